@@ -1,0 +1,392 @@
+"""The support-once network: the support set is encoded once, and every query reads it."""
+
+import itertools
+from dataclasses import dataclass, fields
+
+import torch
+from einops import rearrange, reduce
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+PATCH_PX = 8  # a label patch holds 8×8 values at every attended stage
+POSITION_CHANNELS = 16
+
+
+@dataclass(frozen=True)
+class SupportOnceConfig:
+    """Shape of a support-once network.
+
+    Stage i works at a stride of `stem_px * 2**i` pixels. Stages at a stride of 8 pixels and more read the support by
+    attention; finer ones compare their pixels with foreground and background prototypes.
+    """
+
+    channels: tuple[int, ...] = (24, 48, 96, 128, 128)
+    """Channels per stage, fine to coarse."""
+    stem_px: int = 2
+    """Side of the patch that the stem folds into channels: 2 makes 128×128 cost what 64×64 does."""
+    heads: int = 3
+    """Attention heads per attended stage, beside the one per fine stage that fetches its prototypes."""
+    head_channels: int = 32
+    """Channels of every head; equal for queries, keys and values, so that the fused attention applies."""
+    groups: int = 4
+    """Groups of every GroupNorm."""
+
+    def __post_init__(self) -> None:
+        if self.stem_px not in (1, 2, 4):
+            msg = f"stem_px is unusable: expected 1, 2 or 4, got {self.stem_px}. Use 2 for 128×128 images."
+            raise ValueError(msg)
+        if len(self.channels) <= self.fine_stages:
+            msg = (
+                f"channels describe too few stages: expected more than {self.fine_stages}, got {len(self.channels)}. "
+                "Add coarser stages: only a stride of 8 pixels and more reads the support by attention."
+            )
+            raise ValueError(msg)
+        if any(width % self.groups for width in self.channels):
+            msg = (
+                f"channels do not divide into groups: expected multiples of {self.groups}, got {self.channels}. "
+                "Change channels or groups."
+            )
+            raise ValueError(msg)
+
+    @property
+    def fine_stages(self) -> int:
+        """Stages at a stride below 8 pixels."""
+        return {1: 3, 2: 2, 4: 1}[self.stem_px]
+
+    @property
+    def stride_px(self) -> int:
+        """Stride of the coarsest stage; image sides must be multiples of it."""
+        return self.stem_px * 2 ** (len(self.channels) - 1)
+
+
+@dataclass(frozen=True)
+class SupportCode:
+    """All that a query needs to know of a support set, in the form in which it is read."""
+
+    keys: tuple[Tensor, ...]
+    """Per attended stage, the support tokens' keys (B, heads, S·T, head_channels)."""
+    values: tuple[Tensor, ...]
+    """Per attended stage, what is read where a key matches: same shapes as the keys."""
+    prototypes: tuple[Tensor, ...]
+    """Per fine stage, mean foreground and background features of the whole support (B, 2, C)."""
+    mean_label: Tensor
+    """The support labels' mean at each place (B, 1, H, W)."""
+
+
+@dataclass(frozen=True)
+class ImageCodes:
+    """What each labelled image contributes to a support code; every tensor opens with (B, S)."""
+
+    keys: tuple[Tensor, ...]
+    values: tuple[Tensor, ...]
+    prototypes: tuple[Tensor, ...]
+    labels: Tensor
+
+    def pooled(self) -> SupportCode:
+        """Merge the images of each set; nothing remembers their order."""
+        merge = "B S heads T C -> B heads (S T) C"
+        return SupportCode(
+            keys=tuple(rearrange(key, merge) for key in self.keys),
+            values=tuple(rearrange(value, merge) for value in self.values),
+            prototypes=tuple(F.normalize(reduce(p, "B S kind C -> B kind C", "mean"), dim=-1) for p in self.prototypes),
+            mean_label=reduce(self.labels, "B S one H W -> B one H W", "mean"),
+        )
+
+    def leaving_one_out(self) -> "ImageCodes":
+        """For each of the S images the codes of the S - 1 others, as sets of their own: (B·S, S - 1, ...)."""
+        count = self.labels.shape[1]
+        others = torch.stack([torch.cat([torch.arange(i), torch.arange(i + 1, count)]) for i in range(count)])
+        others = others.to(self.labels.device)
+
+        def regroup(value: Tensor) -> Tensor:
+            return value[:, others].flatten(0, 1)
+
+        regrouped = {
+            field.name: regroup(value) if isinstance(value, Tensor) else tuple(map(regroup, value))
+            for field in fields(self)
+            for value in [getattr(self, field.name)]
+        }
+        return ImageCodes(**regrouped)
+
+
+class ConvUnit(nn.Sequential):
+    """3×3 convolution, GroupNorm, SiLU."""
+
+    def __init__(self, in_channels: int, out_channels: int, groups: int) -> None:
+        super().__init__(
+            nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False),
+            nn.GroupNorm(groups, out_channels),
+            nn.SiLU(),
+        )
+
+
+class Stage(nn.Module):
+    """Two convolution units, the second one residual."""
+
+    def __init__(self, in_channels: int, out_channels: int, groups: int) -> None:
+        super().__init__()
+        self.enter = ConvUnit(in_channels, out_channels, groups)
+        self.refine = ConvUnit(out_channels, out_channels, groups)
+
+    def forward(self, features: Float[Tensor, "N C H W"]) -> Float[Tensor, "N out H W"]:
+        """Mix and refine features at one resolution."""
+        features = self.enter(features)
+        return features + self.refine(features)
+
+
+class TokenMatch(nn.Module):
+    """Queries and keys of cosine attention, with a learned temperature per head.
+
+    A key knows its token's place and label patch beside its features, so a head may prefer labelled or nearby tokens.
+    """
+
+    def __init__(self, channels: int, heads: int, head_channels: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query = nn.Conv2d(channels + POSITION_CHANNELS, heads * head_channels, 1)
+        self.key = nn.Conv2d(channels + POSITION_CHANNELS + PATCH_PX**2, heads * head_channels, 1)
+        self.log_temperature = nn.Parameter(torch.full((heads, 1, 1), 2.0))
+
+    def queries(self, features: Tensor) -> Tensor:
+        """Unit vectors times the temperature, (B, heads, T, head_channels), for features (B, C, h, w)."""
+        queries = self._split(self.query(torch.cat([features, positions_like(features)], 1)))
+        return queries * self.log_temperature.clamp(max=4.5).exp()
+
+    def keys(self, features: Tensor, patches: Tensor) -> Tensor:
+        """Unit vectors (B, heads, T, head_channels) of labelled tokens."""
+        return self._split(self.key(torch.cat([features, positions_like(features), patches], 1)))
+
+    def _split(self, tokens: Tensor) -> Tensor:
+        # Contiguous, since the fused attention of the CPU refuses anything else.
+        tokens = rearrange(tokens, "B (heads C) h w -> B heads (h w) C", heads=self.heads).contiguous()
+        return F.normalize(tokens, dim=-1)
+
+
+class SupportOnceNet(nn.Module):
+    """In-context segmentation with one pass over the support, however many queries follow.
+
+    One encoder serves query and support. Coarse query tokens attend to all support tokens and bring back features with
+    the label pixels that lie under them. Fine query pixels are compared with two kinds of foreground and background
+    prototypes: those of the whole support, and those fetched by attention from the support tokens that look like the
+    surroundings. A U-Net decoder fuses the stages.
+
+    Both kinds of reading are means over the support (softmax attention is a weighted one), hence its order is
+    irrelevant and duplicating the whole support changes nothing.
+
+    Source:
+        After the cross-blocks of UniverSeg (Butoi et al., ICCV 2023), with the query taken out of the support stream.
+    """
+
+    def __init__(self, config: SupportOnceConfig | None = None) -> None:
+        super().__init__()
+        self.config = config = config or SupportOnceConfig()
+        widths, fine = config.channels, config.fine_stages
+        read_channels = config.heads * config.head_channels
+        entering = (config.stem_px**2, *widths[:-1])
+        self.encoder = nn.ModuleList(
+            Stage(before, after, config.groups) for before, after in zip(entering, widths, strict=True)
+        )
+        self.matches = nn.ModuleList(
+            TokenMatch(width, config.heads + (fine if i == 0 else 0), config.head_channels)
+            for i, width in enumerate(widths[fine:])
+        )
+        self.values = nn.ModuleList(nn.Conv2d(width + PATCH_PX**2, read_channels, 1) for width in widths[fine:])
+        self.contrasts = nn.ModuleList(nn.Conv2d(width, config.head_channels // 2 - 1, 1) for width in widths[:fine])
+        contrast_channels = 5
+        read = [contrast_channels] * fine + [read_channels] * (len(widths) - fine)
+        self.rising = nn.ModuleList(nn.Conv2d(below, here, 1) for here, below in itertools.pairwise(widths))
+        from_below = (*widths[:-1], 0)
+        self.decoder = nn.ModuleList(
+            Stage(below + width + extra + 1, width, config.groups)
+            for below, width, extra in zip(from_below, widths, read, strict=True)
+        )
+        self.head = nn.Conv2d(widths[0], config.stem_px**2, 1)
+
+    def forward(
+        self,
+        query_images: Float[Tensor, "B 1 H W"],
+        support_images: Float[Tensor, "B S 1 H W"],
+        support_labels: Float[Tensor, "B S 1 H W"],
+    ) -> Float[Tensor, "B 1 H W"]:
+        """Logits of one query per support set; images in [0, 1], labels in {0, 1}, sides multiples of the stride."""
+        return self.segment(query_images, self.encode_support(support_images, support_labels))
+
+    def encode_support(
+        self, support_images: Float[Tensor, "B S 1 H W"], support_labels: Float[Tensor, "B S 1 H W"]
+    ) -> SupportCode:
+        """Encode support sets, once for all queries.
+
+        Raises:
+            ValueError: If labels and images differ in shape, there are none, or a side is no multiple of the stride.
+        """
+        self._check(support_images, support_labels)
+        features = self._encode(rearrange(support_images, "B S one H W -> (B S) one H W"))
+        return self._image_codes(features, support_labels).pooled()
+
+    def segment(self, query_images: Float[Tensor, "N 1 H W"], code: SupportCode) -> Float[Tensor, "N 1 H W"]:
+        """Logits of N = B·Q queries for the codes of B support sets; the Q queries of a set follow one another.
+
+        Raises:
+            ValueError: If the queries do not divide among the support sets or differ from them in size.
+        """
+        sets = len(code.mean_label)
+        if len(query_images) % sets or query_images.shape[2:] != code.mean_label.shape[2:]:
+            msg = (
+                f"query_images do not fit the support code: expected a multiple of {sets} images of "
+                f"{tuple(code.mean_label.shape[2:])}, got {tuple(query_images.shape)}. "
+                "Pass the same number of queries for each support set, on the support's grid."
+            )
+            raise ValueError(msg)
+        return self._decode(self._encode(query_images), code)
+
+    def leave_one_out(
+        self, images: Float[Tensor, "B n 1 H W"], labels: Float[Tensor, "B n 1 H W"]
+    ) -> Float[Tensor, "B n 1 H W"]:
+        """Logits of every image with the n - 1 others as its support, at the price of encoding each image once.
+
+        Equal to n calls of `forward`; the way to train, since each encoded image also yields a loss.
+
+        Raises:
+            ValueError: If a set holds fewer than two images, or as `encode_support` does.
+        """
+        self._check(images, labels)
+        if images.shape[1] < 2:
+            msg = "images cannot be left out: expected at least 2 per set, got 1. Draw more images per task."
+            raise ValueError(msg)
+        features = self._encode(rearrange(images, "B n one H W -> (B n) one H W"))
+        code = self._image_codes(features, labels).leaving_one_out().pooled()
+        return rearrange(self._decode(features, code), "(B n) one H W -> B n one H W", n=images.shape[1])
+
+    def _check(self, images: Tensor, labels: Tensor) -> None:
+        if images.shape != labels.shape:
+            msg = (
+                f"support_labels do not match support_images: expected {tuple(images.shape)}, got "
+                f"{tuple(labels.shape)}. Pass one label per support image."
+            )
+            raise ValueError(msg)
+        if images.shape[1] == 0:
+            msg = f"support_images are empty: expected S >= 1, got {tuple(images.shape)}. Label at least one image."
+            raise ValueError(msg)
+        stride = self.config.stride_px
+        if images.shape[-1] % stride or images.shape[-2] % stride:
+            msg = (
+                f"image size does not fit the network: expected sides divisible by {stride}, got "
+                f"{tuple(images.shape[-2:])}. Resize or pad the images, as incontext.Segmenter does."
+            )
+            raise ValueError(msg)
+
+    def _encode(self, images: Tensor) -> list[Tensor]:
+        """Features of every stage, fine to coarse."""
+        features = F.pixel_unshuffle(images - 0.5, self.config.stem_px)
+        stages = []
+        for level, stage in enumerate(self.encoder):
+            features = stage(F.avg_pool2d(features, 2) if level else features)
+            stages.append(features)
+        return stages
+
+    def _image_codes(self, features: list[Tensor], labels: Tensor) -> ImageCodes:
+        """Turn the features of labelled images (B·S, C, h, w) and their labels (B, S, 1, H, W) into codes."""
+        fine, count = self.config.fine_stages, labels.shape[1]
+        flat = rearrange(labels, "B S one H W -> (B S) one H W")
+        contrasts = [
+            self._contrast(level, features[level], flat, cells=features[fine].shape[-2:]) for level in range(fine)
+        ]
+        keys, values = [], []
+        for level, (match, value) in enumerate(zip(self.matches, self.values, strict=True)):
+            tokens = features[fine + level]
+            patches = label_patches(flat, tokens)
+            read = rearrange(
+                value(torch.cat([tokens, patches], 1)),
+                "B (heads C) h w -> B heads (h w) C",
+                heads=self.config.heads,
+            )
+            keys.append(match.keys(tokens, patches))
+            values.append(torch.cat([read, *(cell for cell, _ in contrasts)], 1) if level == 0 else read)
+
+        def per_set(tensors: list[Tensor]) -> tuple[Tensor, ...]:
+            return tuple(rearrange(t, "(B S) ... -> B S ...", S=count) for t in tensors)
+
+        return ImageCodes(per_set(keys), per_set(values), per_set([whole for _, whole in contrasts]), labels)
+
+    def _contrast(self, level: int, features: Tensor, labels: Tensor, cells: torch.Size) -> tuple[Tensor, Tensor]:
+        """Foreground and background features per cell, (N, 1, cells, 2·(C + 1)), and of the whole image, (N, 2, C).
+
+        The last of each C + 1 channels is the share of the cell that is foreground or background.
+        """
+        matched = self._matched(level, features)
+        label = _pooled_to(labels, features.shape[-2:])
+        weights = torch.stack([label, 1 - label], 1)
+        weighted = weights * torch.cat([matched, torch.ones_like(label)], 1)[:, None]
+        pooled = reduce(weighted, "N kind C (h a) (w b) -> N kind C (h w)", "mean", h=cells[0], w=cells[1])
+        whole = reduce(pooled[:, :, :-1], "N kind C cells -> N kind C", "mean")
+        return rearrange(pooled, "N kind C cells -> N 1 cells (kind C)"), whole
+
+    def _matched(self, level: int, features: Tensor) -> Tensor:
+        return F.normalize(self.contrasts[level](features), dim=1)
+
+    def _decode(self, features: list[Tensor], code: SupportCode) -> Tensor:
+        fine = self.config.fine_stages
+        attended = [self._attend(level, tokens, code) for level, tokens in enumerate(features[fine:])]
+        attended[0], fetched = attended[0].tensor_split([self.config.heads * self.config.head_channels], 1)
+        cells = rearrange(fetched, "N (level kind C) h w -> level N kind C h w", level=fine, kind=2)
+        compared = [self._compare(level, features[level], cells[level], code) for level in range(fine)]
+        reads = compared + attended
+        risen: list[Tensor] = []
+        for level in reversed(range(len(features))):
+            place = _repeat(_pooled_to(code.mean_label, features[level].shape[-2:]), len(features[level]))
+            fused = self.decoder[level](torch.cat([*risen, features[level], reads[level], place], 1))
+            if level:
+                risen = [F.interpolate(self.rising[level - 1](fused), scale_factor=2, mode="bilinear")]
+        return F.pixel_shuffle(self.head(fused), self.config.stem_px)
+
+    def _attend(self, level: int, tokens: Tensor, code: SupportCode) -> Tensor:
+        """What the support holds where it looks like each query token, (N, heads·C, h, w)."""
+        sets, (height, width) = len(code.mean_label), tokens.shape[-2:]
+        queries = rearrange(self.matches[level].queries(tokens), "(B Q) heads T C -> B heads (Q T) C", B=sets)
+        read = F.scaled_dot_product_attention(queries, code.keys[level], code.values[level], scale=1.0)
+        return rearrange(read, "B heads (Q h w) C -> (B Q) (heads C) h w", h=height, w=width)
+
+    def _compare(self, level: int, features: Tensor, fetched: Tensor, code: SupportCode) -> Tensor:
+        """Cosine similarities to the cell's prototypes and to the support's, and the cell's expected label.
+
+        Shapes: features (N, C', H, W), fetched (N, 2, C + 1, h, w) -> (N, 5, H, W).
+        """
+        matched = self._matched(level, features)
+        scale = features.shape[-1] // fetched.shape[-1]
+        cellwise = rearrange(matched, "N C (h a) (w b) -> N C h a w b", a=scale, b=scale)
+        nearby = torch.einsum("nchawb,nkchw->nkhawb", cellwise, F.normalize(fetched[:, :, :-1], dim=2))
+        overall = torch.einsum("nchw,nkc->nkhw", matched, _repeat(code.prototypes[level], len(features)))
+        expected = F.interpolate(fetched[:, 0, -1:], scale_factor=scale, mode="nearest")
+        return torch.cat([nearby.flatten(4, 5).flatten(2, 3), overall, expected], 1)
+
+
+def label_patches(labels: Float[Tensor, "N 1 H W"], tokens: Float[Tensor, "N C h w"]) -> Float[Tensor, "N patch h w"]:
+    """The label's pixels under each token, 8×8 of them, averaged where a token covers more."""
+    height, width = tokens.shape[-2:]
+    return F.pixel_unshuffle(_pooled_to(labels, (height * PATCH_PX, width * PATCH_PX)), PATCH_PX)
+
+
+def positions_like(features: Float[Tensor, "N C h w"]) -> Float[Tensor, "N position h w"]:
+    """Sines and cosines of each token's relative place, four octaves along either axis."""
+    octaves = torch.pi * 2.0 ** torch.arange(POSITION_CHANNELS // 4, device=features.device, dtype=features.dtype)
+
+    def waves(count: int) -> Tensor:
+        places = (torch.arange(count, device=features.device, dtype=features.dtype) + 0.5) / count
+        angles = octaves[:, None] * places
+        return torch.cat([angles.sin(), angles.cos()])
+
+    height, width = features.shape[-2:]
+    rows, columns = waves(height)[:, :, None], waves(width)[:, None, :]
+    grid = torch.cat([rows.expand(-1, -1, width), columns.expand(-1, height, -1)])
+    return grid.expand(len(features), -1, -1, -1)
+
+
+def _pooled_to(labels: Tensor, size: tuple[int, int]) -> Tensor:
+    """Average labels (N, 1, H, W) over the windows that make up a grid dividing theirs."""
+    return F.avg_pool2d(labels, (labels.shape[-2] // size[0], labels.shape[-1] // size[1]))
+
+
+def _repeat(values: Tensor, count: int) -> Tensor:
+    """Repeat each support set's values for its queries."""
+    return values.repeat_interleave(count // len(values), 0)

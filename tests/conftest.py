@@ -1,0 +1,35 @@
+"""Shared fixtures, and the run-time check of every shape and type annotation."""
+
+from pathlib import Path
+
+import beartype.typing  # noqa: F401 - TYPECHECKER names it
+import pytest
+from jaxtyping import install_import_hook
+
+# jaxtyping decorates methods one by one, where beartype cannot tell what Self is
+TYPECHECKER = (
+    "beartype.beartype(conf=beartype.BeartypeConf(hint_overrides="
+    "beartype.FrozenDict({beartype.typing.Self: beartype.typing.Any})))"
+)
+install_import_hook(["incontext", "megamed", "benchmarks"], TYPECHECKER)
+
+import torch  # noqa: E402 - nothing of ours may be imported before the hook
+
+torch.set_num_threads(1)
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The root of the source tree."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real data and reference outputs kept beside the source tree."""
+    folder = ROOT.parent / "shared"
+    if not folder.is_dir():
+        pytest.skip(f"no {folder}: the real data and the reference outputs are not here")
+    return folder
