@@ -1,0 +1,194 @@
+"""The words of a collection: dataset cards, tasks and samples, checked where they enter."""
+
+import difflib
+import json
+import re
+import tomllib
+import unicodedata
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+Role = Literal["train", "auxiliary", "dev", "heldout"]
+Split = Literal["train", "val", "test"]
+Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+LabelValue = Annotated[int, Field(ge=1, le=255)]
+Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+
+
+def slugify(text: str) -> str:
+    """Write any text as a short file-safe name.
+
+    >>> slugify("MRI cine (short axis)")
+    'mri-cine-short-axis'
+    """
+    ascii_text = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
+    return re.sub(r"[^a-z0-9_]+", "-", ascii_text).strip("-_")[:48].rstrip("-_")
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> str:
+    """Phrase the error for a name that is not among the known ones, with the nearest as a suggestion."""
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=1)
+    hint = f"Did you mean {close[0]!r}? " if close else ""
+    return f"Unknown {kind} {name!r}. {hint}`megamed list` shows all {len(names)}."
+
+
+class Frozen(BaseModel):
+    """A model that cannot change once checked and refuses fields it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Source(Frozen):
+    """Where the files of a dataset were taken from."""
+
+    repository: str = ""
+    commit: str = ""
+    paths: tuple[str, ...] = ()
+
+
+class DatasetCard(Frozen):
+    """The facts of one published dataset."""
+
+    id: Slug
+    """Unique name, the first part of every task id."""
+    title: str = ""
+    role: Role = "train"
+    """What the dataset may be used for; `dev` and `heldout` are never trained on."""
+    modality: Name
+    anatomy: str = ""
+    labels: dict[LabelValue, Name] = Field(min_length=1)
+    """Name of each value of the label maps; 0 is background."""
+    derived_labels: dict[Name, tuple[LabelValue, ...]] = {}
+    """Unions of label values that are tasks of their own."""
+    subject_pattern: str = "^(.+)$"
+    """Regular expression searched in the case name; its first group is the subject."""
+    subject_block: Annotated[int, Field(ge=1)] | None = None
+    """Number of consecutive numbers that count as one subject; the pattern's group must then be a number."""
+    subject_rule: str = ""
+    shares_patients_with: tuple[Slug, ...] = ()
+    """Datasets with the same people under the same subject names; their splits agree."""
+    license: Name
+    citation: str = ""
+    source: Source = Source()
+    notes: str = ""
+    n_cases: int | None = None
+    n_subjects: int | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        try:
+            groups = re.compile(self.subject_pattern).groups
+        except re.error as error:
+            msg = f"subject_pattern is no regular expression: {error}, got {self.subject_pattern!r}."
+            raise ValueError(msg) from error
+        if groups < 1:
+            msg = f"subject_pattern has no group: expected one, got {self.subject_pattern!r}. Add parentheses."
+            raise ValueError(msg)
+        for name, values in self.derived_labels.items():
+            if stray := set(values) - set(self.labels):
+                msg = (
+                    f"derived label {name!r} uses unknown values: expected {sorted(self.labels)}, got {sorted(stray)}."
+                )
+                raise ValueError(msg)
+        slugs = [slugify(name) for name in (*self.labels.values(), *self.derived_labels)]
+        if twice := sorted({slug for slug in slugs if slugs.count(slug) > 1}):
+            msg = f"label names are not unique: expected one label per name, got {twice} more than once."
+            raise ValueError(msg)
+        return self
+
+    @property
+    def modality_slug(self) -> str:
+        """The modality as it appears in task ids."""
+        return slugify(self.modality)
+
+    @property
+    def masks(self) -> dict[str, tuple[int, ...]]:
+        """Every binary label of the dataset, plain or derived: its slug and the values it unites."""
+        plain = {slugify(name): (value,) for value, name in self.labels.items()}
+        return plain | {slugify(name): values for name, values in self.derived_labels.items()}
+
+    def subject_of(self, case: str) -> str:
+        """Name the subject that a case belongs to.
+
+        Raises:
+            ValueError: If the case name does not match `subject_pattern`, or the block rule needs a number.
+        """
+        match = re.search(self.subject_pattern, case)
+        if match is None:
+            msg = f"case {case!r} names no subject: expected a match of {self.subject_pattern!r}, got none."
+            raise ValueError(msg)
+        if self.subject_block is None:
+            return match[1]
+        if not match[1].isdecimal():
+            msg = f"case {case!r} names no block: expected a number as subject, got {match[1]!r}."
+            raise ValueError(msg)
+        return str(int(match[1]) // self.subject_block)
+
+    @classmethod
+    def from_toml(cls, path: Path) -> Self:
+        """Read a card written as TOML."""
+        return cls._from_text(path, tomllib.loads)
+
+    @classmethod
+    def from_json(cls, path: Path) -> Self:
+        """Read a card written as JSON."""
+        return cls._from_text(path, json.loads)
+
+    @classmethod
+    def _from_text(cls, path: Path, parse: Callable[[str], object]) -> Self:
+        try:
+            return cls.model_validate(parse(path.read_text(encoding="utf-8")))
+        except ValidationError as error:
+            faults = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'card'}: {e['msg']}" for e in error.errors())
+            msg = f"{path.name} is not a dataset card: {faults}. Correct the file."
+            raise ValueError(msg) from error
+        except ValueError as error:
+            msg = f"{path.name} is not readable: expected {path.suffix[1:].upper()}, got {error}."
+            raise ValueError(msg) from error
+
+
+class Task(Frozen):
+    """One binary segmentation problem; every part is a slug."""
+
+    dataset: Slug
+    modality: Slug
+    axis: Slug
+    """`2d` for images; `sagittal`, `coronal` or `axial` for slices of volumes."""
+    label: Slug
+
+    @property
+    def id(self) -> str:
+        """`dataset/modality/axis/label`."""
+        return f"{self.dataset}/{self.view}/{self.label}"
+
+    @property
+    def view(self) -> str:
+        """`modality/axis`: the array of images the task lives in."""
+        return f"{self.modality}/{self.axis}"
+
+    @classmethod
+    def from_id(cls, task_id: str) -> Self:
+        """Read a task back from its id."""
+        parts = task_id.split("/")
+        if len(parts) != len(cls.model_fields):
+            msg = f"task id is malformed: expected 'dataset/modality/axis/label', got {task_id!r}."
+            raise ValueError(msg)
+        return cls(**dict(zip(cls.model_fields, parts, strict=True)))
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One image of a task on which the label is present."""
+
+    row: int
+    """Row in the arrays of the task's view."""
+    subject: str
+    case: str
+    split: Split
+    area_px: int
+    """Number of label pixels at the collection's size."""

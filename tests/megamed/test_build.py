@@ -1,0 +1,301 @@
+"""The build rejects by subject, repeats itself exactly and survives being killed."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from megamed import Collection
+from megamed.build import BuildOptions, BuildReport, build, local_executor
+from megamed.collection import verify
+from megamed.manifest import read_manifest
+
+
+def no_progress(*_: object) -> None:
+    """Show nothing."""
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def truncate(root: Path) -> None:
+    path = root / "images" / "p1_a.png"
+    path.write_bytes(path.read_bytes()[:40])
+
+
+def drop_image(root: Path) -> None:
+    (root / "images" / "p1_a.png").unlink()
+
+
+def drop_label(root: Path) -> None:
+    (root / "labels" / "p1_a.png").unlink()
+
+
+def add_second_image(root: Path) -> None:
+    Image.open(root / "images" / "p1_a.png").save(root / "images" / "p1_a.jpg")
+
+
+def put_label(root: Path, label: np.ndarray) -> None:
+    Image.fromarray(label.astype(np.uint8)).save(root / "labels" / "p1_a.png")
+
+
+REASONS = {
+    "cannot be read": truncate,
+    "expected one image, got none": drop_image,
+    "expected one label, got none": drop_label,
+    "expected one image, got p1_a.jpg, p1_a.png": add_second_image,
+    "label does not match its image": lambda root: put_label(root, np.ones((24, 23))),
+    "label is empty": lambda root: put_label(root, np.zeros((24, 24))),
+    "label has values not on the card: expected [1, 2], got [9]": lambda root: put_label(root, np.full((24, 24), 9)),
+    "image is constant": lambda root: Image.new("L", (24, 24), 7).save(root / "images" / "p1_a.png"),
+}
+
+
+@pytest.mark.parametrize("reason", REASONS)
+def test_faulty_case_rejects_its_subject_only(
+    make_dataset: Callable[..., Path], build_folder: Callable[..., BuildReport], tmp_path: Path, reason: str
+) -> None:
+    root = make_dataset(3)
+    REASONS[reason](root)
+    report = build_folder(root)
+    outcome = report.datasets["drawn"]
+    assert not report.complete
+    assert (outcome.status, outcome.subjects, outcome.rows) == ("built", 2, 4)
+    assert list(outcome.rejected) == ["p1"]
+    assert any(reason in text for text in outcome.rejected["p1"])
+    assert verify(tmp_path / "out") == []
+
+
+def test_all_reasons_of_a_subject_are_told(
+    make_dataset: Callable[..., Path], build_folder: Callable[..., BuildReport]
+) -> None:
+    root = make_dataset(2)
+    drop_label(root)
+    (root / "images" / "p1_b.png").write_bytes(b"no picture")
+    assert len(build_folder(root).datasets["drawn"].rejected["p1"]) == 2
+
+
+def test_case_without_subject_is_rejected(
+    make_dataset: Callable[..., Path], build_folder: Callable[..., BuildReport]
+) -> None:
+    root = make_dataset(2)
+    for kind in ("images", "labels"):
+        (root / kind / "p1_a.png").rename(root / kind / "stray.png")
+    (reason,) = build_folder(root).datasets["drawn"].rejected["stray"]
+    assert "names no subject" in reason
+
+
+def test_dataset_without_usable_subject_is_left_out(
+    make_dataset: Callable[..., Path], build_folder: Callable[..., BuildReport], tmp_path: Path
+) -> None:
+    make_dataset(2)
+    empty = make_dataset(0, "data/empty", id="empty")
+    broken = make_dataset(1, "data/broken")
+    (broken / "meta.json").write_text("{}")
+    report = build_folder(empty.parent)
+    assert {name: outcome.status for name, outcome in report.datasets.items()} == {
+        "broken": "left out",
+        "drawn": "built",
+        "empty": "left out",
+    }
+    assert Collection(tmp_path / "out").datasets == ("drawn",)
+    assert len(report.lines()) == 3
+
+
+def test_same_input_gives_the_same_bytes(
+    make_dataset: Callable[..., Path], build_folder: Callable[..., BuildReport], tmp_path: Path
+) -> None:
+    root = make_dataset(3)
+    for out in ("a", "b"):
+        build_folder(root, tmp_path / out)
+    with local_executor(1) as executor:
+        build(root, tmp_path / "c", BuildOptions(16), executor, no_progress)
+    assert snapshot(tmp_path / "a") == snapshot(tmp_path / "b") == snapshot(tmp_path / "c")
+
+
+def test_unchanged_dataset_is_not_built_again(
+    make_dataset: Callable[..., Path], build_folder: Callable[..., BuildReport], tmp_path: Path
+) -> None:
+    root = make_dataset(3)
+    build_folder(root)
+    assert build_folder(root).datasets["drawn"].status == "unchanged"
+    assert build_folder(root, force=True).datasets["drawn"].status == "built"
+    (root / "images" / "p1_a.png").touch()
+    assert build_folder(root).datasets["drawn"].status == "built"
+
+
+def test_changed_dataset_replaces_its_file(
+    make_dataset: Callable[..., Path], build_folder: Callable[..., BuildReport], tmp_path: Path
+) -> None:
+    root = make_dataset(3)
+    build_folder(root)
+    before = snapshot(tmp_path / "out")
+    put_label(root, np.ones((24, 24)))
+    build_folder(root)
+    after = snapshot(tmp_path / "out")
+    assert len(after) == len(before) == 3
+    assert set(after) != set(before)
+
+
+def test_added_subjects_and_datasets_move_nobody(
+    make_dataset: Callable[..., Path], build_folder: Callable[..., BuildReport], tmp_path: Path
+) -> None:
+    def splits() -> dict[str, str]:
+        with Collection(tmp_path / "out") as collection:
+            samples = collection.samples(collection.tasks(["drawn"])[0])
+            return {sample.subject: sample.split for sample in samples}
+
+    build_folder(make_dataset(4))
+    before = splits()
+    build_folder(make_dataset(12, "more/drawn"))
+    build_folder(make_dataset(1, "more/other", id="other"))
+    assert len(before) == 4
+    assert before.items() <= splits().items()
+    assert Collection(tmp_path / "out").datasets == ("drawn", "other")
+
+
+def test_shared_patients_share_splits(
+    make_dataset: Callable[..., Path], build_folder: Callable[..., BuildReport], tmp_path: Path
+) -> None:
+    make_dataset(12)
+    root = make_dataset(12, "data/again", id="again", shares_patients_with=["drawn"])
+    build_folder(root.parent)
+    with Collection(tmp_path / "out") as collection:
+        first, second = (
+            [(sample.subject, sample.split) for sample in collection.samples(collection.tasks([name])[0])]
+            for name in ("drawn", "again")
+        )
+    assert first == second
+    assert len({split for _, split in first}) == 3
+
+
+def test_verify_finds_shared_patients_built_apart(
+    make_dataset: Callable[..., Path], build_folder: Callable[..., BuildReport], tmp_path: Path
+) -> None:
+    build_folder(make_dataset(12))
+    build_folder(make_dataset(12, "apart/again", id="again", shares_patients_with=["drawn"]))
+    assert any("Build them together" in problem for problem in verify(tmp_path / "out"))
+
+
+def test_other_files_are_never_touched(
+    make_dataset: Callable[..., Path], build_folder: Callable[..., BuildReport], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "thesis.h5").write_text("dear")
+    with pytest.raises(ValueError, match="holds other files"):
+        build_folder(make_dataset(1))
+    assert snapshot(out) == {"thesis.h5": b"dear"}
+
+
+def test_other_size_is_refused(make_dataset: Callable[..., Path], build_folder: Callable[..., BuildReport]) -> None:
+    root = make_dataset(1)
+    build_folder(root)
+    with pytest.raises(ValueError, match="expected 16, got 32"):
+        build_folder(root, size_px=32)
+
+
+def test_ids_must_be_unique(make_dataset: Callable[..., Path], build_folder: Callable[..., BuildReport]) -> None:
+    make_dataset(1)
+    with pytest.raises(ValueError, match="got 'drawn' twice"):
+        build_folder(make_dataset(1, "data/twin").parent)
+
+
+def test_volumes_are_cut_along_their_axes(
+    make_dataset: Callable[..., Path], build_folder: Callable[..., BuildReport], tmp_path: Path
+) -> None:
+    nibabel = pytest.importorskip("nibabel")
+    root = make_dataset(0, labels={"1": "disc"}, derived_labels={}, modality="MRI")
+    for folder in ("images", "labels"):
+        (root / folder).rmdir()
+    (root / "volumes").mkdir()
+    label = np.zeros((20, 20, 20), np.uint8)
+    label[5:15, 5:15, 3:8] = 1
+    image = label * 100 + np.arange(20, dtype=np.uint8)
+    affines = {"p0_a": np.eye(4), "p1_a": np.diag([1, 1, 3, 1.0]), "p2_a": np.eye(4)}
+    for name, affine in affines.items():
+        shifted = affine + np.eye(4, k=3) * (name == "p2_a")
+        nibabel.save(nibabel.Nifti1Image(image, affine), root / "volumes" / f"{name}_image.nii.gz")
+        nibabel.save(nibabel.Nifti1Image(label, shifted), root / "volumes" / f"{name}_label.nii.gz")
+    report = build_folder(root)
+    assert list(report.datasets["drawn"].rejected) == ["p2"]
+    with Collection(tmp_path / "out") as collection:
+        cases = {task.axis: [sample.case for sample in collection.samples(task)] for task in collection.tasks()}
+    assert cases == {
+        "axial": ["p0_a:3", "p1_a:3"],
+        "coronal": ["p0_a:5", "p0_a:10"],
+        "sagittal": ["p0_a:5", "p0_a:10"],
+    }
+
+
+SLOW_BUILD = """
+import sys, time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from megamed.build import BuildOptions, BuildReport, build
+root, out = map(Path, sys.argv[1:])
+def progress(dataset, finished, total):
+    print(dataset, flush=True)
+    time.sleep(0.2)
+with ThreadPoolExecutor(1) as executor:
+    build(root, out, BuildOptions(16), executor, progress)
+"""
+
+
+@pytest.mark.parametrize("lines_seen", [1, 5, 6])
+def test_killed_build_leaves_the_old_collection(
+    make_dataset: Callable[..., Path],
+    build_folder: Callable[..., BuildReport],
+    tmp_path: Path,
+    repository: Path,
+    lines_seen: int,
+) -> None:
+    root = make_dataset(4)
+    build_folder(root)
+    old = read_manifest(tmp_path / "out")
+    put_label(root, np.ones((24, 24)))
+    make_dataset(4, "data/other", id="other")
+
+    process = subprocess.Popen(
+        [sys.executable, "-c", SLOW_BUILD, str(root.parent), str(tmp_path / "out")],
+        stdout=subprocess.PIPE,
+        cwd=repository,
+    )
+    assert process.stdout is not None
+    for _ in range(lines_seen):
+        process.stdout.readline()
+    process.kill()
+    process.wait()
+    process.stdout.close()
+
+    assert read_manifest(tmp_path / "out") == old
+    assert verify(tmp_path / "out") == []
+    report = build_folder(root.parent)
+    assert verify(tmp_path / "out") == []
+    assert report.datasets["drawn"].status == ("built" if lines_seen == 1 else "unchanged")
+    assert len(snapshot(tmp_path / "out")) == 4  # two datasets, manifest, report: no leftovers
+
+
+def test_real_datasets_build_and_verify(shared: Path, tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    root.mkdir()
+    names = ("stare", "ms_lesion_flair_mr", "isbi2012_em_membrane")
+    for name in names:
+        (root / name).symlink_to(shared / "data" / name)
+    with local_executor(2) as executor:
+        report = build(root, tmp_path / "out", BuildOptions(64), executor, no_progress)
+    assert report.complete
+    assert verify(tmp_path / "out") == []
+    with Collection(tmp_path / "out") as collection:
+        assert collection.datasets == tuple(sorted(names))
+        assert {task.axis for task in collection.tasks()} == {"2d", "axial", "coronal", "sagittal"}
+        for task in collection.tasks():
+            samples = collection.samples(task)
+            brightness = collection.images(task, [sample.row for sample in samples]).mean()
+            assert len(samples) >= 3
+            assert 10 < brightness < 200

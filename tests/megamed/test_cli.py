@@ -1,0 +1,94 @@
+"""Commands, their exit codes and their one-line errors."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from megamed.build import BuildReport
+from megamed.cli import app
+
+RUNNER = CliRunner()
+
+
+def megamed(*arguments: object) -> tuple[int, str, str]:
+    result = RUNNER.invoke(app, [str(argument) for argument in arguments])
+    return result.exit_code, result.stdout, result.stderr
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "out"
+
+
+def test_from_folder_to_picture(make_dataset: Callable[..., Path], out: Path) -> None:
+    root = make_dataset(3, role="heldout")
+    code, stdout, _ = megamed("build", root, "--out", out, "--size", 16, "--workers", 1, "--quiet")
+    assert code == 0
+    assert "1 datasets: 1 built; 3 subjects, 6 images." in stdout
+    assert megamed("verify", out)[:2] == (0, "No problem found.\n")
+    assert "drawn" in megamed("list", out)[1]
+    assert json.loads(megamed("list", out, "--role", "dev", "--json")[1]) == []
+    (row,) = json.loads(megamed("list", out, "--role", "heldout", "--json")[1])
+    assert (row["dataset"], row["subjects"], row["tasks"], row["samples"]) == ("drawn", 3, 3, 18)
+    assert megamed("preview", out, "--out", out.parent / "sheet.png", "--dataset", "drawn")[0] == 0
+    assert (out.parent / "sheet.png").stat().st_size > 0
+
+
+def test_rejection_shows_in_the_exit_code(make_dataset: Callable[..., Path], out: Path) -> None:
+    root = make_dataset(2)
+    (root / "labels" / "p0_a.png").unlink()
+    code, stdout, _ = megamed("build", root, "--out", out, "--size", 16, "--workers", 1, "--quiet")
+    assert code == 3
+    assert "rejected drawn, subject p0: case 'p0_a' is not a pair: expected one label, got none." in stdout
+    assert "p0" in (out / "build_report.json").read_text()
+
+
+def test_damage_shows_in_the_exit_code(
+    make_dataset: Callable[..., Path], build_folder: Callable[..., BuildReport], out: Path
+) -> None:
+    build_folder(make_dataset(1))
+    next(out.glob("*.h5")).unlink()
+    code, stdout, _ = megamed("verify", out)
+    assert code == 1
+    assert "is missing or changed" in stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("build", "nowhere", "--out", "out"),
+        ("build", ".", "--out", "out"),
+        ("list", "."),
+        ("verify", "."),
+        ("preview", "."),
+    ],
+)
+def test_bad_input_is_one_line(arguments: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, stdout, stderr = megamed(*arguments)
+    assert (code, stdout.strip()) == (1, "")
+    assert stderr.startswith("megamed: ")
+    assert stderr.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_damaged_manifest_is_one_line(out: Path) -> None:
+    out.mkdir()
+    (out / "manifest.json").write_text('{"format": "megamed-9", "size_px": "large"}')
+    code, _, stderr = megamed("list", out)
+    assert code == 1
+    assert stderr.count("\n") == 1
+    assert "not a manifest of this version" in stderr
+
+
+def test_help_and_import_need_no_torch(repository: Path) -> None:
+    program = "import sys, megamed.cli, megamed.build, megamed.preview; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=repository)
+    code, stdout, _ = megamed("--help")
+    assert code == 0
+    assert all(command in stdout for command in ("build", "list", "verify", "preview"))

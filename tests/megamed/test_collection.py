@@ -1,0 +1,196 @@
+"""The HDF5 format: written is read, unsafe files stay shut, verify finds damage."""
+
+import multiprocessing
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from megamed import Collection, Task
+from megamed.build import BuildReport
+from megamed.collection import DatasetWriter, Row, verify
+from megamed.manifest import read_manifest, replace_file, sha256_of
+
+Change = Callable[[h5py.Group], None]
+TASK = Task(dataset="drawn", modality="ct-drawn", axis="2d", label="disc")
+
+
+@pytest.fixture
+def built(make_dataset: Callable[..., Path], build_folder: Callable[..., BuildReport], tmp_path: Path) -> Path:
+    build_folder(make_dataset(5))
+    return tmp_path / "out"
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0)
+    rows = [
+        Row("mr", "axial", f"p{i // 2}", f"c{i}", "train", noise.integers(0, 256, (8, 8), np.uint8), masks)
+        for i, masks in enumerate(
+            [{}, {"a": np.eye(8, dtype=np.uint8)}, {"b": np.ones((8, 8), np.uint8), "a": np.zeros((8, 8), np.uint8)}]
+        )
+    ]
+    writer = DatasetWriter(tmp_path / "a.h5", 8)
+    for row in rows:
+        writer.append(row)
+    (view,) = writer.close()
+    assert (view.rows, view.samples) == (3, {"a": 1, "b": 1})
+    with h5py.File(tmp_path / "a.h5") as file:
+        group = file["mr/axial"]
+        for index, row in enumerate(rows):
+            assert np.array_equal(group["images"][index], row.image)
+            for label in "ab":
+                assert np.array_equal(group["labels"][label][index], row.masks.get(label, np.zeros((8, 8))))
+        assert group["images"].chunks == group["labels/a"].chunks == (1, 8, 8)
+        assert group["areas/a"][()].tolist() == [0, 8, 0]
+        assert group["case"].asstr()[()].tolist() == ["c0", "c1", "c2"]
+
+
+def test_tasks_are_sorted_and_filtered(built: Path) -> None:
+    with Collection(built) as collection:
+        assert [task.id for task in collection.tasks()] == [
+            "drawn/ct-drawn/2d/both-of-them",
+            "drawn/ct-drawn/2d/disc",
+            "drawn/ct-drawn/2d/ring",
+        ]
+        assert collection.tasks(roles=["dev"]) == []
+        assert collection.tasks(["drawn"], ["train"]) == collection.tasks()
+
+
+def test_samples_have_their_label(built: Path) -> None:
+    with Collection(built) as collection:
+        samples = collection.samples(TASK)
+        assert [sample.case for sample in samples] == [f"p{i}_{view}" for i in range(5) for view in "ab"]
+        for sample in samples:
+            label = collection.label(TASK, sample.row)
+            assert label.sum() == sample.area_px > 0
+            assert set(np.unique(label)) == {0, 1}
+        by_split = [sample for split in ("train", "val", "test") for sample in collection.samples(TASK, split)]
+        assert sorted(by_split, key=lambda sample: sample.row) == samples
+
+
+def test_derived_label_is_the_union(built: Path) -> None:
+    union, first, second = (TASK.model_copy(update={"label": name}) for name in ("both-of-them", "disc", "ring"))
+    with Collection(built) as collection:
+        parts = collection.label(first, 0) | collection.label(second, 0)
+        assert np.array_equal(collection.label(union, 0), parts)
+
+
+def test_many_rows_are_one_at_a_time(built: Path) -> None:
+    with Collection(built) as collection:
+        rows = [4, 0, 4]
+        assert np.array_equal(collection.images(TASK, rows), np.stack([collection.image(TASK, row) for row in rows]))
+        assert np.array_equal(collection.labels(TASK, rows), np.stack([collection.label(TASK, row) for row in rows]))
+
+
+def test_unknown_names_are_suggested(built: Path) -> None:
+    with Collection(built) as collection:
+        with pytest.raises(ValueError, match="Did you mean 'drawn'"):
+            collection.card("drown")
+        with pytest.raises(ValueError, match="Did you mean 'drawn/ct-drawn/2d/disc'"):
+            collection.samples(TASK.model_copy(update={"label": "disk"}))
+    with pytest.raises(ValueError, match="is not a collection"):
+        Collection(built.parent)
+
+
+def _first_image(collection: Collection, answers: "multiprocessing.Queue[int]") -> None:
+    answers.put(int(collection.image(TASK, 0).sum()))
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_other_processes_open_their_own_files(built: Path) -> None:
+    with Collection(built) as collection:
+        expected = int(collection.image(TASK, 0).sum())
+        assert pickle.loads(pickle.dumps(collection)).image(TASK, 0).sum() == expected
+        context = multiprocessing.get_context("fork")
+        answers = context.Queue()
+        process = context.Process(target=_first_image, args=(collection, answers))
+        process.start()
+        assert answers.get(timeout=30) == expected
+        process.join()
+
+
+def test_sound_collection_has_no_problem(built: Path) -> None:
+    assert verify(built) == []
+
+
+def _spoil(built: Path, change: Change) -> list[str]:
+    """Change a file, make the manifest agree with its hash, and verify."""
+    manifest = read_manifest(built)
+    entry = manifest.datasets["drawn"]
+    with h5py.File(built / entry.file, "r+") as file:
+        change(file["ct-drawn/2d"])
+    entry = entry.model_copy(update={"sha256": sha256_of(built / entry.file)})
+    new = manifest.model_copy(update={"datasets": {"drawn": entry}})
+    replace_file(built / "manifest.json", new.model_dump_json().encode())
+    return verify(built)
+
+
+def _soft_link(group: h5py.Group) -> None:
+    group["more"] = h5py.SoftLink("/ct-drawn/2d/images")
+
+
+def _external_link(group: h5py.Group) -> None:
+    group["more"] = h5py.ExternalLink("/etc/other.h5", "/")
+
+
+def _objects(group: h5py.Group) -> None:
+    group.create_dataset("more", data=["a"], dtype=h5py.string_dtype())
+
+
+def _external_storage(group: h5py.Group) -> None:
+    group.create_dataset("more", (4,), "u1", external=[("secret.bin", 0, 4)])
+
+
+def _virtual(group: h5py.Group) -> None:
+    layout = h5py.VirtualLayout((1,), "u1")
+    layout[0] = h5py.VirtualSource("other.h5", "a", (1,))[0]
+    group.create_virtual_dataset("more", layout)
+
+
+@pytest.mark.parametrize("change", [_soft_link, _external_link, _objects, _external_storage, _virtual])
+def test_files_reaching_outside_themselves_are_not_opened(built: Path, change: Change) -> None:
+    (problem,) = _spoil(built, change)
+    assert "not safe to open" in problem
+    with Collection(built) as collection, pytest.raises(ValueError, match="not safe to open"):
+        collection.image(TASK, 0)
+
+
+def _grey_label(group: h5py.Group) -> None:
+    group["labels/disc"][0, 0, 0] = 7
+
+
+def _other_split(group: h5py.Group) -> None:
+    group["split"][0] = b"val" if group["split"][1] != b"val" else b"test"
+
+
+def _fewer_rows(group: h5py.Group) -> None:
+    group["images"].resize(3, axis=0)
+
+
+def _no_areas(group: h5py.Group) -> None:
+    del group["areas/disc"]
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        (_grey_label, "not binary"),
+        (_other_split, "must be in one split"),
+        (_fewer_rows, "wrong layout"),
+        (_no_areas, "malformed"),
+    ],
+)
+def test_verify_finds(built: Path, change: Change, fault: str) -> None:
+    assert any(fault in problem for problem in _spoil(built, change))
+
+
+def test_verify_finds_a_changed_byte(built: Path) -> None:
+    path = built / read_manifest(built).datasets["drawn"].file
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    (problem,) = verify(built)
+    assert "missing or changed" in problem

@@ -1,0 +1,88 @@
+"""Cards, tasks and slugs."""
+
+from pathlib import Path
+
+import pytest
+
+from megamed import DatasetCard, Task
+from megamed.schema import slugify, unknown
+
+FACTS = {"id": "cells", "modality": "MRI (T1)", "labels": {1: "Cell body", 2: "nucleus"}, "license": "CC0"}
+
+
+def test_slug_is_short_and_safe() -> None:
+    assert slugify("  Größe / ../etc (GM+WM) ") == "groe-etc-gm-wm"
+    assert len(slugify("long " * 40)) <= 48
+
+
+def test_task_id_round_trip() -> None:
+    task = Task(dataset="cells", modality="mri-t1", axis="2d", label="nucleus")
+    assert task.id == "cells/mri-t1/2d/nucleus"
+    assert Task.from_id(task.id) == task
+    assert len({task, Task.from_id(task.id)}) == 1
+
+
+@pytest.mark.parametrize("task_id", ["cells/mri/2d", "cells/mri/2d/a/b", "../mri/2d/a"])
+def test_malformed_task_id_is_refused(task_id: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - pydantic words one of them
+        Task.from_id(task_id)
+
+
+def test_masks_unite_label_values() -> None:
+    card = DatasetCard(**FACTS, derived_labels={"whole cell": (1, 2)})
+    assert card.masks == {"cell-body": (1,), "nucleus": (2,), "whole-cell": (1, 2)}
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"labels": {0: "background"}}, "greater than or equal to 1"),
+        ({"labels": {1: "Cell", 2: "cell"}}, "not unique"),
+        ({"derived_labels": {"all": (1, 3)}}, "unknown values"),
+        ({"subject_pattern": "^p"}, "no group"),
+        ({"subject_pattern": "("}, "no regular expression"),
+        ({"id": "../cells"}, "match pattern"),
+        ({"colour": "red"}, "Extra inputs"),
+        ({"role": "testing"}, "role"),
+    ],
+)
+def test_contradictory_card_is_refused(change: dict[str, object], fault: str) -> None:
+    with pytest.raises(ValueError, match=fault):
+        DatasetCard.model_validate(FACTS | change)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "block", "case", "subject"),
+    [(r"^(p\d+)_", None, "p12_a", "p12"), (r"(\d+)$", 50, "frame_149", "2"), (r"^c(\d+)$", 50, "c150", "3")],
+)
+def test_subject_of_case(pattern: str, block: int | None, case: str, subject: str) -> None:
+    assert DatasetCard(**FACTS, subject_pattern=pattern, subject_block=block).subject_of(case) == subject
+
+
+def test_case_without_subject_is_refused() -> None:
+    with pytest.raises(ValueError, match="names no subject"):
+        DatasetCard(**FACTS, subject_pattern=r"^(\d+)$").subject_of("a")
+    with pytest.raises(ValueError, match="names no block"):
+        DatasetCard(**FACTS, subject_block=10).subject_of("a")
+
+
+def test_toml_and_json_cards_are_the_same(tmp_path: Path) -> None:
+    toml, json = tmp_path / "card.toml", tmp_path / "meta.json"
+    toml.write_text('id = "a"\nmodality = "CT"\nlicense = "CC0"\n[labels]\n1 = "lung"\n')
+    json.write_text('{"id": "a", "modality": "CT", "license": "CC0", "labels": {"1": "lung"}}')
+    assert DatasetCard.from_toml(toml) == DatasetCard.from_json(json)
+
+
+def test_unreadable_card_names_file_and_field(tmp_path: Path) -> None:
+    path = tmp_path / "card.toml"
+    path.write_text("id = ")
+    with pytest.raises(ValueError, match=r"card\.toml is not readable"):
+        DatasetCard.from_toml(path)
+    path.write_text('id = "a"')
+    with pytest.raises(ValueError, match=r"card\.toml is not a dataset card: modality: Field required"):
+        DatasetCard.from_toml(path)
+
+
+def test_unknown_name_suggests_the_nearest() -> None:
+    expected = "Unknown dataset 'wbcc'. Did you mean 'wbc'? `megamed list` shows all 2."
+    assert unknown("dataset", "wbcc", ["wbc", "acdc"]) == expected
