@@ -1,0 +1,93 @@
+"""Rows → a summary: overall, per dataset and per task, as JSON and CSV and as a table for the terminal."""
+
+import csv
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from benchmarks.results import Row
+from benchmarks.statistics import DatasetScores, Interval, differences, intervals, subject_means
+
+METHOD = (
+    "Dice at probability 0.5: mean over datasets of the mean over tasks of the mean over subjects; "
+    "95 % interval by bootstrap of tasks and, within datasets, subjects."
+)
+
+
+def summarise(rows: Iterable[Row], predictors: Sequence[str], seed: int) -> dict[str, Any]:
+    """Estimates with intervals, as JSON values; Dice in [0, 1].
+
+    Args:
+        rows: Predictions of at least these predictors.
+        predictors: Which predictors to report; differences are of the first minus each other.
+        seed: Seed of the bootstrap.
+    """
+    rows = [row for row in rows if row.predictor in predictors]
+    scores = subject_means(rows, predictors)
+    everything = list(scores.values())
+
+    def named(values: Iterable[Interval]) -> dict[str, dict[str, float]]:
+        return {name: asdict(value) for name, value in zip(predictors, values, strict=True)}
+
+    gains = named(differences(everything, reference=0, seed=seed))
+    return {
+        "method": METHOD,
+        "overall": named(intervals(everything, seed)),
+        "difference": {"reference": predictors[0], "minus": {name: gains[name] for name in predictors[1:]}},
+        "datasets": {dataset: named(intervals([table], seed)) for dataset, table in scores.items()},
+        "tasks": {name: named(intervals([table], seed)) for name, table in _single_tasks(everything)},
+        "counts": {name: _counts([row for row in rows if row.predictor == name]) for name in predictors},
+    }
+
+
+def _single_tasks(scores: Iterable[DatasetScores]) -> list[tuple[str, DatasetScores]]:
+    return [(name, table.task(name)) for table in scores for name in table.tasks]
+
+
+def _counts(rows: Sequence[Row]) -> dict[str, int]:
+    """How much was scored, and how often a mask came out empty although there was a label."""
+    return {
+        "rows": len(rows),
+        "tasks": len({row.task for row in rows}),
+        "subjects": len({(row.dataset, row.subject) for row in rows}),
+        "empty_masks": sum(row.mask_px == 0 for row in rows),
+        "smallest_support": min(row.support_size for row in rows),
+    }
+
+
+def write_task_csv(path: Path, rows: Iterable[Row], summary: dict[str, Any]) -> None:
+    """One line per task and predictor, with the task's number of subjects and its smallest support."""
+    rows = sorted(rows, key=lambda row: row.support_size, reverse=True)
+    about = {row.task: (row.dataset, row.support_size) for row in rows}
+    subjects = Counter(task for task, _ in {(row.task, row.subject) for row in rows})
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["dataset", "task", "support", "subjects", "predictor", "dice", "low", "high"])
+        for task, by_predictor in summary["tasks"].items():
+            dataset, support = about[task]
+            for predictor, value in by_predictor.items():
+                ends = [f"{value[key]:.4f}" for key in ("mean", "low", "high")]
+                writer.writerow([dataset, task, support, subjects[task], predictor, *ends])
+
+
+def dataset_table(summary: dict[str, Any]) -> Table:
+    """A terminal table: datasets × predictors with intervals, then the overall line and the differences."""
+    predictors = list(summary["overall"])
+    table = Table("Dice, % (95 % interval)", *predictors, caption=summary["method"], caption_justify="left")
+    for dataset, by_predictor in summary["datasets"].items():
+        table.add_row(dataset, *(percent(by_predictor[name]) for name in predictors))
+    table.add_section()
+    table.add_row("mean over datasets", *(percent(summary["overall"][name]) for name in predictors), style="bold")
+    if minus := summary["difference"]["minus"]:
+        gains = (percent(minus[name]) if name in minus else "" for name in predictors)
+        table.add_row(f"{summary['difference']['reference']} minus it", *gains)
+    return table
+
+
+def percent(value: dict[str, float]) -> str:
+    """`81.2 (78.0, 84.1)`: the mean and both ends of its interval, times 100."""
+    return f"{100 * value['mean']:.1f} ({100 * value['low']:.1f}, {100 * value['high']:.1f})"

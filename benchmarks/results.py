@@ -1,0 +1,134 @@
+"""Keeps one CSV row per prediction: append-only, resumable after a kill, reloadable."""
+
+import csv
+import io
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, get_type_hints
+
+RowKey = tuple[str, str, str, int]
+"""Predictor, task id, query case, draw: what a prediction is identified by within one run."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One prediction and its score."""
+
+    predictor: str
+    dataset: str
+    task: str
+    subject: str
+    case: str
+    draw: int
+    support_size: int
+    """Examples really given: fewer than asked for where the task has fewer."""
+    support_hash: str
+    label_px: int
+    """Foreground pixels annotated."""
+    mask_px: int
+    """Foreground pixels predicted; 0 is an empty mask."""
+    dice: float
+    """In [0, 1], rounded to six decimals."""
+
+    @property
+    def key(self) -> RowKey:
+        """Which prediction this is."""
+        return self.predictor, self.task, self.case, self.draw
+
+
+COLUMNS: dict[str, Any] = get_type_hints(Row)
+"""Name and type of every column."""
+
+
+def read_rows(path: Path) -> list[Row]:
+    """Read a rows file; a last line cut off by a kill is left out.
+
+    Raises:
+        ValueError: If the columns are not those of `Row`.
+    """
+    if not path.exists():
+        return []
+    text = path.read_text(encoding="utf-8")
+    reader = csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1], newline=""))
+    if reader.fieldnames is not None and list(reader.fieldnames) != list(COLUMNS):
+        msg = f"{path} is not a rows file: expected columns {list(COLUMNS)}, got {reader.fieldnames}."
+        raise ValueError(msg)
+    return [Row(**{name: kind(record[name]) for name, kind in COLUMNS.items()}) for record in reader]
+
+
+def append_rows(path: Path, rows: Iterable[Row]) -> None:
+    """Add rows at the end, below a header when the file is new."""
+    with path.open("a", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(COLUMNS), lineterminator="\n")
+        if file.tell() == 0:
+            writer.writeheader()
+        writer.writerows(asdict(row) for row in rows)
+
+
+def drop_torn_line(path: Path) -> None:
+    """Cut a last line that a kill left unfinished, so that appending goes on cleanly."""
+    if path.exists():
+        with path.open("rb+") as file:
+            file.truncate(file.read().rfind(b"\n") + 1)
+
+
+def shared_rows(folders: Sequence[Path]) -> list[Row]:
+    """Rows of several runs over the predictions that every predictor made from the same support.
+
+    A predictor name that several runs use becomes `FOLDER:NAME`.
+
+    Raises:
+        ValueError: If a folder holds no rows, or no prediction is common to all.
+    """
+    runs = {folder: read_rows(folder / "rows.csv") for folder in folders}
+    for folder in folders:
+        if not runs[folder]:
+            msg = f"{folder} has no results: expected rows in rows.csv, got none. Use `incontext-bench run`."
+            raise ValueError(msg)
+    uses = Counter(name for rows in runs.values() for name in {row.predictor for row in rows})
+    rows = [
+        replace(row, predictor=f"{folder}:{row.predictor}") if uses[row.predictor] > 1 else row
+        for folder, run in runs.items()
+        for row in run
+    ]
+    made = Counter((row.task, row.case, row.draw, row.support_hash) for row in rows)
+    n_predictors = len({row.predictor for row in rows})
+    shared = [row for row in rows if made[row.task, row.case, row.draw, row.support_hash] == n_predictors]
+    if not shared:
+        msg = "The runs share no prediction: expected equal suite, support size and seed, got others."
+        raise ValueError(msg)
+    return shared
+
+
+def claim_folder(folder: Path, settings: dict[str, Any], predictors: dict[str, str]) -> None:
+    """Make a folder that of one set of settings, or check that it is; predictors may be added later.
+
+    Args:
+        folder: Where the results of a run go.
+        settings: What decides the episodes, as JSON values.
+        predictors: Name → fingerprint of what predicts under that name.
+
+    Raises:
+        ValueError: If the folder holds results of other settings, or of another predictor of the same name.
+    """
+    path = folder / "settings.json"
+    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {**settings, "predictors": {}}
+    for key, value in settings.items():
+        _check_same(folder, key, known.get(key), value)
+    for name, fingerprint in predictors.items():
+        _check_same(folder, f"predictor {name}", known["predictors"].get(name, fingerprint), fingerprint)
+    folder.mkdir(parents=True, exist_ok=True)
+    known["predictors"] |= predictors
+    path.write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")
+
+
+def _check_same(folder: Path, key: str, known: object, wanted: object) -> None:
+    if known != wanted:
+        msg = (
+            f"{folder} holds results of another run: expected {key} = {known}, got {wanted}. "
+            "Choose another --out, or delete the folder."
+        )
+        raise ValueError(msg)

@@ -1,0 +1,65 @@
+"""One benchmark run: plan a suite, score what is missing, write the summary."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from benchmarks.evaluator import Execution, evaluate
+from benchmarks.predictors import NamedPredictor
+from benchmarks.report import summarise, write_task_csv
+from benchmarks.results import Row, append_rows, claim_folder, drop_torn_line, read_rows
+from benchmarks.suites import Settings, plan_hash, plan_suite
+from megamed import Collection
+
+Track = Callable[[Iterable[list[Row]], int], Iterable[list[Row]]]
+"""Passes batches of rows through while showing progress towards a number of rows."""
+
+
+def run_benchmark(
+    collection_path: Path,
+    settings: Settings,
+    predictors: Sequence[NamedPredictor],
+    out: Path,
+    execution: Execution,
+    track: Track = lambda batches, total: batches,
+) -> dict[str, Any]:
+    """Score predictors on a suite into `out`, going on where an earlier run of the same settings stopped.
+
+    Writes `settings.json`, `rows.csv`, `summary.json` and `summary.csv` (per task).
+
+    Returns:
+        The summary, as in `summary.json`.
+
+    Raises:
+        ValueError: If the collection has nothing to score or `out` holds results of other settings.
+    """
+    collection = Collection(collection_path)
+    plans, skipped = plan_suite(collection, settings)
+    episodes = {
+        "collection_sha256": hashlib.sha256((collection_path / "manifest.json").read_bytes()).hexdigest(),
+        "plan_hash": plan_hash(plans),
+    }
+    claim_folder(out, asdict(settings) | episodes, {each.name: each.fingerprint for each in predictors})
+
+    rows_path = out / "rows.csv"
+    drop_torn_line(rows_path)
+    done = {row.key for row in read_rows(rows_path)}
+    by_name = {each.name: each.predict for each in predictors}
+    planned = len(by_name) * sum(len(plan.episodes) for plan in plans)
+    remaining = planned - sum(key[0] in by_name for key in done)
+    for rows in track(evaluate(collection, plans, by_name, done, execution), remaining):
+        append_rows(rows_path, rows)
+
+    names = list(by_name)
+    rows = read_rows(rows_path)
+    summary = summarise(rows, names, settings.seed) | {
+        "settings": asdict(settings) | episodes,
+        "predictors": {each.name: each.provenance | {"fingerprint": each.fingerprint} for each in predictors},
+        "skipped": skipped,
+    }
+    (out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    write_task_csv(out / "summary.csv", rows, summary)
+    return summary

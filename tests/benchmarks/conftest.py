@@ -1,0 +1,59 @@
+"""A collection of drawings: bright discs whose label is where they are bright."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from megamed import Collection, Sample, Task
+
+SIZE_PX = 16
+
+
+def disc(centre: int) -> np.ndarray:
+    """A (16, 16) disc of radius 4 in {0, 1}."""
+    rows, columns = np.ogrid[:SIZE_PX, :SIZE_PX]
+    return ((rows - centre) ** 2 + (columns - centre) ** 2 <= 16).astype(np.uint8)
+
+
+class DrawnCollection(Collection):
+    """Two datasets in memory: `cells` has six subjects of one to three images, `lonely` has one subject."""
+
+    def __init__(self) -> None:
+        self._samples = {
+            "cells": [
+                Sample(
+                    row=10 * subject + image,
+                    subject=f"s{subject}",
+                    case=f"s{subject}-{image}",
+                    split="test",
+                    area_px=49,
+                )
+                for subject in range(6)
+                for image in range(1 + subject % 3)
+            ],
+            "lonely": [Sample(row=row, subject="s0", case=f"s0-{row}", split="test", area_px=49) for row in range(3)],
+        }
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        return tuple(self._samples)
+
+    def tasks(self, datasets: object = None, roles: object = None) -> list[Task]:
+        if "heldout" not in roles:
+            return []
+        return [Task(dataset=name, modality="drawing", axis="2d", label="disc") for name in self._samples]
+
+    def samples(self, task: Task, split: str | None = None) -> list[Sample]:
+        return self._samples[task.dataset]
+
+    def labels(self, task: Task, rows: Sequence[int]) -> np.ndarray:
+        return np.stack([disc(5 + row % 7) for row in rows])
+
+    def images(self, task: Task, rows: Sequence[int]) -> np.ndarray:
+        return 20 + 200 * self.labels(task, rows)
+
+
+@pytest.fixture
+def drawings() -> DrawnCollection:
+    return DrawnCollection()

@@ -1,0 +1,109 @@
+"""A whole run: from a collection to rows, summary and table; stopped and taken up again."""
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from benchmarks import run as runs
+from benchmarks.evaluator import Execution
+from benchmarks.predictors import load_predictors
+from benchmarks.report import dataset_table
+from benchmarks.results import Row
+from benchmarks.suites import Settings
+from megamed import Collection
+
+SETTINGS = Settings(support_size=4, draws=2, queries=6)
+
+
+@pytest.fixture
+def run(drawings: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """`run(out, settings, names, **options)` on the drawn collection."""
+    (tmp_path / "manifest.json").write_text("{}")
+    monkeypatch.setattr(runs, "Collection", lambda path: drawings)
+
+    def run_drawings(
+        out: str,
+        settings: Settings = SETTINGS,
+        names: Iterable[str] = ("nearest-copy", "mean-mask"),
+        **options: Any,
+    ) -> Any:
+        predictors = load_predictors(list(names))
+        return runs.run_benchmark(tmp_path, settings, predictors, tmp_path / out, Execution(batch_size=4), **options)
+
+    return run_drawings
+
+
+def killed_after(batches: int) -> Any:
+    """Progress tracking that stops the run after some batches."""
+
+    def track(source: Iterable[list[Row]], total: int) -> Iterator[list[Row]]:
+        for count, rows in enumerate(source):
+            if count == batches:
+                raise KeyboardInterrupt
+            yield rows
+
+    return track
+
+
+def test_summary_holds_what_was_asked(run: Any, tmp_path: Path) -> None:
+    summary = run("out")
+    assert summary == json.loads((tmp_path / "out/summary.json").read_text())
+    assert list(summary["overall"]) == ["nearest-copy", "mean-mask"]
+    for value in summary["overall"].values():
+        assert 0 <= value["low"] <= value["mean"] <= value["high"] <= 1
+    gain = summary["overall"]["nearest-copy"]["mean"] - summary["overall"]["mean-mask"]["mean"]
+    assert summary["difference"]["minus"]["mean-mask"]["mean"] == pytest.approx(gain)
+    assert summary["counts"]["mean-mask"]["rows"] == 12
+    assert summary["settings"]["support_size"] == 4
+    assert summary["skipped"] == {"lonely/drawing/2d/disc": "needs 2 labelled subjects, has 1"}
+    with (tmp_path / "out/summary.csv").open() as file:
+        assert [(line["task"], line["subjects"]) for line in csv.DictReader(file)] == [
+            ("cells/drawing/2d/disc", "6")
+        ] * 2
+
+
+@pytest.mark.parametrize("batches", [0, 1, 4])
+def test_a_killed_run_goes_on_to_the_same_files(run: Any, tmp_path: Path, batches: int) -> None:
+    run("whole")
+    with pytest.raises(KeyboardInterrupt):
+        run("killed", track=killed_after(batches))
+    with (tmp_path / "killed/rows.csv").open("a") as file:
+        file.write("nearest-copy,cel")
+    run("killed")
+    for name in ("rows.csv", "summary.json", "summary.csv"):
+        assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_a_finished_run_computes_nothing_and_takes_a_new_predictor(run: Any) -> None:
+    computed: list[int] = []
+
+    def count(source: Iterable[list[Row]], total: int) -> list[list[Row]]:
+        batches = list(source)
+        computed.append(sum(map(len, batches)))
+        assert computed[-1] == total
+        return batches
+
+    for names in (["mean-mask"], ["mean-mask"], ["mean-mask", "nearest-copy"]):
+        run("out", names=names, track=count)
+    assert computed == [12, 0, 12]
+
+
+def test_other_settings_are_refused(run: Any) -> None:
+    run("out")
+    with pytest.raises(ValueError, match="expected support_size = 4, got 5"):
+        run("out", replace(SETTINGS, support_size=5))
+
+
+def test_table_shows_datasets_the_mean_and_the_difference(run: Any) -> None:
+    console = Console(width=120, file=io.StringIO())
+    console.print(dataset_table(run("out")))
+    text = console.file.getvalue()
+    for words in ("cells", "mean over datasets", "nearest-copy minus it", "mean-mask"):
+        assert words in text

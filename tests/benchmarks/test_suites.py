@@ -1,0 +1,103 @@
+"""Queries and supports: fair, seeded, stable."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from benchmarks.suites import (
+    Settings,
+    choose_queries,
+    draw_support,
+    plan_hash,
+    plan_suite,
+    plan_task,
+    round_robin,
+    stable_hash,
+)
+from megamed import Collection, Sample, Task
+
+TASK = Task(dataset="cells", modality="drawing", axis="2d", label="disc")
+
+
+def sample(subject: str, image: int) -> Sample:
+    return Sample(row=image, subject=subject, case=f"{subject}-{image}", split="train", area_px=9)
+
+
+SAMPLES = [sample(subject, image) for subject in "abcde" for image in range(4)]
+
+
+def test_hash_is_the_same_in_every_process() -> None:
+    assert stable_hash(0, "heart", "p1") == 15259178919741006313
+    assert stable_hash("ab", "c") != stable_hash("a", "bc")
+
+
+def test_support_never_holds_the_querys_subject(drawings: Collection) -> None:
+    plans, _ = plan_suite(drawings, Settings(support_size=4, draws=3))
+    for episode in (episode for plan in plans for episode in plan.episodes):
+        assert episode.query.subject not in {sample.subject for sample in episode.support}
+
+
+def test_support_takes_distinct_subjects_first_and_no_sample_twice() -> None:
+    support = draw_support(SAMPLES, SAMPLES[0], 6, np.random.default_rng(0))
+    assert {sample.subject for sample in support[:4]} == set("bcde")
+    assert len(set(support)) == 6
+
+
+def test_support_is_all_there_is_when_too_few() -> None:
+    support = draw_support(SAMPLES, SAMPLES[0], 100, np.random.default_rng(0))
+    assert set(support) == {sample for sample in SAMPLES if sample.subject != "a"}
+
+
+def test_support_does_not_depend_on_the_order_of_samples() -> None:
+    first, second = (
+        draw_support(samples, SAMPLES[0], 5, np.random.default_rng(3)) for samples in (SAMPLES, SAMPLES[::-1])
+    )
+    assert first == second
+
+
+def test_round_robin_by_hand() -> None:
+    a0, a1, b0, b1, b2 = (sample(name[0], int(name[1])) for name in ("a0", "a1", "b0", "b1", "b2"))
+    assert round_robin([a0, a1, b0, b1, b2]) == [a0, b0, a1, b1, b2]
+
+
+def test_queries_spread_over_subjects() -> None:
+    queries = choose_queries(SAMPLES, TASK.id, Settings(queries=7))
+    assert {query.subject for query in queries[:5]} == set("abcde")
+    assert len(set(queries)) == 7
+
+
+def test_queries_of_known_subjects_keep_their_order_when_subjects_are_added() -> None:
+    def order(samples: list[Sample]) -> list[Sample]:
+        queries = choose_queries(samples, TASK.id, Settings(queries=100))
+        return [query for query in queries if query.subject in "abcde"]
+
+    assert order(SAMPLES) == order([*SAMPLES, sample("new", 0), sample("newer", 1)])
+
+
+def test_draws_differ_and_seeds_differ_and_repetition_does_not() -> None:
+    settings = Settings(support_size=3, draws=2)
+    plan = plan_task(TASK, SAMPLES, settings)
+    first, second = (
+        [episode.support for episode in plan.episodes if episode.draw == draw] for draw in range(settings.draws)
+    )
+    assert first != second
+    assert plan == plan_task(TASK, SAMPLES, settings)
+    assert plan_hash([plan]) != plan_hash([plan_task(TASK, SAMPLES, replace(settings, seed=1))])
+
+
+def test_task_of_one_subject_is_skipped_with_a_reason(drawings: Collection) -> None:
+    plans, skipped = plan_suite(drawings, Settings())
+    assert [plan.task.dataset for plan in plans] == ["cells"]
+    assert skipped == {"lonely/drawing/2d/disc": "needs 2 labelled subjects, has 1"}
+
+
+def test_suite_without_tasks_is_an_error(drawings: Collection) -> None:
+    with pytest.raises(ValueError, match="expected a dataset of role dev with two subjects, got cells, lonely"):
+        plan_suite(drawings, Settings(suite="dev"))
+
+
+@pytest.mark.parametrize("wrong", [{"suite": "held-out"}, {"draws": 0}, {"support_size": -1}, {"queries": 0}])
+def test_settings_reject_nonsense(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        Settings(**wrong)
