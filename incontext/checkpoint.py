@@ -1,4 +1,4 @@
-"""Networks on disk: float16 safetensors whose header holds the JSON config and the provenance."""
+"""Networks on disk: safetensors, in float16 by default, with the JSON config and the provenance in the header."""
 
 import dataclasses
 import json
@@ -23,8 +23,8 @@ FAMILIES: dict[str, tuple[type, type[nn.Module]]] = {
 }
 
 
-def save(path: Path, network: nn.Module, provenance: Mapping[str, Any] | None = None) -> None:
-    """Write weights in float16 with config and provenance; the file is replaced at once or not at all.
+def save(path: Path, network: nn.Module, provenance: Mapping[str, Any], dtype: torch.dtype = torch.float16) -> None:
+    """Write weights with config and provenance; the file is replaced at once or not at all.
 
     Raises:
         ValueError: If the network is of no known family.
@@ -37,8 +37,8 @@ def save(path: Path, network: nn.Module, provenance: Mapping[str, Any] | None = 
         )
         raise ValueError(msg)
     config = {"family": family, **dataclasses.asdict(network.config)}  # type: ignore[call-overload]
-    tensors = {name: value.detach().cpu().half().contiguous() for name, value in network.state_dict().items()}
-    metadata = {"config": json.dumps(config), "provenance": json.dumps(dict(provenance or {}))}
+    tensors = {name: value.detach().cpu().to(dtype).contiguous() for name, value in network.state_dict().items()}
+    metadata = {"config": json.dumps(config), "provenance": json.dumps(dict(provenance))}
     unfinished = path.with_suffix(path.suffix + ".part")
     save_file(tensors, unfinished, metadata)
     os.replace(unfinished, path)

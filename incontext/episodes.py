@@ -2,16 +2,16 @@
 
 import zlib
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 
 from megamed import Collection, Task
-
-Hierarchy = dict[str, dict[str, dict[str, list["TaskImages"]]]]
+from megamed.schema import Role
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class TaskImages:
         return images.unsqueeze(1), torch.from_numpy(self.labels[rows]).float().unsqueeze(1)
 
 
-def load_tasks(collection: Collection, roles: Iterable[str]) -> list[TaskImages]:
+def load_tasks(collection: Collection, roles: Sequence[Role]) -> list[TaskImages]:
     """Read every task of the datasets with these roles, all splits together.
 
     What generalises is measured on whole datasets held out, so none of a training dataset's subjects is kept back.
@@ -43,9 +43,8 @@ def load_tasks(collection: Collection, roles: Iterable[str]) -> list[TaskImages]
     Raises:
         ValueError: If no dataset of the collection has one of the roles.
     """
-    wanted = list(roles)
     loaded = []
-    for task in collection.tasks(roles=wanted):
+    for task in collection.tasks(roles=roles):
         samples = collection.samples(task)
         rows = [sample.row for sample in samples]
         subjects = tuple(sample.subject for sample in samples)
@@ -53,7 +52,7 @@ def load_tasks(collection: Collection, roles: Iterable[str]) -> list[TaskImages]
             loaded.append(TaskImages(task, collection.images(task, rows), collection.labels(task, rows), subjects))
     if not loaded:
         msg = (
-            f"the collection holds no task to use: expected datasets of role {' or '.join(wanted)}, got none. "
+            f"the collection holds no task to use: expected datasets of role {' or '.join(roles)}, got none. "
             "See `megamed list` for the roles it has."
         )
         raise ValueError(msg)
@@ -83,13 +82,17 @@ class TaskSampler:
     """Draws tasks uniformly down the hierarchy: dataset, modality, axis, label.
 
     Large datasets and those with many labels are seen no more often than others (UniverSeg, Butoi et al. 2023).
+
+    Args:
+        tasks: What to draw from.
+        auxiliary: Names of the datasets that get `auxiliary_share` of the draws.
+        auxiliary_share: Between 0 and 1; without effect if all or none of the tasks are auxiliary.
     """
 
     def __init__(self, tasks: Sequence[TaskImages], auxiliary: frozenset[str], auxiliary_share: float) -> None:
-        """Keep a hierarchy of the tasks; `auxiliary` names the datasets that get `auxiliary_share` of the draws."""
-        self._auxiliary_share = auxiliary_share
-        self._primary = _hierarchy(t for t in tasks if t.task.dataset not in auxiliary)
-        self._auxiliary = _hierarchy(t for t in tasks if t.task.dataset in auxiliary)
+        self._primary = [t for t in tasks if t.task.dataset not in auxiliary]
+        self._auxiliary = [t for t in tasks if t.task.dataset in auxiliary]
+        self._auxiliary_share = auxiliary_share if self._primary else 1.0
 
     def draw(self, rng: np.random.Generator, at_least: int) -> TaskImages:
         """Draw a task that has at least so many images.
@@ -105,11 +108,13 @@ class TaskSampler:
         raise ValueError(msg)
 
     def _draw(self, rng: np.random.Generator) -> TaskImages:
-        use_auxiliary = rng.random() < self._auxiliary_share if self._primary else True
-        node: Hierarchy | list[TaskImages] = self._auxiliary if use_auxiliary and self._auxiliary else self._primary
-        while isinstance(node, dict):
-            node = node[list(node)[rng.integers(len(node))]]
-        return node[rng.integers(len(node))]
+        use_auxiliary = rng.random() < self._auxiliary_share and self._auxiliary
+        candidates = self._auxiliary if use_auxiliary else self._primary
+        for level in ("dataset", "modality", "axis"):
+            names = list(dict.fromkeys(getattr(c.task, level) for c in candidates))
+            name = names[rng.integers(len(names))]
+            candidates = [c for c in candidates if getattr(c.task, level) == name]
+        return candidates[rng.integers(len(candidates))]
 
 
 @dataclass(frozen=True)
@@ -123,11 +128,42 @@ class DevTask:
     query_labels: Float[torch.Tensor, "Q 1 H W"]
 
 
+@dataclass(frozen=True)
+class TrainingData:
+    """What a training run takes from a collection."""
+
+    tasks: list[TaskImages]
+    """Tasks of the roles `train` and `auxiliary`, to learn from."""
+    auxiliary: frozenset[str]
+    """Those of their datasets that are auxiliary."""
+    dev: list[DevTask]
+    """Tasks of the role `dev`, to watch."""
+    licenses: dict[str, str]
+    """Of each dataset learned from."""
+
+    @classmethod
+    def load(cls, collection_path: Path, seed: int) -> "TrainingData":
+        """Read a collection; the seed decides the dev supports.
+
+        Raises:
+            ValueError: If the collection has nothing to learn from.
+        """
+        collection = Collection(collection_path)
+        tasks = load_tasks(collection, ("train", "auxiliary"))
+        cards = [collection.card(dataset) for dataset in sorted({t.task.dataset for t in tasks})]
+        return cls(
+            tasks,
+            frozenset(card.id for card in cards if card.role == "auxiliary"),
+            dev_tasks(collection, seed),
+            {card.id: card.license for card in cards},
+        )
+
+
 def dev_tasks(collection: Collection, seed: int, support_size: int = 16, queries: int = 8) -> list[DevTask]:
     """The tasks of the role `dev`, a third of each one's subjects for queries, the others for its support."""
-    if not collection.tasks(roles=["dev"]):
+    if not collection.tasks(roles=("dev",)):
         return []
-    return [_dev_task(task, seed, support_size, queries) for task in load_tasks(collection, ["dev"])]
+    return [_dev_task(task, seed, support_size, queries) for task in load_tasks(collection, ("dev",))]
 
 
 def _dev_task(task: TaskImages, seed: int, support_size: int, queries: int) -> DevTask:
@@ -144,11 +180,3 @@ def _dev_task(task: TaskImages, seed: int, support_size: int, queries: int) -> D
     support_images, support_labels = some(support_rows, support_size)
     query_images, query_labels = some(query_rows, queries)
     return DevTask(task.task.dataset, support_images[None], support_labels[None], query_images, query_labels)
-
-
-def _hierarchy(tasks: Iterable[TaskImages]) -> Hierarchy:
-    tree: Hierarchy = {}
-    for item in tasks:
-        by_axis = tree.setdefault(item.task.dataset, {}).setdefault(item.task.modality, {})
-        by_axis.setdefault(item.task.axis, []).append(item)
-    return tree

@@ -1,7 +1,9 @@
 """The support-once network: the support set is encoded once, and every query reads it."""
 
 import itertools
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
 
 import torch
 from einops import rearrange, reduce
@@ -102,12 +104,12 @@ class ImageCodes:
         def regroup(value: Tensor) -> Tensor:
             return value[:, others].flatten(0, 1)
 
-        regrouped = {
-            field.name: regroup(value) if isinstance(value, Tensor) else tuple(map(regroup, value))
-            for field in fields(self)
-            for value in [getattr(self, field.name)]
-        }
-        return ImageCodes(**regrouped)
+        return ImageCodes(
+            keys=tuple(map(regroup, self.keys)),
+            values=tuple(map(regroup, self.values)),
+            prototypes=tuple(map(regroup, self.prototypes)),
+            labels=regroup(self.labels),
+        )
 
 
 class ConvUnit(nn.Sequential):
@@ -202,6 +204,8 @@ class SupportOnceNet(nn.Module):
             for below, width, extra in zip(from_below, widths, read, strict=True)
         )
         self.head = nn.Conv2d(widths[0], config.stem_px**2, 1)
+        # The layout that CPU convolutions are fastest in; maps take it over from the weights.
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(
         self,
@@ -301,7 +305,7 @@ class SupportOnceNet(nn.Module):
                 "B (heads C) h w -> B heads (h w) C",
                 heads=self.config.heads,
             )
-            keys.append(match.keys(tokens, patches))
+            keys.append(cast(TokenMatch, match).keys(tokens, patches))
             values.append(torch.cat([read, *(cell for cell, _ in contrasts)], 1) if level == 0 else read)
 
         def per_set(tensors: list[Tensor]) -> tuple[Tensor, ...]:
@@ -343,7 +347,8 @@ class SupportOnceNet(nn.Module):
     def _attend(self, level: int, tokens: Tensor, code: SupportCode) -> Tensor:
         """What the support holds where it looks like each query token, (N, heads·C, h, w)."""
         sets, (height, width) = len(code.mean_label), tokens.shape[-2:]
-        queries = rearrange(self.matches[level].queries(tokens), "(B Q) heads T C -> B heads (Q T) C", B=sets)
+        match = cast(TokenMatch, self.matches[level])
+        queries = rearrange(match.queries(tokens), "(B Q) heads T C -> B heads (Q T) C", B=sets)
         read = F.scaled_dot_product_attention(queries, code.keys[level], code.values[level], scale=1.0)
         return rearrange(read, "B heads (Q h w) C -> (B Q) (heads C) h w", h=height, w=width)
 
@@ -382,7 +387,7 @@ def positions_like(features: Float[Tensor, "N C h w"]) -> Float[Tensor, "N posit
     return grid.expand(len(features), -1, -1, -1)
 
 
-def _pooled_to(labels: Tensor, size: tuple[int, int]) -> Tensor:
+def _pooled_to(labels: Tensor, size: Sequence[int]) -> Tensor:
     """Average labels (N, 1, H, W) over the windows that make up a grid dividing theirs."""
     return F.avg_pool2d(labels, (labels.shape[-2] // size[0], labels.shape[-1] // size[1]))
 

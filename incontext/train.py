@@ -27,10 +27,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from incontext import checkpoint
 from incontext.augment import augment
-from incontext.episodes import DevTask, TaskImages, TaskSampler, dev_tasks, draw_rows, load_tasks
+from incontext.episodes import DevTask, TaskSampler, TrainingData, draw_rows
 from incontext.losses import dice_bce_loss, hard_dice
 from incontext.support_once import SupportOnceConfig, SupportOnceNet
-from megamed import Collection
 
 logger = logging.getLogger(__name__)
 
@@ -75,9 +74,9 @@ class TrainConfig(BaseModel):
 class StepBatches(Dataset[tuple[Tensor, Tensor]]):
     """The augmented batch of each step, a function of the seed and the step alone."""
 
-    def __init__(self, config: TrainConfig, tasks: Sequence[TaskImages], auxiliary: frozenset[str]) -> None:
+    def __init__(self, config: TrainConfig, data: TrainingData) -> None:
         self._config = config
-        self._sampler = TaskSampler(tasks, auxiliary, config.auxiliary_share)
+        self._sampler = TaskSampler(data.tasks, data.auxiliary, config.auxiliary_share)
 
     def __len__(self) -> int:
         return self._config.steps
@@ -169,23 +168,22 @@ def train(config: TrainConfig, collection_path: Path, out: Path, device: torch.d
         ValueError: If the collection has nothing to train on, or `out` holds a run of another configuration.
     """
     out.mkdir(parents=True, exist_ok=True)
-    collection = Collection(collection_path)
     state = TrainState.start(config, torch.device(device))
     if (out / "state.pt").exists():
         state.restore(out / "state.pt", config)
-    auxiliary = frozenset(d for d in collection.datasets if collection.card(d).role == "auxiliary")
-    batches = StepBatches(config, load_tasks(collection, ("train", "auxiliary")), auxiliary)
-    watched = dev_tasks(collection, config.seed)
-    loader = DataLoader(batches, batch_size=None, sampler=range(state.step, config.steps), num_workers=config.workers)
+    data = TrainingData.load(collection_path, config.seed)
+    source = provenance(config, data)
+    loader = DataLoader(
+        StepBatches(config, data), batch_size=None, sampler=range(state.step, config.steps), num_workers=config.workers
+    )
     log = TrainingLog(out / "log.jsonl")
-    source = provenance(config, collection)
     with progress_bar() as bar:
         row = bar.add_task("training", total=config.steps, completed=state.step, note="")
         for images, labels in loader:
             log.add(training_step(state, config, images.to(device), labels.to(device)))
             due = state.step == config.steps
             if due or state.step % config.dev_every == 0:
-                log.write(state.step, dev_dice(state.average, watched))
+                log.write(state.step, dev_dice(state.average, data.dev))
                 checkpoint.save(out / "weights.safetensors", state.average, source | {"steps": state.step})
             if due or state.step % config.checkpoint_every == 0:
                 state.save(out / "state.pt", config)
@@ -253,16 +251,14 @@ class TrainingLog:
         self._figures.clear()
 
 
-def provenance(config: TrainConfig, collection: Collection) -> dict[str, Any]:
+def provenance(config: TrainConfig, data: TrainingData) -> dict[str, Any]:
     """Where weights come from: data with licences, code, and configuration."""
-    cards = [collection.card(dataset) for dataset in collection.datasets]
-    used = {card.id: card.license for card in cards if card.role in ("train", "auxiliary")}
     return {
         "seed": config.seed,
         "commit": _commit(),
         "torch": torch.__version__,
         "training": config.model_dump(mode="json"),
-        "datasets": used,
+        "datasets": data.licenses,
     }
 
 

@@ -1,0 +1,35 @@
+# `make` lists what there is to do; every target first makes the environment, when it is missing or out of date.
+PYTHON ?= python3
+# Installed before all else, so that nothing pulls in another build; README tells how to choose the CPU one.
+TORCH ?= torch==2.13.0
+BIN := .venv/bin
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: help install demo test check format
+
+help:  ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: .venv/.installed  ## Make .venv with all that development needs
+
+.venv/.installed: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet $(TORCH)
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+demo: install  ## Segment brain slices from six labelled ones; the picture is demo/result/overlay.png
+	$(BIN)/incontext demo --out demo
+
+test: install  ## Run all tests
+	$(BIN)/python -m pytest -n 2
+
+check: install  ## Lint, formatting and types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format: install  ## Format, and fix what lint can
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format

@@ -1,0 +1,76 @@
+"""Pictures to check a segmentation by: label maps drawn over images, and contact sheets of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from PIL import Image, ImageDraw
+
+COLOURS = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (213, 94, 0), (204, 121, 167))
+"""Colours of the classes in turn, told apart by colour-blind readers (Okabe and Ito)."""
+
+TINT = 0.35
+"""Weight of a class's colour inside its outline."""
+
+CAPTION_PX = 14
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One captioned picture of a contact sheet."""
+
+    caption: str
+    picture: Image.Image
+
+
+def draw(
+    image: Float[np.ndarray, "H W"],
+    label: UInt8[np.ndarray, "H W"],
+    classes: Sequence[int],
+    size_px: int = 160,
+) -> Image.Image:
+    """A label map over its image, each class tinted and outlined, fitted into a square of `size_px`."""
+    scale = size_px / max(image.shape)
+    size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+    grey = Image.fromarray(np.round(image * 255).astype(np.uint8)).resize(size, Image.Resampling.BILINEAR)
+    shown = np.asarray(Image.fromarray(label).resize(size, Image.Resampling.NEAREST))
+    pixels = np.stack([np.asarray(grey, dtype=np.float32)] * 3, axis=-1)
+    for i, value in enumerate(classes):
+        inside = shown == value
+        weight = np.where(_outline(inside), 1.0, TINT * inside)[..., None]
+        pixels += weight * (np.array(COLOURS[i % len(COLOURS)]) - pixels)
+    canvas = Image.new("RGB", (size_px, size_px))
+    picture = Image.fromarray(pixels.round().astype(np.uint8))
+    canvas.paste(picture, ((size_px - size[0]) // 2, (size_px - size[1]) // 2))
+    return canvas
+
+
+def contact_sheet(rows: Sequence[Sequence[Tile]], margin_px: int = 4) -> Image.Image:
+    """Rows of tiles of one size, each under its caption."""
+    side = rows[0][0].picture.width
+    step_x, step_y = side + margin_px, side + margin_px + CAPTION_PX
+    size = (margin_px + step_x * max(map(len, rows)), margin_px + step_y * len(rows))
+    sheet = Image.new("RGB", size, "white")
+    pen = ImageDraw.Draw(sheet)
+    for i, row in enumerate(rows):
+        for j, tile in enumerate(row):
+            x, y = margin_px + j * step_x, margin_px + i * step_y
+            pen.text((x, y), _fit(pen, tile.caption, side), fill="black")
+            sheet.paste(tile.picture, (x, y + CAPTION_PX))
+    return sheet
+
+
+def _fit(pen: ImageDraw.ImageDraw, caption: str, width_px: int) -> str:
+    """A caption cut to a width, in the characters of Pillow's own font."""
+    caption = caption.encode("latin-1", "replace").decode("latin-1")
+    while pen.textlength(caption) > width_px:
+        caption = caption[:-1]
+    return caption
+
+
+def _outline(inside: np.ndarray) -> np.ndarray:
+    """Pixels of a region that touch its outside, or the picture's edge, by a side."""
+    padded = np.pad(inside, 1)
+    core = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
+    return inside & ~core

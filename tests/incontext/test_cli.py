@@ -1,0 +1,220 @@
+"""The commands: what they write, what they print, how they end."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from typer.testing import CliRunner, Result
+
+from incontext import checkpoint
+from incontext.cli import app
+from incontext.support_once import SupportOnceConfig, SupportOnceNet
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def read(path: Path) -> np.ndarray:
+    with Image.open(path) as picture:
+        return np.asarray(picture)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of a small network that learnt nothing."""
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "random.safetensors"
+    network = SupportOnceNet(SupportOnceConfig(channels=(8, 8, 8), stem_px=2, heads=1, head_channels=8))
+    checkpoint.save(path, network, {"seed": 0})
+    return path
+
+
+def write_squares(folder: Path, names: list[str], labelled: bool = True) -> Path:
+    """Bright squares of one size, each image of its own size; {0, 255} labels."""
+    for i, name in enumerate(names):
+        label = np.zeros((30 + i, 40), dtype=np.uint8)
+        label[8:20, 10 + i : 24 + i] = 255
+        (folder / "images").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(30 + label // 2).save(folder / "images" / name)
+        if labelled:
+            (folder / "labels").mkdir(parents=True, exist_ok=True)
+            Image.fromarray(label).save(folder / "labels" / f"{Path(name).stem}.png")
+    return folder
+
+
+@pytest.fixture
+def support(tmp_path: Path) -> Path:
+    return write_squares(tmp_path / "support", ["a.png", "b.png"])
+
+
+def test_segment_writes_masks_preview_and_summary(tmp_path: Path, support: Path, weights: Path) -> None:
+    query = write_squares(tmp_path / "query", ["c.png", "d.jpg"], labelled=False)
+    out = tmp_path / "out"
+    result = run("segment", "--support", support, "--query", query, "--out", out, "--weights", weights)
+    assert result.exit_code == 0, result.output
+    for name, image in (("c.png", "c.png"), ("d.png", "d.jpg")):
+        mask = read(out / "masks" / name)
+        assert mask.dtype == np.uint8
+        assert mask.shape == read(query / "images" / image).shape
+        assert set(np.unique(mask)) <= {0, 255}
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["weights"]["provenance"] == {"seed": 0}
+    assert summary["classes"] == [255]
+    assert [report["file"] for report in summary["images"]] == ["c.png", "d.jpg"]
+    assert summary["images"][1]["size_px"] == [31, 40]
+    assert summary["images"][0]["area_px"] == {"255": np.count_nonzero(read(out / "masks" / "c.png"))}
+    assert summary["mean_dice"] == {}
+    assert read(out / "overlay.png").shape[-1] == 3
+    assert sorted(path.name for path in out.iterdir()) == ["masks", "overlay.png", "summary.json"]
+
+
+def test_segment_scores_labelled_queries(tmp_path: Path, support: Path, weights: Path) -> None:
+    query = write_squares(tmp_path / "query", ["c.png"])
+    result = run("segment", "--support", support, "--query", query, "--out", tmp_path / "out", "--weights", weights)
+    assert result.exit_code == 0, result.output
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    mask = read(tmp_path / "out" / "masks" / "c.png") > 0
+    label = read(query / "labels" / "c.png") > 0
+    expected = 2 * np.count_nonzero(mask & label) / (np.count_nonzero(mask) + np.count_nonzero(label))
+    assert summary["images"][0]["dice"] == {"255": pytest.approx(expected)}
+    assert f"Dice label 255: {expected:.3f}" in result.stdout
+
+
+def test_segment_goes_on_after_an_unreadable_query(tmp_path: Path, support: Path, weights: Path) -> None:
+    query = write_squares(tmp_path / "query", ["c.png", "e.png"], labelled=False)
+    (query / "images" / "d.png").write_text("no image")
+    result = run("segment", "--support", support, "--query", query, "--out", tmp_path / "out", "--weights", weights)
+    assert result.exit_code == 3
+    assert "Failed: d.png: d.png is unreadable" in result.stderr
+    assert sorted(path.name for path in (tmp_path / "out" / "masks").iterdir()) == ["c.png", "e.png"]
+    assert list(json.loads((tmp_path / "out" / "summary.json").read_text())["failures"]) == ["d.png"]
+
+
+@pytest.mark.parametrize(
+    ("label", "error"),
+    [
+        (np.ones((30, 40), dtype=np.uint8), "shows none of the support's classes: expected values (255,), got (1,)"),
+        (np.zeros((20, 40), dtype=np.uint8), "does not match its image: expected (30, 40), got (20, 40)"),
+    ],
+)
+def test_segment_reports_a_label_that_does_not_fit(
+    tmp_path: Path, support: Path, weights: Path, label: np.ndarray, error: str
+) -> None:
+    query = write_squares(tmp_path / "query", ["c.png"])
+    Image.fromarray(label).save(query / "labels" / "c.png")
+    result = run("segment", "--support", support, "--query", query, "--out", tmp_path / "out", "--weights", weights)
+    assert result.exit_code == 3
+    assert f"Failed: c.png: label of c.png {error}" in result.stderr
+
+
+def test_segment_reads_images_that_lie_in_the_folder_itself(tmp_path: Path, support: Path, weights: Path) -> None:
+    query = write_squares(tmp_path / "query", ["c.png"], labelled=False) / "images"
+    (query / "notes.txt").write_text("ignored")
+    result = run("segment", "--support", support, "--query", query, "--out", tmp_path / "out", "--weights", weights)
+    assert result.exit_code == 0, result.output
+
+
+@pytest.mark.parametrize("place", ["query/images", "query/labels", "support/images"])
+def test_segment_writes_to_no_folder_of_inputs(tmp_path: Path, support: Path, weights: Path, place: str) -> None:
+    query = write_squares(tmp_path / "query", ["c.png"])
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.png")}
+    result = run("segment", "--support", support, "--query", query, "--out", tmp_path / place, "--weights", weights)
+    assert result.exit_code == 1
+    assert "out is a folder of inputs" in result.stderr
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.png")} == before
+
+
+def test_segment_writes_to_no_folder_of_inputs_named_masks(tmp_path: Path, support: Path, weights: Path) -> None:
+    query = write_squares(tmp_path / "query", ["a.png"], labelled=False)
+    (query / "images").rename(tmp_path / "masks")
+    result = run(
+        "segment", "--support", support, "--query", tmp_path / "masks", "--out", tmp_path, "--weights", weights
+    )
+    assert result.exit_code == 1
+    assert "out is a folder of inputs" in result.stderr
+
+
+def one_label_missing(support: Path) -> str:
+    (support / "labels" / "b.png").unlink()
+    return "does not pair up: expected one label per image, of the same name, got only one of the two for b"
+
+
+def no_labels(support: Path) -> str:
+    for label in (support / "labels").iterdir():
+        label.unlink()
+    (support / "labels").rmdir()
+    return "has no labels"
+
+
+def two_of_one_name(support: Path) -> str:
+    Image.fromarray(read(support / "images" / "a.png")).save(support / "images" / "a.bmp")
+    return "holds two images of one name: expected one, got a.bmp and a.png"
+
+
+def no_images(support: Path) -> str:
+    for image in (support / "images").iterdir():
+        image.unlink()
+    return "has no images: expected files ending in .bmp"
+
+
+def broken_image(support: Path) -> str:
+    (support / "images" / "b.png").write_text("no image")
+    return "support_images[1] is unreadable"
+
+
+def no_folder(support: Path) -> str:
+    support.rename(support.with_name("elsewhere"))
+    return "support does not exist: expected a folder of images"
+
+
+@pytest.mark.parametrize("spoil", [one_label_missing, no_labels, two_of_one_name, no_images, broken_image, no_folder])
+def test_unusable_support_ends_in_one_line(
+    tmp_path: Path, support: Path, weights: Path, spoil: Callable[[Path], str]
+) -> None:
+    query = write_squares(tmp_path / "query", ["c.png"])
+    error = spoil(support)
+    result = run("segment", "--support", support, "--query", query, "--out", tmp_path / "out", "--weights", weights)
+    assert result.exit_code == 1
+    assert error in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_missing_weights_end_in_one_line(tmp_path: Path, support: Path) -> None:
+    result = run("segment", "--support", support, "--query", support, "--out", tmp_path / "out", "--weights", "none.pt")
+    assert result.exit_code == 1
+    assert len(result.stderr.strip().splitlines()) == 1
+
+
+def test_info_prints_json(weights: Path) -> None:
+    result = run("info", weights)
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["config"]["family"] == "support-once"
+
+
+def test_info_of_the_packaged_weights() -> None:
+    assert "provenance" in json.loads(run("info").stdout)
+
+
+def test_info_of_something_else(tmp_path: Path) -> None:
+    (tmp_path / "weights.safetensors").write_text("no weights")
+    result = run("info", tmp_path / "weights.safetensors")
+    assert result.exit_code == 1
+    assert len(result.stderr.strip().splitlines()) == 1
+
+
+def test_convert_there_and_back(tmp_path: Path, shared: Path) -> None:
+    official = shared / "reference" / "universeg_v1_random_state_dict.safetensors"
+    assert run("convert", official, tmp_path / "ours.safetensors").exit_code == 0
+    back = run("convert", tmp_path / "ours.safetensors", tmp_path / "back.safetensors", "--to", "universeg")
+    assert back.exit_code == 0, back.output
+    expected, found = load_file(official), load_file(tmp_path / "back.safetensors")
+    assert expected.keys() == found.keys()
+    for name, tensor in expected.items():
+        assert torch.equal(found[name], tensor), name

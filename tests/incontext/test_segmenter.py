@@ -1,0 +1,197 @@
+"""The public face, with networks small enough to foresee what they answer."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from incontext import Segmenter
+from incontext.folders import dice
+from incontext.preprocess import Picture, read_label
+from incontext.support_once import SupportOnceConfig, SupportOnceNet
+
+SIZE_PX = 32
+
+
+class Thresholder(nn.Module):
+    """Finds what is bright in the query, whatever the support shows."""
+
+    def forward(self, query_images: Tensor, support_images: Tensor, support_labels: Tensor) -> Tensor:
+        assert support_images.shape == support_labels.shape
+        assert len(support_images) == len(query_images)
+        return 20 * (query_images - 0.5)
+
+
+class MeanLabel(nn.Module):
+    """Repeats where the support's label was; encodes the support once, and counts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoded = 0
+
+    def encode_support(self, support_images: Tensor, support_labels: Tensor) -> Tensor:
+        self.encoded += 1
+        return support_labels.mean(dim=1)
+
+    def segment(self, query_images: Tensor, code: Tensor) -> Tensor:
+        return (20 * code - 10).expand_as(query_images)
+
+
+def discs(count: int, shape: tuple[int, int] = (40, 56)) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Bright discs on a dark ground, and their labels."""
+    rows, columns = np.mgrid[: shape[0], : shape[1]]
+    labels = [((rows - 20) ** 2 + (columns - 15 - 3 * i) ** 2 < 100).astype(np.uint8) for i in range(count)]
+    return [50 + 150 * label for label in labels], labels
+
+
+def segmenter(network: nn.Module, batch_size: int = 8) -> Segmenter:
+    return Segmenter(network, size_px=SIZE_PX, device="cpu", batch_size=batch_size)
+
+
+def tiny_network() -> SupportOnceNet:
+    torch.manual_seed(0)
+    return SupportOnceNet(SupportOnceConfig())
+
+
+@pytest.mark.parametrize("shape", [(40, 56), (90, 45), (30, 120), (32, 32)])
+def test_mask_is_on_the_image_s_grid(shape: tuple[int, int]) -> None:
+    images, labels = discs(2, shape)
+    result = segmenter(Thresholder()).predict(images[0], images[1], labels[1])
+    assert result.masks[0].shape == result.probabilities[0].shape == shape
+    assert result.masks[0].dtype == np.uint8
+    assert result.probabilities[0].dtype == np.float32
+    area_px = np.count_nonzero(labels[0])
+    assert np.count_nonzero(result.masks[0] != labels[0]) < 0.25 * area_px
+
+
+def test_images_of_many_sizes() -> None:
+    (support,), (label,) = discs(1)
+    images = [np.arange(h * w).reshape(h, w) for h, w in [(8, 9), (100, 3), (64, 64)]]
+    result = segmenter(Thresholder(), batch_size=2).predict(images, support, label)
+    assert [mask.shape for mask in result.masks] == [(8, 9), (100, 3), (64, 64)]
+
+
+@pytest.mark.parametrize("network", [tiny_network(), Thresholder()], ids=["support once", "callable"])
+def test_batched_is_one_at_a_time(network: nn.Module) -> None:
+    images, labels = discs(5)
+    together = segmenter(network, batch_size=3).predict(images, images[:2], labels[:2])
+    for image, probabilities in zip(images, together.probabilities, strict=True):
+        alone = segmenter(network, batch_size=1).predict(image, images[:2], labels[:2])
+        np.testing.assert_allclose(alone.probabilities[0], probabilities, atol=1e-5)
+
+
+def test_support_order_is_irrelevant() -> None:
+    images, labels = discs(4)
+    forward = segmenter(tiny_network()).predict(images[3], images[:3], labels[:3])
+    backward = segmenter(tiny_network()).predict(images[3], images[2::-1], labels[2::-1])
+    np.testing.assert_allclose(forward.probabilities[0], backward.probabilities[0], atol=1e-5)
+
+
+def test_support_is_read_once_per_class() -> None:
+    images, labels = discs(9)
+    network = MeanLabel()
+    segmenter(network, batch_size=2).predict(images, images[:3], [2 * labels[0], labels[1], labels[2]])
+    assert network.encoded == 2
+
+
+def test_every_form_of_input_gives_one_answer(tmp_path: Path) -> None:
+    images, labels = discs(2)
+    for name, array in (("image", images[0]), ("support", images[1]), ("label", labels[1])):
+        Image.fromarray(array).save(tmp_path / f"{name}.png")
+    forms: list[tuple[Picture, Picture, Picture]] = [
+        (images[0], images[1], labels[1]),
+        (torch.from_numpy(images[0]), torch.from_numpy(images[1]), torch.from_numpy(labels[1])),
+        (Image.fromarray(images[0]), Image.fromarray(images[1]), Image.fromarray(labels[1])),
+        (tmp_path / "image.png", str(tmp_path / "support.png"), tmp_path / "label.png"),
+        (np.stack([images[0]] * 3, -1), images[1].astype(np.uint16) * 256, labels[1].astype(bool)),
+    ]
+    results = [segmenter(tiny_network()).predict(*form).probabilities[0] for form in forms]
+    for result in results[1:]:
+        np.testing.assert_allclose(result, results[0], atol=1e-5)
+
+
+def test_mask_holds_the_support_s_value() -> None:
+    images, labels = discs(2)
+    result = segmenter(MeanLabel()).predict(images[0], images[1], 255 * labels[1])
+    assert result.classes == (255,)
+    assert set(np.unique(result.masks[0])) == {0, 255}
+
+
+def test_several_classes_are_resolved_by_softmax() -> None:
+    images, labels = discs(1)
+    label = labels[0].copy()
+    label[:, :15] *= 7
+    result = segmenter(MeanLabel()).predict(images[0], images[0], label)
+    one, seven = result.probabilities[0]
+    assert result.classes == (1, 7)
+    assert (one + seven <= 1 + 1e-6).all()
+    background = 1 - one - seven
+    best = np.array([0, 1, 7])[np.stack([background, one, seven]).argmax(axis=0)]
+    assert np.mean(best == result.masks[0]) > 0.999
+    assert np.mean(result.masks[0] == label) > 0.9
+
+
+def test_one_class_is_the_sigmoid() -> None:
+    images, labels = discs(1, (SIZE_PX, SIZE_PX))
+    result = segmenter(Thresholder()).predict(images[0], images[0], labels[0])
+    expected = torch.sigmoid(20 * (torch.from_numpy(images[0] > 100).float() - 0.5))
+    np.testing.assert_allclose(result.probabilities[0], expected, atol=1e-6)
+
+
+def test_a_support_image_may_lack_a_class() -> None:
+    images, labels = discs(3)
+    result = segmenter(MeanLabel()).predict(images[0], images, [labels[0], 2 * labels[1], 0 * labels[2]])
+    assert result.classes == (1, 2)
+
+
+def test_no_image_gives_no_mask() -> None:
+    images, labels = discs(1)
+    assert segmenter(MeanLabel()).predict([], images, labels).masks == []
+
+
+BLANK = np.zeros((8, 8), dtype=np.uint8)
+SPOT = np.eye(8, dtype=np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("images", "support_images", "support_labels", "error"),
+    [
+        (SPOT, [], [], "support_images are empty: expected at least one image, got none"),
+        (SPOT, [SPOT, SPOT], [SPOT], "support_labels do not match support_images: expected 2, got 1"),
+        (SPOT, [SPOT], [np.ones((8, 9))], r"support_labels\[0\] does not match.*expected \(8, 8\), got \(8, 9\)"),
+        (SPOT, [SPOT], [BLANK], "support_labels have no foreground: expected a non-zero value"),
+        (SPOT, [SPOT * np.nan], [SPOT], r"support_images\[0\] is not finite: expected numbers"),
+        ([SPOT, np.zeros((4, 8, 8))], [SPOT], [SPOT], r"images\[1\] is not one image: expected shape \(H, W\)"),
+        (np.zeros((9, 8, 8)), [SPOT], [SPOT], r"images\[0\] is not one image.*list\(volume\)"),
+    ],
+)
+def test_wrong_input_is_named(
+    images: Picture, support_images: list[Picture], support_labels: list[Picture], error: str
+) -> None:
+    with pytest.raises(ValueError, match=error):
+        segmenter(MeanLabel()).predict(images, support_images, support_labels)
+
+
+def test_a_set_of_images_is_an_array_only_as_a_list() -> None:
+    images, labels = discs(3)
+    with pytest.raises(ValueError, match=r"support_images\[0\].*list\(volume\)"):
+        segmenter(MeanLabel()).predict(images[0], np.stack(images), labels)
+
+
+def test_pretrained_needs_no_argument_and_finds_discs() -> None:
+    images, labels = discs(6, (100, 80))
+    result = Segmenter.from_pretrained(device="cpu").predict(images[:2], images[2:], labels[2:])
+    for mask, label in zip(result.masks, labels[:2], strict=True):
+        assert np.count_nonzero(mask & label) / np.count_nonzero(mask | label) > 0.8
+
+
+def test_pretrained_segments_real_cells(shared: Path) -> None:
+    folder = shared / "data" / "wbc_cellavision"
+    images, labels = (sorted((folder / part).iterdir())[:12] for part in ("images", "labels"))
+    masks = Segmenter.from_pretrained(device="cpu").predict(images[8:], images[:8], labels[:8]).masks
+    for mask, path in zip(masks, labels[8:], strict=True):
+        label = read_label(path, "label")
+        assert np.mean([dice(mask, label, int(value)) for value in np.unique(label) if value]) > 0.6
