@@ -103,12 +103,12 @@ def show(summary: dict[str, Any], as_json: bool) -> None:
     """Print a summary."""
     from rich.console import Console
 
-    from benchmarks.report import dataset_table
+    from benchmarks.report import score_table
 
     if as_json:
         print(json.dumps(summary, indent=2))
     else:
-        Console().print(dataset_table(summary))
+        Console().print(score_table(summary))
 
 
 def with_progress(batches: "Iterable[list[Row]]", total: int) -> "Iterator[list[Row]]":

@@ -74,17 +74,24 @@ def write_task_csv(path: Path, rows: Iterable[Row], summary: dict[str, Any]) -> 
                 writer.writerow([dataset, task, support, subjects[task], predictor, *ends])
 
 
-def dataset_table(summary: dict[str, Any]) -> Table:
-    """A terminal table: datasets × predictors with intervals, then the overall line and the differences."""
+def score_table(summary: dict[str, Any]) -> Table:
+    """A terminal table: each dataset with its tasks, the overall line and the differences, by predictor."""
     predictors = list(summary["overall"])
     table = Table("Dice, % (95 % interval)", *predictors, caption=summary["method"], caption_justify="left")
-    for dataset, by_predictor in summary["datasets"].items():
-        table.add_row(dataset, *(percent(by_predictor[name]) for name in predictors))
+
+    def add(name: str, values: dict[str, Any], style: str | None = None) -> None:
+        table.add_row(name, *(percent(values[key]) if key in values else "" for key in predictors), style=style)
+
+    for dataset, values in summary["datasets"].items():
+        add(dataset, values)
+        tasks = {task: scores for task, scores in summary["tasks"].items() if task.startswith(f"{dataset}/")}
+        for task, scores in tasks.items() if len(tasks) > 1 else ():
+            axis, label = task.split("/")[2:]
+            add(f"  {label}" if axis == "2d" else f"  {label}, {axis}", scores, style="dim")
     table.add_section()
-    table.add_row("mean over datasets", *(percent(summary["overall"][name]) for name in predictors), style="bold")
+    add("mean over datasets", summary["overall"], style="bold")
     if minus := summary["difference"]["minus"]:
-        gains = (percent(minus[name]) if name in minus else "" for name in predictors)
-        table.add_row(f"{summary['difference']['reference']} minus it", *gains)
+        add(f"{summary['difference']['reference']} minus it", minus)
     return table
 
 

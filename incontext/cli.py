@@ -117,7 +117,7 @@ def train(
     with _one_line_errors():
         from incontext.train import TrainConfig, train
 
-        path = train(TrainConfig(steps=steps, seed=seed), collection, out, device or "cpu")
+        path = train(TrainConfig(steps=steps, seed=seed), collection, out, device)
     print(f"Wrote {path}.")
 
 

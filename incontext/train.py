@@ -156,10 +156,16 @@ class TrainState:
         self.step = saved["step"]
 
 
-def train(config: TrainConfig, collection_path: Path, out: Path, device: torch.device | str = "cpu") -> Path:
+def train(config: TrainConfig, collection_path: Path, out: Path, device: torch.device | str | None = None) -> Path:
     """Train on the `train` and `auxiliary` datasets of a collection, or go on where a killed run stopped.
 
     Writes `state.pt` (to resume), `weights.safetensors` (the averaged weights) and `log.jsonl` into `out`.
+
+    Args:
+        config: What to train and how.
+        collection_path: A collection that `megamed build` made.
+        out: Folder of the run.
+        device: Where to compute; by default a GPU if there is one.
 
     Returns:
         The path of the weights.
@@ -168,7 +174,8 @@ def train(config: TrainConfig, collection_path: Path, out: Path, device: torch.d
         ValueError: If the collection has nothing to train on, or `out` holds a run of another configuration.
     """
     out.mkdir(parents=True, exist_ok=True)
-    state = TrainState.start(config, torch.device(device))
+    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    state = TrainState.start(config, device)
     if (out / "state.pt").exists():
         state.restore(out / "state.pt", config)
     data = TrainingData.load(collection_path, config.seed)

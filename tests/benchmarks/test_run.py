@@ -14,7 +14,7 @@ from rich.console import Console
 from benchmarks import run as runs
 from benchmarks.evaluator import Execution
 from benchmarks.predictors import load_predictors
-from benchmarks.report import dataset_table
+from benchmarks.report import score_table
 from benchmarks.results import Row
 from benchmarks.suites import Settings
 from megamed import Collection
@@ -103,7 +103,7 @@ def test_other_settings_are_refused(run: Any) -> None:
 
 def test_table_shows_datasets_the_mean_and_the_difference(run: Any) -> None:
     console = Console(width=120, file=io.StringIO())
-    console.print(dataset_table(run("out")))
+    console.print(score_table(run("out")))
     text = console.file.getvalue()
     for words in ("cells", "mean over datasets", "nearest-copy minus it", "mean-mask"):
         assert words in text

@@ -1,0 +1,37 @@
+"""What a person reads of a summary."""
+
+import io
+
+from rich.console import Console
+
+from benchmarks.report import percent, score_table
+
+
+def interval(mean: float) -> dict[str, float]:
+    return {"mean": mean, "low": mean - 0.1, "high": mean + 0.1}
+
+
+SUMMARY = {
+    "method": "how",
+    "overall": {"ours": interval(0.6), "copy": interval(0.3)},
+    "difference": {"reference": "ours", "minus": {"copy": interval(0.3)}},
+    "datasets": {"heart": {"ours": interval(0.7), "copy": interval(0.4)}, "eye": {"ours": interval(0.5)}},
+    "tasks": {
+        "eye/photo/2d/disc": {"ours": interval(0.5)},
+        "heart/mr/axial/left": {"ours": interval(0.8), "copy": interval(0.35)},
+        "heart/mr/axial/right": {"ours": interval(0.65), "copy": interval(0.45)},
+    },
+}
+
+
+def test_percent():
+    assert percent({"mean": 0.812, "low": 0.78, "high": 0.8411}) == "81.2 (78.0, 84.1)"
+
+
+def test_table_has_a_line_per_dataset_and_task_and_the_gain():
+    console = Console(width=100, file=io.StringIO())
+    console.print(score_table(SUMMARY))
+    lines = {line.split("│")[1].strip(): line for line in console.file.getvalue().splitlines() if line.startswith("│")}
+    assert list(lines) == ["heart", "left, axial", "right, axial", "eye", "mean over datasets", "ours minus it"]
+    assert "35.0 (25.0, 45.0)" in lines["left, axial"]
+    assert "30.0 (20.0, 40.0)" in lines["ours minus it"]
