@@ -32,7 +32,6 @@ RAMP = np.array([[0, 51, 102], [153, 204, 255]], dtype=np.uint8)
         Image.fromarray(RAMP).convert("LA"),
         Image.fromarray(RAMP).convert("P"),
     ],
-    ids=repr,
 )
 def test_every_form_of_an_image_is_the_same_image(same: object) -> None:
     np.testing.assert_allclose(read_image(same, "image"), RAMP / 255, atol=2e-3)
