@@ -30,7 +30,10 @@ class SupportOnceConfig:
     heads: int = 3
     """Attention heads per attended stage, beside the one per fine stage that fetches its prototypes."""
     head_channels: int = 32
-    """Channels of every head; equal for queries, keys and values, so that the fused attention applies."""
+    """Channels of every head, an even number; equal for queries, keys and values, so that the fused attention applies.
+
+    A head that fetches prototypes halves them: foreground and background, each with its share of the cell.
+    """
     groups: int = 4
     """Groups of every GroupNorm."""
 
@@ -43,6 +46,9 @@ class SupportOnceConfig:
                 f"channels describe too few stages: expected more than {self.fine_stages}, got {len(self.channels)}. "
                 "Add coarser stages: only a stride of 8 pixels and more reads the support by attention."
             )
+            raise ValueError(msg)
+        if self.head_channels < 4 or self.head_channels % 2:
+            msg = f"head_channels is unusable: expected an even number from 4, got {self.head_channels}. Change it."
             raise ValueError(msg)
         if any(width % self.groups for width in self.channels):
             msg = (

@@ -122,7 +122,12 @@ def test_queries_that_do_not_fit_the_code_are_refused(network, episode):
 
 @pytest.mark.parametrize(
     ("changed", "message"),
-    [({"stem_px": 3}, "stem_px"), ({"channels": (8, 8)}, "too few stages"), ({"channels": (8, 8, 10)}, "groups")],
+    [
+        ({"head_channels": 7}, "head_channels"),
+        ({"stem_px": 3}, "stem_px"),
+        ({"channels": (8, 8)}, "too few stages"),
+        ({"channels": (8, 8, 10)}, "groups"),
+    ],
 )
 def test_contradictory_configs_are_refused(changed, message):
     with pytest.raises(ValueError, match=message):
