@@ -108,7 +108,8 @@ def show(summary: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print(json.dumps(summary, indent=2))
     else:
-        Console().print(score_table(summary))
+        # A pipe has no width of its own; the table needs more than the 80 columns that rich would assume.
+        Console(width=None if sys.stdout.isatty() else 120).print(score_table(summary))
 
 
 def with_progress(batches: "Iterable[list[Row]]", total: int) -> "Iterator[list[Row]]":
