@@ -109,7 +109,7 @@ def convert(
 def train(
     collection: Annotated[Path, typer.Option(help="A collection that `megamed build` made.")],
     out: Annotated[Path, typer.Option(help="Folder for the weights, the log and the state to resume from.")],
-    steps: Annotated[int, typer.Option(min=1, help="Optimiser steps.")] = 4000,
+    steps: Annotated[int, typer.Option(min=1, help="Optimiser steps.")] = 8000,
     seed: Annotated[int, typer.Option(help="Seed of weights, episodes and augmentation.")] = 0,
     device: Device = None,
 ) -> None:

@@ -40,7 +40,7 @@ class TrainConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     network: SupportOnceConfig = SupportOnceConfig()
-    steps: int = Field(default=4000, gt=0)
+    steps: int = Field(default=8000, gt=0)
     """Optimizer steps; a run can be resumed with more."""
     images_per_step: int = Field(default=24, gt=1)
     """Images in a step, in as many sets as fit: each image is a query with the rest of its set as the support."""
