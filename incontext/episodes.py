@@ -155,7 +155,7 @@ class TrainingData:
             tasks,
             frozenset(card.id for card in cards if card.role == "auxiliary"),
             dev_tasks(collection, seed),
-            {card.id: card.license for card in cards},
+            {card.id: card.license or "unstated" for card in cards},
         )
 
 

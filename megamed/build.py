@@ -4,31 +4,40 @@ Files appear under names that hold their content's hash, and the manifest that n
 build killed at any moment leaves the old collection, and the next one reuses the datasets it had finished.
 """
 
+import fnmatch
 import hashlib
 import json
-import multiprocessing
 import re
-from collections import Counter
-from collections.abc import Callable
-from concurrent.futures import Executor, ProcessPoolExecutor
-from dataclasses import dataclass, field
-from functools import partial
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future
+from dataclasses import asdict, dataclass, field
+from functools import cache, cached_property, lru_cache, partial
+from importlib.metadata import version
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
-from megamed import manifest, standardise
-from megamed.collection import DatasetWriter
+from megamed import manifest
+from megamed.collection import DatasetWriter, PackedRow, pack
 from megamed.layouts import Subject, find_datasets, find_subjects, read_card
-from megamed.manifest import DatasetEntry, Manifest, View
+from megamed.licences import is_open
+from megamed.manifest import Contents, DatasetEntry, FileHeader, Manifest, Provenance
 from megamed.prepare import prepare_subject
-from megamed.schema import DatasetCard, Frozen, Split
+from megamed.schema import DatasetCard, Frozen, Split, unknown
 from megamed.splits import patient_groups, split_of
+from megamed.standardise import LabelResize, Standard
 
 PENDING_NAME = ".pending.json"
 REPORT_NAME = "build_report.json"
 SUBJECTS_PER_MESSAGE = 4
+DECIDING_MODULES = (
+    *("annotation", "build", "collection", "labels", "layouts", "manifest"),
+    *("prepare", "readers", "schema", "splits", "standardise"),
+)
+DECIDING_LIBRARIES = ("h5py", "numpy", "pillow")
 
 
 class DatasetOutcome(Frozen):
@@ -47,6 +56,8 @@ class BuildReport(Frozen):
     """What became of every dataset of a build."""
 
     datasets: dict[str, DatasetOutcome]
+    not_open: tuple[str, ...] = ()
+    """Datasets not asked for, since their licence is not open."""
 
     @property
     def complete(self) -> bool:
@@ -60,6 +71,10 @@ class BuildReport(Frozen):
         subjects, rows = (sum(getattr(outcome, name) for outcome in outcomes) for name in ("subjects", "rows"))
         counts = ", ".join(f"{count} {status}" for status, count in sorted(states.items()))
         found = [f"{len(self.datasets)} datasets: {counts}; {subjects} subjects, {rows} images."]
+        if self.not_open:
+            found.append(
+                f"{len(self.not_open)} datasets skipped, their licence is not open: {', '.join(self.not_open)}."
+            )
         for name, outcome in self.datasets.items():
             if outcome.reason:
                 found.append(f"left out {name}: {outcome.reason}")
@@ -70,12 +85,27 @@ class BuildReport(Frozen):
 
 @dataclass(frozen=True)
 class BuildOptions:
-    """How to build."""
+    """What to build, and how."""
 
     size_px: int = 128
     """Height and width of every stored image."""
     force: bool = False
     """Build again even what is unchanged."""
+    only: tuple[str, ...] = ()
+    """Only datasets with these ids, in which `*` stands for anything; all if empty."""
+    licence: Literal["open"] | None = None
+    """Only datasets whose licence is open beyond doubt."""
+    fit: Literal["pad", "stretch"] = "pad"
+    """See `Standard`, as for the next two."""
+    label_resize: LabelResize = "antialias"
+    every_nth: int | None = None
+    ahead: int = 16
+    """Subjects given to the executor before the first of them is written; bounds the memory of finished rows."""
+
+    @property
+    def standard(self) -> Standard:
+        """What images and labels are brought to."""
+        return Standard(self.size_px, self.fit, self.label_resize, self.every_nth)
 
 
 @dataclass(frozen=True)
@@ -85,69 +115,135 @@ class _Job:
     card: DatasetCard
     group: str
     subjects: list[Subject]
-    size_px: int
+    standard: Standard
 
-    @property
+    @cached_property
+    def splits(self) -> list[Split]:
+        return [subject.split or split_of(subject.id, self.group) for subject in self.subjects]
+
+    @cached_property
     def fingerprint(self) -> str:
-        """Hash of everything that decides the result."""
-        files = [path for subject in self.subjects for case in subject.cases for path in (case.image, case.label)]
-        states = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
-        problems = [subject.problems for subject in self.subjects]
-        card = self.card.model_dump(mode="json")
-        facts = [standardise.VERSION, self.size_px, self.group, card, states, problems]
-        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+        """Hash of everything that decides the result, files by name, size and time."""
+        return _hash([_code_version(), _libraries(), self.standard, self.group, self.card, self.subjects], _file_state)
+
+    def tasks(self) -> "Iterator[_Task]":
+        """What there is to do on the executor, subject by subject."""
+        for subject, split in zip(self.subjects, self.splits, strict=True):
+            yield partial(_prepare, self.card, self.standard, subject, split)
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """What an executor makes of a subject."""
+
+    rows: list[PackedRow]
+    problems: list[str]
+    sources_sha256: str
 
 
 @dataclass
-class _Written:
-    """What went into a dataset's file, and what did not."""
+class _Plan:
+    """What to build, and what not."""
 
-    subjects: Counter[Split] = field(default_factory=Counter)
-    rejected: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    views: tuple[View, ...] = ()
+    jobs: list[_Job] = field(default_factory=list)
+    outcomes: dict[str, DatasetOutcome] = field(default_factory=dict)
+    """Datasets whose card or layout is unusable."""
+    not_open: list[str] = field(default_factory=list)
 
+
+_Task = Callable[[], _Prepared]
 
 Progress = Callable[[str, int, int], None]
 """Called with the dataset, the subjects finished since the last call, and the subjects of the whole build."""
 
 
-def local_executor(workers: int | None = None) -> ProcessPoolExecutor:
-    """Make the default executor: fresh processes on this machine, one per core unless told otherwise."""
-    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
-
-
 def build(root: Path, out: Path, options: BuildOptions, executor: Executor, progress: Progress) -> BuildReport:
-    """Build all datasets below a root into a collection; other datasets that it held before stay.
+    """Build the datasets below a root into a collection; other datasets that it held before stay.
 
     Raises:
-        ValueError: If the root has no dataset, or `out` is neither new, empty nor a collection of this size.
+        ValueError: If the root has no dataset or not one asked for, or `out` is neither new, empty nor a collection
+            of this size, or another build is at work there.
     """
-    jobs, outcomes = _plan(root, options.size_px)
+    executor.submit(_do, ())  # the first worker starts while the files are listed
+    plan = _plan(root.resolve(), options)  # workers may run in other folders
+    out.mkdir(parents=True, exist_ok=True)
+    with manifest.exclusive(out):
+        return _build(plan, out, options, executor, progress)
+
+
+def _build(plan: _Plan, out: Path, options: BuildOptions, executor: Executor, progress: Progress) -> BuildReport:
+    """Build what is planned into a folder that nobody else writes to."""
     old = _open_output(out, options.size_px)
+    outcomes, built = dict(plan.outcomes), dict[str, DatasetEntry]()
     finished = {} if options.force else _finished(out, old)
     entries = {name: entry for name, entry in old.datasets.items() if name not in outcomes}
-    total = sum(len(job.subjects) for job in jobs)
-    for job in jobs:
+    total = sum(len(job.subjects) for job in plan.jobs)
+    tasks = (task for job in plan.jobs if job.fingerprint not in finished for task in job.tasks())
+    prepared = _in_order(executor, tasks, options.ahead)
+    for job in plan.jobs:
         name = job.card.id
-        entry = finished.get(job.fingerprint)
-        if entry:
-            progress(name, len(job.subjects), total)
-            outcomes[name] = _outcome("unchanged", entry)
-        else:
-            entry, outcomes[name] = _build_dataset(job, out, executor, partial(progress, name, 1, total))
         entries.pop(name, None)
+        if job.fingerprint in finished:
+            entry: DatasetEntry | None
+            status, entry = finished[job.fingerprint]
+            outcomes[name] = _outcome(status, entry)
+            progress(name, len(job.subjects), total)
+        else:
+            entry, outcomes[name] = _build_dataset(job, out, prepared, partial(progress, name, 1, total))
         if entry:
             entries[name] = entry
-            pending = Manifest(size_px=options.size_px, datasets=entries)
+        if entry and outcomes[name].status == "built":
+            built[name] = entry
+            pending = Manifest(size_px=options.size_px, datasets=built)
             manifest.replace_file(out / PENDING_NAME, pending.model_dump_json().encode())
-    report = BuildReport(datasets=dict(sorted(outcomes.items())))
+    report = BuildReport(datasets=dict(sorted(outcomes.items())), not_open=tuple(plan.not_open))
     _publish(out, Manifest(size_px=options.size_px, datasets=dict(sorted(entries.items()))), report)
     return report
 
 
+def _plan(root: Path, options: BuildOptions) -> _Plan:
+    """List what to build and what not.
+
+    Raises:
+        ValueError: If two datasets have the same id, or none has one that is asked for.
+    """
+    plan, found = _Plan(), dict[str, tuple[DatasetCard, Path]]()
+    for folder in find_datasets(root):
+        try:
+            card = read_card(folder)
+        except ValueError as error:
+            plan.outcomes[folder.name] = DatasetOutcome(status="left out", reason=str(error))
+            continue
+        if card.id in found:
+            msg = f"{folder.name} repeats a dataset: expected unique ids, got {card.id!r} twice. Rename one."
+            raise ValueError(msg)
+        found[card.id] = card, folder
+    wanted = _wanted([*found, *plan.outcomes], options.only)
+    plan.outcomes = {name: outcome for name, outcome in plan.outcomes.items() if name in wanted}
+    groups = patient_groups(card for card, _ in found.values())  # of all, so that a part splits as the whole
+    for name, (card, folder) in sorted(found.items()):
+        if name in wanted and options.licence == "open" and not is_open(card.license):
+            plan.not_open.append(name)
+        elif name in wanted:
+            try:
+                subjects = find_subjects(folder, card)
+            except ValueError as error:
+                plan.outcomes[name] = DatasetOutcome(status="left out", reason=str(error))
+            else:
+                plan.jobs.append(_Job(card, groups[name], subjects, options.standard))
+    return plan
+
+
+def _wanted(names: list[str], patterns: tuple[str, ...]) -> set[str]:
+    """Choose the names that match any of the patterns, all if there is none."""
+    for pattern in patterns:
+        if not fnmatch.filter(names, pattern):
+            raise ValueError(unknown("dataset", pattern, names))
+    return {name for pattern in patterns or ("*",) for name in fnmatch.filter(names, pattern)}
+
+
 def _open_output(out: Path, size_px: int) -> Manifest:
-    """Make the output folder if needed and return the collection in it, empty if there is none."""
-    out.mkdir(parents=True, exist_ok=True)
+    """Return the collection in the output folder, empty if there is none."""
     if not (out / manifest.NAME).is_file():
         if strangers := [path.name for path in out.iterdir() if not _is_leftover(path)]:
             msg = f"{out} holds other files: expected a collection or an empty folder, got {strangers[0]!r}."
@@ -162,79 +258,97 @@ def _open_output(out: Path, size_px: int) -> Manifest:
 
 def _is_leftover(path: Path) -> bool:
     """Whether a killed build may have left this file."""
-    return path.name in {PENDING_NAME, REPORT_NAME} or bool(
+    return path.name in {PENDING_NAME, REPORT_NAME, manifest.LOCK_NAME} or bool(
         re.fullmatch(rf"\..+\.partial|{manifest.FILE_PATTERN}", path.name)
     )
 
 
-def _plan(root: Path, size_px: int) -> tuple[list[_Job], dict[str, DatasetOutcome]]:
-    """List what to build, and the datasets whose card or layout is unusable."""
-    found: dict[str, tuple[DatasetCard, list[Subject]]] = {}
-    outcomes: dict[str, DatasetOutcome] = {}
-    for folder in find_datasets(root):
-        try:
-            card = read_card(folder)
-            subjects = find_subjects(folder, card)
-        except ValueError as error:
-            outcomes[folder.name] = DatasetOutcome(status="left out", reason=str(error))
-            continue
-        if card.id in found:
-            msg = f"{folder.name} repeats a dataset: expected unique ids, got {card.id!r} twice. Rename one."
-            raise ValueError(msg)
-        found[card.id] = card, subjects
-    groups = patient_groups(card for card, _ in found.values())
-    return [_Job(card, groups[name], subjects, size_px) for name, (card, subjects) in sorted(found.items())], outcomes
-
-
-def _finished(out: Path, old: Manifest) -> dict[str, DatasetEntry]:
+def _finished(out: Path, old: Manifest) -> dict[str, tuple[Literal["built", "unchanged"], DatasetEntry]]:
     """Return, by fingerprint, the datasets that need no building: of the old collection or of a killed build."""
     pending = out / PENDING_NAME
-    manifests = [old, *([manifest.parse_manifest(pending)] if pending.is_file() else [])]
-    entries = [entry for each in manifests for entry in each.datasets.values()]
+    killed = manifest.parse_manifest(pending) if pending.is_file() else Manifest(size_px=old.size_px)
     sizes = {path.name: path.stat().st_size for path in out.glob("*.h5")}
-    return {entry.fingerprint: entry for entry in entries if sizes.get(entry.file) == entry.file_bytes}
+    found: dict[str, tuple[Literal["built", "unchanged"], DatasetEntry]] = {}
+    found |= {entry.fingerprint: ("unchanged", entry) for entry in old.datasets.values()}
+    found |= {entry.fingerprint: ("built", entry) for entry in killed.datasets.values()}
+    return {key: (status, entry) for key, (status, entry) in found.items() if sizes.get(entry.file) == entry.file_bytes}
+
+
+def _in_order(executor: Executor, tasks: Iterable[_Task], ahead: int) -> Iterator[_Prepared]:
+    """Do tasks on an executor, some per message, and yield the results in order.
+
+    At most `ahead` tasks are begun before their turn, but never less than a message.
+    """
+    begun: deque[Future[list[_Prepared]]] = deque()
+    remaining = iter(tasks)
+    while message := tuple(islice(remaining, SUBJECTS_PER_MESSAGE)):
+        begun.append(executor.submit(_do, message))
+        if len(begun) * SUBJECTS_PER_MESSAGE >= ahead:
+            yield from begun.popleft().result()
+    while begun:
+        yield from begun.popleft().result()
+
+
+def _do(tasks: tuple[_Task, ...]) -> list[_Prepared]:
+    return [task() for task in tasks]
+
+
+def _prepare(card: DatasetCard, standard: Standard, subject: Subject, split: Split) -> _Prepared:
+    """Do a subject's share of the work that a worker can do."""
+    rows, problems = prepare_subject(card, standard, subject, split)
+    return _Prepared([pack(row) for row in rows], problems, _hash(subject, _file_content))
 
 
 def _build_dataset(
-    job: _Job, out: Path, executor: Executor, tick: Callable[[], None]
+    job: _Job, out: Path, prepared: Iterator[_Prepared], tick: Callable[[], None]
 ) -> tuple[DatasetEntry | None, DatasetOutcome]:
     """Put a dataset's file in place under the name of its content; no entry if no subject is usable."""
     temporary = out / f".{job.card.id}.partial"
-    written = _write_rows(job, temporary, executor, tick)
-    if not written.views:
+    contents = _write_file(job, temporary, prepared, tick)
+    if not contents.views:
         temporary.unlink()
-        return None, DatasetOutcome(status="left out", rejected=written.rejected, reason="no subject is usable")
+        return None, DatasetOutcome(status="left out", rejected=contents.rejected, reason="no subject is usable")
     sha256 = manifest.sha256_of(temporary)
-    file = temporary.replace(out / f"{job.card.id}-{sha256[:12]}.h5")
+    file = temporary.replace(out / f"{job.card.id}-{sha256[: manifest.HASH_DIGITS]}.h5")
     entry = DatasetEntry(
-        card=job.card,
+        **dict(contents),
         file=file.name,
         sha256=sha256,
         file_bytes=file.stat().st_size,
         fingerprint=job.fingerprint,
-        subjects=dict(written.subjects),
-        views=written.views,
-        rejected=written.rejected,
     )
     return entry, _outcome("built", entry)
 
 
-def _write_rows(job: _Job, path: Path, executor: Executor, tick: Callable[[], None]) -> _Written:
-    """Prepare the subjects on the executor and write their rows in order."""
-    written, writer = _Written(), DatasetWriter(path, job.size_px)
-    splits = [split_of(subject.id, job.group) for subject in job.subjects]
-    prepare = partial(prepare_subject, job.card, job.size_px)
-    prepared = executor.map(prepare, job.subjects, splits, chunksize=SUBJECTS_PER_MESSAGE)
-    for subject, split, (rows, problems) in zip(job.subjects, splits, prepared, strict=True):
-        if problems:
-            written.rejected[subject.id] = tuple(problems)
+def _write_file(job: _Job, path: Path, prepared: Iterator[_Prepared], tick: Callable[[], None]) -> Contents:
+    """Write the rows of the subjects in order, and say what was written and what was not."""
+    writer, subjects = DatasetWriter(path, job.standard.size_px), Counter[Split]()
+    rejected: dict[str, tuple[str, ...]] = {}
+    sources = hashlib.sha256()
+    for subject, split, result in zip(job.subjects, job.splits, prepared, strict=False):
+        sources.update(result.sources_sha256.encode())
+        if result.problems:
+            rejected[subject.id] = tuple(result.problems)
         else:
-            written.subjects[split] += 1
-        for row in rows:
+            subjects[split] += 1
+        for row in result.rows:
             writer.append(row)
         tick()
-    written.views = writer.close()
-    return written
+    contents = Contents(
+        card=job.card,
+        subjects=dict(sorted(subjects.items())),
+        views=writer.finish_views(),
+        rejected=rejected,
+        provenance=Provenance(
+            sources_sha256=sources.hexdigest(),
+            standard=asdict(job.standard),
+            split_group=job.group,
+            code=_code_version(),
+            libraries=_libraries(),
+        ),
+    )
+    writer.close(FileHeader(size_px=job.standard.size_px, contents=contents))
+    return contents
 
 
 def _outcome(status: Literal["built", "unchanged"], entry: DatasetEntry) -> DatasetOutcome:
@@ -243,11 +357,62 @@ def _outcome(status: Literal["built", "unchanged"], entry: DatasetEntry) -> Data
 
 
 def _publish(out: Path, new: Manifest, report: BuildReport) -> None:
-    """Make the new collection the collection, then remove what no manifest names."""
+    """Make the new collection the collection, then remove what no manifest names.
+
+    Killed at any step, a next build does the same again: what this one finished is known until the very end.
+    """
     manifest.sync_folder(out)
-    manifest.replace_file(out / manifest.NAME, new.model_dump_json(indent=1).encode())
     manifest.replace_file(out / REPORT_NAME, report.model_dump_json(indent=1).encode())
-    named = {entry.file for entry in new.datasets.values()} | {REPORT_NAME}
+    manifest.replace_file(out / manifest.NAME, new.model_dump_json(indent=1).encode())
+    kept = {entry.file for entry in new.datasets.values()} | {REPORT_NAME, manifest.LOCK_NAME, PENDING_NAME}
     for path in out.iterdir():
-        if _is_leftover(path) and path.name not in named:
+        if _is_leftover(path) and path.name not in kept:
             path.unlink()
+    (out / PENDING_NAME).unlink(missing_ok=True)
+
+
+def _hash(value: object, state: Callable[[Path], object]) -> str:
+    """Hash models, dataclasses and plain data; of a file in them counts its name and its state."""
+
+    def plain(item: object) -> object:
+        return [item.name, state(item)] if isinstance(item, Path) else vars(item)
+
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=plain).encode()).hexdigest()
+
+
+def _file_state(path: Path) -> object:
+    """Size and time of a file; of a file that is not there, none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns
+
+
+def _file_content(path: Path) -> object:
+    """Hash of a file; of a file that cannot be read, none."""
+    try:
+        return _content_hash(path, path.stat().st_mtime_ns)
+    except OSError:
+        return None
+
+
+@lru_cache(maxsize=256)
+def _content_hash(path: Path, _changed_ns: int) -> str:
+    """Hash a file once, though many subjects may be in it."""
+    return manifest.sha256_of(path)
+
+
+@cache
+def _code_version() -> str:
+    """Hash of the modules that decide what a file of a collection holds."""
+    package = Path(__file__).parent
+    files = [file for name in DECIDING_MODULES for file in package.glob(f"{name}*/**/*.py")]
+    files += [package / f"{name}.py" for name in DECIDING_MODULES if (package / f"{name}.py").is_file()]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in sorted(files))).hexdigest()
+
+
+@cache
+def _libraries() -> dict[str, str]:
+    """Versions of the libraries that decide what a file of a collection holds."""
+    return {name: version(name) for name in DECIDING_LIBRARIES}

@@ -2,10 +2,13 @@
 
 A collection is a folder with a manifest and one file per dataset. A file holds one group per view,
 `<modality>/<axis>`, with `images` (N, H, W), `labels/<slug>` (N, H, W), `areas/<slug>` (N,), and the tables
-`subject`, `case` and `split` (N,). Rows are chunked one image each; an empty label occupies no space.
+`subject`, `case` and `split` (N,). Rows are chunked one image each; an empty label occupies no space. `about` says
+what the file is. docs/collection-format.md tells all of it.
 """
 
 import os
+import re
+import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,17 +17,31 @@ from typing import Any, Self, get_args
 
 import h5py
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Int32, UInt8
+from pydantic import ValidationError
 
-from megamed.manifest import DatasetEntry, Manifest, View, read_manifest, sha256_of
+from megamed.manifest import (
+    FILE_PATTERN,
+    HASH_DIGITS,
+    Contents,
+    DatasetEntry,
+    FileHeader,
+    View,
+    read_manifest,
+    sha256_of,
+)
 from megamed.schema import DatasetCard, Role, Sample, Split, Task, unknown
 
 TABLES = ("subject", "case", "split")
+ABOUT = "about"
+COMPRESSION_LEVEL = 4
+UNKNOWN_AREA = -1
+MAX_DEPTH = 3
 
 
 @dataclass(frozen=True)
 class Row:
-    """One standardised slice on its way into a file."""
+    """One standardised slice."""
 
     modality: str
     axis: str
@@ -33,19 +50,55 @@ class Row:
     split: Split
     image: UInt8[np.ndarray, "S S"]
     masks: dict[str, UInt8[np.ndarray, "S S"]]
+    """The labels that are present."""
+    known: frozenset[str] = frozenset()
+    """The labels that somebody looked for; of any other it is unknown whether it is there."""
+
+
+@dataclass(frozen=True)
+class PackedRow:
+    """A row as the bytes that a file will hold, packed where it was made, so that the one writer only copies."""
+
+    group: str
+    names: tuple[str, str, str]
+    """Subject, case and split."""
+    image: bytes
+    labels: dict[str, bytes]
+    areas: dict[str, int]
+    """Pixels of every known label."""
+
+
+def pack(row: Row) -> PackedRow:
+    """Compress the labels that are present and count the pixels of all that are known."""
+    present = {label: mask for label, mask in row.masks.items() if mask.any()}
+    absent = dict.fromkeys((row.known | row.masks.keys()) - present.keys(), 0)
+    return PackedRow(
+        group=f"{row.modality}/{row.axis}",
+        names=(row.subject, row.case, row.split),
+        image=row.image.tobytes(),
+        labels={label: zlib.compress(mask.tobytes(), COMPRESSION_LEVEL) for label, mask in present.items()},
+        areas={label: int(mask.sum()) for label, mask in present.items()} | absent,
+    )
 
 
 class Collection:
-    """Read access to a collection; opens files when first needed, in each process its own."""
+    """Read access to a collection or to one file of it; opens files when first needed, in each process its own."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self._manifest = read_manifest(self.path)
-        self._files: dict[str, h5py.File] = {}
-        self._owner = os.getpid()
+        self._contents: dict[str, Contents]
+        if self.path.is_file():
+            header = _read_header(self.path)
+            name = header.contents.card.id
+            self._size_px, self._contents, self._paths = header.size_px, {name: header.contents}, {name: self.path}
+        else:
+            manifest = read_manifest(self.path)
+            self._size_px, self._contents = manifest.size_px, dict(manifest.datasets)
+            self._paths = {name: self.path / entry.file for name, entry in manifest.datasets.items()}
+        self._forget_handles()
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_files": {}}
+        return self.__dict__ | {"_files": {}, "_arrays": {}}
 
     def __enter__(self) -> Self:
         return self
@@ -57,23 +110,23 @@ class Collection:
         """Close the files that are open."""
         for file in self._files.values():
             file.close()
-        self._files.clear()
+        self._forget_handles()
 
     @property
     def size_px(self) -> int:
         """Height and width of every image."""
-        return self._manifest.size_px
+        return self._size_px
 
     @property
     def datasets(self) -> tuple[str, ...]:
         """Ids of the datasets, sorted."""
-        return tuple(sorted(self._manifest.datasets))
+        return tuple(sorted(self._contents))
 
-    def entry(self, dataset: str) -> DatasetEntry:
-        """Return what the manifest says about a dataset."""
-        if dataset not in self._manifest.datasets:
+    def entry(self, dataset: str) -> Contents:
+        """Return what is known of a dataset without opening its file."""
+        if dataset not in self._contents:
             raise ValueError(unknown("dataset", dataset, self.datasets))
-        return self._manifest.datasets[dataset]
+        return self._contents[dataset]
 
     def card(self, dataset: str) -> DatasetCard:
         """Return the card of a dataset."""
@@ -99,31 +152,37 @@ class Collection:
         return sorted(tasks, key=lambda task: task.id)
 
     def samples(self, task: Task, split: Split | None = None) -> list[Sample]:
-        """List the rows on which the task's label is present, of one split or of all."""
-        view = self._view(task)
-        subjects, cases, splits = (view[table].asstr()[()] for table in TABLES)
-        areas = view["areas"][task.label][()]
+        """List the rows on which the task's label is present, of one split or of all.
+
+        Rows for which nobody annotated the label are never samples.
+        """
+        subjects, cases, splits = (self._array(task, table).asstr()[()] for table in TABLES)
+        areas = self.areas(task)
         return [
             Sample(int(row), subjects[row], cases[row], splits[row], int(areas[row]))
-            for row in np.flatnonzero(areas)
+            for row in np.flatnonzero(areas > 0)
             if split is None or splits[row] == split
         ]
 
+    def areas(self, task: Task) -> Int32[np.ndarray, " N"]:
+        """Read the number of the label's pixels on every row; -1 where nobody annotated it."""
+        return self._array(task, f"areas/{task.label}")[()]
+
     def image(self, task: Task, row: int) -> UInt8[np.ndarray, "H W"]:
         """Read one image; 0 to 255 stand for [0, 1]."""
-        return self._view(task)["images"][row]
+        return self._array(task, "images")[row]
 
     def label(self, task: Task, row: int) -> UInt8[np.ndarray, "H W"]:
         """Read one label, 0 or 1 per pixel."""
-        return self._view(task)["labels"][task.label][row]
+        return self._array(task, f"labels/{task.label}")[row]
 
     def images(self, task: Task, rows: Sequence[int]) -> UInt8[np.ndarray, "N H W"]:
         """Read several images; h5py reads rows faster one by one than as a list."""
-        return self._rows(self._view(task)["images"], rows)
+        return self._rows(self._array(task, "images"), rows)
 
     def labels(self, task: Task, rows: Sequence[int]) -> UInt8[np.ndarray, "N H W"]:
         """Read several labels."""
-        return self._rows(self._view(task)["labels"][task.label], rows)
+        return self._rows(self._array(task, f"labels/{task.label}"), rows)
 
     def _rows(self, array: h5py.Dataset, rows: Sequence[int]) -> UInt8[np.ndarray, "N H W"]:
         out = np.empty((len(rows), self.size_px, self.size_px), np.uint8)
@@ -131,28 +190,66 @@ class Collection:
             out[target] = array[row]
         return out
 
-    def _view(self, task: Task) -> h5py.Group:
-        views = {f"{view.modality}/{view.axis}": view for view in self.entry(task.dataset).views}
-        if task.view not in views or task.label not in views[task.view].samples:
-            known = (other.id for other in self.tasks([task.dataset]))
-            raise ValueError(unknown("task", task.id, known))
-        return self._group(task.dataset, views[task.view])
-
-    def _group(self, dataset: str, view: View) -> h5py.Group:
-        """Return the open HDF5 group of a view."""
-        return self._file(dataset)[f"{view.modality}/{view.axis}"]
+    def _array(self, task: Task, name: str) -> h5py.Dataset:
+        """Return an open array of a task's view; finding it again costs far less than reading a row."""
+        if self._owner != os.getpid():  # a forked child must not share its parent's handles
+            self._forget_handles()
+        if (task, name) not in self._arrays:
+            views = {view.group: view for view in self.entry(task.dataset).views}
+            if task.view not in views or task.label not in views[task.view].samples:
+                raise ValueError(unknown("task", task.id, (other.id for other in self.tasks([task.dataset]))))
+            self._arrays[task, name] = self._file(task.dataset)[task.view][name]
+        return self._arrays[task, name]
 
     def _file(self, dataset: str) -> h5py.File:
-        if self._owner != os.getpid():  # a forked child must not share its parent's handles
-            self._files, self._owner = {}, os.getpid()
+        """Return the open file of a dataset, once it is known to be what its contents promise."""
         if dataset not in self._files:
-            file = h5py.File(self.path / self.entry(dataset).file, "r", locking=False)
-            if problems := list(_unsafe_objects(file)):
+            file = _open(self._paths[dataset])
+            if problems := list(_layout_problems(file, self._contents[dataset].views, self.size_px)):
                 file.close()
-                msg = f"{dataset} is not safe to open: expected plain arrays, got {'; '.join(problems)}."
+                msg = f"{self._paths[dataset].name} has the wrong layout: {'; '.join(problems)}. Build it again."
                 raise ValueError(msg)
             self._files[dataset] = file
         return self._files[dataset]
+
+    def _forget_handles(self) -> None:
+        self._files: dict[str, h5py.File] = {}
+        self._arrays: dict[tuple[Task, str], h5py.Dataset] = {}
+        self._owner = os.getpid()
+
+
+def _open(path: Path) -> h5py.File:
+    """Open a file for reading, having checked that it cannot reach outside itself.
+
+    Raises:
+        ValueError: If it could.
+    """
+    file = h5py.File(path, "r", locking=False, rdcc_nbytes=0)  # a cache for every array would fill the memory
+    if problems := list(_unsafe_objects(file)):
+        file.close()
+        msg = f"{path.name} is not safe to open: expected plain arrays, got {'; '.join(problems)}."
+        raise ValueError(msg)
+    return file
+
+
+def _read_header(path: Path) -> FileHeader:
+    """Read what a file says of itself.
+
+    Raises:
+        ValueError: If it says nothing that this version understands.
+    """
+    with _open(path) as file:
+        about = file.get(ABOUT)
+        if not isinstance(about, h5py.Dataset) or about.shape != () or about.dtype.itemsize > path.stat().st_size:
+            msg = f"{path.name} is no file of a collection: expected text at {ABOUT!r}, got none. Build it again."
+            raise ValueError(msg)
+        text = bytes(about[()])
+    try:
+        return FileHeader.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        msg = f"{path.name} is of another version: {'.'.join(map(str, first['loc']))}: {first['msg']}. Build it again."
+        raise ValueError(msg) from error
 
 
 @dataclass
@@ -172,48 +269,54 @@ class DatasetWriter:
         self._path = path
         self._image_shape = (size_px, size_px)
         self._file = h5py.File(path, "w")
-        self._tables: dict[tuple[str, str], _Tables] = defaultdict(_Tables)
+        self._tables: dict[str, _Tables] = defaultdict(_Tables)
+        self._arrays: dict[str, h5py.Dataset] = {}
 
-    def append(self, row: Row) -> None:
+    def append(self, row: PackedRow) -> None:
         """Add a row to the view it belongs to."""
-        tables = self._tables[row.modality, row.axis]
-        group = self._file.require_group(f"{row.modality}/{row.axis}")
+        tables = self._tables[row.group]
         index = len(tables.subject)
-        present = {label: mask for label, mask in row.masks.items() if mask.any()}
-        self._put(group, "images", index, row.image)
-        for label, mask in present.items():
-            self._put(group, f"labels/{label}", index, mask)
-        tables.subject.append(row.subject)
-        tables.case.append(row.case)
-        tables.split.append(row.split)
-        tables.areas.append({label: int(mask.sum()) for label, mask in present.items()})
+        self._put(f"{row.group}/images", index, row.image)
+        for label, content in row.labels.items():
+            self._put(f"{row.group}/labels/{label}", index, content)
+        for table, name in zip(TABLES, row.names, strict=True):
+            getattr(tables, table).append(name)
+        tables.areas.append(row.areas)
 
-    def close(self) -> tuple[View, ...]:
-        """Write the tables, flush to disk and say what is in the file."""
-        views = tuple(self._close_view(*key) for key in sorted(self._tables))
+    def finish_views(self) -> tuple[View, ...]:
+        """Write the tables, after the last row, and say what is in the file."""
+        return tuple(self._finish_view(group) for group in sorted(self._tables))
+
+    def close(self, header: FileHeader | None = None) -> None:
+        """Write the header and flush to disk."""
+        if header:
+            text = header.model_dump_json().encode()
+            dtype = h5py.string_dtype("utf-8", len(text))
+            self._file.create_dataset(ABOUT, data=np.array(text, dtype), track_times=False)
         self._file.close()
         with self._path.open("rb+") as file:
             os.fsync(file.fileno())
-        return views
 
-    def _put(self, group: h5py.Group, name: str, index: int, image: np.ndarray) -> None:
-        array = group[name] if name in group else self._create(group, name)
-        array.resize(index + 1, axis=0)
-        array[index] = image
+    def _put(self, name: str, index: int, chunk: bytes) -> None:
+        if name not in self._arrays:
+            self._arrays[name] = self._create(name, compressed=not name.endswith("/images"))
+        array = self._arrays[name].id
+        array.set_extent((index + 1, *self._image_shape))
+        array.write_direct_chunk((index, 0, 0), chunk)
 
-    def _create(self, group: h5py.Group, name: str) -> h5py.Dataset:
-        return group.create_dataset(
+    def _create(self, name: str, compressed: bool) -> h5py.Dataset:
+        return self._file.create_dataset(
             name,
             shape=(0, *self._image_shape),
             maxshape=(None, *self._image_shape),
             chunks=(1, *self._image_shape),
             dtype=np.uint8,
-            compression=None if name == "images" else "gzip",
+            compression="gzip" if compressed else None,
             track_times=False,
         )
 
-    def _close_view(self, modality: str, axis: str) -> View:
-        group, tables = self._file[f"{modality}/{axis}"], self._tables[modality, axis]
+    def _finish_view(self, name: str) -> View:
+        group, tables = self._file[name], self._tables[name]
         rows = len(tables.subject)
         for table in TABLES:
             texts = [text.encode() for text in getattr(tables, table)]
@@ -221,83 +324,136 @@ class DatasetWriter:
         samples = {}
         for label, array in sorted(group.require_group("labels").items()):
             array.resize(rows, axis=0)  # rows never written read as zero
-            areas = np.array([area.get(label, 0) for area in tables.areas], np.int32)
+            areas = np.array([area.get(label, UNKNOWN_AREA) for area in tables.areas], np.int32)
             group.create_dataset(f"areas/{label}", data=areas, track_times=False)
-            samples[label] = int(np.count_nonzero(areas))
+            samples[label] = int(np.count_nonzero(areas > 0))
+        modality, axis = name.split("/")
         return View(modality=modality, axis=axis, rows=rows, samples=samples)
 
 
 def verify(path: str | Path) -> list[str]:
-    """Check a collection against its manifest and its own rules, reading every pixel of every label.
+    """Check a collection, or one file of it, against what it says of itself, reading every pixel of every label.
 
     Returns:
         The problems found, one line each; empty if there are none.
     """
-    manifest = read_manifest(Path(path))
     problems: list[str] = []
     splits: dict[str, dict[str, set[str]]] = {}
     with Collection(path) as collection:
-        for name, entry in sorted(manifest.datasets.items()):
+        for name in collection.datasets:
             splits[name] = defaultdict(set)
-            found = list(_file_problems(collection, entry, splits[name]))
-            problems += (f"{name}: {problem}" for problem in found)
-    return problems + list(_split_problems(manifest, splits))
+            problems += (f"{name}: {problem}" for problem in _dataset_problems(collection, name, splits[name]))
+        cards = [collection.card(name) for name in collection.datasets]
+    return problems + list(_split_problems(cards, splits))
 
 
-def _file_problems(collection: Collection, entry: DatasetEntry, splits: dict[str, set[str]]) -> Iterator[str]:
-    """Yield what is wrong with a dataset's file, and note the splits of its subjects on the way."""
-    file = collection.path / entry.file
-    if not file.is_file() or sha256_of(file) != entry.sha256:
-        yield f"{entry.file} is missing or changed: expected sha256 {entry.sha256}. Build it again."
+def _dataset_problems(collection: Collection, name: str, splits: dict[str, set[str]]) -> Iterator[str]:
+    """Yield what is wrong with a dataset, and note the splits of its subjects on the way."""
+    path, contents = collection._paths[name], collection.entry(name)
+    if not path.is_file():
+        yield f"{path.name} is missing. Build it again."
+        return
+    sha256, expected = sha256_of(path), _expected_sha256(path, contents)
+    if not sha256.startswith(expected):
+        yield f"{path.name} is changed: expected sha256 {expected}, got {sha256}. Build it again with --force."
         return
     try:
-        for view in entry.views:
-            group = collection._group(entry.card.id, view)
-            yield from _view_problems(group, view, collection.size_px)
-            for subject, split in zip(group["subject"].asstr()[()], group["split"].asstr()[()], strict=True):
+        file = collection._file(name)
+        if isinstance(contents, DatasetEntry) and _read_header(path).contents != contents.contents:
+            yield f"{path.name} says other things of itself than the manifest. Build it again with --force."
+        for view in contents.views:
+            yield from _view_problems(file[view.group], view, contents.card)
+            for subject, split in zip(*(file[view.group][table].asstr()[()] for table in TABLES[::2]), strict=True):
                 splits[subject].add(split)
     except (KeyError, OSError, ValueError) as error:
-        yield f"{entry.file} is malformed: {error}"
+        yield f"{path.name} is malformed: {error}"
 
 
-def _view_problems(group: h5py.Group, view: View, size_px: int) -> Iterator[str]:
-    """Yield where a view breaks the format."""
-    where = group.name.lstrip("/")
-    if set(group["labels"]) != set(view.samples):
-        yield f"{where} has labels {sorted(group['labels'])}: expected {sorted(view.samples)}."
-    arrays = {"images": group["images"], **{f"labels/{name}": array for name, array in group["labels"].items()}}
-    expected = ((view.rows, size_px, size_px), np.dtype(np.uint8), (1, size_px, size_px))
-    for name, array in arrays.items():
-        if (got := (array.shape, array.dtype, array.chunks)) != expected:
-            yield f"{where}/{name} has the wrong layout: expected {expected}, got {got}."
+def _expected_sha256(path: Path, contents: Contents) -> str:
+    """Return the hash of a file, as far as its manifest or its name tells; empty if neither does."""
+    if isinstance(contents, DatasetEntry):
+        return contents.sha256
+    return path.stem[-HASH_DIGITS:] if re.fullmatch(FILE_PATTERN, path.name) else ""
+
+
+def _view_problems(group: h5py.Group, view: View, card: DatasetCard) -> Iterator[str]:
+    """Yield where the labels of a view break the rules."""
     for name, array in group["labels"].items():
+        where, areas = f"{view.group}/labels/{name}", group["areas"][name][()]
+        if not card.has_label(name):
+            yield f"{where} is not on the card: expected one of {sorted(card.masks)}."
         found = [(int(label.max()), int(label.sum())) for label in array]
         if any(largest > 1 for largest, _ in found):
-            yield f"{where}/labels/{name} is not binary: expected 0 and 1."
-        if [area for _, area in found] != group["areas"][name][()].tolist():
-            yield f"{where}/areas/{name} does not count the label's pixels."
+            yield f"{where} is not binary: expected 0 and 1."
+        if [area for _, area in found] != np.where(areas == UNKNOWN_AREA, 0, areas).tolist():
+            yield f"{view.group}/areas/{name} does not count the label's pixels."
+        if np.count_nonzero(areas > 0) != view.samples[name]:
+            yield f"{where} has {np.count_nonzero(areas > 0)} samples: expected {view.samples[name]}."
 
 
-def _split_problems(manifest: Manifest, splits: dict[str, dict[str, set[str]]]) -> Iterator[str]:
+@dataclass(frozen=True)
+class _Array:
+    """What an array of a file must be."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    """As `u1`; any length of words is `S`."""
+    chunks: tuple[int, ...] | None = None
+
+
+def _layout_problems(file: h5py.File, views: Iterable[View], size_px: int) -> Iterator[str]:
+    """Yield where the arrays of a file are not those that its views promise, none larger than the file could hold."""
+    for view in views:
+        group = file.get(view.group)
+        if not isinstance(group, h5py.Group) or not isinstance(group.get("labels"), h5py.Group):
+            yield f"{view.group} is missing"
+            continue
+        if set(group["labels"]) != set(view.samples):
+            yield f"{view.group} has labels {sorted(group['labels'])}, expected {sorted(view.samples)}"
+        pixels = _Array((view.rows, size_px, size_px), "u1", (1, size_px, size_px))
+        words, counts = _Array((view.rows,), "S"), _Array((view.rows,), "i4")
+        expected = dict.fromkeys(["images", *(f"labels/{label}" for label in view.samples)], pixels)
+        expected |= dict.fromkeys(TABLES, words) | dict.fromkeys((f"areas/{label}" for label in view.samples), counts)
+        for name, array in expected.items():
+            yield from _array_problems(group.get(name), f"{view.group}/{name}", array)
+        if view.rows * size_px**2 > file.id.get_filesize():
+            yield f"{view.group} declares {view.rows} images, more than the file holds"
+
+
+def _array_problems(array: object, where: str, expected: _Array) -> Iterator[str]:
+    """Yield what distinguishes an object of a file from the array it should be."""
+    if not isinstance(array, h5py.Dataset):
+        yield f"{where} is missing"
+    elif expected.chunks is None and array.nbytes > array.file.id.get_filesize():
+        yield f"{where} declares {array.nbytes} bytes, more than the file holds"
+    elif _Array(array.shape, array.dtype.str[1 : 2 if array.dtype.kind == "S" else None], array.chunks) != expected:
+        got = f"{array.shape} {array.dtype} in chunks {array.chunks}"
+        yield f"{where} is {got}, expected {expected.shape} {expected.dtype} in chunks {expected.chunks}"
+
+
+def _split_problems(cards: Iterable[DatasetCard], splits: dict[str, dict[str, set[str]]]) -> Iterator[str]:
     """Yield subjects in more than one split, within a dataset or across those that share patients."""
     for name, subjects in splits.items():
         for subject, found in subjects.items():
             if len(found) != 1 or not found <= set(get_args(Split)):
                 yield f"{name}: subject {subject!r} must be in one split, got {sorted(found)}."
-    for name, entry in manifest.datasets.items():
-        for other in set(entry.card.shares_patients_with) & set(splits):
-            for subject in splits[name].keys() & splits[other].keys():
-                if splits[name][subject] != splits[other][subject]:
-                    yield f"{name}: subject {subject!r} has another split in {other}. Build them together."
+    for card in cards:
+        for other in sorted(set(card.shares_patients_with) & set(splits)):
+            for subject in splits[card.id].keys() & splits[other].keys():
+                if splits[card.id][subject] != splits[other][subject]:
+                    yield f"{card.id}: subject {subject!r} has another split in {other}. Build them together."
 
 
-def _unsafe_objects(group: h5py.Group) -> Iterator[str]:
-    """Yield what lets a file from a stranger reach outside itself: links, external or virtual data, objects."""
+def _unsafe_objects(group: h5py.Group, depth: int = 0) -> Iterator[str]:
+    """Yield what lets a file from a stranger harm its reader: links, external or virtual data, objects, cycles."""
     for name in group:
         link = group.get(name, getlink=True)
         if not isinstance(link, h5py.HardLink):
             yield f"{name} is a {type(link).__name__}"
         elif isinstance(child := group[name], h5py.Group):
-            yield from _unsafe_objects(child)
+            if depth == MAX_DEPTH:
+                yield f"{name} is nested too deeply"
+            else:
+                yield from _unsafe_objects(child, depth + 1)
         elif not isinstance(child, h5py.Dataset) or child.external or child.is_virtual or child.dtype.hasobject:
             yield f"{name} is no plain array"

@@ -2,15 +2,21 @@
 
 import hashlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import IO, Annotated, Literal
 
-from pydantic import Field, StringConstraints, ValidationError
+from pydantic import Field, JsonValue, StringConstraints, ValidationError
 
 from megamed.schema import DatasetCard, Frozen, Split
 
 NAME = "manifest.json"
-FILE_PATTERN = r"[a-z0-9_-]+-[0-9a-f]{12}\.h5"
+LOCK_NAME = ".lock"
+HASH_DIGITS = 12
+FILE_PATTERN = rf"[a-z0-9_-]+-[0-9a-f]{{{HASH_DIGITS}}}\.h5"
+Format = Literal["megamed-1"]
+"""Version of the format, which docs/collection-format.md describes; raised when old readers would misread it."""
 
 
 class View(Frozen):
@@ -22,26 +28,65 @@ class View(Frozen):
     samples: dict[str, int]
     """Per label, the number of rows on which it is present."""
 
+    @property
+    def group(self) -> str:
+        """Name of the HDF5 group."""
+        return f"{self.modality}/{self.axis}"
 
-class DatasetEntry(Frozen):
-    """One dataset file and everything known without opening it."""
+
+class Provenance(Frozen):
+    """What a dataset was made from and by; nothing in it differs between two builds of the same sources."""
+
+    sources_sha256: str
+    """Hash over the names and the content of all source files, those of rejected subjects included."""
+    standard: dict[str, JsonValue]
+    """How images and labels were standardised."""
+    split_group: str
+    """Name that was hashed with each subject to assign it to a split."""
+    code: str
+    """Hash of the modules that decide the result."""
+    libraries: dict[str, str]
+    """Versions of the libraries that decide the result."""
+
+
+class Contents(Frozen):
+    """What is in one dataset's file."""
 
     card: DatasetCard
-    file: Annotated[str, StringConstraints(pattern=f"^{FILE_PATTERN}$")]
-    sha256: str
-    file_bytes: int
-    fingerprint: str
-    """Hash of the inputs; unchanged inputs are not built again."""
     subjects: dict[Split, int]
     views: tuple[View, ...]
     rejected: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     """Per rejected subject, the reasons."""
+    provenance: Provenance | None = None
+
+
+class FileHeader(Frozen):
+    """What a dataset's file says of itself, so that it can be read without its collection."""
+
+    format: Format = "megamed-1"
+    size_px: int
+    contents: Contents
+
+
+class DatasetEntry(Contents):
+    """One dataset of a collection and everything known without opening its file."""
+
+    file: Annotated[str, StringConstraints(pattern=f"^{FILE_PATTERN}$")]
+    sha256: str
+    file_bytes: int
+    fingerprint: str
+    """Hash of the inputs as the build saw them; unchanged inputs are not built again."""
+
+    @property
+    def contents(self) -> Contents:
+        """What the file says of itself."""
+        return Contents.model_validate(self.model_dump(include=set(Contents.model_fields)))
 
 
 class Manifest(Frozen):
     """The index of a collection; whatever it does not name does not exist."""
 
-    format: Literal["megamed-1"] = "megamed-1"
+    format: Format = "megamed-1"
     size_px: int
     datasets: dict[str, DatasetEntry] = Field(default_factory=dict)
 
@@ -83,6 +128,37 @@ def replace_file(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
     temporary.replace(path)
     sync_folder(path.parent)
+
+
+@contextmanager
+def exclusive(folder: Path) -> Iterator[None]:
+    """Keep other builds out of a folder, where the system can; the lock of a killed process is void.
+
+    Raises:
+        ValueError: If another build holds it.
+    """
+    path = folder / LOCK_NAME
+    with path.open("a") as file:
+        if not (_locked(file) and path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno()))):
+            msg = f"{folder} is in use: expected to build there alone, got another build at work. Wait for its end."
+            raise ValueError(msg)
+        try:
+            yield
+        finally:
+            path.unlink()
+
+
+def _locked(file: IO[str]) -> bool:
+    """Try to lock an open file until it is closed."""
+    if os.name != "posix":
+        return True
+    import fcntl
+
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def sync_folder(folder: Path) -> None:

@@ -1,33 +1,39 @@
 """One subject's files to standardised rows, or the reasons why not."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Integer, Real
+from jaxtyping import Float, Integer
 
 from megamed import standardise
+from megamed.annotation import Annotation, masks_of
 from megamed.collection import Row
-from megamed.layouts import VOLUME_NAME, Case, Subject
-from megamed.readers.image import read_image, read_label
-from megamed.readers.nifti import Volume, read_volume
-from megamed.schema import DatasetCard, Split
+from megamed.labels import read_annotations
+from megamed.layouts import Case, Subject
+from megamed.readers.source import read_image
+from megamed.readers.volume import Volume, check_affines
+from megamed.schema import DatasetCard, Split, slugify
+from megamed.standardise import SQUARE_PIXELS_MM, Standard
 
-AFFINE_TOLERANCE_MM = 1e-3
+Annotations = Mapping[str, Annotation]
+"""By annotator."""
 
 
 @dataclass(frozen=True)
 class _Plane:
-    """One image and its label map before resizing."""
+    """One image and its annotations before resizing."""
 
     axis: str
     case: str
     image: Float[np.ndarray, "H W"]
-    label: Integer[np.ndarray, "H W"]
+    annotations: Annotations
     spacing_mm: tuple[float, float]
 
 
-def prepare_subject(card: DatasetCard, size_px: int, subject: Subject, split: Split) -> tuple[list[Row], list[str]]:
+def prepare_subject(
+    card: DatasetCard, standard: Standard, subject: Subject, split: Split
+) -> tuple[list[Row], list[str]]:
     """Read and standardise all cases of a subject.
 
     Returns:
@@ -37,73 +43,95 @@ def prepare_subject(card: DatasetCard, size_px: int, subject: Subject, split: Sp
     problems = list(subject.problems)
     for case in subject.cases:
         try:
-            planes = _volume_planes(case, card) if VOLUME_NAME.match(case.image.name) else _image_planes(case, card)
-            rows += [_row(card, size_px, subject, split, plane) for plane in planes]
+            rows += [
+                _row(card, standard, subject, split, modality, plane)
+                for modality, plane in _planes(case, card, standard)
+            ]
         except ValueError as error:
             problems.append(f"case {case.name!r}: {error}")
     return ([] if problems else rows), problems
 
 
-def _row(card: DatasetCard, size_px: int, subject: Subject, split: Split, plane: _Plane) -> Row:
+def _row(card: DatasetCard, standard: Standard, subject: Subject, split: Split, modality: str, plane: _Plane) -> Row:
     """Standardise a plane and name where it belongs."""
-    masks = standardise.binary_masks(plane.label, card.masks).items()
+    masks = masks_of(plane.annotations, card.masks)
     return Row(
-        modality=card.modality_slug,
+        modality=slugify(modality),
         axis=plane.axis,
         subject=subject.id,
         case=plane.case,
         split=split,
-        image=standardise.standard_image(plane.image, size_px, plane.spacing_mm),
-        masks={name: standardise.standard_mask(mask, size_px, plane.spacing_mm) for name, mask in masks},
+        image=standardise.standard_image(plane.image, standard, plane.spacing_mm),
+        masks={
+            name: standardise.standard_mask(mask, standard, plane.spacing_mm)
+            for name, mask in masks.items()
+            if mask.any()
+        },
+        known=frozenset(masks),
     )
 
 
-def _image_planes(case: Case, card: DatasetCard) -> Iterator[_Plane]:
-    """Yield the one plane of a picture."""
-    image = read_image(case.image)
-    label = _checked_label(read_label(case.label), image.shape, card)
-    yield _Plane("2d", case.name, standardise.unit_range(image, card.modality), label, (1.0, 1.0))
+def _planes(case: Case, card: DatasetCard, standard: Standard) -> Iterator[tuple[str, _Plane]]:
+    """Yield the planes of every modality of a case; all modalities show the same slices."""
+    first = annotations = None
+    slices: list[tuple[int, int]] = []
+    for modality, source in case.images.items():
+        image = read_image(source)
+        if first is None or annotations is None:
+            first, annotations = image, read_annotations(case, card, image)
+            slices = _slices(image, annotations, card, standard) if isinstance(image, Volume) else []
+        else:
+            _check_same_grid(first, image)
+        array = standardise.unit_range(image.array if isinstance(image, Volume) else image, modality)
+        if isinstance(image, Volume):
+            for axis, index in slices:
+                yield modality, _slice(array, image.spacing_mm, annotations, axis, index, case.name)
+        else:
+            yield modality, _Plane("2d", case.name, array, annotations, SQUARE_PIXELS_MM)
 
 
-def _volume_planes(case: Case, card: DatasetCard) -> Iterator[_Plane]:
-    """Yield the informative slices of a volume along each of its axes."""
-    image, label_volume = read_volume(case.image), read_volume(case.label)
-    label = _checked_label(label_volume.array, image.array.shape, card)
-    _check_affines(image, label_volume)
-    array = standardise.unit_range(image.array, card.modality)
-    masks = list(standardise.binary_masks(label, card.masks).values())
-    for axis in standardise.slicing_axes(array.shape, image.spacing_mm):
-        spacing_mm = standardise.display_spacing(image.spacing_mm, axis)
-        for index in standardise.informative_slices(masks, axis):
-            yield _Plane(
-                standardise.AXES[axis],
-                f"{case.name}:{index}",
-                standardise.display_plane(array, axis, index),
-                standardise.display_plane(label, axis, index),
-                spacing_mm,
-            )
+def _slices(image: Volume, annotations: Annotations, card: DatasetCard, standard: Standard) -> list[tuple[int, int]]:
+    """Choose the informative slices along each axis."""
+    axes = standardise.slicing_axes(image.array.shape, image.spacing_mm)
+    areas: dict[int, list[Integer[np.ndarray, " slices"]]] = {axis: [] for axis in axes}
+    for name, values in card.masks.items():  # one at a time: a hundred masks of a volume would fill the memory
+        mask = masks_of(annotations, {name: values}).get(name)
+        if mask is not None:
+            for axis in axes:
+                areas[axis].append(mask.sum(axis=tuple({0, 1, 2} - {axis})))
+    return [
+        (axis, index)
+        for axis in axes
+        if areas[axis]
+        for index in standardise.informative_slices(np.stack(areas[axis]), standard.every_nth)
+    ]
 
 
-def _checked_label(
-    label: Real[np.ndarray, "..."], shape: tuple[int, ...], card: DatasetCard
-) -> Integer[np.ndarray, "..."]:
-    """Return a label map as integers, having checked that it fits its image and its card."""
-    if label.shape != shape:
-        msg = f"label does not match its image: expected {shape}, got {label.shape}."
+def _slice(
+    array: Float[np.ndarray, "X Y Z"],
+    spacing_mm: tuple[float, float, float],
+    annotations: Annotations,
+    axis: int,
+    index: int,
+    case: str,
+) -> _Plane:
+    return _Plane(
+        standardise.AXES[axis],
+        f"{case}:{index}",
+        standardise.display_plane(array, axis, index),
+        {
+            who: each.cut(lambda layer: standardise.display_plane(layer, axis, index))
+            for who, each in annotations.items()
+        },
+        standardise.display_spacing(spacing_mm, axis),
+    )
+
+
+def _check_same_grid(first: Volume | np.ndarray, other: Volume | np.ndarray) -> None:
+    """Refuse modalities that do not lie on each other."""
+    shapes = [each.array.shape if isinstance(each, Volume) else each.shape for each in (first, other)]
+    if shapes[0] != shapes[1]:
+        msg = "modalities do not match: expected {}, got {}.".format(*shapes)
         raise ValueError(msg)
-    values = set(np.unique(label).tolist())
-    if stray := values - {0, *card.labels}:
-        msg = f"label has values not on the card: expected {sorted(card.labels)}, got {sorted(stray)[:5]}."
-        raise ValueError(msg)
-    if values <= {0}:
-        msg = "label is empty: expected at least one labelled pixel, got none."
-        raise ValueError(msg)
-    return label.astype(np.uint8)
-
-
-def _check_affines(image: Volume, label: Volume) -> None:
-    """Refuse a label that lies elsewhere in space than its image."""
-    if not np.allclose(image.affine, label.affine, atol=AFFINE_TOLERANCE_MM):
-        affines = (volume.affine.round(3).tolist() for volume in (image, label))
-        msg = "label lies elsewhere than its image: expected affine {}, got {}.".format(*affines)
-        raise ValueError(msg)
+    if isinstance(first, Volume) and isinstance(other, Volume):
+        check_affines(first, other)

@@ -13,10 +13,15 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 Role = Literal["train", "auxiliary", "dev", "heldout"]
+Access = Literal["open", "registration", "request"]
+Layout = Literal["folder", "msd", "nnunet", "medsegbench", "dicom", "bids", "table"]
 Split = Literal["train", "val", "test"]
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 LabelValue = Annotated[int, Field(ge=1, le=255)]
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+Colour = Annotated[str, StringConstraints(pattern=r"^#[0-9a-f]{6}$")]
+TEMPLATE_FIELDS = frozenset({"case", "class", "annotator"})
+ANNOTATOR_MARK = "-by-"
 
 
 def slugify(text: str) -> str:
@@ -51,6 +56,48 @@ class Source(Frozen):
     paths: tuple[str, ...] = ()
 
 
+class FileRules(Frozen):
+    """Where a layout finds the files of a dataset, and what their values mean; every layout has its defaults.
+
+    `image` and `label` are templates of paths below the dataset's folder, without the suffix of the file type:
+    `{case}` stands for the case name, `{class}` for a key of `classes`, `{annotator}` for who drew the label, `*`
+    for anything within a name. What several files say about one label of one annotator is united.
+    """
+
+    image: str = ""
+    """Layout `folder`; `images/{case}` unless given."""
+    label: str = ""
+    """Layout `folder`; `labels/{case}` unless given. `{case}_mask`, `masks/{class}/{case}`, ..."""
+    classes: dict[Name, LabelValue] = {}
+    """What `{class}`, a segment of a DICOM-SEG, an RTSTRUCT region or a table's column `class` stands for, where it
+    is not the label's own name. Every positive pixel of such a file is of that class."""
+    missing_class: Literal["unknown", "background"] = "unknown"
+    """What it means that a case has no file, segment or region of a class."""
+    colours: dict[Colour, LabelValue] = {}
+    """Labels drawn in colour, such as `"#ff0000" = 1`; black is background and any other colour an error."""
+    positive_above: Annotated[int, Field(ge=0)] | None = None
+    """Labels that are masks (0 and 255) or instances (1, 2, ...): every value above this is of the only label."""
+    instance_divisor: Annotated[int, Field(ge=2)] | None = None
+    """Instances numbered by class: the label is the number divided by this."""
+    channels: dict[Name, Name] = {}
+    """Channels that are modalities of their own: `red`, `green`, `blue` or `luminance` of pictures, the number of
+    a channel of volumes (`0`, `1`, ...), a BIDS suffix (`T1w`); with the name of the modality."""
+    table: str = "cases.csv"
+    """Layout `table`: the file with the columns image, label and, if wanted, case, subject, split, annotator, class."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for template in filter(None, (self.image, self.label)):
+            fields = set(re.findall(r"{(.*?)}", template))
+            if "case" not in fields or not fields <= TEMPLATE_FIELDS or ".." in template or template.startswith("/"):
+                msg = f"template is unusable: expected a relative path with {{case}}, got {template!r}."
+                raise ValueError(msg)
+        if sum(map(bool, (self.colours, self.positive_above is not None, self.instance_divisor))) > 1:
+            msg = "label values have two meanings: expected one of colours, positive_above and instance_divisor."
+            raise ValueError(msg)
+        return self
+
+
 class DatasetCard(Frozen):
     """The facts of one published dataset."""
 
@@ -61,10 +108,18 @@ class DatasetCard(Frozen):
     """What the dataset may be used for; `dev` and `heldout` are never trained on."""
     modality: Name
     anatomy: str = ""
-    labels: dict[LabelValue, Name] = Field(min_length=1)
-    """Name of each value of the label maps; 0 is background."""
+    labels: dict[LabelValue, Name] = {}
+    """Name of each value of the label maps; 0 is background. Empty while unknown: such a dataset cannot be built."""
     derived_labels: dict[Name, tuple[LabelValue, ...]] = {}
     """Unions of label values that are tasks of their own."""
+    annotated: dict[Name, tuple[str, ...]] = {}
+    """Per label that was annotated for some subjects only, these subjects. For others it is unknown, not absent."""
+    layout: Layout = "folder"
+    """How the files are arranged."""
+    files: FileRules = FileRules()
+    """What in the arrangement is peculiar to this dataset."""
+    tree: str = ""
+    """The files to expect after the download."""
     subject_pattern: str = "^(.+)$"
     """Regular expression searched in the case name; its first group is the subject."""
     subject_block: Annotated[int, Field(ge=1)] | None = None
@@ -72,8 +127,14 @@ class DatasetCard(Frozen):
     subject_rule: str = ""
     shares_patients_with: tuple[Slug, ...] = ()
     """Datasets with the same people under the same subject names; their splits agree."""
-    license: Name
+    license: Name | None = None
+    """None if it is not known."""
+    access: Access | None = None
+    """Whether anyone may download it, whoever registers, or whoever is granted a request."""
     citation: str = ""
+    homepage: str = ""
+    facts: str = ""
+    """Where the facts of this card come from."""
     source: Source = Source()
     notes: str = ""
     n_cases: int | None = None
@@ -83,7 +144,7 @@ class DatasetCard(Frozen):
     def _check(self) -> Self:
         try:
             groups = re.compile(self.subject_pattern).groups
-        except re.error as error:
+        except (re.error, OverflowError, RecursionError) as error:
             msg = f"subject_pattern is no regular expression: {error}, got {self.subject_pattern!r}."
             raise ValueError(msg) from error
         if groups < 1:
@@ -95,6 +156,12 @@ class DatasetCard(Frozen):
                     f"derived label {name!r} uses unknown values: expected {sorted(self.labels)}, got {sorted(stray)}."
                 )
                 raise ValueError(msg)
+        if nameless := set(self.annotated) - set(self.labels.values()):
+            msg = f"annotated names unknown labels: expected {sorted(self.labels.values())}, got {sorted(nameless)}."
+            raise ValueError(msg)
+        if unnamed := {*self.files.classes.values(), *self.files.colours.values()} - set(self.labels):
+            msg = f"files use unknown label values: expected {sorted(self.labels)}, got {sorted(unnamed)}."
+            raise ValueError(msg)
         slugs = [slugify(name) for name in (*self.labels.values(), *self.derived_labels)]
         if twice := sorted({slug for slug in slugs if slugs.count(slug) > 1}):
             msg = f"label names are not unique: expected one label per name, got {twice} more than once."
@@ -112,6 +179,24 @@ class DatasetCard(Frozen):
         plain = {slugify(name): (value,) for value, name in self.labels.items()}
         return plain | {slugify(name): values for name, values in self.derived_labels.items()}
 
+    def has_label(self, slug: str) -> bool:
+        """Whether a task's label is of this dataset: a mask of the card, or one annotator's version of it."""
+        return any(slug == mask or slug.startswith(mask + ANNOTATOR_MARK) for mask in self.masks)
+
+    @property
+    def class_values(self) -> dict[str, int]:
+        """Label values by the slugs of what files, segments or regions of one class may be called."""
+        named = {name: value for value, name in self.labels.items()} | self.files.classes
+        return {slugify(name): value for name, value in named.items()}
+
+    def unknown_values(self, subject: str) -> frozenset[int]:
+        """Values of the labels that were not annotated for a subject."""
+        return frozenset(
+            value
+            for value, name in self.labels.items()
+            if name in self.annotated and subject not in self.annotated[name]
+        )
+
     def subject_of(self, case: str) -> str:
         """Name the subject that a case belongs to.
 
@@ -119,7 +204,7 @@ class DatasetCard(Frozen):
             ValueError: If the case name does not match `subject_pattern`, or the block rule needs a number.
         """
         match = re.search(self.subject_pattern, case)
-        if match is None:
+        if match is None or not match[1]:
             msg = f"case {case!r} names no subject: expected a match of {self.subject_pattern!r}, got none."
             raise ValueError(msg)
         if self.subject_block is None:
@@ -147,7 +232,7 @@ class DatasetCard(Frozen):
             faults = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'card'}: {e['msg']}" for e in error.errors())
             msg = f"{path.name} is not a dataset card: {faults}. Correct the file."
             raise ValueError(msg) from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             msg = f"{path.name} is not readable: expected {path.suffix[1:].upper()}, got {error}."
             raise ValueError(msg) from error
 

@@ -1,6 +1,8 @@
-"""Pure array to array: intensities to [0, 1], slices of volumes, square 128-pixel images and masks."""
+"""Pure array to array: intensities to [0, 1], slices of volumes, square images and masks of one size."""
 
 import re
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Integer, Real, UInt8
@@ -14,6 +16,30 @@ MR_PERCENTILES = (0.5, 99.5)
 THICK_SPACING_RATIO = 2.0
 THIN_STACK_SHARE = 0.25
 SPACING_TOLERANCE = 0.01
+MAX_SQUARE_PIXELS = 2**28
+SQUARE_PIXELS_MM = (1.0, 1.0)
+
+LabelResize = Literal["antialias", "keep-area", "nearest"]
+
+
+@dataclass(frozen=True)
+class Standard:
+    """What every image and mask of a collection is brought to."""
+
+    size_px: int = 128
+    """Height and width."""
+    fit: Literal["pad", "stretch"] = "pad"
+    """How an oblong image becomes square: by zeros around it, or by scaling its sides differently."""
+    label_resize: LabelResize = "antialias"
+    """Whether a mask keeps the pixels at least half covered, of the most covered ones as many as make up its area, so
+    that thin structures survive, or those whose centre is covered."""
+    every_nth: int | None = None
+    """Slices of volumes to keep besides the informative ones: those whose number this divides."""
+
+    def __post_init__(self) -> None:
+        if self.size_px < 1 or (self.every_nth is not None and self.every_nth < 1):
+            msg = f"standard is impossible: expected a positive size_px and every_nth, got {self}."
+            raise ValueError(msg)
 
 
 def unit_range(image: Real[np.ndarray, "..."], modality: str) -> Float[np.ndarray, "..."]:
@@ -57,16 +83,20 @@ def slicing_axes(shape: tuple[int, int, int], spacing_mm: tuple[float, float, fl
     return [shortest] if shape[shortest] < THIN_STACK_SHARE * min(others) else [0, 1, 2]
 
 
-def informative_slices(masks: list[Bool[np.ndarray, "X Y Z"]], axis: int) -> list[int]:
+def informative_slices(areas: Integer[np.ndarray, "masks slices"], every_nth: int | None = None) -> list[int]:
     """Choose slices along an axis: the middle one if labelled, and for each mask the one with its largest area.
+
+    Args:
+        areas: Of each mask on each slice, in pixels.
+        every_nth: Choose besides the labelled slices whose number this divides.
 
     Source:
         Butoi et al., UniverSeg, ICCV 2023, section 4.1.
     """
-    areas = np.stack([mask.sum(axis=tuple({0, 1, 2} - {axis})) for mask in masks])
-    middle = areas.shape[1] // 2
-    chosen = {int(area.argmax()) for area in areas if area.any()}
-    return sorted(chosen | ({middle} if areas[:, middle].any() else set()))
+    slices = areas.shape[1]
+    largest = {int(area.argmax()) for area in areas if area.any()}
+    spread = {slices // 2, *range(0, slices if every_nth else 0, every_nth or 1)}
+    return sorted(largest | {index for index in spread if areas[:, index].any()})
 
 
 def display_plane(volume: Real[np.ndarray, "X Y Z"], axis: int, index: int) -> Real[np.ndarray, "H W"]:
@@ -81,44 +111,67 @@ def display_spacing(spacing_mm: tuple[float, float, float], axis: int) -> tuple[
 
 
 def pad_to_square(
-    image: Real[np.ndarray, "H W"], spacing_mm: tuple[float, float] = (1.0, 1.0)
+    image: Real[np.ndarray, "H W"], spacing_mm: tuple[float, float] = SQUARE_PIXELS_MM
 ) -> Real[np.ndarray, "S T"]:
-    """Add zeros around an image until it is as high as wide in millimetres, the image in the middle."""
+    """Add zeros around an image until it is as high as wide in millimetres, the image in the middle.
+
+    Raises:
+        ValueError: If the image is so oblong, or its header says so, that the square would not fit in memory.
+    """
     size_mm = np.array(spacing_mm)
+    if not (np.isfinite(size_mm).all() and size_mm.min() > 0):
+        msg = f"pixels have no size: expected millimetres above 0, got {spacing_mm}."
+        raise ValueError(msg)
     if size_mm.max() <= (1 + SPACING_TOLERANCE) * size_mm.min():
         size_mm[:] = 1.0
     side_mm = np.multiply(image.shape, size_mm).max()
+    if np.prod(side_mm / size_mm) > MAX_SQUARE_PIXELS:
+        got = f"{image.shape} pixels of {spacing_mm} mm"
+        msg = f"image is too oblong: expected a square of at most {MAX_SQUARE_PIXELS} pixels around it, got {got}."
+        raise ValueError(msg)
     missing = np.maximum(np.rint(side_mm / size_mm).astype(int) - image.shape, 0)
     before = missing // 2
     return np.pad(image, np.stack([before, missing - before], axis=1))
 
 
-def resize(image: Float[np.ndarray, "H W"], size_px: int) -> Float[np.ndarray, "S S"]:
-    """Resize bilinearly, antialiased when reducing."""
+def resize(
+    image: Float[np.ndarray, "H W"], size_px: int, resampling: Image.Resampling = Image.Resampling.BILINEAR
+) -> Float[np.ndarray, "S S"]:
+    """Resize, bilinearly and antialiased when reducing unless told otherwise."""
     picture = Image.fromarray(np.asarray(image, dtype=np.float32))
-    return np.asarray(picture.resize((size_px, size_px), Image.Resampling.BILINEAR))
+    return np.asarray(picture.resize((size_px, size_px), resampling))
 
 
 def standard_image(
-    image: Float[np.ndarray, "H W"], size_px: int, spacing_mm: tuple[float, float] = (1.0, 1.0)
+    image: Float[np.ndarray, "H W"], standard: Standard, spacing_mm: tuple[float, float] = SQUARE_PIXELS_MM
 ) -> UInt8[np.ndarray, "S S"]:
-    """Pad to a square, resize and store [0, 1] as 0 to 255."""
-    return np.rint(resize(pad_to_square(image, spacing_mm), size_px) * 255).clip(0, 255).astype(np.uint8)
+    """Make square, resize and store [0, 1] as 0 to 255."""
+    resized = resize(_squared(image, standard, spacing_mm), standard.size_px)
+    return np.rint(resized * 255).clip(0, 255).astype(np.uint8)
 
 
 def standard_mask(
-    mask: Bool[np.ndarray, "H W"], size_px: int, spacing_mm: tuple[float, float] = (1.0, 1.0)
+    mask: Bool[np.ndarray, "H W"], standard: Standard, spacing_mm: tuple[float, float] = SQUARE_PIXELS_MM
 ) -> UInt8[np.ndarray, "S S"]:
-    """Pad to a square, resize and keep the pixels that are at least half covered.
+    """Make square and resize; see `Standard.label_resize` for what stays.
 
-    A structure thinner than half a pixel of the result vanishes; the image is then no sample of its task.
+    A structure may vanish, if antialiased one that is thinner than half a pixel of the result; the image is then no
+    sample of its task.
     """
-    return (resize(pad_to_square(mask.astype(np.float32), spacing_mm), size_px) >= 0.5).astype(np.uint8)
+    nearest = standard.label_resize == "nearest"
+    resampling = Image.Resampling.NEAREST if nearest else Image.Resampling.BILINEAR
+    coverage = resize(_squared(mask.astype(np.float32), standard, spacing_mm), standard.size_px, resampling)
+    level = _level_of_equal_area(coverage) if standard.label_resize == "keep-area" else 0.5
+    return (coverage >= level).astype(np.uint8)
 
 
-def binary_masks(
-    label: Integer[np.ndarray, "..."], values: dict[str, tuple[int, ...]]
-) -> dict[str, Bool[np.ndarray, "..."]]:
-    """Split a label map into the masks present in it, each the union of its label values."""
-    masks = {name: np.isin(label, united) for name, united in values.items()}
-    return {name: mask for name, mask in masks.items() if mask.any()}
+def _level_of_equal_area(coverage: Float[np.ndarray, "S S"]) -> float:
+    """Find the coverage that as many pixels reach as the covered parts of all pixels make up together."""
+    count = round(float(coverage.sum()))
+    return float(np.partition(coverage, -count, axis=None)[-count]) if count else np.inf
+
+
+def _squared(
+    image: Real[np.ndarray, "H W"], standard: Standard, spacing_mm: tuple[float, float]
+) -> Real[np.ndarray, "S T"]:
+    return pad_to_square(image, spacing_mm) if standard.fit == "pad" else image

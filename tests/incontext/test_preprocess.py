@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from incontext.preprocess import label_to_square, read_image, read_label, to_square, to_user_grid
-from megamed.standardise import pad_to_square, resize, standard_mask
+from megamed.standardise import Standard, pad_to_square, resize, standard_mask
 
 RAMP = np.array([[0, 51, 102], [153, 204, 255]], dtype=np.uint8)
 
@@ -144,7 +144,7 @@ def test_grid_is_the_collection_s(shape: tuple[int, int]) -> None:
     image = np.random.default_rng(0).random(shape, dtype=np.float32)
     np.testing.assert_array_equal(to_square(image, 32), resize(pad_to_square(image), 32))
     mask = image > 0.4
-    np.testing.assert_array_equal(label_to_square(mask, 32), standard_mask(mask, 32))
+    np.testing.assert_array_equal(label_to_square(mask, 32), standard_mask(mask, Standard(size_px=32)))
 
 
 def test_thin_structure_does_not_vanish() -> None:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -55,8 +56,8 @@ def make_dataset(tmp_path: Path) -> Callable[..., Path]:
 def build_folder(tmp_path: Path) -> Callable[..., BuildReport]:
     """Build in this process into `out` of the temporary folder."""
 
-    def run(root: Path, out: Path = tmp_path / "out", size_px: int = 16, force: bool = False) -> BuildReport:
+    def run(root: Path, out: Path = tmp_path / "out", size_px: int = 16, **options: Any) -> BuildReport:
         with ThreadPoolExecutor(1) as executor:
-            return build(root, out, BuildOptions(size_px, force), executor, lambda *_: None)
+            return build(root, out, BuildOptions(size_px, **options), executor, lambda *_: None)
 
     return run

@@ -3,16 +3,20 @@
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from megamed import Collection
-from megamed.build import BuildOptions, BuildReport, build, local_executor
+from megamed.build import DECIDING_MODULES, BuildOptions, BuildReport, _in_order, _Prepared, build
 from megamed.collection import verify
-from megamed.manifest import read_manifest
+from megamed.executors import local_executor
+from megamed.manifest import DatasetEntry, exclusive, read_manifest
 
 
 def no_progress(*_: object) -> None:
@@ -237,7 +241,7 @@ SLOW_BUILD = """
 import sys, time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from megamed.build import BuildOptions, BuildReport, build
+from megamed.build import DECIDING_MODULES, BuildOptions, BuildReport, _in_order, _Prepared, build
 root, out = map(Path, sys.argv[1:])
 def progress(dataset, finished, total):
     print(dataset, flush=True)
@@ -275,10 +279,162 @@ def test_killed_build_leaves_the_old_collection(
 
     assert read_manifest(tmp_path / "out") == old
     assert verify(tmp_path / "out") == []
-    report = build_folder(root.parent)
+    steps: list[tuple[str, int, int]] = []
+    with ThreadPoolExecutor(1) as executor:
+        build(root.parent, tmp_path / "out", BuildOptions(16), executor, lambda *step: steps.append(step))
     assert verify(tmp_path / "out") == []
-    assert report.datasets["drawn"].status == ("built" if lines_seen == 1 else "unchanged")
+    assert (("drawn", 4, 8) in steps) == (lines_seen > 4)  # finished before the kill: all its subjects in one step
     assert len(snapshot(tmp_path / "out")) == 4  # two datasets, manifest, report: no leftovers
+
+
+KILLED_BUILDS = """
+import itertools, os, random, signal, sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from megamed.build import BuildOptions, build
+
+STEPS = {"open", "os.listdir", "os.mkdir", "os.remove", "os.rename", "os.scandir"}
+
+def build_until(out, last):
+    '''Build in a child that kills itself at a file operation; return how many it has done.'''
+    told, tell = os.pipe()
+    if child := os.fork():
+        os.close(tell)
+        os.waitpid(child, 0)
+        return len(os.read(told, 2**16))
+    def count(event, _, steps=itertools.count()):
+        if event in STEPS:
+            os.write(tell, b".")
+            if next(steps) == last:
+                os.kill(os.getpid(), signal.SIGKILL)
+    sys.addaudithook(count)
+    with ThreadPoolExecutor(1) as executor:
+        build(root, out, BuildOptions(16), executor, lambda *_: None)
+    os._exit(0)
+
+root, out = map(Path, sys.argv[1:])
+for name in range(2):  # the first also counts what is loaded only once
+    total = build_until(out / "undisturbed", None)
+for seed in range(10):
+    moment = random.Random(seed).randrange(total)
+    assert build_until(out / f"killed{seed}", moment) == moment + 1
+for seed in range(10):
+    build_until(out / "killed often", random.Random(seed).randrange(total // 2, total))
+"""
+
+
+def test_killed_at_ten_random_moments_then_resumed_equals_undisturbed(
+    make_dataset: Callable[..., Path], build_folder: Callable[..., BuildReport], tmp_path: Path, repository: Path
+) -> None:
+    for name in ("drawn", "other", "third"):
+        root = make_dataset(4, f"data/{name}", id=name).parent
+    build_folder(root, tmp_path / "fresh")
+    builds = tmp_path / "builds"
+    builds.mkdir()
+    subprocess.run([sys.executable, "-c", KILLED_BUILDS, str(root), str(builds)], cwd=repository, check=True)
+    for out in (builds / name for name in (*(f"killed{seed}" for seed in range(10)), "killed often")):
+        build_folder(root, out)
+        assert snapshot(out) == snapshot(tmp_path / "fresh"), out.name
+
+
+def test_two_builds_into_one_folder_are_refused(
+    make_dataset: Callable[..., Path], build_folder: Callable[..., BuildReport], tmp_path: Path
+) -> None:
+    root, out = make_dataset(1), tmp_path / "out"
+    out.mkdir()
+    with exclusive(out), pytest.raises(ValueError, match="another build at work"):
+        build_folder(root)
+    assert build_folder(root).complete
+    assert not (out / ".lock").exists()
+
+
+def test_only_some_datasets_are_built(
+    make_dataset: Callable[..., Path], build_folder: Callable[..., BuildReport], tmp_path: Path
+) -> None:
+    for name in ("drawn", "mr_a", "mr_b"):
+        root = make_dataset(2, f"data/{name}", id=name, shares_patients_with=["drawn"]).parent
+    build_folder(root, only=("mr_*",))
+    assert Collection(tmp_path / "out").datasets == ("mr_a", "mr_b")
+    build_folder(root, only=("drawn", "mr_a"))  # others stay
+    build_folder(root, tmp_path / "at once")
+    for name in ("out", "at once"):
+        assert Collection(tmp_path / name).datasets == ("drawn", "mr_a", "mr_b")
+    assert read_manifest(tmp_path / "out") == read_manifest(tmp_path / "at once")
+    with pytest.raises(ValueError, match="Did you mean 'mr_b'"):
+        build_folder(root, only=("mr_c",))
+
+
+def test_only_open_licences_are_built(
+    make_dataset: Callable[..., Path], build_folder: Callable[..., BuildReport], tmp_path: Path
+) -> None:
+    make_dataset(1)
+    root = make_dataset(1, "data/closed", id="closed", license="CC BY-NC 4.0").parent
+    report = build_folder(root, licence="open")
+    assert (report.complete, report.not_open) == (True, ("closed",))
+    assert "1 datasets skipped, their licence is not open: closed." in report.lines()
+    assert Collection(tmp_path / "out").datasets == ("drawn",)
+
+
+@pytest.mark.parametrize("changes", [{"fit": "stretch"}, {"label_resize": "nearest"}, {"every_nth": 3}])
+def test_another_standard_is_another_dataset(
+    make_dataset: Callable[..., Path], build_folder: Callable[..., BuildReport], tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    root = make_dataset(1)
+    build_folder(root)
+    assert build_folder(root).datasets["drawn"].status == "unchanged"
+    assert build_folder(root, **changes).datasets["drawn"].status == "built"
+    provenance = read_manifest(tmp_path / "out").datasets["drawn"].provenance
+    assert provenance is not None
+    assert changes.items() <= provenance.standard.items()
+
+
+def test_provenance_is_of_content_alone(
+    make_dataset: Callable[..., Path], build_folder: Callable[..., BuildReport], tmp_path: Path
+) -> None:
+    def built() -> DatasetEntry:
+        build_folder(root)
+        return read_manifest(tmp_path / "out").datasets["drawn"]
+
+    root = make_dataset(2)
+    before = built()
+    (root / "images" / "p1_a.png").touch()
+    touched = built()
+    assert touched.fingerprint != before.fingerprint
+    assert (touched.sha256, touched.provenance) == (before.sha256, before.provenance)
+    put_label(root, np.ones((24, 24)))
+    assert built().provenance != before.provenance
+
+
+def test_rows_never_pile_up() -> None:
+    """However many tasks there are, only a window of them is begun before its turn."""
+    begun: list[int] = []
+
+    def task(number: int) -> _Prepared:
+        begun.append(number)
+        return _Prepared([], [], str(number))
+
+    results = _in_order(InThisThread(), (partial(task, number) for number in range(100)), ahead=12)
+    for number, result in enumerate(results):
+        assert result.sources_sha256 == str(number)
+        assert len(begun) <= number + 12
+    assert begun == list(range(100))
+
+
+class InThisThread(Executor):
+    """Does each task at once."""
+
+    def submit(self, task: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        future.set_result(task(*args, **kwargs))
+        return future
+
+
+def test_code_version_covers_what_prepares_rows(repository: Path) -> None:
+    """A module that decides what a row looks like must make old collections be built again."""
+    program = "import sys, megamed.prepare; print(*(m for m in sys.modules if m.startswith('megamed.')))"
+    run = subprocess.run([sys.executable, "-c", program], cwd=repository, check=True, capture_output=True, text=True)
+    used = {module.split(".")[1] for module in run.stdout.split()}
+    assert used <= set(DECIDING_MODULES)
 
 
 def test_real_datasets_build_and_verify(shared: Path, tmp_path: Path) -> None:

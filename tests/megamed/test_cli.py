@@ -1,6 +1,7 @@
 """Commands, their exit codes and their one-line errors."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from typer.testing import CliRunner
 
 from megamed.build import BuildReport
 from megamed.cli import app
+from megamed.manifest import read_manifest
 
 RUNNER = CliRunner()
 
@@ -35,8 +37,34 @@ def test_from_folder_to_picture(make_dataset: Callable[..., Path], out: Path) ->
     assert json.loads(megamed("list", out, "--role", "dev", "--json")[1]) == []
     (row,) = json.loads(megamed("list", out, "--role", "heldout", "--json")[1])
     assert (row["dataset"], row["subjects"], row["tasks"], row["samples"]) == ("drawn", 3, 3, 18)
-    assert megamed("preview", out, "--out", out.parent / "sheet.png", "--dataset", "drawn")[0] == 0
-    assert (out.parent / "sheet.png").stat().st_size > 0
+    assert megamed("preview", out, "--out", out.parent / "preview", "--dataset", "drawn")[0] == 0
+    assert (out.parent / "preview" / "drawn.png").stat().st_size > 0
+
+
+def test_build_options_reach_the_build(make_dataset: Callable[..., Path], out: Path) -> None:
+    make_dataset(2)
+    root = make_dataset(1, "data/closed", id="closed", license="unknown").parent
+    standard = ("--size", 16, "--fit", "stretch", "--label-resize", "nearest", "--every-nth", 2)
+    code, stdout, _ = megamed("build", root, "--out", out, *standard, "--licence", "open", "--workers", 1, "--quiet")
+    assert (code, "1 built" in stdout, "not open: closed." in stdout) == (0, True, True)
+    (entry,) = read_manifest(out).datasets.values()
+    assert entry.provenance is not None
+    expected = {"size_px": 16, "fit": "stretch", "label_resize": "nearest", "every_nth": 2}
+    assert entry.provenance.standard == expected
+    code, _, stderr = megamed("build", root, "--out", out, "--size", 16, "--only", "drwn")
+    assert (code, "Did you mean 'drawn'" in stderr) == (1, True)
+
+
+def test_one_file_can_be_verified_and_exported(
+    make_dataset: Callable[..., Path], build_folder: Callable[..., BuildReport], out: Path
+) -> None:
+    build_folder(make_dataset(1))
+    (file,) = out.glob("*.h5")
+    assert megamed("verify", file)[0] == 0
+    code, stdout, _ = megamed("export", file, "--out", out.parent / "arrays", "--format", "npz")
+    assert (code, stdout) == (0, "drawn-ct-drawn-2d.npz: 2 images\n")
+    code, _, stderr = megamed("export", file, "--out", out.parent / "arrays", "--format", "npz")
+    assert (code, "is not empty" in stderr) == (1, True)
 
 
 def test_rejection_shows_in_the_exit_code(make_dataset: Callable[..., Path], out: Path) -> None:
@@ -55,7 +83,7 @@ def test_damage_shows_in_the_exit_code(
     next(out.glob("*.h5")).unlink()
     code, stdout, _ = megamed("verify", out)
     assert code == 1
-    assert "is missing or changed" in stdout
+    assert "is missing" in stdout
 
 
 @pytest.mark.parametrize(
@@ -66,6 +94,10 @@ def test_damage_shows_in_the_exit_code(
         ("list", "."),
         ("verify", "."),
         ("preview", "."),
+        ("audit", "."),
+        ("init", "."),
+        ("init", "nowhere"),
+        ("download", "file:///etc/hostname", "--sha256", "0", "--out", "out"),
     ],
 )
 def test_bad_input_is_one_line(arguments: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,6 +107,35 @@ def test_bad_input_is_one_line(arguments: tuple[str, ...], tmp_path: Path, monke
     assert stderr.startswith("megamed: ")
     assert stderr.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_own_folder_becomes_a_collection(make_dataset: Callable[..., Path], out: Path) -> None:
+    root = make_dataset(3)
+    (root / "meta.json").unlink()
+    code, _, stderr = megamed("build", root, "--out", out)
+    assert (code, stderr.strip().endswith("`megamed init` writes one.")) == (1, True)
+    code, stdout, _ = megamed("init", root)
+    assert code == 0
+    assert "check: 6 cases of 3 subjects" in stdout
+    assert megamed("init", root)[0] == 1
+    assert megamed("init", root, "--force")[0] == 0
+    assert megamed("build", root, "--out", out, "--size", 16, "--workers", 1, "--quiet")[0] == 0
+
+
+def test_leak_shows_in_the_exit_code(
+    make_dataset: Callable[..., Path], build_folder: Callable[..., BuildReport], out: Path
+) -> None:
+    root = make_dataset(3)
+    build_folder(root)
+    code, stdout, _ = megamed("audit", out)
+    assert code == 0
+    assert "few subjects: drawn: 3 labels with 3" in stdout
+    shutil.copy(root / "images" / "p0_a.png", root / "images" / "p1_a.png")
+    build_folder(root)
+    code, stdout, _ = megamed("audit", out, "--json", "--enough-subjects", 3)
+    assert code == 3
+    assert [pair["second"]["case"] for pair in json.loads(stdout)["duplicates"]] == ["p1_a"]
+    assert json.loads(stdout)["scarce"] == {}
 
 
 def test_damaged_manifest_is_one_line(out: Path) -> None:
@@ -87,8 +148,10 @@ def test_damaged_manifest_is_one_line(out: Path) -> None:
 
 
 def test_help_and_import_need_no_torch(repository: Path) -> None:
-    program = "import sys, megamed.cli, megamed.build, megamed.preview; assert 'torch' not in sys.modules"
+    program = (
+        "import sys, megamed.cli, megamed.build, megamed.preview, megamed.audit; assert 'torch' not in sys.modules"
+    )
     subprocess.run([sys.executable, "-c", program], check=True, cwd=repository)
     code, stdout, _ = megamed("--help")
     assert code == 0
-    assert all(command in stdout for command in ("build", "list", "verify", "preview"))
+    assert all(command in stdout for command in ("build", "list", "verify", "preview", "init", "audit"))

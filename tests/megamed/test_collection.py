@@ -1,18 +1,20 @@
 """The HDF5 format: written is read, unsafe files stay shut, verify finds damage."""
 
-import multiprocessing
 import pickle
+import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
+import torch
 
 from megamed import Collection, Task
 from megamed.build import BuildReport
-from megamed.collection import DatasetWriter, Row, verify
-from megamed.manifest import read_manifest, replace_file, sha256_of
+from megamed.collection import DatasetWriter, Row, pack, verify
+from megamed.manifest import parse_manifest, read_manifest, replace_file, sha256_of
 
 Change = Callable[[h5py.Group], None]
 TASK = Task(dataset="drawn", modality="ct-drawn", axis="2d", label="disc")
@@ -27,15 +29,20 @@ def built(make_dataset: Callable[..., Path], build_folder: Callable[..., BuildRe
 def test_what_is_written_is_read(tmp_path: Path) -> None:
     noise = np.random.default_rng(0)
     rows = [
-        Row("mr", "axial", f"p{i // 2}", f"c{i}", "train", noise.integers(0, 256, (8, 8), np.uint8), masks)
-        for i, masks in enumerate(
-            [{}, {"a": np.eye(8, dtype=np.uint8)}, {"b": np.ones((8, 8), np.uint8), "a": np.zeros((8, 8), np.uint8)}]
+        Row("mr", "axial", f"p{i // 2}", f"c{i}", "train", noise.integers(0, 256, (8, 8), np.uint8), masks, known)
+        for i, (masks, known) in enumerate(
+            [
+                ({}, frozenset("a")),
+                ({"a": np.eye(8, dtype=np.uint8)}, frozenset("ab")),
+                ({"b": np.ones((8, 8), np.uint8), "a": np.zeros((8, 8), np.uint8)}, frozenset("ab")),
+            ]
         )
     ]
     writer = DatasetWriter(tmp_path / "a.h5", 8)
     for row in rows:
-        writer.append(row)
-    (view,) = writer.close()
+        writer.append(pack(row))
+    (view,) = writer.finish_views()
+    writer.close()
     assert (view.rows, view.samples) == (3, {"a": 1, "b": 1})
     with h5py.File(tmp_path / "a.h5") as file:
         group = file["mr/axial"]
@@ -45,6 +52,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
                 assert np.array_equal(group["labels"][label][index], row.masks.get(label, np.zeros((8, 8))))
         assert group["images"].chunks == group["labels/a"].chunks == (1, 8, 8)
         assert group["areas/a"][()].tolist() == [0, 8, 0]
+        assert group["areas/b"][()].tolist() == [-1, 0, 64]  # nobody looked for b on the first image
         assert group["case"].asstr()[()].tolist() == ["c0", "c1", "c2"]
 
 
@@ -95,21 +103,57 @@ def test_unknown_names_are_suggested(built: Path) -> None:
         Collection(built.parent)
 
 
-def _first_image(collection: Collection, answers: "multiprocessing.Queue[int]") -> None:
-    answers.put(int(collection.image(TASK, 0).sum()))
-
-
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-def test_other_processes_open_their_own_files(built: Path) -> None:
+@pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
+def test_workers_of_a_data_loader_open_their_own_files(built: Path, method: str) -> None:
     with Collection(built) as collection:
-        expected = int(collection.image(TASK, 0).sum())
-        assert pickle.loads(pickle.dumps(collection)).image(TASK, 0).sum() == expected
-        context = multiprocessing.get_context("fork")
-        answers = context.Queue()
-        process = context.Process(target=_first_image, args=(collection, answers))
-        process.start()
-        assert answers.get(timeout=30) == expected
-        process.join()
+        expected = collection.images(TASK, range(10))  # the files are open when the workers start
+        loader = torch.utils.data.DataLoader(
+            range(10),  # type: ignore[arg-type]
+            batch_size=2,
+            num_workers=2,
+            collate_fn=partial(collection.images, TASK),
+            multiprocessing_context=method,
+        )
+        assert np.array_equal(np.concatenate(list(loader)), expected)
+        assert np.array_equal(collection.images(TASK, range(10)), expected)
+        assert np.array_equal(pickle.loads(pickle.dumps(collection)).images(TASK, range(10)), expected)
+
+
+def test_one_file_is_a_collection(built: Path, tmp_path: Path) -> None:
+    file = next(built.glob("*.h5")).rename(tmp_path / "renamed.h5")
+    (built / "manifest.json").rename(tmp_path / "elsewhere.json")
+    assert verify(file) == []
+    with Collection(file) as collection:
+        assert (collection.datasets, collection.size_px, len(collection.tasks())) == (("drawn",), 16, 3)
+        assert len(collection.samples(TASK)) == 10
+        assert collection.label(TASK, 0).sum() == collection.samples(TASK)[0].area_px
+        header = collection.entry("drawn")
+    entry = parse_manifest(tmp_path / "elsewhere.json").datasets["drawn"]
+    assert entry.contents == header
+    assert header.provenance is not None
+
+
+def test_a_file_must_say_what_it_is(built: Path, tmp_path: Path) -> None:
+    (tmp_path / "text.h5").write_text("no HDF5")
+    with h5py.File(tmp_path / "bare.h5", "w"):
+        pass
+    shutil.copy(next(built.glob("*.h5")), tmp_path / "future.h5")
+    with h5py.File(tmp_path / "future.h5", "r+") as file:
+        text = bytes(file["about"][()]).replace(b"megamed-1", b"megamed-9")
+        del file["about"]
+        file["about"] = np.array(text)
+    with pytest.raises(OSError, match="signature"):
+        Collection(tmp_path / "text.h5")
+    with pytest.raises(ValueError, match="is no file of a collection"):
+        Collection(tmp_path / "bare.h5")
+    with pytest.raises(ValueError, match="of another version: format"):
+        Collection(tmp_path / "future.h5")
+
+
+def test_areas_are_those_of_all_rows(built: Path) -> None:
+    with Collection(built) as collection:
+        assert collection.areas(TASK).tolist() == [sample.area_px for sample in collection.samples(TASK)]
 
 
 def test_sound_collection_has_no_problem(built: Path) -> None:
@@ -122,7 +166,10 @@ def _spoil(built: Path, change: Change) -> list[str]:
     entry = manifest.datasets["drawn"]
     with h5py.File(built / entry.file, "r+") as file:
         change(file["ct-drawn/2d"])
-    entry = entry.model_copy(update={"sha256": sha256_of(built / entry.file)})
+        samples = {name: len(array) for name, array in file["ct-drawn/2d/labels"].items()}
+    views = (entry.views[0].model_copy(update={"samples": entry.views[0].samples | samples}),)
+    changed = {"sha256": sha256_of(built / entry.file)} | ({"views": views} if "tumour" in samples else {})
+    entry = entry.model_copy(update=changed)
     new = manifest.model_copy(update={"datasets": {"drawn": entry}})
     replace_file(built / "manifest.json", new.model_dump_json().encode())
     return verify(built)
@@ -150,7 +197,11 @@ def _virtual(group: h5py.Group) -> None:
     group.create_virtual_dataset("more", layout)
 
 
-@pytest.mark.parametrize("change", [_soft_link, _external_link, _objects, _external_storage, _virtual])
+def _cycle(group: h5py.Group) -> None:
+    group["more"] = group.file["/"]
+
+
+@pytest.mark.parametrize("change", [_soft_link, _external_link, _objects, _external_storage, _virtual, _cycle])
 def test_files_reaching_outside_themselves_are_not_opened(built: Path, change: Change) -> None:
     (problem,) = _spoil(built, change)
     assert "not safe to open" in problem
@@ -170,6 +221,27 @@ def _fewer_rows(group: h5py.Group) -> None:
     group["images"].resize(3, axis=0)
 
 
+def _endless_table(group: h5py.Group) -> None:
+    del group["case"]
+    group.create_dataset("case", (10,), "S1000000000")
+
+
+def _endless_labels(group: h5py.Group) -> None:
+    group["labels/disc"].resize(2**40, axis=0)
+
+
+def _other_header(group: h5py.Group) -> None:
+    text = bytes(group.file["about"][()]).replace(b"CC0", b"MIT")
+    del group.file["about"]
+    group.file["about"] = np.array(text)
+
+
+def _label_off_the_card(group: h5py.Group) -> None:
+    """Here the manifest agrees; only the card does not."""
+    for kind in ("labels", "areas"):
+        group[f"{kind}/tumour"] = group[f"{kind}/disc"]
+
+
 def _no_areas(group: h5py.Group) -> None:
     del group["areas/disc"]
 
@@ -177,20 +249,33 @@ def _no_areas(group: h5py.Group) -> None:
 @pytest.mark.parametrize(
     ("change", "fault"),
     [
+        (_label_off_the_card, "is not on the card"),
+        (_other_header, "says other things of itself"),
+        (_endless_table, "more than the file holds"),
+        (_endless_labels, "wrong layout"),
         (_grey_label, "not binary"),
         (_other_split, "must be in one split"),
         (_fewer_rows, "wrong layout"),
-        (_no_areas, "malformed"),
+        (_no_areas, "areas/disc is missing"),
     ],
 )
 def test_verify_finds(built: Path, change: Change, fault: str) -> None:
     assert any(fault in problem for problem in _spoil(built, change))
 
 
+def test_verify_finds_a_missing_file(built: Path) -> None:
+    next(built.glob("*.h5")).unlink()
+    (problem,) = verify(built)
+    assert problem.endswith(".h5 is missing. Build it again.")
+
+
 def test_verify_finds_a_changed_byte(built: Path) -> None:
     path = built / read_manifest(built).datasets["drawn"].file
+    with h5py.File(path, "r") as file:
+        pixel = file["ct-drawn/2d/images"].id.get_chunk_info(0).byte_offset
     content = bytearray(path.read_bytes())
-    content[-1] ^= 1
+    content[pixel] ^= 1
     path.write_bytes(content)
-    (problem,) = verify(built)
-    assert "missing or changed" in problem
+    for damaged in (built, path):  # of a file alone, its name tells
+        (problem,) = verify(damaged)
+        assert "is changed" in problem

@@ -44,11 +44,38 @@ def test_masks_unite_label_values() -> None:
         ({"id": "../cells"}, "match pattern"),
         ({"colour": "red"}, "Extra inputs"),
         ({"role": "testing"}, "role"),
+        ({"annotated": {"nuclei": ["p1"]}}, "annotated names unknown labels"),
+        ({"files": {"classes": {"N": 7}}}, "files use unknown label values"),
+        ({"files": {"colours": {"red": 1}}}, "match pattern"),
+        ({"files": {"label": "labels/a"}}, "template is unusable"),
+        ({"files": {"label": "../{case}"}}, "template is unusable"),
+        ({"files": {"image": "/data/{case}"}}, "template is unusable"),
+        ({"files": {"image": "{case}/{kind}"}}, "template is unusable"),
+        ({"files": {"positive_above": 0, "instance_divisor": 1000}}, "two meanings"),
+        ({"layout": "zip"}, "layout"),
+        ({"access": "closed"}, "access"),
     ],
 )
 def test_contradictory_card_is_refused(change: dict[str, object], fault: str) -> None:
     with pytest.raises(ValueError, match=fault):
         DatasetCard.model_validate(FACTS | change)
+
+
+def test_label_of_an_annotator_belongs_to_the_card() -> None:
+    card = DatasetCard(**FACTS, derived_labels={"whole cell": (1, 2)})
+    assert [card.has_label(slug) for slug in ("nucleus", "whole-cell", "nucleus-by-ann")] == [True, True, True]
+    assert [card.has_label(slug) for slug in ("nucleolus", "by-ann", "cell")] == [False, False, False]
+
+
+def test_unannotated_labels_are_unknown() -> None:
+    card = DatasetCard(**FACTS, annotated={"nucleus": ("p1", "p2")})
+    assert card.unknown_values("p1") == frozenset()
+    assert card.unknown_values("p3") == {2}
+
+
+def test_classes_go_by_their_labels_and_by_other_names() -> None:
+    card = DatasetCard.model_validate(FACTS | {"files": {"classes": {"Nuc": 2}}})
+    assert card.class_values == {"cell-body": 1, "nucleus": 2, "nuc": 2}
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from megamed.standardise import (
-    binary_masks,
+    Standard,
     display_plane,
     display_spacing,
     informative_slices,
@@ -66,11 +66,22 @@ def test_thick_volumes_are_sliced_through_plane(
 
 
 def test_slices_are_the_middle_and_each_largest() -> None:
-    first, second = np.zeros((2, 4, 4, 9), bool)
-    first[:, :, 1], first[0, 0, 4], second[:2, :2, 7] = True, True, True
-    assert informative_slices([first, second], 2) == [1, 4, 7]
-    first[0, 0, 4] = False
-    assert informative_slices([first, second], 2) == [1, 7]
+    areas = np.array([[0, 16, 0, 0, 1, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0, 0, 4, 0]])
+    assert informative_slices(areas) == [1, 4, 7]
+    areas[0, 4] = 0
+    assert informative_slices(areas) == [1, 7]
+
+
+def test_every_nth_labelled_slice_is_kept() -> None:
+    areas = np.array([[0, 5, 5, 9, 5, 5, 5, 5, 0]])
+    assert informative_slices(areas, every_nth=3) == [3, 4, 6]
+    assert informative_slices(areas, every_nth=1) == [1, 2, 3, 4, 5, 6, 7]
+
+
+@pytest.mark.parametrize("change", [{"size_px": 0}, {"every_nth": 0}])
+def test_impossible_standard_is_refused(change: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="standard is impossible"):
+        Standard(**change)
 
 
 def test_planes_are_shown_as_radiologists_do() -> None:
@@ -110,26 +121,51 @@ def test_reduction_is_antialiased() -> None:
 
 def test_image_of_the_final_size_is_kept() -> None:
     image = np.arange(256, dtype=np.uint8).reshape(16, 16)
-    assert np.array_equal(standard_image(image / np.float32(255), 16), image)
+    assert np.array_equal(standard_image(image / np.float32(255), Standard(16)), image)
 
 
 def test_mask_keeps_half_covered_pixels() -> None:
     mask = np.zeros((8, 8), bool)
     mask[:, :4] = True
-    assert standard_mask(mask, 4).tolist() == [[1, 1, 0, 0]] * 4
+    assert standard_mask(mask, Standard(4)).tolist() == [[1, 1, 0, 0]] * 4
 
 
 def test_thin_mask_vanishes() -> None:
     mask = np.zeros((64, 64), bool)
     mask[:, 30] = True
-    assert not standard_mask(mask, 8).any()
+    assert not standard_mask(mask, Standard(8)).any()
 
 
-def test_masks_are_unions_of_values_and_absent_ones_are_left_out() -> None:
-    label = np.array([[0, 1], [2, 2]], np.uint8)
-    masks = binary_masks(label, {"a": (1,), "b": (2,), "ab": (1, 2), "c": (3,)})
-    assert {name: mask.astype(int).tolist() for name, mask in masks.items()} == {
-        "a": [[0, 1], [0, 0]],
-        "b": [[0, 0], [1, 1]],
-        "ab": [[0, 1], [1, 1]],
-    }
+def test_nearest_keeps_what_covers_the_centre() -> None:
+    mask = np.zeros((64, 64), bool)
+    mask[:, 4] = True  # the centre of the first of eight pixels
+    assert standard_mask(mask, Standard(8, label_resize="nearest"))[:, 0].all()
+
+
+def test_stretching_fills_the_square() -> None:
+    stretched = Standard(4, fit="stretch")
+    assert standard_mask(np.ones((2, 8), bool), stretched).all()
+    assert standard_mask(np.ones((2, 8), bool), Standard(4)).tolist() == [[0] * 4, [1] * 4, [1] * 4, [0] * 4]
+    assert (standard_image(np.ones((2, 8), np.float32), stretched) == 255).all()
+
+
+def test_equal_area_keeps_a_thin_line_whole() -> None:
+    mask = np.zeros((64, 64), bool)
+    mask[np.arange(64), np.arange(64)] = mask[np.arange(63), np.arange(1, 64)] = True  # two of eight pixels wide
+    assert not standard_mask(mask, Standard(8)).any()
+    kept = standard_mask(mask, Standard(8, label_resize="keep-area"))
+    assert kept.sum() == 2
+    assert not np.triu(kept, 2).any()
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(8, 40))
+def test_equal_area_is_equal(seed: int, size: int) -> None:
+    mask = np.random.default_rng(seed).random((size, size)) < 0.3
+    for size_px in (size, 2 * size):
+        kept = standard_mask(mask, Standard(size_px, label_resize="keep-area"))
+        assert kept.mean() == pytest.approx(mask.mean(), abs=0.06)
+    assert np.array_equal(standard_mask(mask, Standard(size, label_resize="keep-area")), mask)
+
+
+def test_equal_area_of_nothing_is_nothing() -> None:
+    assert not standard_mask(np.zeros((9, 9), bool), Standard(4, label_resize="keep-area")).any()

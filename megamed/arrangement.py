@@ -1,0 +1,299 @@
+"""How the files of an unknown folder are arranged: which layout, and for plain folders which path templates."""
+
+import csv
+import json
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from pydantic import ValidationError
+
+from megamed.layouts.bids import LABEL_SUFFIX, parse_name
+from megamed.layouts.dicom import LABEL_MODALITIES
+from megamed.layouts.table import COLUMNS, REQUIRED
+from megamed.readers.dicom import readable
+from megamed.schema import FileRules, Layout, slugify
+
+IMAGE_WORDS = (
+    *("images?", "imgs?", "im", "scans?", "orig(?:inal)?s?", "raw", "pictures?", "photos?", "volumes?", "frames?"),
+    *("ct", "mri?", "t1w?", "t1ce?", "t2w?", "flair", "dwi", "adc", "pet", "us"),
+)
+LABEL_WORDS = (
+    *("labels?", "masks?", "segs?", "segmentations?", "gts?", "ground[-_ ]?truths?", "annotations?", "anno"),
+    *("manuals?", "contours?", "targets?", "delineations?", "outlines?"),
+)
+ANNOTATOR_WORDS = re.compile(r"(expert|annotator|reader|rater|observer|grader|doctor)s?[-_ ]?\w{0,2}", re.I)
+DATA_SUFFIX = re.compile(r"\.(png|jpe?g|bmp|gif|tiff?|npy|nii\.gz|nii|nrrd|nhdr|mha|mhd)$", re.I)
+DICOM_TAGS = ("Modality", "SegmentSequence", "StructureSetROISequence")
+SEPARATORS = "-_. "
+MOST_FILES = 200_000
+MOST_CLASSES = 200
+
+
+@dataclass(frozen=True)
+class Arrangement:
+    """How a folder is arranged, as far as names tell."""
+
+    layout: Layout
+    words: str
+    """The same for people."""
+    files: FileRules = field(default_factory=FileRules)
+    label_names: dict[int, str] = field(default_factory=dict)
+    """Names of the label values, where the folder itself gives them."""
+    hints: str = ""
+    """Words of the folder that may say what the images are."""
+
+
+@dataclass(frozen=True)
+class _Name:
+    """A path taken apart: what names the case, and what surrounds it."""
+
+    folders: tuple[str, ...]
+    prefix: str
+    case: str
+    suffix: str
+    is_label: bool
+
+    @property
+    def stem(self) -> str:
+        """The whole name without its file type."""
+        return self.prefix + self.case + self.suffix
+
+    def template(self, case: str) -> str:
+        """Write the path with places for the case, of which `self.case` may be a continuation."""
+        folders = ("{case}" if folder == case else folder for folder in self.folders)
+        return "/".join((*folders, f"{self.prefix}{{case}}{self.case.removeprefix(case)}{self.suffix}"))
+
+
+def find_arrangement(folder: Path) -> Arrangement:
+    """Recognise the layout of a folder.
+
+    Raises:
+        ValueError: If no images with labels are recognised in it.
+    """
+    if not folder.is_dir():
+        msg = f"{folder} is no folder: expected one with images and labels, got none."
+        raise ValueError(msg)
+    found = _described(folder) or _tabulated(folder)
+    if found:
+        return found
+    files = list(_files(folder))
+    names = [file.name for file in files]
+    if any(file.name.partition(".")[0].endswith(f"_{LABEL_SUFFIX}") for file in files):
+        return _bids(names)
+    if slices := [file for file in files if file.name.lower().endswith(".dcm")]:
+        return _dicom(folder, slices)
+    archives = [file for file in files if file.suffix == ".npz"]
+    if len(archives) == 1 and len(archives[0].parts) == 1:
+        return Arrangement("medsegbench", f"{archives[0]} holds train_images, train_label and so on")
+    return _templates(folder, [file for file in files if DATA_SUFFIX.search(file.name)])
+
+
+def _files(folder: Path) -> Iterator[PurePosixPath]:
+    """Yield the relative paths of all visible files, in order."""
+    count = 0
+    for place, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            if not name.startswith("."):
+                yield PurePosixPath(Path(place, name).relative_to(folder).as_posix())
+                count += 1
+        if count > MOST_FILES:
+            msg = f"{folder} is too large to look through: expected at most {MOST_FILES} files. Name the dataset's."
+            raise ValueError(msg)
+
+
+def _described(folder: Path) -> Arrangement | None:
+    """Recognise the layouts that come with a dataset.json."""
+    path = folder / "dataset.json"
+    if not path.is_file():
+        return None
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        msg = f"{path} is not readable: expected JSON, got {error}."
+        raise ValueError(msg) from error
+    if not isinstance(facts, dict):
+        return None
+    described: tuple[tuple[Layout, str], ...] = (("nnunet", "channel_names"), ("msd", "modality"))
+    for layout, key in described:
+        channels, labels = facts.get(key), facts.get("labels")
+        if isinstance(channels, dict) and isinstance(labels, dict):
+            pairs = labels.items() if layout == "msd" else ((value, name) for name, value in labels.items())
+            named = {int(value): str(name) for value, name in pairs if str(value).isdecimal() and int(value) > 0}
+            words = f"the layout of {'nnU-Net' if layout == 'nnunet' else 'the Medical Segmentation Decathlon'}"
+            hints = " ".join((str(facts.get("name", "")), *map(str, channels.values())))
+            return Arrangement(layout, f"dataset.json describes {words}", label_names=named, hints=hints)
+    return None
+
+
+def _tabulated(folder: Path) -> Arrangement | None:
+    """Recognise a table of cases."""
+    for path in sorted(folder.glob("*.csv")):
+        try:
+            with path.open(newline="", encoding="utf-8-sig") as file:
+                reader = csv.DictReader(file)
+                columns = set(reader.fieldnames or ())
+                classes = sorted({line["class"] for line in reader if line.get("class")}) if "class" in columns else []
+        except (csv.Error, UnicodeDecodeError):
+            continue
+        if columns >= REQUIRED and columns <= set(COLUMNS):
+            names = dict(enumerate(classes[:MOST_CLASSES], start=1))
+            return Arrangement("table", f"{path.name} lists images and labels", FileRules(table=path.name), names)
+    return None
+
+
+def _bids(names: Sequence[str]) -> Arrangement:
+    """Recognise which images of a BIDS dataset have labels."""
+    parsed = [parse_name(name) for name in names if DATA_SUFFIX.search(name) and name.startswith("sub-")]
+    labels = sum(suffix == LABEL_SUFFIX for _, suffix in parsed)
+    suffixes = Counter(suffix for _, suffix in parsed if suffix != LABEL_SUFFIX)
+    complete = sorted(suffix for suffix, count in suffixes.items() if count >= labels)
+    channels = {suffix: f"MRI {suffix}" for suffix in complete} if len(complete) > 1 else {}
+    return Arrangement("bids", "a BIDS dataset with *_dseg labels", FileRules(channels=channels), hints="MRI")
+
+
+def _dicom(folder: Path, files: Sequence[PurePosixPath]) -> Arrangement:
+    """Name the labels as the segments and regions of DICOM files are named."""
+    names: set[str] = set()
+    modalities: set[str] = set()
+    for file in files:
+        with readable(folder / file) as pydicom:
+            header = pydicom.dcmread(folder / file, specific_tags=list(DICOM_TAGS), stop_before_pixels=True)
+            modalities.add(str(header.get("Modality")))
+            names |= {str(segment.SegmentLabel) for segment in header.get("SegmentSequence") or ()}
+            names |= {str(region.ROIName) for region in header.get("StructureSetROISequence") or ()}
+    by_slug = {slugify(name): name for name in sorted(names, reverse=True) if slugify(name)}
+    named = dict(enumerate(sorted(by_slug.values())[:MOST_CLASSES], start=1))
+    words = "DICOM series with SEG or RTSTRUCT, matched by their UIDs"
+    return Arrangement("dicom", words, label_names=named, hints=" ".join(modalities - LABEL_MODALITIES))
+
+
+def _templates(folder: Path, files: Sequence[PurePosixPath]) -> Arrangement:
+    """Find the path templates of images and labels."""
+    names = [_take_apart(file) for file in files]
+    shared = {name.stem for name in names if name.is_label} & {name.stem for name in names if not name.is_label}
+    names = [_Name(name.folders, "", name.stem, "", name.is_label) if name.stem in shared else name for name in names]
+    images = [name for name in names if not name.is_label]
+    labels = [name for name in names if name.is_label]
+    image_templates, label_templates = _matched(images, labels)
+    if not label_templates:
+        msg = (
+            f"{folder} is not understood: expected images/ and labels/ with equal file names, or names such as 1.png "
+            f"and 1_mask.png, got {len(images)} images and {len(labels)} labels that share no name. Write a card.toml."
+        )
+        raise ValueError(msg)
+    image, label, classes = _united(image_templates, label_templates)
+    named = {value: name for name, value in classes.items()}
+    try:
+        rules = FileRules(image=image, label=label, classes=classes)
+    except ValidationError as error:
+        msg = f"{folder} has unusable names: {error.errors()[0]['msg']} Rename its files."
+        raise ValueError(msg) from error
+    if (image, label) in (("images/{case}", "labels/{case}"), ("volumes/{case}_image", "volumes/{case}_label")):
+        rules = FileRules()
+    return Arrangement(
+        "folder", f"images are {image}, labels are {label}", rules, named, " ".join(map(str, files[:50]))
+    )
+
+
+def _take_apart(path: PurePosixPath) -> _Name:
+    """Tell what of a path names the case; a stem of nothing but words, such as mask.nii, leaves that to the folder."""
+    stem, folders = DATA_SUFFIX.sub("", path.name), path.parts[:-1]
+    match = AFFIXES.fullmatch(stem)
+    prefix, case, suffix = match.groups() if match else ("", stem, "")
+    is_label = bool(LABEL_AFFIX.search(prefix + suffix)) or _in_label_folder(folders)
+    if case.strip(SEPARATORS):
+        return _Name(folders, prefix, case, suffix, is_label)
+    for place in reversed(range(len(folders))):
+        if not FOLDER_WORDS.fullmatch(folders[place]):
+            around = (*folders[:place], "{case}", *folders[place + 1 :], stem)
+            return _Name(around[:place], "", folders[place], "/" + "/".join(around[place + 1 :]), is_label)
+    return _Name(folders, "", stem, "", is_label)
+
+
+def _in_label_folder(folders: Sequence[str]) -> bool:
+    """Whether the innermost folder that says anything says labels."""
+    for folder in reversed(folders):
+        if LABEL_FOLDER.fullmatch(folder):
+            return True
+        if FOLDER_WORDS.fullmatch(folder):
+            return False
+    return False
+
+
+def _matched(images: Sequence[_Name], labels: Sequence[_Name]) -> tuple[Counter[str], Counter[str]]:
+    """Count the templates of images and labels that belong together.
+
+    Where a label's case name goes on after that of an image, or the other way round, the rest is no part of it.
+    """
+    cases = {name.case: name for name in images}
+    shortened = {start: name for name in images for start in _starts(name.case)}
+    image_templates: Counter[str] = Counter()
+    label_templates: Counter[str] = Counter()
+    for label in labels:
+        case = next((start for start in _starts(label.case) if start in cases), label.case)
+        if image := cases.get(case) or shortened.get(case):
+            image_templates[image.template(case)] += 1
+            label_templates[label.template(case)] += 1
+    return image_templates, label_templates
+
+
+def _starts(case: str) -> Iterator[str]:
+    """Yield a case name and its beginnings up to each separator, longest first."""
+    yield case
+    for match in reversed(list(re.finditer(f"[{re.escape(SEPARATORS)}]+", case))):
+        if match.start():
+            yield case[: match.start()]
+
+
+def _united(images: Counter[str], labels: Counter[str]) -> tuple[str, str, dict[str, int]]:
+    """Unite templates that differ in one piece: in the class or the annotator of labels, or in a part of both."""
+    image, image_variants = _varying(images)
+    label, label_variants = _varying(_without_numbers(labels))
+    image = image.replace("{}", "*")
+    if not label_variants:
+        return image, label, {}
+    if label_variants == image_variants or all(re.fullmatch(r"\w?\d*", variant) for variant in label_variants):
+        return image, label.replace("{}", "*"), {}
+    if all(ANNOTATOR_WORDS.fullmatch(variant) for variant in label_variants):
+        return image, label.replace("{}", "{annotator}"), {}
+    classes = {name: value for value, name in enumerate(sorted(label_variants), start=1) if slugify(name)}
+    return image, label.replace("{}", "{class}"), classes
+
+
+def _without_numbers(templates: Counter[str]) -> Counter[str]:
+    """Unite templates that differ in a number at the end, as in `1_mask` and `1_mask_1`."""
+    united: Counter[str] = Counter()
+    stems = {template: re.sub(r"[-_ ]?\d+$", "", template) for template in templates}
+    shared = Counter(stems.values())
+    for template, count in templates.items():
+        united[f"{stems[template]}*" if shared[stems[template]] > 1 else template] += count
+    return united
+
+
+def _varying(templates: Counter[str]) -> tuple[str, set[str]]:
+    """Find the one piece in which templates differ, as `{}`, and its variants; else take the commonest template."""
+    split = [re.split(r"([/\-_.])", template) for template in templates]
+    if len(templates) > 1 and len({len(pieces) for pieces in split}) == 1:
+        columns = [set(column) for column in zip(*split, strict=True)]
+        differing = [place for place, column in enumerate(columns) if len(column) > 1]
+        if len(differing) == 1 and len(columns[differing[0]]) <= MOST_CLASSES:
+            pieces = split[0]
+            pieces[differing[0]] = "{}"
+            return "".join(pieces), columns[differing[0]]
+    return (templates.most_common(1)[0][0] if templates else "{case}"), set()
+
+
+_IMAGE, _LABEL = "|".join(IMAGE_WORDS), "|".join(LABEL_WORDS)
+_BEHIND = rf"(?:^|[-_. ]+|(?<=\d))(?:(?:{_IMAGE})\d*|(?:{_LABEL})(?:[-_ ]?\d+)?)"
+AFFIXES = re.compile(rf"((?:(?:{_IMAGE}|{_LABEL})(?:[-_. ]+|(?=\d)))?)(.*?)((?:{_BEHIND})?)", re.I)
+"""A stem as a word before the case name, the case name, and a word behind it."""
+LABEL_AFFIX = re.compile(rf"(?:^|[-_. ])(?:{_LABEL})(?:[-_. \d]|$)", re.I)
+_FOLDER = r"(?:[^\W_]+[-_ ])?(?:{})(?:tr)?(?:[-_ ]?\d+|[-_ ][^\W_]+)?"
+LABEL_FOLDER = re.compile(_FOLDER.format(_LABEL), re.I)
+FOLDER_WORDS = re.compile(rf"{_FOLDER.format(f'{_IMAGE}|{_LABEL}')}|(?:train|val|test)[a-z]*", re.I)
+"""Names of folders that say what is in them."""

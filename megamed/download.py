@@ -1,0 +1,258 @@
+"""Archives from the net: fetched by URL and hash, resumed where they broke off, unpacked without trusting them."""
+
+import bz2
+import gzip
+import lzma
+import os
+import shutil
+import tarfile
+import tempfile
+import urllib.error
+import urllib.request
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.client import HTTPException
+from io import BufferedIOBase
+from pathlib import Path, PurePosixPath
+from typing import IO, cast
+from urllib.parse import urlsplit
+
+from megamed.manifest import sha256_of, sync_folder
+
+CHUNK_BYTES = 2**20
+TIMEOUT_S = 60
+SCHEMES = ("https", "http")
+ZIP_ENCRYPTED = 0x1
+COMPRESSIONS: dict[bytes, Callable[..., BufferedIOBase]] = {
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ": lzma.open,
+}
+"""What opens a compressed file, by its first bytes."""
+
+Progress = Callable[[int, int | None], None]
+"""Called with the bytes that are there and, where the server says so, the bytes of the whole."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What an archive may unpack to."""
+
+    members: int = 1_000_000
+    """Files and folders."""
+    total_bytes: int = 2 * 2**40
+    """All files together."""
+    ratio: float = 200.0
+    """All files together, as a multiple of the archive."""
+
+
+@dataclass(frozen=True)
+class _Member:
+    """One entry of an archive, before anything is written."""
+
+    name: str
+    size_bytes: int
+    problem: str = ""
+    """Why it must not be unpacked, where its kind tells."""
+
+
+def download(url: str, sha256: str, out: Path, unpacked: bool, progress: Progress) -> Path:
+    """Fetch a file to `out`, or fetch an archive beside it, unpack it to `out` and remove it.
+
+    Raises:
+        ValueError, OSError: As `fetch` and `unpack` do.
+    """
+    if not unpacked:
+        return fetch(url, sha256, out, progress)
+    _refuse_existing(out)
+    archive = fetch(url, sha256, out.with_name(f"{out.name}.archive"), progress)
+    folder = unpack(archive, out)
+    archive.unlink()
+    return folder
+
+
+def fetch(url: str, sha256: str, path: Path, progress: Progress = lambda done, total: None) -> Path:
+    """Download a file of known content; whatever an interrupted download left in `path` + `.part` is kept.
+
+    Raises:
+        ValueError: If the URL is not of the web, or the content is not the expected one.
+        OSError: If the server cannot be reached or breaks off; started again, the download goes on.
+    """
+    if urlsplit(url).scheme not in SCHEMES:
+        msg = f"URL is not of the web: expected https://…, got {url!r}."
+        raise ValueError(msg)
+    if path.is_file() and sha256_of(path) == sha256:
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.part")
+    _continue_download(url, partial, progress)
+    if (got := sha256_of(partial)) != sha256:
+        partial.unlink()
+        msg = (
+            f"{url} has other content: expected sha256 {sha256}, got {got}. It was discarded; try again, or compare "
+            "the hash with its publisher's."
+        )
+        raise ValueError(msg)
+    partial.replace(path)
+    sync_folder(path.parent)
+    return path
+
+
+def unpack(archive: Path, folder: Path, limits: Limits = Limits()) -> Path:
+    """Unpack a tar or zip file into a new folder, which appears only when it is complete.
+
+    Nothing is written if an entry is absolute, leads outside the folder, is a link or a device, or if the whole is
+    larger than the limits or than the disk.
+
+    Raises:
+        ValueError: If the archive is hostile, damaged or of another kind.
+        FileExistsError: If the folder exists.
+    """
+    _refuse_existing(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
+        target = Path(temporary) / "content"
+        target.mkdir()
+        with _readable(archive):
+            if zipfile.is_zipfile(archive):
+                _unpack_zip(archive, target, limits)
+            else:
+                _unpack_tar(archive, target, limits)
+        target.replace(folder)
+    sync_folder(folder.parent)
+    return folder
+
+
+def _refuse_existing(folder: Path) -> None:
+    if folder.exists():
+        msg = f"{folder} exists: expected a new folder. Remove it, or name another."
+        raise FileExistsError(msg)
+
+
+def _continue_download(url: str, partial: Path, progress: Progress) -> None:
+    """Append to a partial file what it lacks; start over if the server cannot continue."""
+    done = partial.stat().st_size if partial.is_file() else 0
+    request = urllib.request.Request(url, headers={"Range": f"bytes={done}-"} if done else {})
+    try:
+        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:
+            continued = answer.status == 206 and answer.headers.get("Content-Range", "").startswith(f"bytes {done}-")
+            done = done if continued else 0
+            expected = answer.headers.get("Content-Length")
+            total = done + int(expected) if expected else None
+            with partial.open("ab" if continued else "wb") as file:
+                while chunk := answer.read(CHUNK_BYTES):
+                    file.write(chunk)
+                    done += len(chunk)
+                    progress(done, total)
+    except urllib.error.HTTPError as error:
+        error.close()
+        if error.code != 416:  # the partial file is already whole; its hash decides
+            msg = f"{url} cannot be fetched: {error}."
+            raise OSError(msg) from error
+    except HTTPException as error:
+        msg = f"{url} broke off: {error!r}. Start again to continue."
+        raise OSError(msg) from error
+    else:
+        if total is not None and done < total:
+            msg = f"{url} broke off: expected {total} bytes, got {done}. Start again to continue."
+            raise OSError(msg)
+
+
+@contextmanager
+def _readable(archive: Path) -> Iterator[None]:
+    """Turn the many errors of damaged archives into one."""
+    try:
+        yield
+    except (
+        OSError,
+        tarfile.TarError,
+        zipfile.BadZipFile,
+        zlib.error,
+        lzma.LZMAError,
+        EOFError,
+        NotImplementedError,
+    ) as error:
+        msg = f"{archive.name} cannot be unpacked: {error}."
+        raise ValueError(msg) from error
+
+
+def _unpack_tar(archive: Path, target: Path, limits: Limits) -> None:
+    """Check every header of a tar file, then unpack it under Python's `data` filter."""
+    with _decompressed(archive) as content, tarfile.open(fileobj=cast(IO[bytes], content), mode="r:") as tar:
+        _check(archive, (_tar_member(member) for member in tar), target, limits)
+        for member in tar.getmembers():
+            tar.extract(member, target, filter="data")
+
+
+def _tar_member(member: tarfile.TarInfo) -> _Member:
+    plain = member.isfile() or member.isdir()
+    return _Member(member.name, member.size, "" if plain else "is a link or a device")
+
+
+@contextmanager
+def _decompressed(archive: Path) -> Iterator["_Sparing"]:
+    """Open a tar file, whatever compresses it, such that no header can ask for more memory than it may."""
+    with archive.open("rb") as file:
+        start = file.read(6)
+    opener = next((opener for magic, opener in COMPRESSIONS.items() if start.startswith(magic)), open)
+    with opener(archive, "rb") as content:
+        yield _Sparing(content)
+
+
+class _Sparing:
+    """A stream that refuses to read much at once; tarfile reads long names and attributes whole."""
+
+    def __init__(self, stream: BufferedIOBase) -> None:
+        self._stream = stream
+        self.seek, self.tell = stream.seek, stream.tell
+
+    def read(self, size: int) -> bytes:
+        if size > CHUNK_BYTES:
+            msg = f"a header declares {size} bytes: expected at most {CHUNK_BYTES}"
+            raise tarfile.ReadError(msg)
+        return self._stream.read(size)
+
+
+def _unpack_zip(archive: Path, target: Path, limits: Limits) -> None:
+    """Check the directory of a zip file, then unpack it; zipfile writes no links and no more than declared."""
+    with zipfile.ZipFile(archive) as file:
+        members = file.infolist()
+        _check(archive, (_zip_member(member) for member in members), target, limits)
+        for member in members:
+            file.extract(member, target)
+
+
+def _zip_member(member: zipfile.ZipInfo) -> _Member:
+    problem = "is encrypted" if member.flag_bits & ZIP_ENCRYPTED else ""
+    return _Member(member.filename, member.file_size, problem)
+
+
+def _check(archive: Path, members: Iterator[_Member], target: Path, limits: Limits) -> None:
+    """Refuse an archive before anything of it is written."""
+    archive_bytes = archive.stat().st_size
+    room_bytes = shutil.disk_usage(target).free
+    most_bytes = min(limits.total_bytes, limits.ratio * archive_bytes, room_bytes)
+    total_bytes = 0
+    for count, member in enumerate(members, start=1):
+        problem = member.problem or ("leads outside the folder" if _leads_outside(member.name) else "")
+        if problem:
+            msg = f"{archive.name} is not safe to unpack: {member.name!r} {problem}."
+            raise ValueError(msg)
+        total_bytes += member.size_bytes
+        if count > limits.members or total_bytes > most_bytes:
+            msg = (
+                f"{archive.name} is not safe to unpack: expected at most {limits.members} entries, {limits.ratio:g} "
+                f"times its {archive_bytes} bytes and {room_bytes} bytes in all, got {count} entries and "
+                f"{total_bytes} bytes so far."
+            )
+            raise ValueError(msg)
+
+
+def _leads_outside(name: str) -> bool:
+    """Whether a name inside an archive stands for something outside its folder, on any system."""
+    normal = os.path.normpath(name.replace("\\", "/"))
+    first = PurePosixPath(normal).parts[:1]
+    return normal.startswith("/") or first == ("..",) or ":" in "".join(first)

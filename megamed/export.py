@@ -1,0 +1,197 @@
+"""Write a collection in the formats of others: nnU-Net raw, folders of PNG pictures, npz arrays."""
+
+import csv
+import json
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Int32, UInt8
+from PIL import Image
+
+from megamed.collection import UNKNOWN_AREA, Collection
+from megamed.schema import ANNOTATOR_MARK, DatasetCard, FileRules, Sample, Task, slugify
+
+Format = Literal["nnunet", "png", "npz"]
+
+
+@dataclass(frozen=True)
+class _View:
+    """All tasks on the same images."""
+
+    collection: Collection
+    tasks: list[Task]
+
+    @property
+    def name(self) -> str:
+        """Name of its file or folder."""
+        return "-".join((self.tasks[0].dataset, self.tasks[0].modality, self.tasks[0].axis))
+
+    @property
+    def card(self) -> DatasetCard:
+        return self.collection.card(self.tasks[0].dataset)
+
+    @cached_property
+    def areas(self) -> dict[str, Int32[np.ndarray, " N"]]:
+        """Per label the pixels of every row."""
+        return {task.label: self.collection.areas(task) for task in self.tasks}
+
+    @cached_property
+    def samples(self) -> list[Sample]:
+        """Every row on which any label is present."""
+        found = {sample.row: sample for task in self.tasks for sample in self.collection.samples(task)}
+        return [found[row] for row in sorted(found)]
+
+    def image(self, sample: Sample) -> UInt8[np.ndarray, "H W"]:
+        return self.collection.image(self.tasks[0], sample.row)
+
+    def label(self, task: Task, sample: Sample) -> UInt8[np.ndarray, "H W"]:
+        return self.collection.label(task, sample.row)
+
+
+def export(collection: Path, out: Path, form: Format, datasets: list[str] | None = None) -> list[str]:
+    """Write each view of a collection, or of some of its datasets, to a new folder.
+
+    Returns:
+        What was written, a line each.
+
+    Raises:
+        ValueError: If the collection has no such dataset, or the folder is not empty.
+    """
+    if out.exists() and any(out.iterdir()):
+        msg = f"{out} is not empty: expected a new folder to export to, got {next(out.iterdir()).name!r} in it."
+        raise ValueError(msg)
+    with Collection(collection) as opened:
+        views: dict[str, list[Task]] = {}
+        for task in opened.tasks(datasets):
+            views.setdefault(f"{task.dataset}/{task.view}", []).append(task)
+        out.mkdir(parents=True, exist_ok=True)
+        write = FORMATS[form]
+        return [write(_View(opened, tasks), out, number) for number, tasks in enumerate(views.values(), start=1)]
+
+
+def _write_npz(view: _View, out: Path, _: int) -> str:
+    """Write one file that `numpy.load` reads without pickle: `images`, tables, and per label `labels/` and `areas/`."""
+    rows = [sample.row for sample in view.samples]
+    arrays: dict[str, Any] = {"images": view.collection.images(view.tasks[0], rows)}
+    arrays |= {
+        name: np.array([getattr(sample, name) for sample in view.samples]) for name in ("subject", "case", "split")
+    }
+    for task in view.tasks:
+        arrays[f"labels/{task.label}"] = view.collection.labels(task, rows)
+        arrays[f"areas/{task.label}"] = view.areas[task.label][rows]
+    np.savez_compressed(out / f"{view.name}.npz", **arrays)
+    return f"{view.name}.npz: {len(rows)} images"
+
+
+def _write_png(view: _View, out: Path, _: int) -> str:
+    """Write a dataset folder of layout `table`, which `megamed build` reads: pictures, cases.csv and meta.json.
+
+    A label known to be absent is an empty picture; one that is unknown has none.
+    """
+    folder, names = out / view.name, _plain_labels(view.card)
+    drawn = {task: task.label.partition(ANNOTATOR_MARK) for task in view.tasks}
+    by_annotators = {label for label, mark, _ in drawn.values() if mark}
+    drawn = {
+        task: (label, mark, annotator)
+        for task, (label, mark, annotator) in drawn.items()
+        if label in names and (mark or label not in by_annotators)  # a consensus is derived again
+    }
+    lines = []
+    for sample in view.samples:
+        image_path = f"images/{_file_name(sample)}.png"
+        _save(view.image(sample), folder / image_path)
+        for task, (label, _mark, annotator) in drawn.items():
+            if view.areas[task.label][sample.row] != UNKNOWN_AREA:
+                path = f"labels/{task.label}/{_file_name(sample)}.png"
+                _save(view.label(task, sample) * np.uint8(255), folder / path)
+                lines.append((image_path, path, sample.case, sample.subject, sample.split, annotator, names[label]))
+    _write_table(folder / "cases.csv", ("image", "label", "case", "subject", "split", "annotator", "class"), lines)
+    card = view.card.model_copy(update=_table_rules(view))
+    (folder / "meta.json").write_text(card.model_dump_json(indent=1, exclude_defaults=True), encoding="utf-8")
+    return f"{view.name}: {len(view.samples)} images"
+
+
+def _table_rules(view: _View) -> dict[str, object]:
+    """How the card of an exported view differs from the card of its dataset."""
+    unchanged = DatasetCard(id="any", modality="any")
+    kept = ("subject_pattern", "subject_block", "subject_rule", "n_cases", "n_subjects", "tree")
+    modality = view.tasks[0].modality
+    return {
+        "id": slugify(view.name),
+        "modality": view.card.modality if modality == view.card.modality_slug else modality,
+        "layout": "table",
+        "files": FileRules(),
+        **{name: getattr(unchanged, name) for name in kept},
+    }
+
+
+def _write_nnunet(view: _View, out: Path, number: int) -> str:
+    """Write a dataset of nnU-Net's raw format, version 2: 2D, one label map per image.
+
+    Of overlapping labels the later on the card wins; unions and single annotators are left out, and so are images on
+    which a label is unknown, since nnU-Net would take it for background. Subjects of the test split are in
+    `imagesTs`; `splits_final.json` belongs into nnU-Net's folder of preprocessed data.
+    """
+    folder = out / f"Dataset{number:03d}_{re.sub('[^A-Za-z0-9]+', '_', view.name)}"
+    names = _plain_labels(view.card)
+    tasks = [task for label in names for task in view.tasks if task.label == label]
+    if not tasks:
+        return f"{view.name}: left out, it has no plain label"
+    known = [s for s in view.samples if all(view.areas[task.label][s.row] != UNKNOWN_AREA for task in tasks)]
+    for sample in known:
+        part = "Ts" if sample.split == "test" else "Tr"
+        _save(view.image(sample), folder / f"images{part}" / f"{_file_name(sample)}_0000.png")
+        label_map = np.zeros((view.collection.size_px, view.collection.size_px), np.uint8)
+        for value, task in enumerate(tasks, start=1):
+            label_map[view.label(task, sample) > 0] = value
+        _save(label_map, folder / f"labels{part}" / f"{_file_name(sample)}.png")
+    facts = {
+        "channel_names": {"0": "rescale_to_0_1"},  # the name by which nnU-Net chooses how to normalise
+        "labels": {"background": 0} | {task.label: value for value, task in enumerate(tasks, start=1)},
+        "numTraining": sum(sample.split != "test" for sample in known),
+        "file_ending": ".png",
+        "name": view.name,
+        "description": view.card.title,
+        "reference": view.card.citation,
+        "licence": view.card.license or "",
+    }
+    by_split = {split: [_file_name(s) for s in known if s.split == split] for split in ("train", "val")}
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "dataset.json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
+    (folder / "splits_final.json").write_text(json.dumps([by_split], indent=1), encoding="utf-8")
+    table = [(_file_name(s), s.case, s.subject, s.split) for s in known]
+    _write_table(folder / "cases.csv", ("file", "case", "subject", "split"), table)
+    left_out = len(view.samples) - len(known)
+    note = f", {left_out} left out, since a label is unknown on them" if left_out else ""
+    return f"{folder.name}: {len(known)} images{note}"
+
+
+def _plain_labels(card: DatasetCard) -> dict[str, str]:
+    """Names of the labels that are no unions, by slug, in the order of the card."""
+    return {slugify(name): name for _, name in sorted(card.labels.items())}
+
+
+def _file_name(sample: Sample) -> str:
+    return f"{sample.row:05d}-{slugify(sample.case)}"
+
+
+def _save(pixels: UInt8[np.ndarray, "H W"], path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+
+
+def _write_table(path: Path, columns: tuple[str, ...], lines: Sequence[tuple[str, ...]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([columns, *lines])
+
+
+FORMATS: dict[Format, Callable[[_View, Path, int], str]] = {
+    "nnunet": _write_nnunet,
+    "png": _write_png,
+    "npz": _write_npz,
+}

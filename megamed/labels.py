@@ -1,0 +1,125 @@
+"""From the label files of a case to its annotations: what their pixels mean, checked against card and image."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+import numpy as np
+from jaxtyping import Bool, Integer, Real, UInt8
+
+from megamed.annotation import Annotation, overlay
+from megamed.layouts.cases import Case, LabelSource
+from megamed.readers.source import Source, read_colours, read_image, read_label
+from megamed.readers.volume import Volume, check_affines
+from megamed.schema import DatasetCard, FileRules
+
+LabelMap = UInt8[np.ndarray, "..."]
+Grid = Volume | np.ndarray
+"""An image, for the shape and the place that its labels must have."""
+
+
+def read_annotations(case: Case, card: DatasetCard, image: Grid) -> dict[str, Annotation]:
+    """Read what each annotator says of a case; the one annotator whom nobody names is "".
+
+    Raises:
+        ValueError: If a label cannot be read, fits neither image nor card, or all are empty.
+    """
+    sources: dict[str, list[LabelSource]] = defaultdict(list)
+    for source in case.labels:
+        sources[source.annotator].append(source)
+    everywhere = frozenset(card.labels) - card.unknown_values(case.subject or "")
+    annotations = {}
+    for annotator, drawn in sources.items():
+        layers: list[LabelMap] = []
+        spoken: set[int] = set()
+        for source in drawn:
+            for values, layer in _maps(source, card, image):
+                spoken |= values
+                layers = _merged(layers, layer)
+        known = everywhere if card.files.missing_class == "background" else everywhere & spoken
+        annotations[annotator] = Annotation(tuple(layers or [_nothing(image)]), known)
+    if not any(layer.any() for annotation in annotations.values() for layer in annotation.layers):
+        msg = "label is empty: expected at least one labelled pixel, got none."
+        raise ValueError(msg)
+    return annotations
+
+
+def _maps(source: LabelSource, card: DatasetCard, image: Grid) -> Iterator[tuple[set[int], LabelMap]]:
+    """Read a label file as maps, each with the values it speaks of."""
+    path, *series = source.source.files
+    everything = set(card.labels)
+    if series:
+        from megamed.readers.dicom_labels import read_masks
+
+        for value, mask in read_masks(path, series, card.class_values):
+            yield {value}, _fitting(mask, image) * np.uint8(value)
+    elif card.files.colours:
+        yield everything, _fitting(_from_colours(source.source, card.files), image)
+    elif source.value is not None:
+        yield {source.value}, _positive(source.source, card.files, image) * np.uint8(source.value)
+    elif card.files.positive_above is not None:
+        yield everything, _positive(source.source, card.files, image) * np.uint8(_only_value(card))
+    else:
+        label = _fitting(read_label(source.source), image)
+        divisor = card.files.instance_divisor
+        yield everything, _checked(label // divisor if divisor else label, card)
+
+
+def _positive(source: Source, rules: FileRules, image: Grid) -> Bool[np.ndarray, "..."]:
+    """Read where a mask is set, be it grey or coloured."""
+    return _fitting(read_image(source), image) > (rules.positive_above or 0)
+
+
+def _nothing(image: Grid) -> LabelMap:
+    return np.zeros(image.array.shape if isinstance(image, Volume) else image.shape, np.uint8)
+
+
+def _merged(layers: list[LabelMap], new: LabelMap) -> list[LabelMap]:
+    if not layers:
+        return [new]
+    for value in np.unique(new[new > 0]).tolist():
+        layers = overlay(layers, new == value, value)
+    return layers
+
+
+def _fitting(label: Grid, image: Grid) -> Real[np.ndarray, "..."]:
+    """Return a label's array, having checked that it lies on its image."""
+    array, grid = (each.array if isinstance(each, Volume) else each for each in (label, image))
+    if array.shape != grid.shape:
+        msg = f"label does not match its image: expected {grid.shape}, got {array.shape}."
+        raise ValueError(msg)
+    if isinstance(label, Volume) and isinstance(image, Volume):
+        check_affines(image, label)
+    return array
+
+
+def _only_value(card: DatasetCard) -> int:
+    """Return the value of the one label that masks can mean."""
+    if len(card.labels) != 1:
+        msg = f"label values are ambiguous: expected one label on a card with positive_above, got {len(card.labels)}."
+        raise ValueError(msg)
+    return next(iter(card.labels))
+
+
+def _checked(label: Real[np.ndarray, "..."], card: DatasetCard) -> LabelMap:
+    """Return a label map as small integers, having checked that all its values are on the card."""
+    if stray := set(np.unique(label).tolist()) - {0, *card.labels}:
+        msg = f"label has values not on the card: expected {sorted(card.labels)}, got {sorted(stray)[:5]}."
+        raise ValueError(msg)
+    return label.astype(np.uint8)
+
+
+def _from_colours(source: Source, rules: FileRules) -> UInt8[np.ndarray, "H W"]:
+    """Turn colours into label values."""
+    rgb = read_colours(source).astype(np.int32)
+    colours: Integer[np.ndarray, "H W"] = (rgb << np.array([16, 8, 0], np.int32)).sum(axis=-1)
+    label = np.zeros(colours.shape, np.uint8)
+    known: Bool[np.ndarray, "H W"] = colours == 0
+    for colour, value in rules.colours.items():
+        same = colours == int(colour[1:], 16)
+        label[same] = value
+        known |= same
+    if not known.all():
+        stray = [f"#{colour:06x}" for colour in np.unique(colours[~known])[:5].tolist()]
+        msg = f"label has colours not on the card: expected {sorted(rules.colours)}, got {stray}."
+        raise ValueError(msg)
+    return label

@@ -1,0 +1,67 @@
+"""What a layout finds: subjects, their cases, and where images and labels of a case lie."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from megamed.readers.source import Source
+from megamed.schema import Split
+
+
+@dataclass(frozen=True)
+class LabelSource:
+    """Annotation of a case, or a part of it."""
+
+    source: Source
+    value: int | None = None
+    """The label that every positive pixel has; None if the pixels say it."""
+    annotator: str = ""
+    """Who drew it, where a dataset tells several apart."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One annotated image or volume, of one or more modalities."""
+
+    name: str
+    images: dict[str, Source] = field(default_factory=dict)
+    """By modality; all on one grid."""
+    labels: tuple[LabelSource, ...] = ()
+    subject: str | None = None
+    """None where the card's pattern finds it in the name."""
+    split: Split | None = None
+    """The split that the source prescribes, if it does."""
+    problem: str = ""
+    """What makes the case unusable."""
+
+    @property
+    def files(self) -> list[Path]:
+        """All files of the case."""
+        return [
+            file for source in (*self.images.values(), *(each.source for each in self.labels)) for file in source.files
+        ]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """All cases of one subject, and what is wrong with its files."""
+
+    id: str
+    cases: list[Case] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    split: Split | None = None
+    """The split that the source prescribes, if it does."""
+
+    @property
+    def files(self) -> list[Path]:
+        """All files of the subject."""
+        return [file for case in self.cases for file in case.files]
+
+
+def pairing_problem(case: str, images: Sequence[object], labels: Sequence[object]) -> str:
+    """Say what keeps a case from being one image and one label; empty if nothing does."""
+    for kind, found in (("image", images), ("label", labels)):
+        if len(found) != 1:
+            got = ", ".join(str(getattr(each, "name", each)) for each in found) or "none"
+            return f"case {case!r} is not a pair: expected one {kind}, got {got}."
+    return ""

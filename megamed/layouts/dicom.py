@@ -1,0 +1,109 @@
+"""The layout `dicom`: series, with the DICOM-SEG and RTSTRUCT files that refer to them, wherever they lie."""
+
+import os
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from megamed.layouts.cases import Case, LabelSource
+from megamed.readers.dicom import readable
+from megamed.readers.source import SERIES, Source
+from megamed.schema import DatasetCard
+
+LABEL_MODALITIES = frozenset({"SEG", "RTSTRUCT"})
+TAGS = (
+    "Modality",
+    "PatientID",
+    "SeriesInstanceUID",
+    "ReferencedSeriesSequence",
+    "ReferencedFrameOfReferenceSequence",
+)
+
+
+@dataclass
+class _Series:
+    """The files of one series and the labels drawn on it."""
+
+    files: list[Path] = field(default_factory=list)
+    labels: list[Path] = field(default_factory=list)
+    modality: str = ""
+    patient: str = ""
+
+
+def find_cases(folder: Path, card: DatasetCard) -> Iterator[Case]:
+    """Yield a case for every series that a label refers to, its patient being the subject.
+
+    Cases are numbered per patient: no UID enters the collection. Where the card names channels, these are DICOM
+    modalities (`CT`, `PT`), and series of others are left out.
+    """
+    series: dict[str, _Series] = defaultdict(_Series)
+    for path in _files(folder):
+        try:
+            header = _header(path)
+        except ValueError as error:
+            yield Case(path.name, problem=str(error))
+            continue
+        if header is None:
+            continue
+        if header.Modality not in LABEL_MODALITIES:
+            found = series[str(header.SeriesInstanceUID)]
+            found.files.append(path)
+            found.modality, found.patient = str(header.Modality), str(header.PatientID)
+        elif uid := referenced_series(header):
+            series[uid].labels.append(path)
+        else:
+            yield Case(path.name, problem=f"{path.name} refers to no series: expected a referenced SeriesInstanceUID.")
+    numbers: dict[str, int] = defaultdict(int)
+    for _, found in sorted(series.items()):
+        if found.labels:
+            numbers[found.patient] += 1
+            yield _case(f"{found.patient}_{numbers[found.patient]}", found, card)
+
+
+def referenced_series(header: Any) -> str:
+    """Return the UID of the series that a DICOM-SEG or RTSTRUCT was drawn on, empty if it does not tell."""
+    try:
+        if header.Modality == "SEG":
+            return str(header.ReferencedSeriesSequence[0].SeriesInstanceUID)
+        study = header.ReferencedFrameOfReferenceSequence[0].RTReferencedStudySequence[0]
+        return str(study.RTReferencedSeriesSequence[0].SeriesInstanceUID)
+    except (AttributeError, IndexError):
+        return ""
+
+
+def _case(name: str, found: _Series, card: DatasetCard) -> Case:
+    labels = [path.name for path in found.labels]
+    if not found.files:
+        return Case(labels[0], problem=f"{labels} has no image: expected the series it was drawn on, got none.")
+    channels = card.files.channels
+    if channels and found.modality not in channels:
+        expected = f"expected a series of {sorted(channels)}, got {found.modality}"
+        return Case(name, problem=f"case {name!r} has no image: {expected}.")
+    modality = channels.get(found.modality, card.modality)
+    files = tuple(sorted(found.files))
+    sources = tuple(LabelSource(Source((path, *files))) for path in sorted(found.labels))
+    try:
+        subject = card.subject_of(found.patient)
+    except ValueError as error:
+        return Case(name, problem=str(error))
+    return Case(name, {modality: Source(files, SERIES)}, sources, subject)
+
+
+def _header(path: Path) -> Any:
+    """Read what tells what a file is; None if it is not DICOM and does not claim to be."""
+    with readable(path) as pydicom:
+        if not path.name.lower().endswith(".dcm") and not pydicom.misc.is_dicom(path):
+            return None
+        header = pydicom.dcmread(path, specific_tags=list(TAGS), stop_before_pixels=True)
+        if missing := [tag for tag in TAGS[:3] if tag not in header]:
+            msg = f"expected {missing}, got none"
+            raise ValueError(msg)
+        return header
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for place, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield from (Path(place, name) for name in sorted(names) if not name.startswith(".") and name != "DICOMDIR")

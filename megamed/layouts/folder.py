@@ -1,0 +1,110 @@
+"""The layout `folder`: paths that follow a template, `images/<case>` and `labels/<case>` unless the card says other."""
+
+import os
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from megamed.layouts.cases import Case, LabelSource, pairing_problem
+from megamed.readers.source import Source
+from megamed.schema import DatasetCard, FileRules, slugify
+
+SUFFIX = r"(\.nii\.gz|\.[^./]+)?"
+CARDS = frozenset({"card.toml", "meta.json"})
+
+
+@dataclass
+class _Found:
+    """The files of one case; labels by annotator and class."""
+
+    images: list[Path] = field(default_factory=list)
+    labels: dict[tuple[str, str], list[Path]] = field(default_factory=lambda: defaultdict(list))
+
+
+def find_cases(folder: Path, card: DatasetCard) -> Iterator[Case]:
+    """Yield a case for every name that an image or a label has.
+
+    Raises:
+        ValueError: If the folder has neither `images/` nor `volumes/`, or both, and the card gives no template.
+    """
+    rules = _rules(folder, card.files)
+    classes = rules.classes or {slugify(name): value for value, name in card.labels.items()}
+    image, label = (_pattern(template, classes) for template in (rules.image, rules.label))
+    cases: dict[str, _Found] = defaultdict(_Found)
+    for name in _files(folder, (rules.image, rules.label)):
+        path = folder / name
+        if match := label.fullmatch(name):
+            parts = match.groupdict(default="")
+            cases[parts["case"]].labels[parts.get("annotator", ""), parts.get("class_", "")].append(path)
+        elif match := image.fullmatch(name):
+            cases[match["case"]].images.append(path)
+        elif not card.files.image:  # a file of neither kind is a case without a label: reported, not ignored
+            cases[path.name].images.append(path)
+    for case, found in sorted(cases.items()):
+        yield _case(case, found, card, rules, classes)
+
+
+def modalities(path: Path, card: DatasetCard) -> dict[str, Source]:
+    """Name what is read of an image: its luminance as the card's modality, or channels as modalities of their own."""
+    if not card.files.channels:
+        return {card.modality: Source((path,))}
+    return {modality: Source((path,), channel) for channel, modality in card.files.channels.items()}
+
+
+def _case(name: str, found: _Found, card: DatasetCard, rules: FileRules, classes: dict[str, int]) -> Case:
+    united = "*" in rules.label
+    for (annotator, _), paths in found.labels.items():
+        if problem := pairing_problem(name, found.images, paths[:1] if united else paths):
+            return Case(name, problem=problem)
+        if annotator and not slugify(annotator):
+            return Case(name, problem=f"case {name!r} has an annotator without a name: got {annotator!r}.")
+    if not found.labels or len(found.images) != 1:
+        return Case(name, problem=pairing_problem(name, found.images, []))
+    labels = tuple(
+        LabelSource(Source((path,)), classes.get(class_), slugify(annotator))
+        for (annotator, class_), paths in sorted(found.labels.items())
+        for path in paths
+    )
+    return Case(name, modalities(found.images[0], card), labels)
+
+
+def _rules(folder: Path, rules: FileRules) -> FileRules:
+    """Complete the templates."""
+    if rules.image and rules.label:
+        return rules
+    kinds = [name for name in ("images", "volumes") if (folder / name).is_dir()]
+    if len(kinds) != 1 and not rules.image:
+        msg = f"{folder.name} has no data: expected either images/ or volumes/, got {kinds or 'neither'}."
+        raise ValueError(msg)
+    volumes = kinds == ["volumes"] and not rules.image
+    image, label = ("volumes/{case}_image", "volumes/{case}_label") if volumes else ("images/{case}", "labels/{case}")
+    return rules.model_copy(update={"image": rules.image or image, "label": rules.label or label})
+
+
+def _pattern(template: str, classes: dict[str, int]) -> re.Pattern[str]:
+    """Turn a template into a regular expression of relative paths."""
+    names = "|".join(re.escape(name) for name in sorted(classes, key=len, reverse=True))
+    parts = {"{case}": "(?P<case>[^/]+?)", "{annotator}": "(?P<annotator>[^/]+?)", "{class}": f"(?P<class_>{names})"}
+    seen: set[str] = set()
+    pattern = ""
+    for piece in re.split(r"({.*?}|\*)", template):
+        if piece in seen:
+            pattern += f"(?P={piece.strip('{}').replace('class', 'class_')})"
+        else:
+            pattern += "[^/]*" if piece == "*" else parts.get(piece, re.escape(piece))
+            seen |= {piece} & parts.keys()
+    return re.compile(pattern + SUFFIX)
+
+
+def _files(folder: Path, templates: tuple[str, ...]) -> Iterator[str]:
+    """Yield the visible files in the folders that the templates begin with, as paths below the folder."""
+    starts = {re.split(r"[{*]", template)[0].rpartition("/")[0] for template in templates}
+    tops = [start for start in starts if not any(start.startswith(other) and start != other for other in starts)]
+    for top in sorted(tops):
+        for place, folders, names in os.walk(folder / top):
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            below = Path(place).relative_to(folder).as_posix()
+            prefix = "" if below == "." else f"{below}/"
+            yield from (prefix + name for name in sorted(names) if not name.startswith(".") and name not in CARDS)

@@ -1,0 +1,345 @@
+"""Propose a card for a folder of somebody's own data: how it is arranged, what its labels are, what to check."""
+
+import json
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Real
+
+from megamed.arrangement import Arrangement, find_arrangement
+from megamed.labels import read_annotations
+from megamed.layouts import CARD_NAMES, Case, find_subjects
+from megamed.manifest import replace_file
+from megamed.readers.source import VOLUME_SUFFIXES, Source, read_colours, read_image, read_label
+from megamed.readers.volume import Volume
+from megamed.schema import DatasetCard, slugify
+
+PICTURES_READ, VOLUMES_READ = 300, 20
+"""Most cases looked into, spread over all of them."""
+MOST_LABELS = 64
+"""More values than these are numbered objects, not labels."""
+LOSSY_VALUES = 8
+BLACKISH, WHITISH = 31, 224
+MOST_CLEAR = 0.95
+BLACK = "#000000"
+ABSENT = 'write `missing_class = "background"` under [files]'
+HOUNSFIELD_AIR = -200
+COLOUR_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff")
+MODALITIES = {
+    r"\bct\b|tomograph": "CT",
+    r"\b(mri?|t[12]w?|flair|dwi|adc|bold)\b": "MRI",
+    r"\b(us|ultrasound|echo|sono\w*)\b": "Ultrasound",
+    r"\b(cxr|x-?ray|radiograph\w*|mammogra\w*)\b": "X-ray",
+    r"\boct\b": "OCT",
+    r"\b(fundus|retina\w*|drive|stare|vessels?)\b": "Fundus photography",
+    r"\b(endoscop\w*|colonoscop\w*|polyps?|kvasir|cvc)\b": "Endoscopy",
+    r"\b(dermo\w*|skin|isic|lesions?)\b": "Dermoscopy",
+    r"\b(histo\w*|patholog\w*|h&e|wsi|he)\b": "Histology (H&E)",
+    r"\b(fluo\w*|dapi|confocal)\b": "Fluorescence microscopy",
+    r"\b(em|tem|sem)\b": "Electron microscopy",
+}
+"""What words in names say of the modality."""
+SUBJECT_PATTERNS = (
+    r"(?i)((?:patient|subject|sub|pat|case|id)[-_]?[0-9]+)",
+    r"^(.+?)[-_](?:slice|frame|img|image|s|z|t|f)?[-_]?[0-9]+$",
+    r"^([^-_]*[0-9][^-_]*)[-_].+$",
+)
+"""Ways to name subjects in case names; each counts only if it fits all names and joins some."""
+EVERY_CASE = "^(.+)$"
+
+
+@dataclass
+class Found:
+    """What the pixels of some labels say."""
+
+    cases: int = 0
+    present: Counter[int] = field(default_factory=Counter)
+    """Per value, the number of cases with it."""
+    share: dict[int, float] = field(default_factory=lambda: defaultdict(float))
+    """Per value, the sum over cases of the share of pixels that it covers."""
+    colours: Counter[str] = field(default_factory=Counter)
+    """Per colour, the number of cases with it, where labels are drawn in colours."""
+    unreadable: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A card, and what of it is a guess."""
+
+    card: DatasetCard
+    checks: tuple[str, ...]
+    """What to look at before building, one line each."""
+
+    def text(self) -> str:
+        """Write the card as TOML, the checks as comments above it."""
+        comments = (re.sub(r"[\x00-\x1f\x7f]+", " ", f"# Check: {check}") for check in self.checks)
+        return "\n".join((*comments, "", to_toml(self.card)))
+
+
+def propose(folder: Path) -> Proposal:
+    """Look into a folder and propose the card that builds it.
+
+    Raises:
+        ValueError: If no images with labels are found in it.
+    """
+    arrangement = find_arrangement(folder)
+    draft = _draft(folder, arrangement)
+    subjects = find_subjects(folder, draft)
+    cases = [case for subject in subjects for case in subject.cases]
+    problems = [problem for subject in subjects for problem in subject.problems]
+    if not cases:
+        msg = f"{folder} has no usable case: expected images with labels, got: {problems[0] if problems else 'none'}"
+        raise ValueError(msg)
+    looked = _spread(cases)
+    described, label_checks = _describe_labels(draft, bool(arrangement.label_names), look_at_labels(looked, draft))
+    modality, modality_check = guess_modality(f"{folder.resolve().name} {arrangement.hints}", looked)
+    pattern, subject_check = guess_subjects(draft, cases)
+    facts = described.model_dump() | {"modality": modality, "subject_pattern": pattern}
+    checks = [f"{len(cases)} cases found; {arrangement.words}.", *label_checks, modality_check, subject_check]
+    if len(looked) < len(cases):
+        checks.append(f"{len(looked)} cases were looked into; the others may hold labels that [labels] lacks.")
+    if problems:
+        checks.append(f"{len(problems)} cases are unusable and will be rejected, such as: {problems[0]}")
+    checks.append("license, citation and anatomy are left out; add what you know.")
+    return Proposal(DatasetCard.model_validate(facts), tuple(checks))
+
+
+def write_proposal(proposal: Proposal, folder: Path, force: bool = False) -> Path:
+    """Write the card into the folder that it describes.
+
+    Raises:
+        FileExistsError: If the folder has a card already.
+    """
+    present = [name for name in CARD_NAMES if (folder / name).exists()]
+    if present and (not force or present != [CARD_NAMES[0]]):
+        msg = f"{folder} has a card: expected none, got {present[0]}. Edit it, or remove it to start over."
+        raise FileExistsError(msg)
+    path = folder / CARD_NAMES[0]
+    replace_file(path, proposal.text().encode())
+    return path
+
+
+def look_at_labels(cases: Sequence[Case], card: DatasetCard) -> Found:
+    """Read the labels of some cases and count what is in them."""
+    found = Found(cases=len(cases))
+    for case in cases:
+        try:
+            if card.layout == "dicom":
+                _count_drawn(found, case, card)
+            else:
+                for label in case.labels:
+                    _count(found, label.source, label.value)
+        except ValueError as error:
+            found.unreadable.append(str(error))
+    return found
+
+
+def guess_modality(hints: str, cases: Sequence[Case]) -> tuple[str, str]:
+    """Guess the modality from words, else from the values of images; the guess and what to check."""
+    words = re.sub(r"[-_./\\]+", " ", hints.lower())
+    named = next((modality for pattern, modality in MODALITIES.items() if re.search(pattern, words)), None)
+    modality, reason = (named, "names say so") if named else _modality_of_pixels(cases)
+    advice = "CT is clipped to [-500, 1000] HU, MRI to its percentiles 0.5 and 99.5, anything else not at all"
+    return modality, f"modality {modality!r} is a guess ({reason}); {advice}."
+
+
+def guess_subjects(card: DatasetCard, cases: Sequence[Case]) -> tuple[str, str]:
+    """Guess how case names name subjects; the pattern and what to check."""
+    if card.layout in ("bids", "dicom") or any(case.split for case in cases):
+        return EVERY_CASE, "subjects and splits are those that the folder states."
+    names = [case.name for case in cases]
+    for pattern in SUBJECT_PATTERNS:
+        matches = [re.search(pattern, name) for name in names]
+        subjects = {match[1] for match in matches if match and any(map(str.isdecimal, match[1]))}
+        if all(matches) and 1 < len(subjects) < len(names):
+            first = card.model_copy(update={"subject_pattern": pattern}).subject_of(names[0])
+            words = f"{len(names)} cases of {len(subjects)} subjects: case {names[0]!r} is taken to be of {first!r}"
+            break
+    else:
+        pattern, words = EVERY_CASE, f"each of the {len(names)} cases is taken to be a subject of its own"
+    return pattern, f"{words}; images of one person must be of one subject, or tests see what was trained on."
+
+
+def to_toml(card: DatasetCard) -> str:
+    """Write what a card says beyond the defaults as TOML.
+
+    >>> print(to_toml(DatasetCard(id="a", modality="CT", labels={1: "lung"})))
+    id = "a"
+    modality = "CT"
+    <BLANKLINE>
+    [labels]
+    1 = "lung"
+    <BLANKLINE>
+    """
+    return "".join(_table((), card.model_dump(mode="json", exclude_defaults=True)))
+
+
+def _spread(cases: Sequence[Case]) -> list[Case]:
+    """Choose cases to look into."""
+    is_volume = cases[0].files[0].name.endswith((*VOLUME_SUFFIXES, ".dcm"))
+    most = VOLUMES_READ if is_volume else PICTURES_READ
+    places = np.linspace(0, len(cases) - 1, min(most, len(cases)))
+    return [cases[place] for place in places.astype(int).tolist()]
+
+
+def _draft(folder: Path, arrangement: Arrangement) -> DatasetCard:
+    """Make a card that is enough to find the files."""
+    name = folder.resolve().name.encode(errors="replace").decode()
+    return DatasetCard(
+        id=slugify(name) or "dataset",
+        title=name,
+        modality="unknown",
+        labels=_unique(arrangement.label_names) or {1: "label"},
+        layout=arrangement.layout,
+        files=arrangement.files,
+    )
+
+
+def _unique(names: dict[int, str]) -> dict[int, str]:
+    """Give every label value a name that no other has."""
+    slugs = Counter(slugify(name) for name in names.values())
+    return {
+        value: name if slugify(name) and slugs[slugify(name)] == 1 else f"label {value}"
+        for value, name in names.items()
+    }
+
+
+def _count(found: Found, source: Source, value: int | None) -> None:
+    """Add what is in a label file to what was found."""
+    try:
+        read = read_label(source)
+    except ValueError:
+        if not source.name.lower().endswith(COLOUR_SUFFIXES):
+            raise
+        colours = read_colours(source).reshape(-1, 3)
+        found.colours.update(f"#{r:02x}{g:02x}{b:02x}" for r, g, b in np.unique(colours, axis=0).tolist())
+        return
+    label: np.ndarray = read.array if isinstance(read, Volume) else read
+    try:
+        _count_values(found, label if value is None else (label > 0) * np.uint8(value))
+    except ValueError as error:
+        msg = f"{source.name} is no label: {error}"
+        raise ValueError(msg) from error
+
+
+def _count_drawn(found: Found, case: Case, card: DatasetCard) -> None:
+    """Add what is drawn on an image, whose grid is needed to read it."""
+    image = read_image(next(iter(case.images.values())))
+    for annotation in read_annotations(case, card, image).values():
+        for layer in annotation.layers:
+            _count_values(found, layer)
+
+
+def _count_values(found: Found, label: Real[np.ndarray, "*axes"]) -> None:
+    """Add the values of a label map."""
+    values, counts = np.unique(label, return_counts=True)
+    for value, count in zip(values.tolist(), counts.tolist(), strict=True):
+        if not (value >= 0 and value == int(value)):
+            msg = f"expected whole numbers from 0, got {value}."
+            raise ValueError(msg)
+        if value:
+            found.present[int(value)] += 1
+            found.share[int(value)] += count / label.size
+
+
+def _describe_labels(card: DatasetCard, named: bool, found: Found) -> tuple[DatasetCard, list[str]]:
+    """Put on a card what the values or colours of its labels mean, with what to check.
+
+    Raises:
+        ValueError: If no label can be read, or all are empty.
+    """
+    colours = [colour for colour in sorted(found.colours) if colour != BLACK]
+    if not found.present and not colours:
+        reason = found.unreadable[0] if found.unreadable else "only zeros."
+        msg = f"{card.id} has no labelled pixel: expected some in {found.cases} cases, got {reason}"
+        raise ValueError(msg)
+    labels, rules, check = _colour_labels(colours) if colours else _value_labels(sorted(found.present), found.share)
+    checks = (
+        [f"{len(found.unreadable)} labels cannot be read, such as: {found.unreadable[0]}"] if found.unreadable else []
+    )
+    if named and not colours:
+        stray = sorted(set(found.present) - set(card.labels))
+        checks += [f"label values {stray} have no name in the folder; add them to [labels]."] if stray else []
+        if card.files.classes:
+            checks.append(f"a case without a file of a class is unknown there; {ABSENT} if it means absent.")
+        return card, [*checks, f"labels are {_areas(card.labels, found)}."]
+    described = card.model_copy(update={"labels": labels, "files": card.files.model_copy(update=rules)})
+    shown = labels if labels.keys() == found.present.keys() else {}
+    return described, [*checks, f"{check}{f': {_areas(shown, found)}' if shown else ''}."]
+
+
+def _colour_labels(colours: list[str]) -> tuple[dict[int, str], dict[str, object], str]:
+    """Make a label of every colour; labels, file rules, what to check."""
+    table = {colour: value for value, colour in enumerate(colours[:MOST_LABELS], start=1)}
+    labels = {value: f"label {value}" for value in table.values()}
+    check = f"labels are drawn in {len(colours)} colours; give each its name in [labels]"
+    if len(colours) > MOST_LABELS:
+        check = f"labels have {len(colours)} colours, as JPEG blurs them; draw them in few, or they are rejected"
+    return labels, {"colours": table}, check
+
+
+def _value_labels(values: list[int], share: dict[int, float]) -> tuple[dict[int, str], dict[str, object], str]:
+    """Decide whether values are a mask's, blurred or not, numbers of objects, or labels, and so on as above."""
+    clear = sum(share[value] for value in values if not BLACKISH < value < WHITISH) / sum(share.values())
+    if values[0] >= WHITISH or (values[-1] >= WHITISH and len(values) > LOSSY_VALUES and clear > MOST_CLEAR):
+        above = 0 if len(values) == 1 else 127
+        return {1: "label"}, {"positive_above": above}, f"labels are masks, all above {above} is foreground; name it"
+    if values[-1] > MOST_LABELS:
+        return (
+            {1: "object"},
+            {"positive_above": 0},
+            f"labels number objects up to {values[-1]}; all are one label, name it",
+        )
+    if len(values) == 1:
+        return {1: "label"}, {} if values == [1] else {"positive_above": 0}, "there is one label; name it"
+    return {value: f"label {value}" for value in values}, {}, "give the labels their names in [labels]"
+
+
+def _areas(labels: dict[int, str], found: Found) -> str:
+    """Say how often and how large labels are."""
+    return ", ".join(
+        f"{value} {name!r} ({found.share[value] / max(found.present[value], 1):.1%} where present, "
+        f"in {found.present[value]} of {found.cases} cases)"
+        for value, name in labels.items()
+    )
+
+
+def _modality_of_pixels(cases: Sequence[Case]) -> tuple[str, str]:
+    """Guess the modality from the first image that can be read."""
+    for source in (source for case in cases for source in case.images.values()):
+        try:
+            image = read_image(source)
+        except ValueError:
+            continue
+        if isinstance(image, Volume):
+            low = float(image.array.min())
+            return ("CT" if low <= HOUNSFIELD_AIR else "MRI"), f"its values begin at {low:g}"
+        return "Photograph or microscopy", "it is a picture"
+    return "unknown", "no image can be read"
+
+
+def _table(path: tuple[str, ...], facts: dict[str, Any]) -> Iterator[str]:
+    """Yield a table of TOML and the tables in it."""
+    if path:
+        yield f"\n[{'.'.join(path)}]\n"
+    tables = {key: value for key, value in facts.items() if isinstance(value, dict)}
+    for key, value in facts.items():
+        if key not in tables and value is not None:
+            yield f"{_key(key)} = {_text(value)}\n"
+    for key, value in tables.items():
+        if value:
+            yield from _table((*path, _key(key)), value)
+
+
+def _key(name: str) -> str:
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _text(name)
+
+
+def _text(value: object) -> str:
+    """Write a string, number or list as TOML, whose strings are those of JSON but for one character."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -1,0 +1,88 @@
+"""Read an array of an npy or npz file, never unpickling, its declared size checked first."""
+
+import functools
+import math
+import struct
+import tokenize
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from jaxtyping import Shaped
+
+from megamed.readers.faults import check_expansion, one_error
+
+File = IO[bytes] | zipfile.ZipExtFile
+MAX_BYTES = 2**33
+UNREADABLE = (
+    *(OSError, EOFError, ValueError, KeyError, IndexError, TypeError, SyntaxError, RuntimeError, NotImplementedError),
+    *(struct.error, zlib.error, tokenize.TokenError, zipfile.BadZipFile),
+)
+HEADER_READERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+
+
+def read_array(path: Path, part: str = "") -> Shaped[np.ndarray, "..."]:
+    """Read an array.
+
+    Args:
+        path: An npy or npz file.
+        part: The array of an npz, and after a colon the number of one item along its first axis: `train_images:12`.
+
+    Raises:
+        ValueError: If the file cannot be decoded, is too large or holds no plain numbers.
+    """
+    name, _, item = part.partition(":")
+    with one_error(path, *UNREADABLE):
+        array = _member(path, path.stat().st_mtime_ns, name)
+        return array[int(item)] if item else array
+
+
+def array_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """Read the names and shapes of the arrays of an npz file.
+
+    Raises:
+        ValueError: If the file cannot be decoded.
+    """
+    with one_error(path, *UNREADABLE):
+        with zipfile.ZipFile(path) as archive:
+            names = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
+        shapes = {}
+        for name in names:
+            with _opened(path, name) as file:
+                shapes[name], _ = _header(file)
+        return shapes
+
+
+@functools.lru_cache(maxsize=2)  # an image and a label array, from which cases are read one by one
+def _member(path: Path, _changed_ns: int, name: str) -> Shaped[np.ndarray, "..."]:
+    with _opened(path, name) as file:
+        shape, dtype = _header(file)
+    if dtype.hasobject or dtype.kind not in "biuf" or math.prod(shape) * dtype.itemsize > MAX_BYTES:
+        msg = f"expected at most {MAX_BYTES} bytes of numbers, got {dtype} {shape}"
+        raise ValueError(msg)
+    check_expansion(path, math.prod(shape) * dtype.itemsize)
+    with _opened(path, name) as file:
+        return np.lib.format.read_array(file, allow_pickle=False)
+
+
+@contextmanager
+def _opened(path: Path, name: str) -> Iterator[File]:
+    if path.suffix == ".npy":
+        with path.open("rb") as file:
+            yield file
+    else:
+        with zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as file:
+            yield file
+
+
+def _header(file: File) -> tuple[tuple[int, ...], np.dtype]:
+    version = np.lib.format.read_magic(file)
+    if version not in HEADER_READERS:
+        msg = f"expected version 1 or 2 of the npy format, got {version}"
+        raise ValueError(msg)
+    shape, _, dtype = HEADER_READERS[version](file)
+    return shape, dtype

@@ -1,0 +1,35 @@
+"""Turn the many errors of decoders into one, and a missing decoder into advice."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+MAX_EXPANSION = 1100
+"""How many times its size a compressed file can hold: deflate reaches 1032."""
+
+
+def check_expansion(path: Path, declared_bytes: int) -> None:
+    """Refuse a file whose header declares more than it can hold, before memory is set aside for it."""
+    if declared_bytes > MAX_EXPANSION * (file_bytes := path.stat().st_size):
+        msg = f"expected as much as its header declares, {declared_bytes} bytes, got {file_bytes}"
+        raise ValueError(msg)
+
+
+@contextmanager
+def one_error(path: Path, *errors: type[Exception]) -> Iterator[None]:
+    """Raise a decoder's errors as a ValueError that names the file."""
+    try:
+        yield
+    except errors as error:
+        msg = f"{path.name} cannot be read: {' '.join(str(error).split())}."
+        raise ValueError(msg) from error
+
+
+@contextmanager
+def needs(library: str, format_name: str) -> Iterator[None]:
+    """Say how to install a library whose import fails."""
+    try:
+        yield
+    except ImportError as error:
+        msg = f'Reading {format_name} needs {library}: `pip install "incontext-seg[medical]"`.'
+        raise ImportError(msg) from error

@@ -1,0 +1,134 @@
+"""Paths that follow a template."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from megamed.layouts.folder import _pattern
+
+Draw = Callable[..., np.ndarray]
+Prepare = Callable[..., tuple]
+
+
+def test_labels_by_suffix_beside_their_images(draw: Draw, prepare: Prepare) -> None:
+    draw("benign/a (1).png")
+    draw("benign/a (1)_mask.png", {0: 255})
+    draw("benign/a (1)_mask_1.png", {0: 255, 1: 255})
+    draw("normal/b.png")
+    draw("normal/b_mask.png", {2: 255})
+    files = {"image": "*/{case}", "label": "*/{case}_mask*", "positive_above": 127}
+    found = prepare(labels={1: "disc"}, files=files)
+    assert not found.problems
+    assert found.areas("a (1)") == {"disc": 16}
+    assert found.areas("b") == {"disc": 8}
+
+
+def test_a_folder_per_class_may_overlap(draw: Draw, prepare: Prepare) -> None:
+    for case in "ab":
+        draw(f"images/{case}.png")
+        draw(f"masks/disc/{case}.png", {0: 255, 1: 255, 2: 255})
+    draw("masks/cup/a.png", {1: 255})
+    found = prepare(files={"label": "masks/{class}/{case}"}, derived_labels={"either": (1, 2)})
+    assert found.areas("a") == {"cup": 8, "disc": 24, "either": 24}
+    assert found.areas("b") == {"disc": 24}, "the cup of b is unknown, and so is the union with it"
+
+
+def test_a_missing_class_may_mean_background(draw: Draw, prepare: Prepare) -> None:
+    draw("images/a.png")
+    draw("masks/OD/a.png", {0: 1})
+    files = {"label": "masks/{class}/{case}", "classes": {"OD": 1, "OC": 2}, "missing_class": "background"}
+    assert prepare(files=files).areas("a") == {"disc": 8, "cup": 0}
+
+
+def test_colours_are_labels(draw: Draw, prepare: Prepare) -> None:
+    files = {"colours": {"#ff0000": 1, "#0000ff": 2, "#00ff00": 2}}
+    for case, stray in (("a", (0, 255, 0)), ("b", (1, 2, 3))):
+        draw(f"images/{case}.png")
+        draw(f"labels/{case}.png", {0: (255, 0, 0), 1: (0, 0, 255), 2: stray}, colour=True)
+    found = prepare(files=files)
+    assert found.areas("a") == {"disc": 8, "cup": 16}
+    assert "colours not on the card" in found.problems["b"][0]
+    assert "#010203" in found.problems["b"][0]
+
+
+def test_instances_are_one_label(draw: Draw, prepare: Prepare) -> None:
+    draw("images/a.png")
+    draw("labels/a.png", {0: 17, 3: 200})
+    assert prepare(labels={1: "cell"}, files={"positive_above": 0}).areas("a") == {"cell": 16}
+    assert prepare(files={"instance_divisor": 100}).areas("a") == {"disc": 0, "cup": 8}
+    assert "values not on the card" in prepare().problems["a"][0]
+
+
+def test_masks_may_be_coloured(draw: Draw, prepare: Prepare) -> None:
+    draw("images/a.png")
+    draw("labels/a.png", {0: (255, 255, 255), 1: (200, 0, 0), 2: (9, 9, 9)}, colour=True)
+    assert prepare(labels={1: "disc"}, files={"positive_above": 9}).areas("a") == {"disc": 16}
+
+
+def test_one_label_alone_can_be_a_mask(draw: Draw, prepare: Prepare) -> None:
+    draw("images/a.png")
+    draw("labels/a.png", {0: 255})
+    assert "ambiguous" in prepare(files={"positive_above": 0}).problems["a"][0]
+
+
+def test_annotators_stand_side_by_side_with_their_majority(draw: Draw, prepare: Prepare) -> None:
+    draw("images/a.png")
+    for annotator, rows in {"ann": (0, 1), "Bob B": (1, 2), "eve": (1, 3)}.items():
+        draw(f"labels/{annotator}/a.png", dict.fromkeys(rows, 1))
+    draw("images/b.png")
+    draw("labels/ann/b.png", {5: 1})
+    found = prepare(labels={1: "disc"}, files={"label": "labels/{annotator}/{case}"})
+    expected = {"disc": 8, "disc-by-ann": 16, "disc-by-bob-b": 16, "disc-by-eve": 16}
+    assert found.areas("a") == expected
+    assert found.areas("b") == {"disc": 8, "disc-by-ann": 8}, "what the others would have drawn is unknown"
+
+
+def test_channels_are_modalities(draw: Draw, prepare: Prepare) -> None:
+    picture = draw("images/a.png", {0: (1, 2, 3), 1: (200, 100, 0)}, colour=True)
+    draw("labels/a.png", {0: 1})
+    found = prepare(files={"channels": {"green": "fundus, green", "luminance": "fundus"}})
+    green, grey = found.rows
+    assert (green.modality, grey.modality) == ("fundus-green", "fundus")
+    assert np.array_equal(green.image, np.rint(picture[..., 1] * 2.55).astype(np.uint8))
+    assert green.masks.keys() == grey.masks.keys() == {"disc"}
+
+
+@given(st.text("abc._-() 1", min_size=1).filter(lambda name: not name.startswith(".")))
+def test_templates_read_back_what_they_name(name: str) -> None:
+    suffixed = _pattern("{case}/masks/{class}/{case}_mask*", {"a_b": 1, "a": 2}).fullmatch
+    match = suffixed(f"{name}/masks/a_b/{name}_mask_2.nii.gz")
+    assert match
+    assert (match["case"], match["class_"]) == (name, "a_b")
+    assert not suffixed(f"{name}/masks/b/{name}_mask.png")
+    assert not suffixed(f"{name}/masks/a/{name}x_mask.png")
+
+
+def test_two_files_for_one_label_are_refused(draw: Draw, prepare: Prepare) -> None:
+    draw("images/a.png")
+    draw("labels/a.png", {0: 1})
+    draw("labels/a.bmp", {0: 1})
+    assert "expected one label, got a.bmp, a.png" in prepare().problems["a"][0]
+
+
+def test_case_folders_are_cases(draw: Draw, prepare: Prepare) -> None:
+    draw("train/c1/images/c1.png")
+    for instance in "xy":
+        draw(f"train/c1/masks/{instance}.png", {"xy".index(instance): 255})
+    files = {"image": "train/{case}/images/{case}", "label": "train/{case}/masks/*"}
+    found = prepare(labels={1: "nucleus"}, files=files | {"positive_above": 0})
+    assert found.areas("c1") == {"nucleus": 16}
+
+
+def test_stray_files_among_volumes_are_reported(tmp_path: Path, prepare: Prepare) -> None:
+    (tmp_path / "volumes").mkdir()
+    (tmp_path / "volumes" / "notes.txt").touch()
+    assert "not a pair" in prepare().problems["notes.txt"][0]
+
+
+def test_card_without_labels_is_refused(prepare: Prepare) -> None:
+    with pytest.raises(ValueError, match="expected the names of its label values"):
+        prepare(labels={})

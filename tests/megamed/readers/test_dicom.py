@@ -1,0 +1,267 @@
+"""DICOM series, DICOM-SEG and RTSTRUCT, written with pydicom and highdicom."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from megamed.layouts import Subject, find_subjects
+from megamed.prepare import prepare_subject
+from megamed.readers.dicom_labels import fill_even_odd, read_masks
+from megamed.readers.source import SERIES, Source, read_image
+from megamed.schema import DatasetCard
+from megamed.standardise import Standard
+
+pytest.importorskip("nibabel")
+pydicom = pytest.importorskip("pydicom")
+hd = pytest.importorskip("highdicom")
+
+ROWS, COLUMNS, SLICES = 10, 12, 6
+SPACING_MM = (0.5, 0.75, 2.0)
+"""Between columns, rows and slices."""
+ORIGIN_MM = np.array([-30.0, 40.0, -100.0])
+CARD = DatasetCard(id="drawn", modality="CT", labels={1: "liver", 2: "tumour"}, license="CC0", layout="dicom")
+
+
+def write_series(folder: Path, pixels: np.ndarray, patient: str = "P1") -> list[Path]:
+    """Write slices (slices, rows, columns) in Hounsfield units, under names in no order."""
+    folder.mkdir(parents=True)
+    study, series, frame = (pydicom.uid.generate_uid() for _ in range(3))
+    paths = []
+    for number, page in enumerate(pixels):
+        dataset = pydicom.Dataset()
+        dataset.file_meta = pydicom.dataset.FileMetaDataset()
+        dataset.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+        dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID = pydicom.uid.CTImageStorage
+        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = pydicom.uid.generate_uid()
+        dataset.StudyInstanceUID, dataset.SeriesInstanceUID, dataset.FrameOfReferenceUID = study, series, frame
+        dataset.PatientID, dataset.PatientName, dataset.Modality = patient, "Doe^J", "CT"
+        dataset.PatientBirthDate = dataset.PatientSex = dataset.AccessionNumber = dataset.StudyID = ""
+        dataset.StudyDate, dataset.StudyTime, dataset.ReferringPhysicianName = "20200101", "000000", ""
+        dataset.SeriesNumber, dataset.InstanceNumber = 1, number + 1
+        dataset.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+        dataset.ImagePositionPatient = (ORIGIN_MM + np.multiply((0, 0, number), SPACING_MM)).tolist()
+        dataset.PixelSpacing, dataset.SliceThickness = [SPACING_MM[1], SPACING_MM[0]], 1.0
+        dataset.Rows, dataset.Columns = page.shape
+        dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
+        dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 16, 12, 11, 0
+        dataset.RescaleSlope, dataset.RescaleIntercept = 2, -1024
+        dataset.PixelData = ((page + 1024) // 2).astype(np.uint16).tobytes()
+        path = folder / f"{(number * 5) % 7}.dcm"
+        dataset.save_as(path, enforce_file_format=True)
+        paths.append(path)
+    return paths
+
+
+def write_segmentation(path: Path, series: Sequence[Path], masks: dict[str, np.ndarray]) -> None:
+    """Write masks (slices, rows, columns) with highdicom; empty frames are omitted."""
+    code = hd.sr.CodedConcept("123037004", "SCT", "Anatomical Structure")
+    descriptions = [
+        hd.seg.SegmentDescription(
+            segment_number=number,
+            segment_label=name,
+            segmented_property_category=code,
+            segmented_property_type=code,
+            algorithm_type="MANUAL",
+        )
+        for number, name in enumerate(masks, 1)
+    ]
+    segmentation = hd.seg.Segmentation(
+        source_images=[pydicom.dcmread(file) for file in series],
+        pixel_array=np.stack(list(masks.values()), axis=-1).astype(np.uint8),
+        segmentation_type="BINARY",
+        segment_descriptions=descriptions,
+        series_instance_uid=hd.UID(),
+        series_number=2,
+        sop_instance_uid=hd.UID(),
+        instance_number=1,
+        manufacturer="drawn",
+        manufacturer_model_name="drawn",
+        software_versions="1",
+        device_serial_number="1",
+    )
+    segmentation.save_as(path)
+
+
+def write_regions(path: Path, series: Sequence[Path], contours: dict[str, list[np.ndarray]]) -> None:
+    """Write contours, in indices of column, row and slice, as an RTSTRUCT."""
+    headers = [pydicom.dcmread(file, stop_before_pixels=True) for file in series]
+    dataset = pydicom.Dataset()
+    dataset.file_meta = pydicom.dataset.FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID = pydicom.uid.RTStructureSetStorage
+    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = pydicom.uid.generate_uid()
+    dataset.SeriesInstanceUID, dataset.PatientID, dataset.Modality = pydicom.uid.generate_uid(), "P1", "RTSTRUCT"
+    dataset.ReferencedFrameOfReferenceSequence = [frame := pydicom.Dataset()]
+    frame.RTReferencedStudySequence = [study := pydicom.Dataset()]
+    study.RTReferencedSeriesSequence = [reference := pydicom.Dataset()]
+    reference.SeriesInstanceUID = headers[0].SeriesInstanceUID
+    dataset.StructureSetROISequence, dataset.ROIContourSequence = [], []
+    for number, (name, polygons) in enumerate(contours.items(), 1):
+        region, drawn = pydicom.Dataset(), pydicom.Dataset()
+        region.ROINumber, region.ROIName, drawn.ReferencedROINumber = number, name, number
+        drawn.ContourSequence = []
+        for polygon in polygons:
+            contour, image = pydicom.Dataset(), pydicom.Dataset()
+            contour.ContourGeometricType, contour.NumberOfContourPoints = "CLOSED_PLANAR", len(polygon)
+            contour.ContourData = [f"{mm:.4f}" for mm in (polygon * SPACING_MM + ORIGIN_MM).ravel()]
+            image.ReferencedSOPInstanceUID = headers[int(polygon[0, 2])].SOPInstanceUID
+            contour.ContourImageSequence = [image]
+            drawn.ContourSequence.append(contour)
+        dataset.StructureSetROISequence.append(region)
+        dataset.ROIContourSequence.append(drawn)
+    dataset.save_as(path, enforce_file_format=True)
+
+
+def square(low: float, high: float, level: int) -> np.ndarray:
+    """A contour around the pixel centres between two indices, along both axes of a slice."""
+    corners = [(low, low), (high, low), (high, high), (low, high)]
+    return np.array([(*corner, level) for corner in corners], float)
+
+
+@pytest.fixture
+def pixels() -> np.ndarray:
+    return np.random.default_rng(0).integers(-500, 1000, (SLICES, ROWS, COLUMNS)) // 2 * 2
+
+
+@pytest.fixture
+def series(tmp_path: Path, pixels: np.ndarray) -> list[Path]:
+    return write_series(tmp_path / "scan", pixels)
+
+
+def test_slices_are_sorted_by_position_in_hounsfield_units(series: list[Path], pixels: np.ndarray) -> None:
+    volume = read_image(Source(tuple(sorted(series)), SERIES))
+    assert volume.spacing_mm == SPACING_MM
+    expected = pixels.transpose(2, 1, 0)[::-1, ::-1]  # columns run left and rows back; RAS is the opposite
+    assert np.array_equal(volume.array, expected)
+    last_corner = ORIGIN_MM + np.multiply((COLUMNS - 1, ROWS - 1, 0), SPACING_MM)
+    assert volume.affine[:3, 3] == pytest.approx(last_corner * (-1, -1, 1))
+
+
+def test_geometry_agrees_with_simpleitk(series: list[Path]) -> None:
+    sitk = pytest.importorskip("SimpleITK")
+    reader = sitk.ImageSeriesReader()
+    reader.SetFileNames(sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(series[0].parent)))
+    theirs = sitk.DICOMOrient(reader.Execute(), "LPS")
+    ours = read_image(Source(tuple(series), SERIES))
+    assert np.array_equal(ours.array[::-1, ::-1], sitk.GetArrayFromImage(theirs).transpose(2, 1, 0))
+    corner = np.array([COLUMNS - 1, ROWS - 1, 0, 1])
+    assert (ours.affine @ corner)[:3] * (-1, -1, 1) == pytest.approx(theirs.GetOrigin())
+
+
+@pytest.mark.parametrize("spoil", ["drop", "repeat", "empty", "foreign"])
+def test_faulty_series_is_refused(series: list[Path], spoil: str, tmp_path: Path, pixels: np.ndarray) -> None:
+    if spoil == "drop":
+        series.pop(2)
+    if spoil == "repeat":
+        series.append(series[1])
+        dataset = pydicom.dcmread(series[1])
+        dataset.save_as(tmp_path / "again.dcm")
+        series[-1] = tmp_path / "again.dcm"
+    if spoil == "empty":
+        series[3].write_bytes(series[3].read_bytes()[:200])
+    if spoil == "foreign":
+        series += write_series(tmp_path / "other", pixels)[:1]
+    with pytest.raises(ValueError, match="cannot be read"):
+        read_image(Source(tuple(series), SERIES))
+
+
+def test_segments_may_overlap_and_omit_frames(tmp_path: Path, series: list[Path]) -> None:
+    liver, tumour = np.zeros((2, SLICES, ROWS, COLUMNS), bool)
+    liver[1:4, 2:8, 3:9] = True
+    tumour[2, 4:6, 8:11] = True  # partly outside the liver
+    write_segmentation(tmp_path / "seg.dcm", series, {"Liver": liver, "Tumour": tumour, "Couch": ~liver})
+    masks = dict(read_masks(tmp_path / "seg.dcm", series, {"liver": 1, "tumour": 2}))
+    assert masks.keys() == {1, 2}
+    for value, mask in ((1, liver), (2, tumour)):
+        assert np.array_equal(masks[value].array, mask.transpose(2, 1, 0)[::-1, ::-1])
+        assert np.array_equal(masks[value].affine, read_image(Source(tuple(series), SERIES)).affine)
+
+
+def test_labels_of_another_series_are_refused(tmp_path: Path, series: list[Path], pixels: np.ndarray) -> None:
+    write_segmentation(tmp_path / "seg.dcm", series, {"liver": np.ones(pixels.shape, bool)})
+    write_regions(tmp_path / "rt.dcm", series, {"liver": [square(1, 4, 2)]})
+    other = write_series(tmp_path / "other", pixels)
+    for name in ("seg.dcm", "rt.dcm"):
+        with pytest.raises(ValueError, match="on others"):
+            dict(read_masks(tmp_path / name, other, {"liver": 1}))
+
+
+def test_regions_have_holes_and_islands(tmp_path: Path, series: list[Path]) -> None:
+    contours = [square(1.5, 7.5, 2), square(3.5, 5.5, 2), square(8.5, 9.5, 2), square(0, 9, 5)]
+    write_regions(tmp_path / "rt.dcm", series, {"LIVER": contours, "Couch": [square(0, 9, 1)]})
+    masks = dict(read_masks(tmp_path / "rt.dcm", series, {"liver": 1, "tumour": 2}))
+    expected = np.zeros((SLICES, ROWS, COLUMNS), bool)
+    expected[2, 2:8, 2:8] = True
+    expected[2, 4:6, 4:6] = False
+    expected[2, 9, 9] = True
+    expected[5, :9, :9] = True
+    assert masks.keys() == {1}
+    assert np.array_equal(masks[1].array, expected.transpose(2, 1, 0)[::-1, ::-1])
+
+
+def test_contour_between_slices_is_refused(tmp_path: Path, series: list[Path]) -> None:
+    shifted = square(1, 4, 2)
+    shifted[:, 2] += 0.4
+    write_regions(tmp_path / "rt.dcm", series, {"liver": [shifted]})
+    with pytest.raises(ValueError, match="expected contours on slices"):
+        dict(read_masks(tmp_path / "rt.dcm", series, {"liver": 1}))
+
+
+def test_fill_is_even_odd_at_pixel_centres() -> None:
+    triangle = np.array([(0.0, 0.0), (4.0, 0.0), (0.0, 4.0)])
+    expected = np.add.outer(np.arange(5), np.arange(5)) < 4
+    assert np.array_equal(fill_even_odd(triangle, (5, 5)), expected)
+    assert np.array_equal(fill_even_odd(triangle[::-1], (5, 5)), expected)
+    assert not fill_even_odd(triangle + 0.1, (5, 5))[0].any()
+
+
+def test_halves_of_a_polygon_share_no_pixel() -> None:
+    angles = np.linspace(0, 2 * np.pi, 40, endpoint=False)
+    circle = 8 + 6.3 * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    halves = [fill_even_odd(half, (17, 17)) for half in (circle[:21], np.concatenate([circle[20:], circle[:1]]))]
+    assert not (halves[0] & halves[1]).any()
+    assert np.array_equal(halves[0] | halves[1], fill_even_odd(circle, (17, 17)))
+    assert np.array_equal(fill_even_odd(circle, (9, 9)), fill_even_odd(circle, (17, 17))[:9, :9])
+
+
+def prepared(folder: Path, card: DatasetCard = CARD) -> tuple[dict[str, Subject], list, dict[str, list[str]]]:
+    subjects = {subject.id: subject for subject in find_subjects(folder, card)}
+    found = {name: prepare_subject(card, Standard(16), subject, "train") for name, subject in subjects.items()}
+    return (
+        subjects,
+        [row for rows, _ in found.values() for row in rows],
+        {name: bad for name, (_, bad) in found.items()},
+    )
+
+
+def test_labels_find_their_series_wherever_they_lie(tmp_path: Path, pixels: np.ndarray) -> None:
+    liver, tumour = np.zeros((2, SLICES, ROWS, COLUMNS), bool)
+    liver[2, 2:8, 3:9], tumour[2, 4:6, 8:11] = True, True
+    first = write_series(tmp_path / "b" / "scan", pixels, "P1")
+    write_series(tmp_path / "b" / "without label", pixels, "P1")
+    second = write_series(tmp_path / "a", pixels, "P2")
+    (tmp_path / "segs").mkdir()
+    write_segmentation(tmp_path / "segs" / "1.dcm", first, {"Liver": liver, "Tumour": tumour})
+    write_regions(tmp_path / "segs" / "2", second, {"liver": [square(2, 6, 3)]})
+    (tmp_path / "LICENSE").write_text("CC0")
+    (tmp_path / "damaged.dcm").write_bytes(b"DICM")
+    subjects, rows, problems = prepared(tmp_path)
+    assert {row.case for row in rows if row.subject == "P1"} == {"P1_1:2"}
+    known = {row.subject: row.known for row in rows}
+    assert known == {"P1": {"liver", "tumour"}, "P2": {"liver"}}, "what has no region is unknown"
+    (row,) = (row for row in rows if row.subject == "P1")
+    assert row.masks["liver"].any()
+    assert (row.masks["liver"] & row.masks["tumour"]).any()
+    assert "cannot be read" in problems["damaged.dcm"][0]
+    assert len(subjects["P1"].files) >= SLICES + 1
+
+
+def test_label_without_its_series_is_reported(tmp_path: Path, series: list[Path], pixels: np.ndarray) -> None:
+    write_segmentation(tmp_path / "seg.dcm", series, {"liver": np.ones(pixels.shape, bool)})
+    for path in series:
+        path.unlink()
+    _, rows, problems = prepared(tmp_path)
+    assert not rows
+    assert "has no image" in problems["seg.dcm"][0]

@@ -1,0 +1,108 @@
+"""Volumes that other libraries wrote: arrays, geometry and damage."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from megamed.readers.source import Source, read_image, read_label
+from megamed.readers.volume import Volume
+
+nibabel = pytest.importorskip("nibabel")
+
+SHAPE = (4, 5, 6)
+OBLIQUE = np.array([[0, 0.8, -0.6], [0, 0.6, 0.8], [1.0, 0, 0]])
+SPACING_MM = (2.0, 3.0, 4.0)
+ORIGIN_MM = (10.0, -20.0, 30.0)
+
+
+@pytest.fixture
+def array() -> np.ndarray:
+    return np.random.default_rng(0).integers(-1000, 1000, SHAPE).astype(np.int16)
+
+
+def position_of(volume: Volume, value: int) -> np.ndarray:
+    """Where in the patient the voxel with a value lies."""
+    index = np.argwhere(volume.array == value)[0]
+    return volume.affine[:3, :3] @ index + volume.affine[:3, 3]
+
+
+@pytest.mark.parametrize("suffix", ["nrrd", "nhdr", "mha", "mhd", "nii.gz"])
+def test_formats_written_by_simpleitk_agree(tmp_path: Path, array: np.ndarray, suffix: str) -> None:
+    sitk = pytest.importorskip("SimpleITK")
+    for library, formats in {"nrrd": ("nrrd", "nhdr")}.items():
+        if suffix in formats:
+            pytest.importorskip(library)
+    array[1, 2, 3] = 5000
+    image = sitk.GetImageFromArray(array.transpose(2, 1, 0))
+    image.SetSpacing(SPACING_MM)
+    image.SetOrigin(ORIGIN_MM)
+    image.SetDirection(OBLIQUE.ravel())
+    sitk.WriteImage(image, str(tmp_path / f"a.{suffix}"), True)
+    volume = read_image(Source((tmp_path / f"a.{suffix}",)))
+    assert isinstance(volume, Volume)
+    assert np.argmax(np.abs(volume.affine[:3, :3]), axis=0).tolist() == [0, 1, 2]
+    assert np.all(np.diag(volume.affine) > 0)
+    left_back_head = image.TransformIndexToPhysicalPoint((1, 2, 3))
+    assert position_of(volume, 5000) == pytest.approx(np.multiply(left_back_head, (-1, -1, 1)), abs=1e-4)
+    assert sorted(volume.spacing_mm) == pytest.approx(sorted(SPACING_MM))
+    assert np.array_equal(np.sort(volume.array, axis=None), np.sort(array, axis=None))
+
+
+@pytest.mark.parametrize("space", ["right-anterior-superior", "LAS", "left-posterior-superior", None])
+def test_nrrd_spaces(tmp_path: Path, array: np.ndarray, space: str | None) -> None:
+    nrrd = pytest.importorskip("nrrd")
+    array[1, 2, 3] = 5000
+    header = {"space": space, "space directions": np.diag(SPACING_MM), "space origin": ORIGIN_MM}
+    nrrd.write(str(tmp_path / "a.nrrd"), array, header if space else {"spacings": list(SPACING_MM)})
+    volume = read_image(Source((tmp_path / "a.nrrd",)))
+    position = np.multiply((1, 2, 3), SPACING_MM) + np.array(ORIGIN_MM if space else (0, 0, 0))
+    signs = {"left-posterior-superior": (-1, -1, 1), "LAS": (-1, 1, 1)}.get(space or "", (1, 1, 1))
+    assert position_of(volume, 5000) == pytest.approx(position * signs)
+
+
+@pytest.mark.parametrize("line", ["data file: ../a.raw", "data file: /etc/passwd", "data file: LIST"])
+def test_nrrd_reads_no_other_folder(tmp_path: Path, line: str) -> None:
+    pytest.importorskip("nrrd")
+    header = f"NRRD0004\ntype: short\ndimension: 3\nsizes: 2 2 2\nendian: little\nencoding: raw\n{line}\n\n"
+    (tmp_path / "a.nhdr").write_text(header)
+    with pytest.raises(ValueError, match=r"a\.nhdr cannot be read"):
+        read_image(Source((tmp_path / "a.nhdr",)))
+
+
+@pytest.mark.parametrize("name", ["../a.raw", "/etc/passwd", "LIST", "slice%03d.raw 1 9 1"])
+def test_metaimage_reads_no_other_folder(tmp_path: Path, name: str) -> None:
+    pytest.importorskip("SimpleITK")
+    (tmp_path / "a.mhd").write_text(f"NDims = 3\nDimSize = 2 2 2\nElementType = MET_SHORT\nElementDataFile = {name}\n")
+    with pytest.raises(ValueError, match="expected its data in the same folder"):
+        read_image(Source((tmp_path / "a.mhd",)))
+
+
+@pytest.mark.parametrize("suffix", ["nrrd", "mha"])
+@pytest.mark.parametrize("keep", [0, 40, 300])
+def test_truncated_file_is_refused(tmp_path: Path, array: np.ndarray, suffix: str, keep: int) -> None:
+    sitk = pytest.importorskip("SimpleITK")
+    pytest.importorskip("nrrd")
+    path = tmp_path / f"a.{suffix}"
+    sitk.WriteImage(sitk.GetImageFromArray(array), str(path))
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(ValueError, match="cannot be read"):
+        read_image(Source((path,)))
+
+
+def test_declared_size_is_checked_first(tmp_path: Path) -> None:
+    pytest.importorskip("nrrd")
+    header = "NRRD0004\ntype: short\ndimension: 3\nsizes: 99999 99999 99999\nencoding: raw\nendian: little\n\n"
+    (tmp_path / "a.nrrd").write_text(header)
+    with pytest.raises(ValueError, match="at most"):
+        read_image(Source((tmp_path / "a.nrrd",)))
+
+
+def test_pages_are_axial_slices_as_they_are(tmp_path: Path) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    pages = np.random.default_rng(0).integers(0, 4000, (3, 4, 5)).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", pages, photometric="minisblack")
+    volume = read_label(Source((tmp_path / "a.tif",)))
+    assert isinstance(volume, Volume)
+    assert volume.array.shape == (5, 4, 3)
+    assert np.array_equal(volume.array[:, :, 1].T[::-1, ::-1], pages[1])

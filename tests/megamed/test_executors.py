@@ -1,0 +1,123 @@
+"""Builds on processes of this machine and on a Dask scheduler give the same bytes."""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from megamed.build import BuildReport
+from megamed.cli import app
+from megamed.executors import open_executor
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def start(module: str, *arguments: str, folder: Path) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-m", module, *arguments], stderr=subprocess.PIPE, text=True, cwd=folder, bufsize=1
+    )
+
+
+def wait_for(process: "subprocess.Popen[str]", pattern: str) -> str:
+    assert process.stderr is not None
+    for line in process.stderr:
+        if match := re.search(pattern, line):
+            return match[1]
+    raise AssertionError(pattern)
+
+
+@pytest.fixture
+def scheduler(repository: Path) -> Iterator[str]:
+    """Address of a scheduler with two workers, each a process of its own."""
+    pytest.importorskip("distributed")
+    address = ("--host", "127.0.0.1", "--port", "0", "--no-dashboard")
+    processes = [start("distributed.cli.dask_scheduler", *address, folder=repository)]
+    try:
+        found = wait_for(processes[0], r"(tcp://127\.0\.0\.1:\d+)")
+        for _ in range(2):
+            options = ("--nthreads", "1", "--no-nanny", "--no-dashboard")
+            processes.append(start("distributed.cli.dask_worker", found, *options, folder=repository))
+        for worker in processes[1:]:
+            wait_for(worker, f"(Registered to): *{found}")
+        yield found
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+            assert process.stderr is not None
+            process.stderr.close()
+
+
+def build(root: Path, out: Path, *options: str) -> tuple[int, str]:
+    arguments = ["build", str(root), "--out", str(out), "--size", "16", "--quiet", *options]
+    result = CliRunner().invoke(app, arguments)
+    return result.exit_code, result.stdout + result.stderr
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_dask_workers_build_the_same_collection(
+    make_dataset: Callable[..., Path],
+    build_folder: Callable[..., BuildReport],
+    tmp_path: Path,
+    scheduler: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    root = make_dataset(12)
+    build_folder(root)
+    monkeypatch.chdir(root.parent)  # the workers run elsewhere: a relative root must be understood all the same
+    code, text = build(Path("drawn"), tmp_path / "dask", "--scheduler", scheduler)
+    assert (code, "1 built; 12 subjects" in text) == (0, True), text
+    assert snapshot(tmp_path / "dask") == snapshot(tmp_path / "out")
+
+
+def test_scheduler_and_workers_exclude_each_other(make_dataset: Callable[..., Path], tmp_path: Path) -> None:
+    code, text = build(make_dataset(1), tmp_path / "out", "--scheduler", "tcp://127.0.0.1:1", "--workers", "2")
+    assert (code, text.count("\n")) == (1, 1)
+    assert "Drop --workers" in text
+
+
+def test_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(ImportError, match=r"incontext-seg\[dask\]"), open_executor(None, "tcp://127.0.0.1:1"):
+        pass
+
+
+def test_tasks_are_given_ahead_of_time() -> None:
+    with open_executor(1) as (_, alone), open_executor(3) as (_, three):
+        assert three == 3 * alone > 3
+
+
+ORPHANS = """
+import os, time
+from megamed.executors import local_executor
+if __name__ == "__main__":
+    executor = local_executor(2)
+    print(*{task.result() for task in [executor.submit(os.getpid) for _ in range(20)]}, flush=True)
+    time.sleep(60)
+"""
+
+
+def test_workers_end_when_the_build_is_killed(tmp_path: Path, repository: Path) -> None:
+    (tmp_path / "orphans.py").write_text(ORPHANS)
+    environment = os.environ | {"PYTHONPATH": str(repository)}
+    build = subprocess.Popen([sys.executable, tmp_path / "orphans.py"], stdout=subprocess.PIPE, env=environment)
+    assert build.stdout is not None
+    workers = [int(worker) for worker in build.stdout.readline().split()]
+    assert workers
+    build.kill()
+    build.wait()
+    build.stdout.close()
+    for _ in range(100):
+        if not any(Path(f"/proc/{worker}").exists() for worker in workers):
+            break
+        time.sleep(0.1)
+    else:
+        pytest.fail(f"orphans: {workers}")

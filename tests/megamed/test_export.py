@@ -1,0 +1,118 @@
+"""What is exported is what the collection holds, and what we can build again is the same again."""
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from megamed import Collection
+from megamed.build import BuildReport
+from megamed.export import export
+
+
+@pytest.fixture
+def built(make_dataset: Callable[..., Path], build_folder: Callable[..., BuildReport], tmp_path: Path) -> Path:
+    """Five subjects; the ring was annotated for all but p3."""
+    make_dataset(5, annotated={"ring": ["p0", "p1", "p2", "p4"]}, role="heldout", anatomy="paper")
+    build_folder(make_dataset(2, "data/other", id="other").parent)
+    return tmp_path / "out"
+
+
+def read(path: Path) -> np.ndarray:
+    return np.asarray(Image.open(path))
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_npz_holds_the_arrays(built: Path, tmp_path: Path) -> None:
+    assert export(built, tmp_path / "new", "npz") == [
+        "drawn-ct-drawn-2d.npz: 10 images",
+        "other-ct-drawn-2d.npz: 4 images",
+    ]
+    with np.load(tmp_path / "new" / "drawn-ct-drawn-2d.npz") as arrays, Collection(built) as collection:
+        (disc,) = (task for task in collection.tasks(["drawn"]) if task.label == "disc")
+        samples = collection.samples(disc)
+        assert arrays["subject"].tolist() == [sample.subject for sample in samples]
+        assert arrays["split"].tolist() == [sample.split for sample in samples]
+        assert np.array_equal(arrays["images"], collection.images(disc, range(10)))
+        assert np.array_equal(arrays["labels/disc"], collection.labels(disc, range(10)))
+        assert (arrays["areas/ring"] == -1).tolist() == [subject == "p3" for subject in arrays["subject"]]
+
+
+def test_png_folders_build_the_same_tasks(
+    built: Path, build_folder: Callable[..., BuildReport], tmp_path: Path
+) -> None:
+    export(built, tmp_path / "new", "png", ["drawn"])
+    report = build_folder(tmp_path / "new", tmp_path / "again")
+    assert report.complete, report.lines()
+    with Collection(built) as first, Collection(tmp_path / "again") as second:
+        (name,) = second.datasets
+        assert (second.card(name).role, second.card(name).anatomy) == ("heldout", "paper")
+        for task in first.tasks(["drawn"]):
+            same = task.model_copy(update={"dataset": name})
+            assert second.samples(same) == first.samples(task)
+            rows = [sample.row for sample in first.samples(task)]
+            assert np.array_equal(second.labels(same, rows), first.labels(task, rows))
+
+
+def test_nnunet_holds_label_maps(built: Path, tmp_path: Path) -> None:
+    lines = export(built, tmp_path / "new", "nnunet", ["drawn"])
+    folder = tmp_path / "new" / "Dataset001_drawn_ct_drawn_2d"
+    assert lines == [f"{folder.name}: 8 images, 2 left out, since a label is unknown on them"]
+    facts = json.loads((folder / "dataset.json").read_text())
+    assert facts["labels"] == {"background": 0, "disc": 1, "ring": 2}
+    assert (facts["channel_names"], facts["file_ending"]) == ({"0": "rescale_to_0_1"}, ".png")
+    assert facts["numTraining"] == len(list((folder / "imagesTr").iterdir()))
+    cases = table(folder / "cases.csv")
+    (folds,) = json.loads((folder / "splits_final.json").read_text())
+    with Collection(built) as collection:
+        disc, ring = (task for task in collection.tasks(["drawn"]) if task.label in ("disc", "ring"))
+        for sample in collection.samples(ring):
+            (case,) = (case for case in cases if case["case"] == sample.case)
+            part = "Ts" if sample.split == "test" else "Tr"
+            label = read(folder / f"labels{part}" / f"{case['file']}.png")
+            image = read(folder / f"images{part}" / f"{case['file']}_0000.png")
+            assert np.array_equal(image, collection.image(ring, sample.row))
+            assert np.array_equal(label == 2, collection.label(ring, sample.row) == 1)
+            assert np.array_equal(
+                label > 0, (collection.label(ring, sample.row) | collection.label(disc, sample.row)) == 1
+            )
+            assert (case["file"] in folds.get(sample.split, [])) == (sample.split != "test")
+
+
+def test_several_annotators_stay_apart(
+    make_dataset: Callable[..., Path], build_folder: Callable[..., BuildReport], tmp_path: Path
+) -> None:
+    root = make_dataset(2, layout="table", labels={"1": "disc"}, derived_labels={}, files={"positive_above": 0})
+    lines = ["image,label,subject,annotator"]
+    for subject in range(2):
+        for view, annotator in ("aa", "ab", "bb"):
+            lines.append(f"images/p{subject}_{view}.png,labels/p{subject}_{view}.png,p{subject},{annotator}")
+    (root / "cases.csv").write_text("\n".join(lines))
+    assert build_folder(root).complete
+    export(tmp_path / "out", tmp_path / "new", "png")
+    report = build_folder(tmp_path / "new", tmp_path / "again")
+    assert report.complete, report.lines()
+    with Collection(tmp_path / "out") as first, Collection(tmp_path / "again") as second:
+        assert [task.label for task in second.tasks()] == [task.label for task in first.tasks()]
+        assert [task.label for task in first.tasks()] == ["disc", "disc-by-a", "disc-by-b"]
+        for before, after in zip(first.tasks(), second.tasks(), strict=True):
+            assert second.samples(after) == first.samples(before)
+
+
+def test_nothing_is_overwritten(built: Path) -> None:
+    with pytest.raises(ValueError, match="is not empty"):
+        export(built, built, "png")
+
+
+def test_unknown_dataset_is_refused_before_anything_is_written(built: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="Did you mean 'drawn'"):
+        export(built, tmp_path / "new", "png", ["drown"])
+    assert not (tmp_path / "new").exists()
