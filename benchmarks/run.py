@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.evaluator import Execution, evaluate
+from benchmarks.leaks import refuse_leaks
 from benchmarks.predictors import NamedPredictor
 from benchmarks.report import summarise, write_task_csv
 from benchmarks.results import Row, append_rows, claim_folder, drop_torn_line, read_rows
@@ -34,10 +35,12 @@ def run_benchmark(
         The summary, as in `summary.json`.
 
     Raises:
-        ValueError: If the collection has nothing to score or `out` holds results of other settings.
+        ValueError: If the collection has nothing to score, a predictor was trained on images of the suite, or `out`
+            holds results of other settings.
     """
     collection = Collection(collection_path)
     plans, skipped = plan_suite(collection, settings)
+    not_compared = refuse_leaks(collection, [plan.task for plan in plans], predictors)
     episodes = {
         "collection_sha256": hashlib.sha256((collection_path / "manifest.json").read_bytes()).hexdigest(),
         "plan_hash": plan_hash(plans),
@@ -59,6 +62,7 @@ def run_benchmark(
         "settings": asdict(settings) | episodes,
         "predictors": {each.name: each.provenance | {"fingerprint": each.fingerprint} for each in predictors},
         "skipped": skipped,
+        "training_data_not_compared": not_compared,
     }
     (out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
     write_task_csv(out / "summary.csv", rows, summary)
