@@ -154,7 +154,7 @@ def test_sound_archive_is_unpacked(tmp_path: Path, name: str) -> None:
         unpack(archive, folder)
 
 
-HOSTILE_NAMES = ["../evil", "a/../../evil", "/tmp/evil", "..\\evil", "C:\\evil", "//host/evil"]
+HOSTILE_NAMES = ["../evil", "a/../../evil", "/evil", "..\\evil", "C:\\evil", "//host/evil"]
 
 
 @pytest.mark.parametrize("name", HOSTILE_NAMES)

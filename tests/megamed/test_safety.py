@@ -152,7 +152,7 @@ def test_hostile_hdf5_is_refused(spoil: Callable[..., Path], attack: str) -> Non
         audit(folder)
 
 
-@pytest.mark.parametrize("name", ["../evil-0123456789ab.h5", "/tmp/evil-0123456789ab.h5", "a/b-0123456789ab.h5"])
+@pytest.mark.parametrize("name", ["../evil-0123456789ab.h5", "/evil-0123456789ab.h5", "a/b-0123456789ab.h5"])
 def test_manifest_names_no_file_elsewhere(spoil: Callable[..., Path], name: str) -> None:
     path = spoil(lambda group: None) / "manifest.json"
     facts = json.loads(path.read_text())
