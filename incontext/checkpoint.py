@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
+from incontext.files import replacing
 from incontext.model import CrossBlockConfig, CrossBlockNet
 from incontext.support_once import SupportOnceConfig, SupportOnceNet
 
@@ -39,9 +39,8 @@ def save(path: Path, network: nn.Module, provenance: Mapping[str, Any], dtype: t
     config = {"family": family, **dataclasses.asdict(network.config)}  # type: ignore[call-overload]
     tensors = {name: value.detach().cpu().to(dtype).contiguous() for name, value in network.state_dict().items()}
     metadata = {"config": json.dumps(config), "provenance": json.dumps(dict(provenance))}
-    unfinished = path.with_suffix(path.suffix + ".part")
-    save_file(tensors, unfinished, metadata)
-    os.replace(unfinished, path)
+    with replacing(path) as partial:
+        save_file(tensors, partial, metadata)
 
 
 def read_metadata(path: Path) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from incontext import __version__
+from incontext.files import replacing
 from incontext.overlay import Tile, contact_sheet, draw
 from incontext.preprocess import read_image, read_label
 from incontext.segmenter import PreparedSupport, Segmentation, Segmenter
@@ -267,7 +267,5 @@ def _png(picture: Image.Image) -> bytes:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Write a file as a whole or not at all, replacing rather than following a link."""
-    partial = path.with_name(f".{path.name}.part")
-    partial.write_bytes(content)
-    os.replace(partial, path)
+    with replacing(path) as partial:
+        partial.write_bytes(content)

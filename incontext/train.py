@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 import subprocess
 from collections import defaultdict
 from collections.abc import Sequence
@@ -28,6 +27,7 @@ from torch.utils.data import DataLoader, Dataset
 from incontext import checkpoint
 from incontext.augment import augment
 from incontext.episodes import DevTask, TaskSampler, TrainingData, draw_rows
+from incontext.files import replacing
 from incontext.losses import dice_bce_loss, hard_dice
 from incontext.support_once import SupportOnceConfig, SupportOnceNet
 
@@ -121,18 +121,15 @@ class TrainState:
 
     def save(self, path: Path, config: TrainConfig) -> None:
         """Replace the saved state at once or not at all."""
-        unfinished = path.with_suffix(".part")
-        torch.save(
-            {
-                "network": self.network.state_dict(),
-                "average": self.average.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
-                "step": self.step,
-                "config": config.model_dump_json(),
-            },
-            unfinished,
-        )
-        os.replace(unfinished, path)
+        state = {
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+            "config": config.model_dump_json(),
+        }
+        with replacing(path) as partial:
+            torch.save(state, partial)
 
     def restore(self, path: Path, config: TrainConfig) -> None:
         """Continue from a saved state.

@@ -45,7 +45,6 @@ def test_preparing_a_batch_leaves_the_global_generator_alone(batches):
 
 
 def test_a_resumed_run_ends_in_the_same_state(collection_path, tmp_path):
-    train(SMALL, collection_path, tmp_path / "whole")
     halfway = SMALL.model_copy(update={"steps": 3, "decay_share": 0.0})
     constant = SMALL.model_copy(update={"decay_share": 0.0})
     train(constant, collection_path, tmp_path / "straight")
