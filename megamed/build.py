@@ -28,7 +28,7 @@ from megamed.manifest import Contents, DatasetEntry, FileHeader, Manifest, Prove
 from megamed.prepare import prepare_subject
 from megamed.schema import DatasetCard, Frozen, Split, unknown
 from megamed.splits import patient_groups, split_of
-from megamed.standardise import LabelResize, Standard
+from megamed.standardise import Standard
 
 PENDING_NAME = ".pending.json"
 REPORT_NAME = "build_report.json"
@@ -87,25 +87,16 @@ class BuildReport(Frozen):
 class BuildOptions:
     """What to build, and how."""
 
-    size_px: int = 128
-    """Height and width of every stored image."""
+    standard: Standard = field(default_factory=Standard)
+    """What images and labels are brought to."""
     force: bool = False
     """Build again even what is unchanged."""
     only: tuple[str, ...] = ()
     """Only datasets with these ids, in which `*` stands for anything; all if empty."""
     licence: Literal["open"] | None = None
     """Only datasets whose licence is open beyond doubt."""
-    fit: Literal["pad", "stretch"] = "pad"
-    """See `Standard`, as for the next two."""
-    label_resize: LabelResize = "antialias"
-    every_nth: int | None = None
     ahead: int = 16
     """Subjects given to the executor before the first of them is written; bounds the memory of finished rows."""
-
-    @property
-    def standard(self) -> Standard:
-        """What images and labels are brought to."""
-        return Standard(self.size_px, self.fit, self.label_resize, self.every_nth)
 
 
 @dataclass(frozen=True)
@@ -173,7 +164,8 @@ def build(root: Path, out: Path, options: BuildOptions, executor: Executor, prog
 
 def _build(plan: _Plan, out: Path, options: BuildOptions, executor: Executor, progress: Progress) -> BuildReport:
     """Build what is planned into a folder that nobody else writes to."""
-    old = _open_output(out, options.size_px)
+    size_px = options.standard.size_px
+    old = _open_output(out, size_px)
     outcomes, built = dict(plan.outcomes), dict[str, DatasetEntry]()
     finished = {} if options.force else _finished(out, old)
     entries = {name: entry for name, entry in old.datasets.items() if name not in outcomes}
@@ -194,10 +186,10 @@ def _build(plan: _Plan, out: Path, options: BuildOptions, executor: Executor, pr
             entries[name] = entry
         if entry and outcomes[name].status == "built":
             built[name] = entry
-            pending = Manifest(size_px=options.size_px, datasets=built)
+            pending = Manifest(size_px=size_px, datasets=built)
             manifest.replace_file(out / PENDING_NAME, pending.model_dump_json().encode())
     report = BuildReport(datasets=dict(sorted(outcomes.items())), not_open=tuple(plan.not_open))
-    _publish(out, Manifest(size_px=options.size_px, datasets=dict(sorted(entries.items()))), report)
+    _publish(out, Manifest(size_px=size_px, datasets=dict(sorted(entries.items()))), report)
     return report
 
 

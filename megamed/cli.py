@@ -6,12 +6,15 @@ from collections.abc import Callable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from megamed.manifest import DatasetEntry, read_manifest
 from megamed.schema import Access, DatasetCard, Role
+
+if TYPE_CHECKING:
+    from rich.progress import ProgressColumn
 
 SOMETHING_REJECTED = 3
 
@@ -37,40 +40,37 @@ def _one_line_errors() -> Iterator[None]:
 @contextmanager
 def _progress_bar(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
     """Show on stderr how many subjects are done, from the first one on."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    bar = Progress(*columns, console=Console(stderr=True), disable=quiet)
-    shown = bar.add_task("", total=None)
-
-    def progress(dataset: str, finished: int, total: int) -> None:
-        bar.start()
-        bar.update(shown, description=dataset, advance=finished, total=total)
-
-    try:
-        yield progress
-    finally:
-        if bar.live.is_started:
-            bar.stop()
+    with _bar(quiet, *columns) as update:
+        yield lambda dataset, finished, total: update(description=dataset, advance=finished, total=total)
 
 
 @contextmanager
 def _download_bar(quiet: bool) -> Iterator[Callable[[int, int | None], None]]:
     """Show on stderr how many bytes are there."""
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
+    from rich.progress import BarColumn, DownloadColumn, TimeRemainingColumn, TransferSpeedColumn
 
-    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with _bar(quiet, BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()) as update:
+        yield lambda done, total: update(completed=done, total=total)
+
+
+@contextmanager
+def _bar(quiet: bool, *columns: "ProgressColumn") -> Iterator[Callable[..., None]]:
+    """Give what updates a bar on stderr; the bar appears with the first update."""
+    from rich.console import Console
+    from rich.progress import Progress
+
     bar = Progress(*columns, console=Console(stderr=True), disable=quiet)
     shown = bar.add_task("", total=None)
 
-    def progress(done: int, total: int | None) -> None:
+    def update(**state: Any) -> None:
         bar.start()
-        bar.update(shown, completed=done, total=total)
+        bar.update(shown, **state)
 
     try:
-        yield progress
+        yield update
     finally:
         if bar.live.is_started:
             bar.stop()
@@ -110,13 +110,15 @@ def build_command(
     """
     from megamed.build import BuildOptions, build
     from megamed.executors import open_executor
+    from megamed.standardise import Standard
 
     with (
         _one_line_errors(),
         open_executor(workers, scheduler) as (executor, ahead),
         _progress_bar(quiet) as progress,
     ):
-        options = BuildOptions(size, force, tuple(only or ()), licence, fit, label_resize, every_nth, ahead)
+        standard = Standard(size, fit, label_resize, every_nth)
+        options = BuildOptions(standard, force, tuple(only or ()), licence, ahead)
         report = build(root, out, options, executor, progress)
     print("\n".join(report.lines()))
     if not report.complete:

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from benchmarks.cli import app
 from megamed.build import BuildOptions, build
+from megamed.standardise import Standard
 
 RUNNER = CliRunner()
 
@@ -31,7 +32,7 @@ def collection(tmp_path_factory: pytest.TempPathFactory) -> Path:
         Image.fromarray(label).save(root / "squares" / "labels" / f"case{case}.png")
         Image.fromarray(label * 200 + 10).save(root / "squares" / "images" / f"case{case}.png")
     with ThreadPoolExecutor(1) as executor:
-        build(root, root / "collection", BuildOptions(size_px=32), executor, lambda *_: None)
+        build(root, root / "collection", BuildOptions(Standard(size_px=32)), executor, lambda *_: None)
     return root / "collection"
 
 

@@ -17,6 +17,7 @@ from benchmarks.predictors import NamedPredictor, load_predictor, mean_mask
 from benchmarks.suites import Settings
 from megamed import Collection, Task
 from megamed.build import BuildOptions, build
+from megamed.standardise import Standard
 
 SIZE_PX = 16
 ROLES = {"learned": "train", "other": "train", "tested": "heldout"}
@@ -45,7 +46,7 @@ def folder(tmp_path: Path) -> Path:
     for name, seeds in {"learned": [1, 2, 3], "other": [7, 8], "tested": [3, 4, 5]}.items():
         write_dataset(tmp_path / "data", name, seeds)
     with ThreadPoolExecutor(1) as executor:
-        build(tmp_path / "data", tmp_path / "out", BuildOptions(size_px=SIZE_PX), executor, lambda *_: None)
+        build(tmp_path / "data", tmp_path / "out", BuildOptions(Standard(size_px=SIZE_PX)), executor, lambda *_: None)
     return tmp_path / "out"
 
 

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from megamed.build import BuildOptions, build
+from megamed.standardise import Standard
 
 SIZE_PX = 32
 
@@ -50,6 +51,6 @@ def collection_path(tmp_path_factory) -> Path:
     ]:
         draw_dataset(root / name, role, subjects)
     with ThreadPoolExecutor(1) as executor:
-        report = build(root, out, BuildOptions(size_px=SIZE_PX), executor, lambda *_: None)
+        report = build(root, out, BuildOptions(Standard(size_px=SIZE_PX)), executor, lambda *_: None)
     assert report.complete
     return out

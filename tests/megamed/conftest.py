@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from megamed.build import BuildOptions, BuildReport, build
+from megamed.standardise import Standard
 
 CARD = {
     "id": "drawn",
@@ -58,6 +59,8 @@ def build_folder(tmp_path: Path) -> Callable[..., BuildReport]:
 
     def run(root: Path, out: Path = tmp_path / "out", size_px: int = 16, **options: Any) -> BuildReport:
         with ThreadPoolExecutor(1) as executor:
-            return build(root, out, BuildOptions(size_px, **options), executor, lambda *_: None)
+            return build(
+                root, out, BuildOptions(**{"standard": Standard(size_px)} | options), executor, lambda *_: None
+            )
 
     return run

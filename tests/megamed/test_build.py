@@ -17,6 +17,7 @@ from megamed.build import DECIDING_MODULES, BuildOptions, BuildReport, _in_order
 from megamed.collection import verify
 from megamed.executors import local_executor
 from megamed.manifest import DatasetEntry, exclusive, read_manifest
+from megamed.standardise import Standard
 
 
 def no_progress(*_: object) -> None:
@@ -118,7 +119,7 @@ def test_same_input_gives_the_same_bytes(
     for out in ("a", "b"):
         build_folder(root, tmp_path / out)
     with local_executor(1) as executor:
-        build(root, tmp_path / "c", BuildOptions(16), executor, no_progress)
+        build(root, tmp_path / "c", BuildOptions(Standard(16)), executor, no_progress)
     assert snapshot(tmp_path / "a") == snapshot(tmp_path / "b") == snapshot(tmp_path / "c")
 
 
@@ -241,13 +242,14 @@ SLOW_BUILD = """
 import sys, time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from megamed.build import DECIDING_MODULES, BuildOptions, BuildReport, _in_order, _Prepared, build
+from megamed.build import BuildOptions, build
+from megamed.standardise import Standard
 root, out = map(Path, sys.argv[1:])
 def progress(dataset, finished, total):
     print(dataset, flush=True)
     time.sleep(0.2)
 with ThreadPoolExecutor(1) as executor:
-    build(root, out, BuildOptions(16), executor, progress)
+    build(root, out, BuildOptions(Standard(16)), executor, progress)
 """
 
 
@@ -281,7 +283,7 @@ def test_killed_build_leaves_the_old_collection(
     assert verify(tmp_path / "out") == []
     steps: list[tuple[str, int, int]] = []
     with ThreadPoolExecutor(1) as executor:
-        build(root.parent, tmp_path / "out", BuildOptions(16), executor, lambda *step: steps.append(step))
+        build(root.parent, tmp_path / "out", BuildOptions(Standard(16)), executor, lambda *step: steps.append(step))
     assert verify(tmp_path / "out") == []
     assert (("drawn", 4, 8) in steps) == (lines_seen > 4)  # finished before the kill: all its subjects in one step
     assert len(snapshot(tmp_path / "out")) == 4  # two datasets, manifest, report: no leftovers
@@ -292,6 +294,7 @@ import itertools, os, random, signal, sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from megamed.build import BuildOptions, build
+from megamed.standardise import Standard
 
 STEPS = {"open", "os.listdir", "os.mkdir", "os.remove", "os.rename", "os.scandir"}
 
@@ -309,7 +312,7 @@ def build_until(out, last):
                 os.kill(os.getpid(), signal.SIGKILL)
     sys.addaudithook(count)
     with ThreadPoolExecutor(1) as executor:
-        build(root, out, BuildOptions(16), executor, lambda *_: None)
+        build(root, out, BuildOptions(Standard(16)), executor, lambda *_: None)
     os._exit(0)
 
 root, out = map(Path, sys.argv[1:])
@@ -382,7 +385,7 @@ def test_another_standard_is_another_dataset(
     root = make_dataset(1)
     build_folder(root)
     assert build_folder(root).datasets["drawn"].status == "unchanged"
-    assert build_folder(root, **changes).datasets["drawn"].status == "built"
+    assert build_folder(root, standard=Standard(16, **changes)).datasets["drawn"].status == "built"
     provenance = read_manifest(tmp_path / "out").datasets["drawn"].provenance
     assert provenance is not None
     assert changes.items() <= provenance.standard.items()
@@ -444,7 +447,7 @@ def test_real_datasets_build_and_verify(shared: Path, tmp_path: Path) -> None:
     for name in names:
         (root / name).symlink_to(shared / "data" / name)
     with local_executor(2) as executor:
-        report = build(root, tmp_path / "out", BuildOptions(64), executor, no_progress)
+        report = build(root, tmp_path / "out", BuildOptions(Standard(64)), executor, no_progress)
     assert report.complete
     assert verify(tmp_path / "out") == []
     with Collection(tmp_path / "out") as collection:
