@@ -80,12 +80,15 @@ def to_square(plane: Float[np.ndarray, "H W"], size_px: int) -> Float32[np.ndarr
 
 
 def label_to_square(mask: Bool[np.ndarray, "H W"], size_px: int) -> Float32[np.ndarray, "size size"]:
-    """One class on the network's grid, in {0, 1}: pixels of which the class covers half or more.
+    """One class on the network's grid, in {0, 1}: of the pixels that it covers most, as many as make up its area.
 
-    A class too thin to cover half of any pixel keeps those that it covers most, so that it does not vanish.
+    So thin structures stay whole, and however small, a class does not vanish.
     """
     coverage = to_square(mask.astype(np.float32), size_px)
-    return (coverage >= min(0.5, coverage.max() or 1.0)).astype(np.float32)
+    if not coverage.any():
+        return coverage
+    count = max(1, round(float(coverage.sum())))
+    return (coverage >= np.partition(coverage, -count, axis=None)[-count]).astype(np.float32)
 
 
 def to_user_grid(

@@ -87,11 +87,9 @@ def build_command(
     size: Annotated[int, typer.Option(min=16, max=1024, help="Height and width of the stored images.")] = 128,
     fit: Annotated[Literal["pad", "stretch"], typer.Option(help="How oblong images become square.")] = "pad",
     label_resize: Annotated[
-        Literal["antialias", "keep-area", "nearest"],
-        typer.Option(
-            help="Keep pixels half covered, the most covered ones up to the label's area, or by their centre."
-        ),
-    ] = "antialias",
+        Literal["keep-area", "antialias", "nearest"],
+        typer.Option(help="Keep the most covered pixels up to the label's area, those half covered, or by centre."),
+    ] = "keep-area",
     every_nth: Annotated[int | None, typer.Option(min=1, help="Also every nth labelled slice of volumes.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; one per core unless given.")] = None,
     scheduler: Annotated[

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float, Integer
 
 from megamed import standardise
-from megamed.annotation import Annotation, masks_of
+from megamed.annotation import Annotation, masks_of, overlay
 from megamed.collection import Row
 from megamed.labels import read_annotations
 from megamed.layouts import Case, Subject
@@ -53,8 +53,12 @@ def prepare_subject(
 
 
 def _row(card: DatasetCard, standard: Standard, subject: Subject, split: Split, modality: str, plane: _Plane) -> Row:
-    """Standardise a plane and name where it belongs."""
-    masks = masks_of(plane.annotations, card.masks)
+    """Standardise a plane and name where it belongs.
+
+    Labels are resized one by one, unions and consensus derived from the result: a union is exactly its parts.
+    """
+    resized = {who: _standard_annotation(each, standard, plane) for who, each in plane.annotations.items()}
+    masks = masks_of(resized, card.masks)
     return Row(
         modality=slugify(modality),
         axis=plane.axis,
@@ -62,13 +66,19 @@ def _row(card: DatasetCard, standard: Standard, subject: Subject, split: Split, 
         case=plane.case,
         split=split,
         image=standardise.standard_image(plane.image, standard, plane.spacing_mm),
-        masks={
-            name: standardise.standard_mask(mask, standard, plane.spacing_mm)
-            for name, mask in masks.items()
-            if mask.any()
-        },
+        masks={name: mask.astype(np.uint8) for name, mask in masks.items() if mask.any()},
         known=frozenset(masks),
     )
+
+
+def _standard_annotation(annotation: Annotation, standard: Standard, plane: _Plane) -> Annotation:
+    """Make square and resize what one annotator drew; neighbours that now share a pixel both keep it."""
+    layers = [np.zeros((standard.size_px, standard.size_px), np.uint8)]
+    for layer in annotation.layers:
+        for value in np.unique(layer[layer > 0]).tolist():
+            mask = standardise.standard_mask(layer == value, standard, plane.spacing_mm)
+            layers = overlay(layers, mask > 0, value)
+    return Annotation(tuple(layers), annotation.known)
 
 
 def _planes(case: Case, card: DatasetCard, standard: Standard) -> Iterator[tuple[str, _Plane]]:

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Integer, Real, UInt8
 from PIL import Image
 
-VERSION = 1
+VERSION = 2
 """Raised whenever the same file would be standardised differently."""
 AXES = ("sagittal", "coronal", "axial")
 CT_WINDOW_HU = (-500.0, 1000.0)
@@ -19,7 +19,7 @@ SPACING_TOLERANCE = 0.01
 MAX_SQUARE_PIXELS = 2**28
 SQUARE_PIXELS_MM = (1.0, 1.0)
 
-LabelResize = Literal["antialias", "keep-area", "nearest"]
+LabelResize = Literal["keep-area", "antialias", "nearest"]
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,9 @@ class Standard:
     """Height and width."""
     fit: Literal["pad", "stretch"] = "pad"
     """How an oblong image becomes square: by zeros around it, or by scaling its sides differently."""
-    label_resize: LabelResize = "antialias"
-    """Whether a mask keeps the pixels at least half covered, of the most covered ones as many as make up its area, so
-    that thin structures survive, or those whose centre is covered."""
+    label_resize: LabelResize = "keep-area"
+    """Whether a mask keeps of the most covered pixels as many as make up its area, so that thin structures survive, the
+    pixels at least half covered, or those whose centre is covered."""
     every_nth: int | None = None
     """Slices of volumes to keep besides the informative ones: those whose number this divides."""
 
@@ -155,8 +155,8 @@ def standard_mask(
 ) -> UInt8[np.ndarray, "S S"]:
     """Make square and resize; see `Standard.label_resize` for what stays.
 
-    A structure may vanish, if antialiased one that is thinner than half a pixel of the result; the image is then no
-    sample of its task.
+    A structure may vanish: one with less area than half a pixel of the result, if antialiased even one that is thinner
+    than that. The image is then no sample of its task.
     """
     nearest = standard.label_resize == "nearest"
     resampling = Image.Resampling.NEAREST if nearest else Image.Resampling.BILINEAR

@@ -130,10 +130,11 @@ def test_mask_keeps_half_covered_pixels() -> None:
     assert standard_mask(mask, Standard(4)).tolist() == [[1, 1, 0, 0]] * 4
 
 
-def test_thin_mask_vanishes() -> None:
+def test_thin_mask_vanishes_unless_its_area_is_kept() -> None:
     mask = np.zeros((64, 64), bool)
     mask[:, 30] = True
-    assert not standard_mask(mask, Standard(8)).any()
+    assert not standard_mask(mask, Standard(8, label_resize="antialias")).any()
+    assert standard_mask(mask, Standard(8))[:, 3].all()
 
 
 def test_nearest_keeps_what_covers_the_centre() -> None:
@@ -152,8 +153,8 @@ def test_stretching_fills_the_square() -> None:
 def test_equal_area_keeps_a_thin_line_whole() -> None:
     mask = np.zeros((64, 64), bool)
     mask[np.arange(64), np.arange(64)] = mask[np.arange(63), np.arange(1, 64)] = True  # two of eight pixels wide
-    assert not standard_mask(mask, Standard(8)).any()
-    kept = standard_mask(mask, Standard(8, label_resize="keep-area"))
+    assert not standard_mask(mask, Standard(8, label_resize="antialias")).any()
+    kept = standard_mask(mask, Standard(8))
     assert kept.sum() == 2
     assert not np.triu(kept, 2).any()
 
@@ -162,10 +163,10 @@ def test_equal_area_keeps_a_thin_line_whole() -> None:
 def test_equal_area_is_equal(seed: int, size: int) -> None:
     mask = np.random.default_rng(seed).random((size, size)) < 0.3
     for size_px in (size, 2 * size):
-        kept = standard_mask(mask, Standard(size_px, label_resize="keep-area"))
+        kept = standard_mask(mask, Standard(size_px))
         assert kept.mean() == pytest.approx(mask.mean(), abs=0.06)
-    assert np.array_equal(standard_mask(mask, Standard(size, label_resize="keep-area")), mask)
+    assert np.array_equal(standard_mask(mask, Standard(size)), mask)
 
 
 def test_equal_area_of_nothing_is_nothing() -> None:
-    assert not standard_mask(np.zeros((9, 9), bool), Standard(4, label_resize="keep-area")).any()
+    assert not standard_mask(np.zeros((9, 9), bool), Standard(4)).any()
