@@ -1,118 +1,308 @@
 """Task augmentation (one draw for all images of a set) and in-task augmentation (one draw per image).
 
-Geometry is one warp: both levels' affine maps and elastic fields are composed before the single resampling, so that
-labels stay as sharp as images. Intensities go through kornia. Ranges follow UniverSeg's recipe where one is published.
-All draws come from torch's global generator (kornia knows no other): seed it first.
+Geometry is one resampling: the affine maps and elastic fields of both levels are composed first, so that labels stay as
+sharp as images. A label that marks something still does afterwards. Ranges are near UniverSeg's where it publishes any.
+All draws come from torch's global generator: seed it first.
 """
 
-from functools import cache
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Annotated
 
 import torch
 from einops import rearrange
-from jaxtyping import Float
-from kornia import augmentation as K
+from jaxtyping import Bool, Float
+from kornia.enhance import sharpness
+from kornia.filters import gaussian_blur2d
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 from torch.nn import functional as F
 
-ELASTIC_CELLS = 6  # the displacement field is drawn on a grid of 6×6 and interpolated
+Chance = Annotated[float, Field(ge=0, le=1)]
+
+
+@dataclass(frozen=True)
+class AffineRange:
+    """What an affine map is drawn from."""
+
+    rotation: float
+    """Largest angle in radians, either way."""
+    shift: float
+    """Largest translation either way, as a share of the side."""
+    scale: tuple[float, float]
+    """Range of the magnification."""
+
+
+SET_AFFINE = AffineRange(rotation=torch.pi, shift=0.15, scale=(0.75, 1.4))
+IMAGE_AFFINE = AffineRange(rotation=0.35, shift=0.1, scale=(0.85, 1.15))
+ELASTIC_CELLS = 6  # displacements are drawn on a grid of 6×6 and interpolated,
+ELASTIC_STD = (0.005, 0.02)  # with a standard deviation from this range of shares of the side
+BRIGHTNESS = (-0.15, 0.15)  # is added to intensities
+CONTRAST = (0.7, 1.4)  # multiplies them
+GAMMA = (0.7, 1.5)  # is their exponent
+BLUR_PX, BLUR_STD_PX = 5, (0.1, 1.1)
+SHARPNESS = (0.0, 5.0)  # 0 smooths, 1 changes nothing
+NOISE_MEAN, NOISE_STD = (0.0, 0.05), (0.01, 0.08)
+EDGE_PX = 2  # thickness of an outline, half of it on either side of the border
+DILATION_PX = EROSION_PX = 2
+ERODED_SHARE = 0.5  # a label must keep more than this of its area, or it is not eroded
+FAINTEST = 1e-3  # share of a pixel that must be left of a resampled label
+
+
+class TaskChances(BaseModel):
+    """Chances of the changes that make another task: one draw for all images of a set."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    horizontal_flip: Chance = 0.5
+    vertical_flip: Chance = 0.5
+    affine: Chance = 0.6
+    """Any rotation, with translation and scaling."""
+    elastic: Chance = 0.25
+    intensity_flip: Chance = 0.5
+    """Bright becomes dark."""
+    brightness: Chance = 0.4
+    contrast: Chance = 0.4
+    gamma: Chance = 0.4
+    blur: Chance = 0.2
+    sharpness: Chance = 0.2
+    noise: Chance = 0.1
+    """Its mean and strength are the set's; every image has its own grain."""
+    edges: Chance = 0.1
+    """Asks for the label's outline."""
+    dilation: Chance = 0.1
+    erosion: Chance = 0.1
+    """Left out for sets with a label that would lose half its area."""
+    label_flip: Chance = 0.1
+    """Asks for what the label leaves out."""
+
+
+class ImageChances(BaseModel):
+    """Chances of the changes that make the images of a set differ: one draw per image."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    affine: Chance = 0.6
+    """A slight rotation, translation and scaling."""
+    elastic: Chance = 0.7
+    brightness: Chance = 0.25
+    contrast: Chance = 0.25
+    gamma: Chance = 0.25
+    blur: Chance = 0.12
+    sharpness: Chance = 0.12
+    noise: Chance = 0.4
+
+
+class AugmentConfig(BaseModel):
+    """How often each change is made; how strong it is, is the module's."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    task: TaskChances = TaskChances()
+    image: ImageChances = ImageChances()
+
+    @classmethod
+    def only(cls, task: dict[str, float] | None = None, image: dict[str, float] | None = None) -> "AugmentConfig":
+        """These chances, and all others zero: `AugmentConfig.only(task={"edges": 1.0})`."""
+        return cls(
+            task=TaskChances.model_validate(dict.fromkeys(TaskChances.model_fields, 0.0) | (task or {})),
+            image=ImageChances.model_validate(dict.fromkeys(ImageChances.model_fields, 0.0) | (image or {})),
+        )
+
+
+DEFAULT = AugmentConfig()
 
 
 def augment(
-    images: Float[Tensor, "B n 1 H W"], labels: Float[Tensor, "B n 1 H W"]
+    images: Float[Tensor, "B n 1 H W"], labels: Float[Tensor, "B n 1 H W"], config: AugmentConfig = DEFAULT
 ) -> tuple[Float[Tensor, "B n 1 H W"], Float[Tensor, "B n 1 H W"]]:
     """Make new tasks out of B sets of labelled images; images stay in [0, 1], labels in {0, 1}."""
-    images, labels = warp(images, labels)
-    images = choose(0.5, 1 - images, images)
-    images = _intensities(same_on_frame=True)(images)
-    images = rearrange(
-        _intensities(same_on_frame=False)(rearrange(images, "B n one H W -> (B n) 1 one H W")),
-        "(B n) 1 one H W -> B n one H W",
-        n=images.shape[1],
-    )
-    return images.clamp(0, 1), _vary_labels(labels)
+    images, labels = warp(images, labels, config)
+    frames = sometimes(config.task.intensity_flip, complement, images[:, :, 0])
+    frames = vary_intensities(frames, config.task)
+    frames = vary_intensities(rearrange(frames, "B n H W -> (B n) 1 H W"), config.image)
+    return frames.view_as(images), vary_labels(labels, config.task)
+
+
+def sometimes(
+    chance: float, change: Callable[[Tensor], Tensor], items: Float[Tensor, "N *rest"]
+) -> Float[Tensor, "N *rest"]:
+    """Change some of the items, each with this chance; the others stay exactly as they are and cost nothing."""
+    drawn = torch.rand(len(items)) < chance
+    if not drawn.any():
+        return items
+    items = items.clone()
+    items[drawn] = change(items[drawn])
+    return items
 
 
 def warp(
-    images: Float[Tensor, "B n 1 H W"], labels: Float[Tensor, "B n 1 H W"]
+    images: Float[Tensor, "B n 1 H W"], labels: Float[Tensor, "B n 1 H W"], config: AugmentConfig = DEFAULT
 ) -> tuple[Float[Tensor, "B n 1 H W"], Float[Tensor, "B n 1 H W"]]:
-    """Move sets by one random warp each, and every image by a slighter one of its own."""
+    """Move sets by one random warp each, and every image by a slighter one of its own.
+
+    An image whose label would be lost moves with its set only; a set that would still lose one stays where it is.
+    """
     sets, count, _, height, width = images.shape
-    of_task = random_affine(sets, rotation=torch.pi, shift=0.15, scale=(0.75, 1.4), flip=0.5)
-    of_task = choose(0.6, of_task, _identity(sets))
-    of_image = random_affine(sets * count, rotation=0.35, shift=0.1, scale=(0.85, 1.15), flip=0.0)
-    of_image = choose(0.6, of_image, _identity(sets * count))
-    affine = of_task.repeat_interleave(count, 0) @ of_image
-    grid = F.affine_grid(affine[:, :2], [sets * count, 1, height, width], align_corners=False)
-    grid = grid + elastic_field(sets, height, width, chance=0.25).repeat_interleave(count, 0)
-    grid = grid + elastic_field(sets * count, height, width, chance=0.7)
-    both = rearrange(torch.cat([images, labels], 2), "B n pair H W -> (B n) pair H W")
-    moved = F.grid_sample(both, grid.to(both), mode="bilinear", align_corners=False)
-    moved = rearrange(moved, "(B n) pair H W -> B n pair 1 H W", n=count)
-    return moved[:, :, 0], (moved[:, :, 1] >= 0.5).to(labels.dtype)
+    affine, field = draw_warp(sets, (height, width), SET_AFFINE, config.task)
+    affine = sometimes(config.task.horizontal_flip, lambda maps: maps * torch.tensor([[-1.0], [1], [1]]), affine)
+    affine = sometimes(config.task.vertical_flip, lambda maps: maps * torch.tensor([[1.0], [-1], [1]]), affine)
+    affine, field = affine.repeat_interleave(count, 0), field.repeat_interleave(count, 0)
+    own_affine, own_field = draw_warp(sets * count, (height, width), IMAGE_AFFINE, config.image)
+
+    pairs = rearrange(torch.cat([images, labels], 2), "B n pair H W -> (B n) pair H W")
+    moved = resample(pairs, affine @ own_affine, field + own_field)
+    lost = has_lost(moved[:, 1], pairs[:, 1]).cpu()
+    moved[lost] = resample(pairs[lost], affine[lost], field[lost])
+    lost = has_lost(moved[:, 1], pairs[:, 1]).view(sets, count).any(1).repeat_interleave(count)
+    moved[lost] = pairs[lost]
+    return tuple(rearrange(moved, "(B n) pair H W -> pair B n 1 H W", B=sets))
 
 
-def random_affine(
-    count: int, rotation: float, shift: float, scale: tuple[float, float], flip: float
-) -> Float[Tensor, "count 3 3"]:
+def draw_warp(
+    count: int, size_px: tuple[int, int], ranges: AffineRange, chances: TaskChances | ImageChances
+) -> tuple[Float[Tensor, "count 3 3"], Float[Tensor, "count H W 2"]]:
+    """Maps from output to input coordinates in [-1, 1], and displacements to add to them; some do nothing."""
+    height, width = size_px
+    affine = torch.eye(3).repeat(count, 1, 1)
+    field = torch.zeros(count, height, width, 2)
+    affine = sometimes(chances.affine, lambda drawn: random_affine(len(drawn), ranges, width / height), affine)
+    return affine, sometimes(chances.elastic, lambda drawn: elastic_field(len(drawn), height, width), field)
+
+
+def random_affine(count: int, ranges: AffineRange, aspect: float = 1.0) -> Float[Tensor, "count 3 3"]:
     """Random maps from output to input coordinates in [-1, 1].
 
     Args:
         count: How many to draw.
-        rotation: Largest angle in radians, either way.
-        shift: Largest translation as a share of the image side.
-        scale: Range of the magnification.
-        flip: Probability of mirroring, for each axis.
+        ranges: What to draw them from.
+        aspect: Width over height of the image, so that what is rotated keeps its shape.
     """
-    angle = (torch.rand(count) * 2 - 1) * rotation
-    zoom = 1 / torch.empty(count).uniform_(*scale)
-    mirror = 1 - 2 * (torch.rand(count, 2) < flip).float()
-    affine = _identity(count)
-    affine[:, 0, 0], affine[:, 0, 1] = angle.cos() * zoom, -angle.sin() * zoom
-    affine[:, 1, 0], affine[:, 1, 1] = angle.sin() * zoom, angle.cos() * zoom
-    affine[:, :2, :2] *= mirror[:, None]
-    affine[:, :2, 2] = (torch.rand(count, 2) * 2 - 1) * 2 * shift
+    angle = uniform(count, -ranges.rotation, ranges.rotation)
+    zoom = 1 / uniform(count, *ranges.scale)
+    affine = torch.eye(3).repeat(count, 1, 1)
+    affine[:, 0, 0], affine[:, 0, 1] = angle.cos() * zoom, -angle.sin() * zoom / aspect
+    affine[:, 1, 0], affine[:, 1, 1] = angle.sin() * zoom * aspect, angle.cos() * zoom
+    affine[:, :2, 2] = uniform((count, 2), -2 * ranges.shift, 2 * ranges.shift)
     return affine
 
 
-def elastic_field(count: int, height: int, width: int, chance: float) -> Float[Tensor, "count H W 2"]:
-    """Smooth random displacements in coordinates of [-1, 1]; zero for those that chance leaves out."""
-    strength = torch.empty(count, 1, 1, 1).uniform_(0.01, 0.04) * (torch.rand(count, 1, 1, 1) < chance)
-    coarse = torch.randn(count, 2, ELASTIC_CELLS, ELASTIC_CELLS) * strength
+def elastic_field(count: int, height: int, width: int) -> Float[Tensor, "count H W 2"]:
+    """Smooth random displacements in coordinates of [-1, 1]."""
+    coarse = torch.randn(count, 2, ELASTIC_CELLS, ELASTIC_CELLS) * uniform((count, 1, 1, 1), *ELASTIC_STD) * 2
     field = F.interpolate(coarse, (height, width), mode="bicubic", align_corners=True)
     return rearrange(field, "count xy H W -> count H W xy")
 
 
-@cache
-def _intensities(same_on_frame: bool) -> K.VideoSequential:
-    """Photometric changes, one draw per set or per image; independent images are sets of one frame."""
-    chance = 0.4 if same_on_frame else 0.25
-    return K.VideoSequential(
-        K.RandomBrightness((0.85, 1.15), p=chance),
-        K.RandomContrast((0.7, 1.4), p=chance),
-        K.RandomGamma((0.7, 1.5), p=chance),
-        K.RandomGaussianBlur((5, 5), (0.1, 1.1), p=chance / 2),
-        K.RandomSharpness(5.0, p=chance / 2),
-        K.RandomGaussianNoise(0.0, 0.05, p=0.0 if same_on_frame else 0.4),
-        data_format="BTCHW",
-        same_on_frame=same_on_frame,
-    )
+def resample(
+    pairs: Float[Tensor, "N 2 H W"], affine: Float[Tensor, "N 3 3"], field: Float[Tensor, "N H W 2"]
+) -> Float[Tensor, "N 2 H W"]:
+    """Images and labels where a warp takes them; what it does not move stays as it is, to the last bit."""
+    moves = (affine != torch.eye(3)).flatten(1).any(1) | (field != 0).flatten(1).any(1)
+    if not moves.any():
+        return pairs.clone()
+    grid = F.affine_grid(affine[moves, :2], list(pairs[moves].shape), align_corners=False) + field[moves]
+    image, soft_label = F.grid_sample(pairs[moves], grid.to(pairs), align_corners=False).split(1, 1)
+    # A label of less than a pixel's width falls below one half everywhere: then its strongest pixels stand for it.
+    threshold = soft_label.amax((-2, -1), keepdim=True).clamp(FAINTEST, 0.5)
+    moved = pairs.clone()
+    moved[moves] = torch.cat([image, (soft_label >= threshold).to(image)], 1)
+    return moved
 
 
-def _vary_labels(labels: Tensor) -> Tensor:
-    """Sometimes ask for the outline, sometimes for the complement, so that only the support tells what is wanted."""
-    flat = labels.flatten(0, 1)
-    outline = (F.max_pool2d(flat, 3, 1, 1) + F.max_pool2d(-flat, 3, 1, 1)).view_as(labels)
-    labels = choose(0.1, outline, labels)
-    return choose(0.1, 1 - labels, labels)
+def vary_intensities(
+    images: Float[Tensor, "N frames H W"], chances: TaskChances | ImageChances
+) -> Float[Tensor, "N frames H W"]:
+    """Change brightness, contrast, gamma and the like; frames, the channels of an item, share its draws."""
+    for name, change in INTENSITY_CHANGES.items():
+        images = sometimes(getattr(chances, name), change, images).clamp(0, 1)
+    return images
 
 
-def choose(
-    chance: float, changed: Float[Tensor, "N *rest"], kept: Float[Tensor, "N *rest"]
-) -> Float[Tensor, "N *rest"]:
-    """Of each pair of items take the changed one with this chance."""
-    chosen = torch.rand(len(kept), *[1] * (kept.dim() - 1)) < chance
-    return torch.where(chosen.to(kept.device), changed, kept)
+def uniform(shape: int | tuple[int, ...], low: float, high: float) -> Tensor:
+    """Random numbers between two bounds."""
+    return torch.empty(shape).uniform_(low, high)
 
 
-def _identity(count: int) -> Tensor:
-    return torch.eye(3).repeat(count, 1, 1)
+def per_item(images: Tensor, bounds: tuple[float, float]) -> Float[Tensor, "N 1 1 1"]:
+    """A random number for each item of a batch."""
+    return uniform((len(images), 1, 1, 1), *bounds).to(images)
+
+
+def blur(images: Float[Tensor, "N frames H W"]) -> Float[Tensor, "N frames H W"]:
+    """Gaussian blur."""
+    std_px = per_item(images, BLUR_STD_PX).view(-1, 1).expand(-1, 2)
+    return gaussian_blur2d(images, (BLUR_PX, BLUR_PX), std_px)
+
+
+def sharpen(images: Float[Tensor, "N frames H W"]) -> Float[Tensor, "N frames H W"]:
+    """Enhance or smooth fine detail."""
+    return sharpness(images, per_item(images, SHARPNESS).flatten())
+
+
+def add_noise(images: Float[Tensor, "N frames H W"]) -> Float[Tensor, "N frames H W"]:
+    """Gaussian noise."""
+    return images + per_item(images, NOISE_MEAN) + per_item(images, NOISE_STD) * torch.randn(images.shape).to(images)
+
+
+INTENSITY_CHANGES: dict[str, Callable[[Tensor], Tensor]] = {
+    "brightness": lambda images: images + per_item(images, BRIGHTNESS),
+    "contrast": lambda images: images * per_item(images, CONTRAST),
+    "gamma": lambda images: images ** per_item(images, GAMMA),
+    "blur": blur,
+    "sharpness": sharpen,
+    "noise": add_noise,
+}
+"""By the name of its chance; each takes (N, frames, H, W)."""
+
+
+def vary_labels(labels: Float[Tensor, "B n 1 H W"], chances: TaskChances) -> Float[Tensor, "B n 1 H W"]:
+    """Ask for another thing about the same images, so that only the support tells what is wanted."""
+    for chance, change, least_share in (
+        (chances.edges, edges, 0.0),
+        (chances.dilation, partial(dilate, reach_px=DILATION_PX), 0.0),
+        (chances.erosion, partial(erode, reach_px=EROSION_PX), ERODED_SHARE),
+        (chances.label_flip, complement, 0.0),
+    ):
+        labels = sometimes(chance, partial(unless_lost, change=change, least_share=least_share), labels)
+    return labels
+
+
+def unless_lost(
+    labels: Float[Tensor, "B n 1 H W"], change: Callable[[Tensor], Tensor], least_share: float
+) -> Float[Tensor, "B n 1 H W"]:
+    """Changed labels, or a set's own if the change leaves any of them no more than this share of its area."""
+    changed = change(labels)
+    lost = has_lost(changed.flatten(0, 2), labels.flatten(0, 2), least_share).view(labels.shape[:2]).any(1)
+    return torch.where(lost.view(-1, 1, 1, 1, 1), labels, changed)
+
+
+def has_lost(
+    after: Float[Tensor, "N H W"], before: Float[Tensor, "N H W"], least_share: float = 0.0
+) -> Bool[Tensor, " N"]:
+    """Which labels have kept no more than this share of their area; empty ones have nothing to lose."""
+    area = before.sum((1, 2))
+    return (area > 0) & (after.sum((1, 2)) <= least_share * area)
+
+
+def dilate(labels: Float[Tensor, "B n 1 H W"], reach_px: int) -> Float[Tensor, "B n 1 H W"]:
+    """Labels grown by a square of this reach."""
+    side_px = 2 * reach_px + 1
+    rows = F.max_pool2d(labels.flatten(0, 1), (1, side_px), 1, (0, reach_px))
+    return F.max_pool2d(rows, (side_px, 1), 1, (reach_px, 0)).view_as(labels)
+
+
+def erode(labels: Float[Tensor, "B n 1 H W"], reach_px: int) -> Float[Tensor, "B n 1 H W"]:
+    """Labels shrunk by a square of this reach; the frame of the image does not eat into them."""
+    return complement(dilate(complement(labels), reach_px))
+
+
+def edges(labels: Float[Tensor, "B n 1 H W"]) -> Float[Tensor, "B n 1 H W"]:
+    """Outlines, half on either side of the border."""
+    return dilate(labels, EDGE_PX // 2) - erode(labels, EDGE_PX // 2)
+
+
+def complement(values: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """What is missing to one."""
+    return 1 - values

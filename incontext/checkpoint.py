@@ -1,7 +1,8 @@
-"""Networks on disk: safetensors, in float16 by default, with the JSON config and the provenance in the header."""
+"""Networks on disk: safetensors, in float16 by default, with JSON in the header: config, provenance and calibration."""
 
 import dataclasses
 import json
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,27 @@ from incontext.files import replacing
 from incontext.model import CrossBlockConfig, CrossBlockNet
 from incontext.support_once import SupportOnceConfig, SupportOnceNet
 
+logger = logging.getLogger(__name__)
+
 PACKAGED = Path(__file__).parent / "weights" / "support_once.safetensors"
+
+METADATA = ("config", "provenance", "calibration")
 
 FAMILIES: dict[str, tuple[type, type[nn.Module]]] = {
     "support-once": (SupportOnceConfig, SupportOnceNet),
     "cross-block": (CrossBlockConfig, CrossBlockNet),
 }
+
+
+def describe(config: Any) -> dict[str, Any]:
+    """A network's configuration as a table that also names its family."""
+    family = next(name for name, (kind, _) in FAMILIES.items() if isinstance(config, kind))
+    return {"family": family, **dataclasses.asdict(config)}
+
+
+def build(config: Any) -> nn.Module:
+    """A network of random weights, of the family whose configuration this is."""
+    return FAMILIES[describe(config)["family"]][1](config)
 
 
 def save(path: Path, network: nn.Module, provenance: Mapping[str, Any], dtype: torch.dtype = torch.float16) -> None:
@@ -29,22 +45,34 @@ def save(path: Path, network: nn.Module, provenance: Mapping[str, Any], dtype: t
     Raises:
         ValueError: If the network is of no known family.
     """
-    family = next((name for name, (_, kind) in FAMILIES.items() if isinstance(network, kind)), None)
-    if family is None:
+    if not isinstance(network, tuple(kind for _, kind in FAMILIES.values())):
         msg = (
             f"network cannot be saved: expected one of {', '.join(FAMILIES)}, got {type(network).__name__}. "
             "Save its state_dict with safetensors instead."
         )
         raise ValueError(msg)
-    config = {"family": family, **dataclasses.asdict(network.config)}  # type: ignore[call-overload]
+    config = describe(network.config)
     tensors = {name: value.detach().cpu().to(dtype).contiguous() for name, value in network.state_dict().items()}
     metadata = {"config": json.dumps(config), "provenance": json.dumps(dict(provenance))}
     with replacing(path) as partial:
         save_file(tensors, partial, metadata)
 
 
+def write_calibration(path: Path, calibration: Mapping[str, Any]) -> None:
+    """Put a calibration into a weights file in place of any it has; its tensors stay as they are.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is not a weights file of this library.
+    """
+    metadata = read_metadata(path) | {"calibration": dict(calibration)}
+    tensors = _tensors(path)
+    with replacing(path) as partial:
+        save_file(tensors, partial, {name: json.dumps(value) for name, value in metadata.items()})
+
+
 def read_metadata(path: Path) -> dict[str, Any]:
-    """The config and provenance of a weights file, without its tensors.
+    """The config, the provenance and, once fitted, the calibration of a weights file, without its tensors.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -65,7 +93,7 @@ def read_metadata(path: Path) -> dict[str, Any]:
             "For official UniverSeg weights use incontext.load_universeg."
         )
         raise ValueError(msg)
-    return {name: json.loads(text) for name, text in metadata.items() if name in ("config", "provenance")}
+    return {name: json.loads(metadata[name]) for name in METADATA if name in metadata}
 
 
 def load(path: Path, device: torch.device | str = "cpu") -> nn.Module:
@@ -82,14 +110,54 @@ def load(path: Path, device: torch.device | str = "cpu") -> nn.Module:
         raise ValueError(msg)
     config_class, network_class = FAMILIES[family]
     network = network_class(config_class(**{k: tuple(v) if isinstance(v, list) else v for k, v in config.items()}))
-    with safe_open(path, "pt") as file:
-        state = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 (not a mapping)
     try:
-        network.load_state_dict(state)
+        network.load_state_dict({name: tensor.float() for name, tensor in _tensors(path).items()})
     except RuntimeError as error:
         msg = f"{path} does not fit its config: {error}. Save it anew."
         raise ValueError(msg) from error
     return network.to(device).eval()
+
+
+def adopt(network: nn.Module, path: Path) -> list[str]:
+    """Start a network from the weights in a file, which may be those of a smaller one of its family.
+
+    Where a tensor has grown, old outputs ignore the new inputs, so that the network goes on computing what it did, as
+    long as new inputs follow the old ones. New outputs stay as they were drawn: zeros on both sides learn nothing.
+
+    Returns:
+        The names of the tensors that the file has nothing for; they stay as they were.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is not a weights file of this library, or of another family.
+    """
+    found, family = read_metadata(path)["config"].get("family"), describe(network.config)["family"]
+    if found != family:
+        msg = f"{path} does not fit the network: expected weights of family {family}, got {found}. Choose others."
+        raise ValueError(msg)
+    old, state = _tensors(path), network.state_dict()
+    fitting = {name for name in old.keys() & state.keys() if _fits(old[name], state[name])}
+    for name in sorted(fitting):
+        block = tuple(map(slice, old[name].shape))
+        state[name][block[:1]] = 0
+        state[name][block] = old[name].to(state[name])
+        if old[name].shape != state[name].shape:
+            logger.info("%s grew from %s to %s", name, tuple(old[name].shape), tuple(state[name].shape))
+    if unused := sorted(old.keys() - fitting):
+        logger.info("not taken over from %s: %s", path, ", ".join(unused))
+    return sorted(state.keys() - fitting)
+
+
+def _fits(old: torch.Tensor, new: torch.Tensor) -> bool:
+    """Whether a tensor is as large as another, or smaller in channels alone."""
+    if old.ndim != new.ndim or old.shape[2:] != new.shape[2:]:
+        return False
+    return all(before <= after for before, after in zip(old.shape, new.shape, strict=True))
+
+
+def _tensors(path: Path) -> dict[str, torch.Tensor]:
+    with safe_open(path, "pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
 
 
 def load_pretrained(device: torch.device | str = "cpu") -> nn.Module:

@@ -1,4 +1,4 @@
-"""The command line: `incontext segment · demo · info · convert · train`."""
+"""The command line: `incontext segment · demo · info · convert · train · calibrate`."""
 
 import json
 from collections.abc import Iterator
@@ -108,24 +108,63 @@ def convert(
 @app.command()
 def train(
     collection: Annotated[Path, typer.Option(help="A collection that `megamed build` made.")],
-    out: Annotated[Path, typer.Option(help="Folder for the weights, the log and the state to resume from.")],
-    steps: Annotated[int, typer.Option(min=1, help="Optimiser steps.")] = 8000,
-    seed: Annotated[int, typer.Option(help="Seed of weights, episodes and augmentation.")] = 0,
+    out: Annotated[Path, typer.Option(help="Folder for the weights, the logs and the state to resume from.")],
+    config: Annotated[str, typer.Option(help="`default`, `open` or a TOML file.")] = "default",
+    steps: Annotated[int | None, typer.Option(help="Optimiser steps.", show_default="the config's")] = None,
+    minutes: Annotated[
+        float | None, typer.Option(help="Processor minutes, in place of steps.", show_default="the config's")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Of weights, episodes, augmentation.", show_default="the config's")
+    ] = None,
+    init: Annotated[
+        Path | None, typer.Option(help="Weights to start from.", show_default="the config's, else random")
+    ] = None,
     device: Device = None,
 ) -> None:
-    """Train a network on a collection, or go on with the run that stopped in --out."""
-    with _one_line_errors():
-        from incontext.train import TrainConfig, train
+    """Train a network on a collection, or go on with the run that stopped in --out.
 
-        path = train(TrainConfig(steps=steps, seed=seed), collection, out, device)
-    print(f"Wrote {path}.")
+    For several processes: torchrun --nproc-per-node 2 -m incontext.cli train ..., with as many batches_per_step.
+    """
+    with _one_line_errors():
+        from incontext.distributed import started_first
+        from incontext.train import train
+        from incontext.train_config import read_config
+
+        path = train(
+            read_config(config, steps=steps, minutes=minutes, seed=seed, init_from=init), collection, out, device
+        )
+    if started_first():
+        print(f"Wrote {path}.")
+
+
+@app.command()
+def calibrate(
+    collection: Annotated[Path, typer.Option(help="A collection with datasets of the role dev.")],
+    weights: Annotated[Path, typer.Option(help="Checkpoint to calibrate; the result is written into it.")],
+    seed: Annotated[int, typer.Option(help="Seed of the choice of supports and queries.")] = 0,
+    device: Device = None,
+) -> None:
+    """Fit the temperature that makes probabilities mean what they say; no mask changes."""
+    with _one_line_errors():
+        import torch
+
+        from incontext.calibration import calibrate
+        from incontext.checkpoint import load, write_calibration
+        from incontext.episodes import dev_tasks
+        from megamed import Collection
+
+        network = load(weights, device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        calibration = calibrate(network, dev_tasks(Collection(collection), seed))
+        write_calibration(weights, calibration)
+    print(json.dumps(calibration, indent=2))
 
 
 @contextmanager
 def _one_line_errors() -> Iterator[None]:
     try:
         yield
-    except (ValueError, OSError, ModuleNotFoundError) as error:
+    except (ValueError, OSError, ModuleNotFoundError, FloatingPointError) as error:
         typer.echo(f"Error: {error}", err=True)
         raise typer.Exit(1) from error
 

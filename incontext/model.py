@@ -104,6 +104,40 @@ class CrossBlockNet(nn.Module):
         query, _ = last(join(query, fine_query), join(mean(chunks), fine_mean.value()), ())
         return self.head(query)
 
+    def encode_support(
+        self, support_images: Float[Tensor, "B S 1 H W"], support_labels: Float[Tensor, "B S 1 H W"]
+    ) -> tuple[Tensor, Tensor]:
+        """Only keep the support, which here has to be walked through with every query."""
+        return support_images, support_labels
+
+    def segment(self, query_images: Float[Tensor, "N 1 H W"], code: tuple[Tensor, Tensor]) -> Float[Tensor, "N 1 H W"]:
+        """Logits of N = B·Q queries for B support sets; the Q queries of a set follow one another.
+
+        Raises:
+            ValueError: If the queries do not divide among the support sets, or as `forward` does.
+        """
+        sets = len(code[0])
+        if len(query_images) % sets:
+            msg = (
+                f"query_images do not fit the support: expected a multiple of {sets} images, got {len(query_images)}. "
+                "Pass the same number of queries for each support set."
+            )
+            raise ValueError(msg)
+        images, labels = (each.repeat_interleave(len(query_images) // sets, dim=0) for each in code)
+        return self(query_images, images, labels)
+
+    def leave_one_out(
+        self, images: Float[Tensor, "B n 1 H W"], labels: Float[Tensor, "B n 1 H W"], queries: int | None = None
+    ) -> Float[Tensor, "B queries 1 H W"]:
+        """Logits of the first `queries` images of each set (all by default), the n - 1 others being their support."""
+        queries = images.shape[1] if queries is None else queries
+
+        def others(sets: Tensor) -> Tensor:
+            return torch.stack([torch.cat([sets[:, :i], sets[:, i + 1 :]], dim=1) for i in range(queries)], dim=1)
+
+        logits = self(images[:, :queries].flatten(0, 1), others(images).flatten(0, 1), others(labels).flatten(0, 1))
+        return logits.unflatten(0, (len(images), queries))
+
     def _check(self, query_images: Tensor, support_images: Tensor, support_labels: Tensor) -> None:
         if query_images.ndim != 4 or query_images.shape[1] != 1:
             msg = (

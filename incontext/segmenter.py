@@ -71,9 +71,10 @@ class Segmenter:
         size_px: Side of the square on which the network works.
         device: Where to compute; by default a GPU if there is one.
         batch_size: Images that the network sees at a time.
+        temperature: Divides the logits, so that probabilities mean what they say; it changes no mask.
 
     Attributes:
-        metadata: Configuration and provenance of the weights, where they come from a checkpoint.
+        metadata: Configuration, provenance and calibration of the weights, where they come from a checkpoint.
     """
 
     def __init__(
@@ -82,19 +83,23 @@ class Segmenter:
         size_px: int = 128,
         device: torch.device | str | None = None,
         batch_size: int = 8,
+        temperature: float = 1.0,
     ) -> None:
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.network = network.to(self.device).eval()
         self.size_px = size_px
         self.batch_size = batch_size
+        self.temperature = temperature
         self.metadata: dict[str, Any] = {}
 
     @classmethod
     def from_pretrained(cls, path: str | Path | None = None, device: torch.device | str | None = None) -> Self:
         """The packaged network, or the one in a checkpoint file; nothing is downloaded."""
         path = PACKAGED if path is None else Path(path)
-        segmenter = cls(load(path), device=device)
-        segmenter.metadata = read_metadata(path)
+        metadata = read_metadata(path)
+        temperature = metadata.get("calibration", {}).get("temperature", 1.0)
+        segmenter = cls(load(path), device=device, temperature=temperature)
+        segmenter.metadata = metadata
         return segmenter
 
     def predict(self, images: Pictures, support_images: Pictures, support_labels: Pictures) -> Segmentation:
@@ -148,7 +153,7 @@ class Segmenter:
             stop = min(start + self.batch_size, len(pictures))
             planes = [read_image(pictures[i], f"images[{i}]") for i in range(start, stop)]
             queries = self._to_tensor([to_square(plane, self.size_px) for plane in planes])
-            logits = torch.cat([reader(queries) for reader in support.readers], dim=1)
+            logits = torch.cat([reader(queries) for reader in support.readers], dim=1) / self.temperature
             for plane, plane_logits in zip(planes, logits, strict=True):
                 mask, probabilities = _resolve(to_user_grid(plane_logits, *plane.shape), support.classes)
                 result.masks.append(mask)

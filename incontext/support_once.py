@@ -19,14 +19,20 @@ POSITION_CHANNELS = 16
 class SupportOnceConfig:
     """Shape of a support-once network.
 
-    Stage i works at a stride of `stem_px * 2**i` pixels. Stages at a stride of 8 pixels and more read the support by
-    attention; finer ones compare their pixels with foreground and background prototypes.
+    Stage i works at a stride of `stem_px * 2**i` pixels. Coarse stages read the support by attention; fine ones compare
+    their pixels with foreground and background prototypes and with a classifier fitted to the support.
     """
 
     channels: tuple[int, ...] = (24, 48, 96, 128, 128)
     """Channels per stage, fine to coarse."""
     stem_px: int = 2
     """Side of the patch that the stem folds into channels: 2 makes 128×128 cost what 64×64 does."""
+    attend_from_px: int = 8
+    """Stride from which stages are coarse: 8 or 16 pixels."""
+    support_pool: int = 2
+    """Support tokens of the finest coarse stage are averaged over so many by so many; 2 makes reading cost a fourth."""
+    positions: bool = True
+    """Whether attention knows where a token lies, beside what is there."""
     heads: int = 3
     """Attention heads per attended stage, beside the one per fine stage that fetches its prototypes."""
     head_channels: int = 32
@@ -36,19 +42,32 @@ class SupportOnceConfig:
     """
     groups: int = 4
     """Groups of every GroupNorm."""
+    fitted_channels: int = 24
+    """Features per fine stage that a linear classifier, fitted to the support, tells foreground by; 0 for none."""
+    second_fit: bool = True
+    """Whether fine stages also fit one to the query itself and what the coarse stages guess to be its foreground."""
 
     def __post_init__(self) -> None:
         if self.stem_px not in (1, 2, 4):
             msg = f"stem_px is unusable: expected 1, 2 or 4, got {self.stem_px}. Use 2 for 128×128 images."
             raise ValueError(msg)
+        if self.attend_from_px not in (8, 16):
+            msg = f"attend_from_px is unusable: expected 8 or 16, got {self.attend_from_px}. Use 8 for 128×128 images."
+            raise ValueError(msg)
+        if self.support_pool not in (1, 2):
+            msg = f"support_pool is unusable: expected 1 or 2, got {self.support_pool}. Use 2."
+            raise ValueError(msg)
         if len(self.channels) <= self.fine_stages:
             msg = (
                 f"channels describe too few stages: expected more than {self.fine_stages}, got {len(self.channels)}. "
-                "Add coarser stages: only a stride of 8 pixels and more reads the support by attention."
+                f"Add coarser stages: those with a stride from {self.attend_from_px} pixels on read the support."
             )
             raise ValueError(msg)
         if self.head_channels < 4 or self.head_channels % 2:
             msg = f"head_channels is unusable: expected an even number from 4, got {self.head_channels}. Change it."
+            raise ValueError(msg)
+        if self.second_fit and not self.fitted_channels:
+            msg = "second_fit has nothing to fit: expected fitted_channels above 0, got 0. Set second_fit to false."
             raise ValueError(msg)
         if any(width % self.groups for width in self.channels):
             msg = (
@@ -59,13 +78,13 @@ class SupportOnceConfig:
 
     @property
     def fine_stages(self) -> int:
-        """Stages at a stride below 8 pixels."""
-        return {1: 3, 2: 2, 4: 1}[self.stem_px]
+        """Stages at a stride below that of attention."""
+        return (self.attend_from_px // self.stem_px).bit_length() - 1
 
     @property
     def stride_px(self) -> int:
-        """Stride of the coarsest stage; image sides must be multiples of it."""
-        return self.stem_px * 2 ** (len(self.channels) - 1)
+        """Stride of the coarsest tokens; image sides must be multiples of it."""
+        return max(self.stem_px * 2 ** (len(self.channels) - 1), self.attend_from_px * self.support_pool)
 
 
 @dataclass(frozen=True)
@@ -78,6 +97,8 @@ class SupportCode:
     """Per attended stage, what is read where a key matches: same shapes as the keys."""
     prototypes: tuple[Tensor, ...]
     """Per fine stage, mean foreground and background features of the whole support (B, 2, C)."""
+    moments: tuple[Tensor, ...]
+    """Per fine stage, all that a linear classifier is fitted from (B, 2, C + 1, C + 1 + targets); see `FittedRead`."""
     mean_label: Tensor
     """The support labels' mean at each place (B, 1, H, W)."""
 
@@ -89,6 +110,7 @@ class ImageCodes:
     keys: tuple[Tensor, ...]
     values: tuple[Tensor, ...]
     prototypes: tuple[Tensor, ...]
+    moments: tuple[Tensor, ...]
     labels: Tensor
 
     def pooled(self) -> SupportCode:
@@ -97,23 +119,24 @@ class ImageCodes:
         return SupportCode(
             keys=tuple(rearrange(key, merge) for key in self.keys),
             values=tuple(rearrange(value, merge) for value in self.values),
-            prototypes=tuple(F.normalize(reduce(p, "B S kind C -> B kind C", "mean"), dim=-1) for p in self.prototypes),
-            mean_label=reduce(self.labels, "B S one H W -> B one H W", "mean"),
+            prototypes=tuple(F.normalize(p.mean(1), dim=-1) for p in self.prototypes),
+            moments=tuple(m.mean(1) for m in self.moments),
+            mean_label=self.labels.mean(1),
         )
 
-    def leaving_one_out(self) -> "ImageCodes":
-        """For each of the S images the codes of the S - 1 others, as sets of their own: (B·S, S - 1, ...)."""
-        count = self.labels.shape[1]
-        others = torch.stack([torch.cat([torch.arange(i), torch.arange(i + 1, count)]) for i in range(count)])
-        others = others.to(self.labels.device)
+    def leaving_one_out(self, count: int) -> "ImageCodes":
+        """For each of the first `count` images the codes of all others, as sets of their own: (B·count, S - 1, ...)."""
 
         def regroup(value: Tensor) -> Tensor:
-            return value[:, others].flatten(0, 1)
+            # Slices rather than an index, whose gradient is many times slower to gather.
+            others = [torch.cat([value[:, :i], value[:, i + 1 :]], dim=1) for i in range(count)]
+            return torch.stack(others, dim=1).flatten(0, 1)
 
         return ImageCodes(
             keys=tuple(map(regroup, self.keys)),
             values=tuple(map(regroup, self.values)),
             prototypes=tuple(map(regroup, self.prototypes)),
+            moments=tuple(map(regroup, self.moments)),
             labels=regroup(self.labels),
         )
 
@@ -149,26 +172,89 @@ class TokenMatch(nn.Module):
     A key knows its token's place and label patch beside its features, so a head may prefer labelled or nearby tokens.
     """
 
-    def __init__(self, channels: int, heads: int, head_channels: int) -> None:
+    def __init__(self, channels: int, heads: int, config: SupportOnceConfig) -> None:
         super().__init__()
         self.heads = heads
-        self.query = nn.Conv2d(channels + POSITION_CHANNELS, heads * head_channels, 1)
-        self.key = nn.Conv2d(channels + POSITION_CHANNELS + PATCH_PX**2, heads * head_channels, 1)
+        self.positions = config.positions
+        known = channels + (POSITION_CHANNELS if config.positions else 0)
+        self.query = nn.Conv2d(known, heads * config.head_channels, 1)
+        self.key = nn.Conv2d(known + PATCH_PX**2, heads * config.head_channels, 1)
         self.log_temperature = nn.Parameter(torch.full((heads, 1, 1), 2.0))
 
     def queries(self, features: Tensor) -> Tensor:
         """Unit vectors times the temperature, (B, heads, T, head_channels), for features (B, C, h, w)."""
-        queries = self._split(self.query(torch.cat([features, positions_like(features)], 1)))
+        queries = self._split(self.query(self._placed(features)))
         return queries * self.log_temperature.clamp(max=4.5).exp()
 
     def keys(self, features: Tensor, patches: Tensor) -> Tensor:
         """Unit vectors (B, heads, T, head_channels) of labelled tokens."""
-        return self._split(self.key(torch.cat([features, positions_like(features), patches], 1)))
+        return self._split(self.key(torch.cat([self._placed(features), patches], 1)))
+
+    def _placed(self, features: Tensor) -> Tensor:
+        return torch.cat([features, positions_like(features)], 1) if self.positions else features
 
     def _split(self, tokens: Tensor) -> Tensor:
         # Contiguous, since the fused attention of the CPU refuses anything else.
         tokens = rearrange(tokens, "B (heads C) h w -> B heads (h w) C", heads=self.heads).contiguous()
         return F.normalize(tokens, dim=-1)
+
+
+class FittedRead(nn.Module):
+    """A linear classifier of fine pixels, fitted to the support in closed form and applied to the query.
+
+    Prototypes compare a pixel with means; a fit also knows how features vary and occur together, which is what tells
+    thin structures from all that looks nearly like them. Foreground and background weigh the same. A fit needs all
+    digits, so mixed precision stops here.
+
+    Args:
+        channels: Of the stage.
+        fitted_channels: What they are reduced to before the fit.
+        parts: Each pixel of the stage predicts the labels of its `parts` × `parts` parts.
+
+    Source:
+        Ridge regression as a layer: Bertinetto et al., Meta-learning with differentiable closed-form solvers, 2019.
+    """
+
+    MASS = 1e-4
+    """Share of pixels below which a kind fades out of the fit instead of counting as much as the other."""
+
+    def __init__(self, channels: int, fitted_channels: int, parts: int = 2) -> None:
+        super().__init__()
+        self.parts = parts
+        self.project = nn.Conv2d(channels, fitted_channels, 1)
+        self.log_ridge = nn.Parameter(torch.tensor(-4.0))
+
+    @torch.autocast("cuda", enabled=False)
+    def moments(self, features: Tensor, labels: Tensor) -> Tensor:
+        """Products of a pixel's features with features and targets, averaged over an image's fore- and background.
+
+        Shapes: features (N, C', h, w), labels (N, 1, H, W) -> (N, 2, C + 1, C + 1 + targets).
+        """
+        height, width = features.shape[-2:]
+        targets = _pooled_to(labels, (height * self.parts, width * self.parts))
+        label = _pooled_to(labels, (height, width)).flatten(1)
+        inputs = self._inputs(features)
+        both = torch.cat([inputs, 2 * F.pixel_unshuffle(targets, self.parts).flatten(2) - 1], 1)
+        weights = torch.stack([label, 1 - label], 1) / label.shape[-1]
+        return torch.einsum("nkp,ncp,ndp->nkcd", weights, inputs, both)
+
+    @torch.autocast("cuda", enabled=False)
+    def forward(self, features: Tensor, moments: Tensor) -> Tensor:
+        """Scores (N, targets, h, w) near 1 in the foreground and -1 in the background, from pooled moments."""
+        inputs = self._inputs(features)
+        masses = moments[:, :, -1, inputs.shape[1] - 1, None, None]
+        balanced = (moments / (masses + self.MASS)).mean(1)
+        gram, target = balanced.split([inputs.shape[1], balanced.shape[-1] - inputs.shape[1]], dim=-1)
+        ridge = self.log_ridge.exp() * gram.diagonal(dim1=-2, dim2=-1).mean(-1)
+        identity = torch.eye(inputs.shape[1], device=gram.device)
+        weights = torch.linalg.solve(gram + ridge[:, None, None] * identity, target)
+        scores = torch.einsum("bct,bqcp->bqtp", weights, inputs.unflatten(0, (len(weights), -1)))
+        return scores.flatten(0, 1).unflatten(-1, features.shape[-2:])
+
+    def _inputs(self, features: Tensor) -> Tensor:
+        """Features of each pixel and a constant, (N, C + 1, pixels)."""
+        projected = self.project(features.float()).flatten(2)
+        return torch.cat([projected, torch.ones_like(projected[:, :1])], 1)
 
 
 class SupportOnceNet(nn.Module):
@@ -177,7 +263,8 @@ class SupportOnceNet(nn.Module):
     One encoder serves query and support. Coarse query tokens attend to all support tokens and bring back features with
     the label pixels that lie under them. Fine query pixels are compared with two kinds of foreground and background
     prototypes: those of the whole support, and those fetched by attention from the support tokens that look like the
-    surroundings. A U-Net decoder fuses the stages.
+    surroundings; and linear classifiers tell them apart, one fitted to the support, one to the query and a first guess.
+    A U-Net decoder fuses the stages, and what its fine stages find is added to that guess.
 
     Both kinds of reading are means over the support (softmax attention is a weighted one), hence its order is
     irrelevant and duplicating the whole support changes nothing.
@@ -196,13 +283,14 @@ class SupportOnceNet(nn.Module):
             Stage(before, after, config.groups) for before, after in zip(entering, widths, strict=True)
         )
         self.matches = nn.ModuleList(
-            TokenMatch(width, config.heads + (fine if i == 0 else 0), config.head_channels)
-            for i, width in enumerate(widths[fine:])
+            TokenMatch(width, config.heads + (fine if i == 0 else 0), config) for i, width in enumerate(widths[fine:])
         )
         self.values = nn.ModuleList(nn.Conv2d(width + PATCH_PX**2, read_channels, 1) for width in widths[fine:])
         self.contrasts = nn.ModuleList(nn.Conv2d(width, config.head_channels // 2 - 1, 1) for width in widths[:fine])
-        contrast_channels = 5
-        read = [contrast_channels] * fine + [read_channels] * (len(widths) - fine)
+        parts = [min(2, config.stem_px * 2**level) for level in range(fine if config.fitted_channels else 0)]
+        self.fits = nn.ModuleList(FittedRead(widths[i], config.fitted_channels, part) for i, part in enumerate(parts))
+        fitted = [part**2 + (part**2 + 1 if config.second_fit else 0) for part in parts] or [0] * fine
+        read = [5 + extra for extra in fitted] + [read_channels] * (len(widths) - fine)
         self.rising = nn.ModuleList(nn.Conv2d(below, here, 1) for here, below in itertools.pairwise(widths))
         from_below = (*widths[:-1], 0)
         self.decoder = nn.ModuleList(
@@ -210,6 +298,8 @@ class SupportOnceNet(nn.Module):
             for below, width, extra in zip(from_below, widths, read, strict=True)
         )
         self.head = nn.Conv2d(widths[0], config.stem_px**2, 1)
+        if config.second_fit:
+            self.guess = nn.Conv2d(widths[fine], config.attend_from_px**2, 1)
         # The layout that CPU convolutions are fastest in; maps take it over from the weights.
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -251,22 +341,33 @@ class SupportOnceNet(nn.Module):
         return self._decode(self._encode(query_images), code)
 
     def leave_one_out(
-        self, images: Float[Tensor, "B n 1 H W"], labels: Float[Tensor, "B n 1 H W"]
-    ) -> Float[Tensor, "B n 1 H W"]:
-        """Logits of every image with the n - 1 others as its support, at the price of encoding each image once.
+        self, images: Float[Tensor, "B n 1 H W"], labels: Float[Tensor, "B n 1 H W"], queries: int | None = None
+    ) -> Float[Tensor, "B queries 1 H W"]:
+        """Logits of images with the n - 1 others as their support, at the price of encoding each image once.
 
-        Equal to n calls of `forward`; the way to train, since each encoded image also yields a loss.
+        Equal to calls of `forward`; the way to train, since an encoded image also yields a loss.
+
+        Args:
+            images: Sets of images in [0, 1].
+            labels: Their labels in {0, 1}.
+            queries: How many images of a set, from the first, to segment; all by default.
 
         Raises:
-            ValueError: If a set holds fewer than two images, or as `encode_support` does.
+            ValueError: If a set holds fewer than two images or than queries, or as `encode_support` does.
         """
         self._check(images, labels)
-        if images.shape[1] < 2:
-            msg = "images cannot be left out: expected at least 2 per set, got 1. Draw more images per task."
+        sets, count = images.shape[:2]
+        queries = count if queries is None else queries
+        if count < 2 or not 1 <= queries <= count:
+            msg = (
+                f"images cannot be left out: expected at least 2 per set and 1 to {count} queries, got {count} images "
+                f"and {queries} queries. Draw more images per task."
+            )
             raise ValueError(msg)
         features = self._encode(rearrange(images, "B n one H W -> (B n) one H W"))
-        code = self._image_codes(features, labels).leaving_one_out().pooled()
-        return rearrange(self._decode(features, code), "(B n) one H W -> B n one H W", n=images.shape[1])
+        code = self._image_codes(features, labels).leaving_one_out(queries).pooled()
+        asking = [stage.unflatten(0, (sets, count))[:, :queries].flatten(0, 1) for stage in features]
+        return self._decode(asking, code).unflatten(0, (sets, queries))
 
     def _check(self, images: Tensor, labels: Tensor) -> None:
         if images.shape != labels.shape:
@@ -299,12 +400,11 @@ class SupportOnceNet(nn.Module):
         """Turn the features of labelled images (B·S, C, h, w) and their labels (B, S, 1, H, W) into codes."""
         fine, count = self.config.fine_stages, labels.shape[1]
         flat = rearrange(labels, "B S one H W -> (B S) one H W")
-        contrasts = [
-            self._contrast(level, features[level], flat, cells=features[fine].shape[-2:]) for level in range(fine)
-        ]
+        coarse = [F.avg_pool2d(features[fine], self.config.support_pool), *features[fine + 1 :]]
+        contrasts = [self._contrast(level, features[level], flat, coarse[0].shape[-2:]) for level in range(fine)]
         keys, values = [], []
         for level, (match, value) in enumerate(zip(self.matches, self.values, strict=True)):
-            tokens = features[fine + level]
+            tokens = coarse[level]
             patches = label_patches(flat, tokens)
             read = rearrange(
                 value(torch.cat([tokens, patches], 1)),
@@ -317,7 +417,9 @@ class SupportOnceNet(nn.Module):
         def per_set(tensors: list[Tensor]) -> tuple[Tensor, ...]:
             return tuple(rearrange(t, "(B S) ... -> B S ...", S=count) for t in tensors)
 
-        return ImageCodes(per_set(keys), per_set(values), per_set([whole for _, whole in contrasts]), labels)
+        moments = [cast(FittedRead, fit).moments(features[level], flat) for level, fit in enumerate(self.fits)]
+        prototypes = [whole for _, whole in contrasts]
+        return ImageCodes(per_set(keys), per_set(values), per_set(prototypes), per_set(moments), labels)
 
     def _contrast(self, level: int, features: Tensor, labels: Tensor, cells: torch.Size) -> tuple[Tensor, Tensor]:
         """Foreground and background features per cell, (N, 1, cells, 2·(C + 1)), and of the whole image, (N, 2, C).
@@ -343,12 +445,27 @@ class SupportOnceNet(nn.Module):
         compared = [self._compare(level, features[level], cells[level], code) for level in range(fine)]
         reads = compared + attended
         risen: list[Tensor] = []
+        guess = None
         for level in reversed(range(len(features))):
-            place = _repeat(_pooled_to(code.mean_label, features[level].shape[-2:]), len(features[level]))
-            fused = self.decoder[level](torch.cat([*risen, features[level], reads[level], place], 1))
+            here = features[level]
+            place = _repeat(_pooled_to(code.mean_label, here.shape[-2:]), len(here))
+            fitted = self._fit(level, here, guess, code) if level < len(self.fits) else []
+            fused = self.decoder[level](torch.cat([*risen, here, reads[level], place, *fitted], 1))
+            if level == fine and self.config.second_fit:
+                guess = F.pixel_shuffle(self.guess(fused), self.config.attend_from_px)
             if level:
                 risen = [F.interpolate(self.rising[level - 1](fused), scale_factor=2, mode="bilinear")]
-        return F.pixel_shuffle(self.head(fused), self.config.stem_px)
+        logits = F.pixel_shuffle(self.head(fused), self.config.stem_px)
+        return logits if guess is None else logits + guess
+
+    def _fit(self, level: int, features: Tensor, guess: Tensor | None, code: SupportCode) -> list[Tensor]:
+        """Scores of the classifier fitted to the support, then of that fitted to the guess, and the guess itself."""
+        fit = cast(FittedRead, self.fits[level])
+        scores = [fit(features, code.moments[level])]
+        if guess is not None:
+            found = guess.sigmoid()
+            scores += [fit(features, fit.moments(features, found)), _pooled_to(found, features.shape[-2:])]
+        return scores
 
     def _attend(self, level: int, tokens: Tensor, code: SupportCode) -> Tensor:
         """What the support holds where it looks like each query token, (N, heads·C, h, w)."""

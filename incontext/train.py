@@ -1,162 +1,43 @@
-"""Training the support-once network on a collection, in one process, resumable to the same state."""
+"""Training a network on a collection, in one process or several, resumable to the same state."""
 
 import json
-import logging
+import math
 import subprocess
+import time
 from collections import defaultdict
-from collections.abc import Sequence
-from copy import deepcopy
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from safetensors.torch import save_file
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.nn import functional as F
 
 from incontext import checkpoint
-from incontext.augment import augment
-from incontext.episodes import DevTask, TaskSampler, TrainingData, draw_rows
-from incontext.files import replacing
-from incontext.losses import dice_bce_loss, hard_dice
-from incontext.support_once import SupportOnceConfig, SupportOnceNet
+from incontext.batches import Batch
+from incontext.distributed import ALONE, Processes, choose_device, joined
+from incontext.episodes import DevTask, TrainingData
+from incontext.feed import StepInput, feed
+from incontext.losses import hard_dice, segmentation_loss
+from incontext.probe import probe
+from incontext.train_config import TrainConfig
+from incontext.train_state import TrainState
+from incontext.training_log import TrainingLog, mean
 
-logger = logging.getLogger(__name__)
-
-
-class TrainConfig(BaseModel):
-    """Everything that decides the weights, saved with them."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    network: SupportOnceConfig = SupportOnceConfig()
-    steps: int = Field(default=8000, gt=0)
-    """Optimizer steps; a run can be resumed with more."""
-    images_per_step: int = Field(default=24, gt=1)
-    """Images in a step, in as many sets as fit: each image is a query with the rest of its set as the support."""
-    set_sizes: tuple[int, ...] = (2, 3, 4, 6, 9, 13)
-    """Images per set, drawn per step; the support size is one less."""
-    learning_rate: float = Field(default=1.5e-3, gt=0)
-    warmup_steps: int = Field(default=150, ge=0)
-    decay_share: float = Field(default=0.35, ge=0, le=1)
-    """The last share of the steps, over which the learning rate falls to zero."""
-    weight_decay: float = Field(default=0.01, ge=0)
-    gradient_norm: float = Field(default=1.0, gt=0)
-    """Larger gradients are scaled down to this norm."""
-    ema_decay: float = Field(default=0.995, ge=0, lt=1)
-    """Of the moving average of the weights, which is what is validated and saved."""
-    auxiliary_share: float = Field(default=0.12, ge=0, le=1)
-    """Share of the sets that come from datasets of the role `auxiliary`."""
-    seed: int = 0
-    dev_every: int = Field(default=250, gt=0)
-    """Steps between two measurements of Dice on the datasets of the role `dev`."""
-    checkpoint_every: int = Field(default=100, gt=0)
-    """Steps between two saved states."""
-    workers: int = Field(default=1, ge=0)
-    """Processes that prepare batches; they do not change the result."""
-
-    def learning_rate_at(self, step: int) -> float:
-        """Linear warm-up, a plateau, and a linear fall to zero; the plateau lets a run be extended."""
-        decay_steps = max(1, round(self.decay_share * self.steps))
-        return self.learning_rate * min(1.0, (step + 1) / (self.warmup_steps + 1), (self.steps - step) / decay_steps)
-
-
-class StepBatches(Dataset[tuple[Tensor, Tensor]]):
-    """The augmented batch of each step, a function of the seed and the step alone."""
-
-    def __init__(self, config: TrainConfig, data: TrainingData) -> None:
-        self._config = config
-        self._sampler = TaskSampler(data.tasks, data.auxiliary, config.auxiliary_share)
-
-    def __len__(self) -> int:
-        return self._config.steps
-
-    def __getitem__(self, step: int) -> tuple[Tensor, Tensor]:
-        """Images and labels (B, n, 1, H, W) of one step."""
-        rng = np.random.default_rng((self._config.seed, step))
-        size = int(rng.choice(self._config.set_sizes))
-        sets = []
-        for _ in range(max(1, self._config.images_per_step // size)):
-            task = self._sampler.draw(rng, at_least=size)
-            sets.append(task.pick(draw_rows(task.subjects, size, rng)))
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(rng.integers(2**63)))
-            return augment(torch.stack([images for images, _ in sets]), torch.stack([labels for _, labels in sets]))
-
-
-@dataclass
-class TrainState:
-    """What a resumed run needs: everything that changes from step to step."""
-
-    network: SupportOnceNet
-    average: SupportOnceNet
-    optimizer: torch.optim.Optimizer
-    step: int = 0
-
-    @classmethod
-    def start(cls, config: TrainConfig, device: torch.device) -> "TrainState":
-        """Networks drawn from the seed."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.seed)
-            network = SupportOnceNet(config.network).to(device)
-        decayed = [p for p in network.parameters() if p.dim() > 1]
-        others = [p for p in network.parameters() if p.dim() <= 1]
-        optimizer = torch.optim.AdamW(
-            [
-                {"params": decayed, "weight_decay": config.weight_decay},
-                {"params": others, "weight_decay": 0.0},
-            ]
-        )
-        return cls(network, deepcopy(network).requires_grad_(False), optimizer)
-
-    def save(self, path: Path, config: TrainConfig) -> None:
-        """Replace the saved state at once or not at all."""
-        state = {
-            "network": self.network.state_dict(),
-            "average": self.average.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "step": self.step,
-            "config": config.model_dump_json(),
-        }
-        with replacing(path) as partial:
-            torch.save(state, partial)
-
-    def restore(self, path: Path, config: TrainConfig) -> None:
-        """Continue from a saved state.
-
-        Raises:
-            ValueError: If it was saved under another configuration; only steps and workers may differ.
-        """
-        saved = torch.load(path, weights_only=True)
-        free = {"steps", "workers"}
-        before = TrainConfig.model_validate_json(saved["config"]).model_dump(exclude=free)
-        changed = [name for name, value in config.model_dump(exclude=free).items() if value != before[name]]
-        if changed:
-            msg = (
-                f"{path} was trained differently: expected the same {', '.join(changed)}, "
-                f"got {[getattr(config, name) for name in changed]}. Choose another output folder to start anew."
-            )
-            raise ValueError(msg)
-        self.network.load_state_dict(saved["network"])
-        self.average.load_state_dict(saved["average"])
-        self.optimizer.load_state_dict(saved["optimizer"])
-        self.step = saved["step"]
+DEV_SEED = 0
+"""Of the queries and supports on `dev`: the same for every run."""
 
 
 def train(config: TrainConfig, collection_path: Path, out: Path, device: torch.device | str | None = None) -> Path:
     """Train on the `train` and `auxiliary` datasets of a collection, or go on where a killed run stopped.
 
-    Writes `state.pt` (to resume), `weights.safetensors` (the averaged weights) and `log.jsonl` into `out`.
+    Writes into `out`: `weights.safetensors` (the averaged weights), `best.safetensors` (those that were best on the
+    `dev` datasets), `state.pt` (to resume), and the tables `log.csv`, `dev.csv` and `probe.csv`. Started by `torchrun`,
+    the processes share the batches of each step and only the first one writes.
 
     Args:
         config: What to train and how.
@@ -168,101 +49,207 @@ def train(config: TrainConfig, collection_path: Path, out: Path, device: torch.d
         The path of the weights.
 
     Raises:
-        ValueError: If the collection has nothing to train on, or `out` holds a run of another configuration.
+        ValueError: If the collection has nothing to train on, `out` holds a run of another configuration, or device or
+            processes do not fit the configuration.
+        FloatingPointError: If the loss or its gradient is not finite; the batch is saved in `out`.
     """
+    device = choose_device(device)
+    check_precision(config, device)
+    data = TrainingData.load(collection_path, DEV_SEED, config.episodes)
     out.mkdir(parents=True, exist_ok=True)
-    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    state = TrainState.start(config, device)
-    if (out / "state.pt").exists():
-        state.restore(out / "state.pt", config)
-    data = TrainingData.load(collection_path, config.seed)
-    source = provenance(config, data)
-    loader = DataLoader(
-        StepBatches(config, data), batch_size=None, sampler=range(state.step, config.steps), num_workers=config.workers
-    )
-    log = TrainingLog(out / "log.jsonl")
-    with progress_bar() as bar:
-        row = bar.add_task("training", total=config.steps, completed=state.step, note="")
-        for images, labels in loader:
-            log.add(training_step(state, config, images.to(device), labels.to(device)))
-            due = state.step == config.steps
-            if due or state.step % config.dev_every == 0:
-                log.write(state.step, dev_dice(state.average, data.dev))
-                checkpoint.save(out / "weights.safetensors", state.average, source | {"steps": state.step})
-            if due or state.step % config.checkpoint_every == 0:
-                state.save(out / "state.pt", config)
-            bar.update(row, completed=state.step, note=log.note)
+    with ExitStack() as stack:
+        processes = stack.enter_context(joined(device))
+        saved = out / "state.pt"
+        state = TrainState.resume(saved, config, device) if saved.exists() else TrainState.start(config, device)
+        if processes.first:
+            record = Record(config, data, out, stack.enter_context(TrainingLog(out, state.step)))
+        inputs = feed(config, data, state.step, processes, pin_memory=device.type == "cuda")
+        while state.progress(config) < 1:
+            given = next(inputs)
+            with saving_what_diverges(out, config, given, processes):
+                figures = training_step(state, config, given, processes)
+            if processes.first:
+                record.after_step(state, figures)
     return out / "weights.safetensors"
 
 
-def training_step(state: TrainState, config: TrainConfig, images: Tensor, labels: Tensor) -> dict[str, float]:
-    """One optimizer step on sets of images (B, n, 1, H, W), every image a query of the others."""
-    for group in state.optimizer.param_groups:
-        group["lr"] = config.learning_rate_at(state.step)
-    logits = state.network.leave_one_out(images, labels)
-    loss = dice_bce_loss(logits, labels)
+def training_step(
+    state: TrainState, config: TrainConfig, given: StepInput, processes: Processes = ALONE
+) -> dict[str, float]:
+    """One optimiser step on the mean loss over all queries, whichever batch and process they are in.
+
+    Returns:
+        Figures of the step.
+
+    Raises:
+        FloatingPointError: If the loss or its gradient is not finite; the state is unchanged then.
+    """
+    started, started_cpu = time.perf_counter(), time.process_time()
+    learning_rate = config.learning_rate_at(state.step, state.progress(config))
     state.optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    nn.utils.clip_grad_norm_(state.network.parameters(), config.gradient_norm, error_if_nonfinite=True)
+    small = state.progress(config) < config.small_share
+    totals = add_gradients(state.network, config, (halved(b) if small else b for b in given.batches.values()))
+    gradients = state.gradients()
+    processes.add_up(gradients)
+    processes.add_up([totals])
+    queries = round(totals[-1].item())
+    torch._foreach_div_(gradients, queries)
+    loss, dice = (totals[:-1] / queries).tolist()
+    norm = nn.utils.clip_grad_norm_(state.network.parameters(), config.gradient_norm).item()
+    if not math.isfinite(loss + norm):
+        msg = (
+            f"training diverged at step {state.step}: expected a finite loss and gradient, got a loss of {loss:.4g} "
+            f"and a gradient norm of {norm:.4g}. Begin again with a lower learning_rate."
+        )
+        raise FloatingPointError(msg)
+    for group in state.optimizer.param_groups:
+        group["lr"] = learning_rate
     state.optimizer.step()
     state.step += 1
-    # Early on the average follows closely, lest it keep the random start.
-    decay = min(config.ema_decay, state.step / (state.step + 10))
-    torch._foreach_lerp_(list(state.average.parameters()), list(state.network.parameters()), 1 - decay)
-    return {"loss": loss.item(), "dice": hard_dice(logits.detach(), labels).mean().item()}
+    state.queries += queries
+    state.update_average(config.ema_decay)
+    spent = torch.tensor([given.cpu_seconds + time.process_time() - started_cpu], device=totals.device)
+    processes.add_up([spent])
+    state.cpu_seconds += spent.item()
+    return {
+        "loss": loss,
+        "dice": dice,
+        "gradient_norm": norm,
+        "learning_rate": learning_rate,
+        "seconds": given.waited_seconds + time.perf_counter() - started,
+        "waited": given.waited_seconds,
+    }
+
+
+def add_gradients(network: nn.Module, config: TrainConfig, batches: Iterable[Batch]) -> Tensor:
+    """Add up the gradients of the losses of all queries.
+
+    Returns:
+        The sums over the queries of loss and Dice, and their number.
+    """
+    device = next(network.parameters()).device
+    totals = torch.zeros(3, dtype=torch.float64, device=device)
+    for images, labels, queries in batches:
+        images, labels = images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
+        with torch.autocast(device.type, torch.bfloat16, enabled=config.mixed_precision):
+            logits = network.leave_one_out(images, labels, queries)  # type: ignore[operator]
+        asked = labels[:, :queries]
+        loss = segmentation_loss(logits.float(), asked, config.loss)
+        count = len(images) * queries
+        (loss * count).backward()
+        dice = hard_dice(logits.detach(), asked).mean()
+        totals += count * torch.stack([loss.detach(), dice, torch.ones_like(dice)])
+    return totals
+
+
+def halved(batch: Batch) -> Batch:
+    """A batch at half its size; a pixel belongs to the label if half of it does."""
+    images, labels = (F.avg_pool2d(part.flatten(0, 1), 2).unflatten(0, part.shape[:2]) for part in batch[:2])
+    return Batch(images, (labels >= 0.5).to(labels.dtype), batch.queries)
+
+
+@dataclass(frozen=True)
+class Record:
+    """What the first process keeps of a run: tables, weights, and the state to resume from."""
+
+    config: TrainConfig
+    data: TrainingData
+    out: Path
+    log: TrainingLog
+
+    def after_step(self, state: TrainState, figures: dict[str, float]) -> None:
+        """Log, validate and save as far as it is time for it, the state last."""
+        config, step = self.config, state.step
+        finished = state.progress(config) >= 1
+        notes: dict[str, float] = {}
+        for name, value in figures.items():
+            state.pending.setdefault(name, []).append(value)
+        if finished or step % config.log_every == 0:
+            notes = self._summarise(state)
+        if finished or step % config.dev_every == 0:
+            notes |= self._validate(state)
+        if self.data.dev and (finished or step % config.probe_every == 0):
+            self.log.write("probe", step, probe(state.average, self.data.dev))
+        if finished or step % config.checkpoint_every == 0:
+            state.save(self.out / "state.pt", config)
+        self.log.advance(state.progress(config), step, notes)
+
+    def _summarise(self, state: TrainState) -> dict[str, float]:
+        """Write a line on the steps since the last one."""
+        figures = mean(state.pending)
+        figures["waiting"] = figures.pop("waited") / figures["seconds"]
+        self.log.write("log", state.step, {"cpu_minutes": state.cpu_seconds / 60} | figures)
+        state.pending = {}
+        return {name: figures[name] for name in ("loss", "dice", "waiting")}
+
+    def _validate(self, state: TrainState) -> dict[str, float]:
+        """Save the averaged weights, and once more if they are the best so far on dev."""
+        source = provenance(self.config, self.data, state)
+        checkpoint.save(self.out / "weights.safetensors", state.average, source)
+        if not self.data.dev:
+            return {}
+        by_dataset = dev_dice(state.average, self.data.dev)
+        dice = float(np.mean(list(by_dataset.values())))
+        self.log.write("dev", state.step, {"cpu_minutes": state.cpu_seconds / 60, "mean": dice} | by_dataset)
+        if dice > state.best_dev:
+            state.best_dev = dice
+            checkpoint.save(self.out / "best.safetensors", state.average, source | {"dev_dice": dice})
+        return {"dev": dice}
 
 
 @torch.inference_mode()
-def dev_dice(network: SupportOnceNet, tasks: Sequence[DevTask]) -> dict[str, float]:
+def dev_dice(network: nn.Module, tasks: Sequence[DevTask]) -> dict[str, float]:
     """Mean Dice of each dataset: over its tasks, of the mean over their queries."""
     device = next(network.parameters()).device
     by_dataset = defaultdict(list)
     for task in tasks:
-        code = network.encode_support(task.support_images.to(device), task.support_labels.to(device))
-        dice = hard_dice(network.segment(task.query_images.to(device), code), task.query_labels.to(device))
-        by_dataset[task.dataset].append(dice.mean().item())
+        code = network.encode_support(  # type: ignore[operator]
+            task.support_images.to(device), task.support_labels.to(device)
+        )
+        logits = network.segment(task.query_images.to(device), code)  # type: ignore[operator]
+        by_dataset[task.dataset].append(hard_dice(logits, task.query_labels.to(device)).mean().item())
     return {dataset: float(np.mean(values)) for dataset, values in by_dataset.items()}
 
 
-class TrainingLog:
-    """Averages training figures between two lines of a JSON-lines file."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._figures: dict[str, list[float]] = defaultdict(list)
-        self._dev = ""
-
-    @property
-    def note(self) -> str:
-        """The latest figures, for a progress bar."""
-        recent = [f"{name} {np.mean(values[-50:]):.3f}" for name, values in self._figures.items()]
-        return " ".join([*recent, self._dev])
-
-    def add(self, figures: dict[str, float]) -> None:
-        """Remember one step's figures."""
-        for name, value in figures.items():
-            self._figures[name].append(value)
-
-    def write(self, step: int, dev: dict[str, float]) -> None:
-        """Append a line with the averages since the last one and Dice on dev."""
-        line: dict[str, Any] = {"step": step} | {name: float(np.mean(v)) for name, v in self._figures.items()}
-        if dev:
-            line |= {"dev": float(np.mean(list(dev.values()))), "dev_datasets": dev}
-            self._dev = f"dev {line['dev']:.3f}"
-        with self._path.open("a") as file:
-            file.write(json.dumps(line) + "\n")
-        logger.info("%s", line)
-        self._figures.clear()
+@contextmanager
+def saving_what_diverges(out: Path, config: TrainConfig, given: StepInput, processes: Processes) -> Iterator[None]:
+    """Save this process's batches of a step whose loss or gradient is not finite, as `failed_batch.safetensors`."""
+    try:
+        yield
+    except FloatingPointError as error:
+        path = out / f"failed_batch{'' if processes.first else processes.rank}.safetensors"
+        tensors = {f"images.{i}": batch.images.contiguous() for i, batch in given.batches.items()}
+        tensors |= {f"labels.{i}": batch.labels.contiguous() for i, batch in given.batches.items()}
+        queries = {number: batch.queries for number, batch in given.batches.items()}
+        save_file(tensors, path, {"seed": str(config.seed), "queries": json.dumps(queries)})
+        msg = f"{error} Its batch is in {path}."
+        raise FloatingPointError(msg) from error
 
 
-def provenance(config: TrainConfig, data: TrainingData) -> dict[str, Any]:
-    """Where weights come from: data with licences, code, and configuration."""
+def check_precision(config: TrainConfig, device: torch.device) -> None:
+    """Make sure that mixed precision is asked for on a GPU only.
+
+    Raises:
+        ValueError: If it is not.
+    """
+    if config.mixed_precision and device.type != "cuda":
+        msg = f"mixed_precision does not fit the device: expected cuda, got {device.type}. Leave it out: it is slower."
+        raise ValueError(msg)
+
+
+def provenance(config: TrainConfig, data: TrainingData, state: TrainState) -> dict[str, Any]:
+    """Where weights come from: data with licences, code, configuration, effort, and the weights begun with."""
+    origin = state.origin or {}
     return {
         "seed": config.seed,
+        "steps": state.step,
+        "queries": state.queries,
+        "cpu_seconds": round(state.cpu_seconds, 3),
         "commit": _commit(),
         "torch": torch.__version__,
-        "training": config.model_dump(mode="json"),
-        "datasets": data.licenses,
+        "training": config.model_dump(mode="json", exclude={"init_from"}),
+        "datasets": origin.get("provenance", {}).get("datasets", {}) | data.licenses,
+        "init_from": state.origin,
     }
 
 
@@ -273,15 +260,3 @@ def _commit() -> str | None:
         return None
     command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() or None
-
-
-def progress_bar() -> Progress:
-    """A bar with counts, the latest figures, elapsed time and ETA."""
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[note]}"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )

@@ -164,6 +164,10 @@ class Collection:
             if split is None or splits[row] == split
         ]
 
+    def subjects(self, task: Task) -> tuple[str, ...]:
+        """Read the subject of every row."""
+        return tuple(self._array(task, "subject").asstr()[()])
+
     def areas(self, task: Task) -> Int32[np.ndarray, " N"]:
         """Read the number of the label's pixels on every row; -1 where nobody annotated it."""
         return self._array(task, f"areas/{task.label}")[()]

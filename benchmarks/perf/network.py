@@ -1,8 +1,11 @@
-"""Time and memory of the cross-block network against its plain definition: `python -m benchmarks.perf.network`.
+"""Time and memory of the networks against UniverSeg's plain definition: `python -m benchmarks.perf.network`.
 
-Both hold the same weights (UniverSeg v1 plan, 128×128, batch 1) and run on one thread. Time is CPU time of the process,
-the median of several runs taken in turn. Memory is the growth of the peak resident set while one prediction is made,
-weights and inputs being in place, in a fresh process for each figure.
+The cross-block network holds the same weights as the plain definition (UniverSeg v1 plan, 128×128, batch 1); all run on
+one thread. Time is CPU time of the process, the median of several runs taken in turn. Memory is the growth of the peak
+resident set while one prediction is made, weights and inputs being in place, in a fresh process for each figure.
+
+The support-once network is compared in what it is made for: many queries that share a support, and training, where each
+image of a set is a query of all others. The plain definition has to walk through the support with every query.
 """
 
 import resource
@@ -17,10 +20,14 @@ from torch import Tensor, nn
 
 from benchmarks.perf.plain_crossblock import PlainCrossBlockNet
 from incontext.model import CrossBlockNet
+from incontext.support_once import SupportOnceNet
 from incontext.universeg import to_official
 
 SUPPORT_SIZES = (1, 8, 32, 64)
 TRAINING_SUPPORT_SIZE = 8
+SHARED_SUPPORT_SIZE = 32
+QUERIES = 200
+QUERIES_PER_BATCH = 8
 SIZE_PX = 128
 RUNS = 5
 
@@ -65,6 +72,42 @@ def seconds(step: Callable[..., None], support_size: int) -> dict[str, float]:
     return {name: median(after_warm_up) for name, (_, *after_warm_up) in times.items()}
 
 
+def seconds_per_query(runs: int = 3) -> dict[str, float]:
+    """Median CPU seconds per query when many share a support, by definition; the support's encoding included."""
+    plain, network = build_networks()["plain"], SupportOnceNet().eval()
+    episode = draw_episode(SHARED_SUPPORT_SIZE)
+    queries = torch.rand(QUERIES, 1, SIZE_PX, SIZE_PX).split(QUERIES_PER_BATCH)
+    times: dict[str, list[float]] = {"plain": [], "ours": []}
+    for _ in range(1 + runs):
+        start = time.process_time()
+        predict(plain, episode)
+        between = time.process_time()
+        with torch.no_grad():
+            code = network.encode_support(*episode[1:])
+            for batch in queries:
+                network.segment(batch, code)
+        times["plain"].append(between - start)
+        times["ours"].append((time.process_time() - between) / QUERIES)
+    return {name: median(after_warm_up) for name, (_, *after_warm_up) in times.items()}
+
+
+def training_seconds_per_query(runs: int = 3) -> dict[str, float]:
+    """Median CPU seconds of a forward and backward pass per query learnt from, by definition."""
+    plain, network = build_networks()["plain"], SupportOnceNet()
+    episode = draw_episode(TRAINING_SUPPORT_SIZE)
+    images, labels = torch.rand(2, 1, TRAINING_SUPPORT_SIZE + 1, 1, SIZE_PX, SIZE_PX).unbind()
+    times: dict[str, list[float]] = {"plain": [], "ours": []}
+    for _ in range(1 + runs):
+        start = time.process_time()
+        train_step(plain, episode)
+        between = time.process_time()
+        network.zero_grad()
+        network.leave_one_out(images, labels.round()).square().mean().backward()
+        times["plain"].append(between - start)
+        times["ours"].append((time.process_time() - between) / images.shape[1])
+    return {name: median(after_warm_up) for name, (_, *after_warm_up) in times.items()}
+
+
 def peak_growth_mib(name: str, support_size: int) -> float:
     """Growth of this process's peak resident set during one prediction; right only in a fresh process."""
     network, episode = build_networks()[name], draw_episode(support_size)
@@ -82,7 +125,7 @@ def peak_growths_mib(support_size: int) -> dict[str, float]:
 def print_row(what: str, unit: str, figures: dict[str, float]) -> None:
     """One line: both figures and how many times smaller ours is."""
     plain, ours = figures["plain"], figures["ours"]
-    print(f"{what:<24}{plain:>10.2f} {ours:>10.2f} {unit:<4}{plain / ours:>6.1f}×", flush=True)
+    print(f"{what:<24}{plain:>10.3f} {ours:>10.3f} {unit:<4}{plain / ours:>6.1f}×", flush=True)
 
 
 def main() -> None:
@@ -93,6 +136,9 @@ def main() -> None:
     for support_size in SUPPORT_SIZES:
         print_row(f"prediction, S = {support_size}", "s", seconds(predict, support_size))
     print_row(f"training step, S = {TRAINING_SUPPORT_SIZE}", "s", seconds(train_step, TRAINING_SUPPORT_SIZE))
+    print(f"\n{'':<24}{'plain':>10} {'once':>10} {'':<4}{'ratio':>7}")
+    print_row(f"of {QUERIES} queries, S = {SHARED_SUPPORT_SIZE}", "s", seconds_per_query())
+    print_row(f"query learnt, S = {TRAINING_SUPPORT_SIZE}", "s", training_seconds_per_query())
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from incontext import checkpoint
 from incontext.model import CrossBlockConfig, CrossBlockNet
@@ -27,6 +27,19 @@ def test_write_then_read_is_identity_up_to_half_precision(family, tmp_path):
     metadata = checkpoint.read_metadata(tmp_path / "net.safetensors")
     assert metadata["config"]["family"] == family
     assert metadata["provenance"] == {"seed": 3}
+
+
+def test_a_calibration_is_written_into_the_file_and_changes_no_tensor(tmp_path):
+    path = tmp_path / "net.safetensors"
+    checkpoint.save(path, NETWORKS["support-once"](), {"seed": 3})
+    before, tensors = checkpoint.read_metadata(path), load_file(path)
+    for temperature in (0.8, 1.2):
+        checkpoint.write_calibration(path, {"temperature": temperature})
+        assert checkpoint.read_metadata(path) == before | {"calibration": {"temperature": temperature}}
+    for name, tensor in load_file(path).items():
+        assert tensor.dtype == tensors[name].dtype == torch.float16
+        assert torch.equal(tensor, tensors[name])
+    assert checkpoint.load(path).config == NETWORKS["support-once"]().config
 
 
 def test_the_packaged_weights_load_and_say_where_they_come_from():
@@ -66,6 +79,32 @@ def test_tensors_that_do_not_fit_the_config_are_refused(tmp_path):
     save_file({"a": torch.zeros(1)}, path, {"config": config})
     with pytest.raises(ValueError, match="does not fit its config"):
         checkpoint.load(path)
+
+
+def test_a_network_that_has_grown_goes_on_computing_the_same(tmp_path):
+    small = CrossBlockNet(CrossBlockConfig((4, 4), (4,)))
+    checkpoint.save(tmp_path / "small.safetensors", small, {}, torch.float32)
+    large = CrossBlockNet(CrossBlockConfig((4, 4), (6,)))
+    assert checkpoint.adopt(large, tmp_path / "small.safetensors") == []
+    episode = torch.rand(1, 1, 8, 8), torch.rand(1, 2, 1, 8, 8), torch.rand(1, 2, 1, 8, 8)
+    torch.testing.assert_close(large(*episode), small(*episode))
+    large(*episode).sum().backward()
+    assert large.head.weight.grad[:, 4:].abs().min() > 0
+
+
+def test_what_a_file_lacks_stays_as_it_was(tmp_path):
+    shape = {"channels": (8, 8, 8, 8), "heads": 1, "head_channels": 8, "second_fit": False}
+    checkpoint.save(tmp_path / "net.safetensors", SupportOnceNet(SupportOnceConfig(**shape, fitted_channels=0)), {})
+    network = SupportOnceNet(SupportOnceConfig(**shape, fitted_channels=4))
+    missing = checkpoint.adopt(network, tmp_path / "net.safetensors")
+    assert missing
+    assert all(name.startswith("fits.") for name in missing)
+
+
+def test_weights_of_another_family_are_not_adopted(tmp_path):
+    checkpoint.save(tmp_path / "net.safetensors", CrossBlockNet(CrossBlockConfig((4, 4), (4,))), {})
+    with pytest.raises(ValueError, match="expected weights of family support-once, got cross-block"):
+        checkpoint.adopt(NETWORKS["support-once"](), tmp_path / "net.safetensors")
 
 
 def test_an_unknown_family_is_refused(tmp_path):

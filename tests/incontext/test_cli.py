@@ -202,6 +202,17 @@ def test_info_of_the_packaged_weights() -> None:
     assert "provenance" in json.loads(run("info").stdout)
 
 
+def test_calibrate_writes_into_the_file(tmp_path: Path, weights: Path, collection_path: Path) -> None:
+    path = tmp_path / "copy.safetensors"
+    path.write_bytes(weights.read_bytes())
+    result = run("calibrate", "--collection", collection_path, "--weights", path, "--device", "cpu")
+    assert result.exit_code == 0, result.output
+    calibration = json.loads(result.stdout)
+    assert calibration == checkpoint.read_metadata(path)["calibration"]
+    assert calibration["datasets"] == ["eyes"]
+    assert calibration["temperature"] > 1  # what learnt nothing is sure of too much
+
+
 def test_info_of_something_else(tmp_path: Path) -> None:
     (tmp_path / "weights.safetensors").write_text("no weights")
     result = run("info", tmp_path / "weights.safetensors")
@@ -218,3 +229,51 @@ def test_convert_there_and_back(tmp_path: Path, shared: Path) -> None:
     assert expected.keys() == found.keys()
     for name, tensor in expected.items():
         assert torch.equal(found[name], tensor), name
+
+
+SMALL = """
+steps = 2
+workers = 0
+[network]
+channels = [8, 8, 8, 8]
+heads = 1
+head_channels = 8
+[episodes]
+images_per_batch = 4
+set_sizes = [2]
+large_share = 0
+"""
+
+
+def test_train_writes_weights_that_segment(tmp_path: Path, support: Path, collection_path: Path) -> None:
+    (tmp_path / "small.toml").write_text(SMALL)
+    train = ("train", "--config", tmp_path / "small.toml", "--collection", collection_path, "--device", "cpu")
+    result = run(*train, "--out", tmp_path / "run", "--steps", 1, "--seed", 5)
+    assert result.exit_code == 0, result.output
+    weights = tmp_path / "run" / "weights.safetensors"
+    assert result.stdout == f"Wrote {weights}.\n"
+    provenance = json.loads(run("info", weights).stdout)["provenance"]
+    assert (provenance["steps"], provenance["seed"]) == (1, 5)
+    segment = ("segment", "--support", support, "--query", support, "--weights", weights)
+    assert run(*segment, "--out", tmp_path / "out").exit_code == 0
+    again = run(*train, "--out", tmp_path / "again", "--init", weights)
+    assert again.exit_code == 0, again.output
+    origin = json.loads(run("info", tmp_path / "again" / "weights.safetensors").stdout)["provenance"]["init_from"]
+    assert origin["file"] == "weights.safetensors"
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        (("--config", "elsewhere.toml"), "configuration is missing: expected default or open or a TOML file"),
+        (("--steps", 0), "steps: Input should be greater than 0"),
+        (("--init", "none.safetensors"), "weights are missing"),
+    ],
+)
+def test_train_reports_a_mistake_in_one_line(
+    tmp_path: Path, collection_path: Path, options: tuple[object, ...], error: str
+) -> None:
+    result = run("train", "--collection", collection_path, "--out", tmp_path / "run", "--device", "cpu", *options)
+    assert result.exit_code == 1
+    assert error in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1

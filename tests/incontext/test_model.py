@@ -88,6 +88,28 @@ def test_batched_equals_one_at_a_time(network: CrossBlockNet) -> None:
     torch.testing.assert_close(network(*inputs), torch.cat(alone))
 
 
+@torch.no_grad()
+def test_queries_of_one_support_equal_separate_calls(network: CrossBlockNet) -> None:
+    _, images, labels = episode()
+    queries = torch.rand(6, 1, 8, 16)
+    together = network.segment(queries, network.encode_support(images, labels))
+    apart = network(queries, images.repeat_interleave(3, 0), labels.repeat_interleave(3, 0))
+    torch.testing.assert_close(together, apart)
+    with pytest.raises(ValueError, match="multiple of 2 images"):
+        network.segment(queries[:5], (images, labels))
+
+
+@torch.no_grad()
+def test_leave_one_out_equals_separate_calls(network: CrossBlockNet) -> None:
+    _, images, labels = episode()
+    together = network.leave_one_out(images, labels, queries=2)
+    apart = [
+        network(images[:, i], *(torch.cat([each[:, :i], each[:, i + 1 :]], 1) for each in (images, labels)))
+        for i in range(2)
+    ]
+    torch.testing.assert_close(together, torch.stack(apart, dim=1), atol=1e-5, rtol=1e-4)
+
+
 @pytest.mark.parametrize("size", [(4, 4), (5, 7), (9, 4), (13, 11)])
 def test_any_size_and_one_support_image(network: CrossBlockNet, size: tuple[int, int]) -> None:
     logits = network(*episode(B=1, S=1, H=size[0], W=size[1]))

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from incontext import Segmenter
+from incontext import Segmenter, checkpoint
 from incontext.folders import dice
 from incontext.preprocess import Picture, read_label
 from incontext.support_once import SupportOnceConfig, SupportOnceNet
@@ -139,6 +139,30 @@ def test_one_class_is_the_sigmoid() -> None:
     result = segmenter(Thresholder()).predict(images[0], images[0], labels[0])
     expected = torch.sigmoid(20 * (torch.from_numpy(images[0] > 100).float() - 0.5))
     np.testing.assert_allclose(result.probabilities[0], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("classes", [1, 2])
+def test_temperature_softens_probabilities_and_changes_no_mask(classes: int) -> None:
+    images, labels = discs(3)
+    labels[1] *= classes
+    sharp, soft = (
+        Segmenter(MeanLabel(), SIZE_PX, "cpu", temperature=temperature).predict(images[0], images, labels)
+        for temperature in (1.0, 4.0)
+    )
+    np.testing.assert_array_equal(sharp.masks[0], soft.masks[0])
+    assert np.ptp(soft.probabilities[0]) < np.ptp(sharp.probabilities[0])
+    if classes == 1:
+        logits = [np.log(p / (1 - p)) for p in (sharp.probabilities[0].astype(float), soft.probabilities[0])]
+        np.testing.assert_allclose(logits[0], 4 * logits[1], atol=1e-2)
+
+
+def test_the_temperature_of_a_checkpoint_is_used(tmp_path: Path) -> None:
+    path = tmp_path / "net.safetensors"
+    checkpoint.save(path, tiny_network(), {})
+    assert Segmenter.from_pretrained(path, "cpu").temperature == 1
+    checkpoint.write_calibration(path, {"temperature": 2.5})
+    calibrated = Segmenter.from_pretrained(path, "cpu")
+    assert calibrated.temperature == calibrated.metadata["calibration"]["temperature"] == 2.5
 
 
 def test_a_support_image_may_lack_a_class() -> None:

@@ -3,9 +3,10 @@
 import pytest
 import torch
 
-from incontext.support_once import SupportOnceConfig, SupportOnceNet, label_patches, positions_like
+from incontext.support_once import FittedRead, SupportOnceConfig, SupportOnceNet, label_patches, positions_like
 
-SMALL = SupportOnceConfig(channels=(8, 8, 12, 16), heads=2, head_channels=8)
+SMALL = SupportOnceConfig(channels=(8, 8, 12, 16), heads=2, head_channels=8, fitted_channels=4)
+NO_FIT = {"fitted_channels": 0, "second_fit": False}
 TOLERANCE = {"atol": 1e-5, "rtol": 1e-4}
 
 
@@ -74,6 +75,49 @@ def test_leave_one_out_equals_separate_calls_with_gradients(network, episode):
 
 
 @torch.no_grad()
+def test_some_queries_equal_those_of_all(network, episode):
+    _, images, labels = episode
+    some = network.leave_one_out(images, labels, queries=2)
+    torch.testing.assert_close(some, network.leave_one_out(images, labels)[:, :2], **TOLERANCE)
+
+
+def test_a_set_that_leaves_nothing_is_refused(network, episode):
+    _, images, labels = episode
+    for count, queries in ((1, None), (5, 6), (5, 0)):
+        with pytest.raises(ValueError, match="cannot be left out"):
+            network.leave_one_out(images[:, :count], labels[:, :count], queries)
+
+
+@torch.no_grad()
+def test_fit_is_weighted_ridge_regression():
+    torch.manual_seed(0)
+    fit, features, labels = FittedRead(3, 2), draw(2, 3, 4, 4), (draw(2, 1, 8, 8, seed=2) > 0.7).float()
+    scores = fit(features, fit.moments(features, labels).mean(0, keepdim=True))
+    inputs = torch.cat([fit.project(features), torch.ones(2, 1, 4, 4)], 1).permute(0, 2, 3, 1).reshape(-1, 3).double()
+    parts = labels.reshape(2, 4, 2, 4, 2).permute(0, 1, 3, 2, 4).reshape(-1, 4).double()
+    share = parts.mean(1)
+    weight = 0.5 * share / (share.mean() + fit.MASS) + 0.5 * (1 - share) / (1 - share.mean() + fit.MASS)
+    gram = inputs.T @ (weight[:, None] * inputs) / len(inputs)
+    ridge = fit.log_ridge.double().exp() * gram.diagonal().mean()
+    target = inputs.T @ (weight[:, None] * (2 * parts - 1)) / len(inputs)
+    expected = inputs @ torch.linalg.solve(gram + ridge * torch.eye(3, dtype=torch.double), target)
+    torch.testing.assert_close(scores.permute(0, 2, 3, 1).reshape(-1, 4), expected.float(), atol=1e-4, rtol=1e-3)
+
+
+@torch.no_grad()
+def test_fit_tells_apart_what_differs_from_the_mean_in_no_channel_alone():
+    """Foreground lies where two strongly correlated channels disagree: prototypes see nothing, a fit does."""
+    common, difference = draw(1, 1, 16, 16), (draw(1, 1, 16, 16, seed=2) > 0.9).float()
+    features = torch.cat([common + 0.02 * difference, common], 1)
+    fit = FittedRead(2, 2)
+    fit.project.weight.copy_(torch.eye(2)[:, :, None, None])
+    fit.log_ridge.fill_(-14.0)
+    labels = difference.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    scores = fit(features, fit.moments(features, labels))
+    assert ((scores.mean(1, keepdim=True) > 0) == difference.bool()).float().mean() > 0.99
+
+
+@torch.no_grad()
 def test_the_labels_decide(network, episode):
     queries, images, labels = episode
     assert not torch.allclose(network(queries, images, labels), network(queries, images, 1 - labels), atol=1e-2)
@@ -125,6 +169,9 @@ def test_queries_that_do_not_fit_the_code_are_refused(network, episode):
     [
         ({"head_channels": 7}, "head_channels"),
         ({"stem_px": 3}, "stem_px"),
+        ({"attend_from_px": 4}, "attend_from_px"),
+        ({"support_pool": 3}, "support_pool"),
+        ({"fitted_channels": 0}, "second_fit"),
         ({"channels": (8, 8)}, "too few stages"),
         ({"channels": (8, 8, 10)}, "groups"),
     ],
@@ -134,9 +181,12 @@ def test_contradictory_configs_are_refused(changed, message):
         SupportOnceConfig(**changed)
 
 
-@pytest.mark.parametrize("stem_px", [1, 4])
-def test_other_stems_keep_the_grid(stem_px, episode):
-    config = SupportOnceConfig(channels=(8, 8, 8, 8), stem_px=stem_px, heads=1, head_channels=8)
+@pytest.mark.parametrize(
+    "changed",
+    [{"stem_px": 1}, {"stem_px": 4}, {"attend_from_px": 16}, {"positions": False}, {"support_pool": 1}, NO_FIT],
+)
+def test_other_plans_keep_the_grid(changed, episode):
+    config = SupportOnceConfig(channels=(8, 8, 8, 8), heads=1, head_channels=8, **changed)
     assert SupportOnceNet(config)(*[t[..., :32] for t in episode]).shape == (2, 1, 32, 32)
 
 

@@ -1,0 +1,74 @@
+"""The processes that train one network together: started by `torchrun`, or one alone."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, distributed
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process's place among all, and the sums that they take together."""
+
+    rank: int = 0
+    count: int = 1
+
+    @property
+    def first(self) -> bool:
+        """Whether this process is the one that writes and reports."""
+        return self.rank == 0
+
+    def share(self, batches: range) -> range:
+        """Every `count`-th of some batches, beginning with the `rank`-th.
+
+        Raises:
+            ValueError: If the batches do not divide among the processes.
+        """
+        if len(batches) % self.count:
+            msg = (
+                f"batches_per_step do not divide among the processes: expected a multiple of {self.count}, got "
+                f"{len(batches)}. Set batches_per_step to {-(-len(batches) // self.count) * self.count}."
+            )
+            raise ValueError(msg)
+        return batches[self.rank :: self.count]
+
+    def add_up(self, tensors: Sequence[Tensor]) -> None:
+        """Replace tensors of one type by their sums over all processes."""
+        if self.count == 1:
+            return
+        flat = torch.cat([tensor.flatten() for tensor in tensors])
+        distributed.all_reduce(flat)
+        for tensor, total in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
+            tensor.copy_(total.view_as(tensor))
+
+
+ALONE = Processes()
+
+
+@contextmanager
+def joined(device: torch.device) -> Iterator[Processes]:
+    """Join the other processes if `torchrun` started this one; alone it needs nobody."""
+    if "WORLD_SIZE" not in os.environ:
+        yield ALONE
+        return
+    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield Processes(distributed.get_rank(), distributed.get_world_size())
+    finally:
+        distributed.destroy_process_group()
+
+
+def choose_device(wanted: torch.device | str | None) -> torch.device:
+    """The device asked for, or else a GPU if there is one; of several GPUs each local process takes its own."""
+    device = torch.device(wanted or ("cuda" if torch.cuda.is_available() else "cpu"))
+    if device.type == "cuda" and device.index is None:
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    return device
+
+
+def started_first() -> bool:
+    """Whether this process is alone, or the first that `torchrun` started."""
+    return os.environ.get("RANK", "0") == "0"
