@@ -1,4 +1,4 @@
-"""The command `incontext-bench`: run, compare and list benchmarks."""
+"""The command `incontext-bench`: run, compare and list benchmarks, and probe weights."""
 
 import json
 import sys
@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from benchmarks.results import Row
 
 app = typer.Typer(
@@ -18,25 +20,39 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 DEFAULT_PREDICTORS = ["packaged", "mean-mask", "nearest-copy"]
+DEFAULT_SIZES = [16]
+FAILED = 3
+"""Exit status of `probe` when the network does not read its support."""
+Suite = Annotated[str, typer.Option(help="Which tasks: see `incontext-bench list`.")]
+Device = Annotated[str | None, typer.Option(help="A torch device; by default cuda if there is one.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
 @app.command()
 def run(
     collection: Annotated[Path, typer.Option(help="A collection built by megamed.")],
-    suite: Annotated[str, typer.Option(help="Which tasks: see `incontext-bench list`.")] = "heldout",
-    support_size: Annotated[int, typer.Option(help="Labelled examples per query.")] = 16,
+    suite: Suite = "heldout",
+    support_size: Annotated[list[int], typer.Option(help="Labelled examples per query; repeatable.")] = DEFAULT_SIZES,
     draws: Annotated[int, typer.Option(help="Support sets drawn per query.")] = 5,
     queries: Annotated[int, typer.Option(help="Most query images per task, spread over its subjects.")] = 40,
     seed: Annotated[int, typer.Option(help="Seed of queries, supports and bootstrap.")] = 0,
+    query_subjects: Annotated[
+        str, typer.Option(help="all: any subject may be a query; test: only test subjects, supports of the others.")
+    ] = "all",
+    ensemble: Annotated[
+        int, typer.Option(help="Score also the mean probability over every so many draws of a query.")
+    ] = 1,
     predictor: Annotated[
         list[str], typer.Option(help="mean-mask, nearest-copy, packaged or a weights file; repeatable.")
     ] = DEFAULT_PREDICTORS,
     out: Annotated[
         Path | None,
-        typer.Option(help="Where results go and resume; by default runs/SUITE-SSIZE, as in runs/heldout-S16."),
+        typer.Option(
+            help="Where results go and resume; by default runs/SUITE-SSIZE, as in runs/heldout-S16. "
+            "Several support sizes go to OUT/S1, OUT/S4, ..."
+        ),
     ] = None,
-    device: Annotated[str | None, typer.Option(help="A torch device; by default cuda if there is one.")] = None,
+    device: Device = None,
     batch_size: Annotated[int, typer.Option(help="Queries per forward pass.")] = 8,
     as_json: AsJson = False,
 ) -> None:
@@ -50,14 +66,25 @@ def run(
         from benchmarks.run import run_benchmark
         from benchmarks.suites import Settings
 
-        settings = Settings(suite, support_size, draws, queries, seed)
+        settings = {
+            size: Settings(suite, size, draws, queries, seed, query_subjects, ensemble) for size in support_size
+        }
         execution = Execution(choose_device(device), batch_size)
         predictors = load_predictors(predictor, execution.device)
-        out = out or Path("runs") / f"{suite}-S{support_size}"
-        summary = run_benchmark(collection, settings, predictors, out, execution, with_progress)
-    for task, reason in summary["skipped"].items():
+        summaries = {
+            size: run_benchmark(collection, settings[size], predictors, folder, execution, with_progress)
+            for size, folder in result_folders(out, suite, support_size).items()
+        }
+    for task, reason in summaries[support_size[0]]["skipped"].items():
         print(f"skipped {task}: {reason}", file=sys.stderr)
-    show(summary, as_json)
+    show(summaries, as_json)
+
+
+def result_folders(out: Path | None, suite: str, sizes: list[int]) -> dict[int, Path]:
+    """Where the results of each support size go."""
+    if out is None:
+        return {size: Path("runs") / f"{suite}-S{size}" for size in sizes}
+    return {size: out / f"S{size}" if len(sizes) > 1 else out for size in sizes}
 
 
 @app.command()
@@ -80,7 +107,62 @@ def compare(
                 raise ValueError(msg)
             names.sort(key=lambda name: name != reference)
         summary = summarise(rows, names, seed)
-    show(summary, as_json)
+    show({0: summary}, as_json)
+
+
+@app.command()
+def probe(
+    collection: Annotated[Path, typer.Option(help="A collection built by megamed.")],
+    weights: Annotated[Path | None, typer.Option(help="Weights file.", show_default="the packaged one")] = None,
+    suite: Suite = "dev",
+    support_size: Annotated[int, typer.Option(help="Labelled examples per task.")] = 16,
+    queries: Annotated[int, typer.Option(help="Most query images per task.")] = 8,
+    seed: Annotated[int, typer.Option(help="Seed of queries and supports.")] = 0,
+    device: Device = None,
+    as_json: AsJson = False,
+) -> None:
+    """Does a network read its support? Dice with the true support beside Dice with supports that were tampered with.
+
+    It passes if inverting the support labels inverts the mask, and labels of another task cost at least 20 Dice.
+    Exit status: 0 if it passes, 3 if not, 1 or 2 if nothing could be done.
+    """
+    with one_line_errors():
+        from benchmarks.evaluator import choose_device
+        from benchmarks.probe import probe_suite, probe_table
+        from benchmarks.suites import Settings
+
+        settings = Settings(suite, support_size, draws=1, queries=queries, seed=seed)
+        result = probe_suite(collection, settings, weights, choose_device(device))
+    if as_json:
+        print(json.dumps(result, indent=2))
+    else:
+        print_tables(probe_table(result))
+        print("pass: it reads its support" if result["passes"] else "fail: it does not read its support")
+        for objection in result["objections"]:
+            print(f"  {objection}")
+    if not result["passes"]:
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def study(
+    collection: Annotated[Path, typer.Option(help="A collection built by megamed, with datasets of role `dev`.")],
+    out: Annotated[Path, typer.Option(help="Where trials go and resume.")] = Path("study"),
+    row: Annotated[
+        list[str] | None, typer.Option(help="A row of benchmarks/study.toml; repeatable.", show_default="all")
+    ] = None,
+    minutes: Annotated[float, typer.Option(help="Processor time of each training.")] = 6.0,
+    seeds: Annotated[int, typer.Option(min=1, help="Trainings per row, with seeds 0, 1, …")] = 1,
+) -> None:
+    """Train variants of the default configuration on equal processor time, and compare them on `dev`.
+
+    Interrupted and started again with the same --out, it goes on where it stopped.
+    """
+    with one_line_errors():
+        from benchmarks.study import Trial, rows, run_study, table
+
+        trials = [Trial(name, seed, minutes) for name in row or rows() for seed in range(seeds)]
+        print(table(run_study(collection, out, trials), "incontext-bench study --row"))
 
 
 @app.command(name="list")
@@ -99,17 +181,25 @@ def list_suites(
                 print(f"  {task.id}")
 
 
-def show(summary: dict[str, Any], as_json: bool) -> None:
-    """Print a summary."""
+def show(summaries: dict[int, dict[str, Any]], as_json: bool) -> None:
+    """Print the summary of each support size, as JSON a list if there are several."""
+    from benchmarks.report import score_table, size_table
+
+    several = len(summaries) > 1
+    if as_json:
+        print(json.dumps(list(summaries.values()) if several else next(iter(summaries.values())), indent=2))
+    else:
+        print_tables(*map(score_table, summaries.values()), *([size_table(summaries)] if several else []))
+
+
+def print_tables(*tables: "Table") -> None:
+    """Print tables, wide enough."""
     from rich.console import Console
 
-    from benchmarks.report import score_table
-
-    if as_json:
-        print(json.dumps(summary, indent=2))
-    else:
-        # A pipe has no width of its own; the table needs more than the 80 columns that rich would assume.
-        Console(width=None if sys.stdout.isatty() else 120).print(score_table(summary))
+    # A pipe has no width of its own; a table needs more than the 80 columns that rich would assume.
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    for table in tables:
+        console.print(table)
 
 
 def with_progress(batches: "Iterable[list[Row]]", total: int) -> "Iterator[list[Row]]":

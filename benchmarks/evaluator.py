@@ -4,6 +4,7 @@ from collections.abc import Collection as Container
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from time import perf_counter, process_time
 
 import torch
 from jaxtyping import Bool, Float, UInt8
@@ -12,8 +13,11 @@ from torch import Tensor
 from benchmarks.metrics import areas_px, dice
 from benchmarks.predictors import Predictor
 from benchmarks.results import Row, RowKey
-from benchmarks.suites import Episode, TaskPlan
+from benchmarks.suites import Episode, TaskPlan, support_hash
 from megamed import Collection, Task
+
+SUPPORT_IMAGES = 256
+"""Most support images per forward pass; a large support leaves room for fewer queries, so that memory stays bounded."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +27,7 @@ class Execution:
     device: str = "cpu"
     """Any torch device."""
     batch_size: int = 8
-    """Queries per forward pass, each with its own support."""
+    """Queries per forward pass, each with its own support; at least one with all draws of its ensemble."""
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
@@ -84,7 +88,7 @@ def evaluate(
     done: Container[RowKey],
     execution: Execution,
 ) -> Iterator[list[Row]]:
-    """Score every predictor on every planned episode that is not done.
+    """Score every predictor on every planned episode that is not done, and on every planned ensemble.
 
     All predictors see the same supports. The order of rows is that of the plan, whatever the batch size.
 
@@ -96,57 +100,101 @@ def evaluate(
         if not any(missing.values()):
             continue
         images = TaskImages.load(collection, plan.task, plan.episodes, execution.device)
-        for name, episodes in missing.items():
-            for batch in _batches(episodes, execution.batch_size):
-                yield score_batch(name, predictors[name], plan.task, images, batch)
+        for name, groups in missing.items():
+            for batch in _batches(groups, execution.batch_size):
+                rows = score_batch(name, predictors[name], plan.task, images, batch)
+                yield [row for row in rows if row.key not in done]
 
 
 def score_batch(
-    name: str, predictor: Predictor, task: Task, images: TaskImages, episodes: Sequence[Episode]
+    name: str, predictor: Predictor, task: Task, images: TaskImages, groups: Sequence[tuple[Episode, ...]]
 ) -> list[Row]:
-    """Predict one batch of episodes of equal support size and measure it at probability 0.5.
+    """Predict episodes of equal support size and measure each, and each group's mean probability, at probability 0.5.
+
+    Args:
+        name: Of the predictor; rows of groups of K episodes carry that of `ensemble_name`.
+        predictor: What to score.
+        task: The task of the episodes.
+        images: Its images.
+        groups: Episodes of one query each, all groups of one size; groups of one yield a single row.
 
     Raises:
         ValueError: If the predictor's logits have another shape than the queries, or hold NaN.
     """
-    query_images, query_labels = images.queries(episodes)
+    singles = [(episode,) for group in groups for episode in group]
+    query_images, query_labels = images.queries([episode for (episode,) in singles])
+    supports = images.supports([episode for (episode,) in singles])
+    clock = process_time if query_images.device.type == "cpu" else perf_counter
+    start = clock()
     with torch.inference_mode():
-        logits = predictor(query_images, *images.supports(episodes))
+        logits = predictor(query_images, *supports)
     _check_logits(name, logits, query_images)
-    masks = logits >= 0
-    scores = dice(masks, query_labels).tolist()
-    areas = zip(areas_px(query_labels).tolist(), areas_px(masks).tolist(), strict=True)
+    seconds = (clock() - start) / len(singles)
+    rows = _measure(name, task, singles, (logits >= 0, query_labels), seconds)
+    if (draws := len(groups[0])) > 1:
+        mean = logits.sigmoid().unflatten(0, (len(groups), draws)).mean(dim=1)
+        rows += _measure(
+            ensemble_name(name, draws), task, groups, (mean >= 0.5, query_labels[::draws]), draws * seconds
+        )
+    return rows
+
+
+def ensemble_name(name: str, draws: int) -> str:
+    """What results call a predictor whose probabilities over several draws are averaged; itself if over one."""
+    return f"{name}-x{draws}" if draws > 1 else name
+
+
+def _measure(
+    name: str,
+    task: Task,
+    groups: Sequence[tuple[Episode, ...]],
+    found: tuple[Bool[Tensor, "B 1 H W"], Bool[Tensor, "B 1 H W"]],
+    seconds: float,
+) -> list[Row]:
+    """A row per group of episodes, of which one mask was made; `found` are the masks and the labels."""
+    masks, labels = found
+    figures = zip(dice(masks, labels).tolist(), areas_px(labels).tolist(), areas_px(masks).tolist(), strict=True)
     return [
         Row(
             predictor=name,
             dataset=task.dataset,
             task=task.id,
-            subject=episode.query.subject,
-            case=episode.query.case,
-            draw=episode.draw,
-            support_size=len(episode.support),
-            support_hash=episode.support_hash,
+            subject=group[0].query.subject,
+            case=group[0].query.case,
+            draw=group[0].draw // len(group),
+            support_size=sum(len(episode.support) for episode in group),
+            support_hash=support_hash(group),
             label_px=label_px,
             mask_px=mask_px,
             dice=round(score, 6),
+            ensemble=len(group),
+            seconds=round(seconds, 6),
         )
-        for episode, score, (label_px, mask_px) in zip(episodes, scores, areas, strict=True)
+        for group, (score, label_px, mask_px) in zip(groups, figures, strict=True)
     ]
 
 
-def _missing(name: str, plan: TaskPlan, done: Container[RowKey]) -> list[Episode]:
-    return [episode for episode in plan.episodes if (name, plan.task.id, episode.query.case, episode.draw) not in done]
+def _missing(name: str, plan: TaskPlan, done: Container[RowKey]) -> list[tuple[Episode, ...]]:
+    """The groups of which some row is not there yet."""
+
+    def keys(group: tuple[Episode, ...]) -> Iterator[RowKey]:
+        for episode in group:
+            yield name, plan.task.id, episode.query.case, episode.draw
+        yield ensemble_name(name, len(group)), plan.task.id, group[0].query.case, group[0].draw // len(group)
+
+    return [group for group in plan.groups if any(key not in done for key in keys(group))]
 
 
-def _batches(episodes: Sequence[Episode], size: int) -> Iterator[list[Episode]]:
+def _batches(groups: Sequence[tuple[Episode, ...]], size: int) -> Iterator[list[tuple[Episode, ...]]]:
     """Full batches of equal support size: a subject with many samples leaves fewer to draw from."""
 
-    def support_size(episode: Episode) -> int:
-        return len(episode.support)
+    def support_size(group: tuple[Episode, ...]) -> int:
+        return len(group[0].support)
 
-    for _, group in groupby(sorted(episodes, key=support_size), key=support_size):
-        equal = list(group)
-        yield from (equal[start : start + size] for start in range(0, len(equal), size))
+    for support, equally in groupby(sorted(groups, key=support_size), key=support_size):
+        equal = list(equally)
+        step = max(1, min(size, SUPPORT_IMAGES // support) // len(equal[0]))
+        yield from (equal[start : start + step] for start in range(0, len(equal), step))
 
 
 def _check_logits(name: str, logits: Tensor, query_images: Tensor) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
 from incontext import checkpoint
@@ -87,12 +87,29 @@ def load_predictor(name: str, device: str = "cpu") -> NamedPredictor:
 
 
 def from_weights(path: Path | None, device: str = "cpu") -> NamedPredictor:
-    """The network in a weights file, named after the file; the packaged network if there is no path."""
+    """The network in a weights file, named after the file; the packaged network if there is no path.
+
+    Its logits are divided by the temperature that the file states, if any, since ensembles average probabilities.
+    """
     name, path = ("packaged", checkpoint.PACKAGED) if path is None else (path.stem, path)
-    provenance = _metadata(path)
-    network = checkpoint.load(path) if provenance else load_universeg(path)
-    fingerprint = hashlib.sha256(path.read_bytes()).hexdigest()
-    return NamedPredictor(name, network.to(device).eval(), fingerprint, provenance)
+    metadata = _metadata(path)
+    network = load_network(path, device)
+    temperature = metadata.get("calibration", {}).get("temperature", 1.0)
+
+    def predict(query_images: Tensor, support_images: Tensor, support_labels: Tensor) -> Tensor:
+        return network(query_images, support_images, support_labels) / temperature
+
+    return NamedPredictor(name, predict, hashlib.sha256(path.read_bytes()).hexdigest(), metadata)
+
+
+def load_network(path: Path, device: str = "cpu") -> nn.Module:
+    """The network in a weights file, ours or UniverSeg's, ready to predict.
+
+    Raises:
+        ValueError: If the file holds no network.
+    """
+    network = checkpoint.load(path) if _metadata(path) else load_universeg(path)
+    return network.to(device).eval()
 
 
 def _metadata(path: Path) -> dict[str, Any]:

@@ -2,9 +2,10 @@
 
 import csv
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from rich.table import Table
@@ -48,14 +49,16 @@ def _single_tasks(scores: Iterable[DatasetScores]) -> list[tuple[str, DatasetSco
     return [(name, table.task(name)) for table in scores for name in table.tasks]
 
 
-def _counts(rows: Sequence[Row]) -> dict[str, int]:
-    """How much was scored, and how often a mask came out empty although there was a label."""
+def _counts(rows: Sequence[Row]) -> dict[str, int | float]:
+    """How much was scored, how many masks came out empty, and what it cost in labelled examples and time."""
     return {
         "rows": len(rows),
         "tasks": len({row.task for row in rows}),
         "subjects": len({(row.dataset, row.subject) for row in rows}),
         "empty_masks": sum(row.mask_px == 0 for row in rows),
         "smallest_support": min(row.support_size for row in rows),
+        "label_budget": max(row.support_size for row in rows),
+        "seconds_per_query": round(fmean(row.seconds for row in rows), 4),
     }
 
 
@@ -92,6 +95,19 @@ def score_table(summary: dict[str, Any]) -> Table:
     add("mean over datasets", summary["overall"], style="bold")
     if minus := summary["difference"]["minus"]:
         add(f"{summary['difference']['reference']} minus it", minus)
+    counts = [summary["counts"][name] for name in predictors]
+    table.add_section()
+    table.add_row("labelled examples per query, at most", *(f"{each['label_budget']}" for each in counts))
+    table.add_row("seconds per query", *(f"{each['seconds_per_query']:.3f}" for each in counts))
+    return table
+
+
+def size_table(summaries: Mapping[int, dict[str, Any]]) -> Table:
+    """A terminal table of the mean over datasets, by support size and predictor."""
+    predictors = list(next(iter(summaries.values()))["overall"])
+    table = Table("Mean over datasets, by support size", *predictors)
+    for size, summary in summaries.items():
+        table.add_row(str(size), *(percent(summary["overall"][name]) for name in predictors))
     return table
 
 

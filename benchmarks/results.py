@@ -5,7 +5,7 @@ import io
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -24,7 +24,7 @@ class Row:
     case: str
     draw: int
     support_size: int
-    """Examples really given: fewer than asked for where the task has fewer."""
+    """Examples really given: fewer than asked for where the task has fewer; the sum over an ensemble's draws."""
     support_hash: str
     label_px: int
     """Foreground pixels annotated."""
@@ -32,6 +32,10 @@ class Row:
     """Foreground pixels predicted; 0 is an empty mask."""
     dice: float
     """In [0, 1], rounded to six decimals."""
+    ensemble: int = 1
+    """Draws whose probabilities were averaged."""
+    seconds: float = field(default=0.0, compare=False)
+    """Share of the batch's processor time, or of its wall-clock time on an accelerator; of all draws of an ensemble."""
 
     @property
     def key(self) -> RowKey:
@@ -78,6 +82,7 @@ def drop_torn_line(path: Path) -> None:
 def shared_rows(folders: Sequence[Path]) -> list[Row]:
     """Rows of several runs over the predictions that every predictor made from the same support.
 
+    Ensembles are matched among themselves, as their supports are others; all predictors keep the same queries.
     A predictor name that several runs use becomes `FOLDER:NAME`.
 
     Raises:
@@ -94,13 +99,19 @@ def shared_rows(folders: Sequence[Path]) -> list[Row]:
         for folder, run in runs.items()
         for row in run
     ]
-    made = Counter((row.task, row.case, row.draw, row.support_hash) for row in rows)
-    n_predictors = len({row.predictor for row in rows})
-    shared = [row for row in rows if made[row.task, row.case, row.draw, row.support_hash] == n_predictors]
+    sizes = Counter({row.predictor: row.ensemble for row in rows}.values())
+    made = Counter(_support_of(row) for row in rows)
+    rows = [row for row in rows if made[_support_of(row)] == sizes[row.ensemble]]
+    asked = Counter((task, case) for _, task, case in {(row.predictor, row.task, row.case) for row in rows})
+    shared = [row for row in rows if asked[row.task, row.case] == sizes.total()]
     if not shared:
         msg = "The runs share no prediction: expected equal suite, support size and seed, got others."
         raise ValueError(msg)
     return shared
+
+
+def _support_of(row: Row) -> tuple[object, ...]:
+    return row.ensemble, row.task, row.case, row.draw, row.support_hash
 
 
 def claim_folder(folder: Path, settings: dict[str, Any], predictors: dict[str, str]) -> None:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks.evaluator import Execution, evaluate
+from benchmarks.evaluator import Execution, ensemble_name, evaluate
 from benchmarks.leaks import refuse_leaks
 from benchmarks.predictors import NamedPredictor
 from benchmarks.report import summarise, write_task_csv
@@ -51,12 +51,12 @@ def run_benchmark(
     drop_torn_line(rows_path)
     done = {row.key for row in read_rows(rows_path)}
     by_name = {each.name: each.predict for each in predictors}
-    planned = len(by_name) * sum(len(plan.episodes) for plan in plans)
-    remaining = planned - sum(key[0] in by_name for key in done)
+    names = list(dict.fromkeys(scored for name in by_name for scored in (name, ensemble_name(name, settings.ensemble))))
+    per_predictor = sum(len(plan.episodes) + (settings.ensemble > 1) * len(plan.groups) for plan in plans)
+    remaining = len(by_name) * per_predictor - sum(key[0] in names for key in done)
     for rows in track(evaluate(collection, plans, by_name, done, execution), remaining):
         append_rows(rows_path, rows)
 
-    names = list(by_name)
     rows = read_rows(rows_path)
     summary = summarise(rows, names, settings.seed) | {
         "settings": asdict(settings) | episodes,

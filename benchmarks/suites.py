@@ -1,7 +1,8 @@
 """What is scored: the tasks of a named suite and, by hash alone, the queries and support sets of each."""
 
 import hashlib
-from collections import Counter
+import math
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,10 @@ from megamed.schema import Role
 
 SUITES: dict[str, tuple[Role, ...]] = {"heldout": ("heldout",), "dev": ("dev",)}
 """Suite name → the dataset roles whose tasks it holds."""
+QUERY_SUBJECTS = ("all", "test")
+"""Which subjects may be asked about."""
+TEST_SHARE = 0.2
+"""Share of a task's subjects to hold out where the test split does not."""
 
 
 @dataclass(frozen=True)
@@ -28,15 +33,28 @@ class Settings:
     """Most query images per task, spread over its subjects."""
     seed: int = 0
     """Seed of the choice of queries, supports and bootstrap resamples."""
+    query_subjects: str = "all"
+    """`all`: any subject may be a query, and all others its support. `test`: queries are of test subjects, and their
+    support is of subjects that are not."""
+    ensemble: int = 1
+    """Above 1, the mean probability over every so many draws of a query is scored too."""
 
     def __post_init__(self) -> None:
-        if self.suite not in SUITES:
-            msg = f"Unknown suite: expected one of {', '.join(SUITES)}, got {self.suite!r}."
-            raise ValueError(msg)
-        for name in ("support_size", "draws", "queries"):
+        names = ("suite", self.suite, SUITES), ("query subjects", self.query_subjects, QUERY_SUBJECTS)
+        for what, name, known in names:
+            if name not in known:
+                msg = f"Unknown {what}: expected one of {', '.join(known)}, got {name!r}."
+                raise ValueError(msg)
+        for name in ("support_size", "draws", "queries", "ensemble"):
             if getattr(self, name) < 1:
                 msg = f"{name} is too small: expected at least 1, got {getattr(self, name)}."
                 raise ValueError(msg)
+        if self.draws % self.ensemble:
+            msg = (
+                f"draws do not make whole ensembles: expected a multiple of {self.ensemble}, got {self.draws}. "
+                f"Use --draws {self.ensemble * math.ceil(self.draws / self.ensemble)}."
+            )
+            raise ValueError(msg)
 
 
 @dataclass(frozen=True)
@@ -50,7 +68,7 @@ class Episode:
     @property
     def support_hash(self) -> str:
         """Eight hex digits that name the support's cases, in order."""
-        return f"{stable_hash(*(sample.case for sample in self.support)):016x}"[:8]
+        return support_hash([self])
 
 
 @dataclass(frozen=True)
@@ -59,6 +77,21 @@ class TaskPlan:
 
     task: Task
     episodes: tuple[Episode, ...]
+    ensemble: int = 1
+    """Draws of one query whose probabilities are averaged."""
+
+    @property
+    def groups(self) -> list[tuple[Episode, ...]]:
+        """The episodes by ensemble: of each query, every so many consecutive draws."""
+        groups: dict[tuple[int, str], list[Episode]] = defaultdict(list)
+        for episode in self.episodes:
+            groups[episode.draw // self.ensemble, episode.query.case].append(episode)
+        return [tuple(group) for group in groups.values()]
+
+
+def support_hash(episodes: Iterable[Episode]) -> str:
+    """Eight hex digits that name the cases in the supports of some episodes, in order."""
+    return f"{stable_hash(*(sample.case for episode in episodes for sample in episode.support)):016x}"[:8]
 
 
 def stable_hash(*parts: object) -> int:
@@ -70,7 +103,7 @@ def stable_hash(*parts: object) -> int:
 def plan_suite(collection: Collection, settings: Settings) -> tuple[list[TaskPlan], dict[str, str]]:
     """Lay down every episode of a suite before anything is predicted.
 
-    A suite's datasets are unseen as a whole, so every subject of theirs may be a query, whatever its split.
+    A suite's datasets are unseen as a whole, so any subject of theirs may be a query, unless the settings restrict it.
 
     Returns:
         The plans, sorted by task id, and the skipped task ids with the reason.
@@ -99,12 +132,30 @@ def plan_suite(collection: Collection, settings: Settings) -> tuple[list[TaskPla
 def plan_task(task: Task, samples: Sequence[Sample], settings: Settings) -> TaskPlan:
     """Choose a task's queries and draw a support set for each, seeded by (seed, draw, task, query)."""
     episodes = []
-    queries = choose_queries(samples, task.id, settings)
+    asking = showing = samples
+    if settings.query_subjects == "test":
+        held_out = held_out_subjects(task.dataset, samples)
+        asking = [sample for sample in samples if sample.subject in held_out]
+        showing = [sample for sample in samples if sample.subject not in held_out]
+    queries = choose_queries(asking, task.id, settings)
     for draw in range(settings.draws):
         for query in queries:
             rng = np.random.default_rng(stable_hash(settings.seed, draw, task.id, query.case))
-            episodes.append(Episode(query, draw, draw_support(samples, query, settings.support_size, rng)))
-    return TaskPlan(task, tuple(episodes))
+            episodes.append(Episode(query, draw, draw_support(showing, query, settings.support_size, rng)))
+    return TaskPlan(task, tuple(episodes), settings.ensemble)
+
+
+def held_out_subjects(dataset: str, samples: Iterable[Sample]) -> set[str]:
+    """The subjects of a task that are in the test split.
+
+    A small task may have none there, or all: then a fifth of its subjects, the first by hash, whatever the seed.
+    """
+    subjects = {sample.subject for sample in samples}
+    test = {sample.subject for sample in samples if sample.split == "test"}
+    if test and test != subjects:
+        return test
+    by_hash = sorted(subjects, key=lambda subject: stable_hash(dataset, subject))
+    return set(by_hash[: math.ceil(TEST_SHARE * len(subjects))])
 
 
 def choose_queries(samples: Iterable[Sample], task_id: str, settings: Settings) -> list[Sample]:
@@ -134,9 +185,9 @@ def round_robin(samples: Sequence[Sample]) -> list[Sample]:
 
 
 def plan_hash(plans: Iterable[TaskPlan]) -> str:
-    """Sixteen hex digits that name every query and support of a plan: equal hashes, equal benchmark."""
+    """Sixteen hex digits that name every query, support and ensemble of a plan: equal hashes, equal benchmark."""
     parts = (
-        (plan.task.id, episode.draw, episode.query.case, episode.support_hash)
+        (plan.task.id, plan.ensemble, episode.draw, episode.query.case, episode.support_hash)
         for plan in plans
         for episode in plan.episodes
     )

@@ -8,9 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from torch import Tensor
 from typer.testing import CliRunner
 
+from benchmarks import probe as probes
 from benchmarks.cli import app
 from megamed.build import BuildOptions, build
 from megamed.standardise import Standard
@@ -66,6 +69,62 @@ def test_json_is_the_summary_and_compare_agrees(collection: Path, tmp_path: Path
     assert compared["difference"]["reference"] == "mean-mask"
 
 
+def test_several_sizes_go_to_folders_of_one_run(collection: Path, tmp_path: Path) -> None:
+    sizes = ("--support-size", 1, "--support-size", 3, "--draws", 2, "--ensemble", 2, "--query-subjects", "test")
+    code, output, _ = run(collection, tmp_path / "out", *sizes, "--json")
+    assert code == 0
+    assert [summary["settings"]["support_size"] for summary in json.loads(output)] == [1, 3]
+    for size in (1, 3):
+        summary = json.loads((tmp_path / "out" / f"S{size}" / "summary.json").read_text())
+        assert summary["counts"]["mean-mask-x2"]["label_budget"] == 2 * size
+        assert summary["settings"]["query_subjects"] == "test"
+    code, output, _ = run(collection, tmp_path / "out", *sizes)
+    assert code == 0
+    assert output.count("seconds per query") == 2
+    assert "Mean over datasets, by support size" in output
+
+
+def test_compare_takes_ensembles(collection: Path, tmp_path: Path) -> None:
+    run(collection, tmp_path / "out", "--support-size", 3, "--draws", 2, "--ensemble", 2)
+    code, output, _ = bench("compare", tmp_path / "out", "--json")
+    assert code == 0
+    assert set(json.loads(output)["overall"]) == {"mean-mask", "mean-mask-x2", "nearest-copy", "nearest-copy-x2"}
+
+
+class Flood(torch.nn.Module):
+    """Finds everything foreground, whatever the support says."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.logit = torch.nn.Parameter(torch.ones(1))
+
+    def encode_support(self, support_images: Tensor, support_labels: Tensor) -> None:
+        pass
+
+    def segment(self, query_images: Tensor, code: None) -> Tensor:
+        return self.logit.expand_as(query_images)
+
+
+def test_probe_fails_a_network_that_ignores_its_support(collection: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probes, "load_network", lambda path, device: Flood())
+    asked = ("probe", "--collection", collection, "--suite", "heldout", "--device", "cpu")
+    code, output, _ = bench(*asked)
+    assert code == 3
+    assert "fail: it does not read its support\n  inverted support labels do not invert the mask" in output
+    assert "foreground and background exchanged" in output
+    code, output, _ = bench(*asked, "--json")
+    assert code == 3
+    result = json.loads(output)
+    assert (result["passes"], len(result["objections"]), result["scores"]["restored"]) == (False, 1, 0)
+    assert result["scores"]["true"] == result["scores"]["shuffled"] > 0
+
+
+def test_probe_of_a_suite_without_tasks_ends_in_one_line(collection: Path) -> None:
+    code, _, errors = bench("probe", "--collection", collection, "--device", "cpu")
+    assert code == 1
+    assert errors.startswith("error: The collection has no task of suite 'dev': expected a dataset of role dev")
+
+
 def test_list_names_suites_and_tasks(collection: Path) -> None:
     code, output, _ = bench("list", "--collection", collection)
     assert code == 0
@@ -79,6 +138,8 @@ def test_list_names_suites_and_tasks(collection: Path) -> None:
         (("--suite", "held-out"), "Unknown suite"),
         (("--suite", "dev"), "no task of suite 'dev'"),
         (("--draws", "0"), "draws is too small"),
+        (("--ensemble", "2"), "draws do not make whole ensembles: expected a multiple of 2, got 5. Use --draws 6."),
+        (("--query-subjects", "val"), "Unknown query subjects: expected one of all, test, got 'val'"),
         (("--predictor", "oracle"), "Unknown predictor"),
         (("--device", "abacus"), "Device 'abacus'"),
         (("--collection", "missing"), "missing is not a collection"),
@@ -95,7 +156,8 @@ def test_bad_input_ends_in_one_line(collection: Path, tmp_path: Path, arguments:
 def test_help_does_not_import_torch(repository: Path) -> None:
     code = (
         "import sys; from typer.testing import CliRunner; from benchmarks.cli import app; "
-        "[CliRunner().invoke(app, [*c, '--help'], catch_exceptions=False) for c in ([], ['run'], ['compare'])]; "
+        "[CliRunner().invoke(app, [*command, '--help'], catch_exceptions=False) "
+        "for command in ([], ['run'], ['compare'], ['probe'])]; "
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=repository, check=False).returncode == 0

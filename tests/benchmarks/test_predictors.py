@@ -48,6 +48,18 @@ def test_unknown_predictor_is_refused() -> None:
         load_predictor("oracle")
 
 
+def test_logits_are_divided_by_the_temperature_of_the_file(tmp_path: Path) -> None:
+    from incontext import checkpoint
+    from incontext.model import CrossBlockConfig, CrossBlockNet
+
+    path = tmp_path / "ours.safetensors"
+    checkpoint.save(path, CrossBlockNet(CrossBlockConfig(encoder_channels=(4, 4), decoder_channels=(4,))), {})
+    with torch.inference_mode():
+        raw = load_predictor(str(path)).predict(*episode())
+        checkpoint.write_calibration(path, {"temperature": 2.0})
+        torch.testing.assert_close(load_predictor(str(path)).predict(*episode()), raw / 2)
+
+
 def test_weights_files_of_both_kinds_predict(tmp_path: Path) -> None:
     from incontext import checkpoint
     from incontext.model import CrossBlockConfig, CrossBlockNet

@@ -4,7 +4,7 @@ import io
 
 from rich.console import Console
 
-from benchmarks.report import percent, score_table
+from benchmarks.report import percent, score_table, size_table
 
 
 def interval(mean: float) -> dict[str, float]:
@@ -21,6 +21,10 @@ SUMMARY = {
         "heart/mr/axial/left": {"ours": interval(0.8), "copy": interval(0.35)},
         "heart/mr/axial/right": {"ours": interval(0.65), "copy": interval(0.45)},
     },
+    "counts": {
+        "ours": {"label_budget": 80, "seconds_per_query": 0.0714},
+        "copy": {"label_budget": 16, "seconds_per_query": 0.0},
+    },
 }
 
 
@@ -32,6 +36,17 @@ def test_table_has_a_line_per_dataset_and_task_and_the_gain():
     console = Console(width=100, file=io.StringIO())
     console.print(score_table(SUMMARY))
     lines = {line.split("│")[1].strip(): line for line in console.file.getvalue().splitlines() if line.startswith("│")}
-    assert list(lines) == ["heart", "left, axial", "right, axial", "eye", "mean over datasets", "ours minus it"]
+    scores = ["heart", "left, axial", "right, axial", "eye", "mean over datasets", "ours minus it"]
+    assert list(lines) == [*scores, "labelled examples per query, at most", "seconds per query"]
+    assert "80" in lines["labelled examples per query, at most"]
+    assert "0.071" in lines["seconds per query"]
     assert "35.0 (25.0, 45.0)" in lines["left, axial"]
     assert "30.0 (20.0, 40.0)" in lines["ours minus it"]
+
+
+def test_sizes_have_a_line_each():
+    console = Console(width=100, file=io.StringIO())
+    console.print(size_table({4: SUMMARY, 16: SUMMARY}))
+    lines = [line for line in console.file.getvalue().splitlines() if line.startswith("│")]
+    assert [line.split("│")[1].strip() for line in lines] == ["4", "16"]
+    assert "60.0 (50.0, 70.0)" in lines[0]

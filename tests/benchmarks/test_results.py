@@ -68,6 +68,21 @@ def test_runs_are_compared_on_what_they_share(tmp_path: Path) -> None:
     assert {row.key[1:] for row in shared} == {row.key[1:] for row in ROWS[2:4]}
 
 
+def test_ensembles_are_compared_beside_single_draws(tmp_path: Path) -> None:
+    together = [
+        replace(row, predictor="ours-x3", draw=0, ensemble=3, support_hash="ffff0000") for row in ROWS if row.draw == 0
+    ]
+    others = [replace(row, predictor="copy") for row in ROWS if row.case == "p1:1"]
+    for name, rows in (("a", [*ROWS, *together]), ("b", others)):
+        (tmp_path / name).mkdir()
+        append_rows(tmp_path / name / "rows.csv", rows)
+    assert len(shared_rows([tmp_path / "a"])) == 6 + 2
+    shared = shared_rows([tmp_path / "a", tmp_path / "b"])
+    assert {row.predictor: row.ensemble for row in shared} == {"ours": 1, "ours-x3": 3, "copy": 1}
+    assert {row.case for row in shared} == {"p1:1"}
+    assert len(shared) == 3 + 1 + 3
+
+
 def test_runs_with_nothing_in_common_are_refused(tmp_path: Path) -> None:
     for name, rows in (("a", ROWS[:3]), ("b", ROWS[3:])):
         (tmp_path / name).mkdir()

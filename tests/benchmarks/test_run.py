@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from benchmarks import evaluator
 from benchmarks import run as runs
 from benchmarks.evaluator import Execution
 from benchmarks.predictors import load_predictors
@@ -26,6 +27,7 @@ SETTINGS = Settings(support_size=4, draws=2, queries=6)
 def run(drawings: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """`run(out, settings, names, **options)` on the drawn collection."""
     (tmp_path / "manifest.json").write_text("{}")
+    monkeypatch.setattr(evaluator, "process_time", lambda: 0.0)
     monkeypatch.setattr(runs, "Collection", lambda path: drawings)
 
     def run_drawings(
@@ -69,14 +71,16 @@ def test_summary_holds_what_was_asked(run: Any, tmp_path: Path) -> None:
         ] * 2
 
 
+@pytest.mark.parametrize("ensemble", [1, 2])
 @pytest.mark.parametrize("batches", [0, 1, 4])
-def test_a_killed_run_goes_on_to_the_same_files(run: Any, tmp_path: Path, batches: int) -> None:
-    run("whole")
+def test_a_killed_run_goes_on_to_the_same_files(run: Any, tmp_path: Path, batches: int, ensemble: int) -> None:
+    settings = replace(SETTINGS, ensemble=ensemble)
+    run("whole", settings)
     with pytest.raises(KeyboardInterrupt):
-        run("killed", track=killed_after(batches))
+        run("killed", settings, track=killed_after(batches))
     with (tmp_path / "killed/rows.csv").open("a") as file:
         file.write("nearest-copy,cel")
-    run("killed")
+    run("killed", settings)
     for name in ("rows.csv", "summary.json", "summary.csv"):
         assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
@@ -93,6 +97,24 @@ def test_a_finished_run_computes_nothing_and_takes_a_new_predictor(run: Any) -> 
     for names in (["mean-mask"], ["mean-mask"], ["mean-mask", "nearest-copy"]):
         run("out", names=names, track=count)
     assert computed == [12, 0, 12]
+
+
+def test_ensembles_are_reported_beside_single_draws(run: Any) -> None:
+    totals: list[int] = []
+
+    def watch(source: Iterable[list[Row]], total: int) -> Iterable[list[Row]]:
+        totals.append(total)
+        return source
+
+    summary = run("out", replace(SETTINGS, ensemble=2), track=watch)
+    assert list(summary["overall"]) == ["nearest-copy", "nearest-copy-x2", "mean-mask", "mean-mask-x2"]
+    assert totals == [2 * (12 + 6)]
+    counts = summary["counts"]["nearest-copy-x2"]
+    assert (counts["rows"], counts["label_budget"]) == (6, 8)
+    assert summary["counts"]["nearest-copy"]["label_budget"] == 4
+    assert list(summary["difference"]["minus"]) == ["nearest-copy-x2", "mean-mask", "mean-mask-x2"]
+    with pytest.raises(ValueError, match="expected ensemble = 2, got 1"):
+        run("out")
 
 
 def test_other_settings_are_refused(run: Any) -> None:

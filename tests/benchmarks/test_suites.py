@@ -9,6 +9,7 @@ from benchmarks.suites import (
     Settings,
     choose_queries,
     draw_support,
+    held_out_subjects,
     plan_hash,
     plan_suite,
     plan_task,
@@ -86,6 +87,47 @@ def test_draws_differ_and_seeds_differ_and_repetition_does_not() -> None:
     assert plan_hash([plan]) != plan_hash([plan_task(TASK, SAMPLES, replace(settings, seed=1))])
 
 
+def in_test(samples: list[Sample], subjects: str) -> list[Sample]:
+    return [replace(each, split="test") if each.subject in subjects else each for each in samples]
+
+
+def test_queries_of_test_subjects_have_supports_of_the_others() -> None:
+    settings = Settings(support_size=100, draws=2, queries=3, query_subjects="test")
+    plan = plan_task(TASK, in_test(SAMPLES, "bd"), settings)
+    assert {episode.query.subject for episode in plan.episodes} == set("bd")
+    assert len(plan.episodes) == 2 * 3
+    for episode in plan.episodes:
+        assert {each.subject for each in episode.support} == set("ace")
+        assert len(episode.support) == 12
+
+
+@pytest.mark.parametrize("in_the_split", ["", "abcde"])
+def test_where_the_split_has_no_test_subject_or_no_other_a_fifth_is_held_out(in_the_split: str) -> None:
+    samples = in_test(SAMPLES, in_the_split)
+    held_out = held_out_subjects("cells", samples)
+    assert held_out == held_out_subjects("cells", samples[::-1])
+    assert len(held_out) == 1
+    for seed in range(3):
+        plan = plan_task(TASK, samples, Settings(query_subjects="test", seed=seed))
+        assert {episode.query.subject for episode in plan.episodes} == held_out
+
+
+def test_the_fifth_held_out_is_rounded_up_and_never_all() -> None:
+    for subjects, expected in (("ab", 1), ("abcde", 1), ("abcdef", 2)):
+        assert len(held_out_subjects("cells", [sample(subject, 0) for subject in subjects])) == expected
+
+
+def test_ensembles_are_consecutive_draws_of_one_query() -> None:
+    plan = plan_task(TASK, SAMPLES, Settings(support_size=2, draws=6, queries=2, ensemble=3))
+    cases = [episode.query.case for episode in plan.episodes[:2]]
+    drawn = [({episode.query.case for episode in group}, [episode.draw for episode in group]) for group in plan.groups]
+    assert drawn == [({case}, draws) for draws in ([0, 1, 2], [3, 4, 5]) for case in cases]
+    alone = plan_task(TASK, SAMPLES, Settings(support_size=2, draws=6, queries=2))
+    assert alone.episodes == plan.episodes
+    assert alone.groups == [(episode,) for episode in alone.episodes]
+    assert plan_hash([alone]) != plan_hash([plan])
+
+
 def test_task_of_one_subject_is_skipped_with_a_reason(drawings: Collection) -> None:
     plans, skipped = plan_suite(drawings, Settings())
     assert [plan.task.dataset for plan in plans] == ["cells"]
@@ -97,7 +139,18 @@ def test_suite_without_tasks_is_an_error(drawings: Collection) -> None:
         plan_suite(drawings, Settings(suite="dev"))
 
 
-@pytest.mark.parametrize("wrong", [{"suite": "held-out"}, {"draws": 0}, {"support_size": -1}, {"queries": 0}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"suite": "held-out"},
+        {"draws": 0},
+        {"support_size": -1},
+        {"queries": 0},
+        {"ensemble": 0},
+        {"query_subjects": "some"},
+        {"draws": 4, "ensemble": 3},
+    ],
+)
 def test_settings_reject_nonsense(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="expected"):
         Settings(**wrong)
