@@ -7,6 +7,7 @@ build killed at any moment leaves the old collection, and the next one reuses th
 import fnmatch
 import hashlib
 import json
+import os
 import re
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
@@ -155,7 +156,8 @@ def build(root: Path, out: Path, options: BuildOptions, executor: Executor, prog
         ValueError: If the root has no dataset or not one asked for, or `out` is neither new, empty nor a collection
             of this size, or another build is at work there.
     """
-    executor.submit(_do, ())  # the first worker starts while the files are listed
+    for _ in range(os.cpu_count() or 1):
+        executor.submit(_do, ())  # workers start while the files are listed
     plan = _plan(root.resolve(), options)  # workers may run in other folders
     out.mkdir(parents=True, exist_ok=True)
     with manifest.exclusive(out):
