@@ -59,7 +59,7 @@ def _by_mean(scene: Scene, rng: Rng) -> tuple[np.ndarray, np.ndarray]:
     """Means spread evenly over the labels, in most tasks that of the foreground at one end, and a little texture."""
     order = rng.permutation(scene.labels)
     if rng.random() < 0.7:
-        at, end = int(np.flatnonzero(order == scene.structure[0])[0]), int(rng.choice([0, len(order) - 1]))
+        at, end = int(np.isin(order, scene.structure).argmax()), int(rng.choice([0, len(order) - 1]))
         order[[at, end]] = order[[end, at]]
     means = np.zeros(256, np.float32)
     means[order] = rng.uniform(0.25, 1) * (np.arange(len(order)) + rng.uniform(0.2, 0.8, len(order))) / len(order)

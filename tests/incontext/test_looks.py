@@ -36,6 +36,13 @@ def test_means_are_apart_and_the_foreground_is_mostly_at_an_end():
     assert 45 <= at_the_end <= 60
 
 
+def test_a_structure_may_lack_one_of_its_labels():
+    anatomy = Anatomy(lambda rng: stripes(), ((9, 1),))
+    for seed in range(10):
+        look = draw_look(Scene(np.arange(4), (9, 1), anatomy), SIZE_PX, np.random.default_rng(seed))
+        assert np.unique(look.means[:4]).size == 4
+
+
 def test_grounds_are_drawn_together():
     apart = [np.ptp(draw_look(scene(ground=g), SIZE_PX, np.random.default_rng(3)).means[[0, 2]]) for g in (0, 3)]
     assert apart[1] < apart[0]
