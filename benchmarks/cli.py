@@ -1,9 +1,10 @@
-"""The command `incontext-bench`: run, compare and list benchmarks, and probe weights."""
+"""The command `incontext-bench`: run, freeze, compare, report and list benchmarks, and probe weights."""
 
 import json
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,10 +23,34 @@ app = typer.Typer(
 DEFAULT_PREDICTORS = ["packaged", "mean-mask", "nearest-copy"]
 DEFAULT_SIZES = [16]
 FAILED = 3
-"""Exit status of `probe` when the network does not read its support."""
+"""Exit status of `probe` when the network does not read its support, of `run` when a predictor failed on a task."""
 Suite = Annotated[str, typer.Option(help="Which tasks: see `incontext-bench list`.")]
+Draws = Annotated[int, typer.Option(help="Support sets drawn per query.")]
+Queries = Annotated[int, typer.Option(help="Most query images per task, spread over its subjects.")]
+Seed = Annotated[int, typer.Option(help="Seed of queries, supports and bootstrap.")]
+QuerySubjects = Annotated[
+    str, typer.Option(help="all: any subject may be a query; test: only test subjects, supports of the others.")
+]
+Ensemble = Annotated[int, typer.Option(help="Score also the mean probability over every so many draws of a query.")]
 Device = Annotated[str | None, typer.Option(help="A torch device; by default cuda if there is one.")]
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+class Listed(StrEnum):
+    """What there is to list."""
+
+    suites = "suites"
+    predictors = "predictors"
+
+
+class ReportFormat(StrEnum):
+    """What a report may be."""
+
+    html = "html"
+    markdown = "markdown"
+    csv = "csv"
+    latex = "latex"
 
 
 @app.command()
@@ -33,17 +58,17 @@ def run(
     collection: Annotated[Path, typer.Option(help="A collection built by megamed.")],
     suite: Suite = "heldout",
     support_size: Annotated[list[int], typer.Option(help="Labelled examples per query; repeatable.")] = DEFAULT_SIZES,
-    draws: Annotated[int, typer.Option(help="Support sets drawn per query.")] = 5,
-    queries: Annotated[int, typer.Option(help="Most query images per task, spread over its subjects.")] = 40,
-    seed: Annotated[int, typer.Option(help="Seed of queries, supports and bootstrap.")] = 0,
-    query_subjects: Annotated[
-        str, typer.Option(help="all: any subject may be a query; test: only test subjects, supports of the others.")
-    ] = "all",
-    ensemble: Annotated[
-        int, typer.Option(help="Score also the mean probability over every so many draws of a query.")
-    ] = 1,
+    draws: Draws = 5,
+    queries: Queries = 40,
+    seed: Seed = 0,
+    query_subjects: QuerySubjects = "all",
+    ensemble: Ensemble = 1,
+    frozen_list: Annotated[
+        Path | None, typer.Option("--list", help="A file of `freeze`, in place of the options above.")
+    ] = None,
     predictor: Annotated[
-        list[str], typer.Option(help="mean-mask, nearest-copy, packaged or a weights file; repeatable.")
+        list[str],
+        typer.Option(help="One of `incontext-bench list predictors`, a weights file or module:object; repeatable."),
     ] = DEFAULT_PREDICTORS,
     out: Annotated[
         Path | None,
@@ -53,31 +78,59 @@ def run(
         ),
     ] = None,
     device: Device = None,
-    batch_size: Annotated[int, typer.Option(help="Queries per forward pass.")] = 8,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Queries per forward pass.", show_default="on a GPU what the memory holds")
+    ] = None,
+    memory_gb: Annotated[
+        float | None,
+        typer.Option(help="What each process may hold.", show_default="half of what is free, on a GPU four fifths"),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes.", show_default="one per GPU, or per core if that pays")
+    ] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(help="Address of a Dask scheduler whose workers to use, such as tcp://10.0.0.1:8786.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Score predictors on a suite: Dice per task and overall with 95 % intervals, as a table, CSV and JSON.
 
     Interrupted and started again with the same --out, it goes on where it stopped.
+    Exit status: 0; 3 if a predictor failed on some task; 1 or 2 if nothing could be done.
     """
     with one_line_errors():
         from benchmarks.evaluator import Execution, choose_device
-        from benchmarks.predictors import load_predictors
+        from benchmarks.frozen import FrozenList, read_list
         from benchmarks.run import run_benchmark
         from benchmarks.suites import Settings
 
-        settings = {
+        asked: dict[int, Settings | FrozenList] = {
             size: Settings(suite, size, draws, queries, seed, query_subjects, ensemble) for size in support_size
         }
-        execution = Execution(choose_device(device), batch_size)
-        predictors = load_predictors(predictor, execution.device)
+        if frozen_list is not None:
+            if list(asked.values()) != [Settings()]:
+                msg = "The list decides what is scored: expected none of the options above --list, got some. Omit them."
+                raise ValueError(msg)
+            frozen = read_list(frozen_list)
+            suite, asked = frozen.settings.suite, {frozen.settings.support_size: frozen}
+        execution = Execution(choose_device(device), batch_size, memory_gb, workers, scheduler)
         summaries = {
-            size: run_benchmark(collection, settings[size], predictors, folder, execution, with_progress)
-            for size, folder in result_folders(out, suite, support_size).items()
+            size: run_benchmark(collection, asked[size], predictor, folder, execution, with_progress)
+            for size, folder in result_folders(out, suite, list(asked)).items()
         }
-    for task, reason in summaries[support_size[0]]["skipped"].items():
+    for task, reason in next(iter(summaries.values()))["skipped"].items():
         print(f"skipped {task}: {reason}", file=sys.stderr)
+    failures = {
+        (name, task): reason
+        for summary in summaries.values()
+        for name, reasons in summary["failed"].items()
+        for task, reason in reasons.items()
+    }
+    for (name, task), reason in failures.items():
+        print(f"failed {name} on {task}: {reason}", file=sys.stderr)
     show(summaries, as_json)
+    if failures:
+        raise typer.Exit(FAILED)
 
 
 def result_folders(out: Path | None, suite: str, sizes: list[int]) -> dict[int, Path]:
@@ -85,6 +138,33 @@ def result_folders(out: Path | None, suite: str, sizes: list[int]) -> dict[int, 
     if out is None:
         return {size: Path("runs") / f"{suite}-S{size}" for size in sizes}
     return {size: out / f"S{size}" if len(sizes) > 1 else out for size in sizes}
+
+
+@app.command(name="freeze")
+def freeze_list(
+    collection: Annotated[Path, typer.Option(help="A collection built by megamed.")],
+    suite: Suite = "heldout",
+    support_size: Annotated[int, typer.Option(help="Labelled examples per query.")] = 16,
+    draws: Draws = 5,
+    queries: Queries = 40,
+    seed: Seed = 0,
+    query_subjects: QuerySubjects = "all",
+    ensemble: Ensemble = 1,
+    out: Annotated[Path, typer.Option(help="File to write.")] = Path("list.json"),
+) -> None:
+    """Write down every query and support of a suite by dataset and case, for `run --list` here or elsewhere."""
+    with one_line_errors():
+        from benchmarks.frozen import freeze, write_list
+        from benchmarks.suites import Settings
+        from megamed import Collection
+
+        settings = Settings(suite, support_size, draws, queries, seed, query_subjects, ensemble)
+        frozen = freeze(Collection(collection), settings)
+        write_list(out, frozen)
+    for task, reason in frozen.skipped.items():
+        print(f"skipped {task}: {reason}", file=sys.stderr)
+    episodes = sum(len(task.episodes) for task in frozen.tasks.values())
+    print(f"{out}: plan {frozen.plan_hash}, {len(frozen.tasks)} tasks, {episodes} queries with their supports")
 
 
 @app.command()
@@ -97,7 +177,7 @@ def compare(
     """Compare predictors, paired on the predictions that all of them made from the same supports."""
     with one_line_errors():
         from benchmarks.report import summarise
-        from benchmarks.results import shared_rows
+        from benchmarks.results import plan_hashes, shared_rows
 
         rows = shared_rows(folders)
         names = list(dict.fromkeys(row.predictor for row in rows))
@@ -106,8 +186,43 @@ def compare(
                 msg = f"Unknown predictor: expected one of {', '.join(names)}, got {reference!r}."
                 raise ValueError(msg)
             names.sort(key=lambda name: name != reference)
-        summary = summarise(rows, names, seed)
+        summary = summarise(rows, names, seed) | {"settings": {"plan_hash": plan_hashes(folders)}}
     show({0: summary}, as_json)
+
+
+@app.command()
+def report(
+    folders: Annotated[list[Path], typer.Argument(help="Result folders of `incontext-bench run`, of one benchmark.")],
+    collection: Annotated[
+        Path | None, typer.Option(help="The collection of the runs: pictures of queries come from it.")
+    ] = None,
+    predictor: Annotated[
+        str | None, typer.Option(help="Whose masks to draw, as given to `run`.", show_default="the best one's")
+    ] = None,
+    frozen_list: Annotated[Path | None, typer.Option("--list", help="The list that the runs were made by.")] = None,
+    form: Annotated[ReportFormat, typer.Option("--format", help="A page, or tables as text.")] = ReportFormat.html,
+    out: Annotated[
+        Path | None, typer.Option(help="File to write.", show_default="report.html in the first folder, or stdout")
+    ] = None,
+    device: Device = None,
+) -> None:
+    """Report runs: one HTML page that needs nothing else, or tables in Markdown, CSV or LaTeX."""
+    with one_line_errors():
+        from benchmarks.reports import FORMATS, Shown, gather, html
+        from megamed.manifest import replace_file
+
+        if form != ReportFormat.html:
+            text = FORMATS[form.value](gather(folders))
+        else:
+            from benchmarks.evaluator import choose_device
+
+            shown = None if collection is None else Shown(collection, predictor, frozen_list, choose_device(device))
+            text, out = html(folders, shown), out or folders[0] / "report.html"
+        if out is None:
+            print(text, end="")
+        else:
+            replace_file(out, text.encode())
+            print(out)
 
 
 @app.command()
@@ -166,18 +281,25 @@ def study(
 
 
 @app.command(name="list")
-def list_suites(
+def list_known(
+    what: Annotated[Listed, typer.Argument(help="What to list.")] = Listed.suites,
     collection: Annotated[Path | None, typer.Option(help="Also list the tasks that it has of each suite.")] = None,
 ) -> None:
-    """List the suites, and with a collection their tasks."""
+    """List the suites, and with a collection their tasks; or the predictors."""
     with one_line_errors():
-        from benchmarks.suites import SUITES
+        if what == Listed.predictors:
+            from benchmarks.predictors import known_predictors
+
+            for name, known in known_predictors().items():
+                print(f"{name}: {known.about}")
+            return
+        from benchmarks.selection import SUITES
         from megamed import Collection
 
         source = None if collection is None else Collection(collection)
-        for suite, roles in SUITES.items():
-            print(f"{suite}: datasets of role {' or '.join(roles)}")
-            for task in source.tasks(roles=roles) if source else []:
+        for name, suite in SUITES.items():
+            print(f"{name}: {suite}")
+            for task in suite.tasks(source) if source else []:
                 print(f"  {task.id}")
 
 
@@ -220,6 +342,6 @@ def one_line_errors() -> Iterator[None]:
     """Bad input ends in one line on stderr and exit code 1."""
     try:
         yield
-    except (ValueError, OSError, KeyError) as error:
+    except (ValueError, OSError, KeyError, ImportError) as error:
         print(f"error: {error}", file=sys.stderr)
         raise typer.Exit(1) from None

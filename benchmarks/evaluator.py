@@ -1,23 +1,41 @@
-"""Runs predictors over a plan in full batches on one device and yields a row per prediction."""
+"""Scores predictors on planned episodes in batches on one device; no score depends on how.
 
-from collections.abc import Collection as Container
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import groupby
-from time import perf_counter, process_time
+A row holds what the predictor answers to that one query by itself, on one thread. On a CPU it is asked so, since
+batches gain nothing there. Elsewhere, and where a batch size is given, the last digits depend on the batch; where they
+could change a score, since a pixel lies at a threshold, the query is asked again by itself. This is enough as long as
+batches move no logit by more than `DOUBT`; those of the packaged network they move by 0.000003.
+"""
+
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import chain, takewhile
+from time import monotonic
 
 import torch
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
-from benchmarks.metrics import areas_px, dice
-from benchmarks.predictors import Predictor
-from benchmarks.results import Row, RowKey
+from benchmarks.calibration_metrics import BINS
+from benchmarks.metering import MOST_QUERIES, BatchSize, Meter, free_bytes
+from benchmarks.metrics import METRICS, areas_px, measure
+from benchmarks.predictors import Predictor, TaskPredictor, specialise
+from benchmarks.predictors.protocol import SharingPredictor
+from benchmarks.results import DECIMALS, Cost, Row, RowKey
 from benchmarks.suites import Episode, TaskPlan, support_hash
 from megamed import Collection, Task
 
-SUPPORT_IMAGES = 256
-"""Most support images per forward pass; a large support leaves room for fewer queries, so that memory stays bounded."""
+DOUBT = 2e-5
+"""Logits that differ by less may be the same."""
+VALUE_DOUBT = 1e-7
+"""Means over an image's probabilities that differ by less may be the same."""
+SHARED_IMAGES = 2048
+"""Most labelled images of a task to keep what was read in them; about half a gigabyte."""
+
+Group = tuple[Episode, ...]
+"""Episodes of one query whose probabilities are averaged; most often one."""
+Ask = Callable[[Sequence[Episode]], Tensor]
+"""Logits of some episodes of equal support size."""
 
 
 @dataclass(frozen=True)
@@ -26,13 +44,65 @@ class Execution:
 
     device: str = "cpu"
     """Any torch device."""
-    batch_size: int = 8
-    """Queries per forward pass, each with its own support; at least one with all draws of its ensemble."""
+    batch_size: int | None = None
+    """Queries per forward pass, each with its own support; at least one with all draws of its ensemble. By default as
+    many as the memory holds, on a CPU one."""
+    memory_gb: float | None = None
+    """What the work of one process may hold; by default half of what is free, on a GPU four fifths."""
+    workers: int | None = 1
+    """Processes, on GPUs one each; None for as many as pay."""
+    scheduler: str | None = None
+    """Address of a Dask scheduler whose workers to use instead."""
+    report_seconds: float = 20.0
+    """After so long work is handed in, even if not all is done: a kill costs no more."""
 
     def __post_init__(self) -> None:
-        if self.batch_size < 1:
-            msg = f"batch_size is too small: expected at least 1, got {self.batch_size}."
-            raise ValueError(msg)
+        for name, least in (("batch_size", 1), ("workers", 1), ("memory_gb", 0.001)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                msg = f"{name} is too small: expected at least {least}, got {value}."
+                raise ValueError(msg)
+
+    def new_batch_size(self) -> BatchSize:
+        """The size of batches, which will be found."""
+        if self.batch_size is not None:
+            return BatchSize.fixed(self.batch_size)
+        budget = free_bytes(self.device, self.workers or 1) if self.memory_gb is None else 1e9 * self.memory_gb
+        return BatchSize(budget, MOST_QUERIES.get(torch.device(self.device).type, MOST_QUERIES["cuda"]))
+
+
+@dataclass(frozen=True)
+class Work:
+    """Episodes of one task for one predictor."""
+
+    name: str
+    """Of the predictor, in results."""
+    plan: TaskPlan
+    groups: tuple[Group, ...]
+    """Those to score, by support size: a subject with many samples leaves fewer to draw from."""
+
+    @classmethod
+    def missing(cls, name: str, plan: TaskPlan, done: Container[RowKey]) -> "Work":
+        """The groups of which some row is not there yet."""
+        groups = [group for group in plan.groups if any(key not in done for key in row_keys(name, plan.task, group))]
+        return cls(name, plan, tuple(sorted(groups, key=lambda group: len(group[0].support))))
+
+    @property
+    def episodes(self) -> int:
+        """How many predictions it takes."""
+        return sum(map(len, self.groups))
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What came of some work."""
+
+    rows: list[Row]
+    cost: Cost
+    rest: Work
+    """What is left to do, if anything."""
+    failure: str = ""
+    """Why the predictor cannot do the rest."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +115,7 @@ class TaskImages:
     """Row in the collection → index here."""
 
     @classmethod
-    def load(cls, collection: Collection, task: Task, episodes: Sequence[Episode], device: str) -> "TaskImages":
+    def load(cls, collection: Collection, task: Task, episodes: Iterable[Episode], device: str) -> "TaskImages":
         """Read every row that is a query or in a support, onto the device."""
         rows = sorted({sample.row for episode in episodes for sample in (episode.query, *episode.support)})
         images, labels = (
@@ -61,7 +131,12 @@ class TaskImages:
 
     def supports(self, episodes: Sequence[Episode]) -> tuple[Float[Tensor, "B S 1 H W"], Float[Tensor, "B S 1 H W"]]:
         """Support images in [0, 1] and their labels in {0, 1}; all episodes have equally many."""
-        places = torch.tensor([[self.places[sample.row] for sample in episode.support] for episode in episodes])
+        return self.examples(
+            torch.tensor([[self.places[sample.row] for sample in episode.support] for episode in episodes])
+        )
+
+    def examples(self, places: Int[Tensor, "*N"]) -> tuple[Float[Tensor, "*N 1 H W"], Float[Tensor, "*N 1 H W"]]:
+        """Images in [0, 1] and labels in {0, 1} at some places."""
         return self.images[places] / 255, (self.labels[places] > 0).float()
 
 
@@ -81,62 +156,184 @@ def choose_device(name: str | None = None) -> str:
     return name
 
 
-def evaluate(
-    collection: Collection,
-    plans: Sequence[TaskPlan],
-    predictors: Mapping[str, Predictor],
-    done: Container[RowKey],
-    execution: Execution,
-) -> Iterator[list[Row]]:
-    """Score every predictor on every planned episode that is not done, and on every planned ensemble.
+class Evaluator:
+    """Scores work in one process on one device, and remembers which batches fit its memory."""
 
-    All predictors see the same supports. The order of rows is that of the plan, whatever the batch size.
+    def __init__(self, collection: Collection, execution: Execution) -> None:
+        self._collection, self._execution = collection, execution
+        self._meter = Meter(execution.device)
+        self._sizes: dict[tuple[str, int], BatchSize] = {}
+        self._opened: tuple[object, TaskImages, Ask] | None = None
 
-    Yields:
-        The rows of one batch.
-    """
-    for plan in plans:
-        missing = {name: _missing(name, plan, done) for name in predictors}
-        if not any(missing.values()):
-            continue
-        images = TaskImages.load(collection, plan.task, plan.episodes, execution.device)
-        for name, groups in missing.items():
-            for batch in _batches(groups, execution.batch_size):
-                rows = score_batch(name, predictors[name], plan.task, images, batch)
-                yield [row for row in rows if row.key not in done]
+    def score(self, work: Work, predictor: Predictor | TaskPredictor) -> Scored:
+        """Score what can be scored before it has to be handed in, but at least one batch.
+
+        Whatever the predictor raises ends its work on this task, and no other.
+        """
+        rows: list[Row] = []
+        waiting, queries, batch, peak, failure = work.groups, 0, 0, 0, ""
+        spent, start = self._meter.seconds, monotonic()
+        with exactly():
+            try:
+                images, ask = self._open(work, predictor)
+                while waiting and (not rows or monotonic() - start < self._execution.report_seconds):
+                    size = self._size_for(work.name, waiting[0])
+                    groups = next_batch(waiting, size.queries)
+                    asked = sum(map(len, groups))
+                    try:
+                        with self._meter:
+                            rows += score_groups(work, groups, images, ask, self._meter)
+                    except torch.OutOfMemoryError:
+                        if not size.shrink():
+                            raise
+                        continue
+                    size.learn(asked, self._meter.peak_bytes)
+                    waiting = waiting[len(groups) :]
+                    queries, batch, peak = queries + asked, max(batch, asked), max(peak, self._meter.peak_bytes)
+            except Exception as error:  # a predictor may be anyone's, and raise anything
+                failure = f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
+        cost = Cost(
+            work.name, work.plan.task.id, queries, round(self._meter.seconds - spent, 6), round(peak / 1e6, 1), batch
+        )
+        return Scored(rows, cost, replace(work, groups=waiting), failure)
+
+    def _size_for(self, name: str, group: Group) -> BatchSize:
+        key = name, len(group[0].support)
+        if key not in self._sizes:
+            self._sizes[key] = self._execution.new_batch_size()
+        return self._sizes[key]
+
+    def _open(self, work: Work, predictor: Predictor | TaskPredictor) -> tuple[TaskImages, Ask]:
+        """Get ready for a task, or stay so for the rest of it."""
+        key = work.name, work.plan.task.id
+        if self._opened is None or self._opened[0] != key:
+            episodes = list(chain(*work.groups))
+            images = TaskImages.load(self._collection, work.plan.task, episodes, self._execution.device)
+            with self._meter.timing():
+                ready = specialise(predictor, self._collection, work.plan)
+                if isinstance(ready, SharingPredictor) and len(shown(work.plan.episodes)) <= SHARED_IMAGES:
+                    ask = sharing(ready, images, shown(episodes))
+                else:
+                    ask = plainly(ready, images)
+            self._opened = key, images, ask
+        return self._opened[1:]
 
 
-def score_batch(
-    name: str, predictor: Predictor, task: Task, images: TaskImages, groups: Sequence[tuple[Episode, ...]]
-) -> list[Row]:
-    """Predict episodes of equal support size and measure each, and each group's mean probability, at probability 0.5.
+@contextmanager
+def exactly() -> Iterator[None]:
+    """Compute without gradients, in full precision, and on one thread: processes share work better than threads."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
+            yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def plainly(predictor: Predictor, images: TaskImages) -> Ask:
+    """Ask a predictor with the images of every support."""
+    return lambda episodes: predictor(images.queries(episodes)[0], *images.supports(episodes))
+
+
+def sharing(predictor: SharingPredictor, images: TaskImages, rows: Sequence[int]) -> Ask:
+    """Ask a predictor with what it read in some rows, once for all supports."""
+    codes = predictor.encode_images(*images.examples(torch.tensor([images.places[row] for row in rows])))
+    places = {row: place for place, row in enumerate(rows)}
+
+    def ask(episodes: Sequence[Episode]) -> Tensor:
+        chosen = torch.tensor([[places[sample.row] for sample in episode.support] for episode in episodes])
+        return predictor.segment(images.queries(episodes)[0], codes.select(chosen))
+
+    return ask
+
+
+def shown(episodes: Iterable[Episode]) -> list[int]:
+    """The rows that are in some support."""
+    return sorted({sample.row for episode in episodes for sample in episode.support})
+
+
+def next_batch(groups: Sequence[Group], queries: int) -> list[Group]:
+    """The first groups, of equal support size, that make so many queries; at least one."""
+    count = max(1, queries // len(groups[0]))
+    support = len(groups[0][0].support)
+    return list(takewhile(lambda group: len(group[0].support) == support, groups[:count]))
+
+
+def score_groups(work: Work, groups: Sequence[Group], images: TaskImages, ask: Ask, meter: Meter) -> list[Row]:
+    """Predict groups of equal size and measure each episode, and each group's mean probability, at probability 0.5.
 
     Args:
-        name: Of the predictor; rows of groups of K episodes carry that of `ensemble_name`.
-        predictor: What to score.
-        task: The task of the episodes.
-        images: Its images.
-        groups: Episodes of one query each, all groups of one size; groups of one yield a single row.
+        work: What they belong to.
+        groups: Episodes of one query each.
+        images: Those of the task.
+        ask: How to ask.
+        meter: Times the predictor.
 
-    Raises:
-        ValueError: If the predictor's logits have another shape than the queries, or hold NaN.
+    Returns:
+        Of each group a row per episode, and one for all of them if there are several, under `ensemble_name`.
     """
-    singles = [(episode,) for group in groups for episode in group]
-    query_images, query_labels = images.queries([episode for (episode,) in singles])
-    supports = images.supports([episode for (episode,) in singles])
-    clock = process_time if query_images.device.type == "cpu" else perf_counter
-    start = clock()
-    with torch.inference_mode():
-        logits = predictor(query_images, *supports)
-    _check_logits(name, logits, query_images)
-    seconds = (clock() - start) / len(singles)
-    rows = _measure(name, task, singles, (logits >= 0, query_labels), seconds)
-    if (draws := len(groups[0])) > 1:
-        mean = logits.sigmoid().unflatten(0, (len(groups), draws)).mean(dim=1)
-        rows += _measure(
-            ensemble_name(name, draws), task, groups, (mean >= 0.5, query_labels[::draws]), draws * seconds
-        )
-    return rows
+    singles = list(chain(*groups))
+    query_images, labels = images.queries(singles)
+    with meter.timing():
+        logits = _checked(work.name, ask(singles), query_images)
+    found = Found.of(logits, labels, len(groups[0]))
+    if len(singles) > 1 and (unsure := found.unsure.nonzero().flatten().tolist()):
+        again = list(chain(*(groups[place] for place in unsure)))
+        alone = torch.cat([_checked(work.name, ask([episode]), query_images[:1]) for episode in again])
+        found = found.replaced(unsure, Found.of(alone, images.queries(again)[1], len(groups[0])))
+    asked = [each for group in groups for each in ([(episode,) for episode in group] + [group] * (len(group) > 1))]
+    return [_row(work, group, values) for group, values in zip(asked, found.values.flatten(0, 1).tolist(), strict=True)]
+
+
+@dataclass(frozen=True)
+class Found:
+    """Areas and metrics of every prediction of G groups, the mean of each group's last, if there are several."""
+
+    values: Float[Tensor, "G predictions columns"]
+    """The label's area, the mask's area, then `METRICS`."""
+    unsure: Bool[Tensor, " G"]
+    """Whether rounding may have decided some value."""
+
+    @classmethod
+    def of(cls, logits: Float[Tensor, "N 1 H W"], labels: Bool[Tensor, "N 1 H W"], draws: int) -> "Found":
+        """Measure the masks of N = G·draws logits."""
+        grouped = logits.unflatten(0, (-1, draws))
+        probabilities, masks, targets = grouped.sigmoid(), grouped >= 0, labels.unflatten(0, (-1, draws))
+        if draws > 1:
+            mean = probabilities.mean(dim=1, keepdim=True)
+            probabilities, masks = torch.cat([probabilities, mean], 1), torch.cat([masks, mean >= 0.5], 1)
+            targets = torch.cat([targets, targets[:, :1]], 1)
+        sets = masks.shape[:2]
+        flat = masks.flatten(0, 1), targets.flatten(0, 1), probabilities.flatten(0, 1)
+        measures = measure(*flat)
+        columns = [areas_px(flat[1]), areas_px(flat[0]), *(measures[name] for name in METRICS)]
+        values = torch.stack([column.double() for column in columns], dim=1)
+        unsure = (at_threshold(flat[2]) | at_rounding(measures)).unflatten(0, sets).any(dim=1)
+        return cls(values.unflatten(0, sets), unsure)
+
+    def replaced(self, places: list[int], others: "Found") -> "Found":
+        """The same with other groups at some places."""
+        values = self.values.clone()
+        values[places] = others.values
+        return Found(values, self.unsure)
+
+
+def at_threshold(probabilities: Float[Tensor, "B 1 H W"]) -> Bool[Tensor, " B"]:
+    """Whether a logit lies so near to that of a mask's edge, or of a calibration bin's, that it may be beyond."""
+    slack = DOUBT / 4  # the steepest slope of a sigmoid
+    scaled = probabilities * BINS
+    edges = scaled.round().clamp(1, BINS - 1)
+    at_half = ((probabilities - 0.5).abs() < slack) & (probabilities != 0.5)
+    return (at_half | ((scaled - edges).abs() < BINS * slack)).flatten(1).any(dim=1)
+
+
+def at_rounding(measures: dict[str, Float[Tensor, " B"]]) -> Bool[Tensor, " B"]:
+    """Whether a mean over probabilities lies so near to where its rounding changes that it may be beyond."""
+    places = [measures[name].double() * 10**decimals for name, decimals in DECIMALS.items()]
+    near = [(place - place.floor() - 0.5).abs() for place in places]
+    slacks = [VALUE_DOUBT * 10**decimals for decimals in DECIMALS.values()]
+    return torch.stack([each < slack for each, slack in zip(near, slacks, strict=True)]).any(dim=0)
 
 
 def ensemble_name(name: str, draws: int) -> str:
@@ -144,60 +341,41 @@ def ensemble_name(name: str, draws: int) -> str:
     return f"{name}-x{draws}" if draws > 1 else name
 
 
-def _measure(
-    name: str,
-    task: Task,
-    groups: Sequence[tuple[Episode, ...]],
-    found: tuple[Bool[Tensor, "B 1 H W"], Bool[Tensor, "B 1 H W"]],
-    seconds: float,
-) -> list[Row]:
-    """A row per group of episodes, of which one mask was made; `found` are the masks and the labels."""
-    masks, labels = found
-    figures = zip(dice(masks, labels).tolist(), areas_px(labels).tolist(), areas_px(masks).tolist(), strict=True)
-    return [
-        Row(
-            predictor=name,
-            dataset=task.dataset,
-            task=task.id,
-            subject=group[0].query.subject,
-            case=group[0].query.case,
-            draw=group[0].draw // len(group),
-            support_size=sum(len(episode.support) for episode in group),
-            support_hash=support_hash(group),
-            label_px=label_px,
-            mask_px=mask_px,
-            dice=round(score, 6),
-            ensemble=len(group),
-            seconds=round(seconds, 6),
-        )
-        for group, (score, label_px, mask_px) in zip(groups, figures, strict=True)
-    ]
+def base_name(name: str, draws: int) -> str:
+    """The predictor whose `ensemble_name` a name is."""
+    return name.removesuffix(f"-x{draws}") if draws > 1 else name
 
 
-def _missing(name: str, plan: TaskPlan, done: Container[RowKey]) -> list[tuple[Episode, ...]]:
-    """The groups of which some row is not there yet."""
-
-    def keys(group: tuple[Episode, ...]) -> Iterator[RowKey]:
-        for episode in group:
-            yield name, plan.task.id, episode.query.case, episode.draw
-        yield ensemble_name(name, len(group)), plan.task.id, group[0].query.case, group[0].draw // len(group)
-
-    return [group for group in plan.groups if any(key not in done for key in keys(group))]
+def row_keys(name: str, task: Task, group: Group) -> set[RowKey]:
+    """What identifies the rows of a group."""
+    singles = {(name, task.id, episode.query.case, episode.draw) for episode in group}
+    return singles | {(ensemble_name(name, len(group)), task.id, group[0].query.case, group[0].draw // len(group))}
 
 
-def _batches(groups: Sequence[tuple[Episode, ...]], size: int) -> Iterator[list[tuple[Episode, ...]]]:
-    """Full batches of equal support size: a subject with many samples leaves fewer to draw from."""
+def _row(work: Work, group: Group, values: list[float]) -> Row:
+    label_px, mask_px, *measures = values
+    return Row(
+        predictor=ensemble_name(work.name, len(group)),
+        dataset=work.plan.task.dataset,
+        task=work.plan.task.id,
+        subject=group[0].query.subject,
+        case=group[0].query.case,
+        draw=group[0].draw // len(group),
+        support_size=sum(len(episode.support) for episode in group),
+        support_hash=support_hash(group),
+        label_px=int(label_px),
+        mask_px=int(mask_px),
+        ensemble=len(group),
+        **{name: round(value, DECIMALS.get(name, 6)) for name, value in zip(METRICS, measures, strict=True)},
+    )
 
-    def support_size(group: tuple[Episode, ...]) -> int:
-        return len(group[0].support)
 
-    for support, equally in groupby(sorted(groups, key=support_size), key=support_size):
-        equal = list(equally)
-        step = max(1, min(size, SUPPORT_IMAGES // support) // len(equal[0]))
-        yield from (equal[start : start + step] for start in range(0, len(equal), step))
+def _checked(name: str, logits: Tensor, query_images: Tensor) -> Tensor:
+    """The logits of a predictor.
 
-
-def _check_logits(name: str, logits: Tensor, query_images: Tensor) -> None:
+    Raises:
+        ValueError: If they have another shape than the queries, or hold NaN.
+    """
     if logits.shape != query_images.shape:
         msg = (
             f"Logits of predictor {name!r} have the wrong shape: expected {tuple(query_images.shape)}, "
@@ -207,3 +385,4 @@ def _check_logits(name: str, logits: Tensor, query_images: Tensor) -> None:
     if torch.isnan(logits).any():
         msg = f"Logits of predictor {name!r} are broken: expected numbers, got NaN. Check its weights."
         raise ValueError(msg)
+    return logits

@@ -6,7 +6,8 @@ from typing import Any
 from rich.table import Table
 
 from benchmarks.predictors import load_network
-from benchmarks.suites import SUITES, Settings
+from benchmarks.selection import SUITES
+from benchmarks.suites import Settings
 from incontext.checkpoint import PACKAGED
 from incontext.episodes import dev_tasks
 from incontext.probe import objections, probe
@@ -24,7 +25,7 @@ SUPPORTS = {
 
 
 def probe_suite(collection_path: Path, settings: Settings, weights: Path | None, device: str) -> dict[str, Any]:
-    """Probe the network of a weights file, or the packaged one, on every task of a suite.
+    """Probe the network of a weights file, or the packaged one, on every task of a suite's datasets.
 
     Each task has one support for all its queries; of the settings, draws, ensembles and query subjects do not apply.
 
@@ -34,12 +35,14 @@ def probe_suite(collection_path: Path, settings: Settings, weights: Path | None,
     Raises:
         ValueError: If the collection has no task of the suite, or the file no network.
     """
-    collection, roles = Collection(collection_path), SUITES[settings.suite]
-    tasks = dev_tasks(collection, settings.seed, settings.support_size, settings.queries, roles)
+    collection, suite = Collection(collection_path), SUITES[settings.suite]
+    datasets = {task.dataset for task in suite.tasks(collection)}
+    probed = dev_tasks(collection, settings.seed, settings.support_size, settings.queries, suite.roles)
+    tasks = [task for task in probed if task.dataset in datasets]
     if not tasks:
         msg = (
             f"The collection has no task of suite {settings.suite!r}: expected a dataset of role "
-            f"{' or '.join(roles)} with two subjects, got {', '.join(collection.datasets)}."
+            f"{' or '.join(suite.roles)} with two subjects, got {', '.join(collection.datasets)}."
         )
         raise ValueError(msg)
     scores = probe(load_network(weights or PACKAGED, device), tasks)

@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from rich.table import Table
@@ -50,7 +49,7 @@ def _single_tasks(scores: Iterable[DatasetScores]) -> list[tuple[str, DatasetSco
 
 
 def _counts(rows: Sequence[Row]) -> dict[str, int | float]:
-    """How much was scored, how many masks came out empty, and what it cost in labelled examples and time."""
+    """How much was scored, how many masks came out empty, and what it cost in labelled examples."""
     return {
         "rows": len(rows),
         "tasks": len({row.task for row in rows}),
@@ -58,7 +57,6 @@ def _counts(rows: Sequence[Row]) -> dict[str, int | float]:
         "empty_masks": sum(row.mask_px == 0 for row in rows),
         "smallest_support": min(row.support_size for row in rows),
         "label_budget": max(row.support_size for row in rows),
-        "seconds_per_query": round(fmean(row.seconds for row in rows), 4),
     }
 
 
@@ -80,7 +78,9 @@ def write_task_csv(path: Path, rows: Iterable[Row], summary: dict[str, Any]) -> 
 def score_table(summary: dict[str, Any]) -> Table:
     """A terminal table: each dataset with its tasks, the overall line and the differences, by predictor."""
     predictors = list(summary["overall"])
-    table = Table("Dice, % (95 % interval)", *predictors, caption=summary["method"], caption_justify="left")
+    plan = summary.get("settings", {}).get("plan_hash")
+    about = summary["method"] + (f" Plan {plan}." if plan else "")
+    table = Table("Dice, % (95 % interval)", *predictors, caption=about, caption_justify="left")
 
     def add(name: str, values: dict[str, Any], style: str | None = None) -> None:
         table.add_row(name, *(percent(values[key]) if key in values else "" for key in predictors), style=style)
@@ -98,7 +98,9 @@ def score_table(summary: dict[str, Any]) -> Table:
     counts = [summary["counts"][name] for name in predictors]
     table.add_section()
     table.add_row("labelled examples per query, at most", *(f"{each['label_budget']}" for each in counts))
-    table.add_row("seconds per query", *(f"{each['seconds_per_query']:.3f}" for each in counts))
+    for name, key, digits in (("seconds per query", "seconds_per_query", 3), ("peak memory, MB", "peak_mb", 0)):
+        if any(key in each for each in counts):
+            table.add_row(name, *(f"{each[key]:.{digits}f}" if key in each else "" for each in counts))
     return table
 
 

@@ -5,12 +5,16 @@ import io
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
+from math import nan
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, TypeVar, get_type_hints
 
 RowKey = tuple[str, str, str, int]
 """Predictor, task id, query case, draw: what a prediction is identified by within one run."""
+
+DECIMALS = {"ece": 4, "brier": 4}
+"""Digits to which means over an image's probabilities are rounded; of all other metrics it is six."""
 
 
 @dataclass(frozen=True)
@@ -31,11 +35,20 @@ class Row:
     mask_px: int
     """Foreground pixels predicted; 0 is an empty mask."""
     dice: float
-    """In [0, 1], rounded to six decimals."""
+    """This and all that follow are metrics of `benchmarks.metrics.METRICS`, rounded to `DECIMALS`."""
+    iou: float = nan
+    sensitivity: float = nan
+    precision: float = nan
+    area_error: float = nan
+    hd: float = nan
+    hd95: float = nan
+    assd: float = nan
+    nsd_1: float = nan
+    nsd_2: float = nan
+    ece: float = nan
+    brier: float = nan
     ensemble: int = 1
     """Draws whose probabilities were averaged."""
-    seconds: float = field(default=0.0, compare=False)
-    """Share of the batch's processor time, or of its wall-clock time on an accelerator; of all draws of an ensemble."""
 
     @property
     def key(self) -> RowKey:
@@ -43,33 +56,73 @@ class Row:
         return self.predictor, self.task, self.case, self.draw
 
 
-COLUMNS: dict[str, Any] = get_type_hints(Row)
-"""Name and type of every column."""
+@dataclass(frozen=True)
+class Cost:
+    """What some predictions of one predictor took: not the same from run to run, hence kept apart from the rows."""
+
+    predictor: str
+    task: str
+    queries: int
+    """Predictions, every draw of an ensemble one."""
+    seconds: float
+    """Processor time, or wall-clock time on an accelerator."""
+    peak_mb: float
+    """Most memory held beyond what the process held at first."""
+    batch: int
+    """Most queries in a forward pass."""
+
+
+Record = TypeVar("Record", Row, Cost)
 
 
 def read_rows(path: Path) -> list[Row]:
-    """Read a rows file; a last line cut off by a kill is left out.
+    """Read a rows file: see `read_records`."""
+    return read_records(path, Row)
+
+
+def read_records(path: Path, kind: type[Record]) -> list[Record]:
+    """Read a table of rows or costs; a last line cut off by a kill is left out.
 
     Raises:
-        ValueError: If the columns are not those of `Row`.
+        ValueError: If the columns are not those of its kind.
     """
     if not path.exists():
         return []
+    columns: dict[str, Any] = get_type_hints(kind)
     text = path.read_text(encoding="utf-8")
     reader = csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1], newline=""))
-    if reader.fieldnames is not None and list(reader.fieldnames) != list(COLUMNS):
-        msg = f"{path} is not a rows file: expected columns {list(COLUMNS)}, got {reader.fieldnames}."
+    if reader.fieldnames is not None and list(reader.fieldnames) != list(columns):
+        msg = (
+            f"{path} is not a {kind.__name__.lower()}s file: expected columns {list(columns)}, got "
+            f"{reader.fieldnames}. Choose another --out."
+        )
         raise ValueError(msg)
-    return [Row(**{name: kind(record[name]) for name, kind in COLUMNS.items()}) for record in reader]
+    return [kind(**{name: column(record[name]) for name, column in columns.items()}) for record in reader]
 
 
-def append_rows(path: Path, rows: Iterable[Row]) -> None:
-    """Add rows at the end, below a header when the file is new."""
+def append_rows(path: Path, rows: Sequence[Row] | Sequence[Cost]) -> None:
+    """Add rows or costs at the end, below a header when the file is new."""
     with path.open("a", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, list(COLUMNS), lineterminator="\n")
-        if file.tell() == 0:
-            writer.writeheader()
-        writer.writerows(asdict(row) for row in rows)
+        for row in rows[:1]:
+            writer = csv.DictWriter(file, list(get_type_hints(type(row))), lineterminator="\n")
+            if file.tell() == 0:
+                writer.writeheader()
+            writer.writerows(asdict(each) for each in rows)
+
+
+def total_costs(costs: Iterable[Cost]) -> dict[str, dict[str, float]]:
+    """By predictor, as JSON values, the seconds per query, the most memory and the largest batch."""
+    by_name: dict[str, list[Cost]] = {}
+    for cost in costs:
+        by_name.setdefault(cost.predictor, []).append(cost)
+    return {
+        name: {
+            "seconds_per_query": round(sum(each.seconds for each in some) / sum(each.queries for each in some), 6),
+            "peak_mb": max(each.peak_mb for each in some),
+            "batch": max(each.batch for each in some),
+        }
+        for name, some in by_name.items()
+    }
 
 
 def drop_torn_line(path: Path) -> None:
@@ -108,6 +161,12 @@ def shared_rows(folders: Sequence[Path]) -> list[Row]:
         msg = "The runs share no prediction: expected equal suite, support size and seed, got others."
         raise ValueError(msg)
     return shared
+
+
+def plan_hashes(folders: Iterable[Path]) -> str:
+    """The hashes of the plans that the runs followed, each once."""
+    texts = (path.read_text(encoding="utf-8") for folder in folders if (path := folder / "settings.json").is_file())
+    return ", ".join(sorted({json.loads(text)["plan_hash"] for text in texts}))
 
 
 def _support_of(row: Row) -> tuple[object, ...]:

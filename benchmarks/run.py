@@ -2,18 +2,31 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.evaluator import Execution, ensemble_name, evaluate
+from benchmarks.crew import score_all
+from benchmarks.evaluator import Execution, Scored, Work, base_name, ensemble_name, row_keys
+from benchmarks.frozen import FrozenList, plan_asked
 from benchmarks.leaks import refuse_leaks
-from benchmarks.predictors import NamedPredictor
+from benchmarks.predictors import load_predictors
 from benchmarks.report import summarise, write_task_csv
-from benchmarks.results import Row, append_rows, claim_folder, drop_torn_line, read_rows
-from benchmarks.suites import Settings, plan_hash, plan_suite
+from benchmarks.results import (
+    Cost,
+    Row,
+    RowKey,
+    append_rows,
+    claim_folder,
+    drop_torn_line,
+    read_records,
+    read_rows,
+    total_costs,
+)
+from benchmarks.suites import Settings, plan_hash
 from megamed import Collection
+from megamed.manifest import exclusive
 
 Track = Callable[[Iterable[list[Row]], int], Iterable[list[Row]]]
 """Passes batches of rows through while showing progress towards a number of rows."""
@@ -21,49 +34,118 @@ Track = Callable[[Iterable[list[Row]], int], Iterable[list[Row]]]
 
 def run_benchmark(
     collection_path: Path,
-    settings: Settings,
-    predictors: Sequence[NamedPredictor],
+    asked: Settings | FrozenList,
+    predictors: Sequence[str],
     out: Path,
     execution: Execution,
     track: Track = lambda batches, total: batches,
 ) -> dict[str, Any]:
     """Score predictors on a suite into `out`, going on where an earlier run of the same settings stopped.
 
-    Writes `settings.json`, `rows.csv`, `summary.json` and `summary.csv` (per task).
+    Writes `settings.json`, `rows.csv`, `costs.csv`, `summary.json` and `summary.csv` (per task). A run that is
+    killed and goes on, or is done by several processes, writes the same rows in the same order.
+
+    Args:
+        collection_path: What to take tasks from.
+        asked: What decides the scores, or a frozen list of what to score.
+        predictors: As `load_predictor` knows them.
+        out: Where results go.
+        execution: What does not decide the scores.
+        track: Shows progress.
 
     Returns:
-        The summary, as in `summary.json`.
+        The summary, as in `summary.json`. Under `failed` it names each task that a predictor failed on, with the
+        reason; the predictor's mean is over the others, and a next run tries again.
 
     Raises:
-        ValueError: If the collection has nothing to score, a predictor was trained on images of the suite, or `out`
-            holds results of other settings.
+        ValueError: If the collection has nothing to score, a predictor was trained on images of the suite, `out`
+            holds results of other settings, or every predictor failed on every task.
+        OSError: If a worker dies.
     """
     collection = Collection(collection_path)
-    plans, skipped = plan_suite(collection, settings)
-    not_compared = refuse_leaks(collection, [plan.task for plan in plans], predictors)
+    settings, plans, skipped = plan_asked(collection, asked)
+    loaded = load_predictors(predictors, execution.device)
+    not_compared = refuse_leaks(collection, [plan.task for plan in plans], loaded)
     episodes = {
         "collection_sha256": hashlib.sha256((collection_path / "manifest.json").read_bytes()).hexdigest(),
         "plan_hash": plan_hash(plans),
     }
-    claim_folder(out, asdict(settings) | episodes, {each.name: each.fingerprint for each in predictors})
-
-    rows_path = out / "rows.csv"
-    drop_torn_line(rows_path)
-    done = {row.key for row in read_rows(rows_path)}
-    by_name = {each.name: each.predict for each in predictors}
-    names = list(dict.fromkeys(scored for name in by_name for scored in (name, ensemble_name(name, settings.ensemble))))
-    per_predictor = sum(len(plan.episodes) + (settings.ensemble > 1) * len(plan.groups) for plan in plans)
-    remaining = len(by_name) * per_predictor - sum(key[0] in names for key in done)
-    for rows in track(evaluate(collection, plans, by_name, done, execution), remaining):
-        append_rows(rows_path, rows)
-
-    rows = read_rows(rows_path)
-    summary = summarise(rows, names, settings.seed) | {
-        "settings": asdict(settings) | episodes,
-        "predictors": {each.name: each.provenance | {"fingerprint": each.fingerprint} for each in predictors},
-        "skipped": skipped,
-        "training_data_not_compared": not_compared,
-    }
-    (out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
-    write_task_csv(out / "summary.csv", rows, summary)
+    claim_folder(out, asdict(settings) | episodes, {each.name: each.fingerprint for each in loaded})
+    by_name = {each.name: (source, each) for source, each in zip(predictors, loaded, strict=True)}
+    with exclusive(out):
+        store = Store.open(out)
+        works = [Work.missing(name, plan, store.done) for plan in plans for name in by_name]
+        planned = {key for work in works for group in work.groups for key in row_keys(work.name, work.plan.task, group)}
+        for _ in track(store.keep(score_all(collection, works, by_name, execution)), len(planned - store.done)):
+            pass
+        summary = store.summarise(list(by_name), settings) | {
+            "settings": asdict(settings) | episodes,
+            "predictors": {each.name: each.provenance | {"fingerprint": each.fingerprint} for each in loaded},
+            "failed": store.failed,
+            "skipped": skipped,
+            "training_data_not_compared": not_compared,
+        }
+        (out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+        write_task_csv(out / "summary.csv", store.rows(), summary)
     return summary
+
+
+@dataclass
+class Store:
+    """The tables of a run: one process writes them, whoever scores."""
+
+    rows_path: Path
+    costs_path: Path
+    done: set[RowKey]
+    """Rows that are there; none of them is written again."""
+    failed: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Predictor → task → why it could not be scored there."""
+
+    @classmethod
+    def open(cls, folder: Path) -> "Store":
+        """Take up the tables of a folder, cut off by a kill or not there yet as they may be."""
+        rows, costs = folder / "rows.csv", folder / "costs.csv"
+        for path in (rows, costs):
+            drop_torn_line(path)
+        return cls(rows, costs, {row.key for row in read_rows(rows)})
+
+    def keep(self, scored: Iterable[Scored]) -> Iterator[list[Row]]:
+        """Write what comes of works, and pass on the rows that are new."""
+        for part in scored:
+            new = [row for row in part.rows if row.key not in self.done]
+            append_rows(self.rows_path, new)
+            if part.cost.queries:
+                append_rows(self.costs_path, [part.cost])
+            self.done |= {row.key for row in new}
+            if part.failure:
+                self.failed.setdefault(part.rest.name, {})[part.rest.plan.task.id] = part.failure
+            yield new
+
+    def rows(self) -> list[Row]:
+        """All rows of tasks that were scored in full: half a task would be another one."""
+        found = read_rows(self.rows_path)
+        return [row for row in found if row.task not in self.failed.get(base_name(row.predictor, row.ensemble), {})]
+
+    def summarise(self, predictors: Sequence[str], settings: Settings) -> dict[str, Any]:
+        """Estimates, counts and costs of these predictors and of their ensembles.
+
+        Raises:
+            ValueError: If there is none to tell of, for all failed.
+        """
+        rows = self.rows()
+        there = {row.predictor for row in rows}
+        sizes = (1, settings.ensemble) if settings.ensemble > 1 else (1,)
+        names = {ensemble_name(name, size): (name, size) for name in predictors for size in sizes}
+        names = {name: what for name, what in names.items() if name in there}
+        if not names:
+            name, reasons = next(iter(self.failed.items()))
+            task, reason = next(iter(reasons.items()))
+            msg = f"Every predictor failed on every task: expected scores, got none; {name} on {task}: {reason}"
+            raise ValueError(msg)
+        summary = summarise(rows, list(names), settings.seed)
+        costs = total_costs(read_records(self.costs_path, Cost))
+        for shown, (name, size) in names.items():
+            if cost := costs.get(name):
+                seconds = round(size * cost["seconds_per_query"], 4)
+                summary["counts"][shown] |= cost | {"seconds_per_query": seconds}
+        return summary

@@ -1,4 +1,4 @@
-"""What is scored: the tasks of a named suite and, by hash alone, the queries and support sets of each."""
+"""What is scored: for the tasks of a named suite, by hash alone, the queries and support sets of each."""
 
 import hashlib
 import math
@@ -8,11 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from benchmarks.selection import SUITES
 from megamed import Collection, Sample, Task
-from megamed.schema import Role
 
-SUITES: dict[str, tuple[Role, ...]] = {"heldout": ("heldout",), "dev": ("dev",)}
-"""Suite name → the dataset roles whose tasks it holds."""
 QUERY_SUBJECTS = ("all", "test")
 """Which subjects may be asked about."""
 TEST_SHARE = 0.2
@@ -24,7 +22,7 @@ class Settings:
     """Everything that decides which numbers come out; the device and the batch size do not."""
 
     suite: str = "heldout"
-    """A key of `SUITES`."""
+    """A name in `SUITES`."""
     support_size: int = 16
     """Labelled examples per query; fewer where a task has fewer."""
     draws: int = 5
@@ -113,17 +111,18 @@ def plan_suite(collection: Collection, settings: Settings) -> tuple[list[TaskPla
     """
     plans: list[TaskPlan] = []
     skipped: dict[str, str] = {}
-    for task in collection.tasks(roles=SUITES[settings.suite]):
+    suite = SUITES[settings.suite]
+    for task in suite.tasks(collection):
         samples = collection.samples(task)
         subjects = len({sample.subject for sample in samples})
-        if subjects < 2:
-            skipped[task.id] = f"needs 2 labelled subjects, has {subjects}"
+        if subjects < suite.minimum_subjects:
+            skipped[task.id] = f"needs {suite.minimum_subjects} labelled subjects, has {subjects}"
         else:
             plans.append(plan_task(task, samples, settings))
     if not plans:
         msg = (
-            f"The collection has no task of suite {settings.suite!r}: expected a dataset of role "
-            f"{' or '.join(SUITES[settings.suite])} with two subjects, got {', '.join(collection.datasets)}."
+            f"The collection has no task of suite {settings.suite!r}: expected {suite} and "
+            f"{suite.minimum_subjects} labelled subjects, got {', '.join(collection.datasets)}."
         )
         raise ValueError(msg)
     return plans, skipped

@@ -1,13 +1,13 @@
 """The support-once network: the support set is encoded once, and every query reads it."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
 import torch
 from einops import rearrange, reduce
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -132,12 +132,34 @@ class ImageCodes:
             others = [torch.cat([value[:, :i], value[:, i + 1 :]], dim=1) for i in range(count)]
             return torch.stack(others, dim=1).flatten(0, 1)
 
+        return self._map(regroup)
+
+    @classmethod
+    def joined(cls, parts: Sequence["ImageCodes"]) -> "ImageCodes":
+        """The images of several as one set."""
+
+        def join(each: Iterable[Tensor]) -> Tensor:
+            return torch.cat(list(each), dim=1)
+
+        return cls(
+            keys=tuple(map(join, zip(*(part.keys for part in parts), strict=True))),
+            values=tuple(map(join, zip(*(part.values for part in parts), strict=True))),
+            prototypes=tuple(map(join, zip(*(part.prototypes for part in parts), strict=True))),
+            moments=tuple(map(join, zip(*(part.moments for part in parts), strict=True))),
+            labels=join(part.labels for part in parts),
+        )
+
+    def select(self, places: Int[Tensor, "sets size"]) -> "ImageCodes":
+        """Form support sets from the images of one set (1, S, ...), each named by their places in it."""
+        return self._map(lambda value: value[0, places])
+
+    def _map(self, change: Callable[[Tensor], Tensor]) -> "ImageCodes":
         return ImageCodes(
-            keys=tuple(map(regroup, self.keys)),
-            values=tuple(map(regroup, self.values)),
-            prototypes=tuple(map(regroup, self.prototypes)),
-            moments=tuple(map(regroup, self.moments)),
-            labels=regroup(self.labels),
+            keys=tuple(map(change, self.keys)),
+            values=tuple(map(change, self.values)),
+            prototypes=tuple(map(change, self.prototypes)),
+            moments=tuple(map(change, self.moments)),
+            labels=change(self.labels),
         )
 
 
@@ -321,8 +343,17 @@ class SupportOnceNet(nn.Module):
             ValueError: If labels and images differ in shape, there are none, or a side is no multiple of the stride.
         """
         self._check(support_images, support_labels)
-        features = self._encode(rearrange(support_images, "B S one H W -> (B S) one H W"))
+        features = self.features(rearrange(support_images, "B S one H W -> (B S) one H W"))
         return self._image_codes(features, support_labels).pooled()
+
+    def encode_images(self, images: Float[Tensor, "S 1 H W"], labels: Float[Tensor, "S 1 H W"]) -> ImageCodes:
+        """Encode labelled images once for all support sets that they are in: see `ImageCodes.select`.
+
+        Raises:
+            ValueError: As `encode_support` does.
+        """
+        self._check(images[None], labels[None])
+        return self._image_codes(self.features(images), labels[None])
 
     def segment(self, query_images: Float[Tensor, "N 1 H W"], code: SupportCode) -> Float[Tensor, "N 1 H W"]:
         """Logits of N = B·Q queries for the codes of B support sets; the Q queries of a set follow one another.
@@ -338,7 +369,7 @@ class SupportOnceNet(nn.Module):
                 "Pass the same number of queries for each support set, on the support's grid."
             )
             raise ValueError(msg)
-        return self._decode(self._encode(query_images), code)
+        return self._decode(self.features(query_images), code)
 
     def leave_one_out(
         self, images: Float[Tensor, "B n 1 H W"], labels: Float[Tensor, "B n 1 H W"], queries: int | None = None
@@ -364,7 +395,7 @@ class SupportOnceNet(nn.Module):
                 f"and {queries} queries. Draw more images per task."
             )
             raise ValueError(msg)
-        features = self._encode(rearrange(images, "B n one H W -> (B n) one H W"))
+        features = self.features(rearrange(images, "B n one H W -> (B n) one H W"))
         code = self._image_codes(features, labels).leaving_one_out(queries).pooled()
         asking = [stage.unflatten(0, (sets, count))[:, :queries].flatten(0, 1) for stage in features]
         return self._decode(asking, code).unflatten(0, (sets, queries))
@@ -387,7 +418,7 @@ class SupportOnceNet(nn.Module):
             )
             raise ValueError(msg)
 
-    def _encode(self, images: Tensor) -> list[Tensor]:
+    def features(self, images: Float[Tensor, "N 1 H W"]) -> list[Tensor]:
         """Features of every stage, fine to coarse."""
         features = F.pixel_unshuffle(images - 0.5, self.config.stem_px)
         stages = []

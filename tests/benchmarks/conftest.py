@@ -40,7 +40,7 @@ class DrawnCollection(Collection):
         return tuple(self._samples)
 
     def tasks(self, datasets: object = None, roles: object = None) -> list[Task]:
-        if "heldout" not in roles:
+        if roles is not None and "heldout" not in roles:
             return []
         return [Task(dataset=name, modality="drawing", axis="2d", label="disc") for name in self._samples]
 

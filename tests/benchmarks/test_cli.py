@@ -54,7 +54,7 @@ def test_run_prints_a_table_and_writes_the_files(collection: Path, tmp_path: Pat
     assert code == 0
     assert "mean over datasets" in output
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
-        "rows.csv", "settings.json", "summary.csv", "summary.json"
+        "costs.csv", "rows.csv", "settings.json", "summary.csv", "summary.json"
     }  # fmt: skip
 
 
@@ -132,6 +132,23 @@ def test_list_names_suites_and_tasks(collection: Path) -> None:
     assert "squares/drawing/2d/square" in output
 
 
+def test_a_frozen_list_runs_as_the_settings_do(collection: Path, tmp_path: Path) -> None:
+    asked = ("--support-size", 3, "--draws", 2)
+    code, told, _ = bench("freeze", "--collection", collection, "--out", tmp_path / "list.json", *asked)
+    assert code == 0
+    plan_hash = json.loads((tmp_path / "list.json").read_text())["plan_hash"]
+    assert told.replace("\n", " ").endswith(f"list.json: plan {plan_hash}, 1 tasks, 12 queries with their supports ")
+    run(collection, tmp_path / "asked", *asked)
+    code, output, _ = run(collection, tmp_path / "listed", "--list", tmp_path / "list.json")
+    assert code == 0
+    assert plan_hash in output
+    assert (tmp_path / "asked/rows.csv").read_bytes() == (tmp_path / "listed/rows.csv").read_bytes()
+    assert plan_hash in bench("compare", tmp_path / "asked", tmp_path / "listed")[1]
+    code, _, errors = run(collection, tmp_path / "listed", "--list", tmp_path / "list.json", *asked)
+    assert code == 1
+    assert "The list decides what is scored: expected none of the options above --list, got some." in errors
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -157,7 +174,7 @@ def test_help_does_not_import_torch(repository: Path) -> None:
     code = (
         "import sys; from typer.testing import CliRunner; from benchmarks.cli import app; "
         "[CliRunner().invoke(app, [*command, '--help'], catch_exceptions=False) "
-        "for command in ([], ['run'], ['compare'], ['probe'])]; "
+        "for command in ([], ['run'], ['freeze'], ['compare'], ['probe'])]; "
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=repository, check=False).returncode == 0

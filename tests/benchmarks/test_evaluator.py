@@ -1,17 +1,24 @@
 """Laws of evaluation, with predictors whose score is known."""
 
-from itertools import chain
+from collections.abc import Container
+from dataclasses import dataclass, fields
+from itertools import count
 
 import pytest
 import torch
 from torch import Tensor
 
-from benchmarks import evaluator
-from benchmarks.evaluator import Execution, choose_device, evaluate
-from benchmarks.predictors import mean_mask, nearest_copy
-from benchmarks.results import Row
+from benchmarks.calibration_metrics import BINS
+from benchmarks.evaluator import Evaluator, Execution, Work, at_rounding, at_threshold, choose_device
+from benchmarks.metrics import METRICS
+from benchmarks.predictors import Predictor, mean_mask, nearest_copy
+from benchmarks.predictors.weights import SupportOncePredictor
+from benchmarks.results import Row, RowKey
 from benchmarks.suites import Settings, TaskPlan, plan_suite
+from incontext.support_once import SupportOnceConfig, SupportOnceNet
 from megamed import Collection
+
+FOURS = Execution(batch_size=4)
 
 
 def perfect(query_images: Tensor, support_images: Tensor, support_labels: Tensor) -> Tensor:
@@ -29,8 +36,22 @@ def plans(drawings: Collection) -> list[TaskPlan]:
     return plan_suite(drawings, Settings(support_size=10, draws=2, queries=7))[0]
 
 
-def score(collection: Collection, plans: list[TaskPlan], batch_size: int = 4, **predictors: object) -> list[Row]:
-    return list(chain(*evaluate(collection, plans, predictors, set(), Execution("cpu", batch_size))))
+def score(
+    collection: Collection,
+    plans: list[TaskPlan],
+    execution: Execution = FOURS,
+    done: Container[RowKey] = frozenset(),
+    **predictors: object,
+) -> list[Row]:
+    """The rows of all predictors, as a run keeps them."""
+    evaluator = Evaluator(collection, execution)
+    found = []
+    for plan in plans:
+        for name, predictor in predictors.items():
+            scored = evaluator.score(Work.missing(name, plan, done), predictor)
+            assert (scored.failure, scored.rest.groups) == ("", ())
+            found += [row for row in scored.rows if row.key not in done]
+    return found
 
 
 def test_perfect_scores_one_and_empty_scores_zero(drawings: Collection, plans: list[TaskPlan]) -> None:
@@ -51,8 +72,11 @@ def test_every_predictor_gets_every_episode_and_the_same_supports(drawings: Coll
 
 
 def test_batch_size_changes_nothing(drawings: Collection, plans: list[TaskPlan]) -> None:
-    one, three, eight = (score(drawings, plans, size, mean=mean_mask, nearest=nearest_copy) for size in (1, 3, 8))
-    assert one == three == eight
+    one, three, eight, found = (
+        score(drawings, plans, Execution(batch_size=size), mean=mean_mask, nearest=nearest_copy)
+        for size in (1, 3, 8, None)
+    )
+    assert one == three == eight == found
     assert len({row.support_size for row in one}) > 1
     assert 0 < min(row.dice for row in one) < max(row.dice for row in one)
 
@@ -60,8 +84,7 @@ def test_batch_size_changes_nothing(drawings: Collection, plans: list[TaskPlan])
 def test_rows_that_are_done_are_not_computed_again(drawings: Collection, plans: list[TaskPlan]) -> None:
     rows = score(drawings, plans, perfect=perfect)
     done = {row.key for row in rows[:5]}
-    rest = list(chain(*evaluate(drawings, plans, {"perfect": perfect}, done, Execution())))
-    assert rest == rows[5:]
+    assert score(drawings, plans, done=done, perfect=perfect) == rows[5:]
 
 
 @pytest.fixture
@@ -90,35 +113,13 @@ def test_an_ensemble_is_scored_beside_its_draws(drawings: Collection, ensembles:
         assert row.mask_px == max(each.mask_px for each in members)
         assert (row.ensemble, row.support_size) == (2, sum(each.support_size for each in members))
         assert row.label_px == 49
-        assert row.seconds == pytest.approx(sum(each.seconds for each in members), abs=1e-5)
     assert any(row.mask_px > each.mask_px for row in double for each in single if each.case == row.case)
     assert {row.dice for row in rows if row.predictor == "perfect-x2"} == {1.0}
 
 
-def test_batch_size_changes_no_ensemble(
-    drawings: Collection, ensembles: list[TaskPlan], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    reference = score(drawings, ensembles, 1, votes=votes)
-    for size in (3, 8):
-        found = score(drawings, ensembles, size, votes=votes)
-        assert {row.key: row for row in found} == {row.key: row for row in reference}
-    monkeypatch.setattr(evaluator, "SUPPORT_IMAGES", 1)
-    assert score(drawings, ensembles, 8, votes=votes) == reference
-
-
-def test_large_supports_come_in_small_batches(
-    drawings: Collection, plans: list[TaskPlan], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(evaluator, "SUPPORT_IMAGES", 22)
-    seen: list[tuple[int, int]] = []
-
-    def watch(query_images: Tensor, support_images: Tensor, support_labels: Tensor) -> Tensor:
-        seen.append((len(query_images), support_images.shape[1]))
-        return query_images
-
-    score(drawings, plans, 8, watch=watch)
-    assert all(batch * support <= 22 for batch, support in seen)
-    assert max(batch for batch, _ in seen) == 2
+def test_batch_size_changes_no_ensemble(drawings: Collection, ensembles: list[TaskPlan]) -> None:
+    one, three, eight = (score(drawings, ensembles, Execution(batch_size=size), votes=votes) for size in (1, 3, 8))
+    assert one == three == eight
 
 
 def test_what_an_ensemble_lacks_is_computed_again_with_all_its_draws(
@@ -127,17 +128,123 @@ def test_what_an_ensemble_lacks_is_computed_again_with_all_its_draws(
     rows = score(drawings, ensembles, votes=votes)
     lost = {next(row.key for row in rows if row.ensemble == 2), rows[-2].key}
     done = {row.key for row in rows} - lost
-    again = list(chain(*evaluate(drawings, ensembles, {"votes": votes}, done, Execution())))
-    assert again == [row for row in rows if row.key in lost]
+    assert score(drawings, ensembles, done=done, votes=votes) == [row for row in rows if row.key in lost]
 
 
-def test_wrong_logits_are_refused(drawings: Collection, plans: list[TaskPlan]) -> None:
-    with pytest.raises(
-        ValueError, match=r"'small' have the wrong shape: expected \(4, 1, 16, 16\), got \(4, 1, 8, 8\)"
-    ):
-        score(drawings, plans, small=lambda query, *_: query[..., ::2, ::2])
-    with pytest.raises(ValueError, match="'broken' are broken: expected numbers, got NaN"):
-        score(drawings, plans, broken=lambda query, *_: query * torch.nan)
+@pytest.mark.parametrize(
+    ("predictor", "reason"),
+    [
+        (
+            lambda query, *_: query[..., ::2, ::2],
+            "ValueError: Logits of predictor 'bad' have the wrong shape: expected",
+        ),
+        (
+            lambda query, *_: query * torch.nan,
+            "ValueError: Logits of predictor 'bad' are broken: expected numbers, got",
+        ),
+        (lambda query, *_: 1 / 0, "ZeroDivisionError: division by zero"),
+        (lambda query, *_: {}["a"], "KeyError: 'a'"),
+    ],
+)
+def test_whatever_fails_is_told(drawings: Collection, plans: list[TaskPlan], predictor: Predictor, reason: str) -> None:
+    scored = Evaluator(drawings, FOURS).score(Work.missing("bad", plans[0], set()), predictor)
+    assert scored.rows == []
+    assert scored.failure.startswith(reason)
+
+
+def test_what_was_scored_before_a_failure_is_kept(drawings: Collection, plans: list[TaskPlan]) -> None:
+    calls = count()
+
+    def tires(query_images: Tensor, support_images: Tensor, support_labels: Tensor) -> Tensor:
+        if next(calls) == 2:  # after three queries with a support of nine, and one with one of ten
+            raise RuntimeError("tired\nof this")  # noqa: EM101
+        return 20 * (query_images - 0.5)
+
+    scored = Evaluator(drawings, Execution(batch_size=3)).score(Work.missing("tires", plans[0], set()), tires)
+    assert (len(scored.rows), scored.rest.episodes, scored.failure) == (4, 10, "RuntimeError: tired")
+
+
+def test_work_is_handed_in_when_the_time_is_over(drawings: Collection, plans: list[TaskPlan]) -> None:
+    evaluator = Evaluator(drawings, Execution(batch_size=4, report_seconds=0.0))
+    work, rows, parts = Work.missing("mean", plans[0], set()), [], 0
+    while work.groups:
+        scored = evaluator.score(work, mean_mask)
+        work, rows, parts = scored.rest, rows + scored.rows, parts + 1
+        assert scored.cost.queries == scored.cost.batch == len(scored.rows) <= 4
+    assert parts >= 4
+    assert rows == score(drawings, plans, mean=mean_mask)
+
+
+class Hesitant:
+    """In a batch its logits differ by a little from those of a query alone, on either side of the threshold."""
+
+    def __init__(self) -> None:
+        self.alone = 0
+
+    def __call__(self, query_images: Tensor, support_images: Tensor, support_labels: Tensor) -> Tensor:
+        self.alone += len(query_images) == 1
+        moved = torch.full_like(query_images, 1e-5 if len(query_images) > 1 else -1e-6)
+        return torch.where(query_images > 0.5, 5.0, moved)
+
+
+def test_a_batch_decides_no_pixel(drawings: Collection, plans: list[TaskPlan]) -> None:
+    batches, alone = (score(drawings, plans, Execution(batch_size=size), it=Hesitant()) for size in (4, 1))
+    assert batches == alone
+    assert {row.dice for row in alone} == {1.0}
+    watched = Hesitant()
+    score(drawings, plans, perfect=lambda query, *_: 20 * (query - 0.5), it=watched)
+    assert watched.alone >= 14
+
+
+def test_doubt_covers_thresholds_alone() -> None:
+    edge = torch.logit(torch.tensor(3 / BINS)).item()
+    logits = torch.tensor([0.0, 1e-5, -1e-5, 1e-4, edge + 1e-5, edge - 1e-5, edge + 1e-4, -30.0, 30.0])
+    found = at_threshold(logits.reshape(-1, 1, 1, 1).sigmoid())
+    assert found.tolist() == [False, True, True, False, True, True, False, False, False]
+    means = {"ece": torch.tensor([0.01235, 0.0123, 0.01236]), "brier": torch.tensor([0.2, 0.01235001, 0.3])}
+    assert at_rounding(means).tolist() == [True, True, False]
+
+
+class Sharing:
+    """Foreground where the mean support label is, which is read image by image."""
+
+    def __init__(self) -> None:
+        self.read = 0
+
+    def __call__(self, query_images: Tensor, support_images: Tensor, support_labels: Tensor) -> Tensor:
+        return support_labels.mean(dim=1) - 0.3
+
+    def encode_images(self, images: Tensor, labels: Tensor) -> "Labels":
+        self.read += len(images)
+        return Labels(labels[None])
+
+    def segment(self, query_images: Tensor, supports: "Labels") -> Tensor:
+        return supports.labels.mean(dim=1) - 0.3
+
+
+@dataclass
+class Labels:
+    """What `Sharing` reads."""
+
+    labels: Tensor
+
+    def select(self, places: Tensor) -> "Labels":
+        return Labels(self.labels[0, places])
+
+
+def test_every_support_image_is_read_once(drawings: Collection, plans: list[TaskPlan]) -> None:
+    sharing = Sharing()
+    rows = score(drawings, plans, it=sharing)
+    assert rows == score(drawings, plans, it=sharing.__call__)
+    assert sharing.read == len({sample.row for each in plans[0].episodes for sample in each.support}) < 14 * 9
+
+
+def test_a_network_that_shares_scores_as_by_itself(drawings: Collection, plans: list[TaskPlan]) -> None:
+    torch.manual_seed(0)
+    network = SupportOncePredictor(SupportOnceNet(SupportOnceConfig(channels=(8, 8, 8))).eval(), 1.0)
+    shared = score(drawings, plans, it=network)
+    assert shared == score(drawings, plans, Execution(batch_size=1), it=network.__call__)
+    assert len({row.brier for row in shared}) > 5
 
 
 def test_unknown_device_is_refused() -> None:
@@ -146,6 +253,11 @@ def test_unknown_device_is_refused() -> None:
         choose_device("abacus")
 
 
-def test_batch_size_must_be_positive() -> None:
-    with pytest.raises(ValueError, match="expected at least 1, got 0"):
-        Execution(batch_size=0)
+@pytest.mark.parametrize(("name", "value"), [("batch_size", 0), ("workers", 0), ("memory_gb", 0.0)])
+def test_executions_must_be_possible(name: str, value: float) -> None:
+    with pytest.raises(ValueError, match=f"{name} is too small: expected at least .*, got 0"):
+        Execution(**{name: value})
+
+
+def test_rows_hold_every_metric() -> None:
+    assert set(METRICS) <= {field.name for field in fields(Row)}

@@ -15,6 +15,8 @@ from benchmarks.leaks import refuse_leaks
 from benchmarks.leaks import trained_on as datasets_of
 from benchmarks.predictors import NamedPredictor, load_predictor, mean_mask
 from benchmarks.suites import Settings
+from incontext import checkpoint
+from incontext.support_once import SupportOnceConfig, SupportOnceNet
 from megamed import Collection, Task
 from megamed.build import BuildOptions, build
 from megamed.standardise import Standard
@@ -77,11 +79,15 @@ def test_clean_weights_pass(
 
 
 def test_run_refuses_before_it_writes(folder: Path) -> None:
-    settings, out = Settings(support_size=1, draws=1, queries=2), folder.parent / "scores"
+    settings = Settings(support_size=1, draws=1, queries=2)
+    out, weights = folder.parent / "scores", folder.parent / "ours"
+    network = SupportOnceNet(SupportOnceConfig(channels=(8, 8, 8), heads=1, head_channels=8))
+    checkpoint.save(weights, network, {"datasets": {"learned": "CC0"}})
     with pytest.raises(ValueError, match="it was trained on"):
-        runs.run_benchmark(folder, settings, [trained_on("learned")], out, Execution())
+        runs.run_benchmark(folder, settings, [str(weights)], out, Execution())
     assert not out.exists()
-    summary = runs.run_benchmark(folder, settings, [trained_on("other", "elsewhere")], out, Execution())
+    checkpoint.save(weights, network, {"datasets": {"other": "CC0", "elsewhere": "CC0"}})
+    summary = runs.run_benchmark(folder, settings, [str(weights)], out, Execution())
     assert summary["training_data_not_compared"] == {"ours": ["elsewhere"]}
 
 

@@ -7,8 +7,9 @@ import pytest
 
 from benchmarks.results import Row, append_rows, claim_folder, drop_torn_line, read_rows, shared_rows
 
+METRICS = (0.123456, 0.07, 0.1, 0.2, -0.25, 9.5, 4.123106, 2.5, 0.3, 0.4, 0.0123, 0.0456)
 ROWS = [
-    Row("ours", "heart", "heart/mr/axial/lv", 'p1, "left"', f"p1:{image}", draw, 4, "0a1b2c3d", 90, 81, 0.123456)
+    Row("ours", "heart", "heart/mr/axial/lv", 'p1, "left"', f"p1:{image}", draw, 4, "0a1b2c3d", 90, 81, *METRICS)
     for image in range(2)
     for draw in range(3)
 ]

@@ -3,31 +3,32 @@
 import csv
 import io
 import json
+import random
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from multiprocessing import get_context
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pytest
 from rich.console import Console
 
-from benchmarks import evaluator
 from benchmarks import run as runs
 from benchmarks.evaluator import Execution
-from benchmarks.predictors import load_predictors
 from benchmarks.report import score_table
 from benchmarks.results import Row
 from benchmarks.suites import Settings
 from megamed import Collection
 
 SETTINGS = Settings(support_size=4, draws=2, queries=6)
+BY_FOUR = Execution(batch_size=4, report_seconds=0.0)
 
 
 @pytest.fixture
 def run(drawings: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """`run(out, settings, names, **options)` on the drawn collection."""
     (tmp_path / "manifest.json").write_text("{}")
-    monkeypatch.setattr(evaluator, "process_time", lambda: 0.0)
     monkeypatch.setattr(runs, "Collection", lambda path: drawings)
 
     def run_drawings(
@@ -36,8 +37,7 @@ def run(drawings: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         names: Iterable[str] = ("nearest-copy", "mean-mask"),
         **options: Any,
     ) -> Any:
-        predictors = load_predictors(list(names))
-        return runs.run_benchmark(tmp_path, settings, predictors, tmp_path / out, Execution(batch_size=4), **options)
+        return runs.run_benchmark(tmp_path, settings, list(names), tmp_path / out, BY_FOUR, **options)
 
     return run_drawings
 
@@ -81,8 +81,18 @@ def test_a_killed_run_goes_on_to_the_same_files(run: Any, tmp_path: Path, batche
     with (tmp_path / "killed/rows.csv").open("a") as file:
         file.write("nearest-copy,cel")
     run("killed", settings)
-    for name in ("rows.csv", "summary.json", "summary.csv"):
+    for name in ("rows.csv", "summary.csv"):
         assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert without_costs(tmp_path / "killed") == without_costs(tmp_path / "whole")
+
+
+def without_costs(out: Path) -> dict[str, Any]:
+    """A summary, but for what differs from run to run."""
+    summary = json.loads((out / "summary.json").read_text())
+    for counts in summary["counts"].values():
+        for name in ("seconds_per_query", "peak_mb", "batch"):
+            assert counts.pop(name) >= 0
+    return summary
 
 
 def test_a_finished_run_computes_nothing_and_takes_a_new_predictor(run: Any) -> None:
@@ -129,3 +139,48 @@ def test_table_shows_datasets_the_mean_and_the_difference(run: Any) -> None:
     text = console.file.getvalue()
     for words in ("cells", "mean over datasets", "nearest-copy minus it", "mean-mask"):
         assert words in text
+
+
+def test_ten_kills_leave_what_an_undisturbed_run_writes(run: Any, tmp_path: Path) -> None:
+    """Killed for real, wherever it may be, from before the first row to after the last."""
+    settings = replace(SETTINGS, draws=8, queries=12)
+    start = monotonic()
+    run("whole", settings)
+    seconds = monotonic() - start
+    delays = random.Random(0)
+    for _ in range(10):
+        child = get_context("fork").Process(target=run, args=("killed", settings))
+        child.start()
+        child.join(delays.uniform(0, seconds))
+        child.kill()
+        child.join()
+    run("killed", settings)
+    assert (tmp_path / "killed/rows.csv").read_bytes() == (tmp_path / "whole/rows.csv").read_bytes()
+
+
+def test_who_fails_is_named_and_nobody_else_is_harmed(
+    run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine.py").write_text(FAILING)
+    monkeypatch.syspath_prepend(tmp_path)
+    names = ["mean-mask", "mine:crash", "mine:not_a_number"]
+    summary = run("out", names=names)
+    assert summary["failed"] == {
+        "mine:crash": {"cells/drawing/2d/disc": "ZeroDivisionError: division by zero"},
+        "mine:not_a_number": {
+            "cells/drawing/2d/disc": "ValueError: Logits of predictor 'mine:not_a_number' are broken: "
+            "expected numbers, got NaN. Check its weights."
+        },
+    }
+    assert summary["overall"] == run("alone", names=["mean-mask"])["overall"]
+    with pytest.raises(ValueError, match=r"Every predictor failed on every task: .*mine:crash on cells/.*division"):
+        run("other", names=["mine:crash"])
+
+
+FAILING = """
+def crash(query_images, support_images, support_labels):
+    return 1 / 0
+
+def not_a_number(query_images, support_images, support_labels):
+    return query_images * float("nan")
+"""

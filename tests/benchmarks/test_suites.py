@@ -135,7 +135,7 @@ def test_task_of_one_subject_is_skipped_with_a_reason(drawings: Collection) -> N
 
 
 def test_suite_without_tasks_is_an_error(drawings: Collection) -> None:
-    with pytest.raises(ValueError, match="expected a dataset of role dev with two subjects, got cells, lonely"):
+    with pytest.raises(ValueError, match="expected datasets of role dev and 2 labelled subjects, got cells, lonely"):
         plan_suite(drawings, Settings(suite="dev"))
 
 
@@ -154,3 +154,18 @@ def test_suite_without_tasks_is_an_error(drawings: Collection) -> None:
 def test_settings_reject_nonsense(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="expected"):
         Settings(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        (Settings(support_size=4, draws=2, queries=6), "5458d5918e64cba5"),
+        (
+            Settings(support_size=4, draws=2, queries=6, seed=1, query_subjects="test", ensemble=2),
+            "449fcf417d3749b8",
+        ),
+    ],
+)
+def test_plans_never_change(drawings: Collection, settings: Settings, expected: str) -> None:
+    """Published figures are of these episodes."""
+    assert plan_hash(plan_suite(drawings, settings)[0]) == expected

@@ -1,40 +1,14 @@
-"""Baselines by hand and by law; weights of both kinds load."""
+"""Predictors are found by name; weights of both kinds load."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
-from benchmarks.predictors import Predictor, load_predictor, load_predictors, mean_mask, nearest_copy
-
-
-def episode(batch: int = 2, support: int = 3, size: int = 8) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    generator = torch.Generator().manual_seed(0)
-    images = torch.rand(batch, support, 1, size, size, generator=generator)
-    labels = (torch.rand(batch, support, 1, size, size, generator=generator) > 0.5).float()
-    return torch.rand(batch, 1, size, size, generator=generator), images, labels
-
-
-def test_mean_mask_by_hand() -> None:
-    labels = torch.tensor([[1.0, 1, 0, 0], [1, 0, 0, 0], [1, 1, 1, 0], [1, 0, 1, 0]]).reshape(1, 4, 1, 1, 4)
-    logits = mean_mask(torch.zeros(1, 1, 1, 4), torch.zeros(1, 4, 1, 1, 4), labels)
-    assert (logits >= 0).flatten().tolist() == [True, True, True, False]  # half of the labels is enough
-
-
-def test_nearest_copy_returns_the_label_of_the_image_itself() -> None:
-    _, images, labels = episode()
-    for place in range(3):
-        logits = nearest_copy(images[:, place], images, labels)
-        assert torch.equal(logits >= 0, labels[:, place] > 0)
-
-
-@pytest.mark.parametrize("predictor", [mean_mask, nearest_copy])
-def test_support_order_is_irrelevant_and_batched_equals_one_at_a_time(predictor: Predictor) -> None:
-    query, images, labels = episode()
-    logits = predictor(query, images, labels)
-    order = [2, 0, 1]
-    torch.testing.assert_close(predictor(query, images[:, order], labels[:, order]), logits)
-    torch.testing.assert_close(predictor(query[1:], images[1:], labels[1:]), logits[1:])
+from benchmarks.cli import app
+from benchmarks.predictors import known_predictors, load_predictor, load_predictors
 
 
 def test_names_are_distinct() -> None:
@@ -43,24 +17,44 @@ def test_names_are_distinct() -> None:
         load_predictors(["mean-mask", "mean-mask"])
 
 
+def test_every_name_is_explained() -> None:
+    assert {"packaged", "support_once", "mean-mask", "atlas", "forest", "panet", "unet-full"} < set(known_predictors())
+    output = CliRunner().invoke(app, ["list", "predictors"]).stdout
+    assert output.splitlines() == [f"{name}: {known.about}" for name, known in known_predictors().items()]
+    assert CliRunner().invoke(app, ["list"]).stdout == CliRunner().invoke(app, ["list", "suites"]).stdout
+
+
+def test_what_decides_the_results_is_in_the_fingerprint() -> None:
+    assert load_predictor("mean-mask").fingerprint == "mean-mask"  # as in results of old
+    atlas, support, full = load_predictors(["atlas", "unet-support", "unet-full"])
+    assert len({atlas.fingerprint, support.fingerprint, full.fingerprint}) == 3
+    assert atlas.fingerprint == load_predictor("atlas").fingerprint != "atlas"
+
+
+def test_prototypes_answer_for_what_their_encoder_was_trained_on() -> None:
+    panet, packaged = load_predictors(["panet", "packaged"])
+    assert panet.provenance == packaged.provenance
+    assert panet.provenance["provenance"]["datasets"]
+
+
 def test_unknown_predictor_is_refused() -> None:
-    with pytest.raises(ValueError, match="expected mean-mask, nearest-copy, packaged or a weights file, got 'oracle'"):
+    with pytest.raises(ValueError, match=r"packaged, .*unet-full, a weights file or module:object, got 'oracle'"):
         load_predictor("oracle")
 
 
-def test_logits_are_divided_by_the_temperature_of_the_file(tmp_path: Path) -> None:
+def test_logits_are_divided_by_the_temperature_of_the_file(tmp_path: Path, episodes: Any) -> None:
     from incontext import checkpoint
     from incontext.model import CrossBlockConfig, CrossBlockNet
 
     path = tmp_path / "ours.safetensors"
     checkpoint.save(path, CrossBlockNet(CrossBlockConfig(encoder_channels=(4, 4), decoder_channels=(4,))), {})
     with torch.inference_mode():
-        raw = load_predictor(str(path)).predict(*episode())
+        raw = load_predictor(str(path)).predict(*episodes)
         checkpoint.write_calibration(path, {"temperature": 2.0})
-        torch.testing.assert_close(load_predictor(str(path)).predict(*episode()), raw / 2)
+        torch.testing.assert_close(load_predictor(str(path)).predict(*episodes), raw / 2)
 
 
-def test_weights_files_of_both_kinds_predict(tmp_path: Path) -> None:
+def test_weights_files_of_both_kinds_predict(tmp_path: Path, episodes: Any) -> None:
     from incontext import checkpoint
     from incontext.model import CrossBlockConfig, CrossBlockNet
     from incontext.universeg import save_universeg
@@ -73,4 +67,19 @@ def test_weights_files_of_both_kinds_predict(tmp_path: Path) -> None:
     assert ours.provenance["provenance"] == {"trained": "never"}
     assert ours.fingerprint != official.fingerprint
     with torch.inference_mode():
-        torch.testing.assert_close(ours.predict(*episode()), official.predict(*episode()), atol=1e-2, rtol=0)
+        torch.testing.assert_close(ours.predict(*episodes), official.predict(*episodes), atol=1e-2, rtol=0)
+
+
+def test_networks_do_not_mind_who_else_is_in_the_batch(tmp_path: Path, episodes: Any) -> None:
+    """But for the last bits, which differ between the kernels for batches of other sizes."""
+    from incontext import checkpoint
+    from incontext.support_once import SupportOnceConfig, SupportOnceNet
+
+    network = SupportOnceNet(SupportOnceConfig(channels=(4, 8, 8, 8, 8), heads=1, head_channels=4)).eval()
+    checkpoint.save(tmp_path / "ours.safetensors", network, {})
+    predict = load_predictor(str(tmp_path / "ours.safetensors")).predict
+    query, images, labels = episodes
+    order = [2, 0, 1]
+    with torch.inference_mode():
+        alone = predict(query[1:], images[1:, order], labels[1:, order])
+        torch.testing.assert_close(alone, predict(*episodes)[1:], atol=1e-4, rtol=0)

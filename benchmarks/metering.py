@@ -1,0 +1,111 @@
+"""What some work costs in time and memory, and the largest batch that keeps to a memory budget."""
+
+import math
+import os
+import re
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from time import perf_counter, process_time
+from typing import Self
+
+import torch
+
+MOST_QUERIES = {"cpu": 1, "cuda": 512}
+"""Largest batches; more gain nothing. One core computes a batch hardly faster than its queries one by one."""
+SHARE_OF_FREE = {"cpu": 0.5, "cuda": 0.8}
+"""Of the free memory, what is used unless told otherwise."""
+PROCESS = Path("/proc/self")
+
+
+class Meter:
+    """Measures the memory of work on a device while it is entered, and the time of parts of it."""
+
+    def __init__(self, device: str) -> None:
+        self._device = torch.device(device)
+        self._first_bytes = self._now_bytes()
+        self.seconds = 0.0
+        """Processor time, or wall-clock time on an accelerator, of all that was timed."""
+        self.peak_bytes = 0
+        """The most that the latest work held, beyond what was held when the meter was made."""
+
+    def __enter__(self) -> Self:
+        if self._device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self._device)
+        elif (reset := PROCESS / "clear_refs").exists():
+            reset.write_text("5")  # forget the peak of the resident set
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.peak_bytes = max(0, self._most_bytes() - self._first_bytes)
+
+    @contextmanager
+    def timing(self) -> Iterator[None]:
+        """Add the time that passes."""
+        start = self._clock()
+        yield
+        self.seconds += self._clock() - start
+
+    def _clock(self) -> float:
+        if self._device.type == "cpu":
+            return process_time()
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+        return perf_counter()
+
+    def _now_bytes(self) -> int:
+        if self._device.type == "cuda":
+            return torch.cuda.memory_allocated(self._device)
+        return _status_bytes("VmRSS")
+
+    def _most_bytes(self) -> int:
+        if self._device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self._device)
+        return _status_bytes("VmHWM")
+
+
+class BatchSize:
+    """Finds the largest batch within a budget by looking at what real batches took: nothing is computed to probe.
+
+    Sizes double from 1 while what the next batch will take, in proportion to the last, stays below the budget.
+    """
+
+    def __init__(self, budget_bytes: float, most: int) -> None:
+        self._budget_bytes, self._most = budget_bytes, most
+        self.queries = 1
+
+    @classmethod
+    def fixed(cls, queries: int) -> Self:
+        """A size that is given."""
+        size = cls(math.inf, queries)
+        size.queries = queries
+        return size
+
+    def learn(self, queries: int, peak_bytes: int) -> None:
+        """Take in what a batch of so many queries took."""
+        fitting = self._budget_bytes * queries / max(1, peak_bytes)
+        self.queries = max(1, int(min(max(self.queries, 2 * queries), fitting, self._most)))
+
+    def shrink(self) -> bool:
+        """Halve the batch, if it can be, after the memory did not suffice."""
+        self._most = self.queries // 2
+        self.queries = max(1, self._most)
+        return self._most > 0
+
+
+def free_bytes(device: str, processes: int) -> float:
+    """What each of some processes may take of a device's free memory; those on accelerators have one each."""
+    kind = torch.device(device).type
+    if kind == "cuda":
+        return SHARE_OF_FREE[kind] * torch.cuda.mem_get_info(device)[0]
+    found = re.search(r"MemAvailable:\s+(\d+)", Path("/proc/meminfo").read_text()) if PROCESS.exists() else None
+    free = 1024 * int(found[1]) if found else os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    return SHARE_OF_FREE["cpu"] * free / processes
+
+
+def _status_bytes(name: str) -> int:
+    """A figure of this process as Linux states it; elsewhere its peak so far."""
+    if (path := PROCESS / "status").exists():
+        return 1024 * int(re.findall(rf"{name}:\s+(\d+)", path.read_text())[0])
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -1,0 +1,129 @@
+"""What can be scored: predictors by name, from a weights file, or a user's own."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import cast
+
+from benchmarks.predictors import atlas, forest, unet
+from benchmarks.predictors.baselines import mean_mask, nearest_copy
+from benchmarks.predictors.own import from_module
+from benchmarks.predictors.protocol import Examples, NamedPredictor, Predictor, TaskPredictor, specialise
+from benchmarks.predictors.prototypes import Match, match_class, match_grid, prototype_matching
+from benchmarks.predictors.weights import from_weights, load_network
+from benchmarks.suites import stable_hash
+from incontext import checkpoint
+from incontext.support_once import SupportOnceNet
+
+__all__ = [
+    "Examples",
+    "NamedPredictor",
+    "Predictor",
+    "TaskPredictor",
+    "known_predictors",
+    "load_network",
+    "load_predictor",
+    "load_predictors",
+    "mean_mask",
+    "nearest_copy",
+    "specialise",
+]
+
+CACHE = Path("runs") / "unet-full"
+"""Where networks trained per task are kept."""
+
+Load = Callable[[str, str], NamedPredictor]
+"""Makes the predictor of a name, on a device."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """A predictor that has a name."""
+
+    about: str
+    load: Load
+
+
+def known_predictors() -> dict[str, Known]:
+    """The predictors that have a name: the packaged networks, and what they are to be compared with."""
+    packaged = {path.stem: path for path in sorted(checkpoint.PACKAGED.parent.glob("*.safetensors"))}
+    return {
+        "packaged": Known(f"the default network, {checkpoint.PACKAGED.stem}", partial(_packaged, None)),
+        **{name: Known("a packaged network", partial(_packaged, path)) for name, path in packaged.items()},
+        "mean-mask": Known("the support labels' mean", _settled(mean_mask)),
+        "nearest-copy": Known("the nearest support image's label", _settled(nearest_copy)),
+        "atlas": Known("that label, carried over by registration", _settled(atlas.atlas, atlas.LEVELS)),
+        "forest": Known("a random forest of filtered pixels, trained on the support (extra `forest`)", _forest),
+        "panet": Known("matching with one prototype per class, on the packaged encoder", _matching(match_class)),
+        "alpnet": Known("matching with local prototypes, on the packaged encoder", _matching(match_grid)),
+        "unet-support": Known(
+            f"a U-Net trained on the support, {unet.FEW_SHOT.steps} steps",
+            _settled(unet.unet_support(), unet.FEW_SHOT),
+        ),
+        "unet-full": Known(
+            f"a U-Net trained on all other subjects of a task, {unet.FULL.steps} steps, kept in {CACHE}", _full
+        ),
+    }
+
+
+def load_predictor(name: str, device: str = "cpu") -> NamedPredictor:
+    """A predictor by its name, that of a weights file (ours or UniverSeg's), or a user's own as `module:object`.
+
+    Raises:
+        ValueError: If the name is none of these, the file holds no network, or the object is no predictor.
+    """
+    if name in (known := known_predictors()):
+        return known[name].load(name, device)
+    if Path(name).is_file():
+        return from_weights(Path(name), device)
+    if ":" in name:
+        return from_module(name, device)
+    msg = f"Unknown predictor: expected {', '.join(known)}, a weights file or module:object, got {name!r}."
+    raise ValueError(msg)
+
+
+def load_predictors(names: Sequence[str], device: str = "cpu") -> list[NamedPredictor]:
+    """Load several predictors.
+
+    Raises:
+        ValueError: If two of them would carry the same name in the results.
+    """
+    loaded = [load_predictor(name, device) for name in names]
+    labels = [predictor.name for predictor in loaded]
+    if len(set(labels)) < len(labels):
+        msg = f"Predictors share a name: expected distinct names, got {', '.join(labels)}. Rename a file."
+        raise ValueError(msg)
+    return loaded
+
+
+def _packaged(path: Path | None, name: str, device: str) -> NamedPredictor:
+    return from_weights(path, device)
+
+
+def _settled(predict: Predictor | TaskPredictor, *settings: object) -> Load:
+    """A predictor without weights; its settings, if it has any, tell its versions apart."""
+    suffix = f"-{stable_hash(*settings):016x}" if settings else ""
+    return lambda name, device: NamedPredictor(name, predict, name + suffix, provenance={})
+
+
+def _forest(name: str, device: str) -> NamedPredictor:
+    forest.new_forest(seed=0)  # refused before anything is scored
+    settings = forest.SCALES_PX, forest.TREES, forest.PIXELS, version("scikit-learn")
+    return _settled(forest.forest, *settings)(name, device)
+
+
+def _matching(match: Match) -> Load:
+    """Prototypes from the packaged network: what that was trained on, they must not be tested on."""
+
+    def load(name: str, device: str) -> NamedPredictor:
+        source = from_weights(None, device)
+        network = cast(SupportOnceNet, load_network(checkpoint.PACKAGED, device))
+        return NamedPredictor(name, prototype_matching(network, match), source.fingerprint, source.provenance)
+
+    return load
+
+
+def _full(name: str, device: str) -> NamedPredictor:
+    return _settled(unet.FullUNet(CACHE, device=device), unet.FULL)(name, device)

@@ -1,0 +1,37 @@
+"""Predictors that learn nothing: the mean of the support labels, and the label of the nearest support image."""
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d
+
+from benchmarks.predictors.protocol import CONFIDENT_LOGIT
+
+
+def mean_mask(
+    query_images: Float[Tensor, "B 1 H W"],
+    support_images: Float[Tensor, "B S 1 H W"],
+    support_labels: Float[Tensor, "B S 1 H W"],
+) -> Float[Tensor, "B 1 H W"]:
+    """Foreground where at least half of the support labels are: what position alone tells."""
+    return torch.logit(support_labels.mean(dim=1), eps=1e-4)
+
+
+def nearest_copy(
+    query_images: Float[Tensor, "B 1 H W"],
+    support_images: Float[Tensor, "B S 1 H W"],
+    support_labels: Float[Tensor, "B S 1 H W"],
+) -> Float[Tensor, "B 1 H W"]:
+    """The label of the support image nearest to the query."""
+    nearest = nearest_image(query_images, support_images)
+    copied = support_labels[torch.arange(len(nearest), device=nearest.device), nearest]
+    return (2 * copied - 1) * CONFIDENT_LOGIT
+
+
+def nearest_image(
+    query_images: Float[Tensor, "B 1 H W"], support_images: Float[Tensor, "B S 1 H W"]
+) -> Int64[Tensor, " B"]:
+    """Which image of each support is nearest to the query, in L2 distance of the intensities at 32×32."""
+    queries = adaptive_avg_pool2d(query_images, 32).unsqueeze(1)
+    supports = adaptive_avg_pool2d(support_images.flatten(0, 1), 32).unflatten(0, support_images.shape[:2])
+    return (queries - supports).square().sum(dim=(2, 3, 4)).argmin(dim=1)

@@ -1,0 +1,73 @@
+"""Predictors that take one episode at a time, so that neither batch nor order of the support can change a result."""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from benchmarks.predictors.protocol import Predictor
+
+
+@dataclass(frozen=True)
+class Support:
+    """A support set in the order of its contents' hashes: equal sets are equal whatever order they come in."""
+
+    images: Float[Tensor, "S 1 H W"]
+    labels: Float[Tensor, "S 1 H W"]
+    fingerprint: str
+    """Names the contents, in hexadecimal."""
+
+    @classmethod
+    def of(cls, images: Float[Tensor, "S 1 H W"], labels: Float[Tensor, "S 1 H W"]) -> Self:
+        """Put labelled images in order."""
+        hashes = [content_hash(image, label) for image, label in zip(images, labels, strict=True)]
+        order = sorted(range(len(hashes)), key=hashes.__getitem__)
+        fingerprint = hashlib.sha256("".join(sorted(hashes)).encode()).hexdigest()
+        return cls(images[order], labels[order], fingerprint)
+
+    @property
+    def seed(self) -> int:
+        """A number below 2³² for whatever is drawn at random."""
+        return int(self.fingerprint[:8], 16)
+
+
+EpisodePredictor = Callable[[Tensor, Support], Tensor]
+"""Logits (1, 1, H, W) of a query image (1, 1, H, W)."""
+
+
+def one_by_one(predict: EpisodePredictor) -> Predictor:
+    """Make a predictor of batches out of one of single episodes."""
+
+    def predictor(
+        query_images: Float[Tensor, "B 1 H W"],
+        support_images: Float[Tensor, "B S 1 H W"],
+        support_labels: Float[Tensor, "B S 1 H W"],
+    ) -> Float[Tensor, "B 1 H W"]:
+        supports = map(Support.of, support_images, support_labels)
+        return torch.cat([predict(query, each) for query, each in zip(query_images.split(1), supports, strict=True)])
+
+    return predictor
+
+
+@contextmanager
+def learning(seed: int) -> Iterator[None]:
+    """Let gradients flow and draw from torch's global generator, seeded, leaving no trace on it.
+
+    Tensors that were made in inference mode have to be cloned inside.
+    """
+    with torch.inference_mode(False), torch.enable_grad(), torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        yield
+
+
+def content_hash(*tensors: Tensor) -> str:
+    """The SHA-256 of the values of some tensors."""
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        digest.update(tensor.detach().cpu().contiguous().numpy().data)
+    return digest.hexdigest()

@@ -1,0 +1,100 @@
+"""A random forest that tells pixels apart by filters of several widths, trained on the support: what ilastik does.
+
+It takes 0.33 s per query of 128×128 pixels and 16 supports, on one core.
+"""
+
+from typing import Any
+
+import torch
+from einops import rearrange
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
+
+from benchmarks.predictors.episode import Support, one_by_one
+
+SCALES_PX = (0.7, 1.0, 1.6, 3.5, 5.0, 10.0)
+"""Standard deviations of the filters, ilastik's."""
+TREES = 50
+PIXELS = 2000
+"""Pixels of the support that the forest learns from, of foreground and of background each."""
+
+
+def new_forest(seed: int) -> Any:
+    """An untrained forest.
+
+    Raises:
+        ValueError: If scikit-learn is missing.
+    """
+    try:
+        from sklearn.ensemble import RandomForestClassifier
+    except ImportError as error:
+        msg = 'The predictor `forest` needs scikit-learn: `pip install "incontext-seg[forest]"`.'
+        raise ValueError(msg) from error
+    return RandomForestClassifier(TREES, min_samples_leaf=2, n_jobs=1, random_state=seed)
+
+
+def predict_forest(query_image: Float[Tensor, "1 1 H W"], support: Support) -> Float[Tensor, "1 1 H W"]:
+    """The share of trees, weighed by their leaves, that hold each pixel for foreground."""
+    pixels = rearrange(filter_features(support.images), "S C H W -> (S H W) C")
+    labels = support.labels.flatten() > 0
+    if labels.all() or not labels.any():
+        return torch.where(labels[0], 1.0, -1.0).expand_as(query_image) * torch.logit(torch.tensor(1.0), eps=1e-3)
+    chosen, weights = choose_pixels(labels, support.seed)
+    forest = new_forest(support.seed)
+    forest.fit(pixels[chosen].cpu().numpy(), labels[chosen].cpu().numpy(), weights.cpu().numpy())
+    asked = rearrange(filter_features(query_image), "1 C H W -> (H W) C")
+    probabilities = torch.from_numpy(forest.predict_proba(asked.cpu().numpy())[:, 1]).to(query_image)
+    return torch.logit(probabilities, eps=1e-3).view_as(query_image)
+
+
+forest = one_by_one(predict_forest)
+
+
+def choose_pixels(labels: Bool[Tensor, " N"], seed: int) -> tuple[Int64[Tensor, " n"], Float[Tensor, " n"]]:
+    """Pixels of either kind, and how many pixels of its kind each of them stands for."""
+    chosen, weights = [], []
+    generator = torch.Generator().manual_seed(seed)
+    for places in (labels.nonzero().flatten().cpu(), (~labels).nonzero().flatten().cpu()):
+        chosen.append(places[torch.randperm(len(places), generator=generator)[:PIXELS]])
+        weights.append(torch.full((len(chosen[-1]),), len(places) / len(chosen[-1])))
+    return torch.cat(chosen), torch.cat(weights)
+
+
+def filter_features(images: Float[Tensor, "N 1 H W"]) -> Float[Tensor, "N features H W"]:
+    """What filters of every scale find at each pixel.
+
+    They are smoothed intensity, gradient magnitude, Laplacian, and the eigenvalues of Hessian and structure tensor.
+
+    Source:
+        The features of Berg et al., ilastik, Nature Methods 2019, but for differences of Gaussians, which smoothed
+        intensities hold already.
+    """
+    maps = []
+    for scale_px in SCALES_PX:
+        smoothed = smooth(images, scale_px)
+        down, right = torch.gradient(smoothed, dim=(-2, -1))
+        down_down, down_right = torch.gradient(down, dim=(-2, -1))
+        right_right = torch.gradient(right, dim=-1)[0]
+        tensor = (smooth(product, scale_px / 2) for product in (down * down, down * right, right * right))
+        maps += [smoothed, (down**2 + right**2).sqrt(), down_down + right_right]
+        maps += [*eigenvalues(down_down, down_right, right_right), *eigenvalues(*tensor)]
+    return torch.cat(maps, 1)
+
+
+def smooth(maps: Float[Tensor, "N 1 H W"], std_px: float) -> Float[Tensor, "N 1 H W"]:
+    """Gaussian smoothing; beyond the border there is nothing, and what is there weighs the more."""
+    rows, columns = (gaussian(side, std_px).to(maps) for side in maps.shape[-2:])
+    return rows @ maps @ columns.T
+
+
+def gaussian(side: int, std_px: float) -> Float[Tensor, "side side"]:
+    """Weights that smooth a line of pixels; each row adds up to one."""
+    distances = torch.arange(side)[:, None] - torch.arange(side)
+    weights = torch.exp(-0.5 * (distances / std_px) ** 2)
+    return weights / weights.sum(1, keepdim=True)
+
+
+def eigenvalues(a: Tensor, b: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+    """The greater and the lesser eigenvalue of each matrix [[a, b], [b, c]]."""
+    middle, reach = (a + c) / 2, (((a - c) / 2) ** 2 + b**2).sqrt()
+    return middle + reach, middle - reach

@@ -1,0 +1,61 @@
+"""A user's own predictor, named `module:object`."""
+
+import hashlib
+import os
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from benchmarks.predictors.protocol import NamedPredictor, TaskPredictor
+
+
+def from_module(name: str, device: str = "cpu") -> NamedPredictor:
+    """The predictor that a module holds, found as Python finds modules and in the working directory.
+
+    Raises:
+        ValueError: If there is no such module or object, or the object is no predictor.
+    """
+    module_name, _, attribute = name.partition(":")
+    module = _import(module_name)
+    if not hasattr(module, attribute):
+        public = sorted(each for each in vars(module) if not each.startswith("_"))
+        msg = (
+            f"Module {module_name!r} lacks the predictor: expected an object {attribute!r}, got {', '.join(public)}. "
+            "Correct what follows the colon."
+        )
+        raise ValueError(msg)
+    predictor = getattr(module, attribute)
+    if isinstance(predictor, type) or not (callable(predictor) or isinstance(predictor, TaskPredictor)):
+        kind = f"the class {predictor.__name__}" if isinstance(predictor, type) else type(predictor).__name__
+        msg = (
+            f"{name} is no predictor: expected a function of query_images, support_images and support_labels, or an "
+            f"object with `for_task`, got {kind}. Name an instance of it, or a function."
+        )
+        raise ValueError(msg)
+    if isinstance(predictor, nn.Module):
+        predictor.to(device).eval()
+    return NamedPredictor(name, predictor, _fingerprint(module, name), provenance={})
+
+
+def _import(name: str) -> Any:
+    if os.getcwd() not in sys.path:  # a console script's path lacks it
+        sys.path.append(os.getcwd())
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise  # the module is there, and one that it imports is not
+        msg = (
+            f"Module {name!r} is missing: expected it in the working directory or installed, got none. "
+            "Start where it lies, or add its folder to PYTHONPATH."
+        )
+        raise ValueError(msg) from error
+
+
+def _fingerprint(module: Any, name: str) -> str:
+    """The hash of the module's source, so that results of another version are told apart."""
+    source = getattr(module, "__file__", None)
+    return hashlib.sha256(Path(source).read_bytes()).hexdigest() if source else name

@@ -1,0 +1,80 @@
+"""Networks from weights files: ours, packaged or not, and UniverSeg's."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from benchmarks.predictors.protocol import NamedPredictor
+from incontext import checkpoint
+from incontext.support_once import ImageCodes, SupportOnceNet
+from incontext.universeg import load_universeg
+
+
+def from_weights(path: Path | None, device: str = "cpu") -> NamedPredictor:
+    """The network in a weights file, named after the file; the packaged network if there is no path.
+
+    Its logits are divided by the temperature that the file states, if any, since ensembles average probabilities.
+    """
+    name, path = ("packaged", checkpoint.PACKAGED) if path is None else (path.stem, path)
+    metadata = _metadata(path)
+    network = load_network(path, device)
+    temperature = metadata.get("calibration", {}).get("temperature", 1.0)
+
+    def predict(query_images: Tensor, support_images: Tensor, support_labels: Tensor) -> Tensor:
+        return network(query_images, support_images, support_labels) / temperature
+
+    sharing = SupportOncePredictor(network, temperature) if isinstance(network, SupportOnceNet) else None
+    return NamedPredictor(name, sharing or predict, sha256_of(path), metadata)
+
+
+@dataclass(frozen=True)
+class SupportOncePredictor:
+    """A network that can read labelled images before it is known which support they are in."""
+
+    network: SupportOnceNet
+    temperature: float
+
+    def __call__(
+        self,
+        query_images: Float[Tensor, "B 1 H W"],
+        support_images: Float[Tensor, "B S 1 H W"],
+        support_labels: Float[Tensor, "B S 1 H W"],
+    ) -> Float[Tensor, "B 1 H W"]:
+        """Return one logit per query pixel."""
+        return self.network(query_images, support_images, support_labels) / self.temperature
+
+    def encode_images(self, images: Float[Tensor, "N 1 H W"], labels: Float[Tensor, "N 1 H W"]) -> ImageCodes:
+        """Read images one by one, so that no other image has a part in the last digits of what is read."""
+        pairs = zip(images.split(1), labels.split(1), strict=True)
+        return ImageCodes.joined([self.network.encode_images(*pair) for pair in pairs])
+
+    def segment(self, query_images: Float[Tensor, "B 1 H W"], supports: ImageCodes) -> Float[Tensor, "B 1 H W"]:
+        """Return one logit per query pixel."""
+        return self.network.segment(query_images, supports.pooled()) / self.temperature
+
+
+def load_network(path: Path, device: str = "cpu") -> nn.Module:
+    """The network in a weights file, ours or UniverSeg's, ready to predict.
+
+    Raises:
+        ValueError: If the file holds no network.
+    """
+    network = checkpoint.load(path) if _metadata(path) else load_universeg(path)
+    return network.to(device).eval()
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _metadata(path: Path) -> dict[str, Any]:
+    """What a weights file of ours says about itself; nothing if it is not one."""
+    try:
+        return checkpoint.read_metadata(path)
+    except ValueError:
+        return {}

@@ -1,0 +1,197 @@
+"""Result folders → what a report tells: one benchmark, by support size and predictor."""
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import numpy as np
+
+from benchmarks.report import summarise
+from benchmarks.results import Cost, Row, read_records, read_rows, shared_rows, total_costs
+from benchmarks.statistics import DatasetScores, estimate, subject_means
+
+PER_SIZE = ("support_size", "plan_hash")
+"""Settings in which the runs of one benchmark may differ."""
+FURTHER_METRICS = tuple(name for name, kind in get_type_hints(Row).items() if kind is float and name != "dice")
+"""Columns of rows that are metrics beside Dice."""
+NOTED = ("failed", "skipped", "training_data_not_compared")
+"""Parts of a summary that name what went wrong or was left out, where there is any."""
+
+
+@dataclass(frozen=True)
+class SizeResults:
+    """Everything at one support size."""
+
+    summary: dict[str, Any]
+    """As `benchmarks.report.summarise` makes it."""
+    rows: tuple[Row, ...]
+    plan_hash: str
+
+
+@dataclass(frozen=True)
+class Results:
+    """One benchmark: runs that differ in support size and predictors alone."""
+
+    settings: dict[str, Any]
+    """What all runs share, the collection's hash included."""
+    sizes: dict[int, SizeResults]
+    """By support size, ascending."""
+    predictors: dict[str, dict[str, Any]]
+    """Name → fingerprint and provenance, as far as the runs tell."""
+    notes: dict[str, dict[str, str]]
+    """Kind → name → reason, of what failed or was left out."""
+
+    @property
+    def size(self) -> int:
+        """The largest support size, of which a report tells most."""
+        return max(self.sizes)
+
+    @property
+    def main(self) -> SizeResults:
+        """The results at the largest support size."""
+        return self.sizes[self.size]
+
+    @property
+    def ranking(self) -> list[str]:
+        """Predictors, the best at the largest support size first; one that has no score last."""
+        overall = self.main.summary["overall"]
+
+        def mean(name: str) -> float:
+            value: float = overall[name]["mean"]
+            return value if isfinite(value) else -1.0
+
+        return sorted(overall, key=lambda name: (-mean(name), name))
+
+    def scores(self, metric: str = "dice") -> list[DatasetScores]:
+        """Subject means at the largest support size, predictors in the order of the ranking."""
+        return list(subject_means(self.main.rows, self.ranking, metric).values())
+
+    def metrics(self) -> dict[str, dict[str, float]]:
+        """Metrics beside Dice, as far as the rows hold any: metric → predictor → mean over datasets."""
+        means = {name: estimate(self.scores(name)) for name in FURTHER_METRICS}
+        return {
+            metric: dict(zip(self.ranking, map(float, values), strict=True))
+            for metric, values in means.items()
+            if np.isfinite(values).any()
+        }
+
+    def empty_labels(self) -> int:
+        """Queries whose annotation is empty, at the largest support size."""
+        return len({(row.task, row.case) for row in self.main.rows if row.label_px == 0})
+
+    def seconds_per_query(self, name: str) -> float | None:
+        """The time of a prediction at the largest support size, if it is known."""
+        seconds: float | None = self.main.summary["counts"].get(name, {}).get("seconds_per_query")
+        return seconds
+
+
+def gather(folders: Sequence[Path]) -> Results:
+    """Read the runs in some folders, or in the folders below them, as `--support-size 1 --support-size 4` makes.
+
+    Runs of one support size are compared on what they share, as `incontext-bench compare` does.
+
+    Raises:
+        ValueError: If a folder holds no run, or the runs are of several benchmarks.
+    """
+    runs = {run: _read_summary(run) for folder in folders for run in _runs_in(folder)}
+    _refuse_other_benchmarks(runs)
+    by_size: dict[int, list[Path]] = defaultdict(list)
+    for run, summary in runs.items():
+        by_size[summary["settings"]["support_size"]].append(run)
+    notes: dict[str, dict[str, str]] = {}
+    predictors: dict[str, dict[str, Any]] = {}
+    for run, summary in runs.items():
+        predictors |= {name: {"fingerprint": print_} for name, print_ in _fingerprints(run).items()}
+        predictors |= summary.get("predictors", {})
+        for kind in NOTED:
+            notes.setdefault(kind, {}).update(_reasons(summary.get(kind, {})))
+    first = next(iter(runs.values()))["settings"]
+    return Results(
+        settings={key: value for key, value in first.items() if key not in PER_SIZE},
+        sizes={size: _size_results(by_size[size], runs) for size in sorted(by_size)},
+        predictors=predictors,
+        notes={kind: reasons for kind, reasons in notes.items() if reasons},
+    )
+
+
+def _runs_in(folder: Path) -> list[Path]:
+    """The folder itself if it is a run, else those of its folders that are."""
+    found = [folder] if (folder / "summary.json").exists() else [path.parent for path in folder.glob("*/summary.json")]
+    if not found:
+        msg = (
+            f"{folder} holds no run: expected summary.json there or one folder below, got none. "
+            "Use `incontext-bench run`."
+        )
+        raise ValueError(msg)
+    return sorted(found)
+
+
+def _read_summary(run: Path) -> dict[str, Any]:
+    summary: dict[str, Any] = json.loads((run / "summary.json").read_text(encoding="utf-8"))
+    if "settings" not in summary or "overall" not in summary:
+        msg = f"{run / 'summary.json'} is no summary of a run: expected settings and scores, got {sorted(summary)}."
+        raise ValueError(msg)
+    return summary
+
+
+def _fingerprints(run: Path) -> dict[str, str]:
+    """What all predictors that ever ran into a folder were."""
+    path = run / "settings.json"
+    known: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))["predictors"] if path.exists() else {}
+    return known
+
+
+def _refuse_other_benchmarks(runs: Mapping[Path, Mapping[str, Any]]) -> None:
+    first, *others = runs
+    wanted = runs[first]["settings"]
+    for run in others:
+        got = runs[run]["settings"]
+        for key in sorted((wanted.keys() | got.keys()) - set(PER_SIZE)):
+            if wanted.get(key) != got.get(key):
+                msg = (
+                    f"{run} is of another benchmark than {first}: expected {key} = {wanted.get(key)}, "
+                    f"got {got.get(key)}. Make a report for each."
+                )
+                raise ValueError(msg)
+
+
+def _size_results(folders: Sequence[Path], runs: Mapping[Path, dict[str, Any]]) -> SizeResults:
+    """Take a run's own summary; make one of what is shared where there are several, or several into one folder."""
+    summary = runs[folders[0]]
+    rows = read_rows(folders[0] / "rows.csv") if len(folders) == 1 else []
+    if not rows or {row.predictor for row in rows} - summary["overall"].keys():
+        rows = shared_rows(folders)
+        names = list(dict.fromkeys(row.predictor for row in rows))
+        summary = summarise(rows, names, summary["settings"]["seed"])
+        _add_costs(summary["counts"], folders)
+    scored = {(task, name) for task, values in summary["tasks"].items() for name in values if _known(values[name])}
+    plan_hashes = sorted({runs[folder]["settings"].get("plan_hash", "unknown") for folder in folders})
+    rows = [row for row in rows if (row.task, row.predictor) in scored]
+    return SizeResults(summary, tuple(rows), ", ".join(plan_hashes))
+
+
+def _add_costs(counts: dict[str, dict[str, Any]], folders: Sequence[Path]) -> None:
+    """Put what predictions took beside the other counts, by the names that `shared_rows` gives."""
+    for folder in folders:
+        for name, cost in total_costs(read_records(folder / "costs.csv", Cost)).items():
+            for shown in {name, f"{folder}:{name}"} & counts.keys():
+                counts[shown] |= cost
+
+
+def _known(value: Mapping[str, float]) -> bool:
+    return isfinite(value["mean"])
+
+
+def _reasons(noted: Mapping[str, Any]) -> dict[str, str]:
+    """What a summary notes of tasks or predictors, or of predictors on tasks, as name → reason."""
+    flat: dict[str, str] = {}
+    for name, reason in noted.items():
+        if isinstance(reason, Mapping):
+            flat |= {f"{name} on {task}": str(why) for task, why in reason.items()}
+        elif reason:
+            flat[name] = reason if isinstance(reason, str) else ", ".join(map(str, reason))
+    return flat

@@ -1,0 +1,254 @@
+"""Results as one HTML page that asks nothing of the network: charts, tables, pictures and protocol."""
+
+import base64
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from math import isfinite
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.metrics import METRICS
+from benchmarks.reports.gather import Results
+from benchmarks.statistics import Interval, differences, estimate, rank, resample, signed_ranks
+from benchmarks.subgroups import SubgroupTable
+
+if TYPE_CHECKING:
+    from benchmarks.reports.pictures import Examples
+
+TEMPLATES = Path(__file__).parent / "templates"
+STYLES = 8
+"""Predictors that have a colour of their own; all others share the last, a grey."""
+SHORTEST_SECONDS = 1e-4
+"""What run times are rounded to, so that a logarithm has a place for 0."""
+COUNT_NAMES = {
+    "rows": "predictions",
+    "tasks": "tasks",
+    "subjects": "subjects",
+    "empty_masks": "empty masks",
+    "smallest_support": "smallest support",
+    "label_budget": "labelled examples per query, at most",
+    "seconds_per_query": "seconds per query",
+    "peak_mb": "peak memory, MB",
+    "batch": "largest batch",
+}
+"""How to call the counts of a summary; others are called as they are."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A line of the leaderboard; scores in per cent."""
+
+    name: str
+    style: int
+    score: Interval
+    behind: Interval | None
+    """Of the best one, paired."""
+    p: float | None
+    """Of a signed-rank test against the best one over tasks, by Holm."""
+    first: float
+    """Per cent of the resamples in which it is first."""
+    metrics: tuple[float, ...]
+    seconds: float | None
+
+
+@dataclass(frozen=True)
+class TaskLine:
+    """A task's scores in per cent, by predictor."""
+
+    id: str
+    dataset: str
+    name: str
+    subjects: int
+    scores: dict[str, Interval]
+
+
+def render(results: Results, groups: Sequence[SubgroupTable] = (), examples: "Examples | None" = None) -> str:
+    """Write the page.
+
+    Args:
+        results: What to report.
+        groups: Scores by subgroups.
+        examples: Pictures, if there are any.
+
+    Raises:
+        ValueError: If jinja2 is not installed.
+    """
+    if find_spec("jinja2") is None:
+        msg = 'jinja2, which fills in the page, is missing: `pip install "incontext-seg[report]"`.'
+        raise ValueError(msg)
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    from benchmarks.reports.charts import duration
+
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "per_cent": per_cent,
+        "percents": _percents,
+        "number": number,
+        "duration": duration,
+        "pretty": pretty,
+        "chance": chance,
+        "breakable": breakable,
+    }
+    script, style = ((TEMPLATES / name).read_text(encoding="utf-8") for name in ("report.js", "report.css"))
+    styles = {name: min(place, STYLES) for place, name in enumerate(results.ranking)}
+    return environment.get_template("report.html").render(
+        results=results,
+        summary=results.main.summary,
+        styles=styles,
+        standings=standings(results, styles),
+        metrics={name: METRICS.get(name) for name in results.metrics()},
+        tasks=task_lines(results),
+        over_sizes={size: _intervals(each.summary["overall"]) for size, each in results.sizes.items()},
+        charts=charts(results, styles),
+        counts=counts(results),
+        groups=groups,
+        examples=examples,
+        script=script,
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        style=style,
+    )
+
+
+def standings(results: Results, styles: Mapping[str, int]) -> list[Standing]:
+    """The leaderboard at the largest support size."""
+    overall, metrics, seed = results.main.summary["overall"], results.metrics(), results.settings["seed"]
+    scores = results.scores()
+    gaps, tests = differences(scores, 0, seed), signed_ranks(scores, 0)
+    firsts = rank(estimate(scores), resample(scores, seed)).shares[:, 0]
+    return [
+        Standing(
+            name=name,
+            style=styles[name],
+            score=_percents(Interval(**overall[name])),
+            behind=_percents(gaps[place]) if place else None,
+            p=tests[place].adjusted_p if place else None,
+            first=100 * float(firsts[place]),
+            metrics=tuple(values[name] for values in metrics.values()),
+            seconds=results.seconds_per_query(name),
+        )
+        for place, name in enumerate(results.ranking)
+    ]
+
+
+def task_lines(results: Results) -> list[TaskLine]:
+    """Every task at the largest support size, in the order of the summary."""
+    subjects: dict[str, set[str]] = {}
+    for row in results.main.rows:
+        subjects.setdefault(row.task, set()).add(row.subject)
+    return [
+        TaskLine(
+            id=task,
+            dataset=task.split("/")[0],
+            name=task_name(task),
+            subjects=len(subjects.get(task, ())),
+            scores={name: _intervals(values)[name] for name in results.ranking if name in _intervals(values)},
+        )
+        for task, values in results.main.summary["tasks"].items()
+    ]
+
+
+def task_name(task: str) -> str:
+    """A task's label, with its axis where it has one: its id without the dataset and the modality."""
+    *_, axis, label = task.split("/")
+    return label if axis == "2d" else f"{label}, {axis}"
+
+
+def charts(results: Results, styles: Mapping[str, int]) -> list[dict[str, Any]]:
+    """Scores over support sizes, if there are several, and over the time per query."""
+    from benchmarks.reports.charts import Point, Series, line_chart, point_chart, score_axis, size_axis, time_axis
+
+    def point(x: int | float, value: Mapping[str, float]) -> Point:
+        return Point(float(x), *(100 * float(value[end]) for end in ("mean", "low", "high")))
+
+    def drawn(points: Callable[[str], list[Point]]) -> list[Series]:
+        every = ((name, tuple(each for each in points(name) if isfinite(each.mean))) for name in results.ranking)
+        return [Series(name, styles[name], found) for name, found in every if found]
+
+    def over_sizes(name: str) -> list[Point]:
+        overall = {size: each.summary["overall"] for size, each in results.sizes.items()}
+        return [point(size, values[name]) for size, values in overall.items() if name in values]
+
+    def over_time(name: str) -> list[Point]:
+        seconds = results.seconds_per_query(name)
+        return [] if seconds is None else [point(max(seconds, SHORTEST_SECONDS), results.main.summary["overall"][name])]
+
+    figures = []
+    if len(results.sizes) > 1 and (lines := drawn(over_sizes)):
+        heights = score_axis([each for line in lines for each in line.points])
+        title = "Dice of each predictor by labelled examples per query; the table below has the numbers"
+        figures.append(
+            {"title": "More examples", "svg": line_chart(lines, size_axis(list(results.sizes)), heights, title)}
+        )
+    if dots := drawn(over_time):
+        heights = score_axis([each for dot in dots for each in dot.points])
+        width = time_axis([each.x for dot in dots for each in dot.points])
+        title = "Dice of each predictor by time per query; the leaderboard has the numbers"
+        figures.append({"title": "Cost against accuracy", "svg": point_chart(dots, width, heights, title)})
+    return figures
+
+
+def counts(results: Results) -> list[tuple[str, list[str]]]:
+    """What was counted of each predictor, in the order of the ranking, whatever the summary calls it."""
+    counted = results.main.summary.get("counts", {})
+    names = dict.fromkeys(key for name in results.ranking for key in counted.get(name, {}))
+    return [
+        (
+            COUNT_NAMES.get(key, key.replace("_", " ")),
+            [_text(counted.get(name, {}).get(key)) for name in results.ranking],
+        )
+        for key in names
+    ]
+
+
+def per_cent(value: Interval) -> str:
+    """`81.2 (78.0, 84.1)`, of what is in per cent already, or a dash if there is no score."""
+    return f"{value.mean:.1f} ({value.low:.1f}, {value.high:.1f})" if isfinite(value.mean) else "–"
+
+
+def number(value: float) -> str:
+    """Three significant digits."""
+    return f"{value:.3g}" if isfinite(value) else "–"
+
+
+def breakable(name: str) -> str:
+    """A name that may go on in a new line after an underscore."""
+    from markupsafe import Markup
+
+    return Markup("_<wbr>").join(name.split("_"))
+
+
+def chance(value: float) -> str:
+    """A p-value, the small ones as a bound."""
+    return f"{value:.3f}" if value >= 0.001 else "< 0.001"
+
+
+def pretty(value: object) -> str:
+    """JSON to read."""
+    return json.dumps(value, indent=2, ensure_ascii=False, default=str)
+
+
+def _intervals(values: Mapping[str, Mapping[str, float]]) -> dict[str, Interval]:
+    """What a summary has scores of, in per cent."""
+    return {name: _percents(Interval(**value)) for name, value in values.items() if isfinite(value["mean"])}
+
+
+def _percents(value: Interval) -> Interval:
+    return Interval(100 * value.mean, 100 * value.low, 100 * value.high)
+
+
+def _text(value: object) -> str:
+    if isinstance(value, float):
+        return number(value)
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_text(each)}" for key, each in value.items())
+    return "–" if value is None else f"{value:,}" if isinstance(value, int) else str(value)

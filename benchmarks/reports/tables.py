@@ -1,0 +1,107 @@
+"""Results as plain tables: Markdown, CSV and LaTeX."""
+
+import csv
+import io
+from collections.abc import Callable, Iterator, Sequence
+from math import isfinite
+
+from benchmarks.report import percent
+from benchmarks.reports.gather import Results
+
+CSV_HEADER = ("support_size", "level", "name", "predictor", "dice", "low", "high")
+LATEX_SPECIAL = str.maketrans(
+    {
+        **{character: f"\\{character}" for character in "&%$#_{}"},
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "\\": r"\textbackslash{}",
+    }
+)
+
+
+def markdown(results: Results) -> str:
+    """Scores over all datasets by support size, then per task at the largest, in per cent."""
+    parts = [
+        f"Dice, % (95 % interval) on suite `{results.settings['suite']}`.\n",
+        _markdown_table(("examples per query", *results.ranking), by_size(results)),
+        f"\nWith {results.size} labelled examples per query:\n",
+        _markdown_table(("task", *results.ranking), by_task(results)),
+        f"\n{results.main.summary['method']}\n",
+        *(f"\nPlan at {size} examples: `{each.plan_hash}`." for size, each in results.sizes.items()),
+        f"\nCollection: `{results.settings.get('collection_sha256', 'unknown')}`.",
+        *(f"\n{kind.replace('_', ' ').capitalize()}: {_listed(notes)}." for kind, notes in results.notes.items()),
+    ]
+    return "\n".join(parts).replace("`.\n\nPlan", "`.\nPlan") + "\n"
+
+
+def latex(results: Results) -> str:
+    """The same in two booktabs tables."""
+    settings = results.settings
+    return "\n".join(
+        [
+            f"% suite {settings['suite']}, collection {settings.get('collection_sha256', 'unknown')}",
+            *(f"% plan at {size} examples: {each.plan_hash}" for size, each in results.sizes.items()),
+            *(f"% {kind}: {_listed(notes)}".replace("\n", " ") for kind, notes in results.notes.items()),
+            _latex_table(("Examples per query", *results.ranking), by_size(results)),
+            "",
+            _latex_table((f"Task, {results.size} examples", *results.ranking), by_task(results)),
+            "",
+        ]
+    )
+
+
+def comma_separated(results: Results) -> str:
+    """A line per support size, overall, dataset or task, and predictor; Dice in [0, 1]."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(CSV_HEADER)
+    for size, each in results.sizes.items():
+        summary = each.summary
+        levels = {"overall": {"": summary["overall"]}, "dataset": summary["datasets"], "task": summary["tasks"]}
+        for level, named in levels.items():
+            for name, by_predictor in named.items():
+                for predictor, value in by_predictor.items():
+                    ends = [f"{value[end]:.4f}" for end in ("mean", "low", "high")]
+                    writer.writerow([size, level, name, predictor, *ends])
+    return text.getvalue()
+
+
+FORMATS: dict[str, Callable[[Results], str]] = {"markdown": markdown, "csv": comma_separated, "latex": latex}
+"""What writes results as text, by the name of the format."""
+
+
+def by_size(results: Results) -> Iterator[list[str]]:
+    """The mean over datasets: a line per support size."""
+    for size, each in results.sizes.items():
+        yield [str(size), *_cells(each.summary["overall"], results.ranking)]
+
+
+def by_task(results: Results) -> Iterator[list[str]]:
+    """A line per task at the largest support size."""
+    for task, values in results.main.summary["tasks"].items():
+        yield [task, *_cells(values, results.ranking)]
+
+
+def _cells(values: dict[str, dict[str, float]], names: Sequence[str]) -> list[str]:
+    return [percent(values[name]) if name in values and isfinite(values[name]["mean"]) else "–" for name in names]
+
+
+def _listed(notes: dict[str, str]) -> str:
+    return "; ".join(f"{name} ({reason})" if reason else name for name, reason in notes.items())
+
+
+def _markdown_table(header: Sequence[str], lines: Iterator[list[str]]) -> str:
+    cells = [[cell.replace("|", "\\|").replace("\n", " ") for cell in line] for line in (header, *lines)]
+    cells.insert(1, ["---", *("---:" for _ in header[1:])])
+    return "\n".join(f"| {' | '.join(line)} |" for line in cells)
+
+
+def _latex_table(header: Sequence[str], lines: Iterator[list[str]]) -> str:
+    head, *body = (
+        " & ".join(cell.translate(LATEX_SPECIAL).replace("–", "--") for cell in line) + r" \\"
+        for line in (header, *lines)
+    )
+    columns = "l" + "r" * (len(header) - 1)
+    return "\n".join(
+        [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", head, r"\midrule", *body, r"\bottomrule", r"\end{tabular}"]
+    )

@@ -1,0 +1,29 @@
+"""Supports are known by their contents."""
+
+import torch
+
+from benchmarks.predictors.episode import Support, learning
+
+
+def test_order_does_not_matter_and_every_pixel_does() -> None:
+    images = torch.rand(3, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+    labels = (images > 0.5).float()
+    support, turned = Support.of(images, labels), Support.of(images.flip(0), labels.flip(0))
+    assert support.fingerprint == turned.fingerprint
+    assert torch.equal(support.images, turned.images)
+    assert torch.equal((support.images > 0.5).float(), support.labels)
+    other = labels.clone()
+    other[0, 0, 0, 0] = 1 - other[0, 0, 0, 0]
+    assert Support.of(images, other).seed != support.seed
+
+
+def test_learning_is_seeded_differentiable_and_leaves_no_trace() -> None:
+    before = torch.get_rng_state()
+    drawn = []
+    with torch.inference_mode():
+        for seed in (1, 1, 2):
+            with learning(seed):
+                drawn.append(torch.rand(1).item())
+                assert torch.ones(1, requires_grad=True).mul(2).requires_grad
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert torch.equal(torch.get_rng_state(), before)

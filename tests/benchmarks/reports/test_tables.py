@@ -1,0 +1,42 @@
+"""Results as text."""
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from benchmarks.report import percent
+from benchmarks.reports import FORMATS, Results, gather
+
+
+@pytest.fixture(scope="module")
+def results(runs: Path) -> Results:
+    return gather([runs])
+
+
+def test_markdown_has_both_tables_and_the_hashes(results: Results):
+    text = FORMATS["markdown"](results)
+    first, second = results.ranking
+    assert f"| examples per query | {first} | {second} |\n| --- | ---: | ---: |\n| 1 | " in text
+    scores = results.main.summary["tasks"]["squares/drawing/2d/square"]
+    assert f"| squares/drawing/2d/square | {percent(scores[first])} | {percent(scores[second])} |" in text
+    assert all(each.plan_hash in text for each in results.sizes.values())
+    assert results.settings["collection_sha256"] in text
+
+
+def test_csv_is_long(results: Results):
+    lines = list(csv.DictReader(FORMATS["csv"](results).splitlines()))
+    assert len(lines) == 2 * 2 * (1 + 2 + 2)  # sizes, predictors, levels
+    for line in lines:
+        if (line["support_size"], line["level"], line["predictor"]) == ("3", "overall", "mean-mask"):
+            assert float(line["dice"]) == pytest.approx(results.main.summary["overall"]["mean-mask"]["mean"], abs=1e-4)
+
+
+def test_latex_escapes(results: Results):
+    renamed = {"a_b&c": results.main.summary["overall"]["mean-mask"]}
+    summary = results.main.summary | {"overall": renamed, "tasks": {"d_1/mr/2d/50%": renamed}}
+    main = type(results.main)(summary, (), "hash")
+    text = FORMATS["latex"](type(results)(results.settings, {3: main}, {}, {}))
+    assert r"a\_b\&c" in text
+    assert r"d\_1/mr/2d/50\% & " in text
+    assert text.count(r"\begin{tabular}{lr}") == text.count(r"\end{tabular}") == 2
