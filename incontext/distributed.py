@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, distributed
@@ -15,6 +15,7 @@ class Processes:
 
     rank: int = 0
     count: int = 1
+    _latest: list[Tensor] = field(default_factory=list, repr=False, compare=False)
 
     @property
     def first(self) -> bool:
@@ -41,6 +42,7 @@ class Processes:
             return
         flat = torch.cat([tensor.flatten() for tensor in tensors])
         distributed.all_reduce(flat)
+        self._latest[:] = [flat]  # should gloo's thread be the last to let go of it, the end of Python would abort it
         for tensor, total in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
             tensor.copy_(total.view_as(tensor))
 
@@ -57,6 +59,7 @@ def joined(device: torch.device) -> Iterator[Processes]:
     distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
         yield Processes(distributed.get_rank(), distributed.get_world_size())
+        distributed.barrier()  # one that leaves while others work may be aborted, and all others with it
     finally:
         distributed.destroy_process_group()
 
