@@ -45,14 +45,21 @@ def loop(collection: Collection, plan: TaskPlan, predictor: Predictor) -> list[d
 
 
 def largest_difference(rows: list[Row], plan: TaskPlan, found: list[dict[str, float]]) -> dict[str, float]:
-    """How far our rows are from the loop's, over masks that are not empty: there MONAI says NaN or infinity."""
+    """How far our rows are from the loop's, as a share of values above 1, which MONAI holds in single precision.
+
+    Only of masks that are not empty: of those, MONAI says NaN or infinity.
+    """
     by_episode = {(row.case, row.draw): row for row in rows if row.mask_px}
     pairs = [
         (row, values)
         for episode, values in zip(plan.episodes, found, strict=True)
         if (row := by_episode.get((episode.query.case, episode.draw)))
     ]
-    return {name: max(abs(getattr(row, name) - values[name]) for row, values in pairs) for name in COLUMNS}
+
+    def apart(ours: float, theirs: float) -> float:
+        return abs(ours - theirs) / max(1, theirs)
+
+    return {name: max(apart(getattr(row, name), values[name]) for row, values in pairs) for name in COLUMNS}
 
 
 def measure(collection: Collection, settings: Settings) -> None:
