@@ -91,6 +91,17 @@ def test_compare_takes_ensembles(collection: Path, tmp_path: Path) -> None:
     assert set(json.loads(output)["overall"]) == {"mean-mask", "mean-mask-x2", "nearest-copy", "nearest-copy-x2"}
 
 
+def test_a_failure_is_told_and_leaves_the_others(
+    collection: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "broken_predictor.py").write_text("def crash(*_):\n    return 1 / 0\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    code, output, errors = run(collection, tmp_path / "out", "--predictor", "broken_predictor:crash")
+    assert code == 3
+    assert "mean over datasets" in output
+    assert "failed broken_predictor:crash on squares/drawing/2d/square: ZeroDivisionError: division by zero" in errors
+
+
 class Flood(torch.nn.Module):
     """Finds everything foreground, whatever the support says."""
 

@@ -3,7 +3,14 @@
 import pytest
 import torch
 
-from incontext.support_once import FittedRead, SupportOnceConfig, SupportOnceNet, label_patches, positions_like
+from incontext.support_once import (
+    FittedRead,
+    ImageCodes,
+    SupportOnceConfig,
+    SupportOnceNet,
+    label_patches,
+    positions_like,
+)
 
 SMALL = SupportOnceConfig(channels=(8, 8, 12, 16), heads=2, head_channels=8, fitted_channels=4)
 NO_FIT = {"fitted_channels": 0, "second_fit": False}
@@ -61,6 +68,14 @@ def test_many_queries_with_one_code_equal_as_many_full_calls(network, episode):
     together = network.segment(queries, network.encode_support(images, labels))
     full = network(queries, images.repeat_interleave(3, 0), labels.repeat_interleave(3, 0))
     torch.testing.assert_close(together, full, atol=1e-5, rtol=1e-5)
+
+
+def test_supports_of_images_read_once_equal_as_many_full_calls(network, episode):
+    query_images, images, labels = episode[0], episode[1].flatten(0, 1), episode[2].flatten(0, 1)
+    parts = [network.encode_images(*pair) for pair in zip(images.split(2), labels.split(2), strict=True)]
+    places = torch.tensor([[3, 0, 1], [2, 3, 4]])
+    found = network.segment(query_images, ImageCodes.joined(parts).select(places).pooled())
+    torch.testing.assert_close(found, network(query_images, images[places], labels[places]), rtol=0, atol=1e-5)
 
 
 def test_leave_one_out_equals_separate_calls_with_gradients(network, episode):
