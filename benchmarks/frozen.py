@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from benchmarks.suites import Episode, Settings, TaskPlan, plan_hash, plan_suite
 from megamed import Collection, Sample, Task
+from megamed.manifest import first_fault
 
 EXAMPLES = 3
 
@@ -131,9 +132,7 @@ def read_list(path: Path) -> FrozenList:
     try:
         return FrozenList.model_validate_json(path.read_bytes())
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "file"
-        msg = f"{path} is no frozen list: {place}: {first['msg']}. Make one with `incontext-bench freeze`."
+        msg = f"{path} is no frozen list: {first_fault(error)}. Make one with `incontext-bench freeze`."
         raise ValueError(msg) from None
 
 

@@ -1,6 +1,5 @@
 """One benchmark run: plan a suite, score what is missing, write the summary."""
 
-import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -25,8 +24,8 @@ from benchmarks.results import (
     total_costs,
 )
 from benchmarks.suites import Settings, plan_hash
-from megamed import Collection
-from megamed.manifest import exclusive
+from megamed import Collection, manifest
+from megamed.manifest import exclusive, sha256_of
 
 Track = Callable[[Iterable[list[Row]], int], Iterable[list[Row]]]
 """Passes batches of rows through while showing progress towards a number of rows."""
@@ -67,7 +66,7 @@ def run_benchmark(
     loaded = load_predictors(predictors, execution.device)
     not_compared = refuse_leaks(collection, [plan.task for plan in plans], loaded)
     episodes = {
-        "collection_sha256": hashlib.sha256((collection_path / "manifest.json").read_bytes()).hexdigest(),
+        "collection_sha256": sha256_of(collection_path / manifest.NAME),
         "plan_hash": plan_hash(plans),
     }
     claim_folder(out, asdict(settings) | episodes, {each.name: each.fingerprint for each in loaded})

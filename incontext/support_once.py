@@ -247,36 +247,37 @@ class FittedRead(nn.Module):
         self.log_ridge = nn.Parameter(torch.tensor(-4.0))
 
     @torch.autocast("cuda", enabled=False)
-    def moments(self, features: Tensor, labels: Tensor) -> Tensor:
-        """Products of a pixel's features with features and targets, averaged over an image's fore- and background.
-
-        Shapes: features (N, C', h, w), labels (N, 1, H, W) -> (N, 2, C + 1, C + 1 + targets).
-        """
-        height, width = features.shape[-2:]
-        targets = _pooled_to(labels, (height * self.parts, width * self.parts))
-        label = _pooled_to(labels, (height, width)).flatten(1)
-        inputs = self._inputs(features)
-        both = torch.cat([inputs, 2 * F.pixel_unshuffle(targets, self.parts).flatten(2) - 1], 1)
-        weights = torch.stack([label, 1 - label], 1) / label.shape[-1]
-        return torch.einsum("nkp,ncp,ndp->nkcd", weights, inputs, both)
+    def inputs(self, features: Tensor) -> Tensor:
+        """What a fit sees of each pixel: its projected features and a constant, (N, C + 1, h, w)."""
+        projected = self.project(features.float())
+        return torch.cat([projected, torch.ones_like(projected[:, :1])], 1)
 
     @torch.autocast("cuda", enabled=False)
-    def forward(self, features: Tensor, moments: Tensor) -> Tensor:
-        """Scores (N, targets, h, w) near 1 in the foreground and -1 in the background, from pooled moments."""
-        inputs = self._inputs(features)
-        masses = moments[:, :, -1, inputs.shape[1] - 1, None, None]
-        balanced = (moments / (masses + self.MASS)).mean(1)
-        gram, target = balanced.split([inputs.shape[1], balanced.shape[-1] - inputs.shape[1]], dim=-1)
-        ridge = self.log_ridge.exp() * gram.diagonal(dim1=-2, dim2=-1).mean(-1)
-        identity = torch.eye(inputs.shape[1], device=gram.device)
-        weights = torch.linalg.solve(gram + ridge[:, None, None] * identity, target)
-        scores = torch.einsum("bct,bqcp->bqtp", weights, inputs.unflatten(0, (len(weights), -1)))
-        return scores.flatten(0, 1).unflatten(-1, features.shape[-2:])
+    def moments(self, inputs: Tensor, labels: Tensor) -> Tensor:
+        """Products of a pixel's inputs with inputs and targets, averaged over an image's fore- and background.
 
-    def _inputs(self, features: Tensor) -> Tensor:
-        """Features of each pixel and a constant, (N, C + 1, pixels)."""
-        projected = self.project(features.float()).flatten(2)
-        return torch.cat([projected, torch.ones_like(projected[:, :1])], 1)
+        Shapes: inputs (N, C + 1, h, w), labels (N, 1, H, W) -> (N, 2, C + 1, C + 1 + targets).
+        """
+        height, width = inputs.shape[-2:]
+        targets = _pooled_to(labels, (height * self.parts, width * self.parts))
+        label = _pooled_to(labels, (height, width)).flatten(1)
+        pixels = inputs.flatten(2)
+        both = torch.cat([pixels, 2 * F.pixel_unshuffle(targets, self.parts).flatten(2) - 1], 1)
+        weights = torch.stack([label, 1 - label], 1) / label.shape[-1]
+        return torch.einsum("nkp,ncp,ndp->nkcd", weights, pixels, both)
+
+    @torch.autocast("cuda", enabled=False)
+    def forward(self, inputs: Tensor, moments: Tensor) -> Tensor:
+        """Scores (N, targets, h, w) near 1 in the foreground and -1 in the background, from pooled moments."""
+        channels = inputs.shape[1]
+        masses = moments[:, :, -1, channels - 1, None, None]
+        balanced = (moments / (masses + self.MASS)).mean(1)
+        gram, target = balanced.split([channels, balanced.shape[-1] - channels], dim=-1)
+        ridge = self.log_ridge.exp() * gram.diagonal(dim1=-2, dim2=-1).mean(-1)
+        identity = torch.eye(channels, device=gram.device)
+        weights = torch.linalg.solve(gram + ridge[:, None, None] * identity, target)
+        scores = torch.einsum("bct,bqcp->bqtp", weights, inputs.flatten(2).unflatten(0, (len(weights), -1)))
+        return scores.flatten(0, 1).unflatten(-1, inputs.shape[-2:])
 
 
 class SupportOnceNet(nn.Module):
@@ -448,7 +449,8 @@ class SupportOnceNet(nn.Module):
         def per_set(tensors: list[Tensor]) -> tuple[Tensor, ...]:
             return tuple(rearrange(t, "(B S) ... -> B S ...", S=count) for t in tensors)
 
-        moments = [cast(FittedRead, fit).moments(features[level], flat) for level, fit in enumerate(self.fits)]
+        fits = [cast(FittedRead, fit) for fit in self.fits]
+        moments = [fit.moments(fit.inputs(features[level]), flat) for level, fit in enumerate(fits)]
         prototypes = [whole for _, whole in contrasts]
         return ImageCodes(per_set(keys), per_set(values), per_set(prototypes), per_set(moments), labels)
 
@@ -492,10 +494,11 @@ class SupportOnceNet(nn.Module):
     def _fit(self, level: int, features: Tensor, guess: Tensor | None, code: SupportCode) -> list[Tensor]:
         """Scores of the classifier fitted to the support, then of that fitted to the guess, and the guess itself."""
         fit = cast(FittedRead, self.fits[level])
-        scores = [fit(features, code.moments[level])]
+        inputs = fit.inputs(features)
+        scores = [fit(inputs, code.moments[level])]
         if guess is not None:
             found = guess.sigmoid()
-            scores += [fit(features, fit.moments(features, found)), _pooled_to(found, features.shape[-2:])]
+            scores += [fit(inputs, fit.moments(inputs, found)), _pooled_to(found, features.shape[-2:])]
         return scores
 
     def _attend(self, level: int, tokens: Tensor, code: SupportCode) -> Tensor:

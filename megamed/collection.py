@@ -27,6 +27,7 @@ from megamed.manifest import (
     DatasetEntry,
     FileHeader,
     View,
+    first_fault,
     read_manifest,
     sha256_of,
 )
@@ -251,8 +252,7 @@ def _read_header(path: Path) -> FileHeader:
     try:
         return FileHeader.model_validate_json(text)
     except ValidationError as error:
-        first = error.errors()[0]
-        msg = f"{path.name} is of another version: {'.'.join(map(str, first['loc']))}: {first['msg']}. Build it again."
+        msg = f"{path.name} is of another version: {first_fault(error)}. Build it again."
         raise ValueError(msg) from error
 
 

@@ -113,10 +113,14 @@ def parse_manifest(path: Path) -> Manifest:
     try:
         return Manifest.model_validate_json(path.read_bytes())
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "file"
-        msg = f"{path} is not a manifest of this version: {where}: {first['msg']}. Remove it and build again."
+        msg = f"{path} is not a manifest of this version: {first_fault(error)}. Remove it and build again."
         raise ValueError(msg) from error
+
+
+def first_fault(error: ValidationError) -> str:
+    """Phrase the first thing that is wrong with a file, and where in it."""
+    first = error.errors()[0]
+    return f"{'.'.join(map(str, first['loc'])) or 'file'}: {first['msg']}"
 
 
 def replace_file(path: Path, content: bytes) -> None:

@@ -1,6 +1,5 @@
 """A user's own predictor, named `module:object`."""
 
-import hashlib
 import os
 import sys
 from importlib import import_module
@@ -10,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from benchmarks.predictors.protocol import NamedPredictor, TaskPredictor
+from megamed.manifest import sha256_of
 
 
 def from_module(name: str, device: str = "cpu") -> NamedPredictor:
@@ -58,4 +58,4 @@ def _import(name: str) -> Any:
 def _fingerprint(module: Any, name: str) -> str:
     """The hash of the module's source, so that results of another version are told apart."""
     source = getattr(module, "__file__", None)
-    return hashlib.sha256(Path(source).read_bytes()).hexdigest() if source else name
+    return sha256_of(Path(source)) if source else name

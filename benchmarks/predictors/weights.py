@@ -1,6 +1,5 @@
 """Networks from weights files: ours, packaged or not, and UniverSeg's."""
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from benchmarks.predictors.protocol import NamedPredictor
 from incontext import checkpoint
 from incontext.support_once import ImageCodes, SupportOnceNet
 from incontext.universeg import load_universeg
+from megamed.manifest import sha256_of
 
 
 def from_weights(path: Path | None, device: str = "cpu") -> NamedPredictor:
@@ -65,11 +65,6 @@ def load_network(path: Path, device: str = "cpu") -> nn.Module:
     """
     network = checkpoint.load(path) if _metadata(path) else load_universeg(path)
     return network.to(device).eval()
-
-
-def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _metadata(path: Path) -> dict[str, Any]:

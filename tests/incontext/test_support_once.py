@@ -107,7 +107,8 @@ def test_a_set_that_leaves_nothing_is_refused(network, episode):
 def test_fit_is_weighted_ridge_regression():
     torch.manual_seed(0)
     fit, features, labels = FittedRead(3, 2), draw(2, 3, 4, 4), (draw(2, 1, 8, 8, seed=2) > 0.7).float()
-    scores = fit(features, fit.moments(features, labels).mean(0, keepdim=True))
+    maps = fit.inputs(features)
+    scores = fit(maps, fit.moments(maps, labels).mean(0, keepdim=True))
     inputs = torch.cat([fit.project(features), torch.ones(2, 1, 4, 4)], 1).permute(0, 2, 3, 1).reshape(-1, 3).double()
     parts = labels.reshape(2, 4, 2, 4, 2).permute(0, 1, 3, 2, 4).reshape(-1, 4).double()
     share = parts.mean(1)
@@ -128,7 +129,8 @@ def test_fit_tells_apart_what_differs_from_the_mean_in_no_channel_alone():
     fit.project.weight.copy_(torch.eye(2)[:, :, None, None])
     fit.log_ridge.fill_(-14.0)
     labels = difference.repeat_interleave(2, 2).repeat_interleave(2, 3)
-    scores = fit(features, fit.moments(features, labels))
+    maps = fit.inputs(features)
+    scores = fit(maps, fit.moments(maps, labels))
     assert ((scores.mean(1, keepdim=True) > 0) == difference.bool()).float().mean() > 0.99
 
 
