@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from benchmarks.variants import install
 from incontext import checkpoint
 from incontext.episodes import dev_tasks
 from incontext.train import dev_dice, train
@@ -46,7 +47,7 @@ class Trial:
 
 
 def rows() -> dict[str, Override]:
-    """What each row changes in the default configuration."""
+    """What each row changes in the default configuration, and by `variant` in the network's code."""
     return tomllib.loads((resources.files("benchmarks") / "study.toml").read_text(encoding="utf-8"))
 
 
@@ -60,7 +61,7 @@ def configure(row: str, seed: int, minutes: float) -> TrainConfig:
         msg = f"Unknown row {row!r}: expected one of {', '.join(map(repr, known))}."
         raise ValueError(msg)
     plain = TrainConfig(seed=seed, minutes=minutes, workers=1).model_dump(mode="json")
-    return TrainConfig.model_validate(_merged(plain, known[row]))
+    return TrainConfig.model_validate(_merged(plain, {k: v for k, v in known[row].items() if k != "variant"}))
 
 
 def _merged(base: dict[str, Any], override: Override) -> dict[str, Any]:
@@ -92,6 +93,8 @@ def run_study(collection: Path, out: Path, trials: Iterable[Trial]) -> list[dict
 def measure(collection: Path, out: Path, trial: Trial) -> dict[str, Any]:
     """Train a trial and measure how well, how fast and how costly it became; right only in a fresh process."""
     torch.set_num_threads(1)
+    if variant := rows()[trial.row].get("variant"):
+        install(variant)
     folder = trial.folder(out)
     weights = train(configure(trial.row, trial.seed, trial.minutes), collection, folder, "cpu")
     network, source = checkpoint.load(weights), checkpoint.read_metadata(weights)["provenance"]
