@@ -18,7 +18,9 @@ from incontext.support_once import SupportOnceConfig, SupportOnceNet
 
 logger = logging.getLogger(__name__)
 
-PACKAGED = Path(__file__).parent / "weights" / "support_once.safetensors"
+PACKAGED = Path(__file__).parent / "weights" / "default.safetensors"
+NAMED = {"default": PACKAGED, "open": PACKAGED.with_name("open.safetensors")}
+"""The packaged weights by name: those to use, and those learned from open data alone."""
 
 METADATA = ("config", "provenance", "calibration")
 
@@ -79,7 +81,7 @@ def read_metadata(path: Path) -> dict[str, Any]:
         ValueError: If it is not a weights file of this library.
     """
     if not path.is_file():
-        msg = f"weights are missing: expected a file at {path}, got none. Check the path."
+        msg = f"weights are missing: expected {', '.join(NAMED)} or a file, got {path}. Check the name or the path."
         raise FileNotFoundError(msg)
     try:
         with safe_open(path, "pt") as file:
@@ -160,10 +162,15 @@ def _tensors(path: Path) -> dict[str, torch.Tensor]:
         return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
 
 
-def load_pretrained(device: torch.device | str = "cpu") -> nn.Module:
-    """The packaged weights.
+def load_pretrained(name: str = "default", device: torch.device | str = "cpu") -> nn.Module:
+    """The network of packaged weights, `default` or `open`.
 
     Raises:
-        FileNotFoundError: If the installation lacks them.
+        FileNotFoundError: If there are no such weights.
     """
-    return load(PACKAGED, device)
+    return load(locate(name), device)
+
+
+def locate(weights: str | Path | None) -> Path:
+    """The file of weights that are given by name (see `NAMED`), by path, or not at all: then the default ones."""
+    return PACKAGED if weights is None else NAMED.get(str(weights), Path(weights))

@@ -30,7 +30,7 @@ class Format(StrEnum):
     UNIVERSEG = "universeg"
 
 
-Weights = Annotated[Path | None, typer.Option(help="Checkpoint to use.", show_default="the packaged one")]
+Weights = Annotated[str, typer.Option(help="`default`, `open` (learned from open data alone) or a checkpoint file.")]
 Device = Annotated[str | None, typer.Option(help="Where to compute.", show_default="cuda if there, else cpu")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress bar.")]
 
@@ -40,7 +40,7 @@ def segment(
     support: Annotated[Path, typer.Option(help="Folder with images/ and labels/, paired by file name.")],
     query: Annotated[Path, typer.Option(help="Folder of images; with labels/ beside images/, Dice is reported.")],
     out: Annotated[Path, typer.Option(help="Folder for masks/, overlay.png and summary.json.")],
-    weights: Weights = None,
+    weights: Weights = "default",
     device: Device = None,
     quiet: Quiet = False,
 ) -> None:
@@ -60,7 +60,7 @@ def segment(
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for the slices and the result.")] = Path("demo"),
-    weights: Weights = None,
+    weights: Weights = "default",
     device: Device = None,
     quiet: Quiet = False,
 ) -> None:
@@ -75,13 +75,13 @@ def demo(
 
 @app.command()
 def info(
-    weights: Annotated[Path | None, typer.Argument(help="Checkpoint to show.", show_default="the packaged one")] = None,
+    weights: Annotated[str, typer.Argument(help="`default`, `open` or a checkpoint file.")] = "default",
 ) -> None:
     """Print a checkpoint's configuration and provenance as JSON."""
     with _one_line_errors():
-        from incontext.checkpoint import PACKAGED, read_metadata
+        from incontext.checkpoint import locate, read_metadata
 
-        metadata = read_metadata(weights or PACKAGED)
+        metadata = read_metadata(locate(weights))
     print(json.dumps(metadata, indent=2))
 
 
@@ -118,7 +118,8 @@ def train(
         int | None, typer.Option(help="Of weights, episodes, augmentation.", show_default="the config's")
     ] = None,
     init: Annotated[
-        Path | None, typer.Option(help="Weights to start from.", show_default="the config's, else random")
+        str | None,
+        typer.Option(help="`default`, `open` or a checkpoint to start from.", show_default="the config's, else random"),
     ] = None,
     device: Device = None,
 ) -> None:
@@ -127,12 +128,14 @@ def train(
     For several processes: torchrun --nproc-per-node 2 -m incontext.cli train ..., with as many batches_per_step.
     """
     with _one_line_errors():
+        from incontext.checkpoint import locate
         from incontext.distributed import started_first
         from incontext.train import train
         from incontext.train_config import read_config
 
+        start = None if init is None else locate(init)
         path = train(
-            read_config(config, steps=steps, minutes=minutes, seed=seed, init_from=init), collection, out, device
+            read_config(config, steps=steps, minutes=minutes, seed=seed, init_from=start), collection, out, device
         )
     if started_first():
         print(f"Wrote {path}.")

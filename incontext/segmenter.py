@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float32, UInt8
 from torch import Tensor, nn
 
-from incontext.checkpoint import PACKAGED, load, read_metadata
+from incontext.checkpoint import load, locate, read_metadata
 from incontext.preprocess import (
     Picture,
     label_to_square,
@@ -93,9 +93,14 @@ class Segmenter:
         self.metadata: dict[str, Any] = {}
 
     @classmethod
-    def from_pretrained(cls, path: str | Path | None = None, device: torch.device | str | None = None) -> Self:
-        """The packaged network, or the one in a checkpoint file; nothing is downloaded."""
-        path = PACKAGED if path is None else Path(path)
+    def from_pretrained(cls, weights: str | Path = "default", device: torch.device | str | None = None) -> Self:
+        """The packaged network, `default` or `open`, or the one in a checkpoint file; nothing is downloaded.
+
+        Raises:
+            FileNotFoundError: If there is no such file.
+            ValueError: If it is not a weights file of this library.
+        """
+        path = locate(weights)
         metadata = read_metadata(path)
         temperature = metadata.get("calibration", {}).get("temperature", 1.0)
         segmenter = cls(load(path), device=device, temperature=temperature)

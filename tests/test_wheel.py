@@ -29,7 +29,7 @@ def wheel(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_wheel_holds_code_weights_and_cards_but_no_tests(repository: Path, wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
-    assert "incontext/weights/support_once.safetensors" in names
+    assert "incontext/weights/default.safetensors" in names
     for package in ("incontext", "megamed", "benchmarks"):
         source = {
             path.relative_to(repository).as_posix()

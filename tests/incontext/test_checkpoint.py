@@ -1,5 +1,7 @@
 """Saved networks come back as they were, and anything else is refused with a reason."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -42,12 +44,21 @@ def test_a_calibration_is_written_into_the_file_and_changes_no_tensor(tmp_path):
     assert checkpoint.load(path).config == NETWORKS["support-once"]().config
 
 
-def test_the_packaged_weights_load_and_say_where_they_come_from():
-    network = checkpoint.load_pretrained()
-    assert isinstance(network, SupportOnceNet)
-    provenance = checkpoint.read_metadata(checkpoint.PACKAGED)["provenance"]
+@pytest.mark.parametrize("name", [path.stem for path in sorted(checkpoint.PACKAGED.parent.glob("*.safetensors"))])
+def test_the_packaged_weights_load_and_say_where_they_come_from(name):
+    assert isinstance(checkpoint.load_pretrained(name), SupportOnceNet)
+    provenance = checkpoint.read_metadata(checkpoint.NAMED[name])["provenance"]
     assert {"datasets", "steps", "seed", "commit"} <= set(provenance)
-    assert checkpoint.PACKAGED.stat().st_size <= 5 * 2**20
+    assert checkpoint.NAMED[name].stat().st_size <= 5 * 2**20
+
+
+@pytest.mark.parametrize("weights", [None, "default", Path("default")], ids=str)
+def test_weights_that_are_not_named_or_named_default_are_the_packaged_ones(weights):
+    assert checkpoint.locate(weights) == checkpoint.PACKAGED
+
+
+def test_any_other_name_is_a_path(tmp_path):
+    assert checkpoint.locate(str(tmp_path / "default")) == tmp_path / "default"
 
 
 def test_a_foreign_module_is_refused(tmp_path):

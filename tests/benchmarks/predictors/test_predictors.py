@@ -18,7 +18,7 @@ def test_names_are_distinct() -> None:
 
 
 def test_every_name_is_explained() -> None:
-    assert {"packaged", "support_once", "mean-mask", "atlas", "forest", "panet", "unet-full"} < set(known_predictors())
+    assert {"packaged", "default", "mean-mask", "atlas", "forest", "panet", "unet-full"} < set(known_predictors())
     output = CliRunner().invoke(app, ["list", "predictors"]).stdout
     assert output.splitlines() == [f"{name}: {known.about}" for name, known in known_predictors().items()]
     assert CliRunner().invoke(app, ["list"]).stdout == CliRunner().invoke(app, ["list", "suites"]).stdout
