@@ -1,4 +1,4 @@
-"""The command line: `incontext segment · demo · info · convert · train · calibrate`."""
+"""The command line: `incontext segment · demo · info · convert · export · train · calibrate`."""
 
 import json
 from collections.abc import Iterator
@@ -106,6 +106,21 @@ def convert(
 
 
 @app.command()
+def export(
+    out: Annotated[Path, typer.Option(help="Folder for encode.onnx and segment.onnx.")],
+    weights: Weights = "default",
+) -> None:
+    """Write a checkpoint as two ONNX graphs, which any ONNX runtime computes; needs the `onnx` extra."""
+    with _one_line_errors():
+        from incontext.checkpoint import load, locate, read_metadata
+        from incontext.export import export
+
+        path = locate(weights)
+        export(load(path), out, read_metadata(path))
+    print(f"Wrote encode.onnx and segment.onnx to {out}.")
+
+
+@app.command()
 def train(
     collection: Annotated[Path, typer.Option(help="A collection that `megamed build` made.")],
     out: Annotated[Path, typer.Option(help="Folder for the weights, the logs and the state to resume from.")],
@@ -148,7 +163,7 @@ def calibrate(
     seed: Annotated[int, typer.Option(help="Seed of the choice of supports and queries.")] = 0,
     device: Device = None,
 ) -> None:
-    """Fit the temperature that makes probabilities mean what they say; no mask changes."""
+    """Fit the temperature that makes probabilities mean what they say, and how to predict Dice; no mask changes."""
     with _one_line_errors():
         import torch
 
@@ -167,7 +182,7 @@ def calibrate(
 def _one_line_errors() -> Iterator[None]:
     try:
         yield
-    except (ValueError, OSError, ModuleNotFoundError, FloatingPointError) as error:
+    except (ValueError, OSError, ImportError, FloatingPointError) as error:
         typer.echo(f"Error: {error}", err=True)
         raise typer.Exit(1) from error
 
@@ -183,6 +198,8 @@ def _report(summary: "Summary", out: Path, names: dict[int, str]) -> None:
     for value, score in summary.mean_dice.items():
         print(f"Dice {names.get(value, f'label {value}')}: {score:.3f}")
     print(f"Wrote {len(summary.images)} masks, overlay.png and summary.json to {out}.")
+    for message in summary.warnings:
+        typer.echo(f"Warning: {message}", err=True)
     for file, reason in summary.failures.items():
         typer.echo(f"Failed: {file}: {reason}", err=True)
     if summary.failures:

@@ -2,36 +2,41 @@
 
 import io
 import json
-from collections.abc import Callable, Iterable, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
 from PIL import Image
 
 from incontext import __version__
+from incontext.cases import mask_suffix, read_case, read_label_case
+from incontext.examples import on_grid
 from incontext.files import replacing
+from incontext.normalise import apply
 from incontext.overlay import Tile, contact_sheet, draw
-from incontext.preprocess import read_image, read_label
-from incontext.segmenter import PreparedSupport, Segmentation, Segmenter
+from incontext.segmentation import Segmentation, dice
+from incontext.segmenter import Fitted, Segmenter
 
-SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+PICTURES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+SCANS = (".dcm", ".mha", ".mhd", ".nhdr", ".nii", ".nii.gz", ".nrrd")
+SUFFIXES = (*PICTURES, *SCANS)
 PREVIEW_COLUMNS = 6
 PREVIEW_QUERIES = 30
 
 
 @dataclass(frozen=True)
-class Case:
+class Pair:
     """An image file and the label file that belongs to it, if there is one."""
 
     image: Path
     label: Path | None
 
 
-Track = Callable[[Sequence[Case]], Iterable[Case]]
-"""Passes cases on one by one, and may show the progress."""
+Track = Callable[[Sequence[Pair]], Iterable[Pair]]
+"""Passes pairs on one by one, and may show the progress."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,7 @@ class ImageReport:
     Attributes:
         file: The image's file name.
         mask: The mask's file name.
-        size_px: Height and width.
+        size_px: Height and width, or the sides of a volume.
         area_px: Pixels of each class.
         confidence: Mean probability of the chosen class over the mask; None for an empty mask.
         dice: Overlap with the image's label for each class; None without a label.
@@ -49,7 +54,7 @@ class ImageReport:
 
     file: str
     mask: str
-    size_px: tuple[int, int]
+    size_px: tuple[int, ...]
     area_px: dict[int, int]
     confidence: float | None
     dice: dict[int, float] | None
@@ -61,15 +66,17 @@ class Summary:
 
     Attributes:
         support: File names of the labelled images.
-        classes: Label values of the support.
+        classes: Names of the support's label values.
         images: One report per image that was segmented.
         failures: Why the other images were not, by file name.
+        warnings: What looked wrong, each with its reason and a fix.
     """
 
     support: list[str]
-    classes: tuple[int, ...]
+    classes: Mapping[int, str]
     images: list[ImageReport] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
 
     @property
     def mean_dice(self) -> dict[int, float]:
@@ -80,7 +87,7 @@ class Summary:
         return {value: float(np.mean([score[value] for score in scores])) for value in self.classes}
 
 
-def read_folder(folder: Path) -> list[Case]:
+def read_folder(folder: Path) -> list[Pair]:
     """The images of `folder/images`, or of `folder` itself, with the labels of `folder/labels` if it exists.
 
     Raises:
@@ -98,7 +105,7 @@ def read_folder(folder: Path) -> list[Case]:
             f"the two for {', '.join(alone[:5])}. Add the missing files, or take these away."
         )
         raise ValueError(message)
-    return [Case(image, labels.get(stem)) for stem, image in images.items()]
+    return [Pair(image, labels.get(stem)) for stem, image in images.items()]
 
 
 def segment_folder(
@@ -108,7 +115,9 @@ def segment_folder(
     out: Path,
     track: Track = iter,
 ) -> Summary:
-    """Segment the images of a folder; write `masks/<stem>.png`, `overlay.png` and `summary.json`.
+    """Segment the images of a folder; write a mask of each into `masks/`, `overlay.png` and `summary.json`.
+
+    A mask has its image's name and format, or PNG where that format cannot hold masks.
 
     A query that cannot be read or does not fit its label is reported, and the rest is done.
 
@@ -129,39 +138,32 @@ def segment_folder(
         message = f"{support} has no labels: expected label maps in {support / 'labels'}, got none. Add them."
         raise ValueError(message)
     _check_apart(out, [*examples, *queries])
-    prepared = segmenter.prepare([example.image for example in examples], labels)
-    summary = Summary([example.image.name for example in examples], prepared.classes)
+    segmenter.fit([example.image for example in examples], labels)
+    summary = Summary([example.image.name for example in examples], segmenter.fitted.names)
     tiles: list[Tile] = []
     (out / "masks").mkdir(parents=True, exist_ok=True)
-    for case in track(queries):
+    for pair in track(queries):
         try:
-            report, mask, shown = _segment_case(segmenter, prepared, case)
+            report, shown, warned = _segment_pair(segmenter, pair, out / "masks")
         except (OSError, ValueError) as error:
-            summary.failures[case.image.name] = str(error)
+            summary.failures[pair.image.name] = str(error)
             continue
-        _write(out / "masks" / report.mask, _png(Image.fromarray(mask)))
         summary.images.append(report)
+        summary.warnings.extend(message for message in warned if message not in summary.warnings)
         if len(summary.images) <= PREVIEW_QUERIES:
             tiles += shown
-    _write(out / "overlay.png", _png(_preview(examples, tiles, prepared.classes)))
+    _write(out / "overlay.png", _png(_preview(examples, tiles, segmenter.fitted)))
     _write(out / "summary.json", _json(summary, segmenter))
     return summary
-
-
-def dice(mask: UInt8[np.ndarray, "H W"], label: UInt8[np.ndarray, "H W"], value: int) -> float:
-    """Overlap of one class, 2·|A∩B| / (|A| + |B|); 1 if both are empty."""
-    found, wanted = mask == value, label == value
-    total = int(found.sum() + wanted.sum())
-    return 2 * int((found & wanted).sum()) / total if total else 1.0
 
 
 def _by_stem(folder: Path) -> dict[str, Path]:
     files = sorted(
         path
         for path in folder.iterdir()
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+        if path.name.lower().endswith(SUFFIXES) and not path.name.startswith(".") and path.is_file()
     )
-    by_stem = {path.stem: path for path in files}
+    by_stem = {_stem(path): path for path in files}
     if not files:
         message = (
             f"{folder} has no images: expected files ending in {', '.join(sorted(SUFFIXES))}, got none. "
@@ -169,42 +171,44 @@ def _by_stem(folder: Path) -> dict[str, Path]:
         )
         raise ValueError(message)
     if len(by_stem) < len(files):
-        shadowed = next(path for path in files if by_stem[path.stem] != path)
+        shadowed = next(path for path in files if by_stem[_stem(path)] != path)
         message = (
             f"{folder} holds two images of one name: expected one, got {shadowed.name} and "
-            f"{by_stem[shadowed.stem].name}. Rename one."
+            f"{by_stem[_stem(shadowed)].name}. Rename one."
         )
         raise ValueError(message)
     return by_stem
 
 
-def _check_apart(out: Path, cases: list[Case]) -> None:
-    read = {file.parent.resolve() for case in cases for file in (case.image, case.label) if file}
+def _stem(path: Path) -> str:
+    """The name without its suffix, of which `.nii.gz` is one."""
+    suffix = next(suffix for suffix in (".nii.gz", path.suffix) if path.name.lower().endswith(suffix.lower()))
+    return path.name.removesuffix(suffix) if suffix == path.suffix else path.name[: -len(suffix)]
+
+
+def _check_apart(out: Path, pairs: list[Pair]) -> None:
+    read = {file.parent.resolve() for pair in pairs for file in (pair.image, pair.label) if file}
     for written in (out, out / "masks"):
         if written.resolve() in read:
             message = f"out is a folder of inputs: expected a folder apart, got {written}. Write elsewhere."
             raise ValueError(message)
 
 
-def _segment_case(
-    segmenter: Segmenter, prepared: PreparedSupport, case: Case
-) -> tuple[ImageReport, np.ndarray, list[Tile]]:
-    image = read_image(case.image, case.image.name)
-    label = read_label(case.label, f"label of {case.image.name}") if case.label else None
+def _segment_pair(segmenter: Segmenter, pair: Pair, masks: Path) -> tuple[ImageReport, list[Tile], tuple[str, ...]]:
+    """Write the mask of an image; tell what was found, what there is to see and what to be warned of."""
+    case = read_case(pair.image, pair.image.name)
+    label = read_label_case(pair.label, f"label of {pair.image.name}", case).planes if pair.label else None
     if label is not None:
-        _check_label(label, image, prepared.classes, case.image.name)
-    result = segmenter.segment(image, prepared)
-    report = _report(case, result, label)
-    return report, result.masks[0], _tiles(report, image, result, label)
+        _check_classes(label, tuple(segmenter.fitted.names), pair.image.name)
+    with warnings.catch_warnings(action="ignore"):
+        result = segmenter.predict(case)
+    path = result.write(0, masks / f"{_stem(pair.image)}{mask_suffix(case)}")
+    report = _report(pair, path, result, None if label is None else on_grid(label, case))
+    image = apply(case, segmenter.fitted.preparation.normalisation)
+    return report, _tiles(report, image, result, label), result.report.warnings
 
 
-def _check_label(label: np.ndarray, image: np.ndarray, classes: tuple[int, ...], file: str) -> None:
-    if label.shape != image.shape:
-        message = (
-            f"label of {file} does not match its image: expected {image.shape}, got {label.shape}. "
-            "Save it on its image's grid."
-        )
-        raise ValueError(message)
+def _check_classes(label: np.ndarray, classes: tuple[int, ...], file: str) -> None:
     if label.any() and not np.isin(label, classes).any():
         message = (
             f"label of {file} shows none of the support's classes: expected values {classes}, "
@@ -213,47 +217,54 @@ def _check_label(label: np.ndarray, image: np.ndarray, classes: tuple[int, ...],
         raise ValueError(message)
 
 
-def _report(case: Case, result: Segmentation, label: np.ndarray | None) -> ImageReport:
+def _report(pair: Pair, path: Path, result: Segmentation, label: np.ndarray | None) -> ImageReport:
     mask, probabilities = result.masks[0], result.probabilities[0]
     chosen = probabilities.reshape(-1, *mask.shape).max(axis=0)[mask > 0]
     return ImageReport(
-        file=case.image.name,
-        mask=f"{case.image.stem}.png",
+        file=pair.image.name,
+        mask=path.name,
         size_px=mask.shape,
         area_px={value: int((mask == value).sum()) for value in result.classes},
         confidence=float(chosen.mean()) if chosen.size else None,
-        dice=None if label is None else {value: dice(mask, label, value) for value in result.classes},
+        dice=None if label is None else {value: dice(mask == value, label == value) for value in result.classes},
     )
 
 
 def _tiles(report: ImageReport, image: np.ndarray, result: Segmentation, label: np.ndarray | None) -> list[Tile]:
-    plain = Tile(report.file, draw(image, np.zeros(image.shape, dtype=np.uint8), ()))
-    predicted = draw(image, result.masks[0], result.classes)
+    """The plane with most to see of an image (N, H, W), beside its annotation and its mask."""
+    case, classes = result.cases[0], tuple(result.classes)
+    mask = case.view.planes(result.masks[0].reshape(case.grid))
+    plane = int(np.count_nonzero(mask if label is None else label, axis=(1, 2)).argmax())
+    plain = Tile(report.file, draw(image[plane], np.zeros_like(mask[plane]), ()))
+    predicted = draw(image[plane], mask[plane], classes)
     if label is None or report.dice is None:
         return [plain, Tile("prediction", predicted)]
     mean = np.mean([*report.dice.values()])
-    annotated = Tile("annotation", draw(image, label, result.classes))
+    annotated = Tile("annotation", draw(image[plane], label[plane], classes))
     return [plain, annotated, Tile(f"prediction, Dice {mean:.2f}", predicted)]
 
 
-def _preview(examples: list[Case], tiles: list[Tile], classes: tuple[int, ...]) -> Image.Image:
+def _preview(examples: list[Pair], tiles: list[Tile], fitted: Fitted) -> Image.Image:
     """A row of the support above rows of queries; 2 or 3 tiles of a query never part over two rows."""
-    support = [
-        Tile(
-            f"support {case.image.name}",
-            draw(read_image(case.image, ""), read_label(case.label, ""), classes),
-        )
-        for case in examples[:PREVIEW_COLUMNS]
-        if case.label
-    ]
+    support = [_support_tile(pair.image, pair.label, fitted) for pair in examples[:PREVIEW_COLUMNS] if pair.label]
     rows = [tiles[start : start + PREVIEW_COLUMNS] for start in range(0, len(tiles), PREVIEW_COLUMNS)]
     return contact_sheet([support, *rows])
+
+
+def _support_tile(image: Path, label: Path, fitted: Fitted) -> Tile:
+    case = read_case(image, image.name)
+    planes = read_label_case(label, label.name, case).planes
+    plane = int(np.count_nonzero(planes, axis=(1, 2)).argmax())
+    shown = apply(case, fitted.preparation.normalisation)[plane]
+    return Tile(f"support {image.name}", draw(shown, planes[plane], tuple(fitted.names)))
 
 
 def _json(summary: Summary, segmenter: Segmenter) -> bytes:
     content = {
         "versions": {"incontext": __version__, "torch": torch.__version__},
         "weights": segmenter.metadata,
+        "normalisation": str(segmenter.fitted.preparation.normalisation),
+        "tiling": segmenter.fitted.preparation.tiling.reason,
         **asdict(summary),
         "mean_dice": summary.mean_dice,
     }

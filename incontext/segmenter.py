@@ -1,217 +1,355 @@
 """The public face: labelled examples and images in, masks on the images' own grids out."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import copy
+import hashlib
+import inspect
+import time
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import Any, Self, cast
 
 import numpy as np
 import torch
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32
 from torch import Tensor, nn
 
+from incontext.backends import backend_of
+from incontext.cases import Case
 from incontext.checkpoint import load, locate, read_metadata
-from incontext.preprocess import (
-    Picture,
-    label_to_square,
-    read_image,
-    read_label,
-    to_square,
-    to_user_grid,
-)
+from incontext.examples import Example, Examples, Labels, Pictures, as_case, as_list, emptied, on_grid, spread, thinned
+from incontext.memory import batch_size
+from incontext.normalise import choose, warn_about
+from incontext.pool import Pool, Preparation, build_pool, structures
+from incontext.segmentation import Classes, Found, Plane, Report, Segmentation, dice
+from incontext.selection import Encoder, image_features
+from incontext.support import Choice, Means, Reader
+from incontext.tiles import choose_tiling
 
-Pictures = Picture | Sequence[Picture]
-"""One image, or a list of images of any sizes."""
-
-
-@runtime_checkable
-class SupportEncoder(Protocol):
-    """A network that reads its support once, whatever the number of queries."""
-
-    def encode_support(self, support_images: Tensor, support_labels: Tensor) -> Any:
-        """Encode support sets (B, S, 1, H, W)."""
-
-    def segment(self, query_images: Tensor, code: Any) -> Tensor:
-        """Logits of queries (B·Q, 1, H, W), given the code of B support sets."""
+SAMPLED_CASES = 16
+"""Of a support, and of queries, those that are looked at to choose how to prepare them and to warn of what is wrong."""
 
 
-@dataclass(frozen=True)
-class Segmentation:
-    """What was found in each image.
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """What `Segmenter.fit` learns: nothing but what the examples are."""
 
-    Attributes:
-        masks: One per image, on its own grid, holding 0 and the support's label values.
-        probabilities: One per image: (H, W) for one class, (classes, H, W) for several. What is missing to 1
-            is the probability of the background.
-        classes: The support's label values, ascending: the order of the classes in `probabilities`.
-    """
-
-    masks: list[UInt8[np.ndarray, "_ _"]]
-    probabilities: list[Float32[np.ndarray, "*classes _ _"]]
-    classes: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class PreparedSupport:
-    """A support set read by the network: one query → logits function per class."""
-
-    classes: tuple[int, ...]
-    readers: tuple[Callable[[Tensor], Tensor], ...]
+    pool: Pool = field(repr=False)
+    names: Mapping[int, str]
+    preparation: Preparation
+    sample: Sequence[Example] = field(repr=False)
 
 
 class Segmenter:
-    """Segments images like the labelled examples that it is shown.
+    """Segments images like the labelled examples that it is shown; nothing is trained.
 
     One pass per class, in which the class is foreground and all else background. The passes are resolved by
     a softmax over the class logits and a background logit of 0, which for one class is the sigmoid.
 
+    It has scikit-learn's manners (`fit`, `predict`, `score`, `get_params`, `set_params`, clonable), hence its many
+    parameters. Those of the support count from the next `predict` on, the others from the next `fit`.
+
     Args:
-        network: A module called as `network(query_images, support_images, support_labels) -> logits`. If it
-            is a `SupportEncoder` too, the support is encoded once for all images.
+        weights: `default`, `open`, a checkpoint file, or a module called as
+            `network(query_images, support_images, support_labels) -> logits`. Loaded at first use.
+        support: Which labelled images an image is segmented by: `all`; those `nearest` to it; a `diverse` or a
+            `random` set of them.
+        support_size: How many these are; by default 16.
+        ensemble: Supports so chosen, whose probabilities are averaged.
+        flips: Average the probabilities of four views, mirrored and upside down: four times the work, rarely a gain.
+        overlap: Let a pixel belong to several classes; masks are then one per class.
+        scaling: How grey values become [0, 1]: `auto`, decided by the examples, or a kind of `Normalisation`.
+        tiling: When large images are seen in tiles: `auto`, `never`, `always`, or the side of a tile in pixels.
         size_px: Side of the square on which the network works.
         device: Where to compute; by default a GPU if there is one.
-        batch_size: Images that the network sees at a time.
-        temperature: Divides the logits, so that probabilities mean what they say; it changes no mask.
-
-    Attributes:
-        metadata: Configuration, provenance and calibration of the weights, where they come from a checkpoint.
+        memory_gb: What may be used to compute with; by default half of what is free, and at most 1. What is kept comes
+            on top: 0.2 MB for each labelled image and class; of a result the masks, and 64 kB for each plane and class.
+        backend: What computes: `torch` or `onnx`.
+        seed: Of random choices.
     """
 
     def __init__(
         self,
-        network: nn.Module,
+        weights: str | Path | nn.Module = "default",
+        *,
+        support: str = "all",
+        support_size: int | None = None,
+        ensemble: int = 1,
+        flips: bool = False,
+        overlap: bool = False,
+        scaling: str = "auto",
+        tiling: str | int = "auto",
         size_px: int = 128,
         device: torch.device | str | None = None,
-        batch_size: int = 8,
-        temperature: float = 1.0,
+        memory_gb: float | None = None,
+        backend: str = "torch",
+        seed: int = 0,
     ) -> None:
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        self.network = network.to(self.device).eval()
+        self.weights = weights
+        self.support = support
+        self.support_size = support_size
+        self.ensemble = ensemble
+        self.flips = flips
+        self.overlap = overlap
+        self.scaling = scaling
+        self.tiling = tiling
         self.size_px = size_px
-        self.batch_size = batch_size
-        self.temperature = temperature
-        self.metadata: dict[str, Any] = {}
+        self.device = device
+        self.memory_gb = memory_gb
+        self.backend = backend
+        self.seed = seed
+        self._fitted: Fitted | None = None
+        self._loaded: tuple[Any, nn.Module, str | None] | None = None
+        self._reading: tuple[Any, Reader] | None = None
 
     @classmethod
     def from_pretrained(cls, weights: str | Path = "default", device: torch.device | str | None = None) -> Self:
-        """The packaged network, `default` or `open`, or the one in a checkpoint file; nothing is downloaded.
+        """With weights that are loaded at once: `default`, `open` or a checkpoint file; nothing is downloaded.
 
         Raises:
             FileNotFoundError: If there is no such file.
             ValueError: If it is not a weights file of this library.
         """
-        path = locate(weights)
-        metadata = read_metadata(path)
-        temperature = metadata.get("calibration", {}).get("temperature", 1.0)
-        segmenter = cls(load(path), device=device, temperature=temperature)
-        segmenter.metadata = metadata
+        segmenter = cls(weights, device=device)
+        segmenter.network.eval()
         return segmenter
 
-    def predict(self, images: Pictures, support_images: Pictures, support_labels: Pictures) -> Segmentation:
-        """Segment images as the support shows.
+    @property
+    def network(self) -> nn.Module:
+        """The network, on its device."""
+        return self._load()[0]
 
-        Args:
-            images: One image or a list: arrays or tensors (H, W) or (H, W, 3 or 4), PIL images or paths.
-            support_images: The labelled examples, likewise.
-            support_labels: One label map (H, W) per support image, on its grid; 0 is background. An image may
-                lack a class.
-
-        Raises:
-            ValueError: If an argument does not fit; the message names it and the fix.
-            OSError: If a file cannot be read.
-        """
-        return self.segment(images, self.prepare(support_images, support_labels))
-
-    @torch.inference_mode()
-    def prepare(self, support_images: Pictures, support_labels: Pictures) -> PreparedSupport:
-        """Read the support once, to `segment` any number of images with it later.
-
-        Args:
-            support_images: The labelled examples.
-            support_labels: One label map per support image.
+    @property
+    def fitted(self) -> Fitted:
+        """What the last `fit` learned.
 
         Raises:
-            ValueError: If an argument does not fit; the message names it and the fix.
-            OSError: If a file cannot be read.
+            ValueError: If there was none.
         """
-        images, labels = _read_support(_as_list(support_images), _as_list(support_labels))
-        classes = tuple(sorted({int(value) for label in labels for value in np.unique(label)} - {0}))
-        if not classes:
+        if self._fitted is None:
             message = (
-                "support_labels have no foreground: expected a non-zero value in at least one, got only 0. "
-                "Pass an example that shows what to segment."
+                "Segmenter knows no examples: expected labelled images, got none. "
+                "Call fit(images, labels) first, or pass support_images and support_labels."
             )
             raise ValueError(message)
-        planes = self._to_tensor([to_square(image, self.size_px) for image in images])
-        readers = []
-        for value in classes:
-            squares = [label_to_square(label == value, self.size_px) for label in labels]
-            readers.append(_reader(self.network, planes[None], self._to_tensor(squares)[None]))
-        return PreparedSupport(classes, tuple(readers))
+        return self._fitted
 
-    @torch.inference_mode()
-    def segment(self, images: Pictures, support: PreparedSupport) -> Segmentation:
-        """Segment images with a support prepared before; the arguments and errors of `predict`."""
-        pictures = _as_list(images)
-        result = Segmentation([], [], support.classes)
-        for start in range(0, len(pictures), self.batch_size):
-            stop = min(start + self.batch_size, len(pictures))
-            planes = [read_image(pictures[i], f"images[{i}]") for i in range(start, stop)]
-            queries = self._to_tensor([to_square(plane, self.size_px) for plane in planes])
-            logits = torch.cat([reader(queries) for reader in support.readers], dim=1) / self.temperature
-            for plane, plane_logits in zip(planes, logits, strict=True):
-                mask, probabilities = _resolve(to_user_grid(plane_logits, *plane.shape), support.classes)
-                result.masks.append(mask)
-                result.probabilities.append(probabilities)
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """Configuration, provenance and calibration of weights that come from a file."""
+        return {} if isinstance(self.weights, nn.Module) else read_metadata(locate(self.weights))
+
+    @property
+    def temperature(self) -> float:
+        """What logits are divided by, so that probabilities mean what they say; it changes no mask."""
+        return self.metadata.get("calibration", {}).get("temperature", 1.0)
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The constructor's arguments as they are now; `deep` is accepted for scikit-learn's sake."""
+        return {name: getattr(self, name) for name in PARAMETERS}
+
+    def set_params(self, **params: Any) -> Self:
+        """Change constructor's arguments.
+
+        Raises:
+            ValueError: If there is no such argument.
+        """
+        if unknown := sorted(params.keys() - set(PARAMETERS)):
+            message = f"parameters are unknown: expected some of {', '.join(PARAMETERS)}, got {', '.join(unknown)}."
+            raise ValueError(message)
+        for name, value in params.items():
+            setattr(self, name, value)
+        return self
+
+    def __repr__(self) -> str:
+        usual = {name: parameter.default for name, parameter in inspect.signature(Segmenter).parameters.items()}
+        changed = (f"{name}={value!r}" for name, value in self.get_params().items() if value != usual[name])
+        return f"Segmenter({', '.join(changed)})"
+
+    def __sklearn_tags__(self) -> Any:
+        """What scikit-learn asks of an estimator; nobody else calls it."""
+        from sklearn.utils import Tags, TargetTags
+
+        return Tags(estimator_type=None, target_tags=TargetTags(required=True))
+
+    def fit(self, images: Pictures, labels: Labels, classes: Mapping[int, str] | None = None) -> Self:
+        """Take over labelled examples: scale them, put them on the network's grid and keep them.
+
+        Args:
+            images: The labelled examples: one or a list of arrays, tensors, PIL images or paths.
+            labels: One label map per image, on its grid; 0 is background, and an image may lack a class. Or by the name
+                of each class its masks, which may overlap; None where an image was not annotated for it.
+            classes: Names of label values.
+
+        Raises:
+            ValueError: If an argument does not fit; the message names it and the fix.
+            OSError: If a file cannot be read.
+        """
+        self._choice  # noqa: B018 - a mistake in it is told before anything is read
+        examples = Examples(images, labels)
+        sample = [examples[index].thinned() for index in spread(len(examples), SAMPLED_CASES)]
+        preparation = Preparation(
+            choose([example.case for example in sample], self.scaling),
+            choose_tiling(structures(sample), self.tiling, self.size_px),
+            self.size_px,
+        )
+        pool, values = build_pool(examples, preparation)
+        told = {value: name for example in sample for value, name in example.names.items()}
+        names = {**told, **examples.names, **(classes or {})}
+        self._fitted = Fitted(pool, {value: names.get(value, str(value)) for value in values}, preparation, sample)
+        return self
+
+    def predict(
+        self, images: Pictures, support_images: Pictures | None = None, support_labels: Labels | None = None
+    ) -> Segmentation:
+        """Segment images as the examples show.
+
+        Args:
+            images: One image, stack or volume, or a list: arrays or tensors (H, W), (H, W, 3 or 4) or (N, H, W), PIL
+                images or paths.
+            support_images: Labelled examples for this call alone; by default those of `fit`.
+            support_labels: Their labels, as in `fit`.
+
+        Raises:
+            ValueError: If an argument does not fit, or there are no examples; the message names the fix.
+            OSError: If a file cannot be read.
+        """
+        if support_images is not None:
+            if support_labels is None:
+                message = "support_labels are missing: expected one per support image, got none. Pass them too."
+                raise ValueError(message)
+            self._load()
+            return copy.copy(self).fit(support_images, support_labels).predict(images)
+        start = time.perf_counter()
+        reader, preparation = self._reader(), self.fitted.preparation
+        pictures = as_list(images)
+        looked_at, sample = set(spread(len(pictures), SAMPLED_CASES)), []
+
+        def cases() -> Iterator[Case]:
+            for index, picture in enumerate(pictures):
+                case = as_case(picture, f"images[{index}]")
+                if index in looked_at:
+                    sample.append(thinned(case))
+                yield case
+
+        found = find(cases(), preparation, reader)
+        result = Segmentation(found, reader.classes, self._report(sample))
+        result.report = replace(result.report, seconds=round(time.perf_counter() - start, 3))
+        for message in result.report.warnings:
+            warnings.warn(message, stacklevel=2)
         return result
 
-    def _to_tensor(self, planes: list[np.ndarray]) -> Tensor:
-        return torch.from_numpy(np.stack(planes)).unsqueeze(1).to(self.device)
+    def predict_proba(self, images: Pictures) -> list[Float32[np.ndarray, "*grid"]]:
+        """The probabilities of `predict`, and its errors: (*grid) for one class, (classes, *grid) for several."""
+        return list(self.predict(images).probabilities)
 
+    def score(self, images: Pictures, labels: Labels) -> float:
+        """Mean Dice over the images, and of each over the classes that were looked for; 1 where both are empty.
 
-def _reader(network: nn.Module, images: Tensor, labels: Tensor) -> Callable[[Tensor], Tensor]:
-    if isinstance(network, SupportEncoder):
-        code = network.encode_support(images, labels)
-        return lambda queries: network.segment(queries, code)
-    return lambda queries: network(
-        queries,
-        images.expand(len(queries), -1, -1, -1, -1),
-        labels.expand(len(queries), -1, -1, -1, -1),
-    )
+        Args:
+            images: As in `predict`.
+            labels: As in `fit`.
 
+        Raises:
+            ValueError: If an argument does not fit; the message names it and the fix.
+            OSError: If a file cannot be read.
+        """
+        examples = Examples(images, labels)
+        result = self.predict(images)
+        return float(np.mean([_mean_dice(result, i, example) for i, example in enumerate(examples)]))
 
-def _resolve(logits: Tensor, classes: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """The mask and the probabilities of one image from its class logits on its own grid."""
-    with_background = torch.cat([torch.zeros_like(logits[:1]), logits.float()])
-    probabilities = with_background.softmax(dim=0)[1:].cpu().numpy()
-    values = np.array([0, *classes], dtype=np.uint8)
-    mask = values[with_background.argmax(dim=0).cpu().numpy()]
-    return mask, probabilities[0] if len(classes) == 1 else probabilities
+    @property
+    def _choice(self) -> Choice:
+        return Choice(self.support, self.support_size, self.ensemble, self.flips, self.seed)
 
+    @property
+    def _place(self) -> torch.device:
+        return torch.device(self.device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
-def _as_list(pictures: Pictures) -> list[Picture]:
-    if isinstance(pictures, Sequence) and not isinstance(pictures, str):
-        return list(pictures)
-    return [pictures]
+    def _load(self) -> tuple[nn.Module, str | None]:
+        """The network, and the hash of the file that it came from: those of the last time, if nothing has changed."""
+        key = self.weights, self.device
+        if self._loaded is None or self._loaded[0] != key:
+            if isinstance(self.weights, nn.Module):
+                network, sha256 = self.weights, None
+            else:
+                path = locate(self.weights)
+                network, sha256 = load(path), _sha256(path)
+            self._loaded = key, network.to(self._place).eval(), sha256
+        return self._loaded[1:]
 
+    def _reader(self) -> Reader:
+        """What reads the pool: the one of the last time, with all that it has encoded, if nothing has changed."""
+        fitted = self.fitted
+        key = fitted, self._choice, self.overlap, self.weights, self.device, self.backend, self.memory_gb
+        if self._reading is None or self._reading[0] != key:
+            classes = Classes(fitted.names, self.overlap)
+            self._reading = key, Reader(fitted.pool, self._choice, self._means(fitted), classes, self.temperature)
+        return self._reading[1]
 
-def _read_support(images: list[Picture], labels: list[Picture]) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    if not images:
-        message = "support_images are empty: expected at least one image, got none. Label one image or more."
-        raise ValueError(message)
-    image_planes = [read_image(image, f"support_images[{i}]") for i, image in enumerate(images)]
-    label_planes = [read_label(label, f"support_labels[{i}]") for i, label in enumerate(labels)]
-    if len(images) != len(labels):
-        message = (
-            f"support_labels do not match support_images: expected {len(images)}, got {len(labels)}. "
-            "Pass one label per support image."
+    def _means(self, fitted: Fitted) -> Means:
+        network, device = self.network, self._place
+        encodes_images = hasattr(network, "encode_images")
+        supports = 0 if encodes_images else len(fitted.pool.images)
+        return Means(
+            backend=backend_of(network, self.backend),
+            features=partial(image_features, cast(Encoder, network)) if hasattr(network, "features") else None,
+            batch_size=batch_size(fitted.preparation.size_px**2, supports, self.memory_gb, device),
+            device=device,
         )
-        raise ValueError(message)
-    for i, (image, label) in enumerate(zip(image_planes, label_planes, strict=True)):
-        if image.shape != label.shape:
-            message = (
-                f"support_labels[{i}] does not match support_images[{i}]: expected {image.shape}, got "
-                f"{label.shape}. Pass the label on its image's grid."
-            )
-            raise ValueError(message)
-    return image_planes, label_planes
+
+    def _report(self, queries: Sequence[Case]) -> Report:
+        fitted = self.fitted
+        return Report(
+            normalisation=str(fitted.preparation.normalisation),
+            support=str(self._choice),
+            label_budget=fitted.pool.label_budget,
+            tiling=fitted.preparation.tiling.reason,
+            weights=self._load()[1],
+            warnings=tuple(warn_about(fitted.sample, queries, fitted.preparation.normalisation)),
+        )
+
+
+PARAMETERS = tuple(inspect.signature(Segmenter).parameters)
+"""The constructor's arguments."""
+
+
+def find(cases: Iterable[Case], preparation: Preparation, reader: Reader) -> list[Found]:
+    """Segment cases, of which only as many are held as fill a batch."""
+    hollow: list[Case] = []
+
+    def squares() -> Iterator[np.ndarray]:
+        for case in cases:
+            hollow.append(emptied(case))
+            yield from preparation.squares(case)
+
+    waiting = squares()
+    logits: list[Tensor] = []
+    while batch := list(islice(waiting, reader.queries_per_batch)):
+        logits += reader(torch.from_numpy(np.stack(batch))[:, None])
+    rest = iter(logits)
+
+    def planes(case: Case) -> Iterator[Plane]:
+        boxes = preparation.boxes(case)
+        for _ in case.planes:
+            yield Plane(case.planes.shape[1:], boxes, torch.stack(list(islice(rest, len(boxes)))))
+
+    return [Found(case, list(planes(case))) for case in hollow]
+
+
+def _mean_dice(result: Segmentation, index: int, example: Example) -> float:
+    """Of one image, over the classes that were looked for in it."""
+    scores = []
+    for value in result.classes:
+        if example.annotated is None or value in example.annotated:
+            label = example.masks.get(value, np.zeros(example.case.planes.shape, dtype=bool))
+            scores.append(dice(result.layer(index, value), on_grid(label, example.case)))
+    return float(np.mean(scores)) if scores else 1.0
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -65,7 +65,7 @@ def test_segment_writes_masks_preview_and_summary(tmp_path: Path, support: Path,
         assert set(np.unique(mask)) <= {0, 255}
     summary = json.loads((out / "summary.json").read_text())
     assert summary["weights"]["provenance"] == {"seed": 0}
-    assert summary["classes"] == [255]
+    assert summary["classes"] == {"255": "255"}
     assert [report["file"] for report in summary["images"]] == ["c.png", "d.jpg"]
     assert summary["images"][1]["size_px"] == [31, 40]
     assert summary["images"][0]["area_px"] == {"255": np.count_nonzero(read(out / "masks" / "c.png"))}

@@ -1,0 +1,228 @@
+"""Pictures as people hold them (arrays, tensors, Pillow images and files) → grey planes or label values."""
+
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Shaped, UInt8
+from PIL import Image, ImageSequence, UnidentifiedImageError
+from torch import Tensor
+
+Picture = np.ndarray | Tensor | Image.Image | str | Path
+"""What a user may pass as one image, stack, volume or label."""
+
+LUMINANCE = np.array([0.299, 0.587, 0.114], dtype=np.float32)
+"""Weights of red, green and blue in a grey value (ITU-R 601, as Pillow)."""
+
+COLOURS = (3, 4)
+"""Channels of a colour picture, without and with transparency."""
+
+PHOTOGRAPHS = ("JPEG", "MPO")
+"""What Pillow calls a JPEG file, of one picture or of several."""
+
+MAX_PIXELS = 2**30
+"""Of all frames of a file together."""
+
+
+def to_array(source: np.ndarray | Tensor, name: str) -> Shaped[np.ndarray, "..."]:
+    """An array or tensor as an array of real numbers.
+
+    Raises:
+        ValueError: If it holds no real numbers, NaN or infinity, or nothing.
+    """
+    if isinstance(source, Tensor):
+        source = source.detach().cpu()
+        source = (source.float() if source.dtype is torch.bfloat16 else source).numpy()
+    if source.dtype.kind not in "buif":
+        msg = f"{name} holds no numbers: expected integer or float pixels, got {source.dtype}. Cast it."
+        raise ValueError(msg)
+    if source.size == 0:
+        msg = f"{name} is empty: expected at least one pixel, got shape {source.shape}. Leave empty images out."
+        raise ValueError(msg)
+    if source.dtype.kind == "f" and not np.isfinite(source).all():
+        bad = int((~np.isfinite(source)).sum())
+        msg = (
+            f"{name} is not finite: expected numbers only, got {bad} NaN or infinite pixels. "
+            "Replace them, for instance with numpy.nan_to_num."
+        )
+        raise ValueError(msg)
+    return source
+
+
+def grey(array: Shaped[np.ndarray, "..."], name: str, stack: bool = False) -> Float32[np.ndarray, "*grid"]:
+    """An array as one grey image (H, W), or as a stack of planes of any axis order (N, H, W).
+
+    Three axes are a colour image if the last holds 3 or 4 channels and either the pixels are 8- or 16-bit or both
+    other sides are longer; else they are a stack. Four axes are a stack of colour images.
+
+    Args:
+        array: Numbers, as `to_array` gives them.
+        name: How errors call it.
+        stack: Whether three axes are a stack, even where one could be that of channels.
+
+    Raises:
+        ValueError: If the axes have no meaning or two, or a value exceeds float32.
+    """
+    if _is_colour(array, stack):
+        array = array[..., :3].astype(np.float32) @ LUMINANCE
+    elif array.ndim not in (2, 3) or (array.ndim == 3 and not stack and _could_be_channels(array.shape)):
+        msg = (
+            f"{name} is not one image: expected shape (H, W), (H, W, 3 or 4) for colour or (N, H, W) for a stack, "
+            f"got {array.shape}. {_shape_fix(array.shape)}"
+        )
+        raise ValueError(msg)
+    with np.errstate(over="ignore"):
+        planes = array.astype(np.float32, order="C")
+    if array.dtype.itemsize > planes.itemsize and not np.isfinite(planes).all():
+        msg = f"{name} exceeds float32: expected values below 3.4e38, got {np.abs(array).max():g}. Rescale it."
+        raise ValueError(msg)
+    return planes
+
+
+def class_values(values: Shaped[np.ndarray, "*grid"], name: str) -> UInt8[np.ndarray, "*grid"]:
+    """Label values as classes: 0 is background, every other value a class.
+
+    Raises:
+        ValueError: If a value is no whole number in 0–255.
+    """
+    # cut off first, because casting what does not fit is undefined
+    label = np.clip(values, 0, 255).astype(np.uint8)
+    if not np.array_equal(label, values):
+        msg = (
+            f"{name} is no label map: expected whole numbers in 0–255, got values from {values.min()} to "
+            f"{values.max()} of {values.dtype}. {_values_fix(values)}"
+        )
+        raise ValueError(msg)
+    return label
+
+
+def fit_label(values: Shaped[np.ndarray, "..."], name: str, shape: tuple[int, ...]) -> Shaped[np.ndarray, "..."]:
+    """A label on its image's grid, without axes of length 1 around its sides and without channels that repeat the first.
+
+    Raises:
+        ValueError: If it has another size, one mask per class, or colours.
+    """
+    if _sides(values.shape) == _sides(shape):
+        return values.reshape(shape)
+    with_channels = values.shape[-1:] in ((3,), (4,)) and _sides(values.shape[:-1]) == _sides(shape)
+    if with_channels and (values[..., :3] == values[..., :1]).all():
+        return values[..., 0].reshape(shape)
+    found = _sides(values.shape)
+    msg = f"{name} does not match its image: expected {shape}, got {found}. {_label_fix(found, shape)}"
+    raise ValueError(msg)
+
+
+def read_frames(source: Image.Image | Path, name: str, as_label: bool = False) -> Shaped[np.ndarray, "N H W *channels"]:
+    """The frames of a picture file, or of a Pillow image the one that is current.
+
+    Args:
+        source: What to decode; its size is checked first.
+        name: How errors call it.
+        as_label: Keep the indices of a palette, and refuse a format that loses values.
+
+    Raises:
+        ValueError: If the frames differ in size, or a label was stored with loss.
+        OSError: If the file cannot be decoded or is too large.
+    """
+    if isinstance(source, Image.Image):
+        return decode(source, as_label)[None]
+    try:
+        with Image.open(source) as picture:
+            if as_label and picture.format in PHOTOGRAPHS:
+                msg = (
+                    f"{name} was stored with loss: expected a PNG or TIFF label, got the JPEG {source}. "
+                    "Export the label map anew as PNG: JPEG changes class values at edges."
+                )
+                raise ValueError(msg)
+            _check_size(picture)
+            frames = [decode(frame, as_label) for frame in islice(ImageSequence.Iterator(picture), _count(picture))]
+    except UnidentifiedImageError as error:
+        msg = f"{name} is unreadable: expected an image file, got {source}. Convert it to PNG or TIFF."
+        raise OSError(msg) from error
+    except (OSError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+        msg = f"{name} is unreadable: expected an image file, got {source} ({error}). Replace the file."
+        raise OSError(msg) from error
+    if len(shapes := {frame.shape for frame in frames}) > 1:
+        msg = (
+            f"{name} is no stack: expected frames of one size, got {sorted(shapes)} in {source}. "
+            "Save its frames as separate files."
+        )
+        raise ValueError(msg)
+    return np.stack(frames)
+
+
+def decode(picture: Image.Image, as_label: bool) -> Shaped[np.ndarray, "H W *channels"]:
+    """Palettes are indices in a label and colours in an image; transparency is dropped."""
+    if picture.mode in ("P", "PA") and as_label:
+        return np.asarray(picture.getchannel(0))
+    if picture.mode == "LA":
+        return np.asarray(picture.getchannel("L"))
+    if picture.mode in ("1", "L", "F", "RGB") or picture.mode.startswith("I"):
+        return np.asarray(picture)
+    return np.asarray(picture.convert("RGB"))
+
+
+def _count(picture: Image.Image) -> int:
+    """The frames of a file; of a telephone's photograph the first, for the others are previews."""
+    return 1 if picture.format in PHOTOGRAPHS else getattr(picture, "n_frames", 1)
+
+
+def _check_size(picture: Image.Image) -> None:
+    frames = _count(picture)
+    if picture.width * picture.height * frames > MAX_PIXELS:
+        msg = f"expected at most {MAX_PIXELS} pixels, got {frames} × {picture.height} × {picture.width}"
+        raise OSError(msg)
+
+
+def _is_colour(array: np.ndarray, stack: bool) -> bool:
+    if array.ndim not in (3, 4) or array.shape[-1] not in COLOURS:
+        return False
+    narrow = array.dtype in (np.uint8, np.uint16)
+    return array.ndim == 4 or (not stack and (narrow or min(array.shape[:2]) > array.shape[2]))
+
+
+def _could_be_channels(shape: tuple[int, ...]) -> bool:
+    """Whether an axis of a stack is so short that it may well hold channels."""
+    return (shape[-1] in (1, 2) and min(shape[:2]) > shape[-1]) or shape[0] in COLOURS
+
+
+def _shape_fix(shape: tuple[int, ...]) -> str:
+    if len(shape) == 3 and shape[-1] == 1:
+        return "Drop the channel axis: image[..., 0]."
+    if len(shape) == 3 and shape[-1] == 2:
+        return "Choose a channel: image[..., 0]."
+    if len(shape) == 3:
+        return "For a colour image put the channels last; for a volume pass its slices: list(volume)."
+    if len(shape) == 4 and shape[1] == 1:
+        return "For a batch pass its images as a list: list(images[:, 0])."
+    return "Pass a list of images."
+
+
+def _label_fix(got: tuple[int, ...], expected: tuple[int, ...]) -> str:
+    if len(got) > len(expected) and _sides(got[1:]) == _sides(expected):
+        return "Of one mask per class make a label map: label.argmax(0), the background first."
+    if len(got) > len(expected) and got[-1] in COLOURS and _sides(got[:-1]) == _sides(expected):
+        return "Give each colour a number: 0 to the background, 1, 2, … to the classes."
+    if len(got) > len(expected) and _sides(got[:-1]) == _sides(expected):
+        return "Of one mask per class make a label map: label.argmax(-1), the background first."
+    return "Pass the label on its image's grid."
+
+
+def _sides(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """A shape without axes of length 1 before or after its two sides."""
+    while len(shape) > 2 and shape[0] == 1:
+        shape = shape[1:]
+    while len(shape) > 2 and shape[-1] == 1:
+        shape = shape[:-1]
+    return shape
+
+
+def _values_fix(values: np.ndarray) -> str:
+    if values.dtype.kind == "f" and values.min() >= 0 and values.max() <= 1:
+        return "Cut probabilities off: label > 0.5."
+    if values.dtype.kind == "f" and not np.array_equal(values, np.rint(values)):
+        return "Resize label maps by nearest neighbour, so that no class values mix."
+    if values.min() == 0 and len(found := np.unique(values).tolist()) <= 8:
+        return f"Renumber the classes, alike in all labels: numpy.searchsorted({found}, label)."
+    return "Number the classes 1, 2, … and the background 0."

@@ -1,0 +1,78 @@
+"""Which images to label or to condition on, by what they look like: the nearest to a query, or the most diverse."""
+
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+from torch.nn import functional as F
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """A network that tells the features of single images, such as `SupportOnceNet`."""
+
+    def features(self, images: Tensor) -> list[Tensor]:
+        """Features (N, C, h, w) of every stage, fine to coarse."""
+
+
+@torch.inference_mode()
+def image_features(network: Encoder, images: Float[Tensor, "N 1 H W"], stages: int = 3) -> Float[Tensor, "N C"]:
+    """What a network sees in whole images: its coarsest stages, averaged over the image, each of unit length."""
+    coarse = network.features(images)[-stages:]
+    return torch.cat([F.normalize(stage.mean((2, 3)), dim=1) for stage in coarse], 1)
+
+
+def nearest(
+    queries: Float[Tensor, "Q C"], candidates: Float[Tensor, "N C"], count: int | None = None
+) -> Int64[Tensor, "Q count"]:
+    """Places of the candidates that are nearest to each query, the nearest first; of equally near ones the first.
+
+    Args:
+        queries: Features of images to segment.
+        candidates: Features of images to choose from.
+        count: How many to choose; by default all.
+
+    Raises:
+        ValueError: If there are fewer candidates.
+    """
+    _check_count(count, len(candidates))
+    distances = torch.cdist(queries, candidates, compute_mode="donot_use_mm_for_euclid_dist")
+    return distances.argsort(dim=1, stable=True)[:, :count]
+
+
+def diverse(
+    candidates: Float[Tensor, "N C"], count: int | None = None, generator: torch.Generator | None = None
+) -> Int64[Tensor, " count"]:
+    """Places of candidates that are far from each other: a random one, then always the farthest from all chosen.
+
+    Args:
+        candidates: Features of images to choose from.
+        count: How many to choose; by default all, in an order of which any beginning is diverse.
+        generator: Draws the first; by default torch's global one.
+
+    Raises:
+        ValueError: If there are fewer candidates.
+
+    Source:
+        Gonzalez, Clustering to minimize the maximum intercluster distance, 1985.
+    """
+    _check_count(count, len(candidates))
+    chosen = [int(torch.randint(len(candidates), (), generator=generator))] if len(candidates) else []
+    apart = torch.full((len(candidates),), torch.inf, device=candidates.device)
+    while 0 < len(chosen) < (len(candidates) if count is None else count):
+        apart = torch.minimum(apart, (candidates - candidates[chosen[-1]]).norm(dim=1))
+        apart[chosen] = -1
+        chosen.append(int(apart.argmax()))
+    return torch.tensor(chosen, dtype=torch.long, device=candidates.device)
+
+
+def _check_count(count: int | None, candidates: int) -> None:
+    """Make sure that so many can be chosen.
+
+    Raises:
+        ValueError: If they cannot.
+    """
+    if count is not None and not 0 < count <= candidates:
+        msg = f"count does not fit the candidates: expected 1 to {candidates}, got {count}. Choose others."
+        raise ValueError(msg)
