@@ -21,7 +21,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 DEFAULT_PREDICTORS = ["packaged", "mean-mask", "nearest-copy"]
+DEFAULT_NETWORKS = ["packaged"]
 DEFAULT_SIZES = [16]
+DEFAULT_GROUPINGS = ["size", "modality"]
 FAILED = 3
 """Exit status of `probe` when the network does not read its support, of `run` when a predictor failed on a task."""
 Suite = Annotated[str, typer.Option(help="Which tasks: see `incontext-bench list`.")]
@@ -32,8 +34,18 @@ QuerySubjects = Annotated[
     str, typer.Option(help="all: any subject may be a query; test: only test subjects, supports of the others.")
 ]
 Ensemble = Annotated[int, typer.Option(help="Score also the mean probability over every so many draws of a query.")]
+Supports = Annotated[
+    str,
+    typer.Option(
+        help="per-query: every query draws its own; shared: all queries of a task use the same, as those of a person "
+        "who annotated once (with --query-subjects test)."
+    ),
+]
 Device = Annotated[str | None, typer.Option(help="A torch device; by default cuda if there is one.")]
 
+Attributes = Annotated[
+    Path | None, typer.Option(help="A CSV table of what is known of subjects: columns dataset, subject, sex, age, ...")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
@@ -42,6 +54,7 @@ class Listed(StrEnum):
 
     suites = "suites"
     predictors = "predictors"
+    experiments = "experiments"
 
 
 class ReportFormat(StrEnum):
@@ -63,12 +76,15 @@ def run(
     seed: Seed = 0,
     query_subjects: QuerySubjects = "all",
     ensemble: Ensemble = 1,
+    supports: Supports = "per-query",
     frozen_list: Annotated[
         Path | None, typer.Option("--list", help="A file of `freeze`, in place of the options above.")
     ] = None,
     predictor: Annotated[
         list[str],
-        typer.Option(help="One of `incontext-bench list predictors`, a weights file or module:object; repeatable."),
+        typer.Option(
+            help="One of `incontext-bench list predictors`, all of these, a weights file or module:object; repeatable."
+        ),
     ] = DEFAULT_PREDICTORS,
     out: Annotated[
         Path | None,
@@ -96,7 +112,7 @@ def run(
     """Score predictors on a suite: Dice per task and overall with 95 % intervals, as a table, CSV and JSON.
 
     Interrupted and started again with the same --out, it goes on where it stopped.
-    Exit status: 0; 3 if a predictor failed on some task; 1 or 2 if nothing could be done.
+    Exit status: 0; 3 if a predictor failed on some task or was trained on it; 1 or 2 if nothing could be done.
     """
     with one_line_errors():
         from benchmarks.evaluator import Execution, choose_device
@@ -105,7 +121,8 @@ def run(
         from benchmarks.suites import Settings
 
         asked: dict[int, Settings | FrozenList] = {
-            size: Settings(suite, size, draws, queries, seed, query_subjects, ensemble) for size in support_size
+            size: Settings(suite, size, draws, queries, seed, query_subjects, ensemble, supports)
+            for size in support_size
         }
         if frozen_list is not None:
             if list(asked.values()) != [Settings()]:
@@ -150,6 +167,7 @@ def freeze_list(
     seed: Seed = 0,
     query_subjects: QuerySubjects = "all",
     ensemble: Ensemble = 1,
+    supports: Supports = "per-query",
     out: Annotated[Path, typer.Option(help="File to write.")] = Path("list.json"),
 ) -> None:
     """Write down every query and support of a suite by dataset and case, for `run --list` here or elsewhere."""
@@ -158,7 +176,7 @@ def freeze_list(
         from benchmarks.suites import Settings
         from megamed import Collection
 
-        settings = Settings(suite, support_size, draws, queries, seed, query_subjects, ensemble)
+        settings = Settings(suite, support_size, draws, queries, seed, query_subjects, ensemble, supports)
         frozen = freeze(Collection(collection), settings)
         write_list(out, frozen)
     for task, reason in frozen.skipped.items():
@@ -191,6 +209,42 @@ def compare(
 
 
 @app.command()
+def subgroups(
+    folders: Annotated[list[Path], typer.Argument(help="Result folders of `incontext-bench run`.")],
+    by: Annotated[
+        list[str],
+        typer.Option(help="size, modality, anatomy, split or a column of --attributes; repeatable."),
+    ] = DEFAULT_GROUPINGS,
+    collection: Annotated[
+        Path | None, typer.Option(help="The collection of the runs, which tells anatomy and split.")
+    ] = None,
+    attributes: Attributes = None,
+    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Score predictors on groups of images or subjects, and tell the gap between the extreme ones.
+
+    Predictors are compared on the predictions that all of them made from the same supports.
+    """
+    with one_line_errors():
+        from benchmarks.report import group_table
+        from benchmarks.results import shared_rows
+        from benchmarks.subgroups import groupings, read_attributes, tabulate
+        from megamed import Collection
+
+        rows = shared_rows(folders)
+        names = list(dict.fromkeys(row.predictor for row in rows))
+        source = None if collection is None else Collection(collection)
+        known = None if attributes is None else read_attributes(attributes)
+        found = groupings(by, rows, source, known)
+        tables = [tabulate(name, grouping, rows, names, seed) for name, grouping in found.items()]
+    if as_json:
+        print(json.dumps([table.as_json() for table in tables], indent=2))
+    else:
+        print_tables(*map(group_table, tables))
+
+
+@app.command()
 def report(
     folders: Annotated[list[Path], typer.Argument(help="Result folders of `incontext-bench run`, of one benchmark.")],
     collection: Annotated[
@@ -200,6 +254,7 @@ def report(
         str | None, typer.Option(help="Whose masks to draw, as given to `run`.", show_default="the best one's")
     ] = None,
     frozen_list: Annotated[Path | None, typer.Option("--list", help="The list that the runs were made by.")] = None,
+    attributes: Attributes = None,
     form: Annotated[ReportFormat, typer.Option("--format", help="A page, or tables as text.")] = ReportFormat.html,
     out: Annotated[
         Path | None, typer.Option(help="File to write.", show_default="report.html in the first folder, or stdout")
@@ -215,9 +270,11 @@ def report(
             text = FORMATS[form.value](gather(folders))
         else:
             from benchmarks.evaluator import choose_device
+            from benchmarks.subgroups import read_attributes
 
             shown = None if collection is None else Shown(collection, predictor, frozen_list, choose_device(device))
-            text, out = html(folders, shown), out or folders[0] / "report.html"
+            known = None if attributes is None else read_attributes(attributes)
+            text, out = html(folders, shown, known), out or folders[0] / "report.html"
         if out is None:
             print(text, end="")
         else:
@@ -280,13 +337,106 @@ def study(
         print(table(run_study(collection, out, trials), "incontext-bench study --row"))
 
 
+@app.command()
+def experiment(
+    name: Annotated[str, typer.Argument(help="One of `incontext-bench list experiments`.")],
+    collection: Annotated[Path, typer.Option(help="A collection built by megamed.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Where results go and resume.", show_default="experiments/NAME")
+    ] = None,
+    suite: Suite = "dev",
+    support_size: Annotated[
+        int, typer.Option(help="Labelled examples per query, where they are not the question.")
+    ] = 16,
+    draws: Draws = 3,
+    queries: Queries = 20,
+    seed: Seed = 0,
+    query_subjects: QuerySubjects = "all",
+    predictor: Annotated[
+        list[str], typer.Option(help="Of which network, where none is trained; repeatable.")
+    ] = DEFAULT_NETWORKS,
+    minutes: Annotated[float, typer.Option(help="Processor time of each training.")] = 4.0,
+    seeds: Annotated[int, typer.Option(min=1, help="Trainings per level, with seeds 0, 1, …")] = 1,
+    by: Annotated[str, typer.Option(help="What leave-one-out leaves out: a dataset, modality or anatomy.")] = "dataset",
+    leave_out: Annotated[
+        list[str] | None, typer.Option(help="Name of what to leave out; repeatable.", show_default="three of them")
+    ] = None,
+    device: Device = None,
+    workers: Annotated[int | None, typer.Option(help="Processes that score.", show_default="as many as pay")] = None,
+    scheduler: Annotated[str | None, typer.Option(help="Address of a Dask scheduler whose workers score.")] = None,
+) -> None:
+    """Ask how well a network generalises: a table and a figure of one experiment, with 95 % intervals.
+
+    Interrupted and started again with the same --out, it goes on where it stopped.
+    Exit status: 0; 3 if a predictor failed on some task; 1 or 2 if nothing could be done.
+    """
+    with one_line_errors():
+        from benchmarks.evaluator import Execution, choose_device
+        from benchmarks.experiments.bench import Bench, Options
+        from benchmarks.experiments.run import run_experiment
+        from benchmarks.suites import Settings
+        from megamed import Collection
+
+        settings = Settings(suite, support_size, draws, queries, seed, query_subjects)
+        options = Options(settings, tuple(predictor), minutes, seeds, by, tuple(leave_out or ()))
+        execution = Execution(choose_device(device), workers=workers, scheduler=scheduler)
+        folder = out or Path("experiments") / name
+        done = run_experiment(Bench(name, Collection(collection), options, folder, execution, with_progress))
+    print(done.table)
+    print(f"{folder}: table.csv, table.md, figure.png, experiment.json")
+    for (condition, task), reason in done.failures.items():
+        print(f"failed {condition} on {task}: {reason}", file=sys.stderr)
+    if done.failures:
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def volumes(
+    data: Annotated[Path, typer.Option(help="Datasets with their source files, as `megamed build` reads them.")],
+    dataset: Annotated[
+        list[str] | None, typer.Option(help="Id of a dataset; repeatable.", show_default="all of role heldout")
+    ] = None,
+    labelled: Annotated[int, typer.Option(help="Slices labelled per volume, evenly over those that show it.")] = 3,
+    others: Annotated[
+        int, typer.Option(help="Learn from so many volumes of other subjects, and label none of the volume itself.")
+    ] = 0,
+    most: Annotated[int, typer.Option(help="Most volumes per dataset, spread over its subjects.")] = 20,
+    axis: Annotated[
+        str, typer.Option(help="sagittal, coronal or axial.", show_default="across thick slices, else axial")
+    ] = "",
+    weights: Annotated[Path | None, typer.Option(help="Weights file.", show_default="the packaged one")] = None,
+    out: Annotated[Path, typer.Option(help="Where results go and resume.")] = Path("runs/volumes"),
+    seed: Annotated[int, typer.Option(help="Seed of the choice of volumes and of the bootstrap.")] = 0,
+    device: Device = None,
+    as_json: AsJson = False,
+) -> None:
+    """Label a few slices of a volume and segment the rest: by propagation, and slice by slice for comparison.
+
+    The Dice of a volume is that of all its other slices together.
+    """
+    with one_line_errors():
+        from benchmarks.evaluator import choose_device
+        from benchmarks.volumes import VolumeSettings, run_volumes
+        from incontext.checkpoint import PACKAGED
+
+        settings = VolumeSettings(tuple(dataset or ()), labelled, others, most, axis, seed)
+        summary = run_volumes(data, settings, weights or PACKAGED, out, choose_device(device), with_progress)
+    show({0: summary}, as_json)
+
+
 @app.command(name="list")
 def list_known(
     what: Annotated[Listed, typer.Argument(help="What to list.")] = Listed.suites,
     collection: Annotated[Path | None, typer.Option(help="Also list the tasks that it has of each suite.")] = None,
 ) -> None:
-    """List the suites, and with a collection their tasks; or the predictors."""
+    """List the suites, and with a collection their tasks; or the predictors, or the experiments."""
     with one_line_errors():
+        if what == Listed.experiments:
+            from benchmarks.experiments.catalogue import EXPERIMENTS
+
+            for name, each in EXPERIMENTS.items():
+                print(f"{name}: {each.question}")
+            return
         if what == Listed.predictors:
             from benchmarks.predictors import known_predictors
 
@@ -305,13 +455,15 @@ def list_known(
 
 def show(summaries: dict[int, dict[str, Any]], as_json: bool) -> None:
     """Print the summary of each support size, as JSON a list if there are several."""
-    from benchmarks.report import score_table, size_table
+    from benchmarks.report import annotator_table, score_table, size_table
 
     several = len(summaries) > 1
     if as_json:
         print(json.dumps(list(summaries.values()) if several else next(iter(summaries.values())), indent=2))
     else:
-        print_tables(*map(score_table, summaries.values()), *([size_table(summaries)] if several else []))
+        compared = [each["annotators"] for each in summaries.values() if "annotators" in each]
+        tables = [*map(score_table, summaries.values()), *map(annotator_table, compared)]
+        print_tables(*tables, *([size_table(summaries)] if several else []))
 
 
 def print_tables(*tables: "Table") -> None:

@@ -3,37 +3,35 @@
 A row holds what the predictor answers to that one query by itself, on one thread. On a CPU it is asked so, since
 batches gain nothing there. Elsewhere, and where a batch size is given, the last digits depend on the batch; where they
 could change a score, since a pixel lies at a threshold, the query is asked again by itself. This is enough as long as
-batches move no logit by more than `DOUBT`; those of the packaged network they move by 0.000003.
+batches move no logit by more than `found.DOUBT`; those of the packaged network they move by 0.000003.
 """
 
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain, takewhile
 from time import monotonic
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
-from benchmarks.calibration_metrics import BINS
+from benchmarks.calibration_metrics import measure_candidates
+from benchmarks.found import Found
 from benchmarks.metering import MOST_QUERIES, BatchSize, Meter, free_bytes
-from benchmarks.metrics import METRICS, areas_px, measure
+from benchmarks.metrics import METRICS
 from benchmarks.predictors import Predictor, TaskPredictor, specialise
 from benchmarks.predictors.protocol import SharingPredictor
-from benchmarks.results import DECIMALS, Cost, Row, RowKey
+from benchmarks.results import ALL_DRAWS, DECIMALS, Candidates, Cost, Row, RowKey
 from benchmarks.suites import Episode, TaskPlan, support_hash
-from megamed import Collection, Task
+from megamed import Collection
 
-DOUBT = 2e-5
-"""Logits that differ by less may be the same."""
-VALUE_DOUBT = 1e-7
-"""Means over an image's probabilities that differ by less may be the same."""
 SHARED_IMAGES = 2048
 """Most labelled images of a task to keep what was read in them; about half a gigabyte."""
 
 Group = tuple[Episode, ...]
-"""Episodes of one query whose probabilities are averaged; most often one."""
+"""Episodes of one query that are judged together: an ensemble of draws, most often one; or all ensembles."""
 Ask = Callable[[Sequence[Episode]], Tensor]
 """Logits of some episodes of equal support size."""
 
@@ -54,7 +52,7 @@ class Execution:
     scheduler: str | None = None
     """Address of a Dask scheduler whose workers to use instead."""
     report_seconds: float = 20.0
-    """After so long work is handed in, even if not all is done: a kill costs no more."""
+    """After so long work is handed in where the support changes, even if not all is done: a kill costs no more."""
 
     def __post_init__(self) -> None:
         for name, least in (("batch_size", 1), ("workers", 1), ("memory_gb", 0.001)):
@@ -84,7 +82,7 @@ class Work:
     @classmethod
     def missing(cls, name: str, plan: TaskPlan, done: Container[RowKey]) -> "Work":
         """The groups of which some row is not there yet."""
-        groups = [group for group in plan.groups if any(key not in done for key in row_keys(name, plan.task, group))]
+        groups = [group for group in plan.groups if any(key not in done for key in all_keys(name, plan, group))]
         return cls(name, plan, tuple(sorted(groups, key=lambda group: len(group[0].support))))
 
     @property
@@ -103,6 +101,8 @@ class Scored:
     """What is left to do, if anything."""
     failure: str = ""
     """Why the predictor cannot do the rest."""
+    candidates: list[Candidates] = field(default_factory=list)
+    """Of queries on which several people drew."""
 
 
 @dataclass(frozen=True)
@@ -113,16 +113,23 @@ class TaskImages:
     labels: UInt8[Tensor, "N 1 H W"]
     places: dict[int, int]
     """Row in the collection → index here."""
+    annotations: dict[int, Bool[Tensor, "A H W"]]
+    """Row in the collection → what each of several people drew there."""
 
     @classmethod
-    def load(cls, collection: Collection, task: Task, episodes: Iterable[Episode], device: str) -> "TaskImages":
+    def load(cls, collection: Collection, plan: TaskPlan, episodes: Sequence[Episode], device: str) -> "TaskImages":
         """Read every row that is a query or in a support, onto the device."""
         rows = sorted({sample.row for episode in episodes for sample in (episode.query, *episode.support)})
         images, labels = (
             torch.from_numpy(arrays).to(device).unsqueeze(1)
-            for arrays in (collection.images(task, rows), collection.labels(task, rows))
+            for arrays in (collection.images(plan.task, rows), collection.labels(plan.task, rows))
         )
-        return cls(images, labels, {row: place for place, row in enumerate(rows)})
+        annotations = {
+            row: torch.from_numpy(np.concatenate([collection.labels(task, [row]) for task in tasks])).to(device) > 0
+            for row, tasks in plan.annotators.items()
+            if row in rows
+        }
+        return cls(images, labels, {row: place for place, row in enumerate(rows)}, annotations)
 
     def queries(self, episodes: Sequence[Episode]) -> tuple[Float[Tensor, "B 1 H W"], Bool[Tensor, "B 1 H W"]]:
         """Query images in [0, 1] and their labels."""
@@ -168,25 +175,34 @@ class Evaluator:
     def score(self, work: Work, predictor: Predictor | TaskPredictor) -> Scored:
         """Score what can be scored before it has to be handed in, but at least one batch.
 
+        What has the support of the last batch is scored with it: another process would have to learn that support anew.
         Whatever the predictor raises ends its work on this task, and no other.
         """
         rows: list[Row] = []
+        candidates: list[Candidates] = []
         waiting, queries, batch, peak, failure = work.groups, 0, 0, 0, ""
+        groups: Sequence[Group] = ()
         spent, start = self._meter.seconds, monotonic()
         with exactly():
             try:
                 images, ask = self._open(work, predictor)
-                while waiting and (not rows or monotonic() - start < self._execution.report_seconds):
+                while waiting and (
+                    not rows
+                    or monotonic() - start < self._execution.report_seconds
+                    or same_supports(groups[-1], waiting[0])
+                ):
                     size = self._size_for(work.name, waiting[0])
                     groups = next_batch(waiting, size.queries)
                     asked = sum(map(len, groups))
                     try:
                         with self._meter:
-                            rows += score_groups(work, groups, images, ask, self._meter)
+                            found = judge(work, groups, images, ask, self._meter)
                     except torch.OutOfMemoryError:
                         if not size.shrink():
                             raise
                         continue
+                    rows += make_rows(work, groups, found)
+                    candidates += compare_candidates(work, groups, found, images)
                     size.learn(asked, self._meter.peak_bytes)
                     waiting = waiting[len(groups) :]
                     queries, batch, peak = queries + asked, max(batch, asked), max(peak, self._meter.peak_bytes)
@@ -195,7 +211,7 @@ class Evaluator:
         cost = Cost(
             work.name, work.plan.task.id, queries, round(self._meter.seconds - spent, 6), round(peak / 1e6, 1), batch
         )
-        return Scored(rows, cost, replace(work, groups=waiting), failure)
+        return Scored(rows, cost, replace(work, groups=waiting), failure, candidates)
 
     def _size_for(self, name: str, group: Group) -> BatchSize:
         key = name, len(group[0].support)
@@ -208,7 +224,7 @@ class Evaluator:
         key = work.name, work.plan.task.id
         if self._opened is None or self._opened[0] != key:
             episodes = list(chain(*work.groups))
-            images = TaskImages.load(self._collection, work.plan.task, episodes, self._execution.device)
+            images = TaskImages.load(self._collection, work.plan, episodes, self._execution.device)
             with self._meter.timing():
                 ready = specialise(predictor, self._collection, work.plan)
                 if isinstance(ready, SharingPredictor) and len(shown(work.plan.episodes)) <= SHARED_IMAGES:
@@ -260,8 +276,19 @@ def next_batch(groups: Sequence[Group], queries: int) -> list[Group]:
     return list(takewhile(lambda group: len(group[0].support) == support, groups[:count]))
 
 
-def score_groups(work: Work, groups: Sequence[Group], images: TaskImages, ask: Ask, meter: Meter) -> list[Row]:
-    """Predict groups of equal size and measure each episode, and each group's mean probability, at probability 0.5.
+def same_supports(some: Group, others: Group) -> bool:
+    """Whether two queries are asked about by the same supports."""
+    return [episode.support for episode in some] == [episode.support for episode in others]
+
+
+def ensembles(work: Work, groups: Iterable[Group]) -> list[Group]:
+    """The episodes of each query, or of each of several ensembles of it."""
+    size = work.plan.ensemble
+    return [group[start : start + size] for group in groups for start in range(0, len(group), size)]
+
+
+def judge(work: Work, groups: Sequence[Group], images: TaskImages, ask: Ask, meter: Meter) -> Found:
+    """Predict groups of equal size and measure each episode, and each ensemble's mean probability, at probability 0.5.
 
     Args:
         work: What they belong to.
@@ -269,71 +296,38 @@ def score_groups(work: Work, groups: Sequence[Group], images: TaskImages, ask: A
         images: Those of the task.
         ask: How to ask.
         meter: Times the predictor.
-
-    Returns:
-        Of each group a row per episode, and one for all of them if there are several, under `ensemble_name`.
     """
-    singles = list(chain(*groups))
+    size, singles = work.plan.ensemble, list(chain(*groups))
     query_images, labels = images.queries(singles)
     with meter.timing():
         logits = _checked(work.name, ask(singles), query_images)
-    found = Found.of(logits, labels, len(groups[0]))
+    found = Found.of(logits, labels, size)
     if len(singles) > 1 and (unsure := found.unsure.nonzero().flatten().tolist()):
-        again = list(chain(*(groups[place] for place in unsure)))
+        judged = ensembles(work, groups)
+        again = list(chain(*(judged[place] for place in unsure)))
         alone = torch.cat([_checked(work.name, ask([episode]), query_images[:1]) for episode in again])
-        found = found.replaced(unsure, Found.of(alone, images.queries(again)[1], len(groups[0])))
-    asked = [each for group in groups for each in ([(episode,) for episode in group] + [group] * (len(group) > 1))]
+        found = found.replaced(unsure, Found.of(alone, images.queries(again)[1], size))
+    return found
+
+
+def make_rows(work: Work, groups: Sequence[Group], found: Found) -> list[Row]:
+    """Of each ensemble a row per episode, and one for all of them if there are several, under `ensemble_name`."""
+    asked = [
+        each
+        for group in ensembles(work, groups)
+        for each in ([(episode,) for episode in group] + [group] * (len(group) > 1))
+    ]
     return [_row(work, group, values) for group, values in zip(asked, found.values.flatten(0, 1).tolist(), strict=True)]
 
 
-@dataclass(frozen=True)
-class Found:
-    """Areas and metrics of every prediction of G groups, the mean of each group's last, if there are several."""
-
-    values: Float[Tensor, "G predictions columns"]
-    """The label's area, the mask's area, then `METRICS`."""
-    unsure: Bool[Tensor, " G"]
-    """Whether rounding may have decided some value."""
-
-    @classmethod
-    def of(cls, logits: Float[Tensor, "N 1 H W"], labels: Bool[Tensor, "N 1 H W"], draws: int) -> "Found":
-        """Measure the masks of N = G·draws logits."""
-        grouped = logits.unflatten(0, (-1, draws))
-        probabilities, masks, targets = grouped.sigmoid(), grouped >= 0, labels.unflatten(0, (-1, draws))
-        if draws > 1:
-            mean = probabilities.mean(dim=1, keepdim=True)
-            probabilities, masks = torch.cat([probabilities, mean], 1), torch.cat([masks, mean >= 0.5], 1)
-            targets = torch.cat([targets, targets[:, :1]], 1)
-        sets = masks.shape[:2]
-        flat = masks.flatten(0, 1), targets.flatten(0, 1), probabilities.flatten(0, 1)
-        measures = measure(*flat)
-        columns = [areas_px(flat[1]), areas_px(flat[0]), *(measures[name] for name in METRICS)]
-        values = torch.stack([column.double() for column in columns], dim=1)
-        unsure = (at_threshold(flat[2]) | at_rounding(measures)).unflatten(0, sets).any(dim=1)
-        return cls(values.unflatten(0, sets), unsure)
-
-    def replaced(self, places: list[int], others: "Found") -> "Found":
-        """The same with other groups at some places."""
-        values = self.values.clone()
-        values[places] = others.values
-        return Found(values, self.unsure)
-
-
-def at_threshold(probabilities: Float[Tensor, "B 1 H W"]) -> Bool[Tensor, " B"]:
-    """Whether a logit lies so near to that of a mask's edge, or of a calibration bin's, that it may be beyond."""
-    slack = DOUBT / 4  # the steepest slope of a sigmoid
-    scaled = probabilities * BINS
-    edges = scaled.round().clamp(1, BINS - 1)
-    at_half = ((probabilities - 0.5).abs() < slack) & (probabilities != 0.5)
-    return (at_half | ((scaled - edges).abs() < BINS * slack)).flatten(1).any(dim=1)
-
-
-def at_rounding(measures: dict[str, Float[Tensor, " B"]]) -> Bool[Tensor, " B"]:
-    """Whether a mean over probabilities lies so near to where its rounding changes that it may be beyond."""
-    places = [measures[name].double() * 10**decimals for name, decimals in DECIMALS.items()]
-    near = [(place - place.floor() - 0.5).abs() for place in places]
-    slacks = [VALUE_DOUBT * 10**decimals for decimals in DECIMALS.values()]
-    return torch.stack([each < slack for each, slack in zip(near, slacks, strict=True)]).any(dim=0)
+def compare_candidates(work: Work, groups: Sequence[Group], found: Found, images: TaskImages) -> list[Candidates]:
+    """Compare all draws of each query with what several people drew on it, where they did."""
+    masks = found.masks.flatten(0, 1).unflatten(0, (len(groups), -1))
+    return [
+        _candidates(work, group, masks[[place]], images.annotations[group[0].query.row].unsqueeze(0))
+        for place, group in enumerate(groups)
+        if group[0].query.row in images.annotations
+    ]
 
 
 def ensemble_name(name: str, draws: int) -> str:
@@ -346,10 +340,18 @@ def base_name(name: str, draws: int) -> str:
     return name.removesuffix(f"-x{draws}") if draws > 1 else name
 
 
-def row_keys(name: str, task: Task, group: Group) -> set[RowKey]:
+def row_keys(name: str, plan: TaskPlan, group: Group) -> set[RowKey]:
     """What identifies the rows of a group."""
-    singles = {(name, task.id, episode.query.case, episode.draw) for episode in group}
-    return singles | {(ensemble_name(name, len(group)), task.id, group[0].query.case, group[0].draw // len(group))}
+    places = {(name, episode.draw) for episode in group}
+    places |= {(ensemble_name(name, plan.ensemble), episode.draw // plan.ensemble) for episode in group}
+    return {(shown, plan.task.id, group[0].query.case, draw) for shown, draw in places}
+
+
+def all_keys(name: str, plan: TaskPlan, group: Group) -> set[RowKey]:
+    """What identifies the rows of a group, and its candidates, if several people drew."""
+    query = group[0].query
+    compared = {(name, plan.task.id, query.case, ALL_DRAWS)} if query.row in plan.annotators else set()
+    return row_keys(name, plan, group) | compared
 
 
 def _row(work: Work, group: Group, values: list[float]) -> Row:
@@ -367,6 +369,22 @@ def _row(work: Work, group: Group, values: list[float]) -> Row:
         mask_px=int(mask_px),
         ensemble=len(group),
         **{name: round(value, DECIMALS.get(name, 6)) for name, value in zip(METRICS, measures, strict=True)},
+    )
+
+
+def _candidates(
+    work: Work, group: Group, masks: Bool[Tensor, "1 draws H W"], annotations: Bool[Tensor, "1 A H W"]
+) -> Candidates:
+    figures = measure_candidates(masks, annotations)
+    return Candidates(
+        predictor=work.name,
+        dataset=work.plan.task.dataset,
+        task=work.plan.task.id,
+        subject=group[0].query.subject,
+        case=group[0].query.case,
+        draws=masks.shape[1],
+        annotators=annotations.shape[1],
+        **{name: round(values.item(), 6) for name, values in figures.items()},
     )
 
 

@@ -1,6 +1,9 @@
 """Whether a suite tests weights on images that they were trained on, by content rather than by name."""
 
+from collections import ChainMap
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
 
 from benchmarks.predictors import NamedPredictor
 from megamed import Collection, Task
@@ -9,10 +12,40 @@ from megamed.audit import content_hash, each_image
 EXAMPLES = 3
 
 
+@dataclass(frozen=True)
+class Leaks:
+    """What weights have seen of some tasks."""
+
+    seen: dict[str, dict[str, str]]
+    """Predictor → id of a task of which it was trained on some image → which."""
+    not_compared: dict[str, list[str]]
+    """Predictor → the training datasets that the collection lacks."""
+
+
+def find_leaks(collection: Collection, tasks: Iterable[Task], predictors: Iterable[NamedPredictor]) -> Leaks:
+    """Look for images of some tasks among the training data that the weights' provenance lists."""
+    tasks = list(tasks)
+    seen: dict[str, dict[str, str]] = {}
+    not_compared: dict[str, list[str]] = {}
+    of_dataset = cache(lambda dataset: _contents(collection, collection.tasks([dataset])))
+    of_task = cache(lambda task: _contents(collection, [task]))
+    for predictor in predictors:
+        if not (trained := trained_on(predictor)):
+            continue
+        present = sorted(set(trained) & set(collection.datasets))
+        not_compared[predictor.name] = sorted(set(trained) - set(present))
+        learned = ChainMap(*map(of_dataset, present))
+        for task in tasks:
+            pairs = [(place, learned[name]) for name, place in of_task(task).items() if name in learned]
+            if pairs:
+                seen.setdefault(predictor.name, {})[task.id] = _leak_message(sorted(pairs))
+    return Leaks(seen, not_compared)
+
+
 def refuse_leaks(
     collection: Collection, tasks: Iterable[Task], predictors: Iterable[NamedPredictor]
 ) -> dict[str, list[str]]:
-    """Make sure that no image of some tasks is among the training data that the weights' provenance lists.
+    """Make sure that there are no leaks.
 
     Returns:
         Per predictor, the training datasets that the collection lacks, so that they could not be compared.
@@ -20,18 +53,12 @@ def refuse_leaks(
     Raises:
         ValueError: If the same pixels are on both sides.
     """
-    tested: dict[str, str] = {}
-    missing: dict[str, list[str]] = {}
-    for predictor in predictors:
-        if not (trained := trained_on(predictor)):
-            continue
-        tested = tested or _contents(collection, tasks)
-        present = set(trained) & set(collection.datasets)
-        missing[predictor.name] = sorted(set(trained) - present)
-        learned = _contents(collection, collection.tasks(sorted(present)))
-        if common := sorted(tested.keys() & learned.keys(), key=tested.__getitem__):
-            raise ValueError(_leak_message(predictor.name, [(tested[name], learned[name]) for name in common]))
-    return missing
+    leaks = find_leaks(collection, tasks, predictors)
+    for name, seen in leaks.seen.items():
+        task, reason = next(iter(seen.items()))
+        msg = f"{task} cannot test {name}: {reason}"
+        raise ValueError(msg)
+    return leaks.not_compared
 
 
 def trained_on(predictor: NamedPredictor) -> list[str]:
@@ -47,10 +74,10 @@ def _contents(collection: Collection, tasks: Iterable[Task]) -> dict[str, str]:
     }
 
 
-def _leak_message(name: str, pairs: Sequence[tuple[str, str]]) -> str:
-    """Phrase the refusal, with some examples."""
+def _leak_message(pairs: Sequence[tuple[str, str]]) -> str:
+    """Phrase the finding, with some examples."""
     examples = "; ".join(place if place == learned else f"{place} is {learned}" for place, learned in pairs[:EXAMPLES])
     return (
-        f"The suite tests {name} on images that it was trained on: expected none in common, got {len(pairs)}, such as "
-        f"{examples}. Leave these datasets out of the collection, or train without them."
+        f"The weights were trained on its images: expected none in common, got {len(pairs)}, such as {examples}. "
+        "Leave this dataset out of the collection, or train without it."
     )

@@ -9,7 +9,7 @@ from benchmarks.predictors import load_network
 from benchmarks.selection import SUITES
 from benchmarks.suites import Settings
 from incontext.checkpoint import PACKAGED
-from incontext.episodes import dev_tasks
+from incontext.episodes import DevTask, dev_tasks
 from incontext.probe import objections, probe
 from megamed import Collection
 
@@ -35,19 +35,29 @@ def probe_suite(collection_path: Path, settings: Settings, weights: Path | None,
     Raises:
         ValueError: If the collection has no task of the suite, or the file no network.
     """
+    tasks = tasks_with_one_support(collection_path, settings)
+    scores = probe(load_network(weights or PACKAGED, device), tasks)
+    found = objections(scores)
+    return {"scores": scores, "objections": found, "passes": not found}
+
+
+def tasks_with_one_support(collection_path: Path, settings: Settings) -> list[DevTask]:
+    """Every task of a suite's datasets, with one support for all its queries.
+
+    Raises:
+        ValueError: If there is none.
+    """
     collection, suite = Collection(collection_path), SUITES[settings.suite]
     datasets = {task.dataset for task in suite.tasks(collection)}
-    probed = dev_tasks(collection, settings.seed, settings.support_size, settings.queries, suite.roles)
-    tasks = [task for task in probed if task.dataset in datasets]
+    known = dev_tasks(collection, settings.seed, settings.support_size, settings.queries, suite.roles)
+    tasks = [task for task in known if task.dataset in datasets]
     if not tasks:
         msg = (
             f"The collection has no task of suite {settings.suite!r}: expected a dataset of role "
             f"{' or '.join(suite.roles)} with two subjects, got {', '.join(collection.datasets)}."
         )
         raise ValueError(msg)
-    scores = probe(load_network(weights or PACKAGED, device), tasks)
-    found = objections(scores)
-    return {"scores": scores, "objections": found, "passes": not found}
+    return tasks
 
 
 def probe_table(result: dict[str, Any]) -> Table:

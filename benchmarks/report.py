@@ -4,18 +4,27 @@ import csv
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
-from benchmarks.results import Row
+from benchmarks.results import Candidates, Row
 from benchmarks.statistics import DatasetScores, Interval, differences, intervals, subject_means
+from benchmarks.subgroups import SubgroupTable
 
 METHOD = (
     "Dice at probability 0.5: mean over datasets of the mean over tasks of the mean over subjects; "
-    "95 % interval by bootstrap of tasks and, within datasets, subjects."
+    "95 % interval by bootstrap of tasks and, within datasets, subjects; for one task, of its subjects. "
+    "Differences are paired: of what both predictors scored, on the same resamples."
 )
+CANDIDATE_METRICS = {
+    "best_dice": "Dice of the best draw with an annotator",
+    "energy_distance": "energy distance under 1 - IoU",
+    "area_crps_px": "CRPS of the area, pixels",
+}
+"""How to call what `measure_candidates` returns."""
 
 
 def summarise(rows: Iterable[Row], predictors: Sequence[str], seed: int) -> dict[str, Any]:
@@ -42,6 +51,26 @@ def summarise(rows: Iterable[Row], predictors: Sequence[str], seed: int) -> dict
         "tasks": {name: named(intervals([table], seed)) for name, table in _single_tasks(everything)},
         "counts": {name: _counts([row for row in rows if row.predictor == name]) for name in predictors},
     }
+
+
+def summarise_candidates(candidates: Iterable[Candidates], predictors: Sequence[str], seed: int) -> dict[str, Any]:
+    """How well draws stand for several annotators, as JSON values: metric → dataset → predictor → interval.
+
+    Nothing, if no query has several annotators.
+    """
+    candidates = list(candidates)
+    summary: dict[str, Any] = {}
+    for metric in CANDIDATE_METRICS if candidates else ():
+        scores = subject_means(candidates, predictors, metric)
+        summary[metric] = {
+            dataset: {
+                name: asdict(value)
+                for name, value in zip(predictors, intervals([table], seed), strict=True)
+                if isfinite(value.mean)
+            }
+            for dataset, table in scores.items()
+        }
+    return summary
 
 
 def _single_tasks(scores: Iterable[DatasetScores]) -> list[tuple[str, DatasetScores]]:
@@ -104,6 +133,34 @@ def score_table(summary: dict[str, Any]) -> Table:
     return table
 
 
+def annotator_table(annotators: Mapping[str, Any]) -> Table:
+    """A terminal table of what `summarise_candidates` tells, by dataset and predictor."""
+    datasets = next(iter(annotators.values()))
+    predictors = list(dict.fromkeys(name for values in datasets.values() for name in values))
+    about = "All draws of a query against what several people drew on it. Best is Dice 100, distance 0, CRPS 0."
+    table = Table("Several annotators (95 % interval)", *predictors, caption=about, caption_justify="left")
+    for dataset in datasets:
+        table.add_row(dataset)
+        for metric, name in CANDIDATE_METRICS.items():
+            values = annotators[metric][dataset]
+            shown = percent if metric == "best_dice" else plain
+            table.add_row(f"  {name}", *(shown(values[each]) if each in values else "" for each in predictors))
+    return table
+
+
+def group_table(table: SubgroupTable) -> Table:
+    """A terminal table of the scores by subgroup, and of the gap between the extreme ones."""
+    predictors = list(dict.fromkeys(name for group in table.groups for name in group.scores))
+    shown = Table(f"Dice by {table.attribute}, % (95 % interval)", "subjects", *predictors)
+    for group in table.groups:
+        scores = (percent(asdict(group.scores[name])) if name in group.scores else "" for name in predictors)
+        shown.add_row(group.name, str(group.subjects), *scores)
+    shown.add_section()
+    gaps = {name: (f"{gap.best} - {gap.worst}", percent(asdict(gap.difference))) for name, gap in table.gaps.items()}
+    shown.add_row("gap", "", *("\n".join(gaps.get(name, ())) for name in predictors))
+    return shown
+
+
 def size_table(summaries: Mapping[int, dict[str, Any]]) -> Table:
     """A terminal table of the mean over datasets, by support size and predictor."""
     predictors = list(next(iter(summaries.values()))["overall"])
@@ -113,6 +170,11 @@ def size_table(summaries: Mapping[int, dict[str, Any]]) -> Table:
     return table
 
 
-def percent(value: dict[str, float]) -> str:
+def percent(value: Mapping[str, float]) -> str:
     """`81.2 (78.0, 84.1)`: the mean and both ends of its interval, times 100."""
     return f"{100 * value['mean']:.1f} ({100 * value['low']:.1f}, {100 * value['high']:.1f})"
+
+
+def plain(value: Mapping[str, float]) -> str:
+    """The same of what is no share: three significant digits."""
+    return f"{value['mean']:.3g} ({value['low']:.3g}, {value['high']:.3g})"

@@ -10,8 +10,12 @@ from math import nan
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
+from benchmarks.suites import DEFAULTS
+
 RowKey = tuple[str, str, str, int]
 """Predictor, task id, query case, draw: what a prediction is identified by within one run."""
+ALL_DRAWS = -1
+"""In a key, in place of a draw."""
 
 DECIMALS = {"ece": 4, "brier": 4}
 """Digits to which means over an image's probabilities are rounded; of all other metrics it is six."""
@@ -57,6 +61,29 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Candidates:
+    """How well all draws of a query together stand for what several people drew on it."""
+
+    predictor: str
+    dataset: str
+    task: str
+    """That of their consensus, of which the supports are, too."""
+    subject: str
+    case: str
+    draws: int
+    annotators: int
+    best_dice: float
+    """This and what follows are of `benchmarks.calibration_metrics.measure_candidates`."""
+    energy_distance: float
+    area_crps_px: float
+
+    @property
+    def key(self) -> RowKey:
+        """Which predictions these are."""
+        return self.predictor, self.task, self.case, ALL_DRAWS
+
+
+@dataclass(frozen=True)
 class Cost:
     """What some predictions of one predictor took: not the same from run to run, hence kept apart from the rows."""
 
@@ -72,7 +99,7 @@ class Cost:
     """Most queries in a forward pass."""
 
 
-Record = TypeVar("Record", Row, Cost)
+Record = TypeVar("Record", Row, Candidates, Cost)
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -81,7 +108,7 @@ def read_rows(path: Path) -> list[Row]:
 
 
 def read_records(path: Path, kind: type[Record]) -> list[Record]:
-    """Read a table of rows or costs; a last line cut off by a kill is left out.
+    """Read a table of one kind of records; a last line cut off by a kill is left out.
 
     Raises:
         ValueError: If the columns are not those of its kind.
@@ -92,22 +119,20 @@ def read_records(path: Path, kind: type[Record]) -> list[Record]:
     text = path.read_text(encoding="utf-8")
     reader = csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1], newline=""))
     if reader.fieldnames is not None and list(reader.fieldnames) != list(columns):
-        msg = (
-            f"{path} is not a {kind.__name__.lower()}s file: expected columns {list(columns)}, got "
-            f"{reader.fieldnames}. Choose another --out."
-        )
+        msg = f"{path} has the wrong columns: expected {list(columns)}, got {reader.fieldnames}. Choose another --out."
         raise ValueError(msg)
     return [kind(**{name: column(record[name]) for name, column in columns.items()}) for record in reader]
 
 
-def append_rows(path: Path, rows: Sequence[Row] | Sequence[Cost]) -> None:
-    """Add rows or costs at the end, below a header when the file is new."""
+def append_rows(path: Path, rows: Sequence[Row] | Sequence[Candidates] | Sequence[Cost]) -> None:
+    """Add records of one kind at the end, below a header when the file is new."""
+    if not rows:
+        return
     with path.open("a", encoding="utf-8", newline="") as file:
-        for row in rows[:1]:
-            writer = csv.DictWriter(file, list(get_type_hints(type(row))), lineterminator="\n")
-            if file.tell() == 0:
-                writer.writeheader()
-            writer.writerows(asdict(each) for each in rows)
+        writer = csv.DictWriter(file, list(get_type_hints(type(rows[0]))), lineterminator="\n")
+        if file.tell() == 0:
+            writer.writeheader()
+        writer.writerows(asdict(row) for row in rows)
 
 
 def total_costs(costs: Iterable[Cost]) -> dict[str, dict[str, float]]:
@@ -186,6 +211,7 @@ def claim_folder(folder: Path, settings: dict[str, Any], predictors: dict[str, s
     """
     path = folder / "settings.json"
     known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {**settings, "predictors": {}}
+    known = DEFAULTS | known
     for key, value in settings.items():
         _check_same(folder, key, known.get(key), value)
     for name, fingerprint in predictors.items():

@@ -9,10 +9,11 @@ from typing import Any
 from benchmarks.crew import score_all
 from benchmarks.evaluator import Execution, Scored, Work, base_name, ensemble_name, row_keys
 from benchmarks.frozen import FrozenList, plan_asked
-from benchmarks.leaks import refuse_leaks
-from benchmarks.predictors import load_predictors
-from benchmarks.report import summarise, write_task_csv
+from benchmarks.leaks import find_leaks
+from benchmarks.predictors import expand, load_predictors
+from benchmarks.report import summarise, summarise_candidates, write_task_csv
 from benchmarks.results import (
+    Candidates,
     Cost,
     Row,
     RowKey,
@@ -23,7 +24,7 @@ from benchmarks.results import (
     read_rows,
     total_costs,
 )
-from benchmarks.suites import Settings, plan_hash
+from benchmarks.suites import Settings, plan_hash, with_annotators
 from megamed import Collection, manifest
 from megamed.manifest import exclusive, sha256_of
 
@@ -41,40 +42,49 @@ def run_benchmark(
 ) -> dict[str, Any]:
     """Score predictors on a suite into `out`, going on where an earlier run of the same settings stopped.
 
-    Writes `settings.json`, `rows.csv`, `costs.csv`, `summary.json` and `summary.csv` (per task). A run that is
-    killed and goes on, or is done by several processes, writes the same rows in the same order.
+    Writes `settings.json`, `rows.csv`, `costs.csv`, `summary.json` and `summary.csv` (per task), and `candidates.csv`
+    where several people drew on the queries. A run that is killed and goes on, or is done by several processes, writes
+    the same rows in the same order.
 
     Args:
         collection_path: What to take tasks from.
         asked: What decides the scores, or a frozen list of what to score.
-        predictors: As `load_predictor` knows them.
+        predictors: As `load_predictor` knows them, or `all`.
         out: Where results go.
         execution: What does not decide the scores.
         track: Shows progress.
 
     Returns:
-        The summary, as in `summary.json`. Under `failed` it names each task that a predictor failed on, with the
-        reason; the predictor's mean is over the others, and a next run tries again.
+        The summary, as in `summary.json`. Under `failed` it names each task that a predictor failed on, or of which it
+        was trained on an image, with the reason; the predictor's mean is over the others, and a next run tries again.
 
     Raises:
-        ValueError: If the collection has nothing to score, a predictor was trained on images of the suite, `out`
-            holds results of other settings, or every predictor failed on every task.
+        ValueError: If the collection has nothing to score, `out` holds results of other settings, or every predictor
+            failed on every task.
         OSError: If a worker dies.
     """
     collection = Collection(collection_path)
     settings, plans, skipped = plan_asked(collection, asked)
-    loaded = load_predictors(predictors, execution.device)
-    not_compared = refuse_leaks(collection, [plan.task for plan in plans], loaded)
+    plans = with_annotators(collection, plans)
+    names = expand(predictors)
+    loaded = load_predictors(names, execution.device)
+    leaks = find_leaks(collection, [plan.task for plan in plans], loaded)
     episodes = {
         "collection_sha256": sha256_of(collection_path / manifest.NAME),
         "plan_hash": plan_hash(plans),
     }
     claim_folder(out, asdict(settings) | episodes, {each.name: each.fingerprint for each in loaded})
-    by_name = {each.name: (source, each) for source, each in zip(predictors, loaded, strict=True)}
-    with exclusive(out):
+    by_name = {each.name: (source, each) for source, each in zip(names, loaded, strict=True)}
+    with exclusive(out, "run"):
         store = Store.open(out)
-        works = [Work.missing(name, plan, store.done) for plan in plans for name in by_name]
-        planned = {key for work in works for group in work.groups for key in row_keys(work.name, work.plan.task, group)}
+        store.failed |= leaks.seen
+        works = [
+            Work.missing(name, plan, store.done)
+            for plan in plans
+            for name in by_name
+            if plan.task.id not in leaks.seen.get(name, {})
+        ]
+        planned = {key for work in works for group in work.groups for key in row_keys(work.name, work.plan, group)}
         for _ in track(store.keep(score_all(collection, works, by_name, execution)), len(planned - store.done)):
             pass
         summary = store.summarise(list(by_name), settings) | {
@@ -82,7 +92,7 @@ def run_benchmark(
             "predictors": {each.name: each.provenance | {"fingerprint": each.fingerprint} for each in loaded},
             "failed": store.failed,
             "skipped": skipped,
-            "training_data_not_compared": not_compared,
+            "training_data_not_compared": leaks.not_compared,
         }
         (out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
         write_task_csv(out / "summary.csv", store.rows(), summary)
@@ -94,28 +104,32 @@ class Store:
     """The tables of a run: one process writes them, whoever scores."""
 
     rows_path: Path
+    candidates_path: Path
     costs_path: Path
     done: set[RowKey]
-    """Rows that are there; none of them is written again."""
+    """Rows and candidates that are there; none of them is written again."""
     failed: dict[str, dict[str, str]] = field(default_factory=dict)
-    """Predictor → task → why it could not be scored there."""
+    """Predictor → task → why it could not be scored there, or must not be."""
 
     @classmethod
     def open(cls, folder: Path) -> "Store":
         """Take up the tables of a folder, cut off by a kill or not there yet as they may be."""
-        rows, costs = folder / "rows.csv", folder / "costs.csv"
-        for path in (rows, costs):
+        rows, candidates, costs = (folder / f"{name}.csv" for name in ("rows", "candidates", "costs"))
+        for path in (rows, candidates, costs):
             drop_torn_line(path)
-        return cls(rows, costs, {row.key for row in read_rows(rows)})
+        done = {row.key for row in read_rows(rows)} | {each.key for each in read_records(candidates, Candidates)}
+        return cls(rows, candidates, costs, done)
 
     def keep(self, scored: Iterable[Scored]) -> Iterator[list[Row]]:
         """Write what comes of works, and pass on the rows that are new."""
         for part in scored:
             new = [row for row in part.rows if row.key not in self.done]
+            compared = [each for each in part.candidates if each.key not in self.done]
             append_rows(self.rows_path, new)
+            append_rows(self.candidates_path, compared)
             if part.cost.queries:
                 append_rows(self.costs_path, [part.cost])
-            self.done |= {row.key for row in new}
+            self.done |= {row.key for row in new} | {each.key for each in compared}
             if part.failure:
                 self.failed.setdefault(part.rest.name, {})[part.rest.plan.task.id] = part.failure
             yield new
@@ -124,6 +138,11 @@ class Store:
         """All rows of tasks that were scored in full: half a task would be another one."""
         found = read_rows(self.rows_path)
         return [row for row in found if row.task not in self.failed.get(base_name(row.predictor, row.ensemble), {})]
+
+    def candidates(self) -> list[Candidates]:
+        """The same of candidates."""
+        found = read_records(self.candidates_path, Candidates)
+        return [each for each in found if each.task not in self.failed.get(each.predictor, {})]
 
     def summarise(self, predictors: Sequence[str], settings: Settings) -> dict[str, Any]:
         """Estimates, counts and costs of these predictors and of their ensembles.
@@ -142,6 +161,8 @@ class Store:
             msg = f"Every predictor failed on every task: expected scores, got none; {name} on {task}: {reason}"
             raise ValueError(msg)
         summary = summarise(rows, list(names), settings.seed)
+        if annotators := summarise_candidates(self.candidates(), predictors, settings.seed):
+            summary["annotators"] = annotators
         costs = total_costs(read_records(self.costs_path, Cost))
         for shown, (name, size) in names.items():
             if cost := costs.get(name):

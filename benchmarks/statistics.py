@@ -20,12 +20,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
 from statistics import NormalDist, fmean
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from benchmarks.results import Row
+from benchmarks.results import Candidates, Row
 
 REPLICATES = 2000
 """Bootstrap resamples: the interval's ends move by less than a tenth of its width from seed to seed."""
@@ -66,10 +66,10 @@ class DatasetScores:
 
 
 def subject_means(
-    rows: Iterable[Row],
+    rows: Iterable[Row | Candidates],
     columns: Sequence[str],
     metric: str = "dice",
-    column: Callable[[Row], str] = attrgetter("predictor"),
+    column: Callable[[Any], str] = attrgetter("predictor"),
 ) -> dict[str, DatasetScores]:
     """Average over images and draws, and arrange by dataset (sorted by id); no order of rows changes a bit.
 

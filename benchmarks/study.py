@@ -60,8 +60,13 @@ def configure(row: str, seed: int, minutes: float) -> TrainConfig:
     if row not in (known := rows()):
         msg = f"Unknown row {row!r}: expected one of {', '.join(map(repr, known))}."
         raise ValueError(msg)
+    return overridden({k: v for k, v in known[row].items() if k != "variant"}, seed, minutes)
+
+
+def overridden(override: Override, seed: int, minutes: float) -> TrainConfig:
+    """The default configuration with some settings changed, for a training of so much processor time."""
     plain = TrainConfig(seed=seed, minutes=minutes, workers=1).model_dump(mode="json")
-    return TrainConfig.model_validate(_merged(plain, {k: v for k, v in known[row].items() if k != "variant"}))
+    return TrainConfig.model_validate(_merged(plain, override))
 
 
 def _merged(base: dict[str, Any], override: Override) -> dict[str, Any]:

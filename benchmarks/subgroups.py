@@ -4,8 +4,10 @@ The groups of one predictor are compared as predictors are: on the same resample
 """
 
 import csv
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,10 @@ Grouping = Callable[[Row], str]
 Attribute = Mapping[tuple[str, str], str]
 """Dataset and subject → what is known of the subject."""
 
+NUMBER = re.compile(r"-?\d+(\.\d+)?")
 SIZES = ("small", "medium", "large")
+MOST_KINDS = 8
+"""An attribute with more values, all of them numbers, is one of ranges."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +117,31 @@ def _by_group(
     return found, Gap(present[best], present[worst], difference)
 
 
+def groupings(
+    names: Sequence[str],
+    rows: Sequence[Row],
+    collection: Collection | None = None,
+    attributes: Mapping[str, Attribute] | None = None,
+) -> dict[str, Grouping]:
+    """The groupings of some names: `size`, `modality`, `anatomy`, `split`, or an attribute of the subjects.
+
+    Raises:
+        ValueError: If a name is none of these, or of what only a collection tells and there is none.
+    """
+    known: dict[str, Callable[[], Grouping]] = {"size": partial(by_size, rows), "modality": lambda: by_modality}
+    if collection is not None:
+        known |= {"anatomy": partial(by_anatomy, collection), "split": partial(by_split, collection, rows)}
+    for name, values in (attributes or {}).items():
+        known[name] = partial(by_attribute, by_range(values))
+    if strange := [name for name in names if name not in known]:
+        msg = (
+            f"Unknown attribute: expected one of {', '.join(known)}, got {strange[0]!r}. "
+            "Anatomy and split need --collection, an attribute of subjects --attributes."
+        )
+        raise ValueError(msg)
+    return {name: known[name]() for name in names}
+
+
 def by_modality(row: Row) -> str:
     """Family of the task's modality."""
     return family(Task.from_id(row.task).modality, MODALITIES)
@@ -163,6 +193,14 @@ def read_attributes(path: Path) -> dict[str, Attribute]:
         raise ValueError(msg)
     attributes = [column for column in columns if column not in ("dataset", "subject")]
     return {name: {who: (line[name] or "").strip() for who, line in people.items()} for name in attributes}
+
+
+def by_range(values: Attribute) -> Attribute:
+    """Turn an attribute of many numbers into one of three ranges; leave any other as it is."""
+    known = {text for text in values.values() if text}
+    if len(known) <= MOST_KINDS or not all(NUMBER.fullmatch(text) for text in known):
+        return values
+    return by_quantile(values)
 
 
 def by_quantile(values: Attribute, groups: int = 3) -> Attribute:

@@ -3,16 +3,22 @@
 import hashlib
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
-from benchmarks.selection import SUITES
+from benchmarks.selection import SUITES, consensus
 from megamed import Collection, Sample, Task
+from megamed.schema import ANNOTATOR_MARK
 
 QUERY_SUBJECTS = ("all", "test")
 """Which subjects may be asked about."""
+SUPPORTS = ("per-query", "shared")
+"""Whose support a draw is."""
+DATASETS_NAMED = 5
+"""By an error."""
 TEST_SHARE = 0.2
 """Share of a task's subjects to hold out where the test split does not."""
 
@@ -36,9 +42,16 @@ class Settings:
     support is of subjects that are not."""
     ensemble: int = 1
     """Above 1, the mean probability over every so many draws of a query is scored too."""
+    supports: str = "per-query"
+    """`per-query`: each query has draws of its own, which averages over supports. `shared`: all queries of a task have
+    the support of a draw in common, as have those of a person who annotated once."""
 
     def __post_init__(self) -> None:
-        names = ("suite", self.suite, SUITES), ("query subjects", self.query_subjects, QUERY_SUBJECTS)
+        names = (
+            ("suite", self.suite, SUITES),
+            ("query subjects", self.query_subjects, QUERY_SUBJECTS),
+            ("supports", self.supports, SUPPORTS),
+        )
         for what, name, known in names:
             if name not in known:
                 msg = f"Unknown {what}: expected one of {', '.join(known)}, got {name!r}."
@@ -53,6 +66,16 @@ class Settings:
                 f"Use --draws {self.ensemble * math.ceil(self.draws / self.ensemble)}."
             )
             raise ValueError(msg)
+        if self.supports == "shared" and self.query_subjects != "test":
+            msg = (
+                f"A shared support may be of a query's subject: expected queries of test subjects, got those of "
+                f"{self.query_subjects}. Use --query-subjects test."
+            )
+            raise ValueError(msg)
+
+
+DEFAULTS: dict[str, Any] = asdict(Settings())
+"""What results mean by a setting that they do not state, as it was not known when they were made."""
 
 
 @dataclass(frozen=True)
@@ -77,13 +100,18 @@ class TaskPlan:
     episodes: tuple[Episode, ...]
     ensemble: int = 1
     """Draws of one query whose probabilities are averaged."""
+    annotators: Mapping[int, tuple[Task, ...]] = field(default_factory=dict)
+    """By a query's row, the tasks that hold what each of several people drew there; see `with_annotators`."""
 
     @property
     def groups(self) -> list[tuple[Episode, ...]]:
-        """The episodes by ensemble: of each query, every so many consecutive draws."""
+        """The episodes by what is judged together.
+
+        Of each query it is every so many consecutive draws; all of them, where they are to stand for several people.
+        """
         groups: dict[tuple[int, str], list[Episode]] = defaultdict(list)
         for episode in self.episodes:
-            groups[episode.draw // self.ensemble, episode.query.case].append(episode)
+            groups[0 if self.annotators else episode.draw // self.ensemble, episode.query.case].append(episode)
         return [tuple(group) for group in groups.values()]
 
 
@@ -120,16 +148,18 @@ def plan_suite(collection: Collection, settings: Settings) -> tuple[list[TaskPla
         else:
             plans.append(plan_task(task, samples, settings))
     if not plans:
+        named, others = collection.datasets[:DATASETS_NAMED], collection.datasets[DATASETS_NAMED:]
         msg = (
             f"The collection has no task of suite {settings.suite!r}: expected {suite} and "
-            f"{suite.minimum_subjects} labelled subjects, got {', '.join(collection.datasets)}."
+            f"{suite.minimum_subjects} labelled subjects, got {', '.join(named)}"
+            f"{f' and {len(others)} more datasets' if others else ''}."
         )
         raise ValueError(msg)
     return plans, skipped
 
 
 def plan_task(task: Task, samples: Sequence[Sample], settings: Settings) -> TaskPlan:
-    """Choose a task's queries and draw a support set for each, seeded by (seed, draw, task, query)."""
+    """Choose a task's queries and draw supports, seeded by (seed, draw, task), and by the query if each has its own."""
     episodes = []
     asking = showing = samples
     if settings.query_subjects == "test":
@@ -139,7 +169,8 @@ def plan_task(task: Task, samples: Sequence[Sample], settings: Settings) -> Task
     queries = choose_queries(asking, task.id, settings)
     for draw in range(settings.draws):
         for query in queries:
-            rng = np.random.default_rng(stable_hash(settings.seed, draw, task.id, query.case))
+            own = (query.case,) if settings.supports == "per-query" else ()
+            rng = np.random.default_rng(stable_hash(settings.seed, draw, task.id, *own))
             episodes.append(Episode(query, draw, draw_support(showing, query, settings.support_size, rng)))
     return TaskPlan(task, tuple(episodes), settings.ensemble)
 
@@ -181,6 +212,23 @@ def round_robin(samples: Sequence[Sample]) -> list[Sample]:
         turns.append(seen[sample.subject])
         seen[sample.subject] += 1
     return [samples[i] for i in sorted(range(len(samples)), key=turns.__getitem__)]
+
+
+def with_annotators(collection: Collection, plans: Iterable[TaskPlan]) -> list[TaskPlan]:
+    """The same plans, knowing of queries on which two people and more drew what the task is their consensus of."""
+    plans = list(plans)
+    drawn: dict[str, list[Task]] = defaultdict(list)
+    for task in collection.tasks(sorted({plan.task.dataset for plan in plans})):
+        if ANNOTATOR_MARK in task.label:
+            drawn[consensus(task)].append(task)
+    return [replace(plan, annotators=_annotators(collection, plan, drawn[plan.task.id])) for plan in plans]
+
+
+def _annotators(collection: Collection, plan: TaskPlan, tasks: Sequence[Task]) -> dict[int, tuple[Task, ...]]:
+    known = {task: collection.areas(task) >= 0 for task in tasks}
+    rows = {episode.query.row for episode in plan.episodes}
+    by_row = {row: tuple(task for task in tasks if known[task][row]) for row in sorted(rows)}
+    return {row: tasks for row, tasks in by_row.items() if len(tasks) > 1}
 
 
 def plan_hash(plans: Iterable[TaskPlan]) -> str:

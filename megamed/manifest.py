@@ -135,16 +135,16 @@ def replace_file(path: Path, content: bytes) -> None:
 
 
 @contextmanager
-def exclusive(folder: Path) -> Iterator[None]:
-    """Keep other builds out of a folder, where the system can; the lock of a killed process is void.
+def exclusive(folder: Path, work: str = "build") -> Iterator[None]:
+    """Keep others of one kind of work out of a folder, where the system can; the lock of a killed process is void.
 
     Raises:
-        ValueError: If another build holds it.
+        ValueError: If another holds it.
     """
     path = folder / LOCK_NAME
     with path.open("a") as file:
         if not (_locked(file) and path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno()))):
-            msg = f"{folder} is in use: expected to build there alone, got another build at work. Wait for its end."
+            msg = f"{folder} is in use: expected to {work} there alone, got another {work} at work. Wait for its end."
             raise ValueError(msg)
         try:
             yield

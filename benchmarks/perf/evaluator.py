@@ -35,7 +35,7 @@ def loop(collection: Collection, plan: TaskPlan, predictor: Predictor) -> list[d
         "assd": monai.SurfaceDistanceMetric(symmetric=True),
         "nsd_1": monai.SurfaceDiceMetric([1.0]),
     }
-    images = TaskImages.load(collection, plan.task, plan.episodes, "cpu")
+    images = TaskImages.load(collection, plan, plan.episodes, "cpu")
     found = []
     for episode in plan.episodes:
         query, label = images.queries([episode])

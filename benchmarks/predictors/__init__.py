@@ -1,17 +1,19 @@
 """What can be scored: predictors by name, from a weights file, or a user's own."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 from typing import cast
 
 from benchmarks.predictors import atlas, forest, unet
+from benchmarks.predictors.altered import MARK, Alteration, altered
 from benchmarks.predictors.baselines import mean_mask, nearest_copy
 from benchmarks.predictors.own import from_module
 from benchmarks.predictors.protocol import Examples, NamedPredictor, Predictor, TaskPredictor, specialise
-from benchmarks.predictors.prototypes import Match, match_class, match_grid, prototype_matching
+from benchmarks.predictors.prototypes import Prototypes, class_prototypes, grid_prototypes, prototype_matching
 from benchmarks.predictors.weights import from_weights, load_network
 from benchmarks.suites import stable_hash
 from incontext import checkpoint
@@ -22,6 +24,7 @@ __all__ = [
     "NamedPredictor",
     "Predictor",
     "TaskPredictor",
+    "expand",
     "known_predictors",
     "load_network",
     "load_predictor",
@@ -31,6 +34,8 @@ __all__ = [
     "specialise",
 ]
 
+ALL = "all"
+"""Stands for every predictor that has a name."""
 CACHE = Path("runs") / "unet-full"
 """Where networks trained per task are kept."""
 
@@ -56,8 +61,8 @@ def known_predictors() -> dict[str, Known]:
         "nearest-copy": Known("the nearest support image's label", _settled(nearest_copy)),
         "atlas": Known("that label, carried over by registration", _settled(atlas.atlas, atlas.LEVELS)),
         "forest": Known("a random forest of filtered pixels, trained on the support (extra `forest`)", _forest),
-        "panet": Known("matching with one prototype per class, on the packaged encoder", _matching(match_class)),
-        "alpnet": Known("matching with local prototypes, on the packaged encoder", _matching(match_grid)),
+        "panet": Known("matching with one prototype per class, on the packaged encoder", _matching(class_prototypes)),
+        "alpnet": Known("matching with local prototypes, on the packaged encoder", _matching(grid_prototypes)),
         "unet-support": Known(
             f"a U-Net trained on the support, {unet.FEW_SHOT.steps} steps",
             _settled(unet.unet_support(), unet.FEW_SHOT),
@@ -68,8 +73,16 @@ def known_predictors() -> dict[str, Known]:
     }
 
 
+def expand(names: Iterable[str]) -> list[str]:
+    """The names, each once, with all that `known_predictors` knows in place of `all`; a network with two names once."""
+    every = [name for name in known_predictors() if name != checkpoint.PACKAGED.stem]
+    return list(dict.fromkeys(chain.from_iterable(every if name == ALL else [name] for name in names)))
+
+
 def load_predictor(name: str, device: str = "cpu") -> NamedPredictor:
     """A predictor by its name, that of a weights file (ours or UniverSeg's), or a user's own as `module:object`.
+
+    Followed by an alteration, as in `packaged+noise-0.1`, it is shown altered images or labels: see `altered`.
 
     Raises:
         ValueError: If the name is none of these, the file holds no network, or the object is no predictor.
@@ -78,6 +91,9 @@ def load_predictor(name: str, device: str = "cpu") -> NamedPredictor:
         return known[name].load(name, device)
     if Path(name).is_file():
         return from_weights(Path(name), device)
+    if MARK in name:
+        base, _, text = name.rpartition(MARK)
+        return altered(load_predictor(base, device), Alteration.parse(text))
     if ":" in name:
         return from_module(name, device)
     msg = f"Unknown predictor: expected {', '.join(known)}, a weights file or module:object, got {name!r}."
@@ -114,13 +130,13 @@ def _forest(name: str, device: str) -> NamedPredictor:
     return _settled(forest.forest, *settings)(name, device)
 
 
-def _matching(match: Match) -> Load:
+def _matching(prototypes: Prototypes) -> Load:
     """Prototypes from the packaged network: what that was trained on, they must not be tested on."""
 
     def load(name: str, device: str) -> NamedPredictor:
         source = from_weights(None, device)
         network = cast(SupportOnceNet, load_network(checkpoint.PACKAGED, device))
-        return NamedPredictor(name, prototype_matching(network, match), source.fingerprint, source.provenance)
+        return NamedPredictor(name, prototype_matching(network, prototypes), source.fingerprint, source.provenance)
 
     return load
 

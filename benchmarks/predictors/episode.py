@@ -3,7 +3,8 @@
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Self
 
 import torch
@@ -12,13 +13,16 @@ from torch import Tensor
 
 from benchmarks.predictors.protocol import Predictor
 
+KEPT = 16
+"""Supports of which what was learned is kept for further queries: as many as an ensemble may have draws."""
+
 
 @dataclass(frozen=True)
 class Support:
     """A support set in the order of its contents' hashes: equal sets are equal whatever order they come in."""
 
-    images: Float[Tensor, "S 1 H W"]
-    labels: Float[Tensor, "S 1 H W"]
+    images: Float[Tensor, "S 1 H W"] = field(compare=False)
+    labels: Float[Tensor, "S 1 H W"] = field(compare=False)
     fingerprint: str
     """Names the contents, in hexadecimal."""
 
@@ -38,6 +42,8 @@ class Support:
 
 EpisodePredictor = Callable[[Tensor, Support], Tensor]
 """Logits (1, 1, H, W) of a query image (1, 1, H, W)."""
+Fitted = Callable[[Tensor], Tensor]
+"""The same by a support that is known already."""
 
 
 def one_by_one(predict: EpisodePredictor) -> Predictor:
@@ -52,6 +58,12 @@ def one_by_one(predict: EpisodePredictor) -> Predictor:
         return torch.cat([predict(query, each) for query, each in zip(query_images.split(1), supports, strict=True)])
 
     return predictor
+
+
+def fitted_once(fit: Callable[[Support], Fitted]) -> Predictor:
+    """Make a predictor out of what learns a support; further queries with the same support cost no learning."""
+    remembered = lru_cache(KEPT)(fit)
+    return one_by_one(lambda query_image, support: remembered(support)(query_image))
 
 
 @contextmanager

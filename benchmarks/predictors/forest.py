@@ -1,6 +1,6 @@
 """A random forest that tells pixels apart by filters of several widths, trained on the support: what ilastik does.
 
-It takes 0.33 s per query of 128×128 pixels and 16 supports, on one core.
+It takes 0.6 s per support of 16 images and 0.04 s per query of 128×128 pixels, on one core.
 """
 
 from typing import Any
@@ -10,7 +10,7 @@ from einops import rearrange
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from benchmarks.predictors.episode import Support, one_by_one
+from benchmarks.predictors.episode import Fitted, Support, fitted_once
 
 SCALES_PX = (0.7, 1.0, 1.6, 3.5, 5.0, 10.0)
 """Standard deviations of the filters, ilastik's."""
@@ -33,21 +33,26 @@ def new_forest(seed: int) -> Any:
     return RandomForestClassifier(TREES, min_samples_leaf=2, n_jobs=1, random_state=seed)
 
 
-def predict_forest(query_image: Float[Tensor, "1 1 H W"], support: Support) -> Float[Tensor, "1 1 H W"]:
-    """The share of trees, weighed by their leaves, that hold each pixel for foreground."""
+def fit_forest(support: Support) -> Fitted:
+    """Learn a support; what is returned gives the share of trees that hold each pixel of a query for foreground."""
     pixels = rearrange(filter_features(support.images), "S C H W -> (S H W) C")
     labels = support.labels.flatten() > 0
     if labels.all() or not labels.any():
-        return torch.where(labels[0], 1.0, -1.0).expand_as(query_image) * torch.logit(torch.tensor(1.0), eps=1e-3)
+        certain = torch.where(labels[0], 1.0, -1.0) * torch.logit(torch.tensor(1.0), eps=1e-3)
+        return certain.expand_as
     chosen, weights = choose_pixels(labels, support.seed)
-    forest = new_forest(support.seed)
-    forest.fit(pixels[chosen].cpu().numpy(), labels[chosen].cpu().numpy(), weights.cpu().numpy())
-    asked = rearrange(filter_features(query_image), "1 C H W -> (H W) C")
-    probabilities = torch.from_numpy(forest.predict_proba(asked.cpu().numpy())[:, 1]).to(query_image)
-    return torch.logit(probabilities, eps=1e-3).view_as(query_image)
+    learned = new_forest(support.seed)
+    learned.fit(pixels[chosen].cpu().numpy(), labels[chosen].cpu().numpy(), weights.cpu().numpy())
+
+    def predict(query_image: Float[Tensor, "1 1 H W"]) -> Float[Tensor, "1 1 H W"]:
+        asked = rearrange(filter_features(query_image), "1 C H W -> (H W) C")
+        probabilities = torch.from_numpy(learned.predict_proba(asked.cpu().numpy())[:, 1]).to(query_image)
+        return torch.logit(probabilities, eps=1e-3).view_as(query_image)
+
+    return predict
 
 
-forest = one_by_one(predict_forest)
+forest = fitted_once(fit_forest)
 
 
 def choose_pixels(labels: Bool[Tensor, " N"], seed: int) -> tuple[Int64[Tensor, " n"], Float[Tensor, " n"]]:

@@ -3,16 +3,17 @@
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 from pathlib import Path
 from typing import Any, get_type_hints
 
 import numpy as np
 
-from benchmarks.report import summarise
-from benchmarks.results import Cost, Row, read_records, read_rows, shared_rows, total_costs
+from benchmarks.report import CANDIDATE_METRICS, summarise, summarise_candidates
+from benchmarks.results import Candidates, Cost, Row, read_records, read_rows, shared_rows, total_costs
 from benchmarks.statistics import DatasetScores, estimate, subject_means
+from benchmarks.suites import DEFAULTS
 
 PER_SIZE = ("support_size", "plan_hash")
 """Settings in which the runs of one benchmark may differ."""
@@ -30,6 +31,16 @@ class SizeResults:
     """As `benchmarks.report.summarise` makes it."""
     rows: tuple[Row, ...]
     plan_hash: str
+
+
+@dataclass(frozen=True)
+class AnnotatorLine:
+    """What one metric says of the draws for one dataset with several annotators."""
+
+    dataset: str
+    metric: str
+    values: dict[str, dict[str, float]]
+    """By predictor, an interval as a summary has it."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +89,14 @@ class Results:
             for metric, values in means.items()
             if np.isfinite(values).any()
         }
+
+    def annotators(self) -> list[AnnotatorLine]:
+        """How well all draws of a query stand for several annotators, where there are any."""
+        return [
+            AnnotatorLine(dataset, CANDIDATE_METRICS[metric], values)
+            for metric, datasets in self.main.summary.get("annotators", {}).items()
+            for dataset, values in datasets.items()
+        ]
 
     def empty_labels(self) -> int:
         """Queries whose annotation is empty, at the largest support size."""
@@ -135,7 +154,7 @@ def _read_summary(run: Path) -> dict[str, Any]:
     if "settings" not in summary or "overall" not in summary:
         msg = f"{run / 'summary.json'} is no summary of a run: expected settings and scores, got {sorted(summary)}."
         raise ValueError(msg)
-    return summary
+    return summary | {"settings": DEFAULTS | summary["settings"]}
 
 
 def _fingerprints(run: Path) -> dict[str, str]:
@@ -166,8 +185,11 @@ def _size_results(folders: Sequence[Path], runs: Mapping[Path, dict[str, Any]]) 
     if not rows or {row.predictor for row in rows} - summary["overall"].keys():
         rows = shared_rows(folders)
         names = list(dict.fromkeys(row.predictor for row in rows))
-        summary = summarise(rows, names, summary["settings"]["seed"])
+        seed = summary["settings"]["seed"]
+        summary = summarise(rows, names, seed)
         _add_costs(summary["counts"], folders)
+        compared = _compared(names, folders)
+        summary |= {"annotators": summarise_candidates(compared, names, seed)} if compared else {}
     scored = {(task, name) for task, values in summary["tasks"].items() for name in values if _known(values[name])}
     plan_hashes = sorted({runs[folder]["settings"].get("plan_hash", "unknown") for folder in folders})
     rows = [row for row in rows if (row.task, row.predictor) in scored]
@@ -180,6 +202,16 @@ def _add_costs(counts: dict[str, dict[str, Any]], folders: Sequence[Path]) -> No
         for name, cost in total_costs(read_records(folder / "costs.csv", Cost)).items():
             for shown in {name, f"{folder}:{name}"} & counts.keys():
                 counts[shown] |= cost
+
+
+def _compared(names: Sequence[str], folders: Sequence[Path]) -> list[Candidates]:
+    """Candidates by the names that `shared_rows` gives."""
+    return [
+        replace(each, predictor=shown)
+        for folder in folders
+        for each in read_records(folder / "candidates.csv", Candidates)
+        for shown in {each.predictor, f"{folder}:{each.predictor}"} & set(names)
+    ]
 
 
 def _known(value: Mapping[str, float]) -> bool:

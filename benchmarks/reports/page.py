@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.metrics import METRICS
+from benchmarks.report import plain
 from benchmarks.reports.gather import Results
 from benchmarks.statistics import Interval, differences, estimate, rank, resample, signed_ranks
 from benchmarks.subgroups import SubgroupTable
@@ -94,6 +95,7 @@ def render(results: Results, groups: Sequence[SubgroupTable] = (), examples: "Ex
         "per_cent": per_cent,
         "percents": _percents,
         "number": number,
+        "plain": plain,
         "duration": duration,
         "pretty": pretty,
         "chance": chance,
@@ -111,6 +113,7 @@ def render(results: Results, groups: Sequence[SubgroupTable] = (), examples: "Ex
         over_sizes={size: _intervals(each.summary["overall"]) for size, each in results.sizes.items()},
         charts=charts(results, styles),
         counts=counts(results),
+        annotators=results.annotators(),
         groups=groups,
         examples=examples,
         script=script,

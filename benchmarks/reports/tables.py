@@ -5,7 +5,7 @@ import io
 from collections.abc import Callable, Iterator, Sequence
 from math import isfinite
 
-from benchmarks.report import percent
+from benchmarks.report import percent, plain
 from benchmarks.reports.gather import Results
 
 CSV_HEADER = ("support_size", "level", "name", "predictor", "dice", "low", "high")
@@ -26,9 +26,11 @@ def markdown(results: Results) -> str:
         _markdown_table(("examples per query", *results.ranking), by_size(results)),
         f"\nWith {results.size} labelled examples per query:\n",
         _markdown_table(("task", *results.ranking), by_task(results)),
+        *_markdown_annotators(results),
         f"\n{results.main.summary['method']}\n",
         *(f"\nPlan at {size} examples: `{each.plan_hash}`." for size, each in results.sizes.items()),
         f"\nCollection: `{results.settings.get('collection_sha256', 'unknown')}`.",
+        f"\nSettings: {_settings(results)}.",
         *(f"\n{kind.replace('_', ' ').capitalize()}: {_listed(notes)}." for kind, notes in results.notes.items()),
     ]
     return "\n".join(parts).replace("`.\n\nPlan", "`.\nPlan") + "\n"
@@ -40,6 +42,7 @@ def latex(results: Results) -> str:
     return "\n".join(
         [
             f"% suite {settings['suite']}, collection {settings.get('collection_sha256', 'unknown')}",
+            f"% {_settings(results)}",
             *(f"% plan at {size} examples: {each.plan_hash}" for size, each in results.sizes.items()),
             *(f"% {kind}: {_listed(notes)}".replace("\n", " ") for kind, notes in results.notes.items()),
             _latex_table(("Examples per query", *results.ranking), by_size(results)),
@@ -80,6 +83,27 @@ def by_task(results: Results) -> Iterator[list[str]]:
     """A line per task at the largest support size."""
     for task, values in results.main.summary["tasks"].items():
         yield [task, *_cells(values, results.ranking)]
+
+
+def by_annotators(results: Results) -> Iterator[list[str]]:
+    """A line per dataset with several annotators, and metric."""
+    for line in results.annotators():
+        cells = (plain(line.values[name]) if name in line.values else "–" for name in results.ranking)
+        yield [f"{line.dataset}, {line.metric}", *cells]
+
+
+def _markdown_annotators(results: Results) -> list[str]:
+    if not results.annotators():
+        return []
+    header = ("all draws against several annotators", *results.ranking)
+    return ["", _markdown_table(header, by_annotators(results))]
+
+
+def _settings(results: Results) -> str:
+    told = ("suite", "collection_sha256")
+    return ", ".join(
+        f"{name.replace('_', ' ')} {value}" for name, value in results.settings.items() if name not in told
+    )
 
 
 def _cells(values: dict[str, dict[str, float]], names: Sequence[str]) -> list[str]:

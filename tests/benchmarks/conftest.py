@@ -54,6 +54,36 @@ class DrawnCollection(Collection):
         return 20 + 200 * self.labels(task, rows)
 
 
+class AnnotatedCollection(DrawnCollection):
+    """The same, with discs that ann drew as they are and bob half as wide; he left out the subjects `s0` and `s1`."""
+
+    def tasks(self, datasets: object = None, roles: object = None) -> list[Task]:
+        drawn = super().tasks(datasets, roles)
+        return [task.model_copy(update={"label": f"disc{by}"}) for task in drawn for by in ("", "-by-ann", "-by-bob")]
+
+    def samples(self, task: Task, split: str | None = None) -> list[Sample]:
+        return [each for each in super().samples(task, split) if self.areas(task)[each.row] >= 0]
+
+    def areas(self, task: Task) -> np.ndarray:
+        areas = np.full(60, 49)
+        areas[: 20 * task.label.endswith("bob")] = -1
+        return areas
+
+    def labels(self, task: Task, rows: Sequence[int]) -> np.ndarray:
+        labels = super().labels(task, rows)
+        if task.label.endswith("bob"):
+            labels[:, :, ::2] = 0
+        return labels
+
+    def images(self, task: Task, rows: Sequence[int]) -> np.ndarray:
+        return 20 + 200 * super().labels(task, rows)
+
+
 @pytest.fixture
 def drawings() -> DrawnCollection:
     return DrawnCollection()
+
+
+@pytest.fixture
+def annotated() -> AnnotatedCollection:
+    return AnnotatedCollection()

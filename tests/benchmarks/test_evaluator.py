@@ -1,20 +1,19 @@
 """Laws of evaluation, with predictors whose score is known."""
 
 from collections.abc import Container
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import count
 
 import pytest
 import torch
 from torch import Tensor
 
-from benchmarks.calibration_metrics import BINS
-from benchmarks.evaluator import Evaluator, Execution, Work, at_rounding, at_threshold, choose_device
+from benchmarks.evaluator import Evaluator, Execution, Work, choose_device
 from benchmarks.metrics import METRICS
 from benchmarks.predictors import Predictor, mean_mask, nearest_copy
 from benchmarks.predictors.weights import SupportOncePredictor
-from benchmarks.results import Row, RowKey
-from benchmarks.suites import Settings, TaskPlan, plan_suite
+from benchmarks.results import ALL_DRAWS, Candidates, Row, RowKey
+from benchmarks.suites import Settings, TaskPlan, plan_suite, with_annotators
 from incontext.support_once import SupportOnceConfig, SupportOnceNet
 from megamed import Collection
 
@@ -175,6 +174,66 @@ def test_work_is_handed_in_when_the_time_is_over(drawings: Collection, plans: li
     assert rows == score(drawings, plans, mean=mean_mask)
 
 
+def test_what_has_the_same_support_is_handed_in_together(drawings: Collection) -> None:
+    """Another process would have to learn the support again."""
+    (plan,) = plan_suite(drawings, Settings(support_size=4, draws=3, query_subjects="test", supports="shared"))[0]
+    evaluator = Evaluator(drawings, Execution(batch_size=1, report_seconds=0.0))
+    work, parts = Work.missing("mean", plan, set()), []
+    while work.groups:
+        scored = evaluator.score(work, mean_mask)
+        work = scored.rest
+        parts.append([row.draw for row in scored.rows])
+    queries = len(plan.episodes) // 3
+    assert queries > 1
+    assert parts == [[draw] * queries for draw in range(3)]
+
+
+@pytest.fixture
+def consensus(annotated: Collection) -> TaskPlan:
+    """Of two annotators, with four draws in ensembles of two."""
+    plans = plan_suite(annotated, Settings(support_size=3, draws=4, queries=12, ensemble=2))[0]
+    return with_annotators(annotated, plans)[0]
+
+
+def find_candidates(collection: Collection, plan: TaskPlan, predictor: Predictor, batch_size: int) -> list[Candidates]:
+    return (
+        Evaluator(collection, Execution(batch_size=batch_size))
+        .score(Work.missing("it", plan, set()), predictor)
+        .candidates
+    )
+
+
+def test_all_draws_of_a_query_are_compared_with_all_annotators(annotated: Collection, consensus: TaskPlan) -> None:
+    """The discs themselves, four times over, against a disc of ann and every other column of it of bob."""
+    found = find_candidates(annotated, consensus, perfect, 4)
+    assert {(each.case[:2], each.draws, each.annotators) for each in found} == {(f"s{i}", 4, 2) for i in range(2, 6)}
+    for each in found:
+        row = int(each.case[1]) * 10 + int(each.case[3])
+        disc, half = (annotated.labels(task, [row]).sum() for task in consensus.annotators[row])
+        iou = half / disc
+        assert each.best_dice == pytest.approx((1 + 2 * half / (disc + half)) / 2, abs=1e-6)
+        assert each.energy_distance == pytest.approx((1 - iou) / 2, abs=1e-6)
+        assert each.area_crps_px == (disc - half) / 2
+
+
+def test_batch_size_changes_neither_rows_nor_candidates(annotated: Collection, consensus: TaskPlan) -> None:
+    several, one = (find_candidates(annotated, consensus, votes, size) for size in (11, 1))
+    assert several == one
+    together = score(annotated, [consensus], Execution(batch_size=11), votes=votes)
+    assert sorted(together, key=lambda row: row.key) == sorted(
+        score(annotated, [replace(consensus, annotators={})], votes=votes), key=lambda row: row.key
+    )
+
+
+def test_candidates_that_are_missing_are_found_again(annotated: Collection, consensus: TaskPlan) -> None:
+    found = Evaluator(annotated, FOURS).score(Work.missing("it", consensus, set()), votes)
+    done = {each.key for each in (*found.rows, *found.candidates)}
+    assert Work.missing("it", consensus, done).groups == ()
+    lost = found.candidates[3].key
+    (group,) = Work.missing("it", consensus, done - {lost}).groups
+    assert ("it", consensus.task.id, group[0].query.case, ALL_DRAWS) == lost
+
+
 class Hesitant:
     """In a batch its logits differ by a little from those of a query alone, on either side of the threshold."""
 
@@ -194,15 +253,6 @@ def test_a_batch_decides_no_pixel(drawings: Collection, plans: list[TaskPlan]) -
     watched = Hesitant()
     score(drawings, plans, perfect=lambda query, *_: 20 * (query - 0.5), it=watched)
     assert watched.alone >= 14
-
-
-def test_doubt_covers_thresholds_alone() -> None:
-    edge = torch.logit(torch.tensor(3 / BINS)).item()
-    logits = torch.tensor([0.0, 1e-5, -1e-5, 1e-4, edge + 1e-5, edge - 1e-5, edge + 1e-4, -30.0, 30.0])
-    found = at_threshold(logits.reshape(-1, 1, 1, 1).sigmoid())
-    assert found.tolist() == [False, True, True, False, True, True, False, False, False]
-    means = {"ece": torch.tensor([0.01235, 0.0123, 0.01236]), "brier": torch.tensor([0.2, 0.01235001, 0.3])}
-    assert at_rounding(means).tolist() == [True, True, False]
 
 
 class Sharing:

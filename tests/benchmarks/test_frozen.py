@@ -29,6 +29,20 @@ def test_a_list_survives_the_file_and_gives_the_same_plans(
     assert plan_hash(asked[1]) == frozen.plan_hash
 
 
+def test_shared_supports_are_frozen_too(drawings: Collection, tmp_path: Path) -> None:
+    shared = replace(SETTINGS, query_subjects="test", supports="shared")
+    write_list(tmp_path / "list.json", freeze(drawings, shared))
+    assert plan_asked(drawings, read_list(tmp_path / "list.json")) == plan_asked(drawings, shared)
+
+
+def test_a_list_of_before_is_of_supports_per_query(frozen: FrozenList, tmp_path: Path) -> None:
+    write_list(tmp_path / "list.json", frozen)
+    plain = json.loads((tmp_path / "list.json").read_text())
+    del plain["settings"]["supports"]
+    (tmp_path / "list.json").write_text(json.dumps(plain))
+    assert read_list(tmp_path / "list.json") == frozen
+
+
 def test_a_list_names_cases_and_says_why_tasks_are_missing(frozen: FrozenList) -> None:
     assert list(frozen.tasks) == [DISC]
     assert set(frozen.tasks[DISC].cases) <= {f"s{subject}-{image}" for subject in range(6) for image in range(3)}

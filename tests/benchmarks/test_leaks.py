@@ -14,6 +14,8 @@ from benchmarks.evaluator import Execution
 from benchmarks.leaks import refuse_leaks
 from benchmarks.leaks import trained_on as datasets_of
 from benchmarks.predictors import NamedPredictor, load_predictor, mean_mask
+from benchmarks.reports import gather
+from benchmarks.results import read_rows
 from benchmarks.suites import Settings
 from incontext import checkpoint
 from incontext.support_once import SupportOnceConfig, SupportOnceNet
@@ -78,16 +80,27 @@ def test_clean_weights_pass(
     assert refuse_leaks(*suite, [trained_on(*datasets)]) == not_compared
 
 
-def test_run_refuses_before_it_writes(folder: Path) -> None:
+def test_run_names_the_leak_and_harms_nobody_else(folder: Path) -> None:
     settings = Settings(support_size=1, draws=1, queries=2)
     out, weights = folder.parent / "scores", folder.parent / "ours"
     network = SupportOnceNet(SupportOnceConfig(channels=(8, 8, 8), heads=1, head_channels=8))
     checkpoint.save(weights, network, {"datasets": {"learned": "CC0"}})
-    with pytest.raises(ValueError, match="it was trained on"):
-        runs.run_benchmark(folder, settings, [str(weights)], out, Execution())
-    assert not out.exists()
+    summary = runs.run_benchmark(folder, settings, [str(weights), "mean-mask"], out, Execution())
+    reason = summary["failed"]["ours"]["tested/drawing/2d/disc"]
+    assert reason.startswith("The weights were trained on its images: expected none in common, got 1, such as tested/")
+    assert list(summary["overall"]) == ["mean-mask"]
+    assert {row.predictor for row in read_rows(out / "rows.csv")} == {"mean-mask"}
+    assert gather([out]).notes["failed"] == {"ours on tested/drawing/2d/disc": reason}
+    with pytest.raises(ValueError, match=r"Every predictor failed on every task: .*trained on its images"):
+        runs.run_benchmark(folder, settings, [str(weights)], folder.parent / "alone", Execution())
+
+
+def test_run_tells_what_could_not_be_compared(folder: Path) -> None:
+    weights = folder.parent / "ours"
+    network = SupportOnceNet(SupportOnceConfig(channels=(8, 8, 8), heads=1, head_channels=8))
     checkpoint.save(weights, network, {"datasets": {"other": "CC0", "elsewhere": "CC0"}})
-    summary = runs.run_benchmark(folder, settings, [str(weights)], out, Execution())
+    settings = Settings(support_size=1, draws=1, queries=2)
+    summary = runs.run_benchmark(folder, settings, [str(weights)], folder.parent / "scores", Execution())
     assert summary["training_data_not_compared"] == {"ours": ["elsewhere"]}
 
 

@@ -4,7 +4,9 @@ import io
 
 from rich.console import Console
 
-from benchmarks.report import percent, score_table, size_table
+from benchmarks.report import CANDIDATE_METRICS, annotator_table, group_table, percent, score_table, size_table
+from benchmarks.statistics import Interval
+from benchmarks.subgroups import Gap, Subgroup, SubgroupTable
 
 
 def interval(mean: float) -> dict[str, float]:
@@ -42,6 +44,30 @@ def test_table_has_a_line_per_dataset_and_task_and_the_gain():
     assert "0.071" in lines["seconds per query"]
     assert "35.0 (25.0, 45.0)" in lines["left, axial"]
     assert "30.0 (20.0, 40.0)" in lines["ours minus it"]
+
+
+def test_annotators_have_a_line_per_dataset_and_metric():
+    summary = {metric: {"eye": {"ours": interval(0.5), "copy": interval(0.3)}} for metric in CANDIDATE_METRICS}
+    console = Console(width=100, file=io.StringIO())
+    console.print(annotator_table(summary))
+    lines = {line.split("│")[1].strip(): line for line in console.file.getvalue().splitlines() if line.startswith("│")}
+    assert list(lines) == ["eye", *CANDIDATE_METRICS.values()]
+    assert "50.0 (40.0, 60.0)" in lines[CANDIDATE_METRICS["best_dice"]]
+    assert "0.5 (0.4, 0.6)" in lines[CANDIDATE_METRICS["area_crps_px"]]
+
+
+def test_groups_have_a_line_each_and_a_gap():
+    scores = {"ours": Interval(0.5, 0.4, 0.6)}
+    groups = tuple(Subgroup(name, 1, 2, 3, scores) for name in ("small", "large"))
+    table = SubgroupTable("size", groups, {"ours": Gap("large", "small", Interval(0.2, 0.1, 0.3))})
+    console = Console(width=100, file=io.StringIO())
+    console.print(group_table(table))
+    text = console.file.getvalue()
+    assert [line.split("│")[1].strip() for line in text.splitlines() if line.startswith("│")] == [
+        "small", "large", "gap", ""
+    ]  # fmt: skip
+    assert "large - small" in text
+    assert "20.0 (10.0, 30.0)" in text
 
 
 def test_sizes_have_a_line_each():

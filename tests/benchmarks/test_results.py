@@ -46,7 +46,7 @@ def test_a_torn_header_is_written_again(tmp_path: Path) -> None:
 
 def test_another_table_is_refused(tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text("name,age\nada,36\n")
-    with pytest.raises(ValueError, match="is not a rows file: expected columns"):
+    with pytest.raises(ValueError, match=r"rows\.csv has the wrong columns: expected"):
         read_rows(tmp_path / "rows.csv")
 
 
@@ -58,6 +58,14 @@ def test_a_folder_belongs_to_its_settings_and_takes_new_predictors(tmp_path: Pat
         claim_folder(tmp_path / "run", {"seed": 1}, {"ours": "abc"})
     with pytest.raises(ValueError, match="expected predictor ours = abc, got def"):
         claim_folder(tmp_path / "run", {"seed": 0}, {"ours": "def"})
+
+
+def test_a_folder_of_before_goes_on_as_what_it_was(tmp_path: Path) -> None:
+    """It does not say that its supports were per query, since there was nothing else."""
+    (tmp_path / "settings.json").write_text('{"seed": 0, "predictors": {}}')
+    claim_folder(tmp_path, {"seed": 0, "supports": "per-query"}, {})
+    with pytest.raises(ValueError, match="expected supports = per-query, got shared"):
+        claim_folder(tmp_path, {"seed": 0, "supports": "shared"}, {})
 
 
 def test_runs_are_compared_on_what_they_share(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
+from statistics import fmean
 from time import monotonic
 from typing import Any
 
@@ -17,7 +18,7 @@ from rich.console import Console
 from benchmarks import run as runs
 from benchmarks.evaluator import Execution
 from benchmarks.report import score_table
-from benchmarks.results import Row
+from benchmarks.results import Candidates, Row, read_records
 from benchmarks.suites import Settings
 from megamed import Collection
 
@@ -84,6 +85,29 @@ def test_a_killed_run_goes_on_to_the_same_files(run: Any, tmp_path: Path, batche
     for name in ("rows.csv", "summary.csv"):
         assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
     assert without_costs(tmp_path / "killed") == without_costs(tmp_path / "whole")
+
+
+def test_several_annotators_are_told_of(
+    run: Any, annotated: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "annotators" not in run("other")
+    assert not (tmp_path / "other/candidates.csv").exists()
+    monkeypatch.setattr(runs, "Collection", lambda path: annotated)
+    summary = run("whole")
+    found = read_records(tmp_path / "whole/candidates.csv", Candidates)
+    assert {(each.task, each.annotators) for each in found} == {("cells/drawing/2d/disc", 2)}
+    by_subject: dict[str, list[float]] = {}
+    for each in found:
+        if each.predictor == "mean-mask":
+            by_subject.setdefault(each.subject, []).append(each.energy_distance)
+    told = summary["annotators"]["energy_distance"]["cells"]["mean-mask"]
+    assert told["mean"] == pytest.approx(fmean(map(fmean, by_subject.values())))
+    assert told["low"] < told["mean"] < told["high"]
+    with pytest.raises(KeyboardInterrupt):
+        run("killed", track=killed_after(2))
+    run("killed")
+    for name in ("rows.csv", "candidates.csv"):
+        assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
 def without_costs(out: Path) -> dict[str, Any]:

@@ -10,8 +10,10 @@ from benchmarks.subgroups import (
     by_attribute,
     by_modality,
     by_quantile,
+    by_range,
     by_size,
     by_split,
+    groupings,
     read_attributes,
     tabulate,
 )
@@ -94,6 +96,18 @@ def test_groups_by_modality_size_and_split(drawings: Collection) -> None:
     assert by_split(drawings, [drawn])(drawn) == "test"
 
 
+def test_groupings_are_known_by_name(drawings: Collection) -> None:
+    rows = [row("ours", subject, 0.5) for subject in PEOPLE]
+    found = groupings(["modality", "sex"], rows, attributes={"sex": SEX})
+    assert [grouping(rows[1]) for grouping in found.values()] == ["mr", "female"]
+    assert list(groupings(["split"], [], drawings)) == ["split"]
+    for name in ("anatomy", "age"):
+        with pytest.raises(
+            ValueError, match=f"expected one of size, modality, sex, got '{name}'. Anatomy and split need"
+        ):
+            groupings([name], rows, attributes={"sex": SEX})
+
+
 def test_attributes_are_read_from_a_table(tmp_path: Path) -> None:
     (tmp_path / "people.csv").write_text("dataset,subject,sex,age\nheart,s0,female,30\nheart,s1, male ,\n")
     known = read_attributes(tmp_path / "people.csv")
@@ -125,3 +139,11 @@ def test_ages_become_ranges_of_equally_many() -> None:
         ("heart", f"s{age}"): "20–45" if age < 45 else "45–70" for age in range(20, 80, 10)
     }
     assert by_quantile({}) == {}
+
+
+def test_many_numbers_become_ranges_and_few_stay() -> None:
+    ages = {("heart", f"s{age}"): str(age) for age in range(20, 80, 5)} | {("heart", "unknown"): ""}
+    assert set(by_range(ages).values()) == {"20–38.3333", "38.3333–56.6667", "56.6667–75"}
+    grades = {who: str(int(text) % 4) for who, text in ages.items() if text}
+    assert by_range(grades) == grades
+    assert by_range(ages | {("heart", "s0"): "old"}) == ages | {("heart", "s0"): "old"}

@@ -15,6 +15,7 @@ from benchmarks.suites import (
     plan_task,
     round_robin,
     stable_hash,
+    with_annotators,
 )
 from megamed import Collection, Sample, Task
 
@@ -117,6 +118,19 @@ def test_the_fifth_held_out_is_rounded_up_and_never_all() -> None:
         assert len(held_out_subjects("cells", [sample(subject, 0) for subject in subjects])) == expected
 
 
+def test_shared_supports_are_those_of_a_draw() -> None:
+    samples = in_test(SAMPLES, "bd")
+    settings = Settings(support_size=4, draws=3, queries=5, query_subjects="test", supports="shared")
+    plan = plan_task(TASK, samples, settings)
+    by_draw = [{episode.support for episode in plan.episodes if episode.draw == draw} for draw in range(3)]
+    assert [len(supports) for supports in by_draw] == [1, 1, 1]
+    assert len(set.union(*by_draw)) == 3
+    fewer = plan_task(TASK, samples, replace(settings, queries=1))
+    assert [episode.support for episode in fewer.episodes] == [supports.pop() for supports in by_draw]
+    asked = plan_task(TASK, samples, replace(settings, supports="per-query"))
+    assert [episode.query for episode in plan.episodes] == [episode.query for episode in asked.episodes]
+
+
 def test_ensembles_are_consecutive_draws_of_one_query() -> None:
     plan = plan_task(TASK, SAMPLES, Settings(support_size=2, draws=6, queries=2, ensemble=3))
     cases = [episode.query.case for episode in plan.episodes[:2]]
@@ -126,6 +140,17 @@ def test_ensembles_are_consecutive_draws_of_one_query() -> None:
     assert alone.episodes == plan.episodes
     assert alone.groups == [(episode,) for episode in alone.episodes]
     assert plan_hash([alone]) != plan_hash([plan])
+
+
+def test_queries_on_which_several_drew_have_all_their_draws_together(annotated: Collection) -> None:
+    plans, _ = plan_suite(annotated, Settings(support_size=2, draws=4, queries=20, ensemble=2))
+    consensus, ann, bob = with_annotators(annotated, plans)
+    assert plan_hash(plans) == plan_hash([consensus, ann, bob])
+    assert (ann, bob) == tuple(plans[1:])
+    assert {row // 10 for row in consensus.annotators} == {2, 3, 4, 5}  # the subjects on which bob drew, too
+    assert set(consensus.annotators.values()) == {(ann.task, bob.task)}
+    assert {tuple(episode.draw for episode in group) for group in consensus.groups} == {(0, 1, 2, 3)}
+    assert {tuple(episode.draw for episode in group) for group in bob.groups} == {(0, 1), (2, 3)}
 
 
 def test_task_of_one_subject_is_skipped_with_a_reason(drawings: Collection) -> None:
@@ -148,6 +173,8 @@ def test_suite_without_tasks_is_an_error(drawings: Collection) -> None:
         {"queries": 0},
         {"ensemble": 0},
         {"query_subjects": "some"},
+        {"query_subjects": "test", "supports": "some"},
+        {"supports": "shared"},
         {"draws": 4, "ensemble": 3},
     ],
 )
@@ -163,6 +190,10 @@ def test_settings_reject_nonsense(wrong: dict[str, object]) -> None:
         (
             Settings(support_size=4, draws=2, queries=6, seed=1, query_subjects="test", ensemble=2),
             "449fcf417d3749b8",
+        ),
+        (
+            Settings(support_size=4, draws=2, queries=6, query_subjects="test", supports="shared"),
+            "f69d66929ab795bf",
         ),
     ],
 )

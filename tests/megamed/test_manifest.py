@@ -45,8 +45,8 @@ def test_what_is_no_manifest_is_refused(tmp_path: Path, text: str, fault: str) -
 
 
 def test_one_writer_at_a_time(tmp_path: Path) -> None:
-    with exclusive(tmp_path):
-        with pytest.raises(ValueError, match="another build at work"), exclusive(tmp_path):
+    with exclusive(tmp_path, "run"):
+        with pytest.raises(ValueError, match="expected to run there alone"), exclusive(tmp_path, "run"):
             pass
         assert (tmp_path / LOCK_NAME).exists()
     assert list(tmp_path.iterdir()) == []

@@ -8,13 +8,21 @@ import torch
 from typer.testing import CliRunner
 
 from benchmarks.cli import app
-from benchmarks.predictors import known_predictors, load_predictor, load_predictors
+from benchmarks.predictors import expand, known_predictors, load_predictor, load_predictors
+from incontext import checkpoint
 
 
 def test_names_are_distinct() -> None:
     assert [each.name for each in load_predictors(["mean-mask", "nearest-copy"])] == ["mean-mask", "nearest-copy"]
     with pytest.raises(ValueError, match="expected distinct names, got mean-mask, mean-mask"):
         load_predictors(["mean-mask", "mean-mask"])
+
+
+def test_all_stands_for_every_predictor_and_each_network_once() -> None:
+    names = expand(["all", "mean-mask", "mine:predict"])
+    assert set(names) == known_predictors().keys() - {checkpoint.PACKAGED.stem} | {"mine:predict"}
+    assert len(names) == len(set(names))
+    assert expand(["panet"]) == ["panet"]
 
 
 def test_every_name_is_explained() -> None:
@@ -43,7 +51,6 @@ def test_unknown_predictor_is_refused() -> None:
 
 
 def test_logits_are_divided_by_the_temperature_of_the_file(tmp_path: Path, episodes: Any) -> None:
-    from incontext import checkpoint
     from incontext.model import CrossBlockConfig, CrossBlockNet
 
     path = tmp_path / "ours.safetensors"
@@ -55,7 +62,6 @@ def test_logits_are_divided_by_the_temperature_of_the_file(tmp_path: Path, episo
 
 
 def test_weights_files_of_both_kinds_predict(tmp_path: Path, episodes: Any) -> None:
-    from incontext import checkpoint
     from incontext.model import CrossBlockConfig, CrossBlockNet
     from incontext.universeg import save_universeg
 
@@ -72,7 +78,6 @@ def test_weights_files_of_both_kinds_predict(tmp_path: Path, episodes: Any) -> N
 
 def test_networks_do_not_mind_who_else_is_in_the_batch(tmp_path: Path, episodes: Any) -> None:
     """But for the last bits, which differ between the kernels for batches of other sizes."""
-    from incontext import checkpoint
     from incontext.support_once import SupportOnceConfig, SupportOnceNet
 
     network = SupportOnceNet(SupportOnceConfig(channels=(4, 8, 8, 8, 8), heads=1, head_channels=4)).eval()

@@ -6,11 +6,13 @@ import pytest
 import torch
 
 from benchmarks.predictors.prototypes import (
-    Match,
+    Prototypes,
     class_prototype,
-    match_class,
-    match_grid,
+    class_prototypes,
+    grid_prototypes,
+    joined_features,
     prototype_matching,
+    resemblance,
     similarities,
 )
 from incontext.support_once import SupportOnceConfig, SupportOnceNet
@@ -41,27 +43,38 @@ def test_local_prototypes_know_a_class_of_two_looks() -> None:
     features = torch.cat([RIGHT.view(1, 2, 1, 1).expand(1, 2, 4, 4), DOWN.view(1, 2, 1, 1).expand(1, 2, 4, 4)], 3)
     shares = torch.ones(1, 1, 4, 8)
     query = features[0]
-    torch.testing.assert_close(match_class(query, features, shares), torch.full((4, 8), 20 / 2**0.5))
-    assert match_grid(query, features, shares).min() > 19.9
+    whole = resemblance(query, class_prototypes(features, shares))
+    torch.testing.assert_close(whole, torch.full((4, 8), 20 / 2**0.5))
+    assert resemblance(query, grid_prototypes(features, shares)).min() > 19.9
     impure = shares.clone()
     impure[..., 0, 0::4] = 0  # one pixel of sixteen is too much
-    torch.testing.assert_close(match_grid(query, features, impure), match_class(query, features, impure))
+    torch.testing.assert_close(grid_prototypes(features, impure), class_prototypes(features, impure))
 
 
-@pytest.mark.parametrize("match", [match_class, match_grid])
-def test_neither_batch_nor_order_of_the_support_matters(match: Match, check_exact: Any) -> None:
+@pytest.fixture
+def network() -> SupportOnceNet:
     torch.manual_seed(0)
-    network = SupportOnceNet(SupportOnceConfig(channels=(4, 8, 8, 8, 8), heads=1, head_channels=4)).eval()
-    check_exact(lambda: prototype_matching(network, match))
+    return SupportOnceNet(SupportOnceConfig(channels=(4, 8, 8, 8, 8), heads=1, head_channels=4)).eval()
 
 
-def test_an_image_of_the_support_is_segmented_as_labelled(episodes: Any) -> None:
+@pytest.mark.parametrize("prototypes", [class_prototypes, grid_prototypes])
+def test_neither_batch_nor_order_of_the_support_matters(
+    prototypes: Prototypes, network: SupportOnceNet, check_exact: Any
+) -> None:
+    check_exact(lambda: prototype_matching(network, prototypes))
+
+
+def test_an_image_of_the_support_is_segmented_as_labelled(network: SupportOnceNet, episodes: Any) -> None:
     """Where foreground and background hold the same features, as the same image would, signs follow the label."""
     _, images, labels = episodes
-    torch.manual_seed(0)
-    network = SupportOnceNet(SupportOnceConfig(channels=(4, 8, 8, 8, 8), heads=1, head_channels=4)).eval()
-    predict = prototype_matching(network, match_class)
+    predict = prototype_matching(network, class_prototypes)
     with torch.inference_mode():
         logits = predict(images[:, 0], images, labels)
         flipped = predict(images[:, 0], images, 1 - labels)
     torch.testing.assert_close(flipped, -logits)
+
+
+def test_features_are_of_unit_length_on_the_finest_of_their_grids(network: SupportOnceNet) -> None:
+    features = joined_features(network, torch.rand(2, 1, 32, 32))
+    assert features.shape == (2, 8 + 8 + 8, 8, 8)
+    torch.testing.assert_close(features[:, :8].norm(dim=1), torch.ones(2, 8, 8))

@@ -8,8 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.reports import gather
+from benchmarks.reports import FORMATS, gather
+from benchmarks.results import Candidates, append_rows
 
+CANDIDATES = Candidates(
+    "mean-mask", "squares", "squares/drawing/2d/square", "case0", "case0", 2, 2, 0.75, 0.5, 8.0
+)  # fmt: skip
 Change = Callable[[Callable[[dict], object]], Path]
 
 
@@ -64,6 +68,23 @@ def test_a_predictor_that_the_summary_forgot_is_told_of(change: Change):
             del summary[part]["mean-mask"]
 
     assert set(gather([change(forget)]).ranking) == {"mean-mask", "nearest-copy"}
+
+
+def test_annotators_are_told_of_one_run_and_of_several(change: Change, tmp_path: Path):
+    def compare(summary: dict) -> None:
+        values = {"mean-mask": {"mean": 0.25, "low": 0.2, "high": 0.3}}
+        summary["annotators"] = {"best_dice": {"squares": values}}
+
+    run = change(compare)
+    append_rows(run / "candidates.csv", [CANDIDATES])
+    (line,) = gather([run]).annotators()
+    assert (line.dataset, line.values["mean-mask"]["mean"]) == ("squares", 0.25)
+    assert line.metric in FORMATS["markdown"](gather([run]))
+    shutil.copytree(run, tmp_path / "again")
+    best, *_ = gather([run, tmp_path / "again"]).annotators()
+    assert {name: value["mean"] for name, value in best.values.items()} == {
+        f"{folder}:mean-mask": 0.75 for folder in (run, tmp_path / "again")
+    }
 
 
 def test_metrics_that_no_row_has_are_left_out(runs: Path):

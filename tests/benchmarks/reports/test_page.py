@@ -122,6 +122,19 @@ def test_failures_are_named_and_markup_is_only_text(change: Change):
     assert Outline(page).open == []
 
 
+def test_annotators_and_what_is_known_of_subjects_have_tables(change: Change):
+    def compare(summary: dict) -> None:
+        values = {"mean-mask": {"mean": 0.25, "low": 0.125, "high": 0.5}}
+        summary["annotators"] = {"energy_distance": {"squares": values}}
+
+    known = {("squares", f"case{case}"): "odd" if case % 2 else "even" for case in range(5)}
+    page = html([change(compare)], attributes={"parity": known})
+    assert '<td data-value="0.25">0.25 (0.125, 0.5)</td>' in page
+    assert "By parity: Dice" in page
+    assert '<th scope="row">odd</th>' in page
+    assert Outline(page).open == []
+
+
 @pytest.mark.parametrize(("task", "name"), [("eye/photo/2d/disc", "disc"), ("heart/mr/axial/left", "left, axial")])
 def test_task_name(task: str, name: str):
     assert task_name(task) == name

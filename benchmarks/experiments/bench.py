@@ -1,0 +1,139 @@
+"""What an experiment is run on and what it finds: options, places along its axis, and the points measured there."""
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from benchmarks.evaluator import Execution
+from benchmarks.results import Row, claim_folder
+from benchmarks.statistics import Interval
+from benchmarks.suites import Settings
+from megamed import Collection, manifest
+from megamed.manifest import replace_file, sha256_of
+
+Track = Callable[[Iterable[list[Row]], int], Iterable[list[Row]]]
+"""Passes batches of rows through while showing progress towards a number of rows."""
+
+GROUPINGS = ("dataset", "modality", "anatomy")
+"""What can be left out of a training."""
+
+
+class Place(NamedTuple):
+    """Where a point belongs in a figure."""
+
+    x: float | str
+    """A number along the axis, or the name of a bar."""
+    series: str = ""
+    """The curve, or the colour of bars."""
+    panel: str = ""
+    """One of several pictures side by side."""
+
+    def __str__(self) -> str:
+        x = self.x if isinstance(self.x, str) else f"{self.x:g}"
+        return ", ".join(filter(None, (self.panel, self.series, x)))
+
+
+@dataclass(frozen=True)
+class Point:
+    """What was measured at one place."""
+
+    place: Place
+    value: Interval
+    reference: Place | None = None
+    """The place that it is compared with."""
+    difference: Interval | None = None
+    """Of it minus the reference, paired."""
+    about: str = ""
+    """What to know about the place."""
+    tasks: int = 0
+    """On how many it rests."""
+    seconds_per_query: float | None = None
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What came out of an experiment."""
+
+    points: list[Point]
+    details: dict[str, Any]
+    """What else is to be kept, as JSON values: plan hashes, fingerprints of predictors, failures."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What decides the outcome of an experiment; each one uses what it needs."""
+
+    settings: Settings
+    """Tasks, queries and supports. The support size does not apply where it is the question."""
+    predictors: tuple[str, ...] = ("packaged",)
+    """As `load_predictor` knows them."""
+    minutes: float = 4.0
+    """Processor time of each training."""
+    seeds: int = 1
+    """Trainings at each place, with seeds 0, 1, …"""
+    by: str = "dataset"
+    """What a training leaves out: one of `GROUPINGS`."""
+    leave_out: tuple[str, ...] = ()
+    """Names of what to leave out, one after the other; by default a few."""
+
+    def __post_init__(self) -> None:
+        if self.by not in GROUPINGS:
+            msg = f"Unknown grouping: expected one of {', '.join(GROUPINGS)}, got {self.by!r}."
+            raise ValueError(msg)
+        for name, least in (("minutes", 0.01), ("seeds", 1)):
+            if (value := getattr(self, name)) < least:
+                msg = f"{name} is too small: expected at least {least}, got {value}."
+                raise ValueError(msg)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """One experiment's collection, options and folder."""
+
+    name: str
+    collection: Collection
+    options: Options
+    out: Path
+    execution: Execution
+    track: Track = lambda batches, total: batches
+    """Shows progress."""
+
+    @property
+    def settings(self) -> Settings:
+        """Tasks, queries and supports."""
+        return self.options.settings
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """What decides the outcome, as JSON values."""
+        options = asdict(self.options)
+        decides = {
+            "experiment": self.name,
+            **options.pop("settings"),
+            "options": options,
+            "collection_sha256": sha256_of(self.collection.path / manifest.NAME),
+        }
+        values: dict[str, Any] = json.loads(json.dumps(decides))
+        return values
+
+    def claim(self, predictors: dict[str, str] | None = None) -> None:
+        """Make the folder that of this experiment, or check that it is.
+
+        Args:
+            predictors: By name, what tells versions apart.
+
+        Raises:
+            ValueError: If the folder holds another experiment, or other predictors.
+        """
+        claim_folder(self.out, self.identity, predictors or {})
+
+    def kept(self, name: str, measure: Callable[[], Any]) -> Any:
+        """What was measured under a name, now or by an earlier run, as JSON values."""
+        path = self.out / "measured" / f"{name}.json"
+        if not path.is_file():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            replace_file(path, json.dumps(measure()).encode())
+        return json.loads(path.read_text(encoding="utf-8"))

@@ -1,0 +1,141 @@
+"""The experiments by name: what each asks, what its axis shows, and what measures it."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from benchmarks.experiments import choice, measuring, robustness, supports, training, trust
+from benchmarks.experiments.bench import Bench, Findings
+from benchmarks.experiments.scoring import Condition, score
+from benchmarks.report import METHOD
+
+OF_SEEDS = "Dice on datasets of a suite; mean over draws of queries and supports, and the range of these draws."
+OF_RANKS = "Spearman's correlation; mean over draws of queries and supports, and the range of these draws."
+OF_TIMES = "Processor time per query on one thread at 128×128 pixels; median of several runs, and their range."
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What is asked, and how it is answered."""
+
+    question: str
+    axis: str
+    """What changes from place to place."""
+    run: Callable[[Bench], Findings]
+    unit: str = "Dice, %"
+    scale: float = 100.0
+    """Units in one of what is measured."""
+    method: str = METHOD
+    logarithmic: tuple[bool, bool] = (False, False)
+    """Whether the axes are, across and up."""
+    kind: Literal["scores", "trains", "leaves", "times"] = "scores"
+    """Whether it asks a network, trains some first, asks those for what they were left without, or times alone."""
+    paired: bool = False
+    """Whether the figure shows differences from what a place is compared with."""
+
+
+def scored(conditions: Callable[[Bench], Iterable[Condition]]) -> Callable[[Bench], Findings]:
+    """An experiment that is answered by the scores of its conditions."""
+    return lambda bench: score(bench, list(conditions(bench)))
+
+
+EXPERIMENTS: dict[str, Experiment] = {
+    "support-size": Experiment(
+        "How does Dice grow with the number of labelled examples?",
+        "labelled examples",
+        scored(supports.support_size),
+        logarithmic=(True, False),
+    ),
+    "ensemble-budget": Experiment(
+        "Are so many labelled images worth more as one support or shared by an ensemble?",
+        "members of the ensemble",
+        scored(supports.ensemble_budget),
+        logarithmic=(True, False),
+        paired=True,
+    ),
+    "support-choice": Experiment(
+        "Which images are worth labelling: random ones, those nearest to the query, or a diverse lot?",
+        "labelled examples",
+        scored(choice.support_choice),
+        logarithmic=(True, False),
+        paired=True,
+    ),
+    "corruption": Experiment(
+        "How much do worse images cost, in the query alone and in query and support?",
+        "strength",
+        scored(robustness.corruption),
+        paired=True,
+    ),
+    "resolution": Experiment(
+        "How much does another grid than that of the training cost or gain?",
+        "side of the grid in pixels",
+        scored(robustness.resolution),
+        paired=True,
+    ),
+    "label-noise": Experiment(
+        "How much does sloppy annotation of the support cost?",
+        "strength",
+        scored(robustness.label_noise),
+        paired=True,
+    ),
+    "probe": Experiment(
+        "Does the network read its support, or answer from memory?",
+        "support",
+        measuring.probing,
+        method=OF_SEEDS,
+    ),
+    "predicted-dice": Experiment(
+        "Does predicted Dice put masks in the order of the Dice that they have?",
+        "masks",
+        trust.predicted_dice,
+        unit="rank correlation, %",
+        method=OF_RANKS,
+    ),
+    "cost": Experiment(
+        "What does a query cost as queries and labelled examples grow?",
+        "queries that share a support",
+        measuring.cost,
+        unit="ms per query",
+        scale=1.0,
+        method=OF_TIMES,
+        kind="times",
+        logarithmic=(True, True),
+    ),
+    "leave-one-out": Experiment(
+        "How much worse is a network on a dataset, modality or anatomy that it was not trained on?",
+        "left out",
+        scored(training.leave_one_out),
+        kind="leaves",
+    ),
+    "training-size": Experiment(
+        "How does Dice on unseen tasks grow with the number of training datasets?",
+        "training datasets",
+        scored(training.training_size),
+        kind="trains",
+        logarithmic=(True, False),
+    ),
+    "augmentation": Experiment(
+        "What does each level of augmentation contribute?",
+        "augmentation",
+        scored(training.augmentation),
+        kind="trains",
+    ),
+    "synthetic-share": Experiment(
+        "How many of the training sets should be synthetic?",
+        "share of synthetic sets",
+        scored(training.synthetic_share),
+        kind="trains",
+    ),
+}
+
+
+def find_experiment(name: str) -> Experiment:
+    """An experiment by its name.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    if name not in EXPERIMENTS:
+        msg = f"Unknown experiment: expected one of {', '.join(EXPERIMENTS)}, got {name!r}."
+        raise ValueError(msg)
+    return EXPERIMENTS[name]

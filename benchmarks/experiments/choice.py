@@ -1,0 +1,116 @@
+"""The experiment on which images to label: random ones, those nearest to the query, or a diverse lot.
+
+A choice sees images alone, never a label, and is made for each query out of the images of other subjects.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from benchmarks.evaluator import exactly
+from benchmarks.experiments.bench import Bench, Place
+from benchmarks.experiments.scoring import Condition
+from benchmarks.experiments.supports import first, pools
+from benchmarks.predictors import load_network
+from benchmarks.suites import Episode, TaskPlan, round_robin, stable_hash
+from incontext.checkpoint import PACKAGED
+from incontext.selection import Encoder, diverse, image_features, nearest
+from megamed import Sample
+
+SIZES = (1, 4, 16)
+THUMBNAIL_PX = 32
+"""Side of the images that are compared by pixels."""
+
+Encode = Callable[[Float[Tensor, "1 1 H W"]], Float[Tensor, "1 C"]]
+"""What an image looks like, as a vector."""
+Order = Callable[[Episode], Sequence[Sample]]
+"""Puts the pool of an episode in the order of preference."""
+
+
+def support_choice(bench: Bench) -> list[Condition]:
+    """Supports chosen by looking at images, beside random ones."""
+    whole = pools(bench)
+    chosen = chosen_pools(bench, whole)
+    conditions = []
+    for name in bench.options.predictors:
+        panel = name if len(bench.options.predictors) > 1 else ""
+        for size in SIZES:
+            random = Place(size, "random", panel)
+            conditions.append(Condition(random, name, [first(plan, size) for plan in whole], random))
+            conditions += [
+                Condition(Place(size, way, panel), name, [first(plan, size) for plan in plans], random)
+                for way, plans in chosen.items()
+            ]
+    return conditions
+
+
+def chosen_pools(bench: Bench, whole: Sequence[TaskPlan]) -> dict[str, list[TaskPlan]]:
+    """By way of choosing, the plans that come of it; nearest images are the same in every draw, and asked for once."""
+    network = load_network(PACKAGED, bench.execution.device)
+    if not isinstance(network, Encoder):
+        msg = f"The packaged network tells no features: expected `features`, got {type(network).__name__}."
+        raise TypeError(msg)
+    encode = partial(image_features, network)
+    chosen: dict[str, list[TaskPlan]] = {"nearest by features": [], "nearest by pixels": [], "diverse": []}
+    for plan in whole:
+        features, pixels = (looks(bench, plan, each) for each in (encode, thumbnail))
+        chosen["nearest by features"].append(reordered(once(plan), features.nearest))
+        chosen["nearest by pixels"].append(reordered(once(plan), pixels.nearest))
+        chosen["diverse"].append(reordered(plan, features.diverse))
+    return chosen
+
+
+@dataclass(frozen=True)
+class Looks:
+    """What the images of a task look like."""
+
+    features: Float[Tensor, "N C"]
+    places: dict[int, int]
+    """Row in the collection → place here."""
+
+    def nearest(self, episode: Episode) -> list[Sample]:
+        """The pool from the image nearest to the query on, of each subject one before any second."""
+        pool, features = self._pool(episode)
+        order = nearest(self.features[[self.places[episode.query.row]]], features)[0]
+        return round_robin([pool[place] for place in order.tolist()])
+
+    def diverse(self, episode: Episode) -> list[Sample]:
+        """Images of the pool that look as different as can be."""
+        pool, features = self._pool(episode)
+        seed = stable_hash(episode.query.case, episode.support_hash) % 2**63
+        chosen = diverse(features, min(max(SIZES), len(pool)), torch.Generator().manual_seed(seed))
+        return [pool[place] for place in chosen.tolist()]
+
+    def _pool(self, episode: Episode) -> tuple[list[Sample], Float[Tensor, "pool C"]]:
+        """What may be chosen, in an order that tells nothing."""
+        pool = sorted(episode.support, key=lambda sample: sample.case)
+        return pool, self.features[[self.places[sample.row] for sample in pool]]
+
+
+def looks(bench: Bench, plan: TaskPlan, encode: Encode) -> Looks:
+    """Look at every image that a plan names, each by itself."""
+    rows = sorted({sample.row for episode in plan.episodes for sample in (episode.query, *episode.support)})
+    images = torch.from_numpy(bench.collection.images(plan.task, rows)).to(bench.execution.device).unsqueeze(1) / 255
+    with exactly():
+        features = torch.cat([encode(image) for image in images.split(1)])
+    return Looks(features.cpu(), {row: place for place, row in enumerate(rows)})
+
+
+def thumbnail(image: Float[Tensor, "1 1 H W"]) -> Float[Tensor, "1 C"]:
+    """A small image as a vector."""
+    return F.adaptive_avg_pool2d(image, THUMBNAIL_PX).flatten(1)
+
+
+def once(plan: TaskPlan) -> TaskPlan:
+    """The first draw of every query."""
+    return replace(plan, episodes=tuple(episode for episode in plan.episodes if episode.draw == 0))
+
+
+def reordered(plan: TaskPlan, order: Order) -> TaskPlan:
+    """A plan with every pool in the order of preference."""
+    return replace(plan, episodes=tuple(replace(each, support=tuple(order(each))) for each in plan.episodes))

@@ -1,0 +1,130 @@
+"""The figure of an experiment: lines over numbers or bars over names, with intervals, in panels side by side."""
+
+from collections.abc import Sequence
+from math import log10
+from pathlib import Path
+
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
+
+from benchmarks.experiments.bench import Findings, Point
+from benchmarks.experiments.catalogue import Experiment
+from benchmarks.statistics import Interval
+
+PANEL_INCHES, HEIGHT_INCHES = 5.0, 4.4
+LEGEND_COLUMNS = 2
+"""Per panel."""
+BARS_SHARE = 0.8
+"""Of the distance between groups of bars, what the bars fill."""
+SPREAD_SHARE = 0.015
+"""Of the width of a panel, what lies between the points of neighbouring series at one place."""
+MARKERS = "os^DvPX*"
+NOTHING = Interval(0.0, 0.0, 0.0)
+
+
+def draw(path: Path, experiment: Experiment, findings: Findings) -> None:
+    """Draw what was found as a PNG file."""
+    panels = in_panels(findings.points)
+    figure = Figure(figsize=(PANEL_INCHES * len(panels), HEIGHT_INCHES), layout="constrained", dpi=150)
+    all_axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    named: dict[str, Artist] = {}
+    for axes, (panel, points) in zip(all_axes, panels.items(), strict=True):
+        if isinstance(points[0].place.x, str):
+            draw_bars(axes, points, experiment)
+        else:
+            draw_lines(axes, points, experiment)
+        draw_references(axes, points, findings.points, experiment)
+        axes.set(title=panel, xlabel=experiment.axis)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(axis="y", alpha=0.3)
+        handles, labels = axes.get_legend_handles_labels()
+        named |= dict(zip(labels, handles, strict=True))
+    all_axes[0].set_ylabel(f"{experiment.unit}, difference" if experiment.paired else experiment.unit)
+    if named:
+        handles, labels = list(named.values()), list(named)
+        columns = LEGEND_COLUMNS * len(panels)
+        figure.legend(handles, labels, loc="outside lower center", ncols=columns, fontsize="small", frameon=False)
+    figure.savefig(path, metadata={"Software": None})
+
+
+def in_panels(points: Sequence[Point]) -> dict[str, list[Point]]:
+    """Points by panel; where there are panels, those of none are only there to be compared with."""
+    panels: dict[str, list[Point]] = {}
+    for point in points:
+        panels.setdefault(point.place.panel, []).append(point)
+    if len(panels) > 1:
+        panels.pop("", None)
+    return panels
+
+
+def by_series(points: Sequence[Point]) -> dict[str, list[Point]]:
+    """Points by series, in order."""
+    series: dict[str, list[Point]] = {}
+    for point in points:
+        series.setdefault(point.place.series, []).append(point)
+    return series
+
+
+def draw_lines(axes: Axes, points: Sequence[Point], experiment: Experiment) -> None:
+    """A line with intervals for each series, side by side where they meet."""
+    across, up = experiment.logarithmic
+    ticks = sorted({float(point.place.x) for point in points})
+    series = by_series(points)
+    for number, (name, some) in enumerate(series.items()):
+        values, below, above = ends(some, experiment)
+        shift = SPREAD_SHARE * (number - (len(series) - 1) / 2)
+        places = [beside(float(point.place.x), shift, (ticks[0], ticks[-1]), across) for point in some]
+        style = f"{MARKERS[number % len(MARKERS)]}-"
+        axes.errorbar(places, values, [below, above], fmt=style, label=name, capsize=2, markersize=4, linewidth=1.2)
+    if across:
+        axes.set_xscale("log")
+    if up:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:g}")
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.xaxis.set_minor_locator(NullLocator())
+
+
+def beside(place: float, shift: float, limits: tuple[float, float], logarithmic: bool) -> float:
+    """A place moved by a share of the axis."""
+    low, high = limits
+    if logarithmic:
+        return float(10 ** (log10(place) + shift * log10(high / low)))
+    return place + shift * (high - low)
+
+
+def draw_bars(axes: Axes, points: Sequence[Point], experiment: Experiment) -> None:
+    """A group of bars with intervals for each name, a bar for each series."""
+    names = list(dict.fromkeys(str(point.place.x) for point in points))
+    series = by_series(points)
+    width = BARS_SHARE / len(series)
+    for number, (name, some) in enumerate(series.items()):
+        values, below, above = ends(some, experiment)
+        places = [names.index(str(point.place.x)) + (number - (len(series) - 1) / 2) * width for point in some]
+        axes.bar(places, values, width, yerr=[below, above], label=name, capsize=3, error_kw={"linewidth": 1})
+    axes.set_xticks(range(len(names)), names, rotation=20 if len(names) > 3 else 0)
+
+
+def draw_references(axes: Axes, points: Sequence[Point], everywhere: Sequence[Point], experiment: Experiment) -> None:
+    """A dashed line across for each point outside the panel that its points are compared with."""
+    known = {point.place: point for point in everywhere}
+    outside = {point.reference for point in points if point.reference} - {point.place for point in points}
+    for place in sorted(outside, key=str):
+        height = experiment.scale * shown(known[place], experiment).mean
+        axes.axhline(height, color="black", linestyle="--", linewidth=1, label=place.series)
+
+
+def ends(points: Sequence[Point], experiment: Experiment) -> tuple[list[float], list[float], list[float]]:
+    """What is drawn of points, and how far the intervals reach below and above it."""
+    drawn = [shown(point, experiment) for point in points]
+    values = [experiment.scale * each.mean for each in drawn]
+    below = [max(0.0, experiment.scale * (each.mean - each.low)) for each in drawn]
+    above = [max(0.0, experiment.scale * (each.high - each.mean)) for each in drawn]
+    return values, below, above
+
+
+def shown(point: Point, experiment: Experiment) -> Interval:
+    """The value of a point, or its difference, which is nothing where it is compared with no other."""
+    return (point.difference or NOTHING) if experiment.paired else point.value

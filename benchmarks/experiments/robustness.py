@@ -1,0 +1,93 @@
+"""Experiments on what a predictor is shown: worse images, another grid, sloppy labels. What counts as right stays."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from benchmarks.experiments.bench import Bench, Place
+from benchmarks.experiments.scoring import Condition
+from benchmarks.predictors.altered import MARK, SIZE, Alteration
+from benchmarks.suites import TaskPlan, plan_suite
+
+Strengths = Mapping[str, tuple[str, tuple[float, ...]]]
+"""By alteration, how a strength is written, and three strengths."""
+
+CORRUPTIONS: Strengths = {
+    "noise": ("noise, deviation {}", (0.05, 0.1, 0.2)),
+    "blur": ("blur, deviation {} px", (1.0, 2.0, 4.0)),
+    "bias": ("bias field, ± {}", (0.25, 0.5, 0.75)),
+    "contrast": ("contrast × {}", (0.6, 0.4, 0.2)),
+    "gamma": ("gamma {} or its inverse", (1.5, 2.0, 3.0)),
+    "jpeg": ("JPEG, quality {}", (30.0, 15.0, 5.0)),
+    "coarse": ("resolution ÷ {}", (2.0, 4.0, 8.0)),
+}
+ERRORS: Strengths = {
+    "eroded": ("eroded by {} px", (1.0, 2.0, 4.0)),
+    "dilated": ("dilated by {} px", (1.0, 2.0, 4.0)),
+    "shifted": ("shifted by {} px", (2.0, 4.0, 8.0)),
+    "blotted": ("{} blots", (1.0, 4.0, 16.0)),
+    "exchanged": ("{} of the labels exchanged", (0.25, 0.5, 1.0)),
+}
+GRIDS = (0.5, 0.75, 1.0, 1.5, 2.0)
+"""Sides of the grid that a predictor works on, as multiples of the collection's."""
+UNALTERED = "as they are"
+
+
+def corruption(bench: Bench) -> list[Condition]:
+    """Worse queries with a support as it is, as from another scanner; and worse images all over."""
+    plans = plan_suite(bench.collection, bench.settings)[0]
+    return [
+        condition
+        for name in bench.options.predictors
+        for condition in (
+            unaltered(name, plans),
+            *altered(bench, name, plans, CORRUPTIONS, "query alone"),
+            *altered(bench, name, plans, CORRUPTIONS, "query and support"),
+        )
+    ]
+
+
+def label_noise(bench: Bench) -> list[Condition]:
+    """Support labels drawn badly; the queries' labels stay true."""
+    plans = plan_suite(bench.collection, bench.settings)[0]
+    return [
+        condition
+        for name in bench.options.predictors
+        for condition in (unaltered(name, plans), *altered(bench, name, plans, ERRORS, "support labels"))
+    ]
+
+
+def resolution(bench: Bench) -> list[Condition]:
+    """Another grid to work on: queries and supports are resized to it, and what is found is resized back."""
+    plans = plan_suite(bench.collection, bench.settings)[0]
+    stored_px = bench.collection.size_px
+    sizes = [round(share * stored_px) for share in GRIDS]
+    return [
+        Condition(
+            Place(size, name),
+            name if size == stored_px else f"{name}{MARK}{SIZE}-{size}",
+            plans,
+            Place(stored_px, name),
+        )
+        for name in bench.options.predictors
+        for size in sizes
+    ]
+
+
+def unaltered(name: str, plans: Sequence[TaskPlan]) -> Condition:
+    """What alterations are compared with; it belongs to all panels."""
+    return Condition(Place(0, f"{name} {UNALTERED}"), name, plans)
+
+
+def altered(bench: Bench, name: str, plans: Sequence[TaskPlan], kinds: Strengths, side: str) -> Iterator[Condition]:
+    """Every alteration at three strengths, on one side."""
+    several = len(bench.options.predictors) > 1
+    for kind, (written, strengths) in kinds.items():
+        series = written.format("/".join(f"{strength:g}" for strength in strengths))
+        for grade, strength in enumerate(strengths, start=1):
+            alteration = Alteration(kind, strength, side == "query alone", bench.settings.seed)
+            yield Condition(
+                Place(grade, series, f"{name}: {side}" if several else side),
+                f"{name}{MARK}{alteration}",
+                plans,
+                Place(0, f"{name} {UNALTERED}"),
+                written.format(f"{strength:g}"),
+            )

@@ -1,0 +1,148 @@
+"""Scores the conditions of an experiment into one table of rows, going on where an earlier run stopped."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from benchmarks.crew import score_all
+from benchmarks.evaluator import Work, base_name, row_keys
+from benchmarks.experiments.bench import Bench, Findings, Place, Point
+from benchmarks.leaks import find_leaks, trained_on
+from benchmarks.predictors import NamedPredictor, load_predictor
+from benchmarks.results import Cost, Row, read_records, total_costs
+from benchmarks.run import Store
+from benchmarks.statistics import differences, intervals, subject_means
+from benchmarks.suites import TaskPlan, plan_hash
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A predictor asked the episodes of some plans."""
+
+    place: Place
+    """Where its score belongs; conditions of other seeds may share it."""
+    predictor: str
+    """As `load_predictor` knows it."""
+    plans: Sequence[TaskPlan]
+    """All with the same ensemble, whose score is the condition's."""
+    reference: Place | None = None
+    """The place that it is compared with."""
+    about: str = ""
+    """What to know about it."""
+    seed: int = 0
+    """Of the training that made the predictor."""
+    seen: bool = False
+    """Whether the predictor was, on purpose, trained on the tasks that it is asked about."""
+
+    @property
+    def name(self) -> str:
+        """What rows call it."""
+        return f"{self.place}, seed {self.seed}" if self.seed else str(self.place)
+
+
+def score(bench: Bench, conditions: Sequence[Condition]) -> Findings:
+    """Ask what was not asked yet, and find the mean Dice of each place, with intervals.
+
+    A predictor is not asked about tasks on images of which it was trained, unless on purpose.
+
+    Raises:
+        ValueError: If the folder holds other results, or a condition has no score at all.
+        OSError: If a worker dies.
+    """
+    names = dict.fromkeys(condition.predictor for condition in conditions)
+    loaded = {name: load_predictor(name, bench.execution.device) for name in names}
+    leaks = leaks_of(bench, conditions, loaded)
+    # Many conditions share their plans, and hashing takes longer than everything else here.
+    hashes = {id(each.plans): plan_hash(each.plans) for each in conditions}
+    fingerprints = {each.name: loaded[each.predictor].fingerprint for each in conditions}
+    bench.claim({each.name: f"{fingerprints[each.name]} on plan {hashes[id(each.plans)]}" for each in conditions})
+    store = Store.open(bench.out)
+    store.failed |= leaks
+    works = [
+        Work.missing(each.name, plan, store.done)
+        for each in conditions
+        for plan in each.plans
+        if plan.task.id not in leaks.get(each.name, {})
+    ]
+    planned = {key for work in works for group in work.groups for key in row_keys(work.name, work.plan, group)}
+    sources = {each.name: (each.predictor, loaded[each.predictor]) for each in conditions}
+    scored = store.keep(score_all(bench.collection, works, sources, bench.execution))
+    for _ in bench.track(scored, len(planned - store.done)):
+        pass
+    costs = total_costs(read_records(store.costs_path, Cost))
+    seconds = {name: cost["seconds_per_query"] for name, cost in costs.items()}
+    return Findings(
+        measured(by_place(store, conditions), conditions, seconds, bench.settings.seed),
+        {
+            "plan_hashes": {each.name: hashes[id(each.plans)] for each in conditions},
+            "fingerprints": fingerprints,
+            "failed": store.failed,
+        },
+    )
+
+
+def leaks_of(
+    bench: Bench, conditions: Sequence[Condition], predictors: dict[str, NamedPredictor]
+) -> dict[str, dict[str, str]]:
+    """Name of a condition → task on images of which its predictor was trained, if not on purpose → how one knows."""
+    tasks = {plan.task.id: plan.task for condition in conditions for plan in condition.plans}
+    sources = {tuple(trained_on(predictor)): name for name, predictor in predictors.items()}
+    distinct = [replace(predictors[name], name=name) for name in sources.values()]
+    seen = find_leaks(bench.collection, list(tasks.values()), distinct).seen
+    by_name = {
+        each.name: sources[tuple(trained_on(predictors[each.predictor]))] for each in conditions if not each.seen
+    }
+    return {name: seen[source] for name, source in by_name.items() if source in seen}
+
+
+def by_place(store: Store, conditions: Sequence[Condition]) -> dict[Place, list[Row]]:
+    """The rows that count, each under the name of its place.
+
+    Raises:
+        ValueError: If a place has none.
+    """
+    known = {condition.name: condition for condition in conditions}
+    rows: dict[Place, list[Row]] = defaultdict(list)
+    for row in store.rows():
+        condition = known.get(base_name(row.predictor, row.ensemble))
+        if condition is not None and row.ensemble == condition.plans[0].ensemble:
+            rows[condition.place].append(replace(row, predictor=str(condition.place)))
+    for condition in conditions:
+        if not rows[condition.place]:
+            reason = next(iter(store.failed.get(condition.name, {}).values()), "nothing was asked")
+            msg = f"{condition.name} has no score: expected one of {condition.predictor}, got none: {reason}"
+            raise ValueError(msg)
+    return rows
+
+
+def measured(
+    rows: dict[Place, list[Row]], conditions: Iterable[Condition], seconds: dict[str, float], seed: int
+) -> list[Point]:
+    """The mean of each place with its interval, and its difference from the place that it is compared with.
+
+    Args:
+        rows: Of each place, under its name.
+        conditions: In the order wanted.
+        seconds: Per query, by the name of a condition.
+        seed: Of the bootstrap.
+    """
+    points: dict[Place, Point] = {}
+    for each in conditions:
+        if each.place in points:
+            continue
+        place, reference, ensemble = each.place, each.reference, each.plans[0].ensemble
+        own = list(subject_means(rows[place], [str(place)]).values())
+        difference = None
+        if reference is not None and reference != place:
+            both = subject_means(rows[place] + rows[reference], [str(place), str(reference)])
+            difference = differences(list(both.values()), reference=0, seed=seed)[1]
+        points[place] = Point(
+            place,
+            intervals(own, seed)[0],
+            reference if difference else None,
+            difference,
+            each.about,
+            tasks=len({row.task for row in rows[place]}),
+            seconds_per_query=ensemble * seconds[each.name] if each.name in seconds else None,
+        )
+    return list(points.values())

@@ -1,0 +1,162 @@
+"""Predictors that are shown altered images or labels: `packaged+noise-0.1` names the packaged network shown noise.
+
+What is asked and what counts as right stay as they are, so that the scores of a predictor with and without an
+alteration are paired.
+"""
+
+import re
+from dataclasses import dataclass, replace
+from typing import Self
+
+from jaxtyping import Float, Int64
+from torch import Tensor
+from torch.nn import functional as F
+
+from benchmarks.predictors.annotation_errors import ANNOTATION_ERRORS, OF_SETS
+from benchmarks.predictors.chance import fingerprints, mixed
+from benchmarks.predictors.corruptions import CORRUPTIONS
+from benchmarks.predictors.protocol import ImageCodes, NamedPredictor, Predictor, SharingPredictor, TaskPredictor
+
+MARK = "+"
+"""Stands between a predictor and the alteration."""
+SIZE = "size"
+"""The alteration of the grid on which a predictor works: 64 shows it everything at 64×64 pixels."""
+KINDS = (*CORRUPTIONS, *ANNOTATION_ERRORS, SIZE)
+FAINTEST = 1e-3
+"""Share of a pixel that must be left of a resized label."""
+WRITTEN = re.compile(r"(?P<kind>[a-z]+)-(?P<strength>\d+(\.\d+)?)(?P<query>-query)?(-seed(?P<seed>\d+))?")
+
+
+@dataclass(frozen=True)
+class Alteration:
+    """One change of what a predictor is shown; the same for an image and seed in every episode."""
+
+    kind: str
+    """A corruption of images, an annotation error of support labels, or `size`."""
+    strength: float
+    """What it means depends on the kind; see there."""
+    query_alone: bool = False
+    """Whether a corruption leaves the support as it is."""
+    seed: int = 0
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `noise-0.1`, `noise-0.1-query` or `noise-0.1-seed7`.
+
+        Raises:
+            ValueError: If it is none of these, or of no known kind.
+        """
+        found = WRITTEN.fullmatch(text)
+        if found is None or found["kind"] not in KINDS or (found["query"] and found["kind"] not in CORRUPTIONS):
+            msg = (
+                f"Unknown alteration: expected KIND-STRENGTH with KIND one of {', '.join(KINDS)}, and -query after a "
+                f"corruption of the query alone, got {text!r}. Write noise-0.1, for example."
+            )
+            raise ValueError(msg)
+        return cls(found["kind"], float(found["strength"]), bool(found["query"]), int(found["seed"] or 0))
+
+    def __str__(self) -> str:
+        seed = f"-seed{self.seed}" if self.seed else ""
+        return f"{self.kind}-{self.strength:g}{'-query' if self.query_alone else ''}{seed}"
+
+    def queries(self, images: Float[Tensor, "N 1 H W"]) -> Float[Tensor, "N 1 h w"]:
+        """What is shown in place of queries."""
+        if self.kind == SIZE:
+            return resized(images, int(self.strength))
+        if self.kind in CORRUPTIONS:
+            return CORRUPTIONS[self.kind](images, self.strength, fingerprints(images, self.seed)).clamp(0, 1)
+        return images
+
+    def supports(
+        self, images: Float[Tensor, "B S 1 H W"], labels: Float[Tensor, "B S 1 H W"]
+    ) -> tuple[Float[Tensor, "B S 1 h w"], Float[Tensor, "B S 1 h w"]]:
+        """What is shown in place of supports."""
+        if self.kind in ANNOTATION_ERRORS:
+            return images, ANNOTATION_ERRORS[self.kind](labels, self.strength, self._names(images, labels))
+        shown = images if self.query_alone else self.queries(images.flatten(0, 1)).unflatten(0, images.shape[:2])
+        if self.kind != SIZE:
+            return shown, labels
+        soft = resized(labels.flatten(0, 1), int(self.strength))
+        # A label of less than a pixel's width falls below one half everywhere: then its strongest pixels stand for it.
+        threshold = soft.amax((2, 3), keepdim=True).clamp(FAINTEST, 0.5)
+        return shown, (soft > threshold - FAINTEST / 2).to(labels).unflatten(0, labels.shape[:2])
+
+    def restored(self, logits: Tensor, query_images: Float[Tensor, "N 1 H W"]) -> Tensor:
+        """Logits on the grid of the queries."""
+        if self.kind != SIZE:
+            return logits
+        return F.interpolate(logits, query_images.shape[-2:], mode="bilinear", antialias=True)
+
+    def _names(self, images: Tensor, labels: Tensor) -> Int64[Tensor, "B S"]:
+        """Of labelled images: another label on the same image is named otherwise."""
+        return mixed(fingerprints(images, self.seed) ^ mixed(fingerprints(labels, self.seed)))
+
+
+@dataclass(frozen=True)
+class Altered:
+    """A predictor behind an alteration."""
+
+    predictor: Predictor
+    alteration: Alteration
+
+    def __call__(
+        self,
+        query_images: Float[Tensor, "B 1 H W"],
+        support_images: Float[Tensor, "B S 1 H W"],
+        support_labels: Float[Tensor, "B S 1 H W"],
+    ) -> Float[Tensor, "B 1 H W"]:
+        """Return one logit per query pixel."""
+        shown = self.alteration.queries(query_images), *self.alteration.supports(support_images, support_labels)
+        return self.alteration.restored(self.predictor(*shown), query_images)
+
+
+@dataclass(frozen=True)
+class AlteredSharing:
+    """A predictor that reads every labelled image by itself, behind an alteration that changes it by itself."""
+
+    predictor: SharingPredictor
+    alteration: Alteration
+
+    def __call__(
+        self,
+        query_images: Float[Tensor, "B 1 H W"],
+        support_images: Float[Tensor, "B S 1 H W"],
+        support_labels: Float[Tensor, "B S 1 H W"],
+    ) -> Float[Tensor, "B 1 H W"]:
+        """Return one logit per query pixel."""
+        return Altered(self.predictor, self.alteration)(query_images, support_images, support_labels)
+
+    def encode_images(self, images: Float[Tensor, "N 1 H W"], labels: Float[Tensor, "N 1 H W"]) -> ImageCodes:
+        """Read altered images once."""
+        shown_images, shown_labels = self.alteration.supports(images[None], labels[None])
+        return self.predictor.encode_images(shown_images[0], shown_labels[0])
+
+    def segment(self, query_images: Float[Tensor, "B 1 H W"], supports: ImageCodes) -> Float[Tensor, "B 1 H W"]:
+        """Return one logit per query pixel."""
+        logits = self.predictor.segment(self.alteration.queries(query_images), supports)
+        return self.alteration.restored(logits, query_images)
+
+
+def altered(named: NamedPredictor, alteration: Alteration) -> NamedPredictor:
+    """The same predictor shown something else.
+
+    Raises:
+        ValueError: If it learns a task beforehand, from examples that nobody altered.
+    """
+    predict = named.predict
+    if isinstance(predict, TaskPredictor):
+        msg = (
+            f"{named.name} cannot be shown altered images: expected a predictor of supports, got one that learns "
+            "tasks beforehand. Alter another."
+        )
+        raise ValueError(msg)
+    shown: Predictor = Altered(predict, alteration)
+    if isinstance(predict, SharingPredictor) and alteration.kind not in OF_SETS:
+        shown = AlteredSharing(predict, alteration)
+    mark = f"{MARK}{alteration}"
+    return replace(named, name=named.name + mark, predict=shown, fingerprint=named.fingerprint + mark)
+
+
+def resized(images: Float[Tensor, "N 1 H W"], size_px: int) -> Float[Tensor, "N 1 size_px size_px"]:
+    """Images on a square grid of another size."""
+    return F.interpolate(images, (size_px, size_px), mode="bilinear", antialias=True)

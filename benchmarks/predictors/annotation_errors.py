@@ -1,0 +1,96 @@
+"""What can go wrong with support labels: drawn too small, too large, out of place, with blots, or of another image.
+
+Each takes labels in {0, 1}, a strength, and the names of the labelled images, which decide whatever is random.
+"""
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from benchmarks.predictors.chance import uniform
+from incontext.augment import dilate, erode, has_lost
+
+AnnotationError = Callable[[Tensor, float, Tensor], Tensor]
+"""Labels (B, S, 1, H, W), a strength, names (B, S) → labels."""
+
+BLOT_SHARE = 1 / 16
+"""Radius of a blot, as a share of the image's side."""
+
+
+def eroded(
+    labels: Float[Tensor, "B S 1 H W"], reach_px: float, names: Int64[Tensor, "B S"]
+) -> Float[Tensor, "B S 1 H W"]:
+    """Drawn too small by so many pixels, but never so small that nothing is left."""
+    for _ in range(int(reach_px)):
+        smaller = erode(labels, reach_px=1)
+        lost = has_lost(smaller.flatten(0, 2), labels.flatten(0, 2)).view(names.shape)
+        labels = torch.where(lost[..., None, None, None], labels, smaller)
+    return labels
+
+
+def dilated(
+    labels: Float[Tensor, "B S 1 H W"], reach_px: float, names: Int64[Tensor, "B S"]
+) -> Float[Tensor, "B S 1 H W"]:
+    """Drawn too large by so many pixels."""
+    return dilate(labels, int(reach_px))
+
+
+def shifted(
+    labels: Float[Tensor, "B S 1 H W"], distance_px: float, names: Int64[Tensor, "B S"]
+) -> Float[Tensor, "B S 1 H W"]:
+    """Out of place by so many pixels, each label in a direction of its own; what leaves the image is lost."""
+    angles = 2 * torch.pi * uniform(names, 1).flatten()
+    offsets = (distance_px * torch.stack([angles.sin(), angles.cos()], 1)).round().long()
+    for axis, sides in enumerate(offsets.T, start=-2):
+        labels = _moved(labels.flatten(0, 1), sides, axis).view_as(labels)
+    return labels
+
+
+def _moved(labels: Float[Tensor, "N 1 H W"], offsets: Int64[Tensor, " N"], axis: int) -> Float[Tensor, "N 1 H W"]:
+    """Move each label along an axis, -2 or -1, by an offset of its own."""
+    side = labels.shape[axis]
+    sources = torch.arange(side, device=labels.device) - offsets[:, None]
+    shape = (len(labels), 1, -1, 1) if axis == -2 else (len(labels), 1, 1, -1)
+    inside = ((sources >= 0) & (sources < side)).view(shape)
+    return labels.gather(axis, sources.clamp(0, side - 1).view(shape).expand_as(labels)) * inside
+
+
+def blotted(
+    labels: Float[Tensor, "B S 1 H W"], count: float, names: Int64[Tensor, "B S"]
+) -> Float[Tensor, "B S 1 H W"]:
+    """So many discs in each image, anywhere, inside which foreground and background are exchanged."""
+    height, width = labels.shape[-2:]
+    radius = BLOT_SHARE * max(height, width)
+    down, along = uniform(names, 2 * int(count)).unflatten(-1, (2, -1, 1)).unbind(-3)
+    rows, columns = (torch.arange(side, device=labels.device) + 0.5 for side in (height, width))
+    distances = (rows - height * down).square()[..., None] + (columns - width * along).square()[..., None, :]
+    blots = (distances < radius**2).any(-3).unsqueeze(-3)
+    return torch.where(blots, 1 - labels, labels)
+
+
+def exchanged(
+    labels: Float[Tensor, "B S 1 H W"], share: float, names: Int64[Tensor, "B S"]
+) -> Float[Tensor, "B S 1 H W"]:
+    """This share of a support's labels passed round among their images; of a support of one, none."""
+    count = round(share * names.shape[1])
+    if count < 2:
+        return labels
+    chosen = uniform(names, 1).squeeze(-1).argsort(1)[:, :count]
+    sets = torch.arange(len(labels), device=labels.device)[:, None]
+    passed = labels.clone()
+    passed[sets, chosen] = labels[sets, chosen.roll(1, dims=1)]
+    return passed
+
+
+ANNOTATION_ERRORS: dict[str, AnnotationError] = {
+    "eroded": eroded,
+    "dilated": dilated,
+    "shifted": shifted,
+    "blotted": blotted,
+    "exchanged": exchanged,
+}
+"""By name."""
+OF_SETS = ("exchanged",)
+"""Those that depend on the other images of a support."""

@@ -1,0 +1,38 @@
+"""Options and folders: nonsense is refused, and what was measured is not measured again."""
+
+from collections.abc import Callable
+
+import pytest
+
+from benchmarks.experiments.bench import Bench, Options, Place
+from benchmarks.suites import Settings
+
+NewBench = Callable[..., Bench]
+
+
+@pytest.mark.parametrize("wrong", [{"by": "colour"}, {"minutes": 0.0}, {"seeds": 0}])
+def test_nonsense_is_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        Options(Settings(), **wrong)
+
+
+def test_a_place_is_written_from_the_outside_in() -> None:
+    assert str(Place(4.0, "random", "left")) == "left, random, 4"
+    assert str(Place("none")) == "none"
+
+
+def test_a_folder_is_of_one_experiment(new_bench: NewBench) -> None:
+    new_bench("support-size").claim({"4": "a"})
+    new_bench("support-size").claim({"8": "b"})
+    with pytest.raises(ValueError, match="expected experiment = support-size, got cost"):
+        new_bench("cost").claim()
+    with pytest.raises(ValueError, match="expected predictor 4 = a, got c"):
+        new_bench("support-size").claim({"4": "c"})
+    with pytest.raises(ValueError, match="expected options = "):
+        new_bench("support-size", minutes=2.0).claim()
+
+
+def test_what_was_measured_is_kept(new_bench: NewBench) -> None:
+    bench = new_bench("cost")
+    assert bench.kept("some", lambda: {"16": [1.5, 2]}) == {"16": [1.5, 2]}
+    assert bench.kept("some", lambda: 1 / 0) == {"16": [1.5, 2]}
