@@ -98,7 +98,7 @@ def class_values(values: Shaped[np.ndarray, "*grid"], name: str) -> UInt8[np.nda
 
 
 def fit_label(values: Shaped[np.ndarray, "..."], name: str, shape: tuple[int, ...]) -> Shaped[np.ndarray, "..."]:
-    """A label on its image's grid, without axes of length 1 around its sides and without channels that repeat the first.
+    """A label on its image's grid, without axes of length 1 around it and without channels that repeat its first.
 
     Raises:
         ValueError: If it has another size, one mask per class, or colours.
