@@ -163,7 +163,7 @@ def fit_quality(judged: Sequence[Judged]) -> QualityModel:
     return model.model_copy(update={"measured": reliability(judged, predicted)})
 
 
-def reliability(judged: Sequence[Judged], predicted: Sequence[Float[Tensor, " N"]]) -> dict[str, float | None]:
+def reliability(judged: Sequence[Judged], predicted: Sequence[Float[Tensor, " _"]]) -> dict[str, float | None]:
     """How well predicted Dice tells which masks are good.
 
     Args:
