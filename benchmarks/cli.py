@@ -323,7 +323,9 @@ def study(
     row: Annotated[
         list[str] | None, typer.Option(help="A row of benchmarks/study.toml; repeatable.", show_default="all")
     ] = None,
-    minutes: Annotated[float, typer.Option(help="Processor time of each training.")] = 6.0,
+    steps: Annotated[
+        int, typer.Option(min=1, help="Steps of the default configuration, whose processor time every training gets.")
+    ] = 400,
     seeds: Annotated[int, typer.Option(min=1, help="Trainings per row, with seeds 0, 1, …")] = 1,
 ) -> None:
     """Train variants of the default configuration on equal processor time, and compare them on `dev`.
@@ -333,7 +335,7 @@ def study(
     with one_line_errors():
         from benchmarks.study import Trial, rows, run_study, table
 
-        trials = [Trial(name, seed, minutes) for name in row or rows() for seed in range(seeds)]
+        trials = [Trial(name, seed, steps) for name in row or rows() for seed in range(seeds)]
         print(table(run_study(collection, out, trials), "incontext-bench study --row"))
 
 
@@ -355,7 +357,7 @@ def experiment(
     predictor: Annotated[
         list[str], typer.Option(help="Of which network, where none is trained; repeatable.")
     ] = DEFAULT_NETWORKS,
-    minutes: Annotated[float, typer.Option(help="Processor time of each training.")] = 4.0,
+    steps: Annotated[int, typer.Option(min=1, help="Steps of each training.")] = 400,
     seeds: Annotated[int, typer.Option(min=1, help="Trainings per level, with seeds 0, 1, …")] = 1,
     by: Annotated[str, typer.Option(help="What leave-one-out leaves out: a dataset, modality or anatomy.")] = "dataset",
     leave_out: Annotated[
@@ -378,7 +380,7 @@ def experiment(
         from megamed import Collection
 
         settings = Settings(suite, support_size, draws, queries, seed, query_subjects)
-        options = Options(settings, tuple(predictor), minutes, seeds, by, tuple(leave_out or ()))
+        options = Options(settings, tuple(predictor), steps, seeds, by, tuple(leave_out or ()))
         execution = Execution(choose_device(device), workers=workers, scheduler=scheduler)
         folder = out or Path("experiments") / name
         done = run_experiment(Bench(name, Collection(collection), options, folder, execution, with_progress))

@@ -1,32 +1,33 @@
-"""The architecture study: variants of the training configuration, each trained on the same processor time."""
+"""The architecture study: variants of the training configuration, each trained on the same processor time.
+
+That time is so many steps of the default configuration. What a variant's step costs is measured beside the default's,
+so that neither the machine nor what else it does decides how long a variant is trained.
+"""
 
 import json
-import time
 import tomllib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from importlib import resources
 from multiprocessing import get_context
 from pathlib import Path
-from statistics import mean, median
+from statistics import mean
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from benchmarks.pace import MANY_QUERIES, Training, compare_queries, compare_trainings
 from benchmarks.variants import install
 from incontext import checkpoint
-from incontext.episodes import dev_tasks
-from incontext.train import dev_dice, train
+from incontext.episodes import TrainingData, dev_tasks
+from incontext.train import DEV_SEED, dev_dice, train
 from incontext.train_config import TrainConfig
 from megamed import Collection
 
 SUPPORT_SIZES = (1, 16, 64)
 DEV_SUPPORT_SIZE, DEV_DRAWS = 16, 3
-MANY_QUERIES, QUERIES_PER_BATCH = 200, 8
-RUNS = 3
 
 Override = dict[str, Any]
 
@@ -37,13 +38,13 @@ class Trial:
 
     row: str
     seed: int
-    minutes: float
-    """Of processor time."""
+    steps: int
+    """Of the default configuration, whose processor time this one gets."""
 
     def folder(self, out: Path) -> Path:
         """Where this trial is kept."""
         slug = "".join(letter if letter.isalnum() else "-" for letter in self.row)
-        return out / f"{slug}-{self.minutes:g}min-seed{self.seed}"
+        return out / f"{slug}-{self.steps}steps-seed{self.seed}"
 
 
 def rows() -> dict[str, Override]:
@@ -51,8 +52,8 @@ def rows() -> dict[str, Override]:
     return tomllib.loads((resources.files("benchmarks") / "study.toml").read_text(encoding="utf-8"))
 
 
-def configure(row: str, seed: int, minutes: float) -> TrainConfig:
-    """The configuration of a trial.
+def configure(row: str, seed: int, steps: int) -> TrainConfig:
+    """The configuration of a row.
 
     Raises:
         ValueError: If there is no such row.
@@ -60,12 +61,12 @@ def configure(row: str, seed: int, minutes: float) -> TrainConfig:
     if row not in (known := rows()):
         msg = f"Unknown row {row!r}: expected one of {', '.join(map(repr, known))}."
         raise ValueError(msg)
-    return overridden({k: v for k, v in known[row].items() if k != "variant"}, seed, minutes)
+    return overridden({k: v for k, v in known[row].items() if k != "variant"}, seed, steps)
 
 
-def overridden(override: Override, seed: int, minutes: float) -> TrainConfig:
-    """The default configuration with some settings changed, for a training of so much processor time."""
-    plain = TrainConfig(seed=seed, minutes=minutes, workers=1).model_dump(mode="json")
+def overridden(override: Override, seed: int, steps: int) -> TrainConfig:
+    """The default configuration with some settings changed, for a training of so many steps."""
+    plain = TrainConfig(seed=seed, steps=steps, workers=1).model_dump(mode="json")
     return TrainConfig.model_validate(_merged(plain, override))
 
 
@@ -87,7 +88,7 @@ def run_study(collection: Path, out: Path, trials: Iterable[Trial]) -> list[dict
     for trial in trials:
         path = trial.folder(out) / "result.json"
         if not path.is_file():
-            configure(trial.row, trial.seed, trial.minutes)  # refused before anything is trained
+            configure(trial.row, trial.seed, trial.steps)  # refused before anything is trained
             with ProcessPoolExecutor(1, get_context("spawn")) as executor:
                 result = executor.submit(measure, collection, out, trial).result()
             path.write_text(json.dumps(result, indent=1), encoding="utf-8")
@@ -98,20 +99,26 @@ def run_study(collection: Path, out: Path, trials: Iterable[Trial]) -> list[dict
 def measure(collection: Path, out: Path, trial: Trial) -> dict[str, Any]:
     """Train a trial and measure how well, how fast and how costly it became; right only in a fresh process."""
     torch.set_num_threads(1)
+    config, plain = configure(trial.row, trial.seed, trial.steps), overridden({}, trial.seed, trial.steps)
+    default = Training(plain, TrainingData.load(collection, DEV_SEED, plain.episodes))  # before a variant replaces it
     if variant := rows()[trial.row].get("variant"):
         install(variant)
-    folder = trial.folder(out)
-    weights = train(configure(trial.row, trial.seed, trial.minutes), collection, folder, "cpu")
-    network, source = checkpoint.load(weights), checkpoint.read_metadata(weights)["provenance"]
+    same = config.episodes == plain.episodes
+    data = default.data if same else TrainingData.load(collection, DEV_SEED, config.episodes)
+    pace = compare_trainings(Training(config, data), default)
+    affordable = config.model_copy(update={"steps": max(1, round(trial.steps / pace["cost"]))})
+    weights = train(affordable, collection, trial.folder(out), "cpu")
+    network = checkpoint.load(weights)
     return {
         "row": trial.row,
         "seed": trial.seed,
-        "minutes": trial.minutes,
-        "steps": source["steps"],
-        "queries_per_second": source["queries"] / source["cpu_seconds"],
+        "steps": affordable.steps,
+        "queries_learnt": pace["queries"] / pace["cost"],
         "parameters": sum(each.numel() for each in network.parameters()),
         "dev_dice": score(network, collection),
-        "query_ms": {str(size): query_ms(network, size) for size in SUPPORT_SIZES},
+        "query_cost": {
+            str(size): compare_queries(network, default.state.network.eval(), size) for size in SUPPORT_SIZES
+        },
     }
 
 
@@ -121,46 +128,17 @@ def score(network: nn.Module, collection: Path) -> dict[str, float]:
     return {dataset: mean(draw[dataset] for draw in draws) for dataset in draws[0]}
 
 
-@torch.inference_mode()
-def query_ms(network: nn.Module, support_size: int) -> dict[str, float]:
-    """Processor milliseconds per query at 128×128, for one query and for many that share a support."""
-    images, labels = torch.rand(2, 1, support_size, 1, 128, 128).unbind()
-
-    def encode() -> Any:
-        return network.encode_support(images, labels.round())  # type: ignore[operator]
-
-    code = encode()
-
-    def segment(count: int) -> Tensor:
-        return network.segment(torch.rand(count, 1, 128, 128), code)  # type: ignore[operator]
-
-    encoding_ms = cpu_ms(encode)
-    alone_ms = encoding_ms + cpu_ms(partial(segment, 1))
-    together_ms = encoding_ms / MANY_QUERIES + cpu_ms(partial(segment, QUERIES_PER_BATCH)) / QUERIES_PER_BATCH
-    return {"1": alone_ms, str(MANY_QUERIES): together_ms}
-
-
-def cpu_ms(work: Callable[[], object]) -> float:
-    """Median processor time of some work."""
-    times = []
-    for _ in range(RUNS):
-        start = time.process_time()
-        work()
-        times.append(time.process_time() - start)
-    return 1000 * median(times)
-
-
 def table(results: Iterable[dict[str, Any]], command: str) -> str:
     """A Markdown table, a line per row of the study and its seeds together, the best first.
 
     Args:
-        results: Of trials with the same processor time.
+        results: Of trials with the same processor time; their costs and speeds are multiples of the default's.
         command: What measures a row, up to the row's name.
     """
     by_row: dict[str, list[dict[str, Any]]] = {}
     for result in results:
         by_row.setdefault(result["row"], []).append(result)
-    heads = ["row", "dev Dice", "steps", "queries learnt per s", "ms per query, S = 1 / 16 / 64", "with 200 queries"]
+    heads = ["row", "dev Dice", "steps", "queries learnt", "cost of a query, S = 1 / 16 / 64", "with 200 queries"]
     lines = [(_mean_dice(found), _line(row, found, command)) for row, found in by_row.items()]
     lines.sort(key=lambda scored: -scored[0])
     return "\n".join([_join(heads), _join(["---"] * len(heads)), *(line for _, line in lines)]) + "\n"
@@ -169,12 +147,12 @@ def table(results: Iterable[dict[str, Any]], command: str) -> str:
 def _line(row: str, found: list[dict[str, Any]], command: str) -> str:
     each = [100 * mean(result["dev_dice"].values()) for result in found]
     dice = f"{mean(each):.1f}" + (f" ({', '.join(f'{value:.1f}' for value in each)})" if len(each) > 1 else "")
-    steps, speed = (mean(result[name] for result in found) for name in ("steps", "queries_per_second"))
+    steps, speed = (mean(result[name] for result in found) for name in ("steps", "queries_learnt"))
     costs = [
-        " / ".join(f"{mean(r['query_ms'][str(size)][count] for r in found):.0f}" for size in SUPPORT_SIZES)
+        " / ".join(f"{mean(r['query_cost'][str(size)][count] for r in found):.2f}" for size in SUPPORT_SIZES)
         for count in ("1", str(MANY_QUERIES))
     ]
-    return _join([f'`{command} "{row}"`', dice, f"{steps:.0f}", f"{speed:.1f}", *costs])
+    return _join([f'`{command} "{row}"`', dice, f"{steps:.0f}", f"{speed:.2f}", *costs])
 
 
 def _mean_dice(found: list[dict[str, Any]]) -> float:

@@ -13,7 +13,7 @@ MAY_IMPORT = {
     ("incontext", "megamed"): {"episodes.py", "cases.py", "medical.py", "cli.py"},
     ("benchmarks", "incontext"): {
         *("predictors", "experiments", "perf"),
-        *("probe.py", "study.py", "variants.py", "volumes.py", "cli.py"),
+        *("probe.py", "study.py", "pace.py", "variants.py", "volumes.py", "cli.py"),
     },
     ("benchmarks", "megamed"): None,
 }

@@ -70,8 +70,8 @@ class Options:
     """Tasks, queries and supports. The support size does not apply where it is the question."""
     predictors: tuple[str, ...] = ("packaged",)
     """As `load_predictor` knows them."""
-    minutes: float = 4.0
-    """Processor time of each training."""
+    steps: int = 400
+    """Of each training."""
     seeds: int = 1
     """Trainings at each place, with seeds 0, 1, …"""
     by: str = "dataset"
@@ -83,7 +83,7 @@ class Options:
         if self.by not in GROUPINGS:
             msg = f"Unknown grouping: expected one of {', '.join(GROUPINGS)}, got {self.by!r}."
             raise ValueError(msg)
-        for name, least in (("minutes", 0.01), ("seeds", 1)):
+        for name, least in (("steps", 1), ("seeds", 1)):
             if (value := getattr(self, name)) < least:
                 msg = f"{name} is too small: expected at least {least}, got {value}."
                 raise ValueError(msg)

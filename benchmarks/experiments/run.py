@@ -67,7 +67,7 @@ def sentence(bench: Bench, experiment: Experiment, findings: Findings) -> str:
         f"{settings.draws} draws",
         f"at most {settings.queries} queries per task",
         f"seed {settings.seed}",
-        f"trainings of {options.minutes:g} processor minutes, seeds 0 to {options.seeds - 1}",
+        f"trainings of {options.steps} steps, seeds 0 to {options.seeds - 1}",
     ]
     asked = ", ".join(parts[:-1] if experiment.kind == "scores" else parts)
     plans = f" Plans {', '.join(hashes)}." if hashes else ""

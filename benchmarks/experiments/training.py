@@ -1,6 +1,6 @@
 """Experiments that train: without some data, on less of it, with less augmentation, with more synthetic tasks.
 
-Each training has the same processor time and the default configuration but for what the experiment is about. Its
+Each training has the same number of steps and the default configuration but for what the experiment is about. Its
 weights are those at the end, which no measurement on `dev` picked.
 """
 
@@ -122,7 +122,7 @@ def trained(bench: Bench, name: str, override: Override, seed: int) -> Path:
     slug = f"{slugify(name)}-seed{seed}"
     kept = bench.out / "weights" / f"{slug}.safetensors"
     if not kept.is_file():
-        config = overridden(override, seed, bench.options.minutes)
+        config = overridden(override, seed, bench.options.steps)
         arguments = config, bench.collection.path, bench.out / "trainings" / slug, bench.execution.device
         with ProcessPoolExecutor(1, get_context("spawn")) as executor:
             weights = executor.submit(train_alone, *arguments).result()

@@ -10,7 +10,7 @@ from benchmarks.suites import Settings
 NewBench = Callable[..., Bench]
 
 
-@pytest.mark.parametrize("wrong", [{"by": "colour"}, {"minutes": 0.0}, {"seeds": 0}])
+@pytest.mark.parametrize("wrong", [{"by": "colour"}, {"steps": 0}, {"seeds": 0}])
 def test_nonsense_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="expected"):
         Options(Settings(), **wrong)
@@ -29,7 +29,7 @@ def test_a_folder_is_of_one_experiment(new_bench: NewBench) -> None:
     with pytest.raises(ValueError, match="expected predictor 4 = a, got c"):
         new_bench("support-size").claim({"4": "c"})
     with pytest.raises(ValueError, match="expected options = "):
-        new_bench("support-size", minutes=2.0).claim()
+        new_bench("support-size", steps=200).claim()
 
 
 def test_what_was_measured_is_kept(new_bench: NewBench) -> None:

@@ -109,12 +109,12 @@ def test_experiments_are_listed() -> None:
         ("corruption", "Suite `dev`, 4 labelled examples unless stated, 5 draws, at most 40 queries per task, seed 0."),
         (
             "augmentation",
-            "seed 0, trainings of 2.5 processor minutes, seeds 0 to 1. Collection `of drawings`. Plans ab.",
+            "seed 0, trainings of 25 steps, seeds 0 to 1. Collection `of drawings`. Plans ab.",
         ),
         ("leave-one-out", "Tasks of what is left out, 4 labelled examples unless stated"),
         ("cost", "Random images and labels."),
     ],
 )
 def test_the_protocol_is_told_in_words(name: str, expected: str, new_bench: Callable[..., Bench]) -> None:
-    bench = new_bench(name, Settings("dev", 4), minutes=2.5, seeds=2)
+    bench = new_bench(name, Settings("dev", 4), steps=25, seeds=2)
     assert expected in sentence(bench, EXPERIMENTS[name], Findings([], {"plan_hashes": {"some": "ab"}}))

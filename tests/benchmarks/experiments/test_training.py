@@ -42,7 +42,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
     found: dict[str, object] = {}
 
     def note(bench: Bench, name: str, override: dict[str, object], seed: int) -> Path:
-        overridden(override, seed, 1.0)  # a configuration
+        overridden(override, seed, 1)  # a configuration
         found[f"{name} {seed}"] = override
         return Path(f"{name}-{seed}")
 
@@ -65,7 +65,7 @@ def test_recipes_leave_out_whole_levels(bench: Bench, asked: dict[str, object]) 
     conditions = list(augmentation(bench))
     assert [each.place.x for each in conditions] == list(RECIPES)
     chances = {name: override["augmentation"] for name, override in asked.items()}
-    assert overridden({}, 0, 1.0) == overridden(asked["both levels 0"], 0, 1.0)
+    assert overridden({}, 0, 1) == overridden(asked["both levels 0"], 0, 1)
     assert (
         sum(chances["task level alone 0"]["image"].values()) == 0 < sum(chances["task level alone 0"]["task"].values())
     )
@@ -143,7 +143,7 @@ def test_a_training_is_done_once(bench: Bench, monkeypatch: pytest.MonkeyPatch, 
 
         def __exit__(self, *_: object) -> None: ...
         def submit(self, work: object, config: object, collection: Path, out: Path, device: str) -> "Here":
-            calls.append((config.minutes, config.seed, config.episodes.synthetic_share, out.name))
+            calls.append((config.steps, config.seed, config.episodes.synthetic_share, out.name))
             return self
 
         def result(self) -> Path:
@@ -157,4 +157,4 @@ def test_a_training_is_done_once(bench: Bench, monkeypatch: pytest.MonkeyPatch, 
         kept = trained(bench, "share 0.5", {"episodes": {"synthetic_share": 0.5}}, seed=3)
     assert kept == bench.out / "weights" / "share-0-5-seed3.safetensors"
     assert kept.read_bytes() == b"learnt"
-    assert calls == [(4.0, 3, 0.5, "share-0-5-seed3")]
+    assert calls == [(400, 3, 0.5, "share-0-5-seed3")]
