@@ -73,11 +73,12 @@ def test_trainings_take_turns_over_their_whole_course(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(pace, "training_step", step)
     monkeypatch.setattr(pace, "feed", lambda config, *_: iter(range(100)))
-    one, other = (Training(TrainConfig(network=SMALL, seed=seed, steps=320), NOTHING) for seed in (1, 2))
+    one, other = (Training(TrainConfig(network=SMALL, seed=seed, steps=480), NOTHING) for seed in (1, 2))
     assert compare_trainings(one, other) == {"cost": 0.5, "queries": 0.5}
-    assert taken[:4] == [(1, 10, 0), (2, 10, 0), (1, 30, 1), (2, 30, 1)]
-    assert len(taken) == 2 * STEPS
-    assert taken[-1][1] == 310
+    assert taken[:2] == [(1, 0, 0), (2, 0, 0)]  # to warm up
+    assert taken[2:6] == [(1, 10, 1), (2, 10, 1), (2, 30, 2), (1, 30, 2)]
+    assert len(taken) == 2 + 2 * STEPS
+    assert taken[-1][1] == 470
 
 
 def test_networks_are_drawn_from_the_seed(monkeypatch: pytest.MonkeyPatch) -> None:
