@@ -6,7 +6,8 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
-from incontext.folders import Summary, Track, segment_folder
+from incontext.findings import Summary
+from incontext.folders import Options, Track, segment_folder
 from incontext.segmenter import Segmenter
 
 STRUCTURES = {1: "grey matter", 2: "white matter"}
@@ -24,7 +25,7 @@ def run(segmenter: Segmenter, folder: Path, track: Track = iter) -> Summary:
         OSError: If the folder cannot be written.
     """
     support, query = write_slices(folder)
-    return segment_folder(segmenter, support, query, folder / "result", track)
+    return segment_folder(segmenter, support, query, folder / "result", track, Options(STRUCTURES, overwrite=True))
 
 
 def write_slices(folder: Path) -> tuple[Path, Path]:

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Shaped, UInt8
 
 from incontext.cases import Case, read_case, read_label_case
+from incontext.grids import View
 from incontext.pictures import Picture
 
 Pictures = Picture | Case | Sequence[Picture | Case]
@@ -157,6 +158,20 @@ def thinned(case: Case) -> Case:
 def on_grid(planes: Shaped[np.ndarray, "N H W"], case: Case) -> Shaped[np.ndarray, "*grid"]:
     """What lies on the planes of a case, on the grid of its source."""
     return np.ascontiguousarray(case.view.array(planes)).reshape(case.shape)
+
+
+def plane_of(case: Case, place: int) -> Case:
+    """A plane of a stack or volume as an image, on the grid that the source's array has there."""
+    others = sorted({0, 1, 2} - {case.axis})
+    down, across = (1 + others.index(axis) for axis in case.view.axes[1:])
+    return replace(
+        case,
+        planes=case.planes[[place]],
+        kind="image",
+        shape=tuple(case.grid[axis] for axis in others),
+        view=View((0, down, across), (1, *case.view.steps[1:])),
+        geometry=None,
+    )
 
 
 def emptied(case: Case) -> Case:

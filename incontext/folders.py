@@ -1,35 +1,42 @@
-"""Segments a folder of images as a folder of labelled ones shows: masks, a preview and a summary on disk."""
+"""Segments a folder of images as a folder of labelled ones shows: masks, a preview, a summary and a table on disk."""
 
 import io
 import json
+import math
+import tomllib
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
+from pydantic import TypeAdapter, ValidationError
 
-from incontext import __version__
+from incontext import __version__, medical
 from incontext.cases import mask_suffix, read_case, read_label_case
-from incontext.examples import on_grid
+from incontext.examples import Example, on_grid
 from incontext.files import replacing
+from incontext.findings import ImageReport, Summary, statistics_csv
 from incontext.normalise import apply
 from incontext.overlay import Tile, contact_sheet, draw
+from incontext.resume import LOG, Done, RunLog, identity, stamp
 from incontext.segmentation import Segmentation, dice
 from incontext.segmenter import Fitted, Segmenter
 
-PICTURES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
-SCANS = (".dcm", ".mha", ".mhd", ".nhdr", ".nii", ".nii.gz", ".nrrd")
-SUFFIXES = (*PICTURES, *SCANS)
+PICTURES = (".bmp", ".gif", ".jpeg", ".jpg", ".npy", ".png", ".tif", ".tiff", ".webp")
+SUFFIXES = (*PICTURES, *medical.SUFFIXES)
 PREVIEW_COLUMNS = 6
 PREVIEW_QUERIES = 30
+
+UNREADABLE = (OSError, ValueError, ImportError)
+"""What a file may raise without stopping the rest."""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """An image file and the label file that belongs to it, if there is one."""
+    """An image, which is a file or the folder of a DICOM series, and the label that belongs to it, if there is one."""
 
     image: Path
     label: Path | None
@@ -40,63 +47,64 @@ Track = Callable[[Sequence[Pair]], Iterable[Pair]]
 
 
 @dataclass(frozen=True)
-class ImageReport:
-    """What was found in one image.
+class Options:
+    """What `segment_folder` may be told besides.
 
     Attributes:
-        file: The image's file name.
-        mask: The mask's file name.
-        size_px: Height and width, or the sides of a volume.
-        area_px: Pixels of each class.
-        confidence: Mean probability of the chosen class over the mask; None for an empty mask.
-        dice: Overlap with the image's label for each class; None without a label.
+        classes: Names of label values.
+        mask_format: Suffix of the masks, such as `.nii.gz`; by default each image's own where it can hold masks.
+        preview: Whether to draw `overlay.png`.
+        statistics: Whether to write `statistics.csv`.
+        overwrite: Whether to begin anew, whatever is in the folder already.
     """
 
-    file: str
-    mask: str
-    size_px: tuple[int, ...]
-    area_px: dict[int, int]
-    confidence: float | None
-    dice: dict[int, float] | None
+    classes: Mapping[int, str] | None = None
+    mask_format: str | None = None
+    preview: bool = True
+    statistics: bool = False
+    overwrite: bool = False
 
 
-@dataclass(frozen=True)
-class Summary:
-    """What `segment_folder` did.
+def read_classes(text: str) -> dict[int, str]:
+    """Names of label values: `1=liver,2=spleen`, or a JSON or TOML file that holds them, or holds them as `labels`.
 
-    Attributes:
-        support: File names of the labelled images.
-        classes: Names of the support's label values.
-        images: One report per image that was segmented.
-        failures: Why the other images were not, by file name.
-        warnings: What looked wrong, each with its reason and a fix.
+    Raises:
+        ValueError: If they are something else.
+        OSError: If the file cannot be read.
     """
-
-    support: list[str]
-    classes: Mapping[int, str]
-    images: list[ImageReport] = field(default_factory=list)
-    failures: dict[str, str] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
-
-    @property
-    def mean_dice(self) -> dict[int, float]:
-        """Each class's mean Dice over the labelled images; empty if there are none."""
-        scores = [report.dice for report in self.images if report.dice is not None]
-        if not scores:
-            return {}
-        return {value: float(np.mean([score[value] for score in scores])) for value in self.classes}
+    try:
+        if Path(text).suffix.lower() in (".json", ".toml"):
+            content = (tomllib if text.lower().endswith(".toml") else json).loads(Path(text).read_text("utf-8"))
+            named = TypeAdapter(dict[int, str]).validate_python(content.get("labels", content))
+        else:
+            pairs = [part.split("=") for part in text.split(",")]
+            named = {int(value): name.strip() for value, name in pairs}
+            if len(named) < len(pairs) or not all(named.values()):
+                raise ValueError(text)
+    except (ValidationError, ValueError, AttributeError) as error:
+        message = (
+            f"classes are not understood: expected label values and names, got {text!r}. "
+            "Write 1=liver,2=spleen, or a JSON or TOML file of such pairs."
+        )
+        raise ValueError(message) from error
+    return named
 
 
 def read_folder(folder: Path) -> list[Pair]:
     """The images of `folder/images`, or of `folder` itself, with the labels of `folder/labels` if it exists.
 
+    A subfolder of DICOM files is an image, and so is a `folder` without labels that holds the slices of one series.
+    A file stands for a folder of itself alone.
+
     Raises:
         ValueError: If there is no image, two files share a stem, or a label or an image lacks its partner.
         OSError: If the folder cannot be read.
     """
-    if not folder.is_dir():
+    if not folder.exists():
         message = f"{folder} does not exist: expected a folder of images. Check the path."
         raise FileNotFoundError(message)
+    if folder.is_file():
+        return [Pair(folder, None)]
     images = _by_stem(folder / "images" if (folder / "images").is_dir() else folder)
     labels = _by_stem(folder / "labels") if (folder / "labels").is_dir() else {}
     if labels and (alone := sorted(images.keys() ^ labels.keys())):
@@ -105,64 +113,102 @@ def read_folder(folder: Path) -> list[Pair]:
             f"the two for {', '.join(alone[:5])}. Add the missing files, or take these away."
         )
         raise ValueError(message)
+    if not labels and _is_series(folder, images.values()):
+        return [Pair(folder, None)]
     return [Pair(image, labels.get(stem)) for stem, image in images.items()]
+
+
+def fit_folder(segmenter: Segmenter, folder: Path, classes: Mapping[int, str] | None = None) -> list[Pair]:
+    """Show a segmenter the examples of `folder/images` and `folder/labels`.
+
+    Args:
+        segmenter: Whose `fit` is called.
+        folder: Of the examples.
+        classes: Names of label values.
+
+    Returns:
+        The examples.
+
+    Raises:
+        ValueError: If there are no labels, they are unusable, or a class is named that none shows.
+        OSError: If the folder or a file in it cannot be read.
+    """
+    examples = read_folder(folder)
+    labels = [example.label for example in examples if example.label is not None]
+    if not labels:
+        message = f"{folder} has no labels: expected label maps in {folder / 'labels'}, got none. Add them."
+        raise ValueError(message)
+    segmenter.fit([example.image for example in examples], labels, classes)
+    if absent := sorted((classes or {}).keys() - segmenter.fitted.names.keys()):
+        message = (
+            f"classes name values that no label has: expected some of {', '.join(map(str, segmenter.fitted.names))}, "
+            f"got {', '.join(map(str, absent))}. Name the values that are drawn."
+        )
+        raise ValueError(message)
+    return examples
 
 
 def segment_folder(
     segmenter: Segmenter,
-    support: Path,
+    support: Path | None,
     query: Path,
     out: Path,
     track: Track = iter,
+    options: Options = Options(),
 ) -> Summary:
     """Segment the images of a folder; write a mask of each into `masks/`, `overlay.png` and `summary.json`.
 
-    A mask has its image's name and format, or PNG where that format cannot hold masks.
+    A mask has its image's name and format, or PNG where that format cannot hold masks. Masks that an earlier run with
+    the same support, weights and options wrote are kept, if their images have not changed.
 
     A query that cannot be read or does not fit its label is reported, and the rest is done.
 
     Args:
         segmenter: What segments.
-        support: Folder with `images/` and `labels/`, paired by file name.
-        query: Folder of images, directly or in `images/`; with `labels/`, Dice is reported.
+        support: Folder with `images/` and `labels/`, paired by file name; None if the segmenter has learned already.
+        query: Folder of images, directly or in `images/`; with `labels/`, Dice is reported. Or one image.
         out: Folder to write into.
         track: Wraps the queries, to show progress.
+        options: What else.
 
     Raises:
-        ValueError: If the support is unusable, a folder has no image, or `out` is a folder that is read.
+        ValueError: If the support is unusable, a folder has no image, or `out` is a folder that is read or holds
+            another run's masks.
         OSError: If the support cannot be read or the results cannot be written.
     """
-    examples, queries = read_folder(support), read_folder(query)
-    labels = [example.label for example in examples if example.label is not None]
-    if not labels:
-        message = f"{support} has no labels: expected label maps in {support / 'labels'}, got none. Add them."
-        raise ValueError(message)
-    _check_apart(out, [*examples, *queries])
-    segmenter.fit([example.image for example in examples], labels)
-    summary = Summary([example.image.name for example in examples], segmenter.fitted.names)
-    tiles: list[Tile] = []
+    queries = read_folder(query)
+    _check_apart(out, queries)
+    examples = fit_folder(segmenter, support, options.classes) if support else []
+    _check_apart(out, examples)
     (out / "masks").mkdir(parents=True, exist_ok=True)
-    for pair in track(queries):
+    log = RunLog(out, identity(segmenter, {"mask_format": options.mask_format}), options.overwrite)
+    known = {pair.image.name for pair in queries if _is_done(pair, log)}
+    failures = {}
+    for pair in track([pair for pair in queries if pair.image.name not in known]):
         try:
-            report, shown, warned = _segment_pair(segmenter, pair, out / "masks")
-        except (OSError, ValueError) as error:
-            summary.failures[pair.image.name] = str(error)
-            continue
-        summary.images.append(report)
-        summary.warnings.extend(message for message in warned if message not in summary.warnings)
-        if len(summary.images) <= PREVIEW_QUERIES:
-            tiles += shown
-    _write(out / "overlay.png", _png(_preview(examples, tiles, segmenter.fitted)))
-    _write(out / "summary.json", _json(summary, segmenter))
+            log.add(_segment_pair(segmenter, pair, out / "masks", options.mask_format))
+        except UNREADABLE as error:
+            log.done.pop(pair.image.name, None)
+            failures[pair.image.name] = str(error)
+    done = [log.done[pair.image.name] for pair in queries if pair.image.name in log.done]
+    summary = Summary(
+        [example.image.name for example in examples],
+        segmenter.fitted.names,
+        [each.report for each in done],
+        failures,
+        list(dict.fromkeys(message for each in done for message in each.warnings)),
+        len(known),
+    )
+    if options.preview:
+        _write(out / "overlay.png", _png(_preview(queries, summary, segmenter.fitted, out / "masks")))
+    if options.statistics:
+        _write(out / "statistics.csv", statistics_csv(summary).encode())
+    _write(out / "summary.json", as_json(summary, segmenter).encode())
     return summary
 
 
 def _by_stem(folder: Path) -> dict[str, Path]:
-    files = sorted(
-        path
-        for path in folder.iterdir()
-        if path.name.lower().endswith(SUFFIXES) and not path.name.startswith(".") and path.is_file()
-    )
+    files = sorted(path for path in folder.iterdir() if not path.name.startswith(".") and _is_image(path))
     by_stem = {_stem(path): path for path in files}
     if not files:
         message = (
@@ -180,32 +226,58 @@ def _by_stem(folder: Path) -> dict[str, Path]:
     return by_stem
 
 
+def _is_image(path: Path) -> bool:
+    if path.is_dir():
+        return not (path / LOG).exists() and any(map(medical.is_dicom_file, path.rglob("*")))
+    return path.name.lower().endswith(PICTURES) or medical.is_medical(path)
+
+
+def _is_series(folder: Path, images: Iterable[Path]) -> bool:
+    """Whether the images of a folder are the slices of one DICOM series."""
+    files = sorted(images)
+    if len(files) < 2 or not all(map(medical.is_dicom_file, files)):
+        return False
+    try:
+        return set(medical.series_in(folder)) == set(files)
+    except ValueError:
+        return False
+
+
 def _stem(path: Path) -> str:
     """The name without its suffix, of which `.nii.gz` is one."""
+    if path.is_dir():
+        return path.name
     suffix = next(suffix for suffix in (".nii.gz", path.suffix) if path.name.lower().endswith(suffix.lower()))
-    return path.name.removesuffix(suffix) if suffix == path.suffix else path.name[: -len(suffix)]
+    return path.name[: len(path.name) - len(suffix)]
 
 
 def _check_apart(out: Path, pairs: list[Pair]) -> None:
-    read = {file.parent.resolve() for pair in pairs for file in (pair.image, pair.label) if file}
+    files = [file for pair in pairs for file in (pair.image, pair.label) if file]
+    read = {folder.resolve() for file in files for folder in (file.parent, file)}
     for written in (out, out / "masks"):
         if written.resolve() in read:
             message = f"out is a folder of inputs: expected a folder apart, got {written}. Write elsewhere."
             raise ValueError(message)
 
 
-def _segment_pair(segmenter: Segmenter, pair: Pair, masks: Path) -> tuple[ImageReport, list[Tile], tuple[str, ...]]:
-    """Write the mask of an image; tell what was found, what there is to see and what to be warned of."""
+def _is_done(pair: Pair, log: RunLog) -> bool:
+    """Whether an image has its mask already, and is what it was."""
+    done = log.done.get(pair.image.name)
+    return done is not None and done.stamp == stamp(pair.image, pair.label)
+
+
+def _segment_pair(segmenter: Segmenter, pair: Pair, masks: Path, mask_format: str | None) -> Done:
+    """Write the mask of an image; tell what was found and what to be warned of."""
+    state = stamp(pair.image, pair.label)
     case = read_case(pair.image, pair.image.name)
     label = read_label_case(pair.label, f"label of {pair.image.name}", case).planes if pair.label else None
     if label is not None:
         _check_classes(label, tuple(segmenter.fitted.names), pair.image.name)
     with warnings.catch_warnings(action="ignore"):
         result = segmenter.predict(case)
-    path = result.write(0, masks / f"{_stem(pair.image)}{mask_suffix(case)}")
+    path = result.write(0, masks / f"{_stem(pair.image)}{mask_format or mask_suffix(case)}")
     report = _report(pair, path, result, None if label is None else on_grid(label, case))
-    image = apply(case, segmenter.fitted.preparation.normalisation)
-    return report, _tiles(report, image, result, label), result.report.warnings
+    return Done(state, report, result.report.warnings)
 
 
 def _check_classes(label: np.ndarray, classes: tuple[int, ...], file: str) -> None:
@@ -218,57 +290,93 @@ def _check_classes(label: np.ndarray, classes: tuple[int, ...], file: str) -> No
 
 
 def _report(pair: Pair, path: Path, result: Segmentation, label: np.ndarray | None) -> ImageReport:
-    mask, probabilities = result.masks[0], result.probabilities[0]
+    mask, probabilities, case = result.masks[0], result.probabilities[0], result.cases[0]
     chosen = probabilities.reshape(-1, *mask.shape).max(axis=0)[mask > 0]
+    pixels = {value: int((mask == value).sum()) for value in result.classes}
+    predicted, look_first = _predicted(result)
     return ImageReport(
         file=pair.image.name,
         mask=path.name,
         size_px=mask.shape,
-        area_px={value: int((mask == value).sum()) for value in result.classes},
+        area_px=pixels,
+        area_mm2=_times(pixels, case.spacing_mm and case.spacing_mm[1:]) if case.kind == "image" else None,
+        volume_mm3=_times(pixels, case.spacing_mm) if case.kind == "volume" else None,
         confidence=float(chosen.mean()) if chosen.size else None,
+        predicted_dice=predicted,
+        look_first=look_first,
         dice=None if label is None else {value: dice(mask == value, label == value) for value in result.classes},
     )
 
 
-def _tiles(report: ImageReport, image: np.ndarray, result: Segmentation, label: np.ndarray | None) -> list[Tile]:
-    """The plane with most to see of an image (N, H, W), beside its annotation and its mask."""
-    case, classes = result.cases[0], tuple(result.classes)
-    mask = case.view.planes(result.masks[0].reshape(case.grid))
-    plane = int(np.count_nonzero(mask if label is None else label, axis=(1, 2)).argmax())
-    plain = Tile(report.file, draw(image[plane], np.zeros_like(mask[plane]), ()))
-    predicted = draw(image[plane], mask[plane], classes)
-    if label is None or report.dice is None:
-        return [plain, Tile("prediction", predicted)]
-    mean = np.mean([*report.dice.values()])
-    annotated = Tile("annotation", draw(image[plane], label[plane], classes))
-    return [plain, annotated, Tile(f"prediction, Dice {mean:.2f}", predicted)]
+def _predicted(result: Segmentation) -> tuple[dict[int, float] | None, bool | None]:
+    """The Dice that each class probably has, and whether that is poor, if the weights can tell."""
+    try:
+        return dict(zip(result.classes, result.predicted_dice[0].tolist(), strict=True)), bool(result.look_first)
+    except ValueError:
+        return None, None
 
 
-def _preview(examples: list[Pair], tiles: list[Tile], fitted: Fitted) -> Image.Image:
+def _times(pixels: Mapping[int, int], spacing_mm: tuple[float, ...] | None) -> dict[int, float] | None:
+    """What pixels of known sides cover."""
+    return None if spacing_mm is None else {value: count * math.prod(spacing_mm) for value, count in pixels.items()}
+
+
+def _preview(queries: Sequence[Pair], summary: Summary, fitted: Fitted, masks: Path) -> Image.Image:
     """A row of the support above rows of queries; 2 or 3 tiles of a query never part over two rows."""
-    support = [_support_tile(pair.image, pair.label, fitted) for pair in examples[:PREVIEW_COLUMNS] if pair.label]
+    support = [_support_tile(example, fitted) for example in fitted.sample[:PREVIEW_COLUMNS]]
+    by_name = {pair.image.name: pair for pair in queries}
+    shown = summary.images[:PREVIEW_QUERIES]
+    tiles = [tile for report in shown for tile in _tiles(by_name[report.file], report, fitted, masks)]
     rows = [tiles[start : start + PREVIEW_COLUMNS] for start in range(0, len(tiles), PREVIEW_COLUMNS)]
     return contact_sheet([support, *rows])
 
 
-def _support_tile(image: Path, label: Path, fitted: Fitted) -> Tile:
-    case = read_case(image, image.name)
-    planes = read_label_case(label, label.name, case).planes
-    plane = int(np.count_nonzero(planes, axis=(1, 2)).argmax())
-    shown = apply(case, fitted.preparation.normalisation)[plane]
-    return Tile(f"support {image.name}", draw(shown, planes[plane], tuple(fitted.names)))
+def _support_tile(example: Example, fitted: Fitted) -> Tile:
+    label = np.zeros(example.case.planes.shape, dtype=np.uint8)
+    for value, mask in example.masks.items():
+        label[mask] = value
+    plane = _fullest(label)
+    image = apply(example.case, fitted.preparation.normalisation)[plane]
+    name = example.case.source.name if example.case.source else ""
+    return Tile(f"support {name}", draw(image, label[plane], tuple(fitted.names)))
 
 
-def _json(summary: Summary, segmenter: Segmenter) -> bytes:
+def _tiles(pair: Pair, report: ImageReport, fitted: Fitted, masks: Path) -> list[Tile]:
+    """The plane with most to see of an image, beside its annotation and its mask, which are read from disk again."""
+    case, classes = read_case(pair.image, report.file), tuple(fitted.names)
+    mask = read_label_case(masks / report.mask, report.mask, case).planes
+    if report.mask.endswith(".dcm"):
+        mask = np.array([0, *sorted(classes)], dtype=np.uint8)[mask]  # a DICOM-SEG counts its segments from 1
+    label = read_label_case(pair.label, f"label of {report.file}", case).planes if pair.label else None
+    plane = _fullest(mask if label is None else label)
+    image = apply(case, fitted.preparation.normalisation)[plane]
+    plain = Tile(report.file, draw(image, np.zeros_like(mask[plane]), ()))
+    predicted = draw(image, mask[plane], classes)
+    if label is None or report.dice is None:
+        return [plain, Tile("prediction", predicted)]
+    mean = np.mean([*report.dice.values()])
+    annotated = Tile("annotation", draw(image, label[plane], classes))
+    return [plain, annotated, Tile(f"prediction, Dice {mean:.2f}", predicted)]
+
+
+def _fullest(label: np.ndarray) -> int:
+    """The plane of (N, H, W) that shows most."""
+    return int(np.count_nonzero(label, axis=(1, 2)).argmax())
+
+
+def as_json(summary: Summary, segmenter: Segmenter) -> str:
+    """What is written as `summary.json`."""
     content = {
         "versions": {"incontext": __version__, "torch": torch.__version__},
         "weights": segmenter.metadata,
+        "parameters": {name: value for name, value in segmenter.get_params().items() if name != "weights"},
+        "label_budget": segmenter.fitted.pool.label_budget,
         "normalisation": str(segmenter.fitted.preparation.normalisation),
         "tiling": segmenter.fitted.preparation.tiling.reason,
         **asdict(summary),
         "mean_dice": summary.mean_dice,
     }
-    return json.dumps(content, indent=2).encode()
+    return json.dumps(content, indent=2, default=str)
 
 
 def _png(picture: Image.Image) -> bytes:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import overload
 
@@ -14,6 +15,10 @@ from incontext.cases import Case, write_mask
 from incontext.examples import on_grid
 from incontext.preprocess import Box
 from incontext.tiles import blend
+from incontext.trust import QualityModel, promised_odds, tally
+
+CERTAIN = 20.0
+"""Log-odds of what a person drew; of what was left out its negative."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +78,13 @@ class Classes:
         values = torch.tensor(list(self.names), dtype=torch.uint8, device=place.device)
         return torch.where(best > 0, values[place], 0)
 
+    def layers(self, log_odds: Float[Tensor, "C H W"]) -> Bool[Tensor, "C H W"]:
+        """The mask, a layer for each class."""
+        if self.overlap:
+            return log_odds > 0
+        values = torch.tensor(list(self.names), dtype=torch.uint8, device=log_odds.device)
+        return self.mask(log_odds) == values[:, None, None]
+
 
 @dataclass(frozen=True)
 class Plane:
@@ -82,10 +94,22 @@ class Plane:
     boxes: Sequence[Box]
     logits: Float[Tensor, "tiles C size size"] = field(repr=False)
 
-    def on_grid(self, resolve: Callable[[Tensor], Tensor]) -> np.ndarray:
-        """What becomes of the logits on the plane's own grid, which is gone through band by band."""
-        bands = [resolve(band).cpu() for _, band in blend(self.logits, self.boxes, self.shape)]
-        return torch.cat(bands, dim=-2).numpy()
+    def bands(self) -> Iterator[Float[Tensor, "C rows W"]]:
+        """The logits on the plane's own grid, some rows at a time."""
+        yield from (band for _, band in blend(self.logits, self.boxes, self.shape))
+
+
+@dataclass(frozen=True)
+class DrawnPlane:
+    """A plane that a person labelled, which stays as it was drawn."""
+
+    label: UInt8[np.ndarray, "H W"] = field(repr=False)
+    values: Sequence[int]
+
+    def bands(self) -> Iterator[Float[Tensor, "C rows W"]]:
+        """Log-odds that leave no doubt."""
+        drawn = torch.from_numpy(np.stack([self.label == each for each in self.values]))
+        yield CERTAIN * (2 * drawn.float() - 1)
 
 
 @dataclass(frozen=True)
@@ -93,11 +117,11 @@ class Found:
     """One case and the logits of its planes; `case` may have been emptied of its pixels."""
 
     case: Case
-    planes: Sequence[Plane]
+    planes: Sequence[Plane | DrawnPlane]
 
     def on_planes(self, resolve: Callable[[Tensor], Tensor]) -> Shaped[np.ndarray, "*C N H W"]:
-        """What becomes of the logits on the planes of the case."""
-        return np.stack([plane.on_grid(resolve) for plane in self.planes], axis=-3)
+        """What becomes of the logits on the planes of the case, which are gone through band by band."""
+        return np.stack([_resolved(plane, resolve) for plane in self.planes], axis=-3)
 
     def on_grid(self, resolve: Callable[[Tensor], Tensor]) -> Shaped[np.ndarray, "*grid"]:
         """What becomes of them on the grid of its source, (*grid) or (C, *grid)."""
@@ -105,6 +129,18 @@ class Found:
         if planes.ndim == 3:
             return on_grid(planes, self.case)
         return np.stack([on_grid(layer, self.case) for layer in planes])
+
+    def promises(self, classes: Classes) -> Float[Tensor, "C 2"]:
+        """What the masks promise (see `trust.promises`), those that a person drew left out."""
+        total = torch.zeros(len(classes.names), 3)
+        for plane in self.planes:
+            for band in plane.bands() if isinstance(plane, Plane) else ():
+                total += tally(classes.probabilities(band), classes.layers(band)).cpu()
+        return promised_odds(total)
+
+
+def _resolved(plane: Plane | DrawnPlane, resolve: Callable[[Tensor], Tensor]) -> np.ndarray:
+    return torch.cat([resolve(band).cpu() for band in plane.bands()], dim=-2).numpy()
 
 
 class Probabilities(Sequence[Float32[np.ndarray, "*grid"]]):
@@ -142,13 +178,57 @@ class Segmentation(Sequence[UInt8[np.ndarray, "*grid"]]):
         overlap: Whether classes may overlap.
     """
 
-    def __init__(self, found: Sequence[Found], classes: Classes, report: Report) -> None:
+    def __init__(
+        self, found: Sequence[Found], classes: Classes, report: Report, quality: QualityModel | None = None
+    ) -> None:
         self.cases = [each.case for each in found]
         self.classes = dict(classes.names)
         self.overlap = classes.overlap
         self.report = report
         self.masks: list[UInt8[np.ndarray, ...]] = [each.on_grid(classes.mask) for each in found]
         self.probabilities = Probabilities(found, classes)
+        self._found = found
+        self._classes = classes
+        self._quality = quality
+
+    @cached_property
+    def predicted_dice(self) -> Float32[np.ndarray, "images classes"]:
+        """The Dice that each mask probably has with what a person would draw, computed when first asked for.
+
+        Raises:
+            ValueError: If the weights do not tell.
+        """
+        if not len(self):
+            return np.zeros((0, len(self.classes)), dtype=np.float32)
+        return np.stack([self._known_quality.believe(each.promises(self._classes)).numpy() for each in self._found])
+
+    @property
+    def look_first(self) -> list[int]:
+        """The images with a mask that is probably poor, the poorest first.
+
+        An image counts by the poorest of the classes that were found in it, and if none was, by the best of all.
+
+        Raises:
+            ValueError: If the weights do not tell.
+        """
+        poorest = np.array([self._poorest(index) for index in range(len(self))])
+        order = np.argsort(poorest, kind="stable").tolist()
+        return [index for index in order if poorest[index] < self._known_quality.flag_below]
+
+    def _poorest(self, index: int) -> float:
+        shown = [self.layer(index, value).any() for value in self.classes]
+        found = self.predicted_dice[index][shown]
+        return float(found.min() if found.size else self.predicted_dice[index].max())
+
+    @property
+    def _known_quality(self) -> QualityModel:
+        if self._quality is None:
+            message = (
+                "predicted_dice is unknown: expected weights whose calibration tells of quality, got others. "
+                "Run `incontext calibrate` on them, or use the packaged weights."
+            )
+            raise ValueError(message)
+        return self._quality
 
     def layer(self, index: int, value: int) -> Bool[np.ndarray, "*grid"]:
         """Where a mask shows the class of a label value."""

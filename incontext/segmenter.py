@@ -1,7 +1,6 @@
 """The public face: labelled examples and images in, masks on the images' own grids out."""
 
 import copy
-import hashlib
 import inspect
 import time
 import warnings
@@ -18,16 +17,21 @@ from jaxtyping import Float32
 from torch import Tensor, nn
 
 from incontext.backends import backend_of
-from incontext.cases import Case
-from incontext.checkpoint import load, locate, read_metadata
+from incontext.bundle import Parameters, Task, Weights, file_hash, find_weights, read_task, write_task
+from incontext.cases import Axis, Case
+from incontext.checkpoint import NAMED, load, locate, read_metadata
 from incontext.examples import Example, Examples, Labels, Pictures, as_case, as_list, emptied, on_grid, spread, thinned
 from incontext.memory import batch_size
 from incontext.normalise import choose, warn_about
+from incontext.pictures import Picture
 from incontext.pool import Pool, Preparation, build_pool, structures
+from incontext.propagation import Labelled, PlaneLabels, Propagator, read_labelled
 from incontext.segmentation import Classes, Found, Plane, Report, Segmentation, dice
 from incontext.selection import Encoder, image_features
-from incontext.support import Choice, Means, Reader
+from incontext.support import Choice, Doubt, Means, Reader
 from incontext.tiles import choose_tiling
+from incontext.trust import QualityModel
+from incontext.volumes import Propagation
 
 SAMPLED_CASES = 16
 """Of a support, and of queries, those that are looked at to choose how to prepare them and to warn of what is wrong."""
@@ -147,6 +151,12 @@ class Segmenter:
         """What logits are divided by, so that probabilities mean what they say; it changes no mask."""
         return self.metadata.get("calibration", {}).get("temperature", 1.0)
 
+    @property
+    def quality(self) -> QualityModel | None:
+        """What tells the Dice of masks, if the weights' calibration holds it."""
+        fields = self.metadata.get("calibration", {}).get("quality")
+        return None if fields is None else QualityModel.model_validate(fields)
+
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """The constructor's arguments as they are now; `deep` is accepted for scikit-learn's sake."""
         return {name: getattr(self, name) for name in PARAMETERS}
@@ -191,11 +201,7 @@ class Segmenter:
         self._choice  # noqa: B018 - a mistake in it is told before anything is read
         examples = Examples(images, labels)
         sample = [examples[index].thinned() for index in spread(len(examples), SAMPLED_CASES)]
-        preparation = Preparation(
-            choose([example.case for example in sample], self.scaling),
-            choose_tiling(structures(sample), self.tiling, self.size_px),
-            self.size_px,
-        )
+        preparation = self._prepare(sample)
         pool, values = build_pool(examples, preparation)
         told = {value: name for example in sample for value, name in example.names.items()}
         names = {**told, **examples.names, **(classes or {})}
@@ -236,10 +242,8 @@ class Segmenter:
                 yield case
 
         found = find(cases(), preparation, reader)
-        result = Segmentation(found, reader.classes, self._report(sample))
-        result.report = replace(result.report, seconds=round(time.perf_counter() - start, 3))
-        for message in result.report.warnings:
-            warnings.warn(message, stacklevel=2)
+        result = Segmentation(found, reader.classes, self._report(sample), self.quality)
+        result.report = _told(result.report, start)
         return result
 
     def predict_proba(self, images: Pictures) -> list[Float32[np.ndarray, "*grid"]]:
@@ -261,6 +265,112 @@ class Segmenter:
         result = self.predict(images)
         return float(np.mean([_mean_dice(result, i, example) for i, example in enumerate(examples)]))
 
+    def uncertainty(self, images: Pictures, draws: int = 8) -> list[Float32[np.ndarray, "*grid"]]:
+        """How undecided each pixel is, had other examples been labelled: maps in [0, 1], of an entropy in bits.
+
+        Args:
+            images: As in `predict`.
+            draws: Supports that are drawn anew from the examples, each at the price of a prediction.
+
+        Returns:
+            On the images' own grids, (*grid) for one class, (classes, *grid) for several, each against all else.
+
+        Raises:
+            ValueError: If an argument does not fit, or there are no examples; the message names the fix.
+            OSError: If a file cannot be read.
+        """
+        reader = self._reader()
+        cases = (as_case(picture, f"images[{index}]") for index, picture in enumerate(as_list(images)))
+        found = find(cases, self.fitted.preparation, Doubt(reader, draws))
+        maps = [each.on_grid(lambda entropy: entropy) for each in found]
+        return [each[0] for each in maps] if len(reader.classes.names) == 1 else maps
+
+    def propagate(
+        self,
+        volume: Picture | Case,
+        labels: PlaneLabels | None = None,
+        classes: Mapping[int, str] | None = None,
+        axis: Axis = None,
+        config: Propagation | None = None,
+    ) -> Segmentation:
+        """Segment a volume or sequence from the labels of a few of its planes, and by the examples of `fit` if any.
+
+        Labels travel outward from plane to plane, and what was found joins the support of the next planes; see
+        `incontext.volumes`. Planes that are labelled stay as they were drawn. The parameters that choose supports do
+        not count here.
+
+        Args:
+            volume: A stack or volume: what `predict` takes.
+            labels: By the place of a plane its label map, as the source's array has it there; or one label of the
+                whole, of which the planes that show a class are labelled. None if only the examples of `fit` teach.
+            classes: Names of label values.
+            axis: From plane to plane; see `cases.read_case`.
+            config: How labels travel; by default shapes are interpolated between the planes of a volume, as far as the
+                spacing makes them alike, and not between those of a stack, such as the frames of a film.
+
+        Raises:
+            ValueError: If an argument does not fit, or nothing is labelled; the message names the fix.
+            OSError: If a file cannot be read.
+        """
+        start = time.perf_counter()
+        labelled = read_labelled(volume, labels, axis)
+        if not labelled.values and self._fitted is None:
+            message = (
+                "labels show nothing: expected at least one labelled plane that shows a class, got none. "
+                "Label one, or call fit with labelled planes of other volumes first."
+            )
+            raise ValueError(message)
+        sample = [labelled.example.thinned()] if labelled.values else list(self.fitted.sample)
+        propagator = self._propagator(labelled, sample, classes or {}, config)
+        report = self._report_of(labelled, sample, propagator.preparation)
+        result = Segmentation([propagator(labelled)], propagator.classes, report, self.quality)
+        result.report = _told(result.report, start)
+        return result
+
+    def save_task(self, path: str | Path) -> Path:
+        """Write all that was fitted, but the weights, into one file, for `load_task` to read here or elsewhere.
+
+        It holds the labelled images: share it with those only who may see them.
+
+        Raises:
+            ValueError: If there are no examples, or the weights come from no file, so that nobody could find them.
+        """
+        fitted, sha256 = self.fitted, self._load()[1]
+        if sha256 is None or isinstance(self.weights, nn.Module):
+            message = (
+                "task cannot be saved: expected weights that come from a file, got a module. "
+                "Save it with incontext.checkpoint.save and pass the file: Segmenter(weights=…)."
+            )
+            raise ValueError(message)
+        parameters = Parameters(**{name: getattr(self, name) for name in Parameters.model_fields})
+        name = str(self.weights) if str(self.weights) in NAMED else Path(self.weights).name
+        weights = Weights(name=name, sha256=sha256)
+        task = Task(fitted.pool, fitted.names, fitted.preparation, fitted.sample, parameters, weights)
+        return write_task(Path(path), task)
+
+    @classmethod
+    def load_task(
+        cls, path: str | Path, weights: str | Path | None = None, device: torch.device | str | None = None
+    ) -> Self:
+        """What `save_task` wrote, ready to predict.
+
+        Args:
+            path: Of the task.
+            weights: Those that it was made with; by default sought among the packaged ones, and beside the task.
+            device: Where to compute.
+
+        Raises:
+            FileNotFoundError: If there is no such file, or its weights are not at hand; the message names them.
+            ValueError: If it is no task, or damaged.
+        """
+        path = Path(path)
+        task = read_task(path)
+        at_hand: list[str | Path] = [*NAMED, path.parent / task.weights.name] if weights is None else [weights]
+        segmenter = cls(find_weights(task.weights, at_hand), device=device).set_params(**task.parameters.model_dump())
+        segmenter._choice  # noqa: B018 - a mistake in it is told at once
+        segmenter._fitted = Fitted(task.pool, task.names, task.preparation, task.sample)
+        return segmenter
+
     @property
     def _choice(self) -> Choice:
         return Choice(self.support, self.support_size, self.ensemble, self.flips, self.seed)
@@ -277,7 +387,7 @@ class Segmenter:
                 network, sha256 = self.weights, None
             else:
                 path = locate(self.weights)
-                network, sha256 = load(path), _sha256(path)
+                network, sha256 = load(path), file_hash(path)
             self._loaded = key, network.to(self._place).eval(), sha256
         return self._loaded[1:]
 
@@ -301,6 +411,40 @@ class Segmenter:
             device=device,
         )
 
+    def _prepare(self, sample: Sequence[Example]) -> Preparation:
+        normalisation = choose([example.case for example in sample], self.scaling)
+        return Preparation(normalisation, choose_tiling(structures(sample), self.tiling, self.size_px), self.size_px)
+
+    def _propagator(
+        self, labelled: Labelled, sample: Sequence[Example], classes: Mapping[int, str], config: Propagation | None
+    ) -> Propagator:
+        fitted = self._fitted
+        known = fitted.names if fitted else {}
+        told = {**labelled.names, **known, **classes}
+        names = {value: told.get(value, str(value)) for value in sorted(labelled.values | {*known})}
+        return Propagator(
+            backend=backend_of(self.network, self.backend),
+            device=self._place,
+            preparation=fitted.preparation if fitted else self._prepare(sample),
+            classes=Classes(names, self.overlap),
+            temperature=self.temperature,
+            pool=fitted.pool if fitted else None,
+            pool_values=tuple(known),
+            config=config,
+        )
+
+    def _report_of(self, labelled: Labelled, sample: Sequence[Example], preparation: Preparation) -> Report:
+        others = self._fitted.pool.label_budget if self._fitted else 0
+        here = f"{len(labelled.labels)} labelled planes and what was found from them"
+        return Report(
+            normalisation=str(preparation.normalisation),
+            support=f"{here}, {others} labelled images of others" if others else here,
+            label_budget=len(labelled.labels) + others,
+            tiling=preparation.tiling.reason,
+            weights=self._load()[1],
+            warnings=tuple(warn_about(sample, [thinned(labelled.case)], preparation.normalisation)),
+        )
+
     def _report(self, queries: Sequence[Case]) -> Report:
         fitted = self.fitted
         return Report(
@@ -317,8 +461,8 @@ PARAMETERS = tuple(inspect.signature(Segmenter).parameters)
 """The constructor's arguments."""
 
 
-def find(cases: Iterable[Case], preparation: Preparation, reader: Reader) -> list[Found]:
-    """Segment cases, of which only as many are held as fill a batch."""
+def find(cases: Iterable[Case], preparation: Preparation, reader: Reader | Doubt) -> list[Found]:
+    """Segment cases, or tell the doubt about them, of which only as many are held as fill a batch."""
     hollow: list[Case] = []
 
     def squares() -> Iterator[np.ndarray]:
@@ -340,6 +484,13 @@ def find(cases: Iterable[Case], preparation: Preparation, reader: Reader) -> lis
     return [Found(case, list(planes(case))) for case in hollow]
 
 
+def _told(report: Report, start: float) -> Report:
+    """A report that knows how long it took, its warnings given to whoever called the method that calls this."""
+    for message in report.warnings:
+        warnings.warn(message, stacklevel=3)
+    return replace(report, seconds=round(time.perf_counter() - start, 3))
+
+
 def _mean_dice(result: Segmentation, index: int, example: Example) -> float:
     """Of one image, over the classes that were looked for in it."""
     scores = []
@@ -348,8 +499,3 @@ def _mean_dice(result: Segmentation, index: int, example: Example) -> float:
             label = example.masks.get(value, np.zeros(example.case.planes.shape, dtype=bool))
             scores.append(dice(result.layer(index, value), on_grid(label, example.case)))
     return float(np.mean(scores)) if scores else 1.0
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -13,6 +13,7 @@ from incontext.pool import Pool
 from incontext.segmentation import Classes
 from incontext.selection import diverse, nearest
 from incontext.support_once import SupportCode
+from incontext.trust import uncertainty
 
 RULES = ("all", "nearest", "diverse", "random")
 
@@ -166,6 +167,7 @@ class Reader:
         self.classes = classes
         self.temperature = temperature
         self._codes: dict[tuple[int, ...], Any] = {}
+        self._resampled: list[Any] = []
 
     @property
     def queries_per_batch(self) -> int:
@@ -187,6 +189,26 @@ class Reader:
             return passes[0].float().cpu()
         mean = torch.stack([self.classes.probabilities(each.float()) for each in passes]).mean(dim=0)
         return self.classes.log_odds(mean).cpu()
+
+    @torch.inference_mode()
+    def doubt(self, queries: Float32[Tensor, "N 1 size size"], draws: int) -> Float32[Tensor, "N C size size"]:
+        """How undecided each pixel is about each class, in bits: see `trust.uncertainty`.
+
+        What is resampled is the support that is the same for all queries: where each would have its own, a diverse one.
+        """
+        queries = queries.to(self.means.device)
+        if not self._resampled:
+            self._resampled = [self._encode(self._shared(place), place, ()) for place in range(len(self.classes.names))]
+        maps = [
+            uncertainty(self.means.backend, queries, codes, draws, self.choice.seed, self.temperature)
+            for codes in self._resampled
+        ]
+        return torch.cat(maps, dim=1).float().cpu()
+
+    def _shared(self, place: int) -> Tensor:
+        """The squares of the first draw for all queries."""
+        candidates = self._candidates(place)
+        return candidates[self.choice.shared(len(candidates), partial(self._pool_features, candidates))[0]]
 
     def _passes(self, queries: Tensor, axes: tuple[int, ...]) -> Iterator[Tensor]:
         """Logits (N, C, size, size) by each draw."""
@@ -253,6 +275,23 @@ class Reader:
             )
             raise ValueError(message)
         return self.means.features(images)
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """Tells `Reader.doubt` where a reader tells log-odds."""
+
+    reader: Reader
+    draws: int
+
+    @property
+    def queries_per_batch(self) -> int:
+        """As of the reader."""
+        return self.reader.queries_per_batch
+
+    def __call__(self, queries: Float32[Tensor, "N 1 size size"]) -> Float32[Tensor, "N C size size"]:
+        """The doubt about queries."""
+        return self.reader.doubt(queries, self.draws)
 
 
 def turns(draws: Sequence[Sequence[Any]]) -> list[list[Any]]:

@@ -128,8 +128,18 @@ def promises(probabilities: Float[Tensor, "N *grid"], masks: Bool[Tensor, "N *gr
     Of n pixels in the mask, a sum p of probabilities is foreground, out of a sum q in the whole image: p / n and p / q.
     A mask without foreground promises nothing.
     """
+    return promised_odds(tally(probabilities, masks))
+
+
+def tally(probabilities: Float[Tensor, "N *grid"], masks: Bool[Tensor, "N *grid"]) -> Float[Tensor, "N 3"]:
+    """The p, n and q of `promises`; those of parts of an image add up to its own."""
     truly = (probabilities * masks).flatten(1).sum(1, dtype=torch.float32)
-    pixels = masks.flatten(1).sum(1).clamp(min=1)
-    everywhere = probabilities.flatten(1).sum(1, dtype=torch.float32).clamp(min=1e-6)
-    shares = torch.stack([truly / pixels, truly / everywhere], dim=1)
+    everywhere = probabilities.flatten(1).sum(1, dtype=torch.float32)
+    return torch.stack([truly, masks.flatten(1).sum(1).to(truly), everywhere], dim=1)
+
+
+def promised_odds(tallies: Float[Tensor, "N 3"]) -> Float[Tensor, "N 2"]:
+    """What `promises` makes of p, n and q."""
+    truly, pixels, everywhere = tallies.unbind(1)
+    shares = torch.stack([truly / pixels.clamp(min=1), truly / everywhere.clamp(min=1e-6)], dim=1)
     return shares.clamp(LEAST_SHARE, 1 - LEAST_SHARE).logit()

@@ -71,7 +71,7 @@ def test_segment_writes_masks_preview_and_summary(tmp_path: Path, support: Path,
     assert summary["images"][0]["area_px"] == {"255": np.count_nonzero(read(out / "masks" / "c.png"))}
     assert summary["mean_dice"] == {}
     assert read(out / "overlay.png").shape[-1] == 3
-    assert sorted(path.name for path in out.iterdir()) == ["masks", "overlay.png", "summary.json"]
+    assert sorted(path.name for path in out.iterdir()) == ["masks", "overlay.png", "progress.jsonl", "summary.json"]
 
 
 def test_segment_scores_labelled_queries(tmp_path: Path, support: Path, weights: Path) -> None:
@@ -190,6 +190,69 @@ def test_missing_weights_end_in_one_line(tmp_path: Path, support: Path) -> None:
     result = run("segment", "--support", support, "--query", support, "--out", tmp_path / "out", "--weights", "none.pt")
     assert result.exit_code == 1
     assert len(result.stderr.strip().splitlines()) == 1
+
+
+def segment(out: Path, query: Path, weights: Path, *options: object) -> Result:
+    return run("segment", "--query", query, "--out", out, "--weights", weights, *options)
+
+
+def test_segment_prints_its_summary_as_json_and_writes_statistics(tmp_path: Path, support: Path, weights: Path) -> None:
+    query = write_squares(tmp_path / "query", ["c.png"], labelled=False)
+    options = ("--support", support, "--classes", "255=square", "--statistics", "--no-preview", "--json")
+    result = segment(tmp_path / "out", query, weights, *options)
+    assert result.exit_code == 0, result.output
+    summary = json.loads(result.stdout)
+    assert summary == json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert (summary["classes"], summary["resumed"]) == ({"255": "square"}, 0)
+    row = (tmp_path / "out" / "statistics.csv").read_text().splitlines()[1]
+    assert row.startswith(f"c.png,c.png,255,square,{summary['images'][0]['area_px']['255']},")
+    assert not (tmp_path / "out" / "overlay.png").exists()
+    again = segment(tmp_path / "out", query, weights, "--support", support, "--classes", "255=square")
+    assert "1 masks, 1 of them by an earlier run" in again.stdout
+    other = segment(tmp_path / "out", query, weights, "--support", support, "--support-size", 1)
+    assert other.exit_code == 1
+    assert "add --overwrite" in other.stderr
+    forced = segment(
+        tmp_path / "out", query, weights, "--support", support, "--support-size", 1, "--overwrite", "--json"
+    )
+    assert json.loads(forced.stdout)["parameters"]["support"] == "nearest"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [(), ("--support", "a", "--task", "b"), ("--task", "b", "--classes", "1=c"), ("--support", "a", "--select", "x")],
+)
+def test_a_mistaken_command_ends_with_2(tmp_path: Path, weights: Path, options: tuple[str, ...]) -> None:
+    assert segment(tmp_path / "out", tmp_path, weights, *options).exit_code == 2
+
+
+def test_a_saved_task_segments_as_its_support_does(tmp_path: Path, support: Path, weights: Path) -> None:
+    query = write_squares(tmp_path / "query", ["c.png"]) / "images" / "c.png"
+    saved = run("save-task", "--support", support, "--out", tmp_path / "square.task", "--weights", weights)
+    assert saved.exit_code == 0, saved.output
+    for name, options in {"one": ("--support", support), "two": ("--task", tmp_path / "square.task")}.items():
+        result = segment(tmp_path / name, query, weights, *options)
+        assert result.exit_code == 0, result.output
+    first, second = (read(tmp_path / name / "masks" / "c.png") for name in ("one", "two"))
+    np.testing.assert_array_equal(first, second)
+
+
+def test_propagate_segments_a_stack_by_one_plane(tmp_path: Path, weights: Path) -> None:
+    label = np.zeros((5, 30, 40), dtype=np.uint8)
+    label[2, 8:20, 10:24] = 3
+    Image.fromarray(label[2] * 60).save(
+        tmp_path / "film.tif", save_all=True, append_images=[Image.fromarray(label[2] * 50 + i) for i in range(4)]
+    )
+    pages = [Image.fromarray(page) for page in label]
+    pages[0].save(tmp_path / "label.tif", save_all=True, append_images=pages[1:])
+    options = ("--labels", tmp_path / "label.tif", "--out", tmp_path / "mask.tif", "--weights", weights)
+    result = run("propagate", tmp_path / "film.tif", *options)
+    assert result.exit_code == 0, result.output
+    with Image.open(tmp_path / "mask.tif") as mask:
+        assert mask.n_frames == 5
+        mask.seek(2)
+        np.testing.assert_array_equal(np.asarray(mask), label[2])
+    assert run("propagate", tmp_path / "film.tif", "--out", tmp_path / "mask.tif").exit_code == 2
 
 
 def test_info_prints_json(weights: Path) -> None:

@@ -1,5 +1,6 @@
 """Labelled examples in every form that people hold them in."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,8 @@ import pytest
 from PIL import Image
 
 from incontext.cases import read_case
-from incontext.examples import Examples, LabelMap, as_list, emptied, on_grid, spread, thinned
+from incontext.examples import Examples, LabelMap, as_list, emptied, on_grid, plane_of, spread, thinned
+from incontext.grids import View
 
 IMAGE = np.arange(64, dtype=np.uint8).reshape(8, 8)
 LABEL = (IMAGE % 3).astype(np.uint8)
@@ -102,3 +104,14 @@ def test_a_long_stack_is_thinned_to_labelled_planes() -> None:
     assert len(some.case.planes) == 8
     assert some.masks[1].any(axis=(1, 2)).all()
     assert len(thinned(example.case).planes) == 8
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_plane_is_an_image_on_its_own_grid(axis: int) -> None:
+    stack = np.arange(5 * 6 * 7).reshape(5, 6, 7)
+    case = read_case(stack, "stack", axis)
+    for view in (case.view, View((axis, *sorted({0, 1, 2} - {axis}, reverse=True)), (1, -1, 1))):
+        turned = replace(case, planes=view.planes(stack).astype(np.float32), view=view)
+        plane = plane_of(turned, 3)
+        assert plane.shape == stack.take(3, axis).shape
+        np.testing.assert_array_equal(on_grid(plane.planes, plane), stack.take(3, axis))

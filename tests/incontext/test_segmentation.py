@@ -10,11 +10,15 @@ from PIL import Image
 from incontext.cases import read_case
 from incontext.examples import emptied
 from incontext.preprocess import letterbox
-from incontext.segmentation import Classes, Found, Plane, Report, Segmentation, dice
+from incontext.segmentation import Classes, DrawnPlane, Found, Plane, Report, Segmentation, dice
+from incontext.trust import QualityModel
 
 ONE, TWO = Classes({3: "liver"}), Classes({3: "liver", 8: "spleen"})
 BOTH = Classes({3: "liver", 8: "spleen"}, overlap=True)
 REPORT = Report("min-max", "all", 2, "the whole image", None)
+
+QUALITY = QualityModel(bias=0.0, confidence=1.0, coverage=0.0, flag_below=0.8)
+"""Believes in the promised precision."""
 
 
 def segmentation(logits: torch.Tensor, classes: Classes, source: np.ndarray, axis: int | None = None) -> Segmentation:
@@ -96,6 +100,56 @@ def test_a_mask_is_written_on_its_grid(tmp_path: Path) -> None:
     assert result.write(0, tmp_path / "mask.png") == tmp_path / "mask.png"
     with Image.open(tmp_path / "mask.png") as picture:
         np.testing.assert_array_equal(np.asarray(picture), result[0])
+
+
+def flat(*values: float) -> Plane:
+    """A plane of 4 × 4 pixels whose logits are the same everywhere, one value for each class."""
+    logits = torch.tensor(values).reshape(1, -1, 1, 1).expand(1, len(values), 4, 4)
+    return Plane((4, 4), [letterbox((4, 4))], logits)
+
+
+def judged(found: list[list[Plane | DrawnPlane]], classes: Classes) -> Segmentation:
+    """Of stacks of planes of 4 × 4 pixels."""
+    cases = [emptied(read_case(np.zeros((len(planes), 4, 4)), "stack", 0)) for planes in found]
+    result = [Found(case, planes) for case, planes in zip(cases, found, strict=True)]
+    return Segmentation(result, classes, REPORT, QUALITY)
+
+
+def test_masks_are_judged_by_what_they_promise() -> None:
+    result = judged([[flat(2.0)], [flat(0.5)], [flat(-9.0)], [flat(1.0)]], ONE)
+    # A mask that covers all promises the precision of its probability, whose odds are the exponential of the logit.
+    sigmoid = 1 / (1 + np.exp([-2.0, -0.5, -1.0]))
+    np.testing.assert_allclose(result.predicted_dice[[0, 1, 3], 0], sigmoid, rtol=1e-4)
+    assert result.predicted_dice[2, 0] == pytest.approx(0.02, rel=1e-3)
+    assert result.look_first == [2, 1, 3]
+    assert result.predicted_dice is result.predicted_dice
+
+
+def test_an_image_is_as_poor_as_the_poorest_class_that_it_shows() -> None:
+    result = judged([[flat(9.0, -9.0)], [flat(1.0, -9.0)]], BOTH)
+    assert result.predicted_dice.shape == (2, 2)
+    assert (result.predicted_dice[:, 1] < 0.1).all()
+    assert result.look_first == [1]
+
+
+def test_a_stack_is_judged_as_a_whole_without_what_was_drawn() -> None:
+    drawn = DrawnPlane(np.full((4, 4), 3, dtype=np.uint8), [3])
+    alone, together = judged([[flat(0.5)], [flat(1.0), flat(0.0)]], ONE), judged([[flat(0.5), drawn]], ONE)
+    assert together.predicted_dice[0] == pytest.approx(alone.predicted_dice[0])
+    np.testing.assert_array_equal(together[0][1], drawn.label)
+    np.testing.assert_allclose(together.probabilities[0][1], 1, atol=1e-6)
+
+
+def test_nothing_is_judged_without_a_model() -> None:
+    result = segmentation(left(5.0)[None], ONE, np.zeros((8, 8)))
+    with pytest.raises(ValueError, match="predicted_dice is unknown: expected weights whose calibration tells"):
+        result.look_first  # noqa: B018
+
+
+def test_layers_are_the_mask_class_by_class() -> None:
+    logits = torch.tensor([[[-1.0, 2.0, 2.0, 0.0]], [[-2.0, 1.0, 3.0, 0.0]]])
+    assert TWO.layers(logits).tolist() == [[[False, True, False, False]], [[False, False, True, False]]]
+    assert BOTH.layers(logits).tolist() == [[[False, True, True, False]], [[False, True, True, False]]]
 
 
 def test_dice_of_drawings() -> None:

@@ -20,6 +20,7 @@ from incontext.segmenter import find
 from incontext.support import Reader
 from incontext.support_once import SupportOnceConfig, SupportOnceNet
 from incontext.tiles import Tiling
+from incontext.trust import QualityModel
 
 SIZE_PX = 32
 LITTLE_GB = 1e-9
@@ -336,3 +337,41 @@ def test_images_are_read_as_they_are_needed() -> None:
     found = find(cases(), preparation, Blank())
     assert log == ["read", "read", "segment 2", "segment 2", "read", "segment 1"]
     assert [len(each.planes) for each in found] == [1, 3, 1]
+
+
+def test_doubt_lies_where_examples_disagree_on_the_image_s_own_grid() -> None:
+    shape = (30, 60)
+    labels = [np.zeros(shape, dtype=np.uint8), np.zeros(shape, dtype=np.uint8)]
+    labels[0][:, :40], labels[1][:, :20] = 1, 1
+    images = [200 * label for label in labels]
+    (doubt,) = segmenter(MeanLabel()).fit(images, labels).uncertainty(images[0], draws=20)
+    assert doubt.shape == shape
+    assert doubt[:, 30].min() > 0.5 > 0.1 > doubt[:, 8].max()
+    assert 0 <= doubt.min() <= doubt.max() <= 1
+
+
+@pytest.mark.parametrize("params", [{"support": "nearest", "support_size": 2}, {"support": "random"}], ids=str)
+def test_doubt_of_each_class(params: dict[str, Any]) -> None:
+    images, labels = discs(4)
+    network, by_name = tiny_network(), {"disc": labels, "other": labels[::-1]}
+    one = segmenter(network, **params).fit(images, by_name)
+    maps = one.uncertainty([images[0], images[1][:, :30]], draws=2)
+    assert [each.shape for each in maps] == [(2, 40, 56), (2, 40, 30)]
+    np.testing.assert_allclose(one.uncertainty(images[0], draws=2)[0], maps[0], atol=1e-5)
+
+
+def test_weights_that_tell_of_quality_judge_masks(tmp_path: Path) -> None:
+    images, labels = discs(3)
+    checkpoint.save(tmp_path / "tiny.safetensors", tiny_network(), {})
+    quality = QualityModel(bias=-1.0, confidence=1.0, coverage=0.5, flag_below=0.6)
+    calibration = {"temperature": 2.0, "quality": quality.model_dump()}
+    assert Segmenter(tmp_path / "tiny.safetensors").quality is None
+    checkpoint.write_calibration(tmp_path / "tiny.safetensors", calibration)
+    one = Segmenter(tmp_path / "tiny.safetensors", size_px=SIZE_PX, device="cpu").fit(images[1:], labels[1:])
+    assert one.quality == quality
+    for result in (one.predict(images[0]), one.propagate(np.stack(images * 2), np.stack(labels + [0 * labels[0]] * 3))):
+        undrawn = slice(3, None) if result[0].ndim == 3 else slice(None)
+        probabilities, mask = (torch.from_numpy(each[undrawn][None]) for each in (result.probabilities[0], result[0]))
+        expected = quality.predict(probabilities, mask > 0)
+        assert result.predicted_dice[0, 0] == pytest.approx(expected.item(), rel=1e-4)
+    assert segmenter(Thresholder()).quality is None

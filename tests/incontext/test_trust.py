@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from incontext.support_once import ImageCodes, SupportOnceConfig, SupportOnceNet
-from incontext.trust import QualityModel, binary_entropy, promises, uncertainty
+from incontext.trust import QualityModel, binary_entropy, promised_odds, promises, tally, uncertainty
 
 MODEL = QualityModel(bias=-1.0, confidence=1.0, coverage=0.5, flag_below=0.6)
 
@@ -117,6 +117,13 @@ def test_a_volume_is_judged_as_a_whole_and_no_order_of_its_planes_matters() -> N
     whole = MODEL.predict(volume, volume > 0.5)
     torch.testing.assert_close(MODEL.predict(volume.flip(1), volume.flip(1) > 0.5), whole)
     torch.testing.assert_close(MODEL.predict(volume.reshape(1, 1, 40, 8), volume.reshape(1, 1, 40, 8) > 0.5), whole)
+
+
+def test_tallies_of_parts_add_up() -> None:
+    probabilities = torch.rand(2, 6, 8, generator=torch.Generator().manual_seed(0))
+    masks = probabilities > 0.5
+    parts = tally(probabilities[:, :2], masks[:, :2]) + tally(probabilities[:, 2:], masks[:, 2:])
+    torch.testing.assert_close(promised_odds(parts), promises(probabilities, masks))
 
 
 def test_a_model_is_json_and_back() -> None:

@@ -1,0 +1,86 @@
+"""What was found in the images of a folder: one report for each, and all of them as JSON and as a table."""
+
+import csv
+import io
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+COLUMNS = ("file", "mask", "label", "class", "pixels", "area_mm2", "volume_mm3", "predicted_dice", "dice")
+"""Of the table of statistics."""
+
+
+@dataclass(frozen=True)
+class ImageReport:
+    """What was found in one image; what is asked of classes is so by label value.
+
+    Attributes:
+        file: The image's file name.
+        mask: The mask's file name.
+        size_px: Height and width, or the sides of a volume.
+        area_px: Pixels of each class.
+        area_mm2: Their area; None if the image tells no size of its pixels, or is a volume.
+        volume_mm3: Their volume; None unless the image is a volume that tells the size of its voxels.
+        confidence: Mean probability of the chosen class over the mask; None for an empty mask.
+        predicted_dice: The Dice that each class probably has; None for weights that were not calibrated to tell it.
+        look_first: Whether the mask is probably poor; None as before.
+        dice: Overlap with the image's label for each class; None without a label.
+    """
+
+    file: str
+    mask: str
+    size_px: tuple[int, ...]
+    area_px: dict[int, int]
+    area_mm2: dict[int, float] | None
+    volume_mm3: dict[int, float] | None
+    confidence: float | None
+    predicted_dice: dict[int, float] | None
+    look_first: bool | None
+    dice: dict[int, float] | None
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What `segment_folder` did.
+
+    Attributes:
+        support: File names of the labelled images; of a task that was saved, none.
+        classes: Names of the support's label values.
+        images: One report per image that was segmented.
+        failures: Why the other images were not, by file name.
+        warnings: What looked wrong, each with its reason and a fix.
+        resumed: How many of the images an earlier run had segmented.
+    """
+
+    support: list[str]
+    classes: Mapping[int, str]
+    images: list[ImageReport] = field(default_factory=list)
+    failures: dict[str, str] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    resumed: int = 0
+
+    @property
+    def mean_dice(self) -> dict[int, float]:
+        """Each class's mean Dice over the labelled images; empty if there are none."""
+        scores = [report.dice for report in self.images if report.dice is not None]
+        if not scores:
+            return {}
+        return {value: float(np.mean([score[value] for score in scores])) for value in self.classes}
+
+
+def statistics_csv(summary: Summary) -> str:
+    """A table of `COLUMNS` with a row for each image and class; what is not known is empty."""
+    content = io.StringIO()
+    writer = csv.writer(content, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows(_rows(summary))
+    return content.getvalue()
+
+
+def _rows(summary: Summary) -> Iterator[list[object]]:
+    for report in summary.images:
+        optional = (report.area_mm2, report.volume_mm3, report.predicted_dice, report.dice)
+        for value, name in summary.classes.items():
+            known = [each and f"{each[value]:.6g}" for each in optional]
+            yield [report.file, report.mask, value, name, report.area_px[value], *known]
