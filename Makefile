@@ -5,7 +5,7 @@ TORCH ?= torch==2.13.0
 BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help install demo test check format
+.PHONY: help install demo test check docs format
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ check: install  ## Lint, formatting and types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+docs: install  ## Build the pages of docs/ in build/docs; a warning is an error
+	$(BIN)/python -m sphinx --fail-on-warning --quiet docs build/docs
 
 format: install  ## Format, and fix what lint can
 	$(BIN)/ruff check --fix

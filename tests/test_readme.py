@@ -1,7 +1,8 @@
-"""README tells the truth: its blocks run, in order, and what cannot run here names real targets and options.
+"""README and the tutorials tell the truth: their blocks run, and what cannot run here names real targets and options.
 
-Blocks opened by ```python and ```sh run in one empty folder. Of an ```sh block, lines of `make`, `pip` and `git`
-do not run. A block opened by ```sh example needs files of the reader's own: its commands and options must exist.
+Blocks of a page opened by ```python and ```sh run in order in one empty folder. Of an ```sh block, lines of `make`,
+`pip` and `git` do not run. A block opened by ```sh example needs files of the reader's own: its commands and options
+must exist.
 """
 
 import os
@@ -16,16 +17,19 @@ import pytest
 
 BLOCK = re.compile(r"^```(python|sh)( example)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 INSTALLERS = ("pip", "git", "cd")
+SHELL = ("cat",)
+TUTORIALS = ("own-images", "volumes", "collection", "benchmark")
+PAGES = ("README.md", "docs/problems.md", *(f"docs/tutorials/{name}.md" for name in TUTORIALS))
 
 
-def blocks(repository: Path) -> list[tuple[str, bool, str]]:
+def blocks(page: Path) -> list[tuple[str, bool, str]]:
     """Language, whether it is an example, and text of each block."""
-    found = BLOCK.findall((repository / "README.md").read_text())
+    found = BLOCK.findall(page.read_text())
     return [(language, bool(example), text.replace("\\\n", " ")) for language, example, text in found]
 
 
-def commands(repository: Path) -> list[list[str]]:
-    lines = [line for language, _, text in blocks(repository) if language == "sh" for line in text.splitlines()]
+def commands(page: Path) -> list[list[str]]:
+    lines = [line for language, _, text in blocks(page) if language == "sh" for line in text.splitlines()]
     return [words for line in lines if (words := shlex.split(line, comments=True))]
 
 
@@ -38,16 +42,19 @@ def environment(repository: Path, tmp_path: Path) -> dict[str, str]:
     for name, target in scripts.items():
         module, function = target.split(":")
         script = bin_folder / name
-        script.write_text(f"#!{sys.executable}\nfrom {module} import {function}\n{function}()\n")
+        script.write_text(
+            f'#!{sys.executable}\nfrom {module} import {function}\nif __name__ == "__main__":\n    {function}()\n'
+        )
         script.chmod(0o755)
     path = f"{bin_folder}{os.pathsep}{os.environ['PATH']}"
     return {**os.environ, "PATH": path, "PYTHONPATH": str(repository), "COLUMNS": "200"}
 
 
-def test_blocks_run(repository: Path, tmp_path: Path, environment: dict[str, str]) -> None:
+@pytest.mark.parametrize("page", PAGES)
+def test_blocks_run(page: str, repository: Path, tmp_path: Path, environment: dict[str, str]) -> None:
     folder = tmp_path / "work"
     folder.mkdir()
-    for language, example, text in blocks(repository):
+    for language, example, text in blocks(repository / page):
         if example:
             continue
         if language == "python":
@@ -61,14 +68,19 @@ def test_blocks_run(repository: Path, tmp_path: Path, environment: dict[str, str
 
 def test_make_targets_exist(repository: Path) -> None:
     targets = re.findall(r"^([a-z]+):", (repository / "Makefile").read_text(), re.MULTILINE)
-    named = {target for words in commands(repository) if words[0] == "make" for target in words[1:]}
+    named = {target for words in commands(repository / "README.md") if words[0] == "make" for target in words[1:]}
     assert named
     assert named <= set(targets)
 
 
-def test_commands_and_options_exist(repository: Path, environment: dict[str, str]) -> None:
-    for words in commands(repository):
-        if words[0] in ("make", *INSTALLERS):
+def test_every_tutorial_is_tested(repository: Path) -> None:
+    assert {path.stem for path in (repository / "docs" / "tutorials").glob("*.md")} == set(TUTORIALS)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_and_options_exist(page: str, repository: Path, environment: dict[str, str]) -> None:
+    for words in commands(repository / page):
+        if words[0] in ("make", *INSTALLERS, *SHELL):
             continue
         path = [words[0]] + [word for word in words[1:2] if not word.startswith("-")]
         helped = subprocess.run([*path, "--help"], env=environment, capture_output=True, text=True, check=False)
@@ -77,6 +89,7 @@ def test_commands_and_options_exist(repository: Path, environment: dict[str, str
             assert re.search(rf"{option}\b", helped.stdout), f"{' '.join(path)} has no option {option}"
 
 
-def test_links_lead_somewhere(repository: Path) -> None:
-    links = re.findall(r"\]\((?!https?://)([^)#]+)\)", (repository / "README.md").read_text())
-    assert not [link for link in links if not (repository / link).exists()]
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page: str, repository: Path) -> None:
+    links = re.findall(r"\]\((?!https?://)([^)#]+)\)", (repository / page).read_text())
+    assert not [link for link in links if not (repository / page).parent.joinpath(link).exists()]
