@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from incontext import Segmenter
+from incontext.cases import read_case, read_label_case
 from incontext.folders import Options, fit_folder, read_classes, read_folder, segment_folder
 from incontext.support_once import SupportOnceConfig, SupportOnceNet
 
@@ -200,3 +201,28 @@ def test_a_class_that_no_label_has_is_a_mistake(tmp_path: Path, segmenter: Segme
     support = write_pictures(tmp_path / "support", ["a.png"])
     with pytest.raises(ValueError, match="classes name values that no label has: expected some of 2, got 1"):
         fit_folder(segmenter, support, {1: "block"})
+
+
+@pytest.mark.parametrize(("mask_format", "name"), [(None, "scan.dcm"), (".nii.gz", "scan.nii.gz")])
+def test_a_series_is_a_volume_wherever_it_lies(
+    tmp_path: Path, segmenter: Segmenter, mask_format: str | None, name: str
+) -> None:
+    pytest.importorskip("highdicom")
+    from tests.incontext.scans import series_affine, write_series
+
+    image, label = (np.moveaxis(array, -1, 0) for array in volume(0))
+    affine = series_affine(np.eye(3), (4.0, 0.5, 0.75), (0, 0, 0))
+    write_series(tmp_path / "query" / "scan", image.astype(np.int16), affine)
+    support = write_pictures(tmp_path / "support", ["a.png"])
+    options = Options(mask_format=mask_format)
+    found = [
+        segment_folder(segmenter, support, query, tmp_path / f"out{i}", options=options).images
+        for i, query in enumerate([tmp_path / "query", tmp_path / "query" / "scan"])
+    ]
+    assert found[0] == found[1]
+    (report,) = found[0]
+    assert (report.mask, report.size_px) == (name, label.shape)
+    assert report.volume_mm3 == {2: pytest.approx(1.5 * report.area_px[2])}
+    case = read_case(tmp_path / "query" / "scan", "scan")
+    mask = read_label_case(tmp_path / "out0" / "masks" / name, "mask", case)
+    assert np.count_nonzero(mask.planes) == report.area_px[2]
