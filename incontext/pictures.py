@@ -64,16 +64,17 @@ def grey(array: Shaped[np.ndarray, "..."], name: str, stack: bool = False) -> Fl
     Raises:
         ValueError: If the axes have no meaning or two, or a value exceeds float32.
     """
-    if _is_colour(array, stack):
-        array = array[..., :3].astype(np.float32) @ LUMINANCE
-    elif array.ndim not in (2, 3) or (array.ndim == 3 and not stack and _could_be_channels(array.shape)):
+    colour = _is_colour(array, stack)
+    unclear = array.ndim == 3 and not stack and _could_be_channels(array.shape)
+    if not colour and (array.ndim not in (2, 3) or unclear):
         msg = (
             f"{name} is not one image: expected shape (H, W), (H, W, 3 or 4) for colour or (N, H, W) for a stack, "
             f"got {array.shape}. {_shape_fix(array.shape)}"
         )
         raise ValueError(msg)
-    with np.errstate(over="ignore"):
-        planes = array.astype(np.float32, order="C")
+    with np.errstate(over="ignore", invalid="ignore"):
+        planes = (array[..., :3] if colour else array).astype(np.float32, order="C")
+        planes = planes @ LUMINANCE if colour else planes
     if array.dtype.itemsize > planes.itemsize and not np.isfinite(planes).all():
         msg = f"{name} exceeds float32: expected values below 3.4e38, got {np.abs(array).max():g}. Rescale it."
         raise ValueError(msg)

@@ -182,6 +182,12 @@ def test_labels_of_other_shapes_are_refused(shape: tuple[int, ...], fix: str) ->
         fit_label(stored, "label", (4, 6))
 
 
+@pytest.mark.parametrize("shape", [(4, 6), (4, 6, 3)], ids=["grey", "colour"])
+def test_values_beyond_float32_are_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="image exceeds float32"):
+        grey(np.full(shape, 1e39), "image")
+
+
 def test_a_label_that_is_one_pixel_thin_the_other_way_is_refused() -> None:
     with pytest.raises(ValueError, match=r"expected \(8, 1\), got \(1, 8\)"):
         fit_label(np.zeros((1, 8)), "label", (8, 1))
