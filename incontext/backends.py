@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from incontext import export, support_once
 from incontext.support import Backend, WholeSetBackend
-from incontext.support_once import ImageCodes, SupportCode, SupportOnceConfig
+from incontext.support_once import ImageCodes, SupportCode, SupportOnceConfig, check_queries, check_sides
 
 SCORES_BYTES: int = 2**26
 """Of attention scores at a time: a graph holds them all, where torch's fused attention holds few."""
@@ -104,17 +104,10 @@ class OnnxBackend:
         Raises:
             ValueError: If the queries do not divide among the sets or differ from them in size.
         """
-        sets = len(code.mean_label)
-        if len(queries) % sets or queries.shape[2:] != code.mean_label.shape[2:]:
-            msg = (
-                f"queries do not fit the support code: expected a multiple of {sets} images of "
-                f"{tuple(code.mean_label.shape[2:])}, got {tuple(queries.shape)}. "
-                "Pass the same number of queries for each support set, on the support's grid."
-            )
-            raise ValueError(msg)
+        check_queries(queries, code)
         known = {**export.named_parts(code), "mean_label": code.mean_label}
         logits = []
-        for place, asking in enumerate(queries.chunk(sets)):
+        for place, asking in enumerate(queries.chunk(len(code.mean_label))):
             of_set = {name: each[place : place + 1] for name, each in known.items()}
             for chunk in asking.split(self._at_a_time(code)):
                 logits.append(_run(self._segment, {"queries": chunk, **of_set})["logits"])
@@ -133,13 +126,7 @@ class OnnxBackend:
                 "Pass one label per image."
             )
             raise ValueError(msg)
-        stride = self.config.stride_px
-        if images.shape[-1] % stride or images.shape[-2] % stride:
-            msg = (
-                f"image size does not fit the network: expected sides divisible by {stride}, got "
-                f"{tuple(images.shape[-2:])}. Resize or pad the images, as incontext.Segmenter does."
-            )
-            raise ValueError(msg)
+        check_sides(images, self.config)
 
 
 def cache_folder() -> Path:

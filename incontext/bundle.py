@@ -4,7 +4,6 @@ The file is a safetensors one, in which nothing can be executed and no tensor ca
 holds the labelled images, scaled, and samples of them as they were; it holds no paths and no patient's data besides.
 """
 
-import hashlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,9 +19,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from incontext.cases import Case, Kind
-from incontext.checkpoint import NAMED
+from incontext.checkpoint import locate
 from incontext.examples import MOST_CLASSES, Example, LabelMap
-from incontext.files import replacing
+from incontext.files import file_hash, replacing
 from incontext.normalise import Normalisation
 from incontext.pool import Pool, Preparation
 from incontext.tiles import Tiling
@@ -176,7 +175,7 @@ def find_weights(task: Weights, candidates: Iterable[str | Path]) -> str | Path:
     """
     tried = []
     for candidate in candidates:
-        file = NAMED.get(str(candidate), Path(candidate))
+        file = locate(candidate)
         if file.is_file():
             if file_hash(file) == task.sha256:
                 return candidate
@@ -186,12 +185,6 @@ def find_weights(task: Weights, candidates: Iterable[str | Path]) -> str | Path:
         f"{', '.join(tried) or 'none'}. Ask for the file whoever saved the task: load_task(path, weights=…)."
     )
     raise FileNotFoundError(msg)
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class _Unfit(ValueError):

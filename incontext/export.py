@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from einops import rearrange
 from torch import Tensor, nn
 from torch.export import Dim
 from torch.nn import functional as F
@@ -52,7 +51,7 @@ def export(network: nn.Module, folder: Path, metadata: Mapping[str, Any] | None 
     require("onnx", "onnxscript")
     told = {**(metadata or {}), "config": describe(network.config), "sha256": fingerprint(network)}
     with torch.inference_mode(False):  # what is made in that mode cannot be traced
-        twin = _Exportable(network.config).eval().requires_grad_(False)
+        twin = SupportOnceNet(network.config).eval().requires_grad_(False)
         twin.load_state_dict(network.state_dict())
         stride = network.config.stride_px
         images = torch.rand(5, 1, 3 * stride, 2 * stride)
@@ -90,19 +89,6 @@ def require(*packages: str) -> None:
             "Run: pip install 'incontext-seg[onnx]'."
         )
         raise ModuleNotFoundError(msg)
-
-
-class _Exportable(SupportOnceNet):
-    """The network of one support set, whose scales come from the configuration: sizes are symbols in a trace."""
-
-    def _compare(self, level: int, features: Tensor, fetched: Tensor, code: SupportCode) -> Tensor:
-        matched = self._matched(level, features)
-        scale = self.config.attend_from_px // (self.config.stem_px * 2**level)
-        cellwise = rearrange(matched, "N C (h a) (w b) -> N C h a w b", a=scale, b=scale)
-        nearby = torch.einsum("nchawb,nkchw->nkhawb", cellwise, F.normalize(fetched[:, :, :-1], dim=2))
-        overall = torch.einsum("nchw,kc->nkhw", matched, code.prototypes[level][0])
-        expected = F.interpolate(fetched[:, 0, -1:], scale_factor=scale, mode="nearest")
-        return torch.cat([nearby.flatten(4, 5).flatten(2, 3), overall, expected], 1)
 
 
 class _Encode(nn.Module):

@@ -1,5 +1,6 @@
-"""Files that are replaced at once or not at all."""
+"""Files that are replaced at once or not at all, and what names their contents."""
 
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,3 +16,9 @@ def replacing(path: Path) -> Iterator[Path]:
     partial = path.with_name(f".{path.name}.part")
     yield partial
     os.replace(partial, path)
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -17,10 +17,11 @@ from jaxtyping import Float32
 from torch import Tensor, nn
 
 from incontext.backends import backend_of
-from incontext.bundle import Parameters, Task, Weights, file_hash, find_weights, read_task, write_task
+from incontext.bundle import Parameters, Task, Weights, find_weights, read_task, write_task
 from incontext.cases import Axis, Case
 from incontext.checkpoint import NAMED, load, locate, read_metadata
 from incontext.examples import Example, Examples, Labels, Pictures, as_case, as_list, emptied, on_grid, spread, thinned
+from incontext.files import file_hash
 from incontext.memory import batch_size
 from incontext.normalise import choose, warn_about
 from incontext.pictures import Picture

@@ -362,14 +362,7 @@ class SupportOnceNet(nn.Module):
         Raises:
             ValueError: If the queries do not divide among the support sets or differ from them in size.
         """
-        sets = len(code.mean_label)
-        if len(query_images) % sets or query_images.shape[2:] != code.mean_label.shape[2:]:
-            msg = (
-                f"query_images do not fit the support code: expected a multiple of {sets} images of "
-                f"{tuple(code.mean_label.shape[2:])}, got {tuple(query_images.shape)}. "
-                "Pass the same number of queries for each support set, on the support's grid."
-            )
-            raise ValueError(msg)
+        check_queries(query_images, code)
         return self._decode(self.features(query_images), code)
 
     def leave_one_out(
@@ -411,13 +404,7 @@ class SupportOnceNet(nn.Module):
         if images.shape[1] == 0:
             msg = f"support_images are empty: expected S >= 1, got {tuple(images.shape)}. Label at least one image."
             raise ValueError(msg)
-        stride = self.config.stride_px
-        if images.shape[-1] % stride or images.shape[-2] % stride:
-            msg = (
-                f"image size does not fit the network: expected sides divisible by {stride}, got "
-                f"{tuple(images.shape[-2:])}. Resize or pad the images, as incontext.Segmenter does."
-            )
-            raise ValueError(msg)
+        check_sides(images, self.config)
 
     def features(self, images: Float[Tensor, "N 1 H W"]) -> list[Tensor]:
         """Features of every stage, fine to coarse."""
@@ -515,12 +502,43 @@ class SupportOnceNet(nn.Module):
         Shapes: features (N, C', H, W), fetched (N, 2, C + 1, h, w) -> (N, 5, H, W).
         """
         matched = self._matched(level, features)
-        scale = features.shape[-1] // fetched.shape[-1]
+        scale = self.config.attend_from_px // (self.config.stem_px * 2**level)
         cellwise = rearrange(matched, "N C (h a) (w b) -> N C h a w b", a=scale, b=scale)
         nearby = torch.einsum("nchawb,nkchw->nkhawb", cellwise, F.normalize(fetched[:, :, :-1], dim=2))
         overall = torch.einsum("nchw,nkc->nkhw", matched, _repeat(code.prototypes[level], len(features)))
         expected = F.interpolate(fetched[:, 0, -1:], scale_factor=scale, mode="nearest")
         return torch.cat([nearby.flatten(4, 5).flatten(2, 3), overall, expected], 1)
+
+
+def check_sides(images: Tensor, config: SupportOnceConfig) -> None:
+    """Make sure that a network can take images of this size.
+
+    Raises:
+        ValueError: If a side is no multiple of its stride.
+    """
+    stride = config.stride_px
+    if images.shape[-1] % stride or images.shape[-2] % stride:
+        msg = (
+            f"image size does not fit the network: expected sides divisible by {stride}, got "
+            f"{tuple(images.shape[-2:])}. Resize or pad the images, as incontext.Segmenter does."
+        )
+        raise ValueError(msg)
+
+
+def check_queries(query_images: Tensor, code: SupportCode) -> None:
+    """Make sure that queries can be asked of the code of some support sets.
+
+    Raises:
+        ValueError: If they do not divide among the sets or differ from them in size.
+    """
+    sets = len(code.mean_label)
+    if len(query_images) % sets or query_images.shape[2:] != code.mean_label.shape[2:]:
+        msg = (
+            f"query_images do not fit the support code: expected a multiple of {sets} images of "
+            f"{tuple(code.mean_label.shape[2:])}, got {tuple(query_images.shape)}. "
+            "Pass the same number of queries for each support set, on the support's grid."
+        )
+        raise ValueError(msg)
 
 
 def label_patches(labels: Float[Tensor, "N 1 H W"], tokens: Float[Tensor, "N C h w"]) -> Float[Tensor, "N patch h w"]:

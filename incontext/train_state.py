@@ -1,6 +1,5 @@
 """All that changes while a network is trained, from its start to a file that a killed run goes on from."""
 
-import hashlib
 import logging
 from copy import deepcopy
 from dataclasses import dataclass, field, fields, replace
@@ -12,7 +11,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from incontext import checkpoint
-from incontext.files import replacing
+from incontext.files import file_hash, replacing
 from incontext.train_config import TrainConfig
 
 logger = logging.getLogger(__name__)
@@ -123,7 +122,7 @@ def describe_origin(path: Path, config: TrainConfig) -> dict[str, Any]:
             f"{licence}. Begin with random weights, or with open ones."
         )
         raise ValueError(msg)
-    return {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "provenance": provenance}
+    return {"file": path.name, "sha256": file_hash(path), "provenance": provenance}
 
 
 def check_same_training(path: Path, saved: str, config: TrainConfig) -> None:

@@ -111,20 +111,10 @@ class Altered:
 
 
 @dataclass(frozen=True)
-class AlteredSharing:
+class AlteredSharing(Altered):
     """A predictor that reads every labelled image by itself, behind an alteration that changes it by itself."""
 
     predictor: SharingPredictor
-    alteration: Alteration
-
-    def __call__(
-        self,
-        query_images: Float[Tensor, "B 1 H W"],
-        support_images: Float[Tensor, "B S 1 H W"],
-        support_labels: Float[Tensor, "B S 1 H W"],
-    ) -> Float[Tensor, "B 1 H W"]:
-        """Return one logit per query pixel."""
-        return Altered(self.predictor, self.alteration)(query_images, support_images, support_labels)
 
     def encode_images(self, images: Float[Tensor, "N 1 H W"], labels: Float[Tensor, "N 1 H W"]) -> ImageCodes:
         """Read altered images once."""

@@ -13,9 +13,10 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from incontext import Segmenter, bundle, checkpoint
-from incontext.bundle import Weights, file_hash, find_weights, read_task
+from incontext.bundle import Weights, find_weights, read_task
 from incontext.cases import read_case
 from incontext.examples import Examples
+from incontext.files import file_hash
 from incontext.support_once import SupportOnceConfig, SupportOnceNet
 
 RNG = np.random.default_rng(0)

@@ -5,6 +5,7 @@ import importlib.util
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 
 from incontext import export
 from incontext.model import CrossBlockConfig, CrossBlockNet
@@ -40,11 +41,12 @@ def test_equal_weights_have_equal_fingerprints():
 def test_the_network_that_is_traced_computes_the_same():
     torch.manual_seed(0)
     network = SupportOnceNet(CONFIG).eval()
-    traced = export._Exportable(CONFIG).eval()
-    traced.load_state_dict(network.state_dict())
+    traced, stride = export._Segment(network), CONFIG.stride_px
     images, labels, queries = torch.rand(1, 4, 1, 32, 48), torch.rand(1, 4, 1, 32, 48).round(), torch.rand(3, 1, 32, 48)
     code = network.encode_support(images, labels)
-    torch.testing.assert_close(traced.segment(queries, code), network.segment(queries, code), rtol=0, atol=1e-6)
+    parts = code.keys, code.values, code.prototypes, code.moments
+    found = traced(F.pixel_unshuffle(queries, stride), *parts, F.pixel_unshuffle(code.mean_label, stride))
+    torch.testing.assert_close(found, network.segment(queries, code), rtol=0, atol=1e-6)
 
 
 def test_elimination_is_as_exact_as_torch():
