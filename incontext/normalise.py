@@ -1,17 +1,16 @@
-"""Grey values to [0, 1]: one way for all images of a call, chosen from the labelled ones; and what looks wrong there.
+"""Grey values to [0, 1]: one way for all images of a call, chosen from the labelled ones.
 
 megamed.standardise is the reference: a network sees at work what it saw in training.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32
+from jaxtyping import Float32
 
 from incontext.cases import Case
-from incontext.examples import Example
 
 Scaling = Literal["min-max", "percentile", "window"]
 
@@ -29,28 +28,8 @@ FEW_NEGATIVE = 0.05
 LONG_TAIL = 0.25
 """How far above the upper percentile an image's brightest value may lie, as a share of what is between both."""
 
-QUANTILES = np.linspace(0.05, 0.95, 19)
 SAMPLED_PIXELS = 2**14
-"""What contrast is judged by, of every image."""
-
-CONTRAST, CONTRAST_OF_FEW = 0.15, 0.25
-"""Mean difference of quantiles above which images differ in contrast, from many examples or from few.
-
-Of 100 public datasets none exceeds the first between six and six of its images, two thirds do from their negatives.
-"""
-
-FEW = 4
-"""Examples, below which contrast is judged less strictly."""
-
-INVERTED = 0.5
-"""Share of that difference below which an image looks more like the others when it is inverted."""
-
-TINY_PX, TINY_SHARE = 10, 0.01
-FULL_SHARE = 0.95
-MANY_VALUES, EDGE_VALUES = 8, 3
-WHITE = 255
-STRETCH, SCALE = 2.0, 4.0
-"""How many times oblonger, or larger, than the labelled images others may be."""
+"""Of every image, what is looked at where not all is needed."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +122,7 @@ def _most(answers: Iterable[bool]) -> bool:
 
 
 def _is_ct(case: Case) -> bool:
-    return bool(case.planes.min() <= AIR_HU and np.quantile(np.abs(_sampled(case)), 0.99) <= LARGEST_HU)
+    return bool(case.planes.min() <= AIR_HU and np.quantile(np.abs(sampled(case)), 0.99) <= LARGEST_HU)
 
 
 def _has_long_tail(case: Case) -> bool:
@@ -167,163 +146,6 @@ def _window(cases: Sequence[Case]) -> tuple[float, float]:
     return (low, high) if low < high else CT_WINDOW_HU
 
 
-def warn_about(
-    examples: Sequence[Example], queries: Sequence[Case], normalisation: Normalisation | None = None
-) -> list[str]:
-    """Tell what looks wrong, each with its reason and a fix.
-
-    Args:
-        examples: Labelled images, or some of them.
-        queries: Images to segment, or some of them.
-        normalisation: How both are scaled; by default as the examples suggest.
-    """
-    cases = [example.case for example in examples]
-    normalisation = normalisation or choose(cases)
-    known, asked = ([_scaled(case, normalisation) for case in each] for each in (cases, queries))
-    return [
-        *_blank("support_images", cases, normalisation),
-        *_blank("images", queries, normalisation),
-        *_contrast(known, asked),
-        *_sizes(cases, queries),
-        *_cuts(cases, queries),
-        *_areas(examples),
-        *_values(examples),
-    ]
-
-
-def _sampled(case: Case) -> Float32[np.ndarray, " pixels"]:
+def sampled(case: Case) -> Float32[np.ndarray, " pixels"]:
     """Evenly spread pixels of a case."""
     return case.planes.reshape(-1)[:: case.planes.size // SAMPLED_PIXELS | 1]
-
-
-def _scaled(case: Case, normalisation: Normalisation) -> Float[np.ndarray, " pixels"]:
-    low, high = limits(case, normalisation)
-    return ((_sampled(case).astype(np.float64) - low) / max(high - low, np.finfo(np.float64).tiny)).clip(0, 1)
-
-
-def _blank(what: str, cases: Sequence[Case], normalisation: Normalisation) -> Iterator[str]:
-    if count := sum(_is_blank(case, normalisation) for case in cases):
-        yield (
-            f"{what} show nothing: expected several grey values, got one in {count} of {len(cases)} after scaling by "
-            f"{normalisation}. Leave blank images out, or choose another scaling."
-        )
-
-
-def _is_blank(case: Case, normalisation: Normalisation) -> bool:
-    darkest, brightest = np.clip([case.planes.min(), case.planes.max()], *limits(case, normalisation))
-    return bool(darkest == brightest)
-
-
-def _contrast(known: Sequence[Float[np.ndarray, "..."]], asked: Sequence[Float[np.ndarray, "..."]]) -> Iterator[str]:
-    theirs, ours = _quantiles(known), _quantiles(asked)
-    if not theirs.size or not ours.size:
-        return
-    apart = _distance(ours, theirs)
-    if apart <= (CONTRAST if len(theirs) >= FEW else CONTRAST_OF_FEW):
-        return
-    middle = len(QUANTILES) // 2
-    got = f"expected a median brightness of {np.median(theirs[:, middle]):.2f}, got {np.median(ours[:, middle]):.2f}"
-    if _distance(1 - ours[:, ::-1], theirs) < INVERTED * apart:
-        yield f"images look like negatives of support_images: {got}. Invert one of them: image.max() - image."
-    else:
-        yield f"images differ from support_images in contrast: {got}. Pass images of the same kind and window."
-
-
-def _quantiles(samples: Sequence[Float[np.ndarray, "..."]]) -> Float[np.ndarray, "..."]:
-    """Of every sample that holds several values, a row each."""
-    return np.array([np.quantile(sample, QUANTILES) for sample in samples if np.ptp(sample) > 0])
-
-
-def _distance(ours: Float[np.ndarray, "N Q"], theirs: Float[np.ndarray, "M Q"]) -> float:
-    """Mean difference in quantiles from the most similar one; the median over ours."""
-    return float(np.median(np.abs(ours[:, None] - theirs).mean(axis=2).min(axis=1)))
-
-
-def _sizes(cases: Sequence[Case], queries: Sequence[Case]) -> Iterator[str]:
-    if not cases or not queries:
-        return
-    for what, limit, measure in (("height to width", STRETCH, _aspect), ("longer side", SCALE, _longer_side)):
-        known, got = [measure(case) for case in cases], float(np.median([measure(case) for case in queries]))
-        if not min(known) / limit <= got <= max(known) * limit:
-            yield (
-                f"images differ from support_images in {what}: expected {min(known):.3g} to {max(known):.3g}, "
-                f"got {got:.3g}. Crop or resize them to show the same field of view."
-            )
-
-
-def _aspect(case: Case) -> float:
-    """Height to width, in millimetres if known."""
-    _, row_mm, column_mm = case.spacing_mm or (1.0, 1.0, 1.0)
-    return case.planes.shape[1] * row_mm / (case.planes.shape[2] * column_mm)
-
-
-def _longer_side(case: Case) -> float:
-    return float(max(case.planes.shape[1:]))
-
-
-def _cuts(cases: Sequence[Case], queries: Sequence[Case]) -> Iterator[str]:
-    known, got = ({case.cut for case in each if case.cut} for each in (cases, queries))
-    if known and got and not known & got:
-        yield (
-            f"images are cut along another axis than support_images: expected {', '.join(sorted(known))} planes, got "
-            f"{', '.join(sorted(got))}. Read them along the same axis: incontext.cases.read_case(path, name, axis)."
-        )
-
-
-def _areas(examples: Sequence[Example]) -> Iterator[str]:
-    if sum(not example.masks for example in examples) > len(examples) / 2:
-        yield (
-            "support_labels are mostly empty: expected the structure in at least every second image, got none in "
-            f"{sum(not example.masks for example in examples)} of {len(examples)}. Leave out images not annotated."
-        )
-    for value, name in _classes(examples).items():
-        masks = [example.masks[value][plane] for example in examples for plane in _showing(example, value)]
-        if not masks:
-            continue
-        area_px, share = (float(np.median([measure(mask) for mask in masks])) for measure in (np.sum, np.mean))
-        if area_px < TINY_PX and share < TINY_SHARE:
-            yield (
-                f"support_labels of {name} are nearly empty: expected at least {TINY_PX} pixels in an image, got a "
-                f"median of {area_px:g}. Check the label, or pass images of higher resolution."
-            )
-        if share > FULL_SHARE:
-            yield (
-                f"support_labels of {name} cover nearly everything: expected some background, got a median of "
-                f"{share:.0%} of the image. Give the background the value 0."
-            )
-
-
-def _values(examples: Sequence[Example]) -> Iterator[str]:
-    classes = _classes(examples)
-    if len(classes) > MANY_VALUES:
-        edges = [value for value in classes if not any(_is_solid(example.masks.get(value)) for example in examples)]
-        if len(edges) >= EDGE_VALUES:
-            yield (
-                f"support_labels hold values that occur along edges only: expected areas of one value, got "
-                f"{', '.join(map(str, edges[:5]))}{', …' if len(edges) > 5 else ''} as thin lines. The labels were "
-                "smoothed or compressed with loss: resize them by nearest neighbour, or cut them off: label > 127."
-            )
-    elif len(classes) == 2 and WHITE in classes and not any(len(example.masks) == 2 for example in examples):
-        yield (
-            f"support_labels number one class in two ways, it seems: expected one value, got {min(classes)} in some "
-            f"labels and {WHITE} in others. Make them alike: label > 0."
-        )
-
-
-def _classes(examples: Sequence[Example]) -> dict[int, str]:
-    """Names of the label values that occur, ascending."""
-    names = {value: example.names.get(value, f"class {value}") for example in examples for value in example.masks}
-    return dict(sorted(names.items()))
-
-
-def _showing(example: Example, value: int) -> list[int]:
-    """The planes that show a class."""
-    masks = example.masks.get(value, ())
-    return [plane for plane, mask in enumerate(masks) if mask.any()]
-
-
-def _is_solid(masks: Bool[np.ndarray, "N H W"] | None) -> bool:
-    """Whether a class fills two by two pixels anywhere."""
-    if masks is None:
-        return False
-    return bool((masks[:, 1:, 1:] & masks[:, 1:, :-1] & masks[:, :-1, 1:] & masks[:, :-1, :-1]).any())

@@ -6,7 +6,7 @@ import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, Self, cast
@@ -21,9 +21,10 @@ from incontext.bundle import Parameters, Task, Weights, find_weights, read_task,
 from incontext.cases import Axis, Case
 from incontext.checkpoint import NAMED, load, locate, read_metadata
 from incontext.examples import Example, Examples, Labels, Pictures, as_case, as_list, emptied, on_grid, spread, thinned
+from incontext.expectations import Expectations
 from incontext.files import file_hash
 from incontext.memory import batch_size
-from incontext.normalise import choose, warn_about
+from incontext.normalise import choose
 from incontext.pictures import Picture
 from incontext.pool import Pool, Preparation, build_pool, structures
 from incontext.propagation import Labelled, PlaneLabels, Propagator, read_labelled
@@ -46,6 +47,11 @@ class Fitted:
     names: Mapping[int, str]
     preparation: Preparation
     sample: Sequence[Example] = field(repr=False)
+
+    @cached_property
+    def expectations(self) -> Expectations:
+        """What the examples make one expect of images."""
+        return Expectations.of(self.sample, self.preparation.normalisation)
 
 
 class Segmenter:
@@ -437,13 +443,14 @@ class Segmenter:
     def _report_of(self, labelled: Labelled, sample: Sequence[Example], preparation: Preparation) -> Report:
         others = self._fitted.pool.label_budget if self._fitted else 0
         here = f"{len(labelled.labels)} labelled planes and what was found from them"
+        expectations = Expectations.of(sample, preparation.normalisation)
         return Report(
             normalisation=str(preparation.normalisation),
             support=f"{here}, {others} labelled images of others" if others else here,
             label_budget=len(labelled.labels) + others,
             tiling=preparation.tiling.reason,
             weights=self._load()[1],
-            warnings=tuple(warn_about(sample, [thinned(labelled.case)], preparation.normalisation)),
+            warnings=tuple(expectations.warn_about([thinned(labelled.case)])),
         )
 
     def _report(self, queries: Sequence[Case]) -> Report:
@@ -454,7 +461,7 @@ class Segmenter:
             label_budget=fitted.pool.label_budget,
             tiling=fitted.preparation.tiling.reason,
             weights=self._load()[1],
-            warnings=tuple(warn_about(fitted.sample, queries, fitted.preparation.normalisation)),
+            warnings=tuple(fitted.expectations.warn_about(queries)),
         )
 
 
