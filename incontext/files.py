@@ -11,11 +11,14 @@ from pathlib import Path
 def replacing(path: Path) -> Iterator[Path]:
     """Give a path to write to, and put what was written there in place of `path`, unless an error came between.
 
-    A link at `path` is replaced, not followed.
+    A link at `path` is replaced, not followed. Several processes may do so at once; the last one's content stays.
     """
-    partial = path.with_name(f".{path.name}.part")
-    yield partial
-    os.replace(partial, path)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield partial
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def file_hash(path: Path) -> str:

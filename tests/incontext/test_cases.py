@@ -13,7 +13,7 @@ from PIL import Image
 from incontext.cases import mask_suffix, read_case, read_label_case, write_mask
 from incontext.grids import View
 from megamed.standardise import display_plane
-from tests.incontext.scans import LPS_TO_RAS, OBLIQUE, series_affine, write_series
+from tests.dicom_files import LPS_TO_RAS, OBLIQUE, series_affine, write_series
 
 nibabel = pytest.importorskip("nibabel")
 nrrd = pytest.importorskip("nrrd")

@@ -28,6 +28,7 @@ def test_an_error_leaves_the_old_content(tmp_path):
     with pytest.raises(OSError, match="disk full"):
         fail_halfway()
     assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_link_is_replaced_and_what_it_led_to_stays(tmp_path):

@@ -208,7 +208,7 @@ def test_a_series_is_a_volume_wherever_it_lies(
     tmp_path: Path, segmenter: Segmenter, mask_format: str | None, name: str
 ) -> None:
     pytest.importorskip("highdicom")
-    from tests.incontext.scans import series_affine, write_series
+    from tests.dicom_files import series_affine, write_series
 
     image, label = (np.moveaxis(array, -1, 0) for array in volume(0))
     affine = series_affine(np.eye(3), (4.0, 0.5, 0.75), (0, 0, 0))

@@ -9,7 +9,7 @@ import pytest
 from incontext import mask_files
 from incontext.grids import Geometry
 from incontext.medical import read_scan
-from tests.incontext.scans import LPS_TO_RAS, OBLIQUE, series_affine, write_series
+from tests.dicom_files import LPS_TO_RAS, OBLIQUE, series_affine, write_series
 
 nibabel = pytest.importorskip("nibabel")
 nrrd = pytest.importorskip("nrrd")

@@ -9,7 +9,7 @@ import pytest
 
 from incontext.grids import View, viewed
 from incontext.medical import is_medical, on_image, read_drawn, read_scan
-from tests.incontext.scans import LPS_TO_RAS, OBLIQUE, series_affine, write_segmentation, write_series
+from tests.dicom_files import LPS_TO_RAS, OBLIQUE, series_affine, write_segmentation, write_series
 
 nibabel = pytest.importorskip("nibabel")
 pytest.importorskip("nrrd")

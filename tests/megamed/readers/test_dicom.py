@@ -12,10 +12,12 @@ from megamed.readers.dicom_labels import fill_even_odd, read_masks
 from megamed.readers.source import SERIES, Source, read_image
 from megamed.schema import DatasetCard
 from megamed.standardise import Standard
+from tests import dicom_files
+from tests.dicom_files import write_segmentation
 
 pytest.importorskip("nibabel")
 pydicom = pytest.importorskip("pydicom")
-hd = pytest.importorskip("highdicom")
+pytest.importorskip("highdicom")
 
 ROWS, COLUMNS, SLICES = 10, 12, 6
 SPACING_MM = (0.5, 0.75, 2.0)
@@ -25,63 +27,12 @@ CARD = DatasetCard(id="drawn", modality="CT", labels={1: "liver", 2: "tumour"}, 
 
 
 def write_series(folder: Path, pixels: np.ndarray, patient: str = "P1") -> list[Path]:
-    """Write slices (slices, rows, columns) in Hounsfield units, under names in no order."""
-    folder.mkdir(parents=True)
-    study, series, frame = (pydicom.uid.generate_uid() for _ in range(3))
-    paths = []
-    for number, page in enumerate(pixels):
-        dataset = pydicom.Dataset()
-        dataset.file_meta = pydicom.dataset.FileMetaDataset()
-        dataset.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
-        dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID = pydicom.uid.CTImageStorage
-        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = pydicom.uid.generate_uid()
-        dataset.StudyInstanceUID, dataset.SeriesInstanceUID, dataset.FrameOfReferenceUID = study, series, frame
-        dataset.PatientID, dataset.PatientName, dataset.Modality = patient, "Doe^J", "CT"
-        dataset.PatientBirthDate = dataset.PatientSex = dataset.AccessionNumber = dataset.StudyID = ""
-        dataset.StudyDate, dataset.StudyTime, dataset.ReferringPhysicianName = "20200101", "000000", ""
-        dataset.SeriesNumber, dataset.InstanceNumber = 1, number + 1
-        dataset.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
-        dataset.ImagePositionPatient = (ORIGIN_MM + np.multiply((0, 0, number), SPACING_MM)).tolist()
-        dataset.PixelSpacing, dataset.SliceThickness = [SPACING_MM[1], SPACING_MM[0]], 1.0
-        dataset.Rows, dataset.Columns = page.shape
-        dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
-        dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 16, 12, 11, 0
-        dataset.RescaleSlope, dataset.RescaleIntercept = 2, -1024
-        dataset.PixelData = ((page + 1024) // 2).astype(np.uint16).tobytes()
-        path = folder / f"{(number * 5) % 7}.dcm"
-        dataset.save_as(path, enforce_file_format=True)
-        paths.append(path)
-    return paths
-
-
-def write_segmentation(path: Path, series: Sequence[Path], masks: dict[str, np.ndarray]) -> None:
-    """Write masks (slices, rows, columns) with highdicom; empty frames are omitted."""
-    code = hd.sr.CodedConcept("123037004", "SCT", "Anatomical Structure")
-    descriptions = [
-        hd.seg.SegmentDescription(
-            segment_number=number,
-            segment_label=name,
-            segmented_property_category=code,
-            segmented_property_type=code,
-            algorithm_type="MANUAL",
-        )
-        for number, name in enumerate(masks, 1)
-    ]
-    segmentation = hd.seg.Segmentation(
-        source_images=[pydicom.dcmread(file) for file in series],
-        pixel_array=np.stack(list(masks.values()), axis=-1).astype(np.uint8),
-        segmentation_type="BINARY",
-        segment_descriptions=descriptions,
-        series_instance_uid=hd.UID(),
-        series_number=2,
-        sop_instance_uid=hd.UID(),
-        instance_number=1,
-        manufacturer="drawn",
-        manufacturer_model_name="drawn",
-        software_versions="1",
-        device_serial_number="1",
-    )
-    segmentation.save_as(path)
+    """Write slices (slices, rows, columns) in Hounsfield units, their thickness unlike the step between them."""
+    affine = np.eye(4)
+    affine[:3, :3] = np.diag(SPACING_MM)[:, ::-1]
+    affine[:3, 3] = ORIGIN_MM
+    tags = {"PatientID": patient, "SliceThickness": 1.0, "BitsStored": 12, "HighBit": 11}
+    return dicom_files.write_series(folder, pixels, affine, slope=2, **tags)
 
 
 def write_regions(path: Path, series: Sequence[Path], contours: dict[str, list[np.ndarray]]) -> None:

@@ -1,4 +1,4 @@
-"""Small medical files for tests."""
+"""Small DICOM series and segmentations for tests."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,7 +27,7 @@ def series_affine(directions: np.ndarray, spacing_mm: Sequence[float], origin_mm
 
 
 def write_series(
-    folder: Path, pixels: np.ndarray, affine: np.ndarray, modality: str = "CT", **tags: object
+    folder: Path, pixels: np.ndarray, affine: np.ndarray, modality: str = "CT", slope: int = 1, **tags: object
 ) -> list[Path]:
     """Write slices (slices, rows, columns) as DICOM, under names in no order.
 
@@ -36,6 +36,7 @@ def write_series(
         pixels: Whole numbers from -1024 on.
         affine: From indices of slice, row and column to millimetres towards left, back and head.
         modality: As DICOM calls it.
+        slope: What the stored values are multiplied by; it divides the pixels.
         tags: To add, or to leave out where None.
     """
     folder.mkdir(parents=True)
@@ -60,8 +61,8 @@ def write_series(
         dataset.Rows, dataset.Columns = page.shape
         dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
         dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 16, 16, 15, 0
-        dataset.RescaleSlope, dataset.RescaleIntercept = 1, -1024
-        dataset.PixelData = (page + 1024).astype(np.uint16).tobytes()
+        dataset.RescaleSlope, dataset.RescaleIntercept = slope, -1024
+        dataset.PixelData = ((page + 1024) // slope).astype(np.uint16).tobytes()
         for tag, value in tags.items():
             if value is None:
                 del dataset[tag]
@@ -74,7 +75,7 @@ def write_series(
 
 
 def write_segmentation(path: Path, series: Sequence[Path], masks: Mapping[str, np.ndarray]) -> None:
-    """Write masks (slices, rows, columns) with highdicom."""
+    """Write masks (slices, rows, columns) with highdicom; empty frames are omitted."""
     highdicom = pytest.importorskip("highdicom")
     code = highdicom.sr.CodedConcept("123037004", "SCT", "Anatomical Structure")
     segments = [
