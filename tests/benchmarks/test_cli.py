@@ -1,41 +1,24 @@
 """The command line: from a folder of images to a table; wrong input ends in one line."""
 
 import json
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 from torch import Tensor
 from typer.testing import CliRunner
 
 from benchmarks import probe as probes
 from benchmarks.cli import app
 from benchmarks.results import read_rows
-from megamed.build import BuildOptions, build
-from megamed.standardise import Standard
+from tests.benchmarks.squares import build_squares
 
 RUNNER = CliRunner()
 
 
 @pytest.fixture(scope="module")
 def collection(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A held-out dataset of six bright squares, built as a user would."""
-    root = tmp_path_factory.mktemp("benchmarks")
-    for folder in ("images", "labels"):
-        (root / "squares" / folder).mkdir(parents=True)
-    card = {"id": "squares", "role": "heldout", "modality": "drawing", "labels": {"1": "square"}, "license": "CC0"}
-    (root / "squares" / "meta.json").write_text(json.dumps(card))
-    for case in range(6):
-        label = np.zeros((32, 32), np.uint8)
-        label[4 + 2 * case : 16 + 2 * case, 8:20] = 1
-        Image.fromarray(label).save(root / "squares" / "labels" / f"case{case}.png")
-        Image.fromarray(label * 200 + 10).save(root / "squares" / "images" / f"case{case}.png")
-    with ThreadPoolExecutor(1) as executor:
-        build(root, root / "collection", BuildOptions(Standard(size_px=32)), executor, lambda *_: None)
-    return root / "collection"
+    return build_squares(tmp_path_factory.mktemp("benchmarks"), "heldout")
 
 
 def bench(*arguments: object) -> tuple[int, str, str]:

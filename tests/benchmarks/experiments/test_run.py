@@ -2,12 +2,9 @@
 
 import json
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 from typer.testing import CliRunner
 
 from benchmarks.cli import app
@@ -16,26 +13,12 @@ from benchmarks.experiments.bench import Bench, Findings
 from benchmarks.experiments.catalogue import EXPERIMENTS
 from benchmarks.experiments.run import sentence
 from benchmarks.suites import Settings
-from megamed.build import BuildOptions, build
-from megamed.standardise import Standard
+from tests.benchmarks.squares import build_squares
 
 
 @pytest.fixture(scope="module")
 def collection(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A dataset of role `dev` with six bright squares."""
-    root = tmp_path_factory.mktemp("experiments")
-    for folder in ("images", "labels"):
-        (root / "squares" / folder).mkdir(parents=True)
-    card = {"id": "squares", "role": "dev", "modality": "drawing", "labels": {"1": "square"}, "license": "CC0"}
-    (root / "squares" / "meta.json").write_text(json.dumps(card))
-    for case in range(6):
-        label = np.zeros((32, 32), np.uint8)
-        label[4 + 2 * case : 16 + 2 * case, 8:20] = 1
-        Image.fromarray(label).save(root / "squares" / "labels" / f"case{case}.png")
-        Image.fromarray(label * 200 + 10).save(root / "squares" / "images" / f"case{case}.png")
-    with ThreadPoolExecutor(1) as executor:
-        build(root, root / "collection", BuildOptions(Standard(size_px=32)), executor, lambda *_: None)
-    return root / "collection"
+    return build_squares(tmp_path_factory.mktemp("experiments"), "dev")
 
 
 @pytest.fixture(autouse=True)
