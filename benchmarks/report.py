@@ -127,9 +127,10 @@ def score_table(summary: dict[str, Any]) -> Table:
     counts = [summary["counts"][name] for name in predictors]
     table.add_section()
     table.add_row("labelled examples per query, at most", *(f"{each['label_budget']}" for each in counts))
-    for name, key, digits in (("seconds per query", "seconds_per_query", 3), ("peak memory, MB", "peak_mb", 0)):
+    costs = (("milliseconds per query", "seconds_per_query", 1000, 1), ("peak memory, MB", "peak_mb", 1, 0))
+    for name, key, scale, digits in costs:
         if any(key in each for each in counts):
-            table.add_row(name, *(f"{each[key]:.{digits}f}" if key in each else "" for each in counts))
+            table.add_row(name, *(f"{scale * each[key]:.{digits}f}" if key in each else "" for each in counts))
     return table
 
 

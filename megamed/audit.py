@@ -81,7 +81,8 @@ class AuditReport(Frozen):
 
     def lines(self) -> list[str]:
         """Say it in words: leaks first, then thin data, then the licences."""
-        found = [f"{self.images} images: {len(self.duplicates)} pairs of duplicates of different subjects."]
+        pairs = "pair" if len(self.duplicates) == 1 else "pairs"
+        found = [f"{self.images} images: {len(self.duplicates)} {pairs} of duplicates of different subjects."]
         found += (f"leak: {words}" for words in (*_duplicate_lines(self.duplicates), *self.crossing))
         found += (f"few subjects: {words}" for words in _scarce_lines(self.scarce))
         found += (f"no contrast: {place.dataset}/{place.view}, {place}" for place in self.flat)

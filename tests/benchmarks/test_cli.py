@@ -62,7 +62,7 @@ def test_several_sizes_go_to_folders_of_one_run(collection: Path, tmp_path: Path
         assert summary["settings"]["query_subjects"] == "test"
     code, output, _ = run(collection, tmp_path / "out", *sizes)
     assert code == 0
-    assert output.count("seconds per query") == 2
+    assert output.count("milliseconds per query") == 2
     assert "Mean over datasets, by support size" in output
 
 
