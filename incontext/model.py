@@ -36,6 +36,11 @@ class CrossBlockConfig:
             )
             raise ValueError(msg)
 
+    @property
+    def stride_px(self) -> int:
+        """What image sides must be multiples of: they may have any length."""
+        return 1
+
 
 class CrossBlockNet(nn.Module):
     """In-context segmentation in which query and support shape each other at every stage.

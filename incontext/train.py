@@ -88,7 +88,8 @@ def training_step(
     learning_rate = config.learning_rate_at(state.step, state.progress(config))
     state.optimizer.zero_grad(set_to_none=True)
     small = state.progress(config) < config.small_share
-    totals = add_gradients(state.network, config, (halved(b) if small else b for b in given.batches.values()))
+    batches = (halved(b) if small and fits_halved(b, config) else b for b in given.batches.values())
+    totals = add_gradients(state.network, config, batches)
     gradients = state.gradients()
     processes.add_up(gradients)
     processes.add_up([totals])
@@ -140,6 +141,11 @@ def add_gradients(network: nn.Module, config: TrainConfig, batches: Iterable[Bat
         dice = hard_dice(logits.detach(), asked).mean()
         totals += count * torch.stack([loss.detach(), dice, torch.ones_like(dice)])
     return totals
+
+
+def fits_halved(batch: Batch, config: TrainConfig) -> bool:
+    """Whether the network takes images of half the size."""
+    return all(side % (2 * config.network.stride_px) == 0 for side in batch.images.shape[-2:])
 
 
 def halved(batch: Batch) -> Batch:

@@ -83,8 +83,9 @@ class TrainConfig(BaseModel):
     warmup_steps: int = Field(default=150, ge=0)
     decay_share: float = Field(default=0.35, ge=0, le=1)
     """The last share of the training, over which a plateau falls to zero."""
-    small_share: float = Field(default=0.0, ge=0, le=1)
-    """The first share of the training, which sees images at half their size: it costs a fourth."""
+    small_share: float = Field(default=0.5, ge=0, le=1)
+    """The first share of the training, which sees images at half their size, where the network takes that: it costs a
+    third, so that with a limit of processor time most steps are of this kind."""
     weight_decay: float = Field(default=0.01, ge=0)
     gradient_norm: float = Field(default=1.0, gt=0)
     """Larger gradients are scaled down to this norm."""

@@ -16,7 +16,7 @@ from incontext.feed import StepInput
 from incontext.losses import segmentation_loss
 from incontext.model import CrossBlockConfig
 from incontext.support_once import SupportOnceConfig
-from incontext.train import halved, train, training_step
+from incontext.train import fits_halved, halved, train, training_step
 from incontext.train_config import TrainConfig
 from incontext.train_state import TrainState
 
@@ -77,9 +77,19 @@ def test_small_images_come_first_and_keep_what_half_covers():
     assert small.queries == 1
 
 
+@pytest.mark.parametrize(
+    ("side", "family", "fits"),
+    [(32, "support-once", True), (48, "support-once", False), (6, "cross-block", True), (7, "cross-block", False)],
+)
+def test_only_what_the_network_takes_is_halved(side, family, fits):
+    batch = Batch(*torch.zeros(2, 1, 2, 1, side, side).unbind(), queries=1)
+    assert fits_halved(batch, SMALL.model_copy(update={"network": NETWORKS[family]})) == fits
+
+
 def test_a_step_means_over_the_queries_of_all_its_batches(batches):
+    config = SMALL.model_copy(update={"small_share": 0.0})
     small, large = Batch(*(part[:1] for part in batches[0][:2]), queries=1), batches[1]
-    state = TrainState.start(SMALL, CPU)
+    state = TrainState.start(config, CPU)
     logits, labels = [], []
     for images, annotation, queries in (small, large):
         logits.append(state.network.leave_one_out(images, annotation, queries).flatten(0, 1))
@@ -87,7 +97,7 @@ def test_a_step_means_over_the_queries_of_all_its_batches(batches):
     expected = segmentation_loss(torch.cat(logits), torch.cat(labels))
     gradients = torch.autograd.grad(expected, list(state.network.parameters()))
     norm = torch.cat([gradient.flatten() for gradient in gradients]).norm().item()
-    figures = training_step(state, SMALL, given(small, large))
+    figures = training_step(state, config, given(small, large))
     assert figures["loss"] == pytest.approx(expected.item(), rel=1e-5)
     assert figures["gradient_norm"] == pytest.approx(norm, rel=1e-4)
 
