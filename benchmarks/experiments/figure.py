@@ -104,7 +104,11 @@ def draw_bars(axes: Axes, points: Sequence[Point], experiment: Experiment) -> No
         values, below, above = ends(some, experiment)
         places = [names.index(str(point.place.x)) + (number - (len(series) - 1) / 2) * width for point in some]
         axes.bar(places, values, width, yerr=[below, above], label=name, capsize=3, error_kw={"linewidth": 1})
-    axes.set_xticks(range(len(names)), names, rotation=20 if len(names) > 3 else 0)
+    axes.set_xticks(range(len(names)), names)
+    if len(names) > 3:
+        axes.tick_params(axis="x", rotation=30)
+        for label in axes.get_xticklabels():
+            label.set(ha="right", rotation_mode="anchor")
 
 
 def draw_references(axes: Axes, points: Sequence[Point], everywhere: Sequence[Point], experiment: Experiment) -> None:
