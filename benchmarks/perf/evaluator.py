@@ -84,6 +84,8 @@ def measure(collection: Collection, settings: Settings) -> None:
 
 def main() -> None:
     """Measure at two support sizes, on one core."""
+    if len(sys.argv) != 2:
+        sys.exit("error: expected a collection. python -m benchmarks.perf.evaluator COLLECTION")
     torch.set_num_threads(1)
     for support_size in (16, 64):
         measure(Collection(Path(sys.argv[1])), Settings("dev", support_size, draws=5, queries=10))
