@@ -5,8 +5,8 @@ holds the labelled images, scaled, and samples of them as they were; it holds no
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -22,6 +22,7 @@ from incontext.cases import Case, Kind
 from incontext.checkpoint import locate
 from incontext.examples import MOST_CLASSES, Example, LabelMap
 from incontext.files import file_hash, replacing
+from incontext.fitted import Fitted
 from incontext.normalise import Normalisation
 from incontext.pool import Pool, Preparation
 from incontext.tiles import Tiling
@@ -112,32 +113,30 @@ class _Head(_Record):
 class Task:
     """What a file holds: a fitted `Segmenter`, but for its weights."""
 
-    pool: Pool = field(repr=False)
-    names: Mapping[int, str]
-    preparation: Preparation
-    sample: Sequence[Example] = field(repr=False)
+    fitted: Fitted
     parameters: Parameters
     weights: Weights
 
 
 def write_task(path: Path, task: Task) -> Path:
     """Write a task; the file is replaced at once or not at all."""
+    fitted = task.fitted
     head = _Head(
-        names=dict(task.names),
-        normalisation=task.preparation.normalisation,
-        tiling=task.preparation.tiling,
-        size_px=task.preparation.size_px,
+        names=dict(fitted.names),
+        normalisation=fitted.preparation.normalisation,
+        tiling=fitted.preparation.tiling,
+        size_px=fitted.preparation.size_px,
         parameters=task.parameters,
         weights=task.weights,
-        sample=[_described(example) for example in task.sample],
+        sample=[_described(example) for example in fitted.sample],
     )
     tensors = {
-        "images": task.pool.images,
-        "labels": torch.from_numpy(np.packbits(task.pool.labels.flatten(2).numpy(), axis=-1)),
-        "annotated": task.pool.annotated,
-        "origins": task.pool.origins,
+        "images": fitted.pool.images,
+        "labels": torch.from_numpy(np.packbits(fitted.pool.labels.flatten(2).numpy(), axis=-1)),
+        "annotated": fitted.pool.annotated,
+        "origins": fitted.pool.origins,
     }
-    for index, example in enumerate(task.sample):
+    for index, example in enumerate(fitted.sample):
         tensors[f"sample.{index}.planes"] = torch.from_numpy(_narrowed(example.case.planes))
         tensors[f"sample.{index}.masks"] = torch.from_numpy(_masks(example))
     with replacing(path) as partial:
@@ -234,7 +233,7 @@ def _task(head: _Head, tensors: Mapping[str, Tensor]) -> Task:
     names = {"images", "labels", "annotated", "origins"}
     names |= {f"sample.{index}.{part}" for index in range(len(head.sample)) for part in ("planes", "masks")}
     _expect(tensors.keys() == names, f"tensors {', '.join(sorted(names))}, got {', '.join(sorted(tensors))}")
-    return Task(
+    fitted = Fitted(
         _pool(tensors, len(head.names), head.size_px),
         dict(sorted(head.names.items())),
         Preparation(head.normalisation, head.tiling, head.size_px),
@@ -242,9 +241,8 @@ def _task(head: _Head, tensors: Mapping[str, Tensor]) -> Task:
             _example(each, tensors[f"sample.{index}.planes"], tensors[f"sample.{index}.masks"])
             for index, each in enumerate(head.sample)
         ],
-        head.parameters,
-        head.weights,
     )
+    return Task(fitted, head.parameters, head.weights)
 
 
 def _pool(tensors: Mapping[str, Tensor], classes: int, size_px: int) -> Pool:

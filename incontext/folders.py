@@ -19,11 +19,12 @@ from incontext.cases import mask_suffix, read_case, read_label_case
 from incontext.examples import Example, on_grid
 from incontext.files import replacing
 from incontext.findings import ImageReport, Summary, statistics_csv
+from incontext.fitted import Fitted
 from incontext.normalise import apply
 from incontext.overlay import Tile, contact_sheet, draw
 from incontext.resume import LOG, Done, RunLog, identity, stamp
 from incontext.segmentation import Segmentation, dice
-from incontext.segmenter import Fitted, Segmenter
+from incontext.segmenter import Segmenter
 
 PICTURES = (".bmp", ".gif", ".jpeg", ".jpg", ".npy", ".png", ".tif", ".tiff", ".webp")
 SUFFIXES = (*PICTURES, *medical.SUFFIXES)

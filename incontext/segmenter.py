@@ -5,8 +5,8 @@ import inspect
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from dataclasses import replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, Self, cast
@@ -23,10 +23,11 @@ from incontext.checkpoint import NAMED, load, locate, read_metadata
 from incontext.examples import Example, Examples, Labels, Pictures, as_case, as_list, emptied, on_grid, spread, thinned
 from incontext.expectations import Expectations
 from incontext.files import file_hash
+from incontext.fitted import Fitted
 from incontext.memory import batch_size
 from incontext.normalise import choose
 from incontext.pictures import Picture
-from incontext.pool import Pool, Preparation, build_pool, structures
+from incontext.pool import Preparation, build_pool, structures
 from incontext.propagation import Labelled, PlaneLabels, Propagator, read_labelled
 from incontext.segmentation import Classes, Found, Plane, Report, Segmentation, dice
 from incontext.selection import Encoder, image_features
@@ -37,21 +38,6 @@ from incontext.volumes import Propagation
 
 SAMPLED_CASES = 16
 """Of a support, and of queries, those that are looked at to choose how to prepare them and to warn of what is wrong."""
-
-
-@dataclass(frozen=True, eq=False)
-class Fitted:
-    """What `Segmenter.fit` learns: nothing but what the examples are."""
-
-    pool: Pool = field(repr=False)
-    names: Mapping[int, str]
-    preparation: Preparation
-    sample: Sequence[Example] = field(repr=False)
-
-    @cached_property
-    def expectations(self) -> Expectations:
-        """What the examples make one expect of images."""
-        return Expectations.of(self.sample, self.preparation.normalisation)
 
 
 class Segmenter:
@@ -352,8 +338,7 @@ class Segmenter:
         parameters = Parameters(**{name: getattr(self, name) for name in Parameters.model_fields})
         name = str(self.weights) if str(self.weights) in NAMED else Path(self.weights).name
         weights = Weights(name=name, sha256=sha256)
-        task = Task(fitted.pool, fitted.names, fitted.preparation, fitted.sample, parameters, weights)
-        return write_task(Path(path), task)
+        return write_task(Path(path), Task(fitted, parameters, weights))
 
     @classmethod
     def load_task(
@@ -375,7 +360,7 @@ class Segmenter:
         at_hand: list[str | Path] = [*NAMED, path.parent / task.weights.name] if weights is None else [weights]
         segmenter = cls(find_weights(task.weights, at_hand), device=device).set_params(**task.parameters.model_dump())
         segmenter._choice  # noqa: B018 - a mistake in it is told at once
-        segmenter._fitted = Fitted(task.pool, task.names, task.preparation, task.sample)
+        segmenter._fitted = task.fitted
         return segmenter
 
     @property

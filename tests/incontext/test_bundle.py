@@ -79,7 +79,7 @@ def test_a_volume_s_sample_goes_there_and_back(tmp_path: Path, weights: Path) ->
     label = np.zeros((5, 20, 24), dtype=np.uint8)
     label[1, 5:15, 5:15] = 2
     saved = Segmenter(weights, size_px=32, device="cpu").fit(volume, label, {2: "liver"})
-    found = read_task(saved.save_task(tmp_path / "a.task"))
+    found = read_task(saved.save_task(tmp_path / "a.task")).fitted
     (sample,), (kept,) = found.sample, saved.fitted.sample
     np.testing.assert_array_equal(sample.case.planes, kept.case.planes)
     np.testing.assert_array_equal(sample.masks[2], kept.masks[2])
