@@ -440,10 +440,10 @@ def list_known(
                 print(f"{name}: {each.question}")
             return
         if what == Listed.predictors:
-            from benchmarks.predictors import known_predictors
+            from benchmarks.predictors import PATTERNS, known_predictors
 
-            for name, known in known_predictors().items():
-                print(f"{name}: {known.about}")
+            for name, about in ({name: known.about for name, known in known_predictors().items()} | PATTERNS).items():
+                print(f"{name}: {about}")
             return
         from benchmarks.selection import SUITES
         from megamed import Collection

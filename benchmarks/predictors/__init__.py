@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import cast
 
 from benchmarks.predictors import atlas, forest, unet
-from benchmarks.predictors.altered import MARK, Alteration, altered
+from benchmarks.predictors.altered import KINDS, MARK, Alteration, altered
 from benchmarks.predictors.baselines import mean_mask, nearest_copy
 from benchmarks.predictors.own import from_module
 from benchmarks.predictors.protocol import Examples, NamedPredictor, Predictor, TaskPredictor, specialise
@@ -20,6 +20,7 @@ from incontext import checkpoint
 from incontext.support_once import SupportOnceNet
 
 __all__ = [
+    "PATTERNS",
     "Examples",
     "NamedPredictor",
     "Predictor",
@@ -38,6 +39,12 @@ ALL = "all"
 """Stands for every predictor that has a name."""
 CACHE = Path("runs") / "unet-full"
 """Where networks trained per task are kept."""
+PATTERNS = {
+    "PATH": "the network in a weights file of ours or of UniverSeg v1 (a state dict, as in universeg.pt)",
+    "MODULE:OBJECT": "your own",
+    f"NAME{MARK}KIND-STRENGTH": f"any of these, shown altered images or labels; kinds are {', '.join(KINDS)}",
+}
+"""How predictors without a name of their own are written."""
 
 Load = Callable[[str, str], NamedPredictor]
 """Makes the predictor of a name, on a device."""
