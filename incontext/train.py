@@ -27,6 +27,7 @@ from incontext.probe import probe
 from incontext.train_config import TrainConfig
 from incontext.train_state import TrainState
 from incontext.training_log import TrainingLog, mean
+from megamed.manifest import exclusive
 
 DEV_SEED = 0
 """Of the queries and supports on `dev`: the same for every run."""
@@ -49,8 +50,8 @@ def train(config: TrainConfig, collection_path: Path, out: Path, device: torch.d
         The path of the weights.
 
     Raises:
-        ValueError: If the collection has nothing to train on, `out` holds a run of another configuration, or device or
-            processes do not fit the configuration.
+        ValueError: If the collection has nothing to train on, `out` holds a run of another configuration or another
+            process trains there, or device or processes do not fit the configuration.
         FloatingPointError: If the loss or its gradient is not finite; the batch is saved in `out`.
     """
     device = choose_device(device)
@@ -59,6 +60,8 @@ def train(config: TrainConfig, collection_path: Path, out: Path, device: torch.d
     out.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         processes = stack.enter_context(joined(device))
+        if processes.first:
+            stack.enter_context(exclusive(out, "train"))
         saved = out / "state.pt"
         state = TrainState.resume(saved, config, device) if saved.exists() else TrainState.start(config, device)
         if processes.first:

@@ -144,12 +144,27 @@ def exclusive(folder: Path, work: str = "build") -> Iterator[None]:
     path = folder / LOCK_NAME
     with path.open("a") as file:
         if not (_locked(file) and path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno()))):
-            msg = f"{folder} is in use: expected to {work} there alone, got another {work} at work. Wait for its end."
+            msg = f"{folder} is in use: expected to {work} there alone, got another at work. Wait for its end."
             raise ValueError(msg)
+        _HELD.add(file)
         try:
             yield
         finally:
             path.unlink()
+            _HELD.remove(file)
+
+
+_HELD: set[IO[str]] = set()
+"""Lock files of this process."""
+
+
+def _forget_locks() -> None:
+    for file in _HELD:
+        file.close()
+
+
+if hasattr(os, "register_at_fork"):  # a forked child may outlive this process, and must not keep others out then
+    os.register_at_fork(after_in_child=_forget_locks)
 
 
 def _locked(file: IO[str]) -> bool:

@@ -19,6 +19,7 @@ from incontext.support_once import SupportOnceConfig
 from incontext.train import fits_halved, halved, train, training_step
 from incontext.train_config import TrainConfig
 from incontext.train_state import TrainState
+from megamed.manifest import exclusive
 
 CPU = torch.device("cpu")
 NETWORKS = {
@@ -138,6 +139,11 @@ def test_a_finished_run_is_left_as_it_is(finished_run, collection_path):
 def test_another_configuration_does_not_continue_a_run(finished_run, collection_path):
     with pytest.raises(ValueError, match="trained differently: expected the same seed"):
         train(SMALL.model_copy(update={"seed": 1}), collection_path, finished_run)
+
+
+def test_two_trainings_do_not_share_a_folder(finished_run, collection_path):
+    with exclusive(finished_run), pytest.raises(ValueError, match="expected to train there alone"):
+        train(SMALL, collection_path, finished_run)
 
 
 def test_minutes_take_the_place_of_steps(collection_path, tmp_path):

@@ -345,7 +345,7 @@ def test_two_builds_into_one_folder_are_refused(
 ) -> None:
     root, out = make_dataset(1), tmp_path / "out"
     out.mkdir()
-    with exclusive(out), pytest.raises(ValueError, match="another build at work"):
+    with exclusive(out), pytest.raises(ValueError, match="expected to build there alone, got another at work"):
         build_folder(root)
     assert build_folder(root).complete
     assert not (out / ".lock").exists()

@@ -1,6 +1,9 @@
 """The manifest: replaced in one step, read strictly, locked against a second writer."""
 
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -56,6 +59,26 @@ def test_the_lock_of_a_killed_build_is_void(tmp_path: Path) -> None:
     (tmp_path / LOCK_NAME).touch()
     with exclusive(tmp_path):
         pass
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
+def test_a_child_that_outlives_its_parent_keeps_no_lock(tmp_path: Path) -> None:
+    program = """
+import os, sys, time
+from pathlib import Path
+from megamed.manifest import exclusive
+
+with exclusive(Path(sys.argv[1])):
+    child = os.fork()
+    if not child:
+        time.sleep(60)
+    print(child, flush=True)
+    os.kill(os.getpid(), 9)
+"""
+    with (tmp_path / "child").open("w") as output:
+        subprocess.run([sys.executable, "-c", program, tmp_path], stdout=output, check=False)
+    with exclusive(tmp_path):
+        os.kill(int((tmp_path / "child").read_text()), signal.SIGKILL)
 
 
 def test_no_file_may_lie_elsewhere(tmp_path: Path) -> None:
