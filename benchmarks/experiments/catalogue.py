@@ -113,18 +113,21 @@ EXPERIMENTS: dict[str, Experiment] = {
         scored(training.training_size),
         kind="trains",
         logarithmic=(True, False),
+        paired=True,
     ),
     "augmentation": Experiment(
         "What does each level of augmentation contribute?",
         "augmentation",
         scored(training.augmentation),
         kind="trains",
+        paired=True,
     ),
     "synthetic-share": Experiment(
         "How many of the training sets should be synthetic?",
         "share of synthetic sets",
         scored(training.synthetic_share),
         kind="trains",
+        paired=True,
     ),
 }
 
