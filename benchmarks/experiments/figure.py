@@ -18,6 +18,8 @@ LEGEND_COLUMNS = 2
 """Per panel."""
 BARS_SHARE = 0.8
 """Of the distance between groups of bars, what the bars fill."""
+LABEL_CHARACTERS = 40
+"""As many fit side by side below a panel; labels that are longer are slanted."""
 SPREAD_SHARE = 0.015
 """Of the width of a panel, what lies between the points of neighbouring series at one place."""
 MARKERS = "os^DvPX*"
@@ -105,7 +107,7 @@ def draw_bars(axes: Axes, points: Sequence[Point], experiment: Experiment) -> No
         places = [names.index(str(point.place.x)) + (number - (len(series) - 1) / 2) * width for point in some]
         axes.bar(places, values, width, yerr=[below, above], label=name, capsize=3, error_kw={"linewidth": 1})
     axes.set_xticks(range(len(names)), names)
-    if len(names) > 3:
+    if len(names) * max(map(len, names)) > LABEL_CHARACTERS:
         axes.tick_params(axis="x", rotation=30)
         for label in axes.get_xticklabels():
             label.set(ha="right", rotation_mode="anchor")

@@ -89,10 +89,12 @@ def leaks_of(
     sources = {tuple(trained_on(predictor)): name for name, predictor in predictors.items()}
     distinct = [replace(predictors[name], name=name) for name in sources.values()]
     seen = find_leaks(bench.collection, list(tasks.values()), distinct).seen
-    by_name = {
-        each.name: sources[tuple(trained_on(predictors[each.predictor]))] for each in conditions if not each.seen
-    }
-    return {name: seen[source] for name, source in by_name.items() if source in seen}
+    leaks: dict[str, dict[str, str]] = {}
+    for each in conditions:
+        known = {} if each.seen else seen.get(sources[tuple(trained_on(predictors[each.predictor]))], {})
+        if asked := {plan.task.id for plan in each.plans} & known.keys():
+            leaks[each.name] = {task: known[task] for task in sorted(asked)}
+    return leaks
 
 
 def by_place(store: Store, conditions: Sequence[Condition]) -> dict[Place, list[Row]]:

@@ -123,3 +123,11 @@ def test_only_a_leak_on_purpose_is_scored(bench: Bench, plans: list[TaskPlan], m
     assert score(bench, [Condition(CLEAN, "perfect", plans, seen=True)]).points[0].value.mean == 1.0
     with pytest.raises(ValueError, match=r"worse, 1 has no score: .* got none: it was trained on it"):
         score(bench, [Condition(WORSE, "perfect", plans)])
+
+
+def test_what_a_condition_is_not_asked_about_is_no_leak(
+    bench: Bench, plans: list[TaskPlan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leaks = Leaks({"perfect": {"cells/of/another/condition": "it was trained on it"}}, {})
+    monkeypatch.setattr(scoring, "find_leaks", lambda collection, tasks, predictors: leaks)
+    assert score(bench, [Condition(CLEAN, "perfect", plans)]).details["failed"] == {}
