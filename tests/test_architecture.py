@@ -10,7 +10,7 @@ import pytest
 PACKAGES = ("megamed", "incontext", "benchmarks")
 
 MAY_IMPORT = {
-    ("incontext", "megamed"): {"episodes.py", "cases.py", "medical.py", "cli.py"},
+    ("incontext", "megamed"): {"episodes.py", "train.py", "cases.py", "medical.py", "cli.py"},
     ("benchmarks", "incontext"): {
         *("predictors", "experiments", "perf"),
         *("probe.py", "study.py", "pace.py", "variants.py", "volumes.py", "cli.py"),
