@@ -442,8 +442,10 @@ def list_known(
         if what == Listed.predictors:
             from benchmarks.predictors import PATTERNS, known_predictors
 
-            for name, about in ({name: known.about for name, known in known_predictors().items()} | PATTERNS).items():
-                print(f"{name}: {about}")
+            for name, known in known_predictors().items():
+                print(f"{name}: {known.about}")
+            for pattern, about in PATTERNS.items():
+                print(f"{pattern}: {about}")
             return
         from benchmarks.selection import SUITES
         from megamed import Collection
