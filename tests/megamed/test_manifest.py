@@ -68,11 +68,13 @@ import os, sys, time
 from pathlib import Path
 from megamed.manifest import exclusive
 
+reading, writing = os.pipe()
 with exclusive(Path(sys.argv[1])):
-    child = os.fork()
-    if not child:
+    if not os.fork():
+        print(os.getpid(), flush=True)
+        os.write(writing, b"!")
         time.sleep(60)
-    print(child, flush=True)
+    os.read(reading, 1)
     os.kill(os.getpid(), 9)
 """
     with (tmp_path / "child").open("w") as output:
