@@ -13,7 +13,7 @@ import typer
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from benchmarks.results import Row
+    from benchmarks.scoring.results import Row
 
 app = typer.Typer(
     help="Score in-context segmentation networks and baselines on tasks they never saw.",
@@ -115,10 +115,10 @@ def run(
     Exit status: 0; 3 if a predictor failed on some task or was trained on it; 1 or 2 if nothing could be done.
     """
     with one_line_errors():
-        from benchmarks.evaluator import Execution, choose_device
-        from benchmarks.frozen import FrozenList, read_list
+        from benchmarks.plans.frozen_lists import FrozenList, read_list
+        from benchmarks.plans.task_plans import Settings
         from benchmarks.run import run_benchmark
-        from benchmarks.suites import Settings
+        from benchmarks.scoring.evaluator import Execution, choose_device
 
         asked: dict[int, Settings | FrozenList] = {
             size: Settings(suite, size, draws, queries, seed, query_subjects, ensemble, supports)
@@ -172,8 +172,8 @@ def freeze_list(
 ) -> None:
     """Write down every query and support of a suite by dataset and case, for `run --list` here or elsewhere."""
     with one_line_errors():
-        from benchmarks.frozen import freeze, write_list
-        from benchmarks.suites import Settings
+        from benchmarks.plans.frozen_lists import freeze, write_list
+        from benchmarks.plans.task_plans import Settings
         from megamed import Collection
 
         settings = Settings(suite, support_size, draws, queries, seed, query_subjects, ensemble, supports)
@@ -194,8 +194,8 @@ def compare(
 ) -> None:
     """Compare predictors, paired on the predictions that all of them made from the same supports."""
     with one_line_errors():
-        from benchmarks.report import summarise
-        from benchmarks.results import plan_hashes, shared_rows
+        from benchmarks.analysis.summary import summarise
+        from benchmarks.scoring.results import plan_hashes, shared_rows
 
         rows = shared_rows(folders)
         names = list(dict.fromkeys(row.predictor for row in rows))
@@ -227,9 +227,9 @@ def subgroups(
     Predictors are compared on the predictions that all of them made from the same supports.
     """
     with one_line_errors():
-        from benchmarks.report import group_table
-        from benchmarks.results import shared_rows
-        from benchmarks.subgroups import groupings, read_attributes, tabulate
+        from benchmarks.analysis.subgroups import groupings, read_attributes, tabulate
+        from benchmarks.analysis.summary import group_table
+        from benchmarks.scoring.results import shared_rows
         from megamed import Collection
 
         rows = shared_rows(folders)
@@ -269,8 +269,8 @@ def report(
         if form != ReportFormat.html:
             text = FORMATS[form.value](gather(folders))
         else:
-            from benchmarks.evaluator import choose_device
-            from benchmarks.subgroups import read_attributes
+            from benchmarks.analysis.subgroups import read_attributes
+            from benchmarks.scoring.evaluator import choose_device
 
             shown = None if collection is None else Shown(collection, predictor, frozen_list, choose_device(device))
             known = None if attributes is None else read_attributes(attributes)
@@ -299,9 +299,9 @@ def probe(
     Exit status: 0 if it passes, 3 if not, 1 or 2 if nothing could be done.
     """
     with one_line_errors():
-        from benchmarks.evaluator import choose_device
-        from benchmarks.probe import probe_suite, probe_table
-        from benchmarks.suites import Settings
+        from benchmarks.experiments.support_probe import probe_suite, probe_table
+        from benchmarks.plans.task_plans import Settings
+        from benchmarks.scoring.evaluator import choose_device
 
         settings = Settings(suite, support_size, draws=1, queries=queries, seed=seed)
         result = probe_suite(collection, settings, weights, choose_device(device))
@@ -321,7 +321,8 @@ def study(
     collection: Annotated[Path, typer.Option(help="A collection built by megamed, with datasets of role `dev`.")],
     out: Annotated[Path, typer.Option(help="Where trials go and resume.")] = Path("study"),
     row: Annotated[
-        list[str] | None, typer.Option(help="A row of benchmarks/study.toml; repeatable.", show_default="all")
+        list[str] | None,
+        typer.Option(help="A row of the study; repeatable.", show_default="all"),
     ] = None,
     steps: Annotated[
         int, typer.Option(min=1, help="Steps of the default configuration, whose processor time every training gets.")
@@ -333,7 +334,7 @@ def study(
     Interrupted and started again with the same --out, it goes on where it stopped.
     """
     with one_line_errors():
-        from benchmarks.study import Trial, rows, run_study, table
+        from benchmarks.experiments.study import Trial, rows, run_study, table
 
         trials = [Trial(name, seed, steps) for name in row or rows() for seed in range(seeds)]
         print(table(run_study(collection, out, trials), "incontext-bench study --row"))
@@ -373,14 +374,14 @@ def experiment(
     Exit status: 0; 3 if a predictor failed on some task; 1 or 2 if nothing could be done.
     """
     with one_line_errors():
-        from benchmarks.evaluator import Execution, choose_device
-        from benchmarks.experiments.bench import Bench, Options
-        from benchmarks.experiments.run import run_experiment
-        from benchmarks.suites import Settings
+        from benchmarks.experiments.bench import Bench, ExperimentOptions
+        from benchmarks.experiments.runner import run_experiment
+        from benchmarks.plans.task_plans import Settings
+        from benchmarks.scoring.evaluator import Execution, choose_device
         from megamed import Collection
 
         settings = Settings(suite, support_size, draws, queries, seed, query_subjects)
-        options = Options(settings, tuple(predictor), steps, seeds, by, tuple(leave_out or ()))
+        options = ExperimentOptions(settings, tuple(predictor), steps, seeds, by, tuple(leave_out or ()))
         execution = Execution(choose_device(device), workers=workers, scheduler=scheduler)
         folder = out or Path("experiments") / name
         done = run_experiment(Bench(name, Collection(collection), options, folder, execution, with_progress))
@@ -417,13 +418,22 @@ def volumes(
     The Dice of a volume is that of all its other slices together.
     """
     with one_line_errors():
-        from benchmarks.evaluator import choose_device
-        from benchmarks.volumes import VolumeSettings, run_volumes
-        from incontext.checkpoint import PACKAGED
+        from benchmarks.experiments.propagated_volumes import VolumeSettings, run_volumes
+        from benchmarks.scoring.evaluator import choose_device
+        from incontext.networks.checkpoint import PACKAGED
 
         settings = VolumeSettings(tuple(dataset or ()), labelled, others, most, axis, seed)
         summary = run_volumes(data, settings, weights or PACKAGED, out, choose_device(device), with_progress)
     show({0: summary}, as_json)
+
+
+@app.command()
+def speed() -> None:
+    """Measure time and memory of the networks against UniverSeg's plain definition; takes some minutes on one core."""
+    from benchmarks.experiments.network_speed import measure
+
+    for line in measure():
+        typer.echo(line)
 
 
 @app.command(name="list")
@@ -447,7 +457,7 @@ def list_known(
             for pattern, about in PATTERNS.items():
                 print(f"{pattern}: {about}")
             return
-        from benchmarks.selection import SUITES
+        from benchmarks.plans.suites import SUITES
         from megamed import Collection
 
         source = None if collection is None else Collection(collection)
@@ -459,7 +469,7 @@ def list_known(
 
 def show(summaries: dict[int, dict[str, Any]], as_json: bool) -> None:
     """Print the summary of each support size, as JSON a list if there are several."""
-    from benchmarks.report import annotator_table, score_table, size_table
+    from benchmarks.analysis.summary import annotator_table, score_table, size_table
 
     several = len(summaries) > 1
     if as_json:

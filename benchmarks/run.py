@@ -6,13 +6,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.crew import score_all
-from benchmarks.evaluator import Execution, Scored, Work, base_name, ensemble_name, row_keys
-from benchmarks.frozen import FrozenList, plan_asked
-from benchmarks.leaks import find_leaks
+from benchmarks.analysis.summary import summarise, summarise_candidates, write_task_csv
+from benchmarks.plans.frozen_lists import FrozenList, plan_asked
+from benchmarks.plans.task_plans import Settings, plan_hash, with_annotators
 from benchmarks.predictors import expand, load_predictors
-from benchmarks.report import summarise, summarise_candidates, write_task_csv
-from benchmarks.results import (
+from benchmarks.scoring.evaluator import Execution, Scored, Work, base_name, ensemble_name, row_keys
+from benchmarks.scoring.leaks import find_leaks
+from benchmarks.scoring.results import (
     Candidates,
     Cost,
     Row,
@@ -24,7 +24,7 @@ from benchmarks.results import (
     read_rows,
     total_costs,
 )
-from benchmarks.suites import Settings, plan_hash, with_annotators
+from benchmarks.scoring.workers import score_all
 from megamed import Collection, manifest
 from megamed.manifest import exclusive, sha256_of
 

@@ -1,4 +1,4 @@
-"""Draws `augmentation.png`: what each change of `incontext.augment` does to two images of a set.
+"""Draws `augmentation.png`: what each change of `incontext.training.augment` does to two images of a set.
 
 Run it with `python docs/pictures_augmentation.py`. The images are phantoms made of ellipses.
 """
@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from PIL import Image
 from torch import Tensor
 
-from incontext.augment import AugmentConfig, ImageChances, TaskChances, augment
+from incontext.training.augment import AugmentConfig, ImageChances, TaskChances, augment
 
 Set = tuple[Tensor, Tensor]
 """Images and labels (1, 2, 1, H, W)."""

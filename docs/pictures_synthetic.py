@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from incontext.anatomies import FAMILIES
-from incontext.synthesis import superpixel_set, synthetic_set
+from incontext.synthesis.anatomies import FAMILIES
+from incontext.synthesis.tasks import superpixel_set, synthetic_set
 
 SIZE_PX, SUBJECTS, GAP_PX, CAPTION_PX = 112, 4, 4, 14
 SEEDS = (13, 23)

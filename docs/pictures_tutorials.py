@@ -15,19 +15,19 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from benchmarks.evaluator import TaskImages
-from benchmarks.experiments.bench import Place, Point
+from benchmarks.analysis.statistics import Interval
+from benchmarks.experiments.bench import Coordinates, Point
 from benchmarks.experiments.catalogue import EXPERIMENTS
 from benchmarks.experiments.figure import draw_bars
-from benchmarks.frozen import read_list
-from benchmarks.metrics import dice
+from benchmarks.plans.frozen_lists import read_list
+from benchmarks.plans.task_plans import TaskPlan
 from benchmarks.predictors import NamedPredictor, load_predictors, specialise
 from benchmarks.reports import Results, gather
-from benchmarks.statistics import Interval
-from benchmarks.suites import TaskPlan
-from incontext import overlay
-from incontext.cases import read_case, read_label_case
-from incontext.normalise import apply, choose
+from benchmarks.scoring.evaluator import TaskImages
+from benchmarks.scoring.metrics import dice
+from incontext.folders import overlay
+from incontext.images.normalisation import apply, choose
+from incontext.images.source_image import read_label_image, read_source_image
 from megamed import Collection
 
 TUTORIALS = Path(__file__).with_name("tutorials")
@@ -55,9 +55,9 @@ def own_images(folder: Path) -> Image.Image:
 
 def volumes(folder: Path) -> Image.Image:
     """Labelled planes, and what was found in others."""
-    case = read_case(folder / "scan.nii.gz", "scan")
+    case = read_source_image(folder / "scan.nii.gz", "scan")
     images = apply(case, choose([case]))
-    drawn, found = (read_label_case(folder / name, name, case).planes for name in ("drawn.npy", "body.nii.gz"))
+    drawn, found = (read_label_image(folder / name, name, case).planes for name in ("drawn.npy", "body.nii.gz"))
     given = _tiles("labelled", images, drawn, LABELLED)
     return overlay.contact_sheet([given, *(_tiles("found", images, found, SHOWN[k : k + 4]) for k in (0, 4))])
 
@@ -82,7 +82,7 @@ def _chart(results: Results) -> Image.Image:
     summary = results.main.summary
     levels = {**summary["datasets"], "mean over datasets": summary["overall"]}
     points = [
-        Point(Place(level, name), Interval(**levels[level][name])) for level in levels for name in results.ranking
+        Point(Coordinates(level, name), Interval(**levels[level][name])) for level in levels for name in results.ranking
     ]
     experiment = EXPERIMENTS["support-size"]  # any whose unit is Dice in per cent
     figure = Figure(CHART_INCHES, CHART_DPI, layout="constrained")

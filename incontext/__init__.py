@@ -4,15 +4,22 @@ Names are imported on first use, so that `import incontext` costs no torch.
 """
 
 from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from incontext.inference.segmentation import Segmentation
+    from incontext.networks.checkpoint import load_pretrained
+    from incontext.networks.universeg import load_universeg, save_universeg
+    from incontext.segmenter import Segmenter
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Segmentation": "segmentation",
+    "Segmentation": "inference.segmentation",
     "Segmenter": "segmenter",
-    "load_pretrained": "checkpoint",
-    "load_universeg": "universeg",
-    "save_universeg": "universeg",
+    "load_pretrained": "networks.checkpoint",
+    "load_universeg": "networks.universeg",
+    "save_universeg": "networks.universeg",
 }
 
 __all__ = ["Segmentation", "Segmenter", "load_pretrained", "load_universeg", "save_universeg"]

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from incontext.findings import Summary
-    from incontext.folders import Track
+    from incontext.folders.report import Summary
+    from incontext.folders.segment_folder import Track
     from incontext.segmenter import Segmenter
 
 app = typer.Typer(
@@ -110,10 +110,10 @@ def segment(
         message = "--classes does not go with --task, which has its names."
         raise typer.BadParameter(message)
     with _one_line_errors():
-        from incontext import folders
+        from incontext.folders import segment_folder
 
-        options = folders.Options(
-            classes=folders.read_classes(classes) if classes else None,
+        options = segment_folder.SegmentOptions(
+            classes=segment_folder.read_classes(classes) if classes else None,
             mask_format=f".{mask_format.removeprefix('.')}" if mask_format else None,
             preview=preview,
             statistics=statistics,
@@ -123,8 +123,8 @@ def segment(
         segmenter.set_params(
             **_choice(select, support_size, ensemble), **({"backend": str(backend)} if backend else {})
         )
-        summary = folders.segment_folder(segmenter, support, query, out, _progress(quiet), options)
-        content = folders.as_json(summary, segmenter)
+        summary = segment_folder.segment_folder(segmenter, support, query, out, _progress(quiet), options)
+        content = segment_folder.as_json(summary, segmenter)
     _report(summary, out, content if as_json else None)
 
 
@@ -140,7 +140,7 @@ def save_task(
 ) -> None:
     """Write labelled images and how to use them into one file, for `segment --task`, here or at a colleague's."""
     with _one_line_errors():
-        from incontext.folders import fit_folder, read_classes
+        from incontext.folders.segment_folder import fit_folder, read_classes
 
         segmenter = _segmenter(None, weights, None).set_params(**_choice(select, support_size, ensemble))
         fit_folder(segmenter, support, read_classes(classes) if classes else None)
@@ -173,7 +173,7 @@ def propagate(
         message = "give --labels, or --task, or both."
         raise typer.BadParameter(message)
     with _one_line_errors(), warnings.catch_warnings(record=True, action="always") as warned:
-        from incontext.folders import read_classes
+        from incontext.folders.segment_folder import read_classes
 
         segmenter = _segmenter(task, weights, device)
         across = int(axis) if axis and axis.isdecimal() else axis
@@ -193,7 +193,7 @@ def demo(
 ) -> None:
     """Segment grey and white matter in brain slices, given six labelled ones; needs the `demo` extra."""
     with _one_line_errors():
-        from incontext.demo import run
+        from incontext.folders.demo import run
         from incontext.segmenter import Segmenter
 
         summary = run(Segmenter.from_pretrained(weights, device), out, _progress(quiet))
@@ -206,7 +206,7 @@ def info(
 ) -> None:
     """Print a checkpoint's configuration and provenance as JSON."""
     with _one_line_errors():
-        from incontext.checkpoint import locate, read_metadata
+        from incontext.networks.checkpoint import locate, read_metadata
 
         metadata = read_metadata(locate(weights))
     print(json.dumps(metadata, indent=2))
@@ -222,8 +222,8 @@ def convert(
     with _one_line_errors():
         import torch
 
-        from incontext.checkpoint import load, save
-        from incontext.universeg import load_universeg, save_universeg
+        from incontext.networks.checkpoint import load, save
+        from incontext.networks.universeg import load_universeg, save_universeg
 
         if to is Format.UNIVERSEG:
             save_universeg(load(source), destination)
@@ -239,8 +239,8 @@ def export(
 ) -> None:
     """Write a checkpoint as two ONNX graphs, which any ONNX runtime computes; needs the `onnx` extra."""
     with _one_line_errors():
-        from incontext.checkpoint import load, locate, read_metadata
-        from incontext.export import export
+        from incontext.networks.checkpoint import load, locate, read_metadata
+        from incontext.networks.onnx_graphs import export
 
         path = locate(weights)
         export(load(path), out, read_metadata(path))
@@ -270,10 +270,10 @@ def train(
     For several processes: torchrun --nproc-per-node 2 -m incontext.cli train ..., with as many batches_per_step.
     """
     with _one_line_errors():
-        from incontext.checkpoint import locate
-        from incontext.distributed import started_first
-        from incontext.train import train
-        from incontext.train_config import read_config
+        from incontext.networks.checkpoint import locate
+        from incontext.training.config import read_config
+        from incontext.training.distributed import started_first
+        from incontext.training.loop import train
 
         start = None if init is None else locate(init)
         path = train(
@@ -294,9 +294,9 @@ def calibrate(
     with _one_line_errors():
         import torch
 
-        from incontext.calibration import calibrate
-        from incontext.checkpoint import load, write_calibration
-        from incontext.episodes import dev_tasks
+        from incontext.networks.checkpoint import load, write_calibration
+        from incontext.training.calibration import calibrate
+        from incontext.training.episodes import dev_tasks
         from megamed import Collection
 
         network = load(weights, device or ("cuda" if torch.cuda.is_available() else "cpu"))

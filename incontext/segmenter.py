@@ -16,25 +16,36 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor, nn
 
-from incontext.backends import backend_of
-from incontext.bundle import Parameters, Task, Weights, find_weights, read_task, write_task
-from incontext.cases import Axis, Case
-from incontext.checkpoint import NAMED, load, locate, read_metadata
-from incontext.examples import Example, Examples, Labels, Pictures, as_case, as_list, emptied, on_grid, spread, thinned
-from incontext.expectations import Expectations
-from incontext.files import file_hash
-from incontext.fitted import Fitted
-from incontext.memory import batch_size
-from incontext.normalise import choose
-from incontext.pictures import Picture
-from incontext.pool import Preparation, build_pool, structures
-from incontext.propagation import Labelled, PlaneLabels, Propagator, read_labelled
-from incontext.segmentation import Classes, Found, Plane, Report, Segmentation, dice
-from incontext.selection import Encoder, image_features
-from incontext.support import Choice, Doubt, Means, Reader
-from incontext.tiles import choose_tiling
-from incontext.trust import QualityModel
-from incontext.volumes import Propagation
+from incontext.images.arrays import Picture
+from incontext.images.examples import (
+    Example,
+    Examples,
+    Labels,
+    Pictures,
+    as_list,
+    as_source_image,
+    emptied,
+    on_grid,
+    spread,
+    thinned,
+)
+from incontext.images.input_checks import Expectations
+from incontext.images.normalisation import choose
+from incontext.images.source_image import Axis, SourceImage
+from incontext.images.tiling import choose_tiling
+from incontext.inference.backends import backend_of
+from incontext.inference.fitted import Fitted
+from incontext.inference.labelled_volume import Labelled, PlaneLabels, Propagator, read_labelled
+from incontext.inference.memory import batch_size
+from incontext.inference.propagation import Propagation
+from incontext.inference.reader import Choice, Doubt, Means, Reader
+from incontext.inference.segmentation import CasePrediction, Classes, Plane, Report, Segmentation, dice
+from incontext.inference.selection import Encoder, image_features
+from incontext.inference.support_pool import Preparation, build_pool, structures
+from incontext.inference.task_file import Parameters, SavedTask, Weights, find_weights, read_task, write_task
+from incontext.networks.checkpoint import NAMED, load, locate, read_metadata
+from incontext.networks.quality import QualityModel
+from megamed.files import file_hash
 
 SAMPLED_CASES = 16
 """Of a support, and of queries, those that are looked at to choose how to prepare them and to warn of what is wrong."""
@@ -227,9 +238,9 @@ class Segmenter:
         pictures = as_list(images)
         looked_at, sample = set(spread(len(pictures), SAMPLED_CASES)), []
 
-        def cases() -> Iterator[Case]:
+        def cases() -> Iterator[SourceImage]:
             for index, picture in enumerate(pictures):
-                case = as_case(picture, f"images[{index}]")
+                case = as_source_image(picture, f"images[{index}]")
                 if index in looked_at:
                     sample.append(thinned(case))
                 yield case
@@ -273,14 +284,14 @@ class Segmenter:
             OSError: If a file cannot be read.
         """
         reader = self._reader()
-        cases = (as_case(picture, f"images[{index}]") for index, picture in enumerate(as_list(images)))
+        cases = (as_source_image(picture, f"images[{index}]") for index, picture in enumerate(as_list(images)))
         found = find(cases, self.fitted.preparation, Doubt(reader, draws))
         maps = [each.on_grid(lambda entropy: entropy) for each in found]
         return [each[0] for each in maps] if len(reader.classes.names) == 1 else maps
 
     def propagate(
         self,
-        volume: Picture | Case,
+        volume: Picture | SourceImage,
         labels: PlaneLabels | None = None,
         classes: Mapping[int, str] | None = None,
         axis: Axis = None,
@@ -289,15 +300,15 @@ class Segmenter:
         """Segment a volume or sequence from the labels of a few of its planes, and by the examples of `fit` if any.
 
         Labels travel outward from plane to plane, and what was found joins the support of the next planes; see
-        `incontext.volumes`. Planes that are labelled stay as they were drawn. The parameters that choose supports do
-        not count here.
+        `incontext.inference.propagation`. Planes that are labelled stay as they were drawn. The parameters that choose
+        supports do not count here.
 
         Args:
             volume: A stack or volume: what `predict` takes.
             labels: By the place of a plane its label map, as the source's array has it there; or one label of the
                 whole, of which the planes that show a class are labelled. None if only the examples of `fit` teach.
             classes: Names of label values.
-            axis: From plane to plane; see `cases.read_case`.
+            axis: From plane to plane; see `cases.read_source_image`.
             config: How labels travel; by default shapes are interpolated between the planes of a volume, as far as the
                 spacing makes them alike, and not between those of a stack, such as the frames of a film.
 
@@ -332,13 +343,13 @@ class Segmenter:
         if sha256 is None or isinstance(self.weights, nn.Module):
             message = (
                 "task cannot be saved: expected weights that come from a file, got a module. "
-                "Save it with incontext.checkpoint.save and pass the file: Segmenter(weights=…)."
+                "Save it with incontext.networks.checkpoint.save and pass the file: Segmenter(weights=…)."
             )
             raise ValueError(message)
         parameters = Parameters(**{name: getattr(self, name) for name in Parameters.model_fields})
         name = str(self.weights) if str(self.weights) in NAMED else Path(self.weights).name
         weights = Weights(name=name, sha256=sha256)
-        return write_task(Path(path), Task(fitted, parameters, weights))
+        return write_task(Path(path), SavedTask(fitted, parameters, weights))
 
     @classmethod
     def load_task(
@@ -438,7 +449,7 @@ class Segmenter:
             warnings=tuple(expectations.warn_about([thinned(labelled.case)])),
         )
 
-    def _report(self, queries: Sequence[Case]) -> Report:
+    def _report(self, queries: Sequence[SourceImage]) -> Report:
         fitted = self.fitted
         return Report(
             normalisation=str(fitted.preparation.normalisation),
@@ -454,9 +465,9 @@ PARAMETERS = tuple(inspect.signature(Segmenter).parameters)
 """The constructor's arguments."""
 
 
-def find(cases: Iterable[Case], preparation: Preparation, reader: Reader | Doubt) -> list[Found]:
+def find(cases: Iterable[SourceImage], preparation: Preparation, reader: Reader | Doubt) -> list[CasePrediction]:
     """Segment cases, or tell the doubt about them, of which only as many are held as fill a batch."""
-    hollow: list[Case] = []
+    hollow: list[SourceImage] = []
 
     def squares() -> Iterator[np.ndarray]:
         for case in cases:
@@ -469,12 +480,12 @@ def find(cases: Iterable[Case], preparation: Preparation, reader: Reader | Doubt
         logits += reader(torch.from_numpy(np.stack(batch))[:, None])
     rest = iter(logits)
 
-    def planes(case: Case) -> Iterator[Plane]:
+    def planes(case: SourceImage) -> Iterator[Plane]:
         boxes = preparation.boxes(case)
         for _ in case.planes:
             yield Plane(case.planes.shape[1:], boxes, torch.stack(list(islice(rest, len(boxes)))))
 
-    return [Found(case, list(planes(case))) for case in hollow]
+    return [CasePrediction(case, list(planes(case))) for case in hollow]
 
 
 def _told(report: Report, start: float) -> Report:

@@ -15,7 +15,8 @@ from megamed.layouts.bids import LABEL_SUFFIX, parse_name
 from megamed.layouts.dicom import LABEL_MODALITIES
 from megamed.layouts.table import COLUMNS, REQUIRED
 from megamed.readers.dicom import readable
-from megamed.schema import FileRules, Layout, slugify
+from megamed.schema import FileRules, slugify
+from megamed.vocabulary import Layout
 
 IMAGE_WORDS = (
     *("images?", "imgs?", "im", "scans?", "orig(?:inal)?s?", "raw", "pictures?", "photos?", "volumes?", "frames?"),

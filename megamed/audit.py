@@ -13,8 +13,9 @@ from jaxtyping import Bool, Float, UInt8
 from PIL import Image
 
 from megamed.collection import Collection
-from megamed.schema import DatasetCard, Frozen, Role, Sample, Split, Task
+from megamed.schema import DatasetCard, Frozen, Sample, Task
 from megamed.splits import patient_groups
+from megamed.vocabulary import Role, Split
 
 HASH_SIDE_PX = 32
 HASH_BITS = 64
@@ -30,7 +31,7 @@ ENOUGH_SUBJECTS = 5
 ROWS_AT_ONCE = 512
 
 
-class Place(Frozen):
+class ImageReference(Frozen):
     """An image of a collection, as reports name it."""
 
     dataset: str
@@ -47,8 +48,8 @@ class Place(Frozen):
 class Duplicate(Frozen):
     """Two images that are the same or nearly so, though they are said to show different subjects."""
 
-    first: Place
-    second: Place
+    first: ImageReference
+    second: ImageReference
     similarity: float
     """1 for equal pixels; below, the likeness of their details."""
 
@@ -71,7 +72,7 @@ class AuditReport(Frozen):
     """Datasets by licence; the empty licence stands for one that is unknown."""
     scarce: dict[str, int]
     """Subjects of each task that has too few."""
-    flat: tuple[Place, ...]
+    flat: tuple[ImageReference, ...]
     """Images without contrast."""
 
     @property
@@ -96,7 +97,7 @@ class _Stored:
 
     task: Task
     sample: Sample
-    place: Place
+    place: ImageReference
     person: tuple[str, str]
     """Patient group and subject: equal for the same human being in several datasets."""
     content: str
@@ -180,7 +181,7 @@ def _scan(collection: Collection, cards: list[DatasetCard]) -> tuple[list[_Store
     images, hashes = [], []
     for task, sample in each_image(collection, collection.tasks()):
         pixels, card = collection.image(task, sample.row), collection.card(task.dataset)
-        place = Place(
+        place = ImageReference(
             dataset=card.id,
             role=card.role,
             view=task.view,
@@ -234,7 +235,7 @@ def _close(hashes: Bool[np.ndarray, "N 64"]) -> Iterator[tuple[int, int]]:
 
 def _crossing(images: Iterable[_Stored]) -> Iterator[str]:
     """Yield people who are in several splits, or both in data to train on and in data to be tested with."""
-    found: dict[tuple[str, str], dict[str, Place]] = defaultdict(dict)
+    found: dict[tuple[str, str], dict[str, ImageReference]] = defaultdict(dict)
     for image in images:
         place = image.place
         use = place.split if place.role in ("train", "auxiliary") else f"{place.role}, {place.split}"

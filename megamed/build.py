@@ -27,9 +27,10 @@ from megamed.layouts import Subject, find_datasets, find_subjects, read_card
 from megamed.licences import is_open
 from megamed.manifest import Contents, DatasetEntry, FileHeader, Manifest, Provenance
 from megamed.prepare import prepare_subject
-from megamed.schema import DatasetCard, Frozen, Split, unknown
+from megamed.schema import DatasetCard, Frozen, unknown
 from megamed.splits import patient_groups, split_of
 from megamed.standardise import Standard
+from megamed.vocabulary import Split
 
 PENDING_NAME = ".pending.json"
 REPORT_NAME = "build_report.json"

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from megamed.manifest import DatasetEntry, read_manifest
-from megamed.schema import Access, DatasetCard, Role
+from megamed.vocabulary import Access, Role
 
 if TYPE_CHECKING:
     from rich.progress import ProgressColumn
+
+    from megamed.manifest import DatasetEntry
+    from megamed.schema import DatasetCard
 
 SOMETHING_REJECTED = 3
 
@@ -137,6 +139,7 @@ def list_command(
 ) -> None:
     """List the datasets of the catalogue, or of a built collection."""
     from megamed.catalogue import CardFilter, cards
+    from megamed.manifest import read_manifest
 
     wanted = CardFilter(modality, anatomy, licence, access, role)
     if collection is None:
@@ -260,7 +263,7 @@ def preview_command(
     print(page)
 
 
-def _card_summary(card: DatasetCard) -> dict[str, str | int]:
+def _card_summary(card: "DatasetCard") -> dict[str, str | int]:
     """Describe a dataset of the catalogue in a line."""
     return {
         "dataset": card.id,
@@ -272,7 +275,7 @@ def _card_summary(card: DatasetCard) -> dict[str, str | int]:
     }
 
 
-def _summary(entry: DatasetEntry) -> dict[str, str | int]:
+def _summary(entry: "DatasetEntry") -> dict[str, str | int]:
     """Describe a dataset of a collection in a line."""
     samples = [count for view in entry.views for count in view.samples.values()]
     return {

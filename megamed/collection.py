@@ -31,7 +31,8 @@ from megamed.manifest import (
     read_manifest,
     sha256_of,
 )
-from megamed.schema import DatasetCard, Role, Sample, Split, Task, unknown
+from megamed.schema import DatasetCard, Sample, Task, unknown
+from megamed.vocabulary import Role, Split
 
 TABLES = ("subject", "case", "split")
 ABOUT = "about"
@@ -41,7 +42,7 @@ MAX_DEPTH = 3
 
 
 @dataclass(frozen=True)
-class Row:
+class StandardSlice:
     """One standardised slice."""
 
     modality: str
@@ -69,7 +70,7 @@ class PackedRow:
     """Pixels of every known label."""
 
 
-def pack(row: Row) -> PackedRow:
+def pack(row: StandardSlice) -> PackedRow:
     """Compress the labels that are present and count the pixels of all that are known."""
     present = {label: mask for label, mask in row.masks.items() if mask.any()}
     absent = dict.fromkeys((row.known | row.masks.keys()) - present.keys(), 0)

@@ -9,7 +9,8 @@ from typing import IO, Annotated, Literal
 
 from pydantic import Field, JsonValue, StringConstraints, ValidationError
 
-from megamed.schema import DatasetCard, Frozen, Split
+from megamed.schema import DatasetCard, Frozen
+from megamed.vocabulary import Split
 
 NAME = "manifest.json"
 LOCK_NAME = ".lock"

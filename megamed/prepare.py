@@ -8,13 +8,14 @@ from jaxtyping import Float, Integer
 
 from megamed import standardise
 from megamed.annotation import Annotation, masks_of, overlay
-from megamed.collection import Row
+from megamed.collection import StandardSlice
 from megamed.labels import read_annotations
 from megamed.layouts import Case, Subject
 from megamed.readers.source import read_image
 from megamed.readers.volume import Volume, check_affines
-from megamed.schema import DatasetCard, Split, slugify
+from megamed.schema import DatasetCard, slugify
 from megamed.standardise import SQUARE_PIXELS_MM, Standard
+from megamed.vocabulary import Split
 
 Annotations = Mapping[str, Annotation]
 """By annotator."""
@@ -33,13 +34,13 @@ class _Plane:
 
 def prepare_subject(
     card: DatasetCard, standard: Standard, subject: Subject, split: Split
-) -> tuple[list[Row], list[str]]:
+) -> tuple[list[StandardSlice], list[str]]:
     """Read and standardise all cases of a subject.
 
     Returns:
         The rows and the problems; a subject with any problem has no rows.
     """
-    rows: list[Row] = []
+    rows: list[StandardSlice] = []
     problems = list(subject.problems)
     for case in subject.cases:
         try:
@@ -52,14 +53,16 @@ def prepare_subject(
     return ([] if problems else rows), problems
 
 
-def _row(card: DatasetCard, standard: Standard, subject: Subject, split: Split, modality: str, plane: _Plane) -> Row:
+def _row(
+    card: DatasetCard, standard: Standard, subject: Subject, split: Split, modality: str, plane: _Plane
+) -> StandardSlice:
     """Standardise a plane and name where it belongs.
 
     Labels are resized one by one, unions and consensus derived from the result: a union is exactly its parts.
     """
     resized = {who: _standard_annotation(each, standard, plane) for who, each in plane.annotations.items()}
     masks = masks_of(resized, card.masks)
-    return Row(
+    return StandardSlice(
         modality=slugify(modality),
         axis=plane.axis,
         subject=subject.id,

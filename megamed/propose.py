@@ -54,7 +54,7 @@ EVERY_CASE = "^(.+)$"
 
 
 @dataclass
-class Found:
+class LabelFindings:
     """What the pixels of some labels say."""
 
     cases: int = 0
@@ -124,9 +124,9 @@ def write_proposal(proposal: Proposal, folder: Path, force: bool = False) -> Pat
     return path
 
 
-def look_at_labels(cases: Sequence[Case], card: DatasetCard) -> Found:
+def look_at_labels(cases: Sequence[Case], card: DatasetCard) -> LabelFindings:
     """Read the labels of some cases and count what is in them."""
-    found = Found(cases=len(cases))
+    found = LabelFindings(cases=len(cases))
     for case in cases:
         try:
             if card.layout == "dicom":
@@ -209,7 +209,7 @@ def _unique(names: dict[int, str]) -> dict[int, str]:
     }
 
 
-def _count(found: Found, source: Source, value: int | None) -> None:
+def _count(found: LabelFindings, source: Source, value: int | None) -> None:
     """Add what is in a label file to what was found."""
     try:
         read = read_label(source)
@@ -227,7 +227,7 @@ def _count(found: Found, source: Source, value: int | None) -> None:
         raise ValueError(msg) from error
 
 
-def _count_drawn(found: Found, case: Case, card: DatasetCard) -> None:
+def _count_drawn(found: LabelFindings, case: Case, card: DatasetCard) -> None:
     """Add what is drawn on an image, whose grid is needed to read it."""
     image = read_image(next(iter(case.images.values())))
     for annotation in read_annotations(case, card, image).values():
@@ -235,7 +235,7 @@ def _count_drawn(found: Found, case: Case, card: DatasetCard) -> None:
             _count_values(found, layer)
 
 
-def _count_values(found: Found, label: Real[np.ndarray, "*axes"]) -> None:
+def _count_values(found: LabelFindings, label: Real[np.ndarray, "*axes"]) -> None:
     """Add the values of a label map."""
     values, counts = np.unique(label, return_counts=True)
     for value, count in zip(values.tolist(), counts.tolist(), strict=True):
@@ -247,7 +247,7 @@ def _count_values(found: Found, label: Real[np.ndarray, "*axes"]) -> None:
             found.share[int(value)] += count / label.size
 
 
-def _describe_labels(card: DatasetCard, named: bool, found: Found) -> tuple[DatasetCard, list[str]]:
+def _describe_labels(card: DatasetCard, named: bool, found: LabelFindings) -> tuple[DatasetCard, list[str]]:
     """Put on a card what the values or colours of its labels mean, with what to check.
 
     Raises:
@@ -300,7 +300,7 @@ def _value_labels(values: list[int], share: dict[int, float]) -> tuple[dict[int,
     return {value: f"label {value}" for value in values}, {}, "give the labels their names in [labels]"
 
 
-def _areas(labels: dict[int, str], found: Found) -> str:
+def _areas(labels: dict[int, str], found: LabelFindings) -> str:
     """Say how often and how large labels are."""
     return ", ".join(
         f"{value} {name!r} ({found.share[value] / max(found.present[value], 1):.1%} where present, "

@@ -12,10 +12,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
-Role = Literal["train", "auxiliary", "dev", "heldout"]
-Access = Literal["open", "registration", "request"]
-Layout = Literal["folder", "msd", "nnunet", "medsegbench", "dicom", "bids", "table"]
-Split = Literal["train", "val", "test"]
+from megamed.vocabulary import Access, Layout, Role, Split
+
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 LabelValue = Annotated[int, Field(ge=1, le=255)]
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
@@ -48,7 +46,7 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Source(Frozen):
+class DatasetSource(Frozen):
     """Where the files of a dataset were taken from."""
 
     repository: str = ""
@@ -135,7 +133,7 @@ class DatasetCard(Frozen):
     homepage: str = ""
     facts: str = ""
     """Where the facts of this card come from."""
-    source: Source = Source()
+    source: DatasetSource = DatasetSource()
     notes: str = ""
     n_cases: int | None = None
     n_subjects: int | None = None

@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from hashlib import blake2b
 
-from megamed.schema import DatasetCard, Split
+from megamed.schema import DatasetCard
+from megamed.vocabulary import Split
 
 TRAIN_SHARE = 0.6
 VAL_SHARE = 0.2

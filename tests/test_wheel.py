@@ -29,15 +29,15 @@ def wheel(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_wheel_holds_code_weights_and_cards_but_no_tests(repository: Path, wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
-    assert "incontext/weights/default.safetensors" in names
+    assert "incontext/networks/weights/default.safetensors" in names
     for package in ("incontext", "megamed", "benchmarks"):
         source = {
             path.relative_to(repository).as_posix()
             for path in (repository / package).rglob("*")
-            if path.suffix in {".py", ".toml", ".safetensors"}
+            if path.suffix in {".py", ".toml", ".safetensors"} and path.parent.name != "perf"
         }
         assert source <= names
-    assert not [name for name in names if name.startswith("tests/")]
+    assert not [name for name in names if name.startswith(("tests/", "benchmarks/perf/"))]
 
 
 def test_wheel_segments_without_the_source_tree(repository: Path, wheel: Path, tmp_path: Path) -> None:

@@ -7,10 +7,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.evaluator import Execution
-from benchmarks.results import Row, claim_folder
-from benchmarks.statistics import Interval
-from benchmarks.suites import Settings
+from benchmarks.analysis.statistics import Interval
+from benchmarks.plans.task_plans import Settings
+from benchmarks.scoring.evaluator import Execution
+from benchmarks.scoring.results import Row, claim_folder
 from megamed import Collection, manifest
 from megamed.manifest import replace_file, sha256_of
 
@@ -21,7 +21,7 @@ GROUPINGS = ("dataset", "modality", "anatomy")
 """What can be left out of a training."""
 
 
-class Place(NamedTuple):
+class Coordinates(NamedTuple):
     """Where a point belongs in a figure."""
 
     x: float | str
@@ -40,9 +40,9 @@ class Place(NamedTuple):
 class Point:
     """What was measured at one place."""
 
-    place: Place
+    place: Coordinates
     value: Interval
-    reference: Place | None = None
+    reference: Coordinates | None = None
     """The place that it is compared with."""
     difference: Interval | None = None
     """Of it minus the reference, paired."""
@@ -63,7 +63,7 @@ class Findings:
 
 
 @dataclass(frozen=True)
-class Options:
+class ExperimentOptions:
     """What decides the outcome of an experiment; each one uses what it needs."""
 
     settings: Settings
@@ -95,7 +95,7 @@ class Bench:
 
     name: str
     collection: Collection
-    options: Options
+    options: ExperimentOptions
     out: Path
     execution: Execution
     track: Track = lambda batches, total: batches

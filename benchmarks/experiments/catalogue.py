@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from benchmarks.experiments import choice, measuring, robustness, supports, training, trust
+from benchmarks.analysis.summary import METHOD
+from benchmarks.experiments import choice, measuring, predicted_dice, retraining, robustness, supports
 from benchmarks.experiments.bench import Bench, Findings
 from benchmarks.experiments.scoring import Condition, score
-from benchmarks.report import METHOD
 
 OF_SEEDS = "Dice on datasets of a suite; mean over draws of queries and supports, and the range of these draws."
 OF_RANKS = "Spearman's correlation; mean over draws of queries and supports, and the range of these draws."
@@ -87,7 +87,7 @@ EXPERIMENTS: dict[str, Experiment] = {
     "predicted-dice": Experiment(
         "Does predicted Dice put masks in the order of the Dice that they have?",
         "masks",
-        trust.predicted_dice,
+        predicted_dice.predicted_dice,
         unit="rank correlation, %",
         method=OF_RANKS,
     ),
@@ -104,13 +104,13 @@ EXPERIMENTS: dict[str, Experiment] = {
     "leave-one-out": Experiment(
         "How much worse is a network on a dataset, modality or anatomy that it was not trained on?",
         "left out",
-        scored(training.leave_one_out),
+        scored(retraining.leave_one_out),
         kind="leaves",
     ),
     "training-size": Experiment(
         "How does Dice on unseen tasks grow with the number of training datasets?",
         "training datasets",
-        scored(training.training_size),
+        scored(retraining.training_size),
         kind="trains",
         logarithmic=(True, False),
         paired=True,
@@ -118,14 +118,14 @@ EXPERIMENTS: dict[str, Experiment] = {
     "augmentation": Experiment(
         "What does each level of augmentation contribute?",
         "augmentation",
-        scored(training.augmentation),
+        scored(retraining.augmentation),
         kind="trains",
         paired=True,
     ),
     "synthetic-share": Experiment(
         "How many of the training sets should be synthetic?",
         "share of synthetic sets",
-        scored(training.synthetic_share),
+        scored(retraining.synthetic_share),
         kind="trains",
         paired=True,
     ),

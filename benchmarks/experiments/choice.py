@@ -12,14 +12,14 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks.evaluator import exactly
-from benchmarks.experiments.bench import Bench, Place
+from benchmarks.experiments.bench import Bench, Coordinates
 from benchmarks.experiments.scoring import Condition
 from benchmarks.experiments.supports import first, pools
+from benchmarks.plans.task_plans import Episode, TaskPlan, round_robin, stable_hash
 from benchmarks.predictors import load_network
-from benchmarks.suites import Episode, TaskPlan, round_robin, stable_hash
-from incontext.checkpoint import PACKAGED
-from incontext.selection import Encoder, diverse, image_features, nearest
+from benchmarks.scoring.evaluator import exactly
+from incontext.inference.selection import Encoder, diverse, image_features, nearest
+from incontext.networks.checkpoint import PACKAGED
 from megamed import Sample
 
 SIZES = (1, 4, 16)
@@ -40,10 +40,10 @@ def support_choice(bench: Bench) -> list[Condition]:
     for name in bench.options.predictors:
         panel = name if len(bench.options.predictors) > 1 else ""
         for size in SIZES:
-            random = Place(size, "random", panel)
+            random = Coordinates(size, "random", panel)
             conditions.append(Condition(random, name, [first(plan, size) for plan in whole], random))
             conditions += [
-                Condition(Place(size, way, panel), name, [first(plan, size) for plan in plans], random)
+                Condition(Coordinates(size, way, panel), name, [first(plan, size) for plan in plans], random)
                 for way, plans in chosen.items()
             ]
     return conditions

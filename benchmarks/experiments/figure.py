@@ -9,9 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
+from benchmarks.analysis.statistics import Interval
 from benchmarks.experiments.bench import Findings, Point
 from benchmarks.experiments.catalogue import Experiment
-from benchmarks.statistics import Interval
 
 PANEL_INCHES, HEIGHT_INCHES = 5.0, 4.4
 LEGEND_COLUMNS = 2

@@ -11,13 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks.evaluator import exactly
-from benchmarks.experiments.bench import Bench, Findings, Place, Point
-from benchmarks.perf.network import build_networks, draw_episode, predict
+from benchmarks.analysis.statistics import Interval
+from benchmarks.experiments.bench import Bench, Coordinates, Findings, Point
+from benchmarks.experiments.network_speed import build_networks, draw_episode, predict
+from benchmarks.experiments.support_probe import SUPPORTS, probe_suite
 from benchmarks.predictors import load_network
-from benchmarks.probe import SUPPORTS, probe_suite
-from benchmarks.statistics import Interval
-from incontext.checkpoint import PACKAGED
+from benchmarks.scoring.evaluator import exactly
+from incontext.networks.checkpoint import PACKAGED
 from megamed.manifest import sha256_of
 
 SUPPORT_SIZES = (1, 4, 16, 64)
@@ -33,13 +33,13 @@ def probing(bench: Bench) -> Findings:
     bench.claim({"weights": sha256_of(weights)})
     seeds = range(bench.settings.seed, bench.settings.seed + bench.settings.draws)
     found = [bench.kept(f"probe-seed{seed}", partial(probed, bench, weights, seed)) for seed in seeds]
-    true = Place("true")
+    true = Coordinates("true")
     points = []
     for kind, what in SUPPORTS.items():
         if all(kind in scores for scores in found):
             values = [scores[kind] for scores in found]
             costs = [scores[kind] - scores["true"] for scores in found]
-            point = Point(Place(kind), ranging(values, fmean), about=what)
+            point = Point(Coordinates(kind), ranging(values, fmean), about=what)
             points.append(point if kind == "true" else replace(point, reference=true, difference=ranging(costs, fmean)))
     return Findings(points, {"fingerprints": {"weights": sha256_of(weights)}})
 
@@ -78,8 +78,8 @@ def cost(bench: Bench) -> Findings:
         plain = bench.kept(f"plain-S{size}", partial(plain_ms, size))
         ours = bench.kept(f"ours-S{size}", partial(ours_ms, weights, size))
         for queries in QUERIES:
-            points.append(Point(Place(queries, name, f"S = {size}"), ranging(ours[str(queries)], median)))
-            points.append(Point(Place(queries, PLAIN, f"S = {size}"), ranging(plain, median)))
+            points.append(Point(Coordinates(queries, name, f"S = {size}"), ranging(ours[str(queries)], median)))
+            points.append(Point(Coordinates(queries, PLAIN, f"S = {size}"), ranging(plain, median)))
     return Findings(points, {"fingerprints": {"weights": sha256_of(weights)}, "size_px": 128, "runs": RUNS})
 
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from benchmarks.experiments.bench import Bench, Place
+from benchmarks.experiments.bench import Bench, Coordinates
 from benchmarks.experiments.scoring import Condition
+from benchmarks.plans.task_plans import TaskPlan, plan_suite
 from benchmarks.predictors.altered import MARK, SIZE, Alteration
-from benchmarks.suites import TaskPlan, plan_suite
 
 Strengths = Mapping[str, tuple[str, tuple[float, ...]]]
 """By alteration, how a strength is written, and three strengths."""
@@ -62,10 +62,10 @@ def resolution(bench: Bench) -> list[Condition]:
     sizes = [round(share * stored_px) for share in GRIDS]
     return [
         Condition(
-            Place(size, name),
+            Coordinates(size, name),
             name if size == stored_px else f"{name}{MARK}{SIZE}-{size}",
             plans,
-            Place(stored_px, name),
+            Coordinates(stored_px, name),
         )
         for name in bench.options.predictors
         for size in sizes
@@ -74,7 +74,7 @@ def resolution(bench: Bench) -> list[Condition]:
 
 def unaltered(name: str, plans: Sequence[TaskPlan]) -> Condition:
     """What alterations are compared with; it belongs to all panels."""
-    return Condition(Place(0, f"{name} {UNALTERED}"), name, plans)
+    return Condition(Coordinates(0, f"{name} {UNALTERED}"), name, plans)
 
 
 def altered(bench: Bench, name: str, plans: Sequence[TaskPlan], kinds: Strengths, side: str) -> Iterator[Condition]:
@@ -85,9 +85,9 @@ def altered(bench: Bench, name: str, plans: Sequence[TaskPlan], kinds: Strengths
         for grade, strength in enumerate(strengths, start=1):
             alteration = Alteration(kind, strength, side == "query alone", bench.settings.seed)
             yield Condition(
-                Place(grade, series, f"{name}: {side}" if several else side),
+                Coordinates(grade, series, f"{name}: {side}" if several else side),
                 f"{name}{MARK}{alteration}",
                 plans,
-                Place(0, f"{name} {UNALTERED}"),
+                Coordinates(0, f"{name} {UNALTERED}"),
                 written.format(f"{strength:g}"),
             )

@@ -4,28 +4,28 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from benchmarks.crew import score_all
-from benchmarks.evaluator import Work, base_name, row_keys
-from benchmarks.experiments.bench import Bench, Findings, Place, Point
-from benchmarks.leaks import find_leaks, trained_on
+from benchmarks.analysis.statistics import differences, intervals, subject_means
+from benchmarks.experiments.bench import Bench, Coordinates, Findings, Point
+from benchmarks.plans.task_plans import TaskPlan, plan_hash
 from benchmarks.predictors import NamedPredictor, load_predictor
-from benchmarks.results import Cost, Row, read_records, total_costs
 from benchmarks.run import Store
-from benchmarks.statistics import differences, intervals, subject_means
-from benchmarks.suites import TaskPlan, plan_hash
+from benchmarks.scoring.evaluator import Work, base_name, row_keys
+from benchmarks.scoring.leaks import find_leaks, trained_on
+from benchmarks.scoring.results import Cost, Row, read_records, total_costs
+from benchmarks.scoring.workers import score_all
 
 
 @dataclass(frozen=True)
 class Condition:
     """A predictor asked the episodes of some plans."""
 
-    place: Place
+    place: Coordinates
     """Where its score belongs; conditions of other seeds may share it."""
     predictor: str
     """As `load_predictor` knows it."""
     plans: Sequence[TaskPlan]
     """All with the same ensemble, whose score is the condition's."""
-    reference: Place | None = None
+    reference: Coordinates | None = None
     """The place that it is compared with."""
     about: str = ""
     """What to know about it."""
@@ -97,14 +97,14 @@ def leaks_of(
     return leaks
 
 
-def by_place(store: Store, conditions: Sequence[Condition]) -> dict[Place, list[Row]]:
+def by_place(store: Store, conditions: Sequence[Condition]) -> dict[Coordinates, list[Row]]:
     """The rows that count, each under the name of its place.
 
     Raises:
         ValueError: If a place has none.
     """
     known = {condition.name: condition for condition in conditions}
-    rows: dict[Place, list[Row]] = defaultdict(list)
+    rows: dict[Coordinates, list[Row]] = defaultdict(list)
     for row in store.rows():
         condition = known.get(base_name(row.predictor, row.ensemble))
         if condition is not None and row.ensemble == condition.plans[0].ensemble:
@@ -118,7 +118,7 @@ def by_place(store: Store, conditions: Sequence[Condition]) -> dict[Place, list[
 
 
 def measured(
-    rows: dict[Place, list[Row]], conditions: Iterable[Condition], seconds: dict[str, float], seed: int
+    rows: dict[Coordinates, list[Row]], conditions: Iterable[Condition], seconds: dict[str, float], seed: int
 ) -> list[Point]:
     """The mean of each place with its interval, and its difference from the place that it is compared with.
 
@@ -128,7 +128,7 @@ def measured(
         seconds: Per query, by the name of a condition.
         seed: Of the bootstrap.
     """
-    points: dict[Place, Point] = {}
+    points: dict[Coordinates, Point] = {}
     for each in conditions:
         if each.place in points:
             continue

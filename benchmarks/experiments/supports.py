@@ -9,9 +9,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from benchmarks.experiments.bench import Bench, Place
+from benchmarks.experiments.bench import Bench, Coordinates
 from benchmarks.experiments.scoring import Condition
-from benchmarks.suites import Episode, TaskPlan, plan_suite, stable_hash
+from benchmarks.plans.task_plans import Episode, TaskPlan, plan_suite, stable_hash
 from megamed import Sample
 
 SIZES = (1, 2, 4, 8, 16, 32, 64)
@@ -32,7 +32,7 @@ def support_size(bench: Bench) -> list[Condition]:
     whole = pools(bench)
     plans = {size: [first(plan, size) for plan in whole] for size in SIZES}
     return [
-        Condition(Place(size, name), name, plans[size], Place(SIZES[0], name))
+        Condition(Coordinates(size, name), name, plans[size], Coordinates(SIZES[0], name))
         for name in bench.options.predictors
         for size in SIZES
     ]
@@ -49,9 +49,9 @@ def ensemble_budget(bench: Bench) -> list[Condition]:
         plans = {(members, way): [WAYS[way](plan, members) for plan in enough] for members, way in shares(budget)}
         for name in bench.options.predictors if enough else ():
             panel = name if len(bench.options.predictors) > 1 else ""
-            single = Place(1, f"{budget} images, {DEALT}", panel)
+            single = Coordinates(1, f"{budget} images, {DEALT}", panel)
             conditions += [
-                Condition(Place(members, f"{budget} images, {way}", panel), name, made, single)
+                Condition(Coordinates(members, f"{budget} images, {way}", panel), name, made, single)
                 for (members, way), made in plans.items()
             ]
     if not conditions:

@@ -8,22 +8,22 @@ from itertools import chain
 from pathlib import Path
 from typing import cast
 
+from benchmarks.plans.task_plans import stable_hash
 from benchmarks.predictors import atlas, forest, unet
 from benchmarks.predictors.altered import KINDS, MARK, Alteration, altered
 from benchmarks.predictors.baselines import mean_mask, nearest_copy
 from benchmarks.predictors.own import from_module
-from benchmarks.predictors.protocol import Examples, NamedPredictor, Predictor, TaskPredictor, specialise
+from benchmarks.predictors.protocol import NamedPredictor, Predictor, TaskExamples, TaskPredictor, specialise
 from benchmarks.predictors.prototypes import Prototypes, class_prototypes, grid_prototypes, prototype_matching
 from benchmarks.predictors.weights import from_weights, load_network
-from benchmarks.suites import stable_hash
-from incontext import checkpoint
-from incontext.support_once import SupportOnceNet
+from incontext.networks import checkpoint
+from incontext.networks.support_once import SupportOnceNet
 
 __all__ = [
     "PATTERNS",
-    "Examples",
     "NamedPredictor",
     "Predictor",
+    "TaskExamples",
     "TaskPredictor",
     "expand",
     "known_predictors",

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from benchmarks.predictors.chance import uniform
-from incontext.augment import dilate, erode, has_lost
+from incontext.training.augment import dilate, erode, has_lost
 
 AnnotationError = Callable[[Tensor, float, Tensor], Tensor]
 """Labels (B, S, 1, H, W), a strength, names (B, S) → labels."""

@@ -22,7 +22,7 @@ STIFFNESS = 2.0
 
 
 @dataclass(frozen=True)
-class Level:
+class RegistrationLevel:
     """A part of the optimisation."""
 
     shrink: int
@@ -32,7 +32,11 @@ class Level:
     """Whether the field may change beside the affine map."""
 
 
-LEVELS = (Level(4, 40, elastic=False), Level(4, 30, elastic=True), Level(2, 20, elastic=True))
+LEVELS = (
+    RegistrationLevel(4, 40, elastic=False),
+    RegistrationLevel(4, 30, elastic=True),
+    RegistrationLevel(2, 20, elastic=True),
+)
 """Coarse to fine; what full resolution would add is less than a label's border is sure."""
 
 

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
-from benchmarks.suites import TaskPlan
+from benchmarks.plans.task_plans import TaskPlan
 from megamed import Collection
 
 CONFIDENT_LOGIT = 10.0
@@ -29,10 +29,10 @@ class Predictor(Protocol):
 
 
 @runtime_checkable
-class ImageCodes(Protocol):
+class ReadImages(Protocol):
     """What a predictor read in each of some labelled images."""
 
-    def select(self, places: Int[Tensor, "B S"]) -> "ImageCodes":
+    def select(self, places: Int[Tensor, "B S"]) -> "ReadImages":
         """Form support sets of these images."""
         ...
 
@@ -41,16 +41,16 @@ class ImageCodes(Protocol):
 class SharingPredictor(Predictor, Protocol):
     """A predictor that reads every labelled image by itself, so that the supports of a task can share the reading."""
 
-    def encode_images(self, images: Float[Tensor, "N 1 H W"], labels: Float[Tensor, "N 1 H W"]) -> ImageCodes:
+    def encode_images(self, images: Float[Tensor, "N 1 H W"], labels: Float[Tensor, "N 1 H W"]) -> ReadImages:
         """Read images once; what is read in one must not depend on the others, to the last digit."""
         ...
 
-    def segment(self, query_images: Float[Tensor, "B 1 H W"], supports: ImageCodes) -> Float[Tensor, "B 1 H W"]:
+    def segment(self, query_images: Float[Tensor, "B 1 H W"], supports: ReadImages) -> Float[Tensor, "B 1 H W"]:
         """Return what calling it with these queries and supports returns, but for rounding."""
         ...
 
 
-class Examples(NamedTuple):
+class TaskExamples(NamedTuple):
     """All that may be learned of a task: the labelled images of subjects that are not asked about."""
 
     images: UInt8[Tensor, "N 1 H W"]
@@ -61,7 +61,7 @@ class Examples(NamedTuple):
 class TaskPredictor(Protocol):
     """Anything that becomes a predictor once it has seen a task's examples, as a network trained per task does."""
 
-    def for_task(self, task_id: str, examples: Examples) -> Predictor:
+    def for_task(self, task_id: str, examples: TaskExamples) -> Predictor:
         """Learn a task."""
         ...
 
@@ -89,7 +89,7 @@ def specialise(predictor: Predictor | TaskPredictor, collection: Collection, pla
     return predictor
 
 
-def load_examples(collection: Collection, plan: TaskPlan) -> Examples:
+def load_examples(collection: Collection, plan: TaskPlan) -> TaskExamples:
     """The samples of a task's subjects that no query of the plan is of.
 
     Raises:
@@ -104,4 +104,4 @@ def load_examples(collection: Collection, plan: TaskPlan) -> Examples:
         )
         raise ValueError(msg)
     images, labels = collection.images(plan.task, rows), collection.labels(plan.task, rows)
-    return Examples(torch.from_numpy(images).unsqueeze(1), torch.from_numpy(labels).unsqueeze(1))
+    return TaskExamples(torch.from_numpy(images).unsqueeze(1), torch.from_numpy(labels).unsqueeze(1))

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from benchmarks.predictors.episode import Fitted, Support, fitted_once
 from benchmarks.predictors.protocol import Predictor
-from incontext.support_once import SupportOnceNet
+from incontext.networks.support_once import SupportOnceNet
 
 LEVELS = (1, 2, 3)
 """Stages of the encoder whose features are joined on the grid of the first; at strides of 4, 8 and 16 pixels."""

@@ -12,13 +12,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from benchmarks.plans.task_plans import stable_hash
 from benchmarks.predictors.episode import Fitted, Support, content_hash, fitted_once, learning, one_by_one
-from benchmarks.predictors.protocol import Examples, Predictor
-from benchmarks.suites import stable_hash
-from incontext.augment import AugmentConfig, ImageChances, augment
-from incontext.files import replacing
-from incontext.losses import segmentation_loss
-from incontext.support_once import Stage
+from benchmarks.predictors.protocol import Predictor, TaskExamples
+from incontext.networks.support_once import Stage
+from incontext.training.augment import AugmentConfig, ImageChances, augment
+from incontext.training.losses import segmentation_loss
+from megamed.files import replacing
 
 logger = logging.getLogger(__name__)
 
@@ -131,7 +131,7 @@ class FullUNet:
     settings: UNetSettings = FULL
     device: str = "cpu"
 
-    def for_task(self, task_id: str, examples: Examples) -> Predictor:
+    def for_task(self, task_id: str, examples: TaskExamples) -> Predictor:
         """Train, or read what was trained on the same examples with the same settings."""
         key = stable_hash(content_hash(*examples), json.dumps(asdict(self.settings)))
         path = self.cache / f"{task_id.replace('/', '-')}-{key:016x}.safetensors"
@@ -147,7 +147,7 @@ class FullUNet:
         network.load_state_dict(load_file(path))
         return network.to(self.device).eval().requires_grad_(False)
 
-    def _train(self, path: Path, examples: Examples, key: int) -> UNet:
+    def _train(self, path: Path, examples: TaskExamples, key: int) -> UNet:
         images, labels = examples.images.to(self.device) / 255, (examples.labels.to(self.device) > 0).float()
         trained = train_unet(images, labels, self.settings, key % 2**32)
         if trained.steps < self.settings.steps:

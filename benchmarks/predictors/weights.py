@@ -8,9 +8,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from benchmarks.predictors.protocol import NamedPredictor
-from incontext import checkpoint
-from incontext.support_once import ImageCodes, SupportOnceNet
-from incontext.universeg import load_universeg
+from incontext.networks import checkpoint
+from incontext.networks.support_once import ImageCodes, SupportOnceNet
+from incontext.networks.universeg import load_universeg
 from megamed.manifest import sha256_of
 
 

@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from benchmarks.analysis.subgroups import Attribute, SubgroupTable, groupings, tabulate
 from benchmarks.reports.gather import Results, gather
 from benchmarks.reports.page import render
 from benchmarks.reports.pictures import Shown, draw_examples
 from benchmarks.reports.tables import FORMATS
-from benchmarks.subgroups import Attribute, SubgroupTable, groupings, tabulate
 from megamed import Collection
 
 __all__ = ["FORMATS", "Results", "Shown", "gather", "html", "subgroups"]

@@ -21,7 +21,7 @@ MARKERS = (
 
 
 @dataclass(frozen=True)
-class Point:
+class ChartPoint:
     """A score in per cent with its interval, at a place."""
 
     x: float
@@ -37,7 +37,7 @@ class Series:
     name: str
     style: int
     """Number of its colour and marker."""
-    points: tuple[Point, ...]
+    points: tuple[ChartPoint, ...]
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def time_axis(seconds: Sequence[float]) -> Axis:
     return Axis(ticks[0] / 1.4, 1.4 * ticks[-1], ticks, "time per query", logarithmic=True, write=duration)
 
 
-def score_axis(points: Sequence[Point]) -> Axis:
+def score_axis(points: Sequence[ChartPoint]) -> Axis:
     """Tens or twenties around all intervals."""
     lowest, highest = min(point.low for point in points), max(point.high for point in points)
     step = 10 if highest - lowest <= 50 else 20
@@ -124,7 +124,7 @@ def _group(series: Series, content: Markup) -> Markup:
     return Markup('<g class="p{}">{}</g>').format(series.style, content)
 
 
-def _marker(series: Series, place: float, point: Point, y: Axis) -> Markup:
+def _marker(series: Series, place: float, point: ChartPoint, y: Axis) -> Markup:
     shape = MARKERS[series.style % len(MARKERS)]
     note = f"{series.name}: {point.mean:.1f} ({point.low:.1f}, {point.high:.1f})"
     return Markup(

@@ -10,10 +10,10 @@ from typing import Any, get_type_hints
 
 import numpy as np
 
-from benchmarks.report import CANDIDATE_METRICS, summarise, summarise_candidates
-from benchmarks.results import Candidates, Cost, Row, read_records, read_rows, shared_rows, total_costs
-from benchmarks.statistics import DatasetScores, estimate, subject_means
-from benchmarks.suites import DEFAULTS
+from benchmarks.analysis.statistics import DatasetScores, estimate, subject_means
+from benchmarks.analysis.summary import CANDIDATE_METRICS, summarise, summarise_candidates
+from benchmarks.plans.task_plans import DEFAULTS
+from benchmarks.scoring.results import Candidates, Cost, Row, read_records, read_rows, shared_rows, total_costs
 
 PER_SIZE = ("support_size", "plan_hash")
 """Settings in which the runs of one benchmark may differ."""
@@ -28,7 +28,7 @@ class SizeResults:
     """Everything at one support size."""
 
     summary: dict[str, Any]
-    """As `benchmarks.report.summarise` makes it."""
+    """As `benchmarks.analysis.summary.summarise` makes it."""
     rows: tuple[Row, ...]
     plan_hash: str
 

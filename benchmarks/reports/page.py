@@ -10,14 +10,14 @@ from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.metrics import METRICS
-from benchmarks.report import plain
+from benchmarks.analysis.statistics import Interval, differences, estimate, rank, resample, signed_ranks
+from benchmarks.analysis.subgroups import SubgroupTable
+from benchmarks.analysis.summary import plain
 from benchmarks.reports.gather import Results
-from benchmarks.statistics import Interval, differences, estimate, rank, resample, signed_ranks
-from benchmarks.subgroups import SubgroupTable
+from benchmarks.scoring.metrics import METRICS
 
 if TYPE_CHECKING:
-    from benchmarks.reports.pictures import Examples
+    from benchmarks.reports.pictures import ShownQueries
 
 TEMPLATES = Path(__file__).parent / "templates"
 STYLES = 8
@@ -66,7 +66,7 @@ class TaskLine:
     scores: dict[str, Interval]
 
 
-def render(results: Results, groups: Sequence[SubgroupTable] = (), examples: "Examples | None" = None) -> str:
+def render(results: Results, groups: Sequence[SubgroupTable] = (), examples: "ShownQueries | None" = None) -> str:
     """Write the page.
 
     Args:
@@ -168,20 +168,20 @@ def task_name(task: str) -> str:
 
 def charts(results: Results, styles: Mapping[str, int]) -> list[dict[str, Any]]:
     """Scores over support sizes, if there are several, and over the time per query."""
-    from benchmarks.reports.charts import Point, Series, line_chart, point_chart, score_axis, size_axis, time_axis
+    from benchmarks.reports.charts import ChartPoint, Series, line_chart, point_chart, score_axis, size_axis, time_axis
 
-    def point(x: int | float, value: Mapping[str, float]) -> Point:
-        return Point(float(x), *(100 * float(value[end]) for end in ("mean", "low", "high")))
+    def point(x: int | float, value: Mapping[str, float]) -> ChartPoint:
+        return ChartPoint(float(x), *(100 * float(value[end]) for end in ("mean", "low", "high")))
 
-    def drawn(points: Callable[[str], list[Point]]) -> list[Series]:
+    def drawn(points: Callable[[str], list[ChartPoint]]) -> list[Series]:
         every = ((name, tuple(each for each in points(name) if isfinite(each.mean))) for name in results.ranking)
         return [Series(name, styles[name], found) for name, found in every if found]
 
-    def over_sizes(name: str) -> list[Point]:
+    def over_sizes(name: str) -> list[ChartPoint]:
         overall = {size: each.summary["overall"] for size, each in results.sizes.items()}
         return [point(size, values[name]) for size, values in overall.items() if name in values]
 
-    def over_time(name: str) -> list[Point]:
+    def over_time(name: str) -> list[ChartPoint]:
         seconds = results.seconds_per_query(name)
         return [] if seconds is None else [point(max(seconds, SHORTEST_SECONDS), results.main.summary["overall"][name])]
 

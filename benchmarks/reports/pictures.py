@@ -14,12 +14,12 @@ from jaxtyping import Bool, UInt8
 from PIL import Image
 from torch import Tensor
 
-from benchmarks.frozen import plan_asked, read_list
-from benchmarks.metrics import dice
+from benchmarks.plans.frozen_lists import plan_asked, read_list
+from benchmarks.plans.task_plans import Settings, TaskPlan, plan_hash
 from benchmarks.predictors import NamedPredictor, Predictor, load_predictor, specialise
 from benchmarks.reports.gather import Results
-from benchmarks.results import Row
-from benchmarks.suites import Settings, TaskPlan, plan_hash
+from benchmarks.scoring.metrics import dice
+from benchmarks.scoring.results import Row
 from megamed import Collection, Sample, Task
 
 SUPPORTS_SHOWN = 4
@@ -47,7 +47,7 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Example:
+class ShownQuery:
     """A query, what was made of it, and what it was made from."""
 
     kind: str
@@ -61,10 +61,10 @@ class Example:
 
 
 @dataclass(frozen=True)
-class Examples:
-    """Examples by task id, and what is to be said about them."""
+class ShownQueries:
+    """ShownQueries by task id, and what is to be said about them."""
 
-    tasks: dict[str, list[Example]]
+    tasks: dict[str, list[ShownQuery]]
     predictor: str
     note: str
     """Why something is missing; empty if nothing is."""
@@ -82,7 +82,7 @@ class Shown:
     device: str = "cpu"
 
 
-def draw_examples(results: Results, shown: Shown) -> Examples:
+def draw_examples(results: Results, shown: Shown) -> ShownQueries:
     """Draw up to three queries of each task at the largest support size, with masks predicted anew.
 
     Without the predictor, the annotations are drawn alone.
@@ -99,7 +99,7 @@ def draw_examples(results: Results, shown: Shown) -> Examples:
         tasks[task] = [_example(collection, plans[task], predict, *extreme) for extreme in extremes(of_task)]
     if loaded is not None and (moved := _moved(tasks)):
         note = f"Drawn anew, the masks of {moved} queries score otherwise than they did in the run."
-    return Examples(tasks, name, note)
+    return ShownQueries(tasks, name, note)
 
 
 def extremes(rows: Iterable[Row]) -> list[tuple[str, Row]]:
@@ -174,18 +174,18 @@ def _rebuild_plan(results: Results, shown: Shown, collection: Collection) -> lis
     return plans
 
 
-def _example(collection: Collection, plan: TaskPlan, predict: Predict | None, kind: str, row: Row) -> Example:
+def _example(collection: Collection, plan: TaskPlan, predict: Predict | None, kind: str, row: Row) -> ShownQuery:
     episode = next(each for each in plan.episodes if (each.query.case, each.draw) == (row.case, row.draw))
     supports = tuple(_picture(collection, plan.task, each, region) for each in episode.support[:SUPPORTS_SHOWN])
     query = _picture(collection, plan.task, episode.query, outline)
     if predict is None:
-        return Example(kind, row, query, supports)
+        return ShownQuery(kind, row, query, supports)
     rows = [sample.row for sample in (episode.query, *episode.support)]
     images = torch.from_numpy(collection.images(plan.task, rows)).unsqueeze(1)
     labels = torch.from_numpy(collection.labels(plan.task, rows)).unsqueeze(1) > 0
     mask = predict(images / 255, labels)
     query = replace(query, mask=outline(mask[0, 0].numpy()))
-    return Example(kind, row, query, supports, dice(mask, labels[:1]).item())
+    return ShownQuery(kind, row, query, supports, dice(mask, labels[:1]).item())
 
 
 def _on(device: str, predictor: Predictor) -> Predict:
@@ -205,7 +205,7 @@ def _picture(collection: Collection, task: Task, sample: Sample, trace: Trace) -
     return Picture(data_uri(image), (width, height), trace(label > 0))
 
 
-def _moved(tasks: dict[str, list[Example]]) -> int:
+def _moved(tasks: dict[str, list[ShownQuery]]) -> int:
     """How many masks score otherwise than in the run."""
     return sum(
         example.drawn_dice is not None and abs(example.drawn_dice - example.row.dice) > ROUNDING

@@ -5,7 +5,7 @@ import io
 from collections.abc import Callable, Iterator, Sequence
 from math import isfinite
 
-from benchmarks.report import percent, plain
+from benchmarks.analysis.summary import percent, plain
 from benchmarks.reports.gather import Results
 
 CSV_HEADER = ("support_size", "level", "name", "predictor", "dice", "low", "high")

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from megamed.licences import is_open
-from megamed.schema import Access, DatasetCard, Role, unknown
+from megamed.schema import DatasetCard, unknown
+from megamed.vocabulary import Access, Role
 
 FOLDER = Path(__file__).parent
 WIDTH = 100

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from megamed.readers.source import Source
-from megamed.schema import Split
+from megamed.vocabulary import Split
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from typing import get_args
 from megamed.layouts.cases import Case, LabelSource
 from megamed.readers.arrays import array_shapes
 from megamed.readers.source import Source
-from megamed.schema import DatasetCard, Split, slugify
+from megamed.schema import DatasetCard, slugify
+from megamed.vocabulary import Split
 
 
 def find_cases(folder: Path, card: DatasetCard) -> Iterator[Case]:

@@ -18,7 +18,7 @@ class Pair(Frozen):
     label: str
 
 
-class Description(Frozen):
+class MsdDescription(Frozen):
     """What a dataset.json says of the files."""
 
     model_config = ConfigDict(extra="ignore")
@@ -32,7 +32,7 @@ def find_cases(folder: Path, card: DatasetCard) -> Iterator[Case]:
     Raises:
         ValueError: If there is no readable dataset.json.
     """
-    description = read_description(folder, Description)
+    description = read_description(folder, MsdDescription)
     channels = channel_modalities(card, description.modality)
     for pair in description.training:
         name = Path(pair.image).name.removesuffix(".gz").removesuffix(".nii")

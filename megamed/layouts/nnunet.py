@@ -16,7 +16,7 @@ Model = TypeVar("Model", bound=Frozen)
 NAMES_A_MODALITY = re.compile(r"\b(CT|MRI?|PET|US)\b")
 
 
-class Description(Frozen):
+class NnunetDescription(Frozen):
     """What a dataset.json says of the files."""
 
     model_config = ConfigDict(extra="ignore")
@@ -30,7 +30,7 @@ def find_cases(folder: Path, card: DatasetCard) -> Iterator[Case]:
     Raises:
         ValueError: If there is no readable dataset.json.
     """
-    description = read_description(folder, Description)
+    description = read_description(folder, NnunetDescription)
     ending, channels = description.file_ending, channel_modalities(card, description.channel_names)
     images: dict[str, dict[str, Path]] = defaultdict(dict)
     for path in _files(folder / "imagesTr", ending):

@@ -9,7 +9,8 @@ from megamed.layouts.cases import Case, LabelSource, pairing_problem
 from megamed.layouts.folder import modalities
 from megamed.layouts.msd import below
 from megamed.readers.source import Source
-from megamed.schema import DatasetCard, Split, slugify
+from megamed.schema import DatasetCard, slugify
+from megamed.vocabulary import Split
 
 COLUMNS = ("image", "label", "case", "subject", "split", "annotator", "class")
 REQUIRED = frozenset({"image", "label"})

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from typer.testing import CliRunner
 
-from benchmarks import probe as probes
 from benchmarks.cli import app
-from benchmarks.results import read_rows
+from benchmarks.experiments import support_probe as probes
+from benchmarks.scoring.results import read_rows
 from tests.benchmarks.squares import build_squares
 
 RUNNER = CliRunner()

@@ -16,10 +16,10 @@ import pytest
 from rich.console import Console
 
 from benchmarks import run as runs
-from benchmarks.evaluator import Execution
-from benchmarks.report import score_table
-from benchmarks.results import Candidates, Row, read_records
-from benchmarks.suites import Settings
+from benchmarks.analysis.summary import score_table
+from benchmarks.plans.task_plans import Settings
+from benchmarks.scoring.evaluator import Execution
+from benchmarks.scoring.results import Candidates, Row, read_records
 from megamed import Collection
 
 SETTINGS = Settings(support_size=4, draws=2, queries=6)

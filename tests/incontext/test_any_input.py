@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 from incontext import Segmentation, Segmenter
-from incontext.support_once import SupportOnceConfig, SupportOnceNet
+from incontext.networks.support_once import SupportOnceConfig, SupportOnceNet
 
 DTYPES = ["?", "u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f2", "f4", "f8", "c8", "U1", "M8[s]", "O"]
 SIDES = st.one_of(st.integers(1, 48), st.sampled_from([37, 300]))

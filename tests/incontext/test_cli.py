@@ -11,9 +11,9 @@ from PIL import Image
 from safetensors.torch import load_file
 from typer.testing import CliRunner, Result
 
-from incontext import checkpoint
 from incontext.cli import app
-from incontext.support_once import SupportOnceConfig, SupportOnceNet
+from incontext.networks import checkpoint
+from incontext.networks.support_once import SupportOnceConfig, SupportOnceNet
 
 
 def run(*arguments: object) -> Result:

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from incontext import Segmenter
-from incontext.checkpoint import load
-from incontext.segmentation import dice
-from incontext.support_once import SupportOnceConfig, SupportOnceNet
+from incontext.inference.segmentation import dice
+from incontext.networks.checkpoint import load
+from incontext.networks.support_once import SupportOnceConfig, SupportOnceNet
 
 LABELS = [np.pad(np.ones((12, 8 + 2 * i), dtype=np.uint8), ((6, 14), (5 + i, 19 - 3 * i))) for i in range(5)]
 IMAGES = [40 + 150 * label for label in LABELS]

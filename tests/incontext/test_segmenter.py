@@ -10,17 +10,18 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from incontext import Segmenter, checkpoint
-from incontext.cases import Case, read_case
-from incontext.normalise import Normalisation
-from incontext.pictures import Picture
-from incontext.pool import Preparation
-from incontext.segmentation import dice
+from incontext import Segmenter
+from incontext.images.arrays import Picture
+from incontext.images.normalisation import Normalisation
+from incontext.images.source_image import SourceImage, read_source_image
+from incontext.images.tiling import Tiling
+from incontext.inference.reader import Reader
+from incontext.inference.segmentation import dice
+from incontext.inference.support_pool import Preparation
+from incontext.networks import checkpoint
+from incontext.networks.quality import QualityModel
+from incontext.networks.support_once import SupportOnceConfig, SupportOnceNet
 from incontext.segmenter import find
-from incontext.support import Reader
-from incontext.support_once import SupportOnceConfig, SupportOnceNet
-from incontext.tiles import Tiling
-from incontext.trust import QualityModel
 
 SIZE_PX = 32
 LITTLE_GB = 1e-9
@@ -328,10 +329,10 @@ def test_images_are_read_as_they_are_needed() -> None:
             log.append(f"segment {len(queries)}")
             return torch.zeros_like(queries)
 
-    def cases() -> Iterator[Case]:
+    def cases() -> Iterator[SourceImage]:
         for shape in [(8, 8), (3, 9, 8), (8, 9)]:
             log.append("read")
-            yield read_case(np.zeros(shape), "image", axis=0 if len(shape) == 3 else None)
+            yield read_source_image(np.zeros(shape), "image", axis=0 if len(shape) == 3 else None)
 
     preparation = Preparation(Normalisation("min-max"), Tiling(None, ""), 4)
     found = find(cases(), preparation, Blank())

@@ -13,7 +13,7 @@ import torch
 
 from megamed import Collection, Task
 from megamed.build import BuildReport
-from megamed.collection import DatasetWriter, Row, pack, verify
+from megamed.collection import DatasetWriter, StandardSlice, pack, verify
 from megamed.manifest import parse_manifest, read_manifest, replace_file, sha256_of
 
 Change = Callable[[h5py.Group], None]
@@ -29,7 +29,9 @@ def built(make_dataset: Callable[..., Path], build_folder: Callable[..., BuildRe
 def test_what_is_written_is_read(tmp_path: Path) -> None:
     noise = np.random.default_rng(0)
     rows = [
-        Row("mr", "axial", f"p{i // 2}", f"c{i}", "train", noise.integers(0, 256, (8, 8), np.uint8), masks, known)
+        StandardSlice(
+            "mr", "axial", f"p{i // 2}", f"c{i}", "train", noise.integers(0, 256, (8, 8), np.uint8), masks, known
+        )
         for i, (masks, known) in enumerate(
             [
                 ({}, frozenset("a")),

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import get_args
 
 from megamed import DatasetCard
-from megamed.schema import FileRules, Layout
+from megamed.schema import FileRules
+from megamed.vocabulary import Layout
 
 FACTS = {"id": "a", "modality": "MRI", "license": "CC0", "labels": {1: "disc", 2: "cup"}}
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.evaluator import Execution
 from benchmarks.experiments import bench as benches
-from benchmarks.experiments.bench import Bench, Options
-from benchmarks.suites import Settings
+from benchmarks.experiments.bench import Bench, ExperimentOptions
+from benchmarks.plans.task_plans import Settings
+from benchmarks.scoring.evaluator import Execution
 from megamed import Collection
 
 SETTINGS = Settings("heldout", support_size=4, draws=2, queries=4)
@@ -22,7 +22,7 @@ def new_bench(drawings: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(benches, "sha256_of", lambda path: "of drawings")
 
     def new(name: str, settings: Settings = SETTINGS, **options: object) -> Bench:
-        chosen = replace(Options(settings, ("mean-mask",)), **options)
+        chosen = replace(ExperimentOptions(settings, ("mean-mask",)), **options)
         return Bench(name, drawings, chosen, tmp_path / "out", Execution(batch_size=8))
 
     return new

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from benchmarks.experiments.bench import Bench, Options, Place
-from benchmarks.suites import Settings
+from benchmarks.experiments.bench import Bench, Coordinates, ExperimentOptions
+from benchmarks.plans.task_plans import Settings
 
 NewBench = Callable[..., Bench]
 
@@ -13,12 +13,12 @@ NewBench = Callable[..., Bench]
 @pytest.mark.parametrize("wrong", [{"by": "colour"}, {"steps": 0}, {"seeds": 0}])
 def test_nonsense_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="expected"):
-        Options(Settings(), **wrong)
+        ExperimentOptions(Settings(), **wrong)
 
 
 def test_a_place_is_written_from_the_outside_in() -> None:
-    assert str(Place(4.0, "random", "left")) == "left, random, 4"
-    assert str(Place("none")) == "none"
+    assert str(Coordinates(4.0, "random", "left")) == "left, random, 4"
+    assert str(Coordinates("none")) == "none"
 
 
 def test_a_folder_is_of_one_experiment(new_bench: NewBench) -> None:

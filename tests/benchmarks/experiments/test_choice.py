@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.experiments import choice
-from benchmarks.experiments.bench import Bench, Place
+from benchmarks.experiments.bench import Bench, Coordinates
 from benchmarks.experiments.choice import chosen_pools, support_choice
 from benchmarks.experiments.supports import pools
 
@@ -55,13 +55,13 @@ def test_all_ways_ask_the_same_and_are_compared_with_chance(bench: Bench) -> Non
     asked = {tuple(sorted({each.query.case for each in one.plans[0].episodes})) for one in conditions}
     assert len(asked) == 1
     for condition in conditions:
-        assert condition.reference == Place(condition.place.x, "random")
+        assert condition.reference == Coordinates(condition.place.x, "random")
         assert {len(each.support) for each in condition.plans[0].episodes} <= {condition.place.x, 9, 10, 11}
 
 
 def test_diverse_supports_cover_more_than_random_ones(bench: Bench) -> None:
     def spread(series: str) -> float:
-        plan = next(each for each in support_choice(bench) if each.place == Place(4, series)).plans[0]
+        plan = next(each for each in support_choice(bench) if each.place == Coordinates(4, series)).plans[0]
         places = [[sample.row % 7 for sample in episode.support] for episode in plan.episodes]
         return sum(max(each) - min(each) for each in places)
 

@@ -6,13 +6,13 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
+from benchmarks.analysis.statistics import Interval
 from benchmarks.experiments import figure
-from benchmarks.experiments.bench import Findings, Place, Point
+from benchmarks.experiments.bench import Coordinates, Findings, Point
 from benchmarks.experiments.catalogue import EXPERIMENTS
 from benchmarks.experiments.figure import SPREAD_SHARE, draw
-from benchmarks.statistics import Interval
 
-CLEAN = Place(0, "as they are")
+CLEAN = Coordinates(0, "as they are")
 INTERVAL = Interval(0.5, 0.4, 0.65)
 
 
@@ -35,7 +35,9 @@ def test_panels_stand_side_by_side_and_the_reference_goes_across(drawn) -> None:
     less = Interval(-0.2, -0.3, -0.1)
     points = [Point(CLEAN, INTERVAL)]
     points += [
-        Point(Place(grade, "noise", side), INTERVAL, CLEAN, less) for side in ("query", "both") for grade in (1, 2, 3)
+        Point(Coordinates(grade, "noise", side), INTERVAL, CLEAN, less)
+        for side in ("query", "both")
+        for grade in (1, 2, 3)
     ]
     figure = drawn("corruption", points)
     assert [each.get_title() for each in figure.axes] == ["query", "both"]
@@ -48,14 +50,14 @@ def test_panels_stand_side_by_side_and_the_reference_goes_across(drawn) -> None:
 
 
 def test_numbers_are_written_along_a_logarithmic_axis(drawn) -> None:
-    (axes,) = drawn("support-size", [Point(Place(size, "ours"), INTERVAL) for size in (1, 2, 16)]).axes
+    (axes,) = drawn("support-size", [Point(Coordinates(size, "ours"), INTERVAL) for size in (1, 2, 16)]).axes
     assert axes.get_xscale() == "log"
     assert [text.get_text() for text in axes.get_xticklabels()] == ["1", "2", "16"]
     assert axes.get_xlabel() == "labelled examples"
 
 
 def test_series_stand_beside_each_other_where_they_meet(drawn) -> None:
-    points = [Point(Place(size, name), INTERVAL) for name in ("ours", "theirs") for size in (1, 100)]
+    points = [Point(Coordinates(size, name), INTERVAL) for name in ("ours", "theirs") for size in (1, 100)]
     (axes,) = drawn("support-size", points).axes
     ours, theirs = (line.get_xdata() for line in axes.get_lines() if line.get_linestyle() == "-")
     assert [float(there / here) for here, there in zip(ours, theirs, strict=True)] == pytest.approx(
@@ -64,7 +66,7 @@ def test_series_stand_beside_each_other_where_they_meet(drawn) -> None:
 
 
 def test_names_are_bars_a_colour_per_series(drawn) -> None:
-    points = [Point(Place(name, series), INTERVAL) for name in ("ct", "mr") for series in ("with", "without")]
+    points = [Point(Coordinates(name, series), INTERVAL) for name in ("ct", "mr") for series in ("with", "without")]
     (axes,) = drawn("leave-one-out", points).axes
     assert [text.get_text() for text in axes.get_xticklabels()] == ["ct", "mr"]
     assert sorted(bar.get_x() + bar.get_width() / 2 for bar in axes.patches) == pytest.approx([-0.2, 0.2, 0.8, 1.2])

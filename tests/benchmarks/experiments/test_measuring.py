@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from benchmarks.analysis.statistics import Interval
 from benchmarks.experiments import measuring
-from benchmarks.experiments.bench import Bench, Place
+from benchmarks.experiments.bench import Bench, Coordinates
 from benchmarks.experiments.measuring import PLAIN, cost, ours_ms, probing, times_ms
-from benchmarks.statistics import Interval
-from incontext import checkpoint
-from incontext.support_once import SupportOnceConfig, SupportOnceNet
+from incontext.networks import checkpoint
+from incontext.networks.support_once import SupportOnceConfig, SupportOnceNet
 
 NewBench = Callable[..., Bench]
 
@@ -41,7 +41,7 @@ def test_a_probe_is_made_with_as_many_seeds_as_draws(
     assert first == second
     true, blank, restored = first.points
     assert [point.place.x for point in first.points] == ["true", "blank", "restored"]
-    assert (true.reference, blank.reference) == (None, Place("true"))
+    assert (true.reference, blank.reference) == (None, Coordinates("true"))
     assert astuple(true.value) == pytest.approx((0.55, 0.5, 0.6))
     assert astuple(blank.value) == pytest.approx((0.2, 0.2, 0.2))
     assert astuple(blank.difference) == pytest.approx((-0.35, -0.4, -0.3))
@@ -57,8 +57,8 @@ def test_costs_are_per_query_and_the_plain_one_is_flat(
     monkeypatch.setattr(measuring, "ours_ms", lambda weights, size: {"1": [20.0 * size] * 3, "10": [5.0, 6.0, 7.0]})
     points = {point.place: point.value for point in cost(new_bench("cost", predictors=(str(weights),))).points}
     assert len(points) == 2 * 2 * 2
-    assert points[Place(10, "tiny", "S = 4")] == Interval(6.0, 5.0, 7.0)
-    assert {points[Place(count, PLAIN, "S = 4")] for count in (1, 10)} == {Interval(400.0, 360.0, 480.0)}
+    assert points[Coordinates(10, "tiny", "S = 4")] == Interval(6.0, 5.0, 7.0)
+    assert {points[Coordinates(count, PLAIN, "S = 4")] for count in (1, 10)} == {Interval(400.0, 360.0, 480.0)}
 
 
 def test_many_queries_share_the_reading_of_their_support(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:

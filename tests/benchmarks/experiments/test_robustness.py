@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks.experiments.bench import Bench, Place
+from benchmarks.experiments.bench import Bench, Coordinates
 from benchmarks.experiments.robustness import CORRUPTIONS, ERRORS, corruption, label_noise, resolution
 from benchmarks.predictors import corruptions, load_predictor
 from benchmarks.predictors.annotation_errors import ANNOTATION_ERRORS
@@ -23,7 +23,7 @@ def test_every_strength_is_compared_with_the_unaltered(
     experiment: Callable[[Bench], list], expected: int, new_bench: NewBench
 ) -> None:
     unaltered, *others = experiment(new_bench("corruption"))
-    assert (unaltered.place, unaltered.predictor) == (Place(0, "mean-mask as they are"), "mean-mask")
+    assert (unaltered.place, unaltered.predictor) == (Coordinates(0, "mean-mask as they are"), "mean-mask")
     assert len({each.place for each in others}) == len({each.predictor for each in others}) == expected - 1
     for each in others:
         assert (each.reference, each.plans) == (unaltered.place, unaltered.plans)
@@ -45,4 +45,4 @@ def test_grids_are_multiples_of_the_stored_one(new_bench: NewBench, monkeypatch:
     assert [each.predictor for each in conditions[:5]] == [
         "mean-mask+size-64", "mean-mask+size-96", "mean-mask", "mean-mask+size-192", "mean-mask+size-256"
     ]  # fmt: skip
-    assert {each.reference for each in conditions} == {Place(128, "mean-mask"), Place(128, "atlas")}
+    assert {each.reference for each in conditions} == {Coordinates(128, "mean-mask"), Coordinates(128, "atlas")}

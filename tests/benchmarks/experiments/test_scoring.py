@@ -9,16 +9,16 @@ import torch
 from torch import Tensor
 
 from benchmarks.experiments import scoring
-from benchmarks.experiments.bench import Bench, Findings, Place
+from benchmarks.experiments.bench import Bench, Coordinates, Findings
 from benchmarks.experiments.scoring import Condition, score
 from benchmarks.experiments.supports import ensembles
-from benchmarks.leaks import Leaks
+from benchmarks.plans.task_plans import TaskPlan, plan_suite
 from benchmarks.predictors import NamedPredictor
-from benchmarks.results import read_rows
-from benchmarks.suites import TaskPlan, plan_suite
+from benchmarks.scoring.leaks import Leaks
+from benchmarks.scoring.results import read_rows
 
 NewBench = Callable[..., Bench]
-CLEAN, WORSE = Place(0, "clean"), Place(1, "worse")
+CLEAN, WORSE = Coordinates(0, "clean"), Coordinates(1, "worse")
 
 
 def perfect(query_images: Tensor, support_images: Tensor, support_labels: Tensor) -> Tensor:

@@ -6,16 +6,16 @@ from collections.abc import Callable
 import pytest
 
 from benchmarks.experiments import supports
-from benchmarks.experiments.bench import Bench, Place
+from benchmarks.experiments.bench import Bench, Coordinates
 from benchmarks.experiments.scoring import Condition
 from benchmarks.experiments.supports import DEALT, HALVES, ensemble_budget, support_size
-from benchmarks.suites import plan_suite
+from benchmarks.plans.task_plans import plan_suite
 
 NewBench = Callable[..., Bench]
 
 
 @pytest.fixture
-def budgets(new_bench: NewBench, monkeypatch: pytest.MonkeyPatch) -> dict[Place, Condition]:
+def budgets(new_bench: NewBench, monkeypatch: pytest.MonkeyPatch) -> dict[Coordinates, Condition]:
     """Four or 1000 images, of which the drawings have as many as four."""
     monkeypatch.setattr(supports, "BUDGETS", (4, 1000))
     return {each.place: each for each in ensemble_budget(new_bench("ensemble-budget"))}
@@ -31,15 +31,15 @@ def test_a_support_is_the_beginning_of_the_next(new_bench: NewBench) -> None:
         assert small.support == large.support[:2]
 
 
-def test_all_members_together_see_the_budget_and_nothing_else(budgets: dict[Place, Condition]) -> None:
+def test_all_members_together_see_the_budget_and_nothing_else(budgets: dict[Coordinates, Condition]) -> None:
     pool = {
         (episode.query.case, episode.draw): set(episode.support)
-        for episode in budgets[Place(1, f"4 images, {DEALT}")].plans[0].episodes
+        for episode in budgets[Coordinates(1, f"4 images, {DEALT}")].plans[0].episodes
     }
     assert {len(images) for images in pool.values()} == {4}
     for members, way, size in ((2, DEALT, 2), (4, DEALT, 1), (2, HALVES, 2), (4, HALVES, 2)):
         seen = defaultdict(set)
-        for group in budgets[Place(members, f"4 images, {way}")].plans[0].groups:
+        for group in budgets[Coordinates(members, f"4 images, {way}")].plans[0].groups:
             assert len(group) == members
             assert {len(set(episode.support)) for episode in group} == {size}
             seen[group[0].query.case, group[0].draw // members] = {each for one in group for each in one.support}
@@ -47,14 +47,14 @@ def test_all_members_together_see_the_budget_and_nothing_else(budgets: dict[Plac
         assert seen.keys() == pool.keys()
 
 
-def test_members_draw_different_halves(budgets: dict[Place, Condition]) -> None:
-    groups = budgets[Place(4, f"4 images, {HALVES}")].plans[0].groups
+def test_members_draw_different_halves(budgets: dict[Coordinates, Condition]) -> None:
+    groups = budgets[Coordinates(4, f"4 images, {HALVES}")].plans[0].groups
     assert any(len({frozenset(episode.support) for episode in group}) > 1 for group in groups)
 
 
-def test_a_budget_that_no_task_has_is_left_out(budgets: dict[Place, Condition]) -> None:
+def test_a_budget_that_no_task_has_is_left_out(budgets: dict[Coordinates, Condition]) -> None:
     assert {place.series for place in budgets} == {f"4 images, {DEALT}", f"4 images, {HALVES}"}
-    assert {each.reference for each in budgets.values()} == {Place(1, f"4 images, {DEALT}")}
+    assert {each.reference for each in budgets.values()} == {Coordinates(1, f"4 images, {DEALT}")}
 
 
 def test_a_suite_without_enough_images_is_refused(new_bench: NewBench, monkeypatch: pytest.MonkeyPatch) -> None:

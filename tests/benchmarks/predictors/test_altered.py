@@ -8,7 +8,7 @@ from benchmarks.predictors import load_predictor, mean_mask
 from benchmarks.predictors.altered import Alteration, Altered, altered, resized
 from benchmarks.predictors.protocol import NamedPredictor, SharingPredictor
 from benchmarks.predictors.weights import SupportOncePredictor
-from incontext.support_once import SupportOnceConfig, SupportOnceNet
+from incontext.networks.support_once import SupportOnceConfig, SupportOnceNet
 
 SIDE_PX = 32
 

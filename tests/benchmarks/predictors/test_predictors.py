@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from benchmarks.cli import app
 from benchmarks.predictors import PATTERNS, expand, known_predictors, load_predictor, load_predictors
-from incontext import checkpoint
+from incontext.networks import checkpoint
 
 
 def test_names_are_distinct() -> None:
@@ -53,7 +53,7 @@ def test_unknown_predictor_is_refused() -> None:
 
 
 def test_logits_are_divided_by_the_temperature_of_the_file(tmp_path: Path, episodes: Any) -> None:
-    from incontext.model import CrossBlockConfig, CrossBlockNet
+    from incontext.networks.cross_block import CrossBlockConfig, CrossBlockNet
 
     path = tmp_path / "ours.safetensors"
     checkpoint.save(path, CrossBlockNet(CrossBlockConfig(encoder_channels=(4, 4), decoder_channels=(4,))), {})
@@ -64,8 +64,8 @@ def test_logits_are_divided_by_the_temperature_of_the_file(tmp_path: Path, episo
 
 
 def test_weights_files_of_both_kinds_predict(tmp_path: Path, episodes: Any) -> None:
-    from incontext.model import CrossBlockConfig, CrossBlockNet
-    from incontext.universeg import save_universeg
+    from incontext.networks.cross_block import CrossBlockConfig, CrossBlockNet
+    from incontext.networks.universeg import save_universeg
 
     network = CrossBlockNet(CrossBlockConfig(encoder_channels=(4, 4), decoder_channels=(4,))).eval()
     checkpoint.save(tmp_path / "ours.safetensors", network, {"trained": "never"})
@@ -80,7 +80,7 @@ def test_weights_files_of_both_kinds_predict(tmp_path: Path, episodes: Any) -> N
 
 def test_networks_do_not_mind_who_else_is_in_the_batch(tmp_path: Path, episodes: Any) -> None:
     """But for the last bits, which differ between the kernels for batches of other sizes."""
-    from incontext.support_once import SupportOnceConfig, SupportOnceNet
+    from incontext.networks.support_once import SupportOnceConfig, SupportOnceNet
 
     network = SupportOnceNet(SupportOnceConfig(channels=(4, 8, 8, 8, 8), heads=1, head_channels=4)).eval()
     checkpoint.save(tmp_path / "ours.safetensors", network, {})

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.predictors import Examples, Predictor, mean_mask, specialise
-from benchmarks.suites import Settings, TaskPlan, plan_suite
+from benchmarks.plans.task_plans import Settings, TaskPlan, plan_suite
+from benchmarks.predictors import Predictor, TaskExamples, mean_mask, specialise
 from megamed import Collection
 
 SETTINGS = Settings(support_size=2, draws=1, queries=3)
@@ -22,9 +22,9 @@ class Learner:
     """Remembers what it was taught, and predicts its mean label."""
 
     def __init__(self) -> None:
-        self.taught: dict[str, Examples] = {}
+        self.taught: dict[str, TaskExamples] = {}
 
-    def for_task(self, task_id: str, examples: Examples) -> Predictor:
+    def for_task(self, task_id: str, examples: TaskExamples) -> Predictor:
         self.taught[task_id] = examples
         return lambda query, *_: examples.labels.float().mean(0) - 0.5 + 0 * query
 

@@ -15,7 +15,7 @@ from benchmarks.predictors.prototypes import (
     resemblance,
     similarities,
 )
-from incontext.support_once import SupportOnceConfig, SupportOnceNet
+from incontext.networks.support_once import SupportOnceConfig, SupportOnceNet
 
 RIGHT, DOWN = torch.tensor([1.0, 0]), torch.tensor([0, 1.0])
 

@@ -8,15 +8,15 @@ import pytest
 import torch
 
 from benchmarks.predictors import unet
-from benchmarks.predictors.protocol import Examples, TaskPredictor
+from benchmarks.predictors.protocol import TaskExamples, TaskPredictor
 from benchmarks.predictors.unet import FullUNet, UNetSettings, train_unet, unet_support
 
 TINY = UNetSettings(channels=(4, 8), steps=2, batch_size=2)
 
 
-def examples(episodes: Any) -> Examples:
+def examples(episodes: Any) -> TaskExamples:
     _, images, labels = episodes
-    return Examples((255 * images).flatten(0, 1).byte(), labels.flatten(0, 1).byte())
+    return TaskExamples((255 * images).flatten(0, 1).byte(), labels.flatten(0, 1).byte())
 
 
 def test_neither_batch_nor_order_of_the_support_matters(check_exact: Any) -> None:
@@ -67,7 +67,7 @@ def test_full_training_is_read_again_and_ignores_the_support(
 
 def test_other_examples_or_settings_are_trained_on_anew(episodes: Any, tmp_path: Path) -> None:
     seen = examples(episodes)
-    for settings, given in [(TINY, seen), (replace(TINY, steps=1), seen), (TINY, Examples(*(t[1:] for t in seen)))]:
+    for settings, given in [(TINY, seen), (replace(TINY, steps=1), seen), (TINY, TaskExamples(*(t[1:] for t in seen)))]:
         FullUNet(tmp_path, settings).for_task("cells", given)
     assert len(list(tmp_path.iterdir())) == 3
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.evaluator import Execution
+from benchmarks.plans.task_plans import Settings
 from benchmarks.run import run_benchmark
-from benchmarks.suites import Settings
+from benchmarks.scoring.evaluator import Execution
 from megamed.build import BuildOptions, build
 from megamed.standardise import Standard
 

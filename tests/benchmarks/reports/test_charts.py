@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.reports.charts import (
     Axis,
-    Point,
+    ChartPoint,
     Series,
     duration,
     line_chart,
@@ -18,8 +18,8 @@ from benchmarks.reports.charts import (
 )
 
 
-def point(*figures: int) -> Point:
-    return Point(*map(float, figures))
+def point(*figures: int) -> ChartPoint:
+    return ChartPoint(*map(float, figures))
 
 
 LINES = (

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.reports import FORMATS, gather
-from benchmarks.results import Candidates, append_rows
+from benchmarks.scoring.results import Candidates, append_rows
 
 CANDIDATES = Candidates(
     "mean-mask", "squares", "squares/drawing/2d/square", "case0", "case0", 2, 2, 0.75, 0.5, 8.0

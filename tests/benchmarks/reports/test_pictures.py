@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.frozen import freeze, write_list
+from benchmarks.plans.frozen_lists import freeze, write_list
+from benchmarks.plans.task_plans import Settings
 from benchmarks.reports import Shown, gather
 from benchmarks.reports.pictures import draw_examples, extremes, outline, region
-from benchmarks.results import Row
-from benchmarks.suites import Settings
+from benchmarks.scoring.results import Row
 from megamed import Collection
 
 Change = Callable[[Callable[[dict], object]], Path]

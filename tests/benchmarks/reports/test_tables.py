@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.report import percent
+from benchmarks.analysis.summary import percent
 from benchmarks.reports import FORMATS, Results, gather
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from megamed.collection import Row
+from megamed.collection import StandardSlice
 from megamed.layouts import find_subjects
 from megamed.prepare import prepare_subject
 from megamed.schema import DatasetCard
@@ -22,7 +22,7 @@ SIZE_PX = 8
 class Prepared(NamedTuple):
     """All rows of a dataset, and the problems of its subjects."""
 
-    rows: list[Row]
+    rows: list[StandardSlice]
     problems: dict[str, list[str]]
 
     def areas(self, case: str, modality: str = "mri") -> dict[str, int]:

@@ -1,0 +1,1 @@
+"""Rows → what they say: intervals, tests, subgroups and summaries."""

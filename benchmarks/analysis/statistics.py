@@ -1,0 +1,284 @@
+"""Means, intervals, tests and ranks that respect how scores hang together: dataset, task, subject, image.
+
+The score of a suite is the mean over datasets of the mean over tasks of the mean over subjects of the mean
+over a subject's images and support draws. Its interval comes from a clustered bootstrap. Tasks are drawn with
+replacement, each carrying its share of the mean: one over its dataset's number of tasks. Within every
+dataset, subjects are drawn with replacement, once for all its tasks, because neither slices of a subject nor
+two structures in one body are independent. A drawn subject brings all its images: they are never drawn apart.
+Predictors share resamples, so that their difference is paired.
+
+The interval is about further tasks like these. For a claim about further datasets, whose tasks resemble each other
+more than those of others, draw whole datasets instead (`unit="dataset"`).
+
+What a predictor has no score for, such as a task on which it failed, is left out of its mean, and out of its
+difference from another predictor on both sides: a difference never profits from what is missing.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from operator import attrgetter
+from statistics import NormalDist, fmean
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from benchmarks.scoring.results import Candidates, Row
+
+REPLICATES = 2000
+"""Bootstrap resamples: the interval's ends move by less than a tenth of its width from seed to seed."""
+
+TAIL = 0.025
+"""What an interval leaves out on either side."""
+
+Unit = Literal["task", "dataset"]
+"""What is drawn with replacement at the top."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate with its 95 % interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class DatasetScores:
+    """Subject means of one dataset, for P predictors (or groups of rows), T tasks and N subjects."""
+
+    tasks: tuple[str, ...]
+    values: Float[np.ndarray, "P T N"]
+    """NaN where there is none, as for a subject that has no query in a task."""
+
+    def task(self, name: str) -> "DatasetScores":
+        """The same scores for one task and its subjects alone."""
+        values = self.values[:, [self.tasks.index(name)]]
+        return DatasetScores((name,), values[:, :, ~np.isnan(values).all(axis=(0, 1))])
+
+    @property
+    def task_means(self) -> Float[np.ndarray, "P T"]:
+        """Mean over subjects."""
+        return _mean(self.values, axis=2)
+
+
+def subject_means(
+    rows: Iterable[Row | Candidates],
+    columns: Sequence[str],
+    metric: str = "dice",
+    column: Callable[[Any], str] = attrgetter("predictor"),
+) -> dict[str, DatasetScores]:
+    """Average over images and draws, and arrange by dataset (sorted by id); no order of rows changes a bit.
+
+    Args:
+        rows: In any order.
+        columns: What to compare, in the order wanted; other rows are left out.
+        metric: Field of the rows to average.
+        column: Which of the columns a row belongs to; by default, they are predictors.
+    """
+    cells: dict[str, dict[tuple[str, str, str], list[float]]] = defaultdict(lambda: defaultdict(list))
+    for row in rows:
+        if (name := column(row)) in columns:
+            cells[row.dataset][row.task, row.subject, name].append(float(getattr(row, metric)))
+    return {dataset: _dataset_scores(cells[dataset], columns) for dataset in sorted(cells)}
+
+
+def _dataset_scores(cells: dict[tuple[str, str, str], list[float]], columns: Sequence[str]) -> DatasetScores:
+    tasks = sorted({task for task, _, _ in cells})
+    subjects = sorted({subject for _, subject, _ in cells})
+    task_at, subject_at = ({name: place for place, name in enumerate(names)} for names in (tasks, subjects))
+    values = np.full((len(columns), len(tasks), len(subjects)), np.nan)
+    for (task, subject, name), scores in cells.items():
+        values[columns.index(name), task_at[task], subject_at[subject]] = fmean(scores)
+    return DatasetScores(tuple(tasks), values)
+
+
+def estimate(scores: Sequence[DatasetScores]) -> Float[np.ndarray, " P"]:
+    """Mean over datasets of the mean over tasks of the mean over subjects, per predictor."""
+    return _mean(np.stack([_mean(dataset.task_means, axis=1) for dataset in scores]), axis=0)
+
+
+def resample(
+    scores: Sequence[DatasetScores], seed: int = 0, replicates: int = REPLICATES, unit: Unit = "task"
+) -> Float[np.ndarray, "R P"]:
+    """The estimate on bootstrap resamples of tasks (or datasets) and, within datasets, of subjects.
+
+    NaN where nothing that a predictor has a score for was drawn.
+    """
+    rng = np.random.default_rng(seed)
+    means = np.concatenate([_resample_subjects(dataset.values, replicates, rng) for dataset in scores], axis=2)
+    dataset_of = np.repeat(np.arange(len(scores)), [len(dataset.tasks) for dataset in scores])
+    top = np.arange(len(dataset_of)) if unit == "task" else dataset_of
+    n_top = int(top[-1]) + 1
+    drawn = rng.multinomial(n_top, np.full(n_top, 1 / n_top), size=replicates)[:, top]
+    shares = np.concatenate([_shares(dataset.task_means) for dataset in scores], axis=1)
+    # A task none of whose subjects was drawn has no mean in that resample and gives its share to the others.
+    weights = np.where(np.isnan(means), 0.0, drawn[:, None, :] * shares)
+    return _divide((weights * np.nan_to_num(means)).sum(axis=2), weights.sum(axis=2))
+
+
+def _shares(task_means: Float[np.ndarray, "P T"]) -> Float[np.ndarray, "P T"]:
+    """What each task counts in its dataset's mean: equal shares for those with a score."""
+    known = ~np.isnan(task_means)
+    return known / np.maximum(1, known.sum(axis=1, keepdims=True))
+
+
+def _resample_subjects(
+    values: Float[np.ndarray, "P T N"], replicates: int, rng: np.random.Generator
+) -> Float[np.ndarray, "R P T"]:
+    """Task means over subjects drawn with replacement; NaN where none of a task's subjects was drawn."""
+    n_subjects = values.shape[2]
+    counts = rng.multinomial(n_subjects, np.full(n_subjects, 1 / n_subjects), size=replicates).astype(float)
+    known = ~np.isnan(values)
+    totals, weights = (np.moveaxis(each @ counts.T, 2, 0) for each in (np.nan_to_num(values), known.astype(float)))
+    return _divide(totals, weights)
+
+
+def interval(mean: float, resampled: Float[np.ndarray, " R"], tail: float = TAIL) -> Interval:
+    """The percentiles of the resamples that leave a tail on either side of an estimate; NaN without resamples."""
+    known = resampled[~np.isnan(resampled)]
+    low, high = np.percentile(known, [100 * tail, 100 - 100 * tail]) if len(known) else (np.nan, np.nan)
+    return Interval(float(mean), float(low), float(high))
+
+
+def intervals(
+    scores: Sequence[DatasetScores], seed: int = 0, replicates: int = REPLICATES, unit: Unit = "task"
+) -> list[Interval]:
+    """The estimate of every predictor with its interval."""
+    resampled = resample(scores, seed, replicates, unit)
+    tail = small_sample_tail(len(scores)) if unit == "dataset" and len(scores) > 2 else TAIL
+    return [interval(mean, resampled[:, place], tail) for place, mean in enumerate(estimate(scores))]
+
+
+def small_sample_tail(count: int) -> float:
+    """Tail of the bootstrap that a t-interval of so many values would leave, as few resample too narrowly.
+
+    Source:
+        Hesterberg, Am. Stat. 2015: expanded percentiles; Student's t by the expansion of Cornish and Fisher.
+    """
+    normal, freedom = NormalDist(), count - 1
+    z = normal.inv_cdf(1 - TAIL)
+    t = z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
+    return normal.cdf(-t * math.sqrt(count / freedom))
+
+
+def differences(
+    scores: Sequence[DatasetScores],
+    reference: int,
+    seed: int = 0,
+    replicates: int = REPLICATES,
+    unit: Unit = "task",
+) -> list[Interval]:
+    """The reference predictor minus every predictor, where both have a score, on the same resamples."""
+    minus = [replace(dataset, values=dataset.values[[reference]] - dataset.values) for dataset in scores]
+    return intervals(minus, seed, replicates, unit)
+
+
+@dataclass(frozen=True)
+class SignedRank:
+    """Wilcoxon's signed-rank test of a reference against another predictor, over tasks."""
+
+    tasks: int
+    """On which both have a score."""
+    wins: int
+    """On which the reference is better."""
+    losses: int
+    p: float
+    """Two-sided chance of ranks at least as uneven, if neither were better."""
+    adjusted_p: float
+    """The same by Holm, who accounts for how many predictors the reference is compared with."""
+
+
+def signed_ranks(scores: Sequence[DatasetScores], reference: int) -> list[SignedRank]:
+    """Test the reference against every predictor on the task means; against itself, nothing is found.
+
+    Every task counts once, whatever its dataset, and as if independent of the others: beside a difference whose
+    interval holds 0, a small p means that the gain is frequent rather than that it is large.
+    """
+    means = np.concatenate([dataset.task_means for dataset in scores], axis=1)
+    gains = [each[~np.isnan(each)] for each in means[reference] - means]
+    chances = np.array([wilcoxon(each) for each in gains])
+    others = np.arange(len(gains)) != reference
+    adjusted = np.ones(len(gains))
+    adjusted[others] = holm(chances[others])
+    return [
+        SignedRank(len(gain), int((gain > 0).sum()), int((gain < 0).sum()), float(p), float(corrected))
+        for gain, p, corrected in zip(gains, chances, adjusted, strict=True)
+    ]
+
+
+def wilcoxon(gains: Float[np.ndarray, " N"]) -> float:
+    """Two-sided p of Wilcoxon's signed-rank test: exact at any N, also with ties; zeros are left out.
+
+    Given the ranks, every pattern of signs is equally likely. The chance of each sum of positive ranks follows by
+    adding one rank after the other, with or without; ranks are doubled, so that those of ties are whole.
+
+    Source:
+        Wilcoxon 1945; checked against scipy.stats.wilcoxon, which knows no exact test with ties.
+    """
+    rounded = np.round(gains, 9)
+    nonzero = rounded[rounded != 0]
+    _, place, ties = np.unique(np.abs(nonzero), return_inverse=True, return_counts=True)
+    doubled: Int[np.ndarray, " N"] = (2 * ties.cumsum() - ties + 1)[place]
+    chances = np.zeros(doubled.sum() + 1)
+    chances[0] = 1
+    for rank in doubled:
+        chances[rank:] = (chances[rank:] + chances[:-rank]) / 2
+        chances[:rank] /= 2
+    positive = doubled[nonzero > 0].sum()
+    smaller = min(positive, doubled.sum() - positive)
+    return float(min(1.0, 2 * chances[: smaller + 1].sum()))
+
+
+def holm(chances: Float[np.ndarray, " N"]) -> Float[np.ndarray, " N"]:
+    """Adjust p-values so that the chance of any false finding among them stays below the level.
+
+    Source:
+        Holm, Scand. J. Statist. 1979.
+    """
+    order = np.argsort(chances, kind="stable")
+    steps = np.minimum(1, chances[order] * np.arange(len(chances), 0, -1))
+    adjusted = np.empty_like(chances)
+    adjusted[order] = np.maximum.accumulate(steps)
+    return adjusted
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """How surely predictors are ranked."""
+
+    shares: Float[np.ndarray, "P P"]
+    """Of resamples in which a predictor (row) has a place (column, the first is best); ties share their places."""
+    kendall_tau: float
+    """Mean agreement of the resamples' order with that of the estimates: 1 if always the same, 0 if unrelated."""
+
+
+def rank(means: Float[np.ndarray, " P"], resampled: Float[np.ndarray, "R P"]) -> Ranking:
+    """Rank predictors on every resample, the highest first; negate both for errors.
+
+    Args:
+        means: Their estimates.
+        resampled: As from `resample`; one in which a predictor has no score is left out.
+    """
+    known = resampled[~np.isnan(resampled).any(axis=1)]
+    signs = np.sign(known[:, :, None] - known[:, None, :])
+    better, equal = (signs < 0).sum(axis=2)[..., None], (signs == 0).sum(axis=2)[..., None]
+    places = np.arange(len(means))
+    holds: Bool[np.ndarray, "R P P"] = (better <= places) & (places < better + equal)
+    pairs = np.triu_indices(len(means), k=1)
+    agreement = (signs * np.sign(means[:, None] - means[None, :]))[:, pairs[0], pairs[1]]
+    tau = float(agreement.mean()) if agreement.size else 1.0
+    return Ranking((holds / equal).mean(axis=0), tau)
+
+
+def _mean(values: Float[np.ndarray, "..."], axis: int) -> Float[np.ndarray, "..."]:
+    """Mean of what is not NaN; NaN where all is."""
+    return _divide(np.nan_to_num(values).sum(axis=axis), (~np.isnan(values)).sum(axis=axis))
+
+
+def _divide(totals: Float[np.ndarray, "..."], weights: np.ndarray) -> Float[np.ndarray, "..."]:
+    """Totals by weights, NaN where nothing was weighed."""
+    return np.divide(totals, weights, out=np.full(totals.shape, np.nan), where=weights > 0)

@@ -1,0 +1,217 @@
+"""Scores by group, each with an interval: modality, anatomy, object size, split, or what is known of the subjects.
+
+The groups of one predictor are compared as predictors are: on the same resamples of tasks and subjects.
+"""
+
+import csv
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.analysis.statistics import Interval, estimate, interval, resample, subject_means
+from benchmarks.plans.suites import ANATOMIES, MODALITIES, OTHER, family
+from benchmarks.scoring.results import Row
+from megamed import Collection, Task
+
+Grouping = Callable[[Row], str]
+"""Names the group that a row belongs to; the empty name is none."""
+Attribute = Mapping[tuple[str, str], str]
+"""Dataset and subject → what is known of the subject."""
+
+NUMBER = re.compile(r"-?\d+(\.\d+)?")
+SIZES = ("small", "medium", "large")
+MOST_KINDS = 8
+"""An attribute with more values, all of them numbers, is one of ranges."""
+
+
+@dataclass(frozen=True)
+class Subgroup:
+    """What was scored in one group, and how well by each predictor."""
+
+    name: str
+    tasks: int
+    subjects: int
+    images: int
+    scores: dict[str, Interval]
+    """By predictor; without those that have no score in the group."""
+
+
+@dataclass(frozen=True)
+class Gap:
+    """How much worse a predictor is on one group than on another."""
+
+    best: str
+    worst: str
+    difference: Interval
+    """Best minus worst. With three groups and more, the interval takes no account of these two having been picked."""
+
+
+@dataclass(frozen=True)
+class SubgroupTable:
+    """Scores by the groups of one attribute."""
+
+    attribute: str
+    groups: tuple[Subgroup, ...]
+    gaps: dict[str, Gap]
+    """By predictor, between its extreme groups; without those that have scores in one group only."""
+
+    def as_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        return asdict(self) | {"groups": [asdict(group) for group in self.groups]}
+
+
+def tabulate(
+    attribute: str, grouping: Grouping, rows: Iterable[Row], predictors: Sequence[str], seed: int = 0
+) -> SubgroupTable:
+    """Score every predictor on every group; rows of no group are left out.
+
+    Args:
+        attribute: What the table is called by.
+        grouping: Names the groups; those of object size keep their order, others are sorted.
+        rows: Predictions of at least these predictors.
+        predictors: Which to report.
+        seed: Of the bootstrap.
+    """
+    by_group: dict[str, list[Row]] = {}
+    for row in rows:
+        if row.predictor in predictors and (name := grouping(row)):
+            by_group.setdefault(name, []).append(row)
+    names = sorted(by_group, key=lambda name: (SIZES.index(name) if name in SIZES else len(SIZES), name))
+    scored = {predictor: _by_group(predictor, by_group, names, seed) for predictor in predictors}
+    groups = (
+        Subgroup(
+            name,
+            tasks=len({row.task for row in by_group[name]}),
+            subjects=len({(row.dataset, row.subject) for row in by_group[name]}),
+            images=len({(row.task, row.case) for row in by_group[name]}),
+            scores={predictor: found[name] for predictor, (found, _) in scored.items() if name in found},
+        )
+        for name in names
+    )
+    gaps = {predictor: gap for predictor, (_, gap) in scored.items() if gap}
+    return SubgroupTable(attribute, tuple(groups), gaps)
+
+
+def _by_group(
+    predictor: str, by_group: Mapping[str, Sequence[Row]], names: Sequence[str], seed: int
+) -> tuple[dict[str, Interval], Gap | None]:
+    """One predictor's scores on the groups where it has any, and the gap between the extreme ones."""
+    group_of = {row.key: name for name in names for row in by_group[name] if row.predictor == predictor}
+    present = [name for name in names if name in set(group_of.values())]
+    if not present:
+        return {}, None
+    own = (row for name in present for row in by_group[name] if row.predictor == predictor)
+    scores = list(subject_means(own, present, column=lambda row: group_of[row.key]).values())
+    means, resampled = estimate(scores), resample(scores, seed)
+    found = {name: interval(means[place], resampled[:, place]) for place, name in enumerate(present)}
+    if len(present) == 1:
+        return found, None
+    best, worst = int(means.argmax()), int(means.argmin())
+    difference = interval(means[best] - means[worst], resampled[:, best] - resampled[:, worst])
+    return found, Gap(present[best], present[worst], difference)
+
+
+def groupings(
+    names: Sequence[str],
+    rows: Sequence[Row],
+    collection: Collection | None = None,
+    attributes: Mapping[str, Attribute] | None = None,
+) -> dict[str, Grouping]:
+    """The groupings of some names: `size`, `modality`, `anatomy`, `split`, or an attribute of the subjects.
+
+    Raises:
+        ValueError: If a name is none of these, or of what only a collection tells and there is none.
+    """
+    known: dict[str, Callable[[], Grouping]] = {"size": partial(by_size, rows), "modality": lambda: by_modality}
+    if collection is not None:
+        known |= {"anatomy": partial(by_anatomy, collection), "split": partial(by_split, collection, rows)}
+    for name, values in (attributes or {}).items():
+        known[name] = partial(by_attribute, by_range(values))
+    if strange := [name for name in names if name not in known]:
+        msg = (
+            f"Unknown attribute: expected one of {', '.join(known)}, got {strange[0]!r}. "
+            "Anatomy and split need --collection, an attribute of subjects --attributes."
+        )
+        raise ValueError(msg)
+    return {name: known[name]() for name in names}
+
+
+def by_modality(row: Row) -> str:
+    """Family of the task's modality."""
+    return family(Task.from_id(row.task).modality, MODALITIES)
+
+
+def by_anatomy(collection: Collection) -> Grouping:
+    """Family of the anatomy that the dataset's card states."""
+    known = {dataset: family(collection.card(dataset).anatomy, ANATOMIES) for dataset in collection.datasets}
+    return lambda row: known.get(row.dataset, OTHER)
+
+
+def by_size(rows: Iterable[Row]) -> Grouping:
+    """A third of the images each: those with the smallest, medium and largest objects."""
+    areas = {(row.task, row.case): row.label_px for row in rows}
+    low, high = np.quantile(list(areas.values()), [1 / 3, 2 / 3])
+    return lambda row: SIZES[int(row.label_px > low) + int(row.label_px > high)]
+
+
+def by_split(collection: Collection, rows: Iterable[Row]) -> Grouping:
+    """Split that the subject is in."""
+    tasks = {Task.from_id(name) for name in sorted({row.task for row in rows})}
+    splits = {(task.id, each.subject): each.split for task in tasks for each in collection.samples(task)}
+    return lambda row: splits.get((row.task, row.subject), "")
+
+
+def by_attribute(known: Attribute) -> Grouping:
+    """What is known of the subject; of no group if nothing is."""
+    return lambda row: known.get((row.dataset, row.subject), "")
+
+
+def read_attributes(path: Path) -> dict[str, Attribute]:
+    """Read a CSV table with the columns `dataset`, `subject`, and one per attribute, such as `sex`.
+
+    Raises:
+        ValueError: If a column is missing, or a subject stands there twice.
+    """
+    with path.open(encoding="utf-8", newline="") as file:
+        reader = csv.DictReader(file)
+        columns = list(reader.fieldnames or ())
+        if not {"dataset", "subject"} < set(columns):
+            msg = f"{path} is no table of subjects: expected columns dataset, subject and an attribute, got {columns}."
+            raise ValueError(msg)
+        lines = list(reader)
+    people = {(line["dataset"], line["subject"]): line for line in lines}
+    if len(people) < len(lines):
+        msg = (
+            f"{path} repeats a subject: expected {len(lines)} different ones, got {len(people)}. Keep one line of each."
+        )
+        raise ValueError(msg)
+    attributes = [column for column in columns if column not in ("dataset", "subject")]
+    return {name: {who: (line[name] or "").strip() for who, line in people.items()} for name in attributes}
+
+
+def by_range(values: Attribute) -> Attribute:
+    """Turn an attribute of many numbers into one of three ranges; leave any other as it is."""
+    known = {text for text in values.values() if text}
+    if len(known) <= MOST_KINDS or not all(NUMBER.fullmatch(text) for text in known):
+        return values
+    return by_quantile(values)
+
+
+def by_quantile(values: Attribute, groups: int = 3) -> Attribute:
+    """Turn numbers, such as ages, into ranges with equally many subjects, as in `20–35`.
+
+    Raises:
+        ValueError: If a value is no number.
+    """
+    numbers = {who: float(text) for who, text in values.items() if text}
+    if not numbers:
+        return {}
+    edges = np.quantile(list(numbers.values()), np.linspace(0, 1, groups + 1))
+    names = [f"{low:g}–{high:g}" for low, high in pairwise(edges)]
+    return {who: names[min(groups - 1, int(np.searchsorted(edges[1:-1], number)))] for who, number in numbers.items()}

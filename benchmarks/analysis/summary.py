@@ -1,0 +1,181 @@
+"""Rows → a summary: overall, per dataset and per task, as JSON and CSV and as a table for the terminal."""
+
+import csv
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from benchmarks.analysis.statistics import DatasetScores, Interval, differences, intervals, subject_means
+from benchmarks.analysis.subgroups import SubgroupTable
+from benchmarks.scoring.results import Candidates, Row
+
+METHOD = (
+    "Dice at probability 0.5: mean over datasets of the mean over tasks of the mean over subjects; "
+    "95 % interval by bootstrap of tasks and, within datasets, subjects; for one task, of its subjects. "
+    "Differences are paired: of what both predictors scored, on the same resamples."
+)
+CANDIDATE_METRICS = {
+    "best_dice": "Dice of the best draw with an annotator",
+    "energy_distance": "energy distance under 1 - IoU",
+    "area_crps_px": "CRPS of the area, pixels",
+}
+"""How to call what `measure_candidates` returns."""
+
+
+def summarise(rows: Iterable[Row], predictors: Sequence[str], seed: int) -> dict[str, Any]:
+    """Estimates with intervals, as JSON values; Dice in [0, 1].
+
+    Args:
+        rows: Predictions of at least these predictors.
+        predictors: Which predictors to report; differences are of the first minus each other.
+        seed: Seed of the bootstrap.
+    """
+    rows = [row for row in rows if row.predictor in predictors]
+    scores = subject_means(rows, predictors)
+    everything = list(scores.values())
+
+    def named(values: Iterable[Interval]) -> dict[str, dict[str, float]]:
+        return {name: asdict(value) for name, value in zip(predictors, values, strict=True)}
+
+    gains = named(differences(everything, reference=0, seed=seed))
+    return {
+        "method": METHOD,
+        "overall": named(intervals(everything, seed)),
+        "difference": {"reference": predictors[0], "minus": {name: gains[name] for name in predictors[1:]}},
+        "datasets": {dataset: named(intervals([table], seed)) for dataset, table in scores.items()},
+        "tasks": {name: named(intervals([table], seed)) for name, table in _single_tasks(everything)},
+        "counts": {name: _counts([row for row in rows if row.predictor == name]) for name in predictors},
+    }
+
+
+def summarise_candidates(candidates: Iterable[Candidates], predictors: Sequence[str], seed: int) -> dict[str, Any]:
+    """How well draws stand for several annotators, as JSON values: metric → dataset → predictor → interval.
+
+    Nothing, if no query has several annotators.
+    """
+    candidates = list(candidates)
+    summary: dict[str, Any] = {}
+    for metric in CANDIDATE_METRICS if candidates else ():
+        scores = subject_means(candidates, predictors, metric)
+        summary[metric] = {
+            dataset: {
+                name: asdict(value)
+                for name, value in zip(predictors, intervals([table], seed), strict=True)
+                if isfinite(value.mean)
+            }
+            for dataset, table in scores.items()
+        }
+    return summary
+
+
+def _single_tasks(scores: Iterable[DatasetScores]) -> list[tuple[str, DatasetScores]]:
+    return [(name, table.task(name)) for table in scores for name in table.tasks]
+
+
+def _counts(rows: Sequence[Row]) -> dict[str, int | float]:
+    """How much was scored, how many masks came out empty, and what it cost in labelled examples."""
+    return {
+        "rows": len(rows),
+        "tasks": len({row.task for row in rows}),
+        "subjects": len({(row.dataset, row.subject) for row in rows}),
+        "empty_masks": sum(row.mask_px == 0 for row in rows),
+        "smallest_support": min(row.support_size for row in rows),
+        "label_budget": max(row.support_size for row in rows),
+    }
+
+
+def write_task_csv(path: Path, rows: Iterable[Row], summary: dict[str, Any]) -> None:
+    """One line per task and predictor, with the task's number of subjects and its smallest support."""
+    rows = sorted(rows, key=lambda row: row.support_size, reverse=True)
+    about = {row.task: (row.dataset, row.support_size) for row in rows}
+    subjects = Counter(task for task, _ in {(row.task, row.subject) for row in rows})
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["dataset", "task", "support", "subjects", "predictor", "dice", "low", "high"])
+        for task, by_predictor in summary["tasks"].items():
+            dataset, support = about[task]
+            for predictor, value in by_predictor.items():
+                ends = [f"{value[key]:.4f}" for key in ("mean", "low", "high")]
+                writer.writerow([dataset, task, support, subjects[task], predictor, *ends])
+
+
+def score_table(summary: dict[str, Any]) -> Table:
+    """A terminal table: each dataset with its tasks, the overall line and the differences, by predictor."""
+    predictors = list(summary["overall"])
+    plan = summary.get("settings", {}).get("plan_hash")
+    about = summary["method"] + (f" Plan {plan}." if plan else "")
+    table = Table("Dice, % (95 % interval)", *predictors, caption=about, caption_justify="left")
+
+    def add(name: str, values: dict[str, Any], style: str | None = None) -> None:
+        table.add_row(name, *(percent(values[key]) if key in values else "" for key in predictors), style=style)
+
+    for dataset, values in summary["datasets"].items():
+        add(dataset, values)
+        tasks = {task: scores for task, scores in summary["tasks"].items() if task.startswith(f"{dataset}/")}
+        for task, scores in tasks.items() if len(tasks) > 1 else ():
+            axis, label = task.split("/")[2:]
+            add(f"  {label}" if axis == "2d" else f"  {label}, {axis}", scores, style="dim")
+    table.add_section()
+    add("mean over datasets", summary["overall"], style="bold")
+    if minus := summary["difference"]["minus"]:
+        add(f"{summary['difference']['reference']} minus it", minus)
+    counts = [summary["counts"][name] for name in predictors]
+    table.add_section()
+    table.add_row("labelled examples per query, at most", *(f"{each['label_budget']}" for each in counts))
+    costs = (("milliseconds per query", "seconds_per_query", 1000, 1), ("peak memory, MB", "peak_mb", 1, 0))
+    for name, key, scale, digits in costs:
+        if any(key in each for each in counts):
+            table.add_row(name, *(f"{scale * each[key]:.{digits}f}" if key in each else "" for each in counts))
+    return table
+
+
+def annotator_table(annotators: Mapping[str, Any]) -> Table:
+    """A terminal table of what `summarise_candidates` tells, by dataset and predictor."""
+    datasets = next(iter(annotators.values()))
+    predictors = list(dict.fromkeys(name for values in datasets.values() for name in values))
+    about = "All draws of a query against what several people drew on it. Best is Dice 100, distance 0, CRPS 0."
+    table = Table("Several annotators (95 % interval)", *predictors, caption=about, caption_justify="left")
+    for dataset in datasets:
+        table.add_row(dataset)
+        for metric, name in CANDIDATE_METRICS.items():
+            values = annotators[metric][dataset]
+            shown = percent if metric == "best_dice" else plain
+            table.add_row(f"  {name}", *(shown(values[each]) if each in values else "" for each in predictors))
+    return table
+
+
+def group_table(table: SubgroupTable) -> Table:
+    """A terminal table of the scores by subgroup, and of the gap between the extreme ones."""
+    predictors = list(dict.fromkeys(name for group in table.groups for name in group.scores))
+    shown = Table(f"Dice by {table.attribute}, % (95 % interval)", "subjects", *predictors)
+    for group in table.groups:
+        scores = (percent(asdict(group.scores[name])) if name in group.scores else "" for name in predictors)
+        shown.add_row(group.name, str(group.subjects), *scores)
+    shown.add_section()
+    gaps = {name: (f"{gap.best} - {gap.worst}", percent(asdict(gap.difference))) for name, gap in table.gaps.items()}
+    shown.add_row("gap", "", *("\n".join(gaps.get(name, ())) for name in predictors))
+    return shown
+
+
+def size_table(summaries: Mapping[int, dict[str, Any]]) -> Table:
+    """A terminal table of the mean over datasets, by support size and predictor."""
+    predictors = list(next(iter(summaries.values()))["overall"])
+    table = Table("Mean over datasets, by support size", *predictors)
+    for size, summary in summaries.items():
+        table.add_row(str(size), *(percent(summary["overall"][name]) for name in predictors))
+    return table
+
+
+def percent(value: Mapping[str, float]) -> str:
+    """`81.2 (78.0, 84.1)`: the mean and both ends of its interval, times 100."""
+    return f"{100 * value['mean']:.1f} ({100 * value['low']:.1f}, {100 * value['high']:.1f})"
+
+
+def plain(value: Mapping[str, float]) -> str:
+    """The same of what is no share: three significant digits."""
+    return f"{value['mean']:.3g} ({value['low']:.3g}, {value['high']:.3g})"

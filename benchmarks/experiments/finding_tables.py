@@ -1,0 +1,79 @@
+"""The findings of an experiment as tables: CSV for programs, Markdown for people."""
+
+import csv
+import io
+from dataclasses import astuple
+from math import isfinite
+
+from benchmarks.analysis.statistics import Interval
+from benchmarks.experiments.bench import Findings, Point
+from benchmarks.experiments.catalogue import Experiment
+
+COLUMNS = (
+    "panel", "series", "x", "about", "value", "low", "high", "against", "difference", "difference_low",
+    "difference_high", "tasks", "seconds_per_query",
+)  # fmt: skip
+NO_VALUE = "–"
+
+
+def comma_separated(findings: Findings) -> str:
+    """A line per place; values as they were measured: Dice in [0, 1]."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows(_record(point) for point in findings.points)
+    return text.getvalue()
+
+
+def _record(point: Point) -> list[object]:
+    place = point.place
+    difference = _ends(point.difference) if point.difference else ["", "", ""]
+    against = "" if point.reference is None else str(point.reference)
+    seconds = "" if point.seconds_per_query is None else f"{point.seconds_per_query:.4f}"
+    about = [place.panel, place.series, place.x, point.about]
+    return [*about, *_ends(point.value), against, *difference, point.tasks or "", seconds]
+
+
+def _ends(value: Interval) -> list[str]:
+    return [f"{each:.4f}" for each in astuple(value)]
+
+
+def markdown(name: str, experiment: Experiment, findings: Findings, protocol: str) -> str:
+    """The question, a table of the places, and how it was measured; columns that tell nothing are left out.
+
+    Args:
+        name: Of the experiment.
+        experiment: What was asked.
+        findings: What was found.
+        protocol: On what, in a sentence.
+    """
+    heads = ("panel", "series", experiment.axis, "", experiment.unit, "difference", "from", "tasks", "ms per query")
+    lines = [_cells(point, experiment) for point in findings.points]
+    told = [place for place in range(len(heads)) if any(line[place] for line in lines)]
+    table = [[line[place] or NO_VALUE for place in told] for line in lines]
+    rows = [[heads[place] for place in told], ["---"] * len(told), *table]
+    body = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return f"# {name}\n\n{experiment.question}\n\n{body}\n\n{experiment.method}\n\n{protocol}\n"
+
+
+def _cells(point: Point, experiment: Experiment) -> list[str]:
+    place, seconds = point.place, point.seconds_per_query
+    return [
+        place.panel,
+        place.series,
+        place.x if isinstance(place.x, str) else f"{place.x:g}",
+        point.about,
+        written(point.value, experiment.scale),
+        "" if point.difference is None else written(point.difference, experiment.scale, sign="+"),
+        "" if point.reference is None else str(point.reference),
+        str(point.tasks or ""),
+        "" if seconds is None else f"{1000 * seconds:.0f}",
+    ]
+
+
+def written(value: Interval, scale: float, sign: str = "") -> str:
+    """`81.2 (78.0, 84.1)`: a value and the ends of its interval, in units of which so many make one."""
+    if not isfinite(value.mean):
+        return ""
+    mean, low, high = (f"{scale * each:{sign}.1f}" for each in (value.mean, value.low, value.high))
+    return f"{mean} ({low}, {high})"

@@ -1,0 +1,142 @@
+"""Time and memory of the networks against UniverSeg's plain definition: `incontext-bench speed`.
+
+The cross-block network holds the same weights as the plain definition (UniverSeg v1 plan, 128×128, batch 1); all run on
+one thread. Time is CPU time of the process, the median of several runs taken in turn. Memory is the growth of the peak
+resident set while one prediction is made, weights and inputs being in place, in a fresh process for each figure.
+
+The support-once network is compared in what it is made for: many queries that share a support, and training, where each
+image of a set is a query of all others. The plain definition has to walk through the support with every query.
+"""
+
+import resource
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from statistics import median
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.experiments.plain_cross_block import PlainCrossBlockNet
+from incontext.networks.cross_block import CrossBlockNet
+from incontext.networks.support_once import SupportOnceNet
+from incontext.networks.universeg import to_official
+
+SUPPORT_SIZES = (1, 8, 32, 64)
+TRAINING_SUPPORT_SIZE = 8
+SHARED_SUPPORT_SIZE = 32
+QUERIES = 200
+QUERIES_PER_BATCH = 8
+SIZE_PX = 128
+RUNS = 5
+
+
+def build_networks() -> dict[str, nn.Module]:
+    """The plain definition and ours, with the same random weights."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    ours = CrossBlockNet()
+    plain = PlainCrossBlockNet(ours.config.encoder_channels, ours.config.decoder_channels)
+    plain.load_state_dict(to_official(ours.state_dict()))
+    return {"plain": plain, "ours": ours}
+
+
+def draw_episode(support_size: int) -> tuple[Tensor, Tensor, Tensor]:
+    """A random query image and a random support set."""
+    images = torch.rand(1, 1 + 2 * support_size, 1, SIZE_PX, SIZE_PX)
+    return images[:, 0], images[:, 1 : support_size + 1], images[:, support_size + 1 :].round()
+
+
+def predict(network: nn.Module, episode: tuple[Tensor, Tensor, Tensor]) -> None:
+    """One prediction."""
+    with torch.no_grad():
+        network(*episode)
+
+
+def train_step(network: nn.Module, episode: tuple[Tensor, Tensor, Tensor]) -> None:
+    """One forward and backward pass."""
+    network.zero_grad()
+    network(*episode).square().mean().backward()
+
+
+def seconds(step: Callable[..., None], support_size: int) -> dict[str, float]:
+    """Median CPU seconds of a step, by network."""
+    networks, episode = build_networks(), draw_episode(support_size)
+    times: dict[str, list[float]] = {name: [] for name in networks}
+    for _ in range(1 + RUNS):
+        for name, network in networks.items():
+            start = time.process_time()
+            step(network, episode)
+            times[name].append(time.process_time() - start)
+    return {name: median(after_warm_up) for name, (_, *after_warm_up) in times.items()}
+
+
+def seconds_per_query(runs: int = 3) -> dict[str, float]:
+    """Median CPU seconds per query when many share a support, by definition; the support's encoding included."""
+    plain, network = build_networks()["plain"], SupportOnceNet().eval()
+    episode = draw_episode(SHARED_SUPPORT_SIZE)
+    queries = torch.rand(QUERIES, 1, SIZE_PX, SIZE_PX).split(QUERIES_PER_BATCH)
+    times: dict[str, list[float]] = {"plain": [], "ours": []}
+    for _ in range(1 + runs):
+        start = time.process_time()
+        predict(plain, episode)
+        between = time.process_time()
+        with torch.no_grad():
+            code = network.encode_support(*episode[1:])
+            for batch in queries:
+                network.segment(batch, code)
+        times["plain"].append(between - start)
+        times["ours"].append((time.process_time() - between) / QUERIES)
+    return {name: median(after_warm_up) for name, (_, *after_warm_up) in times.items()}
+
+
+def training_seconds_per_query(runs: int = 3) -> dict[str, float]:
+    """Median CPU seconds of a forward and backward pass per query learnt from, by definition."""
+    plain, network = build_networks()["plain"], SupportOnceNet()
+    episode = draw_episode(TRAINING_SUPPORT_SIZE)
+    images, labels = torch.rand(2, 1, TRAINING_SUPPORT_SIZE + 1, 1, SIZE_PX, SIZE_PX).unbind()
+    times: dict[str, list[float]] = {"plain": [], "ours": []}
+    for _ in range(1 + runs):
+        start = time.process_time()
+        train_step(plain, episode)
+        between = time.process_time()
+        network.zero_grad()
+        network.leave_one_out(images, labels.round()).square().mean().backward()
+        times["plain"].append(between - start)
+        times["ours"].append((time.process_time() - between) / images.shape[1])
+    return {name: median(after_warm_up) for name, (_, *after_warm_up) in times.items()}
+
+
+def peak_growth_mib(name: str, support_size: int) -> float:
+    """Growth of this process's peak resident set during one prediction; right only in a fresh process."""
+    network, episode = build_networks()[name], draw_episode(support_size)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    predict(network, episode)
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+
+
+def peak_growths_mib(support_size: int) -> dict[str, float]:
+    """Memory growth by network, each measured in its own process."""
+    with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as executor:
+        return {name: executor.submit(peak_growth_mib, name, support_size).result() for name in ("plain", "ours")}
+
+
+def table_row(what: str, unit: str, figures: dict[str, float]) -> str:
+    """One line of the table: both figures, and how many times smaller ours is."""
+    plain, ours = figures["plain"], figures["ours"]
+    return f"{what:<24}{plain:>10.3f} {ours:>10.3f} {unit:<4}{plain / ours:>6.1f}×"
+
+
+def measure() -> Iterator[str]:
+    """Measure everything and yield a table line by line; memory first, since a child starts with its parent's peak."""
+    yield f"{'':<24}{'plain':>10} {'ours':>10} {'':<4}{'ratio':>7}"
+    for support_size in SUPPORT_SIZES:
+        yield table_row(f"peak memory, S = {support_size}", "MiB", peak_growths_mib(support_size))
+    for support_size in SUPPORT_SIZES:
+        yield table_row(f"prediction, S = {support_size}", "s", seconds(predict, support_size))
+    yield table_row(f"training step, S = {TRAINING_SUPPORT_SIZE}", "s", seconds(train_step, TRAINING_SUPPORT_SIZE))
+    yield ""
+    yield f"{'':<24}{'plain':>10} {'once':>10} {'':<4}{'ratio':>7}"
+    yield table_row(f"of {QUERIES} queries, S = {SHARED_SUPPORT_SIZE}", "s", seconds_per_query())
+    yield table_row(f"query learnt, S = {TRAINING_SUPPORT_SIZE}", "s", training_seconds_per_query())

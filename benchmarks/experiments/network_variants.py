@@ -1,0 +1,124 @@
+"""Networks that the architecture study compares with those of the library: ideas that have to win to get in."""
+
+import math
+from collections.abc import Iterable, Iterator
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from incontext.networks.checkpoint import FAMILIES
+from incontext.networks.cross_block import CrossBlockConfig, CrossBlockNet
+from incontext.networks.layers import CrossBlock, mean_over_support, phi
+from incontext.networks.support_once import SupportCode, SupportOnceConfig, SupportOnceNet
+
+READ_TOKENS = 32
+TEMPERATURE = 10.0
+SKIPPED_SHARE = 0.25
+
+
+class SparseReadNet(SupportOnceNet):
+    """Every query token reads only the support tokens that match it best."""
+
+    def _attend(self, level: int, tokens: Tensor, code: SupportCode) -> Tensor:
+        sets, (height, width) = len(code.mean_label), tokens.shape[-2:]
+        queries = rearrange(self.matches[level].queries(tokens), "(B Q) heads T C -> B heads (Q T) C", B=sets)  # type: ignore[operator]
+        keys, values = code.keys[level], code.values[level]
+        scores, places = (queries @ keys.mT).topk(min(READ_TOKENS, keys.shape[2]), dim=-1)
+        # Scattered back: a dense product with few non-zeros is faster than to gather that many values.
+        weights = torch.zeros(*scores.shape[:-1], keys.shape[2], device=scores.device)
+        weights = weights.scatter(-1, places, scores.softmax(-1))
+        return rearrange(weights @ values, "B heads (Q h w) C -> (B Q) (heads C) h w", h=height, w=width)
+
+
+class SupportAttentionNet(SupportOnceNet):
+    """Support tokens of all but the finest attended stage read each other before queries read them."""
+
+    def __init__(self, config: SupportOnceConfig | None = None) -> None:
+        super().__init__(config)
+        channels = self.config.head_channels
+        self.talk = nn.ModuleList(nn.Linear(channels, channels) for _ in self.matches)
+        self.warmth = nn.Parameter(torch.full((len(self.matches),), 2.0))
+
+    def _decode(self, features: list[Tensor], code: SupportCode) -> Tensor:
+        values = list(code.values)
+        for level, talk in enumerate(self.talk):
+            if level:
+                queries = code.keys[level] * self.warmth[level].exp()
+                heard = F.scaled_dot_product_attention(queries, code.keys[level], values[level], scale=1.0)
+                values[level] = values[level] + talk(heard)
+        talked = SupportCode(code.keys, tuple(values), code.prototypes, code.moments, code.mean_label)
+        return super()._decode(features, talked)
+
+
+class FixedTemperatureNet(SupportOnceNet):
+    """The temperature of attention is set instead of learned."""
+
+    def __init__(self, config: SupportOnceConfig | None = None) -> None:
+        super().__init__(config)
+        for name, parameter in self.named_parameters():
+            if name.endswith("log_temperature"):
+                nn.init.constant_(parameter, math.log(TEMPERATURE)).requires_grad_(False)
+
+
+class DeeplySupervisedNet(SupportOnceNet):
+    """The coarse stages' guess must stand alone for a share of the images in training."""
+
+    def __init__(self, config: SupportOnceConfig | None = None) -> None:
+        super().__init__(config)
+        self.head = nn.Sequential(self.head, SkipSome())  # type: ignore[assignment]
+
+
+class SkipSome(nn.Module):
+    """Zeros in place of whole samples, at random, in training."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Drop samples of maps (N, C, H, W)."""
+        if not self.training:
+            return maps
+        return maps * (torch.rand(len(maps), 1, 1, 1, device=maps.device) >= SKIPPED_SHARE)
+
+
+class NonlinearCrossBlock(CrossBlock):
+    """z_i = φ(cross([u, v_i])): no longer can the mean over the support move inside."""
+
+    def forward(self, query: Tensor, support_mean: Tensor, chunks: Iterable[Tensor]) -> tuple[Tensor, Iterator[Tensor]]:
+        """As in `CrossBlock`; the last block of a network, which is given no chunks, stays linear."""
+        if not (chunks := list(chunks)):
+            return super().forward(query, support_mean, chunks)
+        query_weight, support_weight = self.cross.weight.chunk(2, dim=1)
+        from_query = F.conv2d(query, query_weight, self.cross.bias, padding=1)
+        crossed = []
+        for chunk in chunks:
+            maps = F.conv2d(chunk, support_weight, padding=1).unflatten(0, (-1, len(query))) + from_query
+            crossed.append(phi(maps.flatten(0, 1)))
+        next_query = phi(self.query(mean_over_support(crossed, len(query))))
+        return next_query, (phi(self.support(maps)) for maps in crossed)
+
+
+class NonlinearCrossBlockNet(CrossBlockNet):
+    """A cross-block network whose cross-convolutions are non-linear, those of the first and the last block excepted."""
+
+    def __init__(self, config: CrossBlockConfig | None = None, chunk_size: int = 4) -> None:
+        super().__init__(config, chunk_size)
+        for blocks in (self.encoder, self.decoder):
+            for i, block in enumerate(blocks):
+                if isinstance(block, CrossBlock):
+                    blocks[i] = NonlinearCrossBlock(block.cross.in_channels // 2, block.cross.out_channels)
+
+
+VARIANTS: dict[str, tuple[str, type[nn.Module]]] = {
+    "sparse reading": ("support-once", SparseReadNet),
+    "support attention": ("support-once", SupportAttentionNet),
+    "fixed temperature": ("support-once", FixedTemperatureNet),
+    "deep supervision": ("support-once", DeeplySupervisedNet),
+    "non-linear crossing": ("cross-block", NonlinearCrossBlockNet),
+}
+"""By name, the family that a variant is of, and its network."""
+
+
+def install(name: str) -> None:
+    """From here on, a variant stands for its family in this process."""
+    family, network = VARIANTS[name]
+    FAMILIES[family] = FAMILIES[family][0], network

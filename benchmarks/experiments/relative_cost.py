@@ -1,0 +1,88 @@
+"""What training and predicting cost beside the default network: both take turns, so that a busy machine slows both."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from statistics import median
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from incontext.training.config import TrainConfig
+from incontext.training.distributed import ALONE
+from incontext.training.episodes import TrainingData
+from incontext.training.loader import StepInput, feed
+from incontext.training.loop import training_step
+from incontext.training.state import TrainState
+
+STEPS = 24
+"""Of a training that are timed, spread over its course."""
+RUNS = 5
+MANY_QUERIES, QUERIES_PER_BATCH = 200, 8
+SIZE_PX = 128
+
+
+@dataclass
+class Training:
+    """A training of which only a few steps are taken."""
+
+    config: TrainConfig
+    data: TrainingData
+    state: TrainState = field(init=False)
+    inputs: Iterator[StepInput] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.state = TrainState.start(self.config, torch.device("cpu"))
+        self.inputs = feed(self.config.model_copy(update={"workers": 0}), self.data, 0, ALONE)
+
+    def step_at(self, progress: float) -> None:
+        """Take a step as it is at some share of the training."""
+        self.state.step = int(progress * self.config.steps)
+        training_step(self.state, self.config, next(self.inputs), ALONE)
+
+
+def compare_trainings(one: Training, other: Training) -> dict[str, float]:
+    """How the steps of one training compare with another's: `cost` in processor time, `queries` learnt from."""
+    pair = [one, other]
+    for training in pair:
+        training.step_at(0.0)  # the first one is slower
+        training.state.cpu_seconds, training.state.queries = 0.0, 0
+    for place in range(STEPS):
+        for training in pair:
+            training.step_at((place + 0.5) / STEPS)
+        pair.reverse()
+    return {
+        "cost": one.state.cpu_seconds / other.state.cpu_seconds,
+        "queries": one.state.queries / other.state.queries,
+    }
+
+
+@torch.inference_mode()
+def compare_queries(one: nn.Module, other: nn.Module, support_size: int) -> dict[str, float]:
+    """Processor time of a query in that of another network's: of one alone, and of each of many with one support."""
+    networks: tuple[Any, Any] = one, other
+    images, labels = torch.rand(2, 1, support_size, 1, SIZE_PX, SIZE_PX).unbind()
+    encode = [partial(network.encode_support, images, labels.round()) for network in networks]
+    codes = [work() for work in encode]
+
+    def segment(count: int) -> list[Callable[[], Tensor]]:
+        queries = torch.rand(count, 1, SIZE_PX, SIZE_PX)
+        return [partial(network.segment, queries, code) for network, code in zip(networks, codes, strict=True)]
+
+    encoding, alone, batch = in_turns(encode), in_turns(segment(1)), in_turns(segment(QUERIES_PER_BATCH))
+    single = [read + asked for read, asked in zip(encoding, alone, strict=True)]
+    shared = [read / MANY_QUERIES + asked / QUERIES_PER_BATCH for read, asked in zip(encoding, batch, strict=True)]
+    return {"1": single[0] / single[1], str(MANY_QUERIES): shared[0] / shared[1]}
+
+
+def in_turns(works: Sequence[Callable[[], object]]) -> list[float]:
+    """Median processor seconds of each of several works, done in turns."""
+    seconds: list[list[float]] = [[] for _ in works]
+    for _ in range(RUNS):
+        for taken, work in zip(seconds, works, strict=True):
+            start = time.process_time()
+            work()
+            taken.append(time.process_time() - start)
+    return [median(taken) for taken in seconds]

@@ -1,0 +1,204 @@
+"""Experiments that train: without some data, on less of it, with less augmentation, with more synthetic tasks.
+
+Each training has the same number of steps and the default configuration but for what the experiment is about. Its
+weights are those at the end, which no measurement on `dev` picked.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+import torch
+
+from benchmarks.experiments.bench import Bench, Coordinates
+from benchmarks.experiments.scoring import Condition
+from benchmarks.experiments.study import Override, overridden
+from benchmarks.plans.suites import ANATOMIES, MODALITIES, OTHER, family
+from benchmarks.plans.task_plans import TaskPlan, plan_suite, plan_task, stable_hash
+from incontext.training.augment import AugmentConfig
+from incontext.training.config import TrainConfig
+from incontext.training.loop import train
+from megamed import Collection, Task
+from megamed.audit import content_hash, each_image
+from megamed.manifest import replace_file
+from megamed.schema import slugify
+
+TRAINING_SIZES = (5, 10, 20, 40)
+"""Numbers of datasets, beside all."""
+SYNTHETIC_SHARES = (0.0, 0.3, 0.6, 1.0)
+LEFT_OUT = 3
+"""How many datasets or families are left out, one after the other, unless told otherwise."""
+
+ALL, NONE = AugmentConfig(), AugmentConfig.only()
+RECIPES = {
+    "both levels": ALL,
+    "task level alone": AugmentConfig(task=ALL.task, image=NONE.image),
+    "image level alone": AugmentConfig(task=NONE.task, image=ALL.image),
+    "none": NONE,
+}
+"""What is left of the augmentation."""
+
+
+@dataclass(frozen=True)
+class TrainingVariant:
+    """A variant of the training, and what it is for."""
+
+    place: Coordinates
+    override: Override
+    """What it changes in the default configuration."""
+    about: str = ""
+    reference: Coordinates | None = None
+
+
+def augmentation(bench: Bench) -> Iterator[Condition]:
+    """The recipe with one or both of its levels left out."""
+    full = Coordinates(next(iter(RECIPES)))
+    levels = [
+        TrainingVariant(Coordinates(name), {"augmentation": recipe.model_dump(mode="json")}, reference=full)
+        for name, recipe in RECIPES.items()
+    ]
+    return on_suite(bench, levels)
+
+
+def synthetic_share(bench: Bench) -> Iterator[Condition]:
+    """More or fewer of the sets drawn from noise."""
+    first = Coordinates(SYNTHETIC_SHARES[0])
+    levels = [
+        TrainingVariant(
+            Coordinates(share), {"episodes": {"synthetic_share": share, "superpixel_share": 0.0}}, reference=first
+        )
+        for share in SYNTHETIC_SHARES
+    ]
+    return on_suite(bench, levels)
+
+
+def training_size(bench: Bench) -> Iterator[Condition]:
+    """Growing sets of training datasets, each part of the next; none of the role `auxiliary`."""
+    by_dataset = Counter(task.dataset for task in bench.collection.tasks(roles=("train",)))
+    names = sorted(by_dataset, key=lambda name: stable_hash(bench.settings.seed, name))
+    counts = [*(count for count in TRAINING_SIZES if count < len(names)), len(names)]
+    levels = [
+        TrainingVariant(
+            Coordinates(count),
+            {"episodes": {"datasets": names[:count]}},
+            f"{sum(by_dataset[name] for name in names[:count])} tasks",
+            Coordinates(counts[0]),
+        )
+        for count in counts
+    ]
+    return on_suite(bench, levels)
+
+
+def leave_one_out(bench: Bench) -> Iterator[Condition]:
+    """Tasks that a training was left without, asked of it and of one that had everything.
+
+    The latter learned from the very images that it is asked about: the difference is the most that their lack costs.
+    """
+    contents = training_contents(bench.collection)
+    for name, tasks in left_out(bench).items():
+        plans = planned(bench, tasks)
+        datasets = without_copies({task.dataset for task in tasks}, contents)
+        have, lack = Coordinates(name, "trained with it"), Coordinates(name, "trained without it")
+        about = f"{len(datasets)} datasets left out" if len(datasets) > 1 else ""
+        for seed in range(bench.options.seeds):
+            everything = trained(bench, "everything", {}, seed)
+            yield Condition(have, str(everything), plans, seed=seed, seen=True)
+            without = trained(bench, f"without {name}", {"episodes": {"leave_out": sorted(datasets)}}, seed)
+            yield Condition(lack, str(without), plans, have, about, seed)
+
+
+def on_suite(bench: Bench, levels: Iterable[TrainingVariant]) -> Iterator[Condition]:
+    """Train every level, and ask for the tasks of the suite."""
+    plans = plan_suite(bench.collection, bench.settings)[0]
+    for level in levels:
+        for seed in range(bench.options.seeds):
+            weights = trained(bench, str(level.place), level.override, seed)
+            yield Condition(level.place, str(weights), plans, level.reference, level.about, seed)
+
+
+def trained(bench: Bench, name: str, override: Override, seed: int) -> Path:
+    """The weights of a training, now or by an earlier run, in a process and on a core of its own."""
+    slug = f"{slugify(name)}-seed{seed}"
+    kept = bench.out / "weights" / f"{slug}.safetensors"
+    if not kept.is_file():
+        config = overridden(override, seed, bench.options.steps)
+        arguments = config, bench.collection.path, bench.out / "trainings" / slug, bench.execution.device
+        with ProcessPoolExecutor(1, get_context("spawn")) as executor:
+            weights = executor.submit(train_alone, *arguments).result()
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(kept, weights.read_bytes())
+    return kept
+
+
+def train_alone(config: TrainConfig, collection: Path, out: Path, device: str) -> Path:
+    """Train on one thread; right only in a fresh process."""
+    torch.set_num_threads(1)
+    return train(config, collection, out, device)
+
+
+def left_out(bench: Bench) -> dict[str, list[Task]]:
+    """The tasks of each dataset, modality or anatomy that is to be left out, of datasets for training.
+
+    Raises:
+        ValueError: If there is no such one.
+    """
+    groups: dict[str, list[Task]] = defaultdict(list)
+    for task in bench.collection.tasks(roles=("train",)):
+        groups[group_of(bench, task)].append(task)
+    asked = bench.options.leave_out or typical(groups, bench)
+    if unknown := sorted(set(asked) - groups.keys()):
+        msg = f"Unknown {bench.options.by}: expected some of {', '.join(sorted(groups))}, got {', '.join(unknown)}."
+        raise ValueError(msg)
+    return {name: groups[name] for name in asked}
+
+
+def group_of(bench: Bench, task: Task) -> str:
+    """The dataset, the family of modalities or that of anatomies that a task belongs to."""
+    if bench.options.by == "dataset":
+        return task.dataset
+    if bench.options.by == "modality":
+        return family(task.modality, MODALITIES)
+    return family(bench.collection.card(task.dataset).anatomy, ANATOMIES)
+
+
+def typical(groups: Mapping[str, list[Task]], bench: Bench) -> list[str]:
+    """A few datasets by hash, or the families of which there are most datasets."""
+    if bench.options.by == "dataset":
+        return sorted(groups, key=lambda name: stable_hash(bench.settings.seed, name))[:LEFT_OUT]
+    datasets = {name: len({task.dataset for task in tasks}) for name, tasks in groups.items() if name != OTHER}
+    return sorted(datasets, key=lambda name: (-datasets[name], name))[:LEFT_OUT]
+
+
+def planned(bench: Bench, tasks: Iterable[Task]) -> list[TaskPlan]:
+    """The episodes of some tasks, whatever their suite.
+
+    Raises:
+        ValueError: If none has two subjects.
+    """
+    samples = {task: bench.collection.samples(task) for task in tasks}
+    plans = [
+        plan_task(task, each, bench.settings)
+        for task, each in samples.items()
+        if len({sample.subject for sample in each}) > 1
+    ]
+    if not plans:
+        names = ", ".join(task.id for task in samples)
+        msg = f"Nothing is left to ask: expected a task with two subjects, got {names}. Leave out something else."
+        raise ValueError(msg)
+    return plans
+
+
+def training_contents(collection: Collection) -> dict[str, set[str]]:
+    """The training datasets in which each image is, by the hash of its pixels."""
+    datasets: dict[str, set[str]] = defaultdict(set)
+    for task, sample in each_image(collection, collection.tasks(roles=("train", "auxiliary"))):
+        datasets[content_hash(collection.image(task, sample.row))].add(task.dataset)
+    return datasets
+
+
+def without_copies(datasets: set[str], contents: Mapping[str, set[str]]) -> set[str]:
+    """Some datasets and all others that share an image with them."""
+    return datasets.union(*(shared for shared in contents.values() if shared & datasets))

@@ -1,0 +1,74 @@
+"""Runs one experiment and writes its table, its figure and its protocol."""
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from benchmarks.experiments.bench import Bench, Findings
+from benchmarks.experiments.catalogue import Experiment, find_experiment
+from benchmarks.experiments.figure import draw
+from benchmarks.experiments.finding_tables import comma_separated, markdown
+from megamed.manifest import exclusive, replace_file
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What an experiment tells at its end."""
+
+    table: str
+    """In Markdown."""
+    failures: dict[tuple[str, str], str]
+    """Condition and task → why there is no score."""
+
+
+def run_experiment(bench: Bench) -> Outcome:
+    """Measure what is not measured yet, and write `table.csv`, `table.md`, `figure.png` and `experiment.json`.
+
+    Killed at any moment, the same call goes on where it stopped.
+
+    Raises:
+        ValueError: If there is no such experiment, its folder holds another one, or nothing can be asked.
+        OSError: If a worker dies.
+    """
+    experiment = find_experiment(bench.name)
+    bench.claim()
+    with exclusive(bench.out, "run"):
+        findings = experiment.run(bench)
+        table = markdown(bench.name, experiment, findings, sentence(bench, experiment, findings))
+        protocol = json.dumps(described(bench, experiment, findings), indent=2) + "\n"
+        replace_file(bench.out / "table.csv", comma_separated(findings).encode())
+        replace_file(bench.out / "table.md", table.encode())
+        replace_file(bench.out / "experiment.json", protocol.encode())
+        draw(bench.out / "figure.png", experiment, findings)
+    failed = findings.details.get("failed", {})
+    return Outcome(table, {(name, task): why for name, tasks in failed.items() for task, why in tasks.items()})
+
+
+def described(bench: Bench, experiment: Experiment, findings: Findings) -> dict[str, Any]:
+    """All that is to be known of the experiment, as JSON values."""
+    return {
+        **bench.identity,
+        "question": experiment.question,
+        "method": experiment.method,
+        **findings.details,
+        "points": [asdict(point) for point in findings.points],
+    }
+
+
+def sentence(bench: Bench, experiment: Experiment, findings: Findings) -> str:
+    """On what an experiment was made, in words."""
+    if experiment.kind == "times":
+        return "Random images and labels."
+    options, settings = bench.options, bench.settings
+    hashes = dict.fromkeys(findings.details.get("plan_hashes", {}).values())
+    parts = [
+        "Tasks of what is left out" if experiment.kind == "leaves" else f"Suite `{settings.suite}`",
+        f"{settings.support_size} labelled examples unless stated",
+        f"{settings.draws} draws",
+        f"at most {settings.queries} queries per task",
+        f"seed {settings.seed}",
+        f"trainings of {options.steps} steps, seeds 0 to {options.seeds - 1}",
+    ]
+    asked = ", ".join(parts[:-1] if experiment.kind == "scores" else parts)
+    plans = f" Plans {', '.join(hashes)}." if hashes else ""
+    return f"{asked}. Collection `{bench.identity['collection_sha256']}`.{plans}"

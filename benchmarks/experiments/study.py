@@ -1,0 +1,163 @@
+"""The architecture study: variants of the training configuration, each trained on the same processor time.
+
+That time is so many steps of the default configuration. What a variant's step costs is measured beside the default's,
+so that neither the machine nor what else it does decides how long a variant is trained.
+"""
+
+import json
+import tomllib
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from importlib import resources
+from multiprocessing import get_context
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import torch
+from torch import nn
+
+from benchmarks.experiments.network_variants import install
+from benchmarks.experiments.relative_cost import MANY_QUERIES, Training, compare_queries, compare_trainings
+from incontext.networks import checkpoint
+from incontext.training.config import TrainConfig
+from incontext.training.episodes import TrainingData, dev_tasks
+from incontext.training.loop import DEV_SEED, dev_dice, train
+from megamed import Collection
+
+SUPPORT_SIZES = (1, 16, 64)
+DEV_SUPPORT_SIZE, DEV_DRAWS = 16, 3
+
+Override = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One variant, trained and measured once."""
+
+    row: str
+    seed: int
+    steps: int
+    """Of the default configuration, whose processor time this one gets."""
+
+    def folder(self, out: Path) -> Path:
+        """Where this trial is kept."""
+        slug = "".join(letter if letter.isalnum() else "-" for letter in self.row)
+        return out / f"{slug}-{self.steps}steps-seed{self.seed}"
+
+
+def rows() -> dict[str, Override]:
+    """What each row changes in the default configuration, and by `variant` in the network's code."""
+    return tomllib.loads((resources.files("benchmarks.experiments") / "study.toml").read_text(encoding="utf-8"))
+
+
+def configure(row: str, seed: int, steps: int) -> TrainConfig:
+    """The configuration of a row.
+
+    Raises:
+        ValueError: If there is no such row.
+    """
+    if row not in (known := rows()):
+        msg = f"Unknown row {row!r}: expected one of {', '.join(map(repr, known))}."
+        raise ValueError(msg)
+    return overridden({k: v for k, v in known[row].items() if k != "variant"}, seed, steps)
+
+
+def overridden(override: Override, seed: int, steps: int) -> TrainConfig:
+    """The default configuration with some settings changed, for a training of so many steps."""
+    plain = TrainConfig(seed=seed, steps=steps, workers=1).model_dump(mode="json")
+    return TrainConfig.model_validate(_merged(plain, override))
+
+
+def _merged(base: dict[str, Any], override: Override) -> dict[str, Any]:
+    """Change some settings; the settings of another family take the place of all of a network's."""
+    if override.get("family", base.get("family")) != base.get("family"):
+        return override
+    nested = {k: _merged(base[k], v) for k, v in override.items() if isinstance(v, dict) and isinstance(base[k], dict)}
+    return base | override | nested
+
+
+def run_study(collection: Path, out: Path, trials: Iterable[Trial]) -> list[dict[str, Any]]:
+    """Train and measure what is not yet measured, each trial in a process and on a core of its own, in turn.
+
+    Returns:
+        The result of each trial, as in its `result.json`.
+    """
+    results = []
+    for trial in trials:
+        path = trial.folder(out) / "result.json"
+        if not path.is_file():
+            configure(trial.row, trial.seed, trial.steps)  # refused before anything is trained
+            with ProcessPoolExecutor(1, get_context("spawn")) as executor:
+                result = executor.submit(measure, collection, out, trial).result()
+            path.write_text(json.dumps(result, indent=1), encoding="utf-8")
+        results.append(json.loads(path.read_text(encoding="utf-8")))
+    return results
+
+
+def measure(collection: Path, out: Path, trial: Trial) -> dict[str, Any]:
+    """Train a trial and measure how well, how fast and how costly it became; right only in a fresh process."""
+    torch.set_num_threads(1)
+    config, plain = configure(trial.row, trial.seed, trial.steps), overridden({}, trial.seed, trial.steps)
+    default = Training(plain, TrainingData.load(collection, DEV_SEED, plain.episodes))  # before a variant replaces it
+    if variant := rows()[trial.row].get("variant"):
+        install(variant)
+    same = config.episodes == plain.episodes
+    data = default.data if same else TrainingData.load(collection, DEV_SEED, config.episodes)
+    pace = compare_trainings(Training(config, data), default)
+    affordable = config.model_copy(update={"steps": max(1, round(trial.steps / pace["cost"]))})
+    weights = train(affordable, collection, trial.folder(out), "cpu")
+    network = checkpoint.load(weights)
+    return {
+        "row": trial.row,
+        "seed": trial.seed,
+        "steps": affordable.steps,
+        "queries_learnt": pace["queries"] / pace["cost"],
+        "parameters": sum(each.numel() for each in network.parameters()),
+        "dev_dice": score(network, collection),
+        "query_cost": {
+            str(size): compare_queries(network, default.state.network.eval(), size) for size in SUPPORT_SIZES
+        },
+    }
+
+
+def score(network: nn.Module, collection: Path) -> dict[str, float]:
+    """Dice of each dev dataset, averaged over draws of queries and supports; the same draws for every trial."""
+    draws = [dev_dice(network, dev_tasks(Collection(collection), seed, DEV_SUPPORT_SIZE)) for seed in range(DEV_DRAWS)]
+    return {dataset: mean(draw[dataset] for draw in draws) for dataset in draws[0]}
+
+
+def table(results: Iterable[dict[str, Any]], command: str) -> str:
+    """A Markdown table, a line per row of the study and its seeds together, the best first.
+
+    Args:
+        results: Of trials with the same processor time; their costs and speeds are multiples of the default's.
+        command: What measures a row, up to the row's name.
+    """
+    by_row: dict[str, list[dict[str, Any]]] = {}
+    for result in results:
+        by_row.setdefault(result["row"], []).append(result)
+    heads = ["row", "dev Dice", "steps", "queries learnt", "cost of a query, S = 1 / 16 / 64", "with 200 queries"]
+    lines = [(_mean_dice(found), _line(row, found, command)) for row, found in by_row.items()]
+    lines.sort(key=lambda scored: -scored[0])
+    return "\n".join([_join(heads), _join(["---"] * len(heads)), *(line for _, line in lines)]) + "\n"
+
+
+def _line(row: str, found: list[dict[str, Any]], command: str) -> str:
+    each = [100 * mean(result["dev_dice"].values()) for result in found]
+    dice = f"{mean(each):.1f}" + (f" ({', '.join(f'{value:.1f}' for value in each)})" if len(each) > 1 else "")
+    steps, speed = (mean(result[name] for result in found) for name in ("steps", "queries_learnt"))
+    costs = [
+        " / ".join(f"{mean(r['query_cost'][str(size)][count] for r in found):.2f}" for size in SUPPORT_SIZES)
+        for count in ("1", str(MANY_QUERIES))
+    ]
+    return _join([f'`{command} "{row}"`', dice, f"{steps:.0f}", f"{speed:.2f}", *costs])
+
+
+def _mean_dice(found: list[dict[str, Any]]) -> float:
+    return mean(mean(result["dev_dice"].values()) for result in found)
+
+
+def _join(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"

@@ -1,0 +1,143 @@
+"""Frozen lists: every query and support of a plan by dataset and case, to score on exactly these again, anywhere."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+
+from benchmarks.plans.task_plans import Episode, Settings, TaskPlan, plan_hash, plan_suite
+from megamed import Collection, Sample, Task
+from megamed.manifest import first_fault
+
+EXAMPLES = 3
+
+
+class FrozenTask(BaseModel):
+    """The episodes of one task."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    cases: tuple[str, ...]
+    """Every case that is a query or in a support."""
+    episodes: tuple[tuple[int, int, tuple[int, ...]], ...]
+    """Query, draw and support in order; cases by their place in `cases`."""
+
+    @model_validator(mode="after")
+    def _places_exist(self) -> Self:
+        places = {place for query, _, support in self.episodes for place in (query, *support)}
+        if not places <= set(range(len(self.cases))):
+            msg = f"a case's place does not exist: expected 0 to {len(self.cases) - 1}, got {max(places)}."
+            raise ValueError(msg)
+        return self
+
+    @classmethod
+    def of(cls, plan: TaskPlan) -> "FrozenTask":
+        """Write down a plan."""
+        cases = sorted({each.case for episode in plan.episodes for each in (episode.query, *episode.support)})
+        place = {case: index for index, case in enumerate(cases)}
+        episodes = (
+            (place[episode.query.case], episode.draw, tuple(place[each.case] for each in episode.support))
+            for episode in plan.episodes
+        )
+        return cls(cases=tuple(cases), episodes=tuple(episodes))
+
+    def plan(self, task: Task, samples: Iterable[Sample], ensemble: int) -> TaskPlan:
+        """Look the cases up in a collection.
+
+        Raises:
+            ValueError: If it lacks one.
+        """
+        by_case = {sample.case: sample for sample in samples}
+        if missing := sorted(set(self.cases) - by_case.keys()):
+            msg = (
+                f"The collection lacks cases of task {task.id!r}: expected {len(self.cases)}, got "
+                f"{len(self.cases) - len(missing)}, without {', '.join(missing[:EXAMPLES])}. "
+                "Build it from the dataset that the list was made of."
+            )
+            raise ValueError(msg)
+        found = [by_case[case] for case in self.cases]
+        episodes = tuple(
+            Episode(found[query], draw, tuple(found[place] for place in support))
+            for query, draw, support in self.episodes
+        )
+        return TaskPlan(task, episodes, ensemble)
+
+
+class FrozenList(BaseModel):
+    """A plan without the collection it was made of."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal["incontext-bench-list-1"] = "incontext-bench-list-1"
+    plan_hash: str
+    settings: Settings
+    """That the plan was made by."""
+    skipped: dict[str, str]
+    """Task ids with the reason."""
+    tasks: dict[str, FrozenTask]
+    """By task id."""
+
+    def plans(self, collection: Collection) -> list[TaskPlan]:
+        """The same plans on a collection, which may hold more.
+
+        Raises:
+            ValueError: If it lacks a task or a case, or if the list was changed since it was frozen.
+        """
+        known = {task.id for task in collection.tasks(datasets=self._datasets(collection))}
+        if missing := sorted(self.tasks.keys() - known):
+            msg = (
+                f"The collection lacks tasks of the list: expected {len(self.tasks)}, got "
+                f"{len(self.tasks) - len(missing)}, without {', '.join(missing[:EXAMPLES])}. Build them first."
+            )
+            raise ValueError(msg)
+        plans = [
+            frozen.plan(task, collection.samples(task), self.settings.ensemble)
+            for task, frozen in ((Task.from_id(name), frozen) for name, frozen in self.tasks.items())
+        ]
+        if (found := plan_hash(plans)) != self.plan_hash:
+            msg = f"The list was changed: expected plan hash {self.plan_hash}, got {found}. Freeze it anew."
+            raise ValueError(msg)
+        return plans
+
+    def _datasets(self, collection: Collection) -> list[str]:
+        return sorted({Task.from_id(name).dataset for name in self.tasks} & set(collection.datasets))
+
+
+def freeze(collection: Collection, settings: Settings) -> FrozenList:
+    """Plan a suite and write it down."""
+    plans, skipped = plan_suite(collection, settings)
+    return FrozenList(
+        plan_hash=plan_hash(plans),
+        settings=settings,
+        skipped=skipped,
+        tasks={plan.task.id: FrozenTask.of(plan) for plan in plans},
+    )
+
+
+def write_list(path: Path, frozen: FrozenList) -> None:
+    """Save as JSON."""
+    plain = frozen.model_dump() | {"settings": asdict(frozen.settings)}
+    path.write_text(json.dumps(plain, ensure_ascii=False, separators=(",", ":")) + "\n", encoding="utf-8")
+
+
+def read_list(path: Path) -> FrozenList:
+    """Load from JSON.
+
+    Raises:
+        ValueError: If it is no frozen list.
+    """
+    try:
+        return FrozenList.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        msg = f"{path} is no frozen list: {first_fault(error)}. Make one with `incontext-bench freeze`."
+        raise ValueError(msg) from None
+
+
+def plan_asked(collection: Collection, asked: Settings | FrozenList) -> tuple[Settings, list[TaskPlan], dict[str, str]]:
+    """Settings, plans and skipped task ids with the reason: of a suite by settings, or of a frozen list."""
+    if isinstance(asked, FrozenList):
+        return asked.settings, asked.plans(collection), asked.skipped
+    return asked, *plan_suite(collection, asked)

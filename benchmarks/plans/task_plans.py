@@ -1,0 +1,241 @@
+"""What is scored: for the tasks of a named suite, by hash alone, the queries and support sets of each."""
+
+import hashlib
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from benchmarks.plans.suites import SUITES, consensus
+from megamed import Collection, Sample, Task
+from megamed.schema import ANNOTATOR_MARK
+
+QUERY_SUBJECTS = ("all", "test")
+"""Which subjects may be asked about."""
+SUPPORTS = ("per-query", "shared")
+"""Whose support a draw is."""
+DATASETS_NAMED = 5
+"""By an error."""
+TEST_SHARE = 0.2
+"""Share of a task's subjects to hold out where the test split does not."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that decides which numbers come out; the device and the batch size do not."""
+
+    suite: str = "heldout"
+    """A name in `SUITES`."""
+    support_size: int = 16
+    """Labelled examples per query; fewer where a task has fewer."""
+    draws: int = 5
+    """Support sets drawn per query."""
+    queries: int = 40
+    """Most query images per task, spread over its subjects."""
+    seed: int = 0
+    """Seed of the choice of queries, supports and bootstrap resamples."""
+    query_subjects: str = "all"
+    """`all`: any subject may be a query, and all others its support. `test`: queries are of test subjects, and their
+    support is of subjects that are not."""
+    ensemble: int = 1
+    """Above 1, the mean probability over every so many draws of a query is scored too."""
+    supports: str = "per-query"
+    """`per-query`: each query has draws of its own, which averages over supports. `shared`: all queries of a task have
+    the support of a draw in common, as have those of a person who annotated once."""
+
+    def __post_init__(self) -> None:
+        names = (
+            ("suite", self.suite, SUITES),
+            ("query subjects", self.query_subjects, QUERY_SUBJECTS),
+            ("supports", self.supports, SUPPORTS),
+        )
+        for what, name, known in names:
+            if name not in known:
+                msg = f"Unknown {what}: expected one of {', '.join(known)}, got {name!r}."
+                raise ValueError(msg)
+        for name in ("support_size", "draws", "queries", "ensemble"):
+            if getattr(self, name) < 1:
+                msg = f"{name} is too small: expected at least 1, got {getattr(self, name)}."
+                raise ValueError(msg)
+        if self.draws % self.ensemble:
+            msg = (
+                f"draws do not make whole ensembles: expected a multiple of {self.ensemble}, got {self.draws}. "
+                f"Use --draws {self.ensemble * math.ceil(self.draws / self.ensemble)}."
+            )
+            raise ValueError(msg)
+        if self.supports == "shared" and self.query_subjects != "test":
+            msg = (
+                f"A shared support may be of a query's subject: expected queries of test subjects, got those of "
+                f"{self.query_subjects}. Use --query-subjects test."
+            )
+            raise ValueError(msg)
+
+
+DEFAULTS: dict[str, Any] = asdict(Settings())
+"""What results mean by a setting that they do not state, as it was not known when they were made."""
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One query with one drawn support set."""
+
+    query: Sample
+    draw: int
+    support: tuple[Sample, ...]
+
+    @property
+    def support_hash(self) -> str:
+        """Eight hex digits that name the support's cases, in order."""
+        return support_hash([self])
+
+
+@dataclass(frozen=True)
+class TaskPlan:
+    """A task and all its episodes."""
+
+    task: Task
+    episodes: tuple[Episode, ...]
+    ensemble: int = 1
+    """Draws of one query whose probabilities are averaged."""
+    annotators: Mapping[int, tuple[Task, ...]] = field(default_factory=dict)
+    """By a query's row, the tasks that hold what each of several people drew there; see `with_annotators`."""
+
+    @property
+    def groups(self) -> list[tuple[Episode, ...]]:
+        """The episodes by what is judged together.
+
+        Of each query it is every so many consecutive draws; all of them, where they are to stand for several people.
+        """
+        groups: dict[tuple[int, str], list[Episode]] = defaultdict(list)
+        for episode in self.episodes:
+            groups[0 if self.annotators else episode.draw // self.ensemble, episode.query.case].append(episode)
+        return [tuple(group) for group in groups.values()]
+
+
+def support_hash(episodes: Iterable[Episode]) -> str:
+    """Eight hex digits that name the cases in the supports of some episodes, in order."""
+    return f"{stable_hash(*(sample.case for episode in episodes for sample in episode.support)):016x}"[:8]
+
+
+def stable_hash(*parts: object) -> int:
+    """A 64-bit hash of the parts' text, equal on every machine and in every process."""
+    text = "\x1f".join(str(part) for part in parts)
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest())
+
+
+def plan_suite(collection: Collection, settings: Settings) -> tuple[list[TaskPlan], dict[str, str]]:
+    """Lay down every episode of a suite before anything is predicted.
+
+    A suite's datasets are unseen as a whole, so any subject of theirs may be a query, unless the settings restrict it.
+
+    Returns:
+        The plans, sorted by task id, and the skipped task ids with the reason.
+
+    Raises:
+        ValueError: If the collection holds no task of the suite, or none with two subjects.
+    """
+    plans: list[TaskPlan] = []
+    skipped: dict[str, str] = {}
+    suite = SUITES[settings.suite]
+    for task in suite.tasks(collection):
+        samples = collection.samples(task)
+        subjects = len({sample.subject for sample in samples})
+        if subjects < suite.minimum_subjects:
+            skipped[task.id] = f"needs {suite.minimum_subjects} labelled subjects, has {subjects}"
+        else:
+            plans.append(plan_task(task, samples, settings))
+    if not plans:
+        named, others = collection.datasets[:DATASETS_NAMED], collection.datasets[DATASETS_NAMED:]
+        msg = (
+            f"The collection has no task of suite {settings.suite!r}: expected {suite} and "
+            f"{suite.minimum_subjects} labelled subjects, got {', '.join(named)}"
+            f"{f' and {len(others)} more datasets' if others else ''}."
+        )
+        raise ValueError(msg)
+    return plans, skipped
+
+
+def plan_task(task: Task, samples: Sequence[Sample], settings: Settings) -> TaskPlan:
+    """Choose a task's queries and draw supports, seeded by (seed, draw, task), and by the query if each has its own."""
+    episodes = []
+    asking = showing = samples
+    if settings.query_subjects == "test":
+        held_out = held_out_subjects(task.dataset, samples)
+        asking = [sample for sample in samples if sample.subject in held_out]
+        showing = [sample for sample in samples if sample.subject not in held_out]
+    queries = choose_queries(asking, task.id, settings)
+    for draw in range(settings.draws):
+        for query in queries:
+            own = (query.case,) if settings.supports == "per-query" else ()
+            rng = np.random.default_rng(stable_hash(settings.seed, draw, task.id, *own))
+            episodes.append(Episode(query, draw, draw_support(showing, query, settings.support_size, rng)))
+    return TaskPlan(task, tuple(episodes), settings.ensemble)
+
+
+def held_out_subjects(dataset: str, samples: Iterable[Sample]) -> set[str]:
+    """The subjects of a task that are in the test split.
+
+    A small task may have none there, or all: then a fifth of its subjects, the first by hash, whatever the seed.
+    """
+    subjects = {sample.subject for sample in samples}
+    test = {sample.subject for sample in samples if sample.split == "test"}
+    if test and test != subjects:
+        return test
+    by_hash = sorted(subjects, key=lambda subject: stable_hash(dataset, subject))
+    return set(by_hash[: math.ceil(TEST_SHARE * len(subjects))])
+
+
+def choose_queries(samples: Iterable[Sample], task_id: str, settings: Settings) -> list[Sample]:
+    """The first samples in hash order, every subject's first before any second; new data shuffles nothing."""
+
+    def by_hash(sample: Sample) -> tuple[int, int]:
+        subject = stable_hash(settings.seed, task_id, sample.subject)
+        return subject, stable_hash(settings.seed, task_id, sample.subject, sample.case)
+
+    return round_robin(sorted(samples, key=by_hash))[: settings.queries]
+
+
+def draw_support(samples: Iterable[Sample], query: Sample, size: int, rng: np.random.Generator) -> tuple[Sample, ...]:
+    """Draw examples of other subjects than the query's, without replacement, distinct subjects first."""
+    others = sorted((sample for sample in samples if sample.subject != query.subject), key=lambda sample: sample.case)
+    return tuple(round_robin([others[i] for i in rng.permutation(len(others))])[:size])
+
+
+def round_robin(samples: Sequence[Sample]) -> list[Sample]:
+    """Reorder: the first sample of every subject, then the second of every subject, and so on."""
+    seen: Counter[str] = Counter()
+    turns = []
+    for sample in samples:
+        turns.append(seen[sample.subject])
+        seen[sample.subject] += 1
+    return [samples[i] for i in sorted(range(len(samples)), key=turns.__getitem__)]
+
+
+def with_annotators(collection: Collection, plans: Iterable[TaskPlan]) -> list[TaskPlan]:
+    """The same plans, knowing of queries on which two people and more drew what the task is their consensus of."""
+    plans = list(plans)
+    drawn: dict[str, list[Task]] = defaultdict(list)
+    for task in collection.tasks(sorted({plan.task.dataset for plan in plans})):
+        if ANNOTATOR_MARK in task.label:
+            drawn[consensus(task)].append(task)
+    return [replace(plan, annotators=_annotators(collection, plan, drawn[plan.task.id])) for plan in plans]
+
+
+def _annotators(collection: Collection, plan: TaskPlan, tasks: Sequence[Task]) -> dict[int, tuple[Task, ...]]:
+    known = {task: collection.areas(task) >= 0 for task in tasks}
+    rows = {episode.query.row for episode in plan.episodes}
+    by_row = {row: tuple(task for task in tasks if known[task][row]) for row in sorted(rows)}
+    return {row: tasks for row, tasks in by_row.items() if len(tasks) > 1}
+
+
+def plan_hash(plans: Iterable[TaskPlan]) -> str:
+    """Sixteen hex digits that name every query, support and ensemble of a plan: equal hashes, equal benchmark."""
+    parts = (
+        (plan.task.id, plan.ensemble, episode.draw, episode.query.case, episode.support_hash)
+        for plan in plans
+        for episode in plan.episodes
+    )
+    return f"{stable_hash(*parts):016x}"

@@ -1,0 +1,406 @@
+"""Scores predictors on planned episodes in batches on one device; no score depends on how.
+
+A row holds what the predictor answers to that one query by itself, on one thread. On a CPU it is asked so, since
+batches gain nothing there. Elsewhere, and where a batch size is given, the last digits depend on the batch; where they
+could change a score, since a pixel lies at a threshold, the query is asked again by itself. This is enough as long as
+batches move no logit by more than `found.DOUBT`; those of the packaged network they move by 0.000003.
+"""
+
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from itertools import chain, takewhile
+from time import monotonic
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int, UInt8
+from torch import Tensor
+
+from benchmarks.plans.task_plans import Episode, TaskPlan, support_hash
+from benchmarks.predictors import Predictor, TaskPredictor, specialise
+from benchmarks.predictors.protocol import SharingPredictor
+from benchmarks.scoring.calibration_metrics import measure_candidates
+from benchmarks.scoring.measurements import Measured
+from benchmarks.scoring.metering import MOST_QUERIES, BatchSize, Meter, free_bytes
+from benchmarks.scoring.metrics import METRICS
+from benchmarks.scoring.results import ALL_DRAWS, DECIMALS, Candidates, Cost, Row, RowKey
+from megamed import Collection
+
+SHARED_IMAGES = 2048
+"""Most labelled images of a task to keep what was read in them; about half a gigabyte."""
+
+Group = tuple[Episode, ...]
+"""Episodes of one query that are judged together: an ensemble of draws, most often one; or all ensembles."""
+Ask = Callable[[Sequence[Episode]], Tensor]
+"""Logits of some episodes of equal support size."""
+
+
+@dataclass(frozen=True)
+class Execution:
+    """Where and how to compute; no score depends on it."""
+
+    device: str = "cpu"
+    """Any torch device."""
+    batch_size: int | None = None
+    """Queries per forward pass, each with its own support; at least one with all draws of its ensemble. By default as
+    many as the memory holds, on a CPU one."""
+    memory_gb: float | None = None
+    """What the work of one process may hold; by default half of what is free, on a GPU four fifths."""
+    workers: int | None = 1
+    """Processes, on GPUs one each; None for as many as pay."""
+    scheduler: str | None = None
+    """Address of a Dask scheduler whose workers to use instead."""
+    report_seconds: float = 20.0
+    """After so long work is handed in where the support changes, even if not all is done: a kill costs no more."""
+
+    def __post_init__(self) -> None:
+        for name, least in (("batch_size", 1), ("workers", 1), ("memory_gb", 0.001)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                msg = f"{name} is too small: expected at least {least}, got {value}."
+                raise ValueError(msg)
+
+    def new_batch_size(self) -> BatchSize:
+        """The size of batches, which will be found."""
+        if self.batch_size is not None:
+            return BatchSize.fixed(self.batch_size)
+        budget = free_bytes(self.device, self.workers or 1) if self.memory_gb is None else 1e9 * self.memory_gb
+        return BatchSize(budget, MOST_QUERIES.get(torch.device(self.device).type, MOST_QUERIES["cuda"]))
+
+
+@dataclass(frozen=True)
+class Work:
+    """Episodes of one task for one predictor."""
+
+    name: str
+    """Of the predictor, in results."""
+    plan: TaskPlan
+    groups: tuple[Group, ...]
+    """Those to score, by support size: a subject with many samples leaves fewer to draw from."""
+
+    @classmethod
+    def missing(cls, name: str, plan: TaskPlan, done: Container[RowKey]) -> "Work":
+        """The groups of which some row is not there yet."""
+        groups = [group for group in plan.groups if any(key not in done for key in all_keys(name, plan, group))]
+        return cls(name, plan, tuple(sorted(groups, key=lambda group: len(group[0].support))))
+
+    @property
+    def episodes(self) -> int:
+        """How many predictions it takes."""
+        return sum(map(len, self.groups))
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What came of some work."""
+
+    rows: list[Row]
+    cost: Cost
+    rest: Work
+    """What is left to do, if anything."""
+    failure: str = ""
+    """Why the predictor cannot do the rest."""
+    candidates: list[Candidates] = field(default_factory=list)
+    """Of queries on which several people drew."""
+
+
+@dataclass(frozen=True)
+class EpisodeImages:
+    """The images and labels of one task that its episodes need, loaded once."""
+
+    images: UInt8[Tensor, "N 1 H W"]
+    labels: UInt8[Tensor, "N 1 H W"]
+    places: dict[int, int]
+    """Row in the collection → index here."""
+    annotations: dict[int, Bool[Tensor, "A H W"]]
+    """Row in the collection → what each of several people drew there."""
+
+    @classmethod
+    def load(cls, collection: Collection, plan: TaskPlan, episodes: Sequence[Episode], device: str) -> "EpisodeImages":
+        """Read every row that is a query or in a support, onto the device."""
+        rows = sorted({sample.row for episode in episodes for sample in (episode.query, *episode.support)})
+        images, labels = (
+            torch.from_numpy(arrays).to(device).unsqueeze(1)
+            for arrays in (collection.images(plan.task, rows), collection.labels(plan.task, rows))
+        )
+        annotations = {
+            row: torch.from_numpy(np.concatenate([collection.labels(task, [row]) for task in tasks])).to(device) > 0
+            for row, tasks in plan.annotators.items()
+            if row in rows
+        }
+        return cls(images, labels, {row: place for place, row in enumerate(rows)}, annotations)
+
+    def queries(self, episodes: Sequence[Episode]) -> tuple[Float[Tensor, "B 1 H W"], Bool[Tensor, "B 1 H W"]]:
+        """Query images in [0, 1] and their labels."""
+        places = [self.places[episode.query.row] for episode in episodes]
+        return self.images[places] / 255, self.labels[places] > 0
+
+    def supports(self, episodes: Sequence[Episode]) -> tuple[Float[Tensor, "B S 1 H W"], Float[Tensor, "B S 1 H W"]]:
+        """Support images in [0, 1] and their labels in {0, 1}; all episodes have equally many."""
+        return self.examples(
+            torch.tensor([[self.places[sample.row] for sample in episode.support] for episode in episodes])
+        )
+
+    def examples(self, places: Int[Tensor, "*N"]) -> tuple[Float[Tensor, "*N 1 H W"], Float[Tensor, "*N 1 H W"]]:
+        """Images in [0, 1] and labels in {0, 1} at some places."""
+        return self.images[places] / 255, (self.labels[places] > 0).float()
+
+
+def choose_device(name: str | None = None) -> str:
+    """The named torch device, or by default the GPU if there is one.
+
+    Raises:
+        ValueError: If there is no such device.
+    """
+    if name is None:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        msg = f"Device {name!r} cannot be used: {str(error).splitlines()[0]} Pass --device cpu."
+        raise ValueError(msg) from error
+    return name
+
+
+class Evaluator:
+    """Scores work in one process on one device, and remembers which batches fit its memory."""
+
+    def __init__(self, collection: Collection, execution: Execution) -> None:
+        self._collection, self._execution = collection, execution
+        self._meter = Meter(execution.device)
+        self._sizes: dict[tuple[str, int], BatchSize] = {}
+        self._opened: tuple[object, EpisodeImages, Ask] | None = None
+
+    def score(self, work: Work, predictor: Predictor | TaskPredictor) -> Scored:
+        """Score what can be scored before it has to be handed in, but at least one batch.
+
+        What has the support of the last batch is scored with it: another process would have to learn that support anew.
+        Whatever the predictor raises ends its work on this task, and no other.
+        """
+        rows: list[Row] = []
+        candidates: list[Candidates] = []
+        waiting, queries, batch, peak, failure = work.groups, 0, 0, 0, ""
+        groups: Sequence[Group] = ()
+        spent, start = self._meter.seconds, monotonic()
+        with exactly():
+            try:
+                images, ask = self._open(work, predictor)
+                while waiting and (
+                    not rows
+                    or monotonic() - start < self._execution.report_seconds
+                    or same_supports(groups[-1], waiting[0])
+                ):
+                    size = self._size_for(work.name, waiting[0])
+                    groups = next_batch(waiting, size.queries)
+                    asked = sum(map(len, groups))
+                    try:
+                        with self._meter:
+                            found = judge(work, groups, images, ask, self._meter)
+                    except torch.OutOfMemoryError:
+                        if not size.shrink():
+                            raise
+                        continue
+                    rows += make_rows(work, groups, found)
+                    candidates += compare_candidates(work, groups, found, images)
+                    size.learn(asked, self._meter.peak_bytes)
+                    waiting = waiting[len(groups) :]
+                    queries, batch, peak = queries + asked, max(batch, asked), max(peak, self._meter.peak_bytes)
+            except Exception as error:  # a predictor may be anyone's, and raise anything
+                failure = f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
+        cost = Cost(
+            work.name, work.plan.task.id, queries, round(self._meter.seconds - spent, 6), round(peak / 1e6, 1), batch
+        )
+        return Scored(rows, cost, replace(work, groups=waiting), failure, candidates)
+
+    def _size_for(self, name: str, group: Group) -> BatchSize:
+        key = name, len(group[0].support)
+        if key not in self._sizes:
+            self._sizes[key] = self._execution.new_batch_size()
+        return self._sizes[key]
+
+    def _open(self, work: Work, predictor: Predictor | TaskPredictor) -> tuple[EpisodeImages, Ask]:
+        """Get ready for a task, or stay so for the rest of it."""
+        key = work.name, work.plan.task.id
+        if self._opened is None or self._opened[0] != key:
+            episodes = list(chain(*work.groups))
+            images = EpisodeImages.load(self._collection, work.plan, episodes, self._execution.device)
+            with self._meter.timing():
+                ready = specialise(predictor, self._collection, work.plan)
+                if isinstance(ready, SharingPredictor) and len(shown(work.plan.episodes)) <= SHARED_IMAGES:
+                    ask = sharing(ready, images, shown(episodes))
+                else:
+                    ask = plainly(ready, images)
+            self._opened = key, images, ask
+        return self._opened[1:]
+
+
+@contextmanager
+def exactly() -> Iterator[None]:
+    """Compute without gradients, in full precision, and on one thread: processes share work better than threads."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
+            yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def plainly(predictor: Predictor, images: EpisodeImages) -> Ask:
+    """Ask a predictor with the images of every support."""
+    return lambda episodes: predictor(images.queries(episodes)[0], *images.supports(episodes))
+
+
+def sharing(predictor: SharingPredictor, images: EpisodeImages, rows: Sequence[int]) -> Ask:
+    """Ask a predictor with what it read in some rows, once for all supports."""
+    codes = predictor.encode_images(*images.examples(torch.tensor([images.places[row] for row in rows])))
+    places = {row: place for place, row in enumerate(rows)}
+
+    def ask(episodes: Sequence[Episode]) -> Tensor:
+        chosen = torch.tensor([[places[sample.row] for sample in episode.support] for episode in episodes])
+        return predictor.segment(images.queries(episodes)[0], codes.select(chosen))
+
+    return ask
+
+
+def shown(episodes: Iterable[Episode]) -> list[int]:
+    """The rows that are in some support."""
+    return sorted({sample.row for episode in episodes for sample in episode.support})
+
+
+def next_batch(groups: Sequence[Group], queries: int) -> list[Group]:
+    """The first groups, of equal support size, that make so many queries; at least one."""
+    count = max(1, queries // len(groups[0]))
+    support = len(groups[0][0].support)
+    return list(takewhile(lambda group: len(group[0].support) == support, groups[:count]))
+
+
+def same_supports(some: Group, others: Group) -> bool:
+    """Whether two queries are asked about by the same supports."""
+    return [episode.support for episode in some] == [episode.support for episode in others]
+
+
+def ensembles(work: Work, groups: Iterable[Group]) -> list[Group]:
+    """The episodes of each query, or of each of several ensembles of it."""
+    size = work.plan.ensemble
+    return [group[start : start + size] for group in groups for start in range(0, len(group), size)]
+
+
+def judge(work: Work, groups: Sequence[Group], images: EpisodeImages, ask: Ask, meter: Meter) -> Measured:
+    """Predict groups of equal size and measure each episode, and each ensemble's mean probability, at probability 0.5.
+
+    Args:
+        work: What they belong to.
+        groups: Episodes of one query each.
+        images: Those of the task.
+        ask: How to ask.
+        meter: Times the predictor.
+    """
+    size, singles = work.plan.ensemble, list(chain(*groups))
+    query_images, labels = images.queries(singles)
+    with meter.timing():
+        logits = _checked(work.name, ask(singles), query_images)
+    found = Measured.of(logits, labels, size)
+    if len(singles) > 1 and (unsure := found.unsure.nonzero().flatten().tolist()):
+        judged = ensembles(work, groups)
+        again = list(chain(*(judged[place] for place in unsure)))
+        alone = torch.cat([_checked(work.name, ask([episode]), query_images[:1]) for episode in again])
+        found = found.replaced(unsure, Measured.of(alone, images.queries(again)[1], size))
+    return found
+
+
+def make_rows(work: Work, groups: Sequence[Group], found: Measured) -> list[Row]:
+    """Of each ensemble a row per episode, and one for all of them if there are several, under `ensemble_name`."""
+    asked = [
+        each
+        for group in ensembles(work, groups)
+        for each in ([(episode,) for episode in group] + [group] * (len(group) > 1))
+    ]
+    return [_row(work, group, values) for group, values in zip(asked, found.values.flatten(0, 1).tolist(), strict=True)]
+
+
+def compare_candidates(work: Work, groups: Sequence[Group], found: Measured, images: EpisodeImages) -> list[Candidates]:
+    """Compare all draws of each query with what several people drew on it, where they did."""
+    masks = found.masks.flatten(0, 1).unflatten(0, (len(groups), -1))
+    return [
+        _candidates(work, group, masks[[place]], images.annotations[group[0].query.row].unsqueeze(0))
+        for place, group in enumerate(groups)
+        if group[0].query.row in images.annotations
+    ]
+
+
+def ensemble_name(name: str, draws: int) -> str:
+    """What results call a predictor whose probabilities over several draws are averaged; itself if over one."""
+    return f"{name}-x{draws}" if draws > 1 else name
+
+
+def base_name(name: str, draws: int) -> str:
+    """The predictor whose `ensemble_name` a name is."""
+    return name.removesuffix(f"-x{draws}") if draws > 1 else name
+
+
+def row_keys(name: str, plan: TaskPlan, group: Group) -> set[RowKey]:
+    """What identifies the rows of a group."""
+    places = {(name, episode.draw) for episode in group}
+    places |= {(ensemble_name(name, plan.ensemble), episode.draw // plan.ensemble) for episode in group}
+    return {(shown, plan.task.id, group[0].query.case, draw) for shown, draw in places}
+
+
+def all_keys(name: str, plan: TaskPlan, group: Group) -> set[RowKey]:
+    """What identifies the rows of a group, and its candidates, if several people drew."""
+    query = group[0].query
+    compared = {(name, plan.task.id, query.case, ALL_DRAWS)} if query.row in plan.annotators else set()
+    return row_keys(name, plan, group) | compared
+
+
+def _row(work: Work, group: Group, values: list[float]) -> Row:
+    label_px, mask_px, *measures = values
+    return Row(
+        predictor=ensemble_name(work.name, len(group)),
+        dataset=work.plan.task.dataset,
+        task=work.plan.task.id,
+        subject=group[0].query.subject,
+        case=group[0].query.case,
+        draw=group[0].draw // len(group),
+        support_size=sum(len(episode.support) for episode in group),
+        support_hash=support_hash(group),
+        label_px=int(label_px),
+        mask_px=int(mask_px),
+        ensemble=len(group),
+        **{name: round(value, DECIMALS.get(name, 6)) for name, value in zip(METRICS, measures, strict=True)},
+    )
+
+
+def _candidates(
+    work: Work, group: Group, masks: Bool[Tensor, "1 draws H W"], annotations: Bool[Tensor, "1 A H W"]
+) -> Candidates:
+    figures = measure_candidates(masks, annotations)
+    return Candidates(
+        predictor=work.name,
+        dataset=work.plan.task.dataset,
+        task=work.plan.task.id,
+        subject=group[0].query.subject,
+        case=group[0].query.case,
+        draws=masks.shape[1],
+        annotators=annotations.shape[1],
+        **{name: round(values.item(), 6) for name, values in figures.items()},
+    )
+
+
+def _checked(name: str, logits: Tensor, query_images: Tensor) -> Tensor:
+    """The logits of a predictor.
+
+    Raises:
+        ValueError: If they have another shape than the queries, or hold NaN.
+    """
+    if logits.shape != query_images.shape:
+        msg = (
+            f"Logits of predictor {name!r} have the wrong shape: expected {tuple(query_images.shape)}, "
+            f"got {tuple(logits.shape)}. Return one logit per query pixel."
+        )
+        raise ValueError(msg)
+    if torch.isnan(logits).any():
+        msg = f"Logits of predictor {name!r} are broken: expected numbers, got NaN. Check its weights."
+        raise ValueError(msg)
+    return logits

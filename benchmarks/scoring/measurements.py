@@ -1,0 +1,69 @@
+"""What predictions come to: masks, areas and metrics of logits, and which of them rounding may have decided."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from benchmarks.scoring.calibration_metrics import BINS
+from benchmarks.scoring.metrics import METRICS, areas_px, measure
+from benchmarks.scoring.results import DECIMALS
+
+DOUBT = 2e-5
+"""Logits that differ by less may be the same."""
+VALUE_DOUBT = 1e-7
+"""Means over an image's probabilities that differ by less may be the same."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Areas and metrics of every prediction of G ensembles, the mean of each one's last, if there are several."""
+
+    values: Float[Tensor, "G predictions columns"]
+    """The label's area, the mask's area, then `METRICS`."""
+    unsure: Bool[Tensor, " G"]
+    """Whether rounding may have decided some value."""
+    masks: Bool[Tensor, "G draws H W"]
+    """Of the single predictions."""
+
+    @classmethod
+    def of(cls, logits: Float[Tensor, "N 1 H W"], labels: Bool[Tensor, "N 1 H W"], draws: int) -> "Measured":
+        """Measure the masks of N = G·draws logits."""
+        grouped = logits.unflatten(0, (-1, draws))
+        probabilities, masks, targets = grouped.sigmoid(), grouped >= 0, labels.unflatten(0, (-1, draws))
+        single_masks = masks.squeeze(2)
+        if draws > 1:
+            mean = probabilities.mean(dim=1, keepdim=True)
+            probabilities, masks = torch.cat([probabilities, mean], 1), torch.cat([masks, mean >= 0.5], 1)
+            targets = torch.cat([targets, targets[:, :1]], 1)
+        sets = masks.shape[:2]
+        flat = masks.flatten(0, 1), targets.flatten(0, 1), probabilities.flatten(0, 1)
+        measures = measure(*flat)
+        columns = [areas_px(flat[1]), areas_px(flat[0]), *(measures[name] for name in METRICS)]
+        values = torch.stack([column.double() for column in columns], dim=1)
+        unsure = (at_threshold(flat[2]) | at_rounding(measures)).unflatten(0, sets).any(dim=1)
+        return cls(values.unflatten(0, sets), unsure, single_masks)
+
+    def replaced(self, places: list[int], others: "Measured") -> "Measured":
+        """The same with other ensembles at some places."""
+        values, masks = self.values.clone(), self.masks.clone()
+        values[places], masks[places] = others.values, others.masks
+        return Measured(values, self.unsure, masks)
+
+
+def at_threshold(probabilities: Float[Tensor, "B 1 H W"]) -> Bool[Tensor, " B"]:
+    """Whether a logit lies so near to that of a mask's edge, or of a calibration bin's, that it may be beyond."""
+    slack = DOUBT / 4  # the steepest slope of a sigmoid
+    scaled = probabilities * BINS
+    edges = scaled.round().clamp(1, BINS - 1)
+    at_half = ((probabilities - 0.5).abs() < slack) & (probabilities != 0.5)
+    return (at_half | ((scaled - edges).abs() < BINS * slack)).flatten(1).any(dim=1)
+
+
+def at_rounding(measures: dict[str, Float[Tensor, " B"]]) -> Bool[Tensor, " B"]:
+    """Whether a mean over probabilities lies so near to where its rounding changes that it may be beyond."""
+    places = [measures[name].double() * 10**decimals for name, decimals in DECIMALS.items()]
+    near = [(place - place.floor() - 0.5).abs() for place in places]
+    slacks = [VALUE_DOUBT * 10**decimals for decimals in DECIMALS.values()]
+    return torch.stack([each < slack for each, slack in zip(near, slacks, strict=True)]).any(dim=0)

@@ -1,0 +1,108 @@
+"""Who scores: this process, others of this machine, or the workers of a Dask scheduler; in order, whoever it is."""
+
+import os
+import re
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import BrokenExecutor
+from dataclasses import replace
+from functools import cache, partial
+from itertools import islice
+from multiprocessing import current_process
+from pathlib import Path
+
+import torch
+
+from benchmarks.predictors import NamedPredictor, load_predictor
+from benchmarks.scoring.evaluator import Evaluator, Execution, Scored, Work
+from megamed import Collection
+from megamed.executors import TASKS_PER_WORKER, open_executor
+
+BEGUN_PER_WORKER = 2
+"""Works given to each worker at once: one to do, and one so that it need not wait."""
+EPISODES_PER_WORKER = 500
+"""Fewer are done sooner than another process starts."""
+
+Begin = Callable[[Work], Callable[[], Scored]]
+"""Starts some work; what it returns waits for the end of it."""
+
+
+def choose_workers(device: str, episodes: int) -> int:
+    """How many processes to use unless told otherwise: one per GPU, or one per core as long as that pays."""
+    if torch.device(device).type == "cuda":
+        return 1 if ":" in device else torch.cuda.device_count()
+    return max(1, min(os.cpu_count() or 1, episodes // EPISODES_PER_WORKER))
+
+
+def score_all(
+    collection: Collection,
+    works: Iterable[Work],
+    predictors: Mapping[str, tuple[str, NamedPredictor]],
+    execution: Execution,
+) -> Iterator[Scored]:
+    """Score works, each in one or several parts, in the order in which they come.
+
+    Args:
+        collection: Where the images are.
+        works: What to do.
+        predictors: By the name that works know, how `load_predictor` calls it, and what that returns.
+        execution: Where and how.
+
+    Raises:
+        OSError: If a process dies.
+    """
+    works = [work for work in works if work.groups]
+    if execution.scheduler is None and execution.workers is None:
+        execution = replace(execution, workers=choose_workers(execution.device, sum(work.episodes for work in works)))
+    if execution.workers == 1 and execution.scheduler is None:
+        here = Evaluator(collection, execution)
+        yield from in_order(lambda work: partial(here.score, work, predictors[work.name][1].predict), works, 1)
+        return
+    try:
+        with open_executor(execution.workers, execution.scheduler) as (executor, many):
+
+            def begin(work: Work) -> Callable[[], Scored]:
+                return executor.submit(
+                    score_elsewhere, collection.path, predictors[work.name][0], work, execution
+                ).result
+
+            yield from in_order(begin, works, BEGUN_PER_WORKER * many // TASKS_PER_WORKER)
+    except BrokenExecutor as error:
+        msg = "A worker died, perhaps for want of memory. The same command goes on; give it fewer --workers."
+        raise OSError(msg) from error
+
+
+def in_order(begin: Begin, works: Iterable[Work], ahead: int) -> Iterator[Scored]:
+    """Yield what comes of works in their order, with some of them begun before their turn."""
+    coming, begun = iter(works), deque[Callable[[], Scored]]()
+    while True:
+        begun.extend(begin(work) for work in islice(coming, ahead - len(begun)))
+        if not begun:
+            return
+        scored = begun.popleft()()
+        if scored.rest.groups and not scored.failure:
+            begun.appendleft(begin(scored.rest))
+        yield scored
+
+
+def score_elsewhere(collection: Path, predictor: str, work: Work, execution: Execution) -> Scored:
+    """Score work in a process that may have done some before."""
+    execution = replace(execution, device=own_device(execution.device))
+    return _evaluator(collection, execution).score(work, _predictor(predictor, execution.device).predict)
+
+
+def own_device(device: str) -> str:
+    """The device of this process: `cuda` stands for one of several GPUs, which go to processes in turn."""
+    if device != "cuda" or not (number := re.search(r"\d+$", current_process().name)):
+        return device
+    return f"cuda:{(int(number[0]) - 1) % torch.cuda.device_count()}"
+
+
+@cache
+def _evaluator(collection: Path, execution: Execution) -> Evaluator:
+    return Evaluator(Collection(collection), execution)
+
+
+@cache
+def _predictor(name: str, device: str) -> NamedPredictor:
+    return load_predictor(name, device)

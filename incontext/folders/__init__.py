@@ -1,0 +1,1 @@
+"""What the shell does with folders: segment one, remember what is done, report and draw it."""

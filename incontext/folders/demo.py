@@ -1,0 +1,72 @@
+"""The demo: a few labelled brain slices, and the grey and white matter of the slices between them."""
+
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from PIL import Image
+
+from incontext.folders.report import Summary
+from incontext.folders.segment_folder import SegmentOptions, Track, segment_folder
+from incontext.segmenter import Segmenter
+
+STRUCTURES = {1: "grey matter", 2: "white matter"}
+SUPPORT_SLICES = 6
+QUERY_SLICES = 12
+HEIGHTS = (0.25, 0.75)
+"""Lowest and highest slice, as shares of the volume's height: where there is both grey and white matter."""
+
+
+def run(segmenter: Segmenter, folder: Path, track: Track = iter) -> Summary:
+    """Segment slices of the brain in `folder`: see `segment_folder` for what is in `folder/result`.
+
+    Raises:
+        ModuleNotFoundError: If nilearn, which ships the brain, is not installed.
+        OSError: If the folder cannot be written.
+    """
+    support, query = write_slices(folder)
+    return segment_folder(
+        segmenter, support, query, folder / "result", track, SegmentOptions(STRUCTURES, overwrite=True)
+    )
+
+
+def write_slices(folder: Path) -> tuple[Path, Path]:
+    """Write axial slices of the MNI152 brain template as a support and a query folder.
+
+    Every third slice is support, so that no query is a labelled slice.
+
+    Returns:
+        The support folder and the query folder, each with `images/` and `labels/`.
+
+    Raises:
+        ModuleNotFoundError: If nilearn, which ships the brain, is not installed.
+    """
+    brain, label = _read_template()
+    low, high = (round(share * brain.shape[2]) for share in HEIGHTS)
+    heights = np.linspace(low, high, SUPPORT_SLICES + QUERY_SLICES).round().astype(int)
+    folders = folder / "support", folder / "query"
+    for i, height in enumerate(heights):
+        target = folders[0] if i % 3 == 1 else folders[1]
+        _write_slice(target / "images" / f"axial_{height:03d}.png", np.round(brain[..., height] * 255))
+        _write_slice(target / "labels" / f"axial_{height:03d}.png", label[..., height])
+    return folders
+
+
+def _read_template() -> tuple[Float[np.ndarray, "X Y Z"], UInt8[np.ndarray, "X Y Z"]]:
+    """The brain in [0, 1] and its structures, in RAS orientation; each voxel is its more probable matter."""
+    try:
+        from nilearn import datasets
+    except ModuleNotFoundError as error:
+        message = 'nilearn, which ships the brain, is missing: pip install "incontext-seg[demo]"'
+        raise ModuleNotFoundError(message, name=error.name) from error
+    brain = datasets.load_mni152_template(resolution=1).get_fdata()
+    grey = datasets.load_mni152_gm_template(resolution=1).get_fdata()
+    white = datasets.load_mni152_wm_template(resolution=1).get_fdata()
+    label = np.stack([np.full_like(grey, 0.5), grey, white]).argmax(axis=0).astype(np.uint8)
+    return brain, label
+
+
+def _write_slice(path: Path, plane: np.ndarray) -> None:
+    """Write an axial plane with the front of the head up."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.rot90(plane).astype(np.uint8)).save(path)

@@ -1,0 +1,1 @@
+"""What a person has → planes and labels, and masks back on their own grid. Knows no network."""

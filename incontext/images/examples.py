@@ -1,0 +1,193 @@
+"""Labelled examples as people hold them, label maps or masks by name → grey planes and a mask for every class."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Self
+
+import numpy as np
+from jaxtyping import Bool, Shaped, UInt8
+
+from incontext.images.arrays import Picture
+from incontext.images.orientation import PlaneLayout
+from incontext.images.source_image import SourceImage, read_label_image, read_source_image
+
+Pictures = Picture | SourceImage | Sequence[Picture | SourceImage]
+"""One image, stack or volume, or a list of them of any sizes."""
+
+Labels = Pictures | Mapping[str, Picture | Sequence[Picture | None]]
+"""One label map or a list of them; or by the name of each class its masks, None where it was not annotated."""
+
+MOST_CLASSES = 255
+SAMPLED_PLANES = 8
+"""Planes that stand for a stack or volume where only its kind is asked for."""
+
+
+class LabelMap(Mapping[int, Bool[np.ndarray, "*grid"]]):
+    """The masks of a label map by value, each made when it is asked for: a hundred at once would fill the memory.
+
+    Attributes:
+        label: 0 is background, every other value a class.
+    """
+
+    def __init__(self, label: UInt8[np.ndarray, "*grid"]) -> None:
+        self.label = label
+        self._values = [int(value) for value in np.unique(label) if value]
+
+    def __getitem__(self, value: int) -> Bool[np.ndarray, "*grid"]:
+        if value not in self._values:
+            raise KeyError(value)
+        return self.label == value
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+
+@dataclass(frozen=True)
+class Example:
+    """A case and the masks of the classes that were found in it.
+
+    Attributes:
+        case: The image.
+        masks: By label value, for classes that it shows.
+        annotated: Label values that were looked for; None if all were.
+        names: Of label values, where the label's file tells them.
+    """
+
+    case: SourceImage
+    masks: Mapping[int, Bool[np.ndarray, "N H W"]] = field(repr=False)
+    annotated: frozenset[int] | None = None
+    names: Mapping[int, str] = field(default_factory=dict)
+
+    @property
+    def shown(self) -> list[int]:
+        """The planes to learn from: of a stack or volume those with a label, as others may not have been annotated."""
+        return [i for i in range(len(self.case.planes)) if self.case.kind == "image" or self.on_plane(i)]
+
+    def on_plane(self, plane: int) -> Mapping[int, Bool[np.ndarray, "H W"]]:
+        """The masks of the classes that a plane shows."""
+        if isinstance(self.masks, LabelMap):
+            return LabelMap(self.masks.label[plane])
+        return {value: mask[plane] for value, mask in self.masks.items() if mask[plane].any()}
+
+    def thinned(self) -> Self:
+        """Some of the labelled planes, to stand for all; if there is none, of the others."""
+        planes = self.shown or list(range(len(self.case.planes)))
+        planes = [planes[place] for place in spread(len(planes), SAMPLED_PLANES)]
+        case = replace(self.case, planes=self.case.planes[planes])
+        if isinstance(self.masks, LabelMap):
+            return replace(self, case=case, masks=LabelMap(self.masks.label[planes]))
+        return replace(self, case=case, masks={value: mask[planes] for value, mask in self.masks.items()})
+
+
+class Examples(Sequence[Example]):
+    """Labelled examples, each read when it is asked for.
+
+    Args:
+        images: What was annotated.
+        labels: Label maps, one per image and on its grid, 0 being background; or masks by class name.
+
+    Raises:
+        ValueError: If there are none, or labels and images differ in number.
+    """
+
+    def __init__(self, images: Pictures, labels: Labels) -> None:
+        self.images = as_list(images)
+        if not self.images:
+            message = "support_images are empty: expected at least one image, got none. Label one image or more."
+            raise ValueError(message)
+        if isinstance(labels, Mapping):
+            _check_names(labels)
+            self.by_name = {name: as_list(masks) for name, masks in labels.items()}
+            counts = {f"support_labels[{name!r}]": len(masks) for name, masks in self.by_name.items()}
+        else:
+            self.by_name = {}
+            self.maps = as_list(labels)
+            counts = {"support_labels": len(self.maps)}
+        for name, count in counts.items():
+            if count != len(self.images):
+                message = (
+                    f"{name} do not match support_images: expected {len(self.images)}, got {count}. "
+                    "Pass one label per support image."
+                )
+                raise ValueError(message)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> Example:  # type: ignore[override]
+        case = as_source_image(self.images[index], f"support_images[{index}]")
+        if not self.by_name:
+            label = read_label_image(self.maps[index], f"support_labels[{index}]", case)
+            return Example(case, LabelMap(label.planes), None, label.names)
+        masks = {
+            value: read_label_image(masks[index], f"support_labels[{name!r}][{index}]", case).planes > 0
+            for value, (name, masks) in enumerate(self.by_name.items(), start=1)
+            if masks[index] is not None
+        }
+        return Example(case, {value: mask for value, mask in masks.items() if mask.any()}, frozenset(masks))
+
+    def __iter__(self) -> Iterator[Example]:
+        return map(self.__getitem__, range(len(self)))
+
+    @property
+    def names(self) -> dict[int, str]:
+        """Of label values, if the classes were given by name."""
+        return dict(enumerate(self.by_name, start=1))
+
+
+def as_list(pictures: object) -> list:
+    """Several pictures as a list, one as a list of one."""
+    if isinstance(pictures, Sequence) and not isinstance(pictures, str):
+        return list(pictures)
+    return [pictures]
+
+
+def as_source_image(picture: Picture | SourceImage, name: str) -> SourceImage:
+    """A case, read if it is not one yet."""
+    return picture if isinstance(picture, SourceImage) else read_source_image(picture, name)
+
+
+def thinned(case: SourceImage) -> SourceImage:
+    """Some of the planes, to stand for all."""
+    return replace(case, planes=case.planes[spread(len(case.planes), SAMPLED_PLANES)])
+
+
+def on_grid(planes: Shaped[np.ndarray, "N H W"], case: SourceImage) -> Shaped[np.ndarray, "*grid"]:
+    """What lies on the planes of a case, on the grid of its source."""
+    return np.ascontiguousarray(case.view.array(planes)).reshape(case.shape)
+
+
+def plane_of(case: SourceImage, place: int) -> SourceImage:
+    """A plane of a stack or volume as an image, on the grid that the source's array has there."""
+    others = sorted({0, 1, 2} - {case.axis})
+    down, across = (1 + others.index(axis) for axis in case.view.axes[1:])
+    return replace(
+        case,
+        planes=case.planes[[place]],
+        kind="image",
+        shape=tuple(case.grid[axis] for axis in others),
+        view=PlaneLayout((0, down, across), (1, *case.view.steps[1:])),
+        geometry=None,
+    )
+
+
+def emptied(case: SourceImage) -> SourceImage:
+    """A case whose planes take no memory: all that is needed to lay a mask on its grid."""
+    return replace(case, planes=np.broadcast_to(np.float32(0), case.planes.shape))
+
+
+def spread(count: int, most: int) -> list[int]:
+    """So many places among `count`, evenly, or all."""
+    return [i * count // most for i in range(most)] if count > most else list(range(count))
+
+
+def _check_names(labels: Mapping[str, object]) -> None:
+    if not 0 < len(labels) <= MOST_CLASSES:
+        message = (
+            f"support_labels name too few or too many classes: expected 1 to {MOST_CLASSES}, got {len(labels)}. "
+            "Segment the rest in a second call."
+        )
+        raise ValueError(message)

@@ -1,0 +1,224 @@
+"""What labelled images make one expect of others, and what looks wrong in either."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from incontext.images.examples import Example
+from incontext.images.normalisation import Normalisation, limits, sampled
+from incontext.images.source_image import SourceImage
+
+QUANTILES = np.linspace(0.05, 0.95, 19)
+"""What contrast is judged by."""
+
+CONTRAST, CONTRAST_OF_FEW = 0.15, 0.25
+"""Mean difference of quantiles above which images differ in contrast, from many examples or from few.
+
+Of 100 public datasets none exceeds the first between six and six of its images, two thirds do from their negatives.
+"""
+
+FEW = 4
+"""Examples, below which contrast is judged less strictly."""
+
+INVERTED = 0.5
+"""Share of that difference below which an image looks more like the others when it is inverted."""
+
+TINY_PX, TINY_SHARE = 10, 0.01
+FULL_SHARE = 0.95
+MANY_VALUES, EDGE_VALUES = 8, 3
+WHITE = 255
+STRETCH, SCALE = 2.0, 4.0
+"""How many times oblonger, or larger, than the labelled images others may be."""
+
+
+Range = tuple[float, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Expectations:
+    """What labelled images look like.
+
+    Attributes:
+        normalisation: How they and the others are scaled.
+        quantiles: Of the scaled grey values, a row for each image that is not blank.
+        aspects: Least and greatest height to width.
+        sides: Least and greatest longer side in pixels.
+        cuts: Axes that they are cut along, where known.
+        warnings: What looks wrong in them, each with its reason and a fix.
+    """
+
+    normalisation: Normalisation
+    quantiles: Float[np.ndarray, "images quantiles"]
+    aspects: Range
+    sides: Range
+    cuts: frozenset[str]
+    warnings: tuple[str, ...]
+
+    @classmethod
+    def of(cls, examples: Sequence[Example], normalisation: Normalisation) -> Self:
+        """What labelled images, at least one or some of them, look like."""
+        cases = [example.case for example in examples]
+        return cls(
+            normalisation=normalisation,
+            quantiles=_quantiles(cases, normalisation),
+            aspects=_range([_aspect(case) for case in cases]),
+            sides=_range([_longer_side(case) for case in cases]),
+            cuts=_known_cuts(cases),
+            warnings=(*_blank("support_images", cases, normalisation), *_areas(examples), *_values(examples)),
+        )
+
+    def warn_about(self, cases: Sequence[SourceImage]) -> list[str]:
+        """What looks wrong in these images, or in the labelled ones; each with its reason and a fix."""
+        if not cases:
+            return [*self.warnings]
+        return [
+            *self.warnings,
+            *_blank("images", cases, self.normalisation),
+            *self._contrast(_quantiles(cases, self.normalisation)),
+            *_extent("height to width", self.aspects, STRETCH, [_aspect(case) for case in cases]),
+            *_extent("longer side", self.sides, SCALE, [_longer_side(case) for case in cases]),
+            *self._cuts(_known_cuts(cases)),
+        ]
+
+    def _contrast(self, ours: Float[np.ndarray, "images quantiles"]) -> Iterator[str]:
+        theirs = self.quantiles
+        if not theirs.size or not ours.size:
+            return
+        apart = _distance(ours, theirs)
+        if apart <= (CONTRAST if len(theirs) >= FEW else CONTRAST_OF_FEW):
+            return
+        middle = len(QUANTILES) // 2
+        got = (
+            f"expected a median brightness of {np.median(theirs[:, middle]):.2f}, got {np.median(ours[:, middle]):.2f}"
+        )
+        if _distance(1 - ours[:, ::-1], theirs) < INVERTED * apart:
+            yield f"images look like negatives of support_images: {got}. Invert one of them: image.max() - image."
+        else:
+            yield f"images differ from support_images in contrast: {got}. Pass images of the same kind and window."
+
+    def _cuts(self, got: frozenset[str]) -> Iterator[str]:
+        if self.cuts and got and not self.cuts & got:
+            yield (
+                "images are cut along another axis than support_images: "
+                f"expected {', '.join(sorted(self.cuts))} planes, got {', '.join(sorted(got))}. "
+                "Read them along the same axis: incontext.images.source_image.read_source_image(path, name, axis)."
+            )
+
+
+def _quantiles(cases: Sequence[SourceImage], normalisation: Normalisation) -> Float[np.ndarray, "images quantiles"]:
+    """Of the scaled grey values, a row for each image that holds several."""
+    scaled = [_scaled(case, normalisation) for case in cases]
+    rows = [np.quantile(values, QUANTILES) for values in scaled if np.ptp(values) > 0]
+    return np.array(rows).reshape(-1, len(QUANTILES))
+
+
+def _extent(what: str, known: Range, limit: float, measured: list[float]) -> Iterator[str]:
+    got = float(np.median(measured))
+    if not known[0] / limit <= got <= known[1] * limit:
+        yield (
+            f"images differ from support_images in {what}: expected {known[0]:.3g} to {known[1]:.3g}, got {got:.3g}. "
+            "Crop or resize them to show the same field of view."
+        )
+
+
+def _range(values: list[float]) -> Range:
+    return min(values), max(values)
+
+
+def _known_cuts(cases: Sequence[SourceImage]) -> frozenset[str]:
+    return frozenset(case.cut for case in cases if case.cut)
+
+
+def _scaled(case: SourceImage, normalisation: Normalisation) -> Float[np.ndarray, " pixels"]:
+    low, high = limits(case, normalisation)
+    return ((sampled(case).astype(np.float64) - low) / max(high - low, np.finfo(np.float64).tiny)).clip(0, 1)
+
+
+def _blank(what: str, cases: Sequence[SourceImage], normalisation: Normalisation) -> Iterator[str]:
+    if count := sum(_is_blank(case, normalisation) for case in cases):
+        yield (
+            f"{what} show nothing: expected several grey values, got one in {count} of {len(cases)} after scaling by "
+            f"{normalisation}. Leave blank images out, or choose another scaling."
+        )
+
+
+def _is_blank(case: SourceImage, normalisation: Normalisation) -> bool:
+    darkest, brightest = np.clip([case.planes.min(), case.planes.max()], *limits(case, normalisation))
+    return bool(darkest == brightest)
+
+
+def _distance(ours: Float[np.ndarray, "N Q"], theirs: Float[np.ndarray, "M Q"]) -> float:
+    """Mean difference in quantiles from the most similar one; the median over ours."""
+    return float(np.median(np.abs(ours[:, None] - theirs).mean(axis=2).min(axis=1)))
+
+
+def _aspect(case: SourceImage) -> float:
+    """Height to width, in millimetres if known."""
+    _, row_mm, column_mm = case.spacing_mm or (1.0, 1.0, 1.0)
+    return case.planes.shape[1] * row_mm / (case.planes.shape[2] * column_mm)
+
+
+def _longer_side(case: SourceImage) -> float:
+    return float(max(case.planes.shape[1:]))
+
+
+def _areas(examples: Sequence[Example]) -> Iterator[str]:
+    if sum(not example.masks for example in examples) > len(examples) / 2:
+        yield (
+            "support_labels are mostly empty: expected the structure in at least every second image, got none in "
+            f"{sum(not example.masks for example in examples)} of {len(examples)}. Leave out images not annotated."
+        )
+    for value, name in _classes(examples).items():
+        masks = [example.masks[value][plane] for example in examples for plane in _showing(example, value)]
+        if not masks:
+            continue
+        area_px, share = (float(np.median([measure(mask) for mask in masks])) for measure in (np.sum, np.mean))
+        if area_px < TINY_PX and share < TINY_SHARE:
+            yield (
+                f"support_labels of {name} are nearly empty: expected at least {TINY_PX} pixels in an image, got a "
+                f"median of {area_px:g}. Check the label, or pass images of higher resolution."
+            )
+        if share > FULL_SHARE:
+            yield (
+                f"support_labels of {name} cover nearly everything: expected some background, got a median of "
+                f"{share:.0%} of the image. Give the background the value 0."
+            )
+
+
+def _values(examples: Sequence[Example]) -> Iterator[str]:
+    classes = _classes(examples)
+    if len(classes) > MANY_VALUES:
+        edges = [value for value in classes if not any(_is_solid(example.masks.get(value)) for example in examples)]
+        if len(edges) >= EDGE_VALUES:
+            yield (
+                f"support_labels hold values that occur along edges only: expected areas of one value, got "
+                f"{', '.join(map(str, edges[:5]))}{', …' if len(edges) > 5 else ''} as thin lines. The labels were "
+                "smoothed or compressed with loss: resize them by nearest neighbour, or cut them off: label > 127."
+            )
+    elif len(classes) == 2 and WHITE in classes and not any(len(example.masks) == 2 for example in examples):
+        yield (
+            f"support_labels number one class in two ways, it seems: expected one value, got {min(classes)} in some "
+            f"labels and {WHITE} in others. Make them alike: label > 0."
+        )
+
+
+def _classes(examples: Sequence[Example]) -> dict[int, str]:
+    """Names of the label values that occur, ascending."""
+    names = {value: example.names.get(value, f"class {value}") for example in examples for value in example.masks}
+    return dict(sorted(names.items()))
+
+
+def _showing(example: Example, value: int) -> list[int]:
+    """The planes that show a class."""
+    masks = example.masks.get(value, ())
+    return [plane for plane, mask in enumerate(masks) if mask.any()]
+
+
+def _is_solid(masks: Bool[np.ndarray, "N H W"] | None) -> bool:
+    """Whether a class fills two by two pixels anywhere."""
+    if masks is None:
+        return False
+    return bool((masks[:, 1:, 1:] & masks[:, 1:, :-1] & masks[:, :-1, 1:] & masks[:, :-1, :-1]).any())

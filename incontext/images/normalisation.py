@@ -1,0 +1,151 @@
+"""Grey values to [0, 1]: one way for all images of a call, chosen from the labelled ones.
+
+megamed.standardise is the reference: a network sees at work what it saw in training.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal, cast, get_args
+
+import numpy as np
+from jaxtyping import Float32
+
+from incontext.images.source_image import SourceImage
+
+Scaling = Literal["min-max", "percentile", "window"]
+
+CT_WINDOW_HU = (-500.0, 1000.0)
+PERCENTILES = (0.5, 99.5)
+
+AIR_HU = -500
+"""An image as dark as this, most of whose values are those of CT, is taken for CT."""
+
+LARGEST_HU = 4096
+
+FEW_NEGATIVE = 0.05
+"""Share of negative values up to which they are taken for errors, and those above 0 for the patient."""
+
+LONG_TAIL = 0.25
+"""How far above the upper percentile an image's brightest value may lie, as a share of what is between both."""
+
+SAMPLED_PIXELS = 2**14
+"""Of every image, what is looked at where not all is needed."""
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """How grey values become [0, 1].
+
+    Attributes:
+        kind: From where to where: each image's extremes, the percentiles of its positive values, or a window, the same
+            for all. An image is a whole stack or volume.
+        low: What becomes 0 of a window.
+        high: What becomes 1 of a window.
+        reason: Why.
+    """
+
+    kind: Scaling
+    low: float | None = None
+    high: float | None = None
+    reason: str = ""
+
+    def __str__(self) -> str:
+        window = f" {self.low:g} to {self.high:g}" if self.kind == "window" else ""
+        return f"{self.kind}{window} ({self.reason})"
+
+
+def choose(cases: Sequence[SourceImage], asked: str = "auto") -> Normalisation:
+    """Choose how to scale images by the labelled ones among them.
+
+    CT, as DICOM says or if most images are as dark as air, is clipped to a window; MR, as DICOM says, and what has few
+    values far brighter than the others, to percentiles. Eight-bit images and those within [0, 1] were windowed by
+    whoever made them and are never clipped.
+
+    Args:
+        cases: The labelled images.
+        asked: `auto`, or the kind to take in any case.
+
+    Raises:
+        ValueError: If there is no such kind.
+    """
+    if asked == "auto":
+        kind, reason = _suitable(cases)
+    elif asked in get_args(Scaling):
+        kind, reason = cast(Scaling, asked), "as asked"
+    else:
+        msg = f"scaling is unknown: expected auto, {', '.join(get_args(Scaling))}, got {asked!r}. Choose one of these."
+        raise ValueError(msg)
+    return Normalisation(kind, *_window(cases), reason) if kind == "window" else Normalisation(kind, reason=reason)
+
+
+def apply(case: SourceImage, normalisation: Normalisation) -> Float32[np.ndarray, "N H W"]:
+    """The planes of a case in [0, 1]; a constant case becomes 0."""
+    low, high = limits(case, normalisation)
+    scaled = np.zeros(case.planes.shape, dtype=np.float32)
+    if low < high:
+        for plane, result in zip(case.planes, scaled, strict=True):
+            # float64, because float32 cannot hold the difference of two extreme values
+            result[:] = ((plane.astype(np.float64) - low) / (high - low)).clip(0, 1)
+    return scaled
+
+
+def limits(case: SourceImage, normalisation: Normalisation) -> tuple[float, float]:
+    """The grey values of a case that become 0 and 1."""
+    if normalisation.low is not None and normalisation.high is not None:
+        return normalisation.low, normalisation.high
+    if normalisation.kind == "percentile":
+        low, high = _percentiles(case)
+        if low < high:
+            return low, high
+    return float(case.planes.min()), float(case.planes.max())
+
+
+def _suitable(cases: Sequence[SourceImage]) -> tuple[Scaling, str]:
+    modalities = {case.geometry.modality for case in cases if case.geometry}
+    if all(case.dtype.itemsize == 1 for case in cases):
+        return "min-max", "8-bit images: windowed before"
+    if modalities == {"CT"}:
+        return "window", "DICOM says CT"
+    if modalities == {"MR"}:
+        return "percentile", "DICOM says MR"
+    if _most(map(_is_ct, cases)):
+        return "window", f"values down to {AIR_HU} or below, as in CT"
+    if all(case.planes.min() >= 0 and case.planes.max() <= 1 for case in cases):
+        return "min-max", "values within 0 and 1: scaled before"
+    if _most(map(_has_long_tail, cases)):
+        return "percentile", "few values far brighter than the others"
+    return "min-max", "no outliers"
+
+
+def _most(answers: Iterable[bool]) -> bool:
+    return bool(np.mean([*answers]) > 0.5)
+
+
+def _is_ct(case: SourceImage) -> bool:
+    return bool(case.planes.min() <= AIR_HU and np.quantile(np.abs(sampled(case)), 0.99) <= LARGEST_HU)
+
+
+def _has_long_tail(case: SourceImage) -> bool:
+    low, high = _percentiles(case)
+    return float(case.planes.max()) - high > LONG_TAIL * (high - low)
+
+
+def _percentiles(case: SourceImage) -> tuple[float, float]:
+    """Of the positive values, or of all where many are negative, as in images scaled to a mean of 0."""
+    values = case.planes
+    if np.mean(values < 0) <= FEW_NEGATIVE and (values > 0).any():
+        values = values[values > 0]
+    low, high = np.percentile(values, PERCENTILES).tolist()
+    return low, high
+
+
+def _window(cases: Sequence[SourceImage]) -> tuple[float, float]:
+    """The window for CT, or the part of it that the images fill."""
+    low = max(CT_WINDOW_HU[0], min(float(case.planes.min()) for case in cases))
+    high = min(CT_WINDOW_HU[1], max(float(case.planes.max()) for case in cases))
+    return (low, high) if low < high else CT_WINDOW_HU
+
+
+def sampled(case: SourceImage) -> Float32[np.ndarray, " pixels"]:
+    """Evenly spread pixels of a case."""
+    return case.planes.reshape(-1)[:: case.planes.size // SAMPLED_PIXELS | 1]

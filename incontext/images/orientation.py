@@ -1,0 +1,120 @@
+"""Where planes lie in an array, and an array in the patient: pure geometry of views, affines and anatomical axes."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Shaped
+
+CUTS = ("sagittal", "coronal", "axial")
+"""Planes across the patient's right–left, back–front and foot–head axis."""
+
+PARALLEL = 0.99
+"""Cosine of the largest angle between directions that are taken for one."""
+
+
+@dataclass(frozen=True)
+class PlaneLayout:
+    """How planes lie in the array that they are cut from.
+
+    Attributes:
+        axes: Of the array: the one from plane to plane, the one down the rows and the one along them.
+        steps: 1 or -1 for each of these: whether a plane shows it backwards.
+    """
+
+    axes: tuple[int, int, int] = (0, 1, 2)
+    steps: tuple[int, int, int] = (1, 1, 1)
+
+    def planes(self, array: Shaped[np.ndarray, "I J K"]) -> Shaped[np.ndarray, "N H W"]:
+        """The planes of an array."""
+        return array.transpose(self.axes)[self._turn]
+
+    def array(self, planes: Shaped[np.ndarray, "N H W"]) -> Shaped[np.ndarray, "I J K"]:
+        """The array of planes: what undoes `planes`."""
+        return planes[self._turn].transpose(np.argsort(self.axes))
+
+    @property
+    def _turn(self) -> tuple[slice, ...]:
+        return tuple(slice(None, None, step) for step in self.steps)
+
+
+@dataclass(frozen=True, eq=False)
+class Geometry:
+    """What a medical file says beyond its pixels, to write a mask that lies on them.
+
+    Attributes:
+        affine: From indices of the array to millimetres towards the patient's right, front and head; None for a
+            radiograph, which has no place in the patient.
+        header: Of a NIfTI or NRRD file, as its library reads it.
+        files: Of a DICOM series, in the order of its slices.
+        modality: As DICOM calls it: `CT`, `MR`, ….
+    """
+
+    affine: Float[np.ndarray, "4 4"] | None = None
+    header: Any = None
+    files: tuple[Path, ...] = ()
+    modality: str | None = None
+
+
+def spacings_mm(affine: Float[np.ndarray, "4 4"]) -> tuple[float, float, float]:
+    """The length of a step along each axis of an array."""
+    i, j, k = np.linalg.norm(affine[:3, :3], axis=0).tolist()
+    return i, j, k
+
+
+def parallel(affine: Float[np.ndarray, "4 4"], directions: Float[np.ndarray, "3 3"]) -> PlaneLayout:
+    """The view that brings an array's axes into the order and the sense of given directions.
+
+    Args:
+        affine: Of the array.
+        directions: The wanted axes, one a column, of any length.
+
+    Raises:
+        ValueError: If the array has no such axes.
+    """
+    cosines = _unit(directions).T @ _unit(affine[:3, :3])
+    i, j, k = np.abs(cosines).argmax(axis=1).tolist()
+    chosen = cosines[range(3), [i, j, k]]
+    if {i, j, k} != {0, 1, 2} or np.abs(chosen).min() < PARALLEL:
+        msg = f"expected axes along {_unit(directions).round(3).T.tolist()}, got others"
+        raise ValueError(msg)
+    down, rows, columns = np.sign(chosen).astype(int).tolist()
+    return PlaneLayout((i, j, k), (down, rows, columns))
+
+
+def viewed(
+    affine: Float[np.ndarray, "4 4"], shape: tuple[int, int, int], view: PlaneLayout
+) -> Float[np.ndarray, "4 4"]:
+    """The affine of `view.planes(array)`, given the affine and the shape of the array."""
+    axes, steps = list(view.axes), np.array(view.steps)
+    first = np.where(steps < 0, np.take(shape, axes) - 1, 0)
+    result = affine.copy()
+    result[:3, :3] = affine[:3, axes] * steps
+    result[:3, 3] += affine[:3, axes] @ first
+    return result
+
+
+def radiological(orientation: PlaneLayout, axis: int) -> PlaneLayout:
+    """The view whose planes show the patient's head or front up, and the right side or the front at the left.
+
+    It is what megamed cuts out of volumes, but for the order of the planes, which is the array's own.
+
+    Args:
+        orientation: The view that makes the array out of one whose axes run to the patient's right, front and head.
+        axis: Of the array, from plane to plane.
+    """
+    across, down = sorted({0, 1, 2} - {axis}, key=lambda other: orientation.axes[other])
+    return PlaneLayout((axis, down, across), (1, -orientation.steps[down], -orientation.steps[across]))
+
+
+def displacement_mm(
+    affine: Float[np.ndarray, "4 4"], other: Float[np.ndarray, "4 4"], shape: tuple[int, int, int]
+) -> float:
+    """How far apart two affines put a voxel of an array at most."""
+    corners = np.array([(*corner, 1) for corner in np.ndindex(2, 2, 2)]) * [*(np.array(shape) - 1), 1]
+    return float(np.linalg.norm(corners @ (affine - other).T, axis=1).max())
+
+
+def _unit(columns: Float[np.ndarray, "3 3"]) -> Float[np.ndarray, "3 3"]:
+    return columns / np.linalg.norm(columns, axis=0)

@@ -1,0 +1,168 @@
+"""What computes: the network itself in torch, or its exported graphs in onnxruntime."""
+
+import hashlib
+import inspect
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self, cast
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from incontext.inference.reader import Backend, WholeSetBackend
+from incontext.networks import onnx_graphs, support_once
+from incontext.networks.support_once import ImageCodes, SupportCode, SupportOnceConfig, check_queries, check_sides
+
+SCORES_BYTES: int = 2**26
+"""Of attention scores at a time: a graph holds them all, where torch's fused attention holds few."""
+
+
+def backend_of(network: nn.Module, name: str = "torch") -> Backend:
+    """What computes with a network.
+
+    Raises:
+        ValueError: If there is no such backend, or the network is none that can be exported.
+        ModuleNotFoundError: If the extra `onnx` is needed and not installed.
+    """
+    if name == "onnx":
+        return OnnxBackend.of(network)
+    if name != "torch":
+        msg = f"backend is unknown: expected 'torch' or 'onnx', got {name!r}. Choose one of these."
+        raise ValueError(msg)
+    return cast(Backend, network) if hasattr(network, "encode_images") else WholeSetBackend(network)
+
+
+class OnnxBackend:
+    """Computes with the graphs that `incontext export` wrote, on as many processor threads as torch.
+
+    Args:
+        folder: Where they are.
+
+    Attributes:
+        metadata: What the graphs tell: `config`, `sha256` of the weights and, from a checkpoint, `provenance` and
+            `calibration`.
+
+    Raises:
+        FileNotFoundError: If a graph is missing.
+        ValueError: If the graphs are of different weights, or not of this library.
+        ModuleNotFoundError: If onnxruntime is not installed.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._encode, self._segment = (_session(folder / name) for name in (onnx_graphs.ENCODE, onnx_graphs.SEGMENT))
+        self.metadata, other = _metadata(self._encode), _metadata(self._segment)
+        if "sha256" not in self.metadata or self.metadata != other:
+            msg = (
+                f"{folder} holds no pair of graphs: expected both of the same weights, got "
+                f"{self.metadata.get('sha256')} and {other.get('sha256')}. Run `incontext export` again."
+            )
+            raise ValueError(msg)
+        config = {**self.metadata["config"], "channels": tuple(self.metadata["config"]["channels"])}
+        self.config = SupportOnceConfig(**{name: value for name, value in config.items() if name != "family"})
+
+    @classmethod
+    def of(cls, network: nn.Module, cache: Path | None = None) -> Self:
+        """The graphs of a network, exported the first time that they are asked for.
+
+        Args:
+            network: Whose.
+            cache: Where they are kept; by default the system's folder for what can be made anew.
+
+        Raises:
+            ValueError: If the network cannot be exported.
+            ModuleNotFoundError: If the extra `onnx` is not installed.
+        """
+        onnx_graphs.require("onnxruntime")
+        sources = b"".join(Path(inspect.getfile(module)).read_bytes() for module in (support_once, onnx_graphs))
+        key = f"{onnx_graphs.fingerprint(network)[:16]}-{hashlib.sha256(sources).hexdigest()[:8]}"
+        folder = (cache or cache_folder()) / key
+        if not all((folder / name).is_file() for name in (onnx_graphs.ENCODE, onnx_graphs.SEGMENT)):
+            onnx_graphs.export(network, folder)
+        return cls(folder)
+
+    def encode_images(self, images: Float[Tensor, "S 1 H W"], labels: Float[Tensor, "S 1 H W"]) -> ImageCodes:
+        """Encode labelled images once for all support sets that they are in.
+
+        Raises:
+            ValueError: If labels and images differ in shape, or a side is no multiple of the stride.
+        """
+        self._check(images, labels)
+        found = _run(self._encode, {"images": images, "labels": labels})
+        parts = {
+            part: tuple(each for name, each in found.items() if name.startswith(part))
+            for part in onnx_graphs.CODE_PARTS
+        }
+        return ImageCodes(**parts, labels=labels[None])
+
+    def segment(self, queries: Float[Tensor, "N 1 H W"], code: SupportCode) -> Float[Tensor, "N 1 H W"]:
+        """Logits of N = B·Q queries for the codes of B support sets; the Q queries of a set follow one another.
+
+        Raises:
+            ValueError: If the queries do not divide among the sets or differ from them in size.
+        """
+        check_queries(queries, code)
+        known = {**onnx_graphs.named_parts(code), "mean_label": code.mean_label}
+        logits = []
+        for place, asking in enumerate(queries.chunk(len(code.mean_label))):
+            of_set = {name: each[place : place + 1] for name, each in known.items()}
+            for chunk in asking.split(self._at_a_time(code)):
+                logits.append(_run(self._segment, {"queries": chunk, **of_set})["logits"])
+        return torch.cat(logits)
+
+    def _at_a_time(self, code: SupportCode) -> int:
+        height, width = code.mean_label.shape[2:]
+        asking = height * width // self.config.attend_from_px**2
+        _, heads, tokens, _ = code.keys[0].shape
+        return max(1, SCORES_BYTES // (4 * asking * heads * tokens))
+
+    def _check(self, images: Tensor, labels: Tensor) -> None:
+        if images.shape != labels.shape:
+            msg = (
+                f"labels do not match images: expected {tuple(images.shape)}, got {tuple(labels.shape)}. "
+                "Pass one label per image."
+            )
+            raise ValueError(msg)
+        check_sides(images, self.config)
+
+
+def cache_folder() -> Path:
+    """The system's folder for what can be made anew, and in it ours."""
+    if sys.platform == "win32":
+        root = Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
+    elif sys.platform == "darwin":
+        root = Path.home() / "Library" / "Caches"
+    else:
+        root = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+    return root / "incontext" / "onnx"
+
+
+def _session(path: Path) -> Any:
+    onnx_graphs.require("onnxruntime")
+    import onnxruntime
+
+    if not path.is_file():
+        msg = f"graph is missing: expected a file, got {path}. Run `incontext export` first."
+        raise FileNotFoundError(msg)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
+def _metadata(session: Any) -> dict[str, Any]:
+    return {name: json.loads(value) for name, value in session.get_modelmeta().custom_metadata_map.items()}
+
+
+def _run(session: Any, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Outputs by name, on the device of the inputs."""
+    device = next(iter(inputs.values())).device
+    arrays = {name: np.ascontiguousarray(each.detach().cpu().numpy()) for name, each in inputs.items()}
+    names = [output.name for output in session.get_outputs()]
+    return {
+        name: torch.from_numpy(array).to(device) for name, array in zip(names, session.run(names, arrays), strict=True)
+    }

@@ -1,0 +1,158 @@
+"""A volume or sequence as a person has it, some of its planes labelled → all its planes segmented, on its own grid.
+
+What `incontext.inference.propagation` does on the network's grid is done for each class and for each window that planes
+are seen by.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, UInt8
+from torch import Tensor
+
+from incontext.images.arrays import Picture
+from incontext.images.examples import Example, LabelMap, emptied, plane_of
+from incontext.images.normalisation import apply
+from incontext.images.resampling import Box, label_to_square, to_square
+from incontext.images.source_image import Axis, SourceImage, read_label_image, read_source_image
+from incontext.inference.propagation import LabelledPlanes, Propagation, propagate
+from incontext.inference.reader import Backend
+from incontext.inference.segmentation import CasePrediction, Classes, DrawnPlane, Plane
+from incontext.inference.support_pool import Pool, Preparation
+
+PlaneLabels = Mapping[int, Picture] | Picture
+"""Labels by the place of their plane; or a label of the whole, of which the planes that show a class are labelled."""
+
+
+@dataclass(frozen=True, eq=False)
+class Labelled:
+    """A stack or volume and the label maps of some of its planes, by their places."""
+
+    case: SourceImage
+    labels: Mapping[int, UInt8[np.ndarray, "H W"]] = field(repr=False)
+    names: Mapping[int, str] = field(default_factory=dict)
+
+    @property
+    def example(self) -> Example:
+        """What the labelled planes teach."""
+        places = list(self.labels)
+        case = replace(self.case, planes=self.case.planes[places])
+        return Example(case, LabelMap(np.stack([self.labels[place] for place in places])), None, self.names)
+
+    @property
+    def values(self) -> set[int]:
+        """Of the classes that were drawn."""
+        return {int(value) for label in self.labels.values() for value in np.unique(label) if value}
+
+
+def read_labelled(volume: Picture | SourceImage, labels: PlaneLabels | None, axis: Axis = None) -> Labelled:
+    """Read a volume and the labels of some of its planes.
+
+    Args:
+        volume: What `read_source_image` takes.
+        labels: The label of a plane lies as the source's array has it there. None or empty if no plane is labelled.
+        axis: From plane to plane, as in `read_source_image`; a `SourceImage` has its own.
+
+    Raises:
+        ValueError: If the volume is a single image, or a label does not fit.
+        OSError: If a file cannot be read.
+    """
+    case = volume if isinstance(volume, SourceImage) else read_source_image(volume, "volume", axis)
+    if case.kind == "image":
+        msg = f"volume has no planes: expected a stack or volume, got an image of {case.shape}. Use predict for images."
+        raise ValueError(msg)
+    if labels is None:
+        return Labelled(case, {})
+    if not isinstance(labels, Mapping):
+        label = read_label_image(labels, "labels", case)
+        return Labelled(case, {i: plane for i, plane in enumerate(label.planes) if plane.any()}, label.names)
+    if wrong := [place for place in labels if place not in range(len(case.planes))]:
+        msg = f"labels name no plane: expected places from 0 to {len(case.planes) - 1}, got {wrong}. Correct them."
+        raise ValueError(msg)
+    read = {
+        place: read_label_image(label, f"labels[{place}]", plane_of(case, place)).planes[0]
+        for place, label in sorted(labels.items())
+    }
+    return Labelled(case, read)
+
+
+@dataclass(frozen=True)
+class Propagator:
+    """What finds the planes of a volume.
+
+    Attributes:
+        backend: Computes.
+        device: Where.
+        preparation: Of the planes.
+        classes: To look for.
+        temperature: Divides the logits.
+        pool: Labelled squares of other volumes, if there are any.
+        pool_values: The label values of its classes.
+        config: How labels travel; by default as the kind of the volume and its spacings suggest.
+    """
+
+    backend: Backend
+    device: torch.device
+    preparation: Preparation
+    classes: Classes
+    temperature: float = 1.0
+    pool: Pool | None = field(default=None, repr=False)
+    pool_values: tuple[int, ...] = ()
+    config: Propagation | None = None
+
+    def __call__(self, labelled: Labelled) -> CasePrediction:
+        """Segment all planes; those that are labelled stay as they were drawn."""
+        case, boxes = labelled.case, self.preparation.boxes(labelled.case)
+        scaled = apply(case, self.preparation.normalisation)
+        logits = torch.stack([self._window(scaled, labelled, box) for box in boxes], dim=1) / self.temperature
+        values = tuple(self.classes.names)
+        planes: list[Plane | DrawnPlane] = [Plane(case.planes.shape[1:], boxes, each) for each in logits]
+        for place, label in labelled.labels.items():
+            planes[place] = DrawnPlane(label, values)
+        return CasePrediction(emptied(case), planes)
+
+    def _window(
+        self, scaled: Float32[np.ndarray, "N H W"], labelled: Labelled, box: Box
+    ) -> Float[Tensor, "N C size size"]:
+        planes = np.stack([to_square(plane, self.preparation.size_px, box) for plane in scaled])
+        squares = torch.from_numpy(planes)[:, None].to(self.device)
+        config = self.config or suitable(labelled.case, box)
+        found = [
+            propagate(self.backend, squares, self._labels(labelled, value, box), self._others(value), config)
+            for value in self.classes.names
+        ]
+        return torch.cat(found, dim=1).cpu()
+
+    def _labels(self, labelled: Labelled, value: int, box: Box) -> dict[int, Float32[Tensor, "1 size size"]]:
+        """Of a class that was drawn; one that nobody drew may well be there, if others know it."""
+        if value not in labelled.values and value in self.pool_values:
+            return {}
+        squares = {
+            place: label_to_square(label == value, self.preparation.size_px, box)
+            for place, label in labelled.labels.items()
+        }
+        return {place: torch.from_numpy(square)[None].to(self.device) for place, square in squares.items()}
+
+    def _others(self, value: int) -> LabelledPlanes | None:
+        if self.pool is None or value not in self.pool_values:
+            return None
+        place = self.pool_values.index(value)
+        chosen = self.pool.candidates(place, showing=False)
+        labels = self.pool.labels[chosen, place, None]
+        return LabelledPlanes(self.pool.images[chosen].to(self.device), labels.to(self.device, torch.float32))
+
+
+def suitable(case: SourceImage, box: Box) -> Propagation:
+    """How labels travel through a case whose planes are seen through a window.
+
+    In a stack, whose planes have no place in a patient, things may move: shapes are not interpolated. In a volume they
+    recede with the distance between planes.
+    """
+    if case.kind != "volume":
+        return Propagation(continuity=0.0)
+    if case.spacing_mm is None:
+        return Propagation()
+    between, row, column = case.spacing_mm
+    return Propagation(step=between / max(box.height * row, box.width * column))

@@ -1,0 +1,273 @@
+"""What was found: masks on the images' own grids, probabilities computed when asked for, and a report of how."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import overload
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Float32, Shaped, UInt8
+from torch import Tensor
+
+from incontext.images.examples import on_grid
+from incontext.images.resampling import Box
+from incontext.images.source_image import SourceImage, write_mask
+from incontext.images.tiling import blend
+from incontext.networks.quality import QualityModel, promised_odds, tally
+
+CERTAIN = 20.0
+"""Log-odds of what a person drew; of what was left out its negative."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """How a segmentation came about.
+
+    Attributes:
+        normalisation: How grey values became [0, 1], and why.
+        support: By which rule each image got its support.
+        label_budget: How many labelled images there were to choose from: what the result cost in annotation.
+        tiling: Whether images were cut into tiles, and why.
+        weights: SHA-256 of the weights file; None for a network that came from none.
+        warnings: What looked wrong, each with its reason and a fix.
+        seconds: That it took.
+    """
+
+    normalisation: str
+    support: str
+    label_budget: int
+    tiling: str
+    weights: str | None
+    warnings: tuple[str, ...] = ()
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Classes:
+    """The classes of a segmentation, and how they compete.
+
+    Attributes:
+        names: By label value; their order is that of logits and probabilities.
+        overlap: Whether a pixel may be of several classes at once.
+    """
+
+    names: Mapping[int, str]
+    overlap: bool = False
+
+    def probabilities(self, log_odds: Float[Tensor, "*N C H W"]) -> Float[Tensor, "*N C H W"]:
+        """Of each class: the softmax with a background of log-odds 0, or if they may overlap, sigmoids."""
+        if self.overlap:
+            return log_odds.sigmoid()
+        background = torch.zeros_like(log_odds[..., :1, :, :])
+        return torch.cat([background, log_odds], dim=-3).softmax(dim=-3)[..., 1:, :, :]
+
+    def log_odds(self, probabilities: Float[Tensor, "*N C H W"]) -> Float[Tensor, "*N C H W"]:
+        """Against the background: what `probabilities` undoes."""
+        if self.overlap:
+            return probabilities.logit(eps=1e-6)
+        background = 1 - probabilities.sum(dim=-3, keepdim=True)
+        return probabilities.clamp(min=1e-6).log() - background.clamp(min=1e-6).log()
+
+    def mask(self, log_odds: Float[Tensor, "C H W"]) -> UInt8[Tensor, "*C H W"]:
+        """The most probable label value of each pixel; if classes may overlap, a mask for each."""
+        if self.overlap:
+            return (log_odds > 0).to(torch.uint8)
+        best, place = log_odds.max(dim=0)
+        values = torch.tensor(list(self.names), dtype=torch.uint8, device=place.device)
+        return torch.where(best > 0, values[place], 0)
+
+    def layers(self, log_odds: Float[Tensor, "C H W"]) -> Bool[Tensor, "C H W"]:
+        """The mask, a layer for each class."""
+        if self.overlap:
+            return log_odds > 0
+        values = torch.tensor(list(self.names), dtype=torch.uint8, device=log_odds.device)
+        return self.mask(log_odds) == values[:, None, None]
+
+
+@dataclass(frozen=True)
+class Plane:
+    """The logits of a plane in the squares through which the network saw it: little to keep, enough for all else."""
+
+    shape: tuple[int, int]
+    boxes: Sequence[Box]
+    logits: Float[Tensor, "tiles C size size"] = field(repr=False)
+
+    def bands(self) -> Iterator[Float[Tensor, "C rows W"]]:
+        """The logits on the plane's own grid, some rows at a time."""
+        yield from (band for _, band in blend(self.logits, self.boxes, self.shape))
+
+
+@dataclass(frozen=True)
+class DrawnPlane:
+    """A plane that a person labelled, which stays as it was drawn."""
+
+    label: UInt8[np.ndarray, "H W"] = field(repr=False)
+    values: Sequence[int]
+
+    def bands(self) -> Iterator[Float[Tensor, "C rows W"]]:
+        """Log-odds that leave no doubt."""
+        drawn = torch.from_numpy(np.stack([self.label == each for each in self.values]))
+        yield CERTAIN * (2 * drawn.float() - 1)
+
+
+@dataclass(frozen=True)
+class CasePrediction:
+    """One case and the logits of its planes; `case` may have been emptied of its pixels."""
+
+    case: SourceImage
+    planes: Sequence[Plane | DrawnPlane]
+
+    def on_planes(self, resolve: Callable[[Tensor], Tensor]) -> Shaped[np.ndarray, "*C N H W"]:
+        """What becomes of the logits on the planes of the case, which are gone through band by band."""
+        return np.stack([_resolved(plane, resolve) for plane in self.planes], axis=-3)
+
+    def on_grid(self, resolve: Callable[[Tensor], Tensor]) -> Shaped[np.ndarray, "*grid"]:
+        """What becomes of them on the grid of its source, (*grid) or (C, *grid)."""
+        planes = self.on_planes(resolve)
+        if planes.ndim == 3:
+            return on_grid(planes, self.case)
+        return np.stack([on_grid(layer, self.case) for layer in planes])
+
+    def promises(self, classes: Classes) -> Float[Tensor, "C 2"]:
+        """What the masks promise (see `trust.promises`), those that a person drew left out."""
+        total = torch.zeros(len(classes.names), 3)
+        for plane in self.planes:
+            for band in plane.bands() if isinstance(plane, Plane) else ():
+                total += tally(classes.probabilities(band), classes.layers(band)).cpu()
+        return promised_odds(total)
+
+
+def _resolved(plane: Plane | DrawnPlane, resolve: Callable[[Tensor], Tensor]) -> np.ndarray:
+    return torch.cat([resolve(band).cpu() for band in plane.bands()], dim=-2).numpy()
+
+
+class Probabilities(Sequence[Float32[np.ndarray, "*grid"]]):
+    """The probabilities of every case, computed anew whenever one is asked for."""
+
+    def __init__(self, found: Sequence[CasePrediction], classes: Classes) -> None:
+        self._found = found
+        self._classes = classes
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    @overload
+    def __getitem__(self, index: int) -> Float32[np.ndarray, "*grid"]: ...
+    @overload
+    def __getitem__(self, index: slice) -> "Probabilities": ...
+    def __getitem__(self, index: int | slice) -> "np.ndarray | Probabilities":
+        if isinstance(index, slice):
+            return Probabilities(self._found[index], self._classes)
+        found = self._found[index].on_grid(self._classes.probabilities)
+        return found[0] if len(self._classes.names) == 1 else found
+
+
+class Segmentation(Sequence[UInt8[np.ndarray, "*grid"]]):
+    """A sequence of masks, one per image, stack or volume.
+
+    Attributes:
+        masks: On their own grids, holding 0 and the support's label values. If classes may overlap, one {0, 1} mask per
+            class: (classes, *grid).
+        probabilities: A sequence too, computed when asked for: (*grid) for one class, (classes, *grid) for several.
+            Unless classes may overlap, what is missing to 1 is the probability of the background.
+        classes: Names by label value, in the order of the classes in `probabilities`.
+        report: How it came about.
+        cases: The images, emptied of their pixels.
+        overlap: Whether classes may overlap.
+    """
+
+    def __init__(
+        self, found: Sequence[CasePrediction], classes: Classes, report: Report, quality: QualityModel | None = None
+    ) -> None:
+        self.cases = [each.case for each in found]
+        self.classes = dict(classes.names)
+        self.overlap = classes.overlap
+        self.report = report
+        self.masks: list[UInt8[np.ndarray, ...]] = [each.on_grid(classes.mask) for each in found]
+        self.probabilities = Probabilities(found, classes)
+        self._found = found
+        self._classes = classes
+        self._quality = quality
+
+    @cached_property
+    def predicted_dice(self) -> Float32[np.ndarray, "images classes"]:
+        """The Dice that each mask probably has with what a person would draw, computed when first asked for.
+
+        Raises:
+            ValueError: If the weights do not tell.
+        """
+        if not len(self):
+            return np.zeros((0, len(self.classes)), dtype=np.float32)
+        return np.stack([self._known_quality.believe(each.promises(self._classes)).numpy() for each in self._found])
+
+    @property
+    def look_first(self) -> list[int]:
+        """The images with a mask that is probably poor, the poorest first.
+
+        An image counts by the poorest of the classes that were found in it, and if none was, by the best of all.
+
+        Raises:
+            ValueError: If the weights do not tell.
+        """
+        poorest = np.array([self._poorest(index) for index in range(len(self))])
+        order = np.argsort(poorest, kind="stable").tolist()
+        return [index for index in order if poorest[index] < self._known_quality.flag_below]
+
+    def _poorest(self, index: int) -> float:
+        shown = [self.layer(index, value).any() for value in self.classes]
+        found = self.predicted_dice[index][shown]
+        return float(found.min() if found.size else self.predicted_dice[index].max())
+
+    @property
+    def _known_quality(self) -> QualityModel:
+        if self._quality is None:
+            message = (
+                "predicted_dice is unknown: expected weights whose calibration tells of quality, got others. "
+                "Run `incontext calibrate` on them, or use the packaged weights."
+            )
+            raise ValueError(message)
+        return self._quality
+
+    def layer(self, index: int, value: int) -> Bool[np.ndarray, "*grid"]:
+        """Where a mask shows the class of a label value."""
+        if self.overlap:
+            return self.masks[index][list(self.classes).index(value)] > 0
+        return self.masks[index] == value
+
+    def write(self, index: int, path: Path) -> Path:
+        """Write a mask in the format of a suffix, with the geometry of its image: see `cases.write_mask`.
+
+        Raises:
+            ValueError: If the format cannot hold it, as none holds classes that overlap.
+        """
+        if self.overlap:
+            message = (
+                "mask cannot be written: expected one label per pixel, got classes that may overlap. "
+                "Write them one by one, or set overlap=False."
+            )
+            raise ValueError(message)
+        return write_mask(self.masks[index], self.cases[index], path, self.classes)
+
+    def __len__(self) -> int:
+        return len(self.masks)
+
+    @overload
+    def __getitem__(self, index: int) -> UInt8[np.ndarray, "*grid"]: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[UInt8[np.ndarray, "*grid"]]: ...
+    def __getitem__(self, index: int | slice) -> np.ndarray | list[np.ndarray]:
+        return self.masks[index]
+
+    def __iter__(self) -> Iterator[UInt8[np.ndarray, "*grid"]]:
+        return iter(self.masks)
+
+    def __repr__(self) -> str:
+        return f"Segmentation({len(self)} masks of {', '.join(self.classes.values())})"
+
+
+def dice(mask: Bool[np.ndarray, "*grid"], label: Bool[np.ndarray, "*grid"]) -> float:
+    """Overlap 2·|A∩B| / (|A| + |B|); 1 if both are empty."""
+    total = np.count_nonzero(mask) + np.count_nonzero(label)
+    return 2 * np.count_nonzero(mask & label) / total if total else 1.0

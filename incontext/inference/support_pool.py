@@ -1,0 +1,152 @@
+"""Pictures as the squares that the network sees, and the pool of labelled ones that supports are chosen from."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float32, Int64, UInt8
+from torch import Tensor
+
+from incontext.images.examples import Example, spread
+from incontext.images.normalisation import Normalisation, apply
+from incontext.images.resampling import Box, label_to_square, to_square
+from incontext.images.source_image import SourceImage
+from incontext.images.tiling import Structure, Tiling, width_px
+
+EMPTY_TILES = 4
+"""For so many tiles of a labelled image that show a label one is kept that shows none."""
+MOST_TILES = 256
+"""Of all labelled images together, unless these or their classes are more: more would cost time and gain little."""
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """How pictures, labelled or not, become squares."""
+
+    normalisation: Normalisation
+    tiling: Tiling
+    size_px: int
+
+    def boxes(self, case: SourceImage) -> list[Box]:
+        """The windows through which each plane of a case is seen."""
+        pixel_mm = case.spacing_mm[1:] if case.spacing_mm else (1.0, 1.0)
+        return self.tiling.boxes(case.planes.shape[1:], pixel_mm)
+
+    def squares(self, case: SourceImage) -> Iterator[Float32[np.ndarray, "size size"]]:
+        """What the windows show, plane by plane."""
+        boxes = self.boxes(case)
+        for plane in apply(case, self.normalisation):
+            yield from (to_square(plane, self.size_px, box) for box in boxes)
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Labelled squares to choose supports from.
+
+    Attributes:
+        images: In [0, 1].
+        labels: In {0, 1}, for each class.
+        annotated: Whether a class was looked for; where it was not, its label is 0 and says nothing.
+        origins: Which labelled plane each square was cut from.
+    """
+
+    images: Float32[Tensor, "P 1 size size"] = field(repr=False)
+    labels: UInt8[Tensor, "P C size size"] = field(repr=False)
+    annotated: Bool[Tensor, "P C"] = field(repr=False)
+    origins: Int64[Tensor, " P"] = field(repr=False)
+
+    @property
+    def label_budget(self) -> int:
+        """How many labelled planes the squares were cut from."""
+        return len(self.origins.unique())
+
+    def candidates(self, place: int, showing: bool) -> Int64[Tensor, " n"]:
+        """The squares annotated for the class at a place; if asked, only those that show it."""
+        fitting = self.annotated[:, place]
+        if showing:
+            fitting = fitting & (self.labels[:, place].flatten(1) > 0).any(dim=1)
+        return fitting.nonzero()[:, 0]
+
+
+@dataclass(frozen=True)
+class _Square:
+    image: np.ndarray
+    labels: Mapping[int, np.ndarray]
+    annotated: frozenset[int] | None
+    origin: int
+
+
+def build_pool(examples: Sequence[Example], preparation: Preparation) -> tuple[Pool, list[int]]:
+    """Cut labelled examples into squares.
+
+    Returns:
+        The pool, and the label values of its classes, ascending.
+
+    Raises:
+        ValueError: If no example shows any class.
+    """
+    squares = list(_squares(examples, preparation))
+    values = sorted({value for square in squares for value in square.labels})
+    if not values:
+        message = (
+            "support_labels have no foreground: expected a non-zero value in at least one, got only 0. "
+            "Pass an example that shows what to segment."
+        )
+        raise ValueError(message)
+    labels = np.zeros((len(squares), len(values), preparation.size_px, preparation.size_px), dtype=np.uint8)
+    for square, row in zip(squares, labels, strict=True):
+        for place, value in enumerate(values):
+            row[place] = square.labels.get(value, 0)
+    annotated = [[square.annotated is None or value in square.annotated for value in values] for square in squares]
+    pool = Pool(
+        torch.from_numpy(np.stack([square.image for square in squares]))[:, None],
+        torch.from_numpy(labels),
+        torch.tensor(annotated),
+        torch.tensor([square.origin for square in squares]),
+    )
+    return pool, values
+
+
+def structures(examples: Sequence[Example]) -> list[Structure]:
+    """How wide each class is in each plane that shows it."""
+    return [
+        Structure(width_px(mask), max(mask.shape))
+        for example in examples
+        for plane in example.shown
+        for mask in example.on_plane(plane).values()
+    ]
+
+
+def _squares(examples: Sequence[Example], preparation: Preparation) -> Iterator[_Square]:
+    origin = 0
+    for example in examples:
+        planes = apply(example.case, preparation.normalisation)
+        boxes = preparation.boxes(example.case)
+        shown = example.shown
+        for plane in shown:
+            masks = example.on_plane(plane)
+            for box in _kept(boxes, masks, most=MOST_TILES // (len(examples) * len(shown))):
+                yield _Square(
+                    to_square(planes[plane], preparation.size_px, box),
+                    {
+                        value: label_to_square(mask, preparation.size_px, box).astype(np.uint8)
+                        for value, mask in masks.items()
+                        if mask[box.within(mask.shape)].any()
+                    },
+                    example.annotated,
+                    origin,
+                )
+            origin += 1
+
+
+def _kept(boxes: Sequence[Box], masks: Mapping[int, Bool[np.ndarray, "H W"]], most: int) -> list[Box]:
+    """Windows that show a label, for every class the one that shows most of it, and some of those that show none."""
+    if len(boxes) == 1:
+        return list(boxes)
+    areas = np.array([[np.count_nonzero(mask[box.within(mask.shape)]) for mask in masks.values()] for box in boxes])
+    best = sorted(set(areas.argmax(axis=0).tolist()))
+    showing = [place for place in range(len(boxes)) if areas[place].any() and place not in best]
+    empty = [place for place in range(len(boxes)) if not areas[place].any()]
+    shown = best + [showing[i] for i in spread(len(showing), max(0, most - len(best)))]
+    return [boxes[place] for place in shown + [empty[i] for i in spread(len(empty), len(shown) // EMPTY_TILES)]]

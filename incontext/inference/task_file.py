@@ -1,0 +1,277 @@
+"""A task in one file for a colleague to open: labelled squares, names, preparation, parameters and the weights' hash.
+
+The file is a safetensors one, in which nothing can be executed and no tensor can claim to be larger than the file. It
+holds the labelled images, scaled, and samples of them as they were; it holds no paths and no patient's data besides.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+import numpy as np
+import torch
+from jaxtyping import Shaped
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from incontext.images.examples import MOST_CLASSES, Example, LabelMap
+from incontext.images.normalisation import Normalisation
+from incontext.images.source_image import Kind, SourceImage
+from incontext.images.tiling import Tiling
+from incontext.inference.fitted import Fitted
+from incontext.inference.support_pool import Pool, Preparation
+from incontext.networks.checkpoint import locate
+from megamed.files import file_hash, replacing
+
+MOST_BYTES = 2**32
+"""Of a file that is read."""
+MOST_SIZE_PX = 4096
+NARROW = (np.uint8, np.int16)
+"""Types that grey values are stored in if they fit exactly; else float32."""
+
+Value = Annotated[int, Field(ge=1, le=MOST_CLASSES)]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Parameters(_Record):
+    """The arguments of a `Segmenter` that do not depend on the machine."""
+
+    support: str
+    support_size: int | None
+    ensemble: int
+    flips: bool
+    overlap: bool
+    scaling: str
+    tiling: str | int
+    size_px: int = Field(ge=1, le=MOST_SIZE_PX)
+    backend: str
+    seed: int
+
+
+class Weights(_Record):
+    """Which weights a task was made with."""
+
+    name: str
+    """One of `checkpoint.NAMED` or the name of a file, without its folder."""
+    sha256: str
+
+    @model_validator(mode="after")
+    def _is_a_bare_name(self) -> Self:
+        if not self.name or self.name in (".", "..") or "/" in self.name or "\\" in self.name:
+            msg = f"weights have a path for a name: expected a bare name, got {self.name!r}"
+            raise ValueError(msg)
+        return self
+
+
+class _Sample(_Record):
+    """What warnings have to know of an example, besides its pixels."""
+
+    kind: Kind
+    spacing_mm: tuple[float, float, float] | None
+    cut: str | None
+    names: dict[Value, str]
+    annotated: list[Value] | None
+    values: list[Value] | None
+    """Of the masks' layers; None where they are one label map."""
+
+
+class _Head(_Record):
+    version: Literal[1] = 1
+    names: dict[Value, str] = Field(min_length=1)
+    normalisation: Normalisation
+    tiling: Tiling
+    size_px: int = Field(ge=1, le=MOST_SIZE_PX)
+    parameters: Parameters
+    weights: Weights
+    sample: list[_Sample]
+
+    @model_validator(mode="after")
+    def _is_possible(self) -> Self:
+        kind, low, high = self.normalisation.kind, self.normalisation.low, self.normalisation.high
+        ends = [end for end in (low, high) if end is not None]
+        if (
+            len(ends) != (2 if kind == "window" else 0)
+            or ends != sorted(set(ends))
+            or not all(map(math.isfinite, ends))
+        ):
+            msg = f"scaling is impossible: expected low < high for a window and none else, got {kind} {low} to {high}"
+            raise ValueError(msg)
+        if self.tiling.side_px is not None and self.tiling.side_px < 1:
+            msg = f"tiles are impossible: expected a side of at least 1 px, got {self.tiling.side_px}"
+            raise ValueError(msg)
+        return self
+
+
+@dataclass(frozen=True, eq=False)
+class SavedTask:
+    """What a file holds: a fitted `Segmenter`, but for its weights."""
+
+    fitted: Fitted
+    parameters: Parameters
+    weights: Weights
+
+
+def write_task(path: Path, task: SavedTask) -> Path:
+    """Write a task; the file is replaced at once or not at all."""
+    fitted = task.fitted
+    head = _Head(
+        names=dict(fitted.names),
+        normalisation=fitted.preparation.normalisation,
+        tiling=fitted.preparation.tiling,
+        size_px=fitted.preparation.size_px,
+        parameters=task.parameters,
+        weights=task.weights,
+        sample=[_described(example) for example in fitted.sample],
+    )
+    tensors = {
+        "images": fitted.pool.images,
+        "labels": torch.from_numpy(np.packbits(fitted.pool.labels.flatten(2).numpy(), axis=-1)),
+        "annotated": fitted.pool.annotated,
+        "origins": fitted.pool.origins,
+    }
+    for index, example in enumerate(fitted.sample):
+        tensors[f"sample.{index}.planes"] = torch.from_numpy(_narrowed(example.case.planes))
+        tensors[f"sample.{index}.masks"] = torch.from_numpy(_masks(example))
+    with replacing(path) as partial:
+        save_file(
+            {name: each.contiguous() for name, each in tensors.items()}, partial, {"task": head.model_dump_json()}
+        )
+    return path
+
+
+def read_task(path: Path) -> SavedTask:
+    """Read a task, of which nothing is believed that was not checked.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is no task, is damaged, or of a later version.
+    """
+    if not path.is_file():
+        msg = f"task is missing: expected a file, got {path}. Check the path."
+        raise FileNotFoundError(msg)
+    try:
+        _expect(path.stat().st_size <= MOST_BYTES, f"at most {MOST_BYTES} bytes, got {path.stat().st_size}")
+        with safe_open(path, "pt") as file:
+            head = _Head.model_validate_json((file.metadata() or {}).get("task", ""))
+            return _task(head, {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118 (not a mapping)
+    except (SafetensorError, ValidationError, _Unfit) as error:
+        msg = f"{path} is no readable task: {_told(error)}. Save it anew, or update incontext-seg."
+        raise ValueError(msg) from error
+
+
+def find_weights(task: Weights, candidates: Iterable[str | Path]) -> str | Path:
+    """Those among named weights and files that a task was made with.
+
+    Raises:
+        FileNotFoundError: If they are not at hand.
+    """
+    tried = []
+    for candidate in candidates:
+        file = locate(candidate)
+        if file.is_file():
+            if file_hash(file) == task.sha256:
+                return candidate
+            tried.append(str(candidate))
+    msg = (
+        f"weights of the task are not at hand: expected {task.name} of SHA-256 {task.sha256}, got "
+        f"{', '.join(tried) or 'none'}. Ask for the file whoever saved the task: load_task(path, weights=…)."
+    )
+    raise FileNotFoundError(msg)
+
+
+class _Unfit(ValueError):
+    """What a file holds does not fit together."""
+
+
+def _expect(true: bool, what: str) -> None:
+    if not true:
+        msg = f"expected {what}"
+        raise _Unfit(msg)
+
+
+def _told(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False, include_input=False)[0]
+        return f"{'.'.join(map(str, first['loc'])) or 'header'}: {first['msg']}"
+    return str(error)
+
+
+def _described(example: Example) -> _Sample:
+    return _Sample(
+        kind=example.case.kind,
+        spacing_mm=example.case.spacing_mm,
+        cut=example.case.cut,
+        names=dict(example.names),
+        annotated=None if example.annotated is None else sorted(example.annotated),
+        values=None if isinstance(example.masks, LabelMap) else list(example.masks),
+    )
+
+
+def _narrowed(planes: Shaped[np.ndarray, "N H W"]) -> Shaped[np.ndarray, "N H W"]:
+    low, high = planes.min(), planes.max()
+    for dtype in NARROW:
+        if np.iinfo(dtype).min <= low and high <= np.iinfo(dtype).max and (planes.astype(dtype) == planes).all():
+            return planes.astype(dtype)
+    return planes
+
+
+def _masks(example: Example) -> np.ndarray:
+    """The label map (N, H, W), or a layer for each class (V, N, H, W)."""
+    if isinstance(example.masks, LabelMap):
+        return example.masks.label
+    return np.array([*example.masks.values()], dtype=np.uint8).reshape(-1, *example.case.planes.shape)
+
+
+def _task(head: _Head, tensors: Mapping[str, Tensor]) -> SavedTask:
+    names = {"images", "labels", "annotated", "origins"}
+    names |= {f"sample.{index}.{part}" for index in range(len(head.sample)) for part in ("planes", "masks")}
+    _expect(tensors.keys() == names, f"tensors {', '.join(sorted(names))}, got {', '.join(sorted(tensors))}")
+    fitted = Fitted(
+        _pool(tensors, len(head.names), head.size_px),
+        dict(sorted(head.names.items())),
+        Preparation(head.normalisation, head.tiling, head.size_px),
+        [
+            _example(each, tensors[f"sample.{index}.planes"], tensors[f"sample.{index}.masks"])
+            for index, each in enumerate(head.sample)
+        ],
+    )
+    return SavedTask(fitted, head.parameters, head.weights)
+
+
+def _pool(tensors: Mapping[str, Tensor], classes: int, size_px: int) -> Pool:
+    images, count, pixels = tensors["images"], len(tensors["origins"]), size_px**2
+    _expect(count > 0, "labelled squares, got none")
+    _fits("images", images, torch.float32, (count, 1, size_px, size_px))
+    _expect(bool(((images >= 0) & (images <= 1)).all()), "images within 0 and 1, got others")
+    _fits("labels", tensors["labels"], torch.uint8, (count, classes, math.ceil(pixels / 8)))
+    _fits("annotated", tensors["annotated"], torch.bool, (count, classes))
+    _fits("origins", tensors["origins"], torch.int64, (count,))
+    labels = torch.from_numpy(np.unpackbits(tensors["labels"].numpy(), axis=-1, count=pixels))
+    labels = labels.reshape(count, classes, size_px, size_px)
+    shown = (labels.flatten(2).any(-1) & tensors["annotated"]).any(0)
+    _expect(bool(shown.all()), "every class in some labelled square, got one in none")
+    return Pool(images, labels, tensors["annotated"], tensors["origins"])
+
+
+def _example(head: _Sample, planes: Tensor, masks: Tensor) -> Example:
+    _expect(planes.ndim == 3 and planes.numel() > 0, f"planes of a sample, got shape {tuple(planes.shape)}")
+    _expect(planes.dtype in (torch.uint8, torch.int16, torch.float32), f"grey values, got {planes.dtype}")
+    _expect(bool(planes.isfinite().all()), "finite grey values, got others")
+    shape = tuple(planes.shape) if head.values is None else (len(head.values), *planes.shape)
+    _fits("masks of a sample", masks, torch.uint8, shape)
+    grey, layers = planes.float().numpy(), masks.numpy()
+    case = SourceImage(grey, head.kind, grey.shape, grey.dtype, spacing_mm=head.spacing_mm, cut=head.cut)
+    known = LabelMap(layers) if head.values is None else dict(zip(head.values, layers > 0, strict=True))
+    return Example(case, known, None if head.annotated is None else frozenset(head.annotated), head.names)
+
+
+def _fits(name: str, tensor: Tensor, dtype: torch.dtype, shape: tuple[int, ...]) -> None:
+    right = tensor.dtype == dtype and tuple(tensor.shape) == shape
+    _expect(right, f"{name} of {dtype} {shape}, got {tensor.dtype} {tuple(tensor.shape)}")

@@ -1,0 +1,208 @@
+"""The support-once network as two ONNX graphs: one encodes labelled images, the other segments queries."""
+
+import hashlib
+import importlib.util
+import json
+import logging
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.export import Dim
+from torch.nn import functional as F
+
+from incontext.networks.checkpoint import describe
+from incontext.networks.support_once import ImageCodes, SupportCode, SupportOnceNet
+from megamed.files import replacing
+
+ENCODE, SEGMENT = "encode.onnx", "segment.onnx"
+CODE_PARTS = ("keys", "values", "prototypes", "moments")
+IMAGES = ("images", "labels", "queries", "mean_label")
+OPSET = 18
+
+
+def export(network: nn.Module, folder: Path, metadata: Mapping[str, Any] | None = None) -> None:
+    """Write `encode.onnx` and `segment.onnx`, which take any number of images of any size that the network takes.
+
+    The first takes `images` and `labels` (S, 1, H, W) and gives what `ImageCodes` holds; the second takes `queries`
+    (N, 1, H, W) and what the `SupportCode` of one set holds, and gives `logits` (N, 1, H, W). Inputs and outputs are
+    named like the fields: `keys_0` and so on. Both files tell the configuration and a hash of the weights.
+
+    Args:
+        network: To be exported.
+        folder: Where to write; made if missing.
+        metadata: What the files tell besides: see `checkpoint.read_metadata`.
+
+    Raises:
+        ValueError: If the network is not a support-once network.
+        ModuleNotFoundError: If the extra `onnx` is not installed.
+        OSError: If the folder cannot be written.
+    """
+    if not isinstance(network, SupportOnceNet):
+        msg = (
+            f"network cannot be exported: expected a SupportOnceNet, got {type(network).__name__}. "
+            "Compute with torch: backend='torch'."
+        )
+        raise ValueError(msg)
+    require("onnx", "onnxscript")
+    told = {**(metadata or {}), "config": describe(network.config), "sha256": fingerprint(network)}
+    with torch.inference_mode(False):  # what is made in that mode cannot be traced
+        twin = SupportOnceNet(network.config).eval().requires_grad_(False)
+        twin.load_state_dict(network.state_dict())
+        stride = network.config.stride_px
+        images = torch.rand(5, 1, 3 * stride, 2 * stride)
+        codes = twin.encode_images(images, images.round())
+        encoding = {"images": images, "labels": images.round()}
+        segmenting = {"queries": images[:3], **vars(codes.pooled())}
+        folder.mkdir(parents=True, exist_ok=True)
+        _write(_Encode(twin), encoding, tuple(named_parts(codes)), folder / ENCODE, told)
+        _write(_Segment(twin), segmenting, ("logits",), folder / SEGMENT, told)
+
+
+def fingerprint(network: nn.Module) -> str:
+    """A hash of a network's configuration and of its weights in float32."""
+    digest = hashlib.sha256(json.dumps(describe(network.config), sort_keys=True).encode())
+    for name, tensor in sorted(network.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().float().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def named_parts(codes: ImageCodes | SupportCode) -> dict[str, Tensor]:
+    """The tensors of codes, but for the labels, under the names that they have in the graphs."""
+    return {f"{part}_{i}": tensor for part in CODE_PARTS for i, tensor in enumerate(getattr(codes, part))}
+
+
+def require(*packages: str) -> None:
+    """Make sure that packages of the extra `onnx` are there.
+
+    Raises:
+        ModuleNotFoundError: If one is not.
+    """
+    if missing := [package for package in packages if importlib.util.find_spec(package) is None]:
+        msg = (
+            f"{' and '.join(missing)} cannot be imported: expected the extra onnx, got an installation without it. "
+            "Run: pip install 'incontext-seg[onnx]'."
+        )
+        raise ModuleNotFoundError(msg)
+
+
+class _Encode(nn.Module):
+    def __init__(self, network: SupportOnceNet) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
+        stride = self.network.config.stride_px
+        codes = self.network.encode_images(F.pixel_shuffle(images, stride), F.pixel_shuffle(labels, stride))
+        return (*codes.keys, *codes.values, *codes.prototypes, *codes.moments)
+
+
+class _Segment(nn.Module):
+    def __init__(self, network: SupportOnceNet) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(
+        self,
+        queries: Tensor,
+        keys: tuple[Tensor, ...],
+        values: tuple[Tensor, ...],
+        prototypes: tuple[Tensor, ...],
+        moments: tuple[Tensor, ...],
+        mean_label: Tensor,
+    ) -> Tensor:
+        stride = self.network.config.stride_px
+        code = SupportCode(keys, values, prototypes, moments, F.pixel_shuffle(mean_label, stride))
+        return self.network.segment(F.pixel_shuffle(queries, stride), code)
+
+
+def _write(
+    graph: _Encode | _Segment, example: Mapping[str, Any], outputs: Sequence[str], path: Path, told: Mapping[str, Any]
+) -> None:
+    """Trace a graph with images folded, one channel for each pixel of a stride.
+
+    Then all sizes inside are multiples of symbols, and need not be proven to divide. `_unfold` puts the folding into
+    the graph.
+    """
+    stride = graph.network.config.stride_px
+    inputs = {name: F.pixel_unshuffle(each, stride) if name in IMAGES else each for name, each in example.items()}
+    with _quiet():
+        program = torch.export.export(graph, (), inputs, dynamic_shapes=_dynamic_shapes(inputs), strict=True)
+        traced = torch.onnx.export(
+            program,
+            dynamo=True,
+            opset_version=OPSET,
+            output_names=outputs,
+            custom_translation_table={torch.ops.aten.linalg_solve.default: _solve},
+            verbose=False,
+        )
+    assert traced is not None
+    _unfold(traced.model, stride)
+    for node in traced.model.graph.all_nodes():
+        node.metadata_props.clear()  # they tell paths of this machine
+    traced.model.metadata_props.update({name: json.dumps(value) for name, value in told.items()})
+    with replacing(path) as partial:
+        traced.save(partial)
+
+
+def _dynamic_shapes(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Which axes may have other lengths than in the example; bounds are wide, for what the trace needs to know."""
+    count, rows, columns = (Dim(name, min=2, max=2**16) for name in ("count", "rows", "columns"))
+    tokens = tuple({2: Dim(f"tokens_{i}", min=2, max=2**30)} for i in range(len(inputs.get("keys", ()))))
+    shapes: dict[str, Any] = {"mean_label": {2: rows, 3: columns}, "keys": tokens, "values": tokens}
+    shapes |= {name: tuple({} for _ in inputs.get(name, ())) for name in ("prototypes", "moments")}
+    return {name: shapes.get(name, {0: count, 2: rows, 3: columns}) for name in inputs}
+
+
+def _solve(matrix: Any, target: Any, left: bool = True) -> Any:
+    """`torch.linalg.solve` for symmetric positive definite matrices, by Gauss–Jordan elimination; ONNX has no solver.
+
+    Such matrices need no pivoting. Every step takes the first column away, until the solution is left.
+    """
+    from onnxscript import opset18
+
+    op: Any = opset18
+    size = matrix.shape[-1]
+    first, last, axis = (op.Constant(value_ints=[place]) for place in (1, 2**31 - 1, 2))
+    rest = op.Concat(matrix, target, axis=-1)
+    for i in range(size):
+        here, unit = op.Constant(value_ints=[i]), op.Constant(value_floats=[float(i == j) for j in range(size)])
+        column, rest = op.Gather(rest, op.Constant(value_ints=[0]), axis=-1), op.Slice(rest, first, last, axis)
+        row = op.Div(op.Gather(rest, here, axis=-2), op.Gather(column, here, axis=-2))
+        rest = op.Sub(rest, op.Mul(op.Sub(column, op.Unsqueeze(unit, first)), row))
+    return rest
+
+
+def _unfold(model: Any, stride: int) -> None:
+    """Let a graph take images (N, 1, H, W) where it was traced with folded ones (N, stride², h, w)."""
+    import onnx_ir
+
+    graph = model.graph
+    for place, folded in enumerate(graph.inputs):
+        if folded.name in IMAGES:
+            name, shape = folded.name, onnx_ir.Shape([folded.shape[0], 1, "H", "W"])
+            folded.name = f"{name}_folded"
+            image = onnx_ir.Value(name=name, type=folded.type, shape=shape)
+            node = onnx_ir.node("SpaceToDepth", [image], {"blocksize": stride})
+            folded.replace_all_uses_with(node.outputs[0])
+            graph.inputs[place] = image
+            graph.insert_before(graph[0], node)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what the exporter says of its own affairs."""
+    exporter = logging.getLogger("torch.onnx")
+    level = exporter.level
+    exporter.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        exporter.setLevel(level)

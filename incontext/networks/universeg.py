@@ -1,0 +1,111 @@
+"""Official UniverSeg weights: the same parameters under their published names, read and written exactly."""
+
+import pickle
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from incontext.networks.cross_block import CrossBlockConfig, CrossBlockNet
+
+OFFICIAL_PIECES = {
+    "encoder.": "enc_blocks.",
+    "decoder.": "dec_blocks.",
+    ".cross.": ".cross.cross_conv.",
+    ".query.": ".target.vmapped.conv.",
+    ".support.": ".support.vmapped.conv.",
+    "head.": "out_conv.conv.",
+}
+"""Pieces of our parameter names and what stands in their place in the official ones."""
+
+
+def load_universeg(path: Path | str, device: torch.device | str = "cpu") -> CrossBlockNet:
+    """Build the network whose official weights a `.pt` or `.safetensors` file holds, in evaluation mode.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is unreadable, or holds anything but the weights of one UniverSeg network.
+    """
+    official = _read(Path(path))
+    network = CrossBlockNet(_channel_plan(official))
+    names = to_official(network.state_dict())
+    _check_fit(official, expected=names)
+    network.load_state_dict({ours: official[name] for ours, name in zip(network.state_dict(), names, strict=True)})
+    return network.to(device).eval()
+
+
+def save_universeg(network: nn.Module, path: Path | str) -> None:
+    """Write the weights of a cross-block network under their official names, as `.pt` or `.safetensors`.
+
+    Raises:
+        ValueError: If the network is of another family, or the suffix is neither.
+    """
+    if not isinstance(network, CrossBlockNet):
+        msg = (
+            f"network has no official form: expected a CrossBlockNet, got {type(network).__name__}. "
+            "Save it with incontext.networks.checkpoint.save."
+        )
+        raise ValueError(msg)
+    official = {name: value.cpu().contiguous() for name, value in to_official(network.state_dict()).items()}
+    if _is_safetensors(Path(path)):
+        save_file(official, path)
+    else:
+        torch.save(official, path)
+
+
+def to_official(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Rename the parameters of a `CrossBlockNet`; their order stays."""
+    pieces = re.compile("|".join(map(re.escape, OFFICIAL_PIECES)))
+    return {pieces.sub(lambda piece: OFFICIAL_PIECES[piece[0]], name): value for name, value in state.items()}
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    try:
+        state = load_file(path) if _is_safetensors(path) else torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        msg = f"{path} is not readable: expected tensors and nothing else, got: {error}. Download it anew."
+        raise ValueError(msg) from error
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        msg = (
+            f"{path} is no state dict: expected names and tensors, got other objects. Save network.state_dict() alone."
+        )
+        raise ValueError(msg)
+    return state
+
+
+def _is_safetensors(path: Path) -> bool:
+    if path.suffix not in (".pt", ".safetensors"):
+        msg = f"file format is unknown: expected .pt or .safetensors, got {path.name}. Rename the file."
+        raise ValueError(msg)
+    return path.suffix == ".safetensors"
+
+
+def _channel_plan(official: Mapping[str, Tensor]) -> CrossBlockConfig:
+    encoder, decoder = _block_channels(official, "enc_blocks"), _block_channels(official, "dec_blocks")
+    if len(encoder) < 2 or len(decoder) != len(encoder) - 1:
+        msg = (
+            "weights are not those of a UniverSeg network: expected at least two 'enc_blocks' and one of 'dec_blocks' "
+            f"fewer, got {len(encoder)} and {len(decoder)}. Pass an official UniverSeg state dict."
+        )
+        raise ValueError(msg)
+    return CrossBlockConfig(encoder, decoder)
+
+
+def _block_channels(official: Mapping[str, Tensor], part: str) -> tuple[int, ...]:
+    channels: list[int] = []
+    while (bias := official.get(f"{part}.{len(channels)}.target.vmapped.conv.bias")) is not None:
+        channels.append(bias.numel())
+    return tuple(channels)
+
+
+def _check_fit(official: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    """Raise a ValueError at the first name or shape that differs."""
+    for name in sorted(expected.keys() | official.keys()):
+        want, got = (tuple(state[name].shape) if name in state else "no such tensor" for state in (expected, official))
+        if want != got:
+            msg = f"weights do not fit UniverSeg at {name}: expected {want}, got {got}. Pass an official state dict."
+            raise ValueError(msg)

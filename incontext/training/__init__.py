@@ -1,0 +1,1 @@
+"""A collection → weights: episodes, batches, the loop, and what a run keeps and tells."""

@@ -1,0 +1,147 @@
+"""What decides a training run, as one frozen model, and how it is read from TOML."""
+
+import math
+import tomllib
+from dataclasses import fields
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    PlainSerializer,
+    Tag,
+    ValidationError,
+)
+
+from incontext.networks.checkpoint import FAMILIES, describe
+from incontext.networks.cross_block import CrossBlockConfig
+from incontext.networks.support_once import SupportOnceConfig
+from incontext.training.augment import AugmentConfig
+from incontext.training.episodes import EpisodeConfig
+from incontext.training.losses import LossConfig
+
+SHIPPED = ("default", "open")
+"""Configurations that come with the package."""
+
+
+def _family(network: Any) -> str | None:
+    if isinstance(network, dict):
+        return str(network.get("family", "support-once"))
+    return next((name for name, (kind, _) in FAMILIES.items() if isinstance(network, kind)), None)
+
+
+def _without_family(network: Any) -> Any:
+    """The settings of one family, if they are all settings of it."""
+    if not isinstance(network, dict):
+        return network
+    known = {field.name for field in fields(FAMILIES[network.get("family", "support-once")][0])}
+    if unknown := network.keys() - known - {"family"}:
+        msg = f"expected settings out of {', '.join(sorted(known))}, got {', '.join(sorted(unknown))}"
+        raise ValueError(msg)
+    return {name: value for name, value in network.items() if name != "family"}
+
+
+NetworkConfig = Annotated[
+    Annotated[SupportOnceConfig, BeforeValidator(_without_family), Tag("support-once")]
+    | Annotated[CrossBlockConfig, BeforeValidator(_without_family), Tag("cross-block")],
+    Discriminator(_family, "family", f"expected a table whose family is {' or '.join(FAMILIES)}"),
+    PlainSerializer(describe),
+]
+"""The shape of a network; as a table, its fields beside the name of its `family`."""
+
+
+class TrainConfig(BaseModel):
+    """Everything that decides the weights, saved with them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    network: NetworkConfig = SupportOnceConfig()
+    episodes: EpisodeConfig = EpisodeConfig()
+    augmentation: AugmentConfig = AugmentConfig()
+    init_from: Path | None = None
+    """Weights to start from instead of random ones; what does not fit is left random, see `checkpoint.adopt`."""
+    seed: int = 0
+    """Of the weights, the episodes and their augmentation."""
+
+    steps: int = Field(default=8000, gt=0)
+    """Optimiser steps; a run can be resumed with more."""
+    minutes: float | None = Field(default=None, gt=0)
+    """Train for so many minutes of processor time instead, of all processes together, the making of batches included.
+    The learning rate follows the clock then, so that runs of networks of different cost compare."""
+    batches_per_step: int = Field(default=1, gt=0)
+    """Batches whose queries make up one optimiser step; processes share them."""
+
+    loss: LossConfig = LossConfig()
+    learning_rate: float = Field(default=1.5e-3, gt=0)
+    schedule: Literal["plateau", "cosine"] = "plateau"
+    """A plateau with a linear fall to zero at its end can be extended; a cosine falls to zero all along."""
+    warmup_steps: int = Field(default=150, ge=0)
+    decay_share: float = Field(default=0.35, ge=0, le=1)
+    """The last share of the training, over which a plateau falls to zero."""
+    small_share: float = Field(default=0.5, ge=0, le=1)
+    """The first share of the training, which sees images at half their size, where the network takes that: it costs a
+    third, so that with a limit of processor time most steps are of this kind."""
+    weight_decay: float = Field(default=0.01, ge=0)
+    gradient_norm: float = Field(default=1.0, gt=0)
+    """Larger gradients are scaled down to this norm."""
+    ema_decay: float = Field(default=0.995, ge=0, lt=1)
+    """Of the moving average of the weights, which is what is validated and saved."""
+    mixed_precision: bool = False
+    """Compute in bfloat16 where that is safe; on a GPU only, since processors are slower with it."""
+
+    log_every: int = Field(default=50, gt=0)
+    """Steps that a line of the log sums up."""
+    dev_every: int = Field(default=250, gt=0)
+    """Steps between two measurements of Dice on the datasets of the role `dev`."""
+    probe_every: int = Field(default=2000, gt=0)
+    """Steps between two probes of whether the network reads its support."""
+    checkpoint_every: int = Field(default=100, gt=0)
+    """Steps between two saved states."""
+    workers: int = Field(default=1, ge=0)
+    """Processes that prepare batches, per training process; they do not change the result."""
+
+    def learning_rate_at(self, step: int, progress: float) -> float:
+        """The learning rate of a step: a linear warm-up, then the schedule."""
+        if self.schedule == "cosine":
+            share = (1 + math.cos(math.pi * min(progress, 1))) / 2
+        else:
+            share = min(1, (1 - progress) / self.decay_share) if self.decay_share else 1
+        return self.learning_rate * max(0.0, min((step + 1) / (self.warmup_steps + 1), share))
+
+
+def read_config(source: str, **overrides: object) -> TrainConfig:
+    """Read a configuration from TOML; what it leaves out stays at its default.
+
+    Args:
+        source: `default`, `open`, or the path of a file.
+        overrides: Settings that take the place of the file's; None leaves it as it is.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is not TOML, or not a training configuration.
+    """
+    path = resources.files("incontext.training") / "configs" / f"{source}.toml" if source in SHIPPED else Path(source)
+    if not path.is_file():
+        msg = f"configuration is missing: expected {' or '.join(SHIPPED)} or a TOML file, got {source}. Check the path."
+        raise FileNotFoundError(msg)
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        return TrainConfig.model_validate(table | {k: v for k, v in overrides.items() if v is not None})
+    except ValidationError as error:
+        msg = f"{path.name} is not a training configuration: {'; '.join(map(_fault, error.errors()))}. Correct it."
+        raise ValueError(msg) from error
+    except ValueError as error:
+        msg = f"{path.name} is not readable: expected TOML, got: {error}. Correct the file."
+        raise ValueError(msg) from error
+
+
+def _fault(error: Any) -> str:
+    place = ".".join(map(str, error["loc"]))
+    if error["type"] == "extra_forbidden":
+        return f"{place} is no setting"
+    return f"{place}: {error['msg'].removeprefix('Value error, ').removesuffix('.')}"

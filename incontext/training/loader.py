@@ -1,0 +1,69 @@
+"""Batches on their way to the network: prefetched, shared among processes, grouped into steps, with what they cost."""
+
+import itertools
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from torch.utils.data import DataLoader, Dataset
+
+from incontext.training.batches import Batch, StepBatches
+from incontext.training.config import TrainConfig
+from incontext.training.distributed import Processes
+from incontext.training.episodes import TrainingData
+
+ENDLESS = 2**48
+"""More batches than any training takes."""
+
+
+@dataclass(frozen=True)
+class StepInput:
+    """What one process contributes to one optimiser step."""
+
+    batches: dict[int, Batch]
+    """By number."""
+    cpu_seconds: float
+    """Processor time that making them took, in whichever process."""
+    waited_seconds: float
+    """How long the network waited for them."""
+
+
+class Timed(Dataset[tuple[Batch, float]]):
+    """Batches, each with the processor seconds that it took to make."""
+
+    def __init__(self, batches: StepBatches) -> None:
+        self._batches = batches
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __getitem__(self, index: int) -> tuple[Batch, float]:
+        started = time.process_time()
+        return self._batches[index], time.process_time() - started
+
+
+def feed(
+    config: TrainConfig, data: TrainingData, first_step: int, processes: Processes, pin_memory: bool = False
+) -> Iterator[StepInput]:
+    """This process's batches of every step from the first on, without an end.
+
+    Batch i belongs to step `i // batches_per_step`, and of several processes to that of rank `i % count`.
+
+    Raises:
+        ValueError: If the batches of a step do not divide among the processes.
+    """
+    share = processes.share(range(config.batches_per_step))
+    numbers = range(first_step * config.batches_per_step + processes.rank, ENDLESS, processes.count)
+    batches = StepBatches(config.episodes, config.augmentation, data, config.seed, ENDLESS)
+    loader = DataLoader(
+        Timed(batches), batch_size=None, sampler=numbers, num_workers=config.workers, pin_memory=pin_memory
+    )
+    arriving = zip(numbers, loader, strict=True)
+    while True:
+        started = time.perf_counter()
+        step = list(itertools.islice(arriving, len(share)))
+        yield StepInput(
+            batches={number: batch for number, (batch, _) in step},
+            cpu_seconds=sum(seconds for _, (_, seconds) in step),
+            waited_seconds=time.perf_counter() - started,
+        )

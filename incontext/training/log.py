@@ -1,0 +1,104 @@
+"""What a training run tells: CSV tables, TensorBoard events where that is installed, and a progress bar."""
+
+import csv
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from megamed.files import replacing
+
+logger = logging.getLogger(__name__)
+
+
+class TrainingLog:
+    """Tables in a run's folder, one row per entry, and a progress bar while it is entered as a context.
+
+    Args:
+        folder: Where the tables are written and, by a run that goes on, continued.
+        step: Rows of later steps are removed, since those steps are taken again.
+    """
+
+    def __init__(self, folder: Path, step: int) -> None:
+        self._folder = folder
+        for path in folder.glob("*.csv"):
+            keep_rows(path, step)
+        self._events = event_writer(folder / "tensorboard", step)
+        self._bar = Progress(
+            TextColumn("training"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TextColumn("{task.description}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+        )
+        self._row = self._bar.add_task("", total=1.0)
+        self._notes: dict[str, float] = {}
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+        if self._events is not None:
+            self._events.close()
+
+    def write(self, table: str, step: int, figures: Mapping[str, float]) -> None:
+        """Append a row to the table `table`.csv, whose columns are those of its first row."""
+        path = self._folder / f"{table}.csv"
+        header = read_header(path) or ["step", *figures]
+        with path.open("a", newline="") as file:
+            writer = csv.DictWriter(file, header, lineterminator="\n")
+            if file.tell() == 0:
+                writer.writeheader()
+            writer.writerow({"step": step} | {name: f"{value:.6g}" for name, value in figures.items()})
+        if self._events is not None:
+            for name, value in figures.items():
+                self._events.add_scalar(f"{table}/{name}", value, step)
+        logger.info("%s at step %d: %s", table, step, ", ".join(f"{name} {v:.4g}" for name, v in figures.items()))
+
+    def advance(self, progress: float, step: int, notes: Mapping[str, float]) -> None:
+        """Move the bar to a share of the training, with the latest figures; those not given stay."""
+        self._notes |= notes
+        text = " ".join(f"{name} {value:.3f}" for name, value in self._notes.items())
+        self._bar.update(self._row, completed=progress, description=f"step {step} {text}")
+
+
+def read_header(path: Path) -> list[str] | None:
+    """The columns of a table; None if it does not exist or holds nothing."""
+    if not path.exists():
+        return None
+    with path.open(newline="") as file:
+        return next(csv.reader(file), None)
+
+
+def keep_rows(path: Path, step: int) -> None:
+    """Remove from a table the rows of steps after this one, and a row that a killed run did not finish."""
+    header, *rows = path.read_text().splitlines(keepends=True) or [""]
+    kept = [row for row in rows if row.endswith("\n") and int(row.split(",")[0]) <= step]
+    with replacing(path) as partial:
+        partial.write_text("".join([header, *kept]) if header.endswith("\n") else "")
+
+
+def mean(figures: Mapping[str, list[float]]) -> dict[str, float]:
+    """The mean of each figure."""
+    return {name: float(np.mean(values)) for name, values in figures.items()}
+
+
+def event_writer(folder: Path, step: int) -> Any:
+    """A writer of TensorBoard events that takes those of later steps back; None where TensorBoard is missing."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        logger.info("no TensorBoard events: install incontext-seg[train] for them")
+        return None
+    return SummaryWriter(folder, purge_step=step + 1)

@@ -1,0 +1,271 @@
+"""Training a network on a collection, in one process or several, resumable to the same state."""
+
+import json
+import math
+import subprocess
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from incontext.networks import checkpoint
+from incontext.training.batches import Batch
+from incontext.training.config import TrainConfig
+from incontext.training.distributed import ALONE, Processes, choose_device, joined
+from incontext.training.episodes import DevTask, TrainingData
+from incontext.training.loader import StepInput, feed
+from incontext.training.log import TrainingLog, mean
+from incontext.training.losses import hard_dice, segmentation_loss
+from incontext.training.probe import probe
+from incontext.training.state import TrainState
+from megamed.manifest import exclusive
+
+DEV_SEED = 0
+"""Of the queries and supports on `dev`: the same for every run."""
+
+
+def train(config: TrainConfig, collection_path: Path, out: Path, device: torch.device | str | None = None) -> Path:
+    """Train on the `train` and `auxiliary` datasets of a collection, or go on where a killed run stopped.
+
+    Writes into `out`: `weights.safetensors` (the averaged weights), `best.safetensors` (those that were best on the
+    `dev` datasets), `state.pt` (to resume), and the tables `log.csv`, `dev.csv` and `probe.csv`. Started by `torchrun`,
+    the processes share the batches of each step and only the first one writes.
+
+    Args:
+        config: What to train and how.
+        collection_path: A collection that `megamed build` made.
+        out: Folder of the run.
+        device: Where to compute; by default a GPU if there is one.
+
+    Returns:
+        The path of the weights.
+
+    Raises:
+        ValueError: If the collection has nothing to train on, `out` holds a run of another configuration or another
+            process trains there, or device or processes do not fit the configuration.
+        FloatingPointError: If the loss or its gradient is not finite; the batch is saved in `out`.
+    """
+    device = choose_device(device)
+    check_precision(config, device)
+    data = TrainingData.load(collection_path, DEV_SEED, config.episodes)
+    out.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        processes = stack.enter_context(joined(device))
+        if processes.first:
+            stack.enter_context(exclusive(out, "train"))
+        saved = out / "state.pt"
+        state = TrainState.resume(saved, config, device) if saved.exists() else TrainState.start(config, device)
+        if processes.first:
+            record = Record(config, data, out, stack.enter_context(TrainingLog(out, state.step)))
+        inputs = feed(config, data, state.step, processes, pin_memory=device.type == "cuda")
+        while state.progress(config) < 1:
+            given = next(inputs)
+            with saving_what_diverges(out, config, given, processes):
+                figures = training_step(state, config, given, processes)
+            if processes.first:
+                record.after_step(state, figures)
+    return out / "weights.safetensors"
+
+
+def training_step(
+    state: TrainState, config: TrainConfig, given: StepInput, processes: Processes = ALONE
+) -> dict[str, float]:
+    """One optimiser step on the mean loss over all queries, whichever batch and process they are in.
+
+    Returns:
+        Figures of the step.
+
+    Raises:
+        FloatingPointError: If the loss or its gradient is not finite; the state is unchanged then.
+    """
+    started, started_cpu = time.perf_counter(), time.process_time()
+    learning_rate = config.learning_rate_at(state.step, state.progress(config))
+    state.optimizer.zero_grad(set_to_none=True)
+    small = state.progress(config) < config.small_share
+    batches = (halved(b) if small and fits_halved(b, config) else b for b in given.batches.values())
+    totals = add_gradients(state.network, config, batches)
+    gradients = state.gradients()
+    processes.add_up(gradients)
+    processes.add_up([totals])
+    queries = round(totals[-1].item())
+    torch._foreach_div_(gradients, queries)
+    loss, dice = (totals[:-1] / queries).tolist()
+    norm = nn.utils.clip_grad_norm_(state.network.parameters(), config.gradient_norm).item()
+    if not math.isfinite(loss + norm):
+        msg = (
+            f"training diverged at step {state.step}: expected a finite loss and gradient, got a loss of {loss:.4g} "
+            f"and a gradient norm of {norm:.4g}. Begin again with a lower learning_rate."
+        )
+        raise FloatingPointError(msg)
+    for group in state.optimizer.param_groups:
+        group["lr"] = learning_rate
+    state.optimizer.step()
+    state.step += 1
+    state.queries += queries
+    state.update_average(config.ema_decay)
+    spent = torch.tensor([given.cpu_seconds + time.process_time() - started_cpu], device=totals.device)
+    processes.add_up([spent])
+    state.cpu_seconds += spent.item()
+    return {
+        "loss": loss,
+        "dice": dice,
+        "gradient_norm": norm,
+        "learning_rate": learning_rate,
+        "seconds": given.waited_seconds + time.perf_counter() - started,
+        "waited": given.waited_seconds,
+    }
+
+
+def add_gradients(network: nn.Module, config: TrainConfig, batches: Iterable[Batch]) -> Tensor:
+    """Add up the gradients of the losses of all queries.
+
+    Returns:
+        The sums over the queries of loss and Dice, and their number.
+    """
+    device = next(network.parameters()).device
+    totals = torch.zeros(3, dtype=torch.float64, device=device)
+    for images, labels, queries in batches:
+        images, labels = images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
+        with torch.autocast(device.type, torch.bfloat16, enabled=config.mixed_precision):
+            logits = network.leave_one_out(images, labels, queries)  # type: ignore[operator]
+        asked = labels[:, :queries]
+        loss = segmentation_loss(logits.float(), asked, config.loss)
+        count = len(images) * queries
+        (loss * count).backward()
+        dice = hard_dice(logits.detach(), asked).mean()
+        totals += count * torch.stack([loss.detach(), dice, torch.ones_like(dice)])
+    return totals
+
+
+def fits_halved(batch: Batch, config: TrainConfig) -> bool:
+    """Whether the network takes images of half the size."""
+    return all(side % (2 * config.network.stride_px) == 0 for side in batch.images.shape[-2:])
+
+
+def halved(batch: Batch) -> Batch:
+    """A batch at half its size; a pixel belongs to the label if half of it does."""
+    images, labels = (F.avg_pool2d(part.flatten(0, 1), 2).unflatten(0, part.shape[:2]) for part in batch[:2])
+    return Batch(images, (labels >= 0.5).to(labels.dtype), batch.queries)
+
+
+@dataclass(frozen=True)
+class Record:
+    """What the first process keeps of a run: tables, weights, and the state to resume from."""
+
+    config: TrainConfig
+    data: TrainingData
+    out: Path
+    log: TrainingLog
+
+    def after_step(self, state: TrainState, figures: dict[str, float]) -> None:
+        """Log, validate and save as far as it is time for it, the state last."""
+        config, step = self.config, state.step
+        finished = state.progress(config) >= 1
+        notes: dict[str, float] = {}
+        for name, value in figures.items():
+            state.pending.setdefault(name, []).append(value)
+        if finished or step % config.log_every == 0:
+            notes = self._summarise(state)
+        if finished or step % config.dev_every == 0:
+            notes |= self._validate(state)
+        if self.data.dev and (finished or step % config.probe_every == 0):
+            self.log.write("probe", step, probe(state.average, self.data.dev))
+        if finished or step % config.checkpoint_every == 0:
+            state.save(self.out / "state.pt", config)
+        self.log.advance(state.progress(config), step, notes)
+
+    def _summarise(self, state: TrainState) -> dict[str, float]:
+        """Write a line on the steps since the last one."""
+        figures = mean(state.pending)
+        figures["waiting"] = figures.pop("waited") / figures["seconds"]
+        self.log.write("log", state.step, {"cpu_minutes": state.cpu_seconds / 60} | figures)
+        state.pending = {}
+        return {name: figures[name] for name in ("loss", "dice", "waiting")}
+
+    def _validate(self, state: TrainState) -> dict[str, float]:
+        """Save the averaged weights, and once more if they are the best so far on dev."""
+        source = provenance(self.config, self.data, state)
+        checkpoint.save(self.out / "weights.safetensors", state.average, source)
+        if not self.data.dev:
+            return {}
+        by_dataset = dev_dice(state.average, self.data.dev)
+        dice = float(np.mean(list(by_dataset.values())))
+        self.log.write("dev", state.step, {"cpu_minutes": state.cpu_seconds / 60, "mean": dice} | by_dataset)
+        if dice > state.best_dev:
+            state.best_dev = dice
+            checkpoint.save(self.out / "best.safetensors", state.average, source | {"dev_dice": dice})
+        return {"dev": dice}
+
+
+@torch.inference_mode()
+def dev_dice(network: nn.Module, tasks: Sequence[DevTask]) -> dict[str, float]:
+    """Mean Dice of each dataset: over its tasks, of the mean over their queries."""
+    device = next(network.parameters()).device
+    by_dataset = defaultdict(list)
+    for task in tasks:
+        code = network.encode_support(  # type: ignore[operator]
+            task.support_images.to(device), task.support_labels.to(device)
+        )
+        logits = network.segment(task.query_images.to(device), code)  # type: ignore[operator]
+        by_dataset[task.dataset].append(hard_dice(logits, task.query_labels.to(device)).mean().item())
+    return {dataset: float(np.mean(values)) for dataset, values in by_dataset.items()}
+
+
+@contextmanager
+def saving_what_diverges(out: Path, config: TrainConfig, given: StepInput, processes: Processes) -> Iterator[None]:
+    """Save this process's batches of a step whose loss or gradient is not finite, as `failed_batch.safetensors`."""
+    try:
+        yield
+    except FloatingPointError as error:
+        path = out / f"failed_batch{'' if processes.first else processes.rank}.safetensors"
+        tensors = {f"images.{i}": batch.images.contiguous() for i, batch in given.batches.items()}
+        tensors |= {f"labels.{i}": batch.labels.contiguous() for i, batch in given.batches.items()}
+        queries = {number: batch.queries for number, batch in given.batches.items()}
+        save_file(tensors, path, {"seed": str(config.seed), "queries": json.dumps(queries)})
+        msg = f"{error} Its batch is in {path}."
+        raise FloatingPointError(msg) from error
+
+
+def check_precision(config: TrainConfig, device: torch.device) -> None:
+    """Make sure that mixed precision is asked for on a GPU only.
+
+    Raises:
+        ValueError: If it is not.
+    """
+    if config.mixed_precision and device.type != "cuda":
+        msg = f"mixed_precision does not fit the device: expected cuda, got {device.type}. Leave it out: it is slower."
+        raise ValueError(msg)
+
+
+def provenance(config: TrainConfig, data: TrainingData, state: TrainState) -> dict[str, Any]:
+    """Where weights come from: data with licences, code, configuration, effort, and the weights begun with."""
+    origin = state.origin or {}
+    return {
+        "seed": config.seed,
+        "steps": state.step,
+        "queries": state.queries,
+        "cpu_seconds": round(state.cpu_seconds, 3),
+        "commit": _commit(),
+        "torch": torch.__version__,
+        "training": config.model_dump(mode="json", exclude={"init_from"}),
+        "datasets": origin.get("provenance", {}).get("datasets", {}) | data.licenses,
+        "init_from": state.origin,
+    }
+
+
+def _commit() -> str | None:
+    """The commit of the source tree that runs, marked if changed; None for an installed package."""
+    root = Path(__file__).parents[2]
+    if not (root / ".git").exists():
+        return None
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() or None

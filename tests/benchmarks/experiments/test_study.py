@@ -1,0 +1,45 @@
+"""The study's rows are real configurations, and its table says what was measured."""
+
+import pytest
+
+from benchmarks.experiments.network_variants import VARIANTS
+from benchmarks.experiments.study import Trial, configure, rows, run_study, table
+from incontext.networks.cross_block import CrossBlockConfig
+from incontext.networks.support_once import SupportOnceConfig
+from incontext.training.config import TrainConfig
+
+
+@pytest.mark.parametrize("row", rows())
+def test_every_row_but_the_default_changes_something(row):
+    changed = configure(row, seed=3, steps=9) != TrainConfig(seed=3, steps=9, workers=1)
+    assert (changed or rows()[row].get("variant") in VARIANTS) == (row != "default")
+
+
+def test_a_row_keeps_what_it_does_not_name():
+    config = configure("keys without position", seed=0, steps=9)
+    assert config.network == SupportOnceConfig(positions=False)
+    assert isinstance(configure("cross-block, pyramid", seed=0, steps=9).network, CrossBlockConfig)
+
+
+def test_an_unknown_row_is_refused_before_anything_is_trained(tmp_path):
+    with pytest.raises(ValueError, match="Unknown row 'taller'"):
+        run_study(tmp_path, tmp_path, [Trial("taller", 0, 9)])
+
+
+def test_seeds_of_a_row_share_a_line_and_the_best_row_comes_first():
+    def result(row: str, seed: int, dice: float) -> dict[str, object]:
+        cost = {"1": 0.5, "200": 2.0}
+        return {
+            "row": row,
+            "seed": seed,
+            "steps": 100,
+            "queries_learnt": 1.25,
+            "dev_dice": {"a": dice, "b": dice + 0.1},
+            "query_cost": dict.fromkeys(("1", "16", "64"), cost),
+        }
+
+    text = table([result("plain", 0, 0.4), result("good", 0, 0.5), result("good", 1, 0.6)], "study --row")
+    assert text.splitlines()[2:] == [
+        '| `study --row "good"` | 60.0 (55.0, 65.0) | 100 | 1.25 | 0.50 / 0.50 / 0.50 | 2.00 / 2.00 / 2.00 |',
+        '| `study --row "plain"` | 45.0 | 100 | 1.25 | 0.50 / 0.50 / 0.50 | 2.00 / 2.00 / 2.00 |',
+    ]

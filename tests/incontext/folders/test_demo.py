@@ -1,0 +1,43 @@
+"""The demo: its slices, its result, and what it says without nilearn."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+pytest.importorskip("nilearn", reason="the brain slices come with the extra `demo`")
+
+from incontext.cli import app
+from incontext.folders.demo import QUERY_SLICES, SUPPORT_SLICES, write_slices
+
+
+def test_slices_are_apart_and_labelled(tmp_path: Path) -> None:
+    support, query = write_slices(tmp_path)
+    names = [{path.name for path in (folder / "images").iterdir()} for folder in (support, query)]
+    assert [len(found) for found in names] == [SUPPORT_SLICES, QUERY_SLICES]
+    assert not names[0] & names[1]
+    for folder in (support, query):
+        for image in (folder / "images").iterdir():
+            with Image.open(image) as brain, Image.open(folder / "labels" / image.name) as structures:
+                assert brain.size == structures.size
+                label = np.asarray(structures)
+            assert set(np.unique(label)) == {0, 1, 2}
+
+
+def test_demo_segments_the_brain(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["demo", "--out", str(tmp_path), "--quiet"])
+    assert result.exit_code == 0, result.output
+    scores = dict(line.removeprefix("Dice ").split(": ") for line in result.stdout.splitlines()[:2])
+    assert list(scores) == ["grey matter", "white matter"]
+    assert min(map(float, scores.values())) > 0.6
+    assert (tmp_path / "result" / "overlay.png").is_file()
+
+
+def test_without_nilearn_it_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "nilearn", None)
+    with pytest.raises(ModuleNotFoundError, match=r'pip install "incontext-seg\[demo\]"'):
+        write_slices(tmp_path)
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,232 @@
+"""Folders of images of every kind: masks in their formats, a preview, a summary."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from incontext import Segmenter
+from incontext.folders.segment_folder import SegmentOptions, fit_folder, read_classes, read_folder, segment_folder
+from incontext.images.source_image import read_label_image, read_source_image
+from incontext.networks.support_once import SupportOnceConfig, SupportOnceNet
+
+
+@pytest.fixture(scope="module")
+def segmenter() -> Segmenter:
+    torch.manual_seed(0)
+    return Segmenter(SupportOnceNet(SupportOnceConfig(channels=(8, 8, 8), heads=1, head_channels=8)), size_px=32)
+
+
+def volume(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Noise with a bright block in the middle planes, and its label, 2."""
+    label = np.zeros((20, 24, 6), dtype=np.uint8)
+    label[5:12, 6 + seed : 14 + seed, 2:5] = 2
+    return (np.random.default_rng(seed).normal(100, 10, label.shape) + 60 * label).astype(np.float32), label
+
+
+def write_volumes(folder: Path, names: list[str]) -> Path:
+    nibabel = pytest.importorskip("nibabel")
+    affine = np.diag([1.0, 1.0, 4.0, 1.0])
+    for part in ("images", "labels"):
+        (folder / part).mkdir(parents=True)
+    for seed, name in enumerate(names):
+        for part, array in zip(("images", "labels"), volume(seed), strict=True):
+            nibabel.save(nibabel.Nifti1Image(array, affine), folder / part / name)
+    return folder
+
+
+def test_a_folder_of_volumes_gives_volumes(tmp_path: Path, segmenter: Segmenter) -> None:
+    nibabel = pytest.importorskip("nibabel")
+    support = write_volumes(tmp_path / "support", ["a.nii.gz", "b.nii.gz"])
+    query = write_volumes(tmp_path / "query", ["c.nii.gz"])
+    summary = segment_folder(segmenter, support, query, tmp_path / "out")
+    assert not summary.failures
+    written = nibabel.load(tmp_path / "out" / "masks" / "c.nii.gz")
+    original = nibabel.load(query / "images" / "c.nii.gz")
+    mask = np.asanyarray(written.dataobj)
+    np.testing.assert_array_equal(written.affine, original.affine)
+    assert mask.shape == original.shape
+    assert summary.images[0].area_px == {2: np.count_nonzero(mask == 2)}
+    label = volume(0)[1] == 2
+    both = np.count_nonzero((mask == 2) & label)
+    expected = 2 * both / (np.count_nonzero(mask) + np.count_nonzero(label))
+    assert summary.mean_dice == {2: pytest.approx(expected)}
+
+
+def test_the_summary_tells_how_images_were_prepared(tmp_path: Path, segmenter: Segmenter) -> None:
+    support = write_volumes(tmp_path / "support", ["a.nii"])
+    segment_folder(segmenter, support, support, tmp_path / "out")
+    content = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert content["normalisation"] == str(segmenter.fitted.preparation.normalisation)
+    assert content["tiling"].startswith("the whole image: structures are ")
+    assert content["classes"] == {"2": "2"}
+
+
+def test_what_looks_wrong_is_told_once(tmp_path: Path, segmenter: Segmenter) -> None:
+    support, query = tmp_path / "support", tmp_path / "query"
+    for part in (support / "images", support / "labels", query):
+        part.mkdir(parents=True)
+    image, label = (plane[..., 3] for plane in volume(0))
+    grey = np.clip(image, 0, 255).astype(np.uint8)
+    Image.fromarray(grey).save(support / "images" / "a.png")
+    Image.fromarray(label).save(support / "labels" / "a.png")
+    for name in "bc":
+        Image.fromarray(255 - grey // 4).save(query / f"{name}.png")
+    summary = segment_folder(segmenter, support, query, tmp_path / "out")
+    assert len(summary.images) == 2
+    assert len(summary.warnings) == len(set(summary.warnings)) > 0
+
+
+def test_a_name_ends_where_its_suffix_begins(tmp_path: Path) -> None:
+    for name in ("one.two.png", "three.nii.gz", "four.NII.GZ", ".hidden.png", "notes.txt"):
+        (tmp_path / name).touch()
+    assert [pair.image.name for pair in read_folder(tmp_path)] == ["four.NII.GZ", "one.two.png", "three.nii.gz"]
+    (tmp_path / "three.nrrd").touch()
+    with pytest.raises(ValueError, match=r"holds two images of one name: expected one, got three\.nii\.gz"):
+        read_folder(tmp_path)
+
+
+def write_pictures(folder: Path, names: list[str], labelled: bool = True) -> Path:
+    for part in ("images", "labels")[: 1 + labelled]:
+        (folder / part).mkdir(parents=True)
+    for seed, name in enumerate(names):
+        image, label = (plane[..., 3] for plane in volume(seed))
+        Image.fromarray(np.clip(image, 0, 255).astype(np.uint8)).save(folder / "images" / name)
+        if labelled:
+            Image.fromarray(label).save(folder / "labels" / name)
+    return folder
+
+
+def test_an_interrupted_run_goes_on(tmp_path: Path, segmenter: Segmenter) -> None:
+    support = write_pictures(tmp_path / "support", ["a.png", "b.png"])
+    query = write_pictures(tmp_path / "query", ["c.png", "d.png", "e.png"])
+    whole = segment_folder(segmenter, support, query, tmp_path / "whole")
+
+    def interrupted(pairs):
+        yield pairs[0]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        segment_folder(segmenter, support, query, tmp_path / "out", interrupted)
+    asked = []
+    summary = segment_folder(segmenter, support, query, tmp_path / "out", lambda pairs: asked.extend(pairs) or pairs)
+    assert [pair.image.name for pair in asked] == ["d.png", "e.png"]
+    assert (summary.resumed, summary.images) == (1, whole.images)
+    for name in ("overlay.png", "masks/c.png", "masks/e.png"):
+        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_a_replaced_image_is_segmented_again(tmp_path: Path, segmenter: Segmenter) -> None:
+    support = write_pictures(tmp_path / "support", ["a.png"])
+    query = write_pictures(tmp_path / "query", ["c.png", "d.png"], labelled=False)
+    segment_folder(segmenter, support, query, tmp_path / "out")
+    Image.fromarray(np.eye(30, dtype=np.uint8)).save(query / "images" / "d.png")
+    summary = segment_folder(segmenter, support, query, tmp_path / "out")
+    assert summary.resumed == 1
+    assert summary.images[1].size_px == (30, 30)
+
+
+def test_another_run_needs_overwrite(tmp_path: Path, segmenter: Segmenter) -> None:
+    support = write_pictures(tmp_path / "support", ["a.png"])
+    query = write_pictures(tmp_path / "query", ["c.png"], labelled=False)
+    segment_folder(segmenter, support, query, tmp_path / "out")
+    with pytest.raises(ValueError, match="got another support"):
+        segment_folder(
+            segmenter, query.parent / "support", query, tmp_path / "out", options=SegmentOptions({2: "block"})
+        )
+    summary = segment_folder(
+        segmenter, support, query, tmp_path / "out", options=SegmentOptions({2: "block"}, overwrite=True)
+    )
+    assert (summary.resumed, summary.classes) == (0, {2: "block"})
+
+
+def test_statistics_know_the_size_of_voxels(tmp_path: Path, segmenter: Segmenter) -> None:
+    support = write_volumes(tmp_path / "support", ["a.nii.gz"])
+    options = SegmentOptions({2: "block"}, ".nrrd", preview=False, statistics=True)
+    (report,) = segment_folder(
+        segmenter, support, support / "images" / "a.nii.gz", tmp_path / "out", options=options
+    ).images
+    assert report.mask == "a.nrrd"
+    assert report.area_mm2 is None
+    assert report.volume_mm3 == {2: 4.0 * report.area_px[2]}
+    (row,) = (tmp_path / "out" / "statistics.csv").read_text().splitlines()[1:]
+    assert row.startswith(f"a.nii.gz,a.nrrd,2,block,{report.area_px[2]},,{4 * report.area_px[2]:.6g},")
+    assert not (tmp_path / "out" / "overlay.png").exists()
+
+
+def test_a_fitted_segmenter_needs_no_support(tmp_path: Path, segmenter: Segmenter) -> None:
+    support = write_pictures(tmp_path / "support", ["a.png"])
+    with_support = segment_folder(segmenter, support, support, tmp_path / "one")
+    fit_folder(segmenter, support)
+    without = segment_folder(segmenter, None, support, tmp_path / "two")
+    assert without.images == with_support.images
+    assert without.support == []
+
+
+@pytest.mark.parametrize(
+    "content", ["truncated", "zeros", "text"], ids=["a truncated archive", "an archive of zeros", "a text"]
+)
+def test_a_damaged_volume_does_not_stop_the_rest(tmp_path: Path, segmenter: Segmenter, content: str) -> None:
+    support = write_volumes(tmp_path / "support", ["a.nii.gz"])
+    query = write_volumes(tmp_path / "query", ["b.nii.gz", "c.nii.gz"]) / "images"
+    whole = (query / "b.nii.gz").read_bytes()
+    damaged = {"truncated": whole[: len(whole) // 2], "zeros": whole[:20] + bytes(5000), "text": b"no volume"}
+    (query / "b.nii.gz").write_bytes(damaged[content])
+    summary = segment_folder(segmenter, support, query, tmp_path / "out")
+    assert list(summary.failures) == ["b.nii.gz"]
+    assert [report.file for report in summary.images] == ["c.nii.gz"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("c.json", '{"1": "liver", "2": "left kidney"}'),
+        ("c.toml", '1 = "liver"\n2 = "left kidney"'),
+        ("card.toml", '[labels]\n1 = "liver"\n2 = "left kidney"'),
+    ],
+)
+def test_classes_are_named_in_a_file(tmp_path: Path, name: str, content: str) -> None:
+    (tmp_path / name).write_text(content)
+    assert (
+        read_classes(str(tmp_path / name)) == {1: "liver", 2: "left kidney"} == read_classes("1=liver, 2=left kidney")
+    )
+
+
+@pytest.mark.parametrize("text", ["liver", "liver=1", "1=", "1=a,1=b", "", "1=a=b"])
+def test_classes_that_are_no_names_are_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="Write 1=liver,2=spleen"):
+        read_classes(text)
+
+
+def test_a_class_that_no_label_has_is_a_mistake(tmp_path: Path, segmenter: Segmenter) -> None:
+    support = write_pictures(tmp_path / "support", ["a.png"])
+    with pytest.raises(ValueError, match="classes name values that no label has: expected some of 2, got 1"):
+        fit_folder(segmenter, support, {1: "block"})
+
+
+@pytest.mark.parametrize(("mask_format", "name"), [(None, "scan.dcm"), (".nii.gz", "scan.nii.gz")])
+def test_a_series_is_a_volume_wherever_it_lies(
+    tmp_path: Path, segmenter: Segmenter, mask_format: str | None, name: str
+) -> None:
+    pytest.importorskip("highdicom")
+    from tests.dicom_files import series_affine, write_series
+
+    image, label = (np.moveaxis(array, -1, 0) for array in volume(0))
+    affine = series_affine(np.eye(3), (4.0, 0.5, 0.75), (0, 0, 0))
+    write_series(tmp_path / "query" / "scan", image.astype(np.int16), affine)
+    support = write_pictures(tmp_path / "support", ["a.png"])
+    options = SegmentOptions(mask_format=mask_format)
+    found = [
+        segment_folder(segmenter, support, query, tmp_path / f"out{i}", options=options).images
+        for i, query in enumerate([tmp_path / "query", tmp_path / "query" / "scan"])
+    ]
+    assert found[0] == found[1]
+    (report,) = found[0]
+    assert (report.mask, report.size_px) == (name, label.shape)
+    assert report.volume_mm3 == {2: pytest.approx(1.5 * report.area_px[2])}
+    case = read_source_image(tmp_path / "query" / "scan", "scan")
+    mask = read_label_image(tmp_path / "out0" / "masks" / name, "mask", case)
+    assert np.count_nonzero(mask.planes) == report.area_px[2]

@@ -1,0 +1,262 @@
+"""Arrays, tensors and Pillow images as planes and labels."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as drawn
+from PIL import Image
+
+from incontext.images import arrays
+from incontext.images.arrays import class_values, fit_label, grey, read_frames, to_array
+
+RAMP = np.array([[0, 51, 102], [153, 204, 255]], dtype=np.uint8)
+
+numbers = st.one_of(
+    drawn.boolean_dtypes(), drawn.integer_dtypes(), drawn.unsigned_integer_dtypes(), drawn.floating_dtypes()
+)
+
+
+def save(path: Path, *frames: np.ndarray) -> Path:
+    first, *others = [Image.fromarray(frame) for frame in frames]
+    first.save(path, save_all=True, append_images=others) if others else first.save(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "expected"),
+    [
+        ((5, 7), np.float32, (5, 7)),
+        ((1, 1), np.uint8, (1, 1)),
+        ((5, 7, 3), np.float32, (5, 7)),
+        ((5, 7, 4), np.int64, (5, 7)),
+        ((3, 3, 3), np.uint8, (3, 3)),
+        ((2, 2, 3), np.uint16, (2, 2)),
+        ((5, 3, 3), np.float32, (5, 3, 3)),
+        ((5, 7, 9), np.uint8, (5, 7, 9)),
+        ((1, 7, 9), np.uint8, (1, 7, 9)),
+        ((2, 7, 9), np.uint8, (2, 7, 9)),
+        ((7, 2, 2), np.uint8, (7, 2, 2)),
+        ((6, 5, 7, 3), np.float64, (6, 5, 7)),
+    ],
+)
+def test_axes_are_told_apart(shape: tuple[int, ...], dtype: type, expected: tuple[int, ...]) -> None:
+    assert grey(np.ones(shape, dtype), "image").shape == expected
+
+
+@pytest.mark.parametrize(
+    ("shape", "fix"),
+    [
+        ((3, 8, 8), "put the channels last"),
+        ((4, 8, 8), "put the channels last"),
+        ((8, 8, 1), r"image\[..., 0\]"),
+        ((8, 8, 2), r"Choose a channel"),
+        ((6, 1, 8, 8), r"list\(images\[:, 0\]\)"),
+        ((8,), "Pass a list of images"),
+        ((), "Pass a list of images"),
+    ],
+)
+def test_axes_of_several_meanings_are_refused(shape: tuple[int, ...], fix: str) -> None:
+    with pytest.raises(ValueError, match=rf"^images\[2\] is not one image: expected shape .*{fix}"):
+        grey(np.ones(shape), "images[2]")
+
+
+def test_a_short_stack_is_one_when_said_so() -> None:
+    assert grey(np.ones((3, 8, 8)), "image", stack=True).shape == (3, 8, 8)
+    assert grey(np.ones((8, 8, 3), np.uint8), "image", stack=True).shape == (8, 8, 3)
+
+
+def test_colour_becomes_luminance() -> None:
+    colours = np.array([[[255, 0, 0, 9], [0, 255, 0, 9], [255, 255, 255, 9]]], dtype=np.uint8)
+    assert grey(colours, "image") == pytest.approx(np.array([[76.245, 149.685, 255]]))
+
+
+@settings(deadline=None)
+@given(drawn.arrays(numbers, drawn.array_shapes(max_dims=5, max_side=6)))
+def test_any_array_is_grey_or_refused(array: np.ndarray) -> None:
+    refusal = ""
+    try:
+        planes = grey(to_array(array, "image"), "image")
+    except ValueError as error:
+        refusal = str(error)
+    if refusal:
+        assert refusal.startswith("image ")
+        assert "expected" in refusal
+    else:
+        assert planes.dtype == np.float32
+        assert np.isfinite(planes).all()
+        assert planes.shape in (array.shape, array.shape[:-1])
+
+
+@pytest.mark.parametrize(
+    ("bad", "fix"),
+    [
+        (np.zeros((0, 8)), "Leave empty images out"),
+        (np.array([[0, np.nan]]), "got 1 NaN or infinite"),
+        (np.array([[0, np.inf]]), "nan_to_num"),
+        (np.array([["a", "b"]]), "Cast it"),
+        (np.array([[1j]]), "Cast it"),
+        (np.array([[None]]), "Cast it"),
+    ],
+)
+def test_what_is_no_number_is_refused(bad: np.ndarray, fix: str) -> None:
+    with pytest.raises(ValueError, match=rf"^image .*expected .*{fix}"):
+        to_array(bad, "image")
+
+
+def test_what_float32_cannot_hold_is_refused() -> None:
+    with pytest.raises(ValueError, match="exceeds float32"):
+        grey(np.array([[0, 1e39]]), "image")
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.int64, torch.bool, torch.uint8])
+def test_tensors_of_any_dtype(dtype: torch.dtype) -> None:
+    assert to_array(torch.ones(2, 3).to(dtype), "image").tolist() == [[1, 1, 1]] * 2
+    assert to_array(torch.ones(2, 3, requires_grad=True), "image").tolist() == [[1, 1, 1]] * 2
+
+
+@pytest.mark.parametrize("dtype", [bool, np.int8, np.uint64, np.float16, np.float64])
+def test_classes_of_any_dtype(dtype: type) -> None:
+    label = class_values(np.array([[0, 1]], dtype=dtype), "label")
+    assert label.dtype == np.uint8
+    assert label.tolist() == [[0, 1]]
+
+
+@pytest.mark.parametrize(
+    ("bad", "fix"),
+    [
+        ([[0.0, 0.7, 1.0]], "label > 0.5"),
+        ([[0.0, 1.5, 2.0]], "nearest neighbour"),
+        ([[0, 300, 1000]], r"numpy.searchsorted\(\[0, 300, 1000\], label\)"),
+        ([[-1, 0, 1]], "Number the classes"),
+        ([[2**62, 0]], r"searchsorted"),
+        ([[1e300, 0.0]], r"searchsorted"),
+    ],
+)
+def test_other_values_are_refused_with_their_fix(bad: list, fix: str) -> None:
+    with pytest.raises(ValueError, match=rf"label is no label map: expected whole numbers in 0–255, got .*{fix}"):
+        class_values(np.array(bad), "label")
+
+
+@settings(deadline=None)
+@given(drawn.arrays(numbers, (2, 3), elements={"allow_nan": False, "allow_infinity": False}))
+def test_classes_are_the_values_or_refused(values: np.ndarray) -> None:
+    try:
+        label = class_values(values, "label")
+    except ValueError:
+        assert ((values < 0) | (values > 255) | (values != np.rint(values.astype(np.float64)))).any()
+    else:
+        assert np.array_equal(label, values)
+
+
+@pytest.mark.parametrize(
+    "shape", [(4, 6), (1, 4, 6), (4, 6, 1), (4, 6, 3), (4, 6, 4), (1, 4, 6, 3)], ids=lambda shape: f"{shape}"
+)
+def test_labels_lose_axes_that_say_nothing(shape: tuple[int, ...]) -> None:
+    label = np.arange(24, dtype=np.uint8).reshape(4, 6)
+    stored = np.broadcast_to(label.reshape(4, 6, 1) if shape[-1] in (3, 4) else label.reshape(shape), shape)
+    assert np.array_equal(fit_label(stored, "label", (4, 6)), label)
+
+
+def test_transparency_is_no_label() -> None:
+    stored = np.stack([RAMP, RAMP, RAMP, np.full_like(RAMP, 255)], axis=-1)
+    assert np.array_equal(fit_label(stored, "label", RAMP.shape), RAMP)
+
+
+@pytest.mark.parametrize(
+    ("shape", "fix"),
+    [
+        ((5, 4, 6), r"label.argmax\(0\)"),
+        ((4, 6, 5), r"label.argmax\(-1\)"),
+        ((4, 6, 3), "Give each colour a number"),
+        ((6, 4), "on its image's grid"),
+        ((24,), "on its image's grid"),
+    ],
+)
+def test_labels_of_other_shapes_are_refused(shape: tuple[int, ...], fix: str) -> None:
+    stored = np.arange(np.prod(shape)).reshape(shape)
+    with pytest.raises(ValueError, match=rf"label does not match its image: expected \(4, 6\), got .*{fix}"):
+        fit_label(stored, "label", (4, 6))
+
+
+@pytest.mark.parametrize("shape", [(4, 6), (4, 6, 3)], ids=["grey", "colour"])
+def test_values_beyond_float32_are_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="image exceeds float32"):
+        grey(np.full(shape, 1e39), "image")
+
+
+def test_a_label_that_is_one_pixel_thin_the_other_way_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"expected \(8, 1\), got \(1, 8\)"):
+        fit_label(np.zeros((1, 8)), "label", (8, 1))
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif", "bmp"])
+@pytest.mark.parametrize("array", [RAMP, np.stack([RAMP] * 3, -1)], ids=["grey", "colour"])
+def test_files_keep_their_values(tmp_path: Path, suffix: str, array: np.ndarray) -> None:
+    assert np.array_equal(read_frames(save(tmp_path / f"image.{suffix}", array), "image"), array[None])
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32, np.float32])
+def test_pages_of_a_tiff_are_frames(tmp_path: Path, dtype: type) -> None:
+    pages = np.random.default_rng(0).integers(0, 200, (3, 4, 5)).astype(dtype)
+    assert np.array_equal(read_frames(save(tmp_path / "stack.tif", *pages), "image"), pages)
+
+
+def test_a_telephone_s_photograph_is_one_image(tmp_path: Path) -> None:
+    photograph, preview = Image.fromarray(RAMP), Image.fromarray(RAMP[:1])
+    photograph.save(tmp_path / "photo.jpg", format="MPO", save_all=True, append_images=[preview])
+    with Image.open(tmp_path / "photo.jpg") as picture:
+        assert picture.n_frames == 2
+    assert read_frames(tmp_path / "photo.jpg", "image").shape == (1, 2, 3)
+    with pytest.raises(ValueError, match="stored with loss"):
+        read_frames(tmp_path / "photo.jpg", "label", as_label=True)
+
+
+def test_pages_of_several_sizes_are_no_stack(tmp_path: Path) -> None:
+    path = save(tmp_path / "stack.tif", RAMP, RAMP.T)
+    with pytest.raises(ValueError, match="is no stack: expected frames of one size"):
+        read_frames(path, "image")
+
+
+def test_modes_of_pillow() -> None:
+    picture = Image.fromarray(RAMP)
+    for mode in ("L", "LA", "I", "F", "I;16"):
+        assert np.array_equal(read_frames(picture.convert(mode), "image"), RAMP[None])
+    for mode in ("RGB", "RGBA", "P", "CMYK", "YCbCr"):
+        assert read_frames(picture.convert(mode), "image").shape == (1, 2, 3, 3)
+    assert read_frames(picture.convert("1"), "image").dtype == bool
+
+
+def test_palette_holds_classes_in_a_label_and_colours_in_an_image(tmp_path: Path) -> None:
+    values = np.array([[0, 3], [128, 255]], dtype=np.uint8)
+    palette = Image.fromarray(values).convert("P")
+    palette.putdata(values.ravel().tolist())
+    palette.putpalette([index for _ in range(256) for index in (9, 8, 7)])
+    palette.save(tmp_path / "a.png")
+    assert np.array_equal(read_frames(tmp_path / "a.png", "label", as_label=True)[0], values)
+    assert read_frames(tmp_path / "a.png", "image")[0, 0, 0].tolist() == [9, 8, 7]
+
+
+def test_label_stored_with_loss(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="label was stored with loss"):
+        read_frames(save(tmp_path / "label.jpg", RAMP), "label", as_label=True)
+
+
+def test_unreadable_files_are_named(tmp_path: Path) -> None:
+    (tmp_path / "text.png").write_text("no image")
+    with pytest.raises(OSError, match=r"images\[0\] is unreadable.*text.png"):
+        read_frames(tmp_path / "text.png", "images[0]")
+    save(tmp_path / "half.png", np.random.default_rng(0).integers(0, 255, (64, 64), dtype=np.uint8))
+    (tmp_path / "half.png").write_bytes((tmp_path / "half.png").read_bytes()[:2000])
+    with pytest.raises(OSError, match="is unreadable"):
+        read_frames(tmp_path / "half.png", "images[0]")
+
+
+def test_size_is_checked_before_decoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = save(tmp_path / "stack.tif", RAMP, RAMP)
+    monkeypatch.setattr(arrays, "MAX_PIXELS", 11)
+    with pytest.raises(OSError, match="expected at most 11 pixels, got 2 × 2 × 3"):
+        read_frames(path, "image")

@@ -1,0 +1,117 @@
+"""Labelled examples in every form that people hold them in."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from incontext.images.examples import Examples, LabelMap, as_list, emptied, on_grid, plane_of, spread, thinned
+from incontext.images.orientation import PlaneLayout
+from incontext.images.source_image import read_source_image
+
+IMAGE = np.arange(64, dtype=np.uint8).reshape(8, 8)
+LABEL = (IMAGE % 3).astype(np.uint8)
+
+
+def test_one_picture_is_a_list_of_one(tmp_path: Path) -> None:
+    for one in (IMAGE, "image.png", tmp_path, Image.fromarray(IMAGE)):
+        assert as_list(one) == [one] or as_list(one)[0] is one
+    assert as_list((1, 2)) == [1, 2]
+
+
+def test_examples_are_read_when_they_are_asked_for(tmp_path: Path) -> None:
+    Image.fromarray(IMAGE).save(tmp_path / "image.png")
+    examples = Examples([tmp_path / "image.png", tmp_path / "missing.png"], [LABEL, LABEL])
+    assert sorted(examples[0].masks) == [1, 2]
+    assert examples[0].annotated is None
+    with pytest.raises(OSError, match=r"support_images\[1\] is unreadable"):
+        examples[1]
+
+
+def test_masks_of_a_label_map_are_those_of_its_values() -> None:
+    masks = LabelMap(LABEL)
+    assert list(masks) == [1, 2]
+    assert masks.get(3) is None
+    np.testing.assert_array_equal(masks[2], LABEL == 2)
+    assert not LabelMap(0 * LABEL)
+
+
+def test_planes_show_their_own_classes() -> None:
+    label = np.stack([LABEL * (LABEL == 1), LABEL * (LABEL == 2), 0 * LABEL, LABEL, LABEL])
+    images = np.stack([IMAGE] * 5)
+    (mapped,) = Examples(images, label)
+    (named,) = Examples(images, {"one": label == 1, "two": label == 2})
+    for example in (mapped, named):
+        assert example.shown == [0, 1, 3, 4]
+        assert [list(example.on_plane(plane)) for plane in range(4)] == [[1], [2], [], [1, 2]]
+        np.testing.assert_array_equal(example.on_plane(3)[2], LABEL == 2)
+
+
+def test_a_class_by_name_that_is_not_shown_was_looked_for() -> None:
+    (example,) = Examples(IMAGE, {"some": LABEL == 1, "none": 0 * LABEL})
+    assert list(example.masks) == [1]
+    assert example.annotated == {1, 2}
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "error"),
+    [
+        ([], [], "support_images are empty"),
+        ([IMAGE], [LABEL, LABEL], "support_labels do not match support_images: expected 1, got 2"),
+        ([IMAGE], {}, "support_labels name too few or too many classes: expected 1 to 255, got 0"),
+        ([IMAGE, IMAGE], {"a": [LABEL]}, r"support_labels\['a'\] do not match support_images: expected 2, got 1"),
+    ],
+)
+def test_examples_that_do_not_fit_are_refused(images: list, labels: object, error: str) -> None:
+    with pytest.raises(ValueError, match=error):
+        Examples(images, labels)
+
+
+def test_a_mask_by_name_that_does_not_fit_is_named() -> None:
+    with pytest.raises(ValueError, match=r"support_labels\['liver'\]\[1\] does not match its image"):
+        Examples([IMAGE, IMAGE], {"liver": [LABEL, LABEL[:4]]})[1]
+
+
+def test_spread_is_even_and_never_repeats() -> None:
+    assert spread(3, 5) == [0, 1, 2]
+    assert spread(10, 5) == [0, 2, 4, 6, 8]
+    assert spread(10, 0) == []
+    assert len(set(spread(17, 16))) == 16
+
+
+def test_an_emptied_case_lays_masks_on_its_grid_and_takes_no_memory() -> None:
+    stack = np.random.default_rng(0).random((6, 5, 7)).astype(np.float32)
+    case = read_source_image(stack, "stack", axis=2)
+    hollow = emptied(case)
+    assert hollow.planes.shape == case.planes.shape == (7, 6, 5)
+    assert hollow.planes.strides == (0, 0, 0)
+    np.testing.assert_array_equal(on_grid(case.planes, hollow), stack)
+
+
+def test_a_stack_without_a_label_is_thinned_to_what_it_has() -> None:
+    (example,) = Examples(np.zeros((5, 6, 7)), np.zeros((5, 6, 7)))
+    assert len(example.thinned().case.planes) == 5
+
+
+def test_a_long_stack_is_thinned_to_labelled_planes() -> None:
+    stack = np.random.default_rng(0).random((40, 5, 7)).astype(np.float32)
+    label = np.zeros(stack.shape, dtype=np.uint8)
+    label[10:30, 2, 2] = 1
+    (example,) = Examples(stack, label)
+    some = example.thinned()
+    assert len(some.case.planes) == 8
+    assert some.masks[1].any(axis=(1, 2)).all()
+    assert len(thinned(example.case).planes) == 8
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_plane_is_an_image_on_its_own_grid(axis: int) -> None:
+    stack = np.arange(5 * 6 * 7).reshape(5, 6, 7)
+    case = read_source_image(stack, "stack", axis)
+    for view in (case.view, PlaneLayout((axis, *sorted({0, 1, 2} - {axis}, reverse=True)), (1, -1, 1))):
+        turned = replace(case, planes=view.planes(stack).astype(np.float32), view=view)
+        plane = plane_of(turned, 3)
+        assert plane.shape == stack.take(3, axis).shape
+        np.testing.assert_array_equal(on_grid(plane.planes, plane), stack.take(3, axis))

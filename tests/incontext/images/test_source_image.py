@@ -1,0 +1,314 @@
+"""What people pass as one thing to segment, and its mask back on the same grid: read, mask, write, read."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from PIL import Image
+
+from incontext.images.orientation import PlaneLayout
+from incontext.images.source_image import mask_suffix, read_label_image, read_source_image, write_mask
+from megamed.standardise import display_plane
+from tests.dicom_files import LPS_TO_RAS, OBLIQUE, series_affine, write_series
+
+nibabel = pytest.importorskip("nibabel")
+nrrd = pytest.importorskip("nrrd")
+pytest.importorskip("highdicom")
+
+RAMP = np.array([[0, 51, 102], [153, 204, 255]], dtype=np.uint8)
+SHAPE = (4, 5, 6)
+SPACING_MM = (2.0, 0.75, 0.5)
+FLIPPED = np.array([[-1.0, 0, 0], [0, 0, 1], [0, -1, 0]])
+DIRECTIONS = {"straight": np.eye(3), "oblique": OBLIQUE, "flipped": FLIPPED}
+
+
+def affine_of(directions: np.ndarray) -> np.ndarray:
+    affine = np.eye(4)
+    affine[:3, :3], affine[:3, 3] = directions * SPACING_MM, (10, -20, 30)
+    return affine
+
+
+def write_volume(path: Path, array: np.ndarray, directions: np.ndarray) -> Path:
+    """A volume as NIfTI, NRRD, MetaImage or a folder of DICOM."""
+    affine = affine_of(directions)
+    if path.suffix == ".nrrd":
+        header = {
+            "space": "right-anterior-superior",
+            "space directions": affine[:3, :3].T,
+            "space origin": affine[:3, 3],
+        }
+        nrrd.write(str(path), array, header)
+    elif path.suffix == ".mha":
+        in_itk = LPS_TO_RAS @ affine
+        lines = ["NDims = 3", "DimSize = {} {} {}".format(*array.shape), "ElementType = MET_SHORT", "BinaryData = True"]
+        lines += ["TransformMatrix = " + " ".join(map(str, (in_itk[:3, :3] / SPACING_MM).T.ravel()))]
+        lines += ["Offset = " + " ".join(map(str, in_itk[:3, 3])), "ElementSpacing = {} {} {}".format(*SPACING_MM)]
+        path.write_bytes("\n".join([*lines, "ElementDataFile = LOCAL\n"]).encode() + array.tobytes(order="F"))
+    elif not path.suffix:
+        write_series(path, array, series_affine(directions, SPACING_MM, (10, -20, 30)))
+    else:
+        nibabel.save(nibabel.Nifti1Image(array, affine), path)
+    return path
+
+
+@pytest.fixture
+def array() -> np.ndarray:
+    return np.random.default_rng(0).integers(-1000, 1000, SHAPE).astype(np.int16)
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        RAMP,
+        torch.from_numpy(RAMP),
+        Image.fromarray(RAMP),
+        Image.fromarray(RAMP).convert("LA"),
+        RAMP.astype(np.float64),
+        np.stack([RAMP] * 3, axis=-1),
+        Image.fromarray(RAMP).convert("RGBA"),
+        Image.fromarray(RAMP).convert("P"),
+    ],
+    ids=["array", "tensor", "picture", "LA", "float", "colour", "RGBA", "palette"],
+)
+def test_every_form_of_an_image_has_one_plane(same: object) -> None:
+    case = read_source_image(same, "image")
+    assert (case.kind, case.shape, case.planes.shape, case.grid) == ("image", (2, 3), (1, 2, 3), (1, 2, 3))
+    assert case.planes[0] == pytest.approx(RAMP, abs=1e-4)
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif", "bmp"])
+def test_image_file_and_its_mask(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"image.{suffix}"
+    Image.fromarray(RAMP).save(path)
+    case = read_source_image(str(path), "image")
+    assert case.source == path
+    assert case.dtype == np.uint8
+    mask = (RAMP > 100) * np.uint8(255)
+    written = write_mask(mask, case, tmp_path / f"mask{mask_suffix(case)}")
+    assert written.suffix == path.suffix
+    assert np.array_equal(np.asarray(Image.open(written)), mask)
+    assert np.array_equal(read_label_image(written, "label", case).planes[0], mask)
+
+
+def test_photograph_has_a_png_mask(tmp_path: Path) -> None:
+    Image.fromarray(RAMP).save(tmp_path / "image.jpg")
+    assert mask_suffix(read_source_image(tmp_path / "image.jpg", "image")) == ".png"
+
+
+def test_stack_of_pages_and_its_mask(tmp_path: Path, array: np.ndarray) -> None:
+    first, *others = [Image.fromarray(page.astype(np.uint16)) for page in array + 1000]
+    first.save(tmp_path / "stack.tiff", save_all=True, append_images=others)
+    case = read_source_image(tmp_path / "stack.tiff", "stack")
+    assert case.kind == "stack"
+    assert np.array_equal(case.planes, array + 1000)
+    mask = (array > 0).astype(np.uint8)
+    written = write_mask(mask, case, tmp_path / f"mask{mask_suffix(case)}")
+    assert np.array_equal(read_label_image(written, "label", case).planes, mask)
+    assert np.array_equal(read_source_image(written, "mask").planes, mask)
+
+
+def test_saved_array_is_an_array(tmp_path: Path, array: np.ndarray) -> None:
+    np.save(tmp_path / "a.npy", array)
+    case = read_source_image(tmp_path / "a.npy", "images[0]", 0)
+    assert np.array_equal(case.planes, array)
+    np.save(tmp_path / "label.npy", array > 0)
+    assert np.array_equal(read_label_image(tmp_path / "label.npy", "label", case).planes, array > 0)
+    np.save(tmp_path / "objects.npy", np.array([print]))
+    with pytest.raises(OSError, match=r"images\[0\] is unreadable.*objects.npy"):
+        read_source_image(tmp_path / "objects.npy", "images[0]")
+
+
+@settings(deadline=None)
+@given(st.sampled_from([0, 1, 2, -1]), arrays.array_shapes(min_dims=3, max_dims=3, max_side=7))
+def test_any_axis_of_an_array_may_run_through_the_planes(axis: int, shape: tuple[int, ...]) -> None:
+    array = np.arange(np.prod(shape)).reshape(shape)
+    case = read_source_image(array, "stack", axis)
+    assert case.axis == axis % 3
+    assert np.array_equal(case.planes, np.moveaxis(array, axis, 0))
+    assert np.array_equal(case.view.array(case.planes), array)
+    label = (array % 5).astype(np.uint8)
+    assert np.array_equal(read_label_image(label, "label", case).planes, np.moveaxis(label, axis, 0))
+
+
+@settings(deadline=None)
+@given(
+    arrays.arrays(
+        st.sampled_from([np.bool_, np.uint8, np.int16, np.uint16, np.int64, np.float16, np.float64]),
+        arrays.array_shapes(min_dims=1, max_dims=5, max_side=6),
+    )
+)
+def test_any_array_has_a_mask_of_its_size_or_is_refused(array: np.ndarray) -> None:
+    try:
+        case = read_source_image(array, "image")
+    except ValueError:
+        return
+    assert case.shape in (array.shape, array.shape[:-1])
+    assert case.view.array(case.planes).reshape(case.shape).shape == case.shape
+    assert case.grid == case.view.array(case.planes).shape
+
+
+@pytest.mark.parametrize("directions", DIRECTIONS.values(), ids=DIRECTIONS)
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz", "a.nrrd", "a.mha", "series"])
+@pytest.mark.parametrize("axis", [None, 0, 1, 2, "sagittal"], ids=str)
+def test_read_mask_write_read(
+    tmp_path: Path, array: np.ndarray, name: str, directions: np.ndarray, axis: int | str | None
+) -> None:
+    case = read_source_image(write_volume(tmp_path / name, array, directions), "image", axis)
+    assert case.kind == "volume"
+    mask = (array > 0).astype(np.uint8) + (array > 500)
+    written = write_mask(mask, case, tmp_path / f"mask{mask_suffix(case)}")
+    assert "".join(written.suffixes) == ("".join(Path(name).suffixes) or ".dcm")
+    assert np.array_equal(read_label_image(written, "label", case).planes, case.view.planes(mask))
+    if written.suffix != ".dcm":
+        again = read_source_image(written, "mask", axis)
+        assert np.array_equal(again.view.array(again.planes), mask)
+        assert again.geometry.affine == pytest.approx(case.geometry.affine, abs=1e-6)
+        assert (again.view, again.cut, again.shape) == (case.view, case.cut, case.shape)
+        assert again.spacing_mm == pytest.approx(case.spacing_mm)
+
+
+@pytest.mark.parametrize("directions", DIRECTIONS.values(), ids=DIRECTIONS)
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".nrrd", ".mha"])
+@pytest.mark.parametrize("name", ["a.nii", "a.nrrd", "a.mha", "series"])
+def test_a_mask_in_another_format_lies_on_its_image(
+    tmp_path: Path, array: np.ndarray, name: str, suffix: str, directions: np.ndarray
+) -> None:
+    case = read_source_image(write_volume(tmp_path / name, array, directions), "image")
+    mask = (array > 0).astype(np.uint8)
+    written = write_mask(mask, case, tmp_path / f"mask{suffix}")
+    assert np.array_equal(read_label_image(written, "label", case).planes, case.view.planes(mask))
+
+
+@pytest.mark.parametrize("cut", ["sagittal", "coronal", "axial"])
+def test_planes_are_those_of_a_collection(tmp_path: Path, array: np.ndarray, cut: str) -> None:
+    path = write_volume(tmp_path / "a.nii", array, FLIPPED)
+    case = read_source_image(path, "image", cut)
+    axis = ("sagittal", "coronal", "axial").index(cut)
+    ras = np.asarray(nibabel.as_closest_canonical(nibabel.load(path)).dataobj)
+    shown = [display_plane(ras, axis, index) for index in range(ras.shape[axis])]
+    backwards = nibabel.load(path).affine[axis, case.axis] < 0
+    assert np.array_equal(case.planes, shown[::-1] if backwards else shown)
+    assert case.cut == cut
+
+
+def test_planes_of_thick_slices_are_the_slices(tmp_path: Path, array: np.ndarray) -> None:
+    case = read_source_image(write_volume(tmp_path / "series", array, np.eye(3)), "image")
+    assert case.view == PlaneLayout((0, 2, 1), (1, -1, 1))
+    assert case.spacing_mm == (2.0, 0.5, 0.75)
+    assert case.cut == "sagittal"
+
+
+def test_a_slice_is_an_image(tmp_path: Path, array: np.ndarray) -> None:
+    folder = write_volume(tmp_path / "series", array, np.eye(3))
+    case = read_source_image(folder / "5.dcm", "image")
+    assert (case.kind, case.shape, case.grid) == ("image", SHAPE[1:], (1, *SHAPE[1:]))
+    mask = (array[1] > 0).astype(np.uint8)
+    for suffix in (".dcm", ".png", ".nii.gz"):
+        written = write_mask(mask, case, tmp_path / f"mask{suffix}")
+        assert np.array_equal(read_label_image(written, "label", case).planes[0], case.view.planes(mask[None])[0])
+
+
+def test_a_radiograph_lies_nowhere(tmp_path: Path, array: np.ndarray) -> None:
+    affine = series_affine(np.eye(3), SPACING_MM, (0, 0, 0))
+    (path,) = write_series(tmp_path / "scan", array[:1], affine, "DX", ImagePositionPatient=None)
+    case = read_source_image(path, "image")
+    assert np.array_equal(case.planes, array[:1])
+    assert (case.kind, case.cut, case.spacing_mm, mask_suffix(case)) == ("image", None, None, ".png")
+
+
+def test_segments_carry_names(tmp_path: Path, array: np.ndarray) -> None:
+    case = read_source_image(write_volume(tmp_path / "series", array, np.eye(3)), "image")
+    mask = np.where(array > 500, 7, np.where(array > 0, 3, 0)).astype(np.uint8)
+    written = write_mask(mask, case, tmp_path / "mask.dcm", {3: "liver", 9: "absent"})
+    label = read_label_image(written, "label", case)
+    assert label.names == {1: "liver", 2: "class 7", 3: "absent"}
+    assert np.array_equal(label.planes, case.view.planes(np.where(mask == 7, 2, mask // 3)))
+
+
+@pytest.mark.parametrize("stored", [np.uint8, np.float32, bool])
+def test_an_array_is_a_label_in_the_order_of_its_image_s_file(tmp_path: Path, array: np.ndarray, stored: type) -> None:
+    case = read_source_image(write_volume(tmp_path / "a.nii", array, FLIPPED), "image", 2)
+    label = read_label_image((array > 0).astype(stored), "label", case)
+    assert np.array_equal(label.planes, case.planes > 0)
+
+
+def test_a_fourth_axis_stays(tmp_path: Path, array: np.ndarray) -> None:
+    case = read_source_image(write_volume(tmp_path / "a.nii", array[..., None], np.eye(3)), "image")
+    mask = (array > 0).astype(np.uint8)[..., None]
+    assert case.shape == mask.shape
+    written = write_mask(mask, case, tmp_path / "mask.nii")
+    assert nibabel.load(written).shape == mask.shape
+    assert np.array_equal(read_label_image(written, "label", case).planes, case.view.planes(mask[..., 0]))
+
+
+@pytest.mark.parametrize(
+    ("bad", "error"),
+    [
+        (np.zeros((5, 3)), r"expected \(2, 3\), got \(5, 3\)"),
+        (RAMP + 0.5, "nearest neighbour"),
+        (Image.fromarray(np.stack([RAMP, RAMP * 0, RAMP], -1)), "Give each colour a number"),
+    ],
+    ids=["shape", "values", "colours"],
+)
+def test_unfit_labels_are_named(bad: object, error: str) -> None:
+    with pytest.raises(ValueError, match=rf"^support_labels\[1\] .*{error}"):
+        read_label_image(bad, "support_labels[1]", read_source_image(RAMP, "image"))
+
+
+def test_missing_file_is_named() -> None:
+    with pytest.raises(FileNotFoundError, match=r"images\[0\] is unreadable: expected an image file, got none.png"):
+        read_source_image("none.png", "images[0]")
+
+
+@pytest.mark.parametrize("axis", [3, -4, "axial"])
+def test_unknown_axis_is_refused(array: np.ndarray, axis: object) -> None:
+    with pytest.raises(ValueError, match=r"image has no axis .*: expected 0, 1 or 2"):
+        read_source_image(array, "image", axis)
+
+
+def test_damaged_volume_is_named(tmp_path: Path, array: np.ndarray) -> None:
+    path = write_volume(tmp_path / "a.nii", array, np.eye(3))
+    path.write_bytes(path.read_bytes()[:400])
+    with pytest.raises(
+        OSError, match=r"images\[3\] is unreadable: expected a medical image, got .*a.nii cannot be read"
+    ):
+        read_source_image(path, "images[3]")
+
+
+@pytest.mark.parametrize(
+    ("source", "name"), [(RAMP, "mask.nii.gz"), (RAMP, "mask.jpg"), (RAMP, "mask"), (np.ones((5, 6, 7)), "mask.png")]
+)
+def test_unsuitable_formats_are_refused(tmp_path: Path, source: np.ndarray, name: str) -> None:
+    case = read_source_image(source, "image")
+    with pytest.raises(ValueError, match=r"mask.* cannot hold the mask of this (image|stack): expected .*\.tif"):
+        write_mask(np.zeros(case.shape, np.uint8), case, tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
+def test_masks_of_another_case_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"mask does not fit its case: expected \(2, 3\), got \(3, 2\)"):
+        write_mask(RAMP.T, read_source_image(RAMP, "image"), tmp_path / "mask.png")
+
+
+def test_a_mask_appears_at_once_or_not_at_all(tmp_path: Path, array: np.ndarray) -> None:
+    write_series(tmp_path / "scan", array, series_affine(np.eye(3), SPACING_MM, (0, 0, 0)), FrameOfReferenceUID=None)
+    case = read_source_image(tmp_path / "scan", "image")
+    (tmp_path / "mask.dcm").write_text("older")
+    with pytest.raises(ValueError, match=r"cannot have a DICOM-SEG: .*Write a .nii.gz instead"):
+        write_mask(np.ones(SHAPE, np.uint8), case, tmp_path / "mask.dcm")
+    assert (tmp_path / "mask.dcm").read_text() == "older"
+
+
+def test_real_volumes_keep_their_grid(shared: Path, tmp_path: Path) -> None:
+    folder = shared / "data" / "sts_pet" / "volumes"
+    image, label = (sorted(folder.glob(f"*_{part}.nii.gz"))[0] for part in ("image", "label"))
+    case = read_source_image(image, "image")
+    planes = read_label_image(label, "label", case).planes
+    written = write_mask(np.ascontiguousarray(case.view.array(planes)), case, tmp_path / "mask.nii.gz")
+    ours, theirs = nibabel.load(written), nibabel.load(label)
+    assert np.array_equal(ours.dataobj, theirs.dataobj)
+    assert np.array_equal(ours.affine, nibabel.load(image).affine)

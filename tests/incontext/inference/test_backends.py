@@ -1,0 +1,160 @@
+"""Exported graphs compute what the network does, at other sizes than they were traced at."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from incontext.inference import backends
+from incontext.inference.backends import OnnxBackend, backend_of
+from incontext.inference.reader import WholeSetBackend
+from incontext.networks import checkpoint, onnx_graphs
+from incontext.networks.cross_block import CrossBlockConfig, CrossBlockNet
+from incontext.networks.support_once import ImageCodes, SupportOnceConfig, SupportOnceNet
+
+pytest.importorskip("onnxruntime")
+
+CONFIG = SupportOnceConfig(channels=(8, 8, 8), heads=1, head_channels=8, fitted_channels=4)
+STRIDE = CONFIG.stride_px
+TOLERANCE = {"atol": 1e-4, "rtol": 0}
+SIZES = [(1, 1, (2, 2)), (5, 7, (3, 2)), (64, 1, (1, 2)), (2, 3, (1, 1)), (3, 2, (8, 12))]
+"""Images, queries, and strides along either side; the trace has 5, 3 and (3, 2)."""
+
+
+@pytest.fixture(scope="module")
+def network() -> SupportOnceNet:
+    torch.manual_seed(0)
+    return SupportOnceNet(CONFIG).eval()
+
+
+@pytest.fixture(scope="module")
+def folder(network: SupportOnceNet, repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The exported network, by a process in which no annotation is checked: a check cannot be traced."""
+    folder = tmp_path_factory.mktemp("onnx")
+    checkpoint.save(folder / "net.safetensors", network, {"seed": 0}, torch.float32)
+    checkpoint.write_calibration(folder / "net.safetensors", {"temperature": 1.5})
+    command = [sys.executable, "-m", "incontext.cli", "export", "--weights", folder / "net.safetensors"]
+    subprocess.run([*command, "--out", folder / "graphs"], cwd=repository, check=True, capture_output=True)
+    return folder / "graphs"
+
+
+@pytest.fixture(scope="module")
+def backend(folder: Path) -> OnnxBackend:
+    return OnnxBackend(folder)
+
+
+def draw(count: int, strides: tuple[int, int], seed: int = 1) -> tuple[Tensor, Tensor]:
+    """Images with brighter blocks, and these blocks as labels."""
+    generator = torch.Generator().manual_seed(seed)
+    height, width = (STRIDE * side for side in strides)
+    blocks = torch.rand(count, 1, height // 8, width // 8, generator=generator) > 0.7
+    labels = blocks.float().repeat_interleave(8, 2).repeat_interleave(8, 3)
+    return (labels + torch.rand(labels.shape, generator=generator)) / 2, labels
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize(("support", "queries", "strides"), SIZES, ids=str)
+def test_codes_and_logits_equal_those_of_torch(network, backend, support, queries, strides):
+    examples, asking = draw(support, strides), draw(queries, strides, seed=2)[0]
+    expected, found = network.encode_images(*examples), backend.encode_images(*examples)
+    for name, value in onnx_graphs.named_parts(expected).items():
+        torch.testing.assert_close(onnx_graphs.named_parts(found)[name], value, **TOLERANCE)
+    logits = network.segment(asking, expected.pooled())
+    assert logits.std() > 0.01
+    torch.testing.assert_close(backend.segment(asking, found.pooled()), logits, **TOLERANCE)
+
+
+@torch.inference_mode()
+def test_several_sets_of_images_encoded_in_parts(network, backend):
+    images, labels = draw(5, (2, 2))
+    parts = [backend.encode_images(*part) for part in zip(images.split(2), labels.split(2), strict=True)]
+    places, queries = torch.tensor([[3, 0, 1], [2, 3, 4]]), draw(6, (2, 2), seed=2)[0]
+    found = backend.segment(queries, ImageCodes.joined(parts).select(places).pooled())
+    expected = network.segment(queries, network.encode_support(images[places], labels[places]))
+    torch.testing.assert_close(found, expected, **TOLERANCE)
+
+
+@torch.inference_mode()
+def test_memory_changes_no_logits(backend, monkeypatch):
+    code, queries = backend.encode_images(*draw(3, (2, 2))).pooled(), draw(5, (2, 2), seed=2)[0]
+    together = backend.segment(queries, code)
+    runs = []
+    run = backends._run
+    monkeypatch.setattr(backends, "SCORES_BYTES", 1)
+    monkeypatch.setattr(backends, "_run", lambda *arguments: runs.append(1) or run(*arguments))
+    torch.testing.assert_close(backend.segment(queries, code), together, atol=1e-5, rtol=0)
+    assert len(runs) == 5
+
+
+def test_graphs_tell_what_they_are(network, backend):
+    assert backend.config == CONFIG
+    assert backend.metadata["sha256"] == onnx_graphs.fingerprint(network)
+    assert backend.metadata["provenance"] == {"seed": 0}
+    assert backend.metadata["calibration"] == {"temperature": 1.5}
+
+
+def test_a_network_is_exported_once(network, folder, tmp_path, monkeypatch):
+    exported = []
+
+    def copied(network: nn.Module, target: Path) -> None:
+        exported.append(target)
+        shutil.copytree(folder, target)
+
+    monkeypatch.setattr(onnx_graphs, "export", copied)
+    for _ in range(2):
+        OnnxBackend.of(network, tmp_path)
+    assert len(exported) == 1
+    other = SupportOnceNet(CONFIG)
+    OnnxBackend.of(other, tmp_path)
+    assert len(set(exported)) == 2
+
+
+def test_graphs_of_different_weights_are_refused(folder, tmp_path):
+    import onnx
+
+    for name in (onnx_graphs.ENCODE, onnx_graphs.SEGMENT):
+        shutil.copy(folder / name, tmp_path)
+    graph = onnx.load(tmp_path / onnx_graphs.SEGMENT)
+    next(each for each in graph.metadata_props if each.key == "sha256").value = '"0"'
+    onnx.save(graph, tmp_path / onnx_graphs.SEGMENT)
+    with pytest.raises(ValueError, match="expected both of the same weights"):
+        OnnxBackend(tmp_path)
+
+
+def test_missing_graphs_are_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match="graph is missing"):
+        OnnxBackend(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "message"),
+    [
+        ((2, 1, STRIDE, STRIDE), (1, 1, STRIDE, STRIDE), "labels do not match images"),
+        ((2, 1, STRIDE, 8), (2, 1, STRIDE, 8), f"sides divisible by {STRIDE}"),
+    ],
+)
+def test_unusable_examples_are_refused(backend, images, labels, message):
+    with pytest.raises(ValueError, match=message):
+        backend._check(torch.zeros(images), torch.zeros(labels))  # behind the shape annotations that tests enforce
+
+
+def test_queries_that_do_not_fit_the_code_are_refused(backend):
+    code = backend.encode_images(*draw(2, (2, 2))).select(torch.tensor([[0], [1]])).pooled()
+    with pytest.raises(ValueError, match="a multiple of 2 images"):
+        backend.segment(draw(1, (2, 2))[0], code)
+    with pytest.raises(ValueError, match="a multiple of 2 images"):
+        backend.segment(draw(2, (2, 1))[0], code)
+
+
+def test_backends_are_chosen_by_name(network, folder, tmp_path, monkeypatch):
+    assert backend_of(network) is network
+    assert isinstance(backend_of(CrossBlockNet(CrossBlockConfig((2, 2), (2,)))), WholeSetBackend)
+    monkeypatch.setattr(backends, "cache_folder", lambda: tmp_path)
+    monkeypatch.setattr(onnx_graphs, "export", lambda network, target: shutil.copytree(folder, target))
+    assert isinstance(backend_of(network, "onnx"), OnnxBackend)
+    with pytest.raises(ValueError, match="backend is unknown"):
+        backend_of(network, "tensorflow")

@@ -1,0 +1,150 @@
+"""Volumes of which a few planes are labelled: grids, what was drawn, and how labels travel."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from incontext import Segmenter
+from incontext.images.resampling import letterbox
+from incontext.images.source_image import read_source_image
+from incontext.inference.labelled_volume import read_labelled, suitable
+from incontext.inference.propagation import Propagation
+from incontext.networks.support_once import SupportOnceConfig, SupportOnceNet
+
+SIZE_PX = 32
+
+
+class Thresholder(nn.Module):
+    """Finds what is bright in the query, whatever the support shows."""
+
+    def forward(self, query_images: Tensor, support_images: Tensor, support_labels: Tensor) -> Tensor:
+        return 20 * (query_images - 0.5)
+
+
+def ball(count: int = 9) -> tuple[np.ndarray, np.ndarray]:
+    """A bright ball in a stack (count, 40, 56), and its label."""
+    planes, rows, columns = np.mgrid[:count, :40, :56]
+    label = ((planes - count // 2) ** 2 * 9 + (rows - 18) ** 2 + (columns - 30) ** 2 < 150).astype(np.uint8)
+    return (50 + 150 * label).astype(np.uint8), label
+
+
+def segmenter(network: nn.Module | None = None) -> Segmenter:
+    torch.manual_seed(0)
+    config = SupportOnceConfig(channels=(8, 8, 8), heads=1, head_channels=8)
+    return Segmenter(network or SupportOnceNet(config), size_px=SIZE_PX, device="cpu")
+
+
+def test_labelled_planes_stay_as_drawn_and_the_others_are_found() -> None:
+    volume, label = ball()
+    result = segmenter(Thresholder()).propagate(volume, {4: label[4], 0: label[0]})
+    assert result[0].shape == volume.shape
+    np.testing.assert_array_equal(result[0][4], label[4])
+    overlap = (result[0] & label).sum() / label.sum()
+    assert overlap > 0.8
+    assert result.report.label_budget == 2
+    assert "2 labelled planes" in result.report.support
+    assert result.cases[0].shape == volume.shape
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_any_axis_finds_the_same(axis: int) -> None:
+    volume, label = ball()
+    along_first = segmenter().propagate(volume, {2: label[2], 6: label[6]})
+    turned = segmenter().propagate(
+        np.moveaxis(volume, 0, axis), {2: label[2], 6: label[6]}, axis=axis, classes={1: "ball"}
+    )
+    assert turned.classes == {1: "ball"}
+    np.testing.assert_array_equal(np.moveaxis(turned[0], axis, 0), along_first[0])
+
+
+def test_a_label_of_the_whole_is_that_of_its_planes_that_show_something() -> None:
+    volume, label = ball()
+    sparse = np.zeros_like(label)
+    sparse[3] = 7 * label[3]
+    whole, planes = segmenter().propagate(volume, sparse), segmenter().propagate(volume, {3: sparse[3]})
+    np.testing.assert_array_equal(whole[0], planes[0])
+    assert set(np.unique(whole[0])) <= {0, 7}
+
+
+def test_classes_are_found_side_by_side() -> None:
+    volume, label = ball()
+    halves = label * np.where(np.arange(56) < 30, 3, 5).astype(np.uint8)
+    result = segmenter().propagate(volume, {4: halves[4]}, classes={3: "left"})
+    assert result.classes == {3: "left", 5: "5"}
+    assert result.probabilities[0].shape == (2, *volume.shape)
+    np.testing.assert_array_equal(result[0][4], halves[4])
+    np.testing.assert_allclose(result.probabilities[0][0, 4], halves[4] == 3, atol=1e-6)
+
+
+def test_tiles_are_gone_through_one_by_one() -> None:
+    volume, label = ball()
+    one = segmenter(Thresholder()).set_params(tiling=20)
+    result = one.propagate(volume, {4: label[4]})
+    assert result.report.tiling == "tiles of 20 px, as asked"
+    assert (result[0] & label).sum() / label.sum() > 0.8
+
+
+def test_other_volumes_teach_too() -> None:
+    volume, label = ball()
+    one = segmenter().fit(volume, {"ball": label})
+    alone = one.propagate(volume)
+    assert alone.classes == {1: "ball"}
+    budget = int(label.any(axis=(1, 2)).sum())
+    assert alone.report.label_budget == budget
+    both = one.propagate(volume, {4: label[4]})
+    assert both.report.label_budget == budget + 1
+    np.testing.assert_array_equal(both[0][4], label[4])
+
+
+def test_a_class_that_only_others_know_is_sought_in_labelled_planes_too() -> None:
+    volume, label = ball()
+    one = segmenter(Thresholder()).fit(volume, {"one": label, "two": label})
+    result = one.set_params(overlap=True).propagate(volume, {1: label[4]})
+    assert result.classes == {1: "one", 2: "two"}
+    assert (result.layer(0, 2) & (label > 0)).sum() / label.sum() > 0.8
+
+
+def test_the_planes_of_a_scan_are_labelled_as_its_file_has_them(tmp_path: Path) -> None:
+    nibabel = pytest.importorskip("nibabel")
+    volume, label = ball()
+    affine = np.diag([-2.0, 1.5, 1.0, 1.0])
+    affine[0, 3] = 80
+    array, known = volume.transpose(2, 1, 0).astype(np.int16), label.transpose(2, 1, 0)
+    nibabel.save(nibabel.Nifti1Image(array, affine), tmp_path / "scan.nii")
+    case = read_source_image(tmp_path / "scan.nii", "scan", axis=2)
+    labelled = read_labelled(case, {3: known[:, :, 3]})
+    np.testing.assert_array_equal(labelled.labels[3], case.view.planes(known)[3])
+    result = segmenter().propagate(tmp_path / "scan.nii", {3: known[:, :, 3], 5: known[:, :, 5]}, axis=2)
+    np.testing.assert_array_equal(result[0][:, :, 5], known[:, :, 5])
+    path = result.write(0, tmp_path / "mask.nii.gz")
+    np.testing.assert_array_equal(nibabel.load(path).affine, affine)
+
+
+def test_shapes_are_interpolated_in_volumes_as_far_as_planes_are_apart() -> None:
+    stack = read_source_image(np.zeros((5, 20, 40)), "stack")
+    box = letterbox((20, 40))
+    assert suitable(stack, box) == Propagation(continuity=0.0)
+    volume = replace(stack, kind="volume", spacing_mm=(5.0, 0.5, 0.5))
+    assert suitable(volume, box).step == pytest.approx(5 / 20)
+    assert suitable(volume, box).continuity == Propagation().continuity
+    assert suitable(replace(volume, spacing_mm=None), box) == Propagation()
+
+
+@pytest.mark.parametrize(
+    ("volume", "labels", "fault"),
+    [
+        (ball()[0][0], {0: ball()[1][0]}, "volume has no planes: expected a stack or volume"),
+        (ball()[0], {9: ball()[1][0]}, r"labels name no plane: expected places from 0 to 8, got \[9\]"),
+        (ball()[0], {0: ball()[1][0, 1:]}, r"labels\[0\] does not match its image: expected \(40, 56\)"),
+        (ball()[0], {0: np.zeros((40, 56))}, "labels show nothing"),
+        (ball()[0], None, "labels show nothing"),
+    ],
+    ids=["image", "no such plane", "other size", "empty", "none"],
+)
+def test_what_does_not_fit_is_refused(volume: np.ndarray, labels: dict | None, fault: str) -> None:
+    with pytest.raises(ValueError, match=fault):
+        segmenter(Thresholder()).propagate(volume, labels)

@@ -1,0 +1,124 @@
+"""Saved networks come back as they were, and anything else is refused with a reason."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from incontext.networks import checkpoint
+from incontext.networks.cross_block import CrossBlockConfig, CrossBlockNet
+from incontext.networks.support_once import SupportOnceConfig, SupportOnceNet
+
+NETWORKS = {
+    "support-once": lambda: SupportOnceNet(SupportOnceConfig(channels=(8, 8, 8, 8), heads=1, head_channels=8)),
+    "cross-block": lambda: CrossBlockNet(CrossBlockConfig()),
+}
+
+
+@pytest.mark.parametrize("family", NETWORKS)
+def test_write_then_read_is_identity_up_to_half_precision(family, tmp_path):
+    network = NETWORKS[family]()
+    checkpoint.save(tmp_path / "net.safetensors", network, {"seed": 3})
+    loaded = checkpoint.load(tmp_path / "net.safetensors")
+    assert type(loaded) is type(network)
+    assert loaded.config == network.config
+    assert not loaded.training
+    for name, value in network.state_dict().items():
+        torch.testing.assert_close(loaded.state_dict()[name], value.half().float())
+    metadata = checkpoint.read_metadata(tmp_path / "net.safetensors")
+    assert metadata["config"]["family"] == family
+    assert metadata["provenance"] == {"seed": 3}
+
+
+def test_a_calibration_is_written_into_the_file_and_changes_no_tensor(tmp_path):
+    path = tmp_path / "net.safetensors"
+    checkpoint.save(path, NETWORKS["support-once"](), {"seed": 3})
+    before, tensors = checkpoint.read_metadata(path), load_file(path)
+    for temperature in (0.8, 1.2):
+        checkpoint.write_calibration(path, {"temperature": temperature})
+        assert checkpoint.read_metadata(path) == before | {"calibration": {"temperature": temperature}}
+    for name, tensor in load_file(path).items():
+        assert tensor.dtype == tensors[name].dtype == torch.float16
+        assert torch.equal(tensor, tensors[name])
+    assert checkpoint.load(path).config == NETWORKS["support-once"]().config
+
+
+@pytest.mark.parametrize("name", [path.stem for path in sorted(checkpoint.PACKAGED.parent.glob("*.safetensors"))])
+def test_the_packaged_weights_load_and_say_where_they_come_from(name):
+    assert isinstance(checkpoint.load_pretrained(name), SupportOnceNet)
+    provenance = checkpoint.read_metadata(checkpoint.NAMED[name])["provenance"]
+    assert {"datasets", "steps", "seed", "commit"} <= set(provenance)
+    assert checkpoint.NAMED[name].stat().st_size <= 5 * 2**20
+
+
+@pytest.mark.parametrize("weights", [None, "default", Path("default")], ids=str)
+def test_weights_that_are_not_named_or_named_default_are_the_packaged_ones(weights):
+    assert checkpoint.locate(weights) == checkpoint.PACKAGED
+
+
+def test_any_other_name_is_a_path(tmp_path):
+    assert checkpoint.locate(str(tmp_path / "default")) == tmp_path / "default"
+
+
+def test_a_foreign_module_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="got Linear"):
+        checkpoint.save(tmp_path / "net.safetensors", torch.nn.Linear(1, 1), {})
+
+
+def test_a_missing_file_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match="weights are missing"):
+        checkpoint.load(tmp_path / "net.safetensors")
+
+
+def test_bytes_that_are_no_weights_are_refused(tmp_path):
+    path = tmp_path / "net.safetensors"
+    path.write_bytes(b"not weights at all")
+    with pytest.raises(ValueError, match="expected a safetensors file"):
+        checkpoint.load(path)
+
+
+def test_bare_tensors_are_refused(tmp_path):
+    save_file({"a": torch.zeros(1)}, tmp_path / "net.safetensors")
+    with pytest.raises(ValueError, match="load_universeg"):
+        checkpoint.load(tmp_path / "net.safetensors")
+
+
+def test_tensors_that_do_not_fit_the_config_are_refused(tmp_path):
+    path = tmp_path / "net.safetensors"
+    config = '{"family": "support-once", "channels": [8, 8, 8, 8], "heads": 1, "head_channels": 8}'
+    save_file({"a": torch.zeros(1)}, path, {"config": config})
+    with pytest.raises(ValueError, match="does not fit its config"):
+        checkpoint.load(path)
+
+
+def test_a_network_that_has_grown_goes_on_computing_the_same(tmp_path):
+    small = CrossBlockNet(CrossBlockConfig((4, 4), (4,)))
+    checkpoint.save(tmp_path / "small.safetensors", small, {}, torch.float32)
+    large = CrossBlockNet(CrossBlockConfig((4, 4), (6,)))
+    assert checkpoint.adopt(large, tmp_path / "small.safetensors") == []
+    episode = torch.rand(1, 1, 8, 8), torch.rand(1, 2, 1, 8, 8), torch.rand(1, 2, 1, 8, 8)
+    torch.testing.assert_close(large(*episode), small(*episode))
+    large(*episode).sum().backward()
+    assert large.head.weight.grad[:, 4:].abs().min() > 0
+
+
+def test_what_a_file_lacks_stays_as_it_was(tmp_path):
+    shape = {"channels": (8, 8, 8, 8), "heads": 1, "head_channels": 8, "second_fit": False}
+    checkpoint.save(tmp_path / "net.safetensors", SupportOnceNet(SupportOnceConfig(**shape, fitted_channels=0)), {})
+    network = SupportOnceNet(SupportOnceConfig(**shape, fitted_channels=4))
+    missing = checkpoint.adopt(network, tmp_path / "net.safetensors")
+    assert missing
+    assert all(name.startswith("fits.") for name in missing)
+
+
+def test_weights_of_another_family_are_not_adopted(tmp_path):
+    checkpoint.save(tmp_path / "net.safetensors", CrossBlockNet(CrossBlockConfig((4, 4), (4,))), {})
+    with pytest.raises(ValueError, match="expected weights of family support-once, got cross-block"):
+        checkpoint.adopt(NETWORKS["support-once"](), tmp_path / "net.safetensors")
+
+
+def test_an_unknown_family_is_refused(tmp_path):
+    save_file({"a": torch.zeros(1)}, tmp_path / "net.safetensors", {"config": '{"family": "mystery"}'})
+    with pytest.raises(ValueError, match="unknown family"):
+        checkpoint.load(tmp_path / "net.safetensors")

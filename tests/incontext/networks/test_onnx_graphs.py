@@ -1,0 +1,62 @@
+"""What can be exported, and how graphs are told apart; what they compute is tested with the backends."""
+
+import importlib.util
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from incontext.networks import onnx_graphs
+from incontext.networks.cross_block import CrossBlockConfig, CrossBlockNet
+from incontext.networks.support_once import SupportOnceConfig, SupportOnceNet
+
+CONFIG = SupportOnceConfig(channels=(8, 8, 8), heads=1, head_channels=8, fitted_channels=4)
+
+
+def test_a_network_that_reads_its_support_with_every_query_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"got CrossBlockNet.*backend='torch'"):
+        onnx_graphs.export(CrossBlockNet(CrossBlockConfig((2, 2), (2,))), tmp_path)
+
+
+def test_the_missing_extra_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ModuleNotFoundError, match=r"incontext-seg\[onnx\]"):
+        onnx_graphs.export(SupportOnceNet(CONFIG), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_equal_weights_have_equal_fingerprints():
+    torch.manual_seed(0)
+    network, twin = SupportOnceNet(CONFIG), SupportOnceNet(CONFIG)
+    assert onnx_graphs.fingerprint(network) != onnx_graphs.fingerprint(twin)
+    twin.load_state_dict(network.state_dict())
+    assert onnx_graphs.fingerprint(network) == onnx_graphs.fingerprint(twin)
+    with torch.no_grad():
+        twin.head.bias[0] += 1e-6
+    assert onnx_graphs.fingerprint(network) != onnx_graphs.fingerprint(twin)
+
+
+@torch.no_grad()
+def test_the_network_that_is_traced_computes_the_same():
+    torch.manual_seed(0)
+    network = SupportOnceNet(CONFIG).eval()
+    traced, stride = onnx_graphs._Segment(network), CONFIG.stride_px
+    images, labels, queries = torch.rand(1, 4, 1, 32, 48), torch.rand(1, 4, 1, 32, 48).round(), torch.rand(3, 1, 32, 48)
+    code = network.encode_support(images, labels)
+    parts = code.keys, code.values, code.prototypes, code.moments
+    found = traced(F.pixel_unshuffle(queries, stride), *parts, F.pixel_unshuffle(code.mean_label, stride))
+    torch.testing.assert_close(found, network.segment(queries, code), rtol=0, atol=1e-6)
+
+
+def test_elimination_is_as_exact_as_torch():
+    """On Gram matrices as a fit has them: features of unlike spread, and a ridge of a few thousandths."""
+    pytest.importorskip("onnxscript")
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(3, 25, 500, generator=generator) * torch.logspace(0, -2, 25)[:, None]
+    matrix = inputs @ inputs.mT / 500 + 1e-3 * torch.eye(25)
+    target = torch.randn(3, 25, 4, generator=generator)
+    exact = torch.linalg.solve(matrix.double(), target.double())
+    found = torch.from_numpy(np.asarray(onnx_graphs._solve(matrix.numpy(), target.numpy()).value))
+    assert (found - exact).norm() < 1e-6 * exact.norm()
+    assert (found - exact).norm() < 3 * (torch.linalg.solve(matrix, target) - exact).norm()

@@ -1,0 +1,49 @@
+"""Every batch reaches one process, in the step that it belongs to."""
+
+import itertools
+
+import pytest
+import torch
+
+from incontext.training.config import TrainConfig
+from incontext.training.distributed import ALONE, Processes
+from incontext.training.episodes import EpisodeConfig, TrainingData
+from incontext.training.loader import feed
+
+CONFIG = TrainConfig(
+    episodes=EpisodeConfig(images_per_batch=4, set_sizes=(2,), large_share=0), batches_per_step=4, workers=0
+)
+
+
+@pytest.fixture(scope="module")
+def data(collection_path):
+    return TrainingData.load(collection_path, 0)
+
+
+def numbers(data, first_step, processes, config=CONFIG):
+    return [list(given.batches) for given in itertools.islice(feed(config, data, first_step, processes), 2)]
+
+
+def test_steps_take_the_batches_in_turn(data):
+    assert numbers(data, 0, ALONE) == [[0, 1, 2, 3], [4, 5, 6, 7]]
+    assert numbers(data, 5, ALONE) == [[20, 21, 22, 23], [24, 25, 26, 27]]
+
+
+def test_processes_share_the_batches_of_a_step(data):
+    assert numbers(data, 1, Processes(0, 2)) == [[4, 6], [8, 10]]
+    assert numbers(data, 1, Processes(1, 2)) == [[5, 7], [9, 11]]
+
+
+def test_batches_that_do_not_divide_are_refused(data):
+    with pytest.raises(ValueError, match=r"expected a multiple of 3, got 4\. Set batches_per_step to 6"):
+        next(feed(CONFIG, data, 0, Processes(0, 3)))
+
+
+def test_batches_depend_on_their_number_alone(data):
+    alone = next(feed(CONFIG, data, 1, ALONE))
+    shared = next(feed(CONFIG.model_copy(update={"workers": 1}), data, 1, Processes(1, 2)))
+    assert shared.cpu_seconds > 0
+    for number, batch in shared.batches.items():
+        assert torch.equal(batch.images, alone.batches[number].images)
+        assert torch.equal(batch.labels, alone.batches[number].labels)
+        assert batch.queries == alone.batches[number].queries == 2

@@ -1,0 +1,204 @@
+"""Training learns, means the same loss however it is split, stops when it diverges, and tells what it did."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+
+from incontext.networks import checkpoint
+from incontext.networks.cross_block import CrossBlockConfig
+from incontext.networks.support_once import SupportOnceConfig
+from incontext.training.augment import AugmentConfig
+from incontext.training.batches import Batch, StepBatches
+from incontext.training.config import TrainConfig
+from incontext.training.episodes import EpisodeConfig, TrainingData
+from incontext.training.loader import StepInput
+from incontext.training.loop import fits_halved, halved, train, training_step
+from incontext.training.losses import segmentation_loss
+from incontext.training.state import TrainState
+from megamed.manifest import exclusive
+
+CPU = torch.device("cpu")
+NETWORKS = {
+    "support-once": SupportOnceConfig(channels=(8, 8, 8, 8), heads=1, head_channels=8),
+    "cross-block": CrossBlockConfig((4, 4), (4,)),
+}
+SMALL = TrainConfig(
+    network=NETWORKS["support-once"],
+    episodes=EpisodeConfig(images_per_batch=6, set_sizes=(2, 3), large_share=0),
+    steps=6,
+    warmup_steps=2,
+    log_every=2,
+    dev_every=3,
+    probe_every=6,
+    checkpoint_every=3,
+    workers=0,
+)
+
+
+@pytest.fixture(scope="module")
+def batches(collection_path) -> list[Batch]:
+    data = TrainingData.load(collection_path, SMALL.seed)
+    return list(map(StepBatches(SMALL.episodes, AugmentConfig(), data, 0, 4).__getitem__, range(4)))
+
+
+@pytest.fixture(scope="module")
+def finished_run(collection_path, tmp_path_factory) -> Path:
+    """The folder of a run of six steps."""
+    out = tmp_path_factory.mktemp("run")
+    train(SMALL, collection_path, out)
+    return out
+
+
+def given(*batches: Batch) -> StepInput:
+    return StepInput(dict(enumerate(batches)), cpu_seconds=0.0, waited_seconds=0.0)
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(path.read_text().splitlines()))
+
+
+@pytest.mark.parametrize("family", NETWORKS)
+def test_training_fits_a_batch(family, batches):
+    config = SMALL.model_copy(update={"network": NETWORKS[family], "steps": 1000, "learning_rate": 2e-2})
+    state = TrainState.start(config, CPU)
+    losses = [training_step(state, config, given(batches[0]))["loss"] for _ in range(30)]
+    assert losses[-1] < 0.9 * losses[0]
+
+
+def test_small_images_come_first_and_keep_what_half_covers():
+    images, labels = torch.zeros(2, 1, 2, 1, 4, 4).unbind()
+    images[..., :2], labels[..., 0, :], labels[..., 2:, 3] = 1, 1, 1
+    small = halved(Batch(images, labels, queries=1))
+    assert small.images[0, 0, 0].tolist() == [[1, 0], [1, 0]]
+    assert small.labels[0, 1, 0].tolist() == [[1, 1], [0, 1]]
+    assert small.queries == 1
+
+
+@pytest.mark.parametrize(
+    ("side", "family", "fits"),
+    [(32, "support-once", True), (48, "support-once", False), (6, "cross-block", True), (7, "cross-block", False)],
+)
+def test_only_what_the_network_takes_is_halved(side, family, fits):
+    batch = Batch(*torch.zeros(2, 1, 2, 1, side, side).unbind(), queries=1)
+    assert fits_halved(batch, SMALL.model_copy(update={"network": NETWORKS[family]})) == fits
+
+
+def test_a_step_means_over_the_queries_of_all_its_batches(batches):
+    config = SMALL.model_copy(update={"small_share": 0.0})
+    small, large = Batch(*(part[:1] for part in batches[0][:2]), queries=1), batches[1]
+    state = TrainState.start(config, CPU)
+    logits, labels = [], []
+    for images, annotation, queries in (small, large):
+        logits.append(state.network.leave_one_out(images, annotation, queries).flatten(0, 1))
+        labels.append(annotation[:, :queries].flatten(0, 1))
+    expected = segmentation_loss(torch.cat(logits), torch.cat(labels))
+    gradients = torch.autograd.grad(expected, list(state.network.parameters()))
+    norm = torch.cat([gradient.flatten() for gradient in gradients]).norm().item()
+    figures = training_step(state, config, given(small, large))
+    assert figures["loss"] == pytest.approx(expected.item(), rel=1e-5)
+    assert figures["gradient_norm"] == pytest.approx(norm, rel=1e-4)
+
+
+def test_a_run_leaves_weights_and_provenance(finished_run):
+    weights = finished_run / "weights.safetensors"
+    assert checkpoint.load(weights).config == SMALL.network
+    provenance = checkpoint.read_metadata(weights)["provenance"]
+    assert provenance["datasets"] == {"bones": "CC0", "cells": "CC0", "toys": "CC0"}
+    assert provenance["steps"] == 6
+    assert provenance["queries"] == 6 * 6
+    assert provenance["cpu_seconds"] > 0
+    assert provenance["init_from"] is None
+    assert TrainConfig.model_validate(provenance["training"]) == SMALL
+
+
+def test_a_run_leaves_tables(finished_run):
+    log = rows(finished_run / "log.csv")
+    assert [row["step"] for row in log] == ["2", "4", "6"]
+    assert all(0 <= float(row["waiting"]) <= 1 for row in log)
+    assert [float(row["learning_rate"]) for row in log[:1]] == pytest.approx([1.5e-3 * (1 / 3 + 2 / 3) / 2])
+    assert [list(row) for row in rows(finished_run / "dev.csv")] == 2 * [["step", "cpu_minutes", "mean", "eyes"]]
+    assert {"true", "wrong", "inverted"} < set(rows(finished_run / "probe.csv")[0])
+
+
+def test_the_best_weights_on_dev_are_kept(finished_run):
+    best = checkpoint.read_metadata(finished_run / "best.safetensors")["provenance"]
+    by_step = {int(row["step"]): float(row["mean"]) for row in rows(finished_run / "dev.csv")}
+    assert by_step[best["steps"]] == max(by_step.values()) == pytest.approx(best["dev_dice"], rel=1e-5)
+
+
+def test_a_finished_run_is_left_as_it_is(finished_run, collection_path):
+    before = {path: path.read_bytes() for path in finished_run.glob("*.*")}
+    train(SMALL, collection_path, finished_run)
+    assert {path: path.read_bytes() for path in finished_run.glob("*.*")} == before
+
+
+def test_another_configuration_does_not_continue_a_run(finished_run, collection_path):
+    with pytest.raises(ValueError, match="trained differently: expected the same seed"):
+        train(SMALL.model_copy(update={"seed": 1}), collection_path, finished_run)
+
+
+def test_two_trainings_do_not_share_a_folder(finished_run, collection_path):
+    with exclusive(finished_run), pytest.raises(ValueError, match="expected to train there alone"):
+        train(SMALL, collection_path, finished_run)
+
+
+def test_minutes_take_the_place_of_steps(collection_path, tmp_path):
+    config = SMALL.model_copy(update={"steps": 1, "minutes": 0.01, "dev_every": 1000, "probe_every": 1000})
+    train(config, collection_path, tmp_path)
+    last = rows(tmp_path / "log.csv")[-1]
+    assert int(last["step"]) > 1
+    assert 0.01 <= float(last["cpu_minutes"]) < 0.03
+    assert float(last["learning_rate"]) < config.learning_rate
+
+
+@pytest.mark.parametrize("schedule", ["plateau", "cosine"])
+def test_a_run_begins_with_other_weights(schedule, finished_run, collection_path, tmp_path):
+    start = finished_run / "weights.safetensors"
+    config = SMALL.model_copy(update={"init_from": start, "steps": 1, "schedule": schedule, "learning_rate": 1e-9})
+    weights = train(config, collection_path, tmp_path)
+    assert checkpoint.load(weights).state_dict().keys() == checkpoint.load(start).state_dict().keys()
+    for name, value in checkpoint.load(start).state_dict().items():
+        torch.testing.assert_close(checkpoint.load(weights).state_dict()[name], value, rtol=0, atol=1e-5)
+    origin = checkpoint.read_metadata(weights)["provenance"]["init_from"]
+    assert len(origin["sha256"]) == 64
+    assert origin["provenance"]["steps"] == 6
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_leaves_its_batch(collection_path, tmp_path):
+    config = SMALL.model_copy(update={"learning_rate": 1e30, "warmup_steps": 0, "decay_share": 0.0})
+    with pytest.raises(FloatingPointError, match=r"diverged at step \d+: .* Its batch is in .*failed_batch"):
+        train(config, collection_path, tmp_path)
+    with safe_open(tmp_path / "failed_batch.safetensors", "pt") as file:
+        (number,) = json.loads(file.metadata()["queries"])
+        images, labels = file.get_tensor(f"images.{number}"), file.get_tensor(f"labels.{number}")
+    data = TrainingData.load(collection_path, config.seed)
+    again = StepBatches(config.episodes, config.augmentation, data, config.seed, 6)[int(number)]
+    assert torch.equal(again.images, images)
+    assert torch.equal(again.labels, labels)
+
+
+def test_a_step_that_diverges_changes_nothing(batches):
+    state = TrainState.start(SMALL, CPU)
+    before = [value.clone() for value in state.network.state_dict().values()]
+    broken = batches[0]._replace(images=batches[0].images * float("nan"))
+    with pytest.raises(FloatingPointError, match="got a loss of nan"):
+        training_step(state, SMALL, given(batches[1], broken))
+    assert state.step == 0
+    assert all(map(torch.equal, before, state.network.state_dict().values()))
+
+
+def test_mixed_precision_is_refused_on_a_processor(collection_path, tmp_path):
+    with pytest.raises(ValueError, match="expected cuda, got cpu"):
+        train(SMALL.model_copy(update={"mixed_precision": True}), collection_path, tmp_path, "cpu")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("mixed_precision", [False, True], ids=["float32", "bfloat16"])
+@pytest.mark.parametrize("family", NETWORKS)
+def test_training_runs_on_cuda(family, mixed_precision, collection_path, tmp_path):
+    config = SMALL.model_copy(update={"network": NETWORKS[family], "mixed_precision": mixed_precision})
+    assert train(config, collection_path, tmp_path, "cuda").is_file()
