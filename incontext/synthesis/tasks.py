@@ -1,7 +1,7 @@
 """Unlimited tasks that nobody labelled: invented anatomies, and regions of real images.
 
-An invented anatomy draws one subject after another, a look that they share turns them into images, and one structure
-is the foreground.
+An invented anatomy draws the label map of one subject after another, a common appearance renders them as images, and
+one structure is the foreground.
 
 Source:
     Hoffmann et al., SynthMorph, TMI 2022, and Butoi et al., UniverSeg, ICCV 2023: label maps from smooth noise;
@@ -12,13 +12,13 @@ import numpy as np
 from jaxtyping import UInt8
 
 from incontext.synthesis.anatomies import FAMILIES, Anatomy, Family
-from incontext.synthesis.appearance import Scene, draw_look, optics, photograph, scaled
+from incontext.synthesis.appearance import Scene, draw_appearance, optics, render, scaled
 from incontext.synthesis.shapes import Rng, bent_grid, sample, separable, smooth_noise, unit_grid
 
 SMALLEST_SIZE_PX = 32
 SMALLEST_FOREGROUND_PX = 10
 LARGEST_SHARE = 0.6
-"""Of an image's pixels, in the foreground."""
+"""Largest share of an image's pixels that the foreground may fill."""
 SENSIBLE_SHARE = (0.005, 0.4)
 """Least and largest share of the first image's pixels that a structure may fill to become the foreground."""
 TRIES = 8
@@ -33,10 +33,10 @@ def synthetic_set(
     """Invent a task: different subjects of one random anatomy, with the label of one structure.
 
     Args:
-        count: How many subjects.
+        count: Number of subjects.
         size_px: Side of the images.
-        rng: Decides everything.
-        family: What to draw; drawn by the chances of `FAMILIES` if None.
+        rng: Generator of all random choices.
+        family: Family of the anatomy; None draws one by the probabilities of `FAMILIES`.
 
     Returns:
         Images, 255 standing for 1, and labels in {0, 1}, of at least 10 pixels each.
@@ -54,8 +54,8 @@ def synthetic_set(
         structure, maps = _draw_subjects(anatomy, count, rng)
         if len(maps) == count:
             labels = np.flatnonzero(np.bincount(np.concatenate(maps, axis=None)))
-            look = draw_look(Scene(labels, structure, anatomy), size_px, rng)
-            images = [photograph(label_map, look, rng) for label_map in maps]
+            appearance = draw_appearance(Scene(labels, structure, anatomy), size_px, rng)
+            images = [render(label_map, appearance, rng) for label_map in maps]
             return np.stack(images), np.stack([_label(label_map, structure) for label_map in maps])
 
 
@@ -64,7 +64,7 @@ def superpixel_set(
 ) -> tuple[UInt8[np.ndarray, "count H W"], UInt8[np.ndarray, "count H W"]]:
     """Make a task of one real image: bent and recoloured copies, with the label of a region of similar pixels.
 
-    An image without contrast gives a region that is only a place.
+    An image without contrast gives a region that only its position defines.
 
     Returns:
         Images, 255 standing for 1, and labels in {0, 1}, of at least 10 pixels each.
@@ -95,7 +95,7 @@ def _draw_family(rng: Rng) -> Family:
 
 
 def _draw_subjects(anatomy: Anatomy, count: int, rng: Rng) -> tuple[tuple[int, ...], list[np.ndarray]]:
-    """A structure of sensible size and the label maps of subjects that show it; too few maps if it is rare."""
+    """Choose a structure of sensible size, and draw label maps that show it; fewer than `count` if it is rare."""
     label_map = anatomy.draw(rng)
     least, largest = SENSIBLE_SHARE
     sensible = [s for s in anatomy.structures if least <= _label(label_map, s).mean() <= largest]
@@ -113,26 +113,26 @@ def _draw_subjects(anatomy: Anatomy, count: int, rng: Rng) -> tuple[tuple[int, .
 
 
 def _label(label_map: np.ndarray, structure: tuple[int, ...]) -> np.ndarray:
-    """The pixels at least half of which the structure fills."""
+    """Mask (H, W) of the pixels at least half filled by a structure of the label map (2H, 2W)."""
     inside = np.isin(np.arange(256), structure)[label_map].view(np.uint8)
     filled = inside[::2, ::2] + inside[1::2, ::2] + inside[::2, 1::2] + inside[1::2, 1::2]
     return (filled >= 2).astype(np.uint8)
 
 
 def _region(image: UInt8[np.ndarray, "H W"], rng: Rng) -> UInt8[np.ndarray, "H W"]:
-    """A region of similar pixels: superpixels by k-means over place and grey value, grown into similar neighbours."""
+    """Choose a region of similar pixels: k-means over position and grey value, grown into similar neighbours."""
     blur, _ = optics(len(image), len(image), rng.uniform(0.8, 2))
     grey = separable(blur, image.astype(np.float32), blur)
     spread = grey.std()
     grey = (grey - grey.mean()) / spread if spread > LEAST_SPREAD else np.zeros_like(grey)
-    places = rng.uniform(2, 6) * unit_grid(len(image))
-    features = np.stack([*places, grey], axis=-1).astype(np.float32)
+    positions = rng.uniform(2, 6) * unit_grid(len(image))
+    features = np.stack([*positions, grey], axis=-1).astype(np.float32)
     superpixel, centres = _cluster(features, int(rng.integers(12, 40)), rng)
     return _grown(superpixel, centres[:, 2], rng)
 
 
 def _cluster(features: np.ndarray, clusters: int, rng: Rng) -> tuple[np.ndarray, np.ndarray]:
-    """k-means by Lloyd's algorithm, its centres found on every fourth row and column."""
+    """Cluster pixels by k-means (Lloyd's algorithm), with centres found on every fourth row and column."""
     coarse = features[::4, ::4].reshape(-1, features.shape[-1])
     centres = coarse[rng.choice(len(coarse), clusters, replace=False)]
     for _ in range(KMEANS_STEPS):
@@ -148,7 +148,7 @@ def _nearest(points: np.ndarray, centres: np.ndarray) -> np.ndarray:
 
 
 def _grown(superpixel: np.ndarray, grey: np.ndarray, rng: Rng) -> UInt8[np.ndarray, "H W"]:
-    """One superpixel and the neighbours most like it, one by one, up to a random size."""
+    """Grow one superpixel by the neighbours most like it, one by one, up to a random size."""
     sizes = np.bincount(superpixel.ravel(), minlength=len(grey)) / superpixel.size
     touching = np.zeros((len(grey), len(grey)), bool)
     for a, b in ((superpixel[1:], superpixel[:-1]), (superpixel[:, 1:], superpixel[:, :-1])):
@@ -166,7 +166,7 @@ def _grown(superpixel: np.ndarray, grey: np.ndarray, rng: Rng) -> UInt8[np.ndarr
 
 
 def _copy(image: np.ndarray, region: np.ndarray, rng: Rng) -> tuple[np.ndarray, np.ndarray]:
-    """Both bent alike, the image also recoloured; a bend that loses the region is made weaker."""
+    """Deform image and region alike, and recolour the image; a deformation that loses the region is weakened."""
     for strength in (rng.uniform(0.5, 1.5), 0.5, 0.25, 0.0):
         grid = bent_grid(len(image), strength, rng)
         label = sample(region, grid, "nearest")

@@ -1,10 +1,10 @@
-"""Looks of drawings of a few labels."""
+"""Appearances of drawings of a few labels."""
 
 import numpy as np
 import pytest
 
 from incontext.synthesis.anatomies import Anatomy
-from incontext.synthesis.appearance import Scene, draw_look, optics, photograph, scaled
+from incontext.synthesis.appearance import Scene, draw_appearance, optics, render, scaled
 
 SIZE_PX = 64
 
@@ -22,15 +22,15 @@ def stripes() -> np.ndarray:
 
 def test_twins_look_the_same():
     for seed in range(10):
-        look = draw_look(scene(twins=((2, 1),)), SIZE_PX, np.random.default_rng(seed))
-        assert look.means[2] == look.means[1]
-        assert np.array_equal(look.grains[:, 2], look.grains[:, 1])
+        appearance = draw_appearance(scene(twins=((2, 1),)), SIZE_PX, np.random.default_rng(seed))
+        assert appearance.means[2] == appearance.means[1]
+        assert np.array_equal(appearance.strengths[:, 2], appearance.strengths[:, 1])
 
 
 def test_means_are_apart_and_the_foreground_is_mostly_at_an_end():
     at_the_end = 0
     for seed in range(60):
-        means = draw_look(scene(), SIZE_PX, np.random.default_rng(seed)).means[:4]
+        means = draw_appearance(scene(), SIZE_PX, np.random.default_rng(seed)).means[:4]
         assert np.diff(np.sort(means)).min() > 0
         at_the_end += means.argsort().argsort()[1] in (0, 3)
     assert 45 <= at_the_end <= 60
@@ -39,19 +39,21 @@ def test_means_are_apart_and_the_foreground_is_mostly_at_an_end():
 def test_a_structure_may_lack_one_of_its_labels():
     anatomy = Anatomy(lambda rng: stripes(), ((9, 1),))
     for seed in range(10):
-        look = draw_look(Scene(np.arange(4), (9, 1), anatomy), SIZE_PX, np.random.default_rng(seed))
-        assert np.unique(look.means[:4]).size == 4
+        appearance = draw_appearance(Scene(np.arange(4), (9, 1), anatomy), SIZE_PX, np.random.default_rng(seed))
+        assert np.unique(appearance.means[:4]).size == 4
 
 
-def test_grounds_are_drawn_together():
-    apart = [np.ptp(draw_look(scene(ground=g), SIZE_PX, np.random.default_rng(3)).means[[0, 2]]) for g in (0, 3)]
+def test_backgrounds_are_drawn_together():
+    apart = [
+        np.ptp(draw_appearance(scene(backgrounds=g), SIZE_PX, np.random.default_rng(3)).means[[0, 2]]) for g in (0, 3)
+    ]
     assert apart[1] < apart[0]
 
 
 def test_labels_told_apart_by_texture_have_one_mean():
-    look = draw_look(scene(3, by_texture=True), SIZE_PX, np.random.default_rng(0))
-    assert set(look.means) == {0.5}
-    assert len({tuple(column) for column in look.grains[:, :3].T}) == 3
+    appearance = draw_appearance(scene(3, by_texture=True), SIZE_PX, np.random.default_rng(0))
+    assert set(appearance.means) == {0.5}
+    assert len({tuple(column) for column in appearance.strengths[:, :3].T}) == 3
 
 
 @pytest.mark.parametrize("resolved_px", [64, 40, 29])
@@ -72,14 +74,14 @@ def test_scaling_fills_the_range_and_keeps_a_constant_dark():
     assert scaled(np.full((2, 2), 7, np.float32)).tolist() == [[0, 0], [0, 0]]
 
 
-def test_a_photograph_orders_labels_as_their_means():
+def test_a_render_orders_labels_as_their_means():
     orders = []
     for seed in range(10):
         rng = np.random.default_rng(seed)
-        look = draw_look(scene(), SIZE_PX, rng)
-        image = photograph(stripes(), look, rng)
+        appearance = draw_appearance(scene(), SIZE_PX, rng)
+        image = render(stripes(), appearance, rng)
         assert image.shape == (SIZE_PX, SIZE_PX)
         assert image.dtype == np.uint8
         seen = image.reshape(SIZE_PX, 4, -1).mean(axis=(0, 2))
-        orders.append(np.corrcoef(seen, look.means[:4])[0, 1])
+        orders.append(np.corrcoef(seen, appearance.means[:4])[0, 1])
     assert np.median(orders) > 0.9

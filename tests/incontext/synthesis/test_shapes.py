@@ -8,7 +8,7 @@ from incontext.synthesis.shapes import (
     Tubes,
     bent_grid,
     doubled,
-    easel,
+    drawable,
     sample,
     separable,
     smooth_noise,
@@ -77,7 +77,7 @@ def test_doubling_lies_between_neighbours():
 def test_a_round_blob_has_the_area_of_a_disc(rng):
     areas = []
     for _ in range(50):
-        image, canvas = easel(paper())
+        image, canvas = drawable(paper())
         Blobs(label=3, number=1, radius=0.2, wobble=0.0, stretch=0.0).put(canvas, np.array([0.5, 0.5]), rng)
         areas.append(np.count_nonzero(np.asarray(image) == 3))
     # the radius varies from 0.75 to 1.3 times 40 pixels, uniformly: the mean square is 1.075
@@ -85,7 +85,7 @@ def test_a_round_blob_has_the_area_of_a_disc(rng):
 
 
 def test_a_core_lies_inside_its_blob(rng):
-    image, canvas = easel(paper())
+    image, canvas = drawable(paper())
     Blobs(label=1, number=1, radius=0.2, wobble=0.0, stretch=0.0, core=2).put(canvas, np.array([0.5, 0.5]), rng)
     core = np.asarray(image) == 2
     around = np.asarray(image)[np.roll(core, 1, 0) | np.roll(core, -1, 0) | np.roll(core, 1, 1) | np.roll(core, -1, 1)]
@@ -95,7 +95,7 @@ def test_a_core_lies_inside_its_blob(rng):
 
 def test_scattering_leaves_at_least_one(rng):
     for _ in range(20):
-        image, canvas = easel(paper())
+        image, canvas = drawable(paper())
         Blobs(label=1, number=1, radius=0.05, wobble=0.1, stretch=0.3).scatter(canvas, rng)
         assert np.asarray(image).any()
 
@@ -103,7 +103,7 @@ def test_scattering_leaves_at_least_one(rng):
 def ink(width_px: float, branches: float = 0.0) -> int:
     """Pixels that short, straight tubes of a width cover."""
     tubes = Tubes(1, width_px / 200, roots=3, length=0.5, branches=branches, bend=0.0, jag=0.0, origin="anywhere")
-    image, canvas = easel(paper())
+    image, canvas = drawable(paper())
     tubes.grow(canvas, np.random.default_rng(1))
     return np.count_nonzero(np.asarray(image))
 
@@ -125,7 +125,7 @@ def test_the_same_generator_draws_the_same(kind):
     drawn = []
     for _ in range(2):
         rng = np.random.default_rng(5)
-        image, canvas = easel(paper())
+        image, canvas = drawable(paper())
         if kind == "blobs":
             Blobs.invent(1, 5, (0.05, 0.1), rng).scatter(canvas, rng)
         else:
