@@ -1,4 +1,4 @@
-"""What is annotated on an image: labels that may overlap, labels that nobody drew, several who drew."""
+"""Annotations of one image: labels that may overlap, that may be unknown, and that several people may have drawn."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ VALUES = 256
 
 @dataclass(frozen=True)
 class Annotation:
-    """What one annotator says about one image."""
+    """The labels that one annotator gave one image."""
 
     layers: tuple[UInt8[np.ndarray, "..."], ...]
     """Label maps; where labels overlap, each is in a map of its own."""
     known: frozenset[int]
-    """The values that were annotated; of others it is unknown where they are."""
+    """Label values that were annotated; the others may be anywhere."""
 
     def union(self, values: Iterable[int]) -> Bool[np.ndarray, "..."] | None:
         """Unite labels to a mask; None if one of them is unknown."""
@@ -33,7 +33,7 @@ class Annotation:
         return first
 
     def cut(self, plane: Callable[[UInt8[np.ndarray, "..."]], UInt8[np.ndarray, "..."]]) -> "Annotation":
-        """Take the same part of each map."""
+        """Take the same plane, or other part, of each label map."""
         return Annotation(tuple(plane(layer) for layer in self.layers), self.known)
 
 
@@ -57,12 +57,12 @@ def masks_of(
     """Make a mask of each wanted union of labels that somebody annotated.
 
     Args:
-        annotations: By annotator; the one annotator whom nobody names is "".
-        wanted: Per name of a mask, the values it unites.
+        annotations: Annotation of each annotator by name; a single one without a name is "".
+        wanted: Label values that each mask unites, by the mask's name.
 
     Returns:
-        Per name the pixels that more than half of its annotators drew, and `<name>-by-<annotator>` for each of them
-        who has a name. A mask that nobody annotated is missing.
+        The pixels that more than half of the annotators drew, by the mask's name, and the mask of each annotator who
+        has a name as `<name>-by-<annotator>`. A mask that nobody annotated is missing.
     """
     masks = {}
     for name, values in wanted.items():

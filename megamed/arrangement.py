@@ -1,4 +1,4 @@
-"""How the files of an unknown folder are arranged: which layout, and for plain folders which path templates."""
+"""Recognition of an unknown folder: its layout and, for plain folders, the path templates of images and labels."""
 
 import csv
 import json
@@ -36,11 +36,11 @@ MOST_CLASSES = 200
 
 @dataclass(frozen=True)
 class Arrangement:
-    """How a folder is arranged, as far as names tell."""
+    """The layout of a folder, as far as its file names tell it."""
 
     layout: Layout
     words: str
-    """The same for people."""
+    """Description of the layout for people."""
     files: FileRules = field(default_factory=FileRules)
     label_names: dict[int, str] = field(default_factory=dict)
     """Names of the label values, where the folder itself gives them."""
@@ -64,7 +64,7 @@ class _Name:
         return self.prefix + self.case + self.suffix
 
     def template(self, case: str) -> str:
-        """Write the path with places for the case, of which `self.case` may be a continuation."""
+        """Write the path with `{case}` for the case, of which `self.case` may be a continuation."""
         folders = ("{case}" if folder == case else folder for folder in self.folders)
         return "/".join((*folders, f"{self.prefix}{{case}}{self.case.removeprefix(case)}{self.suffix}"))
 
@@ -96,11 +96,11 @@ def find_arrangement(folder: Path) -> Arrangement:
 def _files(folder: Path) -> Iterator[PurePosixPath]:
     """Yield the relative paths of all visible files, in order."""
     count = 0
-    for place, folders, names in os.walk(folder, followlinks=True):
+    for parent, folders, names in os.walk(folder, followlinks=True):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             if not name.startswith("."):
-                yield PurePosixPath(Path(place, name).relative_to(folder).as_posix())
+                yield PurePosixPath(Path(parent, name).relative_to(folder).as_posix())
                 count += 1
         if count > MOST_FILES:
             msg = f"{folder} is too large to look through: expected at most {MOST_FILES} files. Name the dataset's."
@@ -158,7 +158,7 @@ def _bids(names: Sequence[str]) -> Arrangement:
 
 
 def _dicom(folder: Path, files: Sequence[PurePosixPath]) -> Arrangement:
-    """Name the labels as the segments and regions of DICOM files are named."""
+    """Recognise DICOM series, whose segments and regions name the labels."""
     names: set[str] = set()
     modalities: set[str] = set()
     for file in files:
@@ -202,17 +202,17 @@ def _templates(folder: Path, files: Sequence[PurePosixPath]) -> Arrangement:
 
 
 def _take_apart(path: PurePosixPath) -> _Name:
-    """Tell what of a path names the case; a stem of nothing but words, such as mask.nii, leaves that to the folder."""
+    """Split a path at its case name, which a folder holds where the file is only called mask.nii or the like."""
     stem, folders = DATA_SUFFIX.sub("", path.name), path.parts[:-1]
     match = AFFIXES.fullmatch(stem)
     prefix, case, suffix = match.groups() if match else ("", stem, "")
     is_label = bool(LABEL_AFFIX.search(prefix + suffix)) or _in_label_folder(folders)
     if case.strip(SEPARATORS):
         return _Name(folders, prefix, case, suffix, is_label)
-    for place in reversed(range(len(folders))):
-        if not FOLDER_WORDS.fullmatch(folders[place]):
-            around = (*folders[:place], "{case}", *folders[place + 1 :], stem)
-            return _Name(around[:place], "", folders[place], "/" + "/".join(around[place + 1 :]), is_label)
+    for index in reversed(range(len(folders))):
+        if not FOLDER_WORDS.fullmatch(folders[index]):
+            rest = "/".join((*folders[index + 1 :], stem))
+            return _Name(folders[:index], "", folders[index], f"/{rest}", is_label)
     return _Name(folders, "", stem, "", is_label)
 
 
@@ -281,7 +281,7 @@ def _varying(templates: Counter[str]) -> tuple[str, set[str]]:
     split = [re.split(r"([/\-_.])", template) for template in templates]
     if len(templates) > 1 and len({len(pieces) for pieces in split}) == 1:
         columns = [set(column) for column in zip(*split, strict=True)]
-        differing = [place for place, column in enumerate(columns) if len(column) > 1]
+        differing = [index for index, column in enumerate(columns) if len(column) > 1]
         if len(differing) == 1 and len(columns[differing[0]]) <= MOST_CLASSES:
             pieces = split[0]
             pieces[differing[0]] = "{}"

@@ -1,4 +1,4 @@
-"""Where the work of a build runs: in processes of this machine, or in the workers of a Dask scheduler."""
+"""Executors for the work of a build: processes of this machine, or the workers of a Dask scheduler."""
 
 import importlib
 import multiprocessing
@@ -9,7 +9,7 @@ from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
 
 TASKS_PER_WORKER = 64
-"""Enough that no worker waits for the writer, few enough that finished rows do not fill the memory."""
+"""Tasks given out at once: enough that no worker waits for the writer, too few for finished rows to fill the memory."""
 
 
 def local_executor(workers: int | None = None) -> ProcessPoolExecutor:

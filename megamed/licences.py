@@ -1,4 +1,4 @@
-"""What a licence allows, read from the words in which its source states it."""
+"""Judgement of licences by the words in which a dataset's source states them."""
 
 import re
 
@@ -18,7 +18,7 @@ DOUBT = re.compile(
 def is_open(licence: str | None) -> bool:
     """Whether a licence lets anyone use, change and share the data, for any purpose.
 
-    Only if it names such a licence and neither a restriction nor a doubt: what is not sure is not open.
+    An open licence must be named, with neither a restriction nor a doubt added: what is not sure is not open.
 
     >>> is_open("CC BY 4.0"), is_open("CC BY-NC 4.0"), is_open("MIT (code); images: unstated"), is_open(None)
     (True, False, False, False)

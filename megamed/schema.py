@@ -1,4 +1,4 @@
-"""The words of a collection: dataset cards, tasks and samples, checked where they enter."""
+"""The schema of a collection: dataset cards, tasks and samples, validated where they are read."""
 
 import difflib
 import json
@@ -47,7 +47,7 @@ class Frozen(BaseModel):
 
 
 class DatasetSource(Frozen):
-    """Where the files of a dataset were taken from."""
+    """The repository from which the files of a dataset were taken."""
 
     repository: str = ""
     commit: str = ""
@@ -55,33 +55,33 @@ class DatasetSource(Frozen):
 
 
 class FileRules(Frozen):
-    """Where a layout finds the files of a dataset, and what their values mean; every layout has its defaults.
+    """Rules by which a layout finds the files of a dataset and reads their values; every layout has its defaults.
 
     `image` and `label` are templates of paths below the dataset's folder, without the suffix of the file type:
     `{case}` stands for the case name, `{class}` for a key of `classes`, `{annotator}` for who drew the label, `*`
-    for anything within a name. What several files say about one label of one annotator is united.
+    for anything within a name. Several files of one label and one annotator are united.
     """
 
     image: str = ""
-    """Layout `folder`; `images/{case}` unless given."""
+    """Template of the images in layout `folder`, by default `images/{case}`."""
     label: str = ""
-    """Layout `folder`; `labels/{case}` unless given. `{case}_mask`, `masks/{class}/{case}`, ..."""
+    """Template of the labels in layout `folder`, by default `labels/{case}`; `masks/{class}/{case}` is another."""
     classes: dict[Name, LabelValue] = {}
-    """What `{class}`, a segment of a DICOM-SEG, an RTSTRUCT region or a table's column `class` stands for, where it
-    is not the label's own name. Every positive pixel of such a file is of that class."""
+    """Label values by the names that `{class}`, segments of a DICOM-SEG, RTSTRUCT regions or a table's column `class`
+    take, where these are not the labels' own. Every positive pixel of such a file is of that class."""
     missing_class: Literal["unknown", "background"] = "unknown"
-    """What it means that a case has no file, segment or region of a class."""
+    """Meaning of a case that has no file, segment or region of a class."""
     colours: dict[Colour, LabelValue] = {}
-    """Labels drawn in colour, such as `"#ff0000" = 1`; black is background and any other colour an error."""
+    """Label values by colour, such as `"#ff0000" = 1`; black is background and any other colour an error."""
     positive_above: Annotated[int, Field(ge=0)] | None = None
-    """Labels that are masks (0 and 255) or instances (1, 2, ...): every value above this is of the only label."""
+    """Threshold of labels that are masks (0, 255) or instances (1, 2, ...): larger values are the only label."""
     instance_divisor: Annotated[int, Field(ge=2)] | None = None
-    """Instances numbered by class: the label is the number divided by this."""
+    """Divisor of instance numbers that count by class: the label value is the integer quotient."""
     channels: dict[Name, Name] = {}
-    """Channels that are modalities of their own: `red`, `green`, `blue` or `luminance` of pictures, the number of
-    a channel of volumes (`0`, `1`, ...), a BIDS suffix (`T1w`); with the name of the modality."""
+    """Modalities by channel, for channels that are modalities of their own: `red`, `green`, `blue` or `luminance` of
+    pictures, the number of a channel of volumes (`0`, `1`, ...), or a BIDS suffix (`T1w`)."""
     table: str = "cases.csv"
-    """Layout `table`: the file with the columns image, label and, if wanted, case, subject, split, annotator, class."""
+    """Table of layout `table`, with the columns image, label and optionally case, subject, split, annotator, class."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -103,7 +103,7 @@ class DatasetCard(Frozen):
     """Unique name, the first part of every task id."""
     title: str = ""
     role: Role = "train"
-    """What the dataset may be used for; `dev` and `heldout` are never trained on."""
+    """Purpose that the dataset may serve; `dev` and `heldout` are never trained on."""
     modality: Name
     anatomy: str = ""
     labels: dict[LabelValue, Name] = {}
@@ -111,11 +111,11 @@ class DatasetCard(Frozen):
     derived_labels: dict[Name, tuple[LabelValue, ...]] = {}
     """Unions of label values that are tasks of their own."""
     annotated: dict[Name, tuple[str, ...]] = {}
-    """Per label that was annotated for some subjects only, these subjects. For others it is unknown, not absent."""
+    """Subjects for whom a label was annotated, by label, if not for all. For others it is unknown, not absent."""
     layout: Layout = "folder"
-    """How the files are arranged."""
+    """Name of the arrangement of the files."""
     files: FileRules = FileRules()
-    """What in the arrangement is peculiar to this dataset."""
+    """Deviations of this dataset from the defaults of its layout."""
     tree: str = ""
     """The files to expect after the download."""
     subject_pattern: str = "^(.+)$"
@@ -126,13 +126,13 @@ class DatasetCard(Frozen):
     shares_patients_with: tuple[Slug, ...] = ()
     """Datasets with the same people under the same subject names; their splits agree."""
     license: Name | None = None
-    """None if it is not known."""
+    """Licence as the source states it; None if it is not known."""
     access: Access | None = None
     """Whether anyone may download it, whoever registers, or whoever is granted a request."""
     citation: str = ""
     homepage: str = ""
     facts: str = ""
-    """Where the facts of this card come from."""
+    """Sources of the facts on this card."""
     source: DatasetSource = DatasetSource()
     notes: str = ""
     n_cases: int | None = None
@@ -246,12 +246,12 @@ class Task(Frozen):
 
     @property
     def id(self) -> str:
-        """`dataset/modality/axis/label`."""
+        """The task's name: `dataset/modality/axis/label`."""
         return f"{self.dataset}/{self.view}/{self.label}"
 
     @property
     def view(self) -> str:
-        """`modality/axis`: the array of images the task lives in."""
+        """The array of images that holds the task: `modality/axis`."""
         return f"{self.modality}/{self.axis}"
 
     @classmethod

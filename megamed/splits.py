@@ -1,4 +1,4 @@
-"""Which split a subject belongs to: by hash, so that adding subjects moves nobody."""
+"""Assignment of subjects to splits by hash, so that a new subject moves no other."""
 
 from collections.abc import Iterable
 from hashlib import blake2b

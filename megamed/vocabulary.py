@@ -3,10 +3,10 @@
 from typing import Literal
 
 Role = Literal["train", "auxiliary", "dev", "heldout"]
-"""What a dataset may be used for: to train on, to choose by, or to publish figures of."""
+"""Purpose that a dataset may serve: to train on, to make choices by, or to report scores of."""
 Access = Literal["open", "registration", "request"]
-"""How the files of a dataset are got."""
+"""Way to obtain a dataset: download, registration, or a request that may be refused."""
 Layout = Literal["folder", "msd", "nnunet", "medsegbench", "dicom", "bids", "table"]
-"""How the files of a dataset lie in its folder."""
+"""Name of the arrangement of a dataset's files."""
 Split = Literal["train", "val", "test"]
 """The parts that the subjects of a dataset are divided into."""

@@ -1,4 +1,4 @@
-"""The catalogue: cards of published datasets, to be found by what they are, described, and copied to a download."""
+"""The catalogue of published datasets: their cards, search among them, and descriptions of how to get and build one."""
 
 import re
 import textwrap
@@ -22,19 +22,21 @@ ACCESS = {
 
 @dataclass(frozen=True)
 class CardFilter:
-    """What a card must be like; what is empty does not matter."""
+    """Conditions on a dataset card, all of which must hold; an empty one always does."""
 
     modality: str = ""
-    """Words that the modality holds; the last may be the beginning of one: `CT`, `colour fundus`, `micro`."""
+    """Words of the modality, the last of which may be incomplete: `CT`, `colour fundus`, `micro`."""
     anatomy: str = ""
-    """The same of the anatomy."""
+    """Words of the anatomy, the last of which may be incomplete."""
     licence: str = ""
     """Words of the licence (`CC BY` is not `CC BY-NC`), `open` for any open licence, `unknown` for none known."""
     access: Access | None = None
+    """Way to obtain the files."""
     role: Role | None = None
+    """Purpose that the dataset may serve."""
 
     def accepts(self, card: DatasetCard) -> bool:
-        """Whether a card is like that."""
+        """Whether a card meets all conditions."""
         return (
             _begins_words(card.modality, self.modality)
             and _begins_words(card.anatomy, self.anatomy)
@@ -86,7 +88,7 @@ def cards() -> list[DatasetCard]:
 
 
 def describe(card: DatasetCard) -> str:
-    """Tell what a dataset is, how to get it, and how to build it."""
+    """Describe a dataset: its facts, the way to obtain it, and the commands that build it."""
     names = ", ".join(f"{value} {name}" for value, name in card.labels.items())
     facts = {
         "Modality": card.modality,
@@ -108,7 +110,7 @@ def describe(card: DatasetCard) -> str:
 
 
 def _to_build(card: DatasetCard) -> str:
-    """Tell what is left to do, then the commands that build it."""
+    """List the steps that are left to do by hand, then the commands that build a dataset."""
     tasks = []
     if card.layout == "folder" and not card.files.image:
         tasks.append("Bring images and labels of the same names into FOLDER/images and FOLDER/labels.")
