@@ -1,19 +1,16 @@
 """`incontext segment · save-task · propagate · demo · info · convert · export · train · calibrate`."""
 
 import json
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 if TYPE_CHECKING:
     from incontext.folders.report import Summary
     from incontext.folders.segment_folder import Track
-    from incontext.segmenter import Segmenter
 
 app = typer.Typer(
     help="Segment images from a handful of labelled examples, without training.",
@@ -26,79 +23,84 @@ INCOMPLETE = 3
 """Exit status when some images could not be segmented."""
 
 
-class Format(StrEnum):
-    """Whose file format a checkpoint is converted to."""
+SupportRule = Literal["all", "nearest", "diverse", "random"]
+"""Rules that select the labelled images by which an image is segmented."""
 
-    INCONTEXT = "incontext"
-    UNIVERSEG = "universeg"
+WEIGHTS_HELP = "Network weights: `default`, `open` (trained on openly licensed data only) or a checkpoint file."
 
-
-class Rule(StrEnum):
-    """By which labelled images an image is segmented."""
-
-    ALL = "all"
-    NEAREST = "nearest"
-    DIVERSE = "diverse"
-    RANDOM = "random"
-
-
-class Computer(StrEnum):
-    """What computes."""
-
-    TORCH = "torch"
-    ONNX = "onnx"
-
-
-Weights = Annotated[str, typer.Option(help="`default`, `open` (learned from open data alone) or a checkpoint file.")]
-Device = Annotated[str | None, typer.Option(help="Where to compute.", show_default="cuda if there, else cpu")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress bar.")]
-Support = Annotated[
-    Path | None, typer.Option(help="Folder with images/ and labels/, paired by file name.", show_default=False)
+Weights = Annotated[str, typer.Option(help=WEIGHTS_HELP)]
+TaskWeights = Annotated[
+    str | None, typer.Option(help=WEIGHTS_HELP, show_default="default, or those that the task was saved with")
 ]
-Named = Annotated[str | None, typer.Option(help="Names of label values: 1=liver,2=spleen or a JSON or TOML file.")]
+Device = Annotated[
+    str | None, typer.Option(help="Device to compute on, such as cpu or cuda:1.", show_default="cuda if available")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress bar.")]
+Examples = Annotated[Path, typer.Option(help="Folder of labelled examples: images/ and labels/, paired by file name.")]
+ClassNames = Annotated[
+    str | None,
+    typer.Option(help="Names of the label values, such as 1=liver,2=spleen, or a JSON or TOML file of them."),
+]
 Select = Annotated[
-    Rule | None,
+    SupportRule | None,
     typer.Option(
-        help="By which labelled images to segment an image.", show_default="all; nearest if told how many of them"
+        help="Labelled images that serve as support of an image: all of them, the most similar (nearest), dissimilar "
+        "ones (diverse), or random ones.",
+        show_default="all, or nearest if --support-size or --ensemble is given",
     ),
 ]
-Size = Annotated[int | None, typer.Option(min=1, help="How many of them.", show_default="16")]
+SupportSize = Annotated[
+    int | None,
+    typer.Option(min=1, help="Number of labelled images in a support, unless it is all.", show_default="16"),
+]
 Ensemble = Annotated[
-    int | None, typer.Option(min=1, help="Such choices, whose probabilities are averaged.", show_default="1")
+    int | None,
+    typer.Option(
+        min=1, help="Number of supports to select; their predicted probabilities are averaged.", show_default="1"
+    ),
 ]
-TaskWeights = Annotated[
-    str | None, typer.Option(help="`default`, `open` or a checkpoint file.", show_default="default; the task's own")
+SavedTask = Annotated[
+    Path | None, typer.Option(help="File that `save-task` wrote, instead of --support.", show_default=False)
 ]
-Task = Annotated[Path | None, typer.Option(help="What `save-task` wrote, in place of --support.", show_default=False)]
 
 
 @app.command()
 def segment(
-    query: Annotated[Path, typer.Option(help="Folder of images, volumes or DICOM series, or one of these.")],
-    out: Annotated[Path, typer.Option(help="Folder for masks/, overlay.png and summary.json.")],
-    support: Support = None,
-    task: Task = None,
-    classes: Named = None,
+    query: Annotated[Path, typer.Option(help="Folder of images, volumes or DICOM series to segment, or a single one.")],
+    out: Annotated[Path, typer.Option(help="Folder to write masks/, overlay.png and summary.json into.")],
+    support: Annotated[
+        Path | None,
+        typer.Option(help="Folder of labelled examples: images/ and labels/, paired by file name.", show_default=False),
+    ] = None,
+    task: SavedTask = None,
+    classes: ClassNames = None,
     select: Select = None,
-    support_size: Size = None,
+    support_size: SupportSize = None,
     ensemble: Ensemble = None,
     weights: TaskWeights = None,
     device: Device = None,
-    backend: Annotated[Computer | None, typer.Option(help="What computes.", show_default="torch")] = None,
-    mask_format: Annotated[
-        str | None, typer.Option(help="Suffix of the masks, as nii.gz for DICOM.", show_default="each image's own")
+    backend: Annotated[
+        Literal["torch", "onnx"] | None, typer.Option(help="Library that computes the network.", show_default="torch")
     ] = None,
-    preview: Annotated[bool, typer.Option(help="Draw overlay.png.")] = True,
+    mask_format: Annotated[
+        str | None,
+        typer.Option(
+            help="File type of the masks, such as nii.gz.",
+            show_default="each image's own, or png where it has no masks",
+        ),
+    ] = None,
+    preview: Annotated[bool, typer.Option(help="Draw the masks over the images in overlay.png.")] = True,
     statistics: Annotated[
-        bool, typer.Option("--statistics", help="Write areas and volumes to statistics.csv.")
+        bool,
+        typer.Option("--statistics", help="Write pixels, area or volume and predicted Dice to statistics.csv."),
     ] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Begin anew where --out holds another run.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print summary.json in place of a report.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Discard another run's results in --out.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print summary.json instead of a short report.")] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Segment images as labelled images show, or as a task does; the same command goes on with a run that stopped.
+    """Segment images by labelled examples, which are in a folder or in a saved task.
 
-    If the query has labels/ beside images/, Dice is reported.
+    The same command continues a run that was stopped. If the query has labels/ beside images/, Dice is reported.
 
     Exit status: 0 if all is done, 3 if some image could not be segmented, 1 if nothing could be done, 2 if the command
     is mistaken.
@@ -110,77 +112,75 @@ def segment(
         message = "--classes does not go with --task, which has its names."
         raise typer.BadParameter(message)
     with _one_line_errors():
-        from incontext.folders import segment_folder
+        from incontext.folders.class_names import read_classes
+        from incontext.folders.segment_folder import SegmentOptions, segment_folder
+        from incontext.folders.segmenter_options import SegmenterOptions
 
-        options = segment_folder.SegmentOptions(
-            classes=segment_folder.read_classes(classes) if classes else None,
-            mask_format=f".{mask_format.removeprefix('.')}" if mask_format else None,
-            preview=preview,
-            statistics=statistics,
-            overwrite=overwrite,
-        )
-        segmenter = _segmenter(task, weights, device)
-        segmenter.set_params(
-            **_choice(select, support_size, ensemble), **({"backend": str(backend)} if backend else {})
-        )
-        summary = segment_folder.segment_folder(segmenter, support, query, out, _progress(quiet), options)
-        content = segment_folder.as_json(summary, segmenter)
-    _report(summary, out, content if as_json else None)
+        segmenter = SegmenterOptions(task, weights, device, select, support_size, ensemble, backend).open()
+        options = SegmentOptions(read_classes(classes), mask_format, preview, statistics, overwrite)
+        summary = segment_folder(segmenter, support, query, out, _progress(quiet), options)
+    _report(summary, (out / "summary.json").read_text(encoding="utf-8") if as_json else "\n".join(_lines(summary, out)))
 
 
 @app.command()
 def save_task(
-    support: Annotated[Path, typer.Option(help="Folder with images/ and labels/, paired by file name.")],
+    support: Examples,
     out: Annotated[Path, typer.Option(help="File to write, such as liver.task.")],
-    classes: Named = None,
+    classes: ClassNames = None,
     select: Select = None,
-    support_size: Size = None,
+    support_size: SupportSize = None,
     ensemble: Ensemble = None,
     weights: Weights = "default",
 ) -> None:
-    """Write labelled images and how to use them into one file, for `segment --task`, here or at a colleague's."""
+    """Save labelled examples and settings as one file, for `segment --task` on this machine or another."""
     with _one_line_errors():
-        from incontext.folders.segment_folder import fit_folder, read_classes
+        from incontext.folders.class_names import read_classes
+        from incontext.folders.segment_folder import save_folder_task
+        from incontext.folders.segmenter_options import SegmenterOptions
 
-        segmenter = _segmenter(None, weights, None).set_params(**_choice(select, support_size, ensemble))
-        fit_folder(segmenter, support, read_classes(classes) if classes else None)
-        segmenter.save_task(out)
+        segmenter = SegmenterOptions(None, weights, None, select, support_size, ensemble).open()
+        save_folder_task(segmenter, support, out, read_classes(classes))
     print(f"Wrote {out}. It holds the labelled images: share it with those only who may see them.")
 
 
 @app.command()
 def propagate(
-    volume: Annotated[Path, typer.Argument(help="Volume, DICOM series or stack to segment.")],
-    out: Annotated[Path, typer.Option(help="Mask to write; its suffix chooses the format.")],
+    volume: Annotated[Path, typer.Argument(help="Volume, DICOM series or image stack to segment.")],
+    out: Annotated[Path, typer.Option(help="Mask to write; its suffix decides the file type.")],
     labels: Annotated[
-        Path | None, typer.Option(help="Label of the volume, in which a few planes are drawn.", show_default=False)
+        Path | None,
+        typer.Option(
+            help="Label map of the volume's size, with a few planes drawn and the others empty.", show_default=False
+        ),
     ] = None,
     task: Annotated[
-        Path | None, typer.Option(help="What other volumes show: a file of `save-task`.", show_default=False)
+        Path | None,
+        typer.Option(help="File that `save-task` wrote, with labelled planes of other volumes.", show_default=False),
     ] = None,
-    classes: Named = None,
+    classes: ClassNames = None,
     axis: Annotated[
         str | None,
         typer.Option(
-            help="From plane to plane: 0, 1, 2, sagittal, coronal, axial.", show_default="across thick slices"
+            help="Axis from plane to plane: 0, 1, 2, sagittal, coronal or axial.",
+            show_default="the one with the thickest slices",
         ),
     ] = None,
     weights: TaskWeights = None,
     device: Device = None,
 ) -> None:
-    """Segment a volume by a few of its planes that are labelled, which stay as they were drawn."""
+    """Segment a volume by labels of a few of its planes; labelled planes keep their labels."""
     if labels is None and task is None:
         message = "give --labels, or --task, or both."
         raise typer.BadParameter(message)
-    with _one_line_errors(), warnings.catch_warnings(record=True, action="always") as warned:
-        from incontext.folders.segment_folder import read_classes
+    with _one_line_errors():
+        from incontext.folders.class_names import read_classes
+        from incontext.folders.propagate_file import propagate_file
+        from incontext.folders.segmenter_options import SegmenterOptions
 
-        segmenter = _segmenter(task, weights, device)
-        across = int(axis) if axis and axis.isdecimal() else axis
-        result = segmenter.propagate(volume, labels, read_classes(classes) if classes else None, across)
-        result.write(0, out)
-    for each in warned:
-        typer.echo(f"Warning: {each.message}", err=True)
+        segmenter = SegmenterOptions(task, weights, device).open()
+        warned = propagate_file(segmenter, volume, out, labels, classes=read_classes(classes), axis=axis)
+    for message in warned:
+        typer.echo(f"Warning: {message}", err=True)
     print(f"Wrote {out}.")
 
 
@@ -194,17 +194,15 @@ def demo(
     """Segment grey and white matter in brain slices, given six labelled ones; needs the `demo` extra."""
     with _one_line_errors():
         from incontext.folders.demo import run
-        from incontext.segmenter import Segmenter
+        from incontext.folders.segmenter_options import SegmenterOptions
 
-        summary = run(Segmenter.from_pretrained(weights, device), out, _progress(quiet))
-    _report(summary, out / "result")
+        summary = run(SegmenterOptions(weights=weights, device=device).open(), out, _progress(quiet))
+    _report(summary, "\n".join(_lines(summary, out / "result")))
 
 
 @app.command()
-def info(
-    weights: Annotated[str, typer.Argument(help="`default`, `open` or a checkpoint file.")] = "default",
-) -> None:
-    """Print a checkpoint's configuration and provenance as JSON."""
+def info(weights: Annotated[str, typer.Argument(help=WEIGHTS_HELP)] = "default") -> None:
+    """Print the configuration, provenance and calibration of network weights as JSON."""
     with _one_line_errors():
         from incontext.networks.checkpoint import locate, read_metadata
 
@@ -216,19 +214,14 @@ def info(
 def convert(
     source: Annotated[Path, typer.Argument(help="Checkpoint to read.")],
     destination: Annotated[Path, typer.Argument(help="Checkpoint to write.")],
-    to: Annotated[Format, typer.Option(help="Format to write.")] = Format.INCONTEXT,
+    to: Annotated[Literal["incontext", "universeg"], typer.Option(help="Format to write.")] = "incontext",
 ) -> None:
-    """Convert an official UniverSeg v1 checkpoint (.pt, .safetensors) to ours, or back, without loss."""
+    """Convert an official UniverSeg v1 checkpoint (.pt, .safetensors) to our format, or back, without loss."""
     with _one_line_errors():
-        import torch
+        from incontext.networks import universeg
 
-        from incontext.networks.checkpoint import load, save
-        from incontext.networks.universeg import load_universeg, save_universeg
-
-        if to is Format.UNIVERSEG:
-            save_universeg(load(source), destination)
-        else:
-            save(destination, load_universeg(source), {"converted_from": source.name}, torch.float32)
+        convert = universeg.export_universeg if to == "universeg" else universeg.import_universeg
+        convert(source, destination)
     print(f"Wrote {destination}.")
 
 
@@ -237,37 +230,43 @@ def export(
     out: Annotated[Path, typer.Option(help="Folder for encode.onnx and segment.onnx.")],
     weights: Weights = "default",
 ) -> None:
-    """Write a checkpoint as two ONNX graphs, which any ONNX runtime computes; needs the `onnx` extra."""
+    """Export network weights as two ONNX graphs, which any ONNX runtime computes; needs the `onnx` extra."""
     with _one_line_errors():
-        from incontext.networks.checkpoint import load, locate, read_metadata
-        from incontext.networks.onnx_graphs import export
+        from incontext.networks.onnx_graphs import export_checkpoint
 
-        path = locate(weights)
-        export(load(path), out, read_metadata(path))
+        export_checkpoint(weights, out)
     print(f"Wrote encode.onnx and segment.onnx to {out}.")
 
 
 @app.command()
 def train(
-    collection: Annotated[Path, typer.Option(help="A collection that `megamed build` made.")],
+    collection: Annotated[Path, typer.Option(help="Collection to train on, as `megamed build` writes it.")],
     out: Annotated[Path, typer.Option(help="Folder for the weights, the logs and the state to resume from.")],
-    config: Annotated[str, typer.Option(help="`default`, `open` or a TOML file.")] = "default",
-    steps: Annotated[int | None, typer.Option(help="Optimiser steps.", show_default="the config's")] = None,
+    config: Annotated[
+        str, typer.Option(help="Settings: `default`, `open` (openly licensed data only) or a TOML file.")
+    ] = "default",
+    steps: Annotated[int | None, typer.Option(help="Number of optimiser steps.", show_default="the config's")] = None,
     minutes: Annotated[
-        float | None, typer.Option(help="Processor minutes, in place of steps.", show_default="the config's")
+        float | None,
+        typer.Option(help="Processor time after which to stop, instead of --steps.", show_default="the config's"),
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(help="Of weights, episodes, augmentation.", show_default="the config's")
+        int | None,
+        typer.Option(help="Seed of initial weights, episodes and augmentation.", show_default="the config's"),
     ] = None,
     init: Annotated[
         str | None,
-        typer.Option(help="`default`, `open` or a checkpoint to start from.", show_default="the config's, else random"),
+        typer.Option(
+            help="Weights to start from: `default`, `open` or a checkpoint file.",
+            show_default="the config's, else random ones",
+        ),
     ] = None,
     device: Device = None,
 ) -> None:
-    """Train a network on a collection, or go on with the run that stopped in --out.
+    """Train a network on a collection, or continue the run that was stopped in --out.
 
-    For several processes: torchrun --nproc-per-node 2 -m incontext.cli train ..., with as many batches_per_step.
+    Several processes share the work under torchrun --nproc-per-node 2 --no-python incontext train ..., if
+    batches_per_step in the settings is a multiple of their number.
     """
     with _one_line_errors():
         from incontext.networks.checkpoint import locate
@@ -276,32 +275,27 @@ def train(
         from incontext.training.loop import train
 
         start = None if init is None else locate(init)
-        path = train(
-            read_config(config, steps=steps, minutes=minutes, seed=seed, init_from=start), collection, out, device
-        )
+        settings = read_config(config, steps=steps, minutes=minutes, seed=seed, init_from=start)
+        path = train(settings, collection, out, device)
     if started_first():
         print(f"Wrote {path}.")
 
 
 @app.command()
 def calibrate(
-    collection: Annotated[Path, typer.Option(help="A collection with datasets of the role dev.")],
+    collection: Annotated[Path, typer.Option(help="Collection with datasets of the role dev, to calibrate on.")],
     weights: Annotated[Path, typer.Option(help="Checkpoint to calibrate; the result is written into it.")],
     seed: Annotated[int, typer.Option(help="Seed of the choice of supports and queries.")] = 0,
     device: Device = None,
 ) -> None:
-    """Fit the temperature that makes probabilities mean what they say, and how to predict Dice; no mask changes."""
+    """Calibrate the probabilities of network weights, and fit the model that predicts the Dice of masks.
+
+    Both are written into the checkpoint. No mask changes.
+    """
     with _one_line_errors():
-        import torch
+        from incontext.training.calibration import calibrate_checkpoint
 
-        from incontext.networks.checkpoint import load, write_calibration
-        from incontext.training.calibration import calibrate
-        from incontext.training.episodes import dev_tasks
-        from megamed import Collection
-
-        network = load(weights, device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        calibration = calibrate(network, dev_tasks(Collection(collection), seed))
-        write_calibration(weights, calibration)
+        calibration = calibrate_checkpoint(weights, collection, seed, device)
     print(json.dumps(calibration, indent=2))
 
 
@@ -321,25 +315,9 @@ def _progress(quiet: bool) -> "Track":
     return lambda cases: track(cases, "Segmenting", console=Console(stderr=True), disable=quiet)
 
 
-def _segmenter(task: Path | None, weights: str | None, device: str | None) -> "Segmenter":
-    from incontext.segmenter import Segmenter
-
-    if task:
-        return Segmenter.load_task(task, weights, device)
-    return Segmenter.from_pretrained(weights or "default", device)
-
-
-def _choice(select: Rule | None, size: int | None, ensemble: int | None) -> dict[str, Any]:
-    """The parameters that are told."""
-    rule = select or (Rule.NEAREST if size or ensemble else None)
-    told = {"support": rule and str(rule), "support_size": size, "ensemble": ensemble}
-    return {name: value for name, value in told.items() if value is not None}
-
-
-def _report(summary: "Summary", out: Path, content: str | None = None) -> None:
-    """Print what was found, or a content in its place; then what was not, and end."""
-    for line in _lines(summary, out) if content is None else [content]:
-        print(line)
+def _report(summary: "Summary", content: str) -> None:
+    """Print the content, then warnings and failures on stderr; exit with `INCOMPLETE` if there are failures."""
+    print(content)
     for message in summary.warnings:
         typer.echo(f"Warning: {message}", err=True)
     for file, reason in summary.failures.items():

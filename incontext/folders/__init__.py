@@ -1,1 +1,1 @@
-"""What the shell does with folders: segment one, remember what is done, report and draw it."""
+"""Segmentation of folders for the command line: masks, a resumable log, reports and previews."""

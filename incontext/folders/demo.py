@@ -1,4 +1,4 @@
-"""The demo: a few labelled brain slices, and the grey and white matter of the slices between them."""
+"""The demo: grey and white matter of brain slices, segmented by a few labelled slices between them."""
 
 from pathlib import Path
 

@@ -30,7 +30,7 @@ def draw(
     classes: Sequence[int],
     size_px: int = 160,
 ) -> Image.Image:
-    """A label map over its image, each class tinted and outlined, fitted into a square of `size_px`."""
+    """Draw a label map over its image, each class tinted and outlined, fitted into a square of `size_px`."""
     scale = size_px / max(image.shape)
     size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
     grey = Image.fromarray(np.round(image * 255).astype(np.uint8)).resize(size, Image.Resampling.BILINEAR)
@@ -47,7 +47,7 @@ def draw(
 
 
 def contact_sheet(rows: Sequence[Sequence[Tile]], margin_px: int = 4) -> Image.Image:
-    """Rows of tiles of one size, each under its caption."""
+    """Arrange rows of tiles of one size, each under its caption."""
     side = rows[0][0].picture.width
     step_x, step_y = side + margin_px, side + margin_px + CAPTION_PX
     size = (margin_px + step_x * max(map(len, rows)), margin_px + step_y * len(rows))
@@ -62,7 +62,7 @@ def contact_sheet(rows: Sequence[Sequence[Tile]], margin_px: int = 4) -> Image.I
 
 
 def _fit(pen: ImageDraw.ImageDraw, caption: str, width_px: int) -> str:
-    """A caption cut to a width, in the characters of Pillow's own font."""
+    """Cut a caption to a width, in the characters of Pillow's own font."""
     caption = caption.encode("latin-1", "replace").decode("latin-1")
     while pen.textlength(caption) > width_px:
         caption = caption[:-1]

@@ -1,4 +1,4 @@
-"""What was found in the images of a folder: one report for each, and all of them as JSON and as a table."""
+"""Reports on the segmented images of a folder: one for each image, their summary, and a table of statistics."""
 
 import csv
 import io
@@ -8,23 +8,23 @@ from dataclasses import dataclass, field
 import numpy as np
 
 COLUMNS = ("file", "mask", "label", "class", "pixels", "area_mm2", "volume_mm3", "predicted_dice", "dice")
-"""Of the table of statistics."""
+"""Columns of the table of statistics."""
 
 
 @dataclass(frozen=True)
 class ImageReport:
-    """What was found in one image; what is asked of classes is so by label value.
+    """Findings in one image; those of classes are by label value.
 
     Attributes:
         file: The image's file name.
         mask: The mask's file name.
         size_px: Height and width, or the sides of a volume.
-        area_px: Pixels of each class.
-        area_mm2: Their area; None if the image tells no size of its pixels, or is a volume.
-        volume_mm3: Their volume; None unless the image is a volume that tells the size of its voxels.
+        area_px: Number of pixels of each class.
+        area_mm2: Area of each class; None if the image tells no size of its pixels, or is a volume.
+        volume_mm3: Volume of each class; None unless the image is a volume that tells the size of its voxels.
         confidence: Mean probability of the chosen class over the mask; None for an empty mask.
-        predicted_dice: The Dice that each class probably has; None for weights that were not calibrated to tell it.
-        look_first: Whether the mask is probably poor; None as before.
+        predicted_dice: Expected Dice of each class; None for weights that were not calibrated to predict it.
+        look_first: Whether the mask is probably poor; None for such weights too.
         dice: Overlap with the image's label for each class; None without a label.
     """
 
@@ -42,15 +42,15 @@ class ImageReport:
 
 @dataclass(frozen=True)
 class Summary:
-    """What `segment_folder` did.
+    """Results of `segment_folder`.
 
     Attributes:
-        support: File names of the labelled images; of a task that was saved, none.
+        support: File names of the labelled images; empty for a saved task.
         classes: Names of the support's label values.
         images: One report per image that was segmented.
-        failures: Why the other images were not, by file name.
-        warnings: What looked wrong, each with its reason and a fix.
-        resumed: How many of the images an earlier run had segmented.
+        failures: Reason why an image could not be segmented, by file name.
+        warnings: Warnings, each with its reason and a fix.
+        resumed: Number of the images that an earlier run had segmented.
     """
 
     support: list[str]
@@ -70,7 +70,7 @@ class Summary:
 
 
 def statistics_csv(summary: Summary) -> str:
-    """A table of `COLUMNS` with a row for each image and class; what is not known is empty."""
+    """Write a CSV table of `COLUMNS` with a row for each image and class; unknown values are empty."""
     content = io.StringIO()
     writer = csv.writer(content, lineterminator="\n")
     writer.writerow(COLUMNS)

@@ -1,4 +1,4 @@
-"""What a run over a folder has finished, line by line on disk, so that the same run goes on after an interruption."""
+"""Log of the images that a run over a folder has finished, by which the same run resumes after an interruption."""
 
 import hashlib
 import json
@@ -16,20 +16,20 @@ from incontext.segmenter import Segmenter
 from megamed.files import replacing
 
 LOG = "progress.jsonl"
-"""A line that tells which run it is, then one for each image that is done."""
+"""File name of the log: one line identifies the run, then comes one for each finished image."""
 
 INDIFFERENT = ("weights", "device", "memory_gb")
-"""Parameters of a segmenter that change no mask, and the weights, which are told by their values."""
+"""Parameters that do not identify a run: they change no mask, or (`weights`) are identified by their tensors."""
 
 
 @dataclass(frozen=True)
 class Done:
-    """An image that was segmented.
+    """Log entry of an image that was segmented.
 
     Attributes:
-        stamp: Of its files; see `stamp`.
-        report: What was found.
-        warnings: What looked wrong.
+        stamp: State of the image's files; see `stamp`.
+        report: Report on the image.
+        warnings: Warnings that the image gave.
     """
 
     stamp: str
@@ -38,15 +38,15 @@ class Done:
 
 
 class RunLog:
-    """What a run has finished, in a folder of results.
+    """Log of a run in its folder of results.
 
     Args:
-        out: The folder.
-        run: What decides on the masks, by what it is; see `identity`.
-        overwrite: Forget what was done there.
+        out: Folder of results.
+        run: Identity of the run; see `identity`.
+        overwrite: Whether to forget an earlier run.
 
     Attributes:
-        done: By the image's file name; what an earlier run of the same identity did, whose masks are there.
+        done: Entries by image file name, at first those of an earlier run of the same identity whose masks exist.
 
     Raises:
         ValueError: If the folder holds masks of another run.
@@ -60,14 +60,14 @@ class RunLog:
             partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
     def add(self, done: Done) -> None:
-        """Remember an image, once its mask is written."""
+        """Append an image whose mask has been written."""
         self.done[done.report.file] = done
         with self._path.open("a", encoding="utf-8") as file:
             file.write(f"{_line(done)}\n")
 
 
 def identity(segmenter: Segmenter, options: Mapping[str, object]) -> dict[str, str]:
-    """What decides on the masks that a fitted segmenter makes, hashed: equal for equal masks."""
+    """Identify a run by version and hashes of weights, support and options: equal ones make equal masks."""
     fitted = segmenter.fitted
     params = {name: value for name, value in segmenter.get_params().items() if name not in INDIFFERENT}
     pool = (fitted.pool.images, fitted.pool.labels, fitted.pool.annotated)
@@ -80,7 +80,7 @@ def identity(segmenter: Segmenter, options: Mapping[str, object]) -> dict[str, s
 
 
 def stamp(*files: Path | None) -> str:
-    """Size and time of change of files, and of what is in folders: another one if they were replaced."""
+    """Hash names, sizes and modification times of files and folders, so that a replaced file is noticed."""
     found = [each for file in files if file for each in ([file] if file.is_file() else sorted(file.rglob("*")))]
     states = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in found]
     return hashlib.sha256(repr(states).encode()).hexdigest()[:16]
@@ -115,7 +115,7 @@ def _changed(line: str, run: Mapping[str, str]) -> list[str]:
 
 
 def _parsed(line: str) -> Done | None:
-    """What a line tells; None if it was cut off when the run was."""
+    """Parse an entry; None for one that was cut off by an interruption."""
     try:
         return TypeAdapter(Done).validate_json(line)
     except ValidationError:

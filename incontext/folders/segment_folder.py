@@ -1,18 +1,16 @@
-"""Segments a folder of images as a folder of labelled ones shows: masks, a preview, a summary and a table on disk."""
+"""Segmentation of a folder of images by a folder of labelled ones: masks, preview, summary and statistics on disk."""
 
 import io
 import json
 import math
-import tomllib
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
-from pydantic import TypeAdapter, ValidationError
 
 from incontext import __version__
 from incontext.folders.overlay import Tile, contact_sheet, draw
@@ -33,70 +31,50 @@ PREVIEW_COLUMNS = 6
 PREVIEW_QUERIES = 30
 
 UNREADABLE = (OSError, ValueError, ImportError)
-"""What a file may raise without stopping the rest."""
+"""Errors in one file that do not stop the segmentation of the others."""
 
 
 @dataclass(frozen=True)
 class FilePair:
-    """An image, which is a file or the folder of a DICOM series, and the label that belongs to it, if there is one."""
+    """An image, which is a file or the folder of a DICOM series, and its label, if there is one."""
 
     image: Path
     label: Path | None
 
 
 Track = Callable[[Sequence[FilePair]], Iterable[FilePair]]
-"""Passes pairs on one by one, and may show the progress."""
+"""Function that passes pairs on one by one, and may show the progress."""
 
 
 @dataclass(frozen=True)
 class SegmentOptions:
-    """What `segment_folder` may be told besides.
+    """Options of `segment_folder`.
 
     Attributes:
         classes: Names of label values.
-        mask_format: Suffix of the masks, such as `.nii.gz`; by default each image's own where it can hold masks.
+        mask_format: Suffix of the masks, such as `nii.gz`; by default each image's own where it can hold masks.
         preview: Whether to draw `overlay.png`.
         statistics: Whether to write `statistics.csv`.
-        overwrite: Whether to begin anew, whatever is in the folder already.
+        overwrite: Whether to discard what an earlier run did.
     """
 
-    classes: Mapping[int, str] | None = None
+    classes: Mapping[int, str] = field(default_factory=dict)
     mask_format: str | None = None
     preview: bool = True
     statistics: bool = False
     overwrite: bool = False
 
-
-def read_classes(text: str) -> dict[int, str]:
-    """Names of label values: `1=liver,2=spleen`, or a JSON or TOML file that holds them, or holds them as `labels`.
-
-    Raises:
-        ValueError: If they are something else.
-        OSError: If the file cannot be read.
-    """
-    try:
-        if Path(text).suffix.lower() in (".json", ".toml"):
-            content = (tomllib if text.lower().endswith(".toml") else json).loads(Path(text).read_text("utf-8"))
-            named = TypeAdapter(dict[int, str]).validate_python(content.get("labels", content))
-        else:
-            pairs = [part.split("=") for part in text.split(",")]
-            named = {int(value): name.strip() for value, name in pairs}
-            if len(named) < len(pairs) or not all(named.values()):
-                raise ValueError(text)
-    except (ValidationError, ValueError, AttributeError) as error:
-        message = (
-            f"classes are not understood: expected label values and names, got {text!r}. "
-            "Write 1=liver,2=spleen, or a JSON or TOML file of such pairs."
-        )
-        raise ValueError(message) from error
-    return named
+    @property
+    def mask_suffix(self) -> str | None:
+        """Suffix of the masks with its dot; None if each has its image's own."""
+        return self.mask_format and f".{self.mask_format.removeprefix('.')}"
 
 
 def read_folder(folder: Path) -> list[FilePair]:
-    """The images of `folder/images`, or of `folder` itself, with the labels of `folder/labels` if it exists.
+    """Find the images of `folder/images`, or of `folder` itself, and the labels of `folder/labels` if it exists.
 
     A subfolder of DICOM files is an image, and so is a `folder` without labels that holds the slices of one series.
-    A file stands for a folder of itself alone.
+    A single file is treated as a folder that holds only it.
 
     Raises:
         ValueError: If there is no image, two files share a stem, or a label or an image lacks its partner.
@@ -121,11 +99,11 @@ def read_folder(folder: Path) -> list[FilePair]:
 
 
 def fit_folder(segmenter: Segmenter, folder: Path, classes: Mapping[int, str] | None = None) -> list[FilePair]:
-    """Show a segmenter the examples of `folder/images` and `folder/labels`.
+    """Fit a segmenter to the examples of `folder/images` and `folder/labels`.
 
     Args:
-        segmenter: Whose `fit` is called.
-        folder: Of the examples.
+        segmenter: Segmenter to fit.
+        folder: Folder of the examples.
         classes: Names of label values.
 
     Returns:
@@ -150,6 +128,23 @@ def fit_folder(segmenter: Segmenter, folder: Path, classes: Mapping[int, str] | 
     return examples
 
 
+def save_folder_task(segmenter: Segmenter, folder: Path, out: Path, classes: Mapping[int, str] | None = None) -> None:
+    """Fit a segmenter to the examples of a folder, and save it with them as one task file.
+
+    Args:
+        segmenter: Segmenter whose weights and parameters the task takes over.
+        folder: Folder of the examples, with `images/` and `labels/`.
+        out: File to write.
+        classes: Names of label values.
+
+    Raises:
+        ValueError: If there are no labels, they are unusable, or a class is named that none shows.
+        OSError: If an example cannot be read or the file cannot be written.
+    """
+    fit_folder(segmenter, folder, classes)
+    segmenter.save_task(out)
+
+
 def segment_folder(
     segmenter: Segmenter,
     support: Path | None,
@@ -166,12 +161,12 @@ def segment_folder(
     A query that cannot be read or does not fit its label is reported, and the rest is done.
 
     Args:
-        segmenter: What segments.
+        segmenter: Segmenter to use.
         support: Folder with `images/` and `labels/`, paired by file name; None if the segmenter has learned already.
         query: Folder of images, directly or in `images/`; with `labels/`, Dice is reported. Or one image.
         out: Folder to write into.
         track: Wraps the queries, to show progress.
-        options: What else.
+        options: Class names, format of the masks, and which files to write.
 
     Raises:
         ValueError: If the support is unusable, a folder has no image, or `out` is a folder that is read or holds
@@ -183,12 +178,12 @@ def segment_folder(
     examples = fit_folder(segmenter, support, options.classes) if support else []
     _check_apart(out, examples)
     (out / "masks").mkdir(parents=True, exist_ok=True)
-    log = RunLog(out, identity(segmenter, {"mask_format": options.mask_format}), options.overwrite)
+    log = RunLog(out, identity(segmenter, {"mask_format": options.mask_suffix}), options.overwrite)
     known = {pair.image.name for pair in queries if _is_done(pair, log)}
     failures = {}
     for pair in track([pair for pair in queries if pair.image.name not in known]):
         try:
-            log.add(_segment_pair(segmenter, pair, out / "masks", options.mask_format))
+            log.add(_segment_pair(segmenter, pair, out / "masks", options.mask_suffix))
         except UNREADABLE as error:
             log.done.pop(pair.image.name, None)
             failures[pair.image.name] = str(error)
@@ -263,13 +258,13 @@ def _check_apart(out: Path, pairs: list[FilePair]) -> None:
 
 
 def _is_done(pair: FilePair, log: RunLog) -> bool:
-    """Whether an image has its mask already, and is what it was."""
+    """Whether an image has its mask already and has not changed since."""
     done = log.done.get(pair.image.name)
     return done is not None and done.stamp == stamp(pair.image, pair.label)
 
 
-def _segment_pair(segmenter: Segmenter, pair: FilePair, masks: Path, mask_format: str | None) -> Done:
-    """Write the mask of an image; tell what was found and what to be warned of."""
+def _segment_pair(segmenter: Segmenter, pair: FilePair, masks: Path, suffix: str | None) -> Done:
+    """Write the mask of an image, and report its classes and warnings."""
     state = stamp(pair.image, pair.label)
     case = read_source_image(pair.image, pair.image.name)
     label = read_label_image(pair.label, f"label of {pair.image.name}", case).planes if pair.label else None
@@ -277,7 +272,7 @@ def _segment_pair(segmenter: Segmenter, pair: FilePair, masks: Path, mask_format
         _check_classes(label, tuple(segmenter.fitted.names), pair.image.name)
     with warnings.catch_warnings(action="ignore"):
         result = segmenter.predict(case)
-    path = result.write(0, masks / f"{_stem(pair.image)}{mask_format or mask_suffix(case)}")
+    path = result.write(0, masks / f"{_stem(pair.image)}{suffix or mask_suffix(case)}")
     report = _report(pair, path, result, None if label is None else on_grid(label, case))
     return Done(state, report, result.report.warnings)
 
@@ -311,7 +306,7 @@ def _report(pair: FilePair, path: Path, result: Segmentation, label: np.ndarray 
 
 
 def _predicted(result: Segmentation) -> tuple[dict[int, float] | None, bool | None]:
-    """The Dice that each class probably has, and whether that is poor, if the weights can tell."""
+    """Read each class's predicted Dice, and whether it is poor; None twice for weights that predict none."""
     try:
         return dict(zip(result.classes, result.predicted_dice[0].tolist(), strict=True)), bool(result.look_first)
     except ValueError:
@@ -319,12 +314,12 @@ def _predicted(result: Segmentation) -> tuple[dict[int, float] | None, bool | No
 
 
 def _times(pixels: Mapping[int, int], spacing_mm: tuple[float, ...] | None) -> dict[int, float] | None:
-    """What pixels of known sides cover."""
+    """Area or volume of pixels, by their spacing along each axis; None if it is unknown."""
     return None if spacing_mm is None else {value: count * math.prod(spacing_mm) for value, count in pixels.items()}
 
 
 def _preview(queries: Sequence[FilePair], summary: Summary, fitted: Fitted, masks: Path) -> Image.Image:
-    """A row of the support above rows of queries; 2 or 3 tiles of a query never part over two rows."""
+    """Draw a row of the support above rows of queries, whose 2 or 3 tiles stay in one row."""
     support = [_support_tile(example, fitted) for example in fitted.sample[:PREVIEW_COLUMNS]]
     by_name = {pair.image.name: pair for pair in queries}
     shown = summary.images[:PREVIEW_QUERIES]
@@ -344,7 +339,7 @@ def _support_tile(example: Example, fitted: Fitted) -> Tile:
 
 
 def _tiles(pair: FilePair, report: ImageReport, fitted: Fitted, masks: Path) -> list[Tile]:
-    """The plane with most to see of an image, beside its annotation and its mask, which are read from disk again."""
+    """Draw an image's fullest plane, its annotation and its mask; all are read from disk again."""
     case, classes = read_source_image(pair.image, report.file), tuple(fitted.names)
     mask = read_label_image(masks / report.mask, report.mask, case).planes
     if report.mask.endswith(".dcm"):
@@ -362,12 +357,12 @@ def _tiles(pair: FilePair, report: ImageReport, fitted: Fitted, masks: Path) -> 
 
 
 def _fullest(label: np.ndarray) -> int:
-    """The plane of (N, H, W) that shows most."""
+    """Index of the plane of (N, H, W) with the most labelled pixels."""
     return int(np.count_nonzero(label, axis=(1, 2)).argmax())
 
 
 def as_json(summary: Summary, segmenter: Segmenter) -> str:
-    """What is written as `summary.json`."""
+    """Content of `summary.json`: versions, weights, parameters and the summary."""
     content = {
         "versions": {"incontext": __version__, "torch": torch.__version__},
         "weights": segmenter.metadata,

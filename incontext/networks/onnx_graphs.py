@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.export import Dim
 from torch.nn import functional as F
 
-from incontext.networks.checkpoint import describe
+from incontext.networks.checkpoint import describe, load, locate, read_metadata
 from incontext.networks.support_once import ImageCodes, SupportCode, SupportOnceNet
 from megamed.files import replacing
 
@@ -61,6 +61,22 @@ def export(network: nn.Module, folder: Path, metadata: Mapping[str, Any] | None 
         folder.mkdir(parents=True, exist_ok=True)
         _write(_Encode(twin), encoding, tuple(named_parts(codes)), folder / ENCODE, told)
         _write(_Segment(twin), segmenting, ("logits",), folder / SEGMENT, told)
+
+
+def export_checkpoint(weights: str | Path, folder: Path) -> None:
+    """Export network weights, with their metadata, as the two graphs of `export`.
+
+    Args:
+        weights: `default`, `open` or a checkpoint file.
+        folder: Folder of the graphs.
+
+    Raises:
+        ValueError: If the weights are not those of a network that can be exported.
+        OSError: If a file cannot be read or written.
+        ImportError: If the extra `onnx` is not installed.
+    """
+    path = locate(weights)
+    export(load(path), folder, read_metadata(path))
 
 
 def fingerprint(network: nn.Module) -> str:

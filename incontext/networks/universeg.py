@@ -10,6 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from incontext.networks.checkpoint import load, save
 from incontext.networks.cross_block import CrossBlockConfig, CrossBlockNet
 
 OFFICIAL_PIECES = {
@@ -55,6 +56,26 @@ def save_universeg(network: nn.Module, path: Path | str) -> None:
         save_file(official, path)
     else:
         torch.save(official, path)
+
+
+def import_universeg(source: Path, destination: Path) -> None:
+    """Convert an official UniverSeg checkpoint to our format, without loss.
+
+    Raises:
+        ValueError: If it is no official UniverSeg checkpoint.
+        OSError: If a file cannot be read or written.
+    """
+    save(destination, load_universeg(source), {"converted_from": source.name}, torch.float32)
+
+
+def export_universeg(source: Path, destination: Path) -> None:
+    """Convert a checkpoint of a cross-block network to the official UniverSeg format, without loss.
+
+    Raises:
+        ValueError: If it is no checkpoint of ours, or of another network.
+        OSError: If a file cannot be read or written.
+    """
+    save_universeg(load(source), destination)
 
 
 def to_official(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -13,6 +13,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,9 +21,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from incontext.networks.checkpoint import load, write_calibration
 from incontext.networks.quality import QualityModel, promises
-from incontext.training.episodes import DevTask
+from incontext.training.episodes import DevTask, dev_tasks
 from incontext.training.losses import hard_dice
+from megamed import Collection
 
 LOG_RANGE = (-4.6, 4.6)
 """Where the logarithm of a temperature is sought: from 1/100 to 100."""
@@ -72,6 +75,28 @@ def calibrate(network: nn.Module, tasks: Sequence[DevTask]) -> dict[str, Any]:
         "datasets": sorted({task.dataset for task in tasks}),
         "quality": fit_quality(judged).model_dump(),
     }
+
+
+def calibrate_checkpoint(path: Path, collection: Path, seed: int = 0, device: str | None = None) -> dict[str, Any]:
+    """Calibrate a checkpoint on the `dev` datasets of a collection, and write the result into its file.
+
+    Args:
+        path: Checkpoint file.
+        collection: Folder of a collection.
+        seed: Seed of the choice of supports and queries.
+        device: Device to compute on; by default a GPU if there is one.
+
+    Returns:
+        The result of `calibrate`.
+
+    Raises:
+        ValueError: If the collection has no `dev` dataset, or the file is no checkpoint.
+        OSError: If a file cannot be read or written.
+    """
+    network = load(path, device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    calibration = calibrate(network, dev_tasks(Collection(collection), seed))
+    write_calibration(path, calibration)
+    return calibration
 
 
 def fit_temperature(logits: Float[Tensor, " N"], labels: Float[Tensor, " N"]) -> float:

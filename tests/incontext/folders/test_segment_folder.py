@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from incontext import Segmenter
-from incontext.folders.segment_folder import SegmentOptions, fit_folder, read_classes, read_folder, segment_folder
+from incontext.folders.segment_folder import SegmentOptions, fit_folder, read_folder, segment_folder
 from incontext.images.source_image import read_label_image, read_source_image
 from incontext.networks.support_once import SupportOnceConfig, SupportOnceNet
 
@@ -178,27 +178,6 @@ def test_a_damaged_volume_does_not_stop_the_rest(tmp_path: Path, segmenter: Segm
     summary = segment_folder(segmenter, support, query, tmp_path / "out")
     assert list(summary.failures) == ["b.nii.gz"]
     assert [report.file for report in summary.images] == ["c.nii.gz"]
-
-
-@pytest.mark.parametrize(
-    ("name", "content"),
-    [
-        ("c.json", '{"1": "liver", "2": "left kidney"}'),
-        ("c.toml", '1 = "liver"\n2 = "left kidney"'),
-        ("card.toml", '[labels]\n1 = "liver"\n2 = "left kidney"'),
-    ],
-)
-def test_classes_are_named_in_a_file(tmp_path: Path, name: str, content: str) -> None:
-    (tmp_path / name).write_text(content)
-    assert (
-        read_classes(str(tmp_path / name)) == {1: "liver", 2: "left kidney"} == read_classes("1=liver, 2=left kidney")
-    )
-
-
-@pytest.mark.parametrize("text", ["liver", "liver=1", "1=", "1=a,1=b", "", "1=a=b"])
-def test_classes_that_are_no_names_are_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="Write 1=liver,2=spleen"):
-        read_classes(text)
 
 
 def test_a_class_that_no_label_has_is_a_mistake(tmp_path: Path, segmenter: Segmenter) -> None:

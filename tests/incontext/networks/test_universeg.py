@@ -8,7 +8,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from incontext.networks.cross_block import CrossBlockConfig, CrossBlockNet
-from incontext.networks.universeg import load_universeg, save_universeg, to_official
+from incontext.networks.universeg import (
+    export_universeg,
+    import_universeg,
+    load_universeg,
+    save_universeg,
+    to_official,
+)
 
 WEIGHTS = "reference/universeg_v1_random_state_dict.safetensors"
 OUTPUTS = "reference/universeg_v1_random_forward.npz"
@@ -42,6 +48,15 @@ def test_official_weights_survive_a_round_trip_exactly(shared: Path, tmp_path: P
 def test_any_plan_is_read_off_the_weights(tmp_path: Path, plan: CrossBlockConfig) -> None:
     save_universeg(CrossBlockNet(plan), tmp_path / "weights.pt")
     assert load_universeg(tmp_path / "weights.pt").config == plan
+
+
+def test_conversion_there_and_back_changes_no_weight(tmp_path: Path) -> None:
+    save_universeg(CrossBlockNet(CrossBlockConfig((3, 2), (4,))), tmp_path / "official.safetensors")
+    import_universeg(tmp_path / "official.safetensors", tmp_path / "ours.safetensors")
+    export_universeg(tmp_path / "ours.safetensors", tmp_path / "back.safetensors")
+    first, last = (load_file(tmp_path / f"{name}.safetensors") for name in ("official", "back"))
+    assert first.keys() == last.keys()
+    assert all(torch.equal(first[name], last[name]) for name in first)
 
 
 def test_official_names() -> None:

@@ -1,0 +1,40 @@
+"""Propagation through a volume file: labels of a few planes in, the mask of the whole volume out."""
+
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+
+from incontext.segmenter import Segmenter
+
+
+def propagate_file(
+    segmenter: Segmenter,
+    volume: Path,
+    out: Path,
+    labels: Path | None = None,
+    *,
+    classes: Mapping[int, str] | None = None,
+    axis: str | None = None,
+) -> list[str]:
+    """Segment a volume by the labels of a few of its planes, by a segmenter's examples, or by both.
+
+    Args:
+        segmenter: Segmenter, which must have examples if there are no labels.
+        volume: Volume file, DICOM series or image stack.
+        out: File of the mask; its suffix decides the format.
+        labels: Label map of the volume's size, in which some planes are drawn and all others are empty.
+        classes: Names of label values.
+        axis: Axis from plane to plane by number or by name; by default across the thick slices.
+
+    Returns:
+        Warnings of what looked wrong, each with its reason and a fix.
+
+    Raises:
+        ValueError: If volume and labels do not fit, or a name is not understood.
+        OSError: If a file cannot be read or written.
+    """
+    across = int(axis) if axis and axis.isdecimal() else axis
+    with warnings.catch_warnings(record=True, action="always") as warned:
+        result = segmenter.propagate(volume, labels, classes, across)
+        result.write(0, out)
+    return [str(each.message) for each in warned]

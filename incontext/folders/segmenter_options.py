@@ -1,0 +1,49 @@
+"""The options by which a user says what segments: network weights, and the choice of support images."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from incontext.segmenter import Segmenter
+
+
+@dataclass(frozen=True)
+class SegmenterOptions:
+    """Options of a segmenter, of which those that are None stay as the segmenter or the saved task has them.
+
+    Attributes:
+        task: File of a saved task, which brings examples, weights and parameters.
+        weights: `default`, `open` or a checkpoint file.
+        device: Device to compute on.
+        support: Rule that selects the support; `nearest` if only a size or an ensemble is given.
+        support_size: Number of labelled images in a support.
+        ensemble: Number of supports whose probabilities are averaged.
+        backend: Library that computes the network: `torch` or `onnx`.
+    """
+
+    task: Path | None = None
+    weights: str | None = None
+    device: str | None = None
+    support: str | None = None
+    support_size: int | None = None
+    ensemble: int | None = None
+    backend: str | None = None
+
+    def open(self) -> Segmenter:
+        """Load the saved task or the weights, and set the parameters that are given.
+
+        Raises:
+            OSError: If a file is missing or cannot be read.
+            ValueError: If a file is not what it should be.
+        """
+        if self.task:
+            segmenter = Segmenter.load_task(self.task, self.weights, self.device)
+        else:
+            segmenter = Segmenter.from_pretrained(self.weights or "default", self.device)
+        rule = self.support or ("nearest" if self.support_size or self.ensemble else None)
+        given = {
+            "support": rule,
+            "support_size": self.support_size,
+            "ensemble": self.ensemble,
+            "backend": self.backend,
+        }
+        return segmenter.set_params(**{name: value for name, value in given.items() if value is not None})

@@ -1,0 +1,47 @@
+"""Propagation from file to file."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from incontext import Segmenter
+from incontext.folders.propagate_file import propagate_file
+from incontext.networks.support_once import SupportOnceConfig, SupportOnceNet
+
+
+@pytest.fixture(scope="module")
+def segmenter() -> Segmenter:
+    torch.manual_seed(0)
+    return Segmenter(SupportOnceNet(SupportOnceConfig(channels=(8, 8, 8), heads=1, head_channels=8)), size_px=32)
+
+
+def write_stack(path: Path, planes: np.ndarray) -> Path:
+    first, *others = map(Image.fromarray, planes)
+    first.save(path, save_all=True, append_images=others)
+    return path
+
+
+def test_drawn_planes_stay_and_the_axis_may_be_a_number(tmp_path: Path, segmenter: Segmenter) -> None:
+    label = np.zeros((4, 30, 40), np.uint8)
+    label[1, 8:20, 10:24] = 3
+    noise = np.random.default_rng(0).integers(0, 99, label.shape, np.uint8)
+    volume = write_stack(tmp_path / "volume.tif", noise + 50 * label)
+    drawn = write_stack(tmp_path / "label.tif", label)
+    for name, axis in (("a.tif", None), ("b.tif", "0")):
+        propagate_file(segmenter, volume, tmp_path / name, drawn, classes={3: "square"}, axis=axis)
+        with Image.open(tmp_path / name) as mask:
+            assert mask.n_frames == 4
+            mask.seek(1)
+            np.testing.assert_array_equal(np.asarray(mask), label[1])
+
+
+def test_what_looks_wrong_is_returned(tmp_path: Path, segmenter: Segmenter) -> None:
+    label = np.zeros((3, 30, 40), np.uint8)
+    label[0, 8:20, 10:24] = 1
+    volume = write_stack(tmp_path / "volume.tif", np.full(label.shape, 7, np.uint8))
+    warned = propagate_file(segmenter, volume, tmp_path / "mask.tif", write_stack(tmp_path / "label.tif", label))
+    assert warned
+    assert all(isinstance(each, str) for each in warned)
