@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 SOMETHING_REJECTED = 3
 
 app = typer.Typer(
-    no_args_is_help=True, add_completion=False, help="Build and look at collections of segmentation tasks."
+    no_args_is_help=True, add_completion=False, help="Build, inspect and export collections of segmentation tasks."
 )
 
 CollectionFolder = Annotated[
-    Path, typer.Argument(metavar="COLLECTION", help="Folder of a built collection, or one file of it.")
+    Path, typer.Argument(metavar="COLLECTION", help="Folder of a collection, or one of its files.")
 ]
 
 
 @contextmanager
 def _one_line_errors() -> Iterator[None]:
-    """End bad input in one line on stderr and exit code 1."""
+    """Turn errors of input into one line on stderr and exit status 1."""
     try:
         yield
     except (ValueError, OSError, ImportError, BrokenProcessPool) as error:
@@ -41,7 +41,7 @@ def _one_line_errors() -> Iterator[None]:
 
 @contextmanager
 def _progress_bar(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
-    """Show on stderr how many subjects are done, from the first one on."""
+    """Show the number of finished subjects on stderr, from the first one on."""
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -51,7 +51,7 @@ def _progress_bar(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
 
 @contextmanager
 def _download_bar(quiet: bool) -> Iterator[Callable[[int, int | None], None]]:
-    """Show on stderr how many bytes are there."""
+    """Show the number of downloaded bytes on stderr."""
     from rich.progress import BarColumn, DownloadColumn, TimeRemainingColumn, TransferSpeedColumn
 
     with _bar(quiet, BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()) as update:
@@ -60,7 +60,7 @@ def _download_bar(quiet: bool) -> Iterator[Callable[[int, int | None], None]]:
 
 @contextmanager
 def _bar(quiet: bool, *columns: "ProgressColumn") -> Iterator[Callable[..., None]]:
-    """Give what updates a bar on stderr; the bar appears with the first update."""
+    """Make a progress bar on stderr, which appears with its first update; yield the function that updates it."""
     from rich.console import Console
     from rich.progress import Progress
 
@@ -80,33 +80,43 @@ def _bar(quiet: bool, *columns: "ProgressColumn") -> Iterator[Callable[..., None
 
 @app.command("build")
 def build_command(
-    root: Annotated[Path, typer.Argument(help="A dataset folder, or a folder of dataset folders.")],
-    out: Annotated[Path, typer.Option(help="Folder of the collection to make or to add to.")],
+    root: Annotated[Path, typer.Argument(help="Dataset folder, or a folder of dataset folders.")],
+    out: Annotated[Path, typer.Option(help="Folder of the collection to create or extend.")],
     only: Annotated[
-        list[str] | None, typer.Option(help="Only this dataset, or those like 'msd_*'; repeatable.")
+        list[str] | None,
+        typer.Option(help="Build only this dataset, or those that match a pattern such as 'msd_*'; repeatable."),
     ] = None,
-    licence: Annotated[Literal["open"] | None, typer.Option(help="Only datasets of a surely open licence.")] = None,
-    size: Annotated[int, typer.Option(min=16, max=1024, help="Height and width of the stored images.")] = 128,
-    fit: Annotated[Literal["pad", "stretch"], typer.Option(help="How oblong images become square.")] = "pad",
+    licence: Annotated[
+        Literal["open"] | None, typer.Option(help="Build only datasets whose licence is surely open.")
+    ] = None,
+    size: Annotated[
+        int, typer.Option(min=16, max=1024, help="Height and width of the stored images, in pixels.")
+    ] = 128,
+    fit: Annotated[
+        Literal["pad", "stretch"], typer.Option(help="Make oblong images square by padding or by stretching them.")
+    ] = "pad",
     label_resize: Annotated[
         Literal["keep-area", "antialias", "nearest"],
-        typer.Option(help="Keep the most covered pixels up to the label's area, those half covered, or by centre."),
+        typer.Option(
+            help="Pixels that a resized label keeps: the most covered ones, up to its area (keep-area), those half "
+            "covered (antialias), or those whose centre is covered (nearest)."
+        ),
     ] = "keep-area",
-    every_nth: Annotated[int | None, typer.Option(min=1, help="Also every nth labelled slice of volumes.")] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes; one per core unless given.")] = None,
+    every_nth: Annotated[int | None, typer.Option(min=1, help="Store every nth labelled slice of volumes too.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Number of processes; one per core unless given.")] = None,
     scheduler: Annotated[
-        str | None, typer.Option(help="Use the workers of this Dask scheduler: tcp://HOST:PORT.")
+        str | None, typer.Option(help="Address of a Dask scheduler whose workers to use: tcp://HOST:PORT.")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Build again even what is unchanged.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Rebuild datasets even if nothing changed.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
 ) -> None:
     """Build a collection from dataset folders.
 
     A dataset folder holds meta.json or card.toml, and images/ with labels/, or volumes/, or what its card says. A
     subject with a faulty file is rejected with its reasons and the rest is built. Until the build ends, the old
-    collection stays as it is; a killed build goes on where it was.
+    collection stays as it is; the same command continues a build that was killed.
 
-    Exit code 0: everything was built. 3: something was rejected. 1: an error, nothing changed.
+    Exit status: 0 if everything was built, 3 if something was rejected, 1 if an error left all unchanged.
     """
     from megamed.build import BuildOptions, build
     from megamed.executors import open_executor
@@ -128,16 +138,20 @@ def build_command(
 @app.command("list")
 def list_command(
     collection: Annotated[
-        Path | None, typer.Argument(metavar="[COLLECTION]", help="A built collection; the catalogue unless given.")
+        Path | None, typer.Argument(metavar="[COLLECTION]", help="Collection to list, instead of the catalogue.")
     ] = None,
-    modality: Annotated[str, typer.Option(help="Only of this modality: MRI, CT, 'colour fundus', ...")] = "",
-    anatomy: Annotated[str, typer.Option(help="Only of this anatomy: brain, retina, ...")] = "",
-    licence: Annotated[str, typer.Option(help="Only of this licence: 'CC BY', ..., or 'open', or 'unknown'.")] = "",
-    access: Annotated[Access | None, typer.Option(help="Only what is got this way.")] = None,
-    role: Annotated[Role | None, typer.Option(help="Only datasets of this role.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    modality: Annotated[
+        str, typer.Option(help="List only datasets of this modality: MRI, CT, 'colour fundus', ...")
+    ] = "",
+    anatomy: Annotated[str, typer.Option(help="List only datasets of this anatomy: brain, retina, ...")] = "",
+    licence: Annotated[
+        str, typer.Option(help="List only datasets of this licence: 'CC BY', ..., or any 'open' or 'unknown' one.")
+    ] = "",
+    access: Annotated[Access | None, typer.Option(help="List only datasets that are obtained this way.")] = None,
+    role: Annotated[Role | None, typer.Option(help="List only datasets of this role.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """List the datasets of the catalogue, or of a built collection."""
+    """List the datasets of the catalogue of public datasets, or of a collection."""
     from megamed.catalogue import CardFilter, cards
     from megamed.manifest import read_manifest
 
@@ -153,10 +167,12 @@ def list_command(
 
 @app.command("show")
 def show_command(
-    dataset: Annotated[str, typer.Argument(help="A dataset that `megamed list` lists.")],
-    as_toml: Annotated[bool, typer.Option("--toml", help="Print its card, to be saved as card.toml.")] = False,
+    dataset: Annotated[str, typer.Argument(help="Name of a dataset, as `megamed list` shows it.")],
+    as_toml: Annotated[
+        bool, typer.Option("--toml", help="Print the dataset's card, to be saved as card.toml.")
+    ] = False,
 ) -> None:
-    """Tell what a dataset of the catalogue is, how to get it, and which files to expect."""
+    """Describe a dataset of the catalogue: its facts, its licence, the way to obtain it, the files to expect."""
     from megamed.catalogue import card_path, describe, load_card
 
     with _one_line_errors():
@@ -166,7 +182,7 @@ def show_command(
 
 @app.command("verify")
 def verify_command(collection: CollectionFolder) -> None:
-    """Check every file of a collection; exit code 1 if anything is wrong."""
+    """Check the integrity of every file of a collection; exit status 1 if anything is wrong."""
     from megamed.collection import verify
 
     with _one_line_errors():
@@ -179,14 +195,16 @@ def verify_command(collection: CollectionFolder) -> None:
 @app.command("export")
 def export_command(
     collection: CollectionFolder,
-    out: Annotated[Path, typer.Option(help="New folder to write to.")],
+    out: Annotated[Path, typer.Option(help="New folder to write into.")],
     form: Annotated[
         Literal["nnunet", "png", "npz"],
-        typer.Option("--format", help="nnU-Net raw v2; PNG folders that `megamed build` reads; npz arrays."),
+        typer.Option(
+            "--format", help="Format to write: nnU-Net raw v2, PNG folders that `megamed build` reads, or npz arrays."
+        ),
     ],
-    dataset: Annotated[list[str] | None, typer.Option(help="Only this dataset; may be repeated.")] = None,
+    dataset: Annotated[list[str] | None, typer.Option(help="Export only this dataset; repeatable.")] = None,
 ) -> None:
-    """Write a collection in a format of others, each view of a dataset as a dataset of its own."""
+    """Export a collection for other programs; each modality and axis of a dataset becomes a dataset of its own."""
     from megamed.export import export
 
     with _one_line_errors():
@@ -196,10 +214,10 @@ def export_command(
 
 @app.command("init")
 def init_command(
-    folder: Annotated[Path, typer.Argument(help="Folder with images and labels, arranged in any common way.")],
-    force: Annotated[bool, typer.Option("--force", help="Replace the card.toml that is there.")] = False,
+    folder: Annotated[Path, typer.Argument(help="Folder with images and labels in any common arrangement.")],
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing card.toml.")] = False,
 ) -> None:
-    """Propose a card for a folder of your own: write card.toml into it, and say what to check.
+    """Propose a dataset card for a folder of your own: write card.toml into it, and list what to check.
 
     Read and correct the card; `megamed build FOLDER --out COLLECTION` builds it.
     """
@@ -213,13 +231,13 @@ def init_command(
 
 @app.command("download")
 def download_command(
-    url: Annotated[str, typer.Argument(help="Address of a file.")],
+    url: Annotated[str, typer.Argument(help="URL of the file.")],
     sha256: Annotated[str, typer.Option(help="SHA-256 of the file, as its publisher states it.")],
-    out: Annotated[Path, typer.Option(help="File to write, or with --unpack the new folder.")],
-    unpack: Annotated[bool, typer.Option("--unpack", help="Unpack the tar or zip file, safely.")] = False,
+    out: Annotated[Path, typer.Option(help="File to write, or the new folder with --unpack.")],
+    unpack: Annotated[bool, typer.Option("--unpack", help="Unpack a tar or zip file, refusing unsafe paths.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
 ) -> None:
-    """Download a file of known content; started again, it goes on where it broke off."""
+    """Download a file and check its SHA-256; the same command continues an interrupted download."""
     from megamed.download import download
 
     with _one_line_errors(), _download_bar(quiet) as progress:
@@ -230,15 +248,17 @@ def download_command(
 @app.command("audit")
 def audit_command(
     collection: CollectionFolder,
-    enough_subjects: Annotated[int, typer.Option(min=1, help="Report tasks with fewer subjects.")] = 5,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    enough_subjects: Annotated[
+        int, typer.Option(min=1, help="Number of subjects below which a task is reported as thin.")
+    ] = 5,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a report.")] = False,
 ) -> None:
-    """Look for what makes scores too good, and for what is too thin to use; list the licences.
+    """Audit a collection: leaks between splits, tasks with too little data, and licences.
 
     Leaks are equal and nearly equal images of different subjects, and subjects in two splits or in datasets of two
     roles.
 
-    Exit code 0: no leak was found. 3: leaks were found. 1: an error.
+    Exit status: 0 if no leak was found, 3 if leaks were found, 1 on an error.
     """
     from megamed.audit import audit
 
@@ -252,10 +272,10 @@ def audit_command(
 @app.command("preview")
 def preview_command(
     collection: CollectionFolder,
-    out: Annotated[Path, typer.Option(help="Folder of the pictures and the page.")] = Path("preview"),
-    dataset: Annotated[list[str] | None, typer.Option(help="Only this dataset; may be repeated.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder to write the pictures and the page into.")] = Path("preview"),
+    dataset: Annotated[list[str] | None, typer.Option(help="Draw only this dataset; repeatable.")] = None,
 ) -> None:
-    """Draw samples of every task with their labels outlined: a sheet per dataset, and a page that shows them all."""
+    """Draw samples of every task with outlined labels: a sheet per dataset, and an HTML page of all sheets."""
     from megamed.preview import save_previews
 
     with _one_line_errors():
@@ -290,7 +310,7 @@ def _summary(entry: "DatasetEntry") -> dict[str, str | int]:
 
 
 def _table(summaries: list[dict[str, str | int]]) -> str:
-    """Set summaries in aligned columns."""
+    """Format summaries as a table of aligned columns."""
     rows = [[textwrap.shorten(str(cell), 40, placeholder="…") for cell in each.values()] for each in summaries]
     cells = [list(summaries[0]), *rows] if summaries else []
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
