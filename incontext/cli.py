@@ -100,10 +100,11 @@ def segment(
 ) -> None:
     """Segment images by labelled examples, which are in a folder or in a saved task.
 
-    The same command continues a run that was stopped. If the query has labels/ beside images/, Dice is reported.
+    The same command continues a run that was stopped. If the query has
+    labels/ beside images/, Dice is reported.
 
-    Exit status: 0 if all is done, 3 if some image could not be segmented, 1 if nothing could be done, 2 if the command
-    is mistaken.
+    Exit status: 0 if all is done, 3 if some image could not be segmented, 1
+    if nothing could be done, 2 if the command is mistaken.
     """
     if (support is None) == (task is None):
         message = "give --support or --task, one of the two."
@@ -265,8 +266,9 @@ def train(
 ) -> None:
     """Train a network on a collection, or continue the run that was stopped in --out.
 
-    Several processes share the work under torchrun --nproc-per-node 2 --no-python incontext train ..., if
-    batches_per_step in the settings is a multiple of their number.
+    Several processes share the work under torchrun --nproc-per-node 2
+    --no-python incontext train ..., if batches_per_step in the settings is a
+    multiple of their number.
     """
     with _one_line_errors():
         from incontext.networks.checkpoint import locate

@@ -102,7 +102,10 @@ def build_command(
             "covered (antialias), or those whose centre is covered (nearest)."
         ),
     ] = "keep-area",
-    every_nth: Annotated[int | None, typer.Option(min=1, help="Store every nth labelled slice of volumes too.")] = None,
+    every_nth: Annotated[
+        int | None,
+        typer.Option(min=1, help="Store every nth labelled slice of a volume, besides the most informative ones."),
+    ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Number of processes; one per core unless given.")] = None,
     scheduler: Annotated[
         str | None, typer.Option(help="Address of a Dask scheduler whose workers to use: tcp://HOST:PORT.")
@@ -112,11 +115,14 @@ def build_command(
 ) -> None:
     """Build a collection from dataset folders.
 
-    A dataset folder holds meta.json or card.toml, and images/ with labels/, or volumes/, or what its card says. A
-    subject with a faulty file is rejected with its reasons and the rest is built. Until the build ends, the old
-    collection stays as it is; the same command continues a build that was killed.
+    A dataset folder holds meta.json or card.toml, and images/ with labels/,
+    or volumes/, or what its card says. A subject with a faulty file is
+    rejected with its reasons and the rest is built. Until the build ends, the
+    old collection stays as it is; the same command continues a build that was
+    killed.
 
-    Exit status: 0 if everything was built, 3 if something was rejected, 1 if an error left all unchanged.
+    Exit status: 0 if everything was built, 3 if something was rejected, 1 if
+    an error left all unchanged.
     """
     from megamed.build import BuildOptions, build
     from megamed.executors import open_executor
@@ -138,7 +144,7 @@ def build_command(
 @app.command("list")
 def list_command(
     collection: Annotated[
-        Path | None, typer.Argument(metavar="[COLLECTION]", help="Collection to list, instead of the catalogue.")
+        Path | None, typer.Argument(metavar="COLLECTION", help="Collection to list, instead of the catalogue.")
     ] = None,
     modality: Annotated[
         str, typer.Option(help="List only datasets of this modality: MRI, CT, 'colour fundus', ...")
@@ -219,7 +225,8 @@ def init_command(
 ) -> None:
     """Propose a dataset card for a folder of your own: write card.toml into it, and list what to check.
 
-    Read and correct the card; `megamed build FOLDER --out COLLECTION` builds it.
+    Read and correct the card; `megamed build FOLDER --out COLLECTION` builds
+    it.
     """
     from megamed.propose import propose, write_proposal
 
@@ -255,8 +262,8 @@ def audit_command(
 ) -> None:
     """Audit a collection: leaks between splits, tasks with too little data, and licences.
 
-    Leaks are equal and nearly equal images of different subjects, and subjects in two splits or in datasets of two
-    roles.
+    Leaks are equal and nearly equal images of different subjects, and
+    subjects in two splits or in datasets of two roles.
 
     Exit status: 0 if no leak was found, 3 if leaks were found, 1 on an error.
     """
