@@ -117,8 +117,8 @@ def _stacked(pictures: Iterable[Image.Image]) -> Image.Image:
     return Image.fromarray(np.vstack([np.asarray(picture) for picture in pictures]))
 
 
-def _tiles(what: str, images: np.ndarray, labels: np.ndarray, places: Iterable[int]) -> list[overlay.Tile]:
-    return [overlay.Tile(f"{what}: plane {at}", overlay.draw(images[at], labels[at], [1])) for at in places]
+def _tiles(what: str, images: np.ndarray, labels: np.ndarray, indices: Iterable[int]) -> list[overlay.Tile]:
+    return [overlay.Tile(f"{what}: plane {at}", overlay.draw(images[at], labels[at], [1])) for at in indices]
 
 
 PICTURES: dict[str, Callable[[Path], Image.Image]] = {
@@ -127,7 +127,7 @@ PICTURES: dict[str, Callable[[Path], Image.Image]] = {
     "collection": collection,
     "benchmark": benchmark,
 }
-"""By tutorial."""
+"""Functions that draw the picture of each tutorial."""
 
 
 def main(pages: list[str]) -> None:
