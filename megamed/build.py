@@ -37,7 +37,7 @@ REPORT_NAME = "build_report.json"
 SUBJECTS_PER_MESSAGE = 4
 DECIDING_MODULES = (
     *("annotation", "build", "collection", "labels", "layouts", "manifest"),
-    *("prepare", "readers", "schema", "splits", "standardise"),
+    *("prepare", "readers", "schema", "splits", "standardise", "vocabulary"),
 )
 DECIDING_LIBRARIES = ("h5py", "numpy", "pillow")
 
