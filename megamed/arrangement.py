@@ -11,10 +11,10 @@ from pathlib import Path, PurePosixPath
 
 from pydantic import ValidationError
 
+from megamed import formats
 from megamed.layouts.bids import LABEL_SUFFIX, parse_name
-from megamed.layouts.dicom import LABEL_MODALITIES
 from megamed.layouts.table import COLUMNS, REQUIRED
-from megamed.readers.dicom import readable
+from megamed.readers.dicom import LABEL_MODALITIES, header_of, readable
 from megamed.schema import FileRules, slugify
 from megamed.vocabulary import Layout
 
@@ -27,8 +27,6 @@ LABEL_WORDS = (
     *("manuals?", "contours?", "targets?", "delineations?", "outlines?"),
 )
 ANNOTATOR_WORDS = re.compile(r"(expert|annotator|reader|rater|observer|grader|doctor)s?[-_ ]?\w{0,2}", re.I)
-DATA_SUFFIX = re.compile(r"\.(png|jpe?g|bmp|gif|tiff?|npy|nii\.gz|nii|nrrd|nhdr|mha|mhd)$", re.I)
-DICOM_TAGS = ("Modality", "SegmentSequence", "StructureSetROISequence")
 SEPARATORS = "-_. "
 MOST_FILES = 200_000
 MOST_CLASSES = 200
@@ -82,7 +80,7 @@ def find_arrangement(folder: Path) -> Arrangement:
     if found:
         return found
     files = list(_files(folder))
-    names = [file.name for file in files]
+    names = [file.name for file in files if _is_data(file.name)]
     if any(file.name.partition(".")[0].endswith(f"_{LABEL_SUFFIX}") for file in files):
         return _bids(names)
     if slices := [file for file in files if file.name.lower().endswith(".dcm")]:
@@ -90,7 +88,11 @@ def find_arrangement(folder: Path) -> Arrangement:
     archives = [file for file in files if file.suffix == ".npz"]
     if len(archives) == 1 and len(archives[0].parts) == 1:
         return Arrangement("medsegbench", f"{archives[0]} holds train_images, train_label and so on")
-    return _templates(folder, [file for file in files if DATA_SUFFIX.search(file.name)])
+    return _templates(folder, [file for file in files if _is_data(file.name)])
+
+
+def _is_data(name: str) -> bool:
+    return name.lower().endswith(formats.image_suffixes())
 
 
 def _files(folder: Path) -> Iterator[PurePosixPath]:
@@ -149,7 +151,7 @@ def _tabulated(folder: Path) -> Arrangement | None:
 
 def _bids(names: Sequence[str]) -> Arrangement:
     """Recognise which images of a BIDS dataset have labels."""
-    parsed = [parse_name(name) for name in names if DATA_SUFFIX.search(name) and name.startswith("sub-")]
+    parsed = [parse_name(name) for name in names if name.startswith("sub-")]
     labels = sum(suffix == LABEL_SUFFIX for _, suffix in parsed)
     suffixes = Counter(suffix for _, suffix in parsed if suffix != LABEL_SUFFIX)
     complete = sorted(suffix for suffix, count in suffixes.items() if count >= labels)
@@ -162,8 +164,8 @@ def _dicom(folder: Path, files: Sequence[PurePosixPath]) -> Arrangement:
     names: set[str] = set()
     modalities: set[str] = set()
     for file in files:
-        with readable(folder / file) as pydicom:
-            header = pydicom.dcmread(folder / file, specific_tags=list(DICOM_TAGS), stop_before_pixels=True)
+        header = header_of(folder / file)
+        with readable(folder / file):
             modalities.add(str(header.get("Modality")))
             names |= {str(segment.SegmentLabel) for segment in header.get("SegmentSequence") or ()}
             names |= {str(region.ROIName) for region in header.get("StructureSetROISequence") or ()}
@@ -203,7 +205,7 @@ def _templates(folder: Path, files: Sequence[PurePosixPath]) -> Arrangement:
 
 def _take_apart(path: PurePosixPath) -> _Name:
     """Split a path at its case name, which a folder holds where the file is only called mask.nii or the like."""
-    stem, folders = DATA_SUFFIX.sub("", path.name), path.parts[:-1]
+    stem, folders = formats.stem(path.name), path.parts[:-1]
     match = AFFIXES.fullmatch(stem)
     prefix, case, suffix = match.groups() if match else ("", stem, "")
     is_label = bool(LABEL_AFFIX.search(prefix + suffix)) or _in_label_folder(folders)

@@ -36,7 +36,7 @@ PENDING_NAME = ".pending.json"
 REPORT_NAME = "build_report.json"
 SUBJECTS_PER_MESSAGE = 4
 DECIDING_MODULES = (
-    *("annotation", "build", "collection", "labels", "layouts", "manifest"),
+    *("annotation", "build", "collection", "formats", "labels", "layouts", "manifest", "pixels"),
     *("prepare", "readers", "schema", "splits", "standardise", "vocabulary"),
 )
 DECIDING_LIBRARIES = ("h5py", "numpy", "pillow")

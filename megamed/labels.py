@@ -6,11 +6,13 @@ from collections.abc import Iterator
 import numpy as np
 from jaxtyping import Bool, Integer, Real, UInt8
 
+from megamed import formats
 from megamed.annotation import Annotation, overlay
 from megamed.layouts.cases import Case, LabelSource
-from megamed.readers.source import Source, read_colours, read_image, read_label
+from megamed.pixels import read_colours, read_image, read_label
+from megamed.readers.source import Source
 from megamed.readers.volume import Volume, check_affines
-from megamed.schema import DatasetCard, FileRules
+from megamed.schema import DatasetCard, FileRules, slugify
 
 LabelMap = UInt8[np.ndarray, "..."]
 Grid = Volume | np.ndarray
@@ -45,13 +47,12 @@ def read_annotations(case: Case, card: DatasetCard, image: Grid) -> dict[str, An
 
 def _maps(source: LabelSource, card: DatasetCard, image: Grid) -> Iterator[tuple[set[int], LabelMap]]:
     """Read a label file as maps, each with the values it speaks of."""
-    path, *series = source.source.files
     everything = set(card.labels)
-    if series:
-        from megamed.readers.dicom_labels import read_masks
-
-        for value, mask in read_masks(path, series, card.class_values):
-            yield {value}, _fitting(mask, image) * np.uint8(value)
+    if len(source.source.files) > 1:
+        drawn = formats.read_drawn(source.source)
+        for segment in drawn.segments:
+            if (value := card.class_values.get(slugify(segment.name))) is not None:
+                yield {value}, _fitting(drawn.to_ras(segment), image) * np.uint8(value)
     elif card.files.colours:
         yield everything, _fitting(_from_colours(source.source, card.files), image)
     elif source.value is not None:

@@ -11,7 +11,7 @@ from megamed.annotation import Annotation, masks_of, overlay
 from megamed.collection import StandardSlice
 from megamed.labels import read_annotations
 from megamed.layouts import Case, Subject
-from megamed.readers.source import read_image
+from megamed.pixels import read_image
 from megamed.readers.volume import Volume, check_affines
 from megamed.schema import DatasetCard, slugify
 from megamed.standardise import SQUARE_PIXELS_MM, Standard

@@ -15,7 +15,8 @@ from megamed.arrangement import Arrangement, find_arrangement
 from megamed.labels import read_annotations
 from megamed.layouts import CARD_NAMES, Case, find_subjects
 from megamed.manifest import replace_file
-from megamed.readers.source import VOLUME_SUFFIXES, Source, read_colours, read_image, read_label
+from megamed.pixels import is_volume_file, read_colours, read_image, read_label
+from megamed.readers.source import Source
 from megamed.readers.volume import Volume
 from megamed.schema import DatasetCard, slugify
 
@@ -181,8 +182,8 @@ def to_toml(card: DatasetCard) -> str:
 
 def _spread(cases: Sequence[Case]) -> list[Case]:
     """Choose cases to look into."""
-    is_volume = cases[0].files[0].name.endswith((*VOLUME_SUFFIXES, ".dcm"))
-    most = VOLUMES_READ if is_volume else PICTURES_READ
+    first = next(iter(cases[0].images.values()))
+    most = VOLUMES_READ if is_volume_file(first) else PICTURES_READ
     places = np.linspace(0, len(cases) - 1, min(most, len(cases)))
     return [cases[place] for place in places.astype(int).tolist()]
 

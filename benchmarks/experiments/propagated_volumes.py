@@ -29,7 +29,7 @@ from megamed.labels import read_annotations
 from megamed.layouts import find_datasets, find_subjects, read_card
 from megamed.layouts.cases import Case
 from megamed.manifest import exclusive, replace_file, sha256_of
-from megamed.readers.source import SERIES, VOLUME_SUFFIXES, read_image
+from megamed.pixels import is_volume_file, read_image
 from megamed.readers.volume import Volume
 from megamed.schema import slugify
 from megamed.standardise import Standard
@@ -298,4 +298,4 @@ def _choose(folder: Path, card: DatasetCard, settings: VolumeSettings) -> list[C
 
 
 def _is_volume(case: Case) -> bool:
-    return all(each.part == SERIES or each.name.endswith(VOLUME_SUFFIXES) for each in case.images.values())
+    return all(map(is_volume_file, case.images.values()))

@@ -16,17 +16,15 @@ from incontext import __version__
 from incontext.folders.overlay import Tile, contact_sheet, draw
 from incontext.folders.report import ImageReport, Summary, statistics_csv
 from incontext.folders.run_log import LOG, Done, RunLog, identity, stamp
-from incontext.images import medical
 from incontext.images.examples import Example, on_grid
 from incontext.images.normalisation import apply
 from incontext.images.source_image import mask_suffix, read_label_image, read_source_image
 from incontext.inference.fitted import Fitted
 from incontext.inference.segmentation import Segmentation, dice
 from incontext.segmenter import Segmenter
+from megamed import formats
 from megamed.files import replacing
 
-PICTURES = (".bmp", ".gif", ".jpeg", ".jpg", ".npy", ".png", ".tif", ".tiff", ".webp")
-SUFFIXES = (*PICTURES, *medical.SUFFIXES)
 PREVIEW_COLUMNS = 6
 PREVIEW_QUERIES = 30
 
@@ -209,8 +207,8 @@ def _by_stem(folder: Path) -> dict[str, Path]:
     by_stem = {_stem(path): path for path in files}
     if not files:
         message = (
-            f"{folder} has no images: expected files ending in {', '.join(sorted(SUFFIXES))}, got none. "
-            "Name the folder that holds them."
+            f"{folder} has no images: expected files ending in {', '.join(sorted(formats.image_suffixes()))}, "
+            "got none. Name the folder that holds them."
         )
         raise ValueError(message)
     if len(by_stem) < len(files):
@@ -225,27 +223,24 @@ def _by_stem(folder: Path) -> dict[str, Path]:
 
 def _is_image(path: Path) -> bool:
     if path.is_dir():
-        return not (path / LOG).exists() and any(map(medical.is_dicom_file, path.rglob("*")))
-    return path.name.lower().endswith(PICTURES) or medical.is_medical(path)
+        return not (path / LOG).exists() and formats.is_image(path)
+    return formats.is_image(path)
 
 
 def _is_series(folder: Path, images: Iterable[Path]) -> bool:
     """Whether the images of a folder are the slices of one DICOM series."""
-    files = sorted(images)
-    if len(files) < 2 or not all(map(medical.is_dicom_file, files)):
+    files = set(images)
+    if len(files) < 2 or not all(map(formats.is_slice, files)):
         return False
     try:
-        return set(medical.series_in(folder)) == set(files)
+        return set(formats.source_at(folder).files) == files
     except ValueError:
         return False
 
 
 def _stem(path: Path) -> str:
-    """The name without its suffix, of which `.nii.gz` is one."""
-    if path.is_dir():
-        return path.name
-    suffix = next(suffix for suffix in (".nii.gz", path.suffix) if path.name.lower().endswith(suffix.lower()))
-    return path.name[: len(path.name) - len(suffix)]
+    """The name without the suffix of its format."""
+    return path.name if path.is_dir() else formats.stem(path.name)
 
 
 def _check_apart(out: Path, pairs: list[FilePair]) -> None:

@@ -1,12 +1,11 @@
-"""Pictures as people hold them (arrays, tensors, Pillow images and files) → grey planes or label values."""
+"""Arrays and tensors of any number of axes as grey planes or as label values."""
 
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float32, Shaped, UInt8
-from PIL import Image, ImageSequence, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 Picture = np.ndarray | Tensor | Image.Image | str | Path
@@ -17,12 +16,6 @@ LUMINANCE = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
 COLOURS = (3, 4)
 """Channels of a colour picture, without and with transparency."""
-
-PHOTOGRAPHS = ("JPEG", "MPO")
-"""What Pillow calls a JPEG file, of one picture or of several."""
-
-MAX_PIXELS = 2**30
-"""Of all frames of a file together."""
 
 
 def to_array(source: np.ndarray | Tensor, name: str) -> Shaped[np.ndarray, "..."]:
@@ -112,68 +105,6 @@ def fit_label(values: Shaped[np.ndarray, "..."], name: str, shape: tuple[int, ..
     found = _sides(values.shape)
     msg = f"{name} does not match its image: expected {shape}, got {found}. {_label_fix(found, shape)}"
     raise ValueError(msg)
-
-
-def read_frames(source: Image.Image | Path, name: str, as_label: bool = False) -> Shaped[np.ndarray, "N H W *channels"]:
-    """The frames of a picture file, or of a Pillow image the one that is current.
-
-    Args:
-        source: What to decode; its size is checked first.
-        name: How errors call it.
-        as_label: Keep the indices of a palette, and refuse a format that loses values.
-
-    Raises:
-        ValueError: If the frames differ in size, or a label was stored with loss.
-        OSError: If the file cannot be decoded or is too large.
-    """
-    if isinstance(source, Image.Image):
-        return decode(source, as_label)[None]
-    try:
-        with Image.open(source) as picture:
-            if as_label and picture.format in PHOTOGRAPHS:
-                msg = (
-                    f"{name} was stored with loss: expected a PNG or TIFF label, got the JPEG {source}. "
-                    "Export the label map anew as PNG: JPEG changes class values at edges."
-                )
-                raise ValueError(msg)
-            _check_size(picture)
-            frames = [decode(frame, as_label) for frame in islice(ImageSequence.Iterator(picture), _count(picture))]
-    except UnidentifiedImageError as error:
-        msg = f"{name} is unreadable: expected an image file, got {source}. Convert it to PNG or TIFF."
-        raise OSError(msg) from error
-    except (OSError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
-        msg = f"{name} is unreadable: expected an image file, got {source} ({error}). Replace the file."
-        raise OSError(msg) from error
-    if len(shapes := {frame.shape for frame in frames}) > 1:
-        msg = (
-            f"{name} is no stack: expected frames of one size, got {sorted(shapes)} in {source}. "
-            "Save its frames as separate files."
-        )
-        raise ValueError(msg)
-    return np.stack(frames)
-
-
-def decode(picture: Image.Image, as_label: bool) -> Shaped[np.ndarray, "H W *channels"]:
-    """Palettes are indices in a label and colours in an image; transparency is dropped."""
-    if picture.mode in ("P", "PA") and as_label:
-        return np.asarray(picture.getchannel(0))
-    if picture.mode == "LA":
-        return np.asarray(picture.getchannel("L"))
-    if picture.mode in ("1", "L", "F", "RGB") or picture.mode.startswith("I"):
-        return np.asarray(picture)
-    return np.asarray(picture.convert("RGB"))
-
-
-def _count(picture: Image.Image) -> int:
-    """The frames of a file; of a telephone's photograph the first, for the others are previews."""
-    return 1 if picture.format in PHOTOGRAPHS else getattr(picture, "n_frames", 1)
-
-
-def _check_size(picture: Image.Image) -> None:
-    frames = _count(picture)
-    if picture.width * picture.height * frames > MAX_PIXELS:
-        msg = f"expected at most {MAX_PIXELS} pixels, got {frames} × {picture.height} × {picture.width}"
-        raise OSError(msg)
 
 
 def _is_colour(array: np.ndarray, stack: bool) -> bool:

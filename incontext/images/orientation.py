@@ -1,11 +1,11 @@
 """Where planes lie in an array, and an array in the patient: pure geometry of views, affines and anatomical axes."""
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Shaped
+
+from megamed.readers.volume import usable_orientations
 
 CUTS = ("sagittal", "coronal", "axial")
 """Planes across the patient's right–left, back–front and foot–head axis."""
@@ -39,22 +39,17 @@ class PlaneLayout:
         return tuple(slice(None, None, step) for step in self.steps)
 
 
-@dataclass(frozen=True, eq=False)
-class Geometry:
-    """What a medical file says beyond its pixels, to write a mask that lies on them.
+def orientation_of(affine: Float[np.ndarray, "4 4"]) -> PlaneLayout:
+    """Return the view that makes an array out of one whose axes run to the patient's right, front and head.
 
-    Attributes:
-        affine: From indices of the array to millimetres towards the patient's right, front and head; None for a
-            radiograph, which has no place in the patient.
-        header: Of a NIfTI or NRRD file, as its library reads it.
-        files: Of a DICOM series, in the order of its slices.
-        modality: As DICOM calls it: `CT`, `MR`, ….
+    Args:
+        affine: From indices of the array to millimetres towards right, front and head.
+
+    Raises:
+        ValueError: If the affine is singular or not finite.
     """
-
-    affine: Float[np.ndarray, "4 4"] | None = None
-    header: Any = None
-    files: tuple[Path, ...] = ()
-    modality: str | None = None
+    i, j, k = usable_orientations(affine).io_orientation(affine).astype(int).tolist()
+    return PlaneLayout((i[0], j[0], k[0]), (i[1], j[1], k[1]))
 
 
 def spacings_mm(affine: Float[np.ndarray, "4 4"]) -> tuple[float, float, float]:

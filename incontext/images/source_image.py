@@ -11,26 +11,39 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float32, Shaped, UInt8
+from jaxtyping import Float, Float32, Shaped, UInt8, UInt16
 from PIL import Image
 from torch import Tensor
 
-from incontext.images import mask_files, medical
-from incontext.images.arrays import Picture, class_values, fit_label, grey, read_frames, to_array
-from incontext.images.orientation import CUTS, Geometry, PlaneLayout, radiological, spacings_mm
+from incontext import __version__
+from incontext.images.arrays import Picture, class_values, fit_label, grey, to_array
+from incontext.images.orientation import (
+    CUTS,
+    PlaneLayout,
+    displacement_mm,
+    orientation_of,
+    parallel,
+    radiological,
+    spacings_mm,
+    viewed,
+)
+from megamed import formats
 from megamed.files import replacing
+from megamed.readers import picture
+from megamed.readers.source import Source
+from megamed.readers.stored import Geometry, MaskImage, StoredImage
+from megamed.standardise import slicing_axes
 
 Kind = Literal["image", "stack", "volume"]
 Axis = int | str | None
 """An axis of the source's array; for volumes also one of `CUTS`; None is the usual one."""
 
 PLAIN = PlaneLayout()
-FLAT = (".png", ".bmp")
-PAGED = (".tif", ".tiff")
-VOLUMES = (".nii.gz", ".nii", ".nrrd", ".mha")
-DICOM_SEG = (".dcm",)
-WHOLE = {".mhd": ".mha", ".nhdr": ".nrrd"}
-"""Formats in two files, and their like in one."""
+MISPLACED = 0.1
+"""How far from its image a label may lie, as a share of the smallest spacing."""
+AXIAL = 2
+EQUAL_SPACING = 0.99
+"""Spacings are the same if their ratio is above this."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,15 +51,15 @@ class SourceImage:
     """One thing to segment.
 
     Attributes:
-        planes: Grey values as they were, colours as luminance; one plane if `kind` is `image`.
-        kind: A volume lies somewhere in a patient, a stack has only an order.
-        shape: Of the source's own grid, without colour channels: (H, W) for an image.
-        dtype: Of the source's pixels.
+        planes: Grey values as stored, colours as luminance; one plane if `kind` is `image`.
+        kind: A `volume` has a place in the patient, a `stack` only an order of its planes.
+        shape: Shape of the source's own grid, without colour channels: (H, W) for an image.
+        dtype: Type of the pixels on disk.
         view: How `planes` lie in the source's array.
-        spacing_mm: Between planes, rows and columns, if known.
-        cut: `sagittal`, `coronal` or `axial`, if known.
-        source: The file or folder that it was read from.
-        geometry: What a medical file says beyond its pixels.
+        spacing_mm: Distances between planes, rows and columns in millimetres, if known.
+        cut: The anatomical plane, `sagittal`, `coronal` or `axial`, if known.
+        source: The file or folder that was read.
+        geometry: Where a medical file's pixels lie in the patient, and the header to write a mask back.
     """
 
     planes: Float32[np.ndarray, "N H W"] = field(repr=False)
@@ -61,7 +74,7 @@ class SourceImage:
 
     @property
     def grid(self) -> tuple[int, int, int]:
-        """The source's own grid as that of a volume: (1, H, W) for an image, no fourth axis for a NIfTI file."""
+        """Shape of the source's own grid as three axes: (1, H, W) for an image, without a NIfTI file's fourth axis."""
         sides = (1, *self.shape) if len(self.shape) == 2 else self.shape
         return sides[0], sides[1], sides[2]
 
@@ -76,8 +89,8 @@ class LabelCase:
     """The annotation of a case.
 
     Attributes:
-        planes: On the planes of the case; 0 is background, every other value a class.
-        names: Of the values, where the file tells them (DICOM).
+        planes: Label values on the planes of the case; 0 is background, every other value a class.
+        names: Names of the values, where the file states them.
     """
 
     planes: UInt8[np.ndarray, "N H W"] = field(repr=False)
@@ -88,7 +101,7 @@ def read_source_image(source: Picture, name: str, axis: Axis = None) -> SourceIm
     """Read what a user passes as one thing to segment.
 
     Args:
-        source: An array or tensor (H, W), (H, W, 3 or 4), (N, H, W) or (N, H, W, 3 or 4), which `pictures.grey` tells
+        source: An array or tensor (H, W), (H, W, 3 or 4), (N, H, W) or (N, H, W, 3 or 4), which `arrays.grey` tells
             apart; a Pillow image; or a path: a picture, pages of a TIFF, `.npy`, NIfTI, NRRD, MetaImage, a DICOM file
             or the folder of a DICOM series.
         name: How errors call this argument.
@@ -102,13 +115,9 @@ def read_source_image(source: Picture, name: str, axis: Axis = None) -> SourceIm
     """
     if isinstance(source, str | Path):
         path = _existing(Path(source), name)
-        if medical.is_medical(path):
-            return _scan_case(path, name, axis)
-        if path.suffix.lower() == ".npy":
-            return _array_case(_read_npy(path, name), name, axis, path)
-        return _frames_case(read_frames(path, name), name, axis, path)
+        return _stored_case(_read(path, name), name, axis, path)
     if isinstance(source, Image.Image):
-        return _frames_case(read_frames(source, name), name, axis, None)
+        return _stored_case(picture.decode(source), name, axis, None)
     return _array_case(_array(source, name), name, axis, None)
 
 
@@ -132,7 +141,7 @@ def read_label_image(source: Picture, name: str, image: SourceImage) -> LabelCas
     if isinstance(source, str | Path):
         values, names = _read_label_file(_existing(Path(source), name), name, image)
     elif isinstance(source, Image.Image):
-        values = read_frames(source, name, as_label=True)
+        values = picture.decode(source).array
     else:
         values = _array(source, name)
     label = class_values(fit_label(values, name, image.shape), name)
@@ -158,17 +167,21 @@ def write_mask(
         ValueError: If the format cannot hold the mask.
         ImportError: If the library for its format is not installed; the message has the command.
     """
-    suffix = next((suffix for suffix in _formats(case) if path.name.lower().endswith(suffix)), None)
+    suffixes = _mask_suffixes(case)
+    suffix = next((suffix for suffix in suffixes if path.name.lower().endswith(suffix)), None)
     if suffix is None:
         msg = (
-            f"{path.name} cannot hold the mask of this {case.kind}: expected {', '.join(_formats(case))}, got "
+            f"{path.name} cannot hold the mask of this {case.kind}: expected {', '.join(suffixes)}, got "
             f"{path.suffix or 'no suffix'}. Choose one of these."
         )
         raise ValueError(msg)
     if mask.shape != case.shape:
         msg = f"mask does not fit its case: expected {case.shape}, got {mask.shape}. Pass a mask of this case."
         raise ValueError(msg)
-    content = _encode(mask.reshape(case.grid), suffix, case.geometry or Geometry(), names or {})
+    image = MaskImage(
+        mask.reshape(case.grid), case.geometry or Geometry(), names or {}, software=("incontext", __version__)
+    )
+    content = formats.encode(image, suffix)
     with replacing(path) as partial:
         partial.write_bytes(content)
     return path
@@ -176,30 +189,15 @@ def write_mask(
 
 def mask_suffix(case: SourceImage) -> str:
     """The suffix for `write_mask` that suits a case: its own, where masks can have it."""
-    formats = _formats(case)
-    name = case.source.name.lower() if case.source else ""
-    own = next((suffix for suffix in (*formats, *WHOLE) if name.endswith(suffix)), formats[0])
-    return WHOLE.get(own, own)
+    return formats.like(case.source or Path(), _mask_suffixes(case))
 
 
-def _formats(case: SourceImage) -> tuple[str, ...]:
+def _mask_suffixes(case: SourceImage) -> tuple[str, ...]:
     """Suffixes of the files that can hold masks of a case, the most suitable first."""
-    pictures = {"image": (*FLAT, *PAGED), "stack": PAGED, "volume": ()}[case.kind]
-    if case.geometry is None or case.geometry.affine is None:
-        return pictures
-    return (*(DICOM_SEG if case.geometry.files else ()), *VOLUMES, *pictures)
-
-
-def _encode(mask: UInt8[np.ndarray, "I J K"], suffix: str, geometry: Geometry, names: Mapping[int, str]) -> bytes:
-    if suffix in (*FLAT, *PAGED):
-        return mask_files.picture(mask, suffix)
-    if suffix in DICOM_SEG:
-        return mask_files.segmentation(mask, geometry, names)
-    if suffix == ".nrrd":
-        return mask_files.nrrd(mask, geometry)
-    if suffix == ".mha":
-        return mask_files.metaimage(mask, geometry)
-    return mask_files.nifti(mask, geometry, compress=suffix == ".nii.gz")
+    kinds: set[formats.Kind] = set() if case.kind == "volume" else {case.kind}
+    if case.geometry is not None and case.geometry.affine is not None:
+        kinds |= {"placed", "series"} if case.geometry.files else {"placed"}
+    return formats.mask_suffixes(kinds)
 
 
 def _array_case(array: Shaped[np.ndarray, "..."], name: str, axis: Axis, source: Path | None) -> SourceImage:
@@ -212,45 +210,61 @@ def _array_case(array: Shaped[np.ndarray, "..."], name: str, axis: Axis, source:
     return SourceImage(view.planes(planes), "stack", planes.shape, array.dtype, view, source=source)
 
 
-def _frames_case(
-    frames: Shaped[np.ndarray, "N H W *channels"], name: str, axis: Axis, source: Path | None
-) -> SourceImage:
-    """The frames of a picture, of which a single one is an image."""
-    frames = to_array(frames, name)
-    if len(frames) == 1:
-        return _array_case(frames[0], name, None, source)
-    return _array_case(frames, name, 0 if axis is None else axis, source)
+def _stored_case(stored: StoredImage, name: str, axis: Axis, source: Path | None) -> SourceImage:
+    """The content of a file: a volume if it has a place in the patient, else an image or a stack."""
+    if stored.geometry.affine is not None:
+        return _volume_case(stored, name, axis, source)
+    shown = stored.displayed()
+    array = to_array(shown.array, name)
+    if shown.axes.startswith("T") and len(array) == 1:
+        array, axis = array[0], None
+    elif shown.axes.startswith(("T", "Z")):
+        axis = 0 if axis is None else axis
+    elif shown.axes:
+        axis = None
+    case = _array_case(array, name, axis, source)
+    return replace(case, dtype=shown.dtype, geometry=stored.geometry if stored.geometry.files else None)
 
 
-def _scan_case(path: Path, name: str, axis: Axis) -> SourceImage:
-    with _readable(path, name):
-        scan = medical.read_scan(path)
-    array = to_array(scan.array, name)
-    if scan.geometry.affine is None:
-        case = _frames_case(array, name, axis, path)
-        return replace(case, dtype=scan.dtype, geometry=scan.geometry)
-    is_slice = path.is_file() and bool(scan.geometry.files)
-    chosen = 0 if is_slice else _chosen(axis, name, scan)
-    view = radiological(scan.orientation, chosen)
-    i, j, k = (spacings_mm(scan.geometry.affine)[each] for each in view.axes)
+def _volume_case(stored: StoredImage, name: str, axis: Axis, source: Path | None) -> SourceImage:
+    """Planes of what has a place in the patient, as radiologists show them; a file of one DICOM slice is an image."""
+    affine = stored.geometry.affine
+    assert affine is not None
+    array, orientation = to_array(stored.space, name), orientation_of(affine)
+    is_slice = bool(stored.geometry.files) and source is not None and source.is_file()
+    chosen = 0 if is_slice else _chosen(axis, name, array.shape, affine)
+    view = radiological(orientation, chosen)
+    i, j, k = (spacings_mm(affine)[each] for each in view.axes)
     return SourceImage(
         planes=grey(view.planes(array), name, stack=True),
         kind="image" if is_slice else "volume",
-        shape=array.shape[1:] if is_slice else scan.shape,
-        dtype=scan.dtype,
+        shape=array.shape[1:] if is_slice else stored.shape,
+        dtype=stored.dtype,
         view=view,
         spacing_mm=(i, j, k),
-        cut=CUTS[scan.orientation.axes[chosen]],
-        source=path,
-        geometry=scan.geometry,
+        cut=CUTS[orientation.axes[chosen]],
+        source=source,
+        geometry=stored.geometry,
     )
 
 
-def _chosen(axis: Axis, name: str, scan: medical.Scan) -> int:
-    """The axis of a scan that a user means."""
+def _chosen(axis: Axis, name: str, shape: tuple[int, ...], affine: Float[np.ndarray, "4 4"]) -> int:
+    """The axis of a volume that a user means."""
     if axis is None:
-        return scan.usual_axis
-    return scan.orientation.axes.index(CUTS.index(axis)) if axis in CUTS else _numbered(axis, name)
+        return usual_axis(shape, affine)
+    return orientation_of(affine).axes.index(CUTS.index(axis)) if axis in CUTS else _numbered(axis, name)
+
+
+def usual_axis(shape: tuple[int, ...], affine: Float[np.ndarray, "4 4"]) -> int:
+    """Return the axis of an array across thick slices; across axial ones, where no spacing is the largest."""
+    turned = np.argsort(orientation_of(affine).axes).tolist()
+    x, y, z = turned
+    step_mm = spacings_mm(affine)
+    steps_mm = (step_mm[x], step_mm[y], step_mm[z])
+    thick = slicing_axes((shape[x], shape[y], shape[z]), steps_mm)
+    if len(thick) > 1:
+        thick = [axis for axis in range(3) if steps_mm[axis] >= EQUAL_SPACING * max(steps_mm)]
+    return turned[thick[0] if len(thick) == 1 else AXIAL]
 
 
 def _numbered(axis: Axis, name: str) -> int:
@@ -265,24 +279,67 @@ def _numbered(axis: Axis, name: str) -> int:
     return axis % 3
 
 
-def _read_label_file(path: Path, name: str, image: SourceImage) -> tuple[Shaped[np.ndarray, "..."], Mapping[int, str]]:
-    if medical.is_medical(path):
-        place = image.geometry or Geometry()
-        with _readable(path, name):
-            if place.files and medical.is_dicom_file(path):
-                return medical.read_drawn(path, place)
-            scan = medical.read_scan(path)
-        return to_array(medical.on_image(scan, place, name), name), {}
-    if path.suffix.lower() == ".npy":
-        return _read_npy(path, name), {}
-    return read_frames(path, name, as_label=True), {}
-
-
-def _read_npy(path: Path, name: str) -> Shaped[np.ndarray, "..."]:
-    from megamed.readers.arrays import read_array
-
+def _read(path: Path, name: str) -> StoredImage:
     with _readable(path, name):
-        return to_array(read_array(path), name)
+        return formats.read(formats.source_at(path))
+
+
+def _read_label_file(path: Path, name: str, image: SourceImage) -> tuple[Shaped[np.ndarray, "..."], Mapping[int, str]]:
+    """Read label values in the order of their image's axes, with the names that the file gives them."""
+    place = image.geometry or Geometry()
+    if formats.is_drawn(path, place):
+        with _readable(path, name):
+            return _read_drawn(path, place)
+    stored = _read(path, name)
+    if stored.is_lossy:
+        msg = (
+            f"{name} was stored with loss: expected a PNG or TIFF label, got the JPEG {path}. "
+            "Export the label map anew as PNG: JPEG changes class values at edges."
+        )
+        raise ValueError(msg)
+    return to_array(on_image(stored, place, name), name), stored.names
+
+
+def _read_drawn(path: Path, place: Geometry) -> tuple[UInt16[np.ndarray, "I J K"], Mapping[int, str]]:
+    """Read structures that were drawn on an image as one label map, where of overlapping ones the later one stays."""
+    drawn = formats.read_drawn(Source((path, *place.files)))
+    label = None
+    for segment in drawn.segments:
+        mask = segment.draw()
+        label = np.zeros(mask.shape, dtype=np.uint16) if label is None else label
+        label[mask > 0] = segment.number
+    if label is None:
+        msg = f"{path.name} is empty: expected segments or regions drawn on the series, got none. Draw them."
+        raise ValueError(msg)
+    return label, drawn.names
+
+
+def on_image(label: StoredImage, image: Geometry, name: str) -> Shaped[np.ndarray, "..."]:
+    """Return the array of a label in the order of its image's axes, or as it is where one of them tells no place.
+
+    Args:
+        label: What was read.
+        image: Where its image lies.
+        name: How errors call the label.
+
+    Raises:
+        ValueError: If the label lies elsewhere than its image.
+    """
+    affine = label.geometry.affine
+    if affine is None:
+        return label.array
+    if image.affine is None:
+        return label.space
+    try:
+        view = parallel(affine, image.affine[:3, :3])
+        array, placed = view.planes(label.space), viewed(affine, label.space.shape, view)
+        if (apart := displacement_mm(placed, image.affine, array.shape)) <= MISPLACED * min(spacings_mm(image.affine)):
+            return array
+        reason = f"expected voxels at the same place, got them up to {apart:.3g} mm apart"
+    except ValueError as error:
+        reason = str(error)
+    msg = f"{name} lies elsewhere than its image: {reason}. Save it with its image's affine, on its grid."
+    raise ValueError(msg)
 
 
 def _array(source: Picture, name: str) -> Shaped[np.ndarray, "..."]:
@@ -304,9 +361,9 @@ def _existing(path: Path, name: str) -> Path:
 
 @contextmanager
 def _readable(path: Path, name: str) -> Iterator[None]:
-    """Name the argument whose file megamed's readers refuse."""
+    """Name the argument whose file the readers refuse."""
     try:
         yield
     except ValueError as error:
-        msg = f"{name} is unreadable: expected a medical image, got {path} ({error}) Convert or replace it."
+        msg = f"{name} is unreadable: expected an image file, got {path} ({error}) Convert or replace it."
         raise OSError(msg) from error

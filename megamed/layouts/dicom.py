@@ -8,18 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from megamed.layouts.cases import Case, LabelSource
-from megamed.readers.dicom import readable
+from megamed.readers.dicom import LABEL_MODALITIES, has_mark, header_of, readable
 from megamed.readers.source import SERIES, Source
 from megamed.schema import DatasetCard
 
-LABEL_MODALITIES = frozenset({"SEG", "RTSTRUCT"})
-TAGS = (
-    "Modality",
-    "PatientID",
-    "SeriesInstanceUID",
-    "ReferencedSeriesSequence",
-    "ReferencedFrameOfReferenceSequence",
-)
+TAGS = ("Modality", "PatientID", "SeriesInstanceUID")
+"""What every file of a dataset must tell."""
 
 
 @dataclass
@@ -93,11 +87,11 @@ def _case(name: str, found: _Series, card: DatasetCard) -> Case:
 
 def _header(path: Path) -> Any:
     """Read what tells what a file is; None if it is not DICOM and does not claim to be."""
-    with readable(path) as pydicom:
-        if not path.name.lower().endswith(".dcm") and not pydicom.misc.is_dicom(path):
-            return None
-        header = pydicom.dcmread(path, specific_tags=list(TAGS), stop_before_pixels=True)
-        if missing := [tag for tag in TAGS[:3] if tag not in header]:
+    if not path.name.lower().endswith(".dcm") and not has_mark(path):
+        return None
+    header = header_of(path)
+    with readable(path):
+        if missing := [tag for tag in TAGS if tag not in header]:
             msg = f"expected {missing}, got none"
             raise ValueError(msg)
         return header

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from megamed import formats
 from megamed.layouts.cases import Case, LabelSource, pairing_problem
 from megamed.readers.source import Source
 from megamed.schema import DatasetCard, FileRules, slugify
 
-SUFFIX = r"(\.nii\.gz|\.[^./]+)?"
 CARDS = frozenset({"card.toml", "meta.json"})
 
 
@@ -95,7 +95,8 @@ def _pattern(template: str, classes: dict[str, int]) -> re.Pattern[str]:
         else:
             pattern += "[^/]*" if piece == "*" else parts.get(piece, re.escape(piece))
             seen |= {piece} & parts.keys()
-    return re.compile(pattern + SUFFIX)
+    suffixes = "|".join(map(re.escape, formats.image_suffixes()))
+    return re.compile(rf"{pattern}(?i:{suffixes}|\.[^./]+)?")
 
 
 def _files(folder: Path, templates: tuple[str, ...]) -> Iterator[str]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pydantic import ConfigDict
 
+from megamed import formats
 from megamed.layouts.cases import Case, LabelSource
 from megamed.layouts.nnunet import channel_modalities, read_description
 from megamed.readers.source import Source
@@ -35,7 +36,7 @@ def find_cases(folder: Path, card: DatasetCard) -> Iterator[Case]:
     description = read_description(folder, MsdDescription)
     channels = channel_modalities(card, description.modality)
     for pair in description.training:
-        name = Path(pair.image).name.removesuffix(".gz").removesuffix(".nii")
+        name = formats.stem(Path(pair.image).name)
         paths = [below(folder, relative) for relative in (pair.image, pair.label)]
         if missing := [path.name for path in paths if not path.is_file()]:
             yield Case(name, problem=f"case {name!r} is not a pair: expected {missing}, got none.")

@@ -15,6 +15,8 @@ import numpy as np
 from jaxtyping import Shaped
 
 from megamed.readers.faults import check_expansion, one_error
+from megamed.readers.source import Source
+from megamed.readers.stored import StoredImage
 
 File = IO[bytes] | zipfile.ZipExtFile
 MAX_BYTES = 2**33
@@ -23,6 +25,22 @@ UNREADABLE = (
     *(struct.error, zlib.error, tokenize.TokenError, zipfile.BadZipFile),
 )
 HEADER_READERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+
+
+def read(source: Source, most_pixels: int) -> StoredImage:
+    """Read an array; a file of several needs the name of one as `part`.
+
+    Raises:
+        ValueError: If the file cannot be decoded, is too large, holds no plain numbers, or several arrays.
+    """
+    (path,), part = source.files, source.part
+    if path.suffix.lower() == ".npz" and not part:
+        names = list(array_shapes(path))
+        if len(names) != 1:
+            msg = f"{path.name} is ambiguous: expected one array, got {names}."
+            raise ValueError(msg)
+        part = names[0]
+    return StoredImage(read_array(path, part))
 
 
 def read_array(path: Path, part: str = "") -> Shaped[np.ndarray, "..."]:
@@ -71,7 +89,7 @@ def _member(path: Path, _changed_ns: int, name: str) -> Shaped[np.ndarray, "..."
 
 @contextmanager
 def _opened(path: Path, name: str) -> Iterator[File]:
-    if path.suffix == ".npy":
+    if path.suffix.lower() == ".npy":
         with path.open("rb") as file:
             yield file
     else:

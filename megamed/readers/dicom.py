@@ -1,7 +1,10 @@
-"""Read a DICOM series through pydicom: slices sorted by where they lie, in modality units, turned to RAS axes."""
+"""Read DICOM files through pydicom: slices sorted by where they lie, in modality units; films and radiographs."""
 
+import copy
+import functools
 import struct
 import zlib
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,33 +12,52 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Real
+from jaxtyping import Float, Shaped
 
 from megamed.readers.faults import needs, one_error
-from megamed.readers.volume import LPS_TO_RAS, Volume, canonical, check_header
+from megamed.readers.source import SERIES, Source
+from megamed.readers.stored import Geometry, StoredImage
+from megamed.readers.volume import LPS_TO_RAS, check_header, usable_orientations
 
+PREAMBLE_BYTES, MARK = 128, b"DICM"
+"""What tells a DICOM file: four letters after a preamble."""
+LABEL_MODALITIES = frozenset({"SEG", "RTSTRUCT"})
 STEP_TOLERANCE = 0.05
 """How much distances between slices may differ, as a share of the mean distance."""
 EQUAL = ("SeriesInstanceUID", "Rows", "Columns")
 CLOSE = ("PixelSpacing", "ImageOrientationPatient")
 CLOSE_TOLERANCE = 1e-4
+DEFERRED_BYTES = 4096
+"""Elements larger than this, pixels above all, are read from the file only when they are asked for."""
+MOST_HEADERS = 2048
+"""Number of headers that are remembered: some tens of megabytes."""
 
 
-@dataclass(frozen=True)
-class Grid:
+@dataclass(frozen=True, eq=False)
+class SeriesGrid:
     """Where the voxels of a series lie."""
 
-    files: tuple[Path, ...]
-    """Of the slices, in the order of their positions."""
-    uids: tuple[str, ...]
-    shape: tuple[int, int, int]
-    """Columns, rows and slices."""
+    headers: dict[Path, Any]
+    """The data set of each slice, in the order of the positions."""
     affine: Float[np.ndarray, "4 4"]
-    """From indices of column, row and slice to the patient's millimetres, towards left, back and head."""
+    """From indices of slice, row and column to the patient's millimetres, towards right, front and head."""
 
-    def volume(self, array: Real[np.ndarray, "columns rows slices"]) -> Volume:
-        """Turn an array on this grid to RAS axes."""
-        return canonical(array, LPS_TO_RAS @ self.affine)
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Numbers of slices, rows and columns."""
+        first = next(iter(self.headers.values()))
+        return len(self.headers), int(first.Rows), int(first.Columns)
+
+    @property
+    def uids(self) -> tuple[str, ...]:
+        """The instance UID of each slice."""
+        return tuple(str(header.SOPInstanceUID) for header in self.headers.values())
+
+    @property
+    def geometry(self) -> Geometry:
+        """What a mask on the series needs."""
+        headers = tuple(self.headers.values())
+        return Geometry(self.affine, header=headers, files=tuple(self.headers), modality=headers[0].get("Modality"))
 
 
 @contextmanager
@@ -49,31 +71,49 @@ def readable(path: Path) -> Iterator[Any]:
         yield pydicom
 
 
-def read_series(files: Sequence[Path]) -> Volume | Real[np.ndarray, "H W"]:
-    """Read the slices of a series as a volume, a single radiograph as a picture.
+def read(source: Source, most_pixels: int) -> StoredImage:
+    """Read the slices of a series as slices, rows and columns, a radiograph, or the frames of a film.
 
     Raises:
         ValueError: If a file cannot be decoded, slices are missing, repeated or differ, or they are too large.
         ImportError: If pydicom, or the codec that the pixels need, is not installed.
     """
-    with readable(files[0]) as pydicom:
-        if len(files) == 1 and "ImagePositionPatient" not in (header := _header(files[0], pydicom)):
+    path, header = source.files[0], header_of(source.files[0])
+    stored_dtype = np.dtype(np.uint8 if header.get("BitsStored", 16) <= 8 else np.int16)
+    nowhere = Geometry(header=(header,), files=(path,), modality=header.get("Modality"))
+    if len(source.files) == 1 and _is_film(header):
+        film = _film(path, header)
+        return StoredImage(film, "TYXC"[: film.ndim], nowhere, stored_dtype)
+    if len(source.files) == 1 and "ImagePositionPatient" not in header:
+        with readable(path):
             check_header((1, header.Rows, header.Columns), np.dtype(np.uint16))
-            return _pixels(files[0])
-    grid = read_grid(files)
-    pages = np.stack([_pixels(file) for file in grid.files])
-    return grid.volume(pages.transpose(2, 1, 0))
+        return StoredImage(_slice(path, header), "YX", nowhere, stored_dtype)
+    grid = read_grid(source.files)
+    pages = np.stack([_slice(file, header) for file, header in grid.headers.items()])
+    return StoredImage(pages, "ZYX", grid.geometry, stored_dtype)
 
 
-def read_grid(files: Sequence[Path]) -> Grid:
+def header_of(path: Path) -> Any:
+    """Parse a file, but for its pixels; the data set is shared and must not be changed.
+
+    Raises:
+        ValueError: If it is no DICOM file.
+        ImportError: If pydicom is not installed.
+    """
+    with readable(path) as pydicom:
+        state = path.stat()
+        return _parsed(pydicom, path, state.st_mtime_ns, state.st_size)
+
+
+def read_grid(files: Sequence[Path]) -> SeriesGrid:
     """Find where the voxels of a series lie, from its headers alone.
 
     Raises:
         ValueError: If a header cannot be read, or slices are missing, repeated or differ.
         ImportError: If pydicom is not installed.
     """
-    with readable(files[0]) as pydicom:
-        headers = {file: _header(file, pydicom) for file in files}
+    headers = {file: header_of(file) for file in files}
+    with readable(files[0]):
         first = headers[files[0]]
         for name in (*EQUAL, *CLOSE):
             if not all(_alike(name, header, first) for header in headers.values()):
@@ -86,12 +126,59 @@ def read_grid(files: Sequence[Path]) -> Grid:
         positions = np.stack([place[file] for file in order])
         row_mm, column_mm = map(float, first.PixelSpacing)
         affine = np.eye(4)
-        affine[:3, 0], affine[:3, 1] = across * column_mm, down * row_mm
-        affine[:3, 2] = _step(positions, normal * float(first.get("SliceThickness") or 1))
+        affine[:3, 0] = _step(positions, normal * float(first.get("SliceThickness") or 1))
+        affine[:3, 1], affine[:3, 2] = down * row_mm, across * column_mm
         affine[:3, 3] = positions[0]
-        shape = (int(first.Columns), int(first.Rows), len(order))
-        check_header(shape, np.dtype(np.uint16))
-        return Grid(tuple(order), tuple(str(headers[file].SOPInstanceUID) for file in order), shape, affine)
+        check_header((int(first.Columns), int(first.Rows), len(order)), np.dtype(np.uint16))
+        usable_orientations(affine)
+        return SeriesGrid({file: headers[file] for file in order}, LPS_TO_RAS @ affine)
+
+
+def find_series(folder: Path) -> Source:
+    """Find the one series in a folder and its subfolders; labels drawn on it are left out.
+
+    Raises:
+        ValueError: If there is none or several.
+        ImportError: If pydicom is not installed; the message has the command.
+    """
+    series: dict[str, list[Path]] = defaultdict(list)
+    for path in sorted(folder.rglob("*")):
+        if has_mark(path):
+            header = header_of(path)
+            if header.get("Modality") not in LABEL_MODALITIES:
+                series[str(header.get("SeriesInstanceUID", ""))].append(path)
+    series.pop("", None)
+    if len(series) != 1:
+        counts = sorted(map(len, series.values()))
+        msg = (
+            f"{folder.name} is not one series: expected a folder of one DICOM series, got {len(series)}"
+            f"{f' of {counts} files' if counts else ''}. Keep each series in its own folder; pass pictures as a list."
+        )
+        raise ValueError(msg)
+    return Source(tuple(*series.values()), SERIES)
+
+
+def has_mark(path: Path) -> bool:
+    """Whether a file begins as DICOM does; a DICOMDIR, which holds no pixels, is none."""
+    if path.name == "DICOMDIR" or path.name.startswith(".") or not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(PREAMBLE_BYTES + len(MARK))[PREAMBLE_BYTES:] == MARK
+
+
+@functools.lru_cache(maxsize=MOST_HEADERS)
+def _parsed(pydicom: Any, path: Path, _changed_ns: int, _size_bytes: int) -> Any:
+    return pydicom.dcmread(path, defer_size=DEFERRED_BYTES)
+
+
+def pixels_of(header: Any) -> Shaped[np.ndarray, "..."]:
+    """Decode the pixels of a data set, which keeps none of them."""
+    deferred = header.get_item("PixelData", keep_deferred=True)
+    try:
+        return copy.copy(header).pixel_array
+    finally:
+        if deferred is not None:
+            header[deferred.tag] = deferred
 
 
 def _alike(name: str, header: Any, first: Any) -> bool:
@@ -114,17 +201,30 @@ def _step(positions: Float[np.ndarray, "slices 3"], single: Float[np.ndarray, " 
     return step
 
 
-def _header(file: Path, pydicom: Any) -> Any:
-    return pydicom.dcmread(file, stop_before_pixels=True)
-
-
-def _pixels(file: Path) -> Float[np.ndarray, "H W"]:
+def _slice(path: Path, header: Any) -> Float[np.ndarray, "H W"]:
     """Decode a slice, in Hounsfield or whatever units the header rescales to; bright is dense."""
-    with readable(file) as pydicom:
-        dataset = pydicom.dcmread(file)
-        if dataset.get("SamplesPerPixel", 1) != 1 or dataset.get("NumberOfFrames", 1) != 1:
+    with readable(path):
+        if header.get("SamplesPerPixel", 1) != 1 or header.get("NumberOfFrames", 1) != 1:
             msg = "expected one grey frame, got colours or several frames"
             raise ValueError(msg)
-        slope, intercept = float(dataset.get("RescaleSlope", 1)), float(dataset.get("RescaleIntercept", 0))
-        pixels = dataset.pixel_array.astype(np.float32) * slope + intercept
-        return pixels.max() - pixels if dataset.PhotometricInterpretation == "MONOCHROME1" else pixels
+        slope, intercept = float(header.get("RescaleSlope", 1)), float(header.get("RescaleIntercept", 0))
+        pixels = pixels_of(header).astype(np.float32) * slope + intercept
+        return pixels.max() - pixels if header.PhotometricInterpretation == "MONOCHROME1" else pixels
+
+
+def _is_film(header: Any) -> bool:
+    """Whether a file holds colours or several frames, as ultrasound does."""
+    return header.get("SamplesPerPixel", 1) > 1 or int(header.get("NumberOfFrames") or 1) > 1
+
+
+def _film(path: Path, header: Any) -> Shaped[np.ndarray, "frames rows columns *colours"]:
+    frames, colours = int(header.get("NumberOfFrames") or 1), header.get("SamplesPerPixel", 1)
+    if "SharedFunctionalGroupsSequence" in header:
+        msg = (
+            f"{path.name} is an enhanced DICOM file: expected a file per slice, got {frames} frames. "
+            "Convert it to NIfTI, for instance with dcm2niix."
+        )
+        raise ValueError(msg)
+    with readable(path):
+        check_header((frames, header.Rows, header.Columns * colours), np.dtype(np.uint16))
+        return pixels_of(header).reshape(frames, header.Rows, header.Columns, *((colours,) if colours > 1 else ()))

@@ -1,4 +1,4 @@
-"""Read a MetaImage volume, turned to RAS axes; ours, for SimpleITK hangs on damaged files."""
+"""Read and write MetaImage volumes; our own reader, since SimpleITK hangs on damaged files."""
 
 import math
 import zlib
@@ -8,7 +8,9 @@ import numpy as np
 from jaxtyping import Float
 
 from megamed.readers.faults import check_expansion, one_error
-from megamed.readers.volume import LPS_TO_RAS, Volume, canonical, check_header
+from megamed.readers.source import Source
+from megamed.readers.stored import Geometry, MaskImage, StoredImage
+from megamed.readers.volume import LPS_TO_RAS, check_header, usable_orientations
 
 HEADER_BYTES = 2**16
 DATA_KEY = b"ElementDataFile"
@@ -29,13 +31,14 @@ TYPES = {
 IDENTITY = "1 0 0 0 1 0 0 0 1"
 
 
-def read_volume(path: Path) -> Volume:
-    """Read a volume with its geometry.
+def read(source: Source, most_pixels: int) -> StoredImage:
+    """Read a volume.
 
     Raises:
         ValueError: If the file cannot be decoded, is too large, is not three-dimensional or points elsewhere.
         ImportError: If nibabel is not installed.
     """
+    (path,) = source.files
     with one_error(path, ValueError, OSError, KeyError, zlib.error):
         header, data_start = _header(path)
         shape = tuple(int(side) for side in header["DimSize"].split())
@@ -54,7 +57,32 @@ def read_volume(path: Path) -> Volume:
             msg = f"expected {size_bytes} bytes, got {len(content)}"
             raise ValueError(msg)
         array = np.frombuffer(content, dtype, math.prod(shape)).reshape(shape, order="F")
-        return canonical(array.astype(dtype.newbyteorder("=")), LPS_TO_RAS @ _affine(header))
+        affine = LPS_TO_RAS @ _affine(header)
+        usable_orientations(affine)
+    return StoredImage(array.astype(dtype.newbyteorder("=")), "XYZ", Geometry(affine))
+
+
+def write(mask: MaskImage, suffix: str) -> bytes:
+    """Return a MetaImage file, its data after the header."""
+    affine = LPS_TO_RAS @ mask.affine  # its own inverse
+    spacing_mm = np.linalg.norm(affine[:3, :3], axis=0)
+    data = zlib.compress(mask.array.tobytes(order="F"))
+    header = {
+        "ObjectType": "Image",
+        "NDims": "3",
+        "BinaryData": "True",
+        "BinaryDataByteOrderMSB": "False",
+        "CompressedData": "True",
+        "CompressedDataSize": str(len(data)),
+        "TransformMatrix": _spaced((affine[:3, :3] / spacing_mm).T),
+        "Offset": _spaced(affine[:3, 3]),
+        "CenterOfRotation": "0 0 0",
+        "ElementSpacing": _spaced(spacing_mm),
+        "DimSize": " ".join(map(str, mask.array.shape)),
+        "ElementType": "MET_UCHAR",
+        "ElementDataFile": "LOCAL",
+    }
+    return "".join(f"{key} = {value}\n" for key, value in header.items()).encode() + data
 
 
 def _header(path: Path) -> tuple[dict[str, str], int]:
@@ -105,3 +133,7 @@ def _affine(header: dict[str, str]) -> Float[np.ndarray, "4 4"]:
 def _three(text: str) -> Float[np.ndarray, "3"]:
     """Read three numbers."""
     return np.reshape([float(each) for each in text.split()], 3).astype(float)
+
+
+def _spaced(values: Float[np.ndarray, "..."]) -> str:
+    return " ".join(f"{value:.17g}" for value in values.ravel())

@@ -1,37 +1,69 @@
-"""Read an NRRD volume through pynrrd, turned to RAS axes."""
+"""Read an NRRD volume through pynrrd, and write a mask with what the header of its image says of space."""
 
+import io
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
 
 from megamed.readers.faults import needs, one_error
-from megamed.readers.volume import Volume, canonical, check_header
+from megamed.readers.source import Source
+from megamed.readers.stored import Geometry, MaskImage, StoredImage
+from megamed.readers.volume import LPS_TO_RAS, check_header, usable_orientations
 
 TOWARDS_RAS = {"right": 1, "left": -1, "anterior": 1, "posterior": -1, "superior": 1, "inferior": -1}
 SHORT_SPACES = {"ras": "right-anterior-superior", "las": "left-anterior-superior", "lps": "left-posterior-superior"}
+DATA_KEYS = frozenset(
+    {"type", "endian", "encoding", "byte skip", "byteskip", "line skip", "lineskip", "data file", "datafile"}
+    | {"min", "max", "old min", "oldmin", "old max", "oldmax", "sample units", "sampleunits", "block size"}
+)
+"""What a header says of an image's values and where they are stored, not of where they lie."""
 
 
-def read_volume(path: Path) -> Volume:
-    """Read a volume with its geometry; a space that the header does not name is taken for RAS.
+def read(source: Source, most_pixels: int) -> StoredImage:
+    """Read a volume; a space that the header does not name is taken for RAS.
 
     Raises:
         ValueError: If the file cannot be decoded, is too large, is not three-dimensional or points elsewhere.
         ImportError: If pynrrd is not installed.
     """
+    (path,) = source.files
     with needs("pynrrd", "NRRD"):
         import nrrd
     errors = (OSError, EOFError, ValueError, KeyError, IndexError, TypeError, StopIteration, zlib.error)
-    with one_error(path, *errors, nrrd.NRRDError):
-        header = nrrd.read_header(str(path))
+    with one_error(path, *errors, nrrd.NRRDError), path.open("rb") as file:
+        header = nrrd.read_header(file)
         check_header(tuple(map(int, header["sizes"])), np.dtype(nrrd.reader._determine_datatype(header)))
         detached = header.get("data file", header.get("datafile", path.name))
         if Path(detached).name != detached:
             msg = f"expected its data in the same folder, got {detached!r}"
             raise ValueError(msg)
-        array, _ = nrrd.read(str(path))
-        return canonical(array, _affine(header))
+        affine = _affine(header)
+        usable_orientations(affine)
+        array = nrrd.read_data(header, file, str(path))
+    notes = () if "space" in header else ("the header names no space: taken for right-anterior-superior",)
+    return StoredImage(array, "XYZ", Geometry(affine, header=header), notes=notes)
+
+
+def write(mask: MaskImage, suffix: str) -> bytes:
+    """Return an NRRD file with what the header of the mask's image says of space, or else with its affine."""
+    with needs("pynrrd", "NRRD", "Writing"):
+        import nrrd
+    if isinstance(mask.geometry.header, Mapping):
+        header = {key: value for key, value in mask.geometry.header.items() if key not in DATA_KEYS}
+    else:
+        affine = LPS_TO_RAS @ mask.affine  # its own inverse
+        header = {
+            "space": "left-posterior-superior",
+            "space directions": affine[:3, :3].T,
+            "space origin": affine[:3, 3],
+            "kinds": ["domain"] * 3,
+        }
+    content = io.BytesIO()
+    nrrd.write(content, mask.array, header)
+    return content.getvalue()
 
 
 def _affine(header: dict) -> Float[np.ndarray, "4 4"]:

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Real
@@ -23,25 +24,39 @@ class Volume:
     """From voxel indices to millimetres."""
 
 
-def canonical(array: Real[np.ndarray, "I J K"], affine: Float[np.ndarray, "4 4"]) -> Volume:
+def canonical(
+    array: Real[np.ndarray, "I J K"], affine: Float[np.ndarray, "4 4"], spacing_mm: tuple[float, ...] | None = None
+) -> Volume:
     """Reorient a volume by flips and swaps of axes only.
 
     Args:
         array: In any orientation.
         affine: From its voxel indices to millimetres towards right, front and head.
+        spacing_mm: Distance of neighbouring voxels along each axis, where the header states it apart from the affine.
+    """
+    orientations = usable_orientations(affine)
+    orientation = orientations.io_orientation(affine)
+    turned = affine @ orientations.inv_ornt_aff(orientation, array.shape)
+    if spacing_mm is None:
+        x, y, z = (float(size) for size in np.linalg.norm(turned[:3, :3], axis=0))
+    else:
+        x, y, z = (float(spacing_mm[axis]) for axis in np.argsort(orientation[:, 0]))
+    return Volume(orientations.apply_orientation(array, orientation), (x, y, z), turned)
+
+
+def usable_orientations(affine: Float[np.ndarray, "4 4"]) -> Any:
+    """Return the module that reorients volumes, having checked that an affine can be used.
 
     Raises:
         ValueError: If the affine is singular or not finite.
+        ImportError: If nibabel is not installed.
     """
     with needs("nibabel", "volumes"):
         from nibabel import orientations
     if not np.isfinite(affine).all() or not np.linalg.det(affine[:3, :3]):
         msg = f"affine is unusable: expected three independent axes, got {affine.tolist()}."
         raise ValueError(msg)
-    orientation = orientations.io_orientation(affine)
-    turned = affine @ orientations.inv_ornt_aff(orientation, array.shape)
-    x, y, z = (float(size) for size in np.linalg.norm(turned[:3, :3], axis=0))
-    return Volume(orientations.apply_orientation(array, orientation), (x, y, z), turned)
+    return orientations
 
 
 def stack(pages: Real[np.ndarray, "Z H W"]) -> Volume:

@@ -22,10 +22,9 @@ from megamed.audit import audit
 from megamed.build import BuildReport
 from megamed.collection import verify
 from megamed.manifest import read_manifest
+from megamed.pixels import read_image
 from megamed.readers.arrays import read_array
-from megamed.readers.image import read_image
-from megamed.readers.metaimage import read_volume as read_metaimage
-from megamed.readers.nifti import read_volume
+from megamed.readers.source import Source
 from megamed.standardise import pad_to_square
 
 Result = TypeVar("Result")
@@ -190,7 +189,7 @@ def test_oversized_picture_is_refused_before_decoding(tmp_path: Path, width: int
     path = tmp_path / "a.png"
     path.write_bytes(png_header(width, height))
     with little_memory(), pytest.raises(ValueError, match=r"a\.png cannot be read: .*(pixels|exceeds)"):
-        read_image(path)
+        read_image(Source((path,)))
 
 
 def test_text_bomb_in_a_picture_is_refused(tmp_path: Path) -> None:
@@ -201,7 +200,7 @@ def test_text_bomb_in_a_picture_is_refused(tmp_path: Path) -> None:
     chunk = struct.pack(">I", len(text) - 4) + text + struct.pack(">I", zlib.crc32(text))
     path.write_bytes(content[:33] + chunk + content[33:])
     with little_memory(), pytest.raises(ValueError, match=r"a\.png cannot be read"):
-        read_image(path)
+        read_image(Source((path,)))
 
 
 @pytest.mark.parametrize(
@@ -255,7 +254,7 @@ def test_lying_nifti_header_is_refused(
 ) -> None:
     path = nifti(tmp_path / f"a.{suffix}", shape, **fields)
     with little_memory(), pytest.raises(ValueError, match=rf"a\.{suffix} cannot be read") as raised:
-        read_volume(path)
+        read_image(Source((path,)))
     assert "\n" not in str(raised.value)
 
 
@@ -281,7 +280,7 @@ def test_lying_metaimage_header_is_refused(tmp_path: Path, change: dict[str, str
     header = "".join(f"{key} = {value}\n" for key, value in facts.items())
     (tmp_path / "a.mha").write_bytes(header.encode() + zlib.compress(bytes(64)))
     with little_memory(), pytest.raises(ValueError, match=rf"a\.mha cannot be read: .*{reason}|{reason}"):
-        read_metaimage(tmp_path / "a.mha")
+        read_image(Source((tmp_path / "a.mha",)))
 
 
 def npy(shape: str, dtype: str = "<f8") -> bytes:

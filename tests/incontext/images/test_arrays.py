@@ -1,6 +1,4 @@
-"""Arrays, tensors and Pillow images as planes and labels."""
-
-from pathlib import Path
+"""Arrays and tensors as planes and labels."""
 
 import numpy as np
 import pytest
@@ -8,22 +6,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as drawn
-from PIL import Image
 
-from incontext.images import arrays
-from incontext.images.arrays import class_values, fit_label, grey, read_frames, to_array
+from incontext.images.arrays import class_values, fit_label, grey, to_array
 
 RAMP = np.array([[0, 51, 102], [153, 204, 255]], dtype=np.uint8)
 
 numbers = st.one_of(
     drawn.boolean_dtypes(), drawn.integer_dtypes(), drawn.unsigned_integer_dtypes(), drawn.floating_dtypes()
 )
-
-
-def save(path: Path, *frames: np.ndarray) -> Path:
-    first, *others = [Image.fromarray(frame) for frame in frames]
-    first.save(path, save_all=True, append_images=others) if others else first.save(path)
-    return path
 
 
 @pytest.mark.parametrize(
@@ -191,72 +181,3 @@ def test_values_beyond_float32_are_refused(shape: tuple[int, ...]) -> None:
 def test_a_label_that_is_one_pixel_thin_the_other_way_is_refused() -> None:
     with pytest.raises(ValueError, match=r"expected \(8, 1\), got \(1, 8\)"):
         fit_label(np.zeros((1, 8)), "label", (8, 1))
-
-
-@pytest.mark.parametrize("suffix", ["png", "tif", "bmp"])
-@pytest.mark.parametrize("array", [RAMP, np.stack([RAMP] * 3, -1)], ids=["grey", "colour"])
-def test_files_keep_their_values(tmp_path: Path, suffix: str, array: np.ndarray) -> None:
-    assert np.array_equal(read_frames(save(tmp_path / f"image.{suffix}", array), "image"), array[None])
-
-
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32, np.float32])
-def test_pages_of_a_tiff_are_frames(tmp_path: Path, dtype: type) -> None:
-    pages = np.random.default_rng(0).integers(0, 200, (3, 4, 5)).astype(dtype)
-    assert np.array_equal(read_frames(save(tmp_path / "stack.tif", *pages), "image"), pages)
-
-
-def test_a_telephone_s_photograph_is_one_image(tmp_path: Path) -> None:
-    photograph, preview = Image.fromarray(RAMP), Image.fromarray(RAMP[:1])
-    photograph.save(tmp_path / "photo.jpg", format="MPO", save_all=True, append_images=[preview])
-    with Image.open(tmp_path / "photo.jpg") as picture:
-        assert picture.n_frames == 2
-    assert read_frames(tmp_path / "photo.jpg", "image").shape == (1, 2, 3)
-    with pytest.raises(ValueError, match="stored with loss"):
-        read_frames(tmp_path / "photo.jpg", "label", as_label=True)
-
-
-def test_pages_of_several_sizes_are_no_stack(tmp_path: Path) -> None:
-    path = save(tmp_path / "stack.tif", RAMP, RAMP.T)
-    with pytest.raises(ValueError, match="is no stack: expected frames of one size"):
-        read_frames(path, "image")
-
-
-def test_modes_of_pillow() -> None:
-    picture = Image.fromarray(RAMP)
-    for mode in ("L", "LA", "I", "F", "I;16"):
-        assert np.array_equal(read_frames(picture.convert(mode), "image"), RAMP[None])
-    for mode in ("RGB", "RGBA", "P", "CMYK", "YCbCr"):
-        assert read_frames(picture.convert(mode), "image").shape == (1, 2, 3, 3)
-    assert read_frames(picture.convert("1"), "image").dtype == bool
-
-
-def test_palette_holds_classes_in_a_label_and_colours_in_an_image(tmp_path: Path) -> None:
-    values = np.array([[0, 3], [128, 255]], dtype=np.uint8)
-    palette = Image.fromarray(values).convert("P")
-    palette.putdata(values.ravel().tolist())
-    palette.putpalette([index for _ in range(256) for index in (9, 8, 7)])
-    palette.save(tmp_path / "a.png")
-    assert np.array_equal(read_frames(tmp_path / "a.png", "label", as_label=True)[0], values)
-    assert read_frames(tmp_path / "a.png", "image")[0, 0, 0].tolist() == [9, 8, 7]
-
-
-def test_label_stored_with_loss(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="label was stored with loss"):
-        read_frames(save(tmp_path / "label.jpg", RAMP), "label", as_label=True)
-
-
-def test_unreadable_files_are_named(tmp_path: Path) -> None:
-    (tmp_path / "text.png").write_text("no image")
-    with pytest.raises(OSError, match=r"images\[0\] is unreadable.*text.png"):
-        read_frames(tmp_path / "text.png", "images[0]")
-    save(tmp_path / "half.png", np.random.default_rng(0).integers(0, 255, (64, 64), dtype=np.uint8))
-    (tmp_path / "half.png").write_bytes((tmp_path / "half.png").read_bytes()[:2000])
-    with pytest.raises(OSError, match="is unreadable"):
-        read_frames(tmp_path / "half.png", "images[0]")
-
-
-def test_size_is_checked_before_decoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = save(tmp_path / "stack.tif", RAMP, RAMP)
-    monkeypatch.setattr(arrays, "MAX_PIXELS", 11)
-    with pytest.raises(OSError, match="expected at most 11 pixels, got 2 × 2 × 3"):
-        read_frames(path, "image")

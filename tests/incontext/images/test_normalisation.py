@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from incontext.images.normalisation import CT_WINDOW_HU, PERCENTILES, Normalisation, apply, choose, limits
-from incontext.images.orientation import Geometry
 from incontext.images.source_image import SourceImage, read_source_image
 from megamed import standardise
+from megamed.readers.stored import Geometry
 
 RNG = np.random.default_rng(0)
 HOUNSFIELD = RNG.integers(-1024, 1500, (6, 20, 30)).astype(np.int16)

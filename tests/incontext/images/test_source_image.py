@@ -1,5 +1,6 @@
 """What people pass as one thing to segment, and its mask back on the same grid: read, mask, write, read."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,20 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
 
-from incontext.images.orientation import PlaneLayout
-from incontext.images.source_image import mask_suffix, read_label_image, read_source_image, write_mask
+from incontext.images.orientation import PlaneLayout, orientation_of, viewed
+from incontext.images.source_image import (
+    mask_suffix,
+    on_image,
+    read_label_image,
+    read_source_image,
+    usual_axis,
+    write_mask,
+)
+from megamed import formats
+from megamed.readers.source import Source
+from megamed.readers.stored import StoredImage
 from megamed.standardise import display_plane
-from tests.dicom_files import LPS_TO_RAS, OBLIQUE, series_affine, write_series
+from tests.dicom_files import LPS_TO_RAS, OBLIQUE, series_affine, write_segmentation, write_series
 
 nibabel = pytest.importorskip("nibabel")
 nrrd = pytest.importorskip("nrrd")
@@ -23,6 +34,7 @@ RAMP = np.array([[0, 51, 102], [153, 204, 255]], dtype=np.uint8)
 SHAPE = (4, 5, 6)
 SPACING_MM = (2.0, 0.75, 0.5)
 FLIPPED = np.array([[-1.0, 0, 0], [0, 0, 1], [0, -1, 0]])
+VIEWS = [PlaneLayout(axes, steps) for axes in itertools.permutations(range(3)) for steps in [(1, 1, 1), (-1, 1, -1)]]
 DIRECTIONS = {"straight": np.eye(3), "oblique": OBLIQUE, "flipped": FLIPPED}
 
 
@@ -273,9 +285,7 @@ def test_unknown_axis_is_refused(array: np.ndarray, axis: object) -> None:
 def test_damaged_volume_is_named(tmp_path: Path, array: np.ndarray) -> None:
     path = write_volume(tmp_path / "a.nii", array, np.eye(3))
     path.write_bytes(path.read_bytes()[:400])
-    with pytest.raises(
-        OSError, match=r"images\[3\] is unreadable: expected a medical image, got .*a.nii cannot be read"
-    ):
+    with pytest.raises(OSError, match=r"images\[3\] is unreadable: expected an image file, got .*a.nii cannot be read"):
         read_source_image(path, "images[3]")
 
 
@@ -312,3 +322,90 @@ def test_real_volumes_keep_their_grid(shared: Path, tmp_path: Path) -> None:
     ours, theirs = nibabel.load(written), nibabel.load(label)
     assert np.array_equal(ours.dataobj, theirs.dataobj)
     assert np.array_equal(ours.affine, nibabel.load(image).affine)
+
+
+def stored(path: Path, array: np.ndarray, affine: np.ndarray) -> StoredImage:
+    nibabel.save(nibabel.Nifti1Image(array, affine), path)
+    return formats.read(Source((path,)))
+
+
+@pytest.mark.parametrize("view", VIEWS, ids=str)
+def test_usual_axis_is_the_same_in_every_order_of_axes(view: PlaneLayout) -> None:
+    affine = viewed(np.diag([1.0, 1.5, 2.5, 1.0]), SHAPE, view)
+    assert orientation_of(affine) == view
+    assert usual_axis(tuple(SHAPE[axis] for axis in view.axes), affine) == view.axes.index(2)
+
+
+@pytest.mark.parametrize(
+    ("shape", "spacing_mm", "axis"),
+    [
+        ((9, 9, 9), (1, 1, 1), 2),
+        ((9, 9, 9), (3, 1, 1), 0),
+        ((9, 9, 9), (1, 1.5, 1), 1),
+        ((9, 9, 9), (5, 5, 3), 2),
+        ((9, 2, 9), (1, 1, 1), 1),
+        ((9, 9, 9), (1.001, 1, 1), 2),
+    ],
+)
+def test_usual_axis_is_across_thick_slices(shape: tuple[int, ...], spacing_mm: tuple[float, ...], axis: int) -> None:
+    assert usual_axis(shape, np.diag([*spacing_mm, 1.0])) == axis
+
+
+@pytest.mark.parametrize("view", VIEWS, ids=str)
+def test_a_label_takes_the_order_of_its_image(tmp_path: Path, array: np.ndarray, view: PlaneLayout) -> None:
+    affine = affine_of(OBLIQUE)
+    image = stored(tmp_path / "image.nii", array, affine)
+    label = stored(tmp_path / "label.nii", view.planes(array), viewed(affine, SHAPE, view))
+    assert np.array_equal(on_image(label, image.geometry, "label"), array)
+
+
+@pytest.mark.parametrize(
+    "affine",
+    [np.eye(4), affine_of(np.eye(3)), affine_of(OBLIQUE) + 0.5 * np.eye(4, k=3)],
+    ids=["none", "turned", "moved"],
+)
+def test_a_label_elsewhere_is_refused(tmp_path: Path, array: np.ndarray, affine: np.ndarray) -> None:
+    image = stored(tmp_path / "image.nii", array, affine_of(OBLIQUE))
+    label = stored(tmp_path / "label.nii", array, affine)
+    with pytest.raises(
+        ValueError, match=r"label lies elsewhere than its image: expected .*Save it with its image's affine"
+    ):
+        on_image(label, image.geometry, "label")
+
+
+def test_of_overlapping_segments_the_later_stays(tmp_path: Path, array: np.ndarray) -> None:
+    folder = write_volume(tmp_path / "series", array, OBLIQUE)
+    case = read_source_image(folder, "image")
+    assert case.geometry is not None
+    liver, tumour = array > 500, array > 800
+    write_segmentation(tmp_path / "seg.dcm", case.geometry.files, {"Liver": liver, "Tumour": tumour})
+    label = read_label_image(tmp_path / "seg.dcm", "label", case)
+    assert np.array_equal(case.view.array(label.planes), np.where(tumour, 2, np.where(liver, 1, 0)))
+    assert label.names == {1: "Liver", 2: "Tumour"}
+
+
+def test_palette_holds_classes_in_a_label_and_colours_in_an_image(tmp_path: Path) -> None:
+    values = np.array([[0, 3], [128, 255]], dtype=np.uint8)
+    palette = Image.fromarray(values).convert("P")
+    palette.putdata(values.ravel().tolist())
+    palette.putpalette([index for _ in range(256) for index in (9, 9, 9)])
+    palette.save(tmp_path / "a.png")
+    case = read_source_image(tmp_path / "a.png", "image")
+    assert case.planes == pytest.approx(np.full((1, 2, 2), 9.0))
+    for label in (tmp_path / "a.png", palette):
+        assert np.array_equal(read_label_image(label, "label", case).planes[0], values)
+
+
+def test_label_stored_with_loss_is_refused(tmp_path: Path) -> None:
+    Image.fromarray(RAMP).save(tmp_path / "label.jpg")
+    with pytest.raises(ValueError, match=r"^label was stored with loss: expected a PNG or TIFF label"):
+        read_label_image(tmp_path / "label.jpg", "label", read_source_image(RAMP, "image"))
+
+
+@pytest.mark.parametrize("keep", [8, 2000])
+def test_damaged_picture_is_named(tmp_path: Path, keep: int) -> None:
+    path = tmp_path / "image.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64), dtype=np.uint8)).save(path)
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(OSError, match=r"images\[0\] is unreadable: expected an image file, got .*image.png"):
+        read_source_image(path, "images[0]")

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from megamed.pixels import read_image, read_label
 from megamed.readers import arrays
 from megamed.readers.arrays import array_shapes, read_array
-from megamed.readers.source import Source, read_image, read_label
+from megamed.readers.source import Source
 
 LABEL = np.array([[0, 1], [2, 3]], np.uint8)
 

@@ -1,16 +1,18 @@
 """DICOM series, DICOM-SEG and RTSTRUCT, written with pydicom and highdicom."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from megamed.layouts import Subject, find_subjects
+from megamed.pixels import read_image
 from megamed.prepare import prepare_subject
-from megamed.readers.dicom_labels import fill_even_odd, read_masks
-from megamed.readers.source import SERIES, Source, read_image
-from megamed.schema import DatasetCard
+from megamed.readers.dicom_labels import fill_even_odd, read_drawn
+from megamed.readers.source import SERIES, Source
+from megamed.readers.volume import Volume
+from megamed.schema import DatasetCard, slugify
 from megamed.standardise import Standard
 from tests import dicom_files
 from tests.dicom_files import write_segmentation
@@ -63,6 +65,14 @@ def write_regions(path: Path, series: Sequence[Path], contours: dict[str, list[n
         dataset.StructureSetROISequence.append(region)
         dataset.ROIContourSequence.append(drawn)
     dataset.save_as(path, enforce_file_format=True)
+
+
+def read_masks(path: Path, series: Sequence[Path], values: dict[str, int]) -> Iterator[tuple[int, Volume]]:
+    """Draw the structures whose slugs have a value."""
+    drawn = read_drawn(Source((path, *series)))
+    for segment in drawn.segments:
+        if (name := slugify(segment.name)) in values:
+            yield values[name], drawn.to_ras(segment)
 
 
 def square(low: float, high: float, level: int) -> np.ndarray:
@@ -128,6 +138,13 @@ def test_segments_may_overlap_and_omit_frames(tmp_path: Path, series: list[Path]
     for value, mask in ((1, liver), (2, tumour)):
         assert np.array_equal(masks[value].array, mask.transpose(2, 1, 0)[::-1, ::-1])
         assert np.array_equal(masks[value].affine, read_image(Source(tuple(series), SERIES)).affine)
+
+
+def test_names_are_known_before_anything_is_drawn(tmp_path: Path, series: list[Path], pixels: np.ndarray) -> None:
+    write_segmentation(tmp_path / "seg.dcm", series, {"Liver": pixels > 0, "Tumour": pixels > 500})
+    drawn = read_drawn(Source((tmp_path / "seg.dcm", *series)))
+    assert drawn.names == {1: "Liver", 2: "Tumour"}
+    assert np.array_equal(drawn.segments[1].draw(), pixels > 500)
 
 
 def test_labels_of_another_series_are_refused(tmp_path: Path, series: list[Path], pixels: np.ndarray) -> None:

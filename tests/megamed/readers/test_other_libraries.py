@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from megamed.readers.source import Source, read_image, read_label
+from megamed.pixels import read_image, read_label
+from megamed.readers.source import Source
 from megamed.readers.volume import Volume
 
 nibabel = pytest.importorskip("nibabel")

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from incontext.images import mask_files
-from incontext.images.medical import read_scan
-from incontext.images.orientation import Geometry
+from megamed import formats
+from megamed.readers import dicom_seg
+from megamed.readers.stored import Geometry, MaskImage
 from tests.dicom_files import LPS_TO_RAS, OBLIQUE, series_affine, write_series
 
 nibabel = pytest.importorskip("nibabel")
@@ -25,7 +25,15 @@ AFFINE[:3, :3], AFFINE[:3, 3] = OBLIQUE * SPACING_MM, (10, -20, 30)
 @pytest.fixture
 def series(tmp_path: Path) -> Geometry:
     write_series(tmp_path / "scan", MASK.astype(int), series_affine(OBLIQUE, SPACING_MM, (10, -20, 30)))
-    return read_scan(tmp_path / "scan").geometry
+    return geometry_of(tmp_path / "scan")
+
+
+def geometry_of(path: Path) -> Geometry:
+    return formats.read(formats.source_at(path)).geometry
+
+
+def encode(mask: np.ndarray, geometry: Geometry, suffix: str, names: dict[int, str] | None = None) -> bytes:
+    return formats.encode(MaskImage(mask, geometry, names or {}, ("drawn", "1")), suffix)
 
 
 def write(path: Path, content: bytes) -> Path:
@@ -41,8 +49,8 @@ def test_nifti_header_is_kept_but_for_what_tells_of_values(tmp_path: Path) -> No
     image.header.set_xyzt_units("mm", "sec")
     image.header.set_slope_inter(2.5, -7)
     nibabel.save(image, tmp_path / "image.nii")
-    geometry = read_scan(tmp_path / "image.nii").geometry
-    written = nibabel.load(write(tmp_path / "mask.nii", mask_files.nifti(MASK, geometry, compress=False)))
+    geometry = geometry_of(tmp_path / "image.nii")
+    written = nibabel.load(write(tmp_path / "mask.nii", encode(MASK, geometry, ".nii")))
     assert written.get_data_dtype() == np.uint8
     assert np.array_equal(np.asarray(written.dataobj), MASK)
     changed = {key for key in image.header if not np.array_equal(written.header[key], geometry.header[key])}
@@ -52,7 +60,7 @@ def test_nifti_header_is_kept_but_for_what_tells_of_values(tmp_path: Path) -> No
 
 
 def test_nifti_of_a_series_is_as_converters_write_it(tmp_path: Path, series: Geometry) -> None:
-    written = nibabel.load(write(tmp_path / "mask.nii.gz", mask_files.nifti(MASK, series, compress=True)))
+    written = nibabel.load(write(tmp_path / "mask.nii.gz", encode(MASK, series, ".nii.gz")))
     assert np.array_equal(written.dataobj, MASK.transpose())
     first = pydicom.dcmread(series.files[0])
     assert written.affine[:3, 3] * (-1, -1, 1) == pytest.approx(np.array(first.ImagePositionPatient, float))
@@ -60,14 +68,13 @@ def test_nifti_of_a_series_is_as_converters_write_it(tmp_path: Path, series: Geo
 
 
 def test_same_mask_has_the_same_bytes(series: Geometry) -> None:
-    assert mask_files.nifti(MASK, series, compress=True) == mask_files.nifti(MASK, series, compress=True)
+    assert encode(MASK, series, ".nii.gz") == encode(MASK, series, ".nii.gz")
 
 
 @pytest.mark.parametrize("form", ["nrrd", "mha"])
 def test_other_formats_agree_with_simpleitk(tmp_path: Path, form: str) -> None:
     sitk = pytest.importorskip("SimpleITK")
-    encode = {"nrrd": mask_files.nrrd, "mha": mask_files.metaimage}[form]
-    image = sitk.ReadImage(str(write(tmp_path / f"mask.{form}", encode(MASK, Geometry(AFFINE)))))
+    image = sitk.ReadImage(str(write(tmp_path / f"mask.{form}", encode(MASK, Geometry(AFFINE), f".{form}"))))
     assert np.array_equal(sitk.GetArrayFromImage(image).transpose(2, 1, 0), MASK)
     place = image.TransformIndexToPhysicalPoint((1, 2, 3))
     assert place == pytest.approx((LPS_TO_RAS @ AFFINE @ (1, 2, 3, 1))[:3])
@@ -77,8 +84,8 @@ def test_nrrd_header_is_kept_but_for_what_tells_of_values(tmp_path: Path) -> Non
     header = {"space": "left-anterior-superior", "space directions": AFFINE[:3, :3].T, "space origin": AFFINE[:3, 3]}
     header |= {"space units": ["mm"] * 3, "kinds": ["domain"] * 3, "patient": "of the study", "max": 9.0}
     nrrd.write(str(tmp_path / "image.nrrd"), MASK.astype(np.int16), header.copy())
-    geometry = read_scan(tmp_path / "image.nrrd").geometry
-    array, written = nrrd.read(str(write(tmp_path / "mask.nrrd", mask_files.nrrd(MASK, geometry))))
+    geometry = geometry_of(tmp_path / "image.nrrd")
+    array, written = nrrd.read(str(write(tmp_path / "mask.nrrd", encode(MASK, geometry, ".nrrd"))))
     assert np.array_equal(array, MASK)
     assert array.dtype == np.uint8
     assert "max" not in written
@@ -87,7 +94,7 @@ def test_nrrd_header_is_kept_but_for_what_tells_of_values(tmp_path: Path) -> Non
 
 
 def test_segmentation_tells_what_it_is(tmp_path: Path, series: Geometry) -> None:
-    path = write(tmp_path / "mask.dcm", mask_files.segmentation(MASK, series, {1: "liver", 2: "tumour"}))
+    path = write(tmp_path / "mask.dcm", encode(MASK, series, ".dcm", {1: "liver", 2: "tumour"}))
     read = highdicom.seg.segread(path)
     assert [read.get_segment_description(number).segment_label for number in (1, 2)] == ["liver", "tumour"]
     source = pydicom.dcmread(series.files[0])
@@ -101,28 +108,28 @@ def test_segmentation_tells_what_it_is(tmp_path: Path, series: Geometry) -> None
 
 @pytest.mark.parametrize("names", [{}, {1: "liver"}], ids=["nameless", "named"])
 def test_empty_segmentation_is_one(tmp_path: Path, series: Geometry, names: dict[int, str]) -> None:
-    path = write(tmp_path / "mask.dcm", mask_files.segmentation(MASK * 0, series, names))
+    path = write(tmp_path / "mask.dcm", encode(MASK * 0, series, ".dcm", names))
     read = highdicom.seg.segread(path)
     assert read.get_segment_description(1).segment_label == names.get(1, "class 1")
     assert not read.pixel_array.any()
 
 
-@pytest.mark.parametrize("tag", [*mask_files.EMPTIED_TAGS, "SliceThickness"])
+@pytest.mark.parametrize("tag", [*dicom_seg.EMPTIED_TAGS, "SliceThickness"])
 def test_what_anonymisers_remove_is_not_missed(tmp_path: Path, tag: str) -> None:
     affine = series_affine(OBLIQUE, SPACING_MM, (0, 0, 0))
     write_series(tmp_path / "anonymous", MASK.astype(int), affine, **{tag: None})
-    geometry = read_scan(tmp_path / "anonymous").geometry
-    content = mask_files.segmentation(MASK, geometry, {})
+    geometry = geometry_of(tmp_path / "anonymous")
+    content = encode(MASK, geometry, ".dcm", {})
     assert highdicom.seg.segread(write(tmp_path / "mask.dcm", content)).number_of_segments == 2
 
 
 @pytest.mark.parametrize("library", ["nibabel", "nrrd", "highdicom"])
 def test_a_missing_library_is_named(series: Geometry, library: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, library, None)
-    encode = {
-        "nibabel": lambda: mask_files.nifti(MASK, series, compress=False),
-        "nrrd": lambda: mask_files.nrrd(MASK, series),
-        "highdicom": lambda: mask_files.segmentation(MASK, series, {}),
+    write = {
+        "nibabel": lambda: encode(MASK, series, ".nii"),
+        "nrrd": lambda: encode(MASK, series, ".nrrd"),
+        "highdicom": lambda: encode(MASK, series, ".dcm", {}),
     }[library]
     with pytest.raises(ImportError, match=r"Writing .* needs .*pip install \"incontext-seg\[medical\]\""):
-        encode()
+        write()

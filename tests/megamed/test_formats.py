@@ -1,14 +1,13 @@
-"""Medical files in their own order of axes: any orientation of a file shows the same patient."""
+"""Files in their own order of axes, whatever their format: the table tells formats apart, and reads each once."""
 
-import itertools
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from incontext.images.medical import is_medical, on_image, read_drawn, read_scan
-from incontext.images.orientation import PlaneLayout, viewed
+from megamed import formats
+from megamed.readers.stored import StoredImage
 from tests.dicom_files import LPS_TO_RAS, OBLIQUE, series_affine, write_segmentation, write_series
 
 nibabel = pytest.importorskip("nibabel")
@@ -19,13 +18,16 @@ SHAPE = (4, 5, 6)
 SPACING_MM = (1.0, 1.5, 2.5)
 ORIGIN_MM = (10.0, -20.0, 30.0)
 STRAIGHT = np.eye(3)
-VIEWS = [PlaneLayout(axes, steps) for axes in itertools.permutations(range(3)) for steps in [(1, 1, 1), (-1, 1, -1)]]
 
 
 def affine_of(directions: np.ndarray) -> np.ndarray:
     affine = np.eye(4)
     affine[:3, :3], affine[:3, 3] = directions * SPACING_MM, ORIGIN_MM
     return affine
+
+
+def read_scan(path: Path) -> StoredImage:
+    return formats.read(formats.source_at(path))
 
 
 @pytest.fixture
@@ -65,32 +67,6 @@ def test_array_and_affine_are_the_file_s_own(
     assert scan.dtype == np.int16
 
 
-@pytest.mark.parametrize("view", VIEWS, ids=str)
-def test_usual_axis_is_the_same_in_every_order_of_axes(tmp_path: Path, array: np.ndarray, view: PlaneLayout) -> None:
-    affine = viewed(affine_of(STRAIGHT), SHAPE, view)
-    scan = read_scan(save_nifti(tmp_path / "a.nii", view.planes(array), affine))
-    assert scan.usual_axis == view.axes.index(2)
-    assert scan.orientation == view
-
-
-@pytest.mark.parametrize(
-    ("shape", "spacing_mm", "axis"),
-    [
-        ((9, 9, 9), (1, 1, 1), 2),
-        ((9, 9, 9), (3, 1, 1), 0),
-        ((9, 9, 9), (1, 1.5, 1), 1),
-        ((9, 9, 9), (5, 5, 3), 2),
-        ((9, 2, 9), (1, 1, 1), 1),
-        ((9, 9, 9), (1.001, 1, 1), 2),
-    ],
-)
-def test_usual_axis_is_across_thick_slices(
-    tmp_path: Path, shape: tuple[int, ...], spacing_mm: tuple[float, ...], axis: int
-) -> None:
-    affine = np.diag([*spacing_mm, 1])
-    assert read_scan(save_nifti(tmp_path / "a.nii", np.ones(shape, np.uint8), affine)).usual_axis == axis
-
-
 def test_nrrd_without_directions_lies_along_the_axes(tmp_path: Path, array: np.ndarray) -> None:
     import nrrd
 
@@ -102,13 +78,13 @@ def test_nrrd_without_directions_lies_along_the_axes(tmp_path: Path, array: np.n
 
 def test_a_fourth_axis_of_length_one_is_none(tmp_path: Path, array: np.ndarray) -> None:
     scan = read_scan(save_nifti(tmp_path / "a.nii", array[..., None], affine_of(STRAIGHT)))
-    assert np.array_equal(scan.array, array)
-    assert scan.shape == (*SHAPE, 1)
+    assert np.array_equal(scan.space, array)
+    assert scan.shape == scan.array.shape == (*SHAPE, 1)
 
 
 def test_several_volumes_in_a_file_are_refused(tmp_path: Path, array: np.ndarray) -> None:
     path = save_nifti(tmp_path / "a.nii", np.stack([array] * 2, axis=-1), affine_of(STRAIGHT))
-    with pytest.raises(ValueError, match=r"a.nii holds 2 volumes: expected one.*slicer\[..., 0\]"):
+    with pytest.raises(ValueError, match=r"a.nii cannot be read: it holds 2 volumes: expected one.*slicer\[..., 0\]"):
         read_scan(path)
 
 
@@ -162,43 +138,18 @@ def test_enhanced_files_are_refused(tmp_path: Path, array: np.ndarray) -> None:
         read_scan(path)
 
 
-def test_drawn_segments_have_names(tmp_path: Path, array: np.ndarray) -> None:
-    files = write_series(tmp_path / "scan", array, series_affine(OBLIQUE, SPACING_MM, ORIGIN_MM))
-    liver, tumour = array > 500, array > 800
-    write_segmentation(tmp_path / "seg.dcm", files, {"Liver": liver, "Tumour": tumour})
-    label, names = read_drawn(tmp_path / "seg.dcm", read_scan(tmp_path / "scan").geometry)
-    assert np.array_equal(label, np.where(tumour, 2, np.where(liver, 1, 0)))
-    assert names == {1: "Liver", 2: "Tumour"}
-
-
-@pytest.mark.parametrize("view", VIEWS, ids=str)
-def test_a_label_takes_the_order_of_its_image(tmp_path: Path, array: np.ndarray, view: PlaneLayout) -> None:
-    affine = affine_of(OBLIQUE)
-    image = read_scan(save_nifti(tmp_path / "image.nii", array, affine))
-    label = read_scan(save_nifti(tmp_path / "label.nii", view.planes(array), viewed(affine, SHAPE, view)))
-    assert np.array_equal(on_image(label, image.geometry, "label"), array)
-
-
-@pytest.mark.parametrize(
-    "affine",
-    [np.eye(4), affine_of(STRAIGHT), affine_of(OBLIQUE) + 0.5 * np.eye(4, k=3)],
-    ids=["none", "turned", "moved"],
-)
-def test_a_label_elsewhere_is_refused(tmp_path: Path, array: np.ndarray, affine: np.ndarray) -> None:
-    image = read_scan(save_nifti(tmp_path / "image.nii", array, affine_of(OBLIQUE)))
-    label = read_scan(save_nifti(tmp_path / "label.nii", array, affine))
-    with pytest.raises(
-        ValueError, match=r"label lies elsewhere than its image: expected .*Save it with its image's affine"
-    ):
-        on_image(label, image.geometry, "label")
-
-
-def test_medical_files_are_known_by_name_or_mark(tmp_path: Path, array: np.ndarray) -> None:
+def test_files_are_known_by_name_or_mark(tmp_path: Path, array: np.ndarray) -> None:
     (path,) = write_series(tmp_path / "scan", array[:1], series_affine(STRAIGHT, SPACING_MM, ORIGIN_MM))
     nameless = path.rename(tmp_path / "IM0001")
     (tmp_path / "README").write_text("text")
-    assert all(map(is_medical, [tmp_path, nameless, Path("a.NII.GZ"), Path("a.dcm")]))
-    assert not any(map(is_medical, [tmp_path / "README", Path("a.png"), Path("a.tif")]))
+    names = {nameless: "DICOM", Path("a.NII.GZ"): "NIfTI", Path("a.dcm"): "DICOM", Path("a.PNG"): "picture"}
+    for known, name in names.items():
+        found = formats.format_of(known)
+        assert found is not None
+        assert found.name == name
+    assert formats.format_of(tmp_path / "README") is None
+    assert all(map(formats.is_image, [tmp_path, nameless, Path("a.tif")]))
+    assert not any(map(formats.is_image, [tmp_path / "README", Path("a.npz")]))
 
 
 def test_a_missing_library_is_named(tmp_path: Path, array: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,120 @@
+"""What a collection takes from a file: one grey channel, label values or colours, of a picture or a volume in RAS."""
+
+import numpy as np
+from jaxtyping import Real, Shaped, UInt8
+
+from megamed import formats
+from megamed.readers import picture
+from megamed.readers.faults import one_error
+from megamed.readers.source import SERIES, Source
+from megamed.readers.stored import StoredImage
+from megamed.readers.volume import Volume
+
+MOST_PIXELS = 64 * 2**20
+"""The largest picture that is read."""
+COLOUR_CHANNELS = ("red", "green", "blue")
+LUMINANCE = "luminance"
+
+
+def read_image(source: Source) -> Real[np.ndarray, "H W"] | Volume:
+    """Read a picture as one grey channel, or a volume: colour becomes luminance, 16-bit and float stay as they are.
+
+    Args:
+        source: Where it lies; its part may be `red`, `green` or `blue` to read this channel instead.
+
+    Raises:
+        ValueError: If it cannot be decoded, is too large or has no such channel.
+        ImportError: If the library for its format is not installed.
+    """
+    stored = _read(source)
+    if _is_volume(stored):
+        return _volume(stored, source)
+    array = stored.displayed().array
+    if source.part in COLOUR_CHANNELS and array.ndim == 3:
+        return array[..., COLOUR_CHANNELS.index(source.part)]
+    if stored.axes and source.part not in ("", LUMINANCE, SERIES):
+        msg = (
+            f"{source.name} cannot be read: expected one of {COLOUR_CHANNELS} of a colour picture, "
+            f"got {source.part!r} of shape {array.shape}."
+        )
+        raise ValueError(msg)
+    if array.ndim == 3:
+        return picture.luminance(array)
+    return array * np.uint8(255) if array.dtype == bool and stored.axes else _whole(array)
+
+
+def read_label(source: Source) -> Real[np.ndarray, "H W"] | Volume:
+    """Read a label map, or a volume of labels; the values of a palette image are its indices.
+
+    Raises:
+        ValueError: If it cannot be decoded, is too large or has colours.
+        ImportError: If the library for its format is not installed.
+    """
+    stored = _read(source)
+    if _is_volume(stored):
+        return _volume(stored, source)
+    if stored.axes and (stored.array.ndim != 2 or stored.array.dtype.kind == "f"):
+        got = f"{stored.array.dtype} of shape {stored.array.shape}"
+        msg = f"{source.name} is not a label map: expected one integer channel, got {got}."
+        raise ValueError(msg)
+    return _whole(stored.array)
+
+
+def read_colours(source: Source) -> UInt8[np.ndarray, "H W 3"]:
+    """Read a label drawn in colours; grey stands for three equal colours.
+
+    Raises:
+        ValueError: If it cannot be decoded, is too large or has other than 8 bits.
+    """
+    array = _read(source).displayed().array
+    if array.dtype == bool:
+        array = array * np.uint8(255)
+    if array.dtype != np.uint8:
+        msg = f"{source.name} has no colours: expected 8-bit pixels, got {array.dtype}."
+        raise ValueError(msg)
+    return array if array.ndim == 3 else np.stack([array] * 3, axis=-1)
+
+
+def is_volume_file(source: Source) -> bool:
+    """Whether a source is a volume with a place in the patient, as far as its name tells."""
+    found = formats.format_of(source.files[0])
+    return source.part == SERIES or (found is not None and bool(found.holds & {"placed", "series"}))
+
+
+def _read(source: Source) -> StoredImage:
+    """Read the first frame of a picture, all of a volume, or an array that is a picture."""
+    stored = formats.read(source, MOST_PIXELS)
+    if not stored.axes:
+        return _picture(stored, source)
+    if stored.geometry.files and not {"T", "C"}.isdisjoint(stored.axes):
+        msg = f"{source.name} cannot be read: expected one grey frame, got colours or several frames."
+        raise ValueError(msg)
+    if stored.axes.startswith("TYX"):
+        return StoredImage(stored.array[0], stored.axes[1:], palette=stored.palette)
+    return stored
+
+
+def _picture(stored: StoredImage, source: Source) -> StoredImage:
+    """Return an array that is a picture, grey or with its colours last."""
+    array = stored.array
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[..., 0]
+    if array.ndim != 2 and (array.shape[2:], array.dtype) != ((3,), np.uint8):
+        msg = (
+            f"{source.name} is no picture: expected (H, W), or (H, W, 3) of uint8, got {array.shape} of {array.dtype}."
+        )
+        raise ValueError(msg)
+    return StoredImage(array)
+
+
+def _is_volume(stored: StoredImage) -> bool:
+    return stored.geometry.affine is not None or "Z" in stored.axes
+
+
+def _volume(stored: StoredImage, source: Source) -> Volume:
+    with one_error(source.files[0], ValueError):
+        return stored.to_ras()
+
+
+def _whole(array: Shaped[np.ndarray, "..."]) -> Real[np.ndarray, "..."]:
+    return array.astype(np.uint8) if array.dtype == bool else array

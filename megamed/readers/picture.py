@@ -1,0 +1,96 @@
+"""Read pictures through Pillow, their size checked before decoding, and write masks as pictures."""
+
+import io
+import struct
+import zlib
+from dataclasses import replace
+from itertools import islice
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image, ImageSequence
+
+from megamed.readers.faults import one_error
+from megamed.readers.source import Source
+from megamed.readers.stored import MaskImage, StoredImage
+
+PHOTOGRAPHS = ("JPEG", "MPO")
+"""What Pillow calls a JPEG file, of one picture or of several."""
+PLAIN_MODES = ("1", "L", "F", "RGB")
+UNREADABLE = (
+    *(OSError, SyntaxError, EOFError, ValueError, KeyError, IndexError, TypeError, struct.error, zlib.error),
+    Image.DecompressionBombError,
+)
+
+
+def read(source: Source, most_pixels: int) -> StoredImage:
+    """Read the picture or the frames of a file; transparency is dropped.
+
+    Raises:
+        ValueError: If the file cannot be decoded, is larger than `most_pixels` or has frames of several sizes.
+    """
+    (path,) = source.files
+    with one_error(path, *UNREADABLE), Image.open(path) as picture:
+        is_photograph = picture.format in PHOTOGRAPHS
+        # the further frames of a telephone's photograph are previews of the first
+        count = 1 if is_photograph else getattr(picture, "n_frames", 1)
+        if picture.width * picture.height * count > most_pixels:
+            msg = f"expected at most {most_pixels} pixels, got {count} × {picture.height} × {picture.width}"
+            raise ValueError(msg)
+        frames = [decode(frame) for frame in islice(ImageSequence.Iterator(picture), count)]
+    if len(sizes := {frame.shape for frame in frames}) > 1:
+        msg = (
+            f"{path.name} is no stack: expected frames of one size, got {sorted(sizes)}. "
+            "Save its frames as separate files."
+        )
+        raise ValueError(msg)
+    return replace(frames[0] if count == 1 else _joined(frames), is_lossy=is_photograph)
+
+
+def decode(picture: Image.Image) -> StoredImage:
+    """Take the pixels of a picture, or of the current frame of several."""
+    if picture.mode in ("P", "PA"):
+        return StoredImage(np.asarray(picture.getchannel(0)), "YX", palette=_palette(picture))
+    if picture.mode == "LA":
+        return StoredImage(np.asarray(picture.getchannel("L")), "YX")
+    if picture.mode not in PLAIN_MODES and not picture.mode.startswith("I"):
+        picture = picture.convert("RGB")
+    array = np.asarray(picture)
+    return StoredImage(array, "YX" if array.ndim == 2 else "YXC")
+
+
+def luminance(colours: UInt8[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "H W"]:
+    """Turn colours to grey as Pillow does: ITU-R 601, rounded."""
+    return np.asarray(Image.fromarray(colours).convert("L"))
+
+
+def write(mask: MaskImage, suffix: str) -> bytes:
+    """Return one plane as PNG or BMP."""
+    content = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(mask.array[0])).save(content, suffix.removeprefix(".").upper())
+    return content.getvalue()
+
+
+def _palette(picture: Image.Image) -> UInt8[np.ndarray, "256 3"]:
+    """Return the colour of every index, by letting Pillow convert a picture of all indices."""
+    indices = Image.new("P", (256, 1))
+    indices.putdata(range(256))
+    assert picture.palette is not None
+    indices.putpalette(picture.palette)
+    return np.asarray(indices.convert("RGB"))[0]
+
+
+def _joined(frames: list[StoredImage]) -> StoredImage:
+    """Join frames of one size: as indices if they share one palette, else in the colours that they show."""
+    first = frames[0].palette
+    if not all(
+        frame.palette is not None and first is not None and np.array_equal(frame.palette, first) for frame in frames
+    ):
+        frames = [frame.displayed() for frame in frames]
+    if len({frame.axes for frame in frames}) > 1:
+        frames = [frame if "C" in frame.axes else _coloured(frame) for frame in frames]
+    return replace(frames[0], array=np.stack([frame.array for frame in frames]), axes="T" + frames[0].axes)
+
+
+def _coloured(frame: StoredImage) -> StoredImage:
+    return replace(frame, array=np.stack([frame.array] * 3, axis=-1), axes="YXC")

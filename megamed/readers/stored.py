@@ -1,0 +1,134 @@
+"""What a file holds, as it holds it: pixels in the file's own order, where they lie, and what the file says of them."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from jaxtyping import Float, Shaped, UInt8
+
+from megamed.readers.volume import Volume, canonical, stack
+
+
+@dataclass(frozen=True, eq=False)
+class Geometry:
+    """Where the pixels of a file lie, and what is needed to write a mask that lies on them."""
+
+    affine: Float[np.ndarray, "4 4"] | None = None
+    """From indices of the file's three axes of space to millimetres towards the patient's right, front and head; None
+    where the file states no place, as pictures and radiographs."""
+    spacing: tuple[float, ...] | None = None
+    """Distance of neighbouring pixels along each axis of space, if the header states it apart from the affine."""
+    units: str = "mm"
+    """The unit of `spacing`."""
+    header: Any = None
+    """The header as the library of the format reads it: an object for NIfTI, a mapping for NRRD, and for DICOM the data
+    sets of the files, in their order."""
+    files: tuple[Path, ...] = ()
+    """The files of a DICOM series, in the order of their positions."""
+    modality: str | None = None
+    """The modality in DICOM's words: `CT`, `MR`, …."""
+
+
+@dataclass(frozen=True, eq=False)
+class StoredImage:
+    """The content of a file, in its own order of axes."""
+
+    array: Shaped[np.ndarray, "..."]
+    """Pixel values, after the linear scale that the header prescribes; of a palette image the indices."""
+    axes: str = ""
+    """The meaning of each axis, a letter each: `X`, `Y`, `Z` of space, `T` time or frame, `C` channel or colour. Empty
+    where the file tells nothing, as `.npy`."""
+    geometry: Geometry = field(default_factory=Geometry)
+    stored_dtype: np.dtype | None = None
+    """The type of the pixels on disk, where it is not that of `array`."""
+    palette: UInt8[np.ndarray, "256 3"] | None = None
+    """Red, green and blue of each index, if the file has a palette."""
+    names: Mapping[int, str] = field(default_factory=dict)
+    """The names that the file itself gives to its label values."""
+    is_lossy: bool = False
+    """Whether the compression changed values, as JPEG does."""
+    notes: tuple[str, ...] = ()
+    """What was assumed where the file tells nothing."""
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The type of the pixels on disk."""
+        return self.array.dtype if self.stored_dtype is None else self.stored_dtype
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of a mask on the file's own grid: that of the array without channels."""
+        return tuple(side for side, axis in zip(self.array.shape, self.axes, strict=True) if axis != "C")
+
+    @property
+    def space(self) -> Shaped[np.ndarray, "I J K"]:
+        """The array of a file with a place in the patient, without axes of length 1 beyond those of space."""
+        return self.array.reshape(self.array.shape[:3])
+
+    def displayed(self) -> Self:
+        """Return the image with the colours that its palette stands for."""
+        if self.palette is None:
+            return self
+        return replace(self, array=self.palette[self.array], axes=self.axes + "C", palette=None)
+
+    def to_ras(self) -> Volume:
+        """Turn the image so that its axes run to the patient's right, front and head, by flips and swaps only.
+
+        Planes without a place become axial ones, one millimetre apart.
+
+        Raises:
+            ValueError: If the image is no volume.
+        """
+        if self.geometry.affine is not None:
+            return canonical(self.space, self.geometry.affine, self.geometry.spacing)
+        if self.array.ndim != 3 or "C" in self.axes:
+            msg = f"expected three axes of space, got {self.array.shape}"
+            raise ValueError(msg)
+        return stack(self.array.astype(np.uint8) if self.array.dtype == bool else self.array)
+
+
+@dataclass(frozen=True, eq=False)
+class Segment:
+    """One structure that was drawn on an image."""
+
+    number: int
+    name: str
+    draw: Callable[[], UInt8[np.ndarray, "I J K"]]
+    """Makes the mask on the image's grid, in the order of its file."""
+
+
+@dataclass(frozen=True, eq=False)
+class DrawnLabel:
+    """Structures drawn on an image, each of which may overlap others."""
+
+    geometry: Geometry
+    """Of the image."""
+    segments: tuple[Segment, ...]
+    names: Mapping[int, str]
+    """The name of every number, also of structures that are listed but not drawn."""
+
+    def to_ras(self, segment: Segment) -> Volume:
+        """Draw a segment, turned as `StoredImage.to_ras` turns its image."""
+        assert self.geometry.affine is not None  # nobody draws on what has no place
+        return canonical(segment.draw(), self.geometry.affine, self.geometry.spacing)
+
+
+@dataclass(frozen=True, eq=False)
+class MaskImage:
+    """A mask to be written on the grid of its image."""
+
+    array: UInt8[np.ndarray, "I J K"]
+    """In the order of the image's file; a single picture has a first axis of length 1."""
+    geometry: Geometry
+    names: Mapping[int, str] = field(default_factory=dict)
+    """Names of label values; those that the mask holds besides are called `class 7` and so on."""
+    software: tuple[str, str] = ("megamed", "")
+    """Name and version of what made the mask."""
+
+    @property
+    def affine(self) -> Float[np.ndarray, "4 4"]:
+        """The affine of an image with a place; no other is written in formats that state one."""
+        assert self.geometry.affine is not None
+        return self.geometry.affine

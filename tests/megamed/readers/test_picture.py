@@ -1,0 +1,158 @@
+"""Pictures and label maps: values are kept, damage is refused."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from megamed import formats, pixels
+from megamed.readers.picture import decode
+from megamed.readers.source import Source
+from megamed.readers.stored import StoredImage
+
+RAMP = np.array([[0, 51, 102], [153, 204, 255]], dtype=np.uint8)
+
+
+def read_image(path: Path) -> np.ndarray:
+    return pixels.read_image(Source((path,)))
+
+
+def read_label(path: Path) -> np.ndarray:
+    return pixels.read_label(Source((path,)))
+
+
+def save(path: Path, array: np.ndarray, mode: str | None = None) -> Path:
+    picture = Image.fromarray(array)
+    (picture.convert(mode) if mode else picture).save(path)
+    return path
+
+
+def test_colour_becomes_luminance(tmp_path: Path) -> None:
+    red_green_blue = np.eye(3, dtype=np.uint8)[None] * 255
+    assert read_image(save(tmp_path / "a.png", red_green_blue)).tolist() == [[76, 150, 29]]
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_grey_values_are_kept(tmp_path: Path, dtype: type) -> None:
+    array = np.array([[0, 7], [200, np.iinfo(dtype).max]], dtype)
+    assert np.array_equal(read_image(save(tmp_path / "a.png", array)), array)
+
+
+def test_float_tiff_is_kept(tmp_path: Path) -> None:
+    array = np.array([[0.5, -1.0]], np.float32)
+    assert np.array_equal(read_image(save(tmp_path / "a.tif", array)), array)
+
+
+def test_palette_label_gives_indices(tmp_path: Path) -> None:
+    label = Image.fromarray(np.array([[0, 1], [2, 2]], np.uint8), "L").copy()
+    label.putpalette([0, 0, 0, 255, 0, 0, 0, 255, 0])
+    label.save(tmp_path / "a.png")
+    assert read_label(tmp_path / "a.png").tolist() == [[0, 1], [2, 2]]
+
+
+def test_one_bit_label_is_zero_and_one(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.png", np.array([[0, 255]], np.uint8), "1")
+    assert read_label(path).tolist() == [[0, 1]]
+
+
+def test_colour_label_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="not a label map"):
+        read_label(save(tmp_path / "a.png", np.zeros((2, 2, 3), np.uint8)))
+
+
+def test_size_is_checked_before_decoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = save(tmp_path / "a.png", np.zeros((4, 4), np.uint8))
+    monkeypatch.setattr(pixels, "MOST_PIXELS", 15)
+    with pytest.raises(ValueError, match=r"a\.png cannot be read: expected at most 15 pixels, got 1 × 4 × 4"):
+        read_image(path)
+
+
+@pytest.mark.filterwarnings("ignore")  # Pillow warns of damaged metadata before it fails
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9])
+@pytest.mark.parametrize("suffix", ["png", "jpg", "tif", "bmp"])
+def test_truncated_file_is_refused(tmp_path: Path, suffix: str, share: float) -> None:
+    path = save(tmp_path / f"a.{suffix}", np.random.default_rng(0).integers(0, 255, (32, 32), np.uint8))
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+    with pytest.raises(ValueError, match=f"a.{suffix} cannot be read"):
+        read_image(path)
+
+
+def save_frames(path: Path, *frames: np.ndarray) -> Path:
+    first, *others = [Image.fromarray(frame) for frame in frames]
+    first.save(path, save_all=True, append_images=others) if others else first.save(path)
+    return path
+
+
+def stored(path: Path, most_pixels: int = 2**30) -> StoredImage:
+    return formats.read(Source((path,)), most_pixels)
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif", "bmp"])
+@pytest.mark.parametrize("array", [RAMP, np.stack([RAMP] * 3, -1)], ids=["grey", "colour"])
+def test_files_keep_their_values(tmp_path: Path, suffix: str, array: np.ndarray) -> None:
+    read = stored(save_frames(tmp_path / f"image.{suffix}", array))
+    assert np.array_equal(read.array, array)
+    assert read.axes == "YXC"[: array.ndim]
+    assert read.shape == RAMP.shape
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32, np.float32])
+def test_pages_of_a_tiff_are_planes(tmp_path: Path, dtype: type, monkeypatch: pytest.MonkeyPatch) -> None:
+    pages = np.random.default_rng(0).integers(0, 200, (3, 4, 5)).astype(dtype)
+    path = save_frames(tmp_path / "stack.tif", *pages)
+    for missing in (False, True):
+        if missing:
+            monkeypatch.setitem(sys.modules, "tifffile", None)
+        read = stored(path)
+        assert read.axes == "ZYX"
+        assert np.array_equal(read.array, pages)
+
+
+def test_a_telephone_s_photograph_is_one_image(tmp_path: Path) -> None:
+    photograph, preview = Image.fromarray(RAMP), Image.fromarray(RAMP[:1])
+    photograph.save(tmp_path / "photo.jpg", format="MPO", save_all=True, append_images=[preview])
+    with Image.open(tmp_path / "photo.jpg") as picture:
+        assert picture.n_frames == 2
+    read = stored(tmp_path / "photo.jpg")
+    assert (read.array.shape, read.is_lossy) == ((2, 3), True)
+
+
+def test_frames_of_a_film_are_in_order(tmp_path: Path) -> None:
+    frames = [np.full((4, 5), value, np.uint8) for value in (0, 100, 200)]
+    first, *others = map(Image.fromarray, frames)
+    first.save(tmp_path / "a.gif", save_all=True, append_images=others)
+    read = stored(tmp_path / "a.gif").displayed()
+    assert read.axes == "TYXC"
+    assert read.array[:, 0, 0, 0].tolist() == [0, 100, 200]
+    assert np.array_equal(read_image(tmp_path / "a.gif"), frames[0])
+
+
+def test_pages_of_several_sizes_are_no_stack(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="is no stack: expected frames of one size"):
+        stored(save_frames(tmp_path / "stack.tif", RAMP, RAMP.T))
+
+
+def test_modes_of_pillow() -> None:
+    picture = Image.fromarray(RAMP)
+    for mode in ("L", "LA", "I", "F", "I;16"):
+        assert np.array_equal(decode(picture.convert(mode)).array, RAMP)
+    for mode in ("RGB", "RGBA", "P", "CMYK", "YCbCr"):
+        assert decode(picture.convert(mode)).displayed().array.shape == (2, 3, 3)
+    assert decode(picture.convert("1")).array.dtype == bool
+
+
+def test_palette_is_that_of_pillow() -> None:
+    rng = np.random.default_rng(0)
+    colours = Image.fromarray(rng.integers(0, 255, (16, 16, 3), np.uint8))
+    for picture in (colours.quantize(7), colours.convert("P"), colours.convert("P").convert("PA")):
+        read = decode(picture)
+        assert np.array_equal(read.displayed().array, np.asarray(picture.convert("RGB")))
+        assert np.array_equal(read.array, np.asarray(picture.getchannel(0)))
+
+
+def test_size_of_all_pages_is_checked_before_decoding(tmp_path: Path) -> None:
+    path = save_frames(tmp_path / "a.gif", RAMP, RAMP + 1)
+    with pytest.raises(ValueError, match="expected at most 11 pixels, got 2 × 2 × 3"):
+        stored(path, 11)
