@@ -84,6 +84,9 @@ def is_volume_file(source: Source) -> bool:
 def _read(source: Source) -> StoredImage:
     """Read the first frame of a picture, all of a volume, or an array that is a picture."""
     stored = formats.read(source, MOST_PIXELS)
+    if stored.array.dtype.kind not in "buif":
+        msg = f"{source.name} cannot be read: expected real numbers, got {stored.array.dtype}."
+        raise ValueError(msg)
     if not stored.axes:
         return _picture(stored, source)
     if stored.geometry.files and not {"T", "C"}.isdisjoint(stored.axes):

@@ -60,6 +60,7 @@ class SourceImage:
         cut: The anatomical plane, `sagittal`, `coronal` or `axial`, if known.
         source: The file or folder that was read.
         geometry: Where a medical file's pixels lie in the patient, and the header to write a mask back.
+        notes: What was done to the pixels or assumed of them when they were read.
     """
 
     planes: Float32[np.ndarray, "N H W"] = field(repr=False)
@@ -71,6 +72,7 @@ class SourceImage:
     cut: str | None = None
     source: Path | None = None
     geometry: Geometry | None = field(default=None, repr=False)
+    notes: tuple[str, ...] = ()
 
     @property
     def grid(self) -> tuple[int, int, int]:
@@ -144,7 +146,13 @@ def read_label_image(source: Picture, name: str, image: SourceImage) -> LabelCas
         values = picture.decode(source).array
     else:
         values = _array(source, name)
-    label = class_values(fit_label(values, name, image.shape), name)
+    try:
+        label = class_values(fit_label(values, name, image.shape), name)
+    except ValueError as error:
+        if image.notes and values.shape != image.shape:
+            msg = f"{error} Its image was {', '.join(image.notes)}: draw on it as viewers show it."
+            raise ValueError(msg) from error
+        raise
     return LabelCase(np.ascontiguousarray(image.view.planes(label.reshape(image.grid))), names)
 
 
@@ -223,7 +231,8 @@ def _stored_case(stored: StoredImage, name: str, axis: Axis, source: Path | None
     elif shown.axes:
         axis = None
     case = _array_case(array, name, axis, source)
-    return replace(case, dtype=shown.dtype, geometry=stored.geometry if stored.geometry.files else None)
+    geometry = stored.geometry if stored.geometry.files else None
+    return replace(case, dtype=shown.dtype, geometry=geometry, notes=stored.notes)
 
 
 def _volume_case(stored: StoredImage, name: str, axis: Axis, source: Path | None) -> SourceImage:
@@ -245,6 +254,7 @@ def _volume_case(stored: StoredImage, name: str, axis: Axis, source: Path | None
         cut=CUTS[orientation.axes[chosen]],
         source=source,
         geometry=stored.geometry,
+        notes=stored.notes,
     )
 
 

@@ -5,17 +5,23 @@ import struct
 import zlib
 from dataclasses import replace
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Real, UInt8
 from PIL import Image, ImageSequence
 
 from megamed.readers.faults import one_error
+from megamed.readers.orientation_tag import TAG, TURNS, turned_upright
 from megamed.readers.source import Source
 from megamed.readers.stored import MaskImage, StoredImage
 
 PHOTOGRAPHS = ("JPEG", "MPO")
 """What Pillow calls a JPEG file, of one picture or of several."""
+LUMINANCE = np.array([0.299, 0.587, 0.114])
+"""Weights of red, green and blue in a grey value: ITU-R 601."""
+PNG_TYPE, GREY_PNG = 24, 0
+"""Where a PNG file says how many bits a colour has and then which colours, and what it says of grey."""
 PLAIN_MODES = ("1", "L", "F", "RGB")
 UNREADABLE = (
     *(OSError, SyntaxError, EOFError, ValueError, KeyError, IndexError, TypeError, struct.error, zlib.error),
@@ -37,7 +43,9 @@ def read(source: Source, most_pixels: int) -> StoredImage:
         if picture.width * picture.height * count > most_pixels:
             msg = f"expected at most {most_pixels} pixels, got {count} × {picture.height} × {picture.width}"
             raise ValueError(msg)
-        frames = [decode(frame) for frame in islice(ImageSequence.Iterator(picture), count)]
+        frames = [_upright(frame) for frame in islice(ImageSequence.Iterator(picture), count)]
+        if picture.format == "PNG" and count == 1:
+            frames = [_with_all_bits(path, frames[0], picture)]
     if len(sizes := {frame.shape for frame in frames}) > 1:
         msg = (
             f"{path.name} is no stack: expected frames of one size, got {sorted(sizes)}. "
@@ -45,6 +53,31 @@ def read(source: Source, most_pixels: int) -> StoredImage:
         )
         raise ValueError(msg)
     return replace(frames[0] if count == 1 else _joined(frames), is_lossy=is_photograph)
+
+
+def _upright(picture: Image.Image) -> StoredImage:
+    """Decode a frame and turn it as its EXIF tag says; Pillow itself does so for TIFF."""
+    stored = decode(picture)
+    orientation = picture.getexif().get(TAG, 1) if picture.format != "TIFF" else 1
+    if orientation not in TURNS:
+        return stored
+    array = turned_upright(stored.array, orientation, 0)
+    return replace(stored, array=array, notes=(f"turned upright, as orientation tag {orientation} says",))
+
+
+def _with_all_bits(path: Path, stored: StoredImage, picture: Image.Image) -> StoredImage:
+    """Decode a PNG of 16 bits a colour, of which Pillow keeps the upper 8, through imagecodecs if it is installed."""
+    with path.open("rb") as file:
+        bits, colour_type = file.read(PNG_TYPE + 2)[PNG_TYPE:]
+    if bits != 16 or colour_type == GREY_PNG:
+        return stored
+    try:
+        import imagecodecs
+    except ImportError:
+        return replace(stored, notes=(*stored.notes, "the upper 8 of 16 bits were read: imagecodecs is not installed"))
+    array = imagecodecs.png_decode(path.read_bytes())
+    array = array[..., 0] if array.shape[-1] == 2 else array[..., :3]
+    return replace(stored, array=turned_upright(array, picture.getexif().get(TAG, 1), 0))
 
 
 def decode(picture: Image.Image) -> StoredImage:
@@ -59,9 +92,12 @@ def decode(picture: Image.Image) -> StoredImage:
     return StoredImage(array, "YX" if array.ndim == 2 else "YXC")
 
 
-def luminance(colours: UInt8[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "H W"]:
-    """Turn colours to grey as Pillow does: ITU-R 601, rounded."""
-    return np.asarray(Image.fromarray(colours).convert("L"))
+def luminance(colours: Real[np.ndarray, "H W 3"]) -> Real[np.ndarray, "H W"]:
+    """Turn colours to grey by ITU-R 601, rounded if they are whole numbers; 8 bits as Pillow does."""
+    if colours.dtype == np.uint8:
+        return np.asarray(Image.fromarray(colours).convert("L"))
+    grey = colours @ LUMINANCE
+    return grey.astype(np.float32) if colours.dtype.kind == "f" else grey.round().astype(colours.dtype)
 
 
 def write(mask: MaskImage, suffix: str) -> bytes:

@@ -409,3 +409,16 @@ def test_damaged_picture_is_named(tmp_path: Path, keep: int) -> None:
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(OSError, match=r"images\[0\] is unreadable: expected an image file, got .*image.png"):
         read_source_image(path, "images[0]")
+
+
+def test_a_label_that_was_not_turned_with_its_image_is_told_why(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[274] = 6
+    Image.fromarray(RAMP).save(tmp_path / "image.png", exif=exif)
+    case = read_source_image(tmp_path / "image.png", "image")
+    assert case.shape == RAMP.shape[::-1]
+    assert read_label_image(tmp_path / "image.png", "label", case).planes.shape == case.planes.shape
+    with pytest.raises(
+        ValueError, match=r"expected \(3, 2\), got \(2, 3\)\. .*turned upright, as orientation tag 6 says"
+    ):
+        read_label_image(RAMP, "label", case)

@@ -1,0 +1,34 @@
+"""The orientation tag of EXIF and TIFF: how stored rows and columns are turned to what people see."""
+
+import numpy as np
+from jaxtyping import Shaped
+
+TAG = 274
+TURNS = {
+    2: (False, 1, -1),
+    3: (False, -1, -1),
+    4: (False, -1, 1),
+    5: (True, 1, 1),
+    6: (True, 1, -1),
+    7: (True, -1, -1),
+    8: (True, -1, 1),
+}
+"""By tag: whether rows and columns change places, and then the steps through them.
+
+Source: TIFF 6.0, section 8, `Orientation`; EXIF 2.3 takes it over.
+"""
+
+
+def turned_upright(array: Shaped[np.ndarray, "..."], orientation: int, rows: int) -> Shaped[np.ndarray, "..."]:
+    """Turn pixels upright; a tag that is not defined changes nothing.
+
+    Args:
+        array: Pixels with rows along one axis and columns along the next.
+        orientation: The tag's value, 1 to 8.
+        rows: The axis of the rows.
+    """
+    if orientation not in TURNS:
+        return array
+    swapped, down, across = TURNS[orientation]
+    array = array.swapaxes(rows, rows + 1) if swapped else array
+    return array[(slice(None),) * rows + (slice(None, None, down), slice(None, None, across))]

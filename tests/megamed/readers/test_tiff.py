@@ -1,0 +1,133 @@
+"""TIFF files as other programs write them: values as stored, planes told from channels and from reduced copies."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from megamed import formats
+from megamed.pixels import read_image, read_label
+from megamed.readers.orientation_tag import TAG
+from megamed.readers.source import Source
+from megamed.readers.stored import StoredImage
+
+tifffile = pytest.importorskip("tifffile")
+
+TYPES = ["bool", "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64"]
+TYPES += ["float16", "float32", "float64"]
+RAMP = np.arange(12, dtype=np.uint8).reshape(3, 4)
+
+
+def stored(path: Path, part: str = "") -> StoredImage:
+    return formats.read(Source((path,), part))
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+def test_values_and_types_are_those_on_disk(tmp_path: Path, dtype: str) -> None:
+    array = (RAMP > 5) if dtype == "bool" else RAMP.astype(dtype)
+    tifffile.imwrite(tmp_path / "a.tif", array)
+    read = stored(tmp_path / "a.tif")
+    assert read.array.dtype == array.dtype
+    assert np.array_equal(read.array, array)
+    assert np.array_equal(read_image(Source((tmp_path / "a.tif",))), array * 255 if dtype == "bool" else array)
+
+
+@pytest.mark.parametrize("photometric", ["miniswhite", "minisblack"])
+@pytest.mark.parametrize("dtype", [bool, np.uint8, np.uint16])
+def test_where_white_is_zero_values_are_kept(tmp_path: Path, photometric: str, dtype: type) -> None:
+    label = (RAMP > 5).astype(dtype)
+    tifffile.imwrite(tmp_path / "a.tif", label, photometric=photometric)
+    assert np.array_equal(read_label(Source((tmp_path / "a.tif",))), label)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("planar", ["contig", "separate"])
+def test_colours_are_read_fully_and_come_last(tmp_path: Path, dtype: type, planar: str) -> None:
+    colours = np.random.default_rng(0).integers(0, 200, (5, 6, 3)).astype(dtype) * dtype(
+        1.25 if dtype != np.uint8 else 1
+    )
+    shape = colours if planar == "contig" else np.moveaxis(colours, -1, 0)
+    tifffile.imwrite(tmp_path / "a.tif", shape, photometric="rgb", planarconfig=planar)
+    read = stored(tmp_path / "a.tif")
+    assert read.axes == "YXC"
+    assert np.array_equal(read.array, colours)
+    assert read_image(Source((tmp_path / "a.tif",))).dtype == dtype
+
+
+def test_alpha_is_no_colour(tmp_path: Path) -> None:
+    colours = np.random.default_rng(0).integers(0, 255, (5, 6, 4), np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", colours, photometric="rgb", extrasamples=["unassalpha"])
+    assert np.array_equal(stored(tmp_path / "a.tif").array, colours[..., :3])
+
+
+def test_palette_has_its_colours(tmp_path: Path) -> None:
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 255, (6, 7, 3), np.uint8)).quantize(9)
+    picture.save(tmp_path / "a.tif")
+    read = stored(tmp_path / "a.tif")
+    assert np.array_equal(read.array, np.asarray(picture))
+    assert np.array_equal(read.displayed().array, np.asarray(picture.convert("RGB")))
+
+
+def test_channels_are_no_slices(tmp_path: Path) -> None:
+    channels = np.random.default_rng(0).integers(0, 255, (3, 2, 5, 6), np.uint8)
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, channels, imagej=True, metadata={"axes": "ZCYX"})
+    with pytest.raises(ValueError, match=r"a\.tif cannot be read: it holds 2 channels: expected one, or"):
+        stored(path)
+    read = stored(path, "1")
+    assert read.axes == "ZYX"
+    assert np.array_equal(read.array, channels[:, 1])
+
+
+def test_time_points_of_volumes_are_refused(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((2, 3, 5, 6), np.uint8), imagej=True, metadata={"axes": "TZYX"})
+    with pytest.raises(ValueError, match="expected one axis of planes, got TZYX"):
+        stored(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("sub", [False, True], ids=["pages", "below the page"])
+def test_reduced_copies_are_left_out(tmp_path: Path, sub: bool) -> None:
+    array = np.random.default_rng(0).integers(0, 255, (64, 96), np.uint8)
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        file.write(array, tile=(32, 32), subifds=1 if sub else 0)
+        file.write(array[::2, ::2], tile=(32, 32), subfiletype=1)
+    assert np.array_equal(stored(tmp_path / "a.tif").array, array)
+
+
+@pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_adobe_deflate", "packbits", "group4"])
+def test_compressed_values_are_kept(tmp_path: Path, compression: str) -> None:
+    pytest.importorskip("imagecodecs")
+    mask = np.random.default_rng(0).integers(0, 2, (20, 30)).astype(bool)
+    Image.fromarray(mask).save(tmp_path / "a.tif", compression=compression)
+    read = stored(tmp_path / "a.tif")
+    assert np.array_equal(read.array > 0, mask)
+    assert not read.is_lossy
+
+
+def test_jpeg_within_is_lossy(tmp_path: Path) -> None:
+    pytest.importorskip("imagecodecs")
+    Image.fromarray(RAMP.repeat(8, 0).repeat(8, 1)).save(tmp_path / "a.tif", compression="jpeg")
+    assert stored(tmp_path / "a.tif").is_lossy
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_format_is_turned_alike(tmp_path: Path, orientation: int) -> None:
+    array = np.random.default_rng(0).integers(0, 255, (16, 24), np.uint8)
+    exif = Image.Exif()
+    exif[TAG] = orientation
+    for suffix in ("png", "webp"):
+        Image.fromarray(array).convert("RGB").save(tmp_path / f"a.{suffix}", exif=exif, lossless=True)
+    tifffile.imwrite(tmp_path / "a.tif", array, extratags=[(TAG, 3, 1, orientation, True)])
+    seen = [array, array[:, ::-1], array[::-1, ::-1], array[::-1]]
+    seen += [array.T, np.rot90(array, -1), array[::-1, ::-1].T, np.rot90(array)]
+    for suffix in ("png", "webp", "tif"):
+        assert np.array_equal(read_image(Source((tmp_path / f"a.{suffix}",))), seen[orientation - 1])
+        assert bool(stored(tmp_path / f"a.{suffix}").notes) == (orientation > 1)
+
+
+def test_colours_of_16_bits_in_a_png_are_read_fully(tmp_path: Path) -> None:
+    imagecodecs = pytest.importorskip("imagecodecs")
+    colours = np.random.default_rng(0).integers(0, 2**16, (5, 6, 3)).astype(np.uint16)
+    (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(colours))
+    assert np.array_equal(stored(tmp_path / "a.png").array, colours)
