@@ -1,0 +1,39 @@
+"""The packaged weights compute what they always did: on drawn episodes, to 1e-4 at every pinned pixel."""
+
+import json
+
+import pytest
+import torch
+
+from incontext.networks.checkpoint import NAMED, load_pretrained
+from tests.incontext.networks import golden
+
+CASES = [
+    (weights, support_size, size_px)
+    for weights in NAMED
+    for support_size in golden.SUPPORT_SIZES
+    for size_px in golden.SIZES_PX
+]
+
+
+@pytest.fixture(scope="module")
+def networks() -> dict[str, torch.nn.Module]:
+    return {name: load_pretrained(name) for name in NAMED}
+
+
+@pytest.mark.parametrize(("weights", "support_size", "size_px"), CASES, ids=str)
+@torch.inference_mode()
+def test_packaged_weights_give_the_golden_logits(networks, weights, support_size, size_px):
+    queries, images, labels = golden.draw_episode(support_size, size_px)
+    network = networks[weights]
+    found = golden.pinned(network.segment(queries, network.encode_support(images, labels)))
+    for part, expected in golden.expected(weights, support_size, size_px).items():
+        torch.testing.assert_close(torch.tensor(found[part]), torch.tensor(expected), rtol=0, atol=1e-4)
+
+
+def test_every_packaged_network_is_pinned_where_it_finds_something():
+    kept = json.loads(golden.FILE.read_text(encoding="utf-8"))
+    assert kept.keys() == {golden.case_name(*case) for case in CASES}
+    for each in kept.values():
+        assert min(each["pixels"]) < -2
+        assert max(each["pixels"]) > 2
