@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -40,10 +40,11 @@ from incontext.inference.memory import batch_size
 from incontext.inference.propagation import Propagation
 from incontext.inference.reader import Choice, Doubt, Means, Reader
 from incontext.inference.segmentation import CasePrediction, Classes, Plane, Report, Segmentation, dice
-from incontext.inference.selection import Encoder, image_features
+from incontext.inference.selection import image_features
 from incontext.inference.support_pool import Preparation, build_pool, structures
 from incontext.inference.task_file import Parameters, SavedTask, Weights, find_weights, read_task, write_task
 from incontext.networks.checkpoint import NAMED, load, locate, read_metadata
+from incontext.networks.protocols import Backend, FeatureEncoder
 from incontext.networks.quality import QualityModel
 from megamed.files import file_hash
 
@@ -405,11 +406,10 @@ class Segmenter:
 
     def _means(self, fitted: Fitted) -> Means:
         network, device = self.network, self._place
-        encodes_images = hasattr(network, "encode_images")
-        supports = 0 if encodes_images else len(fitted.pool.images)
+        supports = 0 if isinstance(network, Backend) else len(fitted.pool.images)
         return Means(
             backend=backend_of(network, self.backend),
-            features=partial(image_features, cast(Encoder, network)) if hasattr(network, "features") else None,
+            features=partial(image_features, network) if isinstance(network, FeatureEncoder) else None,
             batch_size=batch_size(fitted.preparation.size_px**2, supports, self.memory_gb, device),
             device=device,
         )

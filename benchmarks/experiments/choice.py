@@ -18,8 +18,9 @@ from benchmarks.experiments.supports import first, pools
 from benchmarks.plans.task_plans import Episode, TaskPlan, round_robin, stable_hash
 from benchmarks.predictors import load_network
 from benchmarks.scoring.evaluator import exactly
-from incontext.inference.selection import Encoder, diverse, image_features, nearest
+from incontext.inference.selection import diverse, image_features, nearest
 from incontext.networks.checkpoint import PACKAGED
+from incontext.networks.protocols import FeatureEncoder
 from megamed import Sample
 
 SIZES = (1, 4, 16)
@@ -52,7 +53,7 @@ def support_choice(bench: Bench) -> list[Condition]:
 def chosen_pools(bench: Bench, whole: Sequence[TaskPlan]) -> dict[str, list[TaskPlan]]:
     """By way of choosing, the plans that come of it; nearest images are the same in every draw, and asked for once."""
     network = load_network(PACKAGED, bench.execution.device)
-    if not isinstance(network, Encoder):
+    if not isinstance(network, FeatureEncoder):
         msg = f"The packaged network tells no features: expected `features`, got {type(network).__name__}."
         raise TypeError(msg)
     encode = partial(image_features, network)

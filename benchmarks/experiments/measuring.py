@@ -6,10 +6,9 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from statistics import fmean, median
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from benchmarks.analysis.statistics import Interval
 from benchmarks.experiments.bench import Bench, Coordinates, Findings, Point
@@ -18,6 +17,7 @@ from benchmarks.experiments.support_probe import SUPPORTS, probe_suite
 from benchmarks.predictors import load_network
 from benchmarks.scoring.evaluator import exactly
 from incontext.networks.checkpoint import PACKAGED
+from incontext.networks.protocols import SupportEncoder
 from megamed.manifest import sha256_of
 
 SUPPORT_SIZES = (1, 4, 16, 64)
@@ -99,11 +99,11 @@ def ours_ms(weights: Path, support_size: int) -> dict[str, list[float]]:
     }
 
 
-def segment(network: nn.Module, images: Tensor, labels: Tensor, queries: int) -> None:
+def segment(network: SupportEncoder, images: Tensor, labels: Tensor, queries: int) -> None:
     """Read a support and segment so many queries by it."""
-    code: Any = network.encode_support(images, labels)  # type: ignore[operator]
+    code = network.encode_support(images, labels)
     for batch in torch.rand(queries, *images.shape[2:]).split(QUERIES_PER_BATCH):
-        network.segment(batch, code)  # type: ignore[operator]
+        network.segment(batch, code)
 
 
 def times_ms(work: Callable[[], object]) -> list[float]:

@@ -2,16 +2,19 @@
 
 import math
 from collections.abc import Iterable, Iterator
+from typing import cast
 
 import torch
 from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from incontext.networks.checkpoint import FAMILIES
+from incontext.networks.checkpoint import FAMILIES, Network
 from incontext.networks.cross_block import CrossBlockConfig, CrossBlockNet
 from incontext.networks.layers import CrossBlock, mean_over_support, phi
-from incontext.networks.support_once import SupportCode, SupportOnceConfig, SupportOnceNet
+from incontext.networks.support_code import SupportCode
+from incontext.networks.support_once import SupportOnceConfig, SupportOnceNet
+from incontext.networks.support_reads import TokenMatch
 
 READ_TOKENS = 32
 TEMPERATURE = 10.0
@@ -23,7 +26,8 @@ class SparseReadNet(SupportOnceNet):
 
     def _attend(self, level: int, tokens: Tensor, code: SupportCode) -> Tensor:
         sets, (height, width) = len(code.mean_label), tokens.shape[-2:]
-        queries = rearrange(self.matches[level].queries(tokens), "(B Q) heads T C -> B heads (Q T) C", B=sets)  # type: ignore[operator]
+        match = cast(TokenMatch, self.matches[level])
+        queries = rearrange(match.queries(tokens), "(B Q) heads T C -> B heads (Q T) C", B=sets)
         keys, values = code.keys[level], code.values[level]
         scores, places = (queries @ keys.mT).topk(min(READ_TOKENS, keys.shape[2]), dim=-1)
         # Scattered back: a dense product with few non-zeros is faster than to gather that many values.
@@ -67,7 +71,7 @@ class DeeplySupervisedNet(SupportOnceNet):
 
     def __init__(self, config: SupportOnceConfig | None = None) -> None:
         super().__init__(config)
-        self.head = nn.Sequential(self.head, SkipSome())  # type: ignore[assignment]
+        self.head = nn.Sequential(self.head, SkipSome())
 
 
 class SkipSome(nn.Module):
@@ -108,7 +112,7 @@ class NonlinearCrossBlockNet(CrossBlockNet):
                     blocks[i] = NonlinearCrossBlock(block.cross.in_channels // 2, block.cross.out_channels)
 
 
-VARIANTS: dict[str, tuple[str, type[nn.Module]]] = {
+VARIANTS: dict[str, tuple[str, type[Network]]] = {
     "sparse reading": ("support-once", SparseReadNet),
     "support attention": ("support-once", SupportAttentionNet),
     "fixed temperature": ("support-once", FixedTemperatureNet),

@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from statistics import median
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from incontext.networks.protocols import SupportEncoder
 from incontext.training.config import TrainConfig
 from incontext.training.distributed import ALONE
 from incontext.training.episodes import TrainingData
@@ -60,9 +60,9 @@ def compare_trainings(one: Training, other: Training) -> dict[str, float]:
 
 
 @torch.inference_mode()
-def compare_queries(one: nn.Module, other: nn.Module, support_size: int) -> dict[str, float]:
+def compare_queries(one: SupportEncoder, other: SupportEncoder, support_size: int) -> dict[str, float]:
     """Processor time of a query in that of another network's: of one alone, and of each of many with one support."""
-    networks: tuple[Any, Any] = one, other
+    networks = one, other
     images, labels = torch.rand(2, 1, support_size, 1, SIZE_PX, SIZE_PX).unbind()
     encode = [partial(network.encode_support, images, labels.round()) for network in networks]
     codes = [work() for work in encode]

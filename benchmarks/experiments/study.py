@@ -16,11 +16,11 @@ from statistics import mean
 from typing import Any
 
 import torch
-from torch import nn
 
 from benchmarks.experiments.network_variants import install
 from benchmarks.experiments.relative_cost import MANY_QUERIES, Training, compare_queries, compare_trainings
 from incontext.networks import checkpoint
+from incontext.networks.protocols import SupportNetwork
 from incontext.training.config import TrainConfig
 from incontext.training.episodes import TrainingData, dev_tasks
 from incontext.training.loop import DEV_SEED, dev_dice, train
@@ -122,7 +122,7 @@ def measure(collection: Path, out: Path, trial: Trial) -> dict[str, Any]:
     }
 
 
-def score(network: nn.Module, collection: Path) -> dict[str, float]:
+def score(network: SupportNetwork, collection: Path) -> dict[str, float]:
     """Dice of each dev dataset, averaged over draws of queries and supports; the same draws for every trial."""
     draws = [dev_dice(network, dev_tasks(Collection(collection), seed, DEV_SUPPORT_SIZE)) for seed in range(DEV_DRAWS)]
     return {dataset: mean(draw[dataset] for draw in draws) for dataset in draws[0]}

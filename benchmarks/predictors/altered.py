@@ -15,7 +15,8 @@ from torch.nn import functional as F
 from benchmarks.predictors.annotation_errors import ANNOTATION_ERRORS, OF_SETS
 from benchmarks.predictors.chance import fingerprints, mixed
 from benchmarks.predictors.corruptions import CORRUPTIONS
-from benchmarks.predictors.protocol import NamedPredictor, Predictor, ReadImages, SharingPredictor, TaskPredictor
+from benchmarks.predictors.protocol import NamedPredictor, Predictor, SharingPredictor, TaskPredictor
+from incontext.networks.protocols import SelectableCodes
 
 MARK = "+"
 """Stands between a predictor and the alteration."""
@@ -116,12 +117,12 @@ class AlteredSharing(Altered):
 
     predictor: SharingPredictor
 
-    def encode_images(self, images: Float[Tensor, "N 1 H W"], labels: Float[Tensor, "N 1 H W"]) -> ReadImages:
+    def encode_images(self, images: Float[Tensor, "N 1 H W"], labels: Float[Tensor, "N 1 H W"]) -> SelectableCodes:
         """Read altered images once."""
         shown_images, shown_labels = self.alteration.supports(images[None], labels[None])
         return self.predictor.encode_images(shown_images[0], shown_labels[0])
 
-    def segment(self, query_images: Float[Tensor, "B 1 H W"], supports: ReadImages) -> Float[Tensor, "B 1 H W"]:
+    def segment(self, query_images: Float[Tensor, "B 1 H W"], supports: SelectableCodes) -> Float[Tensor, "B 1 H W"]:
         """Return one logit per query pixel."""
         logits = self.predictor.segment(self.alteration.queries(query_images), supports)
         return self.alteration.restored(logits, query_images)

@@ -4,10 +4,11 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from benchmarks.plans.task_plans import TaskPlan
+from incontext.networks.protocols import SelectableCodes
 from megamed import Collection
 
 CONFIDENT_LOGIT = 10.0
@@ -29,23 +30,14 @@ class Predictor(Protocol):
 
 
 @runtime_checkable
-class ReadImages(Protocol):
-    """What a predictor read in each of some labelled images."""
-
-    def select(self, places: Int[Tensor, "B S"]) -> "ReadImages":
-        """Form support sets of these images."""
-        ...
-
-
-@runtime_checkable
 class SharingPredictor(Predictor, Protocol):
     """A predictor that reads every labelled image by itself, so that the supports of a task can share the reading."""
 
-    def encode_images(self, images: Float[Tensor, "N 1 H W"], labels: Float[Tensor, "N 1 H W"]) -> ReadImages:
+    def encode_images(self, images: Float[Tensor, "N 1 H W"], labels: Float[Tensor, "N 1 H W"]) -> SelectableCodes:
         """Read images once; what is read in one must not depend on the others, to the last digit."""
         ...
 
-    def segment(self, query_images: Float[Tensor, "B 1 H W"], supports: ReadImages) -> Float[Tensor, "B 1 H W"]:
+    def segment(self, query_images: Float[Tensor, "B 1 H W"], supports: SelectableCodes) -> Float[Tensor, "B 1 H W"]:
         """Return what calling it with these queries and supports returns, but for rounding."""
         ...
 

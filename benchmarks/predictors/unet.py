@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from benchmarks.plans.task_plans import stable_hash
 from benchmarks.predictors.episode import Fitted, Support, content_hash, fitted_once, learning, one_by_one
 from benchmarks.predictors.protocol import Predictor, TaskExamples
-from incontext.networks.support_once import Stage
+from incontext.networks.stages import Stage
 from incontext.training.augment import AugmentConfig, ImageChances, augment
 from incontext.training.losses import segmentation_loss
 from megamed.files import replacing

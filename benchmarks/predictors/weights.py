@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from benchmarks.predictors.protocol import NamedPredictor
 from incontext.networks import checkpoint
-from incontext.networks.support_once import ImageCodes, SupportOnceNet
+from incontext.networks.support_code import ImageCodes
+from incontext.networks.support_once import SupportOnceNet
 from incontext.networks.universeg import load_universeg
 from megamed.manifest import sha256_of
 
@@ -57,7 +58,7 @@ class SupportOncePredictor:
         return self.network.segment(query_images, supports.pooled()) / self.temperature
 
 
-def load_network(path: Path, device: str = "cpu") -> nn.Module:
+def load_network(path: Path, device: str = "cpu") -> checkpoint.Network:
     """The network in a weights file, ours or UniverSeg's, ready to predict.
 
     Raises:

@@ -1,22 +1,23 @@
 """What computes: the network itself in torch, or its exported graphs in onnxruntime."""
 
 import hashlib
-import inspect
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, Self
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from incontext.inference.reader import Backend, WholeSetBackend
-from incontext.networks import onnx_graphs, support_once
-from incontext.networks.support_once import ImageCodes, SupportCode, SupportOnceConfig, check_queries, check_sides
+from incontext.networks import onnx_graphs
+from incontext.networks.protocols import Backend, SupportEncoder
+from incontext.networks.support_code import ImageCodes, SupportCode
+from incontext.networks.support_once import SupportOnceConfig, check_queries, check_sides
 
 SCORES_BYTES: int = 2**26
 """Of attention scores at a time: a graph holds them all, where torch's fused attention holds few."""
@@ -34,7 +35,58 @@ def backend_of(network: nn.Module, name: str = "torch") -> Backend:
     if name != "torch":
         msg = f"backend is unknown: expected 'torch' or 'onnx', got {name!r}. Choose one of these."
         raise ValueError(msg)
-    return cast(Backend, network) if hasattr(network, "encode_images") else WholeSetBackend(network)
+    return network if isinstance(network, Backend) else WholeSetBackend(network)
+
+
+@dataclass(frozen=True)
+class WholeSets:
+    """`Codes` for a network that knows supports only as a whole: the labelled images themselves."""
+
+    images: Float[Tensor, "B S 1 H W"]
+    labels: Float[Tensor, "B S 1 H W"]
+    encode: Callable[[Tensor, Tensor], Any]
+
+    @classmethod
+    def joined(cls, parts: Sequence["WholeSets"]) -> "WholeSets":
+        """The images of several as one set."""
+        images, labels = (torch.cat([getattr(part, name) for part in parts], dim=1) for name in ("images", "labels"))
+        return cls(images, labels, parts[0].encode)
+
+    def select(self, indices: Int64[Tensor, "sets size"]) -> "WholeSets":
+        """Form support sets from the images of one set, of which each row of indices names some."""
+        return WholeSets(self.images[0, indices], self.labels[0, indices], self.encode)
+
+    def pooled(self) -> Any:
+        """What the network makes of the sets."""
+        return self.encode(self.images, self.labels)
+
+
+class WholeSetBackend:
+    """Computes with a network that knows supports only as a whole.
+
+    Args:
+        network: One with `encode_support` and `segment`, or else one to be called as
+            `network(query_images, support_images, support_labels)`, which reads the support with every query.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        self.network = network
+
+    def encode_images(self, images: Float[Tensor, "S 1 H W"], labels: Float[Tensor, "S 1 H W"]) -> WholeSets:
+        """Keep labelled images until they are a set."""
+        encode = self.network.encode_support if isinstance(self.network, SupportEncoder) else _kept
+        return WholeSets(images[None], labels[None], encode)
+
+    def segment(self, queries: Float[Tensor, "N 1 H W"], code: Any) -> Float[Tensor, "N 1 H W"]:
+        """Logits of queries; those of a set follow one another."""
+        if isinstance(self.network, SupportEncoder):
+            return self.network.segment(queries, code)
+        return self.network(queries, *(each.repeat_interleave(len(queries) // len(each), dim=0) for each in code))
+
+
+def _kept(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """The code of support sets for a network that reads them with every query: the sets themselves."""
+    return images, labels
 
 
 class OnnxBackend:
@@ -78,7 +130,9 @@ class OnnxBackend:
             ModuleNotFoundError: If the extra `onnx` is not installed.
         """
         onnx_graphs.require("onnxruntime")
-        sources = b"".join(Path(inspect.getfile(module)).read_bytes() for module in (support_once, onnx_graphs))
+        network = onnx_graphs.exportable(network)
+        # Graphs that an earlier version of the library has traced are not those of this one.
+        sources = b"".join(path.read_bytes() for path in sorted(Path(onnx_graphs.__file__).parent.glob("*.py")))
         key = f"{onnx_graphs.fingerprint(network)[:16]}-{hashlib.sha256(sources).hexdigest()[:8]}"
         folder = (cache or cache_folder()) / key
         if not all((folder / name).is_file() for name in (onnx_graphs.ENCODE, onnx_graphs.SEGMENT)):

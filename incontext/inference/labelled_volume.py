@@ -18,9 +18,9 @@ from incontext.images.normalisation import apply
 from incontext.images.resampling import Box, label_to_square, to_square
 from incontext.images.source_image import Axis, SourceImage, read_label_image, read_source_image
 from incontext.inference.propagation import LabelledPlanes, Propagation, propagate
-from incontext.inference.reader import Backend
 from incontext.inference.segmentation import CasePrediction, Classes, DrawnPlane, Plane
 from incontext.inference.support_pool import Pool, Preparation
+from incontext.networks.protocols import Backend
 
 PlaneLabels = Mapping[int, Picture] | Picture
 """Labels by the place of their plane; or a label of the whole, of which the planes that show a class are labelled."""

@@ -11,14 +11,13 @@ from collections import defaultdict, deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from incontext.inference.reader import Backend
-from incontext.inference.selection import Encoder, image_features, nearest
+from incontext.inference.selection import image_features, nearest
+from incontext.networks.protocols import Backend, Codes, FeatureEncoder
 
 CERTAIN = 20.0
 """Logit of what a person labelled as foreground; of background its negative."""
@@ -177,7 +176,7 @@ class _Support:
         self.config = config
         self.labelled: list[int] = []
         self.waves: deque[list[int]] = deque()
-        self.codes: dict[int, Any] = {}
+        self.codes: dict[int, Codes] = {}
         if others is not None:
             self._read([-1 - place for place in range(len(others.images))], others.images, others.labels)
             if len(others.images) > config.nearest:
@@ -235,7 +234,7 @@ class _Support:
         return [[-1 - each for each in row] for row in chosen.tolist()]
 
     def _looks(self, images: Tensor) -> Float[Tensor, "n C"]:
-        if not isinstance(self.network, Encoder):
+        if not isinstance(self.network, FeatureEncoder):
             msg = (
                 f"others are too many for a network that cannot tell which look alike: expected at most "
                 f"{self.config.nearest} planes, got {len(images)}. Pass fewer, or use the packaged weights."

@@ -1,69 +1,44 @@
-"""What labelled examples say of a query: the pool of them, the choice out of it, and the reading of every choice."""
+"""What labelled images say of queries: supports are selected from the pool, encoded once, and read for every query."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import Any
 
 import torch
 from jaxtyping import Float, Float32, Int64
-from torch import Tensor, nn
+from torch import Tensor
 
 from incontext.inference.segmentation import Classes
 from incontext.inference.selection import diverse, nearest
 from incontext.inference.support_pool import Pool
 from incontext.inference.uncertainty import uncertainty
-from incontext.networks.support_once import SupportCode
+from incontext.networks.protocols import Backend, Codes
+from incontext.networks.support_code import SupportCode
 
 RULES = ("all", "nearest", "diverse", "random")
 
 USUAL_SIZE = 16
-"""Support images that a rule chooses if not told how many: more gain little."""
+"""Images of a support set where no number is given: more gain little."""
 CODES_PER_SQUARE = 24
 """Support images whose codes take as much memory as a query at work."""
 FLIPS: tuple[tuple[int, ...], ...] = ((), (-1,), (-2,), (-2, -1))
-"""Axes that are turned round in each view of a query and its support."""
-
-
-@runtime_checkable
-class Codes(Protocol):
-    """What a backend makes of labelled images, for support sets to be formed from; see `support_once.ImageCodes`."""
-
-    @classmethod
-    def joined(cls, parts: Sequence[Self]) -> Self:
-        """The images of several as one set."""
-
-    def select(self, places: Tensor) -> Self:
-        """Form support sets from the images of one set, each named by their places in it (sets, size)."""
-
-    def pooled(self) -> Any:
-        """The sets' codes, as `Backend.segment` takes them."""
-
-
-@runtime_checkable
-class Backend(Protocol):
-    """What computes: see `incontext.inference.backends`."""
-
-    def encode_images(self, images: Tensor, labels: Tensor) -> Any:
-        """`Codes` of labelled images (S, 1, H, W)."""
-
-    def segment(self, queries: Tensor, code: Any) -> Tensor:
-        """Logits of queries (B·Q, 1, H, W), given the code of B support sets."""
+"""Axes that are reversed in each view of a query and its support."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """By which rule supports are chosen from a pool.
+    """The rule by which support sets are selected from a pool.
 
     Attributes:
         rule: `all` of the pool; those `nearest` to each query; a `diverse` or a `random` set for all queries. Other
             rules than `all` choose for every class among the images that show it.
-        size: Images of a support set; by default 16.
-        draws: Supports of an ensemble, whose probabilities are averaged. Nearest ones take turns: of the two draws of
-            an ensemble, the first has the nearest image, the third, the fifth …
+        size: Number of images in a support set; by default 16.
+        draws: Number of support sets in an ensemble, whose probabilities are averaged. Nearest images take turns: of
+            two draws, the first has the nearest image, the third, the fifth …
         flips: Whether the probabilities of four views are averaged: query and support as they are, mirrored, upside
             down and both.
-        seed: Of random choices.
+        seed: Seed of random choices.
     """
 
     rule: str = "all"
@@ -95,12 +70,12 @@ class Choice:
 
     @property
     def images(self) -> int:
-        """Of a support set that is chosen."""
+        """Number of images in a selected support set."""
         return self.size or USUAL_SIZE
 
     @property
     def per_query(self) -> bool:
-        """Whether every query has supports of its own."""
+        """Whether every query has support sets of its own."""
         return self.rule == "nearest"
 
     def __str__(self) -> str:
@@ -109,11 +84,11 @@ class Choice:
         return f"{size} of the labelled images{ensemble}{', each in 4 flips' if self.flips else ''}"
 
     def shared(self, count: int, features: Callable[[], Tensor]) -> list[Int64[Tensor, " size"]]:
-        """Places of each draw among so many candidates; draws that would be equal are one.
+        """Indices of each draw into the candidates, for all queries alike; draws that would be equal are one.
 
         Args:
-            count: Of candidates.
-            features: Tells theirs (count, C), for which a rule may not ask.
+            count: Number of candidates.
+            features: Computes their features (count, C), for which not every rule asks.
         """
         size = min(self.images, count)
         if self.rule == "all" or size == count:
@@ -125,7 +100,7 @@ class Choice:
         return [diverse(known, size, each) for each in generators]
 
     def nearest(self, queries: Float[Tensor, "N C"], candidates: Float[Tensor, "n C"]) -> list[Int64[Tensor, "N size"]]:
-        """Places of each draw for each query, by their features; draws that would be equal are one."""
+        """Indices of each draw into the candidates, for each query; draws that would be equal are one."""
         size = min(self.images, len(candidates))
         draws = min(self.draws, len(candidates) // size)
         order = nearest(queries, candidates, draws * size)
@@ -134,13 +109,13 @@ class Choice:
 
 @dataclass(frozen=True)
 class Means:
-    """With what supports are read.
+    """What support sets are read with.
 
     Attributes:
-        backend: What computes.
-        features: Tells what images (N, 1, H, W) look like, as (N, C); None if the network cannot.
-        batch_size: Squares that are computed at a time.
-        device: Where.
+        backend: The network, or its exported graphs.
+        features: Computes features (N, C) of images (N, 1, H, W); None if the network has none.
+        batch_size: Number of squares that are computed at a time.
+        device: The device to compute on.
     """
 
     backend: Backend
@@ -154,10 +129,10 @@ class Reader:
 
     Args:
         pool: The labelled squares.
-        choice: Which of them are a support.
-        means: With what.
-        classes: Of the pool.
-        temperature: Divides the logits.
+        choice: The rule by which support sets are selected from them.
+        means: The backend, and how much it computes at a time.
+        classes: The classes of the pool.
+        temperature: The number that logits are divided by.
     """
 
     def __init__(self, pool: Pool, choice: Choice, means: Means, classes: Classes, temperature: float = 1.0) -> None:
@@ -167,11 +142,11 @@ class Reader:
         self.classes = classes
         self.temperature = temperature
         self._codes: dict[tuple[int, ...], Any] = {}
-        self._resampled: list[Any] = []
+        self._resampled: list[Codes] = []
 
     @property
     def queries_per_batch(self) -> int:
-        """Of how many queries the passes for all classes fill a batch."""
+        """Number of queries whose passes for all classes fill a batch."""
         if self.choice.per_query:
             return max(1, self.means.batch_size // (1 + self.choice.images // CODES_PER_SQUARE))
         return max(1, self.means.batch_size // len(self.classes.names))
@@ -192,22 +167,23 @@ class Reader:
 
     @torch.inference_mode()
     def doubt(self, queries: Float32[Tensor, "N 1 size size"], draws: int) -> Float32[Tensor, "N C size size"]:
-        """How undecided each pixel is about each class, in bits: see `trust.uncertainty`.
+        """How undecided each pixel is about each class, in bits: see `uncertainty.uncertainty`.
 
         What is resampled is the support that is the same for all queries: where each would have its own, a diverse one.
         """
         queries = queries.to(self.means.device)
         if not self._resampled:
-            self._resampled = [self._encode(self._shared(place), place, ()) for place in range(len(self.classes.names))]
+            indices = range(len(self.classes.names))
+            self._resampled = [self._encode(self._shared(index), index, ()) for index in indices]
         maps = [
             uncertainty(self.means.backend, queries, codes, draws, self.choice.seed, self.temperature)
             for codes in self._resampled
         ]
         return torch.cat(maps, dim=1).float().cpu()
 
-    def _shared(self, place: int) -> Tensor:
-        """The squares of the first draw for all queries."""
-        candidates = self._candidates(place)
+    def _shared(self, class_index: int) -> Tensor:
+        """Indices of the squares in the first draw for all queries."""
+        candidates = self._candidates(class_index)
         return candidates[self.choice.shared(len(candidates), partial(self._pool_features, candidates))[0]]
 
     def _passes(self, queries: Tensor, axes: tuple[int, ...]) -> Iterator[Tensor]:
@@ -222,8 +198,8 @@ class Reader:
 
     def _nearest_passes(self, queries: Tensor, codes: list[tuple[Tensor, Codes]]) -> Iterator[Tensor]:
         asking = self._features(queries)
-        for places in turns([self.choice.nearest(asking, known) for known, _ in codes]):
-            supports = [each.select(chosen).pooled() for (_, each), chosen in zip(codes, places, strict=True)]
+        for indices in turns([self.choice.nearest(asking, known) for known, _ in codes]):
+            supports = [each.select(chosen).pooled() for (_, each), chosen in zip(codes, indices, strict=True)]
             yield torch.cat([self.means.backend.segment(queries, support) for support in supports], dim=1)
 
     def _segment(self, queries: Tensor, code: Any, sets: int) -> Tensor:
@@ -233,31 +209,31 @@ class Reader:
     def _encode_shared(self, axes: tuple[int, ...]) -> list[list[tuple[Any, int]]]:
         """For each draw the codes of all classes, several as one where they fit, and how many each holds."""
         draws: list[list[Any]] = []
-        for place in range(len(self.classes.names)):
-            candidates = self._candidates(place)
+        for class_index in range(len(self.classes.names)):
+            candidates = self._candidates(class_index)
             chosen = self.choice.shared(len(candidates), partial(self._pool_features, candidates))
             used, local = torch.cat(chosen).unique(return_inverse=True)
-            codes = self._encode(candidates[used], place, axes)
+            codes = self._encode(candidates[used], class_index, axes)
             sets = [codes] if len(chosen) == 1 else [codes.select(each[None]) for each in local.split(len(chosen[0]))]
             draws.append([each.pooled() for each in sets])
         return [stacked(each, self.means.batch_size) for each in turns(draws)]
 
     def _encode_nearest(self, axes: tuple[int, ...]) -> list[tuple[Tensor, Codes]]:
         """For each class its candidates' features and codes."""
-        candidates = [self._candidates(place) for place in range(len(self.classes.names))]
+        candidates = [self._candidates(class_index) for class_index in range(len(self.classes.names))]
         return [
-            (self._pool_features(squares, axes), self._encode(squares, place, axes))
-            for place, squares in enumerate(candidates)
+            (self._pool_features(squares, axes), self._encode(squares, class_index, axes))
+            for class_index, squares in enumerate(candidates)
         ]
 
-    def _candidates(self, place: int) -> Tensor:
-        return self.pool.candidates(place, showing=self.choice.rule != "all")
+    def _candidates(self, class_index: int) -> Tensor:
+        return self.pool.candidates(class_index, showing=self.choice.rule != "all")
 
-    def _encode(self, squares: Tensor, place: int, axes: tuple[int, ...]) -> Any:
+    def _encode(self, squares: Tensor, class_index: int, axes: tuple[int, ...]) -> Codes:
         parts = [
             self.means.backend.encode_images(
                 self.pool.images[chunk].flip(axes).to(self.means.device),
-                self.pool.labels[chunk, place, None].flip(axes).to(self.means.device, torch.float32),
+                self.pool.labels[chunk, class_index, None].flip(axes).to(self.means.device, torch.float32),
             )
             for chunk in squares.split(self.means.batch_size)
         ]
@@ -279,28 +255,28 @@ class Reader:
 
 @dataclass(frozen=True)
 class Doubt:
-    """Tells `Reader.doubt` where a reader tells log-odds."""
+    """Stands in for a reader, and computes its `doubt` in place of log-odds."""
 
     reader: Reader
     draws: int
 
     @property
     def queries_per_batch(self) -> int:
-        """As of the reader."""
+        """Number of queries that fill a batch, as for the reader."""
         return self.reader.queries_per_batch
 
     def __call__(self, queries: Float32[Tensor, "N 1 size size"]) -> Float32[Tensor, "N C size size"]:
-        """The doubt about queries."""
+        """How undecided each pixel of each query is: see `Reader.doubt`."""
         return self.reader.doubt(queries, self.draws)
 
 
 def turns(draws: Sequence[Sequence[Any]]) -> list[list[Any]]:
-    """For each draw what every class has there; a class that has fewer starts anew."""
+    """Transpose the draws of each class into the classes of each draw; a class with fewer draws starts anew."""
     return [[of_class[i % len(of_class)] for of_class in draws] for i in range(max(map(len, draws)))]
 
 
 def stacked(codes: Sequence[Any], most: int) -> list[tuple[Any, int]]:
-    """Support codes, each of one set, as codes of up to so many sets of one size, and how many sets each holds."""
+    """Stack codes of single support sets into batches of equally large sets, and count the sets of each batch."""
     stacks: list[list[Any]] = []
     for code in codes:
         fits = stacks and len(stacks[-1]) < most and isinstance(code, SupportCode)
@@ -308,64 +284,4 @@ def stacked(codes: Sequence[Any], most: int) -> list[tuple[Any, int]]:
             stacks[-1].append(code)
         else:
             stacks.append([code])
-    return [(_concatenated(stack) if len(stack) > 1 else stack[0], len(stack)) for stack in stacks]
-
-
-def _concatenated(codes: Sequence[SupportCode]) -> SupportCode:
-    def join(name: str) -> tuple[Tensor, ...]:
-        return tuple(map(torch.cat, zip(*(getattr(code, name) for code in codes), strict=True)))
-
-    return SupportCode(
-        keys=join("keys"),
-        values=join("values"),
-        prototypes=join("prototypes"),
-        moments=join("moments"),
-        mean_label=torch.cat([code.mean_label for code in codes]),
-    )
-
-
-@dataclass(frozen=True)
-class WholeSets:
-    """`Codes` for a network that knows supports only as a whole: the labelled images themselves."""
-
-    images: Float[Tensor, "B S 1 H W"]
-    labels: Float[Tensor, "B S 1 H W"]
-    encode: Callable[[Tensor, Tensor], Any]
-
-    @classmethod
-    def joined(cls, parts: Sequence["WholeSets"]) -> "WholeSets":
-        """The images of several as one set."""
-        images, labels = (torch.cat([getattr(part, name) for part in parts], dim=1) for name in ("images", "labels"))
-        return cls(images, labels, parts[0].encode)
-
-    def select(self, places: Int64[Tensor, "sets size"]) -> "WholeSets":
-        """Form support sets from the images of one set, each named by their places in it."""
-        return WholeSets(self.images[0, places], self.labels[0, places], self.encode)
-
-    def pooled(self) -> Any:
-        """What the network makes of the sets."""
-        return self.encode(self.images, self.labels)
-
-
-class WholeSetBackend:
-    """Computes with a network that knows supports only as a whole.
-
-    Args:
-        network: One with `encode_support` and `segment`, or else one to be called as
-            `network(query_images, support_images, support_labels)`, which reads the support with every query.
-    """
-
-    def __init__(self, network: nn.Module) -> None:
-        self.network = network
-        self.reads_once = hasattr(network, "encode_support") and hasattr(network, "segment")
-
-    def encode_images(self, images: Float[Tensor, "S 1 H W"], labels: Float[Tensor, "S 1 H W"]) -> WholeSets:
-        """Keep labelled images until they are a set."""
-        keep = self.network.encode_support if self.reads_once else lambda *both: both
-        return WholeSets(images[None], labels[None], keep)  # type: ignore[arg-type]
-
-    def segment(self, queries: Float[Tensor, "N 1 H W"], code: Any) -> Float[Tensor, "N 1 H W"]:
-        """Logits of queries; those of a set follow one another."""
-        if self.reads_once:
-            return self.network.segment(queries, code)  # type: ignore[operator]
-        return self.network(queries, *(each.repeat_interleave(len(queries) // len(each), dim=0) for each in code))
+    return [(SupportCode.stacked(stack) if len(stack) > 1 else stack[0], len(stack)) for stack in stacks]

@@ -1,23 +1,15 @@
 """Which images to label or to condition on, by what they look like: the nearest to a query, or the most diverse."""
 
-from typing import Protocol, runtime_checkable
-
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn import functional as F
 
-
-@runtime_checkable
-class Encoder(Protocol):
-    """A network that tells the features of single images, such as `SupportOnceNet`."""
-
-    def features(self, images: Tensor) -> list[Tensor]:
-        """Features (N, C, h, w) of every stage, fine to coarse."""
+from incontext.networks.protocols import FeatureEncoder
 
 
 @torch.inference_mode()
-def image_features(network: Encoder, images: Float[Tensor, "N 1 H W"], stages: int = 3) -> Float[Tensor, "N C"]:
+def image_features(network: FeatureEncoder, images: Float[Tensor, "N 1 H W"], stages: int = 3) -> Float[Tensor, "N C"]:
     """What a network sees in whole images: its coarsest stages, averaged over the image, each of unit length."""
     coarse = network.features(images)[-stages:]
     return torch.cat([F.normalize(stage.mean((2, 3)), dim=1) for stage in coarse], 1)
@@ -26,7 +18,7 @@ def image_features(network: Encoder, images: Float[Tensor, "N 1 H W"], stages: i
 def nearest(
     queries: Float[Tensor, "Q C"], candidates: Float[Tensor, "N C"], count: int | None = None
 ) -> Int64[Tensor, "Q count"]:
-    """Places of the candidates that are nearest to each query, the nearest first; of equally near ones the first.
+    """Indices of the candidates that are nearest to each query, the nearest first; of equally near ones the first.
 
     Args:
         queries: Features of images to segment.
@@ -44,7 +36,7 @@ def nearest(
 def diverse(
     candidates: Float[Tensor, "N C"], count: int | None = None, generator: torch.Generator | None = None
 ) -> Int64[Tensor, " count"]:
-    """Places of candidates that are far from each other: a random one, then always the farthest from all chosen.
+    """Indices of candidates that are far from each other: a random one, then always the farthest from all chosen.
 
     Args:
         candidates: Features of images to choose from.

@@ -1,41 +1,19 @@
 """How far a mask hangs on the examples that made it: the entropy of its probabilities over resampled supports."""
 
 import math
-from typing import Any, Protocol, Self, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-
-@runtime_checkable
-class SelectableCodes(Protocol):
-    """Labelled images that a network has encoded one by one; see `support_once.ImageCodes`."""
-
-    @property
-    def labels(self) -> Tensor:
-        """Their labels (B, S, 1, H, W)."""
-
-    def select(self, places: Tensor) -> Self:
-        """Form support sets from the images of one set, each named by their places in it (sets, size)."""
-
-    def pooled(self) -> Any:
-        """The sets' codes, as `Network.segment` takes them."""
-
-
-@runtime_checkable
-class Network(Protocol):
-    """What segments by a support that is encoded already, such as `SupportOnceNet`."""
-
-    def segment(self, query_images: Tensor, code: Any) -> Tensor:
-        """Logits of queries (N, 1, H, W)."""
+from incontext.networks.protocols import Codes, QueryReader
 
 
 @torch.inference_mode()
 def uncertainty(
-    network: Network,
+    network: QueryReader,
     query_images: Float[Tensor, "N 1 H W"],
-    pool: SelectableCodes,
+    pool: Codes,
     draws: int = 8,
     seed: int = 0,
     temperature: float = 1.0,
@@ -47,12 +25,12 @@ def uncertainty(
     remains.
 
     Args:
-        network: What segments.
-        query_images: In [0, 1].
-        pool: One set of labelled images.
-        draws: Supports.
-        seed: Decides them; all queries are asked by the same ones.
-        temperature: Divides the logits.
+        network: Segments queries by a code.
+        query_images: The images to segment, in [0, 1].
+        pool: The codes of one set of labelled images.
+        draws: Number of support sets that are drawn.
+        seed: Seed of the draws; all queries are segmented by the same ones.
+        temperature: The number that logits are divided by.
 
     Returns:
         Values in [0, 1]: 0 where all are sure of the same, 1 where foreground is as probable as background.
@@ -69,8 +47,8 @@ def uncertainty(
     generator, size = torch.Generator().manual_seed(seed), pool.labels.shape[1]
     total = torch.zeros_like(query_images)
     for _ in range(draws):
-        places = torch.randint(size, (1, size), generator=generator).to(query_images.device)
-        total += (network.segment(query_images, pool.select(places).pooled()) / temperature).sigmoid()
+        indices = torch.randint(size, (1, size), generator=generator).to(query_images.device)
+        total += (network.segment(query_images, pool.select(indices).pooled()) / temperature).sigmoid()
     return binary_entropy(total / draws)
 
 

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,21 +24,27 @@ NAMED = {"default": PACKAGED, "open": PACKAGED.with_name("open.safetensors")}
 
 METADATA = ("config", "provenance", "calibration")
 
-FAMILIES: dict[str, tuple[type, type[nn.Module]]] = {
+NetworkConfig = SupportOnceConfig | CrossBlockConfig
+Network = SupportOnceNet | CrossBlockNet
+"""A network of a family that can be saved and trained."""
+
+FAMILIES: dict[str, tuple[type[NetworkConfig], type[Network]]] = {
     "support-once": (SupportOnceConfig, SupportOnceNet),
     "cross-block": (CrossBlockConfig, CrossBlockNet),
 }
+"""By name, the configuration and the network of each family."""
 
 
-def describe(config: Any) -> dict[str, Any]:
+def describe(config: NetworkConfig) -> dict[str, Any]:
     """A network's configuration as a table that also names its family."""
     family = next(name for name, (kind, _) in FAMILIES.items() if isinstance(config, kind))
     return {"family": family, **dataclasses.asdict(config)}
 
 
-def build(config: Any) -> nn.Module:
+def build(config: NetworkConfig) -> Network:
     """A network of random weights, of the family whose configuration this is."""
-    return FAMILIES[describe(config)["family"]][1](config)
+    network_class: Callable[[Any], Network] = FAMILIES[describe(config)["family"]][1]
+    return network_class(config)
 
 
 def save(path: Path, network: nn.Module, provenance: Mapping[str, Any], dtype: torch.dtype = torch.float16) -> None:
@@ -47,7 +53,7 @@ def save(path: Path, network: nn.Module, provenance: Mapping[str, Any], dtype: t
     Raises:
         ValueError: If the network is of no known family.
     """
-    if not isinstance(network, tuple(kind for _, kind in FAMILIES.values())):
+    if not isinstance(network, Network):
         msg = (
             f"network cannot be saved: expected one of {', '.join(FAMILIES)}, got {type(network).__name__}. "
             "Save its state_dict with safetensors instead."
@@ -98,7 +104,7 @@ def read_metadata(path: Path) -> dict[str, Any]:
     return {name: json.loads(metadata[name]) for name in METADATA if name in metadata}
 
 
-def load(path: Path, device: torch.device | str = "cpu") -> nn.Module:
+def load(path: Path, device: torch.device | str = "cpu") -> Network:
     """Build the network that a weights file describes, in float32 and evaluation mode.
 
     Raises:
@@ -110,8 +116,10 @@ def load(path: Path, device: torch.device | str = "cpu") -> nn.Module:
     if family not in FAMILIES:
         msg = f"{path} is of an unknown family: expected {' or '.join(FAMILIES)}, got {family}. Update incontext-seg."
         raise ValueError(msg)
-    config_class, network_class = FAMILIES[family]
-    network = network_class(config_class(**{k: tuple(v) if isinstance(v, list) else v for k, v in config.items()}))
+    fields: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in config.items()
+    }
+    network = build(FAMILIES[family][0](**fields))
     try:
         network.load_state_dict({name: tensor.float() for name, tensor in _tensors(path).items()})
     except RuntimeError as error:
@@ -120,7 +128,7 @@ def load(path: Path, device: torch.device | str = "cpu") -> nn.Module:
     return network.to(device).eval()
 
 
-def adopt(network: nn.Module, path: Path) -> list[str]:
+def adopt(network: Network, path: Path) -> list[str]:
     """Start a network from the weights in a file, which may be those of a smaller one of its family.
 
     Where a tensor has grown, old outputs ignore the new inputs, so that the network goes on computing what it did, as
@@ -162,7 +170,7 @@ def _tensors(path: Path) -> dict[str, torch.Tensor]:
         return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
 
 
-def load_pretrained(name: str = "default", device: torch.device | str = "cpu") -> nn.Module:
+def load_pretrained(name: str = "default", device: torch.device | str = "cpu") -> Network:
     """The network of packaged weights, `default` or `open`.
 
     Raises:

@@ -31,7 +31,8 @@ def conv2d(in_channels: int, out_channels: int, size_px: int = 3, slope: float =
     """Convolution that keeps the size, Kaiming-initialised for the φ after it; slope 1 where none follows."""
     conv = nn.Conv2d(in_channels, out_channels, size_px, padding=size_px // 2)
     nn.init.kaiming_normal_(conv.weight, a=slope)
-    nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
+    assert conv.bias is not None
+    nn.init.zeros_(conv.bias)
     return conv
 
 

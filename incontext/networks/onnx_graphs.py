@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from torch.export import Dim
 from torch.nn import functional as F
 
-from incontext.networks.checkpoint import describe, load, locate, read_metadata
-from incontext.networks.support_once import ImageCodes, SupportCode, SupportOnceNet
+from incontext.networks.checkpoint import Network, describe, load, locate, read_metadata
+from incontext.networks.support_code import ImageCodes, SupportCode
+from incontext.networks.support_once import SupportOnceNet
 from megamed.files import replacing
 
 ENCODE, SEGMENT = "encode.onnx", "segment.onnx"
@@ -42,12 +43,7 @@ def export(network: nn.Module, folder: Path, metadata: Mapping[str, Any] | None 
         ModuleNotFoundError: If the extra `onnx` is not installed.
         OSError: If the folder cannot be written.
     """
-    if not isinstance(network, SupportOnceNet):
-        msg = (
-            f"network cannot be exported: expected a SupportOnceNet, got {type(network).__name__}. "
-            "Compute with torch: backend='torch'."
-        )
-        raise ValueError(msg)
+    network = exportable(network)
     require("onnx", "onnxscript")
     told = {**(metadata or {}), "config": describe(network.config), "sha256": fingerprint(network)}
     with torch.inference_mode(False):  # what is made in that mode cannot be traced
@@ -79,7 +75,22 @@ def export_checkpoint(weights: str | Path, folder: Path) -> None:
     export(load(path), folder, read_metadata(path))
 
 
-def fingerprint(network: nn.Module) -> str:
+def exportable(network: nn.Module) -> SupportOnceNet:
+    """The network, if it can be exported.
+
+    Raises:
+        ValueError: If the network is not a support-once network.
+    """
+    if not isinstance(network, SupportOnceNet):
+        msg = (
+            f"network cannot be exported: expected a SupportOnceNet, got {type(network).__name__}. "
+            "Compute with torch: backend='torch'."
+        )
+        raise ValueError(msg)
+    return network
+
+
+def fingerprint(network: Network) -> str:
     """A hash of a network's configuration and of its weights in float32."""
     digest = hashlib.sha256(json.dumps(describe(network.config), sort_keys=True).encode())
     for name, tensor in sorted(network.state_dict().items()):

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 LEAST_SHARE = 0.02
-"""Shares count as at least so far from 0 and 1, where their logarithmic odds would grow without bounds."""
+"""Least distance of a share from 0 and 1, where its logarithmic odds would grow without bounds."""
 
 
 class QualityModel(BaseModel):

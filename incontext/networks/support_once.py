@@ -1,18 +1,18 @@
 """The support-once network: the support set is encoded once, and every query reads it."""
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
 import torch
 from einops import rearrange, reduce
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-PATCH_PX = 8  # a label patch holds 8×8 values at every attended stage
-POSITION_CHANNELS = 16
+from incontext.networks.stages import Stage
+from incontext.networks.support_code import ImageCodes, SupportCode
+from incontext.networks.support_reads import PATCH_PX, FittedRead, TokenMatch, label_patches, pooled_to
 
 
 @dataclass(frozen=True)
@@ -87,199 +87,6 @@ class SupportOnceConfig:
         return max(self.stem_px * 2 ** (len(self.channels) - 1), self.attend_from_px * self.support_pool)
 
 
-@dataclass(frozen=True)
-class SupportCode:
-    """All that a query needs to know of a support set, in the form in which it is read."""
-
-    keys: tuple[Tensor, ...]
-    """Per attended stage, the support tokens' keys (B, heads, S·T, head_channels)."""
-    values: tuple[Tensor, ...]
-    """Per attended stage, what is read where a key matches: same shapes as the keys."""
-    prototypes: tuple[Tensor, ...]
-    """Per fine stage, mean foreground and background features of the whole support (B, 2, C)."""
-    moments: tuple[Tensor, ...]
-    """Per fine stage, all that a linear classifier is fitted from (B, 2, C + 1, C + 1 + targets); see `FittedRead`."""
-    mean_label: Tensor
-    """The support labels' mean at each place (B, 1, H, W)."""
-
-
-@dataclass(frozen=True)
-class ImageCodes:
-    """What each labelled image contributes to a support code; every tensor opens with (B, S)."""
-
-    keys: tuple[Tensor, ...]
-    values: tuple[Tensor, ...]
-    prototypes: tuple[Tensor, ...]
-    moments: tuple[Tensor, ...]
-    labels: Tensor
-
-    def pooled(self) -> SupportCode:
-        """Merge the images of each set; nothing remembers their order."""
-        merge = "B S heads T C -> B heads (S T) C"
-        return SupportCode(
-            keys=tuple(rearrange(key, merge) for key in self.keys),
-            values=tuple(rearrange(value, merge) for value in self.values),
-            prototypes=tuple(F.normalize(p.mean(1), dim=-1) for p in self.prototypes),
-            moments=tuple(m.mean(1) for m in self.moments),
-            mean_label=self.labels.mean(1),
-        )
-
-    def leaving_one_out(self, count: int) -> "ImageCodes":
-        """For each of the first `count` images the codes of all others, as sets of their own: (B·count, S - 1, ...)."""
-
-        def regroup(value: Tensor) -> Tensor:
-            # Slices rather than an index, whose gradient is many times slower to gather.
-            others = [torch.cat([value[:, :i], value[:, i + 1 :]], dim=1) for i in range(count)]
-            return torch.stack(others, dim=1).flatten(0, 1)
-
-        return self._map(regroup)
-
-    @classmethod
-    def joined(cls, parts: Sequence["ImageCodes"]) -> "ImageCodes":
-        """The images of several as one set."""
-
-        def join(each: Iterable[Tensor]) -> Tensor:
-            return torch.cat(list(each), dim=1)
-
-        return cls(
-            keys=tuple(map(join, zip(*(part.keys for part in parts), strict=True))),
-            values=tuple(map(join, zip(*(part.values for part in parts), strict=True))),
-            prototypes=tuple(map(join, zip(*(part.prototypes for part in parts), strict=True))),
-            moments=tuple(map(join, zip(*(part.moments for part in parts), strict=True))),
-            labels=join(part.labels for part in parts),
-        )
-
-    def select(self, places: Int[Tensor, "sets size"]) -> "ImageCodes":
-        """Form support sets from the images of one set (1, S, ...), each named by their places in it."""
-        return self._map(lambda value: value[0, places])
-
-    def _map(self, change: Callable[[Tensor], Tensor]) -> "ImageCodes":
-        return ImageCodes(
-            keys=tuple(map(change, self.keys)),
-            values=tuple(map(change, self.values)),
-            prototypes=tuple(map(change, self.prototypes)),
-            moments=tuple(map(change, self.moments)),
-            labels=change(self.labels),
-        )
-
-
-class ConvUnit(nn.Sequential):
-    """3×3 convolution, GroupNorm, SiLU."""
-
-    def __init__(self, in_channels: int, out_channels: int, groups: int) -> None:
-        super().__init__(
-            nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False),
-            nn.GroupNorm(groups, out_channels),
-            nn.SiLU(),
-        )
-
-
-class Stage(nn.Module):
-    """Two convolution units, the second one residual."""
-
-    def __init__(self, in_channels: int, out_channels: int, groups: int) -> None:
-        super().__init__()
-        self.enter = ConvUnit(in_channels, out_channels, groups)
-        self.refine = ConvUnit(out_channels, out_channels, groups)
-
-    def forward(self, features: Float[Tensor, "N C H W"]) -> Float[Tensor, "N out H W"]:
-        """Mix and refine features at one resolution."""
-        features = self.enter(features)
-        return features + self.refine(features)
-
-
-class TokenMatch(nn.Module):
-    """Queries and keys of cosine attention, with a learned temperature per head.
-
-    A key knows its token's place and label patch beside its features, so a head may prefer labelled or nearby tokens.
-    """
-
-    def __init__(self, channels: int, heads: int, config: SupportOnceConfig) -> None:
-        super().__init__()
-        self.heads = heads
-        self.positions = config.positions
-        known = channels + (POSITION_CHANNELS if config.positions else 0)
-        self.query = nn.Conv2d(known, heads * config.head_channels, 1)
-        self.key = nn.Conv2d(known + PATCH_PX**2, heads * config.head_channels, 1)
-        self.log_temperature = nn.Parameter(torch.full((heads, 1, 1), 2.0))
-
-    def queries(self, features: Tensor) -> Tensor:
-        """Unit vectors times the temperature, (B, heads, T, head_channels), for features (B, C, h, w)."""
-        queries = self._split(self.query(self._placed(features)))
-        return queries * self.log_temperature.clamp(max=4.5).exp()
-
-    def keys(self, features: Tensor, patches: Tensor) -> Tensor:
-        """Unit vectors (B, heads, T, head_channels) of labelled tokens."""
-        return self._split(self.key(torch.cat([self._placed(features), patches], 1)))
-
-    def _placed(self, features: Tensor) -> Tensor:
-        return torch.cat([features, positions_like(features)], 1) if self.positions else features
-
-    def _split(self, tokens: Tensor) -> Tensor:
-        # Contiguous, since the fused attention of the CPU refuses anything else.
-        tokens = rearrange(tokens, "B (heads C) h w -> B heads (h w) C", heads=self.heads).contiguous()
-        return F.normalize(tokens, dim=-1)
-
-
-class FittedRead(nn.Module):
-    """A linear classifier of fine pixels, fitted to the support in closed form and applied to the query.
-
-    Prototypes compare a pixel with means; a fit also knows how features vary and occur together, which is what tells
-    thin structures from all that looks nearly like them. Foreground and background weigh the same. A fit needs all
-    digits, so mixed precision stops here.
-
-    Args:
-        channels: Of the stage.
-        fitted_channels: What they are reduced to before the fit.
-        parts: Each pixel of the stage predicts the labels of its `parts` × `parts` parts.
-
-    Source:
-        Ridge regression as a layer: Bertinetto et al., Meta-learning with differentiable closed-form solvers, 2019.
-    """
-
-    MASS = 1e-4
-    """Share of pixels below which a kind fades out of the fit instead of counting as much as the other."""
-
-    def __init__(self, channels: int, fitted_channels: int, parts: int = 2) -> None:
-        super().__init__()
-        self.parts = parts
-        self.project = nn.Conv2d(channels, fitted_channels, 1)
-        self.log_ridge = nn.Parameter(torch.tensor(-4.0))
-
-    @torch.autocast("cuda", enabled=False)
-    def inputs(self, features: Tensor) -> Tensor:
-        """What a fit sees of each pixel: its projected features and a constant, (N, C + 1, h, w)."""
-        projected = self.project(features.float())
-        return torch.cat([projected, torch.ones_like(projected[:, :1])], 1)
-
-    @torch.autocast("cuda", enabled=False)
-    def moments(self, inputs: Tensor, labels: Tensor) -> Tensor:
-        """Products of a pixel's inputs with inputs and targets, averaged over an image's fore- and background.
-
-        Shapes: inputs (N, C + 1, h, w), labels (N, 1, H, W) -> (N, 2, C + 1, C + 1 + targets).
-        """
-        height, width = inputs.shape[-2:]
-        targets = _pooled_to(labels, (height * self.parts, width * self.parts))
-        label = _pooled_to(labels, (height, width)).flatten(1)
-        pixels = inputs.flatten(2)
-        both = torch.cat([pixels, 2 * F.pixel_unshuffle(targets, self.parts).flatten(2) - 1], 1)
-        weights = torch.stack([label, 1 - label], 1) / label.shape[-1]
-        return torch.einsum("nkp,ncp,ndp->nkcd", weights, pixels, both)
-
-    @torch.autocast("cuda", enabled=False)
-    def forward(self, inputs: Tensor, moments: Tensor) -> Tensor:
-        """Scores (N, targets, h, w) near 1 in the foreground and -1 in the background, from pooled moments."""
-        channels = inputs.shape[1]
-        masses = moments[:, :, -1, channels - 1, None, None]
-        balanced = (moments / (masses + self.MASS)).mean(1)
-        gram, target = balanced.split([channels, balanced.shape[-1] - channels], dim=-1)
-        ridge = self.log_ridge.exp() * gram.diagonal(dim1=-2, dim2=-1).mean(-1)
-        identity = torch.eye(channels, device=gram.device)
-        weights = torch.linalg.solve(gram + ridge[:, None, None] * identity, target)
-        scores = torch.einsum("bct,bqcp->bqtp", weights, inputs.flatten(2).unflatten(0, (len(weights), -1)))
-        return scores.flatten(0, 1).unflatten(-1, inputs.shape[-2:])
-
-
 class SupportOnceNet(nn.Module):
     """In-context segmentation with one pass over the support, however many queries follow.
 
@@ -306,12 +113,14 @@ class SupportOnceNet(nn.Module):
             Stage(before, after, config.groups) for before, after in zip(entering, widths, strict=True)
         )
         self.matches = nn.ModuleList(
-            TokenMatch(width, config.heads + (fine if i == 0 else 0), config) for i, width in enumerate(widths[fine:])
+            TokenMatch(width, config.heads + (0 if i else fine), config.head_channels, config.positions)
+            for i, width in enumerate(widths[fine:])
         )
         self.values = nn.ModuleList(nn.Conv2d(width + PATCH_PX**2, read_channels, 1) for width in widths[fine:])
         self.contrasts = nn.ModuleList(nn.Conv2d(width, config.head_channels // 2 - 1, 1) for width in widths[:fine])
         parts = [min(2, config.stem_px * 2**level) for level in range(fine if config.fitted_channels else 0)]
         self.fits = nn.ModuleList(FittedRead(widths[i], config.fitted_channels, part) for i, part in enumerate(parts))
+        # What decoder stages see of the support: see `_fit` and `_compare` for fine stages, `_attend` for coarse ones.
         fitted = [part**2 + (part**2 + 1 if config.second_fit else 0) for part in parts] or [0] * fine
         read = [5 + extra for extra in fitted] + [read_channels] * (len(widths) - fine)
         self.rising = nn.ModuleList(nn.Conv2d(below, here, 1) for here, below in itertools.pairwise(widths))
@@ -320,11 +129,11 @@ class SupportOnceNet(nn.Module):
             Stage(below + width + extra + 1, width, config.groups)
             for below, width, extra in zip(from_below, widths, read, strict=True)
         )
-        self.head = nn.Conv2d(widths[0], config.stem_px**2, 1)
+        self.head: nn.Module = nn.Conv2d(widths[0], config.stem_px**2, 1)
         if config.second_fit:
             self.guess = nn.Conv2d(widths[fine], config.attend_from_px**2, 1)
         # The layout that CPU convolutions are fastest in; maps take it over from the weights.
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        nn.utils.convert_conv2d_weight_memory_format(self, torch.channels_last)
 
     def forward(
         self,
@@ -419,6 +228,7 @@ class SupportOnceNet(nn.Module):
         """Turn the features of labelled images (B·S, C, h, w) and their labels (B, S, 1, H, W) into codes."""
         fine, count = self.config.fine_stages, labels.shape[1]
         flat = rearrange(labels, "B S one H W -> (B S) one H W")
+        # Only the support's tokens are pooled, so that there are fewer to read; queries keep theirs.
         coarse = [F.avg_pool2d(features[fine], self.config.support_pool), *features[fine + 1 :]]
         contrasts = [self._contrast(level, features[level], flat, coarse[0].shape[-2:]) for level in range(fine)]
         keys, values = [], []
@@ -431,6 +241,7 @@ class SupportOnceNet(nn.Module):
                 heads=self.config.heads,
             )
             keys.append(cast(TokenMatch, match).keys(tokens, patches))
+            # On the finest coarse stage one more head per fine stage fetches the cells' prototypes.
             values.append(torch.cat([read, *(cell for cell, _ in contrasts)], 1) if level == 0 else read)
 
         def per_set(tensors: list[Tensor]) -> tuple[Tensor, ...]:
@@ -442,12 +253,14 @@ class SupportOnceNet(nn.Module):
         return ImageCodes(per_set(keys), per_set(values), per_set(prototypes), per_set(moments), labels)
 
     def _contrast(self, level: int, features: Tensor, labels: Tensor, cells: torch.Size) -> tuple[Tensor, Tensor]:
-        """Foreground and background features per cell, (N, 1, cells, 2·(C + 1)), and of the whole image, (N, 2, C).
+        """Means of `a_kp f_p` over the pixels p of each cell, (N, 1, cells, 2·(C + 1)), and of the image, (N, 2, C).
 
-        The last of each C + 1 channels is the share of the cell that is foreground or background.
+        `f_p` are features of unit length, and `a_kp` is the pixel's share of kind k, foreground or background. The last
+        of each C + 1 channels is the cell's share of the kind. The means become prototypes by being brought to unit
+        length, but only after they were averaged over the support: an image that shows more of a kind counts more.
         """
         matched = self._matched(level, features)
-        label = _pooled_to(labels, features.shape[-2:])
+        label = pooled_to(labels, features.shape[-2:])
         weights = torch.stack([label, 1 - label], 1)
         weighted = weights * torch.cat([matched, torch.ones_like(label)], 1)[:, None]
         pooled = reduce(weighted, "N kind C (h a) (w b) -> N kind C (h w)", "mean", h=cells[0], w=cells[1])
@@ -455,11 +268,14 @@ class SupportOnceNet(nn.Module):
         return rearrange(pooled, "N kind C cells -> N 1 cells (kind C)"), whole
 
     def _matched(self, level: int, features: Tensor) -> Tensor:
+        """Features of unit length (N, C, h, w), in which pixels of query and support are compared."""
         return F.normalize(self.contrasts[level](features), dim=1)
 
     def _decode(self, features: list[Tensor], code: SupportCode) -> Tensor:
+        """Logits (N, 1, H, W) from the queries' features of every stage and what these read of the support."""
         fine = self.config.fine_stages
         attended = [self._attend(level, tokens, code) for level, tokens in enumerate(features[fine:])]
+        # The finest coarse stage has `fine` heads more; what they fetch are cells of prototypes, not reads of its own.
         attended[0], fetched = attended[0].tensor_split([self.config.heads * self.config.head_channels], 1)
         cells = rearrange(fetched, "N (level kind C) h w -> level N kind C h w", level=fine, kind=2)
         compared = [self._compare(level, features[level], cells[level], code) for level in range(fine)]
@@ -468,9 +284,11 @@ class SupportOnceNet(nn.Module):
         guess = None
         for level in reversed(range(len(features))):
             here = features[level]
-            place = _repeat(_pooled_to(code.mean_label, here.shape[-2:]), len(here))
+            prior = _repeat(pooled_to(code.mean_label, here.shape[-2:]), len(here))
             fitted = self._fit(level, here, guess, code) if level < len(self.fits) else []
-            fused = self.decoder[level](torch.cat([*risen, here, reads[level], place, *fitted], 1))
+            fused = self.decoder[level](torch.cat([*risen, here, reads[level], prior, *fitted], 1))
+            # The last coarse stage guesses logits at full resolution: fine stages fit a classifier to them, and what
+            # they decode is a correction of them.
             if level == fine and self.config.second_fit:
                 guess = F.pixel_shuffle(self.guess(fused), self.config.attend_from_px)
             if level:
@@ -485,27 +303,35 @@ class SupportOnceNet(nn.Module):
         scores = [fit(inputs, code.moments[level])]
         if guess is not None:
             found = guess.sigmoid()
-            scores += [fit(inputs, fit.moments(inputs, found)), _pooled_to(found, features.shape[-2:])]
+            scores += [fit(inputs, fit.moments(inputs, found)), pooled_to(found, features.shape[-2:])]
         return scores
 
     def _attend(self, level: int, tokens: Tensor, code: SupportCode) -> Tensor:
-        """What the support holds where it looks like each query token, (N, heads·C, h, w)."""
+        """What the support holds where it looks like each query token: tokens (N, c, h, w) -> (N, heads·C, h, w).
+
+        softmax(q·k) v over the tokens of all S support images at once: a weighted mean, which depends neither on their
+        order nor on how many copies of all of them there are.
+        """
         sets, (height, width) = len(code.mean_label), tokens.shape[-2:]
         match = cast(TokenMatch, self.matches[level])
+        # The Q queries of a set stand in one row of tokens: they share keys and values.
         queries = rearrange(match.queries(tokens), "(B Q) heads T C -> B heads (Q T) C", B=sets)
+        # Scale 1, since queries already carry their temperature.
         read = F.scaled_dot_product_attention(queries, code.keys[level], code.values[level], scale=1.0)
         return rearrange(read, "B heads (Q h w) C -> (B Q) (heads C) h w", h=height, w=width)
 
     def _compare(self, level: int, features: Tensor, fetched: Tensor, code: SupportCode) -> Tensor:
-        """Cosine similarities to the cell's prototypes and to the support's, and the cell's expected label.
+        """Cosine similarities to the cell's prototypes (2) and to the support's (2), and the cell's expected label (1).
 
         Shapes: features (N, C', H, W), fetched (N, 2, C + 1, h, w) -> (N, 5, H, W).
         """
         matched = self._matched(level, features)
-        scale = self.config.attend_from_px // (self.config.stem_px * 2**level)
+        scale = self.config.attend_from_px // (self.config.stem_px * 2**level)  # pixels per cell's side
         cellwise = rearrange(matched, "N C (h a) (w b) -> N C h a w b", a=scale, b=scale)
+        # Attention has averaged the cells' sums; unit length makes them prototypes of the kinds k.
         nearby = torch.einsum("nchawb,nkchw->nkhawb", cellwise, F.normalize(fetched[:, :, :-1], dim=2))
         overall = torch.einsum("nchw,nkc->nkhw", matched, _repeat(code.prototypes[level], len(features)))
+        # Kind 0 is foreground, and the last channel its share of the cells that were fetched.
         expected = F.interpolate(fetched[:, 0, -1:], scale_factor=scale, mode="nearest")
         return torch.cat([nearby.flatten(4, 5).flatten(2, 3), overall, expected], 1)
 
@@ -539,32 +365,6 @@ def check_queries(query_images: Tensor, code: SupportCode) -> None:
             "Pass the same number of queries for each support set, on the support's grid."
         )
         raise ValueError(msg)
-
-
-def label_patches(labels: Float[Tensor, "N 1 H W"], tokens: Float[Tensor, "N C h w"]) -> Float[Tensor, "N patch h w"]:
-    """The label's pixels under each token, 8×8 of them, averaged where a token covers more."""
-    height, width = tokens.shape[-2:]
-    return F.pixel_unshuffle(_pooled_to(labels, (height * PATCH_PX, width * PATCH_PX)), PATCH_PX)
-
-
-def positions_like(features: Float[Tensor, "N C h w"]) -> Float[Tensor, "N position h w"]:
-    """Sines and cosines of each token's relative place, four octaves along either axis."""
-    octaves = torch.pi * 2.0 ** torch.arange(POSITION_CHANNELS // 4, device=features.device, dtype=features.dtype)
-
-    def waves(count: int) -> Tensor:
-        places = (torch.arange(count, device=features.device, dtype=features.dtype) + 0.5) / count
-        angles = octaves[:, None] * places
-        return torch.cat([angles.sin(), angles.cos()])
-
-    height, width = features.shape[-2:]
-    rows, columns = waves(height)[:, :, None], waves(width)[:, None, :]
-    grid = torch.cat([rows.expand(-1, -1, width), columns.expand(-1, height, -1)])
-    return grid.expand(len(features), -1, -1, -1)
-
-
-def _pooled_to(labels: Tensor, size: Sequence[int]) -> Tensor:
-    """Average labels (N, 1, H, W) over the windows that make up a grid dividing theirs."""
-    return F.avg_pool2d(labels, (labels.shape[-2] // size[0], labels.shape[-1] // size[1]))
 
 
 def _repeat(values: Tensor, count: int) -> Tensor:

@@ -18,10 +18,11 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from incontext.networks.checkpoint import load, write_calibration
+from incontext.networks.protocols import SupportNetwork
 from incontext.networks.quality import QualityModel, promises
 from incontext.training.episodes import DevTask, dev_tasks
 from incontext.training.losses import hard_dice
@@ -44,7 +45,7 @@ threshold of the flag: by Youden's index the best ones lie between 0.58 and 0.61
 
 
 @torch.inference_mode()
-def calibrate(network: nn.Module, tasks: Sequence[DevTask]) -> dict[str, Any]:
+def calibrate(network: SupportNetwork, tasks: Sequence[DevTask]) -> dict[str, Any]:
     """Fit a temperature to the pixels of all queries of some tasks, measure what it mends, and fit a quality model.
 
     Args:
@@ -139,12 +140,11 @@ def expected_calibration_error(
     return float(excess.abs().sum() / len(labels))
 
 
-def logits_of(network: nn.Module, task: DevTask, support_size: int | None = None) -> Float[Tensor, "N 1 H W"]:
+def logits_of(network: SupportNetwork, task: DevTask, support_size: int | None = None) -> Float[Tensor, "N 1 H W"]:
     """What a network makes of a task's queries by the first of its labelled images, by default by all."""
     device = next(network.parameters()).device
     support = task.support_images[:, :support_size].to(device), task.support_labels[:, :support_size].to(device)
-    code = network.encode_support(*support)  # type: ignore[operator]
-    return network.segment(task.query_images.to(device), code).cpu()  # type: ignore[operator]
+    return network.segment(task.query_images.to(device), network.encode_support(*support)).cpu()
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from incontext.networks import checkpoint
+from incontext.networks.protocols import LeaveOneOutNetwork, SupportNetwork
 from incontext.training.batches import Batch
 from incontext.training.config import TrainConfig
 from incontext.training.distributed import ALONE, Processes, choose_device, joined
@@ -125,7 +126,7 @@ def training_step(
     }
 
 
-def add_gradients(network: nn.Module, config: TrainConfig, batches: Iterable[Batch]) -> Tensor:
+def add_gradients(network: LeaveOneOutNetwork, config: TrainConfig, batches: Iterable[Batch]) -> Tensor:
     """Add up the gradients of the losses of all queries.
 
     Returns:
@@ -136,7 +137,7 @@ def add_gradients(network: nn.Module, config: TrainConfig, batches: Iterable[Bat
     for images, labels, queries in batches:
         images, labels = images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
         with torch.autocast(device.type, torch.bfloat16, enabled=config.mixed_precision):
-            logits = network.leave_one_out(images, labels, queries)  # type: ignore[operator]
+            logits = network.leave_one_out(images, labels, queries)
         asked = labels[:, :queries]
         loss = segmentation_loss(logits.float(), asked, config.loss)
         count = len(images) * queries
@@ -207,15 +208,13 @@ class Record:
 
 
 @torch.inference_mode()
-def dev_dice(network: nn.Module, tasks: Sequence[DevTask]) -> dict[str, float]:
+def dev_dice(network: SupportNetwork, tasks: Sequence[DevTask]) -> dict[str, float]:
     """Mean Dice of each dataset: over its tasks, of the mean over their queries."""
     device = next(network.parameters()).device
     by_dataset = defaultdict(list)
     for task in tasks:
-        code = network.encode_support(  # type: ignore[operator]
-            task.support_images.to(device), task.support_labels.to(device)
-        )
-        logits = network.segment(task.query_images.to(device), code)  # type: ignore[operator]
+        code = network.encode_support(task.support_images.to(device), task.support_labels.to(device))
+        logits = network.segment(task.query_images.to(device), code)
         by_dataset[task.dataset].append(hard_dice(logits, task.query_labels.to(device)).mean().item())
     return {dataset: float(np.mean(values)) for dataset, values in by_dataset.items()}
 

@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from incontext.networks.protocols import SupportNetwork
 from incontext.training.episodes import DevTask
 from incontext.training.losses import hard_dice
 
@@ -17,7 +18,7 @@ KEPT_BY_INVERSION = 0.75
 
 
 @torch.inference_mode()
-def probe(network: nn.Module, tasks: Sequence[DevTask]) -> dict[str, float]:
+def probe(network: SupportNetwork, tasks: Sequence[DevTask]) -> dict[str, float]:
     """Dice on some tasks with supports that are true, and with supports that are not.
 
     Args:
@@ -66,14 +67,14 @@ def objections(scores: Mapping[str, float]) -> list[str]:
     return found
 
 
-def _probe_task(network: nn.Module, task: DevTask, others: Sequence[DevTask]) -> dict[str, Tensor]:
+def _probe_task(network: SupportNetwork, task: DevTask, others: Sequence[DevTask]) -> dict[str, Tensor]:
     """Dice of each query, by kind of support; the labels of the first other task, if any, are the wrong ones."""
     device = next(network.parameters()).device
     queries, query_labels = task.query_images.to(device), task.query_labels.to(device)
     images, labels = task.support_images.to(device), task.support_labels.to(device)
 
     def segment(images: Tensor, labels: Tensor) -> Tensor:
-        return network.segment(queries, network.encode_support(images, labels))  # type: ignore[operator]
+        return network.segment(queries, network.encode_support(images, labels))
 
     inverted = segment(images, 1 - labels)
     dice = {

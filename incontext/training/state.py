@@ -24,8 +24,8 @@ FREE = {"steps", "minutes", "workers", "log_every", "dev_every", "probe_every", 
 class TrainState:
     """What a resumed run needs: everything that changes from step to step."""
 
-    network: nn.Module
-    average: nn.Module
+    network: checkpoint.Network
+    average: checkpoint.Network
     """Its weights' moving average."""
     optimizer: torch.optim.Optimizer
     step: int = 0

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from incontext.inference import backends
-from incontext.inference.backends import OnnxBackend, backend_of
-from incontext.inference.reader import WholeSetBackend
+from incontext.inference.backends import OnnxBackend, WholeSetBackend, backend_of
 from incontext.networks import checkpoint, onnx_graphs
 from incontext.networks.cross_block import CrossBlockConfig, CrossBlockNet
-from incontext.networks.support_once import ImageCodes, SupportOnceConfig, SupportOnceNet
+from incontext.networks.support_code import ImageCodes
+from incontext.networks.support_once import SupportOnceConfig, SupportOnceNet
+from tests.incontext.networks import golden
 
 pytest.importorskip("onnxruntime")
 
@@ -158,3 +159,23 @@ def test_backends_are_chosen_by_name(network, folder, tmp_path, monkeypatch):
     assert isinstance(backend_of(network, "onnx"), OnnxBackend)
     with pytest.raises(ValueError, match="backend is unknown"):
         backend_of(network, "tensorflow")
+
+
+@pytest.fixture(scope="module")
+def packaged_graphs(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> OnnxBackend:
+    """The exported default weights, by a process in which no annotation is checked."""
+    folder = tmp_path_factory.mktemp("packaged")
+    command = [sys.executable, "-m", "incontext.cli", "export", "--weights", "default", "--out", folder]
+    subprocess.run(command, cwd=repository, check=True, capture_output=True)
+    return OnnxBackend(folder)
+
+
+@pytest.mark.parametrize("support_size", golden.SUPPORT_SIZES)
+def test_graphs_of_the_packaged_weights_give_the_golden_logits(packaged_graphs: OnnxBackend, support_size: int) -> None:
+    size_px = golden.SIZES_PX[0]
+    queries, images, labels = golden.draw_episode(support_size, size_px)
+    found = golden.pinned(
+        packaged_graphs.segment(queries, packaged_graphs.encode_images(images[0], labels[0]).pooled())
+    )
+    for part, expected in golden.expected("default", support_size, size_px).items():
+        torch.testing.assert_close(torch.tensor(found[part]), torch.tensor(expected), **TOLERANCE)

@@ -10,11 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from incontext import Segmenter
-from incontext.inference.reader import FLIPS, Choice, Means, Reader, WholeSetBackend, stacked
+from incontext.inference.backends import WholeSetBackend
+from incontext.inference.reader import FLIPS, Choice, Means, Reader, stacked
 from incontext.inference.segmentation import Classes
 from incontext.inference.support_pool import Pool
 from incontext.networks.cross_block import CrossBlockConfig, CrossBlockNet
-from incontext.networks.support_once import ImageCodes, SupportOnceConfig, SupportOnceNet
+from incontext.networks.support_code import ImageCodes
+from incontext.networks.support_once import SupportOnceConfig, SupportOnceNet
 
 SIZE_PX = 32
 CONFIG = SupportOnceConfig(channels=(8, 8, 8), heads=1, head_channels=8)

@@ -1,13 +1,15 @@
 """Uncertainty by the laws of resampling."""
 
 import math
+from collections.abc import Sequence
 
 import pytest
 import torch
 from torch import Tensor
 
 from incontext.inference.uncertainty import binary_entropy, uncertainty
-from incontext.networks.support_once import ImageCodes, SupportOnceConfig, SupportOnceNet
+from incontext.networks.support_code import ImageCodes
+from incontext.networks.support_once import SupportOnceConfig, SupportOnceNet
 
 
 def new_network() -> SupportOnceNet:
@@ -37,8 +39,12 @@ class Drawn:
     def __init__(self, labels: Tensor) -> None:
         self.labels = labels
 
-    def select(self, places: Tensor) -> "Drawn":
-        return Drawn(self.labels[0, places])
+    @classmethod
+    def joined(cls, parts: Sequence["Drawn"]) -> "Drawn":
+        return cls(torch.cat([part.labels for part in parts], dim=1))
+
+    def select(self, indices: Tensor) -> "Drawn":
+        return Drawn(self.labels[0, indices])
 
     def pooled(self) -> Tensor:
         return self.labels

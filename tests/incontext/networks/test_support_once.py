@@ -3,14 +3,9 @@
 import pytest
 import torch
 
-from incontext.networks.support_once import (
-    FittedRead,
-    ImageCodes,
-    SupportOnceConfig,
-    SupportOnceNet,
-    label_patches,
-    positions_like,
-)
+from incontext.networks.support_code import ImageCodes
+from incontext.networks.support_once import SupportOnceConfig, SupportOnceNet
+from incontext.networks.support_reads import FittedRead, label_patches, positions_like
 
 SMALL = SupportOnceConfig(channels=(8, 8, 12, 16), heads=2, head_channels=8, fitted_channels=4)
 NO_FIT = {"fitted_channels": 0, "second_fit": False}

@@ -1,0 +1,82 @@
+"""What is asked of networks, and of what they have read in labelled images: the protocols that all rooms share.
+
+A *code* is what a network has read in support sets. It is opaque: the network that made it, and nothing else, takes it
+back. Hence `Any` stands for it here.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol, Self, runtime_checkable
+
+from torch import Tensor, nn
+
+
+@runtime_checkable
+class SelectableCodes(Protocol):
+    """What was read in each image of a set, out of which support sets are formed; see `support_code.ImageCodes`."""
+
+    def select(self, indices: Tensor, /) -> Self:
+        """Form support sets from the images of one set, of which each row of indices (sets, size) names some."""
+
+
+@runtime_checkable
+class Codes(SelectableCodes, Protocol):
+    """What a backend reads in labelled images."""
+
+    @property
+    def labels(self) -> Tensor:
+        """The labels of the images (B, S, 1, H, W)."""
+
+    @classmethod
+    def joined(cls, parts: Sequence[Self], /) -> Self:
+        """The images of several sets as one set."""
+
+    def pooled(self) -> Any:
+        """The code of the support sets."""
+
+
+@runtime_checkable
+class QueryReader(Protocol):
+    """What segments queries by a code."""
+
+    def segment(self, query_images: Tensor, code: Any, /) -> Tensor:
+        """Logits of B·Q queries (B·Q, 1, H, W), given the code of B support sets; those of a set stand together."""
+
+
+@runtime_checkable
+class Backend(QueryReader, Protocol):
+    """What computes for a `Segmenter`, and reads every labelled image by itself; see `incontext.inference.backends`."""
+
+    def encode_images(self, images: Tensor, labels: Tensor, /) -> Codes:
+        """Read labelled images (S, 1, H, W)."""
+
+
+@runtime_checkable
+class SupportEncoder(QueryReader, Protocol):
+    """What reads a support set once for all queries that follow."""
+
+    def encode_support(self, support_images: Tensor, support_labels: Tensor, /) -> Any:
+        """The code of support sets (B, S, 1, H, W)."""
+
+
+@runtime_checkable
+class SupportNetwork(SupportEncoder, Protocol):
+    """A support encoder with parameters, which lie on one device."""
+
+    def parameters(self, recurse: bool = True) -> Iterator[nn.Parameter]:
+        """The parameters, as `torch.nn.Module` tells them."""
+
+
+@runtime_checkable
+class LeaveOneOutNetwork(SupportNetwork, Protocol):
+    """A network that is trained on sets of images, each of which has the others as its support."""
+
+    def leave_one_out(self, images: Tensor, labels: Tensor, queries: int | None = None, /) -> Tensor:
+        """Logits (B, queries, 1, H, W) of the first images of sets (B, n, 1, H, W), by default of all."""
+
+
+@runtime_checkable
+class FeatureEncoder(Protocol):
+    """A network that tells the features of single images, such as `SupportOnceNet`."""
+
+    def features(self, images: Tensor, /) -> list[Tensor]:
+        """Features (N, C, h, w) of every stage, fine to coarse."""

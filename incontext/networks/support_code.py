@@ -1,0 +1,102 @@
+"""What the support-once network reads in labelled images: codes of single images, and of the sets that they form."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from einops import rearrange
+from jaxtyping import Int
+from torch import Tensor
+from torch.nn import functional as F
+
+
+@dataclass(frozen=True)
+class SupportCode:
+    """All that a query reads of B support sets."""
+
+    keys: tuple[Tensor, ...]
+    """Per attended stage, the support tokens' keys (B, heads, S·T, head_channels)."""
+    values: tuple[Tensor, ...]
+    """Per attended stage, what is read where a key matches: same shapes as the keys."""
+    prototypes: tuple[Tensor, ...]
+    """Per fine stage, mean foreground and background features of the whole support, of unit length (B, 2, C)."""
+    moments: tuple[Tensor, ...]
+    """Per fine stage, the sums that a linear classifier is fitted from (B, 2, C + 1, C + 1 + targets); see
+    `FittedRead`."""
+    mean_label: Tensor
+    """The support labels' mean at each pixel (B, 1, H, W)."""
+
+    @classmethod
+    def stacked(cls, codes: Sequence["SupportCode"]) -> "SupportCode":
+        """The codes of several batches of support sets as one batch; all sets hold equally many images."""
+
+        def join(name: str) -> tuple[Tensor, ...]:
+            return tuple(map(torch.cat, zip(*(getattr(code, name) for code in codes), strict=True)))
+
+        return cls(
+            keys=join("keys"),
+            values=join("values"),
+            prototypes=join("prototypes"),
+            moments=join("moments"),
+            mean_label=torch.cat([code.mean_label for code in codes]),
+        )
+
+
+@dataclass(frozen=True)
+class ImageCodes:
+    """What each labelled image contributes to a support code; every tensor opens with (B, S)."""
+
+    keys: tuple[Tensor, ...]
+    values: tuple[Tensor, ...]
+    prototypes: tuple[Tensor, ...]
+    moments: tuple[Tensor, ...]
+    labels: Tensor
+
+    def pooled(self) -> SupportCode:
+        """Merge the images of each set; their order is forgotten."""
+        merge = "B S heads T C -> B heads (S T) C"
+        return SupportCode(
+            keys=tuple(rearrange(key, merge) for key in self.keys),
+            values=tuple(rearrange(value, merge) for value in self.values),
+            prototypes=tuple(F.normalize(p.mean(1), dim=-1) for p in self.prototypes),
+            moments=tuple(m.mean(1) for m in self.moments),
+            mean_label=self.labels.mean(1),
+        )
+
+    def leaving_one_out(self, count: int) -> "ImageCodes":
+        """For each of the first `count` images the codes of all others, as sets of their own: (B·count, S - 1, ...)."""
+
+        def regroup(value: Tensor) -> Tensor:
+            # Slices rather than an index, whose gradient is many times slower to gather.
+            others = [torch.cat([value[:, :i], value[:, i + 1 :]], dim=1) for i in range(count)]
+            return torch.stack(others, dim=1).flatten(0, 1)
+
+        return self._map(regroup)
+
+    @classmethod
+    def joined(cls, parts: Sequence["ImageCodes"]) -> "ImageCodes":
+        """The images of several sets as one set."""
+
+        def join(each: Iterable[Tensor]) -> Tensor:
+            return torch.cat(list(each), dim=1)
+
+        return cls(
+            keys=tuple(map(join, zip(*(part.keys for part in parts), strict=True))),
+            values=tuple(map(join, zip(*(part.values for part in parts), strict=True))),
+            prototypes=tuple(map(join, zip(*(part.prototypes for part in parts), strict=True))),
+            moments=tuple(map(join, zip(*(part.moments for part in parts), strict=True))),
+            labels=join(part.labels for part in parts),
+        )
+
+    def select(self, indices: Int[Tensor, "sets size"]) -> "ImageCodes":
+        """Form support sets from the images of one set (1, S, ...), of which each row of indices names some."""
+        return self._map(lambda value: value[0, indices])
+
+    def _map(self, change: Callable[[Tensor], Tensor]) -> "ImageCodes":
+        return ImageCodes(
+            keys=tuple(map(change, self.keys)),
+            values=tuple(map(change, self.values)),
+            prototypes=tuple(map(change, self.prototypes)),
+            moments=tuple(map(change, self.moments)),
+            labels=change(self.labels),
+        )
