@@ -3,11 +3,8 @@
 import copy
 import inspect
 import time
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any, Self
 
@@ -24,8 +21,6 @@ from incontext.images.examples import (
     Pictures,
     as_list,
     as_source_image,
-    emptied,
-    on_grid,
     spread,
     thinned,
 )
@@ -34,19 +29,19 @@ from incontext.images.normalisation import choose
 from incontext.images.source_image import Axis, SourceImage
 from incontext.images.tiling import choose_tiling
 from incontext.inference.backends import backend_of
-from incontext.inference.fitted import Fitted
+from incontext.inference.case_predictions import predict_cases
 from incontext.inference.labelled_volume import Labelled, PlaneLabels, Propagator, read_labelled
+from incontext.inference.loaded_network import LoadedNetwork
 from incontext.inference.memory import batch_size
 from incontext.inference.propagation import Propagation
 from incontext.inference.reader import Choice, Doubt, Means, Reader
-from incontext.inference.segmentation import CasePrediction, Classes, Plane, Report, Segmentation, dice
+from incontext.inference.segmentation import Classes, Report, Segmentation, finished, mean_dice
 from incontext.inference.selection import image_features
-from incontext.inference.support_pool import Preparation, build_pool, structures
+from incontext.inference.support_pool import Fitted, Preparation, build_pool, structures
 from incontext.inference.task_file import Parameters, SavedTask, Weights, find_weights, read_task, write_task
-from incontext.networks.checkpoint import NAMED, load, locate, read_metadata
+from incontext.networks.checkpoint import NAMED, locate, read_metadata
 from incontext.networks.protocols import Backend, FeatureEncoder
 from incontext.networks.quality import QualityModel
-from megamed.files import file_hash
 
 SAMPLED_CASES = 16
 """Of a support, and of queries, those that are looked at to choose how to prepare them and to warn of what is wrong."""
@@ -63,21 +58,22 @@ class Segmenter:
 
     Args:
         weights: `default`, `open`, a checkpoint file, or a module called as
-            `network(query_images, support_images, support_labels) -> logits`. Loaded at first use.
+            `network(query_images, support_images, support_labels) -> logits`. Loaded at first use. A module is moved to
+            the device, computes in evaluation mode, and is left in its own; it may be trained on between predictions.
         support: Which labelled images an image is segmented by: `all`; those `nearest` to it; a `diverse` or a
             `random` set of them.
-        support_size: How many these are; by default 16.
-        ensemble: Supports so chosen, whose probabilities are averaged.
+        support_size: Number of images in a support set; by default 16.
+        ensemble: Number of support sets that are selected in this way, and whose probabilities are averaged.
         flips: Average the probabilities of four views, mirrored and upside down: four times the work, rarely a gain.
         overlap: Let a pixel belong to several classes; masks are then one per class.
         scaling: How grey values become [0, 1]: `auto`, decided by the examples, or a kind of `Normalisation`.
         tiling: When large images are seen in tiles: `auto`, `never`, `always`, or the side of a tile in pixels.
         size_px: Side of the square on which the network works.
-        device: Where to compute; by default a GPU if there is one.
-        memory_gb: What may be used to compute with; by default half of what is free, and at most 1. What is kept comes
-            on top: 0.2 MB for each labelled image and class; of a result the masks, and 64 kB for each plane and class.
+        device: The device to compute on; by default a GPU if there is one.
+        memory_gb: Memory to compute with; by default half of what is free, and at most 1. What is kept comes on top:
+            0.2 MB for each labelled image and class; of a result the masks, and 64 kB for each plane and class.
         backend: What computes: `torch` or `onnx`.
-        seed: Of random choices.
+        seed: Seed of random choices.
     """
 
     def __init__(
@@ -111,7 +107,7 @@ class Segmenter:
         self.backend = backend
         self.seed = seed
         self._fitted: Fitted | None = None
-        self._loaded: tuple[Any, nn.Module, str | None] | None = None
+        self._loaded: tuple[Any, LoadedNetwork] | None = None
         self._reading: tuple[Any, Reader] | None = None
 
     @classmethod
@@ -123,13 +119,18 @@ class Segmenter:
             ValueError: If it is not a weights file of this library.
         """
         segmenter = cls(weights, device=device)
-        segmenter.network.eval()
+        segmenter._load()
         return segmenter
 
     @property
     def network(self) -> nn.Module:
         """The network, on its device."""
-        return self._load()[0]
+        return self._load().shared()
+
+    @property
+    def state(self) -> Mapping[str, Tensor]:
+        """The network's parameters and buffers by name, for reading alone."""
+        return self._load().module.state_dict()
 
     @property
     def fitted(self) -> Fitted:
@@ -235,8 +236,7 @@ class Segmenter:
             self._load()
             return copy.copy(self).fit(support_images, support_labels).predict(images)
         start = time.perf_counter()
-        reader, preparation = self._reader(), self.fitted.preparation
-        pictures = as_list(images)
+        fitted, pictures = self.fitted, as_list(images)
         looked_at, sample = set(spread(len(pictures), SAMPLED_CASES)), []
 
         def cases() -> Iterator[SourceImage]:
@@ -246,9 +246,13 @@ class Segmenter:
                     sample.append(thinned(case))
                 yield case
 
-        found = find(cases(), preparation, reader)
-        result = Segmentation(found, reader.classes, self._report(sample), self.quality)
-        result.report = _told(result.report, start)
+        with self._load().evaluating():
+            reader = self._reader()
+            found = predict_cases(cases(), fitted.preparation, reader)
+        warned = fitted.expectations.warn_about(sample)
+        report = self._report(fitted.preparation, str(self._choice), fitted.pool.label_budget, warned)
+        result = Segmentation(found, reader.classes, report, self.quality)
+        result.report = finished(report, start)
         return result
 
     def predict_proba(self, images: Pictures) -> list[Float32[np.ndarray, "*grid"]]:
@@ -268,14 +272,14 @@ class Segmenter:
         """
         examples = Examples(images, labels)
         result = self.predict(images)
-        return float(np.mean([_mean_dice(result, i, example) for i, example in enumerate(examples)]))
+        return float(np.mean([mean_dice(result, i, example) for i, example in enumerate(examples)]))
 
     def uncertainty(self, images: Pictures, draws: int = 8) -> list[Float32[np.ndarray, "*grid"]]:
         """How undecided each pixel is, had other examples been labelled: maps in [0, 1], of an entropy in bits.
 
         Args:
             images: As in `predict`.
-            draws: Supports that are drawn anew from the examples, each at the price of a prediction.
+            draws: Number of support sets that are resampled from the examples, each at the cost of a prediction.
 
         Returns:
             On the images' own grids, (*grid) for one class, (classes, *grid) for several, each against all else.
@@ -284,9 +288,10 @@ class Segmenter:
             ValueError: If an argument does not fit, or there are no examples; the message names the fix.
             OSError: If a file cannot be read.
         """
-        reader = self._reader()
         cases = (as_source_image(picture, f"images[{index}]") for index, picture in enumerate(as_list(images)))
-        found = find(cases, self.fitted.preparation, Doubt(reader, draws))
+        with self._load().evaluating():
+            reader = self._reader()
+            found = predict_cases(cases, self.fitted.preparation, Doubt(reader, draws))
         maps = [each.on_grid(lambda entropy: entropy) for each in found]
         return [each[0] for each in maps] if len(reader.classes.names) == 1 else maps
 
@@ -306,10 +311,10 @@ class Segmenter:
 
         Args:
             volume: A stack or volume: what `predict` takes.
-            labels: By the place of a plane its label map, as the source's array has it there; or one label of the
+            labels: By the index of a plane its label map, as the source's array has it there; or one label of the
                 whole, of which the planes that show a class are labelled. None if only the examples of `fit` teach.
             classes: Names of label values.
-            axis: From plane to plane; see `cases.read_source_image`.
+            axis: From plane to plane; see `source_image.read_source_image`.
             config: How labels travel; by default shapes are interpolated between the planes of a volume, as far as the
                 spacing makes them alike, and not between those of a stack, such as the frames of a film.
 
@@ -327,9 +332,18 @@ class Segmenter:
             raise ValueError(message)
         sample = [labelled.example.thinned()] if labelled.values else list(self.fitted.sample)
         propagator = self._propagator(labelled, sample, classes or {}, config)
-        report = self._report_of(labelled, sample, propagator.preparation)
-        result = Segmentation([propagator(labelled)], propagator.classes, report, self.quality)
-        result.report = _told(result.report, start)
+        others = self._fitted.pool.label_budget if self._fitted else 0
+        here = f"{len(labelled.labels)} labelled planes and what was found from them"
+        report = self._report(
+            propagator.preparation,
+            f"{here}, {others} labelled images of others" if others else here,
+            len(labelled.labels) + others,
+            Expectations.of(sample, propagator.preparation.normalisation).warn_about([thinned(labelled.case)]),
+        )
+        with self._load().evaluating():
+            found = propagator(labelled)
+        result = Segmentation([found], propagator.classes, report, self.quality)
+        result.report = finished(report, start)
         return result
 
     def save_task(self, path: str | Path) -> Path:
@@ -340,16 +354,8 @@ class Segmenter:
         Raises:
             ValueError: If there are no examples, or the weights come from no file, so that nobody could find them.
         """
-        fitted, sha256 = self.fitted, self._load()[1]
-        if sha256 is None or isinstance(self.weights, nn.Module):
-            message = (
-                "task cannot be saved: expected weights that come from a file, got a module. "
-                "Save it with incontext.networks.checkpoint.save and pass the file: Segmenter(weights=…)."
-            )
-            raise ValueError(message)
+        fitted, weights = self.fitted, Weights.of(self.weights, self._load().sha256)
         parameters = Parameters(**{name: getattr(self, name) for name in Parameters.model_fields})
-        name = str(self.weights) if str(self.weights) in NAMED else Path(self.weights).name
-        weights = Weights(name=name, sha256=sha256)
         return write_task(Path(path), SavedTask(fitted, parameters, weights))
 
     @classmethod
@@ -367,8 +373,7 @@ class Segmenter:
             FileNotFoundError: If there is no such file, or its weights are not at hand; the message names them.
             ValueError: If it is no task, or damaged.
         """
-        path = Path(path)
-        task = read_task(path)
+        task = read_task(path := Path(path))
         at_hand: list[str | Path] = [*NAMED, path.parent / task.weights.name] if weights is None else [weights]
         segmenter = cls(find_weights(task.weights, at_hand), device=device).set_params(**task.parameters.model_dump())
         segmenter._choice  # noqa: B018 - a mistake in it is told at once
@@ -383,29 +388,24 @@ class Segmenter:
     def _place(self) -> torch.device:
         return torch.device(self.device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
-    def _load(self) -> tuple[nn.Module, str | None]:
-        """The network, and the hash of the file that it came from: those of the last time, if nothing has changed."""
+    def _load(self) -> LoadedNetwork:
+        """The network: that of the last time, if neither weights nor device were set anew."""
         key = self.weights, self.device
         if self._loaded is None or self._loaded[0] != key:
-            if isinstance(self.weights, nn.Module):
-                network, sha256 = self.weights, None
-            else:
-                path = locate(self.weights)
-                network, sha256 = load(path), file_hash(path)
-            self._loaded = key, network.to(self._place).eval(), sha256
-        return self._loaded[1:]
+            self._loaded = key, LoadedNetwork.open(self.weights, self._place)
+        return self._loaded[1]
 
     def _reader(self) -> Reader:
         """What reads the pool: the one of the last time, with all that it has encoded, if nothing has changed."""
-        fitted = self.fitted
-        key = fitted, self._choice, self.overlap, self.weights, self.device, self.backend, self.memory_gb
+        fitted, loaded = self.fitted, self._load()
+        key = fitted, self._choice, self.overlap, loaded, loaded.version, self.backend, self.memory_gb
         if self._reading is None or self._reading[0] != key:
             classes = Classes(fitted.names, self.overlap)
             self._reading = key, Reader(fitted.pool, self._choice, self._means(fitted), classes, self.temperature)
         return self._reading[1]
 
     def _means(self, fitted: Fitted) -> Means:
-        network, device = self.network, self._place
+        network, device = self._load().module, self._place
         supports = 0 if isinstance(network, Backend) else len(fitted.pool.images)
         return Means(
             backend=backend_of(network, self.backend),
@@ -426,80 +426,25 @@ class Segmenter:
         told = {**labelled.names, **known, **classes}
         names = {value: told.get(value, str(value)) for value in sorted(labelled.values | {*known})}
         return Propagator(
-            backend=backend_of(self.network, self.backend),
+            backend=backend_of(self._load().module, self.backend),
             device=self._place,
             preparation=fitted.preparation if fitted else self._prepare(sample),
             classes=Classes(names, self.overlap),
             temperature=self.temperature,
-            pool=fitted.pool if fitted else None,
-            pool_values=tuple(known),
+            fitted=fitted,
             config=config,
         )
 
-    def _report_of(self, labelled: Labelled, sample: Sequence[Example], preparation: Preparation) -> Report:
-        others = self._fitted.pool.label_budget if self._fitted else 0
-        here = f"{len(labelled.labels)} labelled planes and what was found from them"
-        expectations = Expectations.of(sample, preparation.normalisation)
+    def _report(self, preparation: Preparation, support: str, label_budget: int, warned: Iterable[str]) -> Report:
         return Report(
             normalisation=str(preparation.normalisation),
-            support=f"{here}, {others} labelled images of others" if others else here,
-            label_budget=len(labelled.labels) + others,
+            support=support,
+            label_budget=label_budget,
             tiling=preparation.tiling.reason,
-            weights=self._load()[1],
-            warnings=tuple(expectations.warn_about([thinned(labelled.case)])),
-        )
-
-    def _report(self, queries: Sequence[SourceImage]) -> Report:
-        fitted = self.fitted
-        return Report(
-            normalisation=str(fitted.preparation.normalisation),
-            support=str(self._choice),
-            label_budget=fitted.pool.label_budget,
-            tiling=fitted.preparation.tiling.reason,
-            weights=self._load()[1],
-            warnings=tuple(fitted.expectations.warn_about(queries)),
+            weights=self._load().sha256,
+            warnings=tuple(warned),
         )
 
 
 PARAMETERS = tuple(inspect.signature(Segmenter).parameters)
 """The constructor's arguments."""
-
-
-def find(cases: Iterable[SourceImage], preparation: Preparation, reader: Reader | Doubt) -> list[CasePrediction]:
-    """Segment cases, or tell the doubt about them, of which only as many are held as fill a batch."""
-    hollow: list[SourceImage] = []
-
-    def squares() -> Iterator[np.ndarray]:
-        for case in cases:
-            hollow.append(emptied(case))
-            yield from preparation.squares(case)
-
-    waiting = squares()
-    logits: list[Tensor] = []
-    while batch := list(islice(waiting, reader.queries_per_batch)):
-        logits += reader(torch.from_numpy(np.stack(batch))[:, None])
-    rest = iter(logits)
-
-    def planes(case: SourceImage) -> Iterator[Plane]:
-        boxes = preparation.boxes(case)
-        for _ in case.planes:
-            yield Plane(case.planes.shape[1:], boxes, torch.stack(list(islice(rest, len(boxes)))))
-
-    return [CasePrediction(case, list(planes(case))) for case in hollow]
-
-
-def _told(report: Report, start: float) -> Report:
-    """A report that knows how long it took, its warnings given to whoever called the method that calls this."""
-    for message in report.warnings:
-        warnings.warn(message, stacklevel=3)
-    return replace(report, seconds=round(time.perf_counter() - start, 3))
-
-
-def _mean_dice(result: Segmentation, index: int, example: Example) -> float:
-    """Of one image, over the classes that were looked for in it."""
-    scores = []
-    for value in result.classes:
-        if example.annotated is None or value in example.annotated:
-            label = example.masks.get(value, np.zeros(example.case.planes.shape, dtype=bool))
-            scores.append(dice(result.layer(index, value), on_grid(label, example.case)))
-    return float(np.mean(scores)) if scores else 1.0

@@ -73,7 +73,7 @@ def identity(segmenter: Segmenter, options: Mapping[str, object]) -> dict[str, s
     pool = (fitted.pool.images, fitted.pool.labels, fitted.pool.annotated)
     return {
         "version": __version__,
-        "weights": _hash(segmenter.network.state_dict().values(), segmenter.temperature),
+        "weights": _hash(segmenter.state.values(), segmenter.temperature),
         "support": _hash(pool, (dict(fitted.names), fitted.preparation)),
         "options": json.dumps({**params, **options}, default=str),
     }

@@ -19,8 +19,8 @@ from incontext.folders.run_log import LOG, Done, RunLog, identity, stamp
 from incontext.images.examples import Example, on_grid
 from incontext.images.normalisation import apply
 from incontext.images.source_image import mask_suffix, read_label_image, read_source_image
-from incontext.inference.fitted import Fitted
 from incontext.inference.segmentation import Segmentation, dice
+from incontext.inference.support_pool import Fitted
 from incontext.segmenter import Segmenter
 from megamed import formats
 from megamed.files import replacing

@@ -19,16 +19,16 @@ from incontext.images.resampling import Box, label_to_square, to_square
 from incontext.images.source_image import Axis, SourceImage, read_label_image, read_source_image
 from incontext.inference.propagation import LabelledPlanes, Propagation, propagate
 from incontext.inference.segmentation import CasePrediction, Classes, DrawnPlane, Plane
-from incontext.inference.support_pool import Pool, Preparation
+from incontext.inference.support_pool import Fitted, Preparation
 from incontext.networks.protocols import Backend
 
 PlaneLabels = Mapping[int, Picture] | Picture
-"""Labels by the place of their plane; or a label of the whole, of which the planes that show a class are labelled."""
+"""Labels by the index of their plane; or a label of the whole, of which the planes that show a class are labelled."""
 
 
 @dataclass(frozen=True, eq=False)
 class Labelled:
-    """A stack or volume and the label maps of some of its planes, by their places."""
+    """A stack or volume, and the label maps of some of its planes by the index of the plane."""
 
     case: SourceImage
     labels: Mapping[int, UInt8[np.ndarray, "H W"]] = field(repr=False)
@@ -36,14 +36,14 @@ class Labelled:
 
     @property
     def example(self) -> Example:
-        """What the labelled planes teach."""
+        """The labelled planes as an example."""
         places = list(self.labels)
         case = replace(self.case, planes=self.case.planes[places])
         return Example(case, LabelMap(np.stack([self.labels[place] for place in places])), None, self.names)
 
     @property
     def values(self) -> set[int]:
-        """Of the classes that were drawn."""
+        """Label values of the classes that were drawn."""
         return {int(value) for label in self.labels.values() for value in np.unique(label) if value}
 
 
@@ -80,16 +80,15 @@ def read_labelled(volume: Picture | SourceImage, labels: PlaneLabels | None, axi
 
 @dataclass(frozen=True)
 class Propagator:
-    """What finds the planes of a volume.
+    """Segments volumes of which some planes are labelled.
 
     Attributes:
-        backend: Computes.
-        device: Where.
-        preparation: Of the planes.
-        classes: To look for.
-        temperature: Divides the logits.
-        pool: Labelled squares of other volumes, if there are any.
-        pool_values: The label values of its classes.
+        backend: The network, or its exported graphs.
+        device: The device to compute on.
+        preparation: How planes become squares.
+        classes: The classes to look for.
+        temperature: The number that logits are divided by.
+        fitted: Labelled squares of other volumes, if there are any.
         config: How labels travel; by default as the kind of the volume and its spacings suggest.
     """
 
@@ -98,8 +97,7 @@ class Propagator:
     preparation: Preparation
     classes: Classes
     temperature: float = 1.0
-    pool: Pool | None = field(default=None, repr=False)
-    pool_values: tuple[int, ...] = ()
+    fitted: Fitted | None = field(default=None, repr=False)
     config: Propagation | None = None
 
     def __call__(self, labelled: Labelled) -> CasePrediction:
@@ -127,7 +125,7 @@ class Propagator:
 
     def _labels(self, labelled: Labelled, value: int, box: Box) -> dict[int, Float32[Tensor, "1 size size"]]:
         """Of a class that was drawn; one that nobody drew may well be there, if others know it."""
-        if value not in labelled.values and value in self.pool_values:
+        if value not in labelled.values and self.fitted and value in self.fitted.names:
             return {}
         squares = {
             place: label_to_square(label == value, self.preparation.size_px, box)
@@ -136,12 +134,12 @@ class Propagator:
         return {place: torch.from_numpy(square)[None].to(self.device) for place, square in squares.items()}
 
     def _others(self, value: int) -> LabelledPlanes | None:
-        if self.pool is None or value not in self.pool_values:
+        if self.fitted is None or value not in self.fitted.names:
             return None
-        place = self.pool_values.index(value)
-        chosen = self.pool.candidates(place, showing=False)
-        labels = self.pool.labels[chosen, place, None]
-        return LabelledPlanes(self.pool.images[chosen].to(self.device), labels.to(self.device, torch.float32))
+        pool, index = self.fitted.pool, list(self.fitted.names).index(value)
+        chosen = pool.candidates(index, showing=False)
+        labels = pool.labels[chosen, index, None]
+        return LabelledPlanes(pool.images[chosen].to(self.device), labels.to(self.device, torch.float32))
 
 
 def suitable(case: SourceImage, box: Box) -> Propagation:

@@ -1,7 +1,9 @@
 """What was found: masks on the images' own grids, probabilities computed when asked for, and a report of how."""
 
+import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import overload
@@ -11,7 +13,7 @@ import torch
 from jaxtyping import Bool, Float, Float32, Shaped, UInt8
 from torch import Tensor
 
-from incontext.images.examples import on_grid
+from incontext.images.examples import Example, on_grid
 from incontext.images.resampling import Box
 from incontext.images.source_image import SourceImage, write_mask
 from incontext.images.tiling import blend
@@ -131,7 +133,7 @@ class CasePrediction:
         return np.stack([on_grid(layer, self.case) for layer in planes])
 
     def promises(self, classes: Classes) -> Float[Tensor, "C 2"]:
-        """What the masks promise (see `trust.promises`), those that a person drew left out."""
+        """What the masks promise (see `quality.promises`), those that a person drew left out."""
         total = torch.zeros(len(classes.names), 3)
         for plane in self.planes:
             for band in plane.bands() if isinstance(plane, Plane) else ():
@@ -237,7 +239,7 @@ class Segmentation(Sequence[UInt8[np.ndarray, "*grid"]]):
         return self.masks[index] == value
 
     def write(self, index: int, path: Path) -> Path:
-        """Write a mask in the format of a suffix, with the geometry of its image: see `cases.write_mask`.
+        """Write a mask in the format of a suffix, with the geometry of its image: see `source_image.write_mask`.
 
         Raises:
             ValueError: If the format cannot hold it, as none holds classes that overlap.
@@ -271,3 +273,20 @@ def dice(mask: Bool[np.ndarray, "*grid"], label: Bool[np.ndarray, "*grid"]) -> f
     """Overlap 2·|A∩B| / (|A| + |B|); 1 if both are empty."""
     total = np.count_nonzero(mask) + np.count_nonzero(label)
     return 2 * np.count_nonzero(mask & label) / total if total else 1.0
+
+
+def mean_dice(result: Segmentation, index: int, example: Example) -> float:
+    """Dice of one image's mask with its label: the mean over the classes that were looked for in it, 1 if none was."""
+    scores = []
+    for value in result.classes:
+        if example.annotated is None or value in example.annotated:
+            label = example.masks.get(value, np.zeros(example.case.planes.shape, dtype=bool))
+            scores.append(dice(result.layer(index, value), on_grid(label, example.case)))
+    return float(np.mean(scores)) if scores else 1.0
+
+
+def finished(report: Report, start: float) -> Report:
+    """A report that knows how long it took, its warnings given to whoever called the method that calls this."""
+    for message in report.warnings:
+        warnings.warn(message, stacklevel=3)
+    return replace(report, seconds=round(time.perf_counter() - start, 3))

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -9,15 +10,17 @@ from jaxtyping import Bool, Float32, Int64, UInt8
 from torch import Tensor
 
 from incontext.images.examples import Example, spread
+from incontext.images.input_checks import Expectations
 from incontext.images.normalisation import Normalisation, apply
 from incontext.images.resampling import Box, label_to_square, to_square
 from incontext.images.source_image import SourceImage
 from incontext.images.tiling import Structure, Tiling, width_px
 
 EMPTY_TILES = 4
-"""For so many tiles of a labelled image that show a label one is kept that shows none."""
+"""Tiles of a labelled image that show a label, for each kept tile that shows none."""
 MOST_TILES = 256
-"""Of all labelled images together, unless these or their classes are more: more would cost time and gain little."""
+"""Tiles that are kept of all labelled images together, unless the images or their classes are more: further ones would
+cost time and gain little."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class Preparation:
         return self.tiling.boxes(case.planes.shape[1:], pixel_mm)
 
     def squares(self, case: SourceImage) -> Iterator[Float32[np.ndarray, "size size"]]:
-        """What the windows show, plane by plane."""
+        """The squares that the windows show, plane by plane, in [0, 1]."""
         boxes = self.boxes(case)
         for plane in apply(case, self.normalisation):
             yield from (to_square(plane, self.size_px, box) for box in boxes)
@@ -58,15 +61,37 @@ class Pool:
 
     @property
     def label_budget(self) -> int:
-        """How many labelled planes the squares were cut from."""
+        """Number of labelled planes that the squares were cut from."""
         return len(self.origins.unique())
 
-    def candidates(self, place: int, showing: bool) -> Int64[Tensor, " n"]:
-        """The squares annotated for the class at a place; if asked, only those that show it."""
-        fitting = self.annotated[:, place]
+    def candidates(self, class_index: int, showing: bool) -> Int64[Tensor, " n"]:
+        """Indices of the squares that are annotated for a class; if asked, only of those that show it."""
+        fitting = self.annotated[:, class_index]
         if showing:
-            fitting = fitting & (self.labels[:, place].flatten(1) > 0).any(dim=1)
+            fitting = fitting & (self.labels[:, class_index].flatten(1) > 0).any(dim=1)
         return fitting.nonzero()[:, 0]
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """What `Segmenter.fit` learns: what the examples are, and nothing of the network.
+
+    Attributes:
+        pool: Squares of all examples.
+        names: Names of the classes by label value, in the order of the pool's labels.
+        preparation: How images become squares.
+        sample: Some of the examples, thinned, to tell whether images are like them.
+    """
+
+    pool: Pool = field(repr=False)
+    names: Mapping[int, str]
+    preparation: Preparation
+    sample: Sequence[Example] = field(repr=False)
+
+    @cached_property
+    def expectations(self) -> Expectations:
+        """What the examples make one expect of images."""
+        return Expectations.of(self.sample, self.preparation.normalisation)
 
 
 @dataclass(frozen=True)

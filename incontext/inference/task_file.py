@@ -16,15 +16,14 @@ from jaxtyping import Shaped
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from incontext.images.examples import MOST_CLASSES, Example, LabelMap
 from incontext.images.normalisation import Normalisation
 from incontext.images.source_image import Kind, SourceImage
 from incontext.images.tiling import Tiling
-from incontext.inference.fitted import Fitted
-from incontext.inference.support_pool import Pool, Preparation
-from incontext.networks.checkpoint import locate
+from incontext.inference.support_pool import Fitted, Pool, Preparation
+from incontext.networks.checkpoint import NAMED, locate
 from megamed.files import file_hash, replacing
 
 MOST_BYTES = 2**32
@@ -61,6 +60,21 @@ class Weights(_Record):
     name: str
     """One of `checkpoint.NAMED` or the name of a file, without its folder."""
     sha256: str
+
+    @classmethod
+    def of(cls, weights: str | Path | nn.Module, sha256: str | None) -> Self:
+        """Name weights that come from a file of this hash.
+
+        Raises:
+            ValueError: If they come from no file, so that nobody could find them.
+        """
+        if sha256 is None or isinstance(weights, nn.Module):
+            msg = (
+                "task cannot be saved: expected weights that come from a file, got a module. "
+                "Save it with incontext.networks.checkpoint.save and pass the file: Segmenter(weights=…)."
+            )
+            raise ValueError(msg)
+        return cls(name=str(weights) if str(weights) in NAMED else Path(weights).name, sha256=sha256)
 
     @model_validator(mode="after")
     def _is_a_bare_name(self) -> Self:

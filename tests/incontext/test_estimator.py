@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from incontext import Segmenter
+from incontext.inference import loaded_network
 from incontext.inference.segmentation import dice
 from incontext.networks.checkpoint import load
 from incontext.networks.support_once import SupportOnceConfig, SupportOnceNet
@@ -79,7 +80,7 @@ def test_examples_of_a_call_are_forgotten(network: SupportOnceNet) -> None:
 
 def test_weights_are_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     loaded: list[object] = []
-    monkeypatch.setattr("incontext.segmenter.load", lambda path: loaded.append(path) or load(path))
+    monkeypatch.setattr(loaded_network, "load", lambda path, device: loaded.append(path) or load(path, device))
     one = Segmenter(device="cpu")
     for _ in range(2):
         one.predict(IMAGES[0], IMAGES[1:], LABELS[1:])

@@ -15,13 +15,13 @@ from incontext.images.arrays import Picture
 from incontext.images.normalisation import Normalisation
 from incontext.images.source_image import SourceImage, read_source_image
 from incontext.images.tiling import Tiling
+from incontext.inference.case_predictions import predict_cases
 from incontext.inference.reader import Reader
 from incontext.inference.segmentation import dice
 from incontext.inference.support_pool import Preparation
 from incontext.networks import checkpoint
 from incontext.networks.quality import QualityModel
 from incontext.networks.support_once import SupportOnceConfig, SupportOnceNet
-from incontext.segmenter import find
 
 SIZE_PX = 32
 LITTLE_GB = 1e-9
@@ -335,7 +335,7 @@ def test_images_are_read_as_they_are_needed() -> None:
             yield read_source_image(np.zeros(shape), "image", axis=0 if len(shape) == 3 else None)
 
     preparation = Preparation(Normalisation("min-max"), Tiling(None, ""), 4)
-    found = find(cases(), preparation, Blank())
+    found = predict_cases(cases(), preparation, Blank())
     assert log == ["read", "read", "segment 2", "segment 2", "read", "segment 1"]
     assert [len(each.planes) for each in found] == [1, 3, 1]
 
@@ -376,3 +376,86 @@ def test_weights_that_tell_of_quality_judge_masks(tmp_path: Path) -> None:
         expected = quality.predict(probabilities, mask > 0)
         assert result.predicted_dice[0, 0] == pytest.approx(expected.item(), rel=1e-4)
     assert segmenter(Thresholder()).quality is None
+
+
+def train_on(network: nn.Module) -> None:
+    """Move the weights as averages of weights are moved: no counter of changes tells of it."""
+    for parameter in network.parameters():
+        parameter.data.mul_(1.1)
+
+
+@pytest.mark.parametrize("support", ["all", "nearest"])
+def test_a_module_that_is_trained_on_reads_its_support_anew(support: str) -> None:
+    images, labels = discs(4)
+    network = tiny_network()
+    params = {} if support == "all" else {"support": support, "support_size": 2}
+    one = segmenter(network, **params).fit(images[:3], labels[:3])
+    before = one.predict(images[3]).probabilities[0]
+    doubt = one.uncertainty(images[3], draws=2)[0]
+    train_on(network)
+    anew = segmenter(network, **params).fit(images[:3], labels[:3])
+    expected = anew.predict(images[3]).probabilities[0]
+    assert abs(expected - before).max() > 1e-3
+    np.testing.assert_array_equal(one.predict(images[3]).probabilities[0], expected)
+    np.testing.assert_array_equal(one.uncertainty(images[3], draws=2)[0], anew.uncertainty(images[3], draws=2)[0])
+    assert (one.uncertainty(images[3], draws=2)[0] != doubt).any()
+
+
+def test_the_network_of_a_file_reads_its_support_anew_once_trained_on(tmp_path: Path) -> None:
+    images, labels = discs(3)
+    checkpoint.save(tmp_path / "net.safetensors", tiny_network(), {})
+    one = Segmenter(tmp_path / "net.safetensors", size_px=SIZE_PX, device="cpu").fit(images[:2], labels[:2])
+    before = one.predict(images[2]).probabilities[0]
+    train_on(one.network)
+    expected = segmenter(one.network).predict(images[2], images[:2], labels[:2]).probabilities[0]
+    assert abs(expected - before).max() > 1e-3
+    np.testing.assert_array_equal(one.predict(images[2]).probabilities[0], expected)
+
+
+def test_a_network_that_stays_reads_its_support_once() -> None:
+    images, labels = discs(2)
+    network = MeanLabel()
+    one = segmenter(network).fit(images[:1], labels[:1])
+    for _ in range(3):
+        one.predict(images[1])
+    assert network.encoded == 1
+
+
+class Moody(Thresholder):
+    """Tells the mode in which it computes, and may refuse."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.modes: list[bool] = []
+        self.refuses = False
+
+    def forward(self, query_images: Tensor, support_images: Tensor, support_labels: Tensor) -> Tensor:
+        self.modes.append(self.training)
+        if self.refuses:
+            message = "refused"
+            raise RuntimeError(message)
+        return super().forward(query_images, support_images, support_labels)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_a_module_is_left_in_the_mode_it_was_in(training: bool) -> None:
+    images, labels = discs(3)
+    network = Moody().train(training)
+    one = segmenter(network).fit(images[:2], labels[:2])
+    calls = [
+        lambda: one.predict(images[2]),
+        lambda: one.predict(images[2], images[:1], labels[:1]),
+        lambda: one.score(images[2], labels[2]),
+        lambda: one.uncertainty(images[2], draws=1),
+        lambda: one.propagate(np.stack(images + images), {0: labels[0]}),
+    ]
+    for call in calls:
+        call()
+        assert network.training == training
+        network.refuses = True
+        with pytest.raises(RuntimeError, match="refused"):
+            call()
+        assert network.training == training
+        network.refuses = False
+    assert len(network.modes) >= 2 * len(calls)
+    assert not any(network.modes)

@@ -1,0 +1,39 @@
+"""Source images → their predictions, of which only as many squares are held as the network computes at a time."""
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from incontext.images.examples import emptied
+from incontext.images.source_image import SourceImage
+from incontext.inference.reader import Doubt, Reader
+from incontext.inference.segmentation import CasePrediction, Plane
+from incontext.inference.support_pool import Preparation
+
+
+def predict_cases(
+    cases: Iterable[SourceImage], preparation: Preparation, reader: Reader | Doubt
+) -> list[CasePrediction]:
+    """Log-odds of every case, or its doubt: what the reader makes of its squares. The cases are emptied of pixels."""
+    hollow: list[SourceImage] = []
+
+    def squares() -> Iterator[np.ndarray]:
+        for case in cases:
+            hollow.append(emptied(case))
+            yield from preparation.squares(case)
+
+    waiting = squares()
+    logits: list[Tensor] = []
+    while batch := list(islice(waiting, reader.queries_per_batch)):
+        logits += reader(torch.from_numpy(np.stack(batch))[:, None])
+    rest = iter(logits)
+
+    def planes(case: SourceImage) -> Iterator[Plane]:
+        boxes = preparation.boxes(case)
+        for _ in case.planes:
+            yield Plane(case.planes.shape[1:], boxes, torch.stack(list(islice(rest, len(boxes)))))
+
+    return [CasePrediction(case, list(planes(case))) for case in hollow]
