@@ -1,21 +1,57 @@
 """The wheel is whole, and works where there is no source tree."""
 
+import re
 import subprocess
 import sys
+import sysconfig
 import zipfile
 from pathlib import Path
 
 import pytest
 
 SEGMENT = """
-import sys
-sys.path[:] = [{target!r}] + [path for path in sys.path if path != {repository!r}]
 import incontext, numpy
-assert incontext.__file__.startswith({target!r}), incontext.__file__
+assert incontext.__file__.startswith({root!r}), incontext.__file__
 label = numpy.zeros((40, 50), dtype=numpy.uint8)
 label[10:30, 15:35] = 1
 result = incontext.Segmenter.from_pretrained(device="cpu").predict([200 * label], [200 * label], [label])
 assert result.masks[0].shape == label.shape
+"""
+
+TYPED = """
+import numpy
+from incontext import Segmenter, Segmentation, load_pretrained
+image = numpy.zeros((40, 50), dtype=numpy.uint8)
+segmenter = Segmenter().fit([image], [image])
+result = segmenter.predict([image])
+reveal_type(segmenter)
+reveal_type(result)
+reveal_type(result.masks)
+reveal_type(result.report.seconds)
+reveal_type(result.predicted_dice)
+reveal_type(segmenter.score([image], [image]))
+reveal_type(load_pretrained())
+Segmenter(seed="one")
+segmenter.tell()
+"""
+REVEALED = [
+    r"incontext\.segmenter\.Segmenter",
+    r"incontext\.inference\.segmentation\.Segmentation",
+    r"(builtins\.)?list\[numpy\.ndarray\[.*\]\]",
+    r"(builtins\.)?float",
+    r"numpy\.ndarray\[.*\]",
+    r"(builtins\.)?float",
+    r".*\.SupportOnceNet \| .*\.CrossBlockNet",
+]
+MISTAKES = ["arg-type", "attr-defined"]
+"""Codes of the errors in the last two lines of `TYPED`."""
+
+# What torch says of itself takes a checker half a minute to read, and nothing of it is asked here.
+CHECKER = """
+[mypy]
+[mypy-torch.*,safetensors.*,kornia.*,einops.*,pydantic.*,PIL.*,h5py.*]
+follow_imports = skip
+ignore_missing_imports = true
 """
 
 
@@ -34,14 +70,36 @@ def test_wheel_holds_code_weights_and_cards_but_no_tests(repository: Path, wheel
         source = {
             path.relative_to(repository).as_posix()
             for path in (repository / package).rglob("*")
-            if path.suffix in {".py", ".toml", ".safetensors"} and path.parent.name != "perf"
+            if path.suffix in {".py", ".toml", ".safetensors", ".typed"} and path.parent.name != "perf"
         }
         assert source <= names
     assert not [name for name in names if name.startswith(("tests/", "benchmarks/perf/"))]
 
 
-def test_wheel_segments_without_the_source_tree(repository: Path, wheel: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The interpreter of an environment in which the wheel is installed; what it depends on is that of this one."""
+    folder = tmp_path_factory.mktemp("environment")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
+    site = next(folder.rglob("site-packages"))
+    (site / "others.pth").write_text(sysconfig.get_path("purelib"))
     install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index"]
-    subprocess.run([*install, "--target", tmp_path / "site", wheel], check=True, capture_output=True)
-    program = SEGMENT.format(target=str(tmp_path / "site"), repository=str(repository))
-    subprocess.run([sys.executable, "-I", "-c", program], check=True, cwd=tmp_path)
+    subprocess.run([*install, "--target", site, wheel], check=True, capture_output=True)
+    return next(path for part in ("bin", "Scripts") for path in folder.glob(f"{part}/python*"))
+
+
+def test_wheel_segments_without_the_source_tree(environment: Path, tmp_path: Path) -> None:
+    program = SEGMENT.format(root=str(environment.parents[1]))
+    subprocess.run([environment, "-I", "-c", program], check=True, cwd=tmp_path)
+
+
+def test_a_checker_knows_the_types_of_the_wheel(environment: Path, tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(TYPED)
+    (tmp_path / "mypy.ini").write_text(CHECKER)
+    command = [sys.executable, "-m", "mypy", "--python-executable", environment, "--show-error-codes", "script.py"]
+    told = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    revealed = re.findall(r'note: Revealed type is "(.*)"', told.stdout)
+    assert len(revealed) == len(REVEALED), told.stdout + told.stderr
+    for pattern, found in zip(REVEALED, revealed, strict=True):
+        assert re.fullmatch(pattern, found), f"expected {pattern}, got {found}"
+    assert re.findall(r"error: .*\[(.*)\]", told.stdout) == MISTAKES, told.stdout
