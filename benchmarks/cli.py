@@ -264,7 +264,7 @@ def report(
     """Report runs: one HTML page that needs nothing else, or tables in Markdown, CSV or LaTeX."""
     with one_line_errors():
         from benchmarks.reports import FORMATS, Shown, gather, html
-        from megamed.manifest import replace_file
+        from megamed.files import replace_file
 
         if form != ReportFormat.html:
             text = FORMATS[form.value](gather(folders))
@@ -278,7 +278,7 @@ def report(
         if out is None:
             print(text, end="")
         else:
-            replace_file(out, text.encode())
+            replace_file(out, text)
             print(out)
 
 

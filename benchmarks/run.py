@@ -26,7 +26,7 @@ from benchmarks.scoring.results import (
 )
 from benchmarks.scoring.workers import score_all
 from megamed import Collection, manifest
-from megamed.manifest import exclusive, sha256_of
+from megamed.files import exclusive, sha256_of
 
 Track = Callable[[Iterable[list[Row]], int], Iterable[list[Row]]]
 """Passes batches of rows through while showing progress towards a number of rows."""

@@ -23,6 +23,7 @@ from pydantic import Field
 
 from megamed import manifest
 from megamed.collection import DatasetWriter, PackedRow, pack
+from megamed.files import LOCK_NAME, exclusive, move_into_place, replace_file, sha256_of
 from megamed.layouts import Subject, find_datasets, find_subjects, read_card
 from megamed.licences import is_open
 from megamed.manifest import Contents, DatasetEntry, FileHeader, Manifest, Provenance
@@ -36,7 +37,7 @@ PENDING_NAME = ".pending.json"
 REPORT_NAME = "build_report.json"
 SUBJECTS_PER_MESSAGE = 4
 DECIDING_MODULES = (
-    *("annotation", "build", "collection", "formats", "labels", "layouts", "manifest", "pixels"),
+    *("annotation", "build", "collection", "files", "formats", "labels", "layouts", "manifest", "pixels"),
     *("prepare", "readers", "schema", "splits", "standardise", "vocabulary"),
 )
 DECIDING_LIBRARIES = ("h5py", "numpy", "pillow")
@@ -161,7 +162,7 @@ def build(root: Path, out: Path, options: BuildOptions, executor: Executor, prog
         executor.submit(_do, ())  # workers start while the files are listed
     plan = _plan(root.resolve(), options)  # workers may run in other folders
     out.mkdir(parents=True, exist_ok=True)
-    with manifest.exclusive(out):
+    with exclusive(out):
         return _build(plan, out, options, executor, progress)
 
 
@@ -190,7 +191,7 @@ def _build(plan: _Plan, out: Path, options: BuildOptions, executor: Executor, pr
         if entry and outcomes[name].status == "built":
             built[name] = entry
             pending = Manifest(size_px=size_px, datasets=built)
-            manifest.replace_file(out / PENDING_NAME, pending.model_dump_json().encode())
+            replace_file(out / PENDING_NAME, pending.model_dump_json())
     report = BuildReport(datasets=dict(sorted(outcomes.items())), not_open=tuple(plan.not_open))
     _publish(out, Manifest(size_px=size_px, datasets=dict(sorted(entries.items()))), report)
     return report
@@ -253,8 +254,8 @@ def _open_output(out: Path, size_px: int) -> Manifest:
 
 def _is_leftover(path: Path) -> bool:
     """Whether a killed build may have left this file."""
-    return path.name in {PENDING_NAME, REPORT_NAME, manifest.LOCK_NAME} or bool(
-        re.fullmatch(rf"\..+\.partial|{manifest.FILE_PATTERN}", path.name)
+    return path.name in {PENDING_NAME, REPORT_NAME, LOCK_NAME} or bool(
+        re.fullmatch(rf"\..+\.(partial|part)|{manifest.FILE_PATTERN}", path.name)
     )
 
 
@@ -303,8 +304,9 @@ def _build_dataset(
     if not contents.views:
         temporary.unlink()
         return None, DatasetOutcome(status="left out", rejected=contents.rejected, reason="no subject is usable")
-    sha256 = manifest.sha256_of(temporary)
-    file = temporary.replace(out / f"{job.card.id}-{sha256[: manifest.HASH_DIGITS]}.h5")
+    sha256 = sha256_of(temporary)
+    file = out / f"{job.card.id}-{sha256[: manifest.HASH_DIGITS]}.h5"
+    move_into_place(temporary, file)
     entry = DatasetEntry(
         **dict(contents),
         file=file.name,
@@ -356,10 +358,9 @@ def _publish(out: Path, new: Manifest, report: BuildReport) -> None:
 
     Killed at any step, a next build does the same again: what this one finished is known until the very end.
     """
-    manifest.sync_folder(out)
-    manifest.replace_file(out / REPORT_NAME, report.model_dump_json(indent=1).encode())
-    manifest.replace_file(out / manifest.NAME, new.model_dump_json(indent=1).encode())
-    kept = {entry.file for entry in new.datasets.values()} | {REPORT_NAME, manifest.LOCK_NAME, PENDING_NAME}
+    replace_file(out / REPORT_NAME, report.model_dump_json(indent=1))
+    replace_file(out / manifest.NAME, new.model_dump_json(indent=1))
+    kept = {entry.file for entry in new.datasets.values()} | {REPORT_NAME, LOCK_NAME, PENDING_NAME}
     for path in out.iterdir():
         if _is_leftover(path) and path.name not in kept:
             path.unlink()
@@ -372,7 +373,7 @@ def _hash(value: object, state: Callable[[Path], object]) -> str:
     def plain(item: object) -> object:
         return [item.name, state(item)] if isinstance(item, Path) else vars(item)
 
-    return hashlib.sha256(json.dumps(value, sort_keys=True, default=plain).encode()).hexdigest()
+    return sha256_of(json.dumps(value, sort_keys=True, default=plain).encode())
 
 
 def _file_state(path: Path) -> object:
@@ -395,7 +396,7 @@ def _file_content(path: Path) -> object:
 @lru_cache(maxsize=256)
 def _content_hash(path: Path, _changed_ns: int) -> str:
     """Hash a file once, though many subjects may be in it."""
-    return manifest.sha256_of(path)
+    return sha256_of(path)
 
 
 @cache
@@ -404,7 +405,7 @@ def _code_version() -> str:
     package = Path(__file__).parent
     files = [file for name in DECIDING_MODULES for file in package.glob(f"{name}*/**/*.py")]
     files += [package / f"{name}.py" for name in DECIDING_MODULES if (package / f"{name}.py").is_file()]
-    return hashlib.sha256(b"".join(file.read_bytes() for file in sorted(files))).hexdigest()
+    return sha256_of(b"".join(file.read_bytes() for file in sorted(files)))
 
 
 @cache

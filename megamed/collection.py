@@ -20,6 +20,7 @@ import numpy as np
 from jaxtyping import Int32, UInt8
 from pydantic import ValidationError
 
+from megamed.files import sha256_of
 from megamed.manifest import (
     FILE_PATTERN,
     HASH_DIGITS,
@@ -29,7 +30,6 @@ from megamed.manifest import (
     View,
     first_fault,
     read_manifest,
-    sha256_of,
 )
 from megamed.schema import DatasetCard, Sample, Task, unknown
 from megamed.vocabulary import Role, Split
@@ -293,14 +293,12 @@ class DatasetWriter:
         return tuple(self._finish_view(group) for group in sorted(self._tables))
 
     def close(self, header: FileHeader | None = None) -> None:
-        """Write the header and flush to disk."""
+        """Write the header and close the file."""
         if header:
             text = header.model_dump_json().encode()
             dtype = h5py.string_dtype("utf-8", len(text))
             self._file.create_dataset(ABOUT, data=np.array(text, dtype), track_times=False)
         self._file.close()
-        with self._path.open("rb+") as file:
-            os.fsync(file.fileno())
 
     def _put(self, name: str, index: int, chunk: bytes) -> None:
         if name not in self._arrays:

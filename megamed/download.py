@@ -20,7 +20,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, cast
 from urllib.parse import urlsplit
 
-from megamed.manifest import sha256_of, sync_folder
+from megamed.files import move_into_place, sha256_of, sync_folder
 
 CHUNK_BYTES = 2**20
 TIMEOUT_S = 60
@@ -96,8 +96,7 @@ def fetch(url: str, sha256: str, path: Path, progress: Progress = lambda done, t
             "the hash with its publisher's."
         )
         raise ValueError(msg)
-    partial.replace(path)
-    sync_folder(path.parent)
+    move_into_place(partial, path)
     return path
 
 

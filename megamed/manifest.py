@@ -1,11 +1,7 @@
 """What a collection holds, written so that a reader sees the old collection or the new one, never a mixture."""
 
-import hashlib
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Annotated, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue, StringConstraints, ValidationError
 
@@ -13,7 +9,6 @@ from megamed.schema import DatasetCard, Frozen
 from megamed.vocabulary import Split
 
 NAME = "manifest.json"
-LOCK_NAME = ".lock"
 HASH_DIGITS = 12
 FILE_PATTERN = rf"[a-z0-9_-]+-[0-9a-f]{{{HASH_DIGITS}}}\.h5"
 Format = Literal["megamed-1"]
@@ -122,76 +117,3 @@ def first_fault(error: ValidationError) -> str:
     """Phrase the first thing that is wrong with a file, and where in it."""
     first = error.errors()[0]
     return f"{'.'.join(map(str, first['loc'])) or 'file'}: {first['msg']}"
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Put new content at a path in one step that survives a crash."""
-    temporary = path.with_name(f".{path.name}.partial")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    sync_folder(path.parent)
-
-
-@contextmanager
-def exclusive(folder: Path, work: str = "build") -> Iterator[None]:
-    """Keep others of one kind of work out of a folder, where the system can; the lock of a killed process is void.
-
-    Raises:
-        ValueError: If another holds it.
-    """
-    path = folder / LOCK_NAME
-    with path.open("a") as file:
-        if not (_locked(file) and path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno()))):
-            msg = f"{folder} is in use: expected to {work} there alone, got another at work. Wait for its end."
-            raise ValueError(msg)
-        _HELD.add(file)
-        try:
-            yield
-        finally:
-            path.unlink()
-            _HELD.remove(file)
-
-
-_HELD: set[IO[str]] = set()
-"""Lock files of this process."""
-
-
-def _forget_locks() -> None:
-    for file in _HELD:
-        file.close()
-
-
-if hasattr(os, "register_at_fork"):  # a forked child may outlive this process, and must not keep others out then
-    os.register_at_fork(after_in_child=_forget_locks)
-
-
-def _locked(file: IO[str]) -> bool:
-    """Try to lock an open file until it is closed."""
-    if os.name != "posix":
-        return True
-    import fcntl
-
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def sync_folder(folder: Path) -> None:
-    """Make renames in a folder durable, where the system can."""
-    if os.name == "posix":
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-def sha256_of(path: Path) -> str:
-    """Hash a file's content."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -11,7 +11,8 @@ from jaxtyping import UInt8
 from PIL import Image, ImageDraw
 
 from megamed.collection import Collection
-from megamed.manifest import Contents, replace_file
+from megamed.files import replace_file, replacing
+from megamed.manifest import Contents
 from megamed.schema import Task
 
 OUTLINE_RGB = (255, 80, 0)
@@ -60,9 +61,10 @@ def save_previews(collection: Path, folder: Path, datasets: Iterable[str] | None
         _refuse_nothing(list(tasks))
         folder.mkdir(parents=True, exist_ok=True)
         for name in names:
-            contact_sheet(opened, tasks[name]).save(folder / f"{name}.png")
+            with replacing(folder / f"{name}.png") as partial:
+                contact_sheet(opened, tasks[name]).save(partial, "PNG")
         content = index_page(opened, tasks)
-    replace_file(folder / PAGE_NAME, content.encode())
+    replace_file(folder / PAGE_NAME, content)
     return folder / PAGE_NAME
 
 

@@ -12,9 +12,9 @@ import numpy as np
 from jaxtyping import Real
 
 from megamed.arrangement import Arrangement, find_arrangement
+from megamed.files import replace_file
 from megamed.labels import read_annotations
 from megamed.layouts import CARD_NAMES, Case, find_subjects
-from megamed.manifest import replace_file
 from megamed.pixels import is_volume_file, read_colours, read_image, read_label
 from megamed.readers.source import Source
 from megamed.readers.volume import Volume
@@ -121,7 +121,7 @@ def write_proposal(proposal: Proposal, folder: Path, force: bool = False) -> Pat
         msg = f"{folder} has a card: expected none, got {present[0]}. Edit it, or remove it to start over."
         raise FileExistsError(msg)
     path = folder / CARD_NAMES[0]
-    replace_file(path, proposal.text().encode())
+    replace_file(path, proposal.text())
     return path
 
 

@@ -12,7 +12,7 @@ from benchmarks.plans.task_plans import Settings
 from benchmarks.scoring.evaluator import Execution
 from benchmarks.scoring.results import Row, claim_folder
 from megamed import Collection, manifest
-from megamed.manifest import replace_file, sha256_of
+from megamed.files import replace_file, sha256_of
 
 Track = Callable[[Iterable[list[Row]], int], Iterable[list[Row]]]
 """Passes batches of rows through while showing progress towards a number of rows."""
@@ -135,5 +135,5 @@ class Bench:
         path = self.out / "measured" / f"{name}.json"
         if not path.is_file():
             path.parent.mkdir(parents=True, exist_ok=True)
-            replace_file(path, json.dumps(measure()).encode())
+            replace_file(path, json.dumps(measure()))
         return json.loads(path.read_text(encoding="utf-8"))

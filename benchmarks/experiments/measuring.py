@@ -18,7 +18,7 @@ from benchmarks.predictors import load_network
 from benchmarks.scoring.evaluator import exactly
 from incontext.networks.checkpoint import PACKAGED
 from incontext.networks.protocols import SupportEncoder
-from megamed.manifest import sha256_of
+from megamed.files import sha256_of
 
 SUPPORT_SIZES = (1, 4, 16, 64)
 QUERIES = (1, 4, 16, 64, 200)

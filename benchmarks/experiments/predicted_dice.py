@@ -14,7 +14,7 @@ from benchmarks.predictors import load_network
 from incontext.networks.checkpoint import read_metadata
 from incontext.networks.quality import QualityModel
 from incontext.training.calibration import Judged, judge, logits_of, reliability
-from megamed.manifest import sha256_of
+from megamed.files import sha256_of
 
 Reliability = dict[str, float | None]
 

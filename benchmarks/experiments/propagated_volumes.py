@@ -25,10 +25,10 @@ from benchmarks.scoring.results import Row, append_rows, claim_folder, drop_torn
 from incontext.inference.propagation import LabelledPlanes, Propagation, interpolated, propagate
 from megamed import DatasetCard, standardise
 from megamed.annotation import masks_of
+from megamed.files import exclusive, replace_file, sha256_of
 from megamed.labels import read_annotations
 from megamed.layouts import find_datasets, find_subjects, read_card
 from megamed.layouts.cases import Case
-from megamed.manifest import exclusive, replace_file, sha256_of
 from megamed.pixels import is_volume_file, read_image
 from megamed.readers.volume import Volume
 from megamed.schema import slugify

@@ -23,7 +23,7 @@ from incontext.training.config import TrainConfig
 from incontext.training.loop import train
 from megamed import Collection, Task
 from megamed.audit import content_hash, each_image
-from megamed.manifest import replace_file
+from megamed.files import replace_file
 from megamed.schema import slugify
 
 TRAINING_SIZES = (5, 10, 20, 40)

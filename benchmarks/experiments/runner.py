@@ -8,7 +8,7 @@ from benchmarks.experiments.bench import Bench, Findings
 from benchmarks.experiments.catalogue import Experiment, find_experiment
 from benchmarks.experiments.figure import draw
 from benchmarks.experiments.finding_tables import comma_separated, markdown
-from megamed.manifest import exclusive, replace_file
+from megamed.files import exclusive, replace_file
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,9 @@ def run_experiment(bench: Bench) -> Outcome:
         findings = experiment.run(bench)
         table = markdown(bench.name, experiment, findings, sentence(bench, experiment, findings))
         protocol = json.dumps(described(bench, experiment, findings), indent=2) + "\n"
-        replace_file(bench.out / "table.csv", comma_separated(findings).encode())
-        replace_file(bench.out / "table.md", table.encode())
-        replace_file(bench.out / "experiment.json", protocol.encode())
+        replace_file(bench.out / "table.csv", comma_separated(findings))
+        replace_file(bench.out / "table.md", table)
+        replace_file(bench.out / "experiment.json", protocol)
         draw(bench.out / "figure.png", experiment, findings)
     failed = findings.details.get("failed", {})
     return Outcome(table, {(name, task): why for name, tasks in failed.items() for task, why in tasks.items()})

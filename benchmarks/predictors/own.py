@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from benchmarks.predictors.protocol import NamedPredictor, TaskPredictor
-from megamed.manifest import sha256_of
+from megamed.files import sha256_of
 
 
 def from_module(name: str, device: str = "cpu") -> NamedPredictor:

@@ -12,7 +12,7 @@ from incontext.networks import checkpoint
 from incontext.networks.support_code import ImageCodes
 from incontext.networks.support_once import SupportOnceNet
 from incontext.networks.universeg import load_universeg
-from megamed.manifest import sha256_of
+from megamed.files import sha256_of
 
 
 def from_weights(path: Path | None, device: str = "cpu") -> NamedPredictor:

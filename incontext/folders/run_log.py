@@ -13,7 +13,7 @@ from torch import Tensor
 from incontext import __version__
 from incontext.folders.report import ImageReport
 from incontext.segmenter import Segmenter
-from megamed.files import replacing
+from megamed.files import replace_file
 
 LOG = "progress.jsonl"
 """File name of the log: one line identifies the run, then comes one for each finished image."""
@@ -56,8 +56,7 @@ class RunLog:
         self._path = out / LOG
         self.done = {} if overwrite else _read(out, run)
         lines = [json.dumps(dict(run)), *map(_line, self.done.values())]
-        with replacing(self._path) as partial:
-            partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        replace_file(self._path, "".join(f"{line}\n" for line in lines))
 
     def add(self, done: Done) -> None:
         """Append an image whose mask has been written."""

@@ -23,7 +23,7 @@ from incontext.inference.segmentation import Segmentation, dice
 from incontext.inference.support_pool import Fitted
 from incontext.segmenter import Segmenter
 from megamed import formats
-from megamed.files import replacing
+from megamed.files import replace_file
 
 PREVIEW_COLUMNS = 6
 PREVIEW_QUERIES = 30
@@ -195,10 +195,10 @@ def segment_folder(
         len(known),
     )
     if options.preview:
-        _write(out / "overlay.png", _png(_preview(queries, summary, segmenter.fitted, out / "masks")))
+        replace_file(out / "overlay.png", _png(_preview(queries, summary, segmenter.fitted, out / "masks")))
     if options.statistics:
-        _write(out / "statistics.csv", statistics_csv(summary).encode())
-    _write(out / "summary.json", as_json(summary, segmenter).encode())
+        replace_file(out / "statistics.csv", statistics_csv(summary).encode())
+    replace_file(out / "summary.json", as_json(summary, segmenter).encode())
     return summary
 
 
@@ -375,8 +375,3 @@ def _png(picture: Image.Image) -> bytes:
     buffer = io.BytesIO()
     picture.save(buffer, format="PNG")
     return buffer.getvalue()
-
-
-def _write(path: Path, content: bytes) -> None:
-    with replacing(path) as partial:
-        partial.write_bytes(content)

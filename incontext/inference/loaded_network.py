@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from incontext.networks.checkpoint import load, locate
-from megamed.files import file_hash
+from megamed.files import sha256_of
 
 
 class LoadedNetwork:
@@ -37,7 +37,7 @@ class LoadedNetwork:
         if isinstance(weights, nn.Module):
             return cls(weights.to(device))
         path = locate(weights)
-        return cls(load(path, device), file_hash(path))
+        return cls(load(path, device), sha256_of(path))
 
     def shared(self) -> nn.Module:
         """The network, for somebody else to hold: from now on it may change at any time."""

@@ -24,7 +24,7 @@ from incontext.images.source_image import Kind, SourceImage
 from incontext.images.tiling import Tiling
 from incontext.inference.support_pool import Fitted, Pool, Preparation
 from incontext.networks.checkpoint import NAMED, locate
-from megamed.files import file_hash, replacing
+from megamed.files import replacing, sha256_of
 
 MOST_BYTES = 2**32
 """Of a file that is read."""
@@ -190,7 +190,7 @@ def find_weights(task: Weights, candidates: Iterable[str | Path]) -> str | Path:
     for candidate in candidates:
         file = locate(candidate)
         if file.is_file():
-            if file_hash(file) == task.sha256:
+            if sha256_of(file) == task.sha256:
                 return candidate
             tried.append(str(candidate))
     msg = (

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from incontext.networks.checkpoint import load, save
 from incontext.networks.cross_block import CrossBlockConfig, CrossBlockNet
+from megamed.files import replacing
 
 OFFICIAL_PIECES = {
     "encoder.": "enc_blocks.",
@@ -52,10 +53,11 @@ def save_universeg(network: nn.Module, path: Path | str) -> None:
         )
         raise ValueError(msg)
     official = {name: value.cpu().contiguous() for name, value in to_official(network.state_dict()).items()}
-    if _is_safetensors(Path(path)):
-        save_file(official, path)
-    else:
-        torch.save(official, path)
+    with replacing(Path(path)) as partial:
+        if _is_safetensors(Path(path)):
+            save_file(official, partial)
+        else:
+            torch.save(official, partial)
 
 
 def import_universeg(source: Path, destination: Path) -> None:

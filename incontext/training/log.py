@@ -11,7 +11,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from megamed.files import replacing
+from megamed.files import replace_file
 
 logger = logging.getLogger(__name__)
 
@@ -85,8 +85,7 @@ def keep_rows(path: Path, step: int) -> None:
     """Remove from a table the rows of steps after this one, and a row that a killed run did not finish."""
     header, *rows = path.read_text().splitlines(keepends=True) or [""]
     kept = [row for row in rows if row.endswith("\n") and int(row.split(",")[0]) <= step]
-    with replacing(path) as partial:
-        partial.write_text("".join([header, *kept]) if header.endswith("\n") else "")
+    replace_file(path, "".join([header, *kept]) if header.endswith("\n") else "")
 
 
 def mean(figures: Mapping[str, list[float]]) -> dict[str, float]:

@@ -28,7 +28,7 @@ from incontext.training.log import TrainingLog, mean
 from incontext.training.losses import hard_dice, segmentation_loss
 from incontext.training.probe import probe
 from incontext.training.state import TrainState
-from megamed.manifest import exclusive
+from megamed.files import exclusive
 
 DEV_SEED = 0
 """Of the queries and supports on `dev`: the same for every run."""

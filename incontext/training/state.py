@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from incontext.networks import checkpoint
 from incontext.training.config import TrainConfig
-from megamed.files import file_hash, replacing
+from megamed.files import replacing, sha256_of
 
 logger = logging.getLogger(__name__)
 
@@ -122,7 +122,7 @@ def describe_origin(path: Path, config: TrainConfig) -> dict[str, Any]:
             f"{licence}. Begin with random weights, or with open ones."
         )
         raise ValueError(msg)
-    return {"file": path.name, "sha256": file_hash(path), "provenance": provenance}
+    return {"file": path.name, "sha256": sha256_of(path), "provenance": provenance}
 
 
 def check_same_training(path: Path, saved: str, config: TrainConfig) -> None:

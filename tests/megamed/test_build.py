@@ -16,7 +16,8 @@ from megamed import Collection
 from megamed.build import DECIDING_MODULES, BuildOptions, BuildReport, _in_order, _Prepared, build
 from megamed.collection import verify
 from megamed.executors import local_executor
-from megamed.manifest import DatasetEntry, exclusive, read_manifest
+from megamed.files import exclusive
+from megamed.manifest import DatasetEntry, read_manifest
 from megamed.standardise import Standard
 
 

@@ -14,7 +14,8 @@ import torch
 from megamed import Collection, Task
 from megamed.build import BuildReport
 from megamed.collection import DatasetWriter, StandardSlice, pack, verify
-from megamed.manifest import parse_manifest, read_manifest, replace_file, sha256_of
+from megamed.files import replace_file, sha256_of
+from megamed.manifest import parse_manifest, read_manifest
 
 Change = Callable[[h5py.Group], None]
 TASK = Task(dataset="drawn", modality="ct-drawn", axis="2d", label="disc")

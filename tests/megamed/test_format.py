@@ -13,7 +13,7 @@ import pytest
 
 from megamed import Collection
 from megamed.build import BuildReport
-from megamed.manifest import sha256_of
+from megamed.files import sha256_of
 
 
 @pytest.fixture

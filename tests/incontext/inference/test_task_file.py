@@ -19,7 +19,7 @@ from incontext.inference import task_file
 from incontext.inference.task_file import Weights, find_weights, read_task
 from incontext.networks import checkpoint
 from incontext.networks.support_once import SupportOnceConfig, SupportOnceNet
-from megamed.files import file_hash
+from megamed.files import sha256_of
 
 RNG = np.random.default_rng(0)
 LABELS = [np.pad(np.ones((12, 8 + 2 * i), dtype=np.uint8), ((6, 14), (5 + i, 19 - 3 * i))) for i in range(4)]
@@ -114,7 +114,7 @@ def test_weights_are_found_beside_the_task_and_by_hash_alone(weights: Path, task
 
 
 def test_packaged_weights_go_by_their_name() -> None:
-    packaged = Weights(name="default", sha256=file_hash(checkpoint.PACKAGED))
+    packaged = Weights(name="default", sha256=sha256_of(checkpoint.PACKAGED))
     assert find_weights(packaged, ["default", "no such file"]) == "default"
 
 

@@ -19,7 +19,7 @@ from incontext.training.loader import StepInput
 from incontext.training.loop import fits_halved, halved, train, training_step
 from incontext.training.losses import segmentation_loss
 from incontext.training.state import TrainState
-from megamed.manifest import exclusive
+from megamed.files import exclusive
 
 CPU = torch.device("cpu")
 NETWORKS = {
