@@ -8,8 +8,6 @@ import numpy as np
 from jaxtyping import Bool, Float, Integer, Real, UInt8
 from PIL import Image
 
-VERSION = 2
-"""Raised whenever the same file would be standardised differently."""
 AXES = ("sagittal", "coronal", "axial")
 CT_WINDOW_HU = (-500.0, 1000.0)
 MR_PERCENTILES = (0.5, 99.5)

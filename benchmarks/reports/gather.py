@@ -98,10 +98,6 @@ class Results:
             for dataset, values in datasets.items()
         ]
 
-    def empty_labels(self) -> int:
-        """Queries whose annotation is empty, at the largest support size."""
-        return len({(row.task, row.case) for row in self.main.rows if row.label_px == 0})
-
     def seconds_per_query(self, name: str) -> float | None:
         """The time of a prediction at the largest support size, if it is known."""
         seconds: float | None = self.main.summary["counts"].get(name, {}).get("seconds_per_query")

@@ -42,25 +42,6 @@ def find_leaks(collection: Collection, tasks: Iterable[Task], predictors: Iterab
     return Leaks(seen, not_compared)
 
 
-def refuse_leaks(
-    collection: Collection, tasks: Iterable[Task], predictors: Iterable[NamedPredictor]
-) -> dict[str, list[str]]:
-    """Make sure that there are no leaks.
-
-    Returns:
-        Per predictor, the training datasets that the collection lacks, so that they could not be compared.
-
-    Raises:
-        ValueError: If the same pixels are on both sides.
-    """
-    leaks = find_leaks(collection, tasks, predictors)
-    for name, seen in leaks.seen.items():
-        task, reason = next(iter(seen.items()))
-        msg = f"{task} cannot test {name}: {reason}"
-        raise ValueError(msg)
-    return leaks.not_compared
-
-
 def trained_on(predictor: NamedPredictor) -> list[str]:
     """Ids of the datasets that a predictor's weights were trained on, as far as their file says."""
     return sorted(predictor.provenance.get("provenance", {}).get("datasets", ()))

@@ -2,6 +2,7 @@
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from benchmarks.plans.task_plans import Settings
 from benchmarks.predictors import NamedPredictor, load_predictor, mean_mask
 from benchmarks.reports import gather
 from benchmarks.scoring.evaluator import Execution
-from benchmarks.scoring.leaks import refuse_leaks
+from benchmarks.scoring.leaks import Leaks, find_leaks
 from benchmarks.scoring.leaks import trained_on as datasets_of
 from benchmarks.scoring.results import read_rows
 from incontext.networks import checkpoint
@@ -61,13 +62,15 @@ def suite(folder: Path) -> tuple[Collection, list[Task]]:
 
 
 def test_trained_image_is_refused_and_named(suite: tuple[Collection, list[Task]]) -> None:
-    with pytest.raises(ValueError, match="got 1, such as tested/drawing/2d tested3 is learned/drawing/2d learned3"):
-        refuse_leaks(*suite, [trained_on("other"), trained_on("learned", "other")])
+    seen = find_leaks(*suite, [trained_on("other"), replace(trained_on("learned", "other"), name="theirs")]).seen
+    assert seen.keys() == {"theirs"}
+    (reason,) = seen["theirs"].values()
+    assert "got 1, such as tested/drawing/2d tested3 is learned/drawing/2d learned3" in reason
 
 
 def test_trained_dataset_is_refused(suite: tuple[Collection, list[Task]]) -> None:
-    with pytest.raises(ValueError, match="got 3, such as tested/drawing/2d tested3; tested/drawing/2d tested4"):
-        refuse_leaks(*suite, [trained_on("tested")])
+    (reason,) = find_leaks(*suite, [trained_on("tested")]).seen["ours"].values()
+    assert "got 3, such as tested/drawing/2d tested3; tested/drawing/2d tested4" in reason
 
 
 @pytest.mark.parametrize(
@@ -77,7 +80,7 @@ def test_trained_dataset_is_refused(suite: tuple[Collection, list[Task]]) -> Non
 def test_clean_weights_pass(
     suite: tuple[Collection, list[Task]], datasets: tuple[str, ...], not_compared: dict[str, list[str]]
 ) -> None:
-    assert refuse_leaks(*suite, [trained_on(*datasets)]) == not_compared
+    assert find_leaks(*suite, [trained_on(*datasets)]) == Leaks({}, not_compared)
 
 
 def test_run_names_the_leak_and_harms_nobody_else(folder: Path) -> None:
