@@ -118,7 +118,8 @@ def run(
         from benchmarks.plans.frozen_lists import FrozenList, read_list
         from benchmarks.plans.task_plans import Settings
         from benchmarks.run import run_benchmark
-        from benchmarks.scoring.evaluator import Execution, choose_device
+        from benchmarks.scoring.evaluator import Execution
+        from incontext.networks.devices import choose_device
 
         asked: dict[int, Settings | FrozenList] = {
             size: Settings(suite, size, draws, queries, seed, query_subjects, ensemble, supports)
@@ -130,7 +131,7 @@ def run(
                 raise ValueError(msg)
             frozen = read_list(frozen_list)
             suite, asked = frozen.settings.suite, {frozen.settings.support_size: frozen}
-        execution = Execution(choose_device(device), batch_size, memory_gb, workers, scheduler)
+        execution = Execution(str(choose_device(device)), batch_size, memory_gb, workers, scheduler)
         summaries = {
             size: run_benchmark(collection, asked[size], predictor, folder, execution, with_progress)
             for size, folder in result_folders(out, suite, list(asked)).items()
@@ -270,9 +271,11 @@ def report(
             text = FORMATS[form.value](gather(folders))
         else:
             from benchmarks.analysis.subgroups import read_attributes
-            from benchmarks.scoring.evaluator import choose_device
+            from incontext.networks.devices import choose_device
 
-            shown = None if collection is None else Shown(collection, predictor, frozen_list, choose_device(device))
+            shown = (
+                None if collection is None else Shown(collection, predictor, frozen_list, str(choose_device(device)))
+            )
             known = None if attributes is None else read_attributes(attributes)
             text, out = html(folders, shown, known), out or folders[0] / "report.html"
         if out is None:
@@ -301,10 +304,10 @@ def probe(
     with one_line_errors():
         from benchmarks.experiments.support_probe import probe_suite, probe_table
         from benchmarks.plans.task_plans import Settings
-        from benchmarks.scoring.evaluator import choose_device
+        from incontext.networks.devices import choose_device
 
         settings = Settings(suite, support_size, draws=1, queries=queries, seed=seed)
-        result = probe_suite(collection, settings, weights, choose_device(device))
+        result = probe_suite(collection, settings, weights, str(choose_device(device)))
     if as_json:
         print(json.dumps(result, indent=2))
     else:
@@ -377,12 +380,13 @@ def experiment(
         from benchmarks.experiments.bench import Bench, ExperimentOptions
         from benchmarks.experiments.runner import run_experiment
         from benchmarks.plans.task_plans import Settings
-        from benchmarks.scoring.evaluator import Execution, choose_device
+        from benchmarks.scoring.evaluator import Execution
+        from incontext.networks.devices import choose_device
         from megamed import Collection
 
         settings = Settings(suite, support_size, draws, queries, seed, query_subjects)
         options = ExperimentOptions(settings, tuple(predictor), steps, seeds, by, tuple(leave_out or ()))
-        execution = Execution(choose_device(device), workers=workers, scheduler=scheduler)
+        execution = Execution(str(choose_device(device)), workers=workers, scheduler=scheduler)
         folder = out or Path("experiments") / name
         done = run_experiment(Bench(name, Collection(collection), options, folder, execution, with_progress))
     print(done.table)
@@ -419,11 +423,11 @@ def volumes(
     """
     with one_line_errors():
         from benchmarks.experiments.propagated_volumes import VolumeSettings, run_volumes
-        from benchmarks.scoring.evaluator import choose_device
         from incontext.networks.checkpoint import PACKAGED
+        from incontext.networks.devices import choose_device
 
         settings = VolumeSettings(tuple(dataset or ()), labelled, others, most, axis, seed)
-        summary = run_volumes(data, settings, weights or PACKAGED, out, choose_device(device), with_progress)
+        summary = run_volumes(data, settings, weights or PACKAGED, out, str(choose_device(device)), with_progress)
     show({0: summary}, as_json)
 
 

@@ -40,6 +40,7 @@ from incontext.inference.selection import image_features
 from incontext.inference.support_pool import Fitted, Preparation, build_pool, structures
 from incontext.inference.task_file import Parameters, SavedTask, Weights, find_weights, read_task, write_task
 from incontext.networks.checkpoint import NAMED, locate, read_metadata
+from incontext.networks.devices import choose_device
 from incontext.networks.protocols import Backend, FeatureEncoder
 from incontext.networks.quality import QualityModel
 
@@ -386,7 +387,7 @@ class Segmenter:
 
     @property
     def _place(self) -> torch.device:
-        return torch.device(self.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        return choose_device(self.device)
 
     def _load(self) -> LoadedNetwork:
         """The network: that of the last time, if neither weights nor device were set anew."""

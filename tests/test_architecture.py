@@ -25,10 +25,11 @@ MAY_IMPORT = {
     "benchmarks": "",
     "benchmarks.plans": "megamed",
     "benchmarks.predictors": "benchmarks.plans incontext.networks incontext.training megamed",
-    "benchmarks.scoring": "benchmarks.predictors benchmarks.plans megamed",
+    "benchmarks.scoring": "benchmarks.predictors benchmarks.plans incontext.networks megamed",
     "benchmarks.analysis": "benchmarks.scoring benchmarks.plans megamed",
     "benchmarks.run": "benchmarks.analysis benchmarks.scoring benchmarks.predictors benchmarks.plans megamed",
-    "benchmarks.reports": "benchmarks.analysis benchmarks.scoring benchmarks.predictors benchmarks.plans megamed",
+    "benchmarks.reports": "benchmarks.analysis benchmarks.scoring benchmarks.predictors benchmarks.plans "
+    "incontext.networks megamed",
     "benchmarks.experiments": "benchmarks.* incontext.* megamed",
     "benchmarks.cli": "benchmarks.* incontext.networks megamed",
     "benchmarks.perf": "benchmarks.* incontext.* megamed",

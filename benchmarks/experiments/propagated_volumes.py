@@ -20,9 +20,9 @@ from benchmarks.analysis.summary import summarise
 from benchmarks.plans.task_plans import stable_hash
 from benchmarks.predictors import load_network
 from benchmarks.scoring.evaluator import exactly
-from benchmarks.scoring.metrics import dice
 from benchmarks.scoring.results import Row, append_rows, claim_folder, drop_torn_line, read_rows
 from incontext.inference.propagation import LabelledPlanes, Propagation, interpolated, propagate
+from incontext.networks.measures import dice
 from megamed import DatasetCard, standardise
 from megamed.annotation import masks_of
 from megamed.files import exclusive, replace_file, sha256_of

@@ -14,8 +14,8 @@ from kornia.filters import gaussian_blur2d
 from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
-from benchmarks.scoring.distance import distance_transform, distances_at
 from benchmarks.scoring.metrics import contours, measure
+from incontext.networks.distance import distance_transform, distances_at
 
 SIZES_PX = (64, 128, 256)
 BATCHES = (1, 16, 64)

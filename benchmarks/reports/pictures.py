@@ -18,8 +18,8 @@ from benchmarks.plans.frozen_lists import plan_asked, read_list
 from benchmarks.plans.task_plans import Settings, TaskPlan, plan_hash
 from benchmarks.predictors import NamedPredictor, Predictor, load_predictor, specialise
 from benchmarks.reports.gather import Results
-from benchmarks.scoring.metrics import dice
 from benchmarks.scoring.results import Row
+from incontext.networks.measures import dice
 from megamed import Collection, Sample, Task
 
 SUPPORTS_SHOWN = 4

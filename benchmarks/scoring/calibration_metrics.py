@@ -8,42 +8,13 @@ from einops import einsum
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-BINS = 15
-"""Of equal width, by which the calibration error groups the pixels of an image."""
-
-FIXED_POINT = 2**32
-"""Units per 1: fine enough to hold float32 values from 2⁻⁹ on exactly, coarse enough for sums of 2³¹ terms."""
-
-
-def exact_mean(values: Float[Tensor, "B N"], counts: Int[Tensor, " B"] | int) -> Float[Tensor, " B"]:
-    """Sums in fixed point over counts: integers add up to the same in any order, hence in any batch, on any device.
-
-    Args:
-        values: In [-1, 1]; 0 where nothing counts.
-        counts: How many count; NaN where none does.
-    """
-    return _fixed(values).sum(dim=1) / FIXED_POINT / counts
+from incontext.networks.measures import dice_of_areas, exact_mean
 
 
 def brier(probabilities: Float[Tensor, "B 1 H W"], labels: Bool[Tensor, "B 1 H W"]) -> Float[Tensor, " B"]:
     """Mean squared distance of the foreground's probability from the label, over all pixels."""
     errors = (probabilities.float() - labels.float()).square().flatten(1)
     return exact_mean(errors, errors.shape[1])
-
-
-def calibration_error(probabilities: Float[Tensor, "B 1 H W"], labels: Bool[Tensor, "B 1 H W"]) -> Float[Tensor, " B"]:
-    """Expected calibration error: distance of the foreground's probability from its frequency, mean over bins.
-
-    Every bin weighs as many pixels as fall into it. Most pixels of most images are certain background, so values are
-    small; compare them between predictors, not between tasks.
-
-    Source:
-        Guo et al., On Calibration of Modern Neural Networks, ICML 2017, for the foreground's probability.
-    """
-    excess = _fixed(probabilities.float() - labels.float()).flatten(1)
-    places = (probabilities.flatten(1) * BINS).long().clamp(max=BINS - 1)
-    bins = excess.new_zeros(len(excess), BINS).scatter_add_(1, places, excess)
-    return bins.abs().sum(dim=1) / FIXED_POINT / excess.shape[1]
 
 
 def measure_candidates(
@@ -83,8 +54,7 @@ def _pairwise(
     """IoU and Dice of each pair; counts below 2²⁴ are exact in float32, in any order."""
     shared = einsum(some.float(), others.float(), "B K H W, B A H W -> B K A")
     total = some.sum(dim=(2, 3)).unsqueeze(2) + others.sum(dim=(2, 3)).unsqueeze(1)
-    iou, dice = shared / (total - shared), 2 * shared / total
-    return torch.where(total == 0, 1.0, iou), torch.where(total == 0, 1.0, dice)
+    return torch.where(total == 0, 1.0, shared / (total - shared)), dice_of_areas(shared, total)
 
 
 def _mean_agreement(pairs: Float[Tensor, "B K A"]) -> Float[Tensor, " B"]:
@@ -93,8 +63,3 @@ def _mean_agreement(pairs: Float[Tensor, "B K A"]) -> Float[Tensor, " B"]:
 
 def _mean(differences: Int[Tensor, "B K A"]) -> Float[Tensor, " B"]:
     return differences.abs().sum(dim=(1, 2)) / differences[0].numel()
-
-
-def _fixed(values: Tensor) -> Tensor:
-    """As integers of `FIXED_POINT` units; the product only shifts the exponent, so it is exact."""
-    return (values.float() * FIXED_POINT).round().long()

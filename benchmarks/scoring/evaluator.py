@@ -22,7 +22,7 @@ from benchmarks.predictors import Predictor, TaskPredictor, specialise
 from benchmarks.predictors.protocol import SharingPredictor
 from benchmarks.scoring.calibration_metrics import measure_candidates
 from benchmarks.scoring.measurements import Measured
-from benchmarks.scoring.metering import MOST_QUERIES, BatchSize, Meter, free_bytes
+from benchmarks.scoring.metering import MOST_QUERIES, BatchSize, Meter, memory_share
 from benchmarks.scoring.metrics import METRICS
 from benchmarks.scoring.results import ALL_DRAWS, DECIMALS, Candidates, Cost, Row, RowKey
 from megamed import Collection
@@ -65,7 +65,7 @@ class Execution:
         """The size of batches, which will be found."""
         if self.batch_size is not None:
             return BatchSize.fixed(self.batch_size)
-        budget = free_bytes(self.device, self.workers or 1) if self.memory_gb is None else 1e9 * self.memory_gb
+        budget = memory_share(self.device, self.workers or 1) if self.memory_gb is None else 1e9 * self.memory_gb
         return BatchSize(budget, MOST_QUERIES.get(torch.device(self.device).type, MOST_QUERIES["cuda"]))
 
 
@@ -145,22 +145,6 @@ class EpisodeImages:
     def examples(self, places: Int[Tensor, "*N"]) -> tuple[Float[Tensor, "*N 1 H W"], Float[Tensor, "*N 1 H W"]]:
         """Images in [0, 1] and labels in {0, 1} at some places."""
         return self.images[places] / 255, (self.labels[places] > 0).float()
-
-
-def choose_device(name: str | None = None) -> str:
-    """The named torch device, or by default the GPU if there is one.
-
-    Raises:
-        ValueError: If there is no such device.
-    """
-    if name is None:
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as error:
-        msg = f"Device {name!r} cannot be used: {str(error).splitlines()[0]} Pass --device cpu."
-        raise ValueError(msg) from error
-    return name
 
 
 class Evaluator:

@@ -6,9 +6,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from benchmarks.scoring.calibration_metrics import BINS
 from benchmarks.scoring.metrics import METRICS, areas_px, measure
 from benchmarks.scoring.results import DECIMALS
+from incontext.networks.measures import BINS
 
 DOUBT = 2e-5
 """Logits that differ by less may be the same."""

@@ -1,7 +1,6 @@
 """What some work costs in time and memory, and the largest batch that keeps to a memory budget."""
 
 import math
-import os
 import re
 import resource
 from collections.abc import Iterator
@@ -11,6 +10,8 @@ from time import perf_counter, process_time
 from typing import Self
 
 import torch
+
+from incontext.networks.devices import free_bytes
 
 MOST_QUERIES = {"cpu": 1, "cuda": 512}
 """Largest batches; more gain nothing. One core computes a batch hardly faster than its queries one by one."""
@@ -94,14 +95,12 @@ class BatchSize:
         return self._most > 0
 
 
-def free_bytes(device: str, processes: int) -> float:
-    """What each of some processes may take of a device's free memory; those on accelerators have one each."""
-    kind = torch.device(device).type
-    if kind == "cuda":
-        return SHARE_OF_FREE[kind] * torch.cuda.mem_get_info(device)[0]
-    found = re.search(r"MemAvailable:\s+(\d+)", Path("/proc/meminfo").read_text()) if PROCESS.exists() else None
-    free = 1024 * int(found[1]) if found else os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
-    return SHARE_OF_FREE["cpu"] * free / processes
+def memory_share(device: str, processes: int) -> float:
+    """Bytes that each of some processes may take of a device's free memory; those on accelerators have one each."""
+    place = torch.device(device)
+    if place.type == "cuda":
+        return SHARE_OF_FREE["cuda"] * free_bytes(place)
+    return SHARE_OF_FREE["cpu"] * free_bytes(place) / processes
 
 
 def _status_bytes(name: str) -> int:

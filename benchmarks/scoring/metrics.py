@@ -6,7 +6,6 @@ Contours are those of MONAI: the foreground pixels of which one of the four neig
 included. Distances run between pixel centres, from each pixel of either contour to the nearest of the other.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -14,8 +13,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.functional import pad
 
-from benchmarks.scoring.calibration_metrics import BINS, brier, calibration_error, exact_mean
-from benchmarks.scoring.distance import distances_at
+from benchmarks.scoring.calibration_metrics import brier
+from incontext.networks.distance import distances_at
+from incontext.networks.measures import BINS, calibration_error, dice_of_areas, exact_mean
 
 TOLERANCES = (1, 2)
 """Largest distances, in the unit of the spacing, at which a normalised surface distance counts contours as one."""
@@ -104,11 +104,6 @@ def measure(
     }
 
 
-def dice(masks: Bool[Tensor, "B 1 H W"], labels: Bool[Tensor, "B 1 H W"]) -> Float[Tensor, " B"]:
-    """Twice the overlap over the sum of both areas, in [0, 1]."""
-    return overlap_measures(masks, labels)["dice"]
-
-
 def areas_px(masks: Bool[Tensor, "B 1 H W"]) -> Int[Tensor, " B"]:
     """Number of foreground pixels per image."""
     return masks.sum(dim=(1, 2, 3))
@@ -124,7 +119,7 @@ def overlap_measures(masks: Bool[Tensor, "B 1 H W"], labels: Bool[Tensor, "B 1 H
     settle = Emptiness.of(mask_px, label_px).similarity
     total_px = mask_px + label_px
     return {
-        "dice": settle(2 * shared_px / total_px),
+        "dice": dice_of_areas(shared_px, total_px),
         "iou": settle(shared_px / (total_px - shared_px)),
         "sensitivity": settle(shared_px / label_px),
         "precision": settle(shared_px / mask_px),
@@ -163,16 +158,6 @@ def contours(masks: Bool[Tensor, "B 1 H W"]) -> Bool[Tensor, "B 1 H W"]:
     """Foreground pixels of which one of the four neighbours is not."""
     wide = pad(masks, (1, 1, 1, 1))
     return masks & ~(wide[..., :-2, 1:-1] & wide[..., 2:, 1:-1] & wide[..., 1:-1, :-2] & wide[..., 1:-1, 2:])
-
-
-def count_empty(areas: Iterable[tuple[int, int]]) -> dict[str, int]:
-    """How many pairs of a mask's and a label's area the empty-mask policy decided: to be told beside every mean."""
-    kinds = [(mask_px == 0, label_px == 0) for mask_px, label_px in areas]
-    return {
-        "both empty": kinds.count((True, True)),
-        "mask empty": kinds.count((True, False)),
-        "label empty": kinds.count((False, True)),
-    }
 
 
 def _sorted_distances(

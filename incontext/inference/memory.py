@@ -1,9 +1,10 @@
 """How many squares a network may compute at a time: as many as fit a memory budget, and no more than are of use."""
 
-import os
 from typing import Final
 
 import torch
+
+from incontext.networks.devices import free_bytes
 
 MOST_GB = 1.0
 """Budget where none is stated, if twice as much is free."""
@@ -27,16 +28,6 @@ def batch_size(square_px: int, supports: int, memory_gb: float | None, device: t
         memory_gb: Budget; by default half of what is free, and at most 1.
         device: Where to compute.
     """
-    budget_gb = min(MOST_GB, free_gb(device) / 2) if memory_gb is None else memory_gb
+    budget_gb = min(MOST_GB, free_bytes(device) / 2e9) if memory_gb is None else memory_gb
     pixel_bytes = BYTES_PER_SUPPORT_PIXEL * (supports + SUPPORTS_AT_WORK) if supports else BYTES_PER_PIXEL
     return max(1, min(int(budget_gb * 1e9 / (square_px * pixel_bytes)), USEFUL.get(device.type, USEFUL_ELSEWHERE)))
-
-
-def free_gb(device: torch.device) -> float:
-    """Memory that is not in use; what is usual where the system does not tell."""
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0] / 1e9
-    try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9
-    except (AttributeError, ValueError, OSError):
-        return 2 * MOST_GB

@@ -17,6 +17,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from incontext.inference.selection import image_features, nearest
+from incontext.networks.distance import distance_transform
+from incontext.networks.measures import dice
 from incontext.networks.protocols import Backend, Codes, FeatureEncoder
 
 CERTAIN = 20.0
@@ -294,7 +296,7 @@ def _settle(logits: Float[Tensor, "N 1 H W"], weight: float, labels: Mapping[int
 
     In place. A plane's own certainty counts in full, that of a neighbour up to `HEARD`.
     """
-    likeness = [float(_dice(one > 0, next_one > 0)) for one, next_one in pairwise(logits)]
+    likeness = [_likeness(one > 0, next_one > 0) for one, next_one in pairwise(logits)]
     weights = [0.0, *(weight * max(0.0, (each - ALIKE) / (1 - ALIKE)) for each in likeness), 0.0]
     before = torch.zeros_like(logits[0])
     for place, own in enumerate(logits):
@@ -316,18 +318,12 @@ def _seeds(logits: Float[Tensor, "N 1 H W"], count: int) -> list[int]:
 
 def _distances(targets: Bool[Tensor, "H W"]) -> Float[Tensor, "H W"]:
     """Pixels from each pixel to the nearest target (Euclid), or a plane's height and width if there is none."""
-    rows, columns = (torch.arange(side, dtype=torch.float32, device=targets.device) for side in targets.shape)
-    far = float(sum(targets.shape))
-    above = torch.where(targets, rows[:, None], -far).cummax(0).values
-    below = torch.where(targets, rows[:, None], 2 * far).flip(0).cummin(0).values.flip(0)
-    along = torch.minimum(rows[:, None] - above, below - rows[:, None])
-    apart = (columns[:, None] - columns) ** 2
-    return torch.stack([(apart + row**2).amin(1) for row in along]).sqrt().clamp(max=far)
+    return distance_transform(targets[None])[0].clamp(max=sum(targets.shape))
 
 
-def _dice(mask: Tensor, other: Tensor) -> Tensor:
-    """Of two masks, 0 if both are empty."""
-    return 2 * (mask & other).sum() / (mask.sum() + other.sum()).clamp(min=1)
+def _likeness(mask: Bool[Tensor, "1 H W"], other: Bool[Tensor, "1 H W"]) -> float:
+    """Dice of two planes' masks; two empty ones say nothing of each other and count as unlike."""
+    return dice(mask, other).item() if mask.any() else 0.0
 
 
 def _check(planes: Tensor, labels: Mapping[int, Tensor], others: LabelledPlanes | None) -> None:

@@ -17,6 +17,7 @@ from incontext.images.examples import Example, on_grid
 from incontext.images.resampling import Box
 from incontext.images.source_image import SourceImage, write_mask
 from incontext.images.tiling import blend
+from incontext.networks.measures import dice_of_areas
 from incontext.networks.quality import QualityModel, promised_odds, tally
 
 CERTAIN = 20.0
@@ -270,9 +271,9 @@ class Segmentation(Sequence[UInt8[np.ndarray, "*grid"]]):
 
 
 def dice(mask: Bool[np.ndarray, "*grid"], label: Bool[np.ndarray, "*grid"]) -> float:
-    """Overlap 2·|A∩B| / (|A| + |B|); 1 if both are empty."""
-    total = np.count_nonzero(mask) + np.count_nonzero(label)
-    return 2 * np.count_nonzero(mask & label) / total if total else 1.0
+    """Dice of a mask with a label, 2·|A∩B| / (|A| + |B|); 1 if both are empty."""
+    counts = np.count_nonzero(mask & label), np.count_nonzero(mask) + np.count_nonzero(label)
+    return dice_of_areas(*torch.tensor(counts, dtype=torch.float64)).item()
 
 
 def mean_dice(result: Segmentation, index: int, example: Example) -> float:

@@ -22,6 +22,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from incontext.networks.checkpoint import load, write_calibration
+from incontext.networks.devices import choose_device
+from incontext.networks.measures import calibration_error
 from incontext.networks.protocols import SupportNetwork
 from incontext.networks.quality import QualityModel, promises
 from incontext.training.episodes import DevTask, dev_tasks
@@ -66,13 +68,17 @@ def calibrate(network: SupportNetwork, tasks: Sequence[DevTask]) -> dict[str, An
     logits = torch.cat([found[max(found)].flatten() for found in by_size])
     labels = torch.cat([task.query_labels.flatten() for task in tasks])
     temperature = fit_temperature(logits, labels)
+
+    def error_of(some: Tensor) -> float:
+        return round(calibration_error(some.sigmoid()[None], labels[None]).item(), 5)
+
     judged = [
         judge(task, found[size] / temperature) for task, found in zip(tasks, by_size, strict=True) for size in found
     ]
     return {
         "temperature": round(temperature, 4),
-        "ece_before": round(expected_calibration_error(logits.sigmoid(), labels), 5),
-        "ece_after": round(expected_calibration_error((logits / temperature).sigmoid(), labels), 5),
+        "ece_before": error_of(logits),
+        "ece_after": error_of(logits / temperature),
         "datasets": sorted({task.dataset for task in tasks}),
         "quality": fit_quality(judged).model_dump(),
     }
@@ -94,7 +100,7 @@ def calibrate_checkpoint(path: Path, collection: Path, seed: int = 0, device: st
         ValueError: If the collection has no `dev` dataset, or the file is no checkpoint.
         OSError: If a file cannot be read or written.
     """
-    network = load(path, device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    network = load(path, choose_device(device))
     calibration = calibrate(network, dev_tasks(Collection(collection), seed))
     write_calibration(path, calibration)
     return calibration
@@ -121,23 +127,6 @@ def fit_temperature(logits: Float[Tensor, " N"], labels: Float[Tensor, " N"]) ->
         else:
             high = log_temperature
     return math.exp((low + high) / 2)
-
-
-def expected_calibration_error(
-    probabilities: Float[Tensor, " N"], labels: Float[Tensor, " N"], bins: int = 15
-) -> float:
-    """Mean distance of the foreground's probability from its frequency, over bins of equal width.
-
-    Every bin weighs as many pixels as fall into it; empty ones weigh nothing.
-
-    Args:
-        probabilities: Of foreground, in [0, 1].
-        labels: In {0, 1}.
-        bins: How many.
-    """
-    places = (probabilities * bins).long().clamp(max=bins - 1)
-    excess = torch.bincount(places, (probabilities - labels).double(), minlength=bins)
-    return float(excess.abs().sum() / len(labels))
 
 
 def logits_of(network: SupportNetwork, task: DevTask, support_size: int | None = None) -> Float[Tensor, "N 1 H W"]:

@@ -64,9 +64,8 @@ def joined(device: torch.device) -> Iterator[Processes]:
         distributed.destroy_process_group()
 
 
-def choose_device(wanted: torch.device | str | None) -> torch.device:
-    """The device asked for, or else a GPU if there is one; of several GPUs each local process takes its own."""
-    device = torch.device(wanted or ("cuda" if torch.cuda.is_available() else "cpu"))
+def own_device(device: torch.device) -> torch.device:
+    """Of several GPUs the one of this process: each local process takes its own, unless one is named."""
     if device.type == "cuda" and device.index is None:
         return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
     return device

@@ -18,10 +18,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from incontext.networks import checkpoint
+from incontext.networks.devices import choose_device
 from incontext.networks.protocols import LeaveOneOutNetwork, SupportNetwork
 from incontext.training.batches import Batch
 from incontext.training.config import TrainConfig
-from incontext.training.distributed import ALONE, Processes, choose_device, joined
+from incontext.training.distributed import ALONE, Processes, joined, own_device
 from incontext.training.episodes import DevTask, TrainingData
 from incontext.training.loader import StepInput, feed
 from incontext.training.log import TrainingLog, mean
@@ -55,7 +56,7 @@ def train(config: TrainConfig, collection_path: Path, out: Path, device: torch.d
             process trains there, or device or processes do not fit the configuration.
         FloatingPointError: If the loss or its gradient is not finite; the batch is saved in `out`.
     """
-    device = choose_device(device)
+    device = own_device(choose_device(device))
     check_precision(config, device)
     data = TrainingData.load(collection_path, DEV_SEED, config.episodes)
     out.mkdir(parents=True, exist_ok=True)

@@ -7,6 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 from torch.nn import functional as F
 
+from incontext.networks.measures import dice
+
 
 class LossConfig(BaseModel):
     """What is minimised: soft Dice of each image, and a loss of each pixel."""
@@ -59,7 +61,4 @@ def segmentation_loss(
 
 def hard_dice(logits: Float[Tensor, "*batch H W"], labels: Float[Tensor, "*batch H W"]) -> Float[Tensor, "*batch"]:
     """Dice of the masks that the logits give at a probability of 0.5; 1 if mask and label are both empty."""
-    masks = (logits > 0).to(labels.dtype)
-    total = masks.sum((-2, -1)) + labels.sum((-2, -1))
-    overlap = 2 * (masks * labels).sum((-2, -1))
-    return (overlap / total.clamp(min=1)).where(total > 0, 1.0)
+    return dice(logits > 0, labels > 0.5)

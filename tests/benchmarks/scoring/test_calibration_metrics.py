@@ -5,9 +5,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.scoring.calibration_metrics import brier, calibration_error, exact_mean, measure_candidates
-from benchmarks.scoring.metrics import dice, overlap_measures
-from incontext.training.calibration import expected_calibration_error
+from benchmarks.scoring.calibration_metrics import brier, measure_candidates
+from benchmarks.scoring.metrics import overlap_measures
+from incontext.networks.measures import dice, exact_mean
 
 
 def draw_masks(seed: int, count: int) -> torch.Tensor:
@@ -24,24 +24,6 @@ def test_brier_by_hand() -> None:
     labels = pixels(1, 0, 1, 0) > 0
     assert brier(pixels(1, 0, 0.5, 0.5), labels).item() == 0.125
     assert brier(pixels(0, 1, 0, 1), labels).item() == 1
-
-
-def test_calibration_error_by_hand() -> None:
-    """Half of the pixels at 0.5 are foreground, as they should; of the two at 0.25 none is."""
-    assert calibration_error(pixels(0.5, 0.5), pixels(1, 0) > 0).item() == 0
-    assert calibration_error(pixels(0.5, 0.5, 0.25, 0.25), pixels(1, 0, 0, 0) > 0).item() == 0.125
-    assert calibration_error(pixels(1, 1), pixels(0, 0) > 0).item() == 1
-
-
-def test_calibration_error_is_that_of_the_library_for_each_image() -> None:
-    generator = torch.Generator().manual_seed(0)
-    probabilities = torch.rand(3, 1, 12, 12, generator=generator)
-    labels = torch.rand(probabilities.shape, generator=generator) < probabilities**2
-    expected = [
-        expected_calibration_error(image.flatten(), label.float().flatten())
-        for image, label in zip(probabilities, labels, strict=True)
-    ]
-    assert calibration_error(probabilities, labels).tolist() == pytest.approx(expected, abs=1e-7)
 
 
 def test_exact_mean_does_not_depend_on_the_order() -> None:
@@ -68,7 +50,7 @@ def test_one_candidate_and_one_annotation_give_the_plain_scores(seed: int) -> No
     masks, labels = draw_masks(seed, 1), draw_masks(seed + 1, 1)
     figures = measure_candidates(masks, labels)
     iou = overlap_measures(masks, labels)["iou"]
-    assert figures["best_dice"].tolist() == pytest.approx(dice(masks, labels).tolist())
+    assert figures["best_dice"].tolist() == pytest.approx(dice(masks, labels)[:, 0].tolist())
     assert figures["energy_distance"].tolist() == pytest.approx((2 * (1 - iou)).tolist())
     areas, true_areas = (each.sum(dim=(1, 2, 3)).float() for each in (masks, labels))
     assert torch.equal(figures["area_crps_px"], (areas - true_areas).abs())

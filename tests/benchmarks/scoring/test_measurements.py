@@ -2,9 +2,9 @@
 
 import torch
 
-from benchmarks.scoring.calibration_metrics import BINS
 from benchmarks.scoring.measurements import Measured, at_rounding, at_threshold
 from benchmarks.scoring.metrics import METRICS
+from incontext.networks.measures import BINS
 
 
 def column(found: Measured, name: str) -> list[list[float]]:

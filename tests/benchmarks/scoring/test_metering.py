@@ -2,7 +2,7 @@
 
 import torch
 
-from benchmarks.scoring.metering import BatchSize, Meter, free_bytes
+from benchmarks.scoring.metering import BatchSize, Meter, memory_share
 
 MIB = 2**20
 
@@ -42,4 +42,4 @@ def test_a_small_last_batch_shrinks_nothing() -> None:
 
 
 def test_processes_share_the_free_memory() -> None:
-    assert free_bytes("cpu", 1) > 1.5 * free_bytes("cpu", 2) > 0
+    assert memory_share("cpu", 1) > 1.5 * memory_share("cpu", 2) > 0

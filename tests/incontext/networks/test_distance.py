@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import distance_transform_edt
 
-from benchmarks.scoring.distance import distance_transform, distances_at
+from incontext.networks.distance import distance_transform, distances_at
 
 
 def draw_features(seed: int, shape: tuple[int, int, int], density: float = 0.1) -> torch.Tensor:
@@ -73,7 +73,7 @@ def test_chunks_change_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
     features = draw_features(7, (2, 10, 12))
     points = torch.ones_like(features).nonzero()
     whole = distance_transform(features), distances_at(points, features)
-    monkeypatch.setattr("benchmarks.scoring.distance.CHUNK", 200)
+    monkeypatch.setattr("incontext.networks.distance.CHUNK", 200)
     assert torch.equal(distance_transform(features), whole[0])
     assert torch.equal(distances_at(points, features), whole[1])
 

@@ -13,7 +13,6 @@ from incontext.networks.quality import QualityModel
 from incontext.training.calibration import (
     Judged,
     calibrate,
-    expected_calibration_error,
     fit_quality,
     fit_temperature,
     judge,
@@ -47,15 +46,6 @@ def test_scaled_logits_need_the_scaled_temperature_and_no_other_is_better(scale:
     best = binary_cross_entropy_with_logits(logits / temperature, labels)
     for other in (0.9 * temperature, 1.1 * temperature):
         assert binary_cross_entropy_with_logits(logits / other, labels) >= best
-
-
-def test_calibration_error_by_hand() -> None:
-    # Bin of 0.9: three pixels of which two are foreground, 3 · |0.9 - 2/3| = 0.7. Bin of 0.2: one, background, 0.2.
-    probabilities, labels = torch.tensor([0.9, 0.9, 0.9, 0.2]), torch.tensor([1.0, 1.0, 0.0, 0.0])
-    assert expected_calibration_error(probabilities, labels, bins=5) == pytest.approx(0.9 / 4)
-    assert expected_calibration_error(probabilities, labels, bins=1) == pytest.approx(0.9 / 4)  # all err upwards
-    assert expected_calibration_error(torch.tensor([0.0, 1.0]), torch.tensor([0.0, 1.0])) == 0
-    assert expected_calibration_error(torch.tensor([0.0, 1.0]), torch.tensor([1.0, 0.0])) == 1
 
 
 class Overconfident(nn.Module):

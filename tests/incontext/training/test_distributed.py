@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from incontext.training.config import read_config
-from incontext.training.distributed import ALONE, choose_device
+from incontext.training.distributed import ALONE, own_device
 from incontext.training.loop import train
 
 CONFIG = """
@@ -71,6 +71,6 @@ def test_one_process_alone_has_nothing_to_add():
 
 def test_every_local_process_takes_its_own_gpu(monkeypatch):
     monkeypatch.setenv("LOCAL_RANK", "3")
-    assert choose_device("cuda") == torch.device("cuda", 3)
-    assert choose_device("cuda:1") == torch.device("cuda", 1)
-    assert choose_device("cpu") == torch.device("cpu")
+    assert own_device(torch.device("cuda")) == torch.device("cuda", 3)
+    assert own_device(torch.device("cuda:1")) == torch.device("cuda", 1)
+    assert own_device(torch.device("cpu")) == torch.device("cpu")

@@ -1,0 +1,67 @@
+"""How well masks and probabilities agree with labels: the one Dice and the one calibration error of the project.
+
+Every value is the same to the bit for any batch: counts are integers, and means are taken in fixed point.
+"""
+
+import torch
+from jaxtyping import Bool, Float, Int, Num
+from torch import Tensor
+
+BINS = 15
+"""Of equal width, by which the calibration error groups pixels."""
+
+FIXED_POINT = 2**32
+"""Units per 1: fine enough to hold float32 values from 2⁻⁹ on exactly, coarse enough for sums of 2³¹ terms."""
+
+
+def dice(masks: Bool[Tensor, "*batch H W"], labels: Bool[Tensor, "*batch H W"]) -> Float[Tensor, "*batch"]:
+    """Dice of each mask with its label, in [0, 1]: see `dice_of_areas`."""
+    masks_px, labels_px, shared_px = (each.sum((-2, -1)) for each in (masks, labels, masks & labels))
+    return dice_of_areas(shared_px, masks_px + labels_px)
+
+
+def dice_of_areas(shared_px: Num[Tensor, "*batch"], total_px: Num[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+    """Twice the overlap over the sum of both areas: 2·|A∩B| / (|A| + |B|); 1 if both are empty.
+
+    Args:
+        shared_px: Pixels that mask and label have in common.
+        total_px: Pixels of the mask plus those of the label.
+    """
+    return torch.where(total_px == 0, 1.0, 2 * shared_px / total_px)
+
+
+def calibration_error(
+    probabilities: Float[Tensor, "B *grid"], labels: Num[Tensor, "B *grid"] | Bool[Tensor, "B *grid"], bins: int = BINS
+) -> Float[Tensor, " B"]:
+    """Expected calibration error: distance of the foreground's probability from its frequency, mean over bins.
+
+    Every bin weighs as many pixels as fall into it; empty ones weigh nothing. Most pixels of most images are certain
+    background, so values are small; compare them between predictors, not between tasks.
+
+    Args:
+        probabilities: Of foreground, in [0, 1].
+        labels: In {0, 1}.
+        bins: Number of bins of equal width.
+
+    Source:
+        Guo et al., On Calibration of Modern Neural Networks, ICML 2017, for the foreground's probability.
+    """
+    excess = in_fixed_point(probabilities.float() - labels.float()).flatten(1)
+    indices = (probabilities.flatten(1) * bins).long().clamp(max=bins - 1)
+    sums = excess.new_zeros(len(excess), bins).scatter_add_(1, indices, excess)
+    return sums.abs().sum(dim=1) / FIXED_POINT / excess.shape[1]
+
+
+def exact_mean(values: Float[Tensor, "B N"], counts: Int[Tensor, " B"] | int) -> Float[Tensor, " B"]:
+    """Sums in fixed point over counts: integers add up to the same in any order, hence in any batch, on any device.
+
+    Args:
+        values: In [-1, 1]; 0 where nothing counts.
+        counts: How many count; NaN where none does.
+    """
+    return in_fixed_point(values).sum(dim=1) / FIXED_POINT / counts
+
+
+def in_fixed_point(values: Float[Tensor, "*shape"]) -> Int[Tensor, "*shape"]:
+    """Values as integers of `FIXED_POINT` units; the product only shifts the exponent, so it is exact."""
+    return (values.float() * FIXED_POINT).round().long()
