@@ -38,7 +38,7 @@ REPORT_NAME = "build_report.json"
 SUBJECTS_PER_MESSAGE = 4
 DECIDING_MODULES = (
     *("annotation", "build", "collection", "files", "formats", "labels", "layouts", "manifest", "pixels"),
-    *("prepare", "readers", "schema", "splits", "standardise", "vocabulary"),
+    *("prepare", "readers", "schema", "splits", "squares", "standardise", "vocabulary"),
 )
 DECIDING_LIBRARIES = ("h5py", "numpy", "pillow")
 

@@ -14,7 +14,8 @@ from megamed.layouts import Case, Subject
 from megamed.pixels import read_image
 from megamed.readers.volume import Volume, check_affines
 from megamed.schema import DatasetCard, slugify
-from megamed.standardise import SQUARE_PIXELS_MM, Standard
+from megamed.squares import SQUARE_PIXELS_MM
+from megamed.standardise import Standard
 from megamed.vocabulary import Split
 
 Annotations = Mapping[str, Annotation]

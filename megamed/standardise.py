@@ -8,14 +8,11 @@ import numpy as np
 from jaxtyping import Bool, Float, Integer, Real, UInt8
 from PIL import Image
 
+from megamed.squares import CT_WINDOW_HU, SQUARE_PIXELS_MM, letterbox, level_of_equal_area, positive_percentiles, resize
+
 AXES = ("sagittal", "coronal", "axial")
-CT_WINDOW_HU = (-500.0, 1000.0)
-MR_PERCENTILES = (0.5, 99.5)
 THICK_SPACING_RATIO = 2.0
 THIN_STACK_SHARE = 0.25
-SPACING_TOLERANCE = 0.01
-MAX_SQUARE_PIXELS = 2**28
-SQUARE_PIXELS_MM = (1.0, 1.0)
 
 LabelResize = Literal["keep-area", "antialias", "nearest"]
 
@@ -59,7 +56,7 @@ def unit_range(image: Real[np.ndarray, "..."], modality: str) -> Float[np.ndarra
     if image.dtype != np.uint8 and re.search(r"\bCT\b", modality):
         values = values.clip(*CT_WINDOW_HU)
     elif image.dtype != np.uint8 and re.search(r"\bMRI?\b", modality) and (values > 0).any():
-        values = values.clip(*np.percentile(values[values > 0], MR_PERCENTILES))
+        values = values.clip(*positive_percentiles(values))
     low, high = values.min(), values.max()
     if low == high:
         msg = f"image is constant: expected at least two values, got only {low:g}."
@@ -116,28 +113,7 @@ def pad_to_square(
     Raises:
         ValueError: If the image is so oblong, or its header says so, that the square would not fit in memory.
     """
-    size_mm = np.array(spacing_mm)
-    if not (np.isfinite(size_mm).all() and size_mm.min() > 0):
-        msg = f"pixels have no size: expected millimetres above 0, got {spacing_mm}."
-        raise ValueError(msg)
-    if size_mm.max() <= (1 + SPACING_TOLERANCE) * size_mm.min():
-        size_mm[:] = 1.0
-    side_mm = np.multiply(image.shape, size_mm).max()
-    if np.prod(side_mm / size_mm) > MAX_SQUARE_PIXELS:
-        got = f"{image.shape} pixels of {spacing_mm} mm"
-        msg = f"image is too oblong: expected a square of at most {MAX_SQUARE_PIXELS} pixels around it, got {got}."
-        raise ValueError(msg)
-    missing = np.maximum(np.rint(side_mm / size_mm).astype(int) - image.shape, 0)
-    before = missing // 2
-    return np.pad(image, np.stack([before, missing - before], axis=1))
-
-
-def resize(
-    image: Float[np.ndarray, "H W"], size_px: int, resampling: Image.Resampling = Image.Resampling.BILINEAR
-) -> Float[np.ndarray, "S S"]:
-    """Resize, bilinearly and antialiased when reducing unless told otherwise."""
-    picture = Image.fromarray(np.asarray(image, dtype=np.float32))
-    return np.asarray(picture.resize((size_px, size_px), resampling))
+    return letterbox((image.shape[0], image.shape[1]), spacing_mm).cut(image)
 
 
 def standard_image(
@@ -159,14 +135,8 @@ def standard_mask(
     nearest = standard.label_resize == "nearest"
     resampling = Image.Resampling.NEAREST if nearest else Image.Resampling.BILINEAR
     coverage = resize(_squared(mask.astype(np.float32), standard, spacing_mm), standard.size_px, resampling)
-    level = _level_of_equal_area(coverage) if standard.label_resize == "keep-area" else 0.5
+    level = level_of_equal_area(coverage) if standard.label_resize == "keep-area" else 0.5
     return (coverage >= level).astype(np.uint8)
-
-
-def _level_of_equal_area(coverage: Float[np.ndarray, "S S"]) -> float:
-    """Find the coverage that as many pixels reach as the covered parts of all pixels make up together."""
-    count = round(float(coverage.sum()))
-    return float(np.partition(coverage, -count, axis=None)[-count]) if count else np.inf
 
 
 def _squared(

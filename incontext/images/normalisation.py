@@ -11,11 +11,9 @@ import numpy as np
 from jaxtyping import Float32
 
 from incontext.images.source_image import SourceImage
+from megamed.squares import CT_WINDOW_HU, PERCENTILES, positive_percentiles
 
 Scaling = Literal["min-max", "percentile", "window"]
-
-CT_WINDOW_HU = (-500.0, 1000.0)
-PERCENTILES = (0.5, 99.5)
 
 AIR_HU = -500
 """An image as dark as this, most of whose values are those of CT, is taken for CT."""
@@ -133,9 +131,8 @@ def _has_long_tail(case: SourceImage) -> bool:
 def _percentiles(case: SourceImage) -> tuple[float, float]:
     """Of the positive values, or of all where many are negative, as in images scaled to a mean of 0."""
     values = case.planes
-    if np.mean(values < 0) <= FEW_NEGATIVE and (values > 0).any():
-        values = values[values > 0]
-    low, high = np.percentile(values, PERCENTILES).tolist()
+    few_negative = np.mean(values < 0) <= FEW_NEGATIVE
+    low, high = (positive_percentiles(values) if few_negative else np.percentile(values, PERCENTILES)).tolist()
     return low, high
 
 

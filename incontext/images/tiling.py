@@ -17,7 +17,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from incontext.images.resampling import Box, evened, letterbox, square_px, to_user_grid
+from incontext.images.resampling import to_user_grid
+from megamed.squares import Box, evened, letterbox, square_px
 
 OVERLAP = 0.5
 """Share of a tile that the next one sees too, at least."""

@@ -15,12 +15,13 @@ from torch import Tensor
 from incontext.images.arrays import Picture
 from incontext.images.examples import Example, LabelMap, emptied, plane_of
 from incontext.images.normalisation import apply
-from incontext.images.resampling import Box, label_to_square, to_square
+from incontext.images.resampling import label_to_square, to_square
 from incontext.images.source_image import Axis, SourceImage, read_label_image, read_source_image
 from incontext.inference.propagation import LabelledPlanes, Propagation, propagate
 from incontext.inference.segmentation import CasePrediction, Classes, DrawnPlane, Plane
 from incontext.inference.support_pool import Fitted, Preparation
 from incontext.networks.protocols import Backend
+from megamed.squares import Box
 
 PlaneLabels = Mapping[int, Picture] | Picture
 """Labels by the index of their plane; or a label of the whole, of which the planes that show a class are labelled."""

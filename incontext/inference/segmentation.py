@@ -14,11 +14,11 @@ from jaxtyping import Bool, Float, Float32, Shaped, UInt8
 from torch import Tensor
 
 from incontext.images.examples import Example, on_grid
-from incontext.images.resampling import Box
 from incontext.images.source_image import SourceImage, write_mask
 from incontext.images.tiling import blend
 from incontext.networks.measures import dice_of_areas
 from incontext.networks.quality import QualityModel, promised_odds, tally
+from megamed.squares import Box
 
 CERTAIN = 20.0
 """Log-odds of what a person drew; of what was left out its negative."""

@@ -12,9 +12,10 @@ from torch import Tensor
 from incontext.images.examples import Example, spread
 from incontext.images.input_checks import Expectations
 from incontext.images.normalisation import Normalisation, apply
-from incontext.images.resampling import Box, label_to_square, to_square
+from incontext.images.resampling import label_to_square, to_square
 from incontext.images.source_image import SourceImage
 from incontext.images.tiling import Structure, Tiling, width_px
+from megamed.squares import Box
 
 EMPTY_TILES = 4
 """Tiles of a labelled image that show a label, for each kept tile that shows none."""

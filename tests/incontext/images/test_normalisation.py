@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from incontext.images.normalisation import CT_WINDOW_HU, PERCENTILES, Normalisation, apply, choose, limits
+from incontext.images.normalisation import Normalisation, apply, choose, limits
 from incontext.images.source_image import SourceImage, read_source_image
 from megamed import standardise
 from megamed.readers.stored import Geometry
+from megamed.squares import CT_WINDOW_HU, PERCENTILES
 
 RNG = np.random.default_rng(0)
 HOUNSFIELD = RNG.integers(-1024, 1500, (6, 20, 30)).astype(np.int16)
@@ -21,11 +22,6 @@ EIGHT_BIT = RNG.integers(5, 250, (20, 30)).astype(np.uint8)
 
 def case_of(array: np.ndarray, modality: str | None = None) -> SourceImage:
     return replace(read_source_image(array, "image"), geometry=Geometry(modality=modality) if modality else None)
-
-
-def test_the_constants_are_those_of_a_collection() -> None:
-    assert CT_WINDOW_HU == standardise.CT_WINDOW_HU
-    assert PERCENTILES == standardise.MR_PERCENTILES
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from incontext.images.resampling import Box, letterbox, to_square
+from incontext.images.resampling import to_square
 from incontext.images.tiling import Structure, Tiling, blend, choose_tiling, width_px
+from megamed.squares import Box, letterbox
 
 SIZE_PX = 16
 

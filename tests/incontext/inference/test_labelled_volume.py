@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from incontext import Segmenter
-from incontext.images.resampling import letterbox
 from incontext.images.source_image import read_source_image
 from incontext.inference.labelled_volume import read_labelled, suitable
 from incontext.inference.propagation import Propagation
 from incontext.networks.support_once import SupportOnceConfig, SupportOnceNet
+from megamed.squares import letterbox
 
 SIZE_PX = 32
 

@@ -8,10 +8,10 @@ import torch
 from PIL import Image
 
 from incontext.images.examples import emptied
-from incontext.images.resampling import letterbox
 from incontext.images.source_image import read_source_image
 from incontext.inference.segmentation import CasePrediction, Classes, DrawnPlane, Plane, Report, Segmentation, dice
 from incontext.networks.quality import QualityModel
+from megamed.squares import letterbox
 
 ONE, TWO = Classes({3: "liver"}), Classes({3: "liver", 8: "spleen"})
 BOTH = Classes({3: "liver", 8: "spleen"}, overlap=True)
