@@ -1,6 +1,5 @@
 """One benchmark run: plan a suite, score what is missing, write the summary."""
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -18,15 +17,15 @@ from benchmarks.scoring.results import (
     Row,
     RowKey,
     append_rows,
-    claim_folder,
-    drop_torn_line,
+    claimed,
+    prepare_table,
     read_records,
     read_rows,
     total_costs,
 )
 from benchmarks.scoring.workers import score_all
 from megamed import Collection, manifest
-from megamed.files import exclusive, sha256_of
+from megamed.files import sha256_of, write_json
 
 Track = Callable[[Iterable[list[Row]], int], Iterable[list[Row]]]
 """Passes batches of rows through while showing progress towards a number of rows."""
@@ -73,9 +72,8 @@ def run_benchmark(
         "collection_sha256": sha256_of(collection_path / manifest.NAME),
         "plan_hash": plan_hash(plans),
     }
-    claim_folder(out, asdict(settings) | episodes, {each.name: each.fingerprint for each in loaded})
     by_name = {each.name: (source, each) for source, each in zip(names, loaded, strict=True)}
-    with exclusive(out, "run"):
+    with claimed(out, asdict(settings) | episodes, {each.name: each.fingerprint for each in loaded}):
         store = Store.open(out)
         store.failed |= leaks.seen
         works = [
@@ -94,8 +92,7 @@ def run_benchmark(
             "skipped": skipped,
             "training_data_not_compared": leaks.not_compared,
         }
-        (out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
-        write_task_csv(out / "summary.csv", store.rows(), summary)
+        store.publish(summary)
     return summary
 
 
@@ -115,8 +112,9 @@ class Store:
     def open(cls, folder: Path) -> "Store":
         """Take up the tables of a folder, cut off by a kill or not there yet as they may be."""
         rows, candidates, costs = (folder / f"{name}.csv" for name in ("rows", "candidates", "costs"))
-        for path in (rows, candidates, costs):
-            drop_torn_line(path)
+        prepare_table(rows, Row)
+        prepare_table(candidates, Candidates)
+        prepare_table(costs, Cost)
         done = {row.key for row in read_rows(rows)} | {each.key for each in read_records(candidates, Candidates)}
         return cls(rows, candidates, costs, done)
 
@@ -169,3 +167,8 @@ class Store:
                 seconds = round(size * cost["seconds_per_query"], 4)
                 summary["counts"][shown] |= cost | {"seconds_per_query": seconds}
         return summary
+
+    def publish(self, summary: dict[str, Any]) -> None:
+        """Write a summary beside the tables, as `summary.json` and, per task, as `summary.csv`."""
+        write_json(self.rows_path.with_name("summary.json"), summary)
+        write_task_csv(self.rows_path.with_name("summary.csv"), self.rows(), summary)

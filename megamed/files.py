@@ -61,7 +61,7 @@ def sha256_of(content: Path | bytes) -> str:
 
 def write_json(path: Path, value: dict[str, Any], indent: int | None = 2) -> None:
     """Put a JSON object at a path: see `replacing`."""
-    replace_file(path, json.dumps(value, indent=indent, ensure_ascii=False) + "\n")
+    replace_file(path, json.dumps(value, indent=indent) + "\n")
 
 
 def read_json(path: Path, fix: str) -> dict[str, Any]:

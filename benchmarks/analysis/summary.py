@@ -1,6 +1,7 @@
 """Rows → a summary: overall, per dataset and per task, as JSON and CSV and as a table for the terminal."""
 
 import csv
+import io
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
@@ -13,6 +14,7 @@ from rich.table import Table
 from benchmarks.analysis.statistics import DatasetScores, Interval, differences, intervals, subject_means
 from benchmarks.analysis.subgroups import SubgroupTable
 from benchmarks.scoring.results import Candidates, Row
+from megamed.files import replace_file
 
 METHOD = (
     "Dice at probability 0.5: mean over datasets of the mean over tasks of the mean over subjects; "
@@ -94,14 +96,15 @@ def write_task_csv(path: Path, rows: Iterable[Row], summary: dict[str, Any]) -> 
     rows = sorted(rows, key=lambda row: row.support_size, reverse=True)
     about = {row.task: (row.dataset, row.support_size) for row in rows}
     subjects = Counter(task for task, _ in {(row.task, row.subject) for row in rows})
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["dataset", "task", "support", "subjects", "predictor", "dice", "low", "high"])
-        for task, by_predictor in summary["tasks"].items():
-            dataset, support = about[task]
-            for predictor, value in by_predictor.items():
-                ends = [f"{value[key]:.4f}" for key in ("mean", "low", "high")]
-                writer.writerow([dataset, task, support, subjects[task], predictor, *ends])
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["dataset", "task", "support", "subjects", "predictor", "dice", "low", "high"])
+    for task, by_predictor in summary["tasks"].items():
+        dataset, support = about[task]
+        for predictor, value in by_predictor.items():
+            ends = [f"{value[key]:.4f}" for key in ("mean", "low", "high")]
+            writer.writerow([dataset, task, support, subjects[task], predictor, *ends])
+    replace_file(path, text.getvalue())
 
 
 def score_table(summary: dict[str, Any]) -> Table:

@@ -12,7 +12,7 @@ from benchmarks.plans.task_plans import Settings
 from benchmarks.scoring.evaluator import Execution
 from benchmarks.scoring.results import Row, claim_folder
 from megamed import Collection, manifest
-from megamed.files import replace_file, sha256_of
+from megamed.files import read_json, sha256_of, write_json
 
 Track = Callable[[Iterable[list[Row]], int], Iterable[list[Row]]]
 """Passes batches of rows through while showing progress towards a number of rows."""
@@ -120,7 +120,7 @@ class Bench:
         return values
 
     def claim(self, predictors: dict[str, str] | None = None) -> None:
-        """Make the folder that of this experiment, or check that it is.
+        """Make the folder, whose lock the runner holds, that of this experiment, or check that it is.
 
         Args:
             predictors: By name, what tells versions apart.
@@ -130,10 +130,10 @@ class Bench:
         """
         claim_folder(self.out, self.identity, predictors or {})
 
-    def kept(self, name: str, measure: Callable[[], Any]) -> Any:
+    def kept(self, name: str, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """What was measured under a name, now or by an earlier run, as JSON values."""
         path = self.out / "measured" / f"{name}.json"
         if not path.is_file():
             path.parent.mkdir(parents=True, exist_ok=True)
-            replace_file(path, json.dumps(measure()))
-        return json.loads(path.read_text(encoding="utf-8"))
+            write_json(path, measure())
+        return read_json(path, "Delete it, and the same command measures it again.")

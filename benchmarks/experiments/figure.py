@@ -12,6 +12,7 @@ from matplotlib.ticker import NullLocator
 from benchmarks.analysis.statistics import Interval
 from benchmarks.experiments.bench import Findings, Point
 from benchmarks.experiments.catalogue import Experiment
+from megamed.files import replacing
 
 PANEL_INCHES, HEIGHT_INCHES = 5.0, 4.4
 LEGEND_COLUMNS = 2
@@ -48,7 +49,8 @@ def draw(path: Path, experiment: Experiment, findings: Findings) -> None:
         handles, labels = list(named.values()), list(named)
         columns = LEGEND_COLUMNS * len(panels)
         figure.legend(handles, labels, loc="outside lower center", ncols=columns, fontsize="small", frameon=False)
-    figure.savefig(path, metadata={"Software": None})
+    with replacing(path) as partial:
+        figure.savefig(partial, format="png", metadata={"Software": None})
 
 
 def in_panels(points: Sequence[Point]) -> dict[str, list[Point]]:

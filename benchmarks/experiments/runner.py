@@ -1,6 +1,5 @@
 """Runs one experiment and writes its table, its figure and its protocol."""
 
-import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -8,7 +7,8 @@ from benchmarks.experiments.bench import Bench, Findings
 from benchmarks.experiments.catalogue import Experiment, find_experiment
 from benchmarks.experiments.figure import draw
 from benchmarks.experiments.finding_tables import comma_separated, markdown
-from megamed.files import exclusive, replace_file
+from benchmarks.scoring.results import claimed
+from megamed.files import replace_file, write_json
 
 
 @dataclass(frozen=True)
@@ -31,14 +31,12 @@ def run_experiment(bench: Bench) -> Outcome:
         OSError: If a worker dies.
     """
     experiment = find_experiment(bench.name)
-    bench.claim()
-    with exclusive(bench.out, "run"):
+    with claimed(bench.out, bench.identity, {}):
         findings = experiment.run(bench)
         table = markdown(bench.name, experiment, findings, sentence(bench, experiment, findings))
-        protocol = json.dumps(described(bench, experiment, findings), indent=2) + "\n"
         replace_file(bench.out / "table.csv", comma_separated(findings))
         replace_file(bench.out / "table.md", table)
-        replace_file(bench.out / "experiment.json", protocol)
+        write_json(bench.out / "experiment.json", described(bench, experiment, findings))
         draw(bench.out / "figure.png", experiment, findings)
     failed = findings.details.get("failed", {})
     return Outcome(table, {(name, task): why for name, tasks in failed.items() for task, why in tasks.items()})

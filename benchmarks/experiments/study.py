@@ -4,7 +4,6 @@ That time is so many steps of the default configuration. What a variant's step c
 so that neither the machine nor what else it does decides how long a variant is trained.
 """
 
-import json
 import tomllib
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
@@ -25,6 +24,7 @@ from incontext.training.config import TrainConfig
 from incontext.training.episodes import TrainingData, dev_tasks
 from incontext.training.loop import DEV_SEED, dev_dice, train
 from megamed import Collection
+from megamed.files import exclusive, read_json, write_json
 
 SUPPORT_SIZES = (1, 16, 64)
 DEV_SUPPORT_SIZE, DEV_DRAWS = 16, 3
@@ -83,17 +83,25 @@ def run_study(collection: Path, out: Path, trials: Iterable[Trial]) -> list[dict
 
     Returns:
         The result of each trial, as in its `result.json`.
+
+    Raises:
+        ValueError: If there is no such row, a result is damaged, or another study is at work in the folder.
     """
-    results = []
-    for trial in trials:
-        path = trial.folder(out) / "result.json"
-        if not path.is_file():
-            configure(trial.row, trial.seed, trial.steps)  # refused before anything is trained
-            with ProcessPoolExecutor(1, get_context("spawn")) as executor:
-                result = executor.submit(measure, collection, out, trial).result()
-            path.write_text(json.dumps(result, indent=1), encoding="utf-8")
-        results.append(json.loads(path.read_text(encoding="utf-8")))
-    return results
+    out.mkdir(parents=True, exist_ok=True)
+    with exclusive(out, "study"):
+        return [_result(collection, out, trial) for trial in trials]
+
+
+def _result(collection: Path, out: Path, trial: Trial) -> dict[str, Any]:
+    """The result of one trial, now or by an earlier run."""
+    path = trial.folder(out) / "result.json"
+    if not path.is_file():
+        configure(trial.row, trial.seed, trial.steps)  # refused before anything is trained
+        with ProcessPoolExecutor(1, get_context("spawn")) as executor:
+            result = executor.submit(measure, collection, out, trial).result()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, result, indent=1)
+    return read_json(path, "Delete it, and the same command measures the trial again.")
 
 
 def measure(collection: Path, out: Path, trial: Trial) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from benchmarks.plans.task_plans import Episode, Settings, TaskPlan, plan_hash, plan_suite
 from megamed import Collection, Sample, Task
+from megamed.files import replace_file
 from megamed.manifest import first_fault
 
 EXAMPLES = 3
@@ -120,7 +121,7 @@ def freeze(collection: Collection, settings: Settings) -> FrozenList:
 def write_list(path: Path, frozen: FrozenList) -> None:
     """Save as JSON."""
     plain = frozen.model_dump() | {"settings": asdict(frozen.settings)}
-    path.write_text(json.dumps(plain, ensure_ascii=False, separators=(",", ":")) + "\n", encoding="utf-8")
+    replace_file(path, json.dumps(plain, ensure_ascii=False, separators=(",", ":")) + "\n")
 
 
 def read_list(path: Path) -> FrozenList:

@@ -1,6 +1,5 @@
 """Result folders → what a report tells: one benchmark, by support size and predictor."""
 
-import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +12,18 @@ import numpy as np
 from benchmarks.analysis.statistics import DatasetScores, estimate, subject_means
 from benchmarks.analysis.summary import CANDIDATE_METRICS, summarise, summarise_candidates
 from benchmarks.plans.task_plans import DEFAULTS
-from benchmarks.scoring.results import Candidates, Cost, Row, read_records, read_rows, shared_rows, total_costs
+from benchmarks.scoring.results import (
+    SETTINGS_NAME,
+    Candidates,
+    Cost,
+    Row,
+    read_records,
+    read_rows,
+    read_settings,
+    shared_rows,
+    total_costs,
+)
+from megamed.files import read_json
 
 PER_SIZE = ("support_size", "plan_hash")
 """Settings in which the runs of one benchmark may differ."""
@@ -146,7 +156,7 @@ def _runs_in(folder: Path) -> list[Path]:
 
 
 def _read_summary(run: Path) -> dict[str, Any]:
-    summary: dict[str, Any] = json.loads((run / "summary.json").read_text(encoding="utf-8"))
+    summary = read_json(run / "summary.json", "Start the run's command again, which writes it anew.")
     if "settings" not in summary or "overall" not in summary:
         msg = f"{run / 'summary.json'} is no summary of a run: expected settings and scores, got {sorted(summary)}."
         raise ValueError(msg)
@@ -155,9 +165,7 @@ def _read_summary(run: Path) -> dict[str, Any]:
 
 def _fingerprints(run: Path) -> dict[str, str]:
     """What all predictors that ever ran into a folder were."""
-    path = run / "settings.json"
-    known: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))["predictors"] if path.exists() else {}
-    return known
+    return read_settings(run)["predictors"] if (run / SETTINGS_NAME).exists() else {}
 
 
 def _refuse_other_benchmarks(runs: Mapping[Path, Mapping[str, Any]]) -> None:

@@ -2,15 +2,21 @@
 
 import csv
 import io
-import json
+import logging
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from math import nan
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 from benchmarks.plans.task_plans import DEFAULTS
+from megamed.files import exclusive, read_json, replace_file, write_json
+
+logger = logging.getLogger(__name__)
+
+SETTINGS_NAME = "settings.json"
 
 RowKey = tuple[str, str, str, int]
 """Predictor, task id, query case, draw: what a prediction is identified by within one run."""
@@ -108,20 +114,57 @@ def read_rows(path: Path) -> list[Row]:
 
 
 def read_records(path: Path, kind: type[Record]) -> list[Record]:
-    """Read a table of one kind of records; a last line cut off by a kill is left out.
+    """Read a table of one kind of records by its header; a last line cut off by a kill is left out.
+
+    A table written before a metric existed lacks its column: such values are NaN. Columns of a later version are
+    passed over.
 
     Raises:
-        ValueError: If the columns are not those of its kind.
+        ValueError: If a column is missing that every version has, or a cell is of another type than its column.
     """
     if not path.exists():
         return []
     columns: dict[str, Any] = get_type_hints(kind)
     text = path.read_text(encoding="utf-8")
     reader = csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1], newline=""))
-    if reader.fieldnames is not None and list(reader.fieldnames) != list(columns):
-        msg = f"{path} has the wrong columns: expected {list(columns)}, got {reader.fieldnames}. Choose another --out."
+    header = reader.fieldnames or columns
+    always = [each.name for each in fields(kind) if each.default is MISSING]
+    if missing := [name for name in always if name not in header]:
+        msg = f"{path} has the wrong columns: expected {always}, got none of {missing}. Choose another --out."
         raise ValueError(msg)
-    return [kind(**{name: column(record[name]) for name, column in columns.items()}) for record in reader]
+    known = {name: column for name, column in columns.items() if name in header}
+    try:
+        return [kind(**{name: column(record[name]) for name, column in known.items()}) for record in reader]
+    except (TypeError, ValueError) as error:
+        msg = f"{path} is damaged in line {reader.line_num}: {error}. Restore it from a copy, or choose another --out."
+        raise ValueError(msg) from error
+
+
+def prepare_table(path: Path, kind: type[Record]) -> None:
+    """Get a table ready for records to be appended.
+
+    A last line that a kill left unfinished is cut. A table that was written before a metric existed gets its column,
+    with NaN in the rows that are there: they are not scored again.
+
+    Raises:
+        ValueError: If the table is of another kind, or has columns that this version does not know.
+    """
+    drop_torn_line(path)
+    if not path.exists() or not path.stat().st_size:
+        return
+    records, columns = read_records(path, kind), list(get_type_hints(kind))
+    with path.open(encoding="utf-8", newline="") as file:
+        header = next(csv.reader(file))
+    if unknown := [name for name in header if name not in columns]:
+        msg = (
+            f"{path} was written by a later version: expected columns {columns}, got also {unknown}. "
+            "Update incontext-seg, or choose another --out."
+        )
+        raise ValueError(msg)
+    if header != columns:
+        replace_file(path, table_text(records, columns))
+        new = ", ".join(name for name in columns if name not in header) or "another order of columns"
+        logger.warning("%s: %d rows of an earlier version lack %s; they are kept as they are", path, len(records), new)
 
 
 def append_rows(path: Path, rows: Sequence[Row] | Sequence[Candidates] | Sequence[Cost]) -> None:
@@ -129,10 +172,17 @@ def append_rows(path: Path, rows: Sequence[Row] | Sequence[Candidates] | Sequenc
     if not rows:
         return
     with path.open("a", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, list(get_type_hints(type(rows[0]))), lineterminator="\n")
-        if file.tell() == 0:
-            writer.writeheader()
-        writer.writerows(asdict(row) for row in rows)
+        file.write(table_text(rows, list(get_type_hints(type(rows[0]))), header=file.tell() == 0))
+
+
+def table_text(records: Iterable[Row | Candidates | Cost], columns: Sequence[str], header: bool = True) -> str:
+    """Records of one kind as lines of CSV."""
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    if header:
+        writer.writeheader()
+    writer.writerows(asdict(record) for record in records)
+    return text.getvalue()
 
 
 def total_costs(costs: Iterable[Cost]) -> dict[str, dict[str, float]]:
@@ -190,16 +240,46 @@ def shared_rows(folders: Sequence[Path]) -> list[Row]:
 
 def plan_hashes(folders: Iterable[Path]) -> str:
     """The hashes of the plans that the runs followed, each once."""
-    texts = (path.read_text(encoding="utf-8") for folder in folders if (path := folder / "settings.json").is_file())
-    return ", ".join(sorted({json.loads(text)["plan_hash"] for text in texts}))
+    known = (read_settings(folder) for folder in folders if (folder / SETTINGS_NAME).is_file())
+    return ", ".join(sorted({settings["plan_hash"] for settings in known if "plan_hash" in settings}))
 
 
 def _support_of(row: Row) -> tuple[object, ...]:
     return row.ensemble, row.task, row.case, row.draw, row.support_hash
 
 
+@contextmanager
+def claimed(folder: Path, settings: dict[str, Any], predictors: dict[str, str]) -> Iterator[None]:
+    """Have a folder of results for oneself, made if need be, and claim it: see `claim_folder`.
+
+    Raises:
+        ValueError: If another run is at work there, or the folder is another run's.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with exclusive(folder, "run"):
+        claim_folder(folder, settings, predictors)
+        yield
+
+
+def read_settings(folder: Path) -> dict[str, Any]:
+    """The settings that a folder of results was claimed with, and its `predictors` by name.
+
+    Raises:
+        ValueError: If the file that tells them is damaged.
+    """
+    path = folder / SETTINGS_NAME
+    fix = "Restore it from a copy, or choose another --out."
+    known = read_json(path, fix)
+    if not isinstance(known.get("predictors"), dict):
+        msg = f"{path} is damaged: expected predictors by name, got {known.get('predictors')!r}. {fix}"
+        raise ValueError(msg)
+    return known
+
+
 def claim_folder(folder: Path, settings: dict[str, Any], predictors: dict[str, str]) -> None:
     """Make a folder that of one set of settings, or check that it is; predictors may be added later.
+
+    The caller holds the folder's lock, as `claimed` does.
 
     Args:
         folder: Where the results of a run go.
@@ -209,16 +289,15 @@ def claim_folder(folder: Path, settings: dict[str, Any], predictors: dict[str, s
     Raises:
         ValueError: If the folder holds results of other settings, or of another predictor of the same name.
     """
-    path = folder / "settings.json"
-    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {**settings, "predictors": {}}
-    known = DEFAULTS | known
+    path = folder / SETTINGS_NAME
+    known = DEFAULTS | (read_settings(folder) if path.exists() else {**settings, "predictors": {}})
     for key, value in settings.items():
         _check_same(folder, key, known.get(key), value)
     for name, fingerprint in predictors.items():
         _check_same(folder, f"predictor {name}", known["predictors"].get(name, fingerprint), fingerprint)
     folder.mkdir(parents=True, exist_ok=True)
     known["predictors"] |= predictors
-    path.write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")
+    write_json(path, known)
 
 
 def _check_same(folder: Path, key: str, known: object, wanted: object) -> None:

@@ -53,7 +53,7 @@ def test_costs_are_per_query_and_the_plain_one_is_flat(
 ) -> None:
     monkeypatch.setattr(measuring, "SUPPORT_SIZES", (1, 4))
     monkeypatch.setattr(measuring, "QUERIES", (1, 10))
-    monkeypatch.setattr(measuring, "plain_ms", lambda size: [100.0 * size, 120.0 * size, 90.0 * size])
+    monkeypatch.setattr(measuring, "plain_ms", lambda size: {"1": [100.0 * size, 120.0 * size, 90.0 * size]})
     monkeypatch.setattr(measuring, "ours_ms", lambda weights, size: {"1": [20.0 * size] * 3, "10": [5.0, 6.0, 7.0]})
     points = {point.place: point.value for point in cost(new_bench("cost", predictors=(str(weights),))).points}
     assert len(points) == 2 * 2 * 2

@@ -7,6 +7,7 @@ from benchmarks.experiments.study import Trial, configure, rows, run_study, tabl
 from incontext.networks.cross_block import CrossBlockConfig
 from incontext.networks.support_once import SupportOnceConfig
 from incontext.training.config import TrainConfig
+from megamed.files import exclusive
 
 
 @pytest.mark.parametrize("row", rows())
@@ -24,6 +25,19 @@ def test_a_row_keeps_what_it_does_not_name():
 def test_an_unknown_row_is_refused_before_anything_is_trained(tmp_path):
     with pytest.raises(ValueError, match="Unknown row 'taller'"):
         run_study(tmp_path, tmp_path, [Trial("taller", 0, 9)])
+
+
+def test_a_damaged_result_is_named_with_the_remedy(tmp_path):
+    trial = Trial("default", 0, 9)
+    trial.folder(tmp_path).mkdir()
+    (trial.folder(tmp_path) / "result.json").touch()
+    with pytest.raises(ValueError, match=r"result\.json is damaged: .* got an empty file\. Delete it"):
+        run_study(tmp_path, tmp_path, [trial])
+
+
+def test_one_study_at_a_time_writes_to_a_folder(tmp_path):
+    with exclusive(tmp_path), pytest.raises(ValueError, match="expected to study there alone"):
+        run_study(tmp_path, tmp_path, [])
 
 
 def test_seeds_of_a_row_share_a_line_and_the_best_row_comes_first():

@@ -1,11 +1,23 @@
 """Rows survive files, kills and changed settings."""
 
+import csv
+import os
 from dataclasses import replace
+from math import isnan
 from pathlib import Path
 
 import pytest
 
-from benchmarks.scoring.results import Row, append_rows, claim_folder, drop_torn_line, read_rows, shared_rows
+from benchmarks.scoring.results import (
+    Row,
+    append_rows,
+    claim_folder,
+    claimed,
+    drop_torn_line,
+    prepare_table,
+    read_rows,
+    shared_rows,
+)
 
 METRICS = (0.123456, 0.07, 0.1, 0.2, -0.25, 9.5, 4.123106, 2.5, 0.3, 0.4, 0.0123, 0.0456)
 ROWS = [
@@ -100,3 +112,83 @@ def test_runs_with_nothing_in_common_are_refused(tmp_path: Path) -> None:
         shared_rows([tmp_path / "a", tmp_path / "b"])
     with pytest.raises(ValueError, match="has no results"):
         shared_rows([tmp_path / "a", tmp_path / "missing"])
+
+
+def rewritten(path: Path, without: str = "", added: str = "") -> list[dict[str, str]]:
+    """Change the columns of a table as another version would have written it; its lines as they are then."""
+    with path.open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    for line in lines:
+        line.pop(without, None)
+        line.update({added: "0.5"} if added else {})
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(lines[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(lines)
+    return lines
+
+
+def test_rows_from_before_a_metric_are_read_and_lack_it(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    append_rows(path, ROWS)
+    rewritten(path, without="nsd_2")
+    found = read_rows(path)
+    assert all(isnan(row.nsd_2) for row in found)
+    assert [replace(row, nsd_2=each.nsd_2) for row, each in zip(found, ROWS, strict=True)] == ROWS
+
+
+def test_a_table_from_before_a_metric_goes_on_with_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "rows.csv"
+    append_rows(path, ROWS[:3])
+    rewritten(path, without="nsd_2")
+    prepare_table(path, Row)
+    assert "rows.csv: 3 rows of an earlier version lack nsd_2" in caplog.text
+    append_rows(path, ROWS[3:])
+    assert [isnan(row.nsd_2) for row in read_rows(path)] == [True] * 3 + [False] * 3
+    caplog.clear()
+    content = path.read_bytes()
+    prepare_table(path, Row)
+    assert not caplog.text
+    assert path.read_bytes() == content
+
+
+def test_a_table_of_a_later_version_is_read_and_never_written(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    append_rows(path, ROWS)
+    rewritten(path, added="topology")
+    assert read_rows(path) == ROWS
+    with pytest.raises(ValueError, match=r"rows\.csv was written by a later version: .* got also \['topology'\]"):
+        prepare_table(path, Row)
+
+
+def test_a_damaged_cell_is_named_by_file_and_line(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    append_rows(path, ROWS[:2])
+    path.write_text(path.read_text().replace("0.123456", "naught"))
+    with pytest.raises(ValueError, match=r"rows\.csv is damaged in line 2: .*'naught'.* Restore it"):
+        read_rows(path)
+
+
+@pytest.mark.parametrize("content", ["", '{"seed": 0', '{"seed": 0}', "[]"])
+def test_damaged_settings_are_named_with_the_remedy(tmp_path: Path, content: str) -> None:
+    (tmp_path / "settings.json").write_text(content)
+    with pytest.raises(ValueError, match=r"settings\.json is damaged: .* Restore it from a copy, or choose another"):
+        claim_folder(tmp_path, {"seed": 0}, {})
+
+
+def test_settings_are_written_under_the_lock_and_all_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "run"
+    with claimed(folder, {"seed": 0}, {"ours": "abc"}):
+        settings = (folder / "settings.json").read_text()
+        with pytest.raises(ValueError, match="expected to run there alone"), claimed(folder, {"seed": 0}, {"it": "d"}):
+            pass
+        assert (folder / "settings.json").read_text() == settings
+
+    def full(_: int) -> None:
+        msg = "disk full"
+        raise OSError(msg)
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="disk full"), claimed(folder, {"seed": 0}, {"other": "abc"}):
+        pass
+    assert (folder / "settings.json").read_text() == settings
