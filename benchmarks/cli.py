@@ -422,7 +422,8 @@ def volumes(
     The Dice of a volume is that of all its other slices together.
     """
     with one_line_errors():
-        from benchmarks.experiments.propagated_volumes import VolumeSettings, run_volumes
+        from benchmarks.experiments.propagated_volumes import run_volumes
+        from benchmarks.experiments.source_volumes import VolumeSettings
         from incontext.networks.checkpoint import PACKAGED
         from incontext.networks.devices import choose_device
 

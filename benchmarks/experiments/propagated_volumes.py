@@ -1,38 +1,30 @@
 """Propagation through volumes against prediction slice by slice: a few slices are labelled, the others are scored.
 
-Volumes come from their source files, since a collection holds only some slices of each. They are brought to [0, 1], cut
-and resized as `megamed build` does it.
+What is measured is what a user calls, `Segmenter.propagate`, on the volume's file and on its own grid.
 """
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from operator import itemgetter
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
-from torch import Tensor
+from jaxtyping import Bool
 
-from benchmarks.analysis.summary import summarise
-from benchmarks.plans.task_plans import stable_hash
-from benchmarks.predictors import load_network
-from benchmarks.scoring.evaluator import exactly
-from benchmarks.scoring.results import Row, append_rows, claim_folder, drop_torn_line, read_rows
-from incontext.inference.propagation import LabelledPlanes, Propagation, interpolated, propagate
-from incontext.networks.measures import dice
-from megamed import DatasetCard, standardise
-from megamed.annotation import masks_of
-from megamed.files import exclusive, replace_file, sha256_of
-from megamed.labels import read_annotations
-from megamed.layouts import find_datasets, find_subjects, read_card
-from megamed.layouts.cases import Case
-from megamed.pixels import is_volume_file, read_image
-from megamed.readers.volume import Volume
-from megamed.schema import slugify
-from megamed.standardise import Standard
+from benchmarks.experiments.source_volumes import SourceVolume, VolumeSettings, find_volumes, read_volumes
+from benchmarks.plans.task_plans import Settings, TaskPlan, stable_hash
+from benchmarks.run import Store
+from benchmarks.scoring.evaluator import Scored, Work, exactly
+from benchmarks.scoring.metering import Meter
+from benchmarks.scoring.results import Cost, Row, claimed
+from incontext import Segmenter
+from incontext.inference.propagation import Propagation, interpolated
+from incontext.inference.segmentation import dice
+from megamed import Task
+from megamed.files import sha256_of
 
 METHODS: dict[str, dict[str, Any] | None] = {
     "propagation": {},
@@ -41,115 +33,86 @@ METHODS: dict[str, dict[str, Any] | None] = {
     "labels alone": None,
 }
 """What is compared with the first, and where its `Propagation` differs; None interpolates labels and sees no image."""
+MEASURED = "Segmenter.propagate, on the volume's own grid"
+"""Kept with the settings: results of what was measured otherwise are not continued."""
 
 Track = Callable[[Iterable[list[Row]], int], Iterable[list[Row]]]
 """Passes batches of rows through while showing progress towards a number of rows."""
 
 
-@dataclass(frozen=True)
-class VolumeSettings:
-    """Which volumes, and what is labelled of them."""
-
-    datasets: tuple[str, ...] = ()
-    """Their ids; by default all of role heldout."""
-    labelled: int = 3
-    """Slices of a volume, evenly over those that show the label."""
-    others: int = 0
-    """Volumes of other subjects whose labelled slices are the support, in place of slices of the volume itself."""
-    volumes: int = 20
-    """Of a dataset, at most; of each subject one before any second."""
-    axis: str = ""
-    """Along which to slice: one of `standardise.AXES`; by default across thick slices, else across axial ones."""
-    seed: int = 0
-    """Of the choice of volumes and of the bootstrap."""
-
-    def __post_init__(self) -> None:
-        for name, least in (("labelled", 1), ("others", 0), ("volumes", 1)):
-            if (value := getattr(self, name)) < least:
-                msg = f"{name} is too small: expected at least {least}, got {value}."
-                raise ValueError(msg)
-        if self.axis and self.axis not in standardise.AXES:
-            msg = f"Unknown axis: expected one of {', '.join(standardise.AXES)}, got {self.axis!r}."
-            raise ValueError(msg)
-
-    @property
-    def methods(self) -> list[str]:
-        """What can be asked: without labels on the volume itself, there is nothing to interpolate."""
-        return [name for name, changes in METHODS.items() if changes is not None or not self.others]
-
-
-@dataclass(frozen=True, eq=False)
-class SlicedVolume:
-    """A volume as the network sees it, in one modality."""
-
-    dataset: str
-    view: str
-    """`modality/axis`, as in task ids."""
-    subject: str
-    case: str
-    planes: UInt8[np.ndarray, "N S S"]
-    labels: dict[str, UInt8[np.ndarray, "N S S"]]
-    """By name, of what the volume shows."""
-    step: float
-    """Distance of neighbouring slices, in sides of a slice."""
-
-    def places(self, label: str, count: int) -> list[int]:
-        """Slices to label: evenly over those that show the label."""
-        showing = np.flatnonzero(self.labels[label].any(axis=(1, 2)))
-        return sorted({int(showing[(2 * k + 1) * len(showing) // (2 * count)]) for k in range(count)})
-
-    def shown(self, label: str, places: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """Slices in [0, 1] and their labels in {0, 1}, both (n, 1, S, S)."""
-        images, labels = (torch.from_numpy(each[places])[:, None].float() for each in (self.planes, self.labels[label]))
-        return images / 255, labels
+def methods_of(settings: VolumeSettings) -> list[str]:
+    """The methods that can be asked: without labels on the volume itself, there is nothing to interpolate."""
+    return [name for name, changes in METHODS.items() if changes is not None or not settings.others]
 
 
 @dataclass(frozen=True)
 class Question:
-    """A label to find in a volume, and the volumes that show it: itself, or others."""
+    """A label to find in a volume, and the volumes whose slices show it: itself, or others."""
 
-    volume: SlicedVolume
+    volume: SourceVolume
     label: str
-    teachers: Sequence[SlicedVolume]
+    teachers: Sequence[SourceVolume]
     labelled: int
-    """Slices of each teacher."""
+    """Labelled slices per teacher."""
 
     @property
-    def task(self) -> str:
-        """Its id."""
-        return f"{self.volume.dataset}/{self.volume.view}/{self.label}"
+    def task(self) -> Task:
+        """The task that the question belongs to."""
+        modality, axis = self.volume.view.split("/")
+        return Task(dataset=self.volume.dataset, modality=modality, axis=axis, label=self.label)
 
-    def answered(self, network: Any, device: str, method: str) -> Row:
-        """Ask the network, and score the slices that were not labelled, all together."""
-        volume = self.volume
-        images, labels = (each.to(device) for each in volume.shown(self.label, range(len(volume.planes))))
-        known = {
-            (teacher.case, place): teacher.shown(self.label, [place])
-            for teacher in self.teachers
-            for place in teacher.places(self.label, self.labelled)
-        }
-        own = {place: labels[place] for case, place in known if case == volume.case}
-        support = (torch.cat(each).to(device) for each in zip(*known.values(), strict=True))
-        changes = METHODS[method]
+    @property
+    def known(self) -> dict[SourceVolume, list[int]]:
+        """The slices that are labelled, by their volume."""
+        return {teacher: teacher.places(self.label, self.labelled) for teacher in self.teachers}
+
+    @property
+    def own(self) -> list[int]:
+        """Indices of the slices that are labelled in the volume itself."""
+        return self.known.get(self.volume, [])
+
+    def answer(self, segmenter: Segmenter, method: str, folder: Path) -> Bool[np.ndarray, "X Y Z"]:
+        """The mask that a method makes of the volume.
+
+        Args:
+            segmenter: What is asked; it forgets its examples where there are others.
+            method: One of `METHODS`.
+            folder: An empty folder for the files that a user would have.
+        """
+        volume, label, changes = self.volume, self.volume.labels[self.label].astype(np.uint8), METHODS[method]
         if changes is None:
-            logits = interpolated(own, len(images), volume.step)
-        else:
-            config = Propagation(**{"step": volume.step, **changes})
-            logits = propagate(network, images, own, None if own else LabelledPlanes(*support), config)
-        asked = [place for place in range(len(images)) if place not in own]
-        masks, truth = ((each[asked] > 0).flatten(0, 2)[None, None] for each in (logits, labels))
+            planes = torch.from_numpy(volume.planes(label)).float()[:, None]
+            depths = interpolated({place: planes[place] for place in self.own}, volume.count, volume.step)
+            return np.moveaxis((depths[:, 0] > 0).numpy(), 0, volume.axis)
+        if not self.own:
+            slabs = [
+                teacher.save_slab(folder / f"{number}.nii", self.label, places)
+                for number, (teacher, places) in enumerate(self.known.items())
+            ]
+            segmenter.fit([path for path, _ in slabs], [labels for _, labels in slabs])
+        labels = {place: np.take(label, place, volume.axis) for place in self.own} or None
+        config = Propagation(**changes) if changes else None
+        result = segmenter.propagate(volume.save(folder / "volume.nii"), labels, axis=volume.axis, config=config)
+        return result[0] > 0
+
+    def score(self, mask: Bool[np.ndarray, "X Y Z"], method: str) -> Row:
+        """Compare the slices that were not labelled with the annotation, all together."""
+        volume, own = self.volume, self.own
+        asked = [place for place in range(volume.count) if place not in own]
+        found, truth = (volume.planes(each)[asked] for each in (mask, volume.labels[self.label]))
+        known = [(teacher.case, place) for teacher, places in self.known.items() for place in places]
         return Row(
             predictor=method,
             dataset=volume.dataset,
-            task=self.task,
+            task=self.task.id,
             subject=volume.subject,
             case=volume.case,
             draw=0,
             support_size=len(known),
             support_hash=f"{stable_hash(*sorted(known)):016x}",
             label_px=int(truth.sum()),
-            mask_px=int(masks.sum()),
-            dice=round(float(dice(masks, truth)), 6),
+            mask_px=int(found.sum()),
+            dice=round(dice(found, truth), 6),
         )
 
 
@@ -163,12 +126,12 @@ def run_volumes(
 ) -> dict[str, Any]:
     """Score every method on the volumes below a root into `out`, going on where an earlier run stopped.
 
-    Writes `settings.json`, a row per volume, label and method in `rows.csv`, and `summary.json`.
+    Writes what `run_benchmark` writes: a row per volume, label and method.
 
     Args:
         root: A folder of datasets with their source files, or one of them.
         settings: What decides the scores.
-        weights: Of the network.
+        weights: A weights file.
         out: Where results go.
         device: Where to compute.
         track: Shows progress.
@@ -179,123 +142,56 @@ def run_volumes(
     Raises:
         ValueError: If there is nothing to score, a file is damaged, or `out` holds results of other settings.
     """
-    names = settings.methods
+    names = methods_of(settings)
     methods = {name: asdict(Propagation(**(METHODS[name] or {}))) for name in names}
-    decided = json.loads(json.dumps(asdict(settings) | {"methods": methods}))
-    datasets = _find(root, settings)
-    claim_folder(out, decided, dict.fromkeys(names, sha256_of(weights)))
-    path = out / "rows.csv"
-    with exclusive(out, "run"), exactly():
-        drop_torn_line(path)
-        done = {row.key for row in read_rows(path)}
-        network = load_network(weights, device)
-
-        def batches() -> Iterator[list[Row]]:
-            for card, cases in datasets:
-                for question in questions([each for case in cases for each in slices(card, case, settings)], settings):
-                    missing = [name for name in names if (name, question.task, question.volume.case, 0) not in done]
-                    yield [question.answered(network, device, name) for name in missing]
-
+    decided = json.loads(json.dumps(asdict(settings) | {"methods": methods, "measured": MEASURED}))
+    datasets = find_volumes(root, settings)
+    with claimed(out, decided, dict.fromkeys(names, sha256_of(weights))), exactly():
+        store, segmenter = Store.open(out), segmenter_of(weights, device)
+        asked = (
+            question
+            for card, cases in datasets
+            for question in questions(
+                [each for case in cases for each in read_volumes(card, case, settings.axis)], settings
+            )
+        )
+        scored = (
+            answered(question, name, segmenter, device)
+            for question in asked
+            for name in names
+            if (name, question.task.id, question.volume.case, 0) not in store.done
+        )
         most = len(names) * sum(len(case.images) * len(card.masks) for card, cases in datasets for case in cases)
-        for rows in track(batches(), most - len(done)):
-            append_rows(path, rows)
-        if not (rows := read_rows(path)):
+        for _ in track(store.keep(scored), most - len(store.done)):
+            pass
+        if not store.done:
             msg = f"No volume can be asked about: expected {settings.others} others with the same label, got fewer."
             raise ValueError(msg)
-        summary = summarise(rows, names, settings.seed) | {"settings": decided}
-        replace_file(out / "summary.json", (json.dumps(summary, indent=2) + "\n").encode())
+        summary = store.summarise(names, Settings(seed=settings.seed)) | {"settings": decided}
+        store.publish(summary)
     return summary
 
 
-def questions(volumes: Sequence[SlicedVolume], settings: VolumeSettings) -> Iterator[Question]:
+def segmenter_of(weights: Path, device: str) -> Segmenter:
+    """What a user makes of a weights file."""
+    return Segmenter(weights, device=device)
+
+
+def answered(question: Question, method: str, segmenter: Segmenter, device: str) -> Scored:
+    """The row of one method, and what it took."""
+    meter = Meter(device)
+    with TemporaryDirectory() as folder, meter, meter.timing():
+        mask = question.answer(segmenter, method, Path(folder))
+    task, count = question.task, question.volume.count - len(question.own)
+    cost = Cost(method, task.id, count, round(meter.seconds, 6), round(meter.peak_bytes / 1e6, 1), 1)
+    return Scored([question.score(mask, method)], cost, Work(method, TaskPlan(task, (), 1), ()))
+
+
+def questions(volumes: Sequence[SourceVolume], settings: VolumeSettings) -> Iterator[Question]:
     """Every label of every volume of a dataset, as far as there are enough others to learn it from."""
     for volume in volumes:
         for label in volume.labels:
             alike = [each for each in volumes if each.view == volume.view and label in each.labels]
             others = [each for each in alike if each.subject != volume.subject][: settings.others]
-            if len(others) == settings.others and len(volume.planes) > settings.labelled:
+            if len(others) == settings.others and volume.count > settings.labelled:
                 yield Question(volume, label, others or [volume], settings.labelled)
-
-
-def slices(card: DatasetCard, case: Case, settings: VolumeSettings) -> Iterator[SlicedVolume]:
-    """A volume in each of its modalities, cut along the axis."""
-    for modality, source in case.images.items():
-        volume = read_image(source)
-        assert isinstance(volume, Volume)  # no other cases were chosen
-        axis = _axis(volume, settings.axis)
-        others = [other for other in range(3) if other != axis]
-        side_mm = max(volume.array.shape[other] * volume.spacing_mm[other] for other in others)
-        masks = masks_of(read_annotations(case, card, volume), card.masks)
-        array = standardise.unit_range(volume.array, modality)
-        yield SlicedVolume(
-            card.id,
-            f"{slugify(modality)}/{standardise.AXES[axis]}",
-            case.subject or case.name,
-            case.name,
-            _cut(array, volume.spacing_mm, axis, standardise.standard_image),
-            {
-                name: _cut(mask.view(np.uint8), volume.spacing_mm, axis, _standard_mask)
-                for name, mask in masks.items()
-                if mask.any()
-            },
-            volume.spacing_mm[axis] / side_mm,
-        )
-
-
-def _axis(volume: Volume, name: str) -> int:
-    if name:
-        return standardise.AXES.index(name)
-    return standardise.slicing_axes(volume.array.shape, volume.spacing_mm)[-1]
-
-
-def _cut(
-    array: np.ndarray, spacing_mm: tuple[float, float, float], axis: int, bring: Callable[..., np.ndarray]
-) -> UInt8[np.ndarray, "N S S"]:
-    """All planes across an axis, brought to the network's grid."""
-    pixel_mm = standardise.display_spacing(spacing_mm, axis)
-    planes = (standardise.display_plane(array, axis, place) for place in range(array.shape[axis]))
-    return np.stack([bring(plane, Standard(), pixel_mm) for plane in planes])
-
-
-def _standard_mask(plane: UInt8[np.ndarray, "H W"], *standard: Any) -> UInt8[np.ndarray, "S S"]:
-    return standardise.standard_mask(plane > 0, *standard)
-
-
-def _find(root: Path, settings: VolumeSettings) -> list[tuple[DatasetCard, list[Case]]]:
-    """The datasets asked for, each with the volumes chosen of it.
-
-    Raises:
-        ValueError: If a dataset is missing, or there are no volumes.
-    """
-    known = [(folder, read_card(folder)) for folder in find_datasets(root)]
-    if missing := sorted(set(settings.datasets) - {card.id for _, card in known}):
-        msg = f"{root} lacks datasets: expected {', '.join(settings.datasets)}, got none of {', '.join(missing)}."
-        raise ValueError(msg)
-    asked = [
-        (folder, card)
-        for folder, card in known
-        if (card.id in settings.datasets if settings.datasets else card.role == "heldout")
-    ]
-    found = [(card, _choose(folder, card, settings)) for folder, card in asked]
-    if not any(cases for _, cases in found):
-        msg = f"{root} has no volumes: expected NIfTI, NRRD, MetaImage or DICOM files, got none. Name other datasets."
-        raise ValueError(msg)
-    return found
-
-
-def _choose(folder: Path, card: DatasetCard, settings: VolumeSettings) -> list[Case]:
-    """Volumes in an order that the seed decides: one of every subject before a second of any."""
-
-    def drawn(case: Case) -> int:
-        return stable_hash(settings.seed, card.id, case.name)
-
-    turns = [
-        (turn, drawn(case), case)
-        for subject in find_subjects(folder, card)
-        for turn, case in enumerate(sorted(filter(_is_volume, subject.cases), key=drawn))
-    ]
-    return [case for _, _, case in sorted(turns, key=itemgetter(0, 1))][: settings.volumes]
-
-
-def _is_volume(case: Case) -> bool:
-    return all(map(is_volume_file, case.images.values()))

@@ -1,8 +1,6 @@
-"""Volumes from their files: cut like those of a collection, asked fairly, scored where nothing was labelled."""
+"""Volumes from their files: segmented as a user would, asked fairly, scored where nothing was labelled."""
 
 import json
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,25 +8,19 @@ import nibabel
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from typer.testing import CliRunner
 
 from benchmarks.cli import app
 from benchmarks.experiments import propagated_volumes
-from benchmarks.experiments.propagated_volumes import (
-    METHODS,
-    Question,
-    SlicedVolume,
-    VolumeSettings,
-    questions,
-    run_volumes,
-    slices,
-)
+from benchmarks.experiments.propagated_volumes import METHODS, Question, questions, run_volumes
+from benchmarks.experiments.source_volumes import SourceVolume, VolumeSettings, read_volumes
 from benchmarks.scoring.results import read_rows
-from megamed import Collection
-from megamed.build import BuildOptions, build
+from incontext import Segmenter
+from incontext.inference.propagation import Propagation
+from incontext.inference.segmentation import dice
 from megamed.layouts import find_subjects, read_card
-from megamed.standardise import Standard
+from megamed.readers.volume import Volume
 
 SHAPE = (24, 20, 12)
 CARD = {
@@ -41,31 +33,19 @@ CARD = {
 }
 
 
-class Codes:
-    """Labels of what was read."""
-
-    def __init__(self, labels: Tensor) -> None:
-        self.labels = labels
-
-    @classmethod
-    def joined(cls, parts: "Sequence[Codes]") -> "Codes":
-        return cls(torch.cat([part.labels for part in parts], 1))
-
-    def select(self, places: Tensor) -> "Codes":
-        return Codes(self.labels[0, places])
-
-    def pooled(self) -> Tensor:
-        return self.labels
-
-
-class BrightnessReader:
+class Brightness(nn.Module):
     """Knows what is bright to be the structure, whatever it is shown."""
 
-    def encode_images(self, images: Tensor, labels: Tensor) -> Codes:
-        return Codes(labels[None])
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(100.0))
 
-    def segment(self, queries: Tensor, code: Tensor) -> Tensor:
-        return 100 * (queries - 0.5)
+    def forward(self, query_images: Tensor, support_images: Tensor, support_labels: Tensor) -> Tensor:
+        return self.scale * (query_images - 0.5)
+
+
+def bright() -> Segmenter:
+    return Segmenter(Brightness(), device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -86,67 +66,73 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A weights file that loads as a reader of brightness."""
-    monkeypatch.setattr(propagated_volumes, "load_network", lambda path, device: BrightnessReader())
+    monkeypatch.setattr(propagated_volumes, "segmenter_of", lambda weights, device: bright())
     (tmp_path / "weights").write_bytes(b"")
     return tmp_path / "weights"
 
 
-def sliced(root: Path, axis: str = "") -> list[SlicedVolume]:
+def read(root: Path, axis: str = "") -> list[SourceVolume]:
     card = read_card(root / "balls")
     cases = [case for subject in find_subjects(root / "balls", card) for case in subject.cases]
-    return [each for case in cases for each in slices(card, case, VolumeSettings(axis=axis))]
+    return [each for case in cases for each in read_volumes(card, case, axis)]
 
 
-def test_slices_are_those_of_a_collection(root: Path, tmp_path: Path) -> None:
-    with ThreadPoolExecutor(1) as executor:
-        build(root, tmp_path / "collection", BuildOptions(Standard()), executor, lambda *_: None)
-    collection = Collection(tmp_path / "collection")
-    (task,) = collection.tasks()
-    compared = 0
-    for volume in sliced(root):
-        for sample in collection.samples(task):
-            case, place = sample.case.split(":")
-            if case == volume.case:
-                np.testing.assert_array_equal(volume.planes[int(place)], collection.image(task, sample.row))
-                np.testing.assert_array_equal(volume.labels["ball"][int(place)], collection.label(task, sample.row))
-                compared += 1
-    assert compared >= 4
-    assert task.view == volume.view == "mri/axial"
+def test_what_is_measured_is_what_a_user_calls(root: Path, tmp_path: Path) -> None:
+    volume = read(root)[0]
+    question = Question(volume, "ball", [volume], 3)
+    file = root / "balls" / "volumes" / "s0_a_image.nii.gz"
+    drawn = np.asarray(nibabel.load(root / "balls" / "volumes" / "s0_a_label.nii.gz").dataobj)
+    for method, config in (("propagation", None), ("slice by slice", Propagation(**METHODS["slice by slice"]))):
+        by_hand = bright().propagate(file, {place: drawn[..., place] for place in question.own}, config=config)[0]
+        mask = question.answer(bright(), method, tmp_path)
+        np.testing.assert_array_equal(mask[::-1], by_hand > 0)  # the file's first axis runs to the left
+        others = [place for place in range(12) if place not in question.own]
+        expected = dice(by_hand[..., others] > 0, drawn[..., others] > 0)
+        assert question.score(mask, method).dice == pytest.approx(expected, abs=1e-6)
+
+
+def test_slices_of_others_are_examples_seen_along_the_same_axis(root: Path, tmp_path: Path) -> None:
+    volume, *others = read(root, "sagittal")
+    path, labels = others[-1].save_slab(tmp_path / "slab.nii", "ball", [10, 13])
+    assert labels.shape == (2, 20, 12)
+    segmenter = bright().fit([path], [labels])
+    assert segmenter.fitted.pool.label_budget == 2
+    assert Question(volume, "ball", others[1:], 2).answer(bright(), "propagation", tmp_path).shape == (24, 20, 12)
 
 
 def test_steps_are_in_sides_of_a_slice_and_any_axis_can_be_cut(root: Path) -> None:
-    axial, sagittal = (sliced(root, axis)[0] for axis in ("", "sagittal"))
-    assert (len(axial.planes), axial.step) == (12, pytest.approx(3 / 24))
-    assert (len(sagittal.planes), sagittal.step, sagittal.view) == (24, pytest.approx(1 / 36), "mri/sagittal")
+    axial, sagittal = (read(root, axis)[0] for axis in ("", "sagittal"))
+    assert (axial.count, axial.step, axial.view) == (12, pytest.approx(3 / 24), "mri/axial")
+    assert (sagittal.count, sagittal.step, sagittal.view) == (24, pytest.approx(1 / 36), "mri/sagittal")
 
 
 def test_labelled_slices_spread_over_those_that_show_the_label() -> None:
-    label = np.zeros((14, 2, 2), np.uint8)
-    label[3:12, 0, 0] = 1
-    volume = SlicedVolume("d", "mr/axial", "s", "c", np.zeros_like(label), {"ball": label}, 0.1)
+    label = np.zeros((2, 2, 14), bool)
+    label[0, 0, 3:12] = True
+    volume = SourceVolume("d", "s", "c", "MR", Volume(label * 1.0, (1.0, 1.0, 1.0), np.eye(4)), 2, {"ball": label})
     assert volume.places("ball", 3) == [4, 7, 10]
     assert volume.places("ball", 1) == [7]
     assert volume.places("ball", 20) == list(range(3, 12))
 
 
 def test_only_other_subjects_teach_and_labels_that_a_volume_lacks_are_not_asked(root: Path) -> None:
-    asked = list(questions(sliced(root), VolumeSettings(others=2)))
+    asked = list(questions(read(root), VolumeSettings(others=2)))
     taught_by = {each.volume.case: [teacher.case for teacher in each.teachers] for each in asked}
     assert taught_by == {name: ["s1_a", "s2_a"] if name < "s1" else ["s0_a", "s0_b"] for name in taught_by}
     assert len(taught_by) == 4
     assert {each.label for each in asked} == {"ball"}
-    assert not list(questions(sliced(root), VolumeSettings(others=4)))
-    (alone,) = questions(sliced(root)[:1], VolumeSettings())
+    assert not list(questions(read(root), VolumeSettings(others=4)))
+    (alone,) = questions(read(root)[:1], VolumeSettings())
     assert alone.teachers == [alone.volume]
 
 
 def test_labelled_slices_are_not_scored(root: Path) -> None:
-    volume = sliced(root)[0]
-    row = Question(volume, "ball", [volume], 3).answered(BrightnessReader(), "cpu", "slice by slice")
-    places = volume.places("ball", 3)
-    assert row.label_px == volume.labels["ball"].sum() - volume.labels["ball"][places].sum()
-    assert (row.support_size, row.subject) == (3, "s0")
-    other = Question(volume, "ball", sliced(root)[2:], 3).answered(BrightnessReader(), "cpu", "slice by slice")
+    volume = read(root)[0]
+    question = Question(volume, "ball", [volume], 3)
+    row = question.score(volume.labels["ball"], "slice by slice")
+    assert row.label_px == volume.labels["ball"].sum() - volume.labels["ball"][..., question.own].sum()
+    assert (row.support_size, row.subject, row.dice) == (3, "s0", 1)
+    other = Question(volume, "ball", read(root)[2:], 3).score(volume.labels["ball"], "slice by slice")
     assert (other.label_px, other.support_size) == (volume.labels["ball"].sum(), 6)
 
 
@@ -172,7 +158,7 @@ def test_a_run_goes_on_where_it_was_killed(root: Path, network: Path, tmp_path: 
     settings = VolumeSettings()
     with pytest.raises(KeyboardInterrupt):
         run_volumes(root, settings, network, tmp_path / "out", track=killed)
-    assert len(read_rows(tmp_path / "out" / "rows.csv")) == len(METHODS)
+    assert len(read_rows(tmp_path / "out" / "rows.csv")) == 1
     for out in ("out", "whole"):
         run_volumes(root, settings, network, tmp_path / out)
     whole, resumed = ((tmp_path / out / "rows.csv").read_text() for out in ("whole", "out"))

@@ -1,0 +1,175 @@
+"""Volumes from their source files, since a collection holds only some slices of each: which, and what is labelled."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from operator import itemgetter
+from pathlib import Path
+
+import nibabel
+import numpy as np
+from jaxtyping import Bool, UInt8
+
+from benchmarks.plans.task_plans import stable_hash
+from megamed import DatasetCard, standardise
+from megamed.annotation import masks_of
+from megamed.labels import read_annotations
+from megamed.layouts import find_datasets, find_subjects, read_card
+from megamed.layouts.cases import Case
+from megamed.pixels import is_volume_file, read_image
+from megamed.readers.volume import Volume
+from megamed.schema import slugify
+
+SLAB_SPACING_RATIO = 10.0
+"""Between slices taken out of a volume, as a multiple of the largest spacing: they are no neighbours."""
+
+
+@dataclass(frozen=True)
+class VolumeSettings:
+    """Which volumes are segmented, and what is labelled of them."""
+
+    datasets: tuple[str, ...] = ()
+    """Ids of the datasets; by default all of role heldout."""
+    labelled: int = 3
+    """Labelled slices per volume, evenly over those that show the label."""
+    others: int = 0
+    """Volumes of other subjects whose labelled slices are the support, in place of slices of the volume itself."""
+    volumes: int = 20
+    """Most volumes per dataset; of each subject one before any second."""
+    axis: str = ""
+    """Axis to slice along, one of `standardise.AXES`; by default across thick slices, else across axial ones."""
+    seed: int = 0
+    """Seed of the choice of volumes and of the bootstrap."""
+
+    def __post_init__(self) -> None:
+        for name, least in (("labelled", 1), ("others", 0), ("volumes", 1)):
+            if (value := getattr(self, name)) < least:
+                msg = f"{name} is too small: expected at least {least}, got {value}."
+                raise ValueError(msg)
+        if self.axis and self.axis not in standardise.AXES:
+            msg = f"Unknown axis: expected one of {', '.join(standardise.AXES)}, got {self.axis!r}."
+            raise ValueError(msg)
+
+
+@dataclass(frozen=True, eq=False)
+class SourceVolume:
+    """A volume as its file has it, in one modality, with what was annotated on it."""
+
+    dataset: str
+    subject: str
+    case: str
+    modality: str
+    volume: Volume
+    axis: int
+    """Index of the axis from slice to slice."""
+    labels: dict[str, Bool[np.ndarray, "X Y Z"]]
+    """By name, the labels that the volume shows."""
+
+    @property
+    def view(self) -> str:
+        """Modality and axis as in task ids: `modality/axis`."""
+        return f"{slugify(self.modality)}/{standardise.AXES[self.axis]}"
+
+    @property
+    def count(self) -> int:
+        """Number of slices."""
+        return self.volume.array.shape[self.axis]
+
+    @property
+    def step(self) -> float:
+        """Distance of neighbouring slices, in sides of the square around a slice."""
+        sides = [n * mm for n, mm in zip(self.volume.array.shape, self.volume.spacing_mm, strict=True)]
+        return self.volume.spacing_mm[self.axis] / max(side for axis, side in enumerate(sides) if axis != self.axis)
+
+    def planes(self, array: np.ndarray) -> np.ndarray:
+        """An array on the volume's grid, (X, Y, Z), as slices (N, H, W)."""
+        return np.moveaxis(array, self.axis, 0)
+
+    def places(self, label: str, count: int) -> list[int]:
+        """Indices of the slices to label: evenly over those that show the label."""
+        showing = np.flatnonzero(self.planes(self.labels[label]).any(axis=(1, 2)))
+        return sorted({int(showing[(2 * k + 1) * len(showing) // (2 * count)]) for k in range(count)})
+
+    def save(self, path: Path) -> Path:
+        """Write the volume as a NIfTI file."""
+        return _save(path, self.volume.array, self.volume.affine)
+
+    def save_slab(self, path: Path, label: str, places: Sequence[int]) -> tuple[Path, UInt8[np.ndarray, "X Y Z"]]:
+        """Write some slices as a NIfTI file of nothing else, and take their labels along."""
+        affine = self.volume.affine.copy()
+        between_mm = SLAB_SPACING_RATIO * max(self.volume.spacing_mm)
+        affine[:, self.axis] *= between_mm / self.volume.spacing_mm[self.axis]
+        labels = self.labels[label].take(places, self.axis).astype(np.uint8)
+        return _save(path, self.volume.array.take(places, self.axis), affine), labels
+
+
+def _save(path: Path, array: np.ndarray, affine: np.ndarray) -> Path:
+    storable = array.dtype.kind in "iu" and array.dtype.itemsize <= 4
+    nibabel.save(nibabel.Nifti1Image(array if storable else array.astype(np.float32), affine), path)
+    return path
+
+
+def read_volumes(card: DatasetCard, case: Case, axis: str = "") -> Iterator[SourceVolume]:
+    """Read a case in each of its modalities.
+
+    Args:
+        card: The card of its dataset.
+        case: A case of volumes.
+        axis: As in `VolumeSettings`.
+    """
+    for modality, source in case.images.items():
+        volume = read_image(source)
+        assert isinstance(volume, Volume)  # no other cases are chosen
+        masks = masks_of(read_annotations(case, card, volume), card.masks)
+        yield SourceVolume(
+            dataset=card.id,
+            subject=case.subject or case.name,
+            case=case.name,
+            modality=modality,
+            volume=volume,
+            axis=standardise.AXES.index(axis) if axis else _usual_axis(volume),
+            labels={name: mask for name, mask in masks.items() if mask.any()},
+        )
+
+
+def _usual_axis(volume: Volume) -> int:
+    return standardise.slicing_axes(volume.array.shape, volume.spacing_mm)[-1]
+
+
+def find_volumes(root: Path, settings: VolumeSettings) -> list[tuple[DatasetCard, list[Case]]]:
+    """The datasets asked for, each with the volumes chosen of it.
+
+    Raises:
+        ValueError: If a dataset is missing, or there are no volumes.
+    """
+    known = [(folder, read_card(folder)) for folder in find_datasets(root)]
+    if missing := sorted(set(settings.datasets) - {card.id for _, card in known}):
+        msg = f"{root} lacks datasets: expected {', '.join(settings.datasets)}, got none of {', '.join(missing)}."
+        raise ValueError(msg)
+    asked = [
+        (folder, card)
+        for folder, card in known
+        if (card.id in settings.datasets if settings.datasets else card.role == "heldout")
+    ]
+    found = [(card, _choose(folder, card, settings)) for folder, card in asked]
+    if not any(cases for _, cases in found):
+        msg = f"{root} has no volumes: expected NIfTI, NRRD, MetaImage or DICOM files, got none. Name other datasets."
+        raise ValueError(msg)
+    return found
+
+
+def _choose(folder: Path, card: DatasetCard, settings: VolumeSettings) -> list[Case]:
+    """Volumes in an order that the seed decides: one of every subject before a second of any."""
+
+    def drawn(case: Case) -> int:
+        return stable_hash(settings.seed, card.id, case.name)
+
+    turns = [
+        (turn, drawn(case), case)
+        for subject in find_subjects(folder, card)
+        for turn, case in enumerate(sorted(filter(_is_volume, subject.cases), key=drawn))
+    ]
+    return [case for _, _, case in sorted(turns, key=itemgetter(0, 1))][: settings.volumes]
+
+
+def _is_volume(case: Case) -> bool:
+    return all(map(is_volume_file, case.images.values()))
