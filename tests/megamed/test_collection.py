@@ -1,5 +1,6 @@
 """The HDF5 format: written is read, unsafe files stay shut, verify finds damage."""
 
+import os
 import pickle
 import shutil
 from collections.abc import Callable
@@ -13,9 +14,9 @@ import torch
 
 from megamed import Collection, Task
 from megamed.build import BuildReport
-from megamed.collection import DatasetWriter, StandardSlice, pack, verify
+from megamed.collection import TABLES, DatasetWriter, StandardSlice, _layout_problems, pack, verify
 from megamed.files import replace_file, sha256_of
-from megamed.manifest import parse_manifest, read_manifest
+from megamed.manifest import View, parse_manifest, read_manifest
 
 Change = Callable[[h5py.Group], None]
 TASK = Task(dataset="drawn", modality="ct-drawn", axis="2d", label="disc")
@@ -121,6 +122,42 @@ def test_workers_of_a_data_loader_open_their_own_files(built: Path, method: str)
         assert np.array_equal(np.concatenate(list(loader)), expected)
         assert np.array_equal(collection.images(TASK, range(10)), expected)
         assert np.array_equal(pickle.loads(pickle.dumps(collection)).images(TASK, range(10)), expected)
+
+
+def test_another_process_never_reads_through_the_handles_of_its_parent(
+    built: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Collection(built) as collection:
+        expected = collection.image(TASK, 0)
+        inherited = collection._file("drawn")
+        monkeypatch.setattr(os, "getpid", lambda: -1)  # as a forked child would find it
+        assert np.array_equal(collection.image(TASK, 0), expected)
+        assert collection._file("drawn") is not inherited
+        assert inherited.id.valid  # it is the parent's to close
+        inherited.close()
+
+
+@pytest.mark.parametrize(
+    ("rows", "letters", "problem"),
+    [(10_000, 1, "declares 10000 images, more than the file holds"), (4, 10**6, "declares 4000000 bytes, more than")],
+    ids=["rows never written", "words never written"],
+)
+def test_a_small_file_may_not_declare_large_arrays(tmp_path: Path, rows: int, letters: int, problem: str) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        group = file.create_group("mr/axial")
+        for name in ("images", "labels/a"):
+            group.create_dataset(name, (rows, 16, 16), "u1", chunks=(1, 16, 16))
+        for table in TABLES:
+            group.create_dataset(table, (rows,), f"S{letters}")
+        group.create_dataset("areas/a", (rows,), "i4")
+        view = View(modality="mr", axis="axial", rows=rows, samples={"a": 0})
+        if letters == 1:  # all but the pixels is there
+            for name in (*TABLES, "areas/a"):
+                group[name][...] = np.zeros(rows, group[name].dtype)
+            file.flush()
+        problems = list(_layout_problems(file, [view], 16))
+    assert any(problem in each for each in problems)
+    assert all("more than the file holds" in each for each in problems)
 
 
 def test_one_file_is_a_collection(built: Path, tmp_path: Path) -> None:

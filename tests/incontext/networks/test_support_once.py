@@ -5,7 +5,7 @@ import torch
 
 from incontext.networks.support_code import ImageCodes
 from incontext.networks.support_once import SupportOnceConfig, SupportOnceNet
-from incontext.networks.support_reads import FittedRead, label_patches, positions_like
+from incontext.networks.support_reads import FittedRead, TokenMatch, label_patches, positions_like
 
 SMALL = SupportOnceConfig(channels=(8, 8, 12, 16), heads=2, head_channels=8, fitted_channels=4)
 NO_FIT = {"fitted_channels": 0, "second_fit": False}
@@ -209,3 +209,13 @@ def test_cuda_agrees_with_cpu(network, episode):
     on_gpu = SupportOnceNet(SMALL).cuda().eval()
     on_gpu.load_state_dict(network.state_dict())
     torch.testing.assert_close(on_gpu(*[t.cuda() for t in episode]).cpu(), expected, atol=1e-3, rtol=1e-3)
+
+
+@torch.no_grad()
+def test_a_temperature_that_runs_away_is_bounded():
+    match = TokenMatch(8, 2, SMALL)
+    features = draw(1, 8, 4, 6)
+    match.log_temperature.copy_(torch.tensor([2.0, 200.0]).view(2, 1, 1))
+    lengths = match.queries(features).norm(dim=-1)  # of unit vectors times the temperature
+    torch.testing.assert_close(lengths[:, 0], torch.full_like(lengths[:, 0], 2.0).exp(), **TOLERANCE)
+    torch.testing.assert_close(lengths[:, 1], torch.full_like(lengths[:, 1], 4.5).exp(), **TOLERANCE)

@@ -90,6 +90,14 @@ def promising(dataset: str, truth: QualityModel, count: int = 300, seed: int = 0
 TRUTH = QualityModel(bias=-0.5, confidence=0.6, coverage=0.3, flag_below=0.5)
 
 
+@pytest.mark.parametrize("bias", [-2.5, 2.5])
+def test_predicted_dice_is_right_on_average_however_good_the_masks_are(bias: float) -> None:
+    """The score equation of the bias, which no penalty may change."""
+    judged = promising("one", TRUTH.model_copy(update={"bias": bias}))
+    predicted = fit_quality([judged]).believe(judged.promises)
+    assert predicted.mean().item() == pytest.approx(judged.dice.mean().item(), abs=2e-3)
+
+
 def test_what_dice_follows_from_is_found_again() -> None:
     found = fit_quality([promising("one", TRUTH), promising("two", TRUTH, seed=1)])
     for name in ("bias", "confidence", "coverage"):
