@@ -1,12 +1,12 @@
 """One benchmark run: plan a suite, score what is missing, write the summary."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from benchmarks.analysis.summary import summarise, summarise_candidates, write_task_csv
-from benchmarks.plans.frozen_lists import FrozenList, plan_asked
+from benchmarks.plans.frozen_lists import FrozenList, plan_asked, read_list
 from benchmarks.plans.task_plans import Settings, plan_hash, with_annotators
 from benchmarks.predictors import expand, load_predictors
 from benchmarks.scoring.evaluator import Execution, Scored, Work, base_name, ensemble_name, row_keys
@@ -46,11 +46,11 @@ def run_benchmark(
     the same rows in the same order.
 
     Args:
-        collection_path: What to take tasks from.
-        asked: What decides the scores, or a frozen list of what to score.
-        predictors: As `load_predictor` knows them, or `all`.
-        out: Where results go.
-        execution: What does not decide the scores.
+        collection_path: The collection to take tasks from.
+        asked: Settings that decide the scores, or a frozen list of episodes.
+        predictors: Names as `load_predictor` knows them, or `all`.
+        out: Folder of the results.
+        execution: Device, batches and workers, on which no score depends.
         track: Shows progress.
 
     Returns:
@@ -96,6 +96,63 @@ def run_benchmark(
     return summary
 
 
+def run_sizes(
+    collection: Path,
+    asked: Sequence[Settings],
+    predictors: Sequence[str],
+    out: Path | None,
+    execution: Execution,
+    frozen_list: Path | None = None,
+    track: Track = lambda batches, total: batches,
+) -> dict[int, dict[str, Any]]:
+    """Score predictors at several support sizes, each into a folder of its own.
+
+    Args:
+        collection: A collection built by megamed.
+        asked: Settings that differ in the support size alone.
+        predictors: Names of predictors, as in `run_benchmark`.
+        out: Where results go: see `result_folders`.
+        execution: Device, batches and workers, on which no score depends.
+        frozen_list: A file of `freeze` that takes the place of the settings, which are then those by default.
+        track: Shows progress.
+
+    Returns:
+        The summary of each support size.
+
+    Raises:
+        ValueError, OSError: As `run_benchmark` does; also if there are settings beside a list.
+    """
+    by_size: dict[int, Settings | FrozenList] = {settings.support_size: settings for settings in asked}
+    suite = asked[0].suite
+    if frozen_list is not None:
+        if list(asked) != [Settings()]:
+            msg = "The list decides what is scored: expected none of the options above --list, got some. Omit them."
+            raise ValueError(msg)
+        frozen = read_list(frozen_list)
+        suite, by_size = frozen.settings.suite, {frozen.settings.support_size: frozen}
+    return {
+        size: run_benchmark(collection, by_size[size], predictors, folder, execution, track)
+        for size, folder in result_folders(out, suite, list(by_size)).items()
+    }
+
+
+def result_folders(out: Path | None, suite: str, sizes: Sequence[int]) -> dict[int, Path]:
+    """The folder of each support size's results: below `out` if there are several, by default below `runs`."""
+    if out is None:
+        return {size: Path("runs") / f"{suite}-S{size}" for size in sizes}
+    return {size: out / f"S{size}" if len(sizes) > 1 else out for size in sizes}
+
+
+def failures(summaries: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], str]:
+    """Why predictors failed, by predictor and task, at any support size."""
+    return {
+        (name, task): reason
+        for summary in summaries
+        for name, reasons in summary["failed"].items()
+        for task, reason in reasons.items()
+    }
+
+
 @dataclass
 class Store:
     """The tables of a run: one process writes them, whoever scores."""
@@ -138,7 +195,7 @@ class Store:
         return [row for row in found if row.task not in self.failed.get(base_name(row.predictor, row.ensemble), {})]
 
     def candidates(self) -> list[Candidates]:
-        """The same of candidates."""
+        """All candidates of tasks that were scored in full."""
         found = read_records(self.candidates_path, Candidates)
         return [each for each in found if each.task not in self.failed.get(each.predictor, {})]
 

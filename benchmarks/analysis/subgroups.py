@@ -16,7 +16,7 @@ import numpy as np
 
 from benchmarks.analysis.statistics import Interval, estimate, interval, resample, subject_means
 from benchmarks.plans.suites import ANATOMIES, MODALITIES, OTHER, family
-from benchmarks.scoring.results import Row
+from benchmarks.scoring.results import Row, shared_rows
 from megamed import Collection, Task
 
 Grouping = Callable[[Row], str]
@@ -32,19 +32,19 @@ MOST_KINDS = 8
 
 @dataclass(frozen=True)
 class Subgroup:
-    """What was scored in one group, and how well by each predictor."""
+    """Scores of one group by each predictor."""
 
     name: str
     tasks: int
     subjects: int
     images: int
     scores: dict[str, Interval]
-    """By predictor; without those that have no score in the group."""
+    """Score of each predictor that has one in the group."""
 
 
 @dataclass(frozen=True)
 class Gap:
-    """How much worse a predictor is on one group than on another."""
+    """Difference of a predictor's scores on two groups."""
 
     best: str
     worst: str
@@ -59,11 +59,37 @@ class SubgroupTable:
     attribute: str
     groups: tuple[Subgroup, ...]
     gaps: dict[str, Gap]
-    """By predictor, between its extreme groups; without those that have scores in one group only."""
+    """Gap of each predictor between its extreme groups; without those that have scores in one group only."""
 
     def as_json(self) -> dict[str, Any]:
-        """As JSON values."""
+        """Convert the table to JSON values."""
         return asdict(self) | {"groups": [asdict(group) for group in self.groups]}
+
+
+def tabulate_runs(
+    folders: Sequence[Path],
+    by: Sequence[str],
+    collection: Path | None = None,
+    attributes: Path | None = None,
+    seed: int = 0,
+) -> list[SubgroupTable]:
+    """Score predictors on subgroups, over the predictions that all of them made from the same supports.
+
+    Args:
+        folders: Result folders of `incontext-bench run`.
+        by: Names of groupings: see `groupings`.
+        collection: The collection of the runs, which tells anatomy and split.
+        attributes: A table of what is known of subjects: see `read_attributes`.
+        seed: Seed of the bootstrap.
+
+    Raises:
+        ValueError: If a grouping is unknown, or the runs share nothing.
+    """
+    rows = shared_rows(folders)
+    names = list(dict.fromkeys(row.predictor for row in rows))
+    source = None if collection is None else Collection(collection)
+    found = groupings(by, rows, source, None if attributes is None else read_attributes(attributes))
+    return [tabulate(name, grouping, rows, names, seed) for name, grouping in found.items()]
 
 
 def tabulate(
@@ -72,11 +98,11 @@ def tabulate(
     """Score every predictor on every group; rows of no group are left out.
 
     Args:
-        attribute: What the table is called by.
+        attribute: Name of the grouping, which is the table's.
         grouping: Names the groups; those of object size keep their order, others are sorted.
         rows: Predictions of at least these predictors.
-        predictors: Which to report.
-        seed: Of the bootstrap.
+        predictors: Predictors to report.
+        seed: Seed of the bootstrap.
     """
     by_group: dict[str, list[Row]] = {}
     for row in rows:
@@ -168,7 +194,7 @@ def by_split(collection: Collection, rows: Iterable[Row]) -> Grouping:
 
 
 def by_attribute(known: Attribute) -> Grouping:
-    """What is known of the subject; of no group if nothing is."""
+    """Group of the row's subject by an attribute; none if it is unknown."""
     return lambda row: known.get((row.dataset, row.subject), "")
 
 

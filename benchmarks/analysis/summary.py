@@ -13,7 +13,7 @@ from rich.table import Table
 
 from benchmarks.analysis.statistics import DatasetScores, Interval, differences, intervals, subject_means
 from benchmarks.analysis.subgroups import SubgroupTable
-from benchmarks.scoring.results import Candidates, Row
+from benchmarks.scoring.results import Candidates, Row, plan_hashes, shared_rows
 from megamed.files import replace_file
 
 METHOD = (
@@ -34,7 +34,7 @@ def summarise(rows: Iterable[Row], predictors: Sequence[str], seed: int) -> dict
 
     Args:
         rows: Predictions of at least these predictors.
-        predictors: Which predictors to report; differences are of the first minus each other.
+        predictors: Predictors to report; differences are of the first minus each other.
         seed: Seed of the bootstrap.
     """
     rows = [row for row in rows if row.predictor in predictors]
@@ -55,8 +55,28 @@ def summarise(rows: Iterable[Row], predictors: Sequence[str], seed: int) -> dict
     }
 
 
+def compare_runs(folders: Sequence[Path], reference: str | None = None, seed: int = 0) -> dict[str, Any]:
+    """Summarise several runs over the predictions that all predictors made from the same supports.
+
+    Args:
+        folders: Result folders of `incontext-bench run`.
+        reference: The predictor of which the others are subtracted; by default the first one.
+        seed: Seed of the bootstrap.
+
+    Raises:
+        ValueError: If there is no such predictor, or the runs share nothing.
+    """
+    rows = shared_rows(folders)
+    names = list(dict.fromkeys(row.predictor for row in rows))
+    if reference is not None and reference not in names:
+        msg = f"Unknown predictor: expected one of {', '.join(names)}, got {reference!r}."
+        raise ValueError(msg)
+    names.sort(key=lambda name: reference is not None and name != reference)
+    return summarise(rows, names, seed) | {"settings": {"plan_hash": plan_hashes(folders)}}
+
+
 def summarise_candidates(candidates: Iterable[Candidates], predictors: Sequence[str], seed: int) -> dict[str, Any]:
-    """How well draws stand for several annotators, as JSON values: metric → dataset → predictor → interval.
+    """Agreement of draws with several annotators, as JSON values: metric → dataset → predictor → interval.
 
     Nothing, if no query has several annotators.
     """
@@ -180,5 +200,5 @@ def percent(value: Mapping[str, float]) -> str:
 
 
 def plain(value: Mapping[str, float]) -> str:
-    """The same of what is no share: three significant digits."""
+    """`0.812 (0.78, 0.841)`: the mean and both ends of its interval, in three significant digits."""
     return f"{value['mean']:.3g} ({value['low']:.3g}, {value['high']:.3g})"

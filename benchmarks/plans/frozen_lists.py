@@ -24,13 +24,13 @@ class FrozenTask(BaseModel):
     cases: tuple[str, ...]
     """Every case that is a query or in a support."""
     episodes: tuple[tuple[int, int, tuple[int, ...]], ...]
-    """Query, draw and support in order; cases by their place in `cases`."""
+    """Query, draw and support in order; cases as indices into `cases`."""
 
     @model_validator(mode="after")
     def _places_exist(self) -> Self:
         places = {place for query, _, support in self.episodes for place in (query, *support)}
         if not places <= set(range(len(self.cases))):
-            msg = f"a case's place does not exist: expected 0 to {len(self.cases) - 1}, got {max(places)}."
+            msg = f"index of a case does not exist: expected 0 to {len(self.cases) - 1}, got {max(places)}."
             raise ValueError(msg)
         return self
 
@@ -75,14 +75,14 @@ class FrozenList(BaseModel):
     format: Literal["incontext-bench-list-1"] = "incontext-bench-list-1"
     plan_hash: str
     settings: Settings
-    """That the plan was made by."""
+    """Settings that the plan was made by."""
     skipped: dict[str, str]
     """Task ids with the reason."""
     tasks: dict[str, FrozenTask]
-    """By task id."""
+    """Frozen episodes by task id."""
 
     def plans(self, collection: Collection) -> list[TaskPlan]:
-        """The same plans on a collection, which may hold more.
+        """Look the plans up in a collection, which may hold more.
 
         Raises:
             ValueError: If it lacks a task or a case, or if the list was changed since it was frozen.
@@ -116,6 +116,13 @@ def freeze(collection: Collection, settings: Settings) -> FrozenList:
         skipped=skipped,
         tasks={plan.task.id: FrozenTask.of(plan) for plan in plans},
     )
+
+
+def freeze_to(path: Path, collection: Path, settings: Settings) -> FrozenList:
+    """Plan a suite on a collection and write it to a file."""
+    frozen = freeze(Collection(collection), settings)
+    write_list(path, frozen)
+    return frozen
 
 
 def write_list(path: Path, frozen: FrozenList) -> None:

@@ -3,14 +3,48 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from benchmarks.analysis.subgroups import Attribute, SubgroupTable, groupings, tabulate
+from benchmarks.analysis.subgroups import Attribute, SubgroupTable, groupings, read_attributes, tabulate
 from benchmarks.reports.gather import Results, gather
 from benchmarks.reports.page import render
 from benchmarks.reports.pictures import Shown, draw_examples
 from benchmarks.reports.tables import FORMATS
 from megamed import Collection
+from megamed.files import replace_file
 
-__all__ = ["FORMATS", "Results", "Shown", "gather", "html", "subgroups"]
+__all__ = ["FORMATS", "Results", "Shown", "gather", "html", "subgroups", "write_report"]
+
+
+def write_report(
+    folders: Sequence[Path],
+    form: str = "html",
+    out: Path | None = None,
+    shown: Shown | None = None,
+    attributes: Path | None = None,
+) -> str | Path:
+    """Report the runs in some folders.
+
+    Args:
+        folders: Result folders of `incontext-bench run`, of one benchmark.
+        form: `html`, or one of `FORMATS`.
+        out: File to write; by default `report.html` in the first folder, of the other forms none.
+        shown: Where pictures of queries come from, on a page.
+        attributes: A table of what is known of subjects, on a page.
+
+    Returns:
+        The file that was written, or the text if none was.
+
+    Raises:
+        ValueError: As `gather` and `html` do.
+    """
+    if form == "html":
+        text = html(folders, shown, None if attributes is None else read_attributes(attributes))
+        out = out or folders[0] / "report.html"
+    else:
+        text = FORMATS[form](gather(folders))
+    if out is None:
+        return text
+    replace_file(out, text)
+    return out
 
 
 def html(folders: Sequence[Path], shown: Shown | None = None, attributes: Mapping[str, Attribute] | None = None) -> str:

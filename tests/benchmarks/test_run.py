@@ -208,3 +208,19 @@ def crash(query_images, support_images, support_labels):
 def not_a_number(query_images, support_images, support_labels):
     return query_images * float("nan")
 """
+
+
+def test_each_support_size_has_a_folder() -> None:
+    assert runs.result_folders(None, "dev", [1, 4]) == {1: Path("runs/dev-S1"), 4: Path("runs/dev-S4")}
+    assert runs.result_folders(Path("out"), "dev", [1, 4]) == {1: Path("out/S1"), 4: Path("out/S4")}
+    assert runs.result_folders(Path("out"), "dev", [4]) == {4: Path("out")}
+
+
+def test_a_list_leaves_nothing_to_set(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="The list decides what is scored"):
+        runs.run_sizes(tmp_path, [Settings(seed=1)], [], None, Execution(), tmp_path / "list.json")
+
+
+def test_failures_of_all_sizes_are_gathered() -> None:
+    summaries = [{"failed": {"ours": {"a": "why"}}}, {"failed": {"ours": {"b": "because"}}}]
+    assert runs.failures(summaries) == {("ours", "a"): "why", ("ours", "b"): "because"}
