@@ -55,7 +55,7 @@ class DatasetScores:
     """NaN where there is none, as for a subject that has no query in a task."""
 
     def task(self, name: str) -> "DatasetScores":
-        """The same scores for one task and its subjects alone."""
+        """Scores of one task and its subjects alone."""
         values = self.values[:, [self.tasks.index(name)]]
         return DatasetScores((name,), values[:, :, ~np.isnan(values).all(axis=(0, 1))])
 
@@ -74,10 +74,10 @@ def subject_means(
     """Average over images and draws, and arrange by dataset (sorted by id); no order of rows changes a bit.
 
     Args:
-        rows: In any order.
-        columns: What to compare, in the order wanted; other rows are left out.
+        rows: Rows in any order.
+        columns: Names to compare, in the order wanted; other rows are left out.
         metric: Field of the rows to average.
-        column: Which of the columns a row belongs to; by default, they are predictors.
+        column: Function from a row to the name that it belongs to; by default, they are predictors.
     """
     cells: dict[str, dict[tuple[str, str, str], list[float]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
@@ -121,7 +121,7 @@ def resample(
 
 
 def _shares(task_means: Float[np.ndarray, "P T"]) -> Float[np.ndarray, "P T"]:
-    """What each task counts in its dataset's mean: equal shares for those with a score."""
+    """Weight of each task in its dataset's mean: equal shares for those with a score."""
     known = ~np.isnan(task_means)
     return known / np.maximum(1, known.sum(axis=1, keepdims=True))
 
@@ -182,14 +182,14 @@ class SignedRank:
     """Wilcoxon's signed-rank test of a reference against another predictor, over tasks."""
 
     tasks: int
-    """On which both have a score."""
+    """Number of tasks on which both have a score."""
     wins: int
-    """On which the reference is better."""
+    """Number of tasks on which the reference is better."""
     losses: int
     p: float
     """Two-sided chance of ranks at least as uneven, if neither were better."""
     adjusted_p: float
-    """The same by Holm, who accounts for how many predictors the reference is compared with."""
+    """P value by Holm, which accounts for the number of predictors that the reference is compared with."""
 
 
 def signed_ranks(scores: Sequence[DatasetScores], reference: int) -> list[SignedRank]:
@@ -248,10 +248,10 @@ def holm(chances: Float[np.ndarray, " N"]) -> Float[np.ndarray, " N"]:
 
 @dataclass(frozen=True)
 class Ranking:
-    """How surely predictors are ranked."""
+    """Uncertainty of a ranking of predictors."""
 
     shares: Float[np.ndarray, "P P"]
-    """Of resamples in which a predictor (row) has a place (column, the first is best); ties share their places."""
+    """Share of resamples in which a predictor (row) has a rank (column, the first is best); ties share their ranks."""
     kendall_tau: float
     """Mean agreement of the resamples' order with that of the estimates: 1 if always the same, 0 if unrelated."""
 
@@ -261,7 +261,7 @@ def rank(means: Float[np.ndarray, " P"], resampled: Float[np.ndarray, "R P"]) ->
 
     Args:
         means: Their estimates.
-        resampled: As from `resample`; one in which a predictor has no score is left out.
+        resampled: Resampled means, as from `resample`; one in which a predictor has no score is left out.
     """
     known = resampled[~np.isnan(resampled).any(axis=1)]
     signs = np.sign(known[:, :, None] - known[:, None, :])

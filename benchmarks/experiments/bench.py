@@ -22,7 +22,7 @@ GROUPINGS = ("dataset", "modality", "anatomy")
 
 
 class Coordinates(NamedTuple):
-    """Where a point belongs in a figure."""
+    """Coordinates of a point in a figure."""
 
     x: float | str
     """A number along the axis, or the name of a bar."""
@@ -38,46 +38,46 @@ class Coordinates(NamedTuple):
 
 @dataclass(frozen=True)
 class Point:
-    """What was measured at one place."""
+    """One measurement of an experiment."""
 
     place: Coordinates
     value: Interval
     reference: Coordinates | None = None
-    """The place that it is compared with."""
+    """Coordinates of the point that this one is compared with."""
     difference: Interval | None = None
-    """Of it minus the reference, paired."""
+    """Paired difference of the point minus its reference."""
     about: str = ""
-    """What to know about the place."""
+    """Remark on the point."""
     tasks: int = 0
-    """On how many it rests."""
+    """Number of tasks that the mean is taken over."""
     seconds_per_query: float | None = None
 
 
 @dataclass(frozen=True)
 class Findings:
-    """What came out of an experiment."""
+    """Outcome of an experiment."""
 
     points: list[Point]
     details: dict[str, Any]
-    """What else is to be kept, as JSON values: plan hashes, fingerprints of predictors, failures."""
+    """Further facts to keep, as JSON values: plan hashes, fingerprints of predictors, failures."""
 
 
 @dataclass(frozen=True)
 class ExperimentOptions:
-    """What decides the outcome of an experiment; each one uses what it needs."""
+    """Options that decide the outcome of an experiment; each experiment uses those it needs."""
 
     settings: Settings
     """Tasks, queries and supports. The support size does not apply where it is the question."""
     predictors: tuple[str, ...] = ("packaged",)
-    """As `load_predictor` knows them."""
+    """Names of predictors, as `load_predictor` knows them."""
     steps: int = 400
-    """Of each training."""
+    """Optimiser steps of each training."""
     seeds: int = 1
-    """Trainings at each place, with seeds 0, 1, …"""
+    """Trainings per point, with seeds 0, 1, …"""
     by: str = "dataset"
-    """What a training leaves out: one of `GROUPINGS`."""
+    """Grouping by which a training leaves data out: one of `GROUPINGS`."""
     leave_out: tuple[str, ...] = ()
-    """Names of what to leave out, one after the other; by default a few."""
+    """Names of the groups to leave out, one after the other; by default a few."""
 
     def __post_init__(self) -> None:
         if self.by not in GROUPINGS:
@@ -108,7 +108,7 @@ class Bench:
 
     @cached_property
     def identity(self) -> dict[str, Any]:
-        """What decides the outcome, as JSON values."""
+        """All that decides the outcome, as JSON values."""
         options = asdict(self.options)
         decides = {
             "experiment": self.name,
@@ -131,7 +131,7 @@ class Bench:
         claim_folder(self.out, self.identity, predictors or {})
 
     def kept(self, name: str, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """What was measured under a name, now or by an earlier run, as JSON values."""
+        """A measurement by its name, taken now or by an earlier run, as JSON values."""
         path = self.out / "measured" / f"{name}.json"
         if not path.is_file():
             path.parent.mkdir(parents=True, exist_ok=True)

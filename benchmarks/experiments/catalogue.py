@@ -16,11 +16,11 @@ OF_TIMES = "Processor time per query on one thread at 128×128 pixels; median of
 
 @dataclass(frozen=True)
 class Experiment:
-    """What is asked, and how it is answered."""
+    """A question, and how it is answered."""
 
     question: str
     axis: str
-    """What changes from place to place."""
+    """Name of the axis."""
     run: Callable[[Bench], Findings]
     unit: str = "Dice, %"
     scale: float = 100.0

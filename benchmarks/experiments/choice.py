@@ -51,7 +51,7 @@ def support_choice(bench: Bench) -> list[Condition]:
 
 
 def chosen_pools(bench: Bench, whole: Sequence[TaskPlan]) -> dict[str, list[TaskPlan]]:
-    """By way of choosing, the plans that come of it; nearest images are the same in every draw, and asked for once."""
+    """Plans for each way of choosing; the nearest images are the same in every draw, and asked for once."""
     network = load_network(PACKAGED, bench.execution.device)
     if not isinstance(network, FeatureEncoder):
         msg = f"The packaged network tells no features: expected `features`, got {type(network).__name__}."
@@ -68,7 +68,7 @@ def chosen_pools(bench: Bench, whole: Sequence[TaskPlan]) -> dict[str, list[Task
 
 @dataclass(frozen=True)
 class Looks:
-    """What the images of a task look like."""
+    """Image features of a task's samples."""
 
     features: Float[Tensor, "N C"]
     places: dict[int, int]
@@ -88,7 +88,7 @@ class Looks:
         return [pool[place] for place in chosen.tolist()]
 
     def _pool(self, episode: Episode) -> tuple[list[Sample], Float[Tensor, "pool C"]]:
-        """What may be chosen, in an order that tells nothing."""
+        """Samples that may be chosen, in random order."""
         pool = sorted(episode.support, key=lambda sample: sample.case)
         return pool, self.features[[self.places[sample.row] for sample in pool]]
 

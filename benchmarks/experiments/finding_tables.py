@@ -42,10 +42,10 @@ def markdown(name: str, experiment: Experiment, findings: Findings, protocol: st
     """The question, a table of the places, and how it was measured; columns that tell nothing are left out.
 
     Args:
-        name: Of the experiment.
-        experiment: What was asked.
-        findings: What was found.
-        protocol: On what, in a sentence.
+        name: Name of the experiment.
+        experiment: The experiment that was run.
+        findings: Its outcome.
+        protocol: Data and settings, in a sentence.
     """
     heads = ("panel", "series", experiment.axis, "", experiment.unit, "difference", "from", "tasks", "ms per query")
     lines = [_cells(point, experiment) for point in findings.points]

@@ -88,7 +88,7 @@ class NonlinearCrossBlock(CrossBlock):
     """z_i = φ(cross([u, v_i])): no longer can the mean over the support move inside."""
 
     def forward(self, query: Tensor, support_mean: Tensor, chunks: Iterable[Tensor]) -> tuple[Tensor, Iterator[Tensor]]:
-        """As in `CrossBlock`; the last block of a network, which is given no chunks, stays linear."""
+        """Apply the block as `CrossBlock` does; the last block of a network, which is given no chunks, stays linear."""
         if not (chunks := list(chunks)):
             return super().forward(query, support_mean, chunks)
         query_weight, support_weight = self.cross.weight.chunk(2, dim=1)
@@ -123,6 +123,6 @@ VARIANTS: dict[str, tuple[str, type[Network]]] = {
 
 
 def install(name: str) -> None:
-    """From here on, a variant stands for its family in this process."""
+    """Make a variant stand for its family in this process from here on."""
     family, network = VARIANTS[name]
     FAMILIES[family] = FAMILIES[family][0], network

@@ -51,7 +51,7 @@ def point_of(name: str, measure: str, found: list[Reliability]) -> Point | None:
 
 @torch.inference_mode()
 def measured(bench: Bench, weights: Path, seed: int) -> dict[str, Reliability]:
-    """How reliable predicted Dice is over all masks and by dataset, of queries and supports drawn by a seed."""
+    """Reliability of predicted Dice over all masks and by dataset, for queries and supports drawn by a seed."""
     network, quality = load_network(weights, bench.execution.device), quality_of(weights)
     temperature = read_metadata(weights)["calibration"]["temperature"]
     groups: dict[str, list[Judged]] = {EVERY: []}

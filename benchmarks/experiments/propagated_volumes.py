@@ -130,10 +130,10 @@ def run_volumes(
 
     Args:
         root: A folder of datasets with their source files, or one of them.
-        settings: What decides the scores.
+        settings: Settings that decide the scores.
         weights: A weights file.
-        out: Where results go.
-        device: Where to compute.
+        out: Folder of the results.
+        device: Torch device to compute on.
         track: Shows progress.
 
     Returns:

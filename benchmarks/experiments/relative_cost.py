@@ -13,7 +13,7 @@ from incontext.networks.protocols import SupportEncoder
 from incontext.training.config import TrainConfig
 from incontext.training.distributed import ALONE
 from incontext.training.episodes import TrainingData
-from incontext.training.loader import StepInput, feed
+from incontext.training.loader import StepInput, load_steps
 from incontext.training.loop import training_step
 from incontext.training.state import TrainState
 
@@ -35,7 +35,7 @@ class Training:
 
     def __post_init__(self) -> None:
         self.state = TrainState.start(self.config, torch.device("cpu"))
-        self.inputs = feed(self.config.model_copy(update={"workers": 0}), self.data, 0, ALONE)
+        self.inputs = load_steps(self.config.model_copy(update={"workers": 0}), self.data, 0, ALONE)
 
     def step_at(self, progress: float) -> None:
         """Take a step as it is at some share of the training."""
@@ -44,7 +44,7 @@ class Training:
 
 
 def compare_trainings(one: Training, other: Training) -> dict[str, float]:
-    """How the steps of one training compare with another's: `cost` in processor time, `queries` learnt from."""
+    """Relative cost of one training's steps: `cost` in processor time and `queries`, as shares of another's."""
     pair = [one, other]
     for training in pair:
         training.step_at(0.0)  # the first one is slower

@@ -48,7 +48,7 @@ class TrainingVariant:
 
     place: Coordinates
     override: Override
-    """What it changes in the default configuration."""
+    """Settings that differ from the default configuration."""
     about: str = ""
     reference: Coordinates | None = None
 

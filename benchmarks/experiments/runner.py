@@ -13,10 +13,10 @@ from megamed.files import replace_file, write_json
 
 @dataclass(frozen=True)
 class Outcome:
-    """What an experiment tells at its end."""
+    """Table and failures of an experiment."""
 
     table: str
-    """In Markdown."""
+    """The findings as a Markdown table."""
     failures: dict[tuple[str, str], str]
     """Condition and task → why there is no score."""
 

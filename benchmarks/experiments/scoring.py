@@ -20,23 +20,23 @@ class Condition:
     """A predictor asked the episodes of some plans."""
 
     place: Coordinates
-    """Where its score belongs; conditions of other seeds may share it."""
+    """Coordinates of the point that its score belongs to; conditions of other seeds may share it."""
     predictor: str
-    """As `load_predictor` knows it."""
+    """Name of the predictor, as `load_predictor` knows it."""
     plans: Sequence[TaskPlan]
     """All with the same ensemble, whose score is the condition's."""
     reference: Coordinates | None = None
-    """The place that it is compared with."""
+    """Coordinates of the point that it is compared with."""
     about: str = ""
-    """What to know about it."""
+    """Remark on the condition."""
     seed: int = 0
-    """Of the training that made the predictor."""
+    """Seed of the training that made the predictor."""
     seen: bool = False
     """Whether the predictor was, on purpose, trained on the tasks that it is asked about."""
 
     @property
     def name(self) -> str:
-        """What rows call it."""
+        """Name of the condition in rows."""
         return f"{self.place}, seed {self.seed}" if self.seed else str(self.place)
 
 
@@ -123,10 +123,10 @@ def measured(
     """The mean of each place with its interval, and its difference from the place that it is compared with.
 
     Args:
-        rows: Of each place, under its name.
-        conditions: In the order wanted.
-        seconds: Per query, by the name of a condition.
-        seed: Of the bootstrap.
+        rows: Rows of each point, under its name.
+        conditions: Conditions in the order wanted.
+        seconds: Seconds per query, by the name of a condition.
+        seed: Seed of the bootstrap.
     """
     points: dict[Coordinates, Point] = {}
     for each in conditions:

@@ -114,7 +114,7 @@ def read_volumes(card: DatasetCard, case: Case, axis: str = "") -> Iterator[Sour
     Args:
         card: The card of its dataset.
         case: A case of volumes.
-        axis: As in `VolumeSettings`.
+        axis: Axis to slice along, as in `VolumeSettings`.
     """
     for modality, source in case.images.items():
         volume = read_image(source)

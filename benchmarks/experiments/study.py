@@ -39,10 +39,10 @@ class Trial:
     row: str
     seed: int
     steps: int
-    """Of the default configuration, whose processor time this one gets."""
+    """Steps of the default configuration, whose processor time this trial gets."""
 
     def folder(self, out: Path) -> Path:
-        """Where this trial is kept."""
+        """Folder of this trial's files."""
         slug = "".join(letter if letter.isalnum() else "-" for letter in self.row)
         return out / f"{slug}-{self.steps}steps-seed{self.seed}"
 
@@ -113,15 +113,15 @@ def measure(collection: Path, out: Path, trial: Trial) -> dict[str, Any]:
         install(variant)
     same = config.episodes == plain.episodes
     data = default.data if same else TrainingData.load(collection, DEV_SEED, config.episodes)
-    pace = compare_trainings(Training(config, data), default)
-    affordable = config.model_copy(update={"steps": max(1, round(trial.steps / pace["cost"]))})
+    relative = compare_trainings(Training(config, data), default)
+    affordable = config.model_copy(update={"steps": max(1, round(trial.steps / relative["cost"]))})
     weights = train(affordable, collection, trial.folder(out), "cpu")
     network = checkpoint.load(weights)
     return {
         "row": trial.row,
         "seed": trial.seed,
         "steps": affordable.steps,
-        "queries_learnt": pace["queries"] / pace["cost"],
+        "queries_learnt": relative["queries"] / relative["cost"],
         "parameters": sum(each.numel() for each in network.parameters()),
         "dev_dice": score(network, collection),
         "query_cost": {
@@ -140,8 +140,8 @@ def table(results: Iterable[dict[str, Any]], command: str) -> str:
     """A Markdown table, a line per row of the study and its seeds together, the best first.
 
     Args:
-        results: Of trials with the same processor time; their costs and speeds are multiples of the default's.
-        command: What measures a row, up to the row's name.
+        results: Results of trials with the same processor time; their costs and speeds are multiples of the default's.
+        command: Command that measures a row, up to the row's name.
     """
     by_row: dict[str, list[dict[str, Any]]] = {}
     for result in results:

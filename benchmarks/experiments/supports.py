@@ -39,7 +39,7 @@ def support_size(bench: Bench) -> list[Condition]:
 
 
 def ensemble_budget(bench: Bench) -> list[Condition]:
-    """The same labelled images as one support, dealt out to the members of an ensemble, or drawn from for each.
+    """Compare the same labelled images as one support, dealt out to the members of an ensemble, or drawn from for each.
 
     Only tasks with so many images of other subjects take part.
     """
@@ -66,7 +66,7 @@ def pools(bench: Bench) -> list[TaskPlan]:
 
 
 def smallest_pool(plan: TaskPlan) -> int:
-    """How many images each query of a task can be shown."""
+    """Number of images that each query of a task can be shown."""
     return min(len(episode.support) for episode in plan.episodes)
 
 
@@ -76,7 +76,7 @@ def first(plan: TaskPlan, size: int) -> TaskPlan:
 
 
 def shares(budget: int) -> Iterator[tuple[int, str]]:
-    """How to share so many images: the number of members, and the way in which they get their supports."""
+    """Ways to share so many images: the number of members, and the way in which they get their supports."""
     yield 1, DEALT
     for members in MEMBERS:
         if members <= budget:

@@ -32,18 +32,18 @@ def family(text: str, patterns: Mapping[str, str]) -> str:
 
 
 class Suite(BaseModel):
-    """What a task must be to belong; what is not stated does not matter."""
+    """Conditions that a task must meet to belong to a suite; those not stated do not matter."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     roles: tuple[Role, ...] = Field(min_length=1)
-    """Of its dataset."""
+    """Roles of the dataset that the task may belong to."""
     modality: str = ""
     """A family of `MODALITIES`."""
     anatomy: str = ""
     """A family of `ANATOMIES`."""
     minimum_subjects: int = Field(2, ge=2)
-    """With the label; a query's support is of other subjects."""
+    """Least number of subjects that show the label; a query's support is of other subjects."""
     minimum_annotators: int = 0
     """Who drew the label on the same images. A consensus of so many belongs too."""
 
@@ -84,7 +84,7 @@ def consensus(task: Task) -> str:
 
 
 def count_annotators(tasks: Iterable[Task]) -> Counter[str]:
-    """How many annotators are told apart, by the consensus' id."""
+    """Number of annotators who are told apart, by the id of the consensus."""
     return Counter(consensus(task) for task in tasks if ANNOTATOR_MARK in task.label)
 
 

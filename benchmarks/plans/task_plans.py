@@ -101,7 +101,7 @@ class TaskPlan:
     ensemble: int = 1
     """Draws of one query whose probabilities are averaged."""
     annotators: Mapping[int, tuple[Task, ...]] = field(default_factory=dict)
-    """By a query's row, the tasks that hold what each of several people drew there; see `with_annotators`."""
+    """For each query's row, the tasks that hold each annotator's label of it; see `with_annotators`."""
 
     @property
     def groups(self) -> list[tuple[Episode, ...]]:

@@ -35,7 +35,7 @@ class Alteration:
     kind: str
     """A corruption of images, an annotation error of support labels, or `size`."""
     strength: float
-    """What it means depends on the kind; see there."""
+    """Strength of the alteration, in the unit of its kind."""
     query_alone: bool = False
     """Whether a corruption leaves the support as it is."""
     seed: int = 0
@@ -61,7 +61,7 @@ class Alteration:
         return f"{self.kind}-{self.strength:g}{'-query' if self.query_alone else ''}{seed}"
 
     def queries(self, images: Float[Tensor, "N 1 H W"]) -> Float[Tensor, "N 1 h w"]:
-        """What is shown in place of queries."""
+        """Alter query images."""
         if self.kind == SIZE:
             return resized(images, int(self.strength))
         if self.kind in CORRUPTIONS:
@@ -71,7 +71,7 @@ class Alteration:
     def supports(
         self, images: Float[Tensor, "B S 1 H W"], labels: Float[Tensor, "B S 1 H W"]
     ) -> tuple[Float[Tensor, "B S 1 h w"], Float[Tensor, "B S 1 h w"]]:
-        """What is shown in place of supports."""
+        """Alter supports."""
         if self.kind in ANNOTATION_ERRORS:
             return images, ANNOTATION_ERRORS[self.kind](labels, self.strength, self._names(images, labels))
         shown = images if self.query_alone else self.queries(images.flatten(0, 1)).unflatten(0, images.shape[:2])
@@ -129,7 +129,7 @@ class AlteredSharing(Altered):
 
 
 def altered(named: NamedPredictor, alteration: Alteration) -> NamedPredictor:
-    """The same predictor shown something else.
+    """Wrap a predictor so that it is shown altered images.
 
     Raises:
         ValueError: If it learns a task beforehand, from examples that nobody altered.

@@ -108,5 +108,5 @@ def window_means(maps: Float[Tensor, "1 C H W"]) -> tuple[Float[Tensor, "H W"], 
 
 
 def bending(field: Float[Tensor, "1 2 h w"]) -> Float[Tensor, ""]:
-    """How much neighbouring displacements differ."""
+    """Mean squared difference of neighbouring displacements."""
     return field.diff(dim=-1).square().mean() + field.diff(dim=-2).square().mean()

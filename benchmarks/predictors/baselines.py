@@ -31,7 +31,7 @@ def nearest_copy(
 def nearest_image(
     query_images: Float[Tensor, "B 1 H W"], support_images: Float[Tensor, "B S 1 H W"]
 ) -> Int64[Tensor, " B"]:
-    """Which image of each support is nearest to the query, in L2 distance of the intensities at 32×32."""
+    """Index of the image of each support that is nearest to the query, in L2 distance of the intensities at 32×32."""
     queries = adaptive_avg_pool2d(query_images, 32).unsqueeze(1)
     supports = adaptive_avg_pool2d(support_images.flatten(0, 1), 32).unflatten(0, support_images.shape[:2])
     return (queries - supports).square().sum(dim=(2, 3, 4)).argmin(dim=1)

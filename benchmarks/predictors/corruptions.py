@@ -71,7 +71,7 @@ def gamma(images: Float[Tensor, "N 1 H W"], exponent: float, names: Int64[Tensor
 
 
 def jpeg(images: Float[Tensor, "N 1 H W"], quality: float, names: Int64[Tensor, " N"]) -> Float[Tensor, "N 1 H W"]:
-    """What JPEG leaves at a quality of 1 to 100: coefficients of blocks in coarse steps."""
+    """Compress images as JPEG does at a quality of 1 to 100: coefficients of blocks in coarse steps."""
     height, width = images.shape[-2:]
     padded = F.pad(255 * images - 128, (0, -width % BLOCK_PX, 0, -height % BLOCK_PX), mode="replicate")
     blocks = rearrange(padded, "N 1 (h a) (w b) -> N h w a b", a=BLOCK_PX, b=BLOCK_PX)

@@ -66,7 +66,7 @@ def choose_pixels(labels: Bool[Tensor, " N"], seed: int) -> tuple[Int64[Tensor, 
 
 
 def filter_features(images: Float[Tensor, "N 1 H W"]) -> Float[Tensor, "N features H W"]:
-    """What filters of every scale find at each pixel.
+    """Responses of filters of every scale at each pixel.
 
     They are smoothed intensity, gradient magnitude, Laplacian, and the eigenvalues of Hessian and structure tensor.
 

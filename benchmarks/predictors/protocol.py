@@ -67,7 +67,7 @@ class NamedPredictor:
     fingerprint: str
     """Tells two predictors of one name apart: the weights' SHA-256, a hash of the settings, or the baseline's name."""
     provenance: dict[str, Any]
-    """Where the weights come from, as their file says."""
+    """Metadata of the weights' file, which tells where they come from."""
 
 
 def specialise(predictor: Predictor | TaskPredictor, collection: Collection, plan: TaskPlan) -> Predictor:

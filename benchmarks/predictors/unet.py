@@ -33,11 +33,11 @@ class UNetSettings:
     """Shape and training of a U-Net."""
 
     channels: tuple[int, ...] = (8, 16, 32, 64)
-    """Per stage, fine to coarse; image sides must be multiples of the coarsest stage's stride."""
+    """Channels of each stage, fine to coarse; image sides must be multiples of the coarsest stage's stride."""
     steps: int = 100
     batch_size: int = 8
     learning_rate: float = 3e-3
-    """Of Adam at the first step, from where it falls as a half cosine."""
+    """Learning rate of Adam at the first step, from where it falls as a half cosine."""
     seconds: float = 120.0
     """Longest training, of processor time: who else uses the machine decides nothing."""
 

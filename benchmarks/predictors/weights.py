@@ -69,7 +69,7 @@ def load_network(path: Path, device: str = "cpu") -> checkpoint.Network:
 
 
 def _metadata(path: Path) -> dict[str, Any]:
-    """What a weights file of ours says about itself; nothing if it is not one."""
+    """Metadata of a weights file of ours; empty if it is not one."""
     try:
         return checkpoint.read_metadata(path)
     except ValueError:

@@ -38,19 +38,19 @@ class SizeResults:
     """Everything at one support size."""
 
     summary: dict[str, Any]
-    """As `benchmarks.analysis.summary.summarise` makes it."""
+    """Summary, as `benchmarks.analysis.summary.summarise` makes it."""
     rows: tuple[Row, ...]
     plan_hash: str
 
 
 @dataclass(frozen=True)
 class AnnotatorLine:
-    """What one metric says of the draws for one dataset with several annotators."""
+    """One metric of the draws for one dataset with several annotators."""
 
     dataset: str
     metric: str
     values: dict[str, dict[str, float]]
-    """By predictor, an interval as a summary has it."""
+    """Interval of each predictor, as a summary has it."""
 
 
 @dataclass(frozen=True)
@@ -58,9 +58,9 @@ class Results:
     """One benchmark: runs that differ in support size and predictors alone."""
 
     settings: dict[str, Any]
-    """What all runs share, the collection's hash included."""
+    """Settings that all runs share, the collection's hash included."""
     sizes: dict[int, SizeResults]
-    """By support size, ascending."""
+    """Results by support size, ascending."""
     predictors: dict[str, dict[str, Any]]
     """Name → fingerprint and provenance, as far as the runs tell."""
     notes: dict[str, dict[str, str]]
@@ -101,7 +101,7 @@ class Results:
         }
 
     def annotators(self) -> list[AnnotatorLine]:
-        """How well all draws of a query stand for several annotators, where there are any."""
+        """Agreement of all draws of a query with several annotators, where there are any."""
         return [
             AnnotatorLine(dataset, CANDIDATE_METRICS[metric], values)
             for metric, datasets in self.main.summary.get("annotators", {}).items()
@@ -164,7 +164,7 @@ def _read_summary(run: Path) -> dict[str, Any]:
 
 
 def _fingerprints(run: Path) -> dict[str, str]:
-    """What all predictors that ever ran into a folder were."""
+    """Fingerprints of all predictors that ever ran into a folder."""
     return read_settings(run)["predictors"] if (run / SETTINGS_NAME).exists() else {}
 
 
@@ -223,7 +223,7 @@ def _known(value: Mapping[str, float]) -> bool:
 
 
 def _reasons(noted: Mapping[str, Any]) -> dict[str, str]:
-    """What a summary notes of tasks or predictors, or of predictors on tasks, as name → reason."""
+    """Notes of a summary on tasks or predictors, or on predictors by task, as name → reason."""
     flat: dict[str, str] = {}
     for name, reason in noted.items():
         if isinstance(reason, Mapping):

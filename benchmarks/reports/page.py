@@ -46,11 +46,11 @@ class Standing:
     style: int
     score: Interval
     behind: Interval | None
-    """Of the best one, paired."""
+    """Paired difference from the best one."""
     p: float | None
-    """Of a signed-rank test against the best one over tasks, by Holm."""
+    """P value of a signed-rank test against the best one over tasks, by Holm."""
     first: float
-    """Per cent of the resamples in which it is first."""
+    """Per cent of the resamples in which the predictor is first."""
     metrics: tuple[float, ...]
     seconds: float | None
 
@@ -70,7 +70,7 @@ def render(results: Results, groups: Sequence[SubgroupTable] = (), examples: "Sh
     """Write the page.
 
     Args:
-        results: What to report.
+        results: The benchmark to report.
         groups: Scores by subgroups.
         examples: Pictures, if there are any.
 
@@ -201,7 +201,7 @@ def charts(results: Results, styles: Mapping[str, int]) -> list[dict[str, Any]]:
 
 
 def counts(results: Results) -> list[tuple[str, list[str]]]:
-    """What was counted of each predictor, in the order of the ranking, whatever the summary calls it."""
+    """Counts of each predictor in the order of the ranking, whatever the summary calls them."""
     counted = results.main.summary.get("counts", {})
     names = dict.fromkeys(key for name in results.ranking for key in counted.get(name, {}))
     return [
@@ -241,7 +241,7 @@ def pretty(value: object) -> str:
 
 
 def _intervals(values: Mapping[str, Mapping[str, float]]) -> dict[str, Interval]:
-    """What a summary has scores of, in per cent."""
+    """Scores of a summary, in per cent."""
     return {name: _percents(Interval(**value)) for name, value in values.items() if isfinite(value["mean"])}
 
 

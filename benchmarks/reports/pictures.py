@@ -57,7 +57,7 @@ class ShownQuery:
     supports: tuple[Picture, ...]
     """The first few."""
     drawn_dice: float | None = None
-    """Of the mask that is drawn, if one is."""
+    """Dice of the mask that is drawn, if one is."""
 
 
 @dataclass(frozen=True)
@@ -72,11 +72,11 @@ class ShownQueries:
 
 @dataclass(frozen=True)
 class Shown:
-    """What decides which masks are drawn."""
+    """Options that decide which masks are drawn."""
 
     collection: Path
     predictor: str | None = None
-    """As given to `incontext-bench run`; by default the best one."""
+    """Name of the predictor as given to `incontext-bench run`; by default the best one."""
     frozen_list: Path | None = None
     """The list that the runs were made by, if they were."""
     device: str = "cpu"
@@ -206,7 +206,7 @@ def _picture(collection: Collection, task: Task, sample: Sample, trace: Trace) -
 
 
 def _moved(tasks: dict[str, list[ShownQuery]]) -> int:
-    """How many masks score otherwise than in the run."""
+    """Number of masks that score otherwise than in the run."""
     return sum(
         example.drawn_dice is not None and abs(example.drawn_dice - example.row.dice) > ROUNDING
         for examples in tasks.values()

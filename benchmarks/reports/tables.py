@@ -37,7 +37,7 @@ def markdown(results: Results) -> str:
 
 
 def latex(results: Results) -> str:
-    """The same in two booktabs tables."""
+    """Write the results as two booktabs tables."""
     settings = results.settings
     return "\n".join(
         [

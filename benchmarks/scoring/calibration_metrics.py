@@ -20,7 +20,7 @@ def brier(probabilities: Float[Tensor, "B 1 H W"], labels: Bool[Tensor, "B 1 H W
 def measure_candidates(
     candidates: Bool[Tensor, "B K H W"], annotations: Bool[Tensor, "B A H W"]
 ) -> dict[str, Float[Tensor, " B"]]:
-    """How well K candidate masks stand for what A annotators drew.
+    """Agreement of K candidate masks with what A annotators drew.
 
     Two empty masks agree perfectly, as everywhere. With K = 1 and A = 1, `best_dice` is Dice, `energy_distance` is
     2 (1 - IoU), and `area_crps_px` is the absolute difference of the areas.

@@ -38,21 +38,21 @@ Ask = Callable[[Sequence[Episode]], Tensor]
 
 @dataclass(frozen=True)
 class Execution:
-    """Where and how to compute; no score depends on it."""
+    """Device, batches and workers, on which no score depends."""
 
     device: str = "cpu"
-    """Any torch device."""
+    """Name of a torch device."""
     batch_size: int | None = None
     """Queries per forward pass, each with its own support; at least one with all draws of its ensemble. By default as
     many as the memory holds, on a CPU one."""
     memory_gb: float | None = None
-    """What the work of one process may hold; by default half of what is free, on a GPU four fifths."""
+    """Memory budget of one process, in GB; by default half of what is free, on a GPU four fifths."""
     workers: int | None = 1
-    """Processes, on GPUs one each; None for as many as pay."""
+    """Number of worker processes, on GPUs one each; None for as many as pay."""
     scheduler: str | None = None
     """Address of a Dask scheduler whose workers to use instead."""
     report_seconds: float = 20.0
-    """After so long work is handed in where the support changes, even if not all is done: a kill costs no more."""
+    """Seconds after which work is handed in where the support changes, done or not: a kill costs no more."""
 
     def __post_init__(self) -> None:
         for name, least in (("batch_size", 1), ("workers", 1), ("memory_gb", 0.001)):
@@ -74,10 +74,10 @@ class Work:
     """Episodes of one task for one predictor."""
 
     name: str
-    """Of the predictor, in results."""
+    """Name of the predictor in results."""
     plan: TaskPlan
     groups: tuple[Group, ...]
-    """Those to score, by support size: a subject with many samples leaves fewer to draw from."""
+    """Groups of episodes to score, by support size: a subject with many samples leaves fewer to draw from."""
 
     @classmethod
     def missing(cls, name: str, plan: TaskPlan, done: Container[RowKey]) -> "Work":
@@ -87,22 +87,22 @@ class Work:
 
     @property
     def episodes(self) -> int:
-        """How many predictions it takes."""
+        """Number of predictions that the work takes."""
         return sum(map(len, self.groups))
 
 
 @dataclass(frozen=True)
 class Scored:
-    """What came of some work."""
+    """Outcome of some work."""
 
     rows: list[Row]
     cost: Cost
     rest: Work
-    """What is left to do, if anything."""
+    """Work that is left to do, if any."""
     failure: str = ""
     """Why the predictor cannot do the rest."""
     candidates: list[Candidates] = field(default_factory=list)
-    """Of queries on which several people drew."""
+    """Candidates of queries that several people annotated."""
 
 
 @dataclass(frozen=True)
@@ -275,10 +275,10 @@ def judge(work: Work, groups: Sequence[Group], images: EpisodeImages, ask: Ask, 
     """Predict groups of equal size and measure each episode, and each ensemble's mean probability, at probability 0.5.
 
     Args:
-        work: What they belong to.
+        work: The work that the groups belong to.
         groups: Episodes of one query each.
-        images: Those of the task.
-        ask: How to ask.
+        images: Images and labels of the task.
+        ask: Function that gives the logits of episodes.
         meter: Times the predictor.
     """
     size, singles = work.plan.ensemble, list(chain(*groups))
@@ -295,7 +295,7 @@ def judge(work: Work, groups: Sequence[Group], images: EpisodeImages, ask: Ask, 
 
 
 def make_rows(work: Work, groups: Sequence[Group], found: Measured) -> list[Row]:
-    """Of each ensemble a row per episode, and one for all of them if there are several, under `ensemble_name`."""
+    """Make a row per episode of each ensemble, and one for all of them if there are several, under `ensemble_name`."""
     asked = [
         each
         for group in ensembles(work, groups)
@@ -315,7 +315,7 @@ def compare_candidates(work: Work, groups: Sequence[Group], found: Measured, ima
 
 
 def ensemble_name(name: str, draws: int) -> str:
-    """What results call a predictor whose probabilities over several draws are averaged; itself if over one."""
+    """Name in results of a predictor whose probabilities over several draws are averaged; its own if over one."""
     return f"{name}-x{draws}" if draws > 1 else name
 
 
@@ -325,14 +325,14 @@ def base_name(name: str, draws: int) -> str:
 
 
 def row_keys(name: str, plan: TaskPlan, group: Group) -> set[RowKey]:
-    """What identifies the rows of a group."""
+    """Keys of the rows of a group."""
     places = {(name, episode.draw) for episode in group}
     places |= {(ensemble_name(name, plan.ensemble), episode.draw // plan.ensemble) for episode in group}
     return {(shown, plan.task.id, group[0].query.case, draw) for shown, draw in places}
 
 
 def all_keys(name: str, plan: TaskPlan, group: Group) -> set[RowKey]:
-    """What identifies the rows of a group, and its candidates, if several people drew."""
+    """Keys of the rows of a group, and of its candidates, if several people drew."""
     query = group[0].query
     compared = {(name, plan.task.id, query.case, ALL_DRAWS)} if query.row in plan.annotators else set()
     return row_keys(name, plan, group) | compared

@@ -14,7 +14,7 @@ EXAMPLES = 3
 
 @dataclass(frozen=True)
 class Leaks:
-    """What weights have seen of some tasks."""
+    """Images of some tasks that weights were trained on."""
 
     seen: dict[str, dict[str, str]]
     """Predictor → id of a task of which it was trained on some image → which."""

@@ -25,7 +25,7 @@ class Measured:
     unsure: Bool[Tensor, " G"]
     """Whether rounding may have decided some value."""
     masks: Bool[Tensor, "G draws H W"]
-    """Of the single predictions."""
+    """Masks of the single predictions."""
 
     @classmethod
     def of(cls, logits: Float[Tensor, "N 1 H W"], labels: Bool[Tensor, "N 1 H W"], draws: int) -> "Measured":
@@ -46,7 +46,7 @@ class Measured:
         return cls(values.unflatten(0, sets), unsure, single_masks)
 
     def replaced(self, places: list[int], others: "Measured") -> "Measured":
-        """The same with other ensembles at some places."""
+        """Replace the measurements of some ensembles."""
         values, masks = self.values.clone(), self.masks.clone()
         values[places], masks[places] = others.values, others.masks
         return Measured(values, self.unsure, masks)

@@ -26,13 +26,13 @@ ROUNDING = 1 + 1e-5
 
 @dataclass(frozen=True)
 class Metric:
-    """What a column of results means."""
+    """Meaning and unit of a column of results."""
 
     meaning: str
     perfect: float
     """The value of a perfect prediction; the farther from it, the worse."""
     unit: str = ""
-    """Empty for ratios; `length` is in millimetres where the spacing is known, else in pixels."""
+    """Unit of the values: empty for ratios; `length` is in millimetres where the spacing is known, else in pixels."""
 
 
 METRICS: dict[str, Metric] = {
@@ -70,7 +70,7 @@ class Emptiness:
 
     @classmethod
     def of(cls, mask_px: Int[Tensor, " B"], label_px: Int[Tensor, " B"]) -> "Emptiness":
-        """From areas."""
+        """Find from areas which masks and labels are empty."""
         return cls((mask_px == 0) ^ (label_px == 0), (mask_px == 0) & (label_px == 0))
 
     def similarity(self, values: Float[Tensor, " B"]) -> Float[Tensor, " B"]:
@@ -91,9 +91,9 @@ def measure(
     """All metrics of `METRICS`, one value per image.
 
     Args:
-        masks: What was predicted.
-        labels: What was annotated.
-        probabilities: Of foreground, in [0, 1].
+        masks: Predicted masks.
+        labels: Annotated labels.
+        probabilities: Probabilities of foreground, in [0, 1].
         spacing_mm: Size of each image's pixels along H and W. Not given, lengths are in pixels.
     """
     return {
@@ -110,7 +110,7 @@ def areas_px(masks: Bool[Tensor, "B 1 H W"]) -> Int[Tensor, " B"]:
 
 
 def overlap_measures(masks: Bool[Tensor, "B 1 H W"], labels: Bool[Tensor, "B 1 H W"]) -> dict[str, Float[Tensor, " B"]]:
-    """What follows from the areas of masks, labels and overlaps alone.
+    """Measures that follow from the areas of masks, labels and overlaps alone.
 
     The area error is SimpleITK's volume similarity: relative to the mean of both areas rather than to the label's, it
     exists for an empty label, and lies in [-2, 2].
@@ -130,7 +130,7 @@ def overlap_measures(masks: Bool[Tensor, "B 1 H W"], labels: Bool[Tensor, "B 1 H
 def contour_measures(
     masks: Bool[Tensor, "B 1 H W"], labels: Bool[Tensor, "B 1 H W"], spacing_mm: Float[Tensor, "B 2"] | None = None
 ) -> dict[str, Float[Tensor, " B"]]:
-    """What follows from the distances between the contours."""
+    """Measures that follow from the distances between the contours."""
     if spacing_mm is None:
         spacing_mm = torch.ones(len(masks), 2, device=masks.device)
     diagonals = (spacing_mm * spacing_mm.new_tensor(masks.shape[2:])).square().sum(dim=1).sqrt()
@@ -176,7 +176,7 @@ def _sorted_distances(
 
 
 def _percentiles(distances: Float[Tensor, "B K"], share: float) -> Float[Tensor, " B"]:
-    """Of ascending values before NaN, interpolated between the two nearest; without a value, NaN."""
+    """Percentiles of ascending values before NaN, interpolated between the two nearest; without a value, NaN."""
     places = share * (~distances.isnan()).sum(dim=1, keepdim=True).sub(1).clamp(min=0)
     low, high = (distances.gather(1, each.long()) for each in (places.floor(), places.ceil()))
     return (low + (high - low) * (places - places.floor())).squeeze(1)

@@ -62,18 +62,18 @@ class Row:
 
     @property
     def key(self) -> RowKey:
-        """Which prediction this is."""
+        """Key of the prediction."""
         return self.predictor, self.task, self.case, self.draw
 
 
 @dataclass(frozen=True)
 class Candidates:
-    """How well all draws of a query together stand for what several people drew on it."""
+    """Agreement of all draws of a query with what several people drew on it."""
 
     predictor: str
     dataset: str
     task: str
-    """That of their consensus, of which the supports are, too."""
+    """Id of the task of their consensus, from which the supports are drawn, too."""
     subject: str
     case: str
     draws: int
@@ -85,13 +85,13 @@ class Candidates:
 
     @property
     def key(self) -> RowKey:
-        """Which predictions these are."""
+        """Key of the predictions."""
         return self.predictor, self.task, self.case, ALL_DRAWS
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What some predictions of one predictor took: not the same from run to run, hence kept apart from the rows."""
+    """Time and memory of some predictions of one predictor; they change from run to run, hence a table of their own."""
 
     predictor: str
     task: str
@@ -186,7 +186,7 @@ def table_text(records: Iterable[Row | Candidates | Cost], columns: Sequence[str
 
 
 def total_costs(costs: Iterable[Cost]) -> dict[str, dict[str, float]]:
-    """By predictor, as JSON values, the seconds per query, the most memory and the largest batch."""
+    """Seconds per query, most memory and largest batch of each predictor, as JSON values."""
     by_name: dict[str, list[Cost]] = {}
     for cost in costs:
         by_name.setdefault(cost.predictor, []).append(cost)
@@ -282,8 +282,8 @@ def claim_folder(folder: Path, settings: dict[str, Any], predictors: dict[str, s
     The caller holds the folder's lock, as `claimed` does.
 
     Args:
-        folder: Where the results of a run go.
-        settings: What decides the episodes, as JSON values.
+        folder: Folder of a run's results.
+        settings: Settings that decide the episodes, as JSON values.
         predictors: Name → fingerprint of what predicts under that name.
 
     Raises:

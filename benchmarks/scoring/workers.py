@@ -28,7 +28,7 @@ Begin = Callable[[Work], Callable[[], Scored]]
 
 
 def choose_workers(device: str, episodes: int) -> int:
-    """How many processes to use unless told otherwise: one per GPU, or one per core as long as that pays."""
+    """Number of processes to use unless told otherwise: one per GPU, or one per core as long as that pays."""
     if torch.device(device).type == "cuda":
         return 1 if ":" in device else torch.cuda.device_count()
     return max(1, min(os.cpu_count() or 1, episodes // EPISODES_PER_WORKER))
@@ -43,10 +43,10 @@ def score_all(
     """Score works, each in one or several parts, in the order in which they come.
 
     Args:
-        collection: Where the images are.
-        works: What to do.
+        collection: The collection of the images.
+        works: Episodes to score.
         predictors: By the name that works know, how `load_predictor` calls it, and what that returns.
-        execution: Where and how.
+        execution: Device, batches and workers.
 
     Raises:
         OSError: If a process dies.

@@ -24,7 +24,7 @@ Chance = Annotated[float, Field(ge=0, le=1)]
 
 @dataclass(frozen=True)
 class AffineRange:
-    """What an affine map is drawn from."""
+    """Ranges that an affine map is drawn from."""
 
     rotation: float
     """Largest angle in radians, either way."""
@@ -58,7 +58,7 @@ class TaskChances(BaseModel):
     horizontal_flip: Chance = 0.5
     vertical_flip: Chance = 0.5
     affine: Chance = 0.6
-    """Any rotation, with translation and scaling."""
+    """Draw any rotation, with translation and scaling."""
     elastic: Chance = 0.25
     intensity_flip: Chance = 0.5
     """Bright becomes dark."""
@@ -95,7 +95,7 @@ class ImageChances(BaseModel):
 
 
 class AugmentConfig(BaseModel):
-    """How often each change is made; how strong it is, is the module's."""
+    """Probability of each change; its strength is the module's."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -175,8 +175,8 @@ def random_affine(count: int, ranges: AffineRange, aspect: float = 1.0) -> Float
     """Random maps from output to input coordinates in [-1, 1].
 
     Args:
-        count: How many to draw.
-        ranges: What to draw them from.
+        count: Number of maps to draw.
+        ranges: Ranges to draw them from.
         aspect: Width over height of the image, so that what is rotated keeps its shape.
     """
     angle = uniform(count, -ranges.rotation, ranges.rotation)
@@ -281,7 +281,7 @@ def unless_lost(
 def has_lost(
     after: Float[Tensor, "N H W"], before: Float[Tensor, "N H W"], least_share: float = 0.0
 ) -> Bool[Tensor, " N"]:
-    """Which labels have kept no more than this share of their area; empty ones have nothing to lose."""
+    """Whether labels have kept no more than this share of their area; empty ones have nothing to lose."""
     area = before.sum((1, 2))
     return (area > 0) & (after.sum((1, 2)) <= least_share * area)
 
@@ -304,5 +304,5 @@ def edges(labels: Float[Tensor, "B n 1 H W"]) -> Float[Tensor, "B n 1 H W"]:
 
 
 def complement(values: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """What is missing to one."""
+    """One minus the values."""
     return 1 - values

@@ -112,8 +112,8 @@ def fit_temperature(logits: Float[Tensor, " N"], labels: Float[Tensor, " N"]) ->
     Cross-entropy is convex in 1 / temperature, so its slope changes sign once, which bisection finds.
 
     Args:
-        logits: Of any pixels.
-        labels: In {0, 1}.
+        logits: Logits of any pixels.
+        labels: Labels of the same pixels, in {0, 1}.
 
     Source:
         Guo et al., On Calibration of Modern Neural Networks, ICML 2017.
@@ -130,7 +130,7 @@ def fit_temperature(logits: Float[Tensor, " N"], labels: Float[Tensor, " N"]) ->
 
 
 def logits_of(network: SupportNetwork, task: DevTask, support_size: int | None = None) -> Float[Tensor, "N 1 H W"]:
-    """What a network makes of a task's queries by the first of its labelled images, by default by all."""
+    """Logits of a task's queries by the first of its labelled images, by default by all."""
     device = next(network.parameters()).device
     support = task.support_images[:, :support_size].to(device), task.support_labels[:, :support_size].to(device)
     return network.segment(task.query_images.to(device), network.encode_support(*support)).cpu()
@@ -138,7 +138,7 @@ def logits_of(network: SupportNetwork, task: DevTask, support_size: int | None =
 
 @dataclass(frozen=True)
 class Judged:
-    """What masks of one task promise, and what they are worth."""
+    """Masks of one task: what their probabilities promise, and their true Dice."""
 
     dataset: str
     promises: Float[Tensor, "N 2"]
@@ -149,8 +149,8 @@ def judge(task: DevTask, logits: Float[Tensor, "N 1 H W"]) -> Judged:
     """Compare the masks that logits give of a task's queries with their labels.
 
     Args:
-        task: Tells the labels.
-        logits: Of its queries, divided by the temperature.
+        task: The task, which holds the labels.
+        logits: Logits of the task's queries, divided by the temperature.
     """
     dice = hard_dice(logits, task.query_labels)[:, 0]
     return Judged(task.dataset, promises(logits.sigmoid(), logits > 0), dice)
@@ -178,7 +178,7 @@ def fit_quality(judged: Sequence[Judged]) -> QualityModel:
 
 
 def reliability(judged: Sequence[Judged], predicted: Sequence[Float[Tensor, " _"]]) -> dict[str, float | None]:
-    """How well predicted Dice tells which masks are good.
+    """Reliability of predicted Dice.
 
     Args:
         judged: Masks, in sets.
@@ -239,7 +239,7 @@ def _fit(judged: Sequence[Judged]) -> QualityModel:
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
-    """Of those that are known."""
+    """Mean of those values that are known."""
     known = [value for value in values if value is not None]
     return round(sum(known) / len(known), 4) if known else None
 

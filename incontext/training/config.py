@@ -66,7 +66,7 @@ class TrainConfig(BaseModel):
     init_from: Path | None = None
     """Weights to start from instead of random ones; what does not fit is left random, see `checkpoint.adopt`."""
     seed: int = 0
-    """Of the weights, the episodes and their augmentation."""
+    """Seed of the weights, the episodes and their augmentation."""
 
     steps: int = Field(default=8000, gt=0)
     """Optimiser steps; a run can be resumed with more."""
@@ -90,7 +90,7 @@ class TrainConfig(BaseModel):
     gradient_norm: float = Field(default=1.0, gt=0)
     """Larger gradients are scaled down to this norm."""
     ema_decay: float = Field(default=0.995, ge=0, lt=1)
-    """Of the moving average of the weights, which is what is validated and saved."""
+    """Decay of the moving average of the weights, which is what is validated and saved."""
     mixed_precision: bool = False
     """Compute in bfloat16 where that is safe; on a GPU only, since processors are slower with it."""
 

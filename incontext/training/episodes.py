@@ -22,14 +22,14 @@ TRAINING_ROLES: tuple[Role, ...] = ("train", "auxiliary")
 
 
 class SetSize(NamedTuple):
-    """How many images a set has, and how many of them, the first, are queries."""
+    """Numbers of images of a set and of its queries, which come first."""
 
     images: int
     queries: int
 
 
 class EpisodeConfig(BaseModel):
-    """What to learn from, and how sets of labelled images are drawn from it."""
+    """Configuration of the data to learn from, and of how sets of labelled images are drawn from it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -182,9 +182,9 @@ def draw_rows(subjects: Sequence[str], count: int, rng: np.random.Generator, que
 
     Args:
         subjects: The subject of each image.
-        count: How many to draw.
+        count: Number of images to draw.
         rng: Source of randomness.
-        queries: How many of them are queries; 0 means all.
+        queries: Number of queries among them; 0 means all.
 
     Raises:
         ValueError: If there are fewer images than asked for.
@@ -213,7 +213,7 @@ class TaskSampler:
     Large datasets and those with many labels are seen no more often than others (UniverSeg, Butoi et al. 2023).
 
     Args:
-        tasks: What to draw from.
+        tasks: Tasks to draw from.
         auxiliary: Names of the datasets that get `auxiliary_share` of the draws.
         auxiliary_share: Between 0 and 1; without effect if all or none of the tasks are auxiliary.
     """
@@ -258,16 +258,16 @@ class DevTask:
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What a training run takes from a collection."""
+    """Data of a training run."""
 
     tasks: list[TaskImages]
     """Tasks of the roles `train` and `auxiliary`, to learn from."""
     auxiliary: frozenset[str]
-    """Those of their datasets that are auxiliary."""
+    """Datasets of the tasks that are auxiliary."""
     dev: list[DevTask]
     """Tasks of the role `dev`, to watch."""
     licenses: dict[str, str]
-    """Of each dataset learned from."""
+    """Licence of each dataset that is learned from."""
 
     @classmethod
     def load(cls, collection_path: Path, seed: int, config: EpisodeConfig = DEFAULT) -> "TrainingData":

@@ -21,11 +21,11 @@ class StepInput:
     """What one process contributes to one optimiser step."""
 
     batches: dict[int, Batch]
-    """By number."""
+    """Batches by their number."""
     cpu_seconds: float
     """Processor time that making them took, in whichever process."""
     waited_seconds: float
-    """How long the network waited for them."""
+    """Seconds that the network waited for the batches."""
 
 
 class Timed(Dataset[tuple[Batch, float]]):
@@ -42,7 +42,7 @@ class Timed(Dataset[tuple[Batch, float]]):
         return self._batches[index], time.process_time() - started
 
 
-def feed(
+def load_steps(
     config: TrainConfig, data: TrainingData, first_step: int, processes: Processes, pin_memory: bool = False
 ) -> Iterator[StepInput]:
     """This process's batches of every step from the first on, without an end.

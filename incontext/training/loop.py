@@ -24,7 +24,7 @@ from incontext.training.batches import Batch
 from incontext.training.config import TrainConfig
 from incontext.training.distributed import ALONE, Processes, joined, own_device
 from incontext.training.episodes import DevTask, TrainingData
-from incontext.training.loader import StepInput, feed
+from incontext.training.loader import StepInput, load_steps
 from incontext.training.log import TrainingLog, mean
 from incontext.training.losses import hard_dice, segmentation_loss
 from incontext.training.probe import probe
@@ -43,10 +43,10 @@ def train(config: TrainConfig, collection_path: Path, out: Path, device: torch.d
     the processes share the batches of each step and only the first one writes.
 
     Args:
-        config: What to train and how.
+        config: Configuration of the training.
         collection_path: A collection that `megamed build` made.
         out: Folder of the run.
-        device: Where to compute; by default a GPU if there is one.
+        device: Torch device to compute on; by default a GPU if there is one.
 
     Returns:
         The path of the weights.
@@ -68,7 +68,7 @@ def train(config: TrainConfig, collection_path: Path, out: Path, device: torch.d
         state = TrainState.resume(saved, config, device) if saved.exists() else TrainState.start(config, device)
         if processes.first:
             record = Record(config, data, out, stack.enter_context(TrainingLog(out, state.step)))
-        inputs = feed(config, data, state.step, processes, pin_memory=device.type == "cuda")
+        inputs = load_steps(config, data, state.step, processes, pin_memory=device.type == "cuda")
         while state.progress(config) < 1:
             given = next(inputs)
             with saving_what_diverges(out, config, given, processes):
@@ -161,7 +161,7 @@ def halved(batch: Batch) -> Batch:
 
 @dataclass(frozen=True)
 class Record:
-    """What the first process keeps of a run: tables, weights, and the state to resume from."""
+    """Files that the first process keeps of a run: tables, weights, and the state to resume from."""
 
     config: TrainConfig
     data: TrainingData
@@ -247,7 +247,7 @@ def check_precision(config: TrainConfig, device: torch.device) -> None:
 
 
 def provenance(config: TrainConfig, data: TrainingData, state: TrainState) -> dict[str, Any]:
-    """Where weights come from: data with licences, code, configuration, effort, and the weights begun with."""
+    """Provenance of weights: data with licences, code, configuration, effort, and the weights begun with."""
     origin = state.origin or {}
     return {
         "seed": config.seed,

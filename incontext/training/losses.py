@@ -11,14 +11,14 @@ from incontext.networks.measures import dice
 
 
 class LossConfig(BaseModel):
-    """What is minimised: soft Dice of each image, and a loss of each pixel."""
+    """Configuration of the loss: soft Dice of each image, and a loss of each pixel."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     pixel: Literal["cross-entropy", "focal"] = "cross-entropy"
     pixel_weight: float = Field(default=0.1, ge=0)
-    """Beside Dice, which counts 1. The more it weighs, the better are probabilities calibrated, and the less of an
-    uncertain structure is in the mask."""
+    """Weight of the pixel loss beside Dice, which counts 1. The more it weighs, the better are probabilities
+    calibrated, and the less of an uncertain structure is in the mask."""
 
 
 def dice_loss(logits: Float[Tensor, "*batch H W"], labels: Float[Tensor, "*batch H W"]) -> Float[Tensor, ""]:

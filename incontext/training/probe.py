@@ -23,7 +23,7 @@ def probe(network: SupportNetwork, tasks: Sequence[DevTask]) -> dict[str, float]
 
     Args:
         network: One that offers `encode_support` and `segment`.
-        tasks: What to segment; images of one size.
+        tasks: Tasks to segment; images of one size.
 
     Returns:
         For each kind of support the mean over datasets, of the mean over tasks, of the mean Dice of the queries:
@@ -51,7 +51,7 @@ def probe(network: SupportNetwork, tasks: Sequence[DevTask]) -> dict[str, float]
 
 
 def objections(scores: Mapping[str, float]) -> list[str]:
-    """What in the scores of a probe speaks against a network that reads its support; nothing if it passes."""
+    """Objections, from the scores of a probe, to a network's reading its support; none if it passes."""
     found = []
     if "wrong" in scores and (cost := scores["true"] - scores["wrong"]) < COST_OF_WRONG_LABELS:
         found.append(

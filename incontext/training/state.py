@@ -22,15 +22,15 @@ FREE = {"steps", "minutes", "workers", "log_every", "dev_every", "probe_every", 
 
 @dataclass
 class TrainState:
-    """What a resumed run needs: everything that changes from step to step."""
+    """State of a run: everything that changes from step to step."""
 
     network: checkpoint.Network
     average: checkpoint.Network
-    """Its weights' moving average."""
+    """Network whose weights are the moving average."""
     optimizer: torch.optim.Optimizer
     step: int = 0
     queries: int = 0
-    """How many images were segmented and learnt from."""
+    """Number of images that were segmented and learnt from."""
     cpu_seconds: float = 0.0
     """Processor time spent on training so far, of all processes together."""
     best_dev: float = 0.0

@@ -72,7 +72,7 @@ def test_trainings_take_turns_over_their_whole_course(monkeypatch: pytest.Monkey
         state.queries += 3 * config.seed  # type: ignore[attr-defined]
 
     monkeypatch.setattr(relative_cost, "training_step", step)
-    monkeypatch.setattr(relative_cost, "feed", lambda config, *_: iter(range(100)))
+    monkeypatch.setattr(relative_cost, "load_steps", lambda config, *_: iter(range(100)))
     one, other = (Training(TrainConfig(network=SMALL, seed=seed, steps=480), NOTHING) for seed in (1, 2))
     assert compare_trainings(one, other) == {"cost": 0.5, "queries": 0.5}
     assert taken[:2] == [(1, 0, 0), (2, 0, 0)]  # to warm up
@@ -82,6 +82,6 @@ def test_trainings_take_turns_over_their_whole_course(monkeypatch: pytest.Monkey
 
 
 def test_networks_are_drawn_from_the_seed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(relative_cost, "feed", lambda *_: iter(()))
+    monkeypatch.setattr(relative_cost, "load_steps", lambda *_: iter(()))
     one, other = (Training(TrainConfig(network=SMALL, seed=4), NOTHING).state.network for _ in range(2))
     assert all(map(torch.equal, one.parameters(), other.parameters()))

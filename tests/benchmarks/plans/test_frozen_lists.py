@@ -90,9 +90,9 @@ def test_what_is_no_list_is_refused(tmp_path: Path, text: str, place: str) -> No
         read_list(tmp_path / "list.json")
 
 
-def test_a_place_outside_the_cases_is_refused(drawings: Collection, frozen: FrozenList) -> None:
+def test_an_index_outside_the_cases_is_refused(drawings: Collection, frozen: FrozenList) -> None:
     cases = frozen.tasks[DISC].cases
     changed = frozen.model_dump(mode="json")
     changed["tasks"][DISC]["episodes"] = [[len(cases), 0, [0]]]
-    with pytest.raises(ValueError, match="place"):
+    with pytest.raises(ValueError, match="index of a case does not exist: expected 0 to 11, got 12"):
         FrozenList.model_validate(changed)

@@ -8,7 +8,7 @@ import torch
 from incontext.training.config import TrainConfig
 from incontext.training.distributed import ALONE, Processes
 from incontext.training.episodes import EpisodeConfig, TrainingData
-from incontext.training.loader import feed
+from incontext.training.loader import load_steps
 
 CONFIG = TrainConfig(
     episodes=EpisodeConfig(images_per_batch=4, set_sizes=(2,), large_share=0), batches_per_step=4, workers=0
@@ -21,7 +21,7 @@ def data(collection_path):
 
 
 def numbers(data, first_step, processes, config=CONFIG):
-    return [list(given.batches) for given in itertools.islice(feed(config, data, first_step, processes), 2)]
+    return [list(given.batches) for given in itertools.islice(load_steps(config, data, first_step, processes), 2)]
 
 
 def test_steps_take_the_batches_in_turn(data):
@@ -36,12 +36,12 @@ def test_processes_share_the_batches_of_a_step(data):
 
 def test_batches_that_do_not_divide_are_refused(data):
     with pytest.raises(ValueError, match=r"expected a multiple of 3, got 4\. Set batches_per_step to 6"):
-        next(feed(CONFIG, data, 0, Processes(0, 3)))
+        next(load_steps(CONFIG, data, 0, Processes(0, 3)))
 
 
 def test_batches_depend_on_their_number_alone(data):
-    alone = next(feed(CONFIG, data, 1, ALONE))
-    shared = next(feed(CONFIG.model_copy(update={"workers": 1}), data, 1, Processes(1, 2)))
+    alone = next(load_steps(CONFIG, data, 1, ALONE))
+    shared = next(load_steps(CONFIG.model_copy(update={"workers": 1}), data, 1, Processes(1, 2)))
     assert shared.cpu_seconds > 0
     for number, batch in shared.batches.items():
         assert torch.equal(batch.images, alone.batches[number].images)
