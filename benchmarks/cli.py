@@ -20,6 +20,7 @@ DEFAULT_SIZES = [16]
 DEFAULT_GROUPINGS = ["size", "modality"]
 FAILED = 3
 """Exit status of `probe` when the network does not read its support, of `run` when a predictor failed on a task."""
+Built = Annotated[Path, typer.Option(help="Folder of a collection built by megamed.")]
 Suite = Annotated[str, typer.Option(help="Name of a suite of tasks: see `incontext-bench list`.")]
 Draws = Annotated[int, typer.Option(help="Number of support sets drawn per query.")]
 Queries = Annotated[int, typer.Option(help="Maximum number of query images per task, spread over its subjects.")]
@@ -38,7 +39,19 @@ Supports = Annotated[
     ),
 ]
 Device = Annotated[str | None, typer.Option(help="Torch device to compute on; by default cuda if there is one.")]
-
+BatchSize = Annotated[
+    int | None, typer.Option(help="Queries per forward pass.", show_default="on a GPU what the memory holds")
+]
+MemoryBudget = Annotated[
+    float | None,
+    typer.Option(help="Memory of each process, in GB.", show_default="half of what is free, on a GPU four fifths"),
+]
+Workers = Annotated[
+    int | None, typer.Option(help="Number of worker processes.", show_default="one per GPU, or per core if that pays")
+]
+Scheduler = Annotated[
+    str | None, typer.Option(help="Address of a Dask scheduler whose workers to use, such as tcp://10.0.0.1:8786.")
+]
 Attributes = Annotated[
     Path | None, typer.Option(help="CSV table of subject attributes: columns dataset, subject, sex, age, ...")
 ]
@@ -64,7 +77,7 @@ class ReportFormat(StrEnum):
 
 @app.command()
 def run(
-    collection: Annotated[Path, typer.Option(help="A collection built by megamed.")],
+    collection: Built,
     suite: Suite = "heldout",
     support_size: Annotated[
         list[int], typer.Option(help="Support size: labelled examples per query; repeatable.")
@@ -93,23 +106,10 @@ def run(
         ),
     ] = None,
     device: Device = None,
-    batch_size: Annotated[
-        int | None, typer.Option(help="Queries per forward pass.", show_default="on a GPU what the memory holds")
-    ] = None,
-    memory_gb: Annotated[
-        float | None,
-        typer.Option(
-            help="Memory budget of each worker process, in GB.",
-            show_default="half of what is free, on a GPU four fifths",
-        ),
-    ] = None,
-    workers: Annotated[
-        int | None,
-        typer.Option(help="Number of worker processes.", show_default="one per GPU, or per core if that pays"),
-    ] = None,
-    scheduler: Annotated[
-        str | None, typer.Option(help="Address of a Dask scheduler whose workers to use, such as tcp://10.0.0.1:8786.")
-    ] = None,
+    batch_size: BatchSize = None,
+    memory_gb: MemoryBudget = None,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
     as_json: AsJson = False,
 ) -> None:
     """Score predictors on a suite: Dice per task and overall with 95 % intervals, as a table, CSV and JSON.
@@ -139,7 +139,7 @@ def run(
 
 @app.command(name="freeze")
 def freeze_list(
-    collection: Annotated[Path, typer.Option(help="A collection built by megamed.")],
+    collection: Built,
     suite: Suite = "heldout",
     support_size: Annotated[int, typer.Option(help="Support size: labelled examples per query.")] = 16,
     draws: Draws = 5,
@@ -243,7 +243,7 @@ def report(
 
 @app.command()
 def probe(
-    collection: Annotated[Path, typer.Option(help="A collection built by megamed.")],
+    collection: Built,
     weights: Annotated[Path | None, typer.Option(help="Weights file.", show_default="the packaged one")] = None,
     suite: Suite = "dev",
     support_size: Annotated[int, typer.Option(help="Labelled examples per task.")] = 16,
@@ -287,10 +287,7 @@ def study(
         typer.Option(help="Name of a variant of the study; repeatable.", show_default="all"),
     ] = None,
     steps: Annotated[
-        int,
-        typer.Option(
-            min=1, help="Optimiser steps of the default configuration, whose processor time every training gets."
-        ),
+        int, typer.Option(min=1, help="Steps of the default configuration, whose processor time every training gets.")
     ] = 400,
     seeds: Annotated[int, typer.Option(min=1, help="Number of trainings per variant, with seeds 0, 1, …")] = 1,
 ) -> None:
@@ -308,7 +305,7 @@ def study(
 @app.command()
 def experiment(
     name: Annotated[str, typer.Argument(help="One of `incontext-bench list experiments`.")],
-    collection: Annotated[Path, typer.Option(help="A collection built by megamed.")],
+    collection: Built,
     out: Annotated[
         Path | None,
         typer.Option(help="Folder of results, from which an interrupted run resumes.", show_default="experiments/NAME"),
@@ -332,10 +329,8 @@ def experiment(
         ),
     ] = None,
     device: Device = None,
-    workers: Annotated[
-        int | None, typer.Option(help="Number of worker processes that score.", show_default="as many as pay")
-    ] = None,
-    scheduler: Annotated[str | None, typer.Option(help="Address of a Dask scheduler whose workers score.")] = None,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
 ) -> None:
     """Ask how well a network generalises: a table and a figure of one experiment, with 95 % intervals.
 
@@ -373,10 +368,7 @@ def volumes(
         int, typer.Option(help="Labelled slices per volume, evenly over those that show the label.")
     ] = 3,
     others: Annotated[
-        int,
-        typer.Option(
-            help="Take the support from so many volumes of other subjects, and label no slice of the volume itself."
-        ),
+        int, typer.Option(help="Number of other subjects' volumes to take the support from, and none of the volume.")
     ] = 0,
     most: Annotated[int, typer.Option(help="Maximum number of volumes per dataset, spread over its subjects.")] = 20,
     axis: Annotated[
