@@ -4,6 +4,7 @@ from pathlib import Path
 
 import beartype.typing  # noqa: F401 - TYPECHECKER names it
 import pytest
+from hypothesis import HealthCheck, settings
 from jaxtyping import install_import_hook
 
 # jaxtyping decorates methods one by one, where beartype cannot tell what Self is
@@ -16,6 +17,10 @@ install_import_hook(["incontext", "megamed", "benchmarks"], TYPECHECKER)
 import torch  # noqa: E402 - nothing of ours may be imported before the hook
 
 torch.set_num_threads(1)
+
+# How long an example takes says something about the machine, not about the law.
+settings.register_profile("unhurried", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")
 
 ROOT = Path(__file__).parents[1]
 

@@ -3,13 +3,17 @@
 import csv
 import io
 import json
+import os
 import random
-from collections.abc import Iterable, Iterator
+import signal
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from functools import partial
+from itertools import count as counting
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import fmean
-from time import monotonic
 from typing import Any
 
 import pytest
@@ -165,19 +169,34 @@ def test_table_shows_datasets_the_mean_and_the_difference(run: Any) -> None:
         assert words in text
 
 
+def calls_until_killed(work: Callable[[], object], last: int | None = None) -> int:
+    """Do some work, and count the functions that it calls; this process kills itself at the `last`."""
+    calls = counting(1)
+
+    def counted(_frame: object, event: str, _argument: object) -> None:
+        if event in ("call", "c_call") and next(calls) == last:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.setprofile(counted)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return next(calls)
+
+
 def test_ten_kills_leave_what_an_undisturbed_run_writes(run: Any, tmp_path: Path) -> None:
     """Killed for real, wherever it may be, from before the first row to after the last."""
-    settings = replace(SETTINGS, draws=8, queries=12)
-    start = monotonic()
-    run("whole", settings)
-    seconds = monotonic() - start
-    delays = random.Random(0)
+    settings = replace(SETTINGS, draws=4, queries=6)
+    total = calls_until_killed(partial(run, "whole", settings))
+    moments, exits = random.Random(0), []
     for _ in range(10):
-        child = get_context("fork").Process(target=run, args=("killed", settings))
+        arguments = (partial(run, "killed", settings), moments.randrange(1, total))
+        child = get_context("fork").Process(target=calls_until_killed, args=arguments)
         child.start()
-        child.join(delays.uniform(0, seconds))
-        child.kill()
         child.join()
+        exits.append(child.exitcode)
+    assert exits[0] == -signal.SIGKILL
     run("killed", settings)
     assert (tmp_path / "killed/rows.csv").read_bytes() == (tmp_path / "whole/rows.csv").read_bytes()
 

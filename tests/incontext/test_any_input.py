@@ -96,7 +96,9 @@ def grids(shape: tuple[int, ...]) -> set[tuple[int, ...]]:
     return {shape[:-1], shape} if shape[-1] in (3, 4) else {shape}
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(st.data())
 def test_a_mask_of_the_input_s_size_or_a_clear_error(network: SupportOnceNet, data: st.DataObject) -> None:
     query = data.draw(st.one_of(images(), plain_images()))

@@ -239,8 +239,8 @@ def test_volumes_are_cut_along_their_axes(
     }
 
 
-SLOW_BUILD = """
-import sys, time
+PATIENT_BUILD = """
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from megamed.build import BuildOptions, build
@@ -248,7 +248,7 @@ from megamed.standardise import Standard
 root, out = map(Path, sys.argv[1:])
 def progress(dataset, finished, total):
     print(dataset, flush=True)
-    time.sleep(0.2)
+    sys.stdin.readline()
 with ThreadPoolExecutor(1) as executor:
     build(root, out, BuildOptions(Standard(16)), executor, progress)
 """
@@ -269,16 +269,19 @@ def test_killed_build_leaves_the_old_collection(
     make_dataset(4, "data/other", id="other")
 
     process = subprocess.Popen(
-        [sys.executable, "-c", SLOW_BUILD, str(root.parent), str(tmp_path / "out")],
+        [sys.executable, "-c", PATIENT_BUILD, str(root.parent), str(tmp_path / "out")],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         cwd=repository,
     )
-    assert process.stdout is not None
-    for _ in range(lines_seen):
-        process.stdout.readline()
-    process.kill()
-    process.wait()
-    process.stdout.close()
+    with process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(b"\n" * (lines_seen - 1))
+        process.stdin.flush()
+        for _ in range(lines_seen):
+            assert process.stdout.readline()
+        process.kill()
 
     assert read_manifest(tmp_path / "out") == old
     assert verify(tmp_path / "out") == []

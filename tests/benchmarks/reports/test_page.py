@@ -144,7 +144,7 @@ def test_task_name(task: str, name: str):
 def test_a_browser_reads_it_without_complaint(page: str, tmp_path: Path):
     (tmp_path / "report.html").write_text(page, encoding="utf-8")
     command = [BROWSER, *QUIET, f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", "report.html"]
-    done = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, encoding="utf-8", timeout=120)
+    done = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, encoding="utf-8", timeout=600)
     assert "CONSOLE" not in done.stderr
     leaderboard = done.stdout[done.stdout.index('id="leaderboard"') : done.stdout.index('id="figures"')]
     assert re.search(r'<th scope="row">.*nearest-copy</th>', leaderboard)

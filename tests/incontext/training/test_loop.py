@@ -1,8 +1,11 @@
 """Training learns, means the same loss however it is split, stops when it diverges, and tells what it did."""
 
 import csv
+import itertools
 import json
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,6 +14,7 @@ from safetensors import safe_open
 from incontext.networks import checkpoint
 from incontext.networks.cross_block import CrossBlockConfig
 from incontext.networks.support_once import SupportOnceConfig
+from incontext.training import loader, loop
 from incontext.training.augment import AugmentConfig
 from incontext.training.batches import Batch, StepBatches
 from incontext.training.config import TrainConfig
@@ -146,7 +150,11 @@ def test_two_trainings_do_not_share_a_folder(finished_run, collection_path):
         train(SMALL, collection_path, finished_run)
 
 
-def test_minutes_take_the_place_of_steps(collection_path, tmp_path):
+def test_minutes_take_the_place_of_steps(collection_path, tmp_path, monkeypatch):
+    readings = itertools.count(step=0.1)  # of the clock, which stands still but for them
+    clock = SimpleNamespace(process_time=lambda: next(readings), perf_counter=time.perf_counter)
+    for module in (loader, loop):
+        monkeypatch.setattr(module, "time", clock)
     config = SMALL.model_copy(update={"steps": 1, "minutes": 0.01, "dev_every": 1000, "probe_every": 1000})
     train(config, collection_path, tmp_path)
     last = rows(tmp_path / "log.csv")[-1]
