@@ -100,6 +100,16 @@ def write_pictures(folder: Path, names: list[str], labelled: bool = True) -> Pat
     return folder
 
 
+def test_a_query_whose_label_is_empty_is_scored(tmp_path: Path, segmenter: Segmenter) -> None:
+    support = write_pictures(tmp_path / "support", ["a.png", "b.png"])
+    query = write_pictures(tmp_path / "query", ["c.png"])
+    Image.fromarray(np.zeros((20, 24), np.uint8)).save(query / "labels" / "c.png")
+    summary = segment_folder(segmenter, support, query, tmp_path / "out")
+    assert not summary.failures
+    (report,) = summary.images
+    assert report.dice == {2: 0.0 if report.area_px[2] else 1.0}
+
+
 def test_an_interrupted_run_goes_on(tmp_path: Path, segmenter: Segmenter) -> None:
     support = write_pictures(tmp_path / "support", ["a.png", "b.png"])
     query = write_pictures(tmp_path / "query", ["c.png", "d.png", "e.png"])

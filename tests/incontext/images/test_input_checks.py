@@ -67,6 +67,28 @@ def test_unlike_images_are_warned_about(queries: list[SourceImage], warning: str
     assert any(re.search(warning, message) for message in messages), messages
 
 
+@pytest.mark.parametrize(
+    ("shape", "warned"),
+    [
+        ((240, 320), set()),
+        ((243, 324), {"longer side"}),
+        ((15, 20), set()),
+        ((12, 16), {"longer side"}),
+        ((90, 60), set()),
+        ((96, 60), {"height to width"}),
+        ((30, 80), set()),
+        ((27, 80), {"height to width"}),
+    ],
+    ids=str,
+)
+def test_sizes_differ_up_to_a_limit_without_a_warning(shape: tuple[int, int], warned: set[str]) -> None:
+    """Examples of 60 × 80 allow sides four times as long or as short, and twice as oblong."""
+    query = case_of(RNG.integers(0, 255, shape, np.uint8))
+    messages = warn_about(examples_of(2), [query])
+    found = {what for what in ("longer side", "height to width") for message in messages if f"in {what}" in message}
+    assert found == warned
+
+
 def test_values_outside_the_window_show_nothing() -> None:
     hounsfield = RNG.integers(-1024, 1500, (6, 20, 30)).astype(np.int16)
     beyond = case_of(RNG.integers(5005, 5250, (20, 30)).astype(np.float32))

@@ -282,6 +282,21 @@ def test_unknown_axis_is_refused(array: np.ndarray, axis: object) -> None:
         read_source_image(array, "image", axis)
 
 
+def test_a_mask_of_a_file_in_two_parts_is_one_file(tmp_path: Path, array: np.ndarray) -> None:
+    whole = write_volume(tmp_path / "whole.mha", array, OBLIQUE).read_bytes()
+    header, data = whole.split(b"LOCAL\n", 1)
+    (tmp_path / "a.mhd").write_bytes(header + b"a.raw\n")
+    (tmp_path / "a.raw").write_bytes(data)
+    in_space = {"space": "right-anterior-superior", "space directions": np.diag(SPACING_MM), "space origin": [0, 0, 0]}
+    nrrd.write(str(tmp_path / "b.nhdr"), array, in_space)
+    for name, suffix in {"a.mhd": ".mha", "b.nhdr": ".nrrd"}.items():
+        case = read_source_image(tmp_path / name, "image")
+        assert mask_suffix(case) == suffix
+        mask = (array > 0).astype(np.uint8)
+        written = write_mask(mask, case, tmp_path / f"mask{suffix}")
+        assert np.array_equal(read_label_image(written, "label", case).planes, case.view.planes(mask))
+
+
 def test_damaged_volume_is_named(tmp_path: Path, array: np.ndarray) -> None:
     path = write_volume(tmp_path / "a.nii", array, np.eye(3))
     path.write_bytes(path.read_bytes()[:400])

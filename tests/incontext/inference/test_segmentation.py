@@ -132,6 +132,12 @@ def test_an_image_is_as_poor_as_the_poorest_class_that_it_shows() -> None:
     assert result.look_first == [1]
 
 
+def test_one_poor_class_is_enough_to_look_first() -> None:
+    result = judged([[flat(9.0, 0.5)], [flat(9.0, 9.0)]], BOTH)
+    assert (result.predicted_dice[0] > 0.8).tolist() == [True, False]
+    assert result.look_first == [0]
+
+
 def test_a_stack_is_judged_as_a_whole_without_what_was_drawn() -> None:
     drawn = DrawnPlane(np.full((4, 4), 3, dtype=np.uint8), [3])
     alone, together = judged([[flat(0.5)], [flat(1.0), flat(0.0)]], ONE), judged([[flat(0.5), drawn]], ONE)

@@ -57,6 +57,22 @@ def test_batched_equals_one_at_a_time(network, episode):
 
 
 @torch.no_grad()
+def test_moments_are_means_whatever_the_number_of_pixels():
+    """A constant is 1 in every pixel, so that its products are the share of each kind and the mean of its targets."""
+    torch.manual_seed(0)
+    read = FittedRead(channels=3, fitted_channels=2)
+    features, labels = draw(2, 3, 4, 6), (draw(2, 1, 4, 6, seed=2) > 0.5).float()
+    moments = read.moments(read.inputs(features), labels.repeat_interleave(4, 2).repeat_interleave(4, 3))
+    share = labels.mean((1, 2, 3))
+    shares = torch.stack([share, 1 - share], 1)
+    torch.testing.assert_close(moments[:, :, 2, 2], shares)
+    torch.testing.assert_close(moments[:, :, 2, 3:], torch.stack([share, share - 1], 1)[..., None].expand(2, 2, 4))
+    larger, drawn = (part.repeat_interleave(2, 2).repeat_interleave(2, 3) for part in (features, labels))
+    again = read.moments(read.inputs(larger), drawn.repeat_interleave(4, 2).repeat_interleave(4, 3))
+    torch.testing.assert_close(again, moments)
+
+
+@torch.no_grad()
 def test_many_queries_with_one_code_equal_as_many_full_calls(network, episode):
     _, images, labels = episode
     queries = draw(6, 1, 32, 48, seed=4)

@@ -1,0 +1,31 @@
+"""Names of folders and files tell images from labels."""
+
+from pathlib import Path
+
+import pytest
+
+from megamed.arrangement import find_arrangement
+
+
+def touch(root: Path, *names: str) -> Path:
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return root
+
+
+@pytest.mark.parametrize(
+    ("outer", "images", "labels"),
+    [
+        ("masks", "masks/images/{case}", "masks/labels/{case}"),
+        ("images", "images/raw/{case}", "images/masks/{case}"),
+        ("segmentation/train", "segmentation/train/scans/{case}", "segmentation/train/annotations/{case}"),
+    ],
+)
+def test_the_innermost_folder_that_says_anything_decides(tmp_path: Path, outer: str, images: str, labels: str) -> None:
+    """A folder of masks may hold the images that belong to them, and a folder of images their labels."""
+    names = [template.format(case=f"{case}.png") for template in (images, labels) for case in ("a", "b")]
+    assert all(name.startswith(f"{outer}/") for name in names)
+    rules = find_arrangement(touch(tmp_path, *names)).files
+    assert (rules.image, rules.label) == (images, labels)
