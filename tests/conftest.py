@@ -7,6 +7,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 from jaxtyping import install_import_hook
 
+from tests.skips import pytest_make_collect_report, pytest_runtest_makereport  # noqa: F401 - pytest finds them here
+
 # jaxtyping decorates methods one by one, where beartype cannot tell what Self is
 TYPECHECKER = (
     "beartype.beartype(conf=beartype.BeartypeConf(hint_overrides="
