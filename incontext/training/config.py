@@ -7,19 +7,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Discriminator,
-    Field,
-    PlainSerializer,
-    Tag,
-    ValidationError,
-)
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, PlainSerializer, ValidationError
+from pydantic_core import CoreSchema, core_schema
 
-from incontext.networks.checkpoint import FAMILIES, describe
-from incontext.networks.cross_block import CrossBlockConfig
+from incontext.networks.checkpoint import FAMILIES, NetworkConfig, describe
 from incontext.networks.support_once import SupportOnceConfig
 from incontext.training.augment import AugmentConfig
 from incontext.training.episodes import EpisodeConfig
@@ -46,12 +37,22 @@ def _without_family(network: Any) -> Any:
     return {name: value for name, value in network.items() if name != "family"}
 
 
-NetworkConfig = Annotated[
-    Annotated[SupportOnceConfig, BeforeValidator(_without_family), Tag("support-once")]
-    | Annotated[CrossBlockConfig, BeforeValidator(_without_family), Tag("cross-block")],
-    Discriminator(_family, "family", f"expected a table whose family is {' or '.join(FAMILIES)}"),
-    PlainSerializer(describe),
-]
+class _OfAnyFamily:
+    """Tells pydantic to read a network's configuration as that of the family which the table names."""
+
+    def __get_pydantic_core_schema__(self, _source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.tagged_union_schema(
+            {
+                name: core_schema.no_info_before_validator_function(_without_family, handler.generate_schema(kind))
+                for name, (kind, _) in FAMILIES.items()
+            },
+            _family,
+            custom_error_type="family",
+            custom_error_message=f"expected a table whose family is {' or '.join(FAMILIES)}",
+        )
+
+
+NetworkTable = Annotated[NetworkConfig, _OfAnyFamily(), PlainSerializer(describe)]
 """The shape of a network; as a table, its fields beside the name of its `family`."""
 
 
@@ -60,7 +61,7 @@ class TrainConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    network: NetworkConfig = SupportOnceConfig()
+    network: NetworkTable = SupportOnceConfig()
     episodes: EpisodeConfig = EpisodeConfig()
     augmentation: AugmentConfig = AugmentConfig()
     init_from: Path | None = None
