@@ -46,6 +46,11 @@ def test_a_count_that_does_not_fit_is_refused(count: int) -> None:
         diverse(CORNERS, count)
 
 
+def test_all_may_be_asked_for_by_their_number() -> None:
+    assert nearest(CORNERS[:1], CORNERS, 5).tolist() == nearest(CORNERS[:1], CORNERS).tolist()
+    assert sorted(diverse(CORNERS, 5).tolist()) == [0, 1, 2, 3, 4]
+
+
 def test_features_are_of_each_image_alone_and_of_unit_length_per_stage() -> None:
     torch.manual_seed(0)
     network = SupportOnceNet(SupportOnceConfig(channels=(8, 8, 8, 8), heads=1, head_channels=8)).eval()

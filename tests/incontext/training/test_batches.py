@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 from incontext.training import batches as module
 from incontext.training.augment import AugmentConfig
 from incontext.training.batches import Batch, StepBatches
-from incontext.training.episodes import EpisodeConfig, LabelledSet, TrainingData
+from incontext.training.episodes import EpisodeConfig, LabelledSet, TaskSampler, TrainingData
 
 SMALL = EpisodeConfig(
     images_per_batch=6, set_sizes=(2, 3), large_set_sizes=(5,), queries_per_large_set=2, synthetic_share=0.0
@@ -62,6 +62,26 @@ def test_batches_are_as_large_as_promised(data):
     shapes = Counter((*batch.images.shape[:2], batch.queries) for batch in map(batches.__getitem__, range(30)))
     assert set(shapes) == {(3, 2, 2), (2, 3, 3), (1, 5, 2)}
     assert 8 <= shapes[1, 5, 2] <= 22
+
+
+def test_the_first_task_may_be_of_any_size_and_the_others_fill_its_sets(data, monkeypatch):
+    asked = []
+
+    class Recorder(TaskSampler):
+        def draw(self, rng, at_least):
+            asked.append(at_least)
+            return super().draw(rng, at_least)
+
+    monkeypatch.setattr(module, "TaskSampler", Recorder)
+    batches = StepBatches(SMALL, AS_THEY_ARE, data, seed=0, count=1)
+    seen = set()
+    for number in range(20):
+        asked.clear()
+        sets, _ = batches.draw(np.random.default_rng(number))
+        size = len(sets[0].images)
+        assert asked == [2, *[size] * (len(sets) - 1)]
+        seen.add(size)
+    assert seen == {2, 3, 5}
 
 
 def test_intensities_and_labels_keep_their_ranges(data):

@@ -1,10 +1,12 @@
 """Every batch reaches one process, in the step that it belongs to."""
 
 import itertools
+from types import SimpleNamespace
 
 import pytest
 import torch
 
+from incontext.training import loader
 from incontext.training.config import TrainConfig
 from incontext.training.distributed import ALONE, Processes
 from incontext.training.episodes import EpisodeConfig, TrainingData
@@ -37,6 +39,14 @@ def test_processes_share_the_batches_of_a_step(data):
 def test_batches_that_do_not_divide_are_refused(data):
     with pytest.raises(ValueError, match=r"expected a multiple of 3, got 4\. Set batches_per_step to 6"):
         next(load_steps(CONFIG, data, 0, Processes(0, 3)))
+
+
+def test_a_step_costs_what_all_its_batches_cost(data, monkeypatch):
+    ticks, hours = itertools.count(0.0), itertools.count(0.0, step=3600)
+    clock = SimpleNamespace(process_time=lambda: next(ticks), perf_counter=lambda: next(hours))
+    monkeypatch.setattr(loader, "time", clock)
+    for step in itertools.islice(feed(CONFIG, data, 0, ALONE), 2):
+        assert (step.cpu_seconds, step.waited_seconds) == (4, 3600)
 
 
 def test_batches_depend_on_their_number_alone(data):

@@ -4,6 +4,7 @@ import csv
 import itertools
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -89,6 +90,28 @@ def test_small_images_come_first_and_keep_what_half_covers():
 def test_only_what_the_network_takes_is_halved(side, family, fits):
     batch = Batch(*torch.zeros(2, 1, 2, 1, side, side).unbind(), queries=1)
     assert fits_halved(batch, SMALL.model_copy(update={"network": NETWORKS[family]})) == fits
+
+
+def test_the_first_share_of_a_training_sees_small_images(batches, monkeypatch):
+    config = SMALL.model_copy(update={"steps": 4, "small_share": 0.5})
+    state, sides = TrainState.start(config, CPU), []
+    answer = state.network.leave_one_out
+
+    def noted(images, *rest):
+        sides.append(images.shape[-1])
+        return answer(images, *rest)
+
+    monkeypatch.setattr(state.network, "leave_one_out", noted)
+    for _ in range(4):
+        training_step(state, config, given(batches[0]))
+    assert sides == [16, 16, 32, 32]
+
+
+def test_a_step_costs_beside_those_before_it(batches):
+    state = TrainState.start(SMALL, CPU)
+    for step in (1, 2):
+        training_step(state, SMALL, replace(given(batches[0]), cpu_seconds=1000.0))
+        assert state.cpu_seconds > 1000 * step
 
 
 def test_a_step_means_over_the_queries_of_all_its_batches(batches):
