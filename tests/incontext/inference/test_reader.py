@@ -128,6 +128,18 @@ def test_random_draws_differ_and_repeat_with_their_seed() -> None:
     assert places(0) == places(0) != places(1)
     assert len({tuple(draw) for draw in places(0)}) == 4
     assert all(len(set(draw)) == 3 for draw in places(0))
+    assert not {tuple(draw) for draw in places(0)} & {tuple(draw) for draw in places(1)}
+
+
+@pytest.mark.parametrize("flips", [False, True])
+def test_the_temperature_divides_logits(flips: bool) -> None:
+    pool, asked = draw_pool(4), queries(2)
+    sharp, soft = (reader(pool, tiny_network(), Choice(flips=flips)) for _ in range(2))
+    soft.temperature = 4.0
+    if flips:  # a mean of probabilities that are nearer to a half is so itself
+        assert (soft(asked).abs().mean() < sharp(asked).abs().mean() / 3).all()
+    else:
+        torch.testing.assert_close(4 * soft(asked), sharp(asked))
 
 
 def test_diverse_draws_are_far_apart() -> None:

@@ -21,7 +21,7 @@ from incontext.training.batches import Batch, StepBatches
 from incontext.training.config import TrainConfig
 from incontext.training.episodes import EpisodeConfig, TrainingData
 from incontext.training.loader import StepInput
-from incontext.training.loop import fits_halved, halved, train, training_step
+from incontext.training.loop import fits_halved, halved, provenance, train, training_step
 from incontext.training.losses import segmentation_loss
 from incontext.training.state import TrainState
 from megamed.files import exclusive
@@ -133,13 +133,13 @@ def test_a_step_means_over_the_queries_of_all_its_batches(batches):
 def test_a_run_leaves_weights_and_provenance(finished_run):
     weights = finished_run / "weights.safetensors"
     assert checkpoint.load(weights).config == SMALL.network
-    provenance = checkpoint.read_metadata(weights)["provenance"]
-    assert provenance["datasets"] == {"bones": "CC0", "cells": "CC0", "toys": "CC0"}
-    assert provenance["steps"] == 6
-    assert provenance["queries"] == 6 * 6
-    assert provenance["cpu_seconds"] > 0
-    assert provenance["init_from"] is None
-    assert TrainConfig.model_validate(provenance["training"]) == SMALL
+    source = checkpoint.read_metadata(weights)["provenance"]
+    assert source["datasets"] == {"bones": "CC0", "cells": "CC0", "toys": "CC0"}
+    assert source["steps"] == 6
+    assert source["queries"] == 6 * 6
+    assert source["cpu_seconds"] > 0
+    assert source["init_from"] is None
+    assert TrainConfig.model_validate(source["training"]) == SMALL
 
 
 def test_a_run_leaves_tables(finished_run):
@@ -155,6 +155,22 @@ def test_the_best_weights_on_dev_are_kept(finished_run):
     best = checkpoint.read_metadata(finished_run / "best.safetensors")["provenance"]
     by_step = {int(row["step"]): float(row["mean"]) for row in rows(finished_run / "dev.csv")}
     assert by_step[best["steps"]] == max(by_step.values()) == pytest.approx(best["dev_dice"], rel=1e-5)
+
+
+def test_worse_weights_on_dev_are_not_kept_and_the_end_is_saved(collection_path, tmp_path, monkeypatch):
+    found = iter([0.6, 0.3])
+    monkeypatch.setattr(loop, "dev_dice", lambda *_: {"eyes": next(found)})
+    config = SMALL.model_copy(update={"steps": 4, "dev_every": 2, "probe_every": 100, "checkpoint_every": 100})
+    train(config, collection_path, tmp_path, "cpu")
+    best = checkpoint.read_metadata(tmp_path / "best.safetensors")["provenance"]
+    assert (best["steps"], best["dev_dice"]) == (2, 0.6)
+    assert TrainState.resume(tmp_path / "state.pt", config, CPU).step == 4
+
+
+def test_weights_know_what_those_they_began_with_were_trained_on(collection_path):
+    data, state = TrainingData.load(collection_path, SMALL.seed), TrainState.start(SMALL, CPU)
+    state.origin = {"provenance": {"datasets": {"elsewhere": "CC BY 4.0"}}}
+    assert provenance(SMALL, data, state)["datasets"] == {"elsewhere": "CC BY 4.0"} | data.licenses
 
 
 def test_a_finished_run_is_left_as_it_is(finished_run, collection_path):

@@ -87,6 +87,34 @@ def test_save_then_resume_is_identity(tmp_path):
     assert all(map(torch.equal, again.network.state_dict().values(), state.network.state_dict().values()))
 
 
+@pytest.mark.parametrize("change", [{"batches_per_step": 3}, {"seed": 1}, {"small_share": 0.25}], ids=str)
+def test_what_decides_the_weights_may_not_change(change, tmp_path):
+    TrainState.start(SMALL, CPU).save(tmp_path / "state.pt", SMALL)
+    with pytest.raises(ValueError, match=f"expected the same {next(iter(change))}"):
+        TrainState.resume(tmp_path / "state.pt", SMALL.model_copy(update=change), CPU)
+
+
+def test_a_run_goes_on_without_the_weights_that_it_began_with(tmp_path):
+    checkpoint.save(tmp_path / "first.safetensors", TrainState.start(SMALL, CPU).network, {})
+    config = SMALL.model_copy(update={"init_from": tmp_path / "first.safetensors"})
+    TrainState.start(config, CPU).save(tmp_path / "state.pt", config)
+    (tmp_path / "first.safetensors").unlink()
+    assert TrainState.resume(tmp_path / "state.pt", config, CPU).origin["file"] == "first.safetensors"
+
+
+@pytest.mark.parametrize(("step", "weight"), [(1, 10 / 11), (10, 1 / 2), (10**6, 0.005)])
+def test_the_average_follows_closely_at_first(step, weight):
+    state = TrainState.start(SMALL, CPU)
+    with torch.no_grad():
+        for value, network in ((0.0, state.average), (1.0, state.network)):
+            for parameter in network.parameters():
+                parameter.fill_(value)
+    state.step = step
+    state.update_average(0.995)
+    for parameter in state.average.parameters():
+        torch.testing.assert_close(parameter, torch.full_like(parameter, weight))
+
+
 def test_a_state_of_another_version_is_refused(tmp_path):
     torch.save({"config": '{"images_per_step": 24}'}, tmp_path / "state.pt")
     with pytest.raises(ValueError, match="is of another version"):
