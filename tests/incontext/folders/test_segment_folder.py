@@ -12,6 +12,7 @@ from incontext import Segmenter
 from incontext.folders.segment_folder import SegmentOptions, fit_folder, read_folder, segment_folder
 from incontext.images.source_image import read_label_image, read_source_image
 from incontext.networks.support_once import SupportOnceConfig, SupportOnceNet
+from tests.dicom_files import series_affine, write_series
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +99,22 @@ def write_pictures(folder: Path, names: list[str], labelled: bool = True) -> Pat
         if labelled:
             Image.fromarray(label).save(folder / "labels" / name)
     return folder
+
+
+def test_reports_measure_what_masks_show(tmp_path: Path, segmenter: Segmenter) -> None:
+    support = write_volumes(tmp_path / "support", ["a.nii", "b.nii"])
+    whole = segment_folder(segmenter, support, support, tmp_path / "whole").images[0]
+    assert (whole.volume_mm3, whole.area_mm2) == ({2: 4.0 * whole.area_px[2]}, None)
+    found = segmenter.predict(support / "images" / "a.nii")
+    assert 0 < whole.area_px[2] < found.masks[0].size
+    assert whole.confidence == pytest.approx(found.probabilities[0][found.masks[0] == 2].mean(), rel=1e-5)
+
+    pytest.importorskip("highdicom")
+    slices = write_series(
+        tmp_path / "scan", volume(0)[0].astype(np.int16), series_affine(np.eye(3), (4, 0.5, 3), (0, 0, 0))
+    )
+    one = segment_folder(segmenter, support, slices[0], tmp_path / "one").images[0]
+    assert (one.volume_mm3, one.area_mm2) == (None, {2: 1.5 * one.area_px[2]})
 
 
 def test_a_query_whose_label_is_empty_is_scored(tmp_path: Path, segmenter: Segmenter) -> None:
