@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import UInt8
 
+from megamed.rasterise import fill_even_odd
 from megamed.readers.dicom import SeriesGrid, header_of, read_grid, readable
 from megamed.readers.faults import needs
 from megamed.readers.source import Source
@@ -101,23 +102,3 @@ def _check_slices(uids: set[str], grid: SeriesGrid) -> None:
     if missing := uids - set(grid.uids):
         msg = f"expected labels drawn on the {len(grid.uids)} slices of the series, got {len(missing)} on others"
         raise ValueError(msg)
-
-
-def fill_even_odd(points: Float[np.ndarray, "points 2"], shape: tuple[int, int]) -> Bool[np.ndarray, "I J"]:
-    """Mark the pixels whose centre a closed contour surrounds an odd number of times.
-
-    Args:
-        points: Of the contour, as indices where the centre of the first pixel is (0, 0).
-        shape: Of the result.
-
-    A centre on a lower edge counts as inside, on an upper one as outside, so that neighbours share no pixel.
-    """
-    crossings = np.zeros((shape[0] + 1, shape[1]), np.int32)
-    for (i0, j0), (i1, j1) in zip(points, np.roll(points, -1, axis=0), strict=True):
-        low, high = np.ceil(np.clip(sorted((j0, j1)), 0, shape[1])).astype(int)
-        lines = np.arange(low, high)
-        if lines.size:
-            at = i0 + (lines - j0) * (i1 - i0) / (j1 - j0)
-            np.add.at(crossings, (np.ceil(at).clip(0, shape[0]).astype(int), lines), 1)
-    beyond = crossings[::-1].cumsum(axis=0)[::-1][1:]  # how often the contour is met further along the first axis
-    return beyond % 2 == 1

@@ -9,7 +9,7 @@ import pytest
 from megamed.layouts import Subject, find_subjects
 from megamed.pixels import read_image
 from megamed.prepare import prepare_subject
-from megamed.readers.dicom_labels import fill_even_odd, read_drawn
+from megamed.readers.dicom_labels import read_drawn
 from megamed.readers.source import SERIES, Source
 from megamed.readers.volume import Volume
 from megamed.schema import DatasetCard, slugify
@@ -175,23 +175,6 @@ def test_contour_between_slices_is_refused(tmp_path: Path, series: list[Path]) -
     write_regions(tmp_path / "rt.dcm", series, {"liver": [shifted]})
     with pytest.raises(ValueError, match="expected contours on slices"):
         dict(read_masks(tmp_path / "rt.dcm", series, {"liver": 1}))
-
-
-def test_fill_is_even_odd_at_pixel_centres() -> None:
-    triangle = np.array([(0.0, 0.0), (4.0, 0.0), (0.0, 4.0)])
-    expected = np.add.outer(np.arange(5), np.arange(5)) < 4
-    assert np.array_equal(fill_even_odd(triangle, (5, 5)), expected)
-    assert np.array_equal(fill_even_odd(triangle[::-1], (5, 5)), expected)
-    assert not fill_even_odd(triangle + 0.1, (5, 5))[0].any()
-
-
-def test_halves_of_a_polygon_share_no_pixel() -> None:
-    angles = np.linspace(0, 2 * np.pi, 40, endpoint=False)
-    circle = 8 + 6.3 * np.stack([np.cos(angles), np.sin(angles)], axis=1)
-    halves = [fill_even_odd(half, (17, 17)) for half in (circle[:21], np.concatenate([circle[20:], circle[:1]]))]
-    assert not (halves[0] & halves[1]).any()
-    assert np.array_equal(halves[0] | halves[1], fill_even_odd(circle, (17, 17)))
-    assert np.array_equal(fill_even_odd(circle, (9, 9)), fill_even_odd(circle, (17, 17))[:9, :9])
 
 
 def prepared(folder: Path, card: DatasetCard = CARD) -> tuple[dict[str, Subject], list, dict[str, list[str]]]:
