@@ -1,0 +1,240 @@
+"""Content of an annotation tool's file: for each image shapes and masks by class, whoever drew them.
+
+Coordinates are x to the right and y down, in pixels, where (0, 0) is the *corner* of the first pixel, so that its
+centre is (0.5, 0.5). Each reader turns its tool's convention into this one.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+from jaxtyping import Bool, Float, Integer
+
+from megamed.annotation_tools.run_lengths import RunMask, check_pixels
+from megamed.rasterise import fill_parts, fill_window
+
+Size: TypeAlias = tuple[int, int]
+"""Height and width in pixels."""
+
+SLACK_PX = 1.0
+"""Distance by which a shape may reach out of its image, as one does that was drawn along the border."""
+
+
+@dataclass(frozen=True)
+class LabelClass:
+    """A class that a file states."""
+
+    name: str
+    value: int | None = None
+    """The number that the file gives it, if any."""
+    colour: str | None = None
+    """Red, green and blue as `#rrggbb`, if the file gives it a colour."""
+
+
+@dataclass(frozen=True)
+class Outline:
+    """A region drawn as closed contours."""
+
+    class_name: str
+    rings: tuple[Float[np.ndarray, "_ 2"], ...]
+    """Contours as x and y; which of them are holes is said by `nested`."""
+    instance: str = ""
+    """Shapes of a class with the same name of an instance are one object; without one, each is its own."""
+    nested: bool = True
+    """Whether contours count by even-odd. If not, they are parts to be united, and one within another is a hole."""
+    relative: bool = False
+    """Whether coordinates are shares of the image's width and height."""
+
+    def paint(self, canvas: Bool[np.ndarray, "H W"]) -> None:
+        """Set the pixels whose centre lies inside."""
+        height, width = canvas.shape
+        scale = np.array([height, width]) if self.relative else 1
+        rings = [ring[:, ::-1] * scale - 0.5 for ring in self.rings]
+        if self.nested:
+            window, inside = fill_window(rings, (height, width))
+            canvas[window] |= inside
+        else:
+            canvas |= fill_parts(rings, (height, width))
+
+    @property
+    def reach(self) -> Float[np.ndarray, "2"]:
+        """Largest x and y, or nothing to check where coordinates are relative."""
+        points = np.concatenate([np.zeros((1, 2)), *self.rings])
+        return np.zeros(2) if self.relative else points.max(axis=0)
+
+
+@dataclass(frozen=True)
+class Patch:
+    """A region stored as pixels."""
+
+    class_name: str
+    mask: RunMask
+    """Pixels of a part of the image or of all of it, expanded only where they are drawn."""
+    top: int = 0
+    left: int = 0
+    """Row (`top`) and column of the mask's first pixel in the image."""
+    instance: str = ""
+
+    def paint(self, canvas: Bool[np.ndarray, "H W"]) -> None:
+        """Set the pixels of the mask; what lies outside of the canvas is cut off."""
+        (height, width), (rows, columns) = canvas.shape, self.mask.shape
+        top, left = max(self.top, 0), max(self.left, 0)
+        bottom, right = max(min(self.top + rows, height), top), max(min(self.left + columns, width), left)
+        part = slice(top - self.top, bottom - self.top), slice(left - self.left, right - self.left)
+        canvas[top:bottom, left:right] |= self.mask.pixels()[part]
+
+    @property
+    def reach(self) -> Float[np.ndarray, "2"]:
+        """Largest x and y of the mask's frame."""
+        return np.array([self.left + self.mask.shape[1], self.top + self.mask.shape[0]], float)
+
+
+Shape: TypeAlias = Outline | Patch
+
+
+@dataclass(frozen=True)
+class AnnotatedImage:
+    """All that one annotator drew on one image."""
+
+    file_name: str
+    """Name of the image as the file states it, folders included; else that of the file itself, without a suffix."""
+    size: Size | None = None
+    """Height and width of the image as the tool showed it, if the file states them."""
+    shapes: tuple[Shape, ...] = ()
+    classes: tuple[LabelClass, ...] = ()
+    """All classes that the file states, drawn or not, in its order."""
+    notes: tuple[str, ...] = ()
+    """Shapes that were left out or taken in one of several senses, and their number."""
+    plane: int | None = None
+    """Index of the plane in its stack, if the file tells one."""
+    annotator: str = ""
+
+    def labels(self, size: Size | None = None) -> dict[str, Bool[np.ndarray, "H W"]]:
+        """Draw the classes that have shapes, each in a mask of its own, so that those which overlap stay whole.
+
+        Args:
+            size: Height and width of the image as it is displayed, with its orientation tag applied. Needed if the file
+                states none.
+
+        Raises:
+            ValueError: If the size is unknown or is not the one that the file states.
+        """
+        size = self._checked(size)
+        labels: dict[str, Bool[np.ndarray, "H W"]] = {}
+        for shape in self.shapes:
+            shape.paint(labels.setdefault(shape.class_name, np.zeros(size, bool)))
+        return labels
+
+    def instances(self, size: Size | None = None) -> dict[str, list[Bool[np.ndarray, "H W"]]]:
+        """Draw each object of each class in a mask of its own. Arguments and errors are those of `labels`."""
+        size = self._checked(size)
+        objects: dict[str, dict[str, Bool[np.ndarray, "H W"]]] = defaultdict(dict)
+        for number, shape in enumerate(self.shapes):
+            of_class = objects[shape.class_name]
+            key = f"named {shape.instance}" if shape.instance else f"{number}"
+            shape.paint(of_class.setdefault(key, np.zeros(size, bool)))
+        return {name: list(masks.values()) for name, masks in objects.items()}
+
+    def _checked(self, size: Size | None) -> Size:
+        """Return the size to draw at, having compared the image's with the stated one."""
+        if size is None and self.size is None:
+            msg = (
+                f"size of {self.file_name} is unknown: expected one, for its annotation states none. Pass the image's."
+            )
+            raise ValueError(msg)
+        if size is None or self.size is None or size == self.size:
+            wanted = size or self.size or (0, 0)
+            check_pixels(wanted)
+            return wanted
+        reach = np.max([np.zeros(2), *(shape.reach for shape in self.shapes)], axis=0)
+        # a size taken from the stored pixels, under shapes that were drawn on the displayed ones
+        if size == self.size[::-1] and (reach <= np.array(size[::-1]) + SLACK_PX).all():
+            return size
+        turned = " An orientation tag turns the image: annotate a copy without it." if size == self.size[::-1] else ""
+        msg = f"annotation of {self.file_name} does not match its image: expected {size}, got {self.size}.{turned}"
+        raise ValueError(msg)
+
+
+@dataclass(frozen=True)
+class LabelLayers:
+    """Label maps of any number of axes, as a file stores them, with what their values mean."""
+
+    layers: tuple[Integer[np.ndarray, "..."], ...]
+    """Label maps in the file's own order of axes. Where classes overlap, each lies in a layer of its own."""
+    axes: str
+    """One letter per axis of a layer."""
+    classes: tuple[tuple[int, LabelClass], ...] = ()
+    """Index of the layer, and the class; empty if the file states none."""
+    affine: Float[np.ndarray, "4 4"] | None = None
+    """Matrix from indices to millimetres towards right, front and head, if the file states it."""
+    notes: tuple[str, ...] = ()
+
+    def labels(self) -> dict[str, Bool[np.ndarray, "..."]]:
+        """Take the stated classes apart; those that have the same name are united."""
+        labels: dict[str, Bool[np.ndarray, ...]] = {}
+        for layer, label in self.classes:
+            mask = self.layers[layer] == label.value
+            labels[label.name] = labels[label.name] | mask if label.name in labels else mask
+        return labels
+
+
+@dataclass(frozen=True)
+class SegmentedImage:
+    """Masks to be written into a tool's file."""
+
+    file_name: str
+    size: Size
+    masks: Mapping[str, Bool[np.ndarray, "H W"]] = field(default_factory=dict)
+    """Masks by class; they may overlap."""
+
+    def __post_init__(self) -> None:
+        for name, mask in self.masks.items():
+            if mask.shape != self.size:
+                msg = f"mask of {name!r} does not match {self.file_name}: expected {self.size}, got {mask.shape}."
+                raise ValueError(msg)
+
+
+def class_names(images: Sequence[SegmentedImage]) -> list[str]:
+    """List the classes of images in the order in which they come first."""
+    return list(dict.fromkeys(name for image in images for name in image.masks))
+
+
+def only(images: Sequence[SegmentedImage], tool: str) -> SegmentedImage:
+    """Return the image that goes into the file of a tool that has one file per image.
+
+    Raises:
+        ValueError: If it is not one.
+    """
+    if len(images) != 1:
+        msg = (
+            f"{tool} has one file per image: expected one image, got {len(images)}. Write each into a file of its own."
+        )
+        raise ValueError(msg)
+    return images[0]
+
+
+PALETTE = (
+    *("#e6194b", "#3cb44b", "#4363d8", "#ffe119", "#911eb4", "#f58231", "#46f0f0", "#f032e6", "#bcf60c", "#fabebe"),
+    *("#008080", "#e6beff", "#9a6324", "#fffac8", "#800000", "#aaffc3", "#808000", "#ffd8b1", "#000075", "#808080"),
+)
+"""Colours that are told apart well, for classes that a tool wants coloured."""
+
+
+def colour_of(index: int) -> str:
+    """Choose the colour of a class."""
+    return PALETTE[index % len(PALETTE)]
+
+
+def hex_colour(numbers: Any) -> str | None:
+    """Return `#rrggbb` for red, green and blue from 0 to 255, or None for anything else."""
+    is_triple = isinstance(numbers, list | tuple) and len(numbers) == 3
+    if not is_triple or not all(isinstance(each, int) and 0 <= each <= 255 for each in numbers):
+        return None
+    return f"#{bytes(numbers).hex()}"
+
+
+def rgb(colour: str) -> list[int]:
+    """Return red, green and blue of `#rrggbb`."""
+    return list(bytes.fromhex(colour.removeprefix("#")))
