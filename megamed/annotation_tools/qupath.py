@@ -1,0 +1,124 @@
+"""QuPath: a GeoJSON for each image, with polygons that have holes.
+
+Convention: coordinates are pixels of the full resolution from the corner of the first one. Rings after the first of a
+polygon are its holes. The image's size and name stand nowhere; the file's own name is taken.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from megamed.annotation_tools.model import (
+    AnnotatedImage,
+    LabelClass,
+    Outline,
+    SegmentedImage,
+    Shape,
+    colour_of,
+    hex_colour,
+    only,
+    rgb,
+)
+from megamed.annotation_tools.shapes import ShapeCollector, ring
+from megamed.annotation_tools.text_files import has_keys, mapping, objects, peek, read_json, write_json
+from megamed.outlines import trace
+
+SUFFIXES = (".geojson", ".json")
+UNCLASSIFIED = "annotation"
+WITHOUT_INSIDE = frozenset({"Point", "MultiPoint", "LineString", "MultiLineString"})
+
+
+def recognises(path: Path) -> bool:
+    """Whether a file looks like QuPath's."""
+    text = peek(path, *SUFFIXES)
+    return has_keys(text, "geometry", "coordinates") and '"Feature' in text
+
+
+def read(path: Path) -> list[AnnotatedImage]:
+    """Read the annotations of an image, plane by plane if they lie on several.
+
+    Raises:
+        ValueError: If the file holds no features.
+    """
+    content = read_json(path)
+    features = content.get("features", [content]) if isinstance(content, dict) else content
+    if not isinstance(features, list) or not all(
+        isinstance(each, dict) and each.get("type") == "Feature" for each in features
+    ):
+        msg = f"{path.name} is no GeoJSON of features: expected a list of them, got another document. Export it again."
+        raise ValueError(msg)
+    planes: dict[int, ShapeCollector] = defaultdict(ShapeCollector)
+    classes: dict[str, LabelClass] = {}
+    for number, feature in enumerate(features):
+        label_class = _class(mapping(feature.get("properties")))
+        classes.setdefault(label_class.name, label_class)
+        geometry = mapping(feature.get("geometry"))
+        collector = planes[_plane(geometry)]
+        instance = str(feature.get("id") or number)
+        for kind, rings in _polygons(geometry):
+            if kind in WITHOUT_INSIDE:
+                collector.note(f"{kind} left out: it has no inside")
+            else:
+                collector.add(kind, _shape, rings, label_class.name, f"{instance} {number}")
+    if not planes:
+        planes[0] = ShapeCollector()
+    stated = tuple(classes.values())
+    several = len(planes) > 1 or any(planes)
+    return [
+        collector.onto(AnnotatedImage(path.stem, classes=stated, plane=plane if several else None))
+        for plane, collector in sorted(planes.items())
+    ]
+
+
+def write(path: Path, images: Sequence[SegmentedImage]) -> None:
+    """Write the masks of one image, each piece as an annotation of its own.
+
+    Raises:
+        ValueError: If it is not one image.
+    """
+    features = []
+    for index, (name, mask) in enumerate(only(images, "QuPath").masks.items()):
+        for polygon in trace(mask):
+            rings = [[*each.tolist(), each[0].tolist()] for each in polygon.rings]
+            classification = {"name": name, "color": rgb(colour_of(index))}
+            features.append(
+                {
+                    "type": "Feature",
+                    "geometry": {"type": "Polygon", "coordinates": rings},
+                    "properties": {"objectType": "annotation", "classification": classification},
+                }
+            )
+    write_json(path, {"type": "FeatureCollection", "features": features})
+
+
+def _class(properties: dict[str, Any]) -> LabelClass:
+    """Read the classification, else the name; the colour stands as three numbers or as one, with opacity first."""
+    found = properties.get("classification") or {}
+    found = found if isinstance(found, dict) else {"name": found}
+    name = str(found.get("name") or properties.get("name") or UNCLASSIFIED)
+    colour = found.get("color")
+    if isinstance(found.get("colorRGB"), int):
+        colour = list((found["colorRGB"] & 0xFFFFFF).to_bytes(3, "big"))
+    return LabelClass(name, colour=hex_colour(colour))
+
+
+def _plane(geometry: dict[str, Any]) -> int:
+    index = mapping(geometry.get("plane")).get("z", 0)
+    return index if isinstance(index, int) else 0
+
+
+def _polygons(geometry: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield the polygons of a geometry, and of others what they are."""
+    kind, coordinates = str(geometry.get("type")), geometry.get("coordinates")
+    if kind == "MultiPolygon" and isinstance(coordinates, list):
+        yield from (("Polygon", rings) for rings in coordinates)
+    elif kind == "GeometryCollection":
+        for part in objects(geometry.get("geometries")):
+            yield from _polygons(part)
+    else:
+        yield kind, coordinates
+
+
+def _shape(rings: Any, name: str, instance: str) -> Shape:
+    return Outline(name, tuple(ring([point[:2] for point in each]) for each in rings), instance)
