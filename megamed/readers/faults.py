@@ -26,10 +26,10 @@ def one_error(path: Path, *errors: type[Exception]) -> Iterator[None]:
 
 
 @contextmanager
-def needs(library: str, format_name: str, doing: str = "Reading") -> Iterator[None]:
+def needs(library: str, format_name: str, doing: str = "Reading", extra: str = "medical") -> Iterator[None]:
     """Say how to install a library whose import fails."""
     try:
         yield
     except ImportError as error:
-        msg = f'{doing} {format_name} needs {library}: `pip install "incontext-seg[medical]"`.'
+        msg = f'{doing} {format_name} needs {library}: `pip install "incontext-seg[{extra}]"`.'
         raise ImportError(msg) from error

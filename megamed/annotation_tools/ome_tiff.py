@@ -1,0 +1,93 @@
+"""OME-TIFF labels: label maps, or one mask per named channel, in a TIFF with OME-XML.
+
+The values of a map are numbers of objects or of classes; only names of channels are stated. Axes are as the file has
+them.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+from jaxtyping import Bool, Integer
+
+from megamed.annotation_tools.model import LabelClass, LabelLayers
+from megamed.files import replacing
+from megamed.readers.faults import needs, one_error
+from megamed.readers.image import UNREADABLE
+from megamed.readers.volume import check_header
+
+SUFFIXES = (".ome.tif", ".ome.tiff")
+
+
+def recognises(path: Path) -> bool:
+    """Whether a file is an OME-TIFF by its name; its pixels tell whether it is a label."""
+    return path.name.lower().endswith(SUFFIXES) and path.is_file()
+
+
+def read_labels(path: Path) -> LabelLayers:
+    """Read the first series of a TIFF at full resolution; channels with names are masks of classes.
+
+    Raises:
+        ValueError: If the file cannot be decoded, is too large or holds no whole numbers.
+        ImportError: If tifffile is not installed.
+    """
+    with needs("tifffile", "TIFF"):
+        import tifffile
+    with one_error(path, *UNREADABLE, tifffile.TiffFileError), tifffile.TiffFile(path) as file:
+        series = file.series[0]
+        dtype = np.dtype(np.uint8) if series.dtype == bool else np.dtype(series.dtype)
+        check_header((1, 1, int(np.prod(series.shape, dtype=float))), dtype)
+        if dtype.kind not in "iu":
+            msg = f"expected whole numbers, got {dtype}"
+            raise ValueError(msg)
+        # of types that are equal in size, such as long and long long, the one that goes by the size
+        array = series.asarray().astype(dtype.newbyteorder("="), copy=False).view(dtype.name)
+        axes = series.axes.lower()
+        names = _channel_names(file.ome_metadata or "")
+    if "c" not in axes:
+        return LabelLayers((array,), axes)
+    layers = tuple(np.moveaxis(array, axes.index("c"), 0))
+    classes: tuple[tuple[int, LabelClass], ...] = ()
+    if len(names) == len(layers) and all(names):
+        classes = tuple((index, LabelClass(name, int(layers[index].max()) or 1)) for index, name in enumerate(names))
+    binary = all(np.unique(layer).size <= 2 for layer in layers)
+    return LabelLayers(layers, axes.replace("c", ""), classes if binary else ())
+
+
+def write(path: Path, masks: Mapping[str, Bool[np.ndarray, "..."]], axes: str = "yx") -> None:
+    """Write each mask as a channel with its name, so that those which overlap stay whole.
+
+    Raises:
+        ImportError: If tifffile is not installed.
+    """
+    with needs("tifffile", "TIFF"):
+        import tifffile
+    planes = np.stack([mask.astype(np.uint8) * np.uint8(255) for mask in masks.values()])
+    leading = len(axes) - 2
+    # OME-TIFF has its channels before rows and columns, after slices and times
+    array = np.moveaxis(planes, 0, leading)
+    named = {"axes": f"{axes[:leading]}c{axes[leading:]}".upper(), "Channel": {"Name": list(masks)}}
+    with replacing(path) as partial:
+        tifffile.imwrite(partial, array, ome=True, photometric="minisblack", metadata=named, compression="zlib")
+
+
+def write_plain(path: Path, labels: Integer[np.ndarray, "..."]) -> None:
+    """Write a label map as an ordinary TIFF.
+
+    Raises:
+        ImportError: If tifffile is not installed.
+    """
+    with needs("tifffile", "TIFF"):
+        import tifffile
+    with replacing(path) as partial:
+        tifffile.imwrite(partial, labels, photometric="minisblack", compression="zlib")
+
+
+def _channel_names(xml: str) -> list[str]:
+    """List the names of the channels of the first image; empty if it states none."""
+    if not xml or "<!ENTITY" in xml:
+        return []
+    image = next((each for each in ElementTree.fromstring(xml).iter() if each.tag.endswith("}Image")), None)
+    channels = (each for each in image.iter() if each.tag.endswith("}Channel")) if image is not None else ()
+    return [each.get("Name", "") for each in channels]
