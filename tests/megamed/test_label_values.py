@@ -1,0 +1,205 @@
+"""What values mean: drawings of each kind of label, and of those that look alike and must not be confused."""
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from megamed.label_values import (
+    LabelRules,
+    colour_counts,
+    colour_table,
+    is_antialiased,
+    is_instances,
+    read_channels,
+    read_palette,
+    read_values,
+    suspected_void,
+    whole_numbers,
+)
+
+
+def disc(radius: float = 14.0, size: int = 48) -> np.ndarray:
+    y, x = np.mgrid[:size, :size]
+    return (y - size / 2) ** 2 + (x - size / 2) ** 2 < radius**2
+
+
+def soft_disc(width: float = 1.0) -> np.ndarray:
+    return np.rint(ndimage.gaussian_filter(disc() * 255.0, width)).astype(np.uint8)
+
+
+def cells(count: int, first: int = 1, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:200, :200]
+    label = np.zeros((200, 200), np.uint16)
+    places = rng.permutation(100)[:count]
+    for value, place in enumerate(places, start=first):
+        centre = 10 + 20 * np.array(divmod(int(place), 10))
+        label[(y - centre[0]) ** 2 + (x - centre[1]) ** 2 < rng.uniform(4, 9) ** 2] = value
+    return label
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        np.array([[0.0, 0.99999994, 2.0000001]], np.float32),
+        np.array([[0, 1, 2]], np.float32) / np.float32(255),
+        np.array([[0, 1, 2]], np.uint16),
+    ],
+)
+def test_near_numbers_are_whole(stored: np.ndarray) -> None:
+    assert whole_numbers(stored, "a.nii").tolist() == [[0, 1, 2]]
+
+
+@pytest.mark.parametrize(
+    ("stored", "fix"), [([[0.0, 0.3, 0.721]], "Cut probabilities off"), ([[0.0, 1.5, 3.0]], "Resize it by nearest")]
+)
+def test_other_numbers_are_refused(stored: list, fix: str) -> None:
+    with pytest.raises(ValueError, match=f"a.nii is no label map: expected whole numbers, .*{fix}"):
+        read_values(np.array(stored), "a.nii")
+    with pytest.raises(ValueError, match=r"got NaN or infinity"):
+        read_values(np.array([[np.nan, 1.0]]), "a.nii")
+
+
+@pytest.mark.parametrize("width", [0.6, 1.0, 1.4])
+def test_soft_edges_are_cut_off_at_half(width: float) -> None:
+    reading = read_values(soft_disc(width), "a.png")
+    assert set(np.unique(reading.values)) == {0, 255}
+    assert (reading.values > 0).sum() == pytest.approx(disc().sum(), rel=0.02)
+    assert reading.notes == ("a.png has soft edges: it is cut off at half of its largest value, 255.",)
+
+
+def test_lossy_storage_leaves_soft_values() -> None:
+    noise = np.random.default_rng(0).integers(0, 9, disc().shape)
+    stored = np.where(disc(), 255 - noise, noise).astype(np.uint8)
+    assert np.array_equal(read_values(stored, "a.png").values > 0, disc())
+
+
+def test_what_is_no_mask_with_soft_edges() -> None:
+    ramp = np.tile(np.linspace(0, 255, 48).astype(np.uint8), (48, 1))
+    classes = np.zeros((60, 60), np.uint8)
+    for value in range(1, 30):
+        classes[2 * value : 2 * value + 2, 5:50] = value
+    for label in (disc(), disc() * np.uint8(255), ramp, classes, cells(30), np.zeros((4, 4), np.uint8)):
+        assert not is_antialiased(label)
+
+
+def test_numbered_objects_are_one_class() -> None:
+    reading = read_values(cells(27), "cells.tif")
+    assert np.array_equal(reading.values, cells(27) > 0)
+    assert reading.notes == ("cells.tif numbers 27 objects: they are read as one class, 1.",)
+    assert is_instances([cells(27, seed=seed) for seed in range(3)])
+
+
+def test_a_user_decides_what_numbers_are() -> None:
+    assert np.array_equal(read_values(cells(27), "a", LabelRules(instances=False)).values, cells(27))
+    assert np.array_equal(read_values(cells(4), "a", LabelRules(instances=True)).values, cells(4) > 0)
+
+
+def test_what_are_no_objects() -> None:
+    organs = np.zeros((200, 200), np.uint8)
+    for value, size in enumerate(np.geomspace(2, 70, 12).astype(int), start=1):
+        corner = 16 * (value - 1)
+        organs[corner % 100 : corner % 100 + size, corner : corner + size] = value
+    skipped = cells(20)
+    skipped[skipped > 0] = skipped[skipped > 0] * 5
+    stripes = np.tile(np.arange(200) % 15, (200, 1)).astype(np.uint8)
+    for label in (organs, skipped, stripes, cells(5), disc().astype(np.uint8)):
+        assert not is_instances([label])
+    assert not is_instances([])
+
+
+def test_pixels_that_nobody_judged() -> None:
+    stored = np.array([[0, 1, 255], [2, 255, 1]], np.uint8)
+    reading = read_values(stored, "a.png", LabelRules(unknown=255))
+    assert reading.values.tolist() == [[0, 1, 0], [2, 0, 1]]
+    assert reading.unknown is not None
+    assert np.array_equal(reading.unknown, stored == 255)
+    assert not reading.notes
+    assert read_values(stored, "a.png").notes == (
+        "a.png has the value 255 apart from its classes: if it means unknown, say unknown=255.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("found", "void"),
+    [([0, 1, 255], 255), ([0, 1, 2, -1], -1), ([0, 255], None), ([0, 1, 5, 255], None), ([0, 1, 2], None)],
+)
+def test_a_value_apart(found: list[int], void: int | None) -> None:
+    assert suspected_void(np.array([found])) == void
+
+
+@pytest.mark.parametrize("colour", [0, 255])
+def test_a_mask_may_be_in_the_opacity(colour: int) -> None:
+    drawn = disc() * np.uint8(255)
+    for channels in (2, 4):
+        layers = np.stack([*[np.full_like(drawn, colour)] * (channels - 1), drawn], axis=-1)
+        reading = read_channels(layers, "a.png")
+        assert np.array_equal(reading.values, drawn)
+        assert "transparent layer" in reading.notes[0]
+
+
+def test_full_opacity_says_nothing() -> None:
+    grey = np.stack([disc() * np.uint8(3)] * 3 + [np.full((48, 48), 255, np.uint8)], axis=-1)
+    reading = read_channels(grey, "a.png")
+    assert np.array_equal(reading.values, disc() * 3)
+    assert not reading.notes
+
+
+def test_colours_on_a_transparent_layer() -> None:
+    layers = np.zeros((4, 4, 4), np.uint8)
+    layers[..., :3] = 255  # what is transparent may have any colour
+    layers[0] = (255, 0, 0, 255)
+    layers[1] = (0, 255, 0, 255)
+    reading = read_channels(layers, "a.png", LabelRules(colours={"#ff0000": 1, "#00ff00": 2}))
+    assert reading.values[:, 0].tolist() == [1, 2, 0, 0]
+
+
+@pytest.mark.parametrize("background", [0, 255])
+def test_a_mask_of_two_colours(background: int) -> None:
+    picture = np.full((48, 48, 3), background, np.uint8)
+    picture[disc()] = (200, 30, 30)
+    reading = read_channels(picture, "a.png")
+    assert np.array_equal(reading.values, disc() * 255)
+    assert reading.notes == ("a.png has two colours: #c81e1e is read as one class, 255.",)
+
+
+def test_more_colours_need_a_table() -> None:
+    picture = np.zeros((4, 4, 3), np.uint8)
+    picture[0], picture[1] = (255, 0, 0), (0, 0, 255)
+    with pytest.raises(ValueError, match=r"a.png is drawn in colours: .* got \['#000000', '#0000ff', '#ff0000'\]"):
+        read_channels(picture, "a.png")
+    assert colour_table([picture]) == {"#0000ff": 1, "#ff0000": 2}
+    reading = read_channels(picture, "a.png", LabelRules(colours={"#0000ff": 7, "#ff0000": 9}, unknown=9))
+    assert reading.values[:, 0].tolist() == [0, 7, 0, 0]
+    assert reading.unknown is not None
+    assert reading.unknown[0].all()
+    with pytest.raises(ValueError, match=r"not in the table: expected \['#0000ff'\], got \['#ff0000'\]"):
+        read_channels(picture, "a.png", LabelRules(colours={"#0000ff": 7}))
+
+
+def test_a_photograph_is_no_label() -> None:
+    picture = np.random.default_rng(0).integers(0, 255, (20, 20, 3), np.uint8)
+    with pytest.raises(ValueError, match=r"expected at most 64, got"):
+        colour_table([picture])
+    with pytest.raises(ValueError, match=r"got [0-9]+ colours, such as"):
+        read_channels(picture, "a.jpg")
+
+
+def test_colours_are_counted() -> None:
+    picture = np.zeros((2, 2, 3), np.uint8)
+    picture[0, 0] = (1, 2, 255)
+    assert colour_counts(picture) == {"#000000": 3, "#0102ff": 1}
+
+
+def test_the_indices_of_a_palette_are_values() -> None:
+    palette = np.array([(0, 0, 0), (255, 0, 0), (0, 0, 0), (9, 9, 9)], np.uint8)
+    indices = np.array([[0, 1, 3]], np.uint8)
+    assert read_palette(indices, palette, "a").values.tolist() == [[0, 1, 3]]
+    coloured = LabelRules(colours={"#ff0000": 5, "#090909": 6})
+    assert read_palette(indices, palette, "a", coloured).values.tolist() == [[0, 5, 6]]
+
+
+def test_black_is_the_background_of_a_palette_of_two() -> None:
+    reading = read_palette(np.array([[0, 1, 1]], np.uint8), np.array([(255, 255, 255), (0, 0, 0)], np.uint8), "a")
+    assert reading.values.tolist() == [[1, 0, 0]]
+    assert "black is 1" in reading.notes[0]
