@@ -40,7 +40,7 @@ def read_labels(path: Path) -> dict[str, LabelLayers]:
         ValueError: If the folder holds no labels, or they cannot be decoded or are too large.
         ImportError: If zarr is not installed.
     """
-    with needs("zarr", "OME-Zarr", "omezarr"):
+    with needs("zarr", "OME-Zarr", extra="omezarr"):
         import zarr
     group = path / "labels" if (path / "labels").is_dir() else path
     attributes = _attributes(group)
@@ -67,7 +67,7 @@ def write_labels(
     Raises:
         ImportError: If zarr is not installed.
     """
-    with needs("zarr", "OME-Zarr", "omezarr"):
+    with needs("zarr", "OME-Zarr", extra="omezarr"):
         import zarr
     group = zarr.open_group(path, mode="a", zarr_format=2).require_group("labels")
     known = group.attrs.asdict().get("labels")
