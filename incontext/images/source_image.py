@@ -232,7 +232,9 @@ def _stored_case(stored: StoredImage, name: str, axis: Axis, source: Path | None
         axis = None
     case = _array_case(array, name, axis, source)
     geometry = stored.geometry if stored.geometry.files else None
-    return replace(case, dtype=shown.dtype, geometry=geometry, notes=stored.notes)
+    spacing = stored.geometry.spacing if case.kind == "image" else None
+    spacing_mm = (1.0, spacing[0], spacing[1]) if spacing else None
+    return replace(case, dtype=shown.dtype, geometry=geometry, spacing_mm=spacing_mm, notes=stored.notes)
 
 
 def _volume_case(stored: StoredImage, name: str, axis: Axis, source: Path | None) -> SourceImage:

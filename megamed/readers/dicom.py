@@ -1,6 +1,5 @@
-"""Read DICOM files through pydicom: slices sorted by where they lie, in modality units; films and radiographs."""
+"""Read DICOM files through pydicom: slices sorted by where they lie, films and radiographs."""
 
-import copy
 import functools
 import struct
 import zlib
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Shaped
 
+from megamed.readers.dicom_values import is_film, number, pixel_spacing_mm, values_of
 from megamed.readers.faults import needs, one_error
 from megamed.readers.source import SERIES, Source
 from megamed.readers.stored import Geometry, StoredImage
@@ -79,18 +79,24 @@ def read(source: Source, most_pixels: int) -> StoredImage:
         ImportError: If pydicom, or the codec that the pixels need, is not installed.
     """
     path, header = source.files[0], header_of(source.files[0])
-    stored_dtype = np.dtype(np.uint8 if header.get("BitsStored", 16) <= 8 else np.int16)
-    nowhere = Geometry(header=(header,), files=(path,), modality=header.get("Modality"))
-    if len(source.files) == 1 and _is_film(header):
+    stored_dtype = np.dtype(np.uint8 if number(header, "BitsStored", 16) <= 8 else np.int16)
+    nowhere = Geometry(
+        spacing=pixel_spacing_mm(header), header=(header,), files=(path,), modality=header.get("Modality")
+    )
+    if len(source.files) == 1 and is_film(header):
         film = _film(path, header)
         return StoredImage(film, "TYXC"[: film.ndim], nowhere, stored_dtype)
-    if len(source.files) == 1 and "ImagePositionPatient" not in header:
+    if len(source.files) == 1 and not header.get("ImagePositionPatient"):
         with readable(path):
             check_header((1, header.Rows, header.Columns), np.dtype(np.uint16))
-        return StoredImage(_slice(path, header), "YX", nowhere, stored_dtype)
+            return StoredImage(values_of([header])[0], "YX", nowhere, stored_dtype)
     grid = read_grid(source.files)
-    pages = np.stack([_slice(file, header) for file, header in grid.headers.items()])
-    return StoredImage(pages, "ZYX", grid.geometry, stored_dtype)
+    with readable(path):
+        if any(map(is_film, grid.headers.values())):
+            msg = "expected one grey frame in each slice, got colours or several frames"
+            raise ValueError(msg)
+        slices = np.stack(values_of(list(grid.headers.values())))
+    return StoredImage(slices, "ZYX", grid.geometry, stored_dtype)
 
 
 def header_of(path: Path) -> Any:
@@ -126,7 +132,7 @@ def read_grid(files: Sequence[Path]) -> SeriesGrid:
         positions = np.stack([place[file] for file in order])
         row_mm, column_mm = map(float, first.PixelSpacing)
         affine = np.eye(4)
-        affine[:3, 0] = _step(positions, normal * float(first.get("SliceThickness") or 1))
+        affine[:3, 0] = _step(positions, normal * (number(first, "SliceThickness", 1) or 1))
         affine[:3, 1], affine[:3, 2] = down * row_mm, across * column_mm
         affine[:3, 3] = positions[0]
         check_header((int(first.Columns), int(first.Rows), len(order)), np.dtype(np.uint16))
@@ -155,7 +161,14 @@ def find_series(folder: Path) -> Source:
             f"{f' of {counts} files' if counts else ''}. Keep each series in its own folder; pass pictures as a list."
         )
         raise ValueError(msg)
-    return Source(tuple(*series.values()), SERIES)
+    files = tuple(*series.values())
+    if len(files) > 1 and not any(header_of(file).get("ImagePositionPatient") for file in files):
+        msg = (
+            f"{folder.name} is no volume: expected slices with positions, got {len(files)} images without. "
+            "Pass the files one by one."
+        )
+        raise ValueError(msg)
+    return Source(files, SERIES)
 
 
 def has_mark(path: Path) -> bool:
@@ -168,17 +181,15 @@ def has_mark(path: Path) -> bool:
 
 @functools.lru_cache(maxsize=MOST_HEADERS)
 def _parsed(pydicom: Any, path: Path, _changed_ns: int, _size_bytes: int) -> Any:
-    return pydicom.dcmread(path, defer_size=DEFERRED_BYTES)
-
-
-def pixels_of(header: Any) -> Shaped[np.ndarray, "..."]:
-    """Decode the pixels of a data set, which keeps none of them."""
-    deferred = header.get_item("PixelData", keep_deferred=True)
-    try:
-        return copy.copy(header).pixel_array
-    finally:
-        if deferred is not None:
-            header[deferred.tag] = deferred
+    header = pydicom.dcmread(path, defer_size=DEFERRED_BYTES, force=not has_mark(path))
+    if "SOPClassUID" not in header:
+        msg = "expected a DICOM file, got neither its mark nor the class of an object"
+        raise ValueError(msg)
+    if "TransferSyntaxUID" not in header.file_meta:  # of a file without preamble, as old archives hold them
+        implicit, _ = header.original_encoding
+        uid = pydicom.uid
+        header.file_meta.TransferSyntaxUID = uid.ImplicitVRLittleEndian if implicit else uid.ExplicitVRLittleEndian
+    return header
 
 
 def _alike(name: str, header: Any, first: Any) -> bool:
@@ -201,24 +212,8 @@ def _step(positions: Float[np.ndarray, "slices 3"], single: Float[np.ndarray, " 
     return step
 
 
-def _slice(path: Path, header: Any) -> Float[np.ndarray, "H W"]:
-    """Decode a slice, in Hounsfield or whatever units the header rescales to; bright is dense."""
-    with readable(path):
-        if header.get("SamplesPerPixel", 1) != 1 or header.get("NumberOfFrames", 1) != 1:
-            msg = "expected one grey frame, got colours or several frames"
-            raise ValueError(msg)
-        slope, intercept = float(header.get("RescaleSlope", 1)), float(header.get("RescaleIntercept", 0))
-        pixels = pixels_of(header).astype(np.float32) * slope + intercept
-        return pixels.max() - pixels if header.PhotometricInterpretation == "MONOCHROME1" else pixels
-
-
-def _is_film(header: Any) -> bool:
-    """Whether a file holds colours or several frames, as ultrasound does."""
-    return header.get("SamplesPerPixel", 1) > 1 or int(header.get("NumberOfFrames") or 1) > 1
-
-
 def _film(path: Path, header: Any) -> Shaped[np.ndarray, "frames rows columns *colours"]:
-    frames, colours = int(header.get("NumberOfFrames") or 1), header.get("SamplesPerPixel", 1)
+    frames, colours = int(number(header, "NumberOfFrames", 1)), int(number(header, "SamplesPerPixel", 1))
     if "SharedFunctionalGroupsSequence" in header:
         msg = (
             f"{path.name} is an enhanced DICOM file: expected a file per slice, got {frames} frames. "
@@ -227,4 +222,6 @@ def _film(path: Path, header: Any) -> Shaped[np.ndarray, "frames rows columns *c
         raise ValueError(msg)
     with readable(path):
         check_header((frames, header.Rows, header.Columns * colours), np.dtype(np.uint16))
-        return pixels_of(header).reshape(frames, header.Rows, header.Columns, *((colours,) if colours > 1 else ()))
+        (pixels,) = values_of([header])
+        has_colours = pixels.shape[-1] == 3 and pixels.ndim > 2 + (frames > 1)
+        return pixels.reshape(frames, header.Rows, header.Columns, *((3,) if has_colours else ()))

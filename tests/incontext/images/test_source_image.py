@@ -229,7 +229,8 @@ def test_a_radiograph_lies_nowhere(tmp_path: Path, array: np.ndarray) -> None:
     (path,) = write_series(tmp_path / "scan", array[:1], affine, "DX", ImagePositionPatient=None)
     case = read_source_image(path, "image")
     assert np.array_equal(case.planes, array[:1])
-    assert (case.kind, case.cut, case.spacing_mm, mask_suffix(case)) == ("image", None, None, ".png")
+    assert (case.kind, case.cut, mask_suffix(case)) == ("image", None, ".png")
+    assert case.spacing_mm == (1.0, *SPACING_MM[1:])
 
 
 def test_segments_carry_names(tmp_path: Path, array: np.ndarray) -> None:

@@ -1,0 +1,81 @@
+"""What the stored pixels of a DICOM data set stand for: units of the modality, colours, brightness, size."""
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Real, Shaped
+
+ULTRASOUND_CM = 3
+"""The code of centimetres among the units of an ultrasound region."""
+
+
+def values_of(headers: Sequence[Any]) -> list[Real[np.ndarray, "..."]]:
+    """Decode the images of one series: in Hounsfield or whatever units the headers state, bright being dense.
+
+    Values of MONOCHROME1, where bright is empty, are subtracted from the highest one of the whole series, so that equal
+    values stay equal in all slices.
+    """
+    images = [_values(header) for header in headers]
+    inverted = [header.get("PhotometricInterpretation") == "MONOCHROME1" for header in headers]
+    top = max((image.max() for image, is_inverted in zip(images, inverted, strict=True) if is_inverted), default=0)
+    return [top - image if is_inverted else image for image, is_inverted in zip(images, inverted, strict=True)]
+
+
+def number(header: Any, tag: str, default: float | int) -> float:
+    """Read a number; an empty tag has the default, as has a missing one."""
+    value = header.get(tag)
+    return float(default if value is None or value == "" else value)
+
+
+def is_film(header: Any) -> bool:
+    """Whether a file holds colours or several frames, as ultrasound does."""
+    has_colours = number(header, "SamplesPerPixel", 1) > 1 or _has_palette(header)
+    return has_colours or number(header, "NumberOfFrames", 1) > 1
+
+
+def pixel_spacing_mm(header: Any) -> tuple[float, float] | None:
+    """Find the distances of rows and of columns: in the patient, else at the detector, else of an ultrasound region."""
+    for tag in ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing"):
+        if spacing := header.get(tag):
+            return float(spacing[0]), float(spacing[1])
+    regions = header.get("SequenceOfUltrasoundRegions") or ()
+    deltas = {
+        (abs(10 * float(region.PhysicalDeltaY)), abs(10 * float(region.PhysicalDeltaX)))
+        for region in regions
+        if region.get("PhysicalUnitsXDirection") == region.get("PhysicalUnitsYDirection") == ULTRASOUND_CM
+    }
+    return deltas.pop() if len(deltas) == 1 == len(regions) else None
+
+
+def _has_palette(header: Any) -> bool:
+    return header.get("PhotometricInterpretation") == "PALETTE COLOR"
+
+
+def _values(header: Any) -> Shaped[np.ndarray, "..."]:
+    pixels = _pixels(header)
+    if _has_palette(header):
+        from pydicom.pixels.processing import apply_color_lut
+
+        colours = apply_color_lut(pixels, header)[..., :3]
+        return colours if colours.dtype == np.uint8 else (colours >> 8).astype(np.uint8)
+    if number(header, "SamplesPerPixel", 1) > 1:
+        return pixels
+    if header.get("ModalityLUTSequence"):
+        from pydicom.pixels.processing import apply_modality_lut
+
+        return apply_modality_lut(pixels, header).astype(np.float32)
+    # a slope of zero would make all pixels equal, so it is taken for a missing one
+    slope, intercept = number(header, "RescaleSlope", 1) or 1.0, number(header, "RescaleIntercept", 0)
+    return pixels.astype(np.float32) * slope + intercept
+
+
+def _pixels(header: Any) -> Shaped[np.ndarray, "..."]:
+    """Decode stored pixels; the data set keeps none of them."""
+    deferred = header.get_item("PixelData", keep_deferred=True)
+    try:
+        return copy.copy(header).pixel_array
+    finally:
+        if deferred is not None:
+            header[deferred.tag] = deferred
