@@ -16,8 +16,6 @@ ESTIMATORS = ("Segmenter",)
 """Classes whose constructor has a parameter for each setting, as scikit-learn asks."""
 
 TOO_LARGE = (
-    "incontext/networks/support_once.py",
-    "incontext/segmenter.py",
     "megamed/collection.py",
     "benchmarks/cli.py",
 )
