@@ -448,4 +448,3 @@ class Segmenter:
 
 
 PARAMETERS = tuple(inspect.signature(Segmenter).parameters)
-"""The constructor's arguments."""

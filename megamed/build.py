@@ -22,12 +22,13 @@ from typing import Literal
 from pydantic import Field
 
 from megamed import manifest
-from megamed.collection import DatasetWriter, PackedRow, pack
+from megamed.collection import DatasetWriter
 from megamed.files import LOCK_NAME, exclusive, move_into_place, replace_file, sha256_of
 from megamed.layouts import Subject, find_datasets, find_subjects, read_card
 from megamed.licences import is_open
 from megamed.manifest import Contents, DatasetEntry, FileHeader, Manifest, Provenance
 from megamed.prepare import prepare_subject
+from megamed.rows import PackedRow, pack
 from megamed.schema import DatasetCard, Frozen, unknown
 from megamed.splits import patient_groups, split_of
 from megamed.standardise import Standard
@@ -38,7 +39,7 @@ REPORT_NAME = "build_report.json"
 SUBJECTS_PER_MESSAGE = 4
 DECIDING_MODULES = (
     *("annotation", "build", "collection", "files", "formats", "labels", "layouts", "manifest", "pixels"),
-    *("prepare", "readers", "schema", "splits", "squares", "standardise", "vocabulary"),
+    *("prepare", "rasterise", "readers", "rows", "schema", "splits", "squares", "standardise", "vocabulary"),
 )
 DECIDING_LIBRARIES = ("h5py", "numpy", "pillow")
 

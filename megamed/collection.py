@@ -8,7 +8,6 @@ what the file is. docs/collection-format.md tells all of it.
 
 import os
 import re
-import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -31,6 +30,7 @@ from megamed.manifest import (
     first_fault,
     read_manifest,
 )
+from megamed.rows import PackedRow
 from megamed.schema import DatasetCard, Sample, Task, unknown
 from megamed.vocabulary import Role, Split
 
@@ -39,48 +39,6 @@ ABOUT = "about"
 COMPRESSION_LEVEL = 4
 UNKNOWN_AREA = -1
 MAX_DEPTH = 3
-
-
-@dataclass(frozen=True)
-class StandardSlice:
-    """One standardised slice."""
-
-    modality: str
-    axis: str
-    subject: str
-    case: str
-    split: Split
-    image: UInt8[np.ndarray, "S S"]
-    masks: dict[str, UInt8[np.ndarray, "S S"]]
-    """The labels that are present."""
-    known: frozenset[str] = frozenset()
-    """The labels that somebody looked for; of any other it is unknown whether it is there."""
-
-
-@dataclass(frozen=True)
-class PackedRow:
-    """A row as the bytes that a file will hold, packed where it was made, so that the one writer only copies."""
-
-    group: str
-    names: tuple[str, str, str]
-    """Subject, case and split."""
-    image: bytes
-    labels: dict[str, bytes]
-    areas: dict[str, int]
-    """Pixels of every known label."""
-
-
-def pack(row: StandardSlice) -> PackedRow:
-    """Compress the labels that are present and count the pixels of all that are known."""
-    present = {label: mask for label, mask in row.masks.items() if mask.any()}
-    absent = dict.fromkeys((row.known | row.masks.keys()) - present.keys(), 0)
-    return PackedRow(
-        group=f"{row.modality}/{row.axis}",
-        names=(row.subject, row.case, row.split),
-        image=row.image.tobytes(),
-        labels={label: zlib.compress(mask.tobytes(), COMPRESSION_LEVEL) for label, mask in present.items()},
-        areas={label: int(mask.sum()) for label, mask in present.items()} | absent,
-    )
 
 
 class Collection:

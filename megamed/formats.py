@@ -11,7 +11,7 @@ from megamed.readers.stored import DrawnLabel, Geometry, MaskImage, StoredImage
 from megamed.readers.volume import MAX_VOXELS
 
 Kind = Literal["image", "stack", "placed", "series"]
-"""What a mask lies on: one plane, planes in an order, what has a place in the patient, a DICOM series."""
+"""Kind of image that a mask lies on: one plane, ordered planes, a volume placed in the patient, a DICOM series."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class FileFormat:
     writes: tuple[str, ...] = ()
     """Endings of the masks that it writes, the preferred one first."""
     holds: frozenset[Kind] = frozenset()
-    """What the masks that it writes may lie on."""
+    """Kinds of images whose masks it can write."""
     has_mark: Callable[[Path], bool] | None = None
     """Tells a file of the format by its content."""
     find: Callable[[Path], Source] | None = None

@@ -1,4 +1,4 @@
-"""What a collection takes from a file: one grey channel, label values or colours, of a picture or a volume in RAS."""
+"""Pixels that a collection takes from a file: one grey channel, label values or colours, of a picture or volume."""
 
 import numpy as np
 from jaxtyping import Real, Shaped, UInt8

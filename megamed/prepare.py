@@ -8,11 +8,11 @@ from jaxtyping import Float, Integer
 
 from megamed import standardise
 from megamed.annotation import Annotation, masks_of, overlay
-from megamed.collection import StandardSlice
 from megamed.labels import read_annotations
 from megamed.layouts import Case, Subject
 from megamed.pixels import read_image
 from megamed.readers.volume import Volume, check_affines
+from megamed.rows import StandardSlice
 from megamed.schema import DatasetCard, slugify
 from megamed.squares import SQUARE_PIXELS_MM
 from megamed.standardise import Standard

@@ -16,7 +16,7 @@ SPACING_TOLERANCE = 0.01
 SQUARE_PIXELS_MM = (1.0, 1.0)
 CT_WINDOW_HU = (-500.0, 1000.0)
 PERCENTILES = (0.5, 99.5)
-"""Of an image's positive values, that become 0 and 1 where a few are far brighter than the others."""
+"""Percentiles of the positive values that become 0 and 1 in images of which a few pixels are far brighter."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Box:
         return rows, slice(max(self.left, 0), min(self.left + self.width, shape[1]))
 
     def cut(self, plane: Shaped[np.ndarray, "H W"]) -> Shaped[np.ndarray, "height width"]:
-        """What the window shows of an image."""
+        """Cut the window out of an image, padded with zeros beyond its edges."""
         rows, columns = self.within((plane.shape[0], plane.shape[1]))
         shown = plane[rows, columns]
         if shown.shape == (self.height, self.width):

@@ -15,12 +15,6 @@ MOST_PARAMETERS = 8
 ESTIMATORS = ("Segmenter",)
 """Classes whose constructor has a parameter for each setting, as scikit-learn asks."""
 
-TOO_LARGE = (
-    "megamed/collection.py",
-    "benchmarks/cli.py",
-)
-"""Modules that are still to be divided."""
-
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -95,14 +89,8 @@ def test_the_measure() -> None:
 
 
 def test_no_module_or_function_is_too_large(repository: Path) -> None:
-    found = [fault for name, path in modules(repository).items() if name not in TOO_LARGE for fault in too_large(path)]
+    found = [fault for name, path in modules(repository).items() for fault in too_large(path)]
     assert not found, "\n".join(found)
-
-
-@pytest.mark.xfail(reason="is still to be divided")
-@pytest.mark.parametrize("name", TOO_LARGE)
-def test_what_is_too_large_is_divided(repository: Path, name: str) -> None:
-    assert not list(too_large(repository / name))
 
 
 @pytest.mark.parametrize("package", PACKAGES)

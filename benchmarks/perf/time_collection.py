@@ -16,8 +16,9 @@ import h5py
 import numpy as np
 
 from megamed import Collection, DatasetCard, Task
-from megamed.collection import DatasetWriter, StandardSlice, pack
+from megamed.collection import DatasetWriter
 from megamed.manifest import Contents, FileHeader
+from megamed.rows import StandardSlice, pack
 
 SIZE_PX = 128
 ROWS = 2000

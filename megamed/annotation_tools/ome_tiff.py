@@ -14,7 +14,7 @@ from jaxtyping import Bool, Integer
 from megamed.annotation_tools.model import LabelClass, LabelLayers
 from megamed.files import replacing
 from megamed.readers.faults import needs, one_error
-from megamed.readers.image import UNREADABLE
+from megamed.readers.picture import UNREADABLE
 from megamed.readers.volume import check_header
 
 SUFFIXES = (".ome.tif", ".ome.tiff")

@@ -14,9 +14,10 @@ import torch
 
 from megamed import Collection, Task
 from megamed.build import BuildReport
-from megamed.collection import TABLES, DatasetWriter, StandardSlice, _layout_problems, pack, verify
+from megamed.collection import TABLES, DatasetWriter, _layout_problems, verify
 from megamed.files import replace_file, sha256_of
 from megamed.manifest import View, parse_manifest, read_manifest
+from megamed.rows import StandardSlice, pack
 
 Change = Callable[[h5py.Group], None]
 TASK = Task(dataset="drawn", modality="ct-drawn", axis="2d", label="disc")

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from megamed.collection import StandardSlice
 from megamed.layouts import find_subjects
 from megamed.prepare import prepare_subject
+from megamed.rows import StandardSlice
 from megamed.schema import DatasetCard
 from megamed.standardise import Standard
 
