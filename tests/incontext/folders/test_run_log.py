@@ -83,11 +83,12 @@ def fitted(seed: int = 0, bright: float = 1.0, **parameters: object) -> Segmente
     [
         ({}, set()),
         ({"memory_gb": 0.5}, set()),
+        ({"device": "cpu"}, set()),
         ({"seed": 1}, {"weights"}),
         ({"bright": 2.0}, {"support"}),
         ({"flips": True}, {"options"}),
     ],
-    ids=["same", "memory", "weights", "support", "flips"],
+    ids=["same", "memory", "device", "weights", "support", "flips"],
 )
 def test_an_identity_tells_what_differs(other: dict, changed: set[str]) -> None:
     first, second = (identity(each, {"mask_format": None}) for each in (fitted(), fitted(**other)))

@@ -156,6 +156,26 @@ def test_a_replaced_image_is_segmented_again(tmp_path: Path, segmenter: Segmente
     assert summary.images[1].size_px == (30, 30)
 
 
+def test_what_can_no_longer_be_read_is_no_longer_done(tmp_path: Path, segmenter: Segmenter) -> None:
+    support = write_pictures(tmp_path / "support", ["a.png"])
+    query = write_pictures(tmp_path / "query", ["c.png", "d.png"], labelled=False)
+    segment_folder(segmenter, support, query, tmp_path / "out")
+    (query / "images" / "d.png").write_bytes(b"no picture")
+    summary = segment_folder(segmenter, support, query, tmp_path / "out")
+    assert list(summary.failures) == ["d.png"]
+    assert [report.file for report in summary.images] == ["c.png"]
+
+
+def test_results_among_the_queries_are_no_image(tmp_path: Path, segmenter: Segmenter) -> None:
+    pytest.importorskip("highdicom")
+    support = write_pictures(tmp_path / "support", ["a.png"])
+    affine = series_affine(np.eye(3), (4.0, 0.5, 0.75), (0, 0, 0))
+    write_series(tmp_path / "query" / "scan", np.moveaxis(volume(0)[0], -1, 0).astype(np.int16), affine)
+    segment_folder(segmenter, support, tmp_path / "query", tmp_path / "query" / "out")
+    assert list((tmp_path / "query" / "out" / "masks").glob("*.dcm"))
+    assert [pair.image.name for pair in read_folder(tmp_path / "query")] == ["scan"]
+
+
 def test_another_run_needs_overwrite(tmp_path: Path, segmenter: Segmenter) -> None:
     support = write_pictures(tmp_path / "support", ["a.png"])
     query = write_pictures(tmp_path / "query", ["c.png"], labelled=False)
@@ -218,8 +238,6 @@ def test_a_series_is_a_volume_wherever_it_lies(
     tmp_path: Path, segmenter: Segmenter, mask_format: str | None, name: str
 ) -> None:
     pytest.importorskip("highdicom")
-    from tests.dicom_files import series_affine, write_series
-
     image, label = (np.moveaxis(array, -1, 0) for array in volume(0))
     affine = series_affine(np.eye(3), (4.0, 0.5, 0.75), (0, 0, 0))
     write_series(tmp_path / "query" / "scan", image.astype(np.int16), affine)
