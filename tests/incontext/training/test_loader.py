@@ -45,7 +45,7 @@ def test_a_step_costs_what_all_its_batches_cost(data, monkeypatch):
     ticks, hours = itertools.count(0.0), itertools.count(0.0, step=3600)
     clock = SimpleNamespace(process_time=lambda: next(ticks), perf_counter=lambda: next(hours))
     monkeypatch.setattr(loader, "time", clock)
-    for step in itertools.islice(feed(CONFIG, data, 0, ALONE), 2):
+    for step in itertools.islice(load_steps(CONFIG, data, 0, ALONE), 2):
         assert (step.cpu_seconds, step.waited_seconds) == (4, 3600)
 
 
