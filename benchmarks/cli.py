@@ -235,8 +235,8 @@ def report(
         from benchmarks.reports import Shown, write_report
         from incontext.networks.devices import choose_device
 
-        place = str(choose_device(device))
-        shown = None if collection is None else Shown(collection, predictor, frozen_list, place)
+        torch_device = str(choose_device(device))
+        shown = None if collection is None else Shown(collection, predictor, frozen_list, torch_device)
         written = write_report(folders, form.value, out, shown, attributes)
     print(written, end="\n" if isinstance(written, Path) else "")
 

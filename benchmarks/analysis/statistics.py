@@ -89,7 +89,7 @@ def subject_means(
 def _dataset_scores(cells: dict[tuple[str, str, str], list[float]], columns: Sequence[str]) -> DatasetScores:
     tasks = sorted({task for task, _, _ in cells})
     subjects = sorted({subject for _, subject, _ in cells})
-    task_at, subject_at = ({name: place for place, name in enumerate(names)} for names in (tasks, subjects))
+    task_at, subject_at = ({name: index for index, name in enumerate(names)} for names in (tasks, subjects))
     values = np.full((len(columns), len(tasks), len(subjects)), np.nan)
     for (task, subject, name), scores in cells.items():
         values[columns.index(name), task_at[task], subject_at[subject]] = fmean(scores)
@@ -150,7 +150,7 @@ def intervals(
     """The estimate of every predictor with its interval."""
     resampled = resample(scores, seed, replicates, unit)
     tail = small_sample_tail(len(scores)) if unit == "dataset" and len(scores) > 2 else TAIL
-    return [interval(mean, resampled[:, place], tail) for place, mean in enumerate(estimate(scores))]
+    return [interval(mean, resampled[:, index], tail) for index, mean in enumerate(estimate(scores))]
 
 
 def small_sample_tail(count: int) -> float:
@@ -221,8 +221,8 @@ def wilcoxon(gains: Float[np.ndarray, " N"]) -> float:
     """
     rounded = np.round(gains, 9)
     nonzero = rounded[rounded != 0]
-    _, place, ties = np.unique(np.abs(nonzero), return_inverse=True, return_counts=True)
-    doubled: Int[np.ndarray, " N"] = (2 * ties.cumsum() - ties + 1)[place]
+    _, group, ties = np.unique(np.abs(nonzero), return_inverse=True, return_counts=True)
+    doubled: Int[np.ndarray, " N"] = (2 * ties.cumsum() - ties + 1)[group]
     chances = np.zeros(doubled.sum() + 1)
     chances[0] = 1
     for rank in doubled:
@@ -266,8 +266,8 @@ def rank(means: Float[np.ndarray, " P"], resampled: Float[np.ndarray, "R P"]) ->
     known = resampled[~np.isnan(resampled).any(axis=1)]
     signs = np.sign(known[:, :, None] - known[:, None, :])
     better, equal = (signs < 0).sum(axis=2)[..., None], (signs == 0).sum(axis=2)[..., None]
-    places = np.arange(len(means))
-    holds: Bool[np.ndarray, "R P P"] = (better <= places) & (places < better + equal)
+    ranks = np.arange(len(means))
+    holds: Bool[np.ndarray, "R P P"] = (better <= ranks) & (ranks < better + equal)
     pairs = np.triu_indices(len(means), k=1)
     agreement = (signs * np.sign(means[:, None] - means[None, :]))[:, pairs[0], pairs[1]]
     tau = float(agreement.mean()) if agreement.size else 1.0

@@ -135,7 +135,7 @@ def _by_group(
     own = (row for name in present for row in by_group[name] if row.predictor == predictor)
     scores = list(subject_means(own, present, column=lambda row: group_of[row.key]).values())
     means, resampled = estimate(scores), resample(scores, seed)
-    found = {name: interval(means[place], resampled[:, place]) for place, name in enumerate(present)}
+    found = {name: interval(means[index], resampled[:, index]) for index, name in enumerate(present)}
     if len(present) == 1:
         return found, None
     best, worst = int(means.argmax()), int(means.argmin())

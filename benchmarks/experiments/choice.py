@@ -59,7 +59,7 @@ def chosen_pools(bench: Bench, whole: Sequence[TaskPlan]) -> dict[str, list[Task
     encode = partial(image_features, network)
     chosen: dict[str, list[TaskPlan]] = {"nearest by features": [], "nearest by pixels": [], "diverse": []}
     for plan in whole:
-        features, pixels = (looks(bench, plan, each) for each in (encode, thumbnail))
+        features, pixels = (features_of(bench, plan, each) for each in (encode, thumbnail))
         chosen["nearest by features"].append(reordered(once(plan), features.nearest))
         chosen["nearest by pixels"].append(reordered(once(plan), pixels.nearest))
         chosen["diverse"].append(reordered(plan, features.diverse))
@@ -67,39 +67,39 @@ def chosen_pools(bench: Bench, whole: Sequence[TaskPlan]) -> dict[str, list[Task
 
 
 @dataclass(frozen=True)
-class Looks:
+class TaskFeatures:
     """Image features of a task's samples."""
 
     features: Float[Tensor, "N C"]
-    places: dict[int, int]
-    """Row in the collection → place here."""
+    indices: dict[int, int]
+    """Row in the collection → index here."""
 
     def nearest(self, episode: Episode) -> list[Sample]:
         """The pool from the image nearest to the query on, of each subject one before any second."""
         pool, features = self._pool(episode)
-        order = nearest(self.features[[self.places[episode.query.row]]], features)[0]
-        return round_robin([pool[place] for place in order.tolist()])
+        order = nearest(self.features[[self.indices[episode.query.row]]], features)[0]
+        return round_robin([pool[index] for index in order.tolist()])
 
     def diverse(self, episode: Episode) -> list[Sample]:
         """Images of the pool that look as different as can be."""
         pool, features = self._pool(episode)
         seed = stable_hash(episode.query.case, episode.support_hash) % 2**63
         chosen = diverse(features, min(max(SIZES), len(pool)), torch.Generator().manual_seed(seed))
-        return [pool[place] for place in chosen.tolist()]
+        return [pool[index] for index in chosen.tolist()]
 
     def _pool(self, episode: Episode) -> tuple[list[Sample], Float[Tensor, "pool C"]]:
         """Samples that may be chosen, in random order."""
         pool = sorted(episode.support, key=lambda sample: sample.case)
-        return pool, self.features[[self.places[sample.row] for sample in pool]]
+        return pool, self.features[[self.indices[sample.row] for sample in pool]]
 
 
-def looks(bench: Bench, plan: TaskPlan, encode: Encode) -> Looks:
+def features_of(bench: Bench, plan: TaskPlan, encode: Encode) -> TaskFeatures:
     """Look at every image that a plan names, each by itself."""
     rows = sorted({sample.row for episode in plan.episodes for sample in (episode.query, *episode.support)})
     images = torch.from_numpy(bench.collection.images(plan.task, rows)).to(bench.execution.device).unsqueeze(1) / 255
     with exactly():
         features = torch.cat([encode(image) for image in images.split(1)])
-    return Looks(features.cpu(), {row: place for place, row in enumerate(rows)})
+    return TaskFeatures(features.cpu(), {row: index for index, row in enumerate(rows)})
 
 
 def thumbnail(image: Float[Tensor, "1 1 H W"]) -> Float[Tensor, "1 C"]:

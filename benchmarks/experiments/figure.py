@@ -79,9 +79,9 @@ def draw_lines(axes: Axes, points: Sequence[Point], experiment: Experiment) -> N
     for number, (name, some) in enumerate(series.items()):
         values, below, above = ends(some, experiment)
         shift = SPREAD_SHARE * (number - (len(series) - 1) / 2)
-        places = [beside(float(point.place.x), shift, (ticks[0], ticks[-1]), across) for point in some]
+        positions = [beside(float(point.place.x), shift, (ticks[0], ticks[-1]), across) for point in some]
         style = f"{MARKERS[number % len(MARKERS)]}-"
-        axes.errorbar(places, values, [below, above], fmt=style, label=name, capsize=2, markersize=4, linewidth=1.2)
+        axes.errorbar(positions, values, [below, above], fmt=style, label=name, capsize=2, markersize=4, linewidth=1.2)
     if across:
         axes.set_xscale("log")
     if up:
@@ -91,12 +91,12 @@ def draw_lines(axes: Axes, points: Sequence[Point], experiment: Experiment) -> N
     axes.xaxis.set_minor_locator(NullLocator())
 
 
-def beside(place: float, shift: float, limits: tuple[float, float], logarithmic: bool) -> float:
-    """A place moved by a share of the axis."""
+def beside(position: float, shift: float, limits: tuple[float, float], logarithmic: bool) -> float:
+    """A position moved by a share of the axis."""
     low, high = limits
     if logarithmic:
-        return float(10 ** (log10(place) + shift * log10(high / low)))
-    return place + shift * (high - low)
+        return float(10 ** (log10(position) + shift * log10(high / low)))
+    return position + shift * (high - low)
 
 
 def draw_bars(axes: Axes, points: Sequence[Point], experiment: Experiment) -> None:
@@ -106,8 +106,8 @@ def draw_bars(axes: Axes, points: Sequence[Point], experiment: Experiment) -> No
     width = BARS_SHARE / len(series)
     for number, (name, some) in enumerate(series.items()):
         values, below, above = ends(some, experiment)
-        places = [names.index(str(point.place.x)) + (number - (len(series) - 1) / 2) * width for point in some]
-        axes.bar(places, values, width, yerr=[below, above], label=name, capsize=3, error_kw={"linewidth": 1})
+        positions = [names.index(str(point.place.x)) + (number - (len(series) - 1) / 2) * width for point in some]
+        axes.bar(positions, values, width, yerr=[below, above], label=name, capsize=3, error_kw={"linewidth": 1})
     axes.set_xticks(range(len(names)), names)
     if len(names) * max(map(len, names)) > LABEL_CHARACTERS:
         axes.tick_params(axis="x", rotation=30)

@@ -49,9 +49,9 @@ def markdown(name: str, experiment: Experiment, findings: Findings, protocol: st
     """
     heads = ("panel", "series", experiment.axis, "", experiment.unit, "difference", "from", "tasks", "ms per query")
     lines = [_cells(point, experiment) for point in findings.points]
-    told = [place for place in range(len(heads)) if any(line[place] for line in lines)]
-    table = [[line[place] or NO_VALUE for place in told] for line in lines]
-    rows = [[heads[place] for place in told], ["---"] * len(told), *table]
+    told = [index for index in range(len(heads)) if any(line[index] for line in lines)]
+    table = [[line[index] or NO_VALUE for index in told] for line in lines]
+    rows = [[heads[index] for index in told], ["---"] * len(told), *table]
     body = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     return f"# {name}\n\n{experiment.question}\n\n{body}\n\n{experiment.method}\n\n{protocol}\n"
 

@@ -29,10 +29,10 @@ class SparseReadNet(SupportOnceNet):
         match = cast(TokenMatch, self.matches[level])
         queries = rearrange(match.queries(tokens), "(B Q) heads T C -> B heads (Q T) C", B=sets)
         keys, values = code.keys[level], code.values[level]
-        scores, places = (queries @ keys.mT).topk(min(READ_TOKENS, keys.shape[2]), dim=-1)
+        scores, indices = (queries @ keys.mT).topk(min(READ_TOKENS, keys.shape[2]), dim=-1)
         # Scattered back: a dense product with few non-zeros is faster than to gather that many values.
         weights = torch.zeros(*scores.shape[:-1], keys.shape[2], device=scores.device)
-        weights = weights.scatter(-1, places, scores.softmax(-1))
+        weights = weights.scatter(-1, indices, scores.softmax(-1))
         return rearrange(weights @ values, "B heads (Q h w) C -> (B Q) (heads C) h w", h=height, w=width)
 
 

@@ -64,7 +64,7 @@ class Question:
     @property
     def known(self) -> dict[SourceVolume, list[int]]:
         """The slices that are labelled, by their volume."""
-        return {teacher: teacher.places(self.label, self.labelled) for teacher in self.teachers}
+        return {teacher: teacher.indices(self.label, self.labelled) for teacher in self.teachers}
 
     @property
     def own(self) -> list[int]:
@@ -82,15 +82,15 @@ class Question:
         volume, label, changes = self.volume, self.volume.labels[self.label].astype(np.uint8), METHODS[method]
         if changes is None:
             planes = torch.from_numpy(volume.planes(label)).float()[:, None]
-            depths = interpolated({place: planes[place] for place in self.own}, volume.count, volume.step)
+            depths = interpolated({index: planes[index] for index in self.own}, volume.count, volume.step)
             return np.moveaxis((depths[:, 0] > 0).numpy(), 0, volume.axis)
         if not self.own:
             slabs = [
-                teacher.save_slab(folder / f"{number}.nii", self.label, places)
-                for number, (teacher, places) in enumerate(self.known.items())
+                teacher.save_slab(folder / f"{number}.nii", self.label, indices)
+                for number, (teacher, indices) in enumerate(self.known.items())
             ]
             segmenter.fit([path for path, _ in slabs], [labels for _, labels in slabs])
-        labels = {place: np.take(label, place, volume.axis) for place in self.own} or None
+        labels = {index: np.take(label, index, volume.axis) for index in self.own} or None
         config = Propagation(**changes) if changes else None
         result = segmenter.propagate(volume.save(folder / "volume.nii"), labels, axis=volume.axis, config=config)
         return result[0] > 0
@@ -98,9 +98,9 @@ class Question:
     def score(self, mask: Bool[np.ndarray, "X Y Z"], method: str) -> Row:
         """Compare the slices that were not labelled with the annotation, all together."""
         volume, own = self.volume, self.own
-        asked = [place for place in range(volume.count) if place not in own]
+        asked = [index for index in range(volume.count) if index not in own]
         found, truth = (volume.planes(each)[asked] for each in (mask, volume.labels[self.label]))
-        known = [(teacher.case, place) for teacher, places in self.known.items() for place in places]
+        known = [(teacher.case, index) for teacher, indices in self.known.items() for index in indices]
         return Row(
             predictor=method,
             dataset=volume.dataset,

@@ -49,9 +49,9 @@ def compare_trainings(one: Training, other: Training) -> dict[str, float]:
     for training in pair:
         training.step_at(0.0)  # the first one is slower
         training.state.cpu_seconds, training.state.queries = 0.0, 0
-    for place in range(STEPS):
+    for index in range(STEPS):
         for training in pair:
-            training.step_at((place + 0.5) / STEPS)
+            training.step_at((index + 0.5) / STEPS)
         pair.reverse()
     return {
         "cost": one.state.cpu_seconds / other.state.cpu_seconds,

@@ -84,7 +84,7 @@ class SourceVolume:
         """An array on the volume's grid, (X, Y, Z), as slices (N, H, W)."""
         return np.moveaxis(array, self.axis, 0)
 
-    def places(self, label: str, count: int) -> list[int]:
+    def indices(self, label: str, count: int) -> list[int]:
         """Indices of the slices to label: evenly over those that show the label."""
         showing = np.flatnonzero(self.planes(self.labels[label]).any(axis=(1, 2)))
         return sorted({int(showing[(2 * k + 1) * len(showing) // (2 * count)]) for k in range(count)})
@@ -93,13 +93,13 @@ class SourceVolume:
         """Write the volume as a NIfTI file."""
         return _save(path, self.volume.array, self.volume.affine)
 
-    def save_slab(self, path: Path, label: str, places: Sequence[int]) -> tuple[Path, UInt8[np.ndarray, "X Y Z"]]:
+    def save_slab(self, path: Path, label: str, indices: Sequence[int]) -> tuple[Path, UInt8[np.ndarray, "X Y Z"]]:
         """Write some slices as a NIfTI file of nothing else, and take their labels along."""
         affine = self.volume.affine.copy()
         between_mm = SLAB_SPACING_RATIO * max(self.volume.spacing_mm)
         affine[:, self.axis] *= between_mm / self.volume.spacing_mm[self.axis]
-        labels = self.labels[label].take(places, self.axis).astype(np.uint8)
-        return _save(path, self.volume.array.take(places, self.axis), affine), labels
+        labels = self.labels[label].take(indices, self.axis).astype(np.uint8)
+        return _save(path, self.volume.array.take(indices, self.axis), affine), labels
 
 
 def _save(path: Path, array: np.ndarray, affine: np.ndarray) -> Path:

@@ -95,7 +95,7 @@ def halves(plan: TaskPlan, members: int) -> TaskPlan:
     def draw(episode: Episode, member: int) -> tuple[Sample, ...]:
         rng = np.random.default_rng(stable_hash(plan.task.id, episode.query.case, episode.support_hash, member))
         size = len(episode.support)
-        return tuple(episode.support[place] for place in rng.permutation(size)[: size // 2])
+        return tuple(episode.support[index] for index in rng.permutation(size)[: size // 2])
 
     return ensembles(plan, members, draw)
 

@@ -27,10 +27,10 @@ class FrozenTask(BaseModel):
     """Query, draw and support in order; cases as indices into `cases`."""
 
     @model_validator(mode="after")
-    def _places_exist(self) -> Self:
-        places = {place for query, _, support in self.episodes for place in (query, *support)}
-        if not places <= set(range(len(self.cases))):
-            msg = f"index of a case does not exist: expected 0 to {len(self.cases) - 1}, got {max(places)}."
+    def _indices_exist(self) -> Self:
+        indices = {index for query, _, support in self.episodes for index in (query, *support)}
+        if not indices <= set(range(len(self.cases))):
+            msg = f"index of a case does not exist: expected 0 to {len(self.cases) - 1}, got {max(indices)}."
             raise ValueError(msg)
         return self
 
@@ -38,9 +38,9 @@ class FrozenTask(BaseModel):
     def of(cls, plan: TaskPlan) -> "FrozenTask":
         """Write down a plan."""
         cases = sorted({each.case for episode in plan.episodes for each in (episode.query, *episode.support)})
-        place = {case: index for index, case in enumerate(cases)}
+        index_of = {case: index for index, case in enumerate(cases)}
         episodes = (
-            (place[episode.query.case], episode.draw, tuple(place[each.case] for each in episode.support))
+            (index_of[episode.query.case], episode.draw, tuple(index_of[each.case] for each in episode.support))
             for episode in plan.episodes
         )
         return cls(cases=tuple(cases), episodes=tuple(episodes))
@@ -61,7 +61,7 @@ class FrozenTask(BaseModel):
             raise ValueError(msg)
         found = [by_case[case] for case in self.cases]
         episodes = tuple(
-            Episode(found[query], draw, tuple(found[place] for place in support))
+            Episode(found[query], draw, tuple(found[index] for index in support))
             for query, draw, support in self.episodes
         )
         return TaskPlan(task, episodes, ensemble)

@@ -85,9 +85,9 @@ def jpeg(images: Float[Tensor, "N 1 H W"], quality: float, names: Int64[Tensor, 
 
 def cosines(count: int) -> Float[Tensor, "count count"]:
     """The orthonormal matrix of the discrete cosine transform."""
-    places = torch.arange(count)
-    waves = torch.cos(torch.pi / count * (places + 0.5) * places[:, None])
-    return waves * torch.where(places == 0, (1 / count) ** 0.5, (2 / count) ** 0.5)[:, None]
+    indices = torch.arange(count)
+    waves = torch.cos(torch.pi / count * (indices + 0.5) * indices[:, None])
+    return waves * torch.where(indices == 0, (1 / count) ** 0.5, (2 / count) ** 0.5)[:, None]
 
 
 def coarse(images: Float[Tensor, "N 1 H W"], factor: float, names: Int64[Tensor, " N"]) -> Float[Tensor, "N 1 H W"]:

@@ -59,9 +59,9 @@ def choose_pixels(labels: Bool[Tensor, " N"], seed: int) -> tuple[Int64[Tensor, 
     """Pixels of either kind, and how many pixels of its kind each of them stands for."""
     chosen, weights = [], []
     generator = torch.Generator().manual_seed(seed)
-    for places in (labels.nonzero().flatten().cpu(), (~labels).nonzero().flatten().cpu()):
-        chosen.append(places[torch.randperm(len(places), generator=generator)[:PIXELS]])
-        weights.append(torch.full((len(chosen[-1]),), len(places) / len(chosen[-1])))
+    for indices in (labels.nonzero().flatten().cpu(), (~labels).nonzero().flatten().cpu()):
+        chosen.append(indices[torch.randperm(len(indices), generator=generator)[:PIXELS]])
+        weights.append(torch.full((len(chosen[-1]),), len(indices) / len(chosen[-1])))
     return torch.cat(chosen), torch.cat(weights)
 
 

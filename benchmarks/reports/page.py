@@ -102,7 +102,7 @@ def render(results: Results, groups: Sequence[SubgroupTable] = (), examples: "Sh
         "breakable": breakable,
     }
     script, style = ((TEMPLATES / name).read_text(encoding="utf-8") for name in ("report.js", "report.css"))
-    styles = {name: min(place, STYLES) for place, name in enumerate(results.ranking)}
+    styles = {name: min(index, STYLES) for index, name in enumerate(results.ranking)}
     return environment.get_template("report.html").render(
         results=results,
         summary=results.main.summary,
@@ -133,13 +133,13 @@ def standings(results: Results, styles: Mapping[str, int]) -> list[Standing]:
             name=name,
             style=styles[name],
             score=_percents(Interval(**overall[name])),
-            behind=_percents(gaps[place]) if place else None,
-            p=tests[place].adjusted_p if place else None,
-            first=100 * float(firsts[place]),
+            behind=_percents(gaps[index]) if index else None,
+            p=tests[index].adjusted_p if index else None,
+            first=100 * float(firsts[index]),
             metrics=tuple(values[name] for values in metrics.values()),
             seconds=results.seconds_per_query(name),
         )
-        for place, name in enumerate(results.ranking)
+        for index, name in enumerate(results.ranking)
     ]
 
 

@@ -105,9 +105,9 @@ def draw_examples(results: Results, shown: Shown) -> ShownQueries:
 def extremes(rows: Iterable[Row]) -> list[tuple[str, Row]]:
     """The best, the median and the worst by Dice among the first draws of each query; fewer of fewer queries."""
     ordered = sorted((row for row in rows if row.draw == 0), key=lambda row: (-row.dice, row.case))
-    places = {"best": 0, "median": (len(ordered) - 1) // 2, "worst": len(ordered) - 1}
-    kinds = {place: kind for kind, place in reversed(places.items())}
-    return [(kinds[place], ordered[place]) for place in sorted(kinds) if ordered]
+    indices = {"best": 0, "median": (len(ordered) - 1) // 2, "worst": len(ordered) - 1}
+    kinds = {index: kind for kind, index in reversed(indices.items())}
+    return [(kinds[index], ordered[index]) for index in sorted(kinds) if ordered]
 
 
 def outline(mask: Bool[np.ndarray, "H W"]) -> str:
@@ -126,9 +126,9 @@ def region(mask: Bool[np.ndarray, "H W"]) -> str:
 def _runs(lines: Bool[np.ndarray, "L K"], path: str) -> str:
     """Write a path for every run of true values in a line."""
     steps = np.diff(np.pad(lines, ((0, 0), (1, 1))).astype(np.int8), axis=1)
-    (places, starts), (_, ends) = np.nonzero(steps == 1), np.nonzero(steps == -1)
+    (line_indices, starts), (_, ends) = np.nonzero(steps == 1), np.nonzero(steps == -1)
     return "".join(
-        path.format(line=line, start=start, end=end) for line, start, end in zip(places, starts, ends, strict=True)
+        path.format(line=line, start=start, end=end) for line, start, end in zip(line_indices, starts, ends, strict=True)
     )
 
 

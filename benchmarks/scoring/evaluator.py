@@ -111,7 +111,7 @@ class EpisodeImages:
 
     images: UInt8[Tensor, "N 1 H W"]
     labels: UInt8[Tensor, "N 1 H W"]
-    places: dict[int, int]
+    indices: dict[int, int]
     """Row in the collection → index here."""
     annotations: dict[int, Bool[Tensor, "A H W"]]
     """Row in the collection → what each of several people drew there."""
@@ -129,22 +129,22 @@ class EpisodeImages:
             for row, tasks in plan.annotators.items()
             if row in rows
         }
-        return cls(images, labels, {row: place for place, row in enumerate(rows)}, annotations)
+        return cls(images, labels, {row: index for index, row in enumerate(rows)}, annotations)
 
     def queries(self, episodes: Sequence[Episode]) -> tuple[Float[Tensor, "B 1 H W"], Bool[Tensor, "B 1 H W"]]:
         """Query images in [0, 1] and their labels."""
-        places = [self.places[episode.query.row] for episode in episodes]
-        return self.images[places] / 255, self.labels[places] > 0
+        indices = [self.indices[episode.query.row] for episode in episodes]
+        return self.images[indices] / 255, self.labels[indices] > 0
 
     def supports(self, episodes: Sequence[Episode]) -> tuple[Float[Tensor, "B S 1 H W"], Float[Tensor, "B S 1 H W"]]:
         """Support images in [0, 1] and their labels in {0, 1}; all episodes have equally many."""
         return self.examples(
-            torch.tensor([[self.places[sample.row] for sample in episode.support] for episode in episodes])
+            torch.tensor([[self.indices[sample.row] for sample in episode.support] for episode in episodes])
         )
 
-    def examples(self, places: Int[Tensor, "*N"]) -> tuple[Float[Tensor, "*N 1 H W"], Float[Tensor, "*N 1 H W"]]:
-        """Images in [0, 1] and labels in {0, 1} at some places."""
-        return self.images[places] / 255, (self.labels[places] > 0).float()
+    def examples(self, indices: Int[Tensor, "*N"]) -> tuple[Float[Tensor, "*N 1 H W"], Float[Tensor, "*N 1 H W"]]:
+        """Images in [0, 1] and labels in {0, 1} at some indices."""
+        return self.images[indices] / 255, (self.labels[indices] > 0).float()
 
 
 class Evaluator:
@@ -238,11 +238,11 @@ def plainly(predictor: Predictor, images: EpisodeImages) -> Ask:
 
 def sharing(predictor: SharingPredictor, images: EpisodeImages, rows: Sequence[int]) -> Ask:
     """Ask a predictor with what it read in some rows, once for all supports."""
-    codes = predictor.encode_images(*images.examples(torch.tensor([images.places[row] for row in rows])))
-    places = {row: place for place, row in enumerate(rows)}
+    codes = predictor.encode_images(*images.examples(torch.tensor([images.indices[row] for row in rows])))
+    indices = {row: index for index, row in enumerate(rows)}
 
     def ask(episodes: Sequence[Episode]) -> Tensor:
-        chosen = torch.tensor([[places[sample.row] for sample in episode.support] for episode in episodes])
+        chosen = torch.tensor([[indices[sample.row] for sample in episode.support] for episode in episodes])
         return predictor.segment(images.queries(episodes)[0], codes.select(chosen))
 
     return ask
@@ -288,7 +288,7 @@ def judge(work: Work, groups: Sequence[Group], images: EpisodeImages, ask: Ask, 
     found = Measured.of(logits, labels, size)
     if len(singles) > 1 and (unsure := found.unsure.nonzero().flatten().tolist()):
         judged = ensembles(work, groups)
-        again = list(chain(*(judged[place] for place in unsure)))
+        again = list(chain(*(judged[index] for index in unsure)))
         alone = torch.cat([_checked(work.name, ask([episode]), query_images[:1]) for episode in again])
         found = found.replaced(unsure, Measured.of(alone, images.queries(again)[1], size))
     return found
@@ -308,8 +308,8 @@ def compare_candidates(work: Work, groups: Sequence[Group], found: Measured, ima
     """Compare all draws of each query with what several people drew on it, where they did."""
     masks = found.masks.flatten(0, 1).unflatten(0, (len(groups), -1))
     return [
-        _candidates(work, group, masks[[place]], images.annotations[group[0].query.row].unsqueeze(0))
-        for place, group in enumerate(groups)
+        _candidates(work, group, masks[[index]], images.annotations[group[0].query.row].unsqueeze(0))
+        for index, group in enumerate(groups)
         if group[0].query.row in images.annotations
     ]
 
@@ -326,9 +326,9 @@ def base_name(name: str, draws: int) -> str:
 
 def row_keys(name: str, plan: TaskPlan, group: Group) -> set[RowKey]:
     """Keys of the rows of a group."""
-    places = {(name, episode.draw) for episode in group}
-    places |= {(ensemble_name(name, plan.ensemble), episode.draw // plan.ensemble) for episode in group}
-    return {(shown, plan.task.id, group[0].query.case, draw) for shown, draw in places}
+    named = {(name, episode.draw) for episode in group}
+    named |= {(ensemble_name(name, plan.ensemble), episode.draw // plan.ensemble) for episode in group}
+    return {(shown, plan.task.id, group[0].query.case, draw) for shown, draw in named}
 
 
 def all_keys(name: str, plan: TaskPlan, group: Group) -> set[RowKey]:

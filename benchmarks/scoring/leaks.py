@@ -36,7 +36,7 @@ def find_leaks(collection: Collection, tasks: Iterable[Task], predictors: Iterab
         not_compared[predictor.name] = sorted(set(trained) - set(present))
         learned = ChainMap(*map(of_dataset, present))
         for task in tasks:
-            pairs = [(place, learned[name]) for name, place in of_task(task).items() if name in learned]
+            pairs = [(image, learned[name]) for name, image in of_task(task).items() if name in learned]
             if pairs:
                 seen.setdefault(predictor.name, {})[task.id] = _leak_message(sorted(pairs))
     return Leaks(seen, not_compared)
@@ -57,7 +57,7 @@ def _contents(collection: Collection, tasks: Iterable[Task]) -> dict[str, str]:
 
 def _leak_message(pairs: Sequence[tuple[str, str]]) -> str:
     """Phrase the finding, with some examples."""
-    examples = "; ".join(place if place == learned else f"{place} is {learned}" for place, learned in pairs[:EXAMPLES])
+    examples = "; ".join(image if image == learned else f"{image} is {learned}" for image, learned in pairs[:EXAMPLES])
     return (
         f"The weights were trained on its images: expected none in common, got {len(pairs)}, such as {examples}. "
         "Leave this dataset out of the collection, or train without it."

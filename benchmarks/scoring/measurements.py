@@ -45,10 +45,10 @@ class Measured:
         unsure = (at_threshold(flat[2]) | at_rounding(measures)).unflatten(0, sets).any(dim=1)
         return cls(values.unflatten(0, sets), unsure, single_masks)
 
-    def replaced(self, places: list[int], others: "Measured") -> "Measured":
+    def replaced(self, indices: list[int], others: "Measured") -> "Measured":
         """Replace the measurements of some ensembles."""
         values, masks = self.values.clone(), self.masks.clone()
-        values[places], masks[places] = others.values, others.masks
+        values[indices], masks[indices] = others.values, others.masks
         return Measured(values, self.unsure, masks)
 
 
@@ -63,7 +63,7 @@ def at_threshold(probabilities: Float[Tensor, "B 1 H W"]) -> Bool[Tensor, " B"]:
 
 def at_rounding(measures: dict[str, Float[Tensor, " B"]]) -> Bool[Tensor, " B"]:
     """Whether a mean over probabilities lies so near to where its rounding changes that it may be beyond."""
-    places = [measures[name].double() * 10**decimals for name, decimals in DECIMALS.items()]
-    near = [(place - place.floor() - 0.5).abs() for place in places]
+    scaled = [measures[name].double() * 10**decimals for name, decimals in DECIMALS.items()]
+    near = [(value - value.floor() - 0.5).abs() for value in scaled]
     slacks = [VALUE_DOUBT * 10**decimals for decimals in DECIMALS.values()]
     return torch.stack([each < slack for each, slack in zip(near, slacks, strict=True)]).any(dim=0)

@@ -97,10 +97,10 @@ class BatchSize:
 
 def memory_share(device: str, processes: int) -> float:
     """Bytes that each of some processes may take of a device's free memory; those on accelerators have one each."""
-    place = torch.device(device)
-    if place.type == "cuda":
-        return SHARE_OF_FREE["cuda"] * free_bytes(place)
-    return SHARE_OF_FREE["cpu"] * free_bytes(place) / processes
+    torch_device = torch.device(device)
+    if torch_device.type == "cuda":
+        return SHARE_OF_FREE["cuda"] * free_bytes(torch_device)
+    return SHARE_OF_FREE["cpu"] * free_bytes(torch_device) / processes
 
 
 def _status_bytes(name: str) -> int:

@@ -177,6 +177,6 @@ def _sorted_distances(
 
 def _percentiles(distances: Float[Tensor, "B K"], share: float) -> Float[Tensor, " B"]:
     """Percentiles of ascending values before NaN, interpolated between the two nearest; without a value, NaN."""
-    places = share * (~distances.isnan()).sum(dim=1, keepdim=True).sub(1).clamp(min=0)
-    low, high = (distances.gather(1, each.long()) for each in (places.floor(), places.ceil()))
-    return (low + (high - low) * (places - places.floor())).squeeze(1)
+    positions = share * (~distances.isnan()).sum(dim=1, keepdim=True).sub(1).clamp(min=0)
+    low, high = (distances.gather(1, each.long()) for each in (positions.floor(), positions.ceil()))
+    return (low + (high - low) * (positions - positions.floor())).squeeze(1)

@@ -1,4 +1,4 @@
-"""Choice of supports: by looks alone, of other subjects, and in an order that looks decide."""
+"""Choice of supports: by image features alone, of other subjects, and in an order that features decide."""
 
 from collections.abc import Callable
 

@@ -83,10 +83,10 @@ def test_what_is_measured_is_what_a_user_calls(root: Path, tmp_path: Path) -> No
     file = root / "balls" / "volumes" / "s0_a_image.nii.gz"
     drawn = np.asarray(nibabel.load(root / "balls" / "volumes" / "s0_a_label.nii.gz").dataobj)
     for method, config in (("propagation", None), ("slice by slice", Propagation(**METHODS["slice by slice"]))):
-        by_hand = bright().propagate(file, {place: drawn[..., place] for place in question.own}, config=config)[0]
+        by_hand = bright().propagate(file, {index: drawn[..., index] for index in question.own}, config=config)[0]
         mask = question.answer(bright(), method, tmp_path)
         np.testing.assert_array_equal(mask[::-1], by_hand > 0)  # the file's first axis runs to the left
-        others = [place for place in range(12) if place not in question.own]
+        others = [index for index in range(12) if index not in question.own]
         expected = dice(by_hand[..., others] > 0, drawn[..., others] > 0)
         assert question.score(mask, method).dice == pytest.approx(expected, abs=1e-6)
 
@@ -110,9 +110,9 @@ def test_labelled_slices_spread_over_those_that_show_the_label() -> None:
     label = np.zeros((2, 2, 14), bool)
     label[0, 0, 3:12] = True
     volume = SourceVolume("d", "s", "c", "MR", Volume(label * 1.0, (1.0, 1.0, 1.0), np.eye(4)), 2, {"ball": label})
-    assert volume.places("ball", 3) == [4, 7, 10]
-    assert volume.places("ball", 1) == [7]
-    assert volume.places("ball", 20) == list(range(3, 12))
+    assert volume.indices("ball", 3) == [4, 7, 10]
+    assert volume.indices("ball", 1) == [7]
+    assert volume.indices("ball", 20) == list(range(3, 12))
 
 
 def test_only_other_subjects_teach_and_labels_that_a_volume_lacks_are_not_asked(root: Path) -> None:
