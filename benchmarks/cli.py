@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 app = typer.Typer(
-    help="Score in-context segmentation networks and baselines on tasks they never saw.",
+    help="Score in-context segmentation networks and baselines on tasks that they were not trained on.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
@@ -20,32 +20,34 @@ DEFAULT_SIZES = [16]
 DEFAULT_GROUPINGS = ["size", "modality"]
 FAILED = 3
 """Exit status of `probe` when the network does not read its support, of `run` when a predictor failed on a task."""
-Built = Annotated[Path, typer.Option(help="Folder of a collection built by megamed.")]
-Suite = Annotated[str, typer.Option(help="Name of a suite of tasks: see `incontext-bench list`.")]
+Built = Annotated[Path, typer.Option(help="Folder of a collection, as `megamed build` writes it.")]
+Suite = Annotated[str, typer.Option(help="Name of a suite of tasks, one of `incontext-bench list suites`.")]
 Draws = Annotated[int, typer.Option(help="Number of support sets drawn per query.")]
 Queries = Annotated[int, typer.Option(help="Maximum number of query images per task, spread over its subjects.")]
-Seed = Annotated[int, typer.Option(help="Seed of queries, supports and bootstrap.")]
+Seed = Annotated[int, typer.Option(help="Seed of the choice of queries and supports, and of the bootstrap.")]
 QuerySubjects = Annotated[
-    str, typer.Option(help="all: queries of any subject; test: queries of test subjects, supports of the other splits.")
+    str, typer.Option(help="Subjects that may be queries: all, or test, with supports from the other splits alone.")
 ]
 Ensemble = Annotated[
-    int, typer.Option(help="Ensemble size: score also the probabilities averaged over so many support sets of a query.")
+    int,
+    typer.Option(help="Number of support sets of a query whose averaged probabilities are scored, too; 1 for none."),
 ]
 Supports = Annotated[
     str,
     typer.Option(
-        help="per-query: a support set for each query; shared: one support set for all queries of a task, "
-        "as if labelled once (with --query-subjects test)."
+        help="Support sets of a task: per-query, one for each query; or shared, one for all queries, as if labelled "
+        "once (needs --query-subjects test)."
     ),
 ]
-Device = Annotated[str | None, typer.Option(help="Torch device to compute on; by default cuda if there is one.")]
+Device = Annotated[str | None, typer.Option(help="Torch device to compute on.", show_default="cuda if available")]
 BatchSize = Annotated[
-    int | None, typer.Option(help="Queries per forward pass.", show_default="on a GPU what the memory holds")
+    int | None, typer.Option(help="Number of queries per forward pass.", show_default="1, or as many as a GPU holds")
 ]
 MemoryBudget = Annotated[
     float | None,
-    typer.Option(help="Memory of each process, in GB.", show_default="half of what is free, on a GPU four fifths"),
+    typer.Option(help="Memory budget of each process, in GB.", show_default="half of what is free, 4/5 on a GPU"),
 ]
+Weights = Annotated[Path | None, typer.Option(help="Weights file of the network.", show_default="the packaged one")]
 Workers = Annotated[
     int | None, typer.Option(help="Number of worker processes.", show_default="one per GPU, or per core if that pays")
 ]
@@ -59,7 +61,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a ta
 
 
 class Listed(StrEnum):
-    """Kinds of things to list."""
+    """Kinds of names that `incontext-bench list` lists."""
 
     suites = "suites"
     predictors = "predictors"
@@ -67,7 +69,7 @@ class Listed(StrEnum):
 
 
 class ReportFormat(StrEnum):
-    """Formats of a report."""
+    """Formats in which `incontext-bench report` writes."""
 
     html = "html"
     markdown = "markdown"
@@ -80,7 +82,7 @@ def run(
     collection: Built,
     suite: Suite = "heldout",
     support_size: Annotated[
-        list[int], typer.Option(help="Support size: labelled examples per query; repeatable.")
+        list[int], typer.Option(help="Number of labelled examples per query; repeatable.")
     ] = DEFAULT_SIZES,
     draws: Draws = 5,
     queries: Queries = 40,
@@ -90,19 +92,21 @@ def run(
     supports: Supports = "per-query",
     frozen_list: Annotated[
         Path | None,
-        typer.Option("--list", help="Frozen list of episodes, written by `freeze`, in place of the options above."),
+        typer.Option("--list", help="List of episodes, written by `freeze`, to score in place of the options above."),
     ] = None,
     predictor: Annotated[
         list[str],
         typer.Option(
-            help="Name from `incontext-bench list predictors`, all, a weights file or module:object; repeatable."
+            help="Predictor to score: one of `incontext-bench list predictors`, all, a weights file, or your own as "
+            "module:object; repeatable."
         ),
     ] = DEFAULT_PREDICTORS,
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of results, from which an interrupted run resumes; by default runs/SUITE-SSIZE. "
-            "Several support sizes go to OUT/S1, OUT/S4, ..."
+            help="Folder of results, from which an interrupted run resumes. Several support sizes go to OUT/S1, "
+            "OUT/S4, ...",
+            show_default="runs/SUITE-SSIZE",
         ),
     ] = None,
     device: Device = None,
@@ -114,8 +118,8 @@ def run(
 ) -> None:
     """Score predictors on a suite: Dice per task and overall with 95 % intervals, as a table, CSV and JSON.
 
-    Interrupted and started again with the same --out, it goes on where it stopped.
-    Exit status: 0; 3 if a predictor failed on some task or was trained on it; 1 or 2 if nothing could be done.
+    The same command resumes an interrupted run.
+    Exit status: 0; 3 if a predictor failed on some task or was trained on its images; 1 or 2 if nothing was scored.
     """
     with one_line_errors():
         from benchmarks.plans.task_plans import Settings
@@ -141,16 +145,16 @@ def run(
 def freeze_list(
     collection: Built,
     suite: Suite = "heldout",
-    support_size: Annotated[int, typer.Option(help="Support size: labelled examples per query.")] = 16,
+    support_size: Annotated[int, typer.Option(help="Number of labelled examples per query.")] = 16,
     draws: Draws = 5,
     queries: Queries = 40,
     seed: Seed = 0,
     query_subjects: QuerySubjects = "all",
     ensemble: Ensemble = 1,
     supports: Supports = "per-query",
-    out: Annotated[Path, typer.Option(help="File to write.")] = Path("list.json"),
+    out: Annotated[Path, typer.Option(help="Path of the JSON file to write.")] = Path("list.json"),
 ) -> None:
-    """Write down every query and support of a suite by dataset and case, for `run --list` here or elsewhere."""
+    """Write every query and support of a suite, by dataset and case, to a file for `run --list` here or elsewhere."""
     with one_line_errors():
         from benchmarks.plans.frozen_lists import freeze_to
         from benchmarks.plans.task_plans import Settings
@@ -166,12 +170,12 @@ def freeze_list(
 def compare(
     folders: Annotated[list[Path], typer.Argument(help="Result folders of `incontext-bench run`.")],
     reference: Annotated[
-        str | None, typer.Option(help="Reference predictor, from which the others are subtracted.")
+        str | None, typer.Option(help="Predictor from which the others are subtracted; by default the first one.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Compare predictors, paired on the predictions that all of them made from the same supports."""
+    """Compare predictors by paired differences, on the predictions that all of them made from the same supports."""
     with one_line_errors():
         from benchmarks.analysis.summary import compare_runs
         from benchmarks.reports.terminal import show
@@ -185,7 +189,7 @@ def subgroups(
     folders: Annotated[list[Path], typer.Argument(help="Result folders of `incontext-bench run`.")],
     by: Annotated[
         list[str],
-        typer.Option(help="Grouping: size, modality, anatomy, split or a column of --attributes; repeatable."),
+        typer.Option(help="Grouping of rows: size, modality, anatomy, split or a column of --attributes; repeatable."),
     ] = DEFAULT_GROUPINGS,
     collection: Annotated[
         Path | None, typer.Option(help="Collection of the runs, needed for anatomy and split.")
@@ -194,7 +198,7 @@ def subgroups(
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Score predictors on groups of images or subjects, and tell the gap between the extreme ones.
+    """Score predictors on subgroups of images or subjects, with the gap between the best and the worst subgroup.
 
     Predictors are compared on the predictions that all of them made from the same supports.
     """
@@ -218,19 +222,19 @@ def report(
     ] = None,
     predictor: Annotated[
         str | None,
-        typer.Option(help="Predictor whose masks are drawn, as given to `run`.", show_default="the best one's"),
+        typer.Option(help="Predictor whose masks are drawn, as given to `run`.", show_default="the best"),
     ] = None,
-    frozen_list: Annotated[Path | None, typer.Option("--list", help="Frozen list that the runs were made by.")] = None,
+    frozen_list: Annotated[Path | None, typer.Option("--list", help="Frozen list by which the runs were made.")] = None,
     attributes: Attributes = None,
     form: Annotated[
         ReportFormat, typer.Option("--format", help="Format of the report: an HTML page, or tables as text.")
     ] = ReportFormat.html,
     out: Annotated[
-        Path | None, typer.Option(help="File to write.", show_default="report.html in the first folder, or stdout")
+        Path | None, typer.Option(help="Path of the file.", show_default="report.html in the first folder, or stdout")
     ] = None,
     device: Device = None,
 ) -> None:
-    """Report runs: one HTML page that needs nothing else, or tables in Markdown, CSV or LaTeX."""
+    """Write a report of runs: one self-contained HTML page, or tables in Markdown, CSV or LaTeX."""
     with one_line_errors():
         from benchmarks.reports import Shown, write_report
         from incontext.networks.devices import choose_device
@@ -244,18 +248,18 @@ def report(
 @app.command()
 def probe(
     collection: Built,
-    weights: Annotated[Path | None, typer.Option(help="Weights file.", show_default="the packaged one")] = None,
+    weights: Weights = None,
     suite: Suite = "dev",
-    support_size: Annotated[int, typer.Option(help="Labelled examples per task.")] = 16,
+    support_size: Annotated[int, typer.Option(help="Number of labelled examples per task.")] = 16,
     queries: Annotated[int, typer.Option(help="Maximum number of query images per task.")] = 8,
-    seed: Annotated[int, typer.Option(help="Seed of queries and supports.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the choice of queries and supports.")] = 0,
     device: Device = None,
     as_json: AsJson = False,
 ) -> None:
-    """Does a network read its support? Dice with the true support beside Dice with supports that were tampered with.
+    """Test whether a network reads its support: Dice with the true support, and with supports tampered with.
 
     It passes if inverting the support labels inverts the mask, and labels of another task cost at least 20 Dice.
-    Exit status: 0 if it passes, 3 if not, 1 or 2 if nothing could be done.
+    Exit status: 0 if it passes, 3 if not, 1 or 2 if nothing could be measured.
     """
     with one_line_errors():
         from benchmarks.experiments.support_probe import probe_suite, probe_table
@@ -278,22 +282,22 @@ def probe(
 
 @app.command()
 def study(
-    collection: Annotated[Path, typer.Option(help="A collection built by megamed, with datasets of role `dev`.")],
+    collection: Annotated[Path, typer.Option(help="Folder of a collection that holds datasets of role `dev`.")],
     out: Annotated[Path, typer.Option(help="Folder of the trials, from which an interrupted study resumes.")] = Path(
         "study"
     ),
     row: Annotated[
         list[str] | None,
-        typer.Option(help="Name of a variant of the study; repeatable.", show_default="all"),
+        typer.Option(help="Name of a variant to train; repeatable.", show_default="all"),
     ] = None,
     steps: Annotated[
-        int, typer.Option(min=1, help="Steps of the default configuration, whose processor time every training gets.")
+        int, typer.Option(min=1, help="Processor time of every training, in steps of the default configuration.")
     ] = 400,
     seeds: Annotated[int, typer.Option(min=1, help="Number of trainings per variant, with seeds 0, 1, …")] = 1,
 ) -> None:
-    """Train variants of the default configuration on equal processor time, and compare them on `dev`.
+    """Train variants of the default configuration on equal processor time, and compare them on datasets of role `dev`.
 
-    Interrupted and started again with the same --out, it goes on where it stopped.
+    The same command resumes an interrupted study.
     """
     with one_line_errors():
         from benchmarks.experiments.study import Trial, rows, run_study, table
@@ -304,24 +308,24 @@ def study(
 
 @app.command()
 def experiment(
-    name: Annotated[str, typer.Argument(help="One of `incontext-bench list experiments`.")],
+    name: Annotated[str, typer.Argument(help="Name of an experiment, one of `incontext-bench list experiments`.")],
     collection: Built,
     out: Annotated[
         Path | None,
         typer.Option(help="Folder of results, from which an interrupted run resumes.", show_default="experiments/NAME"),
     ] = None,
     suite: Suite = "dev",
-    support_size: Annotated[int, typer.Option(help="Support size, where it is not what is varied.")] = 16,
+    support_size: Annotated[int, typer.Option(help="Number of labelled examples per query, unless varied.")] = 16,
     draws: Draws = 3,
     queries: Queries = 20,
     seed: Seed = 0,
     query_subjects: QuerySubjects = "all",
     predictor: Annotated[
-        list[str], typer.Option(help="Predictor to examine, where none is trained; repeatable.")
+        list[str], typer.Option(help="Predictor to examine, unless the experiment trains networks; repeatable.")
     ] = DEFAULT_NETWORKS,
     steps: Annotated[int, typer.Option(min=1, help="Optimiser steps of each training.")] = 400,
-    seeds: Annotated[int, typer.Option(min=1, help="Number of trainings per level, with seeds 0, 1, …")] = 1,
-    by: Annotated[str, typer.Option(help="Unit left out by leave-one-out: dataset, modality or anatomy.")] = "dataset",
+    seeds: Annotated[int, typer.Option(min=1, help="Number of trainings per variant, with seeds 0, 1, …")] = 1,
+    by: Annotated[str, typer.Option(help="Unit that leave-one-out omits: dataset, modality or anatomy.")] = "dataset",
     leave_out: Annotated[
         list[str] | None,
         typer.Option(
@@ -332,10 +336,10 @@ def experiment(
     workers: Workers = None,
     scheduler: Scheduler = None,
 ) -> None:
-    """Ask how well a network generalises: a table and a figure of one experiment, with 95 % intervals.
+    """Run an experiment on how well networks generalise; write a table and a figure with 95 % intervals.
 
-    Interrupted and started again with the same --out, it goes on where it stopped.
-    Exit status: 0; 3 if a predictor failed on some task; 1 or 2 if nothing could be done.
+    The same command resumes an interrupted experiment.
+    Exit status: 0; 3 if a predictor failed on some task; 1 or 2 if nothing was measured.
     """
     with one_line_errors():
         from benchmarks.experiments.bench import Bench, ExperimentOptions
@@ -360,15 +364,15 @@ def experiment(
 
 @app.command()
 def volumes(
-    data: Annotated[Path, typer.Option(help="Datasets with their source files, as `megamed build` reads them.")],
+    data: Annotated[Path, typer.Option(help="Folder of datasets with source files, as `megamed build` reads it.")],
     dataset: Annotated[
         list[str] | None, typer.Option(help="Id of a dataset; repeatable.", show_default="all of role heldout")
     ] = None,
     labelled: Annotated[
-        int, typer.Option(help="Labelled slices per volume, evenly over those that show the label.")
+        int, typer.Option(help="Number of labelled slices per volume, spread evenly over those that show the label.")
     ] = 3,
     others: Annotated[
-        int, typer.Option(help="Number of other subjects' volumes to take the support from, and none of the volume.")
+        int, typer.Option(help="Number of other subjects' volumes to label slices of, instead of the volume's own.")
     ] = 0,
     most: Annotated[int, typer.Option(help="Maximum number of volumes per dataset, spread over its subjects.")] = 20,
     axis: Annotated[
@@ -377,7 +381,7 @@ def volumes(
             help="Axis to slice along: sagittal, coronal or axial.", show_default="across thick slices, else axial"
         ),
     ] = "",
-    weights: Annotated[Path | None, typer.Option(help="Weights file.", show_default="the packaged one")] = None,
+    weights: Weights = None,
     out: Annotated[Path, typer.Option(help="Folder of results, from which an interrupted run resumes.")] = Path(
         "runs/volumes"
     ),
@@ -385,9 +389,9 @@ def volumes(
     device: Device = None,
     as_json: AsJson = False,
 ) -> None:
-    """Label a few slices of a volume and segment the rest: by propagation, and slice by slice for comparison.
+    """Score the segmentation of volumes with a few labelled slices: by propagation, and slice by slice for comparison.
 
-    The Dice of a volume is that of all its other slices together.
+    Propagation is `Segmenter.propagate`, on the volume's own grid. Dice is of all unlabelled slices together.
     """
     with one_line_errors():
         from benchmarks.experiments.propagated_volumes import run_volumes
@@ -403,7 +407,7 @@ def volumes(
 
 @app.command()
 def speed() -> None:
-    """Measure time and memory of the networks against UniverSeg's plain definition; takes some minutes on one core."""
+    """Measure time and memory of the networks beside UniverSeg's plain definition, in some minutes on one core."""
     from benchmarks.experiments.network_speed import measure
 
     for line in measure():
@@ -412,10 +416,10 @@ def speed() -> None:
 
 @app.command(name="list")
 def list_known(
-    what: Annotated[Listed, typer.Argument(help="Kind of things to list.")] = Listed.suites,
+    what: Annotated[Listed, typer.Argument(help="Kind of names to list.")] = Listed.suites,
     collection: Annotated[Path | None, typer.Option(help="Collection whose tasks are listed below each suite.")] = None,
 ) -> None:
-    """List the suites, and with a collection their tasks; or the predictors, or the experiments."""
+    """List the suites, with their tasks if a collection is given, or the predictors, or the experiments."""
     with one_line_errors():
         from benchmarks.experiments.known import lines_of
 
@@ -437,7 +441,7 @@ def tell_failures(failed: Mapping[tuple[str, str], str]) -> None:
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Bad input ends in one line on stderr and exit code 1."""
+    """Turn an error of bad input into one line on stderr and exit status 1."""
     try:
         yield
     except (ValueError, OSError, KeyError, ImportError) as error:
