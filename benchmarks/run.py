@@ -28,7 +28,7 @@ from megamed import Collection, manifest
 from megamed.files import sha256_of, write_json
 
 Track = Callable[[Iterable[list[Row]], int], Iterable[list[Row]]]
-"""Passes batches of rows through while showing progress towards a number of rows."""
+"""Function that passes batches of rows through while it shows progress towards the total number of rows."""
 
 
 def run_benchmark(
@@ -41,21 +41,21 @@ def run_benchmark(
 ) -> dict[str, Any]:
     """Score predictors on a suite into `out`, going on where an earlier run of the same settings stopped.
 
-    Writes `settings.json`, `rows.csv`, `costs.csv`, `summary.json` and `summary.csv` (per task), and `candidates.csv`
-    where several people drew on the queries. A run that is killed and goes on, or is done by several processes, writes
-    the same rows in the same order.
+    The files are `settings.json`, `rows.csv`, `costs.csv`, `summary.json` and `summary.csv` (per task), and
+    `candidates.csv` where several people annotated the queries. A run that is killed and resumed, or is shared by
+    several processes, writes the same rows in the same order.
 
     Args:
-        collection_path: The collection to take tasks from.
+        collection_path: Path of the collection to take tasks from.
         asked: Settings that decide the scores, or a frozen list of episodes.
         predictors: Names as `load_predictor` knows them, or `all`.
         out: Folder of the results.
         execution: Device, batches and workers, on which no score depends.
-        track: Shows progress.
+        track: Progress display: see `Track`.
 
     Returns:
-        The summary, as in `summary.json`. Under `failed` it names each task that a predictor failed on, or of which it
-        was trained on an image, with the reason; the predictor's mean is over the others, and a next run tries again.
+        The summary, as in `summary.json`. Its key `failed` names each task that a predictor failed on or was trained
+        on, with the reason; the predictor's mean is over the other tasks, and a later run tries these again.
 
     Raises:
         ValueError: If the collection has nothing to score, `out` holds results of other settings, or every predictor
@@ -108,19 +108,20 @@ def run_sizes(
     """Score predictors at several support sizes, each into a folder of its own.
 
     Args:
-        collection: A collection built by megamed.
+        collection: Path of a collection built by megamed.
         asked: Settings that differ in the support size alone.
         predictors: Names of predictors, as in `run_benchmark`.
-        out: Where results go: see `result_folders`.
+        out: Folder of the results, or of a folder for each support size: see `result_folders`.
         execution: Device, batches and workers, on which no score depends.
-        frozen_list: A file of `freeze` that takes the place of the settings, which are then those by default.
-        track: Shows progress.
+        frozen_list: Frozen list to score in place of the settings, which must be at their defaults then.
+        track: Progress display: see `Track`.
 
     Returns:
         The summary of each support size.
 
     Raises:
-        ValueError, OSError: As `run_benchmark` does; also if there are settings beside a list.
+        ValueError: If settings other than the defaults stand beside a list, or `run_benchmark` refuses to score.
+        OSError: If a worker dies.
     """
     by_size: dict[int, Settings | FrozenList] = {settings.support_size: settings for settings in asked}
     suite = asked[0].suite
@@ -137,14 +138,14 @@ def run_sizes(
 
 
 def result_folders(out: Path | None, suite: str, sizes: Sequence[int]) -> dict[int, Path]:
-    """The folder of each support size's results: below `out` if there are several, by default below `runs`."""
+    """Folder of the results of each support size: below `out` if there are several sizes, by default below `runs`."""
     if out is None:
         return {size: Path("runs") / f"{suite}-S{size}" for size in sizes}
     return {size: out / f"S{size}" if len(sizes) > 1 else out for size in sizes}
 
 
 def failures(summaries: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], str]:
-    """Why predictors failed, by predictor and task, at any support size."""
+    """Reasons for the failures at any support size, by predictor and task."""
     return {
         (name, task): reason
         for summary in summaries
@@ -155,19 +156,19 @@ def failures(summaries: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], st
 
 @dataclass
 class Store:
-    """The tables of a run: one process writes them, whoever scores."""
+    """Tables of a run, which one process writes, whichever processes score."""
 
     rows_path: Path
     candidates_path: Path
     costs_path: Path
     done: set[RowKey]
-    """Rows and candidates that are there; none of them is written again."""
+    """Keys of the rows and candidates that the tables hold already; none of them is written again."""
     failed: dict[str, dict[str, str]] = field(default_factory=dict)
-    """Predictor → task → why it could not be scored there, or must not be."""
+    """Mapping of a predictor → task → reason why it could not or must not be scored there."""
 
     @classmethod
     def open(cls, folder: Path) -> "Store":
-        """Take up the tables of a folder, cut off by a kill or not there yet as they may be."""
+        """Open the tables of a folder; missing ones are empty, and lines that a kill cut off are dropped."""
         rows, candidates, costs = (folder / f"{name}.csv" for name in ("rows", "candidates", "costs"))
         prepare_table(rows, Row)
         prepare_table(candidates, Candidates)
@@ -176,7 +177,7 @@ class Store:
         return cls(rows, candidates, costs, done)
 
     def keep(self, scored: Iterable[Scored]) -> Iterator[list[Row]]:
-        """Write what comes of works, and pass on the rows that are new."""
+        """Write rows, candidates and costs as they are scored, and yield the rows that are new."""
         for part in scored:
             new = [row for row in part.rows if row.key not in self.done]
             compared = [each for each in part.candidates if each.key not in self.done]
@@ -190,20 +191,20 @@ class Store:
             yield new
 
     def rows(self) -> list[Row]:
-        """All rows of tasks that were scored in full: half a task would be another one."""
+        """Read the rows of tasks that were scored in full, since the mean of half a task is another measure."""
         found = read_rows(self.rows_path)
         return [row for row in found if row.task not in self.failed.get(base_name(row.predictor, row.ensemble), {})]
 
     def candidates(self) -> list[Candidates]:
-        """All candidates of tasks that were scored in full."""
+        """Read the candidates of tasks that were scored in full."""
         found = read_records(self.candidates_path, Candidates)
         return [each for each in found if each.task not in self.failed.get(each.predictor, {})]
 
     def summarise(self, predictors: Sequence[str], settings: Settings) -> dict[str, Any]:
-        """Estimates, counts and costs of these predictors and of their ensembles.
+        """Summarise estimates, counts and costs of some predictors and of their ensembles.
 
         Raises:
-            ValueError: If there is none to tell of, for all failed.
+            ValueError: If every predictor failed on every task.
         """
         rows = self.rows()
         there = {row.predictor for row in rows}

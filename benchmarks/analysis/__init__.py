@@ -1,1 +1,1 @@
-"""Rows → what they say: intervals, tests, subgroups and summaries."""
+"""Statistics of result rows: intervals, tests, subgroups and summaries."""

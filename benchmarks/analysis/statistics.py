@@ -31,10 +31,10 @@ REPLICATES = 2000
 """Bootstrap resamples: the interval's ends move by less than a tenth of its width from seed to seed."""
 
 TAIL = 0.025
-"""What an interval leaves out on either side."""
+"""Share of the resamples that a 95 % interval excludes at either end."""
 
 Unit = Literal["task", "dataset"]
-"""What is drawn with replacement at the top."""
+"""Top level of the clustered bootstrap: tasks, or whole datasets, are drawn with replacement."""
 
 
 @dataclass(frozen=True)
@@ -52,16 +52,16 @@ class DatasetScores:
 
     tasks: tuple[str, ...]
     values: Float[np.ndarray, "P T N"]
-    """NaN where there is none, as for a subject that has no query in a task."""
+    """Mean score of each subject in each task; NaN where the subject has no query in the task."""
 
     def task(self, name: str) -> "DatasetScores":
-        """Scores of one task and its subjects alone."""
+        """Scores of a single task, with the subjects that occur in it alone."""
         values = self.values[:, [self.tasks.index(name)]]
         return DatasetScores((name,), values[:, :, ~np.isnan(values).all(axis=(0, 1))])
 
     @property
     def task_means(self) -> Float[np.ndarray, "P T"]:
-        """Mean over subjects."""
+        """Mean score of each task over its subjects, per predictor; subjects without a score are left out."""
         return _mean(self.values, axis=2)
 
 
@@ -71,13 +71,15 @@ def subject_means(
     metric: str = "dice",
     column: Callable[[Any], str] = attrgetter("predictor"),
 ) -> dict[str, DatasetScores]:
-    """Average over images and draws, and arrange by dataset (sorted by id); no order of rows changes a bit.
+    """Average rows over images and draws, and arrange the means by dataset, sorted by id.
+
+    The result is equal to the last bit for any order of the rows.
 
     Args:
         rows: Rows in any order.
-        columns: Names to compare, in the order wanted; other rows are left out.
+        columns: Names along the first axis of the scores, in the order wanted; rows of other names are left out.
         metric: Field of the rows to average.
-        column: Function from a row to the name that it belongs to; by default, they are predictors.
+        column: Function from a row to the name that it counts for; by default, the name of its predictor.
     """
     cells: dict[str, dict[tuple[str, str, str], list[float]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
@@ -104,9 +106,9 @@ def estimate(scores: Sequence[DatasetScores]) -> Float[np.ndarray, " P"]:
 def resample(
     scores: Sequence[DatasetScores], seed: int = 0, replicates: int = REPLICATES, unit: Unit = "task"
 ) -> Float[np.ndarray, "R P"]:
-    """The estimate on bootstrap resamples of tasks (or datasets) and, within datasets, of subjects.
+    """Estimates on bootstrap resamples of tasks (or datasets) and, within datasets, of subjects.
 
-    NaN where nothing that a predictor has a score for was drawn.
+    An estimate is NaN where the resample holds nothing that the predictor has a score for.
     """
     rng = np.random.default_rng(seed)
     means = np.concatenate([_resample_subjects(dataset.values, replicates, rng) for dataset in scores], axis=2)
@@ -138,7 +140,7 @@ def _resample_subjects(
 
 
 def interval(mean: float, resampled: Float[np.ndarray, " R"], tail: float = TAIL) -> Interval:
-    """The percentiles of the resamples that leave a tail on either side of an estimate; NaN without resamples."""
+    """Percentile interval of an estimate: `tail` of the resamples lies beyond either end; NaN without resamples."""
     known = resampled[~np.isnan(resampled)]
     low, high = np.percentile(known, [100 * tail, 100 - 100 * tail]) if len(known) else (np.nan, np.nan)
     return Interval(float(mean), float(low), float(high))
@@ -147,14 +149,16 @@ def interval(mean: float, resampled: Float[np.ndarray, " R"], tail: float = TAIL
 def intervals(
     scores: Sequence[DatasetScores], seed: int = 0, replicates: int = REPLICATES, unit: Unit = "task"
 ) -> list[Interval]:
-    """The estimate of every predictor with its interval."""
+    """Estimate of every predictor with its bootstrap interval."""
     resampled = resample(scores, seed, replicates, unit)
     tail = small_sample_tail(len(scores)) if unit == "dataset" and len(scores) > 2 else TAIL
     return [interval(mean, resampled[:, index], tail) for index, mean in enumerate(estimate(scores))]
 
 
 def small_sample_tail(count: int) -> float:
-    """Tail of the bootstrap that a t-interval of so many values would leave, as few resample too narrowly.
+    """Share to cut off at either end of a bootstrap over `count` clusters, so that it is as wide as a t-interval.
+
+    A plain percentile interval is too narrow where clusters are few.
 
     Source:
         Hesterberg, Am. Stat. 2015: expanded percentiles; Student's t by the expansion of Cornish and Fisher.
@@ -172,7 +176,7 @@ def differences(
     replicates: int = REPLICATES,
     unit: Unit = "task",
 ) -> list[Interval]:
-    """The reference predictor minus every predictor, where both have a score, on the same resamples."""
+    """Paired differences, reference minus every predictor, where both have a score, on the same resamples."""
     minus = [replace(dataset, values=dataset.values[[reference]] - dataset.values) for dataset in scores]
     return intervals(minus, seed, replicates, unit)
 
@@ -187,9 +191,9 @@ class SignedRank:
     """Number of tasks on which the reference is better."""
     losses: int
     p: float
-    """Two-sided chance of ranks at least as uneven, if neither were better."""
+    """Two-sided p-value: probability of ranks at least as uneven if neither predictor were better."""
     adjusted_p: float
-    """P value by Holm, which accounts for the number of predictors that the reference is compared with."""
+    """P-value adjusted by Holm's method for the number of predictors that the reference is compared with."""
 
 
 def signed_ranks(scores: Sequence[DatasetScores], reference: int) -> list[SignedRank]:
@@ -260,7 +264,7 @@ def rank(means: Float[np.ndarray, " P"], resampled: Float[np.ndarray, "R P"]) ->
     """Rank predictors on every resample, the highest first; negate both for errors.
 
     Args:
-        means: Their estimates.
+        means: Estimate of each predictor.
         resampled: Resampled means, as from `resample`; one in which a predictor has no score is left out.
     """
     known = resampled[~np.isnan(resampled).any(axis=1)]
@@ -275,10 +279,10 @@ def rank(means: Float[np.ndarray, " P"], resampled: Float[np.ndarray, "R P"]) ->
 
 
 def _mean(values: Float[np.ndarray, "..."], axis: int) -> Float[np.ndarray, "..."]:
-    """Mean of what is not NaN; NaN where all is."""
+    """Mean over the values that are not NaN; NaN where all of them are."""
     return _divide(np.nan_to_num(values).sum(axis=axis), (~np.isnan(values)).sum(axis=axis))
 
 
 def _divide(totals: Float[np.ndarray, "..."], weights: np.ndarray) -> Float[np.ndarray, "..."]:
-    """Totals by weights, NaN where nothing was weighed."""
+    """Totals divided by weights; NaN where a weight is 0."""
     return np.divide(totals, weights, out=np.full(totals.shape, np.nan), where=weights > 0)

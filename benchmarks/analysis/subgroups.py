@@ -1,4 +1,4 @@
-"""Scores by group, each with an interval: modality, anatomy, object size, split, or what is known of the subjects.
+"""Scores with intervals by subgroup: modality, anatomy, object size, split, or an attribute of the subjects.
 
 The groups of one predictor are compared as predictors are: on the same resamples of tasks and subjects.
 """
@@ -20,19 +20,19 @@ from benchmarks.scoring.results import Row, shared_rows
 from megamed import Collection, Task
 
 Grouping = Callable[[Row], str]
-"""Names the group that a row belongs to; the empty name is none."""
+"""Function from a row to the name of its group; a row of the empty name belongs to no group."""
 Attribute = Mapping[tuple[str, str], str]
-"""Dataset and subject → what is known of the subject."""
+"""Mapping of (dataset, subject) → value of one attribute of the subject, as the table states it."""
 
 NUMBER = re.compile(r"-?\d+(\.\d+)?")
 SIZES = ("small", "medium", "large")
 MOST_KINDS = 8
-"""An attribute with more values, all of them numbers, is one of ranges."""
+"""Number of distinct values above which a numerical attribute, such as age, is divided into ranges."""
 
 
 @dataclass(frozen=True)
 class Subgroup:
-    """Scores of one group by each predictor."""
+    """Scores of every predictor on one group of rows."""
 
     name: str
     tasks: int
@@ -44,7 +44,7 @@ class Subgroup:
 
 @dataclass(frozen=True)
 class Gap:
-    """Difference of a predictor's scores on two groups."""
+    """Difference between a predictor's scores on its best and its worst group."""
 
     best: str
     worst: str
@@ -59,7 +59,7 @@ class SubgroupTable:
     attribute: str
     groups: tuple[Subgroup, ...]
     gaps: dict[str, Gap]
-    """Gap of each predictor between its extreme groups; without those that have scores in one group only."""
+    """Gap of each predictor between its extreme groups; predictors with scores in one group only are absent."""
 
     def as_json(self) -> dict[str, Any]:
         """Convert the table to JSON values."""
@@ -79,7 +79,7 @@ def tabulate_runs(
         folders: Result folders of `incontext-bench run`.
         by: Names of groupings: see `groupings`.
         collection: The collection of the runs, which tells anatomy and split.
-        attributes: A table of what is known of subjects: see `read_attributes`.
+        attributes: CSV table of subject attributes: see `read_attributes`.
         seed: Seed of the bootstrap.
 
     Raises:
@@ -95,11 +95,11 @@ def tabulate_runs(
 def tabulate(
     attribute: str, grouping: Grouping, rows: Iterable[Row], predictors: Sequence[str], seed: int = 0
 ) -> SubgroupTable:
-    """Score every predictor on every group; rows of no group are left out.
+    """Score every predictor on every group; rows that belong to no group are left out.
 
     Args:
         attribute: Name of the grouping, which is the table's.
-        grouping: Names the groups; those of object size keep their order, others are sorted.
+        grouping: Function that names a row's group; groups of object size keep their order, others are sorted.
         rows: Predictions of at least these predictors.
         predictors: Predictors to report.
         seed: Seed of the bootstrap.
@@ -127,7 +127,7 @@ def tabulate(
 def _by_group(
     predictor: str, by_group: Mapping[str, Sequence[Row]], names: Sequence[str], seed: int
 ) -> tuple[dict[str, Interval], Gap | None]:
-    """One predictor's scores on the groups where it has any, and the gap between the extreme ones."""
+    """Scores of one predictor on the groups where it has any, and the gap between the extreme ones."""
     group_of = {row.key: name for name in names for row in by_group[name] if row.predictor == predictor}
     present = [name for name in names if name in set(group_of.values())]
     if not present:
@@ -149,10 +149,10 @@ def groupings(
     collection: Collection | None = None,
     attributes: Mapping[str, Attribute] | None = None,
 ) -> dict[str, Grouping]:
-    """The groupings of some names: `size`, `modality`, `anatomy`, `split`, or an attribute of the subjects.
+    """Groupings by name: `size`, `modality`, `anatomy`, `split`, or an attribute of the subjects.
 
     Raises:
-        ValueError: If a name is none of these, or of what only a collection tells and there is none.
+        ValueError: If a name is none of these, or needs a collection (`anatomy`, `split`) and none is given.
     """
     known: dict[str, Callable[[], Grouping]] = {"size": partial(by_size, rows), "modality": lambda: by_modality}
     if collection is not None:
@@ -169,32 +169,32 @@ def groupings(
 
 
 def by_modality(row: Row) -> str:
-    """Family of the task's modality."""
+    """Family of the modality of a row's task, one of `MODALITIES` or `OTHER`."""
     return family(Task.from_id(row.task).modality, MODALITIES)
 
 
 def by_anatomy(collection: Collection) -> Grouping:
-    """Family of the anatomy that the dataset's card states."""
+    """Group rows by the family of the anatomy that the card of their dataset states."""
     known = {dataset: family(collection.card(dataset).anatomy, ANATOMIES) for dataset in collection.datasets}
     return lambda row: known.get(row.dataset, OTHER)
 
 
 def by_size(rows: Iterable[Row]) -> Grouping:
-    """A third of the images each: those with the smallest, medium and largest objects."""
+    """Group rows into thirds of the images: those with the smallest, medium and largest objects, by label area."""
     areas = {(row.task, row.case): row.label_px for row in rows}
     low, high = np.quantile(list(areas.values()), [1 / 3, 2 / 3])
     return lambda row: SIZES[int(row.label_px > low) + int(row.label_px > high)]
 
 
 def by_split(collection: Collection, rows: Iterable[Row]) -> Grouping:
-    """Split that the subject is in."""
+    """Group rows by the split, train, val or test, that their subject is in."""
     tasks = {Task.from_id(name) for name in sorted({row.task for row in rows})}
     splits = {(task.id, each.subject): each.split for task in tasks for each in collection.samples(task)}
     return lambda row: splits.get((row.task, row.subject), "")
 
 
 def by_attribute(known: Attribute) -> Grouping:
-    """Group of the row's subject by an attribute; none if it is unknown."""
+    """Group rows by an attribute of their subject; rows whose subject lacks it belong to no group."""
     return lambda row: known.get((row.dataset, row.subject), "")
 
 
@@ -202,7 +202,7 @@ def read_attributes(path: Path) -> dict[str, Attribute]:
     """Read a CSV table with the columns `dataset`, `subject`, and one per attribute, such as `sex`.
 
     Raises:
-        ValueError: If a column is missing, or a subject stands there twice.
+        ValueError: If a column is missing, or a subject has two lines.
     """
     with path.open(encoding="utf-8", newline="") as file:
         reader = csv.DictReader(file)
@@ -222,7 +222,7 @@ def read_attributes(path: Path) -> dict[str, Attribute]:
 
 
 def by_range(values: Attribute) -> Attribute:
-    """Turn an attribute of many numbers into one of three ranges; leave any other as it is."""
+    """Divide an attribute of many numbers into three ranges; leave any other attribute as it is."""
     known = {text for text in values.values() if text}
     if len(known) <= MOST_KINDS or not all(NUMBER.fullmatch(text) for text in known):
         return values

@@ -1,4 +1,4 @@
-"""Rows → a summary: overall, per dataset and per task, as JSON and CSV and as a table for the terminal."""
+"""Summaries of result rows: overall, per dataset and per task, as JSON, CSV and tables for the terminal."""
 
 import csv
 import io
@@ -26,7 +26,7 @@ CANDIDATE_METRICS = {
     "energy_distance": "energy distance under 1 - IoU",
     "area_crps_px": "CRPS of the area, pixels",
 }
-"""How to call what `measure_candidates` returns."""
+"""Headings for the metrics that `measure_candidates` returns, by name."""
 
 
 def summarise(rows: Iterable[Row], predictors: Sequence[str], seed: int) -> dict[str, Any]:
@@ -78,7 +78,7 @@ def compare_runs(folders: Sequence[Path], reference: str | None = None, seed: in
 def summarise_candidates(candidates: Iterable[Candidates], predictors: Sequence[str], seed: int) -> dict[str, Any]:
     """Agreement of draws with several annotators, as JSON values: metric → dataset → predictor → interval.
 
-    Nothing, if no query has several annotators.
+    The result is empty if no query has several annotators.
     """
     candidates = list(candidates)
     summary: dict[str, Any] = {}
@@ -100,7 +100,7 @@ def _single_tasks(scores: Iterable[DatasetScores]) -> list[tuple[str, DatasetSco
 
 
 def _counts(rows: Sequence[Row]) -> dict[str, int | float]:
-    """How much was scored, how many masks came out empty, and what it cost in labelled examples."""
+    """Numbers of predictions, tasks, subjects and empty masks, and the extremes of the labelled examples per query."""
     return {
         "rows": len(rows),
         "tasks": len({row.task for row in rows}),
@@ -112,7 +112,7 @@ def _counts(rows: Sequence[Row]) -> dict[str, int | float]:
 
 
 def write_task_csv(path: Path, rows: Iterable[Row], summary: dict[str, Any]) -> None:
-    """One line per task and predictor, with the task's number of subjects and its smallest support."""
+    """Write a CSV line per task and predictor, with the task's number of subjects and its smallest support."""
     rows = sorted(rows, key=lambda row: row.support_size, reverse=True)
     about = {row.task: (row.dataset, row.support_size) for row in rows}
     subjects = Counter(task for task, _ in {(row.task, row.subject) for row in rows})
@@ -128,7 +128,7 @@ def write_task_csv(path: Path, rows: Iterable[Row], summary: dict[str, Any]) -> 
 
 
 def score_table(summary: dict[str, Any]) -> Table:
-    """A terminal table: each dataset with its tasks, the overall line and the differences, by predictor."""
+    """Terminal table of scores: each dataset with its tasks, the overall line and the differences, by predictor."""
     predictors = list(summary["overall"])
     plan = summary.get("settings", {}).get("plan_hash")
     about = summary["method"] + (f" Plan {plan}." if plan else "")
@@ -158,7 +158,7 @@ def score_table(summary: dict[str, Any]) -> Table:
 
 
 def annotator_table(annotators: Mapping[str, Any]) -> Table:
-    """A terminal table of what `summarise_candidates` tells, by dataset and predictor."""
+    """Terminal table of the agreement with several annotators, by dataset and predictor."""
     datasets = next(iter(annotators.values()))
     predictors = list(dict.fromkeys(name for values in datasets.values() for name in values))
     about = "All draws of a query against what several people drew on it. Best is Dice 100, distance 0, CRPS 0."
@@ -173,7 +173,7 @@ def annotator_table(annotators: Mapping[str, Any]) -> Table:
 
 
 def group_table(table: SubgroupTable) -> Table:
-    """A terminal table of the scores by subgroup, and of the gap between the extreme ones."""
+    """Terminal table of the scores by subgroup, and of the gap between the extreme ones."""
     predictors = list(dict.fromkeys(name for group in table.groups for name in group.scores))
     shown = Table(f"Dice by {table.attribute}, % (95 % interval)", "subjects", *predictors)
     for group in table.groups:
@@ -186,7 +186,7 @@ def group_table(table: SubgroupTable) -> Table:
 
 
 def size_table(summaries: Mapping[int, dict[str, Any]]) -> Table:
-    """A terminal table of the mean over datasets, by support size and predictor."""
+    """Terminal table of the mean Dice over datasets, by support size and predictor."""
     predictors = list(next(iter(summaries.values()))["overall"])
     table = Table("Mean over datasets, by support size", *predictors)
     for size, summary in summaries.items():

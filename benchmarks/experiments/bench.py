@@ -1,4 +1,4 @@
-"""What an experiment is run on and what it finds: options, places along its axis, and the points measured there."""
+"""Inputs and outcome of an experiment: its collection and options, and the points that it measures."""
 
 import json
 from collections.abc import Callable, Iterable
@@ -15,21 +15,21 @@ from megamed import Collection, manifest
 from megamed.files import read_json, sha256_of, write_json
 
 Track = Callable[[Iterable[list[Row]], int], Iterable[list[Row]]]
-"""Passes batches of rows through while showing progress towards a number of rows."""
+"""Function that passes batches of rows through while it shows progress towards the total number of rows."""
 
 GROUPINGS = ("dataset", "modality", "anatomy")
-"""What can be left out of a training."""
+"""Groupings of datasets by which a training can leave some out."""
 
 
 class Coordinates(NamedTuple):
-    """Coordinates of a point in a figure."""
+    """Coordinates of a measurement in the figure: panel, series and value on the horizontal axis."""
 
     x: float | str
-    """A number along the axis, or the name of a bar."""
+    """Value on a numerical axis, or the name of a group of bars."""
     series: str = ""
-    """The curve, or the colour of bars."""
+    """Name of the curve, or of the colour of bars, that the point belongs to."""
     panel: str = ""
-    """One of several pictures side by side."""
+    """Title of one of several panels side by side; empty for a point that all panels share."""
 
     def __str__(self) -> str:
         x = self.x if isinstance(self.x, str) else f"{self.x:g}"
@@ -38,7 +38,7 @@ class Coordinates(NamedTuple):
 
 @dataclass(frozen=True)
 class Point:
-    """One measurement of an experiment."""
+    """Measurement at one point of the figure, with its interval."""
 
     place: Coordinates
     value: Interval
@@ -47,7 +47,7 @@ class Point:
     difference: Interval | None = None
     """Paired difference of the point minus its reference."""
     about: str = ""
-    """Remark on the point."""
+    """Remark on the point, which the tables print beside it."""
     tasks: int = 0
     """Number of tasks that the mean is taken over."""
     seconds_per_query: float | None = None
@@ -99,16 +99,16 @@ class Bench:
     out: Path
     execution: Execution
     track: Track = lambda batches, total: batches
-    """Shows progress."""
+    """Progress display; by default there is none."""
 
     @property
     def settings(self) -> Settings:
-        """Tasks, queries and supports."""
+        """Settings that decide tasks, queries and supports."""
         return self.options.settings
 
     @cached_property
     def identity(self) -> dict[str, Any]:
-        """All that decides the outcome, as JSON values."""
+        """Options and collection hash that decide the outcome, as JSON values; equal identities may share a folder."""
         options = asdict(self.options)
         decides = {
             "experiment": self.name,
@@ -120,10 +120,10 @@ class Bench:
         return values
 
     def claim(self, predictors: dict[str, str] | None = None) -> None:
-        """Make the folder, whose lock the runner holds, that of this experiment, or check that it is.
+        """Claim the folder, whose lock the runner holds, for this experiment, or check that it belongs to it.
 
         Args:
-            predictors: By name, what tells versions apart.
+            predictors: Fingerprints of the predictors, by name; a fingerprint changes with the version.
 
         Raises:
             ValueError: If the folder holds another experiment, or other predictors.
@@ -131,7 +131,7 @@ class Bench:
         claim_folder(self.out, self.identity, predictors or {})
 
     def kept(self, name: str, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """A measurement by its name, taken now or by an earlier run, as JSON values."""
+        """Read a named measurement of an earlier run, or take it now and write it, as JSON values."""
         path = self.out / "measured" / f"{name}.json"
         if not path.is_file():
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The experiments by name: what each asks, what its axis shows, and what measures it."""
+"""Catalogue of the experiments: the question of each, its axes, and the function that measures it."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -16,26 +16,27 @@ OF_TIMES = "Processor time per query on one thread at 128×128 pixels; median of
 
 @dataclass(frozen=True)
 class Experiment:
-    """A question, and how it is answered."""
+    """Question with the function that answers it and the axes that show the answer."""
 
     question: str
     axis: str
-    """Name of the axis."""
+    """Title of the horizontal axis, also a column head of the table."""
     run: Callable[[Bench], Findings]
     unit: str = "Dice, %"
     scale: float = 100.0
-    """Units in one of what is measured."""
+    """Factor from a measured value to `unit`: 100 for Dice in per cent."""
     method: str = METHOD
     logarithmic: tuple[bool, bool] = (False, False)
-    """Whether the axes are, across and up."""
+    """Whether the horizontal and the vertical axis are logarithmic."""
     kind: Literal["scores", "trains", "leaves", "times"] = "scores"
-    """Whether it asks a network, trains some first, asks those for what they were left without, or times alone."""
+    """Kind of measurement: `scores` of given predictors; of networks that it `trains`; of networks on the data that
+    their training `leaves` out; or `times` without any data."""
     paired: bool = False
-    """Whether the figure shows differences from what a place is compared with."""
+    """Whether the figure shows paired differences from the reference of each point, in place of the values."""
 
 
 def scored(conditions: Callable[[Bench], Iterable[Condition]]) -> Callable[[Bench], Findings]:
-    """An experiment that is answered by the scores of its conditions."""
+    """Make the measuring function of an experiment that scores conditions."""
     return lambda bench: score(bench, list(conditions(bench)))
 
 
@@ -133,10 +134,10 @@ EXPERIMENTS: dict[str, Experiment] = {
 
 
 def find_experiment(name: str) -> Experiment:
-    """An experiment by its name.
+    """Look up an experiment by its name.
 
     Raises:
-        ValueError: If there is none.
+        ValueError: If no experiment has this name; the message lists those there are.
     """
     if name not in EXPERIMENTS:
         msg = f"Unknown experiment: expected one of {', '.join(EXPERIMENTS)}, got {name!r}."

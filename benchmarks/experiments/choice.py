@@ -28,13 +28,13 @@ THUMBNAIL_PX = 32
 """Side of the images that are compared by pixels."""
 
 Encode = Callable[[Float[Tensor, "1 1 H W"]], Float[Tensor, "1 C"]]
-"""What an image looks like, as a vector."""
+"""Function from an image to a feature vector, by which images are compared."""
 Order = Callable[[Episode], Sequence[Sample]]
-"""Puts the pool of an episode in the order of preference."""
+"""Function that sorts the pool of an episode by preference, best first."""
 
 
 def support_choice(bench: Bench) -> list[Condition]:
-    """Supports chosen by looking at images, beside random ones."""
+    """Conditions with supports chosen by image features or pixels, each compared with a random support."""
     whole = pools(bench)
     chosen = chosen_pools(bench, whole)
     conditions = []
@@ -51,7 +51,7 @@ def support_choice(bench: Bench) -> list[Condition]:
 
 
 def chosen_pools(bench: Bench, whole: Sequence[TaskPlan]) -> dict[str, list[TaskPlan]]:
-    """Plans for each way of choosing; the nearest images are the same in every draw, and asked for once."""
+    """Plans for each way of choosing; the nearest images are the same in every draw, so one draw is scored."""
     network = load_network(PACKAGED, bench.execution.device)
     if not isinstance(network, FeatureEncoder):
         msg = f"The packaged network tells no features: expected `features`, got {type(network).__name__}."
@@ -68,33 +68,33 @@ def chosen_pools(bench: Bench, whole: Sequence[TaskPlan]) -> dict[str, list[Task
 
 @dataclass(frozen=True)
 class TaskFeatures:
-    """Image features of a task's samples."""
+    """Image features of those samples of a task that a plan names."""
 
     features: Float[Tensor, "N C"]
     indices: dict[int, int]
-    """Row in the collection → index here."""
+    """Mapping of a sample's row in the collection → its index in `features`."""
 
     def nearest(self, episode: Episode) -> list[Sample]:
-        """The pool from the image nearest to the query on, of each subject one before any second."""
+        """Sort the pool by distance to the query, nearest first; no subject has a second image before all have one."""
         pool, features = self._pool(episode)
         order = nearest(self.features[[self.indices[episode.query.row]]], features)[0]
         return round_robin([pool[index] for index in order.tolist()])
 
     def diverse(self, episode: Episode) -> list[Sample]:
-        """Images of the pool that look as different as can be."""
+        """Select images of the pool whose features lie as far apart as can be, at most as many as the largest size."""
         pool, features = self._pool(episode)
         seed = stable_hash(episode.query.case, episode.support_hash) % 2**63
         chosen = diverse(features, min(max(SIZES), len(pool)), torch.Generator().manual_seed(seed))
         return [pool[index] for index in chosen.tolist()]
 
     def _pool(self, episode: Episode) -> tuple[list[Sample], Float[Tensor, "pool C"]]:
-        """Samples that may be chosen, in random order."""
+        """Samples that may be chosen, sorted by case so that no draw's order matters, with their features."""
         pool = sorted(episode.support, key=lambda sample: sample.case)
         return pool, self.features[[self.indices[sample.row] for sample in pool]]
 
 
 def features_of(bench: Bench, plan: TaskPlan, encode: Encode) -> TaskFeatures:
-    """Look at every image that a plan names, each by itself."""
+    """Encode every image that a plan names, each by itself, so that no batch changes its features."""
     rows = sorted({sample.row for episode in plan.episodes for sample in (episode.query, *episode.support)})
     images = torch.from_numpy(bench.collection.images(plan.task, rows)).to(bench.execution.device).unsqueeze(1) / 255
     with exactly():
@@ -103,15 +103,15 @@ def features_of(bench: Bench, plan: TaskPlan, encode: Encode) -> TaskFeatures:
 
 
 def thumbnail(image: Float[Tensor, "1 1 H W"]) -> Float[Tensor, "1 C"]:
-    """A small image as a vector."""
+    """Average an image down to `THUMBNAIL_PX` squared pixels, as a vector."""
     return F.adaptive_avg_pool2d(image, THUMBNAIL_PX).flatten(1)
 
 
 def once(plan: TaskPlan) -> TaskPlan:
-    """The first draw of every query."""
+    """Reduce a plan to the first draw of every query."""
     return replace(plan, episodes=tuple(episode for episode in plan.episodes if episode.draw == 0))
 
 
 def reordered(plan: TaskPlan, order: Order) -> TaskPlan:
-    """A plan with every pool in the order of preference."""
+    """Sort the pool of every episode of a plan by preference."""
     return replace(plan, episodes=tuple(replace(each, support=tuple(order(each))) for each in plan.episodes))

@@ -16,19 +16,19 @@ from megamed.files import replacing
 
 PANEL_INCHES, HEIGHT_INCHES = 5.0, 4.4
 LEGEND_COLUMNS = 2
-"""Per panel."""
+"""Number of legend columns below each panel."""
 BARS_SHARE = 0.8
-"""Of the distance between groups of bars, what the bars fill."""
+"""Share of the distance between two groups of bars that the bars fill."""
 LABEL_CHARACTERS = 40
-"""As many fit side by side below a panel; labels that are longer are slanted."""
+"""Number of characters that fit below a panel; labels that need more in total are slanted."""
 SPREAD_SHARE = 0.015
-"""Of the width of a panel, what lies between the points of neighbouring series at one place."""
+"""Horizontal distance between neighbouring series at the same x, as a share of a panel's width."""
 MARKERS = "os^DvPX*"
 NOTHING = Interval(0.0, 0.0, 0.0)
 
 
 def draw(path: Path, experiment: Experiment, findings: Findings) -> None:
-    """Draw what was found as a PNG file."""
+    """Draw the findings of an experiment into a PNG file."""
     panels = in_panels(findings.points)
     figure = Figure(figsize=(PANEL_INCHES * len(panels), HEIGHT_INCHES), layout="constrained", dpi=150)
     all_axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
@@ -54,7 +54,7 @@ def draw(path: Path, experiment: Experiment, findings: Findings) -> None:
 
 
 def in_panels(points: Sequence[Point]) -> dict[str, list[Point]]:
-    """Points by panel; where there are panels, those of none are only there to be compared with."""
+    """Group points by panel; beside named panels, points of no panel serve as references alone and are left out."""
     panels: dict[str, list[Point]] = {}
     for point in points:
         panels.setdefault(point.place.panel, []).append(point)
@@ -64,7 +64,7 @@ def in_panels(points: Sequence[Point]) -> dict[str, list[Point]]:
 
 
 def by_series(points: Sequence[Point]) -> dict[str, list[Point]]:
-    """Points by series, in order."""
+    """Group points by series, in the order in which the series first occur."""
     series: dict[str, list[Point]] = {}
     for point in points:
         series.setdefault(point.place.series, []).append(point)
@@ -72,7 +72,7 @@ def by_series(points: Sequence[Point]) -> dict[str, list[Point]]:
 
 
 def draw_lines(axes: Axes, points: Sequence[Point], experiment: Experiment) -> None:
-    """A line with intervals for each series, side by side where they meet."""
+    """Draw a line with intervals for each series; series are shifted, so that intervals do not hide each other."""
     across, up = experiment.logarithmic
     ticks = sorted({float(point.place.x) for point in points})
     series = by_series(points)
@@ -92,7 +92,7 @@ def draw_lines(axes: Axes, points: Sequence[Point], experiment: Experiment) -> N
 
 
 def beside(position: float, shift: float, limits: tuple[float, float], logarithmic: bool) -> float:
-    """A position moved by a share of the axis."""
+    """Move a position by a share of the axis' length, of its logarithmic length on a logarithmic axis."""
     low, high = limits
     if logarithmic:
         return float(10 ** (log10(position) + shift * log10(high / low)))
@@ -100,7 +100,7 @@ def beside(position: float, shift: float, limits: tuple[float, float], logarithm
 
 
 def draw_bars(axes: Axes, points: Sequence[Point], experiment: Experiment) -> None:
-    """A group of bars with intervals for each name, a bar for each series."""
+    """Draw a group of bars with intervals for each name, a bar for each series."""
     names = list(dict.fromkeys(str(point.place.x) for point in points))
     series = by_series(points)
     width = BARS_SHARE / len(series)
@@ -116,7 +116,7 @@ def draw_bars(axes: Axes, points: Sequence[Point], experiment: Experiment) -> No
 
 
 def draw_references(axes: Axes, points: Sequence[Point], everywhere: Sequence[Point], experiment: Experiment) -> None:
-    """A dashed line across for each point outside the panel that its points are compared with."""
+    """Draw a dashed horizontal line for each reference that is not among the panel's own points."""
     known = {point.place: point for point in everywhere}
     outside = {point.reference for point in points if point.reference} - {point.place for point in points}
     for place in sorted(outside, key=str):
@@ -125,7 +125,7 @@ def draw_references(axes: Axes, points: Sequence[Point], everywhere: Sequence[Po
 
 
 def ends(points: Sequence[Point], experiment: Experiment) -> tuple[list[float], list[float], list[float]]:
-    """What is drawn of points, and how far the intervals reach below and above it."""
+    """Heights of points, and the lengths of their error bars below and above, all in the experiment's unit."""
     drawn = [shown(point, experiment) for point in points]
     values = [experiment.scale * each.mean for each in drawn]
     below = [max(0.0, experiment.scale * (each.mean - each.low)) for each in drawn]
@@ -134,5 +134,5 @@ def ends(points: Sequence[Point], experiment: Experiment) -> tuple[list[float], 
 
 
 def shown(point: Point, experiment: Experiment) -> Interval:
-    """The value of a point, or its difference, which is nothing where it is compared with no other."""
+    """Value of a point, or in a paired experiment its difference, which is 0 for a point without a reference."""
     return (point.difference or NOTHING) if experiment.paired else point.value

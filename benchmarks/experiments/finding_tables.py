@@ -17,7 +17,7 @@ NO_VALUE = "–"
 
 
 def comma_separated(findings: Findings) -> str:
-    """A line per place; values as they were measured: Dice in [0, 1]."""
+    """Write the findings as CSV, a line per point, with values as they were measured: Dice in [0, 1]."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
@@ -39,12 +39,12 @@ def _ends(value: Interval) -> list[str]:
 
 
 def markdown(name: str, experiment: Experiment, findings: Findings, protocol: str) -> str:
-    """The question, a table of the places, and how it was measured; columns that tell nothing are left out.
+    """Write the findings as Markdown: question, a line per point, method and protocol; empty columns are left out.
 
     Args:
         name: Name of the experiment.
         experiment: The experiment that was run.
-        findings: Its outcome.
+        findings: Outcome of the experiment.
         protocol: Data and settings, in a sentence.
     """
     heads = ("panel", "series", experiment.axis, "", experiment.unit, "difference", "from", "tasks", "ms per query")
@@ -72,7 +72,7 @@ def _cells(point: Point, experiment: Experiment) -> list[str]:
 
 
 def written(value: Interval, scale: float, sign: str = "") -> str:
-    """`81.2 (78.0, 84.1)`: a value and the ends of its interval, in units of which so many make one."""
+    """Write a value and the ends of its interval, multiplied by a scale: `81.2 (78.0, 84.1)`; empty for NaN."""
     if not isfinite(value.mean):
         return ""
     mean, low, high = (f"{scale * each:{sign}.1f}" for each in (value.mean, value.low, value.high))

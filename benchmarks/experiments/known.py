@@ -1,4 +1,4 @@
-"""What there is to run: the suites with their tasks, the predictors and the experiments, a line for each."""
+"""Lists of all that can be run: suites with their tasks, predictors and experiments, a line for each."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,10 +10,10 @@ from megamed import Collection
 
 
 def lines_of(what: str, collection: Path | None = None) -> Iterator[str]:
-    """Describe what there is.
+    """Describe every suite, predictor or experiment in a line.
 
     Args:
-        what: `suites`, `predictors` or `experiments`.
+        what: Kind of things to list: `suites`, `predictors` or `experiments`.
         collection: A collection whose tasks are listed below each suite.
     """
     if what == "experiments":

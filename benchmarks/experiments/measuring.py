@@ -1,4 +1,4 @@
-"""Experiments that measure something else than the suite's Dice: whether a network reads its support, what it costs."""
+"""Experiments on other measures than a suite's Dice: whether a network reads its support, and its time per query."""
 
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -25,12 +25,12 @@ QUERIES = (1, 4, 16, 64, 200)
 QUERIES_PER_BATCH = 8
 RUNS = 3
 SINGLE = "1"
-"""The number of queries, as JSON names it, of a network that is asked one by one."""
+"""Key of the times of a single query; keys are numbers of queries, as text because JSON has no others."""
 PLAIN = "cross-block, plain definition"
 
 
 def probing(bench: Bench) -> Findings:
-    """Dice with the support as it is, and with supports that were tampered with; with as many seeds as draws."""
+    """Measure Dice with the true support and with supports that were tampered with, for as many seeds as draws."""
     weights = weights_of(bench)
     bench.claim({"weights": sha256_of(weights)})
     seeds = range(bench.settings.seed, bench.settings.seed + bench.settings.draws)
@@ -47,17 +47,17 @@ def probing(bench: Bench) -> Findings:
 
 
 def probed(bench: Bench, weights: Path, seed: int) -> dict[str, float]:
-    """The scores of one probe."""
+    """Mean Dice in [0, 1] by kind of support, for queries and supports drawn by one seed."""
     settings = replace(bench.settings, seed=seed)
     scores: dict[str, float] = probe_suite(bench.collection.path, settings, weights, bench.execution.device)["scores"]
     return scores
 
 
 def weights_of(bench: Bench) -> Path:
-    """The weights file of the one predictor to look into.
+    """Path of the weights file of the one predictor to examine.
 
     Raises:
-        ValueError: If there are several, or it is none.
+        ValueError: If there are several predictors, or the only one is no weights file.
     """
     names = bench.options.predictors
     path = PACKAGED if names == ("packaged",) else Path(names[0])
@@ -68,9 +68,10 @@ def weights_of(bench: Bench) -> Path:
 
 
 def cost(bench: Bench) -> Findings:
-    """Processor milliseconds per query: of a network that reads its support once, and of one that reads it every time.
+    """Compare processor time per query of a network that encodes its support once with one that does so every time.
 
-    A plain prediction walks through the support with its query, so that it costs the same however many there are.
+    The plain definition walks through the support with each query, so its time per query, in milliseconds, is the same
+    for any number of queries.
     """
     weights = weights_of(bench)
     bench.claim({"weights": sha256_of(weights)})
@@ -86,13 +87,13 @@ def cost(bench: Bench) -> Findings:
 
 
 def plain_ms(support_size: int) -> dict[str, list[float]]:
-    """Times of single predictions of the plain definition, in milliseconds, under `SINGLE`."""
+    """Measured times of single predictions of the plain definition, in milliseconds, under the key `SINGLE`."""
     network, episode = build_networks()["plain"], draw_episode(support_size)
     return {SINGLE: times_ms(lambda: predict(network, episode))}
 
 
 def ours_ms(weights: Path, support_size: int) -> dict[str, list[float]]:
-    """Times per query of the network in a weights file, in milliseconds, by the number of queries."""
+    """Measured times per query of the network in a weights file, in milliseconds, by the number of queries."""
     network = load_network(weights)
     _, images, labels = draw_episode(support_size)
     return {
@@ -102,14 +103,14 @@ def ours_ms(weights: Path, support_size: int) -> dict[str, list[float]]:
 
 
 def segment(network: SupportEncoder, images: Tensor, labels: Tensor, queries: int) -> None:
-    """Read a support and segment so many queries by it."""
+    """Encode a support and segment a number of queries by it."""
     code = network.encode_support(images, labels)
     for batch in torch.rand(queries, *images.shape[2:]).split(QUERIES_PER_BATCH):
         network.segment(batch, code)
 
 
 def times_ms(work: Callable[[], object]) -> list[float]:
-    """Processor times of some work on one thread, after a first one."""
+    """Measure processor times of repeated work on one thread, in milliseconds, after a warm-up."""
     times = []
     with exactly():
         for _ in range(1 + RUNS):
@@ -120,5 +121,5 @@ def times_ms(work: Callable[[], object]) -> list[float]:
 
 
 def ranging(values: Sequence[float], middle: Callable[[Iterable[float]], float]) -> Interval:
-    """The middle of some values between the lowest and the highest."""
+    """Middle of some values, with their lowest and highest as the ends of the interval."""
     return Interval(middle(values), min(values), max(values))

@@ -1,11 +1,11 @@
 """Time and memory of the networks against UniverSeg's plain definition: `incontext-bench speed`.
 
-The cross-block network holds the same weights as the plain definition (UniverSeg v1 plan, 128×128, batch 1); all run on
-one thread. Time is CPU time of the process, the median of several runs taken in turn. Memory is the growth of the peak
-resident set while one prediction is made, weights and inputs being in place, in a fresh process for each figure.
+The cross-block network holds the same weights as the plain definition (UniverSeg v1 plan, 128×128, batch 1); all run
+on one thread. Time is CPU time of the process, the median of several runs taken in turn. Memory is the growth of the
+peak resident set during one prediction, with weights and inputs loaded, in a fresh process for each figure.
 
-The support-once network is compared in what it is made for: many queries that share a support, and training, where each
-image of a set is a query of all others. The plain definition has to walk through the support with every query.
+The support-once network is compared at what it is made for: many queries that share a support, and training, where
+each image of a set is a query of all others. The plain definition has to walk through the support with every query.
 """
 
 import resource
@@ -33,7 +33,7 @@ RUNS = 5
 
 
 def build_networks() -> dict[str, nn.Module]:
-    """The plain definition and ours, with the same random weights."""
+    """Build the plain definition and our cross-block network with the same random weights."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
     ours = CrossBlockNet()
@@ -43,25 +43,25 @@ def build_networks() -> dict[str, nn.Module]:
 
 
 def draw_episode(support_size: int) -> tuple[Tensor, Tensor, Tensor]:
-    """A random query image and a random support set."""
+    """Draw a random query image and a random support set."""
     images = torch.rand(1, 1 + 2 * support_size, 1, SIZE_PX, SIZE_PX)
     return images[:, 0], images[:, 1 : support_size + 1], images[:, support_size + 1 :].round()
 
 
 def predict(network: nn.Module, episode: tuple[Tensor, Tensor, Tensor]) -> None:
-    """One prediction."""
+    """Predict the query of an episode once, without gradients."""
     with torch.no_grad():
         network(*episode)
 
 
 def train_step(network: nn.Module, episode: tuple[Tensor, Tensor, Tensor]) -> None:
-    """One forward and backward pass."""
+    """Run a forward and a backward pass on one episode."""
     network.zero_grad()
     network(*episode).square().mean().backward()
 
 
 def seconds(step: Callable[..., None], support_size: int) -> dict[str, float]:
-    """Median CPU seconds of a step, by network."""
+    """Median CPU seconds of a step over several runs, by network; the networks take turns."""
     networks, episode = build_networks(), draw_episode(support_size)
     times: dict[str, list[float]] = {name: [] for name in networks}
     for _ in range(1 + RUNS):
@@ -73,7 +73,7 @@ def seconds(step: Callable[..., None], support_size: int) -> dict[str, float]:
 
 
 def seconds_per_query(runs: int = 3) -> dict[str, float]:
-    """Median CPU seconds per query when many share a support, by definition; the support's encoding included."""
+    """Median CPU seconds per query when many share a support, by network; encoding the support is included."""
     plain, network = build_networks()["plain"], SupportOnceNet().eval()
     episode = draw_episode(SHARED_SUPPORT_SIZE)
     queries = torch.rand(QUERIES, 1, SIZE_PX, SIZE_PX).split(QUERIES_PER_BATCH)
@@ -92,7 +92,7 @@ def seconds_per_query(runs: int = 3) -> dict[str, float]:
 
 
 def training_seconds_per_query(runs: int = 3) -> dict[str, float]:
-    """Median CPU seconds of a forward and backward pass per query learnt from, by definition."""
+    """Median CPU seconds of a forward and backward pass, per query of the batch, by network."""
     plain, network = build_networks()["plain"], SupportOnceNet()
     episode = draw_episode(TRAINING_SUPPORT_SIZE)
     images, labels = torch.rand(2, 1, TRAINING_SUPPORT_SIZE + 1, 1, SIZE_PX, SIZE_PX).unbind()
@@ -117,19 +117,19 @@ def peak_growth_mib(name: str, support_size: int) -> float:
 
 
 def peak_growths_mib(support_size: int) -> dict[str, float]:
-    """Memory growth by network, each measured in its own process."""
+    """Growth of the peak resident set by network, in MiB, each measured in a process of its own."""
     with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as executor:
         return {name: executor.submit(peak_growth_mib, name, support_size).result() for name in ("plain", "ours")}
 
 
 def table_row(what: str, unit: str, figures: dict[str, float]) -> str:
-    """One line of the table: both figures, and how many times smaller ours is."""
+    """Format one line of the table: both figures, and the ratio of the plain definition's to ours."""
     plain, ours = figures["plain"], figures["ours"]
     return f"{what:<24}{plain:>10.3f} {ours:>10.3f} {unit:<4}{plain / ours:>6.1f}×"
 
 
 def measure() -> Iterator[str]:
-    """Measure everything and yield a table line by line; memory first, since a child starts with its parent's peak."""
+    """Measure time and memory and yield a table by lines; memory first, since a child starts with its parent's peak."""
     yield f"{'':<24}{'plain':>10} {'ours':>10} {'':<4}{'ratio':>7}"
     for support_size in SUPPORT_SIZES:
         yield table_row(f"peak memory, S = {support_size}", "MiB", peak_growths_mib(support_size))

@@ -1,4 +1,4 @@
-"""Networks that the architecture study compares with those of the library: ideas that have to win to get in."""
+"""Network variants that the architecture study compares with the library's own; the library holds those that won."""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -22,7 +22,7 @@ SKIPPED_SHARE = 0.25
 
 
 class SparseReadNet(SupportOnceNet):
-    """Every query token reads only the support tokens that match it best."""
+    """Support-once network whose query tokens attend to the `READ_TOKENS` best matching support tokens alone."""
 
     def _attend(self, level: int, tokens: Tensor, code: SupportCode) -> Tensor:
         sets, (height, width) = len(code.mean_label), tokens.shape[-2:]
@@ -37,7 +37,7 @@ class SparseReadNet(SupportOnceNet):
 
 
 class SupportAttentionNet(SupportOnceNet):
-    """Support tokens of all but the finest attended stage read each other before queries read them."""
+    """Support-once network with self-attention among support tokens, at all but the finest attended stage."""
 
     def __init__(self, config: SupportOnceConfig | None = None) -> None:
         super().__init__(config)
@@ -57,7 +57,7 @@ class SupportAttentionNet(SupportOnceNet):
 
 
 class FixedTemperatureNet(SupportOnceNet):
-    """The temperature of attention is set instead of learned."""
+    """Support-once network whose attention temperature is fixed instead of learned."""
 
     def __init__(self, config: SupportOnceConfig | None = None) -> None:
         super().__init__(config)
@@ -67,7 +67,7 @@ class FixedTemperatureNet(SupportOnceNet):
 
 
 class DeeplySupervisedNet(SupportOnceNet):
-    """The coarse stages' guess must stand alone for a share of the images in training."""
+    """Support-once network trained to predict by its coarse stages alone for a share of the images."""
 
     def __init__(self, config: SupportOnceConfig | None = None) -> None:
         super().__init__(config)
@@ -75,17 +75,17 @@ class DeeplySupervisedNet(SupportOnceNet):
 
 
 class SkipSome(nn.Module):
-    """Zeros in place of whole samples, at random, in training."""
+    """Dropout of whole samples: in training, the maps of a random share of the samples become zeros."""
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Drop samples of maps (N, C, H, W)."""
+        """Drop whole samples of maps (N, C, H, W)."""
         if not self.training:
             return maps
         return maps * (torch.rand(len(maps), 1, 1, 1, device=maps.device) >= SKIPPED_SHARE)
 
 
 class NonlinearCrossBlock(CrossBlock):
-    """z_i = φ(cross([u, v_i])): no longer can the mean over the support move inside."""
+    """Cross-block with z_i = φ(cross([u, v_i])), whose mean over the support cannot move inside the convolution."""
 
     def forward(self, query: Tensor, support_mean: Tensor, chunks: Iterable[Tensor]) -> tuple[Tensor, Iterator[Tensor]]:
         """Apply the block as `CrossBlock` does; the last block of a network, which is given no chunks, stays linear."""
@@ -119,10 +119,10 @@ VARIANTS: dict[str, tuple[str, type[Network]]] = {
     "deep supervision": ("support-once", DeeplySupervisedNet),
     "non-linear crossing": ("cross-block", NonlinearCrossBlockNet),
 }
-"""By name, the family that a variant is of, and its network."""
+"""Family that each variant belongs to, and the class of its network, by the variant's name."""
 
 
 def install(name: str) -> None:
-    """Make a variant stand for its family in this process from here on."""
+    """Register a variant in place of its family's network, for the rest of this process."""
     family, network = VARIANTS[name]
     FAMILIES[family] = FAMILIES[family][0], network

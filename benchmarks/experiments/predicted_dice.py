@@ -25,7 +25,7 @@ def predicted_dice(bench: Bench) -> Findings:
     """Rank correlation of predicted with true Dice, over all masks, within tasks and by dataset.
 
     Raises:
-        ValueError: If the weights do not tell how to predict Dice.
+        ValueError: If the weights hold no model that predicts Dice.
     """
     weights = weights_of(bench)
     bench.claim({"weights": sha256_of(weights)})
@@ -40,7 +40,7 @@ def predicted_dice(bench: Bench) -> Findings:
 
 
 def point_of(name: str, measure: str, found: list[Reliability]) -> Point | None:
-    """The mean of a measure between its extremes over the draws; None if it is known of none."""
+    """Point of a measure's mean over the draws, between its extremes; None if no draw knows it."""
     values = [value for each in found if (value := each[measure]) is not None]
     if not values:
         return None
@@ -65,10 +65,10 @@ def measured(bench: Bench, weights: Path, seed: int) -> dict[str, Reliability]:
 
 
 def quality_of(weights: Path) -> QualityModel:
-    """What a weights file tells of how to predict Dice.
+    """Read from a weights file the model that predicts Dice from expected precision and recall.
 
     Raises:
-        ValueError: If that is nothing.
+        ValueError: If the file holds none.
     """
     quality = read_metadata(weights).get("calibration", {}).get("quality")
     if quality is None:

@@ -1,6 +1,6 @@
 """Propagation through volumes against prediction slice by slice: a few slices are labelled, the others are scored.
 
-What is measured is what a user calls, `Segmenter.propagate`, on the volume's file and on its own grid.
+The function measured is the one a user calls, `Segmenter.propagate`, on the volume's file and on the volume's own grid.
 """
 
 import json
@@ -32,38 +32,41 @@ METHODS: dict[str, dict[str, Any] | None] = {
     "slice by slice": {"reach": 0, "continuity": 0.0, "neighbours": 0.0},
     "labels alone": None,
 }
-"""What is compared with the first, and where its `Propagation` differs; None interpolates labels and sees no image."""
+"""Changes to `Propagation` that make each method; None interpolates the labels and sees no image.
+
+The first method is the default, from which the others are subtracted.
+"""
 MEASURED = "Segmenter.propagate, on the volume's own grid"
-"""Kept with the settings: results of what was measured otherwise are not continued."""
+"""Description of the measured function, stored with the settings, so that no run continues results of another one."""
 
 Track = Callable[[Iterable[list[Row]], int], Iterable[list[Row]]]
-"""Passes batches of rows through while showing progress towards a number of rows."""
+"""Function that passes batches of rows through while it shows progress towards the total number of rows."""
 
 
 def methods_of(settings: VolumeSettings) -> list[str]:
-    """The methods that can be asked: without labels on the volume itself, there is nothing to interpolate."""
+    """Methods that can be asked; interpolation is none of them if the volume itself has no labelled slices."""
     return [name for name, changes in METHODS.items() if changes is not None or not settings.others]
 
 
 @dataclass(frozen=True)
 class Question:
-    """A label to find in a volume, and the volumes whose slices show it: itself, or others."""
+    """Label to segment in a volume, and the volumes with labelled slices: the volume itself, or others."""
 
     volume: SourceVolume
     label: str
     teachers: Sequence[SourceVolume]
     labelled: int
-    """Labelled slices per teacher."""
+    """Number of labelled slices in each of the teachers."""
 
     @property
     def task(self) -> Task:
-        """The task that the question belongs to."""
+        """Task of the collection that the question belongs to."""
         modality, axis = self.volume.view.split("/")
         return Task(dataset=self.volume.dataset, modality=modality, axis=axis, label=self.label)
 
     @property
     def known(self) -> dict[SourceVolume, list[int]]:
-        """The slices that are labelled, by their volume."""
+        """Indices of the labelled slices, by their volume."""
         return {teacher: teacher.indices(self.label, self.labelled) for teacher in self.teachers}
 
     @property
@@ -72,12 +75,12 @@ class Question:
         return self.known.get(self.volume, [])
 
     def answer(self, segmenter: Segmenter, method: str, folder: Path) -> Bool[np.ndarray, "X Y Z"]:
-        """The mask that a method makes of the volume.
+        """Segment the volume by a method.
 
         Args:
-            segmenter: What is asked; it forgets its examples where there are others.
-            method: One of `METHODS`.
-            folder: An empty folder for the files that a user would have.
+            segmenter: Segmenter to ask; it is fitted anew where other volumes hold the support.
+            method: Name of the method, one of `METHODS`.
+            folder: Empty folder for the volume's file and the support's, which a user would have.
         """
         volume, label, changes = self.volume, self.volume.labels[self.label].astype(np.uint8), METHODS[method]
         if changes is None:
@@ -96,7 +99,7 @@ class Question:
         return result[0] > 0
 
     def score(self, mask: Bool[np.ndarray, "X Y Z"], method: str) -> Row:
-        """Compare the slices that were not labelled with the annotation, all together."""
+        """Score all slices that were not labelled, together, against the annotation."""
         volume, own = self.volume, self.own
         asked = [index for index in range(volume.count) if index not in own]
         found, truth = (volume.planes(each)[asked] for each in (mask, volume.labels[self.label]))
@@ -126,15 +129,15 @@ def run_volumes(
 ) -> dict[str, Any]:
     """Score every method on the volumes below a root into `out`, going on where an earlier run stopped.
 
-    Writes what `run_benchmark` writes: a row per volume, label and method.
+    The files are those of `run_benchmark`, with a row per volume, label and method.
 
     Args:
-        root: A folder of datasets with their source files, or one of them.
+        root: Folder of datasets with their source files, or one of these datasets.
         settings: Settings that decide the scores.
         weights: A weights file.
         out: Folder of the results.
         device: Torch device to compute on.
-        track: Shows progress.
+        track: Progress display: see `Track`.
 
     Returns:
         The summary, as in `summary.json`; differences are of propagation minus each other method.
@@ -173,12 +176,12 @@ def run_volumes(
 
 
 def segmenter_of(weights: Path, device: str) -> Segmenter:
-    """What a user makes of a weights file."""
+    """Make a segmenter from a weights file, as a user does."""
     return Segmenter(weights, device=device)
 
 
 def answered(question: Question, method: str, segmenter: Segmenter, device: str) -> Scored:
-    """The row of one method, and what it took."""
+    """Answer a question by one method, and measure score, time and memory."""
     meter = Meter(device)
     with TemporaryDirectory() as folder, meter, meter.timing():
         mask = question.answer(segmenter, method, Path(folder))
@@ -188,7 +191,7 @@ def answered(question: Question, method: str, segmenter: Segmenter, device: str)
 
 
 def questions(volumes: Sequence[SourceVolume], settings: VolumeSettings) -> Iterator[Question]:
-    """Every label of every volume of a dataset, as far as there are enough others to learn it from."""
+    """Yield a question for every label of every volume of a dataset, where enough other volumes show the label."""
     for volume in volumes:
         for label in volume.labels:
             alike = [each for each in volumes if each.view == volume.view and label in each.labels]

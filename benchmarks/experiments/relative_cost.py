@@ -1,4 +1,4 @@
-"""What training and predicting cost beside the default network: both take turns, so that a busy machine slows both."""
+"""Relative cost of a network in training and prediction: it takes turns with the default, so other load slows both."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +18,7 @@ from incontext.training.loop import training_step
 from incontext.training.state import TrainState
 
 STEPS = 24
-"""Of a training that are timed, spread over its course."""
+"""Number of training steps that are timed, spread over the course of the training."""
 RUNS = 5
 MANY_QUERIES, QUERIES_PER_BATCH = 200, 8
 SIZE_PX = 128
@@ -26,7 +26,7 @@ SIZE_PX = 128
 
 @dataclass
 class Training:
-    """A training of which only a few steps are taken."""
+    """Training of which a few steps are taken, to time them."""
 
     config: TrainConfig
     data: TrainingData
@@ -38,13 +38,13 @@ class Training:
         self.inputs = load_steps(self.config.model_copy(update={"workers": 0}), self.data, 0, ALONE)
 
     def step_at(self, progress: float) -> None:
-        """Take a step as it is at some share of the training."""
+        """Take the step that the training would take at a share of its course, in [0, 1]."""
         self.state.step = int(progress * self.config.steps)
         training_step(self.state, self.config, next(self.inputs), ALONE)
 
 
 def compare_trainings(one: Training, other: Training) -> dict[str, float]:
-    """Relative cost of one training's steps: `cost` in processor time and `queries`, as shares of another's."""
+    """Relative cost of one training's steps: `cost` in processor time and `queries`, as multiples of another's."""
     pair = [one, other]
     for training in pair:
         training.step_at(0.0)  # the first one is slower
@@ -61,7 +61,7 @@ def compare_trainings(one: Training, other: Training) -> dict[str, float]:
 
 @torch.inference_mode()
 def compare_queries(one: SupportEncoder, other: SupportEncoder, support_size: int) -> dict[str, float]:
-    """Processor time of a query in that of another network's: of one alone, and of each of many with one support."""
+    """Relative cost of a query by two networks: of a single query, and of each of many that share a support."""
     networks = one, other
     images, labels = torch.rand(2, 1, support_size, 1, SIZE_PX, SIZE_PX).unbind()
     encode = [partial(network.encode_support, images, labels.round()) for network in networks]
@@ -78,7 +78,7 @@ def compare_queries(one: SupportEncoder, other: SupportEncoder, support_size: in
 
 
 def in_turns(works: Sequence[Callable[[], object]]) -> list[float]:
-    """Median processor seconds of each of several works, done in turns."""
+    """Median processor seconds of each of several works, which take turns."""
     seconds: list[list[float]] = [[] for _ in works]
     for _ in range(RUNS):
         for taken, work in zip(seconds, works, strict=True):

@@ -1,7 +1,7 @@
-"""Experiments that train: without some data, on less of it, with less augmentation, with more synthetic tasks.
+"""Experiments that train networks: without some data, on less, with less augmentation, with more synthetic tasks.
 
-Each training has the same number of steps and the default configuration but for what the experiment is about. Its
-weights are those at the end, which no measurement on `dev` picked.
+Each training has the same number of steps and, except for the settings that the experiment varies, the default
+configuration. Its weights are those of the last step, so that no measurement on `dev` picks them.
 """
 
 from collections import Counter, defaultdict
@@ -27,10 +27,10 @@ from megamed.files import replace_file
 from megamed.schema import slugify
 
 TRAINING_SIZES = (5, 10, 20, 40)
-"""Numbers of datasets, beside all."""
+"""Numbers of training datasets to compare with all that there are."""
 SYNTHETIC_SHARES = (0.0, 0.3, 0.6, 1.0)
 LEFT_OUT = 3
-"""How many datasets or families are left out, one after the other, unless told otherwise."""
+"""Number of datasets or families that are left out, one after the other, by default."""
 
 ALL, NONE = AugmentConfig(), AugmentConfig.only()
 RECIPES = {
@@ -39,12 +39,12 @@ RECIPES = {
     "image level alone": AugmentConfig(task=NONE.task, image=ALL.image),
     "none": NONE,
 }
-"""What is left of the augmentation."""
+"""Augmentations to train with, from both levels to none, by the name of their bar."""
 
 
 @dataclass(frozen=True)
 class TrainingVariant:
-    """A variant of the training, and what it is for."""
+    """Variant of the training, and the point of the figure that its score belongs to."""
 
     place: Coordinates
     override: Override
@@ -54,7 +54,7 @@ class TrainingVariant:
 
 
 def augmentation(bench: Bench) -> Iterator[Condition]:
-    """The recipe with one or both of its levels left out."""
+    """Conditions with one or both levels of the augmentation left out, compared with both."""
     full = Coordinates(next(iter(RECIPES)))
     levels = [
         TrainingVariant(Coordinates(name), {"augmentation": recipe.model_dump(mode="json")}, reference=full)
@@ -64,7 +64,7 @@ def augmentation(bench: Bench) -> Iterator[Condition]:
 
 
 def synthetic_share(bench: Bench) -> Iterator[Condition]:
-    """More or fewer of the sets drawn from noise."""
+    """Conditions with larger and smaller shares of synthetic sets in the training."""
     first = Coordinates(SYNTHETIC_SHARES[0])
     levels = [
         TrainingVariant(
@@ -76,7 +76,7 @@ def synthetic_share(bench: Bench) -> Iterator[Condition]:
 
 
 def training_size(bench: Bench) -> Iterator[Condition]:
-    """Growing sets of training datasets, each part of the next; none of the role `auxiliary`."""
+    """Conditions with growing sets of training datasets, each a part of the next; none of the role `auxiliary`."""
     by_dataset = Counter(task.dataset for task in bench.collection.tasks(roles=("train",)))
     names = sorted(by_dataset, key=lambda name: stable_hash(bench.settings.seed, name))
     counts = [*(count for count in TRAINING_SIZES if count < len(names)), len(names)]
@@ -93,9 +93,9 @@ def training_size(bench: Bench) -> Iterator[Condition]:
 
 
 def leave_one_out(bench: Bench) -> Iterator[Condition]:
-    """Tasks that a training was left without, asked of it and of one that had everything.
+    """Conditions that ask for left-out tasks, of a network trained without them and of one trained with all data.
 
-    The latter learned from the very images that it is asked about: the difference is the most that their lack costs.
+    The latter was trained on the very images that it is asked about: the difference bounds the cost of their lack.
     """
     contents = training_contents(bench.collection)
     for name, tasks in left_out(bench).items():
@@ -111,7 +111,7 @@ def leave_one_out(bench: Bench) -> Iterator[Condition]:
 
 
 def on_suite(bench: Bench, levels: Iterable[TrainingVariant]) -> Iterator[Condition]:
-    """Train every level, and ask for the tasks of the suite."""
+    """Train every variant, and make a condition that asks its network for the tasks of the suite."""
     plans = plan_suite(bench.collection, bench.settings)[0]
     for level in levels:
         for seed in range(bench.options.seeds):
@@ -120,7 +120,7 @@ def on_suite(bench: Bench, levels: Iterable[TrainingVariant]) -> Iterator[Condit
 
 
 def trained(bench: Bench, name: str, override: Override, seed: int) -> Path:
-    """The weights of a training, now or by an earlier run, in a process and on a core of its own."""
+    """Path of the weights of a training, run now, in a process and on a core of its own, or earlier."""
     slug = f"{slugify(name)}-seed{seed}"
     kept = bench.out / "weights" / f"{slug}.safetensors"
     if not kept.is_file():
@@ -140,10 +140,10 @@ def train_alone(config: TrainConfig, collection: Path, out: Path, device: str) -
 
 
 def left_out(bench: Bench) -> dict[str, list[Task]]:
-    """The tasks of each dataset, modality or anatomy that is to be left out, of datasets for training.
+    """Tasks of each dataset, modality or anatomy to leave out, among those of training datasets.
 
     Raises:
-        ValueError: If there is no such one.
+        ValueError: If a name to leave out belongs to none of them.
     """
     groups: dict[str, list[Task]] = defaultdict(list)
     for task in bench.collection.tasks(roles=("train",)):
@@ -156,7 +156,7 @@ def left_out(bench: Bench) -> dict[str, list[Task]]:
 
 
 def group_of(bench: Bench, task: Task) -> str:
-    """The dataset, the family of modalities or that of anatomies that a task belongs to."""
+    """Name of the dataset, the modality's family or the anatomy's family that a task belongs to."""
     if bench.options.by == "dataset":
         return task.dataset
     if bench.options.by == "modality":
@@ -165,7 +165,7 @@ def group_of(bench: Bench, task: Task) -> str:
 
 
 def typical(groups: Mapping[str, list[Task]], bench: Bench) -> list[str]:
-    """A few datasets by hash, or the families of which there are most datasets."""
+    """Names of a few datasets chosen by hash, or of the families with the most datasets."""
     if bench.options.by == "dataset":
         return sorted(groups, key=lambda name: stable_hash(bench.settings.seed, name))[:LEFT_OUT]
     datasets = {name: len({task.dataset for task in tasks}) for name, tasks in groups.items() if name != OTHER}
@@ -173,10 +173,10 @@ def typical(groups: Mapping[str, list[Task]], bench: Bench) -> list[str]:
 
 
 def planned(bench: Bench, tasks: Iterable[Task]) -> list[TaskPlan]:
-    """The episodes of some tasks, whatever their suite.
+    """Plan the episodes of tasks of any suite; tasks with a single subject are left out.
 
     Raises:
-        ValueError: If none has two subjects.
+        ValueError: If no task has two subjects.
     """
     samples = {task: bench.collection.samples(task) for task in tasks}
     plans = [
@@ -192,7 +192,7 @@ def planned(bench: Bench, tasks: Iterable[Task]) -> list[TaskPlan]:
 
 
 def training_contents(collection: Collection) -> dict[str, set[str]]:
-    """The training datasets in which each image is, by the hash of its pixels."""
+    """Training datasets that hold each image, by the hash of its pixels."""
     datasets: dict[str, set[str]] = defaultdict(set)
     for task, sample in each_image(collection, collection.tasks(roles=("train", "auxiliary"))):
         datasets[content_hash(collection.image(task, sample.row))].add(task.dataset)
@@ -200,5 +200,5 @@ def training_contents(collection: Collection) -> dict[str, set[str]]:
 
 
 def without_copies(datasets: set[str], contents: Mapping[str, set[str]]) -> set[str]:
-    """Some datasets and all others that share an image with them."""
+    """Extend a set of datasets by all others that share an image with it."""
     return datasets.union(*(shared for shared in contents.values() if shared & datasets))

@@ -1,4 +1,4 @@
-"""Experiments on what a predictor is shown: worse images, another grid, sloppy labels. What counts as right stays."""
+"""Experiments with altered inputs, scored against unaltered labels: worse images, another grid, sloppy labels."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -8,7 +8,7 @@ from benchmarks.plans.task_plans import TaskPlan, plan_suite
 from benchmarks.predictors.altered import MARK, SIZE, Alteration
 
 Strengths = Mapping[str, tuple[str, tuple[float, ...]]]
-"""By alteration, how a strength is written, and three strengths."""
+"""Mapping of an alteration's kind → template of its name in the figure, and its strengths, from mild to severe."""
 
 CORRUPTIONS: Strengths = {
     "noise": ("noise, deviation {}", (0.05, 0.1, 0.2)),
@@ -32,7 +32,7 @@ UNALTERED = "as they are"
 
 
 def corruption(bench: Bench) -> list[Condition]:
-    """Worse queries with a support as it is, as from another scanner; and worse images all over."""
+    """Conditions with worse queries alone, as from another scanner, and with worse queries and supports."""
     plans = plan_suite(bench.collection, bench.settings)[0]
     return [
         condition
@@ -46,7 +46,7 @@ def corruption(bench: Bench) -> list[Condition]:
 
 
 def label_noise(bench: Bench) -> list[Condition]:
-    """Support labels drawn badly; the queries' labels stay true."""
+    """Conditions with annotation errors in the support labels; the labels of the queries stay true."""
     plans = plan_suite(bench.collection, bench.settings)[0]
     return [
         condition
@@ -56,7 +56,7 @@ def label_noise(bench: Bench) -> list[Condition]:
 
 
 def resolution(bench: Bench) -> list[Condition]:
-    """Another grid to work on: queries and supports are resized to it, and what is found is resized back."""
+    """Conditions on coarser and finer grids: queries and supports are resized to them, and the logits back."""
     plans = plan_suite(bench.collection, bench.settings)[0]
     stored_px = bench.collection.size_px
     sizes = [round(share * stored_px) for share in GRIDS]
@@ -73,12 +73,12 @@ def resolution(bench: Bench) -> list[Condition]:
 
 
 def unaltered(name: str, plans: Sequence[TaskPlan]) -> Condition:
-    """What alterations are compared with; it belongs to all panels."""
+    """Condition without alteration, the reference of the others in all panels."""
     return Condition(Coordinates(0, f"{name} {UNALTERED}"), name, plans)
 
 
 def altered(bench: Bench, name: str, plans: Sequence[TaskPlan], kinds: Strengths, side: str) -> Iterator[Condition]:
-    """Every alteration at three strengths, on one side."""
+    """Conditions with every alteration at each of its strengths, of the query alone or of the support too."""
     several = len(bench.options.predictors) > 1
     for kind, (written, strengths) in kinds.items():
         series = written.format("/".join(f"{strength:g}" for strength in strengths))

@@ -13,12 +13,12 @@ from megamed.files import replace_file, write_json
 
 @dataclass(frozen=True)
 class Outcome:
-    """Table and failures of an experiment."""
+    """Table of an experiment's findings, and its failures."""
 
     table: str
     """The findings as a Markdown table."""
     failures: dict[tuple[str, str], str]
-    """Condition and task → why there is no score."""
+    """Mapping of (condition, task) → reason why there is no score."""
 
 
 def run_experiment(bench: Bench) -> Outcome:
@@ -43,7 +43,7 @@ def run_experiment(bench: Bench) -> Outcome:
 
 
 def described(bench: Bench, experiment: Experiment, findings: Findings) -> dict[str, Any]:
-    """All that is to be known of the experiment, as JSON values."""
+    """Identity, question, method and findings of the experiment, as JSON values."""
     return {
         **bench.identity,
         "question": experiment.question,
@@ -54,7 +54,7 @@ def described(bench: Bench, experiment: Experiment, findings: Findings) -> dict[
 
 
 def sentence(bench: Bench, experiment: Experiment, findings: Findings) -> str:
-    """On what an experiment was made, in words."""
+    """Describe data and settings of an experiment in a sentence, with the hashes of collection and plans."""
     if experiment.kind == "times":
         return "Random images and labels."
     options, settings = bench.options, bench.settings

@@ -17,14 +17,14 @@ from benchmarks.scoring.workers import score_all
 
 @dataclass(frozen=True)
 class Condition:
-    """A predictor asked the episodes of some plans."""
+    """Pair of a predictor and the plans whose episodes it is asked, with the point that its score belongs to."""
 
     place: Coordinates
-    """Coordinates of the point that its score belongs to; conditions of other seeds may share it."""
+    """Coordinates of the point that the score belongs to; conditions with other training seeds may share it."""
     predictor: str
     """Name of the predictor, as `load_predictor` knows it."""
     plans: Sequence[TaskPlan]
-    """All with the same ensemble, whose score is the condition's."""
+    """Plans of the tasks, all with the same ensemble size; the ensembles' scores are the condition's."""
     reference: Coordinates | None = None
     """Coordinates of the point that it is compared with."""
     about: str = ""
@@ -41,9 +41,9 @@ class Condition:
 
 
 def score(bench: Bench, conditions: Sequence[Condition]) -> Findings:
-    """Ask what was not asked yet, and find the mean Dice of each place, with intervals.
+    """Score the conditions, except for rows of an earlier run, and average Dice at each point, with intervals.
 
-    A predictor is not asked about tasks on images of which it was trained, unless on purpose.
+    No predictor is asked about tasks on whose images it was trained, unless the condition says `seen`.
 
     Raises:
         ValueError: If the folder holds other results, or a condition has no score at all.
@@ -84,7 +84,7 @@ def score(bench: Bench, conditions: Sequence[Condition]) -> Findings:
 def leaks_of(
     bench: Bench, conditions: Sequence[Condition], predictors: dict[str, NamedPredictor]
 ) -> dict[str, dict[str, str]]:
-    """Name of a condition → task on images of which its predictor was trained, if not on purpose → how one knows."""
+    """Find unintended overlaps of training and test images: condition → task → message that names some images."""
     tasks = {plan.task.id: plan.task for condition in conditions for plan in condition.plans}
     sources = {tuple(trained_on(predictor)): name for name, predictor in predictors.items()}
     distinct = [replace(predictors[name], name=name) for name in sources.values()]
@@ -98,10 +98,10 @@ def leaks_of(
 
 
 def by_place(store: Store, conditions: Sequence[Condition]) -> dict[Coordinates, list[Row]]:
-    """The rows that count, each under the name of its place.
+    """Group the rows that count by their point, under whose name they are.
 
     Raises:
-        ValueError: If a place has none.
+        ValueError: If a point has no rows.
     """
     known = {condition.name: condition for condition in conditions}
     rows: dict[Coordinates, list[Row]] = defaultdict(list)
@@ -120,7 +120,7 @@ def by_place(store: Store, conditions: Sequence[Condition]) -> dict[Coordinates,
 def measured(
     rows: dict[Coordinates, list[Row]], conditions: Iterable[Condition], seconds: dict[str, float], seed: int
 ) -> list[Point]:
-    """The mean of each place with its interval, and its difference from the place that it is compared with.
+    """Average each point, with its interval, and its paired difference from the point that it is compared with.
 
     Args:
         rows: Rows of each point, under its name.

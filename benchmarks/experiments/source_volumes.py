@@ -1,4 +1,4 @@
-"""Volumes from their source files, since a collection holds only some slices of each: which, and what is labelled."""
+"""Volumes and their annotations, read from source files, since a collection holds only some slices of each."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,21 +20,21 @@ from megamed.readers.volume import Volume
 from megamed.schema import slugify
 
 SLAB_SPACING_RATIO = 10.0
-"""Between slices taken out of a volume, as a multiple of the largest spacing: they are no neighbours."""
+"""Distance between slices taken out of a volume, as a multiple of its largest spacing: they are no neighbours."""
 
 
 @dataclass(frozen=True)
 class VolumeSettings:
-    """Which volumes are segmented, and what is labelled of them."""
+    """Settings that decide which volumes are segmented, and which of their slices are labelled."""
 
     datasets: tuple[str, ...] = ()
     """Ids of the datasets; by default all of role heldout."""
     labelled: int = 3
-    """Labelled slices per volume, evenly over those that show the label."""
+    """Number of labelled slices per volume, spread evenly over those that show the label."""
     others: int = 0
-    """Volumes of other subjects whose labelled slices are the support, in place of slices of the volume itself."""
+    """Number of other subjects' volumes whose labelled slices are the support; with 0, the volume's own slices are."""
     volumes: int = 20
-    """Most volumes per dataset; of each subject one before any second."""
+    """Maximum number of volumes per dataset; no subject has a second one before every subject has one."""
     axis: str = ""
     """Axis to slice along, one of `standardise.AXES`; by default across thick slices, else across axial ones."""
     seed: int = 0
@@ -52,7 +52,7 @@ class VolumeSettings:
 
 @dataclass(frozen=True, eq=False)
 class SourceVolume:
-    """A volume as its file has it, in one modality, with what was annotated on it."""
+    """Volume on the grid of its file, in one modality, with its annotated labels."""
 
     dataset: str
     subject: str
@@ -60,9 +60,9 @@ class SourceVolume:
     modality: str
     volume: Volume
     axis: int
-    """Index of the axis from slice to slice."""
+    """Index of the array axis that runs from slice to slice: 0, 1 or 2."""
     labels: dict[str, Bool[np.ndarray, "X Y Z"]]
-    """By name, the labels that the volume shows."""
+    """Masks of the labels that occur in the volume, by name, on its grid."""
 
     @property
     def view(self) -> str:
@@ -71,21 +71,21 @@ class SourceVolume:
 
     @property
     def count(self) -> int:
-        """Number of slices."""
+        """Number of slices along `axis`."""
         return self.volume.array.shape[self.axis]
 
     @property
     def step(self) -> float:
-        """Distance of neighbouring slices, in sides of the square around a slice."""
+        """Distance of neighbouring slices, as a multiple of the longer side of a slice."""
         sides = [n * mm for n, mm in zip(self.volume.array.shape, self.volume.spacing_mm, strict=True)]
         return self.volume.spacing_mm[self.axis] / max(side for axis, side in enumerate(sides) if axis != self.axis)
 
     def planes(self, array: np.ndarray) -> np.ndarray:
-        """An array on the volume's grid, (X, Y, Z), as slices (N, H, W)."""
+        """View an array on the volume's grid, (X, Y, Z), as slices (N, H, W)."""
         return np.moveaxis(array, self.axis, 0)
 
     def indices(self, label: str, count: int) -> list[int]:
-        """Indices of the slices to label: evenly over those that show the label."""
+        """Indices of the slices to label, spread evenly over those that show the label; fewer if fewer show it."""
         showing = np.flatnonzero(self.planes(self.labels[label]).any(axis=(1, 2)))
         return sorted({int(showing[(2 * k + 1) * len(showing) // (2 * count)]) for k in range(count)})
 
@@ -94,7 +94,7 @@ class SourceVolume:
         return _save(path, self.volume.array, self.volume.affine)
 
     def save_slab(self, path: Path, label: str, indices: Sequence[int]) -> tuple[Path, UInt8[np.ndarray, "X Y Z"]]:
-        """Write some slices as a NIfTI file of nothing else, and take their labels along."""
+        """Write the slices at some indices as a NIfTI file of their own, and return its path and their labels."""
         affine = self.volume.affine.copy()
         between_mm = SLAB_SPACING_RATIO * max(self.volume.spacing_mm)
         affine[:, self.axis] *= between_mm / self.volume.spacing_mm[self.axis]
@@ -112,8 +112,8 @@ def read_volumes(card: DatasetCard, case: Case, axis: str = "") -> Iterator[Sour
     """Read a case in each of its modalities.
 
     Args:
-        card: The card of its dataset.
-        case: A case of volumes.
+        card: Card of the dataset that the case belongs to.
+        case: Case whose images are volumes.
         axis: Axis to slice along, as in `VolumeSettings`.
     """
     for modality, source in case.images.items():
@@ -136,10 +136,10 @@ def _usual_axis(volume: Volume) -> int:
 
 
 def find_volumes(root: Path, settings: VolumeSettings) -> list[tuple[DatasetCard, list[Case]]]:
-    """The datasets asked for, each with the volumes chosen of it.
+    """Find the datasets asked for, each with the volumes chosen from it.
 
     Raises:
-        ValueError: If a dataset is missing, or there are no volumes.
+        ValueError: If a dataset is missing, or no dataset has volumes.
     """
     known = [(folder, read_card(folder)) for folder in find_datasets(root)]
     if missing := sorted(set(settings.datasets) - {card.id for _, card in known}):
@@ -158,7 +158,7 @@ def find_volumes(root: Path, settings: VolumeSettings) -> list[tuple[DatasetCard
 
 
 def _choose(folder: Path, card: DatasetCard, settings: VolumeSettings) -> list[Case]:
-    """Volumes in an order that the seed decides: one of every subject before a second of any."""
+    """Choose volumes in an order that the seed decides, one of every subject before a second of any."""
 
     def drawn(case: Case) -> int:
         return stable_hash(settings.seed, card.id, case.name)

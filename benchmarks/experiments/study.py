@@ -1,7 +1,7 @@
-"""The architecture study: variants of the training configuration, each trained on the same processor time.
+"""Architecture study: variants of the training configuration, each trained on the same processor time.
 
-That time is so many steps of the default configuration. What a variant's step costs is measured beside the default's,
-so that neither the machine nor what else it does decides how long a variant is trained.
+This time is stated in steps of the default configuration. The relative cost of a variant's step is measured beside the
+default's, so that neither the machine nor its other load decides for how many steps a variant is trained.
 """
 
 import tomllib
@@ -34,29 +34,29 @@ Override = dict[str, Any]
 
 @dataclass(frozen=True)
 class Trial:
-    """One variant, trained and measured once."""
+    """Variant of the study, trained and measured once with one seed."""
 
     row: str
     seed: int
     steps: int
-    """Steps of the default configuration, whose processor time this trial gets."""
+    """Number of steps of the default configuration whose processor time this trial gets."""
 
     def folder(self, out: Path) -> Path:
-        """Folder of this trial's files."""
+        """Folder of this trial's files, below that of the study."""
         slug = "".join(letter if letter.isalnum() else "-" for letter in self.row)
         return out / f"{slug}-{self.steps}steps-seed{self.seed}"
 
 
 def rows() -> dict[str, Override]:
-    """What each row changes in the default configuration, and by `variant` in the network's code."""
+    """Changes that each row of `study.toml` makes to the default configuration; `variant` is a key of `VARIANTS`."""
     return tomllib.loads((resources.files("benchmarks.experiments") / "study.toml").read_text(encoding="utf-8"))
 
 
 def configure(row: str, seed: int, steps: int) -> TrainConfig:
-    """The configuration of a row.
+    """Training configuration of a row of the study.
 
     Raises:
-        ValueError: If there is no such row.
+        ValueError: If no row has this name; the message lists those there are.
     """
     if row not in (known := rows()):
         msg = f"Unknown row {row!r}: expected one of {', '.join(map(repr, known))}."
@@ -65,13 +65,13 @@ def configure(row: str, seed: int, steps: int) -> TrainConfig:
 
 
 def overridden(override: Override, seed: int, steps: int) -> TrainConfig:
-    """The default configuration with some settings changed, for a training of so many steps."""
+    """Change some settings of the default configuration, for a training of a given number of steps."""
     plain = TrainConfig(seed=seed, steps=steps, workers=1).model_dump(mode="json")
     return TrainConfig.model_validate(_merged(plain, override))
 
 
 def _merged(base: dict[str, Any], override: Override) -> dict[str, Any]:
-    """Change some settings; the settings of another family take the place of all of a network's."""
+    """Merge changes into nested settings; those of a network of another family replace all of the network's."""
     if override.get("family", base.get("family")) != base.get("family"):
         return override
     nested = {k: _merged(base[k], v) for k, v in override.items() if isinstance(v, dict) and isinstance(base[k], dict)}
@@ -79,13 +79,13 @@ def _merged(base: dict[str, Any], override: Override) -> dict[str, Any]:
 
 
 def run_study(collection: Path, out: Path, trials: Iterable[Trial]) -> list[dict[str, Any]]:
-    """Train and measure what is not yet measured, each trial in a process and on a core of its own, in turn.
+    """Train and measure the trials that have no result yet, one by one, each in a process and on a core of its own.
 
     Returns:
         The result of each trial, as in its `result.json`.
 
     Raises:
-        ValueError: If there is no such row, a result is damaged, or another study is at work in the folder.
+        ValueError: If a row is unknown, a result is damaged, or another study is at work in the folder.
     """
     out.mkdir(parents=True, exist_ok=True)
     with exclusive(out, "study"):
@@ -93,7 +93,7 @@ def run_study(collection: Path, out: Path, trials: Iterable[Trial]) -> list[dict
 
 
 def _result(collection: Path, out: Path, trial: Trial) -> dict[str, Any]:
-    """The result of one trial, now or by an earlier run."""
+    """Read the result of a trial, or run the trial in a fresh process."""
     path = trial.folder(out) / "result.json"
     if not path.is_file():
         configure(trial.row, trial.seed, trial.steps)  # refused before anything is trained
@@ -105,7 +105,7 @@ def _result(collection: Path, out: Path, trial: Trial) -> dict[str, Any]:
 
 
 def measure(collection: Path, out: Path, trial: Trial) -> dict[str, Any]:
-    """Train a trial and measure how well, how fast and how costly it became; right only in a fresh process."""
+    """Train a trial and measure Dice, speed and relative cost of its network; right only in a fresh process."""
     torch.set_num_threads(1)
     config, plain = configure(trial.row, trial.seed, trial.steps), overridden({}, trial.seed, trial.steps)
     default = Training(plain, TrainingData.load(collection, DEV_SEED, plain.episodes))  # before a variant replaces it
@@ -131,13 +131,13 @@ def measure(collection: Path, out: Path, trial: Trial) -> dict[str, Any]:
 
 
 def score(network: SupportNetwork, collection: Path) -> dict[str, float]:
-    """Dice of each dev dataset, averaged over draws of queries and supports; the same draws for every trial."""
+    """Mean Dice of each dev dataset over draws of queries and supports, which are the same for every trial."""
     draws = [dev_dice(network, dev_tasks(Collection(collection), seed, DEV_SUPPORT_SIZE)) for seed in range(DEV_DRAWS)]
     return {dataset: mean(draw[dataset] for draw in draws) for dataset in draws[0]}
 
 
 def table(results: Iterable[dict[str, Any]], command: str) -> str:
-    """A Markdown table, a line per row of the study and its seeds together, the best first.
+    """Write a Markdown table with a line per row of the study, averaged over its seeds, the best first.
 
     Args:
         results: Results of trials with the same processor time; their costs and speeds are multiples of the default's.

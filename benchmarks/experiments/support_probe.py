@@ -1,4 +1,4 @@
-"""The probe of a weights file on a suite: does its network read the support?"""
+"""Probe of a weights file on a suite: does its network read the support?"""
 
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ SUPPORTS = {
     "inverted": "foreground and background exchanged, in the queries too",
     "restored": "the same masks, exchanged back",
 }
-"""What each kind of support is."""
+"""Description of each kind of support that the probe shows."""
 
 
 def probe_suite(collection_path: Path, settings: Settings, weights: Path | None, device: str) -> dict[str, Any]:
@@ -30,7 +30,7 @@ def probe_suite(collection_path: Path, settings: Settings, weights: Path | None,
     Each task has one support for all its queries; of the settings, draws, ensembles and query subjects do not apply.
 
     Returns:
-        As JSON values the `scores` (Dice in [0, 1] by kind of support), the `objections`, and whether it `passes`.
+        The `scores` (Dice in [0, 1] by kind of support), the `objections`, and whether it `passes`, as JSON values.
 
     Raises:
         ValueError: If the collection has no task of the suite, or the file no network.
@@ -42,10 +42,10 @@ def probe_suite(collection_path: Path, settings: Settings, weights: Path | None,
 
 
 def tasks_with_one_support(collection_path: Path, settings: Settings) -> list[DevTask]:
-    """Every task of a suite's datasets, with one support for all its queries.
+    """Load every task of a suite's datasets, with one support for all its queries.
 
     Raises:
-        ValueError: If there is none.
+        ValueError: If the collection has no task of the suite.
     """
     collection, suite = Collection(collection_path), SUITES[settings.suite]
     datasets = {task.dataset for task in suite.tasks(collection)}
@@ -61,7 +61,7 @@ def tasks_with_one_support(collection_path: Path, settings: Settings) -> list[De
 
 
 def probe_table(result: dict[str, Any]) -> Table:
-    """A terminal table of the scores of a probe, in percent."""
+    """Terminal table of the scores of a probe, in per cent."""
     table = Table("support", "what it is", "Dice, %")
     for kind, what in SUPPORTS.items():
         if kind in result["scores"]:

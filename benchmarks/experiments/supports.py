@@ -1,7 +1,7 @@
-"""Experiments on how many labelled images there are, and on how an ensemble shares them.
+"""Experiments on the number of labelled images, and on sharing them among the members of an ensemble.
 
 All supports are drawn out of one pool, the labelled images of other subjects in a random order. Its beginning is the
-support that any benchmark of these settings draws, so levels differ in nothing but what they are about.
+support that any benchmark of these settings draws, so conditions differ in nothing but the variable of the experiment.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,19 +16,19 @@ from megamed import Sample
 
 SIZES = (1, 2, 4, 8, 16, 32, 64)
 BUDGETS = (4, 16, 64)
-"""Labelled images to make the best of."""
+"""Numbers of labelled images to divide among the members of an ensemble."""
 MEMBERS = (2, 4, 8, 16)
-"""Sizes of ensembles."""
+"""Numbers of members that an ensemble may have."""
 DEALT, HALVES = "dealt out", "random halves"
 EVERYTHING = 10**6
 """A support size beyond any pool."""
 
 Share = Callable[[Episode, int], tuple[Sample, ...]]
-"""What a member of an ensemble is shown of the support of an episode."""
+"""Function from an episode and the index of an ensemble member to the part of the support that it is shown."""
 
 
 def support_size(bench: Bench) -> list[Condition]:
-    """Growing supports, each the beginning of the next."""
+    """Conditions with growing supports, each the beginning of the next."""
     whole = pools(bench)
     plans = {size: [first(plan, size) for plan in whole] for size in SIZES}
     return [
@@ -39,9 +39,9 @@ def support_size(bench: Bench) -> list[Condition]:
 
 
 def ensemble_budget(bench: Bench) -> list[Condition]:
-    """Compare the same labelled images as one support, dealt out to the members of an ensemble, or drawn from for each.
+    """Conditions with the same labelled images as one support, dealt out to ensemble members, or drawn for each.
 
-    Only tasks with so many images of other subjects take part.
+    Only tasks with enough images of other subjects take part.
     """
     conditions = []
     for budget in BUDGETS:
@@ -61,22 +61,22 @@ def ensemble_budget(bench: Bench) -> list[Condition]:
 
 
 def pools(bench: Bench) -> list[TaskPlan]:
-    """Every query with all that it may be shown, in the random order of each draw."""
+    """Plans with the whole pool of every query as its support, in the random order of each draw."""
     return plan_suite(bench.collection, replace(bench.settings, support_size=EVERYTHING))[0]
 
 
 def smallest_pool(plan: TaskPlan) -> int:
-    """Number of images that each query of a task can be shown."""
+    """Number of images in the smallest pool of a task's queries."""
     return min(len(episode.support) for episode in plan.episodes)
 
 
 def first(plan: TaskPlan, size: int) -> TaskPlan:
-    """A plan with the beginning of every support."""
+    """Cut every support of a plan down to its first images."""
     return replace(plan, episodes=tuple(replace(each, support=each.support[:size]) for each in plan.episodes))
 
 
 def shares(budget: int) -> Iterator[tuple[int, str]]:
-    """Ways to share so many images: the number of members, and the way in which they get their supports."""
+    """Yield ways to share a number of images: the number of members, and the key of `WAYS` for their supports."""
     yield 1, DEALT
     for members in MEMBERS:
         if members <= budget:
@@ -85,12 +85,12 @@ def shares(budget: int) -> Iterator[tuple[int, str]]:
 
 
 def dealt(plan: TaskPlan, members: int) -> TaskPlan:
-    """Deal each support out to the members of an ensemble, like cards."""
+    """Deal each support out to the members of an ensemble, like cards, so that no image is shown twice."""
     return ensembles(plan, members, lambda episode, member: episode.support[member::members])
 
 
 def halves(plan: TaskPlan, members: int) -> TaskPlan:
-    """Let each member of an ensemble draw half of the support."""
+    """Let each member of an ensemble draw half of the support at random, seeded by task, query and member."""
 
     def draw(episode: Episode, member: int) -> tuple[Sample, ...]:
         rng = np.random.default_rng(stable_hash(plan.task.id, episode.query.case, episode.support_hash, member))
@@ -101,7 +101,7 @@ def halves(plan: TaskPlan, members: int) -> TaskPlan:
 
 
 def ensembles(plan: TaskPlan, members: int, share: Share) -> TaskPlan:
-    """Turn every episode into those of an ensemble."""
+    """Turn every episode of a plan into one per member of an ensemble."""
     episodes = (
         Episode(each.query, each.draw * members + member, share(each, member))
         for each in plan.episodes
@@ -111,4 +111,4 @@ def ensembles(plan: TaskPlan, members: int, share: Share) -> TaskPlan:
 
 
 WAYS: dict[str, Callable[[TaskPlan, int], TaskPlan]] = {DEALT: dealt, HALVES: halves}
-"""How the members of an ensemble get their supports."""
+"""Functions that give the members of an ensemble their supports, by the name in the figure."""

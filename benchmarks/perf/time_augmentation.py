@@ -34,7 +34,7 @@ RUNS = 100
 
 
 def draw_sets() -> tuple[Tensor, Tensor]:
-    """Images of noise, and labels that are squares off the centre."""
+    """Draw sets of noise images, with labels that are squares off the centre."""
     images = torch.rand(SETS, COUNT, 1, SIZE_PX, SIZE_PX)
     labels = torch.zeros_like(images)
     labels[..., SIZE_PX // 4 : SIZE_PX // 2, SIZE_PX // 4 : SIZE_PX // 2] = 1
@@ -42,7 +42,7 @@ def draw_sets() -> tuple[Tensor, Tensor]:
 
 
 def kornia_intensities(chances: TaskChances | ImageChances) -> K.VideoSequential:
-    """The intensity changes of a level as kornia's modules."""
+    """Build kornia's equivalent of the intensity changes of one augmentation level."""
     low, high = BRIGHTNESS
     return K.VideoSequential(
         K.RandomBrightness((1 + low, 1 + high), p=chances.brightness),
@@ -57,7 +57,7 @@ def kornia_intensities(chances: TaskChances | ImageChances) -> K.VideoSequential
 
 
 def images_per_second(stage: Callable[[], object]) -> float:
-    """Throughput of a stage that treats all images once."""
+    """Images per CPU second of a stage that augments all images once."""
     stage()
     start = time.process_time()
     for _ in range(RUNS):
@@ -66,7 +66,7 @@ def images_per_second(stage: Callable[[], object]) -> float:
 
 
 def main() -> None:
-    """Measure and print every stage."""
+    """Measure every stage and print a line for each."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
     images, labels = draw_sets()

@@ -1,9 +1,9 @@
 """Time and memory of a build by number of workers: `python -m benchmarks.perf.time_build ROOT [WORKERS ...]`.
 
-Each build starts from nothing in a process of its own; the counts take turns for some rounds, and of each the median
-and the fastest build are told. Time is wall time, from the start of that process to its end, so on a machine that does
-other work too it says little; beside it stands the CPU time of the process that writes and of its workers. Memory is
-the largest resident set of the writer and of any worker.
+Each build starts from nothing in a process of its own; the numbers of workers take turns for some rounds, and the
+median and the fastest build of each are printed. Time is wall time from the start of the process to its end, which
+says little on a machine that does other work; beside it stands the CPU time of the writing process and of its workers.
+Memory is the largest resident set of the writer and of any worker.
 """
 
 import resource
@@ -24,7 +24,7 @@ Usage = tuple[float, int]
 
 @dataclass(frozen=True, order=True)
 class Measurement:
-    """What one build took."""
+    """Wall time of one build in seconds, with CPU seconds and peak MiB of the writer and of its workers."""
 
     seconds: float
     writer: Usage
@@ -49,12 +49,12 @@ def build_here(root: Path, out: Path, workers: int) -> tuple[Usage, Usage]:
 
 
 def usage(found: resource.struct_rusage) -> Usage:
-    """CPU seconds and peak MiB."""
+    """Convert the kernel's figures to CPU seconds and peak MiB."""
     return found.ru_utime + found.ru_stime, found.ru_maxrss // 1024
 
 
 def main() -> None:
-    """Measure and print everything."""
+    """Measure builds with each number of workers and print a line for each."""
     root, counts = Path(sys.argv[1]), [int(count) for count in sys.argv[2:]] or [1, 2]
     rounds = [[measure(root, workers) for workers in counts] for _ in range(ROUNDS)]
     first = None

@@ -29,7 +29,7 @@ Read = Callable[[int], tuple[np.ndarray, np.ndarray]]
 
 
 def draw_rows() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Noise, which nothing compresses, and discs, as labels of organs are."""
+    """Yield noise images, which do not compress, with discs as labels, which compress as those of organs do."""
     rng = np.random.default_rng(0)
     down, across = np.mgrid[:SIZE_PX, :SIZE_PX]
     for _ in range(ROWS):
@@ -39,7 +39,7 @@ def draw_rows() -> Iterator[tuple[np.ndarray, np.ndarray]]:
 
 
 def collection(path: Path) -> Read:
-    """Our format."""
+    """Write the slices as a collection of ours, and return its reader."""
     writer = DatasetWriter(path, SIZE_PX)
     for index, (image, label) in enumerate(draw_rows()):
         row = StandardSlice(
@@ -54,7 +54,7 @@ def collection(path: Path) -> Read:
 
 
 def default_chunks(path: Path) -> Read:
-    """Two arrays that may grow, chunked as h5py thinks best."""
+    """Write the slices into two arrays that may grow, in h5py's default chunks, and return their reader."""
     shape, maxshape = (ROWS, SIZE_PX, SIZE_PX), (None, SIZE_PX, SIZE_PX)
     with h5py.File(path, "w") as file:
         images = file.create_dataset("images", shape, np.uint8, maxshape=maxshape)
@@ -69,7 +69,7 @@ def default_chunks(path: Path) -> Read:
 
 
 def dataset_per_sample(path: Path) -> Read:
-    """A group for each sample, with an array for its image and one for its label."""
+    """Write a group per slice, with an array for image and label each, and return their reader."""
     with h5py.File(path, "w") as file:
         for index, (image, label) in enumerate(draw_rows()):
             file[f"{index}/image"] = image
@@ -79,7 +79,7 @@ def dataset_per_sample(path: Path) -> Read:
 
 
 def slices_per_second(read: Read, rows: int) -> float:
-    """Read each row once to warm the cache, then random ones for a while."""
+    """Slices per CPU second at random rows, after every row was read once to warm the cache."""
     for row in range(rows):
         read(row)
     order = np.random.default_rng(1).integers(0, rows, 2**20).tolist()
@@ -92,7 +92,7 @@ def slices_per_second(read: Read, rows: int) -> float:
 
 
 def everything(opened: Collection) -> tuple[Read, int]:
-    """All samples of a collection in random order, as training reads them."""
+    """Reader and number of all samples of a collection, in random order, as training reads them."""
     samples = [(task, sample.row) for task in opened.tasks() for sample in opened.samples(task)]
     np.random.default_rng(2).shuffle(samples)
 
@@ -104,7 +104,7 @@ def everything(opened: Collection) -> tuple[Read, int]:
 
 
 def main() -> None:
-    """Measure and print everything."""
+    """Measure the three ways to use HDF5, and the collection named as an argument, and print a line for each."""
     with TemporaryDirectory() as folder, ExitStack() as stack:
         for write in (collection, default_chunks, dataset_per_sample):
             path = Path(folder) / f"{write.__name__}.h5"

@@ -1,8 +1,8 @@
 """Distance transforms, ours against scipy's, in milliseconds per image: `python -m benchmarks.perf.time_distance`.
 
-Contours of smooth blobs in square images, one thread, CPU time of the process, the median of several runs. `transform`
-finds the distance of every pixel, as `scipy` must; `at contour` only that of another contour's pixels, which is all
-that metrics ask for. `all metrics` is the whole of `measure`.
+The contours are those of smooth blobs in square images; times are CPU times on one thread, the median of several runs.
+`transform` finds the distance of every pixel, as `scipy` must; `at contour` only those of another contour's pixels,
+which are all that metrics need. `all metrics` is the whole of `measure`.
 """
 
 import time
@@ -23,7 +23,7 @@ RUNS = 5
 
 
 def draw_blobs(count: int, size_px: int) -> Tensor:
-    """Masks (B, 1, H, W) of a few shapes each: smooth noise above a threshold."""
+    """Draw masks (B, 1, H, W) of a few smooth shapes each: blurred noise above a threshold."""
     deviation = size_px / 12
     kernel = 2 * int(2 * deviation) + 1
     noise = gaussian_blur2d(torch.randn(count, 1, size_px, size_px), (kernel, kernel), (deviation, deviation))
@@ -31,7 +31,7 @@ def draw_blobs(count: int, size_px: int) -> Tensor:
 
 
 def milliseconds(work: Callable[[], object]) -> float:
-    """CPU time of one run: the median, after one that is not counted."""
+    """Median CPU milliseconds of a run, after a warm-up run."""
     work()
     seconds = []
     for _ in range(RUNS):

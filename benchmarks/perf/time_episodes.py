@@ -1,8 +1,8 @@
-"""Preparing batches, and how long training waits for them: `python -m benchmarks.perf.time_episodes COLLECTION`.
+"""Time to prepare batches, and the wait of training for them: `python -m benchmarks.perf.time_episodes COLLECTION`.
 
 Each stage is CPU time of one thread, the mean over the same batches of the default configuration: drawing sets from
-memory, inventing synthetic sets in their place, augmenting. Then the default network trains on batches that a worker
-of its own prepares; waiting is the share of the wall time that passes between asking for a batch and having it.
+memory, drawing synthetic sets instead, augmenting. Then the default network trains on batches that a worker of the
+loader prepares; waiting is the share of the wall time that passes between asking for a batch and having it.
 """
 
 import sys
@@ -26,7 +26,7 @@ WARM_UP_STEPS = 3
 
 
 def stages(data: TrainingData) -> dict[str, Callable[[int], object]]:
-    """What a worker does for a batch of a number, by how much of it is done."""
+    """Functions from the number of a batch to a worker's preparation of it, by the stages that they include."""
 
     def batches(config: EpisodeConfig) -> StepBatches:
         return StepBatches(config, AugmentConfig(), data, seed=0, count=BATCHES)
@@ -44,7 +44,7 @@ def stages(data: TrainingData) -> dict[str, Callable[[int], object]]:
 
 
 def cpu_ms(work: Callable[[int], object]) -> float:
-    """Mean CPU milliseconds per batch."""
+    """Mean CPU milliseconds per batch of some work, which is given the number of the batch."""
     work(0)
     start = time.process_time()
     for number in range(BATCHES):
@@ -67,14 +67,14 @@ def waiting(data: TrainingData, workers: int) -> tuple[float, float]:
 
 
 def train_step(network: SupportOnceNet, batch: Batch) -> None:
-    """One forward and backward pass."""
+    """Run a forward and a backward pass on a batch."""
     network.zero_grad()
     logits = network.leave_one_out(batch.images, batch.labels, batch.queries)
     segmentation_loss(logits, batch.labels[:, : batch.queries]).backward()
 
 
 def main() -> None:
-    """Measure and print everything."""
+    """Measure the stages and the waiting on the collection named as an argument, and print a line for each."""
     torch.set_num_threads(1)
     data = TrainingData.load(Path(sys.argv[1]), seed=0)
     for name, work in stages(data).items():

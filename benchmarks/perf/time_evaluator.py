@@ -1,4 +1,4 @@
-"""Measures our evaluator against a loop of one query at a time with MONAI's metrics, and compares their rows.
+"""Time of our evaluator against that of a loop with MONAI's metrics, one query at a time, and agreement of their rows.
 
 `python -m benchmarks.perf.time_evaluator COLLECTION`, on one core, with `pip install monai` beside this project.
 """
@@ -26,7 +26,7 @@ COLUMNS = ("dice", "iou", "hd", "hd95", "assd", "nsd_1")
 
 @torch.inference_mode()
 def loop(collection: Collection, plan: TaskPlan, predictor: Predictor) -> list[dict[str, float]]:
-    """What one would write: each query alone, then each metric."""
+    """Score a plan by the loop that one would write by hand: each query alone, then each of MONAI's metrics."""
     measures = {
         "dice": monai.DiceMetric(),
         "iou": monai.MeanIoU(),
@@ -45,9 +45,9 @@ def loop(collection: Collection, plan: TaskPlan, predictor: Predictor) -> list[d
 
 
 def largest_difference(rows: list[Row], plan: TaskPlan, found: list[dict[str, float]]) -> dict[str, float]:
-    """How far our rows are from the loop's, as a share of values above 1, which MONAI holds in single precision.
+    """Largest difference between our rows and the loop's, by metric; relative for values above 1.
 
-    Only of masks that are not empty: of those, MONAI says NaN or infinity.
+    MONAI computes in single precision. Empty masks are left out, since its distances are NaN or infinite for them.
     """
     by_episode = {(row.case, row.draw): row for row in rows if row.mask_px}
     pairs = [

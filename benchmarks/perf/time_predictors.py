@@ -1,7 +1,7 @@
 """Processor time per query of the named predictors: `python -m benchmarks.perf.time_predictors [NAME ...]`.
 
-Queries of 128×128 pixels, each with a support of 16 of its own: discs brighter than the noise around them. One thread.
-Training per task is timed by itself.
+The queries have 128×128 pixels and supports of 16 of their own, all of them discs brighter than the noise around them.
+Everything runs on one thread. Training per task is timed by itself.
 """
 
 import sys
@@ -16,7 +16,7 @@ SIZE_PX, SUPPORT, QUERIES, EXAMPLES = 128, 16, 2, 64
 
 
 def draw(*shape: int) -> tuple[Tensor, Tensor]:
-    """Images (*shape, 1, H, W) and labels."""
+    """Draw images of noisy discs, (*shape, 1, H, W), and their labels."""
     rows, columns = torch.meshgrid(torch.arange(SIZE_PX), torch.arange(SIZE_PX), indexing="ij")
     centres = torch.randint(SIZE_PX // 4, 3 * SIZE_PX // 4, (*shape, 1, 1, 1, 2))
     distances = (rows - centres[..., 0]) ** 2 + (columns - centres[..., 1]) ** 2
@@ -25,7 +25,7 @@ def draw(*shape: int) -> tuple[Tensor, Tensor]:
 
 
 def report(named: NamedPredictor) -> None:
-    """Measure and print one predictor."""
+    """Measure one predictor and print its line."""
     predict, text = named.predict, ""
     if isinstance(predict, TaskPredictor):
         images, labels = draw(EXAMPLES)
@@ -41,12 +41,12 @@ def report(named: NamedPredictor) -> None:
 
 
 def episodes(count: int) -> list[tuple[Tensor, Tensor, Tensor]]:
-    """Queries with a support each."""
+    """Draw query images, each with support images and labels of its own."""
     return [(draw(1)[0], *draw(1, SUPPORT)) for _ in range(count)]
 
 
 def main() -> None:
-    """Measure the predictors named as arguments, or all."""
+    """Measure the predictors named as arguments, or all, and print a line for each."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
     for name in sys.argv[1:] or known_predictors():

@@ -30,7 +30,7 @@ PLAIN_QUERIES = 2
 
 
 def draw_images(count: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Bright discs of several sizes and places on noise, and their labels."""
+    """Draw images with bright discs on noise, in several sizes and positions, and their labels."""
     rng = np.random.default_rng(0)
     rows, columns = np.ogrid[:SIZE_PX, :SIZE_PX]
     images, labels = [], []
@@ -43,7 +43,7 @@ def draw_images(count: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
 
 
 def segment(backend: str, queries: int) -> float:
-    """CPU seconds of one `predict` call, support included."""
+    """CPU seconds of one `predict` call on a backend, with the encoding of the support."""
     images, labels = draw_images(queries + SUPPORT_SIZE)
     segmenter = Segmenter(device="cpu", backend=backend)
     segmenter.network.eval()
@@ -66,7 +66,7 @@ def plain_seconds_per_query() -> float:
 
 
 def peak_mib() -> tuple[float, float]:
-    """Peak of this process during one `predict` call, and its growth; right only in a fresh process."""
+    """Peak of this process in MiB during one `predict` call, and its growth; right only in a fresh process."""
     torch.set_num_threads(1)
     images, labels = draw_images(QUERIES + SUPPORT_SIZE)
     segmenter = Segmenter(device="cpu")
@@ -89,7 +89,7 @@ def rounds(backends: Sequence[str]) -> list[list[float]]:
 
 
 def main() -> None:
-    """Measure and print everything; memory first, in a process of its own."""
+    """Measure memory, in a process of its own, then times, and print a line for each backend."""
     with ProcessPoolExecutor(1, get_context("spawn")) as executor:
         peak, growth = executor.submit(peak_mib).result()
     print(f"{QUERIES} images of {SIZE_PX}×{SIZE_PX}, S = {SUPPORT_SIZE}, one call, one thread")

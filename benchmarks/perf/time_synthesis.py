@@ -1,7 +1,7 @@
 """Synthetic images per second, by family: `python -m benchmarks.perf.time_synthesis`.
 
 Sets of 16 images of 128×128 are drawn by one thread. Seconds are CPU time of the process; the figure is the median over
-the sets. `all` draws families by their chances; `superpixels` makes its sets of one invented image.
+the sets. `all` draws families by their probabilities; `superpixels` makes each set from one synthetic image.
 """
 
 import time
@@ -21,7 +21,7 @@ SETS = 40
 
 
 def images_per_second(draw_set: Callable[[np.random.Generator], object]) -> float:
-    """Median over sets of different seeds, the first not counted."""
+    """Median images per CPU second over sets of different seeds, after a first set to warm up."""
     speeds = []
     for seed in range(1 + SETS):
         start = time.process_time()
@@ -31,7 +31,7 @@ def images_per_second(draw_set: Callable[[np.random.Generator], object]) -> floa
 
 
 def main() -> None:
-    """Measure and print everything."""
+    """Measure every family of synthetic images and print a line for each."""
     torch.set_num_threads(1)
     image = synthetic_set(1, SIZE_PX, np.random.default_rng(0))[0][0]
     draws: dict[str, Callable[[np.random.Generator], object]] = {

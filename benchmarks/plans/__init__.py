@@ -1,1 +1,1 @@
-"""What is scored: named suites, the episodes of their tasks, and frozen lists of these."""
+"""Plans of benchmarks: named suites, the episodes of their tasks, and frozen lists of episodes."""

@@ -1,4 +1,4 @@
-"""Frozen lists: every query and support of a plan by dataset and case, to score on exactly these again, anywhere."""
+"""Frozen lists: every query and support of a plan by dataset and case, to score the same episodes again anywhere."""
 
 import json
 from collections.abc import Iterable
@@ -17,14 +17,14 @@ EXAMPLES = 3
 
 
 class FrozenTask(BaseModel):
-    """The episodes of one task."""
+    """Episodes of one task, with samples named by their cases."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     cases: tuple[str, ...]
-    """Every case that is a query or in a support."""
+    """Names of all cases that are a query or in a support, sorted."""
     episodes: tuple[tuple[int, int, tuple[int, ...]], ...]
-    """Query, draw and support in order; cases as indices into `cases`."""
+    """Episodes as (index of the query, draw, indices of the support in order), with indices into `cases`."""
 
     @model_validator(mode="after")
     def _indices_exist(self) -> Self:
@@ -36,7 +36,7 @@ class FrozenTask(BaseModel):
 
     @classmethod
     def of(cls, plan: TaskPlan) -> "FrozenTask":
-        """Write down a plan."""
+        """Freeze the episodes of a task's plan."""
         cases = sorted({each.case for episode in plan.episodes for each in (episode.query, *episode.support)})
         index_of = {case: index for index, case in enumerate(cases)}
         episodes = (
@@ -46,10 +46,10 @@ class FrozenTask(BaseModel):
         return cls(cases=tuple(cases), episodes=tuple(episodes))
 
     def plan(self, task: Task, samples: Iterable[Sample], ensemble: int) -> TaskPlan:
-        """Look the cases up in a collection.
+        """Rebuild the plan by looking its cases up among the task's samples in a collection.
 
         Raises:
-            ValueError: If it lacks one.
+            ValueError: If the collection lacks a case.
         """
         by_case = {sample.case: sample for sample in samples}
         if missing := sorted(set(self.cases) - by_case.keys()):
@@ -68,24 +68,24 @@ class FrozenTask(BaseModel):
 
 
 class FrozenList(BaseModel):
-    """A plan without the collection it was made of."""
+    """Frozen plan of a suite, which needs no collection to be read."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: Literal["incontext-bench-list-1"] = "incontext-bench-list-1"
     plan_hash: str
     settings: Settings
-    """Settings that the plan was made by."""
+    """Settings by which the plan was made."""
     skipped: dict[str, str]
-    """Task ids with the reason."""
+    """Mapping of a skipped task's id → reason."""
     tasks: dict[str, FrozenTask]
-    """Frozen episodes by task id."""
+    """Frozen episodes of each task, by its id."""
 
     def plans(self, collection: Collection) -> list[TaskPlan]:
-        """Look the plans up in a collection, which may hold more.
+        """Rebuild the plans by looking their tasks and cases up in a collection, which may hold more.
 
         Raises:
-            ValueError: If it lacks a task or a case, or if the list was changed since it was frozen.
+            ValueError: If the collection lacks a task or a case, or if the list was changed since it was frozen.
         """
         known = {task.id for task in collection.tasks(datasets=self._datasets(collection))}
         if missing := sorted(self.tasks.keys() - known):
@@ -108,7 +108,7 @@ class FrozenList(BaseModel):
 
 
 def freeze(collection: Collection, settings: Settings) -> FrozenList:
-    """Plan a suite and write it down."""
+    """Plan a suite on a collection and freeze its episodes."""
     plans, skipped = plan_suite(collection, settings)
     return FrozenList(
         plan_hash=plan_hash(plans),
@@ -119,23 +119,23 @@ def freeze(collection: Collection, settings: Settings) -> FrozenList:
 
 
 def freeze_to(path: Path, collection: Path, settings: Settings) -> FrozenList:
-    """Plan a suite on a collection and write it to a file."""
+    """Plan a suite on a collection, and write its frozen list to a file."""
     frozen = freeze(Collection(collection), settings)
     write_list(path, frozen)
     return frozen
 
 
 def write_list(path: Path, frozen: FrozenList) -> None:
-    """Save as JSON."""
+    """Write a frozen list to a JSON file."""
     plain = frozen.model_dump() | {"settings": asdict(frozen.settings)}
     replace_file(path, json.dumps(plain, ensure_ascii=False, separators=(",", ":")) + "\n")
 
 
 def read_list(path: Path) -> FrozenList:
-    """Load from JSON.
+    """Read a frozen list from a JSON file.
 
     Raises:
-        ValueError: If it is no frozen list.
+        ValueError: If the file is no frozen list.
     """
     try:
         return FrozenList.model_validate_json(path.read_bytes())
@@ -145,7 +145,7 @@ def read_list(path: Path) -> FrozenList:
 
 
 def plan_asked(collection: Collection, asked: Settings | FrozenList) -> tuple[Settings, list[TaskPlan], dict[str, str]]:
-    """Settings, plans and skipped task ids with the reason: of a suite by settings, or of a frozen list."""
+    """Settings, plans, and skipped task ids with the reason, by planning a suite or by reading a frozen list."""
     if isinstance(asked, FrozenList):
         return asked.settings, asked.plans(collection), asked.skipped
     return asked, *plan_suite(collection, asked)

@@ -1,4 +1,4 @@
-"""Which tasks of a collection a named suite holds (`suites.toml`): by role, modality, anatomy, number of annotators."""
+"""Named suites (`suites.toml`): conditions on the role, modality, anatomy and number of annotators of a task."""
 
 import re
 import tomllib
@@ -15,15 +15,15 @@ from megamed.vocabulary import Role
 
 _DATA: dict[str, Any] = tomllib.loads((resources.files("benchmarks.plans") / "suites.toml").read_text(encoding="utf-8"))
 MODALITIES: dict[str, str] = _DATA["modalities"]
-"""Family → pattern searched in a task's modality; the first that is found counts."""
+"""Mapping of a family → regular expression searched in a task's modality; the first match decides."""
 ANATOMIES: dict[str, str] = _DATA["anatomies"]
-"""Family → pattern searched in what a card says of the anatomy, in lower case."""
+"""Mapping of a family → regular expression searched in the anatomy that a card states, in lower case."""
 OTHER = "other"
-"""What no pattern is found in."""
+"""Family of a text in which no pattern is found."""
 
 
 def family(text: str, patterns: Mapping[str, str]) -> str:
-    """The first family whose pattern is found in a text.
+    """Name of the first family whose pattern is found in a text, or `OTHER`.
 
     >>> family("mri-cine-short-axis", MODALITIES), family("sonar", MODALITIES)
     ('mr', 'other')
@@ -32,20 +32,20 @@ def family(text: str, patterns: Mapping[str, str]) -> str:
 
 
 class Suite(BaseModel):
-    """Conditions that a task must meet to belong to a suite; those not stated do not matter."""
+    """Conditions that a task must meet to belong to a suite; a field at its default is no condition."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     roles: tuple[Role, ...] = Field(min_length=1)
-    """Roles of the dataset that the task may belong to."""
+    """Roles of datasets, one of which the task's dataset must have."""
     modality: str = ""
-    """A family of `MODALITIES`."""
+    """Family of the task's modality, a key of `MODALITIES`."""
     anatomy: str = ""
-    """A family of `ANATOMIES`."""
+    """Family of the dataset's anatomy, a key of `ANATOMIES`."""
     minimum_subjects: int = Field(2, ge=2)
-    """Least number of subjects that show the label; a query's support is of other subjects."""
+    """Minimum number of subjects that show the label; two, because a query's support is of other subjects."""
     minimum_annotators: int = 0
-    """Who drew the label on the same images. A consensus of so many belongs too."""
+    """Minimum number of annotators who drew the label on the same images; their consensus belongs, too."""
 
     @model_validator(mode="after")
     def _names_families(self) -> Self:
@@ -66,7 +66,7 @@ class Suite(BaseModel):
         return ", ".join(filter(None, conditions))
 
     def tasks(self, collection: Collection) -> list[Task]:
-        """The tasks of a collection that belong, sorted by id; their subjects are not counted yet."""
+        """Tasks of a collection that belong to the suite, sorted by id, before `minimum_subjects` is applied."""
         tasks = collection.tasks(roles=self.roles)
         if self.anatomy:
             tasks = [task for task in tasks if family(collection.card(task.dataset).anatomy, ANATOMIES) == self.anatomy]
@@ -79,14 +79,14 @@ class Suite(BaseModel):
 
 
 def consensus(task: Task) -> str:
-    """Id of the task whose label all annotators of this one's make together."""
+    """Id of the consensus task that belongs to an annotator's task; the id itself for any other task."""
     return task.id.partition(ANNOTATOR_MARK)[0]
 
 
 def count_annotators(tasks: Iterable[Task]) -> Counter[str]:
-    """Number of annotators who are told apart, by the id of the consensus."""
+    """Number of annotators of each label, by the id of its consensus task."""
     return Counter(consensus(task) for task in tasks if ANNOTATOR_MARK in task.label)
 
 
 SUITES: dict[str, Suite] = {name: Suite.model_validate(facts) for name, facts in _DATA["suites"].items()}
-"""The suites by name."""
+"""Suites by name, as `suites.toml` defines them."""

@@ -1,4 +1,4 @@
-"""What is scored: for the tasks of a named suite, by hash alone, the queries and support sets of each."""
+"""Plans of tasks: their queries and support sets, drawn by hashes, so that no order or machine can change them."""
 
 import hashlib
 import math
@@ -14,34 +14,34 @@ from megamed import Collection, Sample, Task
 from megamed.schema import ANNOTATOR_MARK
 
 QUERY_SUBJECTS = ("all", "test")
-"""Which subjects may be asked about."""
+"""Choices of the subjects that may be queries: all, or those of the test split."""
 SUPPORTS = ("per-query", "shared")
-"""Whose support a draw is."""
+"""Choices of sharing: each draw is the support of one query, or of all queries of a task."""
 DATASETS_NAMED = 5
-"""By an error."""
+"""Maximum number of datasets that an error message names."""
 TEST_SHARE = 0.2
 """Share of a task's subjects to hold out where the test split does not."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything that decides which numbers come out; the device and the batch size do not."""
+    """Settings that decide the scores; device and batch size do not, hence are no part of them."""
 
     suite: str = "heldout"
-    """A name in `SUITES`."""
+    """Name of the suite, a key of `SUITES`."""
     support_size: int = 16
-    """Labelled examples per query; fewer where a task has fewer."""
+    """Number of labelled examples per query; fewer where a task has fewer."""
     draws: int = 5
-    """Support sets drawn per query."""
+    """Number of support sets drawn per query."""
     queries: int = 40
-    """Most query images per task, spread over its subjects."""
+    """Maximum number of query images per task, spread over its subjects."""
     seed: int = 0
     """Seed of the choice of queries, supports and bootstrap resamples."""
     query_subjects: str = "all"
     """`all`: any subject may be a query, and all others its support. `test`: queries are of test subjects, and their
     support is of subjects that are not."""
     ensemble: int = 1
-    """Above 1, the mean probability over every so many draws of a query is scored too."""
+    """Number of consecutive draws of a query whose mean probability is scored, too; 1 for single draws alone."""
     supports: str = "per-query"
     """`per-query`: each query has draws of its own, which averages over supports. `shared`: all queries of a task have
     the support of a draw in common, as have those of a person who annotated once."""
@@ -75,7 +75,7 @@ class Settings:
 
 
 DEFAULTS: dict[str, Any] = asdict(Settings())
-"""What results mean by a setting that they do not state, as it was not known when they were made."""
+"""Values of the settings that a results folder does not state because it was made before they existed."""
 
 
 @dataclass(frozen=True)
@@ -99,15 +99,15 @@ class TaskPlan:
     task: Task
     episodes: tuple[Episode, ...]
     ensemble: int = 1
-    """Draws of one query whose probabilities are averaged."""
+    """Number of draws of one query whose probabilities are averaged."""
     annotators: Mapping[int, tuple[Task, ...]] = field(default_factory=dict)
-    """For each query's row, the tasks that hold each annotator's label of it; see `with_annotators`."""
+    """Mapping of a query's row → tasks that hold each annotator's label of it; see `with_annotators`."""
 
     @property
     def groups(self) -> list[tuple[Episode, ...]]:
-        """The episodes by what is judged together.
+        """Episodes grouped by query and, within a query, by ensemble of consecutive draws.
 
-        Of each query it is every so many consecutive draws; all of them, where they are to stand for several people.
+        In a plan with annotators, all draws of a query are one group, to be compared with all annotations at once.
         """
         groups: dict[tuple[int, str], list[Episode]] = defaultdict(list)
         for episode in self.episodes:
@@ -121,15 +121,15 @@ def support_hash(episodes: Iterable[Episode]) -> str:
 
 
 def stable_hash(*parts: object) -> int:
-    """A 64-bit hash of the parts' text, equal on every machine and in every process."""
+    """Hash the text of some parts to 64 bits, equally on every machine and in every process."""
     text = "\x1f".join(str(part) for part in parts)
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest())
 
 
 def plan_suite(collection: Collection, settings: Settings) -> tuple[list[TaskPlan], dict[str, str]]:
-    """Lay down every episode of a suite before anything is predicted.
+    """Plan every episode of a suite before anything is predicted.
 
-    A suite's datasets are unseen as a whole, so any subject of theirs may be a query, unless the settings restrict it.
+    The datasets of a suite are unseen as a whole, so any of their subjects may be a query unless settings forbid it.
 
     Returns:
         The plans, sorted by task id, and the skipped task ids with the reason.
@@ -176,9 +176,9 @@ def plan_task(task: Task, samples: Sequence[Sample], settings: Settings) -> Task
 
 
 def held_out_subjects(dataset: str, samples: Iterable[Sample]) -> set[str]:
-    """The subjects of a task that are in the test split.
+    """Subjects of a task that are in the test split.
 
-    A small task may have none there, or all: then a fifth of its subjects, the first by hash, whatever the seed.
+    A small task may have none there, or all: then they are a fifth of its subjects, the first by hash, for any seed.
     """
     subjects = {sample.subject for sample in samples}
     test = {sample.subject for sample in samples if sample.split == "test"}
@@ -189,7 +189,7 @@ def held_out_subjects(dataset: str, samples: Iterable[Sample]) -> set[str]:
 
 
 def choose_queries(samples: Iterable[Sample], task_id: str, settings: Settings) -> list[Sample]:
-    """The first samples in hash order, every subject's first before any second; new data shuffles nothing."""
+    """Choose the first samples in hash order, one of every subject before a second; new data changes no order."""
 
     def by_hash(sample: Sample) -> tuple[int, int]:
         subject = stable_hash(settings.seed, task_id, sample.subject)
@@ -205,7 +205,7 @@ def draw_support(samples: Iterable[Sample], query: Sample, size: int, rng: np.ra
 
 
 def round_robin(samples: Sequence[Sample]) -> list[Sample]:
-    """Reorder: the first sample of every subject, then the second of every subject, and so on."""
+    """Sort samples in turns: the first of every subject, then the second of every subject, and so on."""
     seen: Counter[str] = Counter()
     turns = []
     for sample in samples:
@@ -215,7 +215,7 @@ def round_robin(samples: Sequence[Sample]) -> list[Sample]:
 
 
 def with_annotators(collection: Collection, plans: Iterable[TaskPlan]) -> list[TaskPlan]:
-    """The same plans, knowing of queries on which two people and more drew what the task is their consensus of."""
+    """Add to plans of consensus tasks the tasks of their annotators, for queries that two or more of them annotated."""
     plans = list(plans)
     drawn: dict[str, list[Task]] = defaultdict(list)
     for task in collection.tasks(sorted({plan.task.dataset for plan in plans})):

@@ -1,4 +1,4 @@
-"""What can be scored: predictors by name, from a weights file, or a user's own."""
+"""Predictors to score: named ones, networks from weights files, and a user's own."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -36,37 +36,39 @@ __all__ = [
 ]
 
 ALL = "all"
-"""Stands for every predictor that has a name."""
+"""Name that stands for every named predictor."""
 CACHE = Path("runs") / "unet-full"
-"""Where networks trained per task are kept."""
+"""Folder in which networks trained per task are kept for further runs."""
 PATTERNS = {
     "PATH": "the network in a weights file of ours or of UniverSeg v1 (a state dict, as in universeg.pt)",
-    "MODULE:OBJECT": "your own",
+    "MODULE:OBJECT": "a predictor of your own, in a Python module",
     f"NAME{MARK}KIND-STRENGTH": f"any of these, shown altered images or labels; kinds are {', '.join(KINDS)}",
 }
-"""How predictors without a name of their own are written."""
+"""Patterns of the predictors that have no name of their own, with their descriptions."""
 
 Load = Callable[[str, str], NamedPredictor]
-"""Makes the predictor of a name, on a device."""
+"""Function that makes a predictor from its name and the name of a torch device."""
 
 
 @dataclass(frozen=True)
 class Known:
-    """A predictor that has a name."""
+    """Named predictor: its description, and the function that makes it."""
 
     about: str
     load: Load
 
 
 def known_predictors() -> dict[str, Known]:
-    """The predictors that have a name: the packaged networks, and what they are to be compared with."""
+    """Named predictors: the packaged networks, and the baselines that they are compared with."""
     packaged = {path.stem: path for path in sorted(checkpoint.PACKAGED.parent.glob("*.safetensors"))}
     return {
         "packaged": Known(f"the default network, {checkpoint.PACKAGED.stem}", partial(_packaged, None)),
         **{name: Known("a packaged network", partial(_packaged, path)) for name, path in packaged.items()},
-        "mean-mask": Known("the support labels' mean", _settled(mean_mask)),
-        "nearest-copy": Known("the nearest support image's label", _settled(nearest_copy)),
-        "atlas": Known("that label, carried over by registration", _settled(atlas.atlas, atlas.LEVELS)),
+        "mean-mask": Known("the mean of the support labels", _settled(mean_mask)),
+        "nearest-copy": Known("the label of the nearest support image", _settled(nearest_copy)),
+        "atlas": Known(
+            "the label of the nearest support image, registered to the query", _settled(atlas.atlas, atlas.LEVELS)
+        ),
         "forest": Known("a random forest of filtered pixels, trained on the support (extra `forest`)", _forest),
         "panet": Known("matching with one prototype per class, on the packaged encoder", _matching(class_prototypes)),
         "alpnet": Known("matching with local prototypes, on the packaged encoder", _matching(grid_prototypes)),
@@ -81,15 +83,16 @@ def known_predictors() -> dict[str, Known]:
 
 
 def expand(names: Iterable[str]) -> list[str]:
-    """The names, each once, with all that `known_predictors` knows in place of `all`; a network with two names once."""
+    """Replace `all` by the names of `known_predictors`, and drop repeated names and second names of one network."""
     every = [name for name in known_predictors() if name != checkpoint.PACKAGED.stem]
     return list(dict.fromkeys(chain.from_iterable(every if name == ALL else [name] for name in names)))
 
 
 def load_predictor(name: str, device: str = "cpu") -> NamedPredictor:
-    """A predictor by its name, that of a weights file (ours or UniverSeg's), or a user's own as `module:object`.
+    """Load a predictor by its name, by the path of a weights file (ours or UniverSeg's), or as `module:object`.
 
-    Followed by an alteration, as in `packaged+noise-0.1`, it is shown altered images or labels: see `altered`.
+    A name followed by an alteration, as in `packaged+noise-0.1`, makes a predictor that is shown altered images or
+    labels: see `altered`.
 
     Raises:
         ValueError: If the name is none of these, the file holds no network, or the object is no predictor.
@@ -108,10 +111,10 @@ def load_predictor(name: str, device: str = "cpu") -> NamedPredictor:
 
 
 def load_predictors(names: Sequence[str], device: str = "cpu") -> list[NamedPredictor]:
-    """Load several predictors.
+    """Load several predictors that differ in the names they have in results.
 
     Raises:
-        ValueError: If two of them would carry the same name in the results.
+        ValueError: If two of them would have the same name.
     """
     loaded = [load_predictor(name, device) for name in names]
     labels = [predictor.name for predictor in loaded]
@@ -126,7 +129,7 @@ def _packaged(path: Path | None, name: str, device: str) -> NamedPredictor:
 
 
 def _settled(predict: Predictor | TaskPredictor, *settings: object) -> Load:
-    """A predictor without weights; its settings, if it has any, tell its versions apart."""
+    """Make the loader of a predictor without weights; its name and settings are its fingerprint."""
     suffix = f"-{stable_hash(*settings):016x}" if settings else ""
     return lambda name, device: NamedPredictor(name, predict, name + suffix, provenance={})
 
@@ -138,7 +141,7 @@ def _forest(name: str, device: str) -> NamedPredictor:
 
 
 def _matching(prototypes: Prototypes) -> Load:
-    """Prototypes from the packaged network: what that was trained on, they must not be tested on."""
+    """Make the loader of a prototype predictor, which inherits the training data of the packaged network."""
 
     def load(name: str, device: str) -> NamedPredictor:
         source = from_weights(None, device)

@@ -1,7 +1,6 @@
 """Predictors that are shown altered images or labels: `packaged+noise-0.1` names the packaged network shown noise.
 
-What is asked and what counts as right stay as they are, so that the scores of a predictor with and without an
-alteration are paired.
+Queries and true labels are the same as without an alteration, so that scores with and without it are paired.
 """
 
 import re
@@ -19,21 +18,21 @@ from benchmarks.predictors.protocol import NamedPredictor, Predictor, SharingPre
 from incontext.networks.protocols import SelectableCodes
 
 MARK = "+"
-"""Stands between a predictor and the alteration."""
+"""Separator between the name of a predictor and the alteration."""
 SIZE = "size"
-"""The alteration of the grid on which a predictor works: 64 shows it everything at 64×64 pixels."""
+"""Kind of alteration that resizes the grid: with strength 64, a predictor sees everything at 64×64 pixels."""
 KINDS = (*CORRUPTIONS, *ANNOTATION_ERRORS, SIZE)
 FAINTEST = 1e-3
-"""Share of a pixel that must be left of a resized label."""
+"""Smallest share of a pixel that counts as foreground in a resized label."""
 WRITTEN = re.compile(r"(?P<kind>[a-z]+)-(?P<strength>\d+(\.\d+)?)(?P<query>-query)?(-seed(?P<seed>\d+))?")
 
 
 @dataclass(frozen=True)
 class Alteration:
-    """One change of what a predictor is shown; the same for an image and seed in every episode."""
+    """Change of the images or labels that a predictor is shown; equal for equal image and seed in every episode."""
 
     kind: str
-    """A corruption of images, an annotation error of support labels, or `size`."""
+    """Kind of alteration: a corruption of images, an annotation error of support labels, or `size`."""
     strength: float
     """Strength of the alteration, in the unit of its kind."""
     query_alone: bool = False
@@ -42,10 +41,10 @@ class Alteration:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read `noise-0.1`, `noise-0.1-query` or `noise-0.1-seed7`.
+        """Parse an alteration, as `noise-0.1`, `noise-0.1-query` or `noise-0.1-seed7`.
 
         Raises:
-            ValueError: If it is none of these, or of no known kind.
+            ValueError: If the text has another form, or names an unknown kind.
         """
         found = WRITTEN.fullmatch(text)
         if found is None or found["kind"] not in KINDS or (found["query"] and found["kind"] not in CORRUPTIONS):
@@ -61,7 +60,7 @@ class Alteration:
         return f"{self.kind}-{self.strength:g}{'-query' if self.query_alone else ''}{seed}"
 
     def queries(self, images: Float[Tensor, "N 1 H W"]) -> Float[Tensor, "N 1 h w"]:
-        """Alter query images."""
+        """Alter query images by a corruption or a resize; annotation errors leave them as they are."""
         if self.kind == SIZE:
             return resized(images, int(self.strength))
         if self.kind in CORRUPTIONS:
@@ -71,7 +70,7 @@ class Alteration:
     def supports(
         self, images: Float[Tensor, "B S 1 H W"], labels: Float[Tensor, "B S 1 H W"]
     ) -> tuple[Float[Tensor, "B S 1 h w"], Float[Tensor, "B S 1 h w"]]:
-        """Alter supports."""
+        """Alter the images of supports by a corruption or a resize, their labels by an annotation error or a resize."""
         if self.kind in ANNOTATION_ERRORS:
             return images, ANNOTATION_ERRORS[self.kind](labels, self.strength, self._names(images, labels))
         shown = images if self.query_alone else self.queries(images.flatten(0, 1)).unflatten(0, images.shape[:2])
@@ -83,19 +82,19 @@ class Alteration:
         return shown, (soft > threshold - FAINTEST / 2).to(labels).unflatten(0, labels.shape[:2])
 
     def restored(self, logits: Tensor, query_images: Float[Tensor, "N 1 H W"]) -> Tensor:
-        """Logits on the grid of the queries."""
+        """Resize logits to the grid of the queries, if the alteration has changed it."""
         if self.kind != SIZE:
             return logits
         return F.interpolate(logits, query_images.shape[-2:], mode="bilinear", antialias=True)
 
     def _names(self, images: Tensor, labels: Tensor) -> Int64[Tensor, "B S"]:
-        """Of labelled images: another label on the same image is named otherwise."""
+        """Fingerprints of labelled images, which depend on image, label and seed."""
         return mixed(fingerprints(images, self.seed) ^ mixed(fingerprints(labels, self.seed)))
 
 
 @dataclass(frozen=True)
 class Altered:
-    """A predictor behind an alteration."""
+    """Predictor that is shown altered queries and supports."""
 
     predictor: Predictor
     alteration: Alteration
@@ -113,12 +112,12 @@ class Altered:
 
 @dataclass(frozen=True)
 class AlteredSharing(Altered):
-    """A predictor that reads every labelled image by itself, behind an alteration that changes it by itself."""
+    """Altered predictor that encodes each labelled image once, for alterations that change each image by itself."""
 
     predictor: SharingPredictor
 
     def encode_images(self, images: Float[Tensor, "N 1 H W"], labels: Float[Tensor, "N 1 H W"]) -> SelectableCodes:
-        """Read altered images once."""
+        """Encode altered labelled images, each by itself, as one code to select supports from."""
         shown_images, shown_labels = self.alteration.supports(images[None], labels[None])
         return self.predictor.encode_images(shown_images[0], shown_labels[0])
 
@@ -129,10 +128,10 @@ class AlteredSharing(Altered):
 
 
 def altered(named: NamedPredictor, alteration: Alteration) -> NamedPredictor:
-    """Wrap a predictor so that it is shown altered images.
+    """Wrap a predictor so that it is shown altered images and labels.
 
     Raises:
-        ValueError: If it learns a task beforehand, from examples that nobody altered.
+        ValueError: If the predictor is trained per task, since its training examples would stay unaltered.
     """
     predict = named.predict
     if isinstance(predict, TaskPredictor):
@@ -149,5 +148,5 @@ def altered(named: NamedPredictor, alteration: Alteration) -> NamedPredictor:
 
 
 def resized(images: Float[Tensor, "N 1 H W"], size_px: int) -> Float[Tensor, "N 1 size_px size_px"]:
-    """Images on a square grid of another size."""
+    """Resize images to a square grid of `size_px` pixels by bilinear interpolation."""
     return F.interpolate(images, (size_px, size_px), mode="bilinear", antialias=True)

@@ -1,6 +1,7 @@
-"""What can go wrong with support labels: drawn too small, too large, out of place, with blots, or of another image.
+"""Annotation errors of support labels: labels too small, too large, out of place, with blots, or of another image.
 
-Each takes labels in {0, 1}, a strength, and the names of the labelled images, which decide whatever is random.
+Each function takes labels in {0, 1}, a strength, and `names`: fingerprints of the labelled images, which seed all that
+is random.
 """
 
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from benchmarks.predictors.chance import uniform
 from incontext.training.augment import dilate, erode, has_lost
 
 AnnotationError = Callable[[Tensor, float, Tensor], Tensor]
-"""Labels (B, S, 1, H, W), a strength, names (B, S) → labels."""
+"""Function from labels (B, S, 1, H, W), a strength and the images' fingerprints (B, S) to labels."""
 
 BLOT_SHARE = 1 / 16
 """Radius of a blot, as a share of the image's side."""
@@ -22,7 +23,7 @@ BLOT_SHARE = 1 / 16
 def eroded(
     labels: Float[Tensor, "B S 1 H W"], reach_px: float, names: Int64[Tensor, "B S"]
 ) -> Float[Tensor, "B S 1 H W"]:
-    """Drawn too small by so many pixels, but never so small that nothing is left."""
+    """Erode each label by a number of pixels, but stop before it would be empty."""
     for _ in range(int(reach_px)):
         smaller = erode(labels, reach_px=1)
         lost = has_lost(smaller.flatten(0, 2), labels.flatten(0, 2)).view(names.shape)
@@ -33,14 +34,14 @@ def eroded(
 def dilated(
     labels: Float[Tensor, "B S 1 H W"], reach_px: float, names: Int64[Tensor, "B S"]
 ) -> Float[Tensor, "B S 1 H W"]:
-    """Drawn too large by so many pixels."""
+    """Dilate each label by a number of pixels."""
     return dilate(labels, int(reach_px))
 
 
 def shifted(
     labels: Float[Tensor, "B S 1 H W"], distance_px: float, names: Int64[Tensor, "B S"]
 ) -> Float[Tensor, "B S 1 H W"]:
-    """Out of place by so many pixels, each label in a direction of its own; what leaves the image is lost."""
+    """Shift each label by a distance in pixels, in a direction of its own; the part that leaves the image is lost."""
     angles = 2 * torch.pi * uniform(names, 1).flatten()
     offsets = (distance_px * torch.stack([angles.sin(), angles.cos()], 1)).round().long()
     for axis, sides in enumerate(offsets.T, start=-2):
@@ -60,7 +61,7 @@ def _moved(labels: Float[Tensor, "N 1 H W"], offsets: Int64[Tensor, " N"], axis:
 def blotted(
     labels: Float[Tensor, "B S 1 H W"], count: float, names: Int64[Tensor, "B S"]
 ) -> Float[Tensor, "B S 1 H W"]:
-    """So many discs in each image, anywhere, inside which foreground and background are exchanged."""
+    """Exchange foreground and background inside discs, `count` of them in each image, at random positions."""
     height, width = labels.shape[-2:]
     radius = BLOT_SHARE * max(height, width)
     down, along = uniform(names, 2 * int(count)).unflatten(-1, (2, -1, 1)).unbind(-3)
@@ -73,7 +74,7 @@ def blotted(
 def exchanged(
     labels: Float[Tensor, "B S 1 H W"], share: float, names: Int64[Tensor, "B S"]
 ) -> Float[Tensor, "B S 1 H W"]:
-    """This share of a support's labels passed round among their images; of a support of one, none."""
+    """Pass a share of each support's labels on to the next of their images; fewer than two labels stay in place."""
     count = round(share * names.shape[1])
     if count < 2:
         return labels
@@ -91,6 +92,6 @@ ANNOTATION_ERRORS: dict[str, AnnotationError] = {
     "blotted": blotted,
     "exchanged": exchanged,
 }
-"""By name."""
+"""Annotation errors by the name that an alteration states."""
 OF_SETS = ("exchanged",)
-"""Those that depend on the other images of a support."""
+"""Names of the annotation errors by which a label depends on the other images of its support."""

@@ -1,6 +1,6 @@
-"""The label of the nearest support image, carried over by registering that image to the query.
+"""Atlas predictor: the label of the nearest support image, warped by the registration of that image to the query.
 
-It takes 0.14 s per query of 128×128 pixels, on one core.
+A query of 128×128 pixels takes 0.14 s on one core.
 """
 
 from dataclasses import dataclass
@@ -23,13 +23,13 @@ STIFFNESS = 2.0
 
 @dataclass(frozen=True)
 class RegistrationLevel:
-    """A part of the optimisation."""
+    """Resolution level of the registration."""
 
     shrink: int
-    """Images are averaged over so many by so many pixels."""
+    """Side in pixels of the squares over which images are averaged."""
     steps: int
     elastic: bool
-    """Whether the field may change beside the affine map."""
+    """Whether the displacement field is optimised together with the affine map."""
 
 
 LEVELS = (
@@ -37,11 +37,11 @@ LEVELS = (
     RegistrationLevel(4, 30, elastic=True),
     RegistrationLevel(2, 20, elastic=True),
 )
-"""Coarse to fine; what full resolution would add is less than a label's border is sure."""
+"""Resolution levels, coarse to fine; full resolution would refine less than the uncertainty of a label's border."""
 
 
 def predict_atlas(query_image: Float[Tensor, "1 1 H W"], support: Support) -> Float[Tensor, "1 1 H W"]:
-    """The warped label of the support image nearest to the query."""
+    """Warp the label of the support image nearest to the query onto the query."""
     nearest = int(nearest_image(query_image, support.images[None]))
     grid = register(support.images[nearest, None], query_image)
     carried = F.grid_sample(support.labels[nearest, None], grid, padding_mode="border", align_corners=False)
@@ -52,9 +52,9 @@ atlas = one_by_one(predict_atlas)
 
 
 def register(moving: Float[Tensor, "1 1 H W"], fixed: Float[Tensor, "1 1 H W"]) -> Float[Tensor, "1 H W 2"]:
-    """Where each pixel of `fixed` lies in `moving`, for `grid_sample`: an affine map and a smooth field added to it.
+    """Register `moving` to `fixed`: the position in `moving` of each pixel of `fixed`, in the form of `grid_sample`.
 
-    Images that are more alike as they are stay where they are.
+    The map is affine with a smooth field added to it. It is the identity if the unregistered images are more similar.
 
     Source:
         The measure of Avants et al., Symmetric diffeomorphic image registration, 2008, and the free-form grid of
@@ -84,7 +84,7 @@ def register(moving: Float[Tensor, "1 1 H W"], fixed: Float[Tensor, "1 1 H W"]) 
 def sampling_grid(
     affine: Float[Tensor, "2 3"], field: Float[Tensor, "1 2 h w"], size: tuple[int, int]
 ) -> Float[Tensor, "1 H W 2"]:
-    """Coordinates in [-1, 1] that an affine map and a coarse field of displacements lead to."""
+    """Sampling coordinates in [-1, 1] of an affine map with a coarse field of displacements added to it."""
     displacements = F.interpolate(field, size, mode="bicubic", align_corners=True)
     return F.affine_grid(affine[None], [1, 1, *size], align_corners=False) + displacements.permute(0, 2, 3, 1)
 
@@ -103,7 +103,7 @@ def unlikeness(
 
 
 def window_means(maps: Float[Tensor, "1 C H W"]) -> tuple[Float[Tensor, "H W"], ...]:
-    """Each channel's means over the windows around every pixel."""
+    """Means of each channel over the window around every pixel."""
     return F.avg_pool2d(maps, WINDOW_PX, 1, WINDOW_PX // 2, count_include_pad=False)[0].unbind()
 
 

@@ -1,4 +1,4 @@
-"""Predictors that learn nothing: the mean of the support labels, and the label of the nearest support image."""
+"""Baselines without training: the mean of the support labels, and the label of the nearest support image."""
 
 import torch
 from jaxtyping import Float, Int64
@@ -13,7 +13,7 @@ def mean_mask(
     support_images: Float[Tensor, "B S 1 H W"],
     support_labels: Float[Tensor, "B S 1 H W"],
 ) -> Float[Tensor, "B 1 H W"]:
-    """Foreground where at least half of the support labels are: what position alone tells."""
+    """Predict foreground where at least half of the support labels are: the score that position alone reaches."""
     return torch.logit(support_labels.mean(dim=1), eps=1e-4)
 
 
@@ -22,7 +22,7 @@ def nearest_copy(
     support_images: Float[Tensor, "B S 1 H W"],
     support_labels: Float[Tensor, "B S 1 H W"],
 ) -> Float[Tensor, "B 1 H W"]:
-    """The label of the support image nearest to the query."""
+    """Copy the label of the support image nearest to the query; logits are ±`CONFIDENT_LOGIT`."""
     nearest = nearest_image(query_images, support_images)
     copied = support_labels[torch.arange(len(nearest), device=nearest.device), nearest]
     return (2 * copied - 1) * CONFIDENT_LOGIT

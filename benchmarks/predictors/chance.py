@@ -1,4 +1,4 @@
-"""Random numbers that an image's content and a seed decide: the same in any batch, order, process and on any device."""
+"""Random numbers seeded by an image's content: the same in any batch, order and process, and on any device."""
 
 import math
 
@@ -13,20 +13,20 @@ DIGITS = 23
 
 
 def fingerprints(images: Float[Tensor, "*N 1 H W"], seed: int) -> Int64[Tensor, "*N"]:
-    """Name each image by its intensities, in steps of 1/255."""
+    """Hash each image's intensities, in steps of 1/255, with a seed."""
     pixels = (images * 255).round().long().flatten(-3) + 1
     weights = mixed(_steps(pixels.shape[-1], images.device))
     return mixed((pixels * weights).sum(-1) ^ mixed(_steps(1, images.device) * (seed + 1)))
 
 
 def uniform(names: Int64[Tensor, "*N"], count: int) -> Float[Tensor, "*N count"]:
-    """Numbers above 0 and below 1 for each name."""
+    """Draw `count` uniform numbers above 0 and below 1 for each fingerprint."""
     numbers = _shifted(mixed(names[..., None] + _steps(count, names.device)), 64 - DIGITS)
     return (numbers.float() + 0.5) / 2**DIGITS
 
 
 def normal(names: Int64[Tensor, "*N"], count: int) -> Float[Tensor, "*N count"]:
-    """Normally distributed numbers for each name, of mean 0 and variance 1."""
+    """Draw `count` normally distributed numbers of mean 0 and variance 1 for each fingerprint."""
     return math.sqrt(2) * torch.erfinv(2 * uniform(names, count) - 1)
 
 

@@ -1,6 +1,7 @@
-"""What can go wrong with images: noise, blur, uneven brightness, poor contrast, lossy storage, lost detail.
+"""Corruptions of images: noise, blur, uneven brightness, poor contrast, lossy storage, lost detail.
 
-Each takes images in [0, 1], a strength, and the names of the images, which decide whatever is random.
+Each function takes images in [0, 1], a strength, and `names`: fingerprints of the images, which seed all that is
+random.
 """
 
 import math
@@ -16,7 +17,7 @@ from torch.nn import functional as F
 from benchmarks.predictors.chance import normal, uniform
 
 Corruption = Callable[[Tensor, float, Tensor], Tensor]
-"""Images (N, 1, H, W), a strength, names (N,) → images, which may leave [0, 1]."""
+"""Function from images (N, 1, H, W), a strength and fingerprints (N,) to images, whose range may exceed [0, 1]."""
 
 BLOCK_PX = 8
 QUANTISATION = (
@@ -29,22 +30,22 @@ QUANTISATION = (
     (49, 64, 78, 87, 103, 121, 120, 101),
     (72, 92, 95, 98, 112, 100, 103, 99),
 )
-"""Steps of JPEG's luminance coefficients at quality 50 (ITU-T T.81, table K.1)."""
+"""Quantisation steps of JPEG's luminance coefficients at quality 50 (ITU-T T.81, table K.1)."""
 
 
 def noise(images: Float[Tensor, "N 1 H W"], std: float, names: Int64[Tensor, " N"]) -> Float[Tensor, "N 1 H W"]:
-    """Gaussian noise of a standard deviation in intensities."""
+    """Add Gaussian noise of a standard deviation in intensities."""
     return images + std * normal(names, images[0].numel()).view_as(images)
 
 
 def blur(images: Float[Tensor, "N 1 H W"], std_px: float, names: Int64[Tensor, " N"]) -> Float[Tensor, "N 1 H W"]:
-    """Gaussian blur of a standard deviation in pixels."""
+    """Blur images by a Gaussian of a standard deviation in pixels."""
     side_px = 2 * math.ceil(3 * std_px) + 1
     return gaussian_blur2d(images, (side_px, side_px), (std_px, std_px))
 
 
 def bias(images: Float[Tensor, "N 1 H W"], share: float, names: Int64[Tensor, " N"]) -> Float[Tensor, "N 1 H W"]:
-    """A field over the image, each its own, that brightens and darkens by at most this share, as a coil does."""
+    """Multiply each image by a smooth field of its own, within 1 ± `share`, as a coil's sensitivity does."""
     rows, columns = (torch.linspace(-1, 1, side, device=images.device) for side in images.shape[-2:])
     waves = torch.stack(
         [
@@ -59,19 +60,19 @@ def bias(images: Float[Tensor, "N 1 H W"], share: float, names: Int64[Tensor, " 
 
 
 def contrast(images: Float[Tensor, "N 1 H W"], share: float, names: Int64[Tensor, " N"]) -> Float[Tensor, "N 1 H W"]:
-    """Only this share of the contrast, around the mean."""
+    """Reduce the contrast around each image's mean to a share of what it was."""
     mean = images.mean((1, 2, 3), keepdim=True)
     return mean + share * (images - mean)
 
 
 def gamma(images: Float[Tensor, "N 1 H W"], exponent: float, names: Int64[Tensor, " N"]) -> Float[Tensor, "N 1 H W"]:
-    """Intensities to a power: each image's is the exponent or one over it."""
+    """Raise each image's intensities to the power of the exponent or of its inverse, at random."""
     darker = uniform(names, 1) < 0.5
     return images ** torch.where(darker, exponent, 1 / exponent).view(-1, 1, 1, 1)
 
 
 def jpeg(images: Float[Tensor, "N 1 H W"], quality: float, names: Int64[Tensor, " N"]) -> Float[Tensor, "N 1 H W"]:
-    """Compress images as JPEG does at a quality of 1 to 100: coefficients of blocks in coarse steps."""
+    """Compress images as JPEG does at a quality of 1 to 100: quantise the cosine coefficients of blocks."""
     height, width = images.shape[-2:]
     padded = F.pad(255 * images - 128, (0, -width % BLOCK_PX, 0, -height % BLOCK_PX), mode="replicate")
     blocks = rearrange(padded, "N 1 (h a) (w b) -> N h w a b", a=BLOCK_PX, b=BLOCK_PX)
@@ -84,14 +85,14 @@ def jpeg(images: Float[Tensor, "N 1 H W"], quality: float, names: Int64[Tensor, 
 
 
 def cosines(count: int) -> Float[Tensor, "count count"]:
-    """The orthonormal matrix of the discrete cosine transform."""
+    """Orthonormal matrix of the discrete cosine transform (DCT-II) of `count` values."""
     indices = torch.arange(count)
     waves = torch.cos(torch.pi / count * (indices + 0.5) * indices[:, None])
     return waves * torch.where(indices == 0, (1 / count) ** 0.5, (2 / count) ** 0.5)[:, None]
 
 
 def coarse(images: Float[Tensor, "N 1 H W"], factor: float, names: Int64[Tensor, " N"]) -> Float[Tensor, "N 1 H W"]:
-    """Reduced by this factor along either side, and enlarged again."""
+    """Shrink images by a factor along either side, and enlarge them again."""
     height, width = images.shape[-2:]
     small = F.interpolate(images, (round(height / factor), round(width / factor)), mode="area")
     return F.interpolate(small, (height, width), mode="bilinear")
@@ -106,4 +107,4 @@ CORRUPTIONS: dict[str, Corruption] = {
     "jpeg": jpeg,
     "coarse": coarse,
 }
-"""By name."""
+"""Corruptions by the name that an alteration states."""

@@ -14,21 +14,21 @@ from torch import Tensor
 from benchmarks.predictors.protocol import Predictor
 
 KEPT = 16
-"""Supports of which what was learned is kept for further queries: as many as an ensemble may have draws."""
+"""Number of supports whose fitted models are kept for further queries: as many as an ensemble may have draws."""
 
 
 @dataclass(frozen=True)
 class Support:
-    """A support set in the order of its contents' hashes: equal sets are equal whatever order they come in."""
+    """Support set sorted by the hashes of its contents, so that its order changes nothing."""
 
     images: Float[Tensor, "S 1 H W"] = field(compare=False)
     labels: Float[Tensor, "S 1 H W"] = field(compare=False)
     fingerprint: str
-    """Names the contents, in hexadecimal."""
+    """Hash of the contents, in hexadecimal."""
 
     @classmethod
     def of(cls, images: Float[Tensor, "S 1 H W"], labels: Float[Tensor, "S 1 H W"]) -> Self:
-        """Put labelled images in order."""
+        """Sort labelled images by the hashes of their contents."""
         hashes = [content_hash(image, label) for image, label in zip(images, labels, strict=True)]
         order = sorted(range(len(hashes)), key=hashes.__getitem__)
         fingerprint = hashlib.sha256("".join(sorted(hashes)).encode()).hexdigest()
@@ -36,14 +36,14 @@ class Support:
 
     @property
     def seed(self) -> int:
-        """A number below 2³² for whatever is drawn at random."""
+        """Seed below 2³², from the contents, for all that a predictor draws at random."""
         return int(self.fingerprint[:8], 16)
 
 
 EpisodePredictor = Callable[[Tensor, Support], Tensor]
-"""Logits (1, 1, H, W) of a query image (1, 1, H, W)."""
+"""Function from a query image (1, 1, H, W) and its support to logits (1, 1, H, W)."""
 Fitted = Callable[[Tensor], Tensor]
-"""The same by a support that is known already."""
+"""Function from a query image (1, 1, H, W) to logits (1, 1, H, W), by a support that it was fitted to."""
 
 
 def one_by_one(predict: EpisodePredictor) -> Predictor:
@@ -61,7 +61,7 @@ def one_by_one(predict: EpisodePredictor) -> Predictor:
 
 
 def fitted_once(fit: Callable[[Support], Fitted]) -> Predictor:
-    """Make a predictor out of what learns a support; further queries with the same support cost no learning."""
+    """Make a predictor out of a function that fits a support; further queries with the same support cost no fit."""
     remembered = lru_cache(KEPT)(fit)
     return one_by_one(lambda query_image, support: remembered(support)(query_image))
 
@@ -78,7 +78,7 @@ def learning(seed: int) -> Iterator[None]:
 
 
 def content_hash(*tensors: Tensor) -> str:
-    """The SHA-256 of the values of some tensors."""
+    """SHA-256 of the values of some tensors, in hexadecimal."""
     digest = hashlib.sha256()
     for tensor in tensors:
         digest.update(tensor.detach().cpu().contiguous().numpy().data)

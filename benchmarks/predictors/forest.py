@@ -1,6 +1,6 @@
-"""A random forest that tells pixels apart by filters of several widths, trained on the support: what ilastik does.
+"""Random forest that classifies pixels by filters of several widths, trained on the support, as ilastik does.
 
-It takes 0.6 s per support of 16 images and 0.04 s per query of 128×128 pixels, on one core.
+A support of 16 images takes 0.6 s and a query of 128×128 pixels 0.04 s, on one core.
 """
 
 from typing import Any
@@ -13,14 +13,14 @@ from torch import Tensor
 from benchmarks.predictors.episode import Fitted, Support, fitted_once
 
 SCALES_PX = (0.7, 1.0, 1.6, 3.5, 5.0, 10.0)
-"""Standard deviations of the filters, ilastik's."""
+"""Standard deviations of the filters in pixels, as in ilastik."""
 TREES = 50
 PIXELS = 2000
-"""Pixels of the support that the forest learns from, of foreground and of background each."""
+"""Maximum number of support pixels to train on, of foreground and of background each."""
 
 
 def new_forest(seed: int) -> Any:
-    """An untrained forest.
+    """Make an untrained forest with a seed.
 
     Raises:
         ValueError: If scikit-learn is missing.
@@ -34,7 +34,7 @@ def new_forest(seed: int) -> Any:
 
 
 def fit_forest(support: Support) -> Fitted:
-    """Learn a support; what is returned gives the share of trees that hold each pixel of a query for foreground."""
+    """Train a forest on a support; its logits follow from the share of trees that vote for foreground."""
     pixels = rearrange(filter_features(support.images), "S C H W -> (S H W) C")
     labels = support.labels.flatten() > 0
     if labels.all() or not labels.any():
@@ -56,7 +56,7 @@ forest = fitted_once(fit_forest)
 
 
 def choose_pixels(labels: Bool[Tensor, " N"], seed: int) -> tuple[Int64[Tensor, " n"], Float[Tensor, " n"]]:
-    """Pixels of either kind, and how many pixels of its kind each of them stands for."""
+    """Choose foreground and background pixels, with weights: the number of pixels that each of them stands for."""
     chosen, weights = [], []
     generator = torch.Generator().manual_seed(seed)
     for indices in (labels.nonzero().flatten().cpu(), (~labels).nonzero().flatten().cpu()):
@@ -68,7 +68,7 @@ def choose_pixels(labels: Bool[Tensor, " N"], seed: int) -> tuple[Int64[Tensor, 
 def filter_features(images: Float[Tensor, "N 1 H W"]) -> Float[Tensor, "N features H W"]:
     """Responses of filters of every scale at each pixel.
 
-    They are smoothed intensity, gradient magnitude, Laplacian, and the eigenvalues of Hessian and structure tensor.
+    The filters are smoothed intensity, gradient magnitude, Laplacian, and eigenvalues of Hessian and structure tensor.
 
     Source:
         The features of Berg et al., ilastik, Nature Methods 2019, but for differences of Gaussians, which smoothed
@@ -87,19 +87,19 @@ def filter_features(images: Float[Tensor, "N 1 H W"]) -> Float[Tensor, "N featur
 
 
 def smooth(maps: Float[Tensor, "N 1 H W"], std_px: float) -> Float[Tensor, "N 1 H W"]:
-    """Gaussian smoothing; beyond the border there is nothing, and what is there weighs the more."""
+    """Smooth maps by a Gaussian that is cut off at the border and normalised to the pixels inside."""
     rows, columns = (gaussian(side, std_px).to(maps) for side in maps.shape[-2:])
     return rows @ maps @ columns.T
 
 
 def gaussian(side: int, std_px: float) -> Float[Tensor, "side side"]:
-    """Weights that smooth a line of pixels; each row adds up to one."""
+    """Matrix that smooths a line of pixels; each row adds up to one."""
     distances = torch.arange(side)[:, None] - torch.arange(side)
     weights = torch.exp(-0.5 * (distances / std_px) ** 2)
     return weights / weights.sum(1, keepdim=True)
 
 
 def eigenvalues(a: Tensor, b: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-    """The greater and the lesser eigenvalue of each matrix [[a, b], [b, c]]."""
+    """Greater and lesser eigenvalue of each matrix [[a, b], [b, c]]."""
     middle, reach = (a + c) / 2, (((a - c) / 2) ** 2 + b**2).sqrt()
     return middle + reach, middle - reach

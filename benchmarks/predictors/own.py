@@ -1,4 +1,4 @@
-"""A user's own predictor, named `module:object`."""
+"""Loading of a user's own predictor, named `module:object`."""
 
 import os
 import sys
@@ -13,10 +13,10 @@ from megamed.files import sha256_of
 
 
 def from_module(name: str, device: str = "cpu") -> NamedPredictor:
-    """The predictor that a module holds, found as Python finds modules and in the working directory.
+    """Import the predictor that a module holds, on Python's path or in the working directory.
 
     Raises:
-        ValueError: If there is no such module or object, or the object is no predictor.
+        ValueError: If the module or the object does not exist, or the object is no predictor.
     """
     module_name, _, attribute = name.partition(":")
     module = _import(module_name)
@@ -56,6 +56,6 @@ def _import(name: str) -> Any:
 
 
 def _fingerprint(module: Any, name: str) -> str:
-    """The hash of the module's source, so that results of another version are told apart."""
+    """Hash of the module's source, so that results of another version are told apart."""
     source = getattr(module, "__file__", None)
     return sha256_of(Path(source)) if source else name

@@ -1,4 +1,4 @@
-"""What a predictor is: the protocol, what it may learn of a task beforehand, and what results know of it."""
+"""Protocols of predictors, the examples that they may be trained on per task, and the name that results know."""
 
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -17,7 +17,7 @@ CONFIDENT_LOGIT = 10.0
 
 @runtime_checkable
 class Predictor(Protocol):
-    """Anything that segments queries by the example of supports; a logit ≥ 0 is foreground."""
+    """Callable that segments queries by the example of supports; a logit ≥ 0 is foreground."""
 
     def __call__(
         self,
@@ -31,19 +31,19 @@ class Predictor(Protocol):
 
 @runtime_checkable
 class SharingPredictor(Predictor, Protocol):
-    """A predictor that reads every labelled image by itself, so that the supports of a task can share the reading."""
+    """Predictor that encodes every labelled image by itself, so that the supports of a task can share the codes."""
 
     def encode_images(self, images: Float[Tensor, "N 1 H W"], labels: Float[Tensor, "N 1 H W"]) -> SelectableCodes:
-        """Read images once; what is read in one must not depend on the others, to the last digit."""
+        """Encode labelled images, each code independent of the other images to the last digit."""
         ...
 
     def segment(self, query_images: Float[Tensor, "B 1 H W"], supports: SelectableCodes) -> Float[Tensor, "B 1 H W"]:
-        """Return what calling it with these queries and supports returns, but for rounding."""
+        """Segment queries by codes of their supports, with the logits of a plain call up to rounding."""
         ...
 
 
 class TaskExamples(NamedTuple):
-    """All that may be learned of a task: the labelled images of subjects that are not asked about."""
+    """Labelled images of a task to train on: those of subjects that are not asked about."""
 
     images: UInt8[Tensor, "N 1 H W"]
     labels: UInt8[Tensor, "N 1 H W"]
@@ -51,30 +51,30 @@ class TaskExamples(NamedTuple):
 
 @runtime_checkable
 class TaskPredictor(Protocol):
-    """Anything that becomes a predictor once it has seen a task's examples, as a network trained per task does."""
+    """Maker of predictors out of a task's examples, such as a network trained per task."""
 
     def for_task(self, task_id: str, examples: TaskExamples) -> Predictor:
-        """Learn a task."""
+        """Train on a task's examples and return its predictor."""
         ...
 
 
 @dataclass(frozen=True)
 class NamedPredictor:
-    """A predictor as results know it."""
+    """Predictor with the name and the fingerprint by which results know it."""
 
     name: str
     predict: Predictor | TaskPredictor
     fingerprint: str
-    """Tells two predictors of one name apart: the weights' SHA-256, a hash of the settings, or the baseline's name."""
+    """Identity of this version: the weights' SHA-256, a hash of the settings, or a baseline's name."""
     provenance: dict[str, Any]
-    """Metadata of the weights' file, which tells where they come from."""
+    """Metadata of the weights file, which states the training data."""
 
 
 def specialise(predictor: Predictor | TaskPredictor, collection: Collection, plan: TaskPlan) -> Predictor:
-    """What predicts a planned task: the predictor itself, or what it has learned to be from the task's examples.
+    """Predictor for a planned task: the one given, trained on the task's examples if it is trained per task.
 
     Raises:
-        ValueError: If it learns and the plan asks about every subject.
+        ValueError: If it is trained per task and the plan asks about every subject, which leaves no examples.
     """
     if isinstance(predictor, TaskPredictor):
         return predictor.for_task(plan.task.id, load_examples(collection, plan))
@@ -82,10 +82,10 @@ def specialise(predictor: Predictor | TaskPredictor, collection: Collection, pla
 
 
 def load_examples(collection: Collection, plan: TaskPlan) -> TaskExamples:
-    """The samples of a task's subjects that no query of the plan is of.
+    """Load the labelled images of a task's subjects that no query of the plan belongs to.
 
     Raises:
-        ValueError: If there are none.
+        ValueError: If every subject has a query.
     """
     asked = {episode.query.subject for episode in plan.episodes}
     rows = [sample.row for sample in collection.samples(plan.task) if sample.subject not in asked]

@@ -1,6 +1,6 @@
-"""Matching of pixels with prototypes: mean features of what the support labels, from the packaged network's encoder.
+"""Matching of pixels with prototypes: mean features of the labelled regions, from the packaged network's encoder.
 
-It takes 0.07 s per support of 16 images and 0.01 s per query of 128×128 pixels, on one core.
+A support of 16 images takes 0.07 s and a query of 128×128 pixels 0.01 s, on one core.
 """
 
 from collections.abc import Callable
@@ -18,18 +18,18 @@ from incontext.networks.support_once import SupportOnceNet
 LEVELS = (1, 2, 3)
 """Stages of the encoder whose features are joined on the grid of the first; at strides of 4, 8 and 16 pixels."""
 SHARPNESS = 20.0
-"""What cosine similarities are multiplied by, in both papers."""
+"""Factor of the cosine similarities, the same in both papers."""
 WINDOW = 4
-"""Side of the window that a local prototype is the mean of, in features."""
+"""Side of the window whose mean is a local prototype, in features."""
 PURE = 0.95
-"""Share of a window that must be of one kind for it to give a prototype."""
+"""Minimum share of a window that must belong to one class for its mean to be a prototype."""
 
 Prototypes = Callable[[Tensor, Tensor], Tensor]
-"""What a kind looks like, (P, C), from support features (S, C, h, w) that hold shares (S, 1, h, w) of it."""
+"""Function from support features (S, C, h, w) and the share of a class in each, (S, 1, h, w), to prototypes (P, C)."""
 
 
 def prototype_matching(network: SupportOnceNet, prototypes: Prototypes) -> Predictor:
-    """Foreground is what resembles the support's foreground more than its background."""
+    """Make a predictor of foreground where features are more similar to foreground than to background prototypes."""
 
     def fit(support: Support) -> Fitted:
         features = joined_features(network, support.images)
@@ -47,14 +47,14 @@ def prototype_matching(network: SupportOnceNet, prototypes: Prototypes) -> Predi
 
 
 def joined_features(network: SupportOnceNet, images: Float[Tensor, "N 1 H W"]) -> Float[Tensor, "N C h w"]:
-    """Features of several stages, each of unit length, on the finest grid among them."""
+    """Concatenated features of several stages, each of unit length, on the finest grid among them."""
     found = network.features(images)
     stages = [F.normalize(found[level], dim=1) for level in LEVELS]
     return torch.cat([F.interpolate(each, stages[0].shape[-2:], mode="bilinear") for each in stages], 1)
 
 
 def class_prototypes(features: Float[Tensor, "S C h w"], shares: Float[Tensor, "S 1 h w"]) -> Float[Tensor, "1 C"]:
-    """The one prototype of a class: the mean of its features in each image, averaged over images.
+    """Single prototype of a class: the mean of its features in each image, averaged over images.
 
     Source:
         Wang et al., PANet, ICCV 2019, without its training.
@@ -63,7 +63,7 @@ def class_prototypes(features: Float[Tensor, "S C h w"], shares: Float[Tensor, "
 
 
 def grid_prototypes(features: Float[Tensor, "S C h w"], shares: Float[Tensor, "S 1 h w"]) -> Float[Tensor, "P C"]:
-    """Local prototypes, of windows that hold nearly nothing but the class, beside that of the whole class.
+    """Local prototypes, the means of windows that hold nearly nothing but the class, and that of the whole class.
 
     Source:
         Ouyang et al., Self-supervision with superpixels (ALPNet), ECCV 2020, without its training.
@@ -74,7 +74,7 @@ def grid_prototypes(features: Float[Tensor, "S C h w"], shares: Float[Tensor, "S
 
 
 def class_prototype(features: Float[Tensor, "S C h w"], shares: Float[Tensor, "S 1 h w"]) -> Float[Tensor, " C"]:
-    """The mean over the images that show a class of its mean features there; zero if none does."""
+    """Mean, over the images that show a class, of its mean features in each; zero if none shows it."""
     masses = shares.sum((2, 3))
     means = (features * shares).sum((2, 3)) / masses.clamp(min=1e-6)
     shown = masses > 0
@@ -82,11 +82,11 @@ def class_prototype(features: Float[Tensor, "S C h w"], shares: Float[Tensor, "S
 
 
 def resemblance(query: Float[Tensor, "C h w"], prototypes: Float[Tensor, "P C"]) -> Float[Tensor, "h w"]:
-    """Similarity of every feature to the prototypes that it resembles most."""
+    """Similarity of every feature to the prototypes, weighted towards those that are most similar."""
     similarity = similarities(query, prototypes)
     return (similarity.softmax(0) * similarity).sum(0)
 
 
 def similarities(query: Float[Tensor, "C h w"], prototypes: Float[Tensor, "P C"]) -> Float[Tensor, "P h w"]:
-    """Cosines of every feature with every prototype, sharpened."""
+    """Cosine similarities of every feature with every prototype, times `SHARPNESS`."""
     return SHARPNESS * torch.einsum("chw,pc->phw", F.normalize(query, dim=0), F.normalize(prototypes, dim=1))

@@ -1,4 +1,4 @@
-"""A small U-Net trained per task: on the support alone, or on all examples of the task, which bounds what to expect."""
+"""Small U-Net trained per task: on the support alone, or on all examples of the task, as a bound on what to expect."""
 
 import json
 import logging
@@ -25,31 +25,31 @@ logger = logging.getLogger(__name__)
 STEM_PX = 2  # the side of the patch that the stem folds into channels
 GROUPS = 4
 IN_TASK = AugmentConfig.only(image=ImageChances().model_dump())
-"""Only changes that leave the task what it is."""
+"""Augmentation of single images alone, which leaves the task the same."""
 
 
 @dataclass(frozen=True)
 class UNetSettings:
-    """Shape and training of a U-Net."""
+    """Settings of a U-Net's architecture and training."""
 
     channels: tuple[int, ...] = (8, 16, 32, 64)
     """Channels of each stage, fine to coarse; image sides must be multiples of the coarsest stage's stride."""
     steps: int = 100
     batch_size: int = 8
     learning_rate: float = 3e-3
-    """Learning rate of Adam at the first step, from where it falls as a half cosine."""
+    """Learning rate of Adam at the first step, from which it falls as a half cosine."""
     seconds: float = 120.0
-    """Longest training, of processor time: who else uses the machine decides nothing."""
+    """Maximum processor time of a training in seconds, which other load on the machine does not change."""
 
 
 FEW_SHOT = UNetSettings()
-"""For a support set."""
+"""Settings for training on a support set."""
 FULL = UNetSettings(channels=(16, 24, 32, 48), steps=600, seconds=300.0)
-"""For all examples of a task."""
+"""Settings for training on all examples of a task."""
 
 
 class UNet(nn.Module):
-    """An encoder–decoder with skip connections."""
+    """Encoder–decoder network with skip connections."""
 
     def __init__(self, channels: tuple[int, ...]) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class UNet(nn.Module):
         self.head = nn.Conv2d(channels[0], STEM_PX**2, 1)
 
     def forward(self, images: Float[Tensor, "N 1 H W"]) -> Float[Tensor, "N 1 H W"]:
-        """Logits of images in [0, 1]."""
+        """Compute logits of images in [0, 1]."""
         features = F.pixel_unshuffle(images - 0.5, STEM_PX)
         skips: list[Tensor] = []
         for level, stage in enumerate(self.down):
@@ -75,7 +75,7 @@ class UNet(nn.Module):
 
 @dataclass(frozen=True)
 class Trained:
-    """A network and what it took."""
+    """Trained network, with the number of steps that its training took."""
 
     network: UNet
     steps: int
@@ -84,7 +84,7 @@ class Trained:
 def train_unet(
     images: Float[Tensor, "N 1 H W"], labels: Float[Tensor, "N 1 H W"], settings: UNetSettings, seed: int
 ) -> Trained:
-    """Train on random batches of labelled images, slightly changed each time, until the steps or the time are over."""
+    """Train on random batches of augmented labelled images until the steps or the time are over."""
     with learning(seed):
         images, labels = images.clone(), labels.clone()
         network = UNet(settings.channels).to(images.device)
@@ -103,7 +103,7 @@ def train_unet(
 
 
 def unet_support(settings: UNetSettings = FEW_SHOT) -> Predictor:
-    """A U-Net trained on the support, seeded by it; further queries with the same support cost no training.
+    """Make a predictor that trains a U-Net on each support, seeded by it, and keeps it for further queries.
 
     Raises:
         TimeoutError: When a training takes longer than the settings allow: one cut short would depend on the machine.
@@ -124,7 +124,7 @@ def unet_support(settings: UNetSettings = FEW_SHOT) -> Predictor:
 
 @dataclass(frozen=True)
 class FullUNet:
-    """A U-Net trained on all examples of a task: what in-context learning is measured against."""
+    """U-Net trained on all examples of a task: the supervised reference for in-context learning."""
 
     cache: Path
     """Folder of trained networks, by task and by the hash of examples and settings."""
@@ -132,7 +132,7 @@ class FullUNet:
     device: str = "cpu"
 
     def for_task(self, task_id: str, examples: TaskExamples) -> Predictor:
-        """Train, or read what was trained on the same examples with the same settings."""
+        """Train, or read from the cache the network trained on the same examples with the same settings."""
         key = stable_hash(content_hash(*examples), json.dumps(asdict(self.settings)))
         path = self.cache / f"{task_id.replace('/', '-')}-{key:016x}.safetensors"
         network = self._read(path) if path.is_file() else self._train(path, examples, key)

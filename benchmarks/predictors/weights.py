@@ -1,4 +1,4 @@
-"""Networks from weights files: ours, packaged or not, and UniverSeg's."""
+"""Predictors made of networks from weights files: ours, packaged or not, and UniverSeg's."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +16,9 @@ from megamed.files import sha256_of
 
 
 def from_weights(path: Path | None, device: str = "cpu") -> NamedPredictor:
-    """The network in a weights file, named after the file; the packaged network if there is no path.
+    """Load the network in a weights file, named after the file, or the packaged network if no path is given.
 
-    Its logits are divided by the temperature that the file states, if any, since ensembles average probabilities.
+    The logits are divided by the temperature that the file states, if any, since ensembles average probabilities.
     """
     name, path = ("packaged", checkpoint.PACKAGED) if path is None else (path.stem, path)
     metadata = _metadata(path)
@@ -34,7 +34,7 @@ def from_weights(path: Path | None, device: str = "cpu") -> NamedPredictor:
 
 @dataclass(frozen=True)
 class SupportOncePredictor:
-    """A network that can read labelled images before it is known which support they are in."""
+    """Predictor of a network that encodes labelled images before it is known which supports they belong to."""
 
     network: SupportOnceNet
     temperature: float
@@ -49,7 +49,7 @@ class SupportOncePredictor:
         return self.network(query_images, support_images, support_labels) / self.temperature
 
     def encode_images(self, images: Float[Tensor, "N 1 H W"], labels: Float[Tensor, "N 1 H W"]) -> ImageCodes:
-        """Read images one by one, so that no other image has a part in the last digits of what is read."""
+        """Encode images one by one, so that no other image changes the last digits of a code."""
         pairs = zip(images.split(1), labels.split(1), strict=True)
         return ImageCodes.joined([self.network.encode_images(*pair) for pair in pairs])
 
@@ -59,7 +59,7 @@ class SupportOncePredictor:
 
 
 def load_network(path: Path, device: str = "cpu") -> checkpoint.Network:
-    """The network in a weights file, ours or UniverSeg's, ready to predict.
+    """Load the network in a weights file, ours or UniverSeg's, ready to predict.
 
     Raises:
         ValueError: If the file holds no network.

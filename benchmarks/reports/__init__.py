@@ -25,16 +25,16 @@ def write_report(
 
     Args:
         folders: Result folders of `incontext-bench run`, of one benchmark.
-        form: `html`, or one of `FORMATS`.
-        out: File to write; by default `report.html` in the first folder, of the other forms none.
-        shown: Where pictures of queries come from, on a page.
-        attributes: A table of what is known of subjects, on a page.
+        form: Format of the report: `html`, or one of `FORMATS`.
+        out: File to write; by default `report.html` in the first folder, and none for the other formats.
+        shown: Options of the pictures of queries on an HTML page; without them there are none.
+        attributes: CSV table of subject attributes, by which an HTML page groups scores.
 
     Returns:
-        The file that was written, or the text if none was.
+        The path of the file, or the text of the report if no file is written.
 
     Raises:
-        ValueError: As `gather` and `html` do.
+        ValueError: If `gather` or `html` refuses the runs.
     """
     if form == "html":
         text = html(folders, shown, None if attributes is None else read_attributes(attributes))
@@ -52,8 +52,8 @@ def html(folders: Sequence[Path], shown: Shown | None = None, attributes: Mappin
 
     Args:
         folders: Result folders of `incontext-bench run`, of one benchmark.
-        shown: Where pictures of queries come from; without it there are none.
-        attributes: What is known of the subjects, by name.
+        shown: Options of the pictures of queries; without them there are none.
+        attributes: Attributes of the subjects, by name, to group scores by.
 
     Raises:
         ValueError: If there is no run, the runs are of several benchmarks, or the collection is another one.
@@ -67,7 +67,7 @@ def html(folders: Sequence[Path], shown: Shown | None = None, attributes: Mappin
 def subgroups(
     results: Results, collection: Collection | None = None, attributes: Mapping[str, Attribute] | None = None
 ) -> list[SubgroupTable]:
-    """Scores by object size, modality, anatomy if a collection tells it, and attributes; without those of one group."""
+    """Score by size, modality, anatomy if a collection is given, and attributes; tables of one group are left out."""
     rows, seed = results.main.rows, results.settings["seed"]
     names = ["size", "modality", *(["anatomy"] if collection is not None else []), *(attributes or {})]
     found = groupings(names, rows, collection, attributes)

@@ -1,4 +1,4 @@
-"""Small charts as inline SVG that takes its colours from the page: lines over a logarithmic axis, and points."""
+"""Small charts as inline SVG, which takes its colours from the page: lines over a logarithmic axis, and points."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from markupsafe import Markup
 WIDTH, HEIGHT = 360, 240
 LEFT, RIGHT, TOP, BOTTOM = 30, 20, 10, 40
 SPREAD = 5.0
-"""Distance between the points of neighbouring series at one place, so that their intervals stay apart."""
+"""Distance in pixels between the points of neighbouring series at the same x, so that intervals stay apart."""
 MARKERS = (
     "M-4 0a4 4 0 1 0 8 0a4 4 0 1 0 -8 0z",  # disc
     "M-3.6 -3.6h7.2v7.2h-7.2z",  # square
@@ -22,7 +22,7 @@ MARKERS = (
 
 @dataclass(frozen=True)
 class ChartPoint:
-    """A score in per cent with its interval, at a place."""
+    """Score in per cent with its interval, at a value of the horizontal axis."""
 
     x: float
     mean: float
@@ -32,17 +32,17 @@ class ChartPoint:
 
 @dataclass(frozen=True)
 class Series:
-    """One predictor's points."""
+    """Points of one predictor, with its name and style."""
 
     name: str
     style: int
-    """Number of its colour and marker."""
+    """Index of the series' colour and marker."""
     points: tuple[ChartPoint, ...]
 
 
 @dataclass(frozen=True)
 class Axis:
-    """A range with the values to write at it."""
+    """Range of an axis, with the values to write at it."""
 
     low: float
     high: float
@@ -52,19 +52,19 @@ class Axis:
     write: Callable[[float], str] = "{:g}".format
 
     def share(self, value: float) -> float:
-        """Where a value lies between the ends: 0 is the low end, 1 the high one."""
+        """Position of a value between the ends, 0 at the low and 1 at the high one; on a log scale if logarithmic."""
         low, high, value = (log10(each) if self.logarithmic else each for each in (self.low, self.high, value))
         return (value - low) / (high - low)
 
 
 def size_axis(sizes: Sequence[int]) -> Axis:
-    """Support sizes, ascending, each written."""
+    """Logarithmic axis of ascending support sizes, each of which is written."""
     ticks = tuple(map(float, sizes))
     return Axis(ticks[0] / 1.3, ticks[-1] * 1.3, ticks, "labelled examples per query", logarithmic=True)
 
 
 def time_axis(seconds: Sequence[float]) -> Axis:
-    """Powers of ten around some times."""
+    """Logarithmic axis of times in seconds, from power of ten to power of ten."""
     first, last = floor(log10(min(seconds))), ceil(log10(max(seconds)))
     last += first == last
     ticks = tuple(10.0**power for power in range(first, last + 1))
@@ -72,7 +72,7 @@ def time_axis(seconds: Sequence[float]) -> Axis:
 
 
 def score_axis(points: Sequence[ChartPoint]) -> Axis:
-    """Tens or twenties around all intervals."""
+    """Axis of scores in per cent around all intervals, in steps of ten or twenty."""
     lowest, highest = min(point.low for point in points), max(point.high for point in points)
     step = 10 if highest - lowest <= 50 else 20
     low = step * floor(lowest / step)
@@ -81,7 +81,7 @@ def score_axis(points: Sequence[ChartPoint]) -> Axis:
 
 
 def duration(seconds: float) -> str:
-    """`20 ms`: a time with two significant digits at most."""
+    """Write a time with two significant digits at most: `20 ms`."""
     for unit, scale in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
         if seconds >= scale or unit == "µs":
             return f"{float(f'{seconds / scale:.2g}'):g} {unit}"
@@ -89,7 +89,7 @@ def duration(seconds: float) -> str:
 
 
 def line_chart(series: Sequence[Series], x: Axis, y: Axis, title: str) -> Markup:
-    """Lines with intervals over places that all series share."""
+    """Draw a line with intervals for each series, over values of x that all series share."""
     drawn = []
     for number, each in enumerate(series):
         shift = SPREAD * (number - (len(series) - 1) / 2)
@@ -101,7 +101,7 @@ def line_chart(series: Sequence[Series], x: Axis, y: Axis, title: str) -> Markup
 
 
 def point_chart(series: Sequence[Series], x: Axis, y: Axis, title: str) -> Markup:
-    """Named points with intervals."""
+    """Draw named points with intervals."""
     drawn = []
     taken: list[tuple[float, float]] = []
     for each in series:

@@ -1,4 +1,4 @@
-"""Result folders → what a report tells: one benchmark, by support size and predictor."""
+"""Results of a report, read from the folders of one benchmark's runs, by support size and predictor."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -28,57 +28,57 @@ from megamed.files import read_json
 PER_SIZE = ("support_size", "plan_hash")
 """Settings in which the runs of one benchmark may differ."""
 FURTHER_METRICS = tuple(name for name, kind in get_type_hints(Row).items() if kind is float and name != "dice")
-"""Columns of rows that are metrics beside Dice."""
+"""Names of the metrics beside Dice that rows hold."""
 NOTED = ("failed", "skipped", "training_data_not_compared")
-"""Parts of a summary that name what went wrong or was left out, where there is any."""
+"""Keys of a summary under which it names failures and omissions, where there are any."""
 
 
 @dataclass(frozen=True)
 class SizeResults:
-    """Everything at one support size."""
+    """Results at one support size: rows and summary."""
 
     summary: dict[str, Any]
-    """Summary, as `benchmarks.analysis.summary.summarise` makes it."""
+    """Summary of the rows, as `benchmarks.analysis.summary.summarise` makes it."""
     rows: tuple[Row, ...]
     plan_hash: str
 
 
 @dataclass(frozen=True)
 class AnnotatorLine:
-    """One metric of the draws for one dataset with several annotators."""
+    """Agreement of the draws with several annotators, by one metric on one dataset."""
 
     dataset: str
     metric: str
     values: dict[str, dict[str, float]]
-    """Interval of each predictor, as a summary has it."""
+    """Interval of each predictor, with the keys of a summary."""
 
 
 @dataclass(frozen=True)
 class Results:
-    """One benchmark: runs that differ in support size and predictors alone."""
+    """Results of one benchmark, whose runs differ in support size and predictors alone."""
 
     settings: dict[str, Any]
-    """Settings that all runs share, the collection's hash included."""
+    """Settings that all runs share, with the collection's hash."""
     sizes: dict[int, SizeResults]
     """Results by support size, ascending."""
     predictors: dict[str, dict[str, Any]]
-    """Name → fingerprint and provenance, as far as the runs tell."""
+    """Mapping of a predictor's name → fingerprint and provenance, as far as the runs state them."""
     notes: dict[str, dict[str, str]]
-    """Kind → name → reason, of what failed or was left out."""
+    """Failures and omissions: key of `NOTED` → name of the task or predictor → reason."""
 
     @property
     def size(self) -> int:
-        """The largest support size, of which a report tells most."""
+        """Largest support size, at which a report shows tasks and details."""
         return max(self.sizes)
 
     @property
     def main(self) -> SizeResults:
-        """The results at the largest support size."""
+        """Results at the largest support size."""
         return self.sizes[self.size]
 
     @property
     def ranking(self) -> list[str]:
-        """Predictors, the best at the largest support size first; one that has no score last."""
+        """Names of the predictors, the best at the largest support size first, those without a score last."""
         overall = self.main.summary["overall"]
 
         def mean(name: str) -> float:
@@ -92,7 +92,7 @@ class Results:
         return list(subject_means(self.main.rows, self.ranking, metric).values())
 
     def metrics(self) -> dict[str, dict[str, float]]:
-        """Metrics beside Dice, as far as the rows hold any: metric → predictor → mean over datasets."""
+        """Means over datasets of the metrics beside Dice that the rows hold: metric → predictor → mean."""
         means = {name: estimate(self.scores(name)) for name in FURTHER_METRICS}
         return {
             metric: dict(zip(self.ranking, map(float, values), strict=True))
@@ -101,7 +101,7 @@ class Results:
         }
 
     def annotators(self) -> list[AnnotatorLine]:
-        """Agreement of all draws of a query with several annotators, where there are any."""
+        """Agreement of all draws of a query with its annotators, a line per metric and dataset with several of them."""
         return [
             AnnotatorLine(dataset, CANDIDATE_METRICS[metric], values)
             for metric, datasets in self.main.summary.get("annotators", {}).items()
@@ -109,7 +109,7 @@ class Results:
         ]
 
     def seconds_per_query(self, name: str) -> float | None:
-        """The time of a prediction at the largest support size, if it is known."""
+        """Seconds that a predictor takes for a query at the largest support size; None if unknown."""
         seconds: float | None = self.main.summary["counts"].get(name, {}).get("seconds_per_query")
         return seconds
 
@@ -144,7 +144,7 @@ def gather(folders: Sequence[Path]) -> Results:
 
 
 def _runs_in(folder: Path) -> list[Path]:
-    """The folder itself if it is a run, else those of its folders that are."""
+    """Folders of runs: the folder itself if it is one, else those of its subfolders that are."""
     found = [folder] if (folder / "summary.json").exists() else [path.parent for path in folder.glob("*/summary.json")]
     if not found:
         msg = (
@@ -164,7 +164,7 @@ def _read_summary(run: Path) -> dict[str, Any]:
 
 
 def _fingerprints(run: Path) -> dict[str, str]:
-    """Fingerprints of all predictors that ever ran into a folder."""
+    """Fingerprints of all predictors that were ever run into a folder, by name."""
     return read_settings(run)["predictors"] if (run / SETTINGS_NAME).exists() else {}
 
 
@@ -183,7 +183,7 @@ def _refuse_other_benchmarks(runs: Mapping[Path, Mapping[str, Any]]) -> None:
 
 
 def _size_results(folders: Sequence[Path], runs: Mapping[Path, dict[str, Any]]) -> SizeResults:
-    """Take a run's own summary; make one of what is shared where there are several, or several into one folder."""
+    """Take the summary of a single run if it covers all rows, or summarise the predictions that the runs share."""
     summary = runs[folders[0]]
     rows = read_rows(folders[0] / "rows.csv") if len(folders) == 1 else []
     if not rows or {row.predictor for row in rows} - summary["overall"].keys():
@@ -201,7 +201,7 @@ def _size_results(folders: Sequence[Path], runs: Mapping[Path, dict[str, Any]]) 
 
 
 def _add_costs(counts: dict[str, dict[str, Any]], folders: Sequence[Path]) -> None:
-    """Put what predictions took beside the other counts, by the names that `shared_rows` gives."""
+    """Add time and memory of the predictions to the counts, under the names that `shared_rows` gives."""
     for folder in folders:
         for name, cost in total_costs(read_records(folder / "costs.csv", Cost)).items():
             for shown in {name, f"{folder}:{name}"} & counts.keys():
@@ -209,7 +209,7 @@ def _add_costs(counts: dict[str, dict[str, Any]], folders: Sequence[Path]) -> No
 
 
 def _compared(names: Sequence[str], folders: Sequence[Path]) -> list[Candidates]:
-    """Candidates by the names that `shared_rows` gives."""
+    """Read the candidates of some predictors, under the names that `shared_rows` gives."""
     return [
         replace(each, predictor=shown)
         for folder in folders
@@ -223,7 +223,7 @@ def _known(value: Mapping[str, float]) -> bool:
 
 
 def _reasons(noted: Mapping[str, Any]) -> dict[str, str]:
-    """Notes of a summary on tasks or predictors, or on predictors by task, as name → reason."""
+    """Flatten a summary's notes on tasks, predictors, or predictors by task, to name → reason."""
     flat: dict[str, str] = {}
     for name, reason in noted.items():
         if isinstance(reason, Mapping):

@@ -1,4 +1,4 @@
-"""Results as one HTML page that asks nothing of the network: charts, tables, pictures and protocol."""
+"""Report as one HTML page that loads nothing from elsewhere: charts, tables, pictures and protocol."""
 
 import base64
 import hashlib
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 TEMPLATES = Path(__file__).parent / "templates"
 STYLES = 8
-"""Predictors that have a colour of their own; all others share the last, a grey."""
+"""Number of predictors that have a colour of their own; all others share a grey."""
 SHORTEST_SECONDS = 1e-4
-"""What run times are rounded to, so that a logarithm has a place for 0."""
+"""Resolution of run times, which replaces 0 on a logarithmic axis."""
 COUNT_NAMES = {
     "rows": "predictions",
     "tasks": "tasks",
@@ -35,29 +35,29 @@ COUNT_NAMES = {
     "peak_mb": "peak memory, MB",
     "batch": "largest batch",
 }
-"""How to call the counts of a summary; others are called as they are."""
+"""Headings for the counts of a summary, by key; any other count is headed by its key."""
 
 
 @dataclass(frozen=True)
 class Standing:
-    """A line of the leaderboard; scores in per cent."""
+    """Line of the leaderboard, with scores in per cent."""
 
     name: str
     style: int
     score: Interval
     behind: Interval | None
-    """Paired difference from the best one."""
+    """Paired difference from the best predictor; None for itself."""
     p: float | None
-    """P value of a signed-rank test against the best one over tasks, by Holm."""
+    """P-value of a signed-rank test against the best predictor over tasks, adjusted by Holm; None for itself."""
     first: float
-    """Per cent of the resamples in which the predictor is first."""
+    """Percentage of the resamples in which the predictor ranks first."""
     metrics: tuple[float, ...]
     seconds: float | None
 
 
 @dataclass(frozen=True)
 class TaskLine:
-    """A task's scores in per cent, by predictor."""
+    """Scores of one task in per cent, by predictor."""
 
     id: str
     dataset: str
@@ -67,12 +67,12 @@ class TaskLine:
 
 
 def render(results: Results, groups: Sequence[SubgroupTable] = (), examples: "ShownQueries | None" = None) -> str:
-    """Write the page.
+    """Write the HTML page of a report.
 
     Args:
-        results: The benchmark to report.
-        groups: Scores by subgroups.
-        examples: Pictures, if there are any.
+        results: Results of the benchmark to report.
+        groups: Scores by subgroup, a table per attribute.
+        examples: Pictures of queries by task, if there are any.
 
     Raises:
         ValueError: If jinja2 is not installed.
@@ -123,7 +123,7 @@ def render(results: Results, groups: Sequence[SubgroupTable] = (), examples: "Sh
 
 
 def standings(results: Results, styles: Mapping[str, int]) -> list[Standing]:
-    """The leaderboard at the largest support size."""
+    """Lines of the leaderboard at the largest support size, the best predictor first."""
     overall, metrics, seed = results.main.summary["overall"], results.metrics(), results.settings["seed"]
     scores = results.scores()
     gaps, tests = differences(scores, 0, seed), signed_ranks(scores, 0)
@@ -144,7 +144,7 @@ def standings(results: Results, styles: Mapping[str, int]) -> list[Standing]:
 
 
 def task_lines(results: Results) -> list[TaskLine]:
-    """Every task at the largest support size, in the order of the summary."""
+    """Lines of the task table at the largest support size, in the order of the summary."""
     subjects: dict[str, set[str]] = {}
     for row in results.main.rows:
         subjects.setdefault(row.task, set()).add(row.subject)
@@ -161,13 +161,13 @@ def task_lines(results: Results) -> list[TaskLine]:
 
 
 def task_name(task: str) -> str:
-    """A task's label, with its axis where it has one: its id without the dataset and the modality."""
+    """Short name of a task, its label and the axis of a volume: the id without dataset and modality."""
     *_, axis, label = task.split("/")
     return label if axis == "2d" else f"{label}, {axis}"
 
 
 def charts(results: Results, styles: Mapping[str, int]) -> list[dict[str, Any]]:
-    """Scores over support sizes, if there are several, and over the time per query."""
+    """Charts of scores over support sizes, if there are several, and over the time per query."""
     from benchmarks.reports.charts import ChartPoint, Series, line_chart, point_chart, score_axis, size_axis, time_axis
 
     def point(x: int | float, value: Mapping[str, float]) -> ChartPoint:
@@ -201,7 +201,7 @@ def charts(results: Results, styles: Mapping[str, int]) -> list[dict[str, Any]]:
 
 
 def counts(results: Results) -> list[tuple[str, list[str]]]:
-    """Counts of each predictor in the order of the ranking, whatever the summary calls them."""
+    """Headings of the counts, each with the values of the predictors in the order of the ranking."""
     counted = results.main.summary.get("counts", {})
     names = dict.fromkeys(key for name in results.ranking for key in counted.get(name, {}))
     return [
@@ -214,34 +214,34 @@ def counts(results: Results) -> list[tuple[str, list[str]]]:
 
 
 def per_cent(value: Interval) -> str:
-    """`81.2 (78.0, 84.1)`, of what is in per cent already, or a dash if there is no score."""
+    """Write a value in per cent with its interval, `81.2 (78.0, 84.1)`, or a dash for NaN."""
     return f"{value.mean:.1f} ({value.low:.1f}, {value.high:.1f})" if isfinite(value.mean) else "–"
 
 
 def number(value: float) -> str:
-    """Three significant digits."""
+    """Write a number with three significant digits."""
     return f"{value:.3g}" if isfinite(value) else "–"
 
 
 def breakable(name: str) -> str:
-    """A name that may go on in a new line after an underscore."""
+    """Allow a line break after each underscore of a name."""
     from markupsafe import Markup
 
     return Markup("_<wbr>").join(name.split("_"))
 
 
 def chance(value: float) -> str:
-    """A p-value, the small ones as a bound."""
+    """Write a p-value, a small one as a bound."""
     return f"{value:.3f}" if value >= 0.001 else "< 0.001"
 
 
 def pretty(value: object) -> str:
-    """JSON to read."""
+    """Format a value as indented JSON."""
     return json.dumps(value, indent=2, ensure_ascii=False, default=str)
 
 
 def _intervals(values: Mapping[str, Mapping[str, float]]) -> dict[str, Interval]:
-    """Scores of a summary, in per cent."""
+    """Convert a summary's scores to intervals in per cent."""
     return {name: _percents(Interval(**value)) for name, value in values.items() if isfinite(value["mean"])}
 
 

@@ -25,67 +25,67 @@ from megamed import Collection, Sample, Task
 SUPPORTS_SHOWN = 4
 JPEG_QUALITY = 80
 Trace = Callable[[np.ndarray], str]
-"""Makes an SVG path of a mask (H, W)."""
+"""Function from a mask (H, W) to an SVG path."""
 Predict = Callable[[Tensor, Tensor], Tensor]
-"""Mask (1, 1, H, W) of the first of images (N, 1, H, W), given their labels."""
+"""Function from images and labels (N, 1, H, W) to the mask (1, 1, H, W) of the first; the others are its support."""
 ROUNDING = 0.005
 """Largest difference between the Dice of a row and that of the mask drawn for it."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """An image with the outlines on it, as a page needs them."""
+    """Image for a page, with the outlines to draw on it."""
 
     image: str
-    """A data URI."""
+    """Image as a data URI in JPEG."""
     size_px: tuple[int, int]
-    """Width and height."""
+    """Width and height of the image in pixels."""
     label: str
-    """The annotation's outline or region, as an SVG path in pixels."""
+    """Outline of the query's label or region of a support label, as an SVG path in pixels."""
     mask: str = ""
-    """The prediction's outline."""
+    """Outline of the predicted mask, as an SVG path in pixels; empty if none is drawn."""
 
 
 @dataclass(frozen=True)
 class ShownQuery:
-    """A query, what was made of it, and what it was made from."""
+    """Query with its label, its predicted mask and its support."""
 
     kind: str
-    """best, median or worst."""
+    """Rank of the query in its task by Dice: best, median or worst."""
     row: Row
     query: Picture
     supports: tuple[Picture, ...]
-    """The first few."""
+    """Pictures of the first images of the support."""
     drawn_dice: float | None = None
-    """Dice of the mask that is drawn, if one is."""
+    """Dice of the mask that is drawn; None if none is."""
 
 
 @dataclass(frozen=True)
 class ShownQueries:
-    """ShownQueries by task id, and what is to be said about them."""
+    """Queries to show, by task id, with a note on what is missing."""
 
     tasks: dict[str, list[ShownQuery]]
     predictor: str
     note: str
-    """Why something is missing; empty if nothing is."""
+    """Reason why masks or pictures are missing; empty if none are."""
 
 
 @dataclass(frozen=True)
 class Shown:
-    """Options that decide which masks are drawn."""
+    """Options that decide which queries and masks are drawn."""
 
     collection: Path
     predictor: str | None = None
     """Name of the predictor as given to `incontext-bench run`; by default the best one."""
     frozen_list: Path | None = None
-    """The list that the runs were made by, if they were."""
+    """Frozen list that the runs were made by, if any."""
     device: str = "cpu"
 
 
 def draw_examples(results: Results, shown: Shown) -> ShownQueries:
     """Draw up to three queries of each task at the largest support size, with masks predicted anew.
 
-    Without the predictor, the annotations are drawn alone.
+    Where the predictor cannot be loaded, the annotations are drawn alone.
 
     Raises:
         ValueError: If the collection is not that of the runs.
@@ -103,7 +103,7 @@ def draw_examples(results: Results, shown: Shown) -> ShownQueries:
 
 
 def extremes(rows: Iterable[Row]) -> list[tuple[str, Row]]:
-    """The best, the median and the worst by Dice among the first draws of each query; fewer of fewer queries."""
+    """Rows of the best, the median and the worst query by Dice in the first draw; fewer if there are fewer queries."""
     ordered = sorted((row for row in rows if row.draw == 0), key=lambda row: (-row.dice, row.case))
     indices = {"best": 0, "median": (len(ordered) - 1) // 2, "worst": len(ordered) - 1}
     kinds = {index: kind for kind, index in reversed(indices.items())}
@@ -111,7 +111,7 @@ def extremes(rows: Iterable[Row]) -> list[tuple[str, Row]]:
 
 
 def outline(mask: Bool[np.ndarray, "H W"]) -> str:
-    """The border between foreground and background as an SVG path to stroke, in pixels."""
+    """SVG path in pixels of the border between foreground and background, to stroke."""
     padded = np.pad(mask, 1)
     across = padded[1:, 1:-1] != padded[:-1, 1:-1]
     down = (padded[1:-1, 1:] != padded[1:-1, :-1]).T
@@ -119,28 +119,28 @@ def outline(mask: Bool[np.ndarray, "H W"]) -> str:
 
 
 def region(mask: Bool[np.ndarray, "H W"]) -> str:
-    """The foreground as an SVG path to fill, in pixels."""
+    """SVG path in pixels of the foreground, to fill."""
     return _runs(mask, "M{start} {line}H{end}v1H{start}z")
 
 
 def _runs(lines: Bool[np.ndarray, "L K"], path: str) -> str:
-    """Write a path for every run of true values in a line."""
+    """Fill a path template for every run of true values in a line."""
     steps = np.diff(np.pad(lines, ((0, 0), (1, 1))).astype(np.int8), axis=1)
-    (line_indices, starts), (_, ends) = np.nonzero(steps == 1), np.nonzero(steps == -1)
+    (indices, starts), (_, ends) = np.nonzero(steps == 1), np.nonzero(steps == -1)
     return "".join(
-        path.format(line=line, start=start, end=end) for line, start, end in zip(line_indices, starts, ends, strict=True)
+        path.format(line=index, start=start, end=end) for index, start, end in zip(indices, starts, ends, strict=True)
     )
 
 
 def data_uri(image: UInt8[np.ndarray, "H W"]) -> str:
-    """An image as a JPEG that a page can hold."""
+    """Encode an image as the data URI of a JPEG, which a page can hold."""
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "JPEG", quality=JPEG_QUALITY)
     return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 def _choose_predictor(results: Results, shown: Shown) -> tuple[str, list[Row], NamedPredictor | None, str]:
-    """The best predictor that is no ensemble, or the one asked for, and what it is if that is still to be had."""
+    """Choose the best predictor that is no ensemble, or the one asked for, and load it if it is still the same."""
     singles: dict[str, list[Row]] = defaultdict(list)
     for row in results.main.rows:
         if row.ensemble == 1:
@@ -189,7 +189,7 @@ def _example(collection: Collection, plan: TaskPlan, predict: Predict | None, ki
 
 
 def _on(device: str, predictor: Predictor) -> Predict:
-    """Segment the first of some images by the example of the others, on a device."""
+    """Make a function that segments the first of some images by the example of the others, on a device."""
 
     def predict(images: Tensor, labels: Tensor) -> Tensor:
         with torch.inference_mode():
@@ -206,7 +206,7 @@ def _picture(collection: Collection, task: Task, sample: Sample, trace: Trace) -
 
 
 def _moved(tasks: dict[str, list[ShownQuery]]) -> int:
-    """Number of masks that score otherwise than in the run."""
+    """Number of masks whose Dice differs from that of the run by more than `ROUNDING`."""
     return sum(
         example.drawn_dice is not None and abs(example.drawn_dice - example.row.dice) > ROUNDING
         for examples in tasks.values()

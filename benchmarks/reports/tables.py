@@ -1,4 +1,4 @@
-"""Results as plain tables: Markdown, CSV and LaTeX."""
+"""Plain tables of results in Markdown, CSV and LaTeX."""
 
 import csv
 import io
@@ -20,7 +20,7 @@ LATEX_SPECIAL = str.maketrans(
 
 
 def markdown(results: Results) -> str:
-    """Scores over all datasets by support size, then per task at the largest, in per cent."""
+    """Write Markdown tables of scores over all datasets by support size, and per task at the largest, in per cent."""
     parts = [
         f"Dice, % (95 % interval) on suite `{results.settings['suite']}`.\n",
         _markdown_table(("examples per query", *results.ranking), by_size(results)),
@@ -54,7 +54,7 @@ def latex(results: Results) -> str:
 
 
 def comma_separated(results: Results) -> str:
-    """A line per support size, overall, dataset or task, and predictor; Dice in [0, 1]."""
+    """Write CSV with a line per support size, level (overall, dataset or task) and predictor; Dice in [0, 1]."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(CSV_HEADER)
@@ -70,23 +70,23 @@ def comma_separated(results: Results) -> str:
 
 
 FORMATS: dict[str, Callable[[Results], str]] = {"markdown": markdown, "csv": comma_separated, "latex": latex}
-"""What writes results as text, by the name of the format."""
+"""Functions that write results as text, by the name of the format."""
 
 
 def by_size(results: Results) -> Iterator[list[str]]:
-    """The mean over datasets: a line per support size."""
+    """Yield the cells of a line per support size: the size, then the mean over datasets of each predictor."""
     for size, each in results.sizes.items():
         yield [str(size), *_cells(each.summary["overall"], results.ranking)]
 
 
 def by_task(results: Results) -> Iterator[list[str]]:
-    """A line per task at the largest support size."""
+    """Yield the cells of a line per task at the largest support size: its id, then the score of each predictor."""
     for task, values in results.main.summary["tasks"].items():
         yield [task, *_cells(values, results.ranking)]
 
 
 def by_annotators(results: Results) -> Iterator[list[str]]:
-    """A line per dataset with several annotators, and metric."""
+    """Yield the cells of a line per metric and dataset with several annotators: both names, then the predictors."""
     for line in results.annotators():
         cells = (plain(line.values[name]) if name in line.values else "–" for name in results.ranking)
         yield [f"{line.dataset}, {line.metric}", *cells]

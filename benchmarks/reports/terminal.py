@@ -13,11 +13,11 @@ from benchmarks.analysis.summary import annotator_table, score_table, size_table
 from benchmarks.scoring.results import Row
 
 PIPE_COLUMNS = 120
-"""Width of a table in a pipe, which has none of its own; it needs more than the 80 columns that rich would assume."""
+"""Width of tables in a pipe, where no terminal states one; the 80 columns that rich assumes are too few."""
 
 
 def show(summaries: Mapping[int, dict[str, Any]], as_json: bool) -> None:
-    """Show the summary of each support size, as JSON a list if there are several."""
+    """Print the summary of each support size as tables, or all as JSON, a list if there are several."""
     several = len(summaries) > 1
     if as_json:
         show_json(list(summaries.values()) if several else next(iter(summaries.values())))
@@ -28,12 +28,12 @@ def show(summaries: Mapping[int, dict[str, Any]], as_json: bool) -> None:
 
 
 def show_json(value: object) -> None:
-    """Show a value as indented JSON."""
+    """Print a value as indented JSON."""
     sys.stdout.write(json.dumps(value, indent=2) + "\n")
 
 
 def show_tables(*tables: Table) -> None:
-    """Show tables, wide enough."""
+    """Print tables as wide as the terminal, or `PIPE_COLUMNS` wide into a pipe."""
     console = Console(width=None if sys.stdout.isatty() else PIPE_COLUMNS)
     for table in tables:
         console.print(table)

@@ -1,4 +1,4 @@
-"""How far probabilities and candidate masks tell the truth about doubt, in batches on one device.
+"""Metrics of calibration and of candidate masks against several annotators, in batches on one device.
 
 Every value is the same to the bit for any batch, as in `metrics`.
 """
@@ -12,7 +12,7 @@ from incontext.networks.measures import dice_of_areas, exact_mean
 
 
 def brier(probabilities: Float[Tensor, "B 1 H W"], labels: Bool[Tensor, "B 1 H W"]) -> Float[Tensor, " B"]:
-    """Mean squared distance of the foreground's probability from the label, over all pixels."""
+    """Brier score: mean squared difference of the foreground's probability from the label, over all pixels."""
     errors = (probabilities.float() - labels.float()).square().flatten(1)
     return exact_mean(errors, errors.shape[1])
 
@@ -20,7 +20,7 @@ def brier(probabilities: Float[Tensor, "B 1 H W"], labels: Bool[Tensor, "B 1 H W
 def measure_candidates(
     candidates: Bool[Tensor, "B K H W"], annotations: Bool[Tensor, "B A H W"]
 ) -> dict[str, Float[Tensor, " B"]]:
-    """Agreement of K candidate masks with what A annotators drew.
+    """Agreement of K candidate masks with the labels of A annotators.
 
     Two empty masks agree perfectly, as everywhere. With K = 1 and A = 1, `best_dice` is Dice, `energy_distance` is
     2 (1 - IoU), and `area_crps_px` is the absolute difference of the areas.

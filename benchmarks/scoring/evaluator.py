@@ -28,12 +28,12 @@ from benchmarks.scoring.results import ALL_DRAWS, DECIMALS, Candidates, Cost, Ro
 from megamed import Collection
 
 SHARED_IMAGES = 2048
-"""Most labelled images of a task to keep what was read in them; about half a gigabyte."""
+"""Maximum number of labelled images of a task whose codes are kept; they take about half a gigabyte."""
 
 Group = tuple[Episode, ...]
-"""Episodes of one query that are judged together: an ensemble of draws, most often one; or all ensembles."""
+"""Episodes of one query that are scored together: an ensemble of draws, most often one draw, or all ensembles."""
 Ask = Callable[[Sequence[Episode]], Tensor]
-"""Logits of some episodes of equal support size."""
+"""Function from episodes of equal support size to their logits (B, 1, H, W)."""
 
 
 @dataclass(frozen=True)
@@ -43,16 +43,16 @@ class Execution:
     device: str = "cpu"
     """Name of a torch device."""
     batch_size: int | None = None
-    """Queries per forward pass, each with its own support; at least one with all draws of its ensemble. By default as
-    many as the memory holds, on a CPU one."""
+    """Number of queries per forward pass, each with its own support, but no less than the draws of an ensemble. By
+    default, it is as many as the memory holds, and one on a CPU."""
     memory_gb: float | None = None
-    """Memory budget of one process, in GB; by default half of what is free, on a GPU four fifths."""
+    """Memory budget of one process, in GB; by default half of the free memory, and four fifths on a GPU."""
     workers: int | None = 1
-    """Number of worker processes, on GPUs one each; None for as many as pay."""
+    """Number of worker processes, one per GPU on GPUs; None for as many as pay off."""
     scheduler: str | None = None
-    """Address of a Dask scheduler whose workers to use instead."""
+    """Address of a Dask scheduler whose workers to use instead of processes on this machine."""
     report_seconds: float = 20.0
-    """Seconds after which work is handed in where the support changes, done or not: a kill costs no more."""
+    """Seconds after which finished rows are written, at the next change of support: a kill loses no more than these."""
 
     def __post_init__(self) -> None:
         for name, least in (("batch_size", 1), ("workers", 1), ("memory_gb", 0.001)):
@@ -62,7 +62,7 @@ class Execution:
                 raise ValueError(msg)
 
     def new_batch_size(self) -> BatchSize:
-        """The size of batches, which will be found."""
+        """Batch size to start with: the one given, or one to be found within the memory budget."""
         if self.batch_size is not None:
             return BatchSize.fixed(self.batch_size)
         budget = memory_share(self.device, self.workers or 1) if self.memory_gb is None else 1e9 * self.memory_gb
@@ -81,7 +81,7 @@ class Work:
 
     @classmethod
     def missing(cls, name: str, plan: TaskPlan, done: Container[RowKey]) -> "Work":
-        """The groups of which some row is not there yet."""
+        """Work on those groups of a plan of which some row or candidate is not there yet."""
         groups = [group for group in plan.groups if any(key not in done for key in all_keys(name, plan, group))]
         return cls(name, plan, tuple(sorted(groups, key=lambda group: len(group[0].support))))
 
@@ -93,14 +93,14 @@ class Work:
 
 @dataclass(frozen=True)
 class Scored:
-    """Outcome of some work."""
+    """Outcome of some work: rows, candidates and cost, and the work that is left."""
 
     rows: list[Row]
     cost: Cost
     rest: Work
     """Work that is left to do, if any."""
     failure: str = ""
-    """Why the predictor cannot do the rest."""
+    """Reason why the predictor cannot do the rest of the work; empty if it can."""
     candidates: list[Candidates] = field(default_factory=list)
     """Candidates of queries that several people annotated."""
 
@@ -112,13 +112,13 @@ class EpisodeImages:
     images: UInt8[Tensor, "N 1 H W"]
     labels: UInt8[Tensor, "N 1 H W"]
     indices: dict[int, int]
-    """Row in the collection → index here."""
+    """Mapping of a sample's row in the collection → its index in `images` and `labels`."""
     annotations: dict[int, Bool[Tensor, "A H W"]]
-    """Row in the collection → what each of several people drew there."""
+    """Mapping of a query's row in the collection → labels of its A annotators."""
 
     @classmethod
     def load(cls, collection: Collection, plan: TaskPlan, episodes: Sequence[Episode], device: str) -> "EpisodeImages":
-        """Read every row that is a query or in a support, onto the device."""
+        """Load every sample that is a query or in a support onto the device."""
         rows = sorted({sample.row for episode in episodes for sample in (episode.query, *episode.support)})
         images, labels = (
             torch.from_numpy(arrays).to(device).unsqueeze(1)
@@ -132,7 +132,7 @@ class EpisodeImages:
         return cls(images, labels, {row: index for index, row in enumerate(rows)}, annotations)
 
     def queries(self, episodes: Sequence[Episode]) -> tuple[Float[Tensor, "B 1 H W"], Bool[Tensor, "B 1 H W"]]:
-        """Query images in [0, 1] and their labels."""
+        """Images of the queries, in [0, 1], and their labels."""
         indices = [self.indices[episode.query.row] for episode in episodes]
         return self.images[indices] / 255, self.labels[indices] > 0
 
@@ -157,10 +157,10 @@ class Evaluator:
         self._opened: tuple[object, EpisodeImages, Ask] | None = None
 
     def score(self, work: Work, predictor: Predictor | TaskPredictor) -> Scored:
-        """Score what can be scored before it has to be handed in, but at least one batch.
+        """Score batches, at least one, until the work is done or its rows have to be reported.
 
-        What has the support of the last batch is scored with it: another process would have to learn that support anew.
-        Whatever the predictor raises ends its work on this task, and no other.
+        Episodes with the support of the last batch are scored in the same call, since another process would have to
+        encode that support anew. Any exception of the predictor ends its work on this task, and on no other.
         """
         rows: list[Row] = []
         candidates: list[Candidates] = []
@@ -204,7 +204,7 @@ class Evaluator:
         return self._sizes[key]
 
     def _open(self, work: Work, predictor: Predictor | TaskPredictor) -> tuple[EpisodeImages, Ask]:
-        """Get ready for a task, or stay so for the rest of it."""
+        """Load the images of a task and specialise the predictor, unless both are at hand from its last part."""
         key = work.name, work.plan.task.id
         if self._opened is None or self._opened[0] != key:
             episodes = list(chain(*work.groups))
@@ -237,7 +237,7 @@ def plainly(predictor: Predictor, images: EpisodeImages) -> Ask:
 
 
 def sharing(predictor: SharingPredictor, images: EpisodeImages, rows: Sequence[int]) -> Ask:
-    """Ask a predictor with what it read in some rows, once for all supports."""
+    """Ask a predictor with codes of the samples in some rows, which are encoded once for all supports."""
     codes = predictor.encode_images(*images.examples(torch.tensor([images.indices[row] for row in rows])))
     indices = {row: index for index, row in enumerate(rows)}
 
@@ -249,12 +249,12 @@ def sharing(predictor: SharingPredictor, images: EpisodeImages, rows: Sequence[i
 
 
 def shown(episodes: Iterable[Episode]) -> list[int]:
-    """The rows that are in some support."""
+    """Rows of the samples that are in some support, ascending."""
     return sorted({sample.row for episode in episodes for sample in episode.support})
 
 
 def next_batch(groups: Sequence[Group], queries: int) -> list[Group]:
-    """The first groups, of equal support size, that make so many queries; at least one."""
+    """First groups of equal support size that make up a number of queries; at least one."""
     count = max(1, queries // len(groups[0]))
     support = len(groups[0][0].support)
     return list(takewhile(lambda group: len(group[0].support) == support, groups[:count]))
@@ -266,7 +266,7 @@ def same_supports(some: Group, others: Group) -> bool:
 
 
 def ensembles(work: Work, groups: Iterable[Group]) -> list[Group]:
-    """The episodes of each query, or of each of several ensembles of it."""
+    """Divide groups into ensembles of consecutive draws of a query."""
     size = work.plan.ensemble
     return [group[start : start + size] for group in groups for start in range(0, len(group), size)]
 
@@ -279,7 +279,7 @@ def judge(work: Work, groups: Sequence[Group], images: EpisodeImages, ask: Ask, 
         groups: Episodes of one query each.
         images: Images and labels of the task.
         ask: Function that gives the logits of episodes.
-        meter: Times the predictor.
+        meter: Meter of the predictor's time.
     """
     size, singles = work.plan.ensemble, list(chain(*groups))
     query_images, labels = images.queries(singles)
@@ -305,7 +305,7 @@ def make_rows(work: Work, groups: Sequence[Group], found: Measured) -> list[Row]
 
 
 def compare_candidates(work: Work, groups: Sequence[Group], found: Measured, images: EpisodeImages) -> list[Candidates]:
-    """Compare all draws of each query with what several people drew on it, where they did."""
+    """Compare all draws of each query with the labels of its annotators, where several people annotated it."""
     masks = found.masks.flatten(0, 1).unflatten(0, (len(groups), -1))
     return [
         _candidates(work, group, masks[[index]], images.annotations[group[0].query.row].unsqueeze(0))
@@ -315,12 +315,12 @@ def compare_candidates(work: Work, groups: Sequence[Group], found: Measured, ima
 
 
 def ensemble_name(name: str, draws: int) -> str:
-    """Name in results of a predictor whose probabilities over several draws are averaged; its own if over one."""
+    """Name in results of a predictor whose probabilities are averaged over draws; its own name for one draw."""
     return f"{name}-x{draws}" if draws > 1 else name
 
 
 def base_name(name: str, draws: int) -> str:
-    """The predictor whose `ensemble_name` a name is."""
+    """Name of the predictor whose `ensemble_name` is given."""
     return name.removesuffix(f"-x{draws}") if draws > 1 else name
 
 
@@ -332,7 +332,7 @@ def row_keys(name: str, plan: TaskPlan, group: Group) -> set[RowKey]:
 
 
 def all_keys(name: str, plan: TaskPlan, group: Group) -> set[RowKey]:
-    """Keys of the rows of a group, and of its candidates, if several people drew."""
+    """Keys of the rows of a group, and of its candidates if several people annotated the query."""
     query = group[0].query
     compared = {(name, plan.task.id, query.case, ALL_DRAWS)} if query.row in plan.annotators else set()
     return row_keys(name, plan, group) | compared
@@ -373,10 +373,10 @@ def _candidates(
 
 
 def _checked(name: str, logits: Tensor, query_images: Tensor) -> Tensor:
-    """The logits of a predictor.
+    """Check the logits of a predictor and return them.
 
     Raises:
-        ValueError: If they have another shape than the queries, or hold NaN.
+        ValueError: If the logits have another shape than the queries, or hold NaN.
     """
     if logits.shape != query_images.shape:
         msg = (

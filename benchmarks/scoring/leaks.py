@@ -1,4 +1,4 @@
-"""Whether a suite tests weights on images that they were trained on, by content rather than by name."""
+"""Search for test images that weights were trained on, by content rather than by name."""
 
 from collections import ChainMap
 from collections.abc import Iterable, Sequence
@@ -14,12 +14,12 @@ EXAMPLES = 3
 
 @dataclass(frozen=True)
 class Leaks:
-    """Images of some tasks that weights were trained on."""
+    """Findings on images of some tasks that weights were trained on."""
 
     seen: dict[str, dict[str, str]]
-    """Predictor → id of a task of which it was trained on some image → which."""
+    """Mapping of a predictor → id of a task on whose images it was trained → message that names some of them."""
     not_compared: dict[str, list[str]]
-    """Predictor → the training datasets that the collection lacks."""
+    """Mapping of a predictor → ids of its training datasets that the collection lacks, which cannot be compared."""
 
 
 def find_leaks(collection: Collection, tasks: Iterable[Task], predictors: Iterable[NamedPredictor]) -> Leaks:
@@ -56,7 +56,7 @@ def _contents(collection: Collection, tasks: Iterable[Task]) -> dict[str, str]:
 
 
 def _leak_message(pairs: Sequence[tuple[str, str]]) -> str:
-    """Phrase the finding, with some examples."""
+    """Phrase the finding on pairs of a test image and its copy in the training data, with some examples."""
     examples = "; ".join(image if image == learned else f"{image} is {learned}" for image, learned in pairs[:EXAMPLES])
     return (
         f"The weights were trained on its images: expected none in common, got {len(pairs)}, such as {examples}. "

@@ -1,4 +1,4 @@
-"""What predictions come to: masks, areas and metrics of logits, and which of them rounding may have decided."""
+"""Masks, areas and metrics of logits, and marks on those that rounding may have decided."""
 
 from dataclasses import dataclass
 
@@ -11,21 +11,21 @@ from benchmarks.scoring.results import DECIMALS
 from incontext.networks.measures import BINS
 
 DOUBT = 2e-5
-"""Logits that differ by less may be the same."""
+"""Largest difference of logits that rounding in another batch can explain."""
 VALUE_DOUBT = 1e-7
-"""Means over an image's probabilities that differ by less may be the same."""
+"""Largest difference of means over an image's probabilities that rounding in another batch can explain."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Areas and metrics of every prediction of G ensembles, the mean of each one's last, if there are several."""
+    """Areas and metrics of the predictions of G ensembles; the last of several predictions is the ensemble's mean."""
 
     values: Float[Tensor, "G predictions columns"]
-    """The label's area, the mask's area, then `METRICS`."""
+    """Area of the label and of the mask, in pixels, then the metrics in the order of `METRICS`."""
     unsure: Bool[Tensor, " G"]
-    """Whether rounding may have decided some value."""
+    """Whether rounding may have decided some value of the ensemble."""
     masks: Bool[Tensor, "G draws H W"]
-    """Masks of the single predictions."""
+    """Masks of the single predictions, at probability 0.5."""
 
     @classmethod
     def of(cls, logits: Float[Tensor, "N 1 H W"], labels: Bool[Tensor, "N 1 H W"], draws: int) -> "Measured":
@@ -46,14 +46,14 @@ class Measured:
         return cls(values.unflatten(0, sets), unsure, single_masks)
 
     def replaced(self, indices: list[int], others: "Measured") -> "Measured":
-        """Replace the measurements of some ensembles."""
+        """Replace the measurements of the ensembles at some indices."""
         values, masks = self.values.clone(), self.masks.clone()
         values[indices], masks[indices] = others.values, others.masks
         return Measured(values, self.unsure, masks)
 
 
 def at_threshold(probabilities: Float[Tensor, "B 1 H W"]) -> Bool[Tensor, " B"]:
-    """Whether a logit lies so near to that of a mask's edge, or of a calibration bin's, that it may be beyond."""
+    """Whether some probability of an image is so near to 0.5, or to a calibration bin's edge, that rounding decides."""
     slack = DOUBT / 4  # the steepest slope of a sigmoid
     scaled = probabilities * BINS
     edges = scaled.round().clamp(1, BINS - 1)
@@ -62,7 +62,7 @@ def at_threshold(probabilities: Float[Tensor, "B 1 H W"]) -> Bool[Tensor, " B"]:
 
 
 def at_rounding(measures: dict[str, Float[Tensor, " B"]]) -> Bool[Tensor, " B"]:
-    """Whether a mean over probabilities lies so near to where its rounding changes that it may be beyond."""
+    """Whether some mean over an image's probabilities is so near to a rounding boundary that rounding decides."""
     scaled = [measures[name].double() * 10**decimals for name, decimals in DECIMALS.items()]
     near = [(value - value.floor() - 0.5).abs() for value in scaled]
     slacks = [VALUE_DOUBT * 10**decimals for decimals in DECIMALS.values()]

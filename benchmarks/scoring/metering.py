@@ -1,4 +1,4 @@
-"""What some work costs in time and memory, and the largest batch that keeps to a memory budget."""
+"""Measurement of time and memory, and the search for the largest batch within a memory budget."""
 
 import math
 import re
@@ -14,14 +14,14 @@ import torch
 from incontext.networks.devices import free_bytes
 
 MOST_QUERIES = {"cpu": 1, "cuda": 512}
-"""Largest batches; more gain nothing. One core computes a batch hardly faster than its queries one by one."""
+"""Maximum queries per batch by device; one core computes a batch hardly faster than its queries one by one."""
 SHARE_OF_FREE = {"cpu": 0.5, "cuda": 0.8}
-"""Of the free memory, what is used unless told otherwise."""
+"""Share of the free memory to use by default, by type of device."""
 PROCESS = Path("/proc/self")
 
 
 class Meter:
-    """Measures the memory of work on a device while it is entered, and the time of parts of it."""
+    """Context manager that measures the peak memory of work on a device, and the time of parts of the work."""
 
     def __init__(self, device: str) -> None:
         self._device = torch.device(device)
@@ -29,7 +29,7 @@ class Meter:
         self.seconds = 0.0
         """Processor time, or wall-clock time on an accelerator, of all that was timed."""
         self.peak_bytes = 0
-        """The most that the latest work held, beyond what was held when the meter was made."""
+        """Peak memory of the latest work, beyond the memory that was held when the meter was made."""
 
     def __enter__(self) -> Self:
         if self._device.type == "cuda":
@@ -43,7 +43,7 @@ class Meter:
 
     @contextmanager
     def timing(self) -> Iterator[None]:
-        """Add the time that passes."""
+        """Add the time that passes in the context to `seconds`."""
         start = self._clock()
         yield
         self.seconds += self._clock() - start
@@ -67,7 +67,7 @@ class Meter:
 
 
 class BatchSize:
-    """Finds the largest batch within a budget by looking at what real batches took: nothing is computed to probe.
+    """Search for the largest batch within a memory budget by the memory of real batches; none is computed to probe.
 
     Sizes double from 1 while what the next batch will take, in proportion to the last, stays below the budget.
     """
@@ -78,13 +78,13 @@ class BatchSize:
 
     @classmethod
     def fixed(cls, queries: int) -> Self:
-        """A size that is given."""
+        """Make a batch size that is given and never changes upwards."""
         size = cls(math.inf, queries)
         size.queries = queries
         return size
 
     def learn(self, queries: int, peak_bytes: int) -> None:
-        """Take in what a batch of so many queries took."""
+        """Learn from the peak memory of a batch with a number of queries."""
         fitting = self._budget_bytes * queries / max(1, peak_bytes)
         self.queries = max(1, int(min(max(self.queries, 2 * queries), fitting, self._most)))
 
@@ -104,7 +104,7 @@ def memory_share(device: str, processes: int) -> float:
 
 
 def _status_bytes(name: str) -> int:
-    """A figure of this process as Linux states it; elsewhere its peak so far."""
+    """Memory figure of this process by its name in Linux' status file; elsewhere the peak so far."""
     if (path := PROCESS / "status").exists():
         return 1024 * int(re.findall(rf"{name}:\s+(\d+)", path.read_text())[0])
     return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -30,7 +30,7 @@ class Metric:
 
     meaning: str
     perfect: float
-    """The value of a perfect prediction; the farther from it, the worse."""
+    """Value of a perfect prediction; the farther a value from it, the worse."""
     unit: str = ""
     """Unit of the values: empty for ratios; `length` is in millimetres where the spacing is known, else in pixels."""
 
@@ -51,12 +51,12 @@ METRICS: dict[str, Metric] = {
     "ece": Metric(f"distance of probability from frequency, mean over {BINS} bins of pixels", 0.0),
     "brier": Metric("mean squared error of the probabilities", 0.0),
 }
-"""What `measure` returns, by name."""
+"""Metrics that `measure` returns, by name, in the order of the columns of results."""
 
 
 @dataclass(frozen=True)
 class Emptiness:
-    """The empty-mask policy.
+    """Policy for empty masks and labels.
 
     If mask and label are both empty they agree perfectly. If one is, they disagree as much as two masks can:
     similarities are 0, and distances are the image's diagonal, as in the BraTS challenges. MONAI says NaN or infinity:
@@ -66,7 +66,7 @@ class Emptiness:
     one: Bool[Tensor, " B"]
     """Exactly one of mask and label is empty."""
     both: Bool[Tensor, " B"]
-    """Both are."""
+    """Mask and label are both empty."""
 
     @classmethod
     def of(cls, mask_px: Int[Tensor, " B"], label_px: Int[Tensor, " B"]) -> "Emptiness":
@@ -74,11 +74,11 @@ class Emptiness:
         return cls((mask_px == 0) ^ (label_px == 0), (mask_px == 0) & (label_px == 0))
 
     def similarity(self, values: Float[Tensor, " B"]) -> Float[Tensor, " B"]:
-        """Values in [0, 1] with what is undefined settled."""
+        """Complete similarities in [0, 1] by the policy, where they are undefined: 1 if both are empty, 0 if one is."""
         return torch.where(self.both, 1.0, torch.where(self.one, 0.0, values))
 
     def distance(self, values: Float[Tensor, " B"], diagonals: Float[Tensor, " B"]) -> Float[Tensor, " B"]:
-        """Lengths with what is undefined settled."""
+        """Complete distances by the policy, where they are undefined: 0 if both are empty, the diagonal if one is."""
         return torch.where(self.both, 0.0, torch.where(self.one, diagonals, values))
 
 
@@ -88,13 +88,13 @@ def measure(
     probabilities: Float[Tensor, "B 1 H W"],
     spacing_mm: Float[Tensor, "B 2"] | None = None,
 ) -> dict[str, Float[Tensor, " B"]]:
-    """All metrics of `METRICS`, one value per image.
+    """Compute all metrics of `METRICS`, one value per image.
 
     Args:
-        masks: Predicted masks.
-        labels: Annotated labels.
+        masks: Masks to score.
+        labels: Labels to score the masks against.
         probabilities: Probabilities of foreground, in [0, 1].
-        spacing_mm: Size of each image's pixels along H and W. Not given, lengths are in pixels.
+        spacing_mm: Size of each image's pixels along H and W; if None, lengths are in pixels.
     """
     return {
         **overlap_measures(masks, labels),
@@ -110,7 +110,7 @@ def areas_px(masks: Bool[Tensor, "B 1 H W"]) -> Int[Tensor, " B"]:
 
 
 def overlap_measures(masks: Bool[Tensor, "B 1 H W"], labels: Bool[Tensor, "B 1 H W"]) -> dict[str, Float[Tensor, " B"]]:
-    """Measures that follow from the areas of masks, labels and overlaps alone.
+    """Metrics that follow from the areas of masks, labels and overlaps alone.
 
     The area error is SimpleITK's volume similarity: relative to the mean of both areas rather than to the label's, it
     exists for an empty label, and lies in [-2, 2].
@@ -130,7 +130,7 @@ def overlap_measures(masks: Bool[Tensor, "B 1 H W"], labels: Bool[Tensor, "B 1 H
 def contour_measures(
     masks: Bool[Tensor, "B 1 H W"], labels: Bool[Tensor, "B 1 H W"], spacing_mm: Float[Tensor, "B 2"] | None = None
 ) -> dict[str, Float[Tensor, " B"]]:
-    """Measures that follow from the distances between the contours."""
+    """Metrics that follow from the distances between the contours."""
     if spacing_mm is None:
         spacing_mm = torch.ones(len(masks), 2, device=masks.device)
     diagonals = (spacing_mm * spacing_mm.new_tensor(masks.shape[2:])).square().sum(dim=1).sqrt()
@@ -155,7 +155,7 @@ def contour_measures(
 
 
 def contours(masks: Bool[Tensor, "B 1 H W"]) -> Bool[Tensor, "B 1 H W"]:
-    """Foreground pixels of which one of the four neighbours is not."""
+    """Contours of masks: foreground pixels with a background pixel among their four neighbours."""
     wide = pad(masks, (1, 1, 1, 1))
     return masks & ~(wide[..., :-2, 1:-1] & wide[..., 2:, 1:-1] & wide[..., 1:-1, :-2] & wide[..., 1:-1, 2:])
 
@@ -163,7 +163,7 @@ def contours(masks: Bool[Tensor, "B 1 H W"]) -> Bool[Tensor, "B 1 H W"]:
 def _sorted_distances(
     start: Bool[Tensor, "B 1 H W"], goal: Bool[Tensor, "B 1 H W"], spacing_mm: Float[Tensor, "B 2"]
 ) -> Float[Tensor, "B K"]:
-    """Distances from each pixel of the start to the goal, ascending; NaN after the last of an image."""
+    """Distances from each pixel of one contour to the nearest of the other, ascending, with NaN after the last."""
     points = start.squeeze(1).nonzero()
     counts = areas_px(start)
     image = points[:, 0]
@@ -176,7 +176,7 @@ def _sorted_distances(
 
 
 def _percentiles(distances: Float[Tensor, "B K"], share: float) -> Float[Tensor, " B"]:
-    """Percentiles of ascending values before NaN, interpolated between the two nearest; without a value, NaN."""
+    """Percentiles of ascending values, linearly interpolated, with NaN ignored; NaN for an image without values."""
     positions = share * (~distances.isnan()).sum(dim=1, keepdim=True).sub(1).clamp(min=0)
     low, high = (distances.gather(1, each.long()) for each in (positions.floor(), positions.ceil()))
     return (low + (high - low) * (positions - positions.floor())).squeeze(1)

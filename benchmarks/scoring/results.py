@@ -1,4 +1,4 @@
-"""Keeps one CSV row per prediction: append-only, resumable after a kill, reloadable."""
+"""Tables of results with one CSV row per prediction: append-only, and resumable after a kill."""
 
 import csv
 import io
@@ -19,17 +19,17 @@ logger = logging.getLogger(__name__)
 SETTINGS_NAME = "settings.json"
 
 RowKey = tuple[str, str, str, int]
-"""Predictor, task id, query case, draw: what a prediction is identified by within one run."""
+"""Key of a prediction within one run: predictor, task id, query case and draw."""
 ALL_DRAWS = -1
-"""In a key, in place of a draw."""
+"""Draw in the key of candidates, which stand for all draws of a query."""
 
 DECIMALS = {"ece": 4, "brier": 4}
-"""Digits to which means over an image's probabilities are rounded; of all other metrics it is six."""
+"""Decimals to which means over an image's probabilities are rounded; all other metrics are rounded to six."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One prediction and its score."""
+    """Row of a prediction and its scores."""
 
     predictor: str
     dataset: str
@@ -38,14 +38,14 @@ class Row:
     case: str
     draw: int
     support_size: int
-    """Examples really given: fewer than asked for where the task has fewer; the sum over an ensemble's draws."""
+    """Number of examples given: fewer than asked for where the task has fewer; the sum over an ensemble's draws."""
     support_hash: str
     label_px: int
-    """Foreground pixels annotated."""
+    """Number of foreground pixels in the label."""
     mask_px: int
-    """Foreground pixels predicted; 0 is an empty mask."""
+    """Number of foreground pixels in the mask; 0 is an empty mask."""
     dice: float
-    """This and all that follow are metrics of `benchmarks.scoring.metrics.METRICS`, rounded to `DECIMALS`."""
+    """Dice in [0, 1]. It and the fields up to `brier` are metrics of `metrics.METRICS`, rounded to `DECIMALS`."""
     iou: float = nan
     sensitivity: float = nan
     precision: float = nan
@@ -58,34 +58,34 @@ class Row:
     ece: float = nan
     brier: float = nan
     ensemble: int = 1
-    """Draws whose probabilities were averaged."""
+    """Number of draws whose probabilities were averaged; 1 for a single prediction."""
 
     @property
     def key(self) -> RowKey:
-        """Key of the prediction."""
+        """Key by which a resumed run knows the prediction."""
         return self.predictor, self.task, self.case, self.draw
 
 
 @dataclass(frozen=True)
 class Candidates:
-    """Agreement of all draws of a query with what several people drew on it."""
+    """Agreement of all draws of a query with the labels of its annotators."""
 
     predictor: str
     dataset: str
     task: str
-    """Id of the task of their consensus, from which the supports are drawn, too."""
+    """Id of the task that holds the annotators' consensus, from which supports are drawn."""
     subject: str
     case: str
     draws: int
     annotators: int
     best_dice: float
-    """This and what follows are of `benchmarks.scoring.calibration_metrics.measure_candidates`."""
+    """Best Dice of a draw. It and the fields below are metrics of `calibration_metrics.measure_candidates`."""
     energy_distance: float
     area_crps_px: float
 
     @property
     def key(self) -> RowKey:
-        """Key of the predictions."""
+        """Key by which a resumed run knows the candidates, with `ALL_DRAWS` as draw."""
         return self.predictor, self.task, self.case, ALL_DRAWS
 
 
@@ -96,13 +96,13 @@ class Cost:
     predictor: str
     task: str
     queries: int
-    """Predictions, every draw of an ensemble one."""
+    """Number of predictions; every draw of an ensemble is one."""
     seconds: float
-    """Processor time, or wall-clock time on an accelerator."""
+    """Processor time in seconds, or wall-clock time on an accelerator."""
     peak_mb: float
-    """Most memory held beyond what the process held at first."""
+    """Peak memory in MB, beyond the memory that the process held at first."""
     batch: int
-    """Most queries in a forward pass."""
+    """Largest number of queries in a forward pass."""
 
 
 Record = TypeVar("Record", Row, Candidates, Cost)
@@ -141,7 +141,7 @@ def read_records(path: Path, kind: type[Record]) -> list[Record]:
 
 
 def prepare_table(path: Path, kind: type[Record]) -> None:
-    """Get a table ready for records to be appended.
+    """Prepare a table for records to be appended.
 
     A last line that a kill left unfinished is cut. A table that was written before a metric existed gets its column,
     with NaN in the rows that are there: they are not scored again.
@@ -176,7 +176,7 @@ def append_rows(path: Path, rows: Sequence[Row] | Sequence[Candidates] | Sequenc
 
 
 def table_text(records: Iterable[Row | Candidates | Cost], columns: Sequence[str], header: bool = True) -> str:
-    """Records of one kind as lines of CSV."""
+    """Write records of one kind as lines of CSV."""
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     if header:
@@ -186,7 +186,7 @@ def table_text(records: Iterable[Row | Candidates | Cost], columns: Sequence[str
 
 
 def total_costs(costs: Iterable[Cost]) -> dict[str, dict[str, float]]:
-    """Seconds per query, most memory and largest batch of each predictor, as JSON values."""
+    """Total the costs of each predictor, as JSON values: seconds per query, peak memory and largest batch."""
     by_name: dict[str, list[Cost]] = {}
     for cost in costs:
         by_name.setdefault(cost.predictor, []).append(cost)
@@ -239,7 +239,7 @@ def shared_rows(folders: Sequence[Path]) -> list[Row]:
 
 
 def plan_hashes(folders: Iterable[Path]) -> str:
-    """The hashes of the plans that the runs followed, each once."""
+    """Hashes of the plans that runs followed, each once."""
     known = (read_settings(folder) for folder in folders if (folder / SETTINGS_NAME).is_file())
     return ", ".join(sorted({settings["plan_hash"] for settings in known if "plan_hash" in settings}))
 
@@ -250,7 +250,7 @@ def _support_of(row: Row) -> tuple[object, ...]:
 
 @contextmanager
 def claimed(folder: Path, settings: dict[str, Any], predictors: dict[str, str]) -> Iterator[None]:
-    """Have a folder of results for oneself, made if need be, and claim it: see `claim_folder`.
+    """Lock a folder of results, made if need be, and claim it: see `claim_folder`.
 
     Raises:
         ValueError: If another run is at work there, or the folder is another run's.
@@ -262,7 +262,7 @@ def claimed(folder: Path, settings: dict[str, Any], predictors: dict[str, str]) 
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
-    """The settings that a folder of results was claimed with, and its `predictors` by name.
+    """Read the settings that a folder of results was claimed with, and its `predictors` by name.
 
     Raises:
         ValueError: If the file that tells them is damaged.
@@ -277,14 +277,14 @@ def read_settings(folder: Path) -> dict[str, Any]:
 
 
 def claim_folder(folder: Path, settings: dict[str, Any], predictors: dict[str, str]) -> None:
-    """Make a folder that of one set of settings, or check that it is; predictors may be added later.
+    """Claim a folder for one set of settings, or check that it belongs to them; predictors may be added later.
 
     The caller holds the folder's lock, as `claimed` does.
 
     Args:
         folder: Folder of a run's results.
         settings: Settings that decide the episodes, as JSON values.
-        predictors: Name → fingerprint of what predicts under that name.
+        predictors: Fingerprint of each predictor, by its name.
 
     Raises:
         ValueError: If the folder holds results of other settings, or of another predictor of the same name.

@@ -1,4 +1,4 @@
-"""Who scores: this process, others of this machine, or the workers of a Dask scheduler; in order, whoever it is."""
+"""Distribution of work over this process, worker processes or a Dask scheduler's workers, with results in order."""
 
 import os
 import re
@@ -19,12 +19,12 @@ from megamed import Collection
 from megamed.executors import TASKS_PER_WORKER, open_executor
 
 BEGUN_PER_WORKER = 2
-"""Works given to each worker at once: one to do, and one so that it need not wait."""
+"""Number of works given to each worker at once: one to do, and one so that it need not wait."""
 EPISODES_PER_WORKER = 500
-"""Fewer are done sooner than another process starts."""
+"""Minimum number of episodes per worker process; fewer take less time than the start of a process."""
 
 Begin = Callable[[Work], Callable[[], Scored]]
-"""Starts some work; what it returns waits for the end of it."""
+"""Function that starts some work and returns a function that waits for its outcome."""
 
 
 def choose_workers(device: str, episodes: int) -> int:
@@ -43,9 +43,9 @@ def score_all(
     """Score works, each in one or several parts, in the order in which they come.
 
     Args:
-        collection: The collection of the images.
+        collection: Collection that holds the images.
         works: Episodes to score.
-        predictors: By the name that works know, how `load_predictor` calls it, and what that returns.
+        predictors: Name or path of each predictor as `load_predictor` knows it, and the loaded predictor, by its name.
         execution: Device, batches and workers.
 
     Raises:
@@ -73,7 +73,7 @@ def score_all(
 
 
 def in_order(begin: Begin, works: Iterable[Work], ahead: int) -> Iterator[Scored]:
-    """Yield what comes of works in their order, with some of them begun before their turn."""
+    """Yield the outcomes of works in the order of these, with a number of them begun ahead of their turn."""
     coming, begun = iter(works), deque[Callable[[], Scored]]()
     while True:
         begun.extend(begin(work) for work in islice(coming, ahead - len(begun)))
@@ -86,13 +86,13 @@ def in_order(begin: Begin, works: Iterable[Work], ahead: int) -> Iterator[Scored
 
 
 def score_elsewhere(collection: Path, predictor: str, work: Work, execution: Execution) -> Scored:
-    """Score work in a process that may have done some before."""
+    """Score work in a worker process, which keeps collection, predictor and batch sizes of earlier work."""
     execution = replace(execution, device=own_device(execution.device))
     return _evaluator(collection, execution).score(work, _predictor(predictor, execution.device).predict)
 
 
 def own_device(device: str) -> str:
-    """The device of this process: `cuda` stands for one of several GPUs, which go to processes in turn."""
+    """Device of this process: `cuda` stands for one of several GPUs, which are given to processes in turn."""
     if device != "cuda" or not (number := re.search(r"\d+$", current_process().name)):
         return device
     return f"cuda:{(int(number[0]) - 1) % torch.cuda.device_count()}"
