@@ -229,7 +229,7 @@ def test_cuda_agrees_with_cpu(network, episode):
 
 @torch.no_grad()
 def test_a_temperature_that_runs_away_is_bounded():
-    match = TokenMatch(8, 2, SMALL.head_channels, positions=True)
+    match = TokenMatch(8, 2, SMALL.head_channels, SMALL.positions)
     features = draw(1, 8, 4, 6)
     match.log_temperature.copy_(torch.tensor([2.0, 200.0]).view(2, 1, 1))
     lengths = match.queries(features).norm(dim=-1)  # of unit vectors times the temperature
