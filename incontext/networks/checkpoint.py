@@ -32,7 +32,7 @@ FAMILIES: dict[str, tuple[type[NetworkConfig], type[Network]]] = {
     "support-once": (SupportOnceConfig, SupportOnceNet),
     "cross-block": (CrossBlockConfig, CrossBlockNet),
 }
-"""By name, the configuration and the network of each family."""
+"""Classes of the configuration and of the network, by the name of their family."""
 
 
 def describe(config: NetworkConfig) -> dict[str, Any]:
@@ -42,7 +42,7 @@ def describe(config: NetworkConfig) -> dict[str, Any]:
 
 
 def build(config: NetworkConfig) -> Network:
-    """A network of random weights, of the family whose configuration this is."""
+    """Build a network with random weights, of the family that the configuration belongs to."""
     network_class: Callable[[Any], Network] = FAMILIES[describe(config)["family"]][1]
     return network_class(config)
 
@@ -80,7 +80,7 @@ def write_calibration(path: Path, calibration: Mapping[str, Any]) -> None:
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
-    """The config, the provenance and, once fitted, the calibration of a weights file, without its tensors.
+    """Read config, provenance and, once fitted, calibration of a weights file, without its tensors.
 
     Raises:
         FileNotFoundError: If there is no such file.

@@ -38,12 +38,12 @@ class CrossBlockConfig:
 
     @property
     def stride_px(self) -> int:
-        """What image sides must be multiples of: they may have any length."""
+        """Number that image sides must be multiples of: 1, since any size is taken."""
         return 1
 
 
 class CrossBlockNet(nn.Module):
-    """In-context segmentation in which query and support shape each other at every stage.
+    """Network for in-context segmentation in which query and support maps interact at every stage.
 
     The support's part of the last block feeds nothing: its weights (`decoder[-1].support`) are kept, since released
     files hold them, but never used, and get no gradient.

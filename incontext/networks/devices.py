@@ -1,4 +1,4 @@
-"""Where to compute, and how much memory is free there."""
+"""The device to compute on, and the memory that is free there."""
 
 import os
 import re
@@ -8,7 +8,7 @@ import torch
 
 MEMORY = Path("/proc/meminfo")
 UNKNOWN_BYTES = 2e9
-"""What is taken for free where the system does not tell."""
+"""Memory that is assumed to be free where the system does not report it."""
 
 
 def choose_device(wanted: torch.device | str | None = None) -> torch.device:

@@ -35,19 +35,22 @@ def distance_transform(
 def distances_at(
     points: Int[Tensor, "P 3"], features: Bool[Tensor, "B H W"], spacing: Float[Tensor, "B 2"] | None = None
 ) -> Float[Tensor, " P"]:
-    """What `distance_transform` holds at some points, to the bit, at W operations per point.
+    """Values of `distance_transform` at some points, equal to the bit, at W operations per point.
 
     Args:
-        points: Image, row and column of each, as `nonzero` lists them.
-        features: As for `distance_transform`.
-        spacing: As for `distance_transform`.
+        points: Indices of the image, the row and the column of each point, as `nonzero` lists them.
+        features: The pixels to measure to; their own distance is 0.
+        spacing: Size of each image's pixels along H and W; 1 if not given.
+
+    Returns:
+        Lengths in the unit of the spacing; infinite where the image has no feature.
     """
     lines, widths = _squares_along_columns(features, _spacing_or_1(features, spacing))
     offsets = _squared_offsets(features)
     image, row, column = points.unbind(dim=1)
     points_at_a_time = max(1, CHUNK // len(offsets))
     chunks = zip((image * features.shape[1] + row).split(points_at_a_time), column.split(points_at_a_time), strict=True)
-    squares = torch.cat([(lines[line] + offsets[place]).amin(dim=1) for line, place in chunks])
+    squares = torch.cat([(lines[line] + offsets[index]).amin(dim=1) for line, index in chunks])
     return squares.sqrt() * widths[image]
 
 

@@ -40,8 +40,8 @@ class CrossBlock(nn.Module):
     """Lets a query map and support maps of equally many channels interact.
 
     Args:
-        channels: Of the query map, and again of each support map.
-        out_channels: Of the resulting query map and of each resulting support map.
+        channels: Number of channels of the query map, and of each support map.
+        out_channels: Number of channels of the next query map, and of each of the next support maps.
     """
 
     def __init__(self, channels: int, out_channels: int) -> None:
@@ -80,7 +80,7 @@ class FirstCrossBlock(nn.Module):
     def forward(
         self, query: Float[Tensor, "B 1 H W"], support_mean: Float[Tensor, "B 2 H W"], chunks: Iterable[Tensor]
     ) -> tuple[Float[Tensor, "B D H W"], Iterator[Tensor]]:
-        """As in `CrossBlock`."""
+        """Return the next query map and the next chunks, as `CrossBlock.forward` does."""
 
         def cross_then(conv: nn.Conv2d, support: Tensor) -> Tensor:
             copies = repeat(query, "B C H W -> (s B) C H W", s=len(support) // len(query))

@@ -1,4 +1,4 @@
-"""How well masks and probabilities agree with labels: the one Dice and the one calibration error of the project.
+"""Agreement of masks and probabilities with labels: the one Dice and the one calibration error of the project.
 
 Every value is the same to the bit for any batch: counts are integers, and means are taken in fixed point.
 """
@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int, Num
 from torch import Tensor
 
 BINS = 15
-"""Of equal width, by which the calibration error groups pixels."""
+"""Number of bins of equal width in which the calibration error groups pixels by their probability."""
 
 FIXED_POINT = 2**32
 """Units per 1: fine enough to hold float32 values from 2⁻⁹ on exactly, coarse enough for sums of 2³¹ terms."""
@@ -39,8 +39,8 @@ def calibration_error(
     background, so values are small; compare them between predictors, not between tasks.
 
     Args:
-        probabilities: Of foreground, in [0, 1].
-        labels: In {0, 1}.
+        probabilities: Probability of foreground at each pixel, in [0, 1].
+        labels: Annotation of the same pixels, in {0, 1}.
         bins: Number of bins of equal width.
 
     Source:
@@ -56,8 +56,8 @@ def exact_mean(values: Float[Tensor, "B N"], counts: Int[Tensor, " B"] | int) ->
     """Sums in fixed point over counts: integers add up to the same in any order, hence in any batch, on any device.
 
     Args:
-        values: In [-1, 1]; 0 where nothing counts.
-        counts: How many count; NaN where none does.
+        values: Numbers in [-1, 1]; those that do not count must be 0.
+        counts: Number of values of each row that count; the mean of a row without any is NaN.
     """
     return in_fixed_point(values).sum(dim=1) / FIXED_POINT / counts
 

@@ -34,9 +34,9 @@ def export(network: nn.Module, folder: Path, metadata: Mapping[str, Any] | None 
     named like the fields: `keys_0` and so on. Both files tell the configuration and a hash of the weights.
 
     Args:
-        network: To be exported.
-        folder: Where to write; made if missing.
-        metadata: What the files tell besides: see `checkpoint.read_metadata`.
+        network: Support-once network to export, on any device.
+        folder: Folder to write into; made if missing.
+        metadata: Provenance and calibration to store in both files: see `checkpoint.read_metadata`.
 
     Raises:
         ValueError: If the network is not a support-once network.
@@ -178,7 +178,7 @@ def _write(
 
 
 def _dynamic_shapes(inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """Which axes may have other lengths than in the example; bounds are wide, for what the trace needs to know."""
+    """Axes of each input that may have other lengths than in the example, with bounds that no image exceeds."""
     count, rows, columns = (Dim(name, min=2, max=2**16) for name in ("count", "rows", "columns"))
     tokens = tuple({2: Dim(f"tokens_{i}", min=2, max=2**30)} for i in range(len(inputs.get("keys", ()))))
     shapes: dict[str, Any] = {"mean_label": {2: rows, 3: columns}, "keys": tokens, "values": tokens}
@@ -195,7 +195,7 @@ def _solve(matrix: Any, target: Any, left: bool = True) -> Any:
 
     op: Any = opset18
     size = matrix.shape[-1]
-    first, last, axis = (op.Constant(value_ints=[place]) for place in (1, 2**31 - 1, 2))
+    first, last, axis = (op.Constant(value_ints=[index]) for index in (1, 2**31 - 1, 2))
     rest = op.Concat(matrix, target, axis=-1)
     for i in range(size):
         here, unit = op.Constant(value_ints=[i]), op.Constant(value_floats=[float(i == j) for j in range(size)])
@@ -210,20 +210,20 @@ def _unfold(model: Any, stride: int) -> None:
     import onnx_ir
 
     graph = model.graph
-    for place, folded in enumerate(graph.inputs):
+    for index, folded in enumerate(graph.inputs):
         if folded.name in IMAGES:
             name, shape = folded.name, onnx_ir.Shape([folded.shape[0], 1, "H", "W"])
             folded.name = f"{name}_folded"
             image = onnx_ir.Value(name=name, type=folded.type, shape=shape)
             node = onnx_ir.node("SpaceToDepth", [image], {"blocksize": stride})
             folded.replace_all_uses_with(node.outputs[0])
-            graph.inputs[place] = image
+            graph.inputs[index] = image
             graph.insert_before(graph[0], node)
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without what the exporter says of its own affairs."""
+    """Silence log messages and warnings of the exporter, which concern nobody who uses the graphs."""
     exporter = logging.getLogger("torch.onnx")
     level = exporter.level
     exporter.setLevel(logging.ERROR)

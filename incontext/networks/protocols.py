@@ -1,7 +1,7 @@
-"""What is asked of networks, and of what they have read in labelled images: the protocols that all rooms share.
+"""Protocols of networks and of the codes that they make of labelled images, shared by all rooms.
 
-A *code* is what a network has read in support sets. It is opaque: the network that made it, and nothing else, takes it
-back. Hence `Any` stands for it here.
+A *code* holds the features that a network has extracted from support sets. It is opaque: only the network that
+made it takes it back. Hence `Any` stands for it here.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 @runtime_checkable
 class SelectableCodes(Protocol):
-    """What was read in each image of a set, out of which support sets are formed; see `support_code.ImageCodes`."""
+    """Codes of the single images of a set, from which support sets can be formed; see `support_code.ImageCodes`."""
 
     def select(self, indices: Tensor, /) -> Self:
         """Form support sets from the images of one set, of which each row of indices (sets, size) names some."""
@@ -20,7 +20,7 @@ class SelectableCodes(Protocol):
 
 @runtime_checkable
 class Codes(SelectableCodes, Protocol):
-    """What a backend reads in labelled images."""
+    """Codes of single labelled images as a backend makes them: joined, selected from, and pooled to support sets."""
 
     @property
     def labels(self) -> Tensor:
@@ -36,23 +36,23 @@ class Codes(SelectableCodes, Protocol):
 
 @runtime_checkable
 class QueryReader(Protocol):
-    """What segments queries by a code."""
+    """A network, or its exported graph, that segments queries given the code of their support."""
 
     def segment(self, query_images: Tensor, code: Any, /) -> Tensor:
-        """Logits of B·Q queries (B·Q, 1, H, W), given the code of B support sets; those of a set stand together."""
+        """Logits of B·Q queries (B·Q, 1, H, W), given the code of B support sets; the queries of a set are adjacent."""
 
 
 @runtime_checkable
 class Backend(QueryReader, Protocol):
-    """What computes for a `Segmenter`, and reads every labelled image by itself; see `incontext.inference.backends`."""
+    """Network or graphs that a `Segmenter` computes with, one image at a time; see `incontext.inference.backends`."""
 
     def encode_images(self, images: Tensor, labels: Tensor, /) -> Codes:
-        """Read labelled images (S, 1, H, W)."""
+        """Encode labelled images (S, 1, H, W), each by itself."""
 
 
 @runtime_checkable
 class SupportEncoder(QueryReader, Protocol):
-    """What reads a support set once for all queries that follow."""
+    """A network that encodes a support set once for all queries that follow."""
 
     def encode_support(self, support_images: Tensor, support_labels: Tensor, /) -> Any:
         """The code of support sets (B, S, 1, H, W)."""

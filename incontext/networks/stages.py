@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 
 class ConvUnit(nn.Sequential):
-    """3×3 convolution, GroupNorm, SiLU."""
+    """A 3×3 convolution without bias, GroupNorm and SiLU, at one resolution."""
 
     def __init__(self, in_channels: int, out_channels: int, groups: int) -> None:
         super().__init__(
@@ -16,7 +16,7 @@ class ConvUnit(nn.Sequential):
 
 
 class Stage(nn.Module):
-    """Two convolution units, the second one residual."""
+    """Two convolution units, the second one residual: the block that every stage of encoder and decoder consists of."""
 
     def __init__(self, in_channels: int, out_channels: int, groups: int) -> None:
         super().__init__()

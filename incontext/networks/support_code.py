@@ -1,4 +1,4 @@
-"""What the support-once network reads in labelled images: codes of single images, and of the sets that they form."""
+"""Codes of the support-once network: of single labelled images, and of the support sets that they form."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -12,16 +12,16 @@ from torch.nn import functional as F
 
 @dataclass(frozen=True)
 class SupportCode:
-    """All that a query reads of B support sets."""
+    """Everything that a query reads of B support sets."""
 
     keys: tuple[Tensor, ...]
-    """Per attended stage, the support tokens' keys (B, heads, S·T, head_channels)."""
+    """Keys of the support tokens, (B, heads, S·T, head_channels) for each attended stage."""
     values: tuple[Tensor, ...]
-    """Per attended stage, what is read where a key matches: same shapes as the keys."""
+    """Values that attention reads where a key matches the query, in the shapes of the keys."""
     prototypes: tuple[Tensor, ...]
-    """Per fine stage, mean foreground and background features of the whole support, of unit length (B, 2, C)."""
+    """Mean foreground and background features of the whole support, of unit length: (B, 2, C) for each fine stage."""
     moments: tuple[Tensor, ...]
-    """Per fine stage, the sums that a linear classifier is fitted from (B, 2, C + 1, C + 1 + targets); see
+    """Sums over pixels that a linear classifier is fitted from, (B, 2, C + 1, C + 1 + targets) for each fine stage; see
     `FittedRead`."""
     mean_label: Tensor
     """The support labels' mean at each pixel (B, 1, H, W)."""
@@ -44,7 +44,7 @@ class SupportCode:
 
 @dataclass(frozen=True)
 class ImageCodes:
-    """What each labelled image contributes to a support code; every tensor opens with (B, S)."""
+    """The contribution of each labelled image to a support code, by its names; every tensor opens with (B, S)."""
 
     keys: tuple[Tensor, ...]
     values: tuple[Tensor, ...]
@@ -64,7 +64,7 @@ class ImageCodes:
         )
 
     def leaving_one_out(self, count: int) -> "ImageCodes":
-        """For each of the first `count` images the codes of all others, as sets of their own: (B·count, S - 1, ...)."""
+        """Support sets of all images but one, for each of the first `count` images: (B·count, S - 1, ...)."""
 
         def regroup(value: Tensor) -> Tensor:
             # Slices rather than an index, whose gradient is many times slower to gather.

@@ -30,7 +30,7 @@ class SupportOnceConfig:
     attend_from_px: int = 8
     """Stride from which stages are coarse: 8 or 16 pixels."""
     support_pool: int = 2
-    """Support tokens of the finest coarse stage are averaged over so many by so many; 2 makes reading cost a fourth."""
+    """Side of the square of support tokens that the finest coarse stage averages; 2 makes reading cost a fourth."""
     positions: bool = True
     """Whether attention knows where a token lies, beside what is there."""
     heads: int = 3
@@ -88,7 +88,7 @@ class SupportOnceConfig:
 
 
 class SupportOnceNet(nn.Module):
-    """In-context segmentation with one pass over the support, however many queries follow.
+    """Network for in-context segmentation with one pass over the support, however many queries follow.
 
     One encoder serves query and support. Coarse query tokens attend to all support tokens and bring back features with
     the label pixels that lie under them. Fine query pixels are compared with two kinds of foreground and background
@@ -160,7 +160,7 @@ class SupportOnceNet(nn.Module):
         """Encode labelled images once for all support sets that they are in: see `ImageCodes.select`.
 
         Raises:
-            ValueError: As `encode_support` does.
+            ValueError: If labels and images differ in shape, there are none, or a side is no multiple of the stride.
         """
         self._check(images[None], labels[None])
         return self._image_codes(self.features(images), labels[None])
@@ -183,8 +183,8 @@ class SupportOnceNet(nn.Module):
 
         Args:
             images: Sets of images in [0, 1].
-            labels: Their labels in {0, 1}.
-            queries: How many images of a set, from the first, to segment; all by default.
+            labels: Labels of the images, in {0, 1}.
+            queries: Number of images of each set to segment, counted from the first; all by default.
 
         Raises:
             ValueError: If a set holds fewer than two images or than queries, or as `encode_support` does.
@@ -307,7 +307,7 @@ class SupportOnceNet(nn.Module):
         return scores
 
     def _attend(self, level: int, tokens: Tensor, code: SupportCode) -> Tensor:
-        """What the support holds where it looks like each query token: tokens (N, c, h, w) -> (N, heads·C, h, w).
+        """Support values read by attention for each query token: tokens (N, c, h, w) -> (N, heads·C, h, w).
 
         softmax(q·k) v over the tokens of all S support images at once: a weighted mean, which depends neither on their
         order nor on how many copies of all of them there are.

@@ -1,4 +1,4 @@
-"""How features read a support: by attention to its tokens, and by a classifier that is fitted to it in closed form."""
+"""The two ways to read a support: attention to its tokens, and a classifier fitted to its pixels in closed form."""
 
 from collections.abc import Sequence
 
@@ -24,7 +24,7 @@ class TokenMatch(nn.Module):
         channels: Channels of a token's features.
         heads: Attention heads.
         head_channels: Channels of each head's queries and keys.
-        positions: Whether queries and keys know where their token lies.
+        positions: Whether queries and keys contain the position of their token.
     """
 
     def __init__(self, channels: int, heads: int, head_channels: int, positions: bool) -> None:
