@@ -60,7 +60,7 @@ def measured(bench: Bench, weights: Path, seed: int) -> dict[str, Reliability]:
         groups[EVERY].append(judged)
         groups.setdefault(task.dataset, []).append(judged)
     return {
-        name: reliability(group, [quality.believe(each.promises) for each in group]) for name, group in groups.items()
+        name: reliability(group, [quality.dice_from(each.log_odds) for each in group]) for name, group in groups.items()
     }
 
 

@@ -17,7 +17,7 @@ from incontext.images.examples import Example, on_grid
 from incontext.images.source_image import SourceImage, write_mask
 from incontext.images.tiling import blend
 from incontext.networks.measures import dice_of_areas
-from incontext.networks.quality import QualityModel, promised_odds, tally
+from incontext.networks.quality import QualityModel, expected_log_odds, soft_counts
 from megamed.squares import Box
 
 CERTAIN = 20.0
@@ -133,13 +133,13 @@ class CasePrediction:
             return on_grid(planes, self.case)
         return np.stack([on_grid(layer, self.case) for layer in planes])
 
-    def promises(self, classes: Classes) -> Float[Tensor, "C 2"]:
-        """What the masks promise (see `quality.promises`), those that a person drew left out."""
+    def expected_log_odds(self, classes: Classes) -> Float[Tensor, "C 2"]:
+        """Log-odds of expected precision and recall, one pair per class, over the planes that nobody drew."""
         total = torch.zeros(len(classes.names), 3)
         for plane in self.planes:
             for band in plane.bands() if isinstance(plane, Plane) else ():
-                total += tally(classes.probabilities(band), classes.layers(band)).cpu()
-        return promised_odds(total)
+                total += soft_counts(classes.probabilities(band), classes.layers(band)).cpu()
+        return expected_log_odds(total)
 
 
 def _resolved(plane: Plane | DrawnPlane, resolve: Callable[[Tensor], Tensor]) -> np.ndarray:
@@ -203,7 +203,8 @@ class Segmentation(Sequence[UInt8[np.ndarray, "*grid"]]):
         """
         if not len(self):
             return np.zeros((0, len(self.classes)), dtype=np.float32)
-        return np.stack([self._known_quality.believe(each.promises(self._classes)).numpy() for each in self._found])
+        log_odds = [each.expected_log_odds(self._classes) for each in self._found]
+        return np.stack([self._known_quality.dice_from(each).numpy() for each in log_odds])
 
     @property
     def look_first(self) -> list[int]:

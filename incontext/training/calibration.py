@@ -1,9 +1,9 @@
-"""Probabilities that mean what they say, and masks whose Dice is foretold: fitted on tasks that were not learned from.
+"""Calibration of weights on tasks that they were not trained on: a temperature, and a model that predicts Dice.
 
-Of all that was tried to foretell Dice, what a mask's own probabilities promise goes nearly the whole way. Adding how
-alike the masks of resampled supports are, how well the support's images segment each other, how well the mask serves as
-the only support of them (reverse classification accuracy) or how its area compares with theirs moves the correlation on
-other datasets by no more than two hundredths, either way, at the price of one to eight more passes.
+Of all that was tried to predict Dice, the precision and recall that a mask's own probabilities make one expect go
+nearly the whole way. Adding the agreement of masks from resampled supports, the Dice of the support's images by each
+other, the Dice of these with the mask as their only support (reverse classification accuracy) or the ratio of areas
+moves the correlation on other datasets by at most two hundredths, either way, at the price of one to eight more passes.
 
 Source:
     Valindria et al., Reverse Classification Accuracy, IEEE TMI 2017.
@@ -25,30 +25,30 @@ from incontext.networks.checkpoint import load, write_calibration
 from incontext.networks.devices import choose_device
 from incontext.networks.measures import calibration_error
 from incontext.networks.protocols import SupportNetwork
-from incontext.networks.quality import QualityModel, promises
+from incontext.networks.quality import QualityModel, expected_log_odds, soft_counts
 from incontext.training.episodes import DevTask, dev_tasks
 from incontext.training.losses import hard_dice
 from megamed import Collection
 
 LOG_RANGE = (-4.6, 4.6)
-"""Where the logarithm of a temperature is sought: from 1/100 to 100."""
+"""Range of the logarithm of a temperature: from 1/100 to 100."""
 HALVINGS = 24
-"""They leave less than a millionth of the range."""
+"""Steps of the bisection, which narrow the range to less than a millionth of it."""
 SUPPORT_SIZES = (1, 4, 16)
-"""Of which masks are made to fit the quality model on; fewer where a task has fewer labelled images."""
+"""Support sizes of the masks that the quality model is fitted on; smaller where a task has fewer labelled images."""
 RIDGE = 0.01
-"""Penalty on the squares of its powers."""
+"""Penalty on the squares of the powers of a quality model."""
 NEWTON_STEPS = 20
 LEAST_DICE = 0.01
-"""True Dice counts as at least so far from 0 and 1, which no finite model predicts."""
+"""Least distance of true Dice from 0 and 1 in the fit, for no finite model predicts these."""
 POOR_DICE = 0.6
-"""Below it, masks are to be looked at first. Since predictions are right on average, the same number serves as the
-threshold of the flag: by Youden's index the best ones lie between 0.58 and 0.61, on `dev` and on training datasets."""
+"""Dice below which a mask is poor. Since predictions are right on average, the same number serves as the threshold
+of the flag: by Youden's index the best ones lie between 0.58 and 0.61, on `dev` and on training datasets."""
 
 
 @torch.inference_mode()
 def calibrate(network: SupportNetwork, tasks: Sequence[DevTask]) -> dict[str, Any]:
-    """Fit a temperature to the pixels of all queries of some tasks, measure what it mends, and fit a quality model.
+    """Fit a temperature to the pixels of all queries of some tasks, measure what it improves, and fit a quality model.
 
     Args:
         network: One that offers `encode_support` and `segment`.
@@ -107,7 +107,7 @@ def calibrate_checkpoint(path: Path, collection: Path, seed: int = 0, device: st
 
 
 def fit_temperature(logits: Float[Tensor, " N"], labels: Float[Tensor, " N"]) -> float:
-    """The number by which to divide logits so that their binary cross-entropy is least.
+    """Find the number to divide logits by that makes their binary cross-entropy least.
 
     Cross-entropy is convex in 1 / temperature, so its slope changes sign once, which bisection finds.
 
@@ -138,10 +138,10 @@ def logits_of(network: SupportNetwork, task: DevTask, support_size: int | None =
 
 @dataclass(frozen=True)
 class Judged:
-    """Masks of one task: what their probabilities promise, and their true Dice."""
+    """Masks of one task: the log-odds of their expected precision and recall, and their true Dice."""
 
     dataset: str
-    promises: Float[Tensor, "N 2"]
+    log_odds: Float[Tensor, "N 2"]
     dice: Float[Tensor, " N"]
 
 
@@ -153,27 +153,27 @@ def judge(task: DevTask, logits: Float[Tensor, "N 1 H W"]) -> Judged:
         logits: Logits of the task's queries, divided by the temperature.
     """
     dice = hard_dice(logits, task.query_labels)[:, 0]
-    return Judged(task.dataset, promises(logits.sigmoid(), logits > 0), dice)
+    return Judged(task.dataset, expected_log_odds(soft_counts(logits.sigmoid(), logits > 0)), dice)
 
 
 def fit_quality(judged: Sequence[Judged]) -> QualityModel:
-    """Fit how Dice follows from what masks promise, and measure how well it does on other datasets.
+    """Fit Dice to the expected precision and recall of masks, and measure the fit on other datasets.
 
-    Datasets weigh the same, and so do the sets of masks of each. What is measured comes of models that were fitted
-    without the dataset of the masks in question; if there is but one, nothing is.
+    Datasets weigh the same, and so do the sets of masks of each. Reliability is measured by leaving one dataset out at
+    a time, and hence not at all if there is but one.
 
     Args:
         judged: Masks of tasks that the network did not learn from.
 
     Returns:
-        The model; see `reliability` for what it tells as `measured`.
+        The model; `reliability` explains the figures in its `measured`.
     """
     datasets = {each.dataset for each in judged}
     model = _fit(judged)
     if len(datasets) < 2:
         return model
     others = {name: _fit([each for each in judged if each.dataset != name]) for name in datasets}
-    predicted = [others[each.dataset].believe(each.promises) for each in judged]
+    predicted = [others[each.dataset].dice_from(each.log_odds) for each in judged]
     return model.model_copy(update={"measured": reliability(judged, predicted)})
 
 
@@ -182,21 +182,21 @@ def reliability(judged: Sequence[Judged], predicted: Sequence[Float[Tensor, " _"
 
     Args:
         judged: Masks, in sets.
-        predicted: Their predicted Dice.
+        predicted: Predicted Dice of the masks of each set.
 
     Returns:
         The rank correlation (`spearman`) with true Dice over all masks, and its mean within sets (`spearman_within`);
         the mean absolute difference (`error`); of the masks with a Dice below 0.6 the share that is flagged (`caught`),
-        of all masks the same (`flagged`), and of the flagged ones the share below 0.6 (`poor_if_flagged`); how many
-        `masks` there are. None for the mean of nothing.
+        of all masks the same (`flagged`), and of the flagged ones the share below 0.6 (`poor_if_flagged`); the number
+        of `masks`. None for the mean of nothing.
     """
-    dice, foretold = torch.cat([each.dice for each in judged]), torch.cat(list(predicted))
-    poor, flagged = dice < POOR_DICE, foretold < POOR_DICE
+    dice, predicted_dice = torch.cat([each.dice for each in judged]), torch.cat(list(predicted))
+    poor, flagged = dice < POOR_DICE, predicted_dice < POOR_DICE
     within = [spearman(some, each.dice) for some, each in zip(predicted, judged, strict=True)]
     measured = {
-        "spearman": [spearman(foretold, dice)],
+        "spearman": [spearman(predicted_dice, dice)],
         "spearman_within": within,
-        "error": (foretold - dice).abs().tolist(),
+        "error": (predicted_dice - dice).abs().tolist(),
         "caught": flagged[poor].float().tolist(),
         "flagged": flagged.float().tolist(),
         "poor_if_flagged": poor[flagged].float().tolist(),
@@ -212,8 +212,8 @@ def spearman(first: Float[Tensor, " N"], second: Float[Tensor, " N"]) -> float |
 
 
 def _ranks(values: Tensor) -> Tensor:
-    _, places, counts = values.unique(return_inverse=True, return_counts=True)
-    return (counts.cumsum(0) - (counts - 1) / 2)[places]
+    _, indices, counts = values.unique(return_inverse=True, return_counts=True)
+    return (counts.cumsum(0) - (counts - 1) / 2)[indices]
 
 
 def _fit(judged: Sequence[Judged]) -> QualityModel:
@@ -223,7 +223,7 @@ def _fit(judged: Sequence[Judged]) -> QualityModel:
         Papke and Wooldridge, Econometric methods for fractional response variables, 1996.
     """
     sets = Counter(each.dataset for each in judged)
-    inputs = torch.cat([F.pad(each.promises, (0, 1), value=1) for each in judged]).double()
+    inputs = torch.cat([F.pad(each.log_odds, (0, 1), value=1) for each in judged]).double()
     dice = torch.cat([each.dice for each in judged]).double().clamp(LEAST_DICE, 1 - LEAST_DICE)
     shares = [torch.full_like(each.dice, 1 / sets[each.dataset] / len(each.dice)) for each in judged]
     weights = torch.cat(shares).double()[:, None] / len(sets)

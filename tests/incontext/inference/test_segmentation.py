@@ -18,7 +18,7 @@ BOTH = Classes({3: "liver", 8: "spleen"}, overlap=True)
 REPORT = Report("min-max", "all", 2, "the whole image", None)
 
 QUALITY = QualityModel(bias=0.0, confidence=1.0, coverage=0.0, flag_below=0.8)
-"""Believes in the promised precision."""
+"""Model that predicts a Dice equal to the expected precision."""
 
 
 def segmentation(logits: torch.Tensor, classes: Classes, source: np.ndarray, axis: int | None = None) -> Segmentation:
@@ -115,9 +115,9 @@ def judged(found: list[list[Plane | DrawnPlane]], classes: Classes) -> Segmentat
     return Segmentation(result, classes, REPORT, QUALITY)
 
 
-def test_masks_are_judged_by_what_they_promise() -> None:
+def test_masks_are_judged_by_their_expected_precision() -> None:
     result = judged([[flat(2.0)], [flat(0.5)], [flat(-9.0)], [flat(1.0)]], ONE)
-    # A mask that covers all promises the precision of its probability, whose odds are the exponential of the logit.
+    # A mask that covers all has its probability for an expected precision, whose odds are the exponential of the logit.
     sigmoid = 1 / (1 + np.exp([-2.0, -0.5, -1.0]))
     np.testing.assert_allclose(result.predicted_dice[[0, 1, 3], 0], sigmoid, rtol=1e-4)
     assert result.predicted_dice[2, 0] == pytest.approx(0.02, rel=1e-3)

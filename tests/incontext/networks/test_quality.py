@@ -7,15 +7,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from incontext.networks.quality import QualityModel, promised_odds, promises, tally
+from incontext.networks.quality import QualityModel, expected_log_odds, soft_counts
 
 MODEL = QualityModel(bias=-1.0, confidence=1.0, coverage=0.5, flag_below=0.6)
 
 
-def test_promises_by_hand() -> None:
+def test_expected_precision_and_recall_by_hand() -> None:
     # Two pixels in the mask hold 0.9 + 0.7 of the 2.0 in the image: precision 0.8, recall 0.8.
     probabilities, masks = torch.tensor([[0.9, 0.7, 0.3, 0.1]]), torch.tensor([[True, True, False, False]])
-    assert promises(probabilities, masks)[0].tolist() == pytest.approx([math.log(4), math.log(4)], rel=1e-5)
+    counts = soft_counts(probabilities, masks)
+    torch.testing.assert_close(counts, torch.tensor([[1.6, 2.0, 2.0]]))
+    assert expected_log_odds(counts)[0].tolist() == pytest.approx([math.log(4), math.log(4)], rel=1e-5)
     # Odds 4 · 4 ** 0.5 / e.
     odds = 8 / math.e
     assert MODEL.predict(probabilities, masks).item() == pytest.approx(odds / (1 + odds), rel=1e-5)
@@ -30,9 +32,9 @@ def test_an_empty_mask_and_a_certain_one_are_judged_too() -> None:
 
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 99), sharper=st.floats(1.1, 3))
-def test_surer_probabilities_of_the_same_mask_promise_more(seed: int, sharper: float) -> None:
+def test_surer_probabilities_of_the_same_mask_raise_expected_precision_and_recall(seed: int, sharper: float) -> None:
     logits = torch.randn(4, 1, 8, 8, generator=torch.Generator().manual_seed(seed))
-    unsure, sure = (promises((scale * logits).sigmoid(), logits > 0) for scale in (1.0, sharper))
+    unsure, sure = (expected_log_odds(soft_counts((scale * logits).sigmoid(), logits > 0)) for scale in (1.0, sharper))
     assert (sure > unsure).all()
 
 
@@ -44,11 +46,11 @@ def test_a_volume_is_judged_as_a_whole_and_no_order_of_its_planes_matters() -> N
     torch.testing.assert_close(MODEL.predict(volume.reshape(1, 1, 40, 8), volume.reshape(1, 1, 40, 8) > 0.5), whole)
 
 
-def test_tallies_of_parts_add_up() -> None:
+def test_soft_counts_of_parts_add_up() -> None:
     probabilities = torch.rand(2, 6, 8, generator=torch.Generator().manual_seed(0))
     masks = probabilities > 0.5
-    parts = tally(probabilities[:, :2], masks[:, :2]) + tally(probabilities[:, 2:], masks[:, 2:])
-    torch.testing.assert_close(promised_odds(parts), promises(probabilities, masks))
+    parts = soft_counts(probabilities[:, :2], masks[:, :2]) + soft_counts(probabilities[:, 2:], masks[:, 2:])
+    torch.testing.assert_close(parts, soft_counts(probabilities, masks))
 
 
 def test_a_model_is_json_and_back() -> None:

@@ -70,7 +70,7 @@ def test_calibrating_mends_overconfidence() -> None:
     assert found["ece_before"] == pytest.approx(1 / (1 + math.exp(-5)) - 0.75, abs=1e-4)
     assert found["ece_after"] == pytest.approx(0, abs=1e-4)
     assert found["datasets"] == ["coins"]
-    # Of a mask that is all foreground, probabilities of 3/4 promise what it has: Dice 2 · 3 / (4 + 3).
+    # Of a mask that is all foreground, probabilities of 3/4 expect what it has: Dice 2 · 3 / (4 + 3).
     quality = QualityModel(**found["quality"])
     assert quality.measured == {}
     assert quality.predict(torch.full((1, 4), 0.75), torch.ones(1, 4) > 0).item() == pytest.approx(6 / 7, abs=0.01)
@@ -81,10 +81,10 @@ def test_nothing_to_calibrate_on_is_an_error() -> None:
         calibrate(Overconfident(), [])
 
 
-def promising(dataset: str, truth: QualityModel, count: int = 300, seed: int = 0) -> Judged:
+def foreseen(dataset: str, truth: QualityModel, count: int = 300, seed: int = 0) -> Judged:
     """Masks whose Dice is what a model says."""
-    promised = 2 * torch.randn(count, 2, generator=torch.Generator().manual_seed(seed))
-    return Judged(dataset, promised, truth.believe(promised))
+    log_odds = 2 * torch.randn(count, 2, generator=torch.Generator().manual_seed(seed))
+    return Judged(dataset, log_odds, truth.dice_from(log_odds))
 
 
 TRUTH = QualityModel(bias=-0.5, confidence=0.6, coverage=0.3, flag_below=0.5)
@@ -93,13 +93,13 @@ TRUTH = QualityModel(bias=-0.5, confidence=0.6, coverage=0.3, flag_below=0.5)
 @pytest.mark.parametrize("bias", [-2.5, 2.5])
 def test_predicted_dice_is_right_on_average_however_good_the_masks_are(bias: float) -> None:
     """The score equation of the bias, which no penalty may change."""
-    judged = promising("one", TRUTH.model_copy(update={"bias": bias}))
-    predicted = fit_quality([judged]).believe(judged.promises)
+    judged = foreseen("one", TRUTH.model_copy(update={"bias": bias}))
+    predicted = fit_quality([judged]).dice_from(judged.log_odds)
     assert predicted.mean().item() == pytest.approx(judged.dice.mean().item(), abs=2e-3)
 
 
 def test_what_dice_follows_from_is_found_again() -> None:
-    found = fit_quality([promising("one", TRUTH), promising("two", TRUTH, seed=1)])
+    found = fit_quality([foreseen("one", TRUTH), foreseen("two", TRUTH, seed=1)])
     for name in ("bias", "confidence", "coverage"):
         assert getattr(found, name) == pytest.approx(getattr(TRUTH, name), abs=0.05)
     assert found.measured["spearman"] > 0.99
@@ -108,16 +108,16 @@ def test_what_dice_follows_from_is_found_again() -> None:
     assert found.measured["masks"] == 600
 
 
-def test_promises_that_are_broken_elsewhere_do_not_count() -> None:
-    liar = QualityModel(bias=0.0, confidence=-1.0, coverage=-1.0, flag_below=0.5)
-    found = fit_quality([promising("honest", TRUTH), promising("liar", liar, seed=1)])
+def test_expectations_that_fail_on_another_dataset_do_not_count() -> None:
+    inverse = QualityModel(bias=0.0, confidence=-1.0, coverage=-1.0, flag_below=0.5)
+    found = fit_quality([foreseen("true", TRUTH), foreseen("inverted", inverse, seed=1)])
     assert found.measured["spearman"] < -0.5  # each is judged by what the other taught
 
 
 def test_datasets_weigh_the_same_whatever_they_bring() -> None:
     other = QualityModel(bias=1.0, confidence=0.2, coverage=0.2, flag_below=0.5)
-    few = fit_quality([promising("few", TRUTH), promising("many", other, seed=1)])
-    many = fit_quality([promising("few", TRUTH), *[promising("many", other, seed=1)] * 9])
+    few = fit_quality([foreseen("few", TRUTH), foreseen("many", other, seed=1)])
+    many = fit_quality([foreseen("few", TRUTH), *[foreseen("many", other, seed=1)] * 9])
     assert (few.bias, few.confidence, few.coverage) == (many.bias, many.confidence, many.coverage)
 
 
@@ -139,7 +139,7 @@ def test_reliability_by_hand() -> None:
 
 @pytest.mark.parametrize("dice", [0.0, 1.0], ids=["all wrong", "all right"])
 def test_masks_of_one_dice_can_be_fitted_too(dice: float) -> None:
-    judged = [Judged(name, promising(name, TRUTH).promises, torch.full((300,), dice)) for name in ("one", "two")]
+    judged = [Judged(name, foreseen(name, TRUTH).log_odds, torch.full((300,), dice)) for name in ("one", "two")]
     found = fit_quality(judged)
     assert found.measured["spearman"] is found.measured["spearman_within"] is None
     assert found.measured["error"] < 0.1
@@ -152,7 +152,7 @@ def test_judging_by_hand() -> None:
     label = torch.tensor([[1.0, 0.0], [0.0, 0.0]]).reshape(1, 1, 2, 2)
     judged = judge(DevTask("rows", label[None], label[None], label, label), logits)
     assert judged.dice.tolist() == pytest.approx([2 / 3])
-    assert judged.promises.tolist() == [pytest.approx([2.0, 2.0], abs=1e-5)]
+    assert judged.log_odds.tolist() == [pytest.approx([2.0, 2.0], abs=1e-5)]
 
 
 def test_rank_correlation_by_hand() -> None:
