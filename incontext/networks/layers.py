@@ -116,7 +116,7 @@ class SupportMean:
     """Mean over the support as a running sum, so that the maps need not be held together.
 
     Args:
-        batch_size: B, how many maps in a row belong to different episodes.
+        batch_size: B, the number of consecutive maps that belong to different episodes.
     """
 
     def __init__(self, batch_size: int) -> None:

@@ -31,7 +31,7 @@ def export(network: nn.Module, folder: Path, metadata: Mapping[str, Any] | None 
 
     The first takes `images` and `labels` (S, 1, H, W) and gives what `ImageCodes` holds; the second takes `queries`
     (N, 1, H, W) and what the `SupportCode` of one set holds, and gives `logits` (N, 1, H, W). Inputs and outputs are
-    named like the fields: `keys_0` and so on. Both files tell the configuration and a hash of the weights.
+    named like the fields: `keys_0` and so on. Both files hold the configuration and a hash of the weights.
 
     Args:
         network: Support-once network to export, on any device.
@@ -171,7 +171,7 @@ def _write(
     assert traced is not None
     _unfold(traced.model, stride)
     for node in traced.model.graph.all_nodes():
-        node.metadata_props.clear()  # they tell paths of this machine
+        node.metadata_props.clear()  # they contain paths of this machine
     traced.model.metadata_props.update({name: json.dumps(value) for name, value in told.items()})
     with replacing(path) as partial:
         traced.save(partial)

@@ -63,7 +63,7 @@ class SupportNetwork(SupportEncoder, Protocol):
     """A support encoder with parameters, which lie on one device."""
 
     def parameters(self, recurse: bool = True) -> Iterator[nn.Parameter]:
-        """The parameters, as `torch.nn.Module` tells them."""
+        """Iterate over the parameters, as `torch.nn.Module` does."""
 
 
 @runtime_checkable
@@ -76,7 +76,7 @@ class LeaveOneOutNetwork(SupportNetwork, Protocol):
 
 @runtime_checkable
 class FeatureEncoder(Protocol):
-    """A network that tells the features of single images, such as `SupportOnceNet`."""
+    """A network that computes features of single images, such as `SupportOnceNet`."""
 
     def features(self, images: Tensor, /) -> list[Tensor]:
         """Features (N, C, h, w) of every stage, fine to coarse."""

@@ -32,7 +32,7 @@ class SupportOnceConfig:
     support_pool: int = 2
     """Side of the square of support tokens that the finest coarse stage averages; 2 makes reading cost a fourth."""
     positions: bool = True
-    """Whether attention knows where a token lies, beside what is there."""
+    """Whether queries and keys of attention contain the position of their token beside its features."""
     heads: int = 3
     """Attention heads per attended stage, beside the one per fine stage that fetches its prototypes."""
     head_channels: int = 32
@@ -43,9 +43,9 @@ class SupportOnceConfig:
     groups: int = 4
     """Groups of every GroupNorm."""
     fitted_channels: int = 24
-    """Features per fine stage that a linear classifier, fitted to the support, tells foreground by; 0 for none."""
+    """Number of features per fine stage that a linear classifier is fitted to, by the support; 0 for no classifier."""
     second_fit: bool = True
-    """Whether fine stages also fit one to the query itself and what the coarse stages guess to be its foreground."""
+    """Whether fine stages also fit a classifier to the query itself, labelled by the guess of the coarse stages."""
 
     def __post_init__(self) -> None:
         if self.stem_px not in (1, 2, 4):
@@ -92,8 +92,8 @@ class SupportOnceNet(nn.Module):
 
     One encoder serves query and support. Coarse query tokens attend to all support tokens and bring back features with
     the label pixels that lie under them. Fine query pixels are compared with two kinds of foreground and background
-    prototypes: those of the whole support, and those fetched by attention from the support tokens that look like the
-    surroundings; and linear classifiers tell them apart, one fitted to the support, one to the query and a first guess.
+    prototypes: those of the whole support, and those fetched by attention from support tokens that are similar to the
+    surroundings; and linear classifiers separate them, one fitted to the support, one to the query and a first guess.
     A U-Net decoder fuses the stages, and what its fine stages find is added to that guess.
 
     Both kinds of reading are means over the support (softmax attention is a weighted one), hence its order is

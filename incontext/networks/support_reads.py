@@ -17,7 +17,7 @@ POSITION_CHANNELS = 16
 class TokenMatch(nn.Module):
     """Queries and keys of cosine attention, with a learned temperature per head.
 
-    A key knows its token's position and label patch beside its features, so a head may prefer labelled or nearby
+    A key contains its token's position and label patch beside its features, so a head may prefer labelled or nearby
     tokens.
 
     Args:
@@ -58,8 +58,8 @@ class TokenMatch(nn.Module):
 class FittedRead(nn.Module):
     """A linear classifier of fine pixels, fitted to the support in closed form and applied to the query.
 
-    Prototypes compare a pixel with means; a fit also knows how features vary and occur together, which is what tells
-    thin structures from all that looks nearly like them. A fit needs all digits, so mixed precision stops here.
+    Prototypes compare a pixel with means; a fit also takes the covariance of features into account, which separates
+    thin structures from all that is nearly like them. A fit needs all digits, so mixed precision stops here.
 
     With `x_p` the inputs of pixel p (its projected features and a constant 1), `y_p` in [-1, 1] the labels of its parts
     and `a_kp` its share of kind k (foreground or background), the weights W minimise

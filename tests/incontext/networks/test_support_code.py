@@ -1,0 +1,75 @@
+"""Laws of support codes, on random numbers in the place of features: no network is needed."""
+
+from dataclasses import fields
+
+import torch
+
+from incontext.networks.support_code import ImageCodes, SupportCode
+
+TOLERANCE = {"atol": 1e-6, "rtol": 1e-5}
+
+
+def drawn(sets: int, images: int, seed: int = 0) -> ImageCodes:
+    """Codes of two attended stages, of 4 and 1 tokens an image, and of one fine stage."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def draw(*shape: int) -> torch.Tensor:
+        return torch.randn(sets, images, *shape, generator=generator)
+
+    return ImageCodes(
+        keys=(draw(2, 4, 3), draw(2, 1, 3)),
+        values=(draw(2, 4, 3), draw(2, 1, 3)),
+        prototypes=(draw(2, 5),),
+        moments=(draw(2, 3, 4),),
+        labels=(draw(1, 8, 8) > 0).float(),
+    )
+
+
+def assert_equal(found: ImageCodes | SupportCode, expected: ImageCodes | SupportCode) -> None:
+    assert type(found) is type(expected)
+    for field in fields(expected):
+        torch.testing.assert_close(getattr(found, field.name), getattr(expected, field.name), **TOLERANCE)
+
+
+def read(code: SupportCode) -> list[torch.Tensor]:
+    """Everything that a query can read of a code, by an attention whose every query is a one."""
+    weights = [keys.sum(-1, keepdim=True).softmax(dim=2) for keys in code.keys]
+    attended = [(weight * values).sum(2) for weight, values in zip(weights, code.values, strict=True)]
+    return [*attended, *code.prototypes, *code.moments, code.mean_label]
+
+
+def test_the_order_of_images_is_forgotten() -> None:
+    codes = drawn(1, 4)
+    turned = codes.select(torch.tensor([[2, 0, 3, 1]]))
+    torch.testing.assert_close(read(turned.pooled()), read(codes.pooled()), **TOLERANCE)
+
+
+def test_a_support_twice_is_the_support_once() -> None:
+    codes = drawn(1, 3)
+    torch.testing.assert_close(read(ImageCodes.joined([codes, codes]).pooled()), read(codes.pooled()), **TOLERANCE)
+
+
+def test_prototypes_have_unit_length_and_tokens_of_all_images_stand_side_by_side() -> None:
+    code = drawn(2, 3).pooled()
+    torch.testing.assert_close(code.prototypes[0].norm(dim=-1), torch.ones(2, 2))
+    assert [tuple(keys.shape) for keys in code.keys] == [(2, 2, 12, 3), (2, 2, 3, 3)]
+    assert code.mean_label.shape == (2, 1, 8, 8)
+
+
+def test_joined_parts_are_the_whole() -> None:
+    codes = drawn(1, 5)
+    parts = [codes.select(torch.tensor([indices])) for indices in ([0, 1], [2], [3, 4])]
+    assert_equal(ImageCodes.joined(parts), codes)
+
+
+def test_leaving_one_out_selects_all_others() -> None:
+    codes = drawn(1, 4)
+    others = torch.tensor([[1, 2, 3], [0, 2, 3]])
+    assert_equal(codes.leaving_one_out(2), codes.select(others))
+
+
+def test_stacked_codes_are_those_of_a_batch() -> None:
+    codes = drawn(1, 4)
+    rows = torch.tensor([[0, 1], [2, 3], [1, 3]])
+    alone = [codes.select(row[None]).pooled() for row in rows]
+    assert_equal(SupportCode.stacked(alone), codes.select(rows).pooled())
