@@ -1,6 +1,5 @@
 """The public face, with networks small enough to foresee what they answer."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +11,7 @@ from torch import Tensor, nn
 
 from incontext import Segmenter
 from incontext.images.arrays import Picture
-from incontext.images.normalisation import Normalisation
-from incontext.images.source_image import SourceImage, read_source_image
-from incontext.images.tiling import Tiling
-from incontext.inference.case_predictions import predict_cases
-from incontext.inference.reader import Reader
 from incontext.inference.segmentation import dice
-from incontext.inference.support_pool import Preparation
 from incontext.networks import checkpoint
 from incontext.networks.quality import QualityModel
 from incontext.networks.support_once import SupportOnceConfig, SupportOnceNet
@@ -279,10 +272,10 @@ def test_overlapping_classes_are_what_each_is_alone() -> None:
     together = segmenter(tiny_network(), overlap=True).fit(images[1:], {k: v[1:] for k, v in named.items()})
     result = together.predict(images[0])
     assert result[0].shape == (3, 40, 56)
-    for place, (name, masks) in enumerate(named.items()):
+    for index, (name, masks) in enumerate(named.items()):
         alone = segmenter(tiny_network()).fit(images[1:], {name: masks[1:]}).predict(images[0])
-        np.testing.assert_array_equal(result[0][place], alone[0])
-        np.testing.assert_allclose(result.probabilities[0][place], alone.probabilities[0], atol=1e-5)
+        np.testing.assert_array_equal(result[0][index], alone[0])
+        np.testing.assert_allclose(result.probabilities[0][index], alone.probabilities[0], atol=1e-5)
 
 
 def test_what_looks_wrong_is_warned_about_and_reported() -> None:
@@ -314,30 +307,6 @@ def test_tiles_find_what_is_small_in_a_large_image() -> None:
         found[tiling] = dice(result[0] > 0, labels[0] > 0)
         assert result.report.label_budget == 3
     assert found["auto"] > max(0.8, found["never"])
-
-
-def test_images_are_read_as_they_are_needed() -> None:
-    log = []
-
-    class Blank(Reader):
-        queries_per_batch = 2
-
-        def __init__(self) -> None:
-            """Knows no pool."""
-
-        def __call__(self, queries: Tensor) -> Tensor:
-            log.append(f"segment {len(queries)}")
-            return torch.zeros_like(queries)
-
-    def cases() -> Iterator[SourceImage]:
-        for shape in [(8, 8), (3, 9, 8), (8, 9)]:
-            log.append("read")
-            yield read_source_image(np.zeros(shape), "image", axis=0 if len(shape) == 3 else None)
-
-    preparation = Preparation(Normalisation("min-max"), Tiling(None, ""), 4)
-    found = predict_cases(cases(), preparation, Blank())
-    assert log == ["read", "read", "segment 2", "segment 2", "read", "segment 1"]
-    assert [len(each.planes) for each in found] == [1, 3, 1]
 
 
 def test_doubt_lies_where_examples_disagree_on_the_image_s_own_grid() -> None:
