@@ -45,11 +45,11 @@ from incontext.networks.protocols import Backend, FeatureEncoder
 from incontext.networks.quality import QualityModel
 
 SAMPLED_CASES = 16
-"""Of a support, and of queries, those that are looked at to choose how to prepare them and to warn of what is wrong."""
+"""Number of support images, and of queries, that the choice of preparation and the warnings are based on."""
 
 
 class Segmenter:
-    """Segments images like the labelled examples that it is shown; nothing is trained.
+    """Segmentation of images by labelled examples; nothing is trained.
 
     One pass per class, in which the class is foreground and all else background. The passes are resolved by
     a softmax over the class logits and a background logit of 0, which for one class is the sigmoid.
@@ -61,19 +61,19 @@ class Segmenter:
         weights: `default`, `open`, a checkpoint file, or a module called as
             `network(query_images, support_images, support_labels) -> logits`. Loaded at first use. A module is moved to
             the device, computes in evaluation mode, and is left in its own; it may be trained on between predictions.
-        support: Which labelled images an image is segmented by: `all`; those `nearest` to it; a `diverse` or a
-            `random` set of them.
+        support: Rule of support selection: `all` labelled images; those `nearest` to each query; a `diverse` or a
+            `random` set for all queries.
         support_size: Number of images in a support set; by default 16.
-        ensemble: Number of support sets that are selected in this way, and whose probabilities are averaged.
+        ensemble: Number of support sets to select by this rule; their probabilities are averaged.
         flips: Average the probabilities of four views, mirrored and upside down: four times the work, rarely a gain.
         overlap: Let a pixel belong to several classes; masks are then one per class.
-        scaling: How grey values become [0, 1]: `auto`, decided by the examples, or a kind of `Normalisation`.
-        tiling: When large images are seen in tiles: `auto`, `never`, `always`, or the side of a tile in pixels.
+        scaling: Scaling of grey values to [0, 1]: `auto`, decided by the examples, or a kind of `Normalisation`.
+        tiling: Segmentation of large images in tiles: `auto`, `never`, `always`, or the side of a tile in pixels.
         size_px: Side of the square on which the network works.
         device: The device to compute on; by default a GPU if there is one.
-        memory_gb: Memory to compute with; by default half of what is free, and at most 1. What is kept comes on top:
-            0.2 MB for each labelled image and class; of a result the masks, and 64 kB for each plane and class.
-        backend: What computes: `torch` or `onnx`.
+        memory_gb: Memory to compute with, by default half of what is free, at most 1. Kept besides are 0.2 MB for
+            each labelled image and class; of a result the masks, and 64 kB for each plane and class.
+        backend: Library to compute with, `torch` or `onnx`.
         seed: Seed of random choices.
     """
 
@@ -113,7 +113,7 @@ class Segmenter:
 
     @classmethod
     def from_pretrained(cls, weights: str | Path = "default", device: torch.device | str | None = None) -> Self:
-        """With weights that are loaded at once: `default`, `open` or a checkpoint file; nothing is downloaded.
+        """Load weights at once: `default`, `open` or a checkpoint file; nothing is downloaded.
 
         Raises:
             FileNotFoundError: If there is no such file.
@@ -135,10 +135,10 @@ class Segmenter:
 
     @property
     def fitted(self) -> Fitted:
-        """What the last `fit` learned.
+        """State of the last `fit`: support pool, class names and preparation.
 
         Raises:
-            ValueError: If there was none.
+            ValueError: If nothing was fitted yet.
         """
         if self._fitted is None:
             message = (
@@ -155,12 +155,12 @@ class Segmenter:
 
     @property
     def temperature(self) -> float:
-        """What logits are divided by, so that probabilities mean what they say; it changes no mask."""
+        """Number that logits are divided by, so that probabilities are calibrated; masks do not depend on it."""
         return self.metadata.get("calibration", {}).get("temperature", 1.0)
 
     @property
     def quality(self) -> QualityModel | None:
-        """What tells the Dice of masks, if the weights' calibration holds it."""
+        """Model that predicts the Dice of masks; None if the calibration of the weights has none."""
         fields = self.metadata.get("calibration", {}).get("quality")
         return None if fields is None else QualityModel.model_validate(fields)
 
@@ -187,7 +187,7 @@ class Segmenter:
         return f"Segmenter({', '.join(changed)})"
 
     def __sklearn_tags__(self) -> Any:
-        """What scikit-learn asks of an estimator; nobody else calls it."""
+        """Tags of the estimator for scikit-learn, which alone calls this method."""
         from sklearn.utils import Tags, TargetTags
 
         return Tags(estimator_type=None, target_tags=TargetTags(required=True))
@@ -224,7 +224,7 @@ class Segmenter:
             images: One image, stack or volume, or a list: arrays or tensors (H, W), (H, W, 3 or 4) or (N, H, W), PIL
                 images or paths.
             support_images: Labelled examples for this call alone; by default those of `fit`.
-            support_labels: Their labels, as in `fit`.
+            support_labels: Labels of the support images, in the forms that `fit` takes.
 
         Raises:
             ValueError: If an argument does not fit, or there are no examples; the message names the fix.
@@ -264,8 +264,8 @@ class Segmenter:
         """Mean Dice over the images, and of each over the classes that were looked for; 1 where both are empty.
 
         Args:
-            images: As in `predict`.
-            labels: As in `fit`.
+            images: Images, stacks or volumes, in the forms that `predict` takes.
+            labels: Labels of the images, in the forms that `fit` takes.
 
         Raises:
             ValueError: If an argument does not fit; the message names it and the fix.
@@ -276,14 +276,14 @@ class Segmenter:
         return float(np.mean([mean_dice(result, i, example) for i, example in enumerate(examples)]))
 
     def uncertainty(self, images: Pictures, draws: int = 8) -> list[Float32[np.ndarray, "*grid"]]:
-        """How undecided each pixel is, had other examples been labelled: maps in [0, 1], of an entropy in bits.
+        """Uncertainty of each pixel, had other examples been labelled: maps of an entropy in bits, in [0, 1].
 
         Args:
-            images: As in `predict`.
+            images: Images, stacks or volumes, in the forms that `predict` takes.
             draws: Number of support sets that are resampled from the examples, each at the cost of a prediction.
 
         Returns:
-            On the images' own grids, (*grid) for one class, (classes, *grid) for several, each against all else.
+            Maps on the images' own grids, (*grid) for one class, (classes, *grid) for several, each against all else.
 
         Raises:
             ValueError: If an argument does not fit, or there are no examples; the message names the fix.
@@ -311,13 +311,13 @@ class Segmenter:
         supports do not count here.
 
         Args:
-            volume: A stack or volume: what `predict` takes.
-            labels: By the index of a plane its label map, as the source's array has it there; or one label of the
-                whole, of which the planes that show a class are labelled. None if only the examples of `fit` teach.
+            volume: A stack or volume, in the forms that `predict` takes.
+            labels: Label maps by the index of their plane, oriented like the source's array; or one of the whole
+                volume, of which every plane with a class is labelled. None to use the examples of `fit` alone.
             classes: Names of label values.
-            axis: From plane to plane; see `source_image.read_source_image`.
-            config: How labels travel; by default shapes are interpolated between the planes of a volume, as far as the
-                spacing makes them alike, and not between those of a stack, such as the frames of a film.
+            axis: Axis from plane to plane; see `source_image.read_source_image`.
+            config: Parameters of the propagation; by default shapes are interpolated between the planes of a volume, as
+                far as the spacing makes them alike, and not between those of a stack, such as the frames of a film.
 
         Raises:
             ValueError: If an argument does not fit, or nothing is labelled; the message names the fix.
@@ -348,9 +348,9 @@ class Segmenter:
         return result
 
     def save_task(self, path: str | Path) -> Path:
-        """Write all that was fitted, but the weights, into one file, for `load_task` to read here or elsewhere.
+        """Write the fitted state, without weights, into one file, for `load_task` to read here or elsewhere.
 
-        It holds the labelled images: share it with those only who may see them.
+        The file holds the labelled images: share it only with those who may see them.
 
         Raises:
             ValueError: If there are no examples, or the weights come from no file, so that nobody could find them.
@@ -363,12 +363,12 @@ class Segmenter:
     def load_task(
         cls, path: str | Path, weights: str | Path | None = None, device: torch.device | str | None = None
     ) -> Self:
-        """What `save_task` wrote, ready to predict.
+        """Load a task that `save_task` wrote, ready to predict.
 
         Args:
-            path: Of the task.
-            weights: Those that it was made with; by default sought among the packaged ones, and beside the task.
-            device: Where to compute.
+            path: File of the saved task.
+            weights: Weights that the task was made with; by default sought among the packaged ones and beside the task.
+            device: The device to compute on; by default a GPU if there is one.
 
         Raises:
             FileNotFoundError: If there is no such file, or its weights are not at hand; the message names them.
@@ -386,18 +386,18 @@ class Segmenter:
         return Choice(self.support, self.support_size, self.ensemble, self.flips, self.seed)
 
     @property
-    def _place(self) -> torch.device:
+    def _torch_device(self) -> torch.device:
         return choose_device(self.device)
 
     def _load(self) -> LoadedNetwork:
-        """The network: that of the last time, if neither weights nor device were set anew."""
+        """Return the network, opened anew only if weights or device have changed."""
         key = self.weights, self.device
         if self._loaded is None or self._loaded[0] != key:
-            self._loaded = key, LoadedNetwork.open(self.weights, self._place)
+            self._loaded = key, LoadedNetwork.open(self.weights, self._torch_device)
         return self._loaded[1]
 
     def _reader(self) -> Reader:
-        """What reads the pool: the one of the last time, with all that it has encoded, if nothing has changed."""
+        """Return the reader of the pool, with the codes it has made; it is built anew only if anything has changed."""
         fitted, loaded = self.fitted, self._load()
         key = fitted, self._choice, self.overlap, loaded, loaded.version, self.backend, self.memory_gb
         if self._reading is None or self._reading[0] != key:
@@ -406,7 +406,7 @@ class Segmenter:
         return self._reading[1]
 
     def _means(self, fitted: Fitted) -> Means:
-        network, device = self._load().module, self._place
+        network, device = self._load().module, self._torch_device
         supports = 0 if isinstance(network, Backend) else len(fitted.pool.images)
         return Means(
             backend=backend_of(network, self.backend),
@@ -428,7 +428,7 @@ class Segmenter:
         names = {value: told.get(value, str(value)) for value in sorted(labelled.values | {*known})}
         return Propagator(
             backend=backend_of(self._load().module, self.backend),
-            device=self._place,
+            device=self._torch_device,
             preparation=fitted.preparation if fitted else self._prepare(sample),
             classes=Classes(names, self.overlap),
             temperature=self.temperature,

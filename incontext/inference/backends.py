@@ -1,4 +1,4 @@
-"""What computes: the network itself in torch, or its exported graphs in onnxruntime."""
+"""Backends of the computation: the network itself in torch, or its exported graphs in onnxruntime."""
 
 import hashlib
 import json
@@ -20,11 +20,11 @@ from incontext.networks.support_code import ImageCodes, SupportCode
 from incontext.networks.support_once import SupportOnceConfig, check_queries, check_sides
 
 SCORES_BYTES: int = 2**26
-"""Of attention scores at a time: a graph holds them all, where torch's fused attention holds few."""
+"""Memory for attention scores at a time: a graph holds them all, where torch's fused attention holds few."""
 
 
 def backend_of(network: nn.Module, name: str = "torch") -> Backend:
-    """What computes with a network.
+    """Choose the backend that computes with a network.
 
     Raises:
         ValueError: If there is no such backend, or the network is none that can be exported.
@@ -40,7 +40,7 @@ def backend_of(network: nn.Module, name: str = "torch") -> Backend:
 
 @dataclass(frozen=True)
 class WholeSets:
-    """`Codes` for a network that knows supports only as a whole: the labelled images themselves."""
+    """Labelled images themselves, as the `Codes` of a network that encodes support sets only as a whole."""
 
     images: Float[Tensor, "B S 1 H W"]
     labels: Float[Tensor, "B S 1 H W"]
@@ -48,7 +48,7 @@ class WholeSets:
 
     @classmethod
     def joined(cls, parts: Sequence["WholeSets"]) -> "WholeSets":
-        """The images of several as one set."""
+        """Concatenate the images of several sets to one set."""
         images, labels = (torch.cat([getattr(part, name) for part in parts], dim=1) for name in ("images", "labels"))
         return cls(images, labels, parts[0].encode)
 
@@ -57,12 +57,12 @@ class WholeSets:
         return WholeSets(self.images[0, indices], self.labels[0, indices], self.encode)
 
     def pooled(self) -> Any:
-        """What the network makes of the sets."""
+        """Encode the support sets by the network."""
         return self.encode(self.images, self.labels)
 
 
 class WholeSetBackend:
-    """Computes with a network that knows supports only as a whole.
+    """Computation with a network that encodes support sets only as a whole.
 
     Args:
         network: One with `encode_support` and `segment`, or else one to be called as
@@ -73,12 +73,12 @@ class WholeSetBackend:
         self.network = network
 
     def encode_images(self, images: Float[Tensor, "S 1 H W"], labels: Float[Tensor, "S 1 H W"]) -> WholeSets:
-        """Keep labelled images until they are a set."""
+        """Keep labelled images as they are, until support sets are formed of them."""
         encode = self.network.encode_support if isinstance(self.network, SupportEncoder) else _kept
         return WholeSets(images[None], labels[None], encode)
 
     def segment(self, queries: Float[Tensor, "N 1 H W"], code: Any) -> Float[Tensor, "N 1 H W"]:
-        """Logits of queries; those of a set follow one another."""
+        """Logits of queries; the queries of a support set follow one another."""
         if isinstance(self.network, SupportEncoder):
             return self.network.segment(queries, code)
         return self.network(queries, *(each.repeat_interleave(len(queries) // len(each), dim=0) for each in code))
@@ -93,10 +93,10 @@ class OnnxBackend:
     """Computes with the graphs that `incontext export` wrote, on as many processor threads as torch.
 
     Args:
-        folder: Where they are.
+        folder: Folder of the two graphs.
 
     Attributes:
-        metadata: What the graphs tell: `config`, `sha256` of the weights and, from a checkpoint, `provenance` and
+        metadata: Metadata of the graphs: `config`, `sha256` of the weights and, from a checkpoint, `provenance` and
             `calibration`.
 
     Raises:
@@ -119,11 +119,11 @@ class OnnxBackend:
 
     @classmethod
     def of(cls, network: nn.Module, cache: Path | None = None) -> Self:
-        """The graphs of a network, exported the first time that they are asked for.
+        """Open the graphs of a network, which are exported the first time that they are asked for.
 
         Args:
-            network: Whose.
-            cache: Where they are kept; by default the system's folder for what can be made anew.
+            network: Network to export, which must be a support-once network.
+            cache: Folder to keep the graphs in; by default the system's folder for caches.
 
         Raises:
             ValueError: If the network cannot be exported.
@@ -162,8 +162,8 @@ class OnnxBackend:
         check_queries(queries, code)
         known = {**onnx_graphs.named_parts(code), "mean_label": code.mean_label}
         logits = []
-        for place, asking in enumerate(queries.chunk(len(code.mean_label))):
-            of_set = {name: each[place : place + 1] for name, each in known.items()}
+        for index, asking in enumerate(queries.chunk(len(code.mean_label))):
+            of_set = {name: each[index : index + 1] for name, each in known.items()}
             for chunk in asking.split(self._at_a_time(code)):
                 logits.append(_run(self._segment, {"queries": chunk, **of_set})["logits"])
         return torch.cat(logits)
@@ -185,7 +185,7 @@ class OnnxBackend:
 
 
 def cache_folder() -> Path:
-    """The system's folder for what can be made anew, and in it ours."""
+    """Folder for exported graphs, in the system's folder for caches."""
     if sys.platform == "win32":
         root = Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
     elif sys.platform == "darwin":
@@ -213,7 +213,7 @@ def _metadata(session: Any) -> dict[str, Any]:
 
 
 def _run(session: Any, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Outputs by name, on the device of the inputs."""
+    """Run a graph and return its outputs by name, on the device of the inputs."""
     device = next(iter(inputs.values())).device
     arrays = {name: np.ascontiguousarray(each.detach().cpu().numpy()) for name, each in inputs.items()}
     names = [output.name for output in session.get_outputs()]

@@ -1,4 +1,4 @@
-"""Source images → their predictions, of which only as many squares are held as the network computes at a time."""
+"""Prediction of source images, with only as many squares in memory as the network computes at a time."""
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -17,7 +17,11 @@ from incontext.inference.support_pool import Preparation
 def predict_cases(
     cases: Iterable[SourceImage], preparation: Preparation, reader: Reader | Doubt
 ) -> list[CasePrediction]:
-    """Log-odds of every case, or its doubt: what the reader makes of its squares. The cases are emptied of pixels."""
+    """Compute log-odds of every source image, or its uncertainty if the reader is a `Doubt`.
+
+    Squares are batched across source images. Predictions keep only a copy of each image that is emptied of its pixels,
+    so that a lazy iterable of images is never in memory as a whole.
+    """
     hollow: list[SourceImage] = []
 
     def squares() -> Iterator[np.ndarray]:

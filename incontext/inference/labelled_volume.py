@@ -24,7 +24,7 @@ from incontext.networks.protocols import Backend
 from megamed.squares import Box
 
 PlaneLabels = Mapping[int, Picture] | Picture
-"""Labels by the index of their plane; or a label of the whole, of which the planes that show a class are labelled."""
+"""Label maps by the index of their plane; or one of the whole volume, of which every plane with a class is labelled."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,9 +38,9 @@ class Labelled:
     @property
     def example(self) -> Example:
         """The labelled planes as an example."""
-        places = list(self.labels)
-        case = replace(self.case, planes=self.case.planes[places])
-        return Example(case, LabelMap(np.stack([self.labels[place] for place in places])), None, self.names)
+        indices = list(self.labels)
+        case = replace(self.case, planes=self.case.planes[indices])
+        return Example(case, LabelMap(np.stack([self.labels[index] for index in indices])), None, self.names)
 
     @property
     def values(self) -> set[int]:
@@ -52,9 +52,9 @@ def read_labelled(volume: Picture | SourceImage, labels: PlaneLabels | None, axi
     """Read a volume and the labels of some of its planes.
 
     Args:
-        volume: What `read_source_image` takes.
-        labels: The label of a plane lies as the source's array has it there. None or empty if no plane is labelled.
-        axis: From plane to plane, as in `read_source_image`; a `SourceImage` has its own.
+        volume: A stack or volume, in any form that `read_source_image` takes.
+        labels: Label maps, each oriented like the plane of the source's array. None or empty if no plane is labelled.
+        axis: Axis from plane to plane, as in `read_source_image`; a `SourceImage` has its own.
 
     Raises:
         ValueError: If the volume is a single image, or a label does not fit.
@@ -69,28 +69,28 @@ def read_labelled(volume: Picture | SourceImage, labels: PlaneLabels | None, axi
     if not isinstance(labels, Mapping):
         label = read_label_image(labels, "labels", case)
         return Labelled(case, {i: plane for i, plane in enumerate(label.planes) if plane.any()}, label.names)
-    if wrong := [place for place in labels if place not in range(len(case.planes))]:
-        msg = f"labels name no plane: expected places from 0 to {len(case.planes) - 1}, got {wrong}. Correct them."
+    if wrong := [index for index in labels if index not in range(len(case.planes))]:
+        msg = f"labels name no plane: expected indices from 0 to {len(case.planes) - 1}, got {wrong}. Correct them."
         raise ValueError(msg)
     read = {
-        place: read_label_image(label, f"labels[{place}]", plane_of(case, place)).planes[0]
-        for place, label in sorted(labels.items())
+        index: read_label_image(label, f"labels[{index}]", plane_of(case, index)).planes[0]
+        for index, label in sorted(labels.items())
     }
     return Labelled(case, read)
 
 
 @dataclass(frozen=True)
 class Propagator:
-    """Segments volumes of which some planes are labelled.
+    """Segmentation of volumes of which some planes are labelled, class by class and window by window.
 
     Attributes:
         backend: The network, or its exported graphs.
         device: The device to compute on.
-        preparation: How planes become squares.
+        preparation: Normalisation and windows that turn planes into squares.
         classes: The classes to look for.
         temperature: The number that logits are divided by.
         fitted: Labelled squares of other volumes, if there are any.
-        config: How labels travel; by default as the kind of the volume and its spacings suggest.
+        config: Parameters of the propagation; by default those that are `suitable` for the volume.
     """
 
     backend: Backend
@@ -108,8 +108,8 @@ class Propagator:
         logits = torch.stack([self._window(scaled, labelled, box) for box in boxes], dim=1) / self.temperature
         values = tuple(self.classes.names)
         planes: list[Plane | DrawnPlane] = [Plane(case.planes.shape[1:], boxes, each) for each in logits]
-        for place, label in labelled.labels.items():
-            planes[place] = DrawnPlane(label, values)
+        for index, label in labelled.labels.items():
+            planes[index] = DrawnPlane(label, values)
         return CasePrediction(emptied(case), planes)
 
     def _window(
@@ -125,14 +125,17 @@ class Propagator:
         return torch.cat(found, dim=1).cpu()
 
     def _labels(self, labelled: Labelled, value: int, box: Box) -> dict[int, Float32[Tensor, "1 size size"]]:
-        """Of a class that was drawn; one that nobody drew may well be there, if others know it."""
+        """Squares of a class's labels, by the index of their plane.
+
+        None at all of a class that nobody drew here but examples show: it may well be there.
+        """
         if value not in labelled.values and self.fitted and value in self.fitted.names:
             return {}
         squares = {
-            place: label_to_square(label == value, self.preparation.size_px, box)
-            for place, label in labelled.labels.items()
+            index: label_to_square(label == value, self.preparation.size_px, box)
+            for index, label in labelled.labels.items()
         }
-        return {place: torch.from_numpy(square)[None].to(self.device) for place, square in squares.items()}
+        return {index: torch.from_numpy(square)[None].to(self.device) for index, square in squares.items()}
 
     def _others(self, value: int) -> LabelledPlanes | None:
         if self.fitted is None or value not in self.fitted.names:
@@ -144,9 +147,9 @@ class Propagator:
 
 
 def suitable(case: SourceImage, box: Box) -> Propagation:
-    """How labels travel through a case whose planes are seen through a window.
+    """Choose the parameters of propagation by the kind of a source image, its spacing and the window that is seen.
 
-    In a stack, whose planes have no place in a patient, things may move: shapes are not interpolated. In a volume they
+    In a stack, such as the frames of a film, things may move, so that shapes are not interpolated. In a volume they
     recede with the distance between planes.
     """
     if case.kind != "volume":

@@ -1,4 +1,4 @@
-"""How many squares a network may compute at a time: as many as fit a memory budget, and no more than are of use."""
+"""Batch size of a network: as many squares as fit a memory budget, and no more than a device makes use of."""
 
 from typing import Final
 
@@ -9,24 +9,24 @@ from incontext.networks.devices import free_bytes
 MOST_GB = 1.0
 """Budget where none is stated, if twice as much is free."""
 BYTES_PER_PIXEL: Final = 640
-"""Of a query's square, while the packaged network computes; measured."""
+"""Memory per pixel of a query's square while the packaged network computes, as measured."""
 BYTES_PER_SUPPORT_PIXEL: Final = 512
-"""Of each support square, if the network reads the support with every query; measured with the cross-block network."""
+"""Memory per pixel of a support square that is read with every query, as measured with the cross-block network."""
 SUPPORTS_AT_WORK: Final = 8
-"""Support squares whose full size such a network has at hand besides."""
+"""Support squares that such a network holds at full resolution besides."""
 USEFUL = {"cpu": 16}
-"""Squares beyond which a device is not faster."""
+"""Batch size beyond which a type of device is not faster."""
 USEFUL_ELSEWHERE = 256
 
 
 def batch_size(square_px: int, supports: int, memory_gb: float | None, device: torch.device) -> int:
-    """Squares to compute at a time, at least one.
+    """Choose the number of squares to compute at a time, at least one.
 
     Args:
-        square_px: Pixels of a square.
-        supports: Support squares that are read with every query; 0 if the support is encoded once.
-        memory_gb: Budget; by default half of what is free, and at most 1.
-        device: Where to compute.
+        square_px: Number of pixels of a square.
+        supports: Number of support squares that are read with every query; 0 if the support is encoded once.
+        memory_gb: Memory budget; by default half of what is free, and at most 1.
+        device: Device to compute on, whose free memory counts.
     """
     budget_gb = min(MOST_GB, free_bytes(device) / 2e9) if memory_gb is None else memory_gb
     pixel_bytes = BYTES_PER_SUPPORT_PIXEL * (supports + SUPPORTS_AT_WORK) if supports else BYTES_PER_PIXEL

@@ -1,9 +1,9 @@
-"""Volumes and sequences: from a few labelled planes outward, each plane read beside those segmented before it.
+"""Propagation of labels through volumes and sequences, outward from a few labelled planes.
 
 Planes at equal distance from a labelled one form a wave. A wave is segmented with the nearest labelled planes and the
 predictions just before it as support. Its logits are pulled towards the shape that the labels have between them, as far
 as this shape has agreed with what the network found so far; then its predictions join the support of the next wave.
-At the end every plane listens to its neighbours.
+At the end the logits of every plane are averaged with those of its neighbours.
 """
 
 from bisect import bisect_left
@@ -22,29 +22,29 @@ from incontext.networks.measures import dice
 from incontext.networks.protocols import Backend, Codes, FeatureEncoder
 
 CERTAIN = 20.0
-"""Logit of what a person labelled as foreground; of background its negative."""
+"""Logit of pixels that a person labelled as foreground; that of background is its negative."""
 DEPTH = 0.16
 """Distance from a structure's edge, as a share of a plane's side, from which on it pulls no harder."""
 AGREEMENT = (0.6, 0.8)
 """Dice with the network's masks from which on interpolated shapes count, and from which on in full."""
-ALIKE = 0.5
-"""Dice of neighbouring masks from which on they listen to each other."""
-HEARD = 4.0
-"""Logit beyond which certainty impresses no neighbour further."""
-DOUBT = 0.001
-"""Share of a plane that may be foreground without making a prediction much less sure."""
+LEAST_DICE = 0.5
+"""Dice of neighbouring masks above which their logits are averaged."""
+BOUND = 4.0
+"""Bound of a plane's logits, either way, in the mean with those of its neighbours."""
+SLACK = 0.001
+"""Share of a plane that may be foreground without much effect on the confidence of a prediction."""
 
 
 @dataclass(frozen=True)
 class Propagation:
-    """How labels travel from plane to plane; the defaults were chosen on volumes like those of the training."""
+    """Parameters of propagation; the defaults were chosen on volumes of the kinds that the network was trained on."""
 
     nearest: int = 16
-    """Labelled planes in a support, at most: the nearest of the same volume, and as many that look alike of others."""
+    """Most labelled planes in a support: the nearest of the same volume, and as many of others, nearest in features."""
     reach: int = 1
-    """Planes away from which a prediction joins a support; 0 segments every plane by labels alone."""
+    """Largest distance, in planes, of a prediction that joins a support; 0 segments every plane by labels alone."""
     confidence: float = 0.7
-    """Least `confidence` of a prediction that joins."""
+    """Least `confidence` of a prediction that joins a support, in [0, 1]."""
     continuity: float = 64.0
     """Pull towards the interpolated shape: logits per distance from its edge, in sides of a plane; 0 for frames between
     which things move."""
@@ -53,9 +53,9 @@ class Propagation:
     neighbours: float = 0.3
     """Weight of the planes before and after in the final mean of logits, beside 1 for the plane itself; 0 for none."""
     seeds: int = 3
-    """Planes to start from if none is labelled: those of which the network is surest, spread over the structure."""
+    """Number of planes to start from if none is labelled: the most confident ones, spread over the structure."""
     batch_size: int = 8
-    """Planes that the network sees at a time."""
+    """Number of planes that the network computes at a time."""
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -67,7 +67,7 @@ class Propagation:
 
 @dataclass(frozen=True)
 class LabelledPlanes:
-    """What other volumes teach: planes in [0, 1] and their labels in {0, 1}."""
+    """Labelled planes of other volumes: images in [0, 1] and labels in {0, 1}."""
 
     images: Float[Tensor, "S 1 H W"]
     labels: Float[Tensor, "S 1 H W"]
@@ -83,20 +83,20 @@ def propagate(
 ) -> Float[Tensor, "N 1 H W"]:
     """Segment all planes of a volume or a sequence by the labels of a few.
 
-    What is held beside planes and logits grows with the labelled planes, not with N.
+    Memory beside planes and logits grows with the labelled planes, not with N.
 
     Args:
-        network: Reads labelled planes and segments others.
-        planes: In their order along the axis, in [0, 1].
-        labels: By place in `planes`, in {0, 1}; may be empty if there are `others`.
+        network: Backend that encodes labelled planes and segments others.
+        planes: Planes in their order along the axis, in [0, 1].
+        labels: Labels in {0, 1}, by their index in `planes`; may be empty if there are `others`.
         others: Labelled planes of other volumes.
-        config: How labels travel.
+        config: Parameters of the propagation; by default those of `Propagation`.
 
     Returns:
-        Logits; those of labelled planes are certain of the label.
+        Logits of all planes; on labelled ones they are ±`CERTAIN`, by the label.
 
     Raises:
-        ValueError: If nothing is labelled, or a label or what is learned from does not fit the planes.
+        ValueError: If nothing is labelled, or a label or an image of `others` does not fit the planes.
     """
     config = config or Propagation()
     _check(planes, labels, others)
@@ -107,20 +107,20 @@ def propagate(
     seeds = _seeds(found, config.seeds)
     if not seeds:
         return found
-    logits = _outward(support, {place: (found[place] > 0).float() for place in seeds})
+    logits = _outward(support, {index: (found[index] > 0).float() for index in seeds})
     logits[seeds] = found[seeds]
     return logits
 
 
 def confidence(logits: Float[Tensor, "N 1 H W"]) -> Float[Tensor, " N"]:
-    """How sure a network is of each mask, in [0, 1]: the Dice that the mask has with its own probabilities.
+    """Confidence of each mask, in [0, 1]: its Dice with the probabilities that it comes from.
 
-    A mask that is empty is sure if hardly any foreground was to be expected.
+    An empty mask is confident if the probabilities sum to hardly any foreground.
     """
     probabilities, masks = logits.sigmoid().flatten(1), (logits > 0).flatten(1)
-    doubt = DOUBT * masks.shape[1]
+    slack = SLACK * masks.shape[1]
     both = (probabilities * masks).sum(1)
-    return (2 * both + doubt) / (probabilities.sum(1) + masks.sum(1) + doubt)
+    return (2 * both + slack) / (probabilities.sum(1) + masks.sum(1) + slack)
 
 
 def signed_distance(label: Float[Tensor, "1 H W"]) -> Float[Tensor, "1 H W"]:
@@ -133,29 +133,29 @@ def signed_distance(label: Float[Tensor, "1 H W"]) -> Float[Tensor, "1 H W"]:
 def interpolated(
     labels: Mapping[int, Float[Tensor, "1 H W"]], count: int, step: float
 ) -> Float[Tensor, "{count} 1 H W"]:
-    """What labels make of all planes without an image: signed distances, which are above 0 in the structure.
+    """Interpolate labels to all planes, without any image, as signed distances: above 0 in the structure.
 
     Args:
-        labels: By place, in {0, 1}; at least one.
-        count: Of planes.
-        step: See `Propagation`.
+        labels: Labels in {0, 1} by the index of their plane; at least one.
+        count: Number of planes.
+        step: Distance of neighbouring planes, in sides of a plane; see `Propagation.step`.
     """
     shape = _Shape(labels, Propagation(step=step))
-    return torch.stack([shape.depth(place) for place in range(count)])
+    return torch.stack([shape.depth(index) for index in range(count)])
 
 
 def waves(count: int, start: Sequence[int]) -> Iterator[list[int]]:
-    """The other places of a row in the order of their distance from the nearest start, those equally far together."""
+    """Indices below a count, grouped by their distance from the nearest start, the starts left out."""
     by_distance = defaultdict(list)
-    for place in range(count):
-        by_distance[min(abs(place - each) for each in start)].append(place)
+    for index in range(count):
+        by_distance[min(abs(index - each) for each in start)].append(index)
     yield from (by_distance[distance] for distance in sorted(by_distance) if distance)
 
 
 def _outward(support: "_Support", labels: Mapping[int, Tensor]) -> Tensor:
     config, logits = support.config, torch.empty_like(support.planes)
-    for place, label in labels.items():
-        logits[place] = CERTAIN * (2 * label - 1)
+    for index, label in labels.items():
+        logits[index] = CERTAIN * (2 * label - 1)
     support.learn(labels)
     shape = _Shape(labels, config)
     for wave in waves(len(logits), list(labels)):
@@ -166,9 +166,9 @@ def _outward(support: "_Support", labels: Mapping[int, Tensor]) -> Tensor:
 
 
 class _Support:
-    """What is known of a volume so far, as one code for every plane that may be in a support.
+    """The support pool of a propagation: one code for every plane that may be in a support so far.
 
-    Codes go by the plane's place; those of planes of other volumes by -1, -2, …
+    Codes are keyed by the index of their plane; planes of other volumes have the keys -1, -2, …
     """
 
     def __init__(self, network: Backend, planes: Tensor, others: LabelledPlanes | None, config: Propagation) -> None:
@@ -180,95 +180,95 @@ class _Support:
         self.waves: deque[list[int]] = deque()
         self.codes: dict[int, Codes] = {}
         if others is not None:
-            self._read([-1 - place for place in range(len(others.images))], others.images, others.labels)
+            self._encode([-1 - index for index in range(len(others.images))], others.images, others.labels)
             if len(others.images) > config.nearest:
-                self.looks = self._looks(others.images)
+                self.features = self._features(others.images)
 
     def learn(self, labels: Mapping[int, Tensor]) -> None:
-        """Read labelled planes."""
+        """Encode labelled planes for all supports that follow."""
         self.labelled = sorted(labels)
-        self._read(self.labelled, self.planes[self.labelled], torch.stack([labels[each] for each in self.labelled]))
+        self._encode(self.labelled, self.planes[self.labelled], torch.stack([labels[each] for each in self.labelled]))
 
     def join(self, wave: list[int], logits: Tensor) -> None:
-        """Read the sure predictions of a wave, and forget the wave that is now out of reach."""
+        """Encode the confident predictions of a wave, and drop the wave that is now out of reach."""
         if not self.config.reach:
             return
-        sure = [place for place in wave if confidence(logits[[place]]) >= self.config.confidence]
-        self._read(sure, self.planes[sure], (logits[sure] > 0).float())
-        self.waves.append(sure)
+        confident = [index for index in wave if confidence(logits[[index]]) >= self.config.confidence]
+        self._encode(confident, self.planes[confident], (logits[confident] > 0).float())
+        self.waves.append(confident)
         if len(self.waves) > self.config.reach:
-            for place in self.waves.popleft():
-                del self.codes[place]
+            for index in self.waves.popleft():
+                del self.codes[index]
 
-    def segment(self, places: Sequence[int]) -> Float[Tensor, "n 1 H W"]:
+    def segment(self, indices: Sequence[int]) -> Float[Tensor, "n 1 H W"]:
         """Logits of planes, a batch at a time."""
         size = self.config.batch_size
-        return torch.cat([self._batch(places[start : start + size]) for start in range(0, len(places), size)])
+        return torch.cat([self._batch(indices[start : start + size]) for start in range(0, len(indices), size)])
 
-    def _batch(self, places: Sequence[int]) -> Tensor:
-        supports = self._supports(places)
-        logits = self.planes.new_empty(len(places), *self.planes.shape[1:])
+    def _batch(self, indices: Sequence[int]) -> Tensor:
+        supports = self._supports(indices)
+        logits = self.planes.new_empty(len(indices), *self.planes.shape[1:])
         for size in {len(support) for support in supports}:
             rows = [row for row, support in enumerate(supports) if len(support) == size]
-            logits[rows] = self._answers([places[row] for row in rows], [supports[row] for row in rows])
+            logits[rows] = self._segmented([indices[row] for row in rows], [supports[row] for row in rows])
         return logits
 
-    def _answers(self, places: list[int], supports: list[list[int]]) -> Tensor:
+    def _segmented(self, indices: list[int], supports: list[list[int]]) -> Tensor:
         """Logits of planes whose supports are equally large."""
         known = sorted(set().union(*supports))
         chosen = torch.tensor([[known.index(each) for each in support] for support in supports])
         parts = [self.codes[each] for each in known]
-        return self.network.segment(self.planes[places], type(parts[0]).joined(parts).select(chosen).pooled())
+        return self.network.segment(self.planes[indices], type(parts[0]).joined(parts).select(chosen).pooled())
 
-    def _supports(self, places: Sequence[int]) -> list[list[int]]:
-        """For each plane the nearest labelled ones, the predictions within reach, and of the others the most alike."""
-        supports = self._alike(places)
-        for place, support in zip(places, supports, strict=True):
-            support += sorted(self.labelled, key=lambda each: abs(each - place))[: self.config.nearest]
-            support += [each for wave in self.waves for each in wave if abs(each - place) <= self.config.reach]
+    def _supports(self, indices: Sequence[int]) -> list[list[int]]:
+        """Select a support for each plane: similar planes of others, nearest labels, predictions within reach."""
+        supports = self._similar(indices)
+        for index, support in zip(indices, supports, strict=True):
+            support += sorted(self.labelled, key=lambda each: abs(each - index))[: self.config.nearest]
+            support += [each for wave in self.waves for each in wave if abs(each - index) <= self.config.reach]
         return supports
 
-    def _alike(self, places: Sequence[int]) -> list[list[int]]:
+    def _similar(self, indices: Sequence[int]) -> list[list[int]]:
         count = 0 if self.others is None else len(self.others.images)
         if count <= self.config.nearest:
-            return [[-1 - each for each in range(count)] for _ in places]
-        chosen = nearest(self._looks(self.planes[list(places)]), self.looks, self.config.nearest)
+            return [[-1 - each for each in range(count)] for _ in indices]
+        chosen = nearest(self._features(self.planes[list(indices)]), self.features, self.config.nearest)
         return [[-1 - each for each in row] for row in chosen.tolist()]
 
-    def _looks(self, images: Tensor) -> Float[Tensor, "n C"]:
+    def _features(self, images: Tensor) -> Float[Tensor, "n C"]:
         if not isinstance(self.network, FeatureEncoder):
             msg = (
-                f"others are too many for a network that cannot tell which look alike: expected at most "
+                f"others are too many for a network without features to select them by: expected at most "
                 f"{self.config.nearest} planes, got {len(images)}. Pass fewer, or use the packaged weights."
             )
             raise ValueError(msg)
         return torch.cat([image_features(self.network, batch) for batch in images.split(self.config.batch_size)])
 
-    def _read(self, places: Sequence[int], images: Tensor, labels: Tensor) -> None:
-        for start in range(0, len(places), self.config.batch_size):
+    def _encode(self, indices: Sequence[int], images: Tensor, labels: Tensor) -> None:
+        for start in range(0, len(indices), self.config.batch_size):
             batch = slice(start, start + self.config.batch_size)
             codes = self.network.encode_images(images[batch], labels[batch])
-            self.codes |= {place: codes.select(torch.tensor([[k]])) for k, place in enumerate(places[batch])}
+            self.codes |= {index: codes.select(torch.tensor([[k]])) for k, index in enumerate(indices[batch])}
 
 
 class _Shape:
-    """The structure between labelled planes: the mean of their signed distances, weighted by how near they are.
+    """The structure interpolated between labelled planes: a mean of signed distances, weighted by nearness.
 
-    Beyond the outermost it recedes from plane to plane, until nothing is left.
+    Beyond the outermost labelled planes it recedes from plane to plane, until nothing is left.
     """
 
     def __init__(self, labels: Mapping[int, Tensor], config: Propagation) -> None:
         self.config = config
-        self.places = sorted(labels)
-        self.depths = {place: signed_distance(labels[place]) for place in self.places} if config.continuity else {}
+        self.indices = sorted(labels)
+        self.depths = {index: signed_distance(labels[index]) for index in self.indices} if config.continuity else {}
         self.common = self.drawn = 0.0
 
     def pulled(self, wave: list[int], logits: Float[Tensor, "n 1 H W"]) -> Float[Tensor, "n 1 H W"]:
         """Logits of a wave, pulled towards the shape as far as it has agreed with those so far."""
         if not self.depths:
             return logits
-        depths = torch.stack([self.depth(place) for place in wave])
-        known = [row for row, place in enumerate(wave) if self._is_known(place)]
+        depths = torch.stack([self.depth(index) for index in wave])
+        known = [row for row, index in enumerate(wave) if self._is_known(index)]
         found, expected = logits[known] > 0, depths[known] > 0
         self.common += 2 * float((found & expected).sum())
         self.drawn += float(found.sum() + expected.sum())
@@ -276,44 +276,44 @@ class _Shape:
         strength = min(1.0, max(0.0, (self.common / max(self.drawn, 1.0) - low) / (high - low)))
         return logits + strength * self.config.continuity * depths
 
-    def depth(self, place: int) -> Float[Tensor, "1 H W"]:
+    def depth(self, index: int) -> Float[Tensor, "1 H W"]:
         """Signed distance from the structure's edge on a plane."""
-        after = bisect_left(self.places, place)
-        if 0 < after < len(self.places):
-            first, last = self.places[after - 1 : after + 1]
-            share = (place - first) / (last - first)
+        after = bisect_left(self.indices, index)
+        if 0 < after < len(self.indices):
+            first, last = self.indices[after - 1 : after + 1]
+            share = (index - first) / (last - first)
             return (1 - share) * self.depths[first] + share * self.depths[last]
-        end = self.places[max(after - 1, 0)]
-        return (self.depths[end] - self.config.step * abs(place - end)).clamp(min=-DEPTH)
+        end = self.indices[max(after - 1, 0)]
+        return (self.depths[end] - self.config.step * abs(index - end)).clamp(min=-DEPTH)
 
-    def _is_known(self, place: int) -> bool:
+    def _is_known(self, index: int) -> bool:
         """Whether a plane is between labelled ones or next to one."""
-        return self.places[0] - 1 <= place <= self.places[-1] + 1
+        return self.indices[0] - 1 <= index <= self.indices[-1] + 1
 
 
 def _settle(logits: Float[Tensor, "N 1 H W"], weight: float, labels: Mapping[int, Tensor]) -> None:
-    """Let each plane without a label listen to those before and after, the more the more their masks are alike.
+    """Average the logits of each unlabelled plane with its neighbours', weighted by the Dice of their masks, in place.
 
-    In place. A plane's own certainty counts in full, that of a neighbour up to `HEARD`.
+    A plane's own logits enter the sum in full, those of a neighbour clamped to ±`BOUND`.
     """
-    likeness = [_likeness(one > 0, next_one > 0) for one, next_one in pairwise(logits)]
-    weights = [0.0, *(weight * max(0.0, (each - ALIKE) / (1 - ALIKE)) for each in likeness), 0.0]
+    neighbour_dice = [_neighbour_dice(one > 0, next_one > 0) for one, next_one in pairwise(logits)]
+    weights = [0.0, *(weight * max(0.0, (each - LEAST_DICE) / (1 - LEAST_DICE)) for each in neighbour_dice), 0.0]
     before = torch.zeros_like(logits[0])
-    for place, own in enumerate(logits):
-        said = own.clamp(-HEARD, HEARD)
-        if place not in labels:
-            after = logits[min(place + 1, len(logits) - 1)].clamp(-HEARD, HEARD)
-            first, last = weights[place : place + 2]
-            logits[place] += (said + first * before + last * after) / (1 + first + last) - said
-        before = said
+    for index, own in enumerate(logits):
+        clamped = own.clamp(-BOUND, BOUND)
+        if index not in labels:
+            after = logits[min(index + 1, len(logits) - 1)].clamp(-BOUND, BOUND)
+            first, last = weights[index : index + 2]
+            logits[index] += (clamped + first * before + last * after) / (1 + first + last) - clamped
+        before = clamped
 
 
 def _seeds(logits: Float[Tensor, "N 1 H W"], count: int) -> list[int]:
-    """The surest plane of each part, of planes that show something, divided into as many parts as seeds are wanted."""
-    sure = confidence(logits)
-    showing = [place for place, each in enumerate(logits) if (each > 0).any()]
+    """Select the most confident plane of each of `count` equal runs of the planes that show something."""
+    confidences = confidence(logits)
+    showing = [index for index, each in enumerate(logits) if (each > 0).any()]
     parts = [showing[len(showing) * k // count : len(showing) * (k + 1) // count] for k in range(count)]
-    return [max(part, key=lambda place: float(sure[place])) for part in parts if part]
+    return [max(part, key=lambda index: float(confidences[index])) for part in parts if part]
 
 
 def _distances(targets: Bool[Tensor, "H W"]) -> Float[Tensor, "H W"]:
@@ -321,8 +321,8 @@ def _distances(targets: Bool[Tensor, "H W"]) -> Float[Tensor, "H W"]:
     return distance_transform(targets[None])[0].clamp(max=sum(targets.shape))
 
 
-def _likeness(mask: Bool[Tensor, "1 H W"], other: Bool[Tensor, "1 H W"]) -> float:
-    """Dice of two planes' masks; two empty ones say nothing of each other and count as unlike."""
+def _neighbour_dice(mask: Bool[Tensor, "1 H W"], other: Bool[Tensor, "1 H W"]) -> float:
+    """Dice of two planes' masks; 0 if the first is empty, since two empty masks tell nothing of each other."""
     return dice(mask, other).item() if mask.any() else 0.0
 
 
@@ -330,11 +330,11 @@ def _check(planes: Tensor, labels: Mapping[int, Tensor], others: LabelledPlanes 
     if not labels and others is None:
         msg = "labels are missing: expected at least one labelled plane, got none. Label a plane or pass `others`."
         raise ValueError(msg)
-    for place, label in labels.items():
-        if not 0 <= place < len(planes):
-            msg = f"labels name no plane: expected places from 0 to {len(planes) - 1}, got {place}. Correct the place."
+    for index, label in labels.items():
+        if not 0 <= index < len(planes):
+            msg = f"labels name no plane: expected indices from 0 to {len(planes) - 1}, got {index}. Correct the index."
             raise ValueError(msg)
-        _check_size(f"labels[{place}]", label, planes)
+        _check_size(f"labels[{index}]", label, planes)
     if others is not None:
         _check_size("others.images", others.images[0], planes)
         _check_size("others.labels", others.labels[0], planes)

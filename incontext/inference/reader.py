@@ -1,4 +1,4 @@
-"""What labelled images say of queries: supports are selected from the pool, encoded once, and read for every query."""
+"""Segmentation of squares by a support pool: supports are selected, encoded once, and read by every query."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,16 +19,16 @@ from incontext.networks.support_code import SupportCode
 RULES = ("all", "nearest", "diverse", "random")
 
 USUAL_SIZE = 16
-"""Images of a support set where no number is given: more gain little."""
+"""Size of a support set where none is given: larger ones gain little."""
 CODES_PER_SQUARE = 24
-"""Support images whose codes take as much memory as a query at work."""
+"""Number of support images whose codes take as much memory as the computation of one query."""
 FLIPS: tuple[tuple[int, ...], ...] = ((), (-1,), (-2,), (-2, -1))
 """Axes that are reversed in each view of a query and its support."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The rule by which support sets are selected from a pool.
+    """The rule of support selection: the way in which support sets are drawn from the support pool.
 
     Attributes:
         rule: `all` of the pool; those `nearest` to each query; a `diverse` or a `random` set for all queries. Other
@@ -84,11 +84,11 @@ class Choice:
         return f"{size} of the labelled images{ensemble}{', each in 4 flips' if self.flips else ''}"
 
     def shared(self, count: int, features: Callable[[], Tensor]) -> list[Int64[Tensor, " size"]]:
-        """Indices of each draw into the candidates, for all queries alike; draws that would be equal are one.
+        """Select support sets for all queries alike, as indices into the candidates; equal draws are made once.
 
         Args:
             count: Number of candidates.
-            features: Computes their features (count, C), for which not every rule asks.
+            features: Function that computes the candidates' features (count, C); not every rule calls it.
         """
         size = min(self.images, count)
         if self.rule == "all" or size == count:
@@ -100,7 +100,7 @@ class Choice:
         return [diverse(known, size, each) for each in generators]
 
     def nearest(self, queries: Float[Tensor, "N C"], candidates: Float[Tensor, "n C"]) -> list[Int64[Tensor, "N size"]]:
-        """Indices of each draw into the candidates, for each query; draws that would be equal are one."""
+        """Select support sets for each query, as indices into the candidates; equal draws are made once."""
         size = min(self.images, len(candidates))
         draws = min(self.draws, len(candidates) // size)
         order = nearest(queries, candidates, draws * size)
@@ -109,12 +109,12 @@ class Choice:
 
 @dataclass(frozen=True)
 class Means:
-    """What support sets are read with.
+    """The means of computation: backend, features, batch size and device.
 
     Attributes:
         backend: The network, or its exported graphs.
-        features: Computes features (N, C) of images (N, 1, H, W); None if the network has none.
-        batch_size: Number of squares that are computed at a time.
+        features: Function from images (N, 1, H, W) to features (N, C); None if the network has none.
+        batch_size: Number of squares to compute at a time.
         device: The device to compute on.
     """
 
@@ -125,12 +125,12 @@ class Means:
 
 
 class Reader:
-    """Reads a pool for queries. Each image is encoded once, when it is first needed.
+    """Segmentation of queries by a support pool, of which each image is encoded once, when it is first needed.
 
     Args:
-        pool: The labelled squares.
-        choice: The rule by which support sets are selected from them.
-        means: The backend, and how much it computes at a time.
+        pool: The labelled squares to select supports from.
+        choice: The rule of support selection.
+        means: Backend, features, batch size and device.
         classes: The classes of the pool.
         temperature: The number that logits are divided by.
     """
@@ -167,9 +167,9 @@ class Reader:
 
     @torch.inference_mode()
     def doubt(self, queries: Float32[Tensor, "N 1 size size"], draws: int) -> Float32[Tensor, "N C size size"]:
-        """How undecided each pixel is about each class, in bits: see `uncertainty.uncertainty`.
+        """Uncertainty of each pixel about each class, in bits: see `uncertainty.uncertainty`.
 
-        What is resampled is the support that is the same for all queries: where each would have its own, a diverse one.
+        The support that is resampled is the same for all queries; under the rule `nearest` it is a diverse one.
         """
         queries = queries.to(self.means.device)
         if not self._resampled:
@@ -182,12 +182,12 @@ class Reader:
         return torch.cat(maps, dim=1).float().cpu()
 
     def _shared(self, class_index: int) -> Tensor:
-        """Indices of the squares in the first draw for all queries."""
+        """Indices into the pool of the first support set that all queries share."""
         candidates = self._candidates(class_index)
         return candidates[self.choice.shared(len(candidates), partial(self._pool_features, candidates))[0]]
 
     def _passes(self, queries: Tensor, axes: tuple[int, ...]) -> Iterator[Tensor]:
-        """Logits (N, C, size, size) by each draw."""
+        """Logits (N, C, size, size) of the queries, once for each draw."""
         if axes not in self._codes:
             self._codes[axes] = self._encode_nearest(axes) if self.choice.per_query else self._encode_shared(axes)
         if self.choice.per_query:
@@ -207,7 +207,7 @@ class Reader:
         return logits.unflatten(0, (sets, len(queries)))[:, :, 0].transpose(0, 1)
 
     def _encode_shared(self, axes: tuple[int, ...]) -> list[list[tuple[Any, int]]]:
-        """For each draw the codes of all classes, several as one where they fit, and how many each holds."""
+        """Codes of all classes for each draw, stacked to batches where they fit, with the size of each batch."""
         draws: list[list[Any]] = []
         for class_index in range(len(self.classes.names)):
             candidates = self._candidates(class_index)
@@ -219,7 +219,7 @@ class Reader:
         return [stacked(each, self.means.batch_size) for each in turns(draws)]
 
     def _encode_nearest(self, axes: tuple[int, ...]) -> list[tuple[Tensor, Codes]]:
-        """For each class its candidates' features and codes."""
+        """Features and codes of the candidates of each class."""
         candidates = [self._candidates(class_index) for class_index in range(len(self.classes.names))]
         return [
             (self._pool_features(squares, axes), self._encode(squares, class_index, axes))
@@ -246,7 +246,7 @@ class Reader:
     def _features(self, images: Tensor) -> Tensor:
         if self.means.features is None:
             message = (
-                f"support={self.choice.rule!r} does not fit the network: expected one that tells the features of "
+                f"support={self.choice.rule!r} does not fit the network: expected one that computes features of "
                 "single images, got one that does not. Choose support='random' or 'all', or the packaged weights."
             )
             raise ValueError(message)
@@ -255,7 +255,7 @@ class Reader:
 
 @dataclass(frozen=True)
 class Doubt:
-    """Stands in for a reader, and computes its `doubt` in place of log-odds."""
+    """Adapter that computes the uncertainty of a reader's predictions in the place of log-odds."""
 
     reader: Reader
     draws: int
@@ -266,7 +266,7 @@ class Doubt:
         return self.reader.queries_per_batch
 
     def __call__(self, queries: Float32[Tensor, "N 1 size size"]) -> Float32[Tensor, "N C size size"]:
-        """How undecided each pixel of each query is: see `Reader.doubt`."""
+        """Uncertainty of each pixel of each query, in bits: see `Reader.doubt`."""
         return self.reader.doubt(queries, self.draws)
 
 

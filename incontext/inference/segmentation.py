@@ -1,4 +1,4 @@
-"""What was found: masks on the images' own grids, probabilities computed when asked for, and a report of how."""
+"""Results of segmentation: masks on the images' own grids, probabilities on demand, and a report."""
 
 import time
 import warnings
@@ -21,21 +21,21 @@ from incontext.networks.quality import QualityModel, expected_log_odds, soft_cou
 from megamed.squares import Box
 
 CERTAIN = 20.0
-"""Log-odds of what a person drew; of what was left out its negative."""
+"""Log-odds of a class where a person drew it; elsewhere on that plane its negative."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """How a segmentation came about.
+    """Account of a segmentation, in words to be read by a person and kept with the masks.
 
     Attributes:
-        normalisation: How grey values became [0, 1], and why.
-        support: By which rule each image got its support.
-        label_budget: How many labelled images there were to choose from: what the result cost in annotation.
-        tiling: Whether images were cut into tiles, and why.
+        normalisation: Scaling of grey values to [0, 1], with its reason.
+        support: Rule of support selection.
+        label_budget: Number of labelled images in the support pool: the cost of the result in annotation.
+        tiling: Windows through which images were seen, whole or in tiles, with the reason.
         weights: SHA-256 of the weights file; None for a network that came from none.
-        warnings: What looked wrong, each with its reason and a fix.
-        seconds: That it took.
+        warnings: Faults that were noticed, each with its reason and a fix.
+        seconds: Wall-clock time of the call, in seconds.
     """
 
     normalisation: str
@@ -49,10 +49,10 @@ class Report:
 
 @dataclass(frozen=True)
 class Classes:
-    """The classes of a segmentation, and how they compete.
+    """The classes of a segmentation, and the rule by which they compete for pixels.
 
     Attributes:
-        names: By label value; their order is that of logits and probabilities.
+        names: Names by label value, in the order of logits and probabilities along C.
         overlap: Whether a pixel may be of several classes at once.
     """
 
@@ -60,14 +60,14 @@ class Classes:
     overlap: bool = False
 
     def probabilities(self, log_odds: Float[Tensor, "*N C H W"]) -> Float[Tensor, "*N C H W"]:
-        """Of each class: the softmax with a background of log-odds 0, or if they may overlap, sigmoids."""
+        """Probability of each class: a softmax with a background of log-odds 0 or, if classes may overlap, sigmoids."""
         if self.overlap:
             return log_odds.sigmoid()
         background = torch.zeros_like(log_odds[..., :1, :, :])
         return torch.cat([background, log_odds], dim=-3).softmax(dim=-3)[..., 1:, :, :]
 
     def log_odds(self, probabilities: Float[Tensor, "*N C H W"]) -> Float[Tensor, "*N C H W"]:
-        """Against the background: what `probabilities` undoes."""
+        """Log-odds of each class against the background, from probabilities: the inverse of `probabilities`."""
         if self.overlap:
             return probabilities.logit(eps=1e-6)
         background = 1 - probabilities.sum(dim=-3, keepdim=True)
@@ -77,12 +77,12 @@ class Classes:
         """The most probable label value of each pixel; if classes may overlap, a mask for each."""
         if self.overlap:
             return (log_odds > 0).to(torch.uint8)
-        best, place = log_odds.max(dim=0)
-        values = torch.tensor(list(self.names), dtype=torch.uint8, device=place.device)
-        return torch.where(best > 0, values[place], 0)
+        best, index = log_odds.max(dim=0)
+        values = torch.tensor(list(self.names), dtype=torch.uint8, device=index.device)
+        return torch.where(best > 0, values[index], 0)
 
     def layers(self, log_odds: Float[Tensor, "C H W"]) -> Bool[Tensor, "C H W"]:
-        """The mask, a layer for each class."""
+        """The masks of all classes, each in a layer of its own."""
         if self.overlap:
             return log_odds > 0
         values = torch.tensor(list(self.names), dtype=torch.uint8, device=log_odds.device)
@@ -91,7 +91,7 @@ class Classes:
 
 @dataclass(frozen=True)
 class Plane:
-    """The logits of a plane in the squares through which the network saw it: little to keep, enough for all else."""
+    """The logits of a plane on the network's squares, from which logits on the plane's own grid are computed anew."""
 
     shape: tuple[int, int]
     boxes: Sequence[Box]
@@ -110,24 +110,33 @@ class DrawnPlane:
     values: Sequence[int]
 
     def bands(self) -> Iterator[Float[Tensor, "C rows W"]]:
-        """Log-odds that leave no doubt."""
+        """Log-odds of ±`CERTAIN`, by the label."""
         drawn = torch.from_numpy(np.stack([self.label == each for each in self.values]))
         yield CERTAIN * (2 * drawn.float() - 1)
 
 
 @dataclass(frozen=True)
 class CasePrediction:
-    """One case and the logits of its planes; `case` may have been emptied of its pixels."""
+    """The prediction for one source image: the logits of its planes, on the network's squares.
+
+    Attributes:
+        case: The source image, which may have been emptied of its pixels.
+        planes: The planes of the source image, in their order along its axis.
+    """
 
     case: SourceImage
     planes: Sequence[Plane | DrawnPlane]
 
     def on_planes(self, resolve: Callable[[Tensor], Tensor]) -> Shaped[np.ndarray, "*C N H W"]:
-        """What becomes of the logits on the planes of the case, which are gone through band by band."""
+        """Map logits (C, rows, W), band by band, to values on the planes of the case.
+
+        Args:
+            resolve: Function of the logits of some rows, such as `Classes.mask`.
+        """
         return np.stack([_resolved(plane, resolve) for plane in self.planes], axis=-3)
 
     def on_grid(self, resolve: Callable[[Tensor], Tensor]) -> Shaped[np.ndarray, "*grid"]:
-        """What becomes of them on the grid of its source, (*grid) or (C, *grid)."""
+        """Map logits to values on the grid of the source, (*grid) or (C, *grid), as `on_planes` does."""
         planes = self.on_planes(resolve)
         if planes.ndim == 3:
             return on_grid(planes, self.case)
@@ -171,12 +180,12 @@ class Segmentation(Sequence[UInt8[np.ndarray, "*grid"]]):
     """A sequence of masks, one per image, stack or volume.
 
     Attributes:
-        masks: On their own grids, holding 0 and the support's label values. If classes may overlap, one {0, 1} mask per
-            class: (classes, *grid).
-        probabilities: A sequence too, computed when asked for: (*grid) for one class, (classes, *grid) for several.
-            Unless classes may overlap, what is missing to 1 is the probability of the background.
+        masks: Masks on the grids of their sources, of 0 and the support's label values. If classes may overlap, one
+            {0, 1} mask per class: (classes, *grid).
+        probabilities: Probabilities of each image, computed on access: (*grid) for one class, (classes, *grid) for
+            several. Unless classes may overlap, the background has the rest to 1.
         classes: Names by label value, in the order of the classes in `probabilities`.
-        report: How it came about.
+        report: Account of settings, support, warnings and time.
         cases: The images, emptied of their pixels.
         overlap: Whether classes may overlap.
     """
@@ -196,10 +205,10 @@ class Segmentation(Sequence[UInt8[np.ndarray, "*grid"]]):
 
     @cached_property
     def predicted_dice(self) -> Float32[np.ndarray, "images classes"]:
-        """The Dice that each mask probably has with what a person would draw, computed when first asked for.
+        """Predicted Dice of each mask with what a person would draw, computed on first access.
 
         Raises:
-            ValueError: If the weights do not tell.
+            ValueError: If the calibration of the weights has no quality model.
         """
         if not len(self):
             return np.zeros((0, len(self.classes)), dtype=np.float32)
@@ -208,12 +217,12 @@ class Segmentation(Sequence[UInt8[np.ndarray, "*grid"]]):
 
     @property
     def look_first(self) -> list[int]:
-        """The images with a mask that is probably poor, the poorest first.
+        """Indices of the images with a mask that is probably poor, the poorest first.
 
-        An image counts by the poorest of the classes that were found in it, and if none was, by the best of all.
+        An image counts by the least predicted Dice of the classes found in it, and if none was, by the largest of all.
 
         Raises:
-            ValueError: If the weights do not tell.
+            ValueError: If the calibration of the weights has no quality model.
         """
         poorest = np.array([self._poorest(index) for index in range(len(self))])
         order = np.argsort(poorest, kind="stable").tolist()
@@ -235,7 +244,7 @@ class Segmentation(Sequence[UInt8[np.ndarray, "*grid"]]):
         return self._quality
 
     def layer(self, index: int, value: int) -> Bool[np.ndarray, "*grid"]:
-        """Where a mask shows the class of a label value."""
+        """The mask of the class that has a label value."""
         if self.overlap:
             return self.masks[index][list(self.classes).index(value)] > 0
         return self.masks[index] == value
@@ -288,7 +297,7 @@ def mean_dice(result: Segmentation, index: int, example: Example) -> float:
 
 
 def finished(report: Report, start: float) -> Report:
-    """A report that knows how long it took, its warnings given to whoever called the method that calls this."""
+    """Complete a report by its time, and issue its warnings at the line that called the calling method."""
     for message in report.warnings:
         warnings.warn(message, stacklevel=3)
     return replace(report, seconds=round(time.perf_counter() - start, 3))

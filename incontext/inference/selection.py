@@ -1,4 +1,4 @@
-"""Which images to label or to condition on, by what they look like: the nearest to a query, or the most diverse."""
+"""Selection of images to label or to condition on, by their features: the nearest to a query, or a diverse set."""
 
 import torch
 from jaxtyping import Float, Int64
@@ -10,7 +10,7 @@ from incontext.networks.protocols import FeatureEncoder
 
 @torch.inference_mode()
 def image_features(network: FeatureEncoder, images: Float[Tensor, "N 1 H W"], stages: int = 3) -> Float[Tensor, "N C"]:
-    """What a network sees in whole images: its coarsest stages, averaged over the image, each of unit length."""
+    """Features of whole images: the coarsest stages of a network, averaged over the image, each of unit length."""
     coarse = network.features(images)[-stages:]
     return torch.cat([F.normalize(stage.mean((2, 3)), dim=1) for stage in coarse], 1)
 
@@ -23,7 +23,7 @@ def nearest(
     Args:
         queries: Features of images to segment.
         candidates: Features of images to choose from.
-        count: How many to choose; by default all.
+        count: Number of candidates to select; by default all.
 
     Raises:
         ValueError: If there are fewer candidates.
@@ -40,8 +40,8 @@ def diverse(
 
     Args:
         candidates: Features of images to choose from.
-        count: How many to choose; by default all, in an order of which any beginning is diverse.
-        generator: Draws the first; by default torch's global one.
+        count: Number of candidates to select; by default all, in an order of which any beginning is diverse.
+        generator: Random generator that draws the first candidate; by default torch's global one.
 
     Raises:
         ValueError: If there are fewer candidates.
@@ -60,10 +60,10 @@ def diverse(
 
 
 def _check_count(count: int | None, candidates: int) -> None:
-    """Make sure that so many can be chosen.
+    """Make sure that a number of candidates can be chosen.
 
     Raises:
-        ValueError: If they cannot.
+        ValueError: If there are fewer.
     """
     if count is not None and not 0 < count <= candidates:
         msg = f"count does not fit the candidates: expected 1 to {candidates}, got {count}. Choose others."

@@ -1,4 +1,4 @@
-"""Pictures as the squares that the network sees, and the pool of labelled ones that supports are chosen from."""
+"""Preparation of images as squares for the network, and the support pool of labelled squares."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,7 +26,7 @@ cost time and gain little."""
 
 @dataclass(frozen=True)
 class Preparation:
-    """How pictures, labelled or not, become squares."""
+    """Preparation of images, labelled or not, as squares: normalisation, tiling and size."""
 
     normalisation: Normalisation
     tiling: Tiling
@@ -46,13 +46,13 @@ class Preparation:
 
 @dataclass(frozen=True)
 class Pool:
-    """Labelled squares to choose supports from.
+    """The support pool: labelled squares to select supports from.
 
     Attributes:
-        images: In [0, 1].
-        labels: In {0, 1}, for each class.
+        images: Grey values in [0, 1].
+        labels: Labels in {0, 1}, one layer for each class.
         annotated: Whether a class was looked for; where it was not, its label is 0 and says nothing.
-        origins: Which labelled plane each square was cut from.
+        origins: Number of the labelled plane that each square was cut from.
     """
 
     images: Float32[Tensor, "P 1 size size"] = field(repr=False)
@@ -75,13 +75,13 @@ class Pool:
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
-    """What `Segmenter.fit` learns: what the examples are, and nothing of the network.
+    """The state that `Segmenter.fit` keeps: examples and their preparation, nothing of the network.
 
     Attributes:
         pool: Squares of all examples.
         names: Names of the classes by label value, in the order of the pool's labels.
-        preparation: How images become squares.
-        sample: Some of the examples, thinned, to tell whether images are like them.
+        preparation: Normalisation, tiling and size of the squares.
+        sample: Some of the examples, thinned, with which new images are compared.
     """
 
     pool: Pool = field(repr=False)
@@ -91,7 +91,7 @@ class Fitted:
 
     @cached_property
     def expectations(self) -> Expectations:
-        """What the examples make one expect of images."""
+        """Expectations of new images, measured on the sample."""
         return Expectations.of(self.sample, self.preparation.normalisation)
 
 
@@ -122,8 +122,8 @@ def build_pool(examples: Sequence[Example], preparation: Preparation) -> tuple[P
         raise ValueError(message)
     labels = np.zeros((len(squares), len(values), preparation.size_px, preparation.size_px), dtype=np.uint8)
     for square, row in zip(squares, labels, strict=True):
-        for place, value in enumerate(values):
-            row[place] = square.labels.get(value, 0)
+        for index, value in enumerate(values):
+            row[index] = square.labels.get(value, 0)
     annotated = [[square.annotated is None or value in square.annotated for value in values] for square in squares]
     pool = Pool(
         torch.from_numpy(np.stack([square.image for square in squares]))[:, None],
@@ -135,7 +135,7 @@ def build_pool(examples: Sequence[Example], preparation: Preparation) -> tuple[P
 
 
 def structures(examples: Sequence[Example]) -> list[Structure]:
-    """How wide each class is in each plane that shows it."""
+    """Measure the width of each class in each plane that shows it."""
     return [
         Structure(width_px(mask), max(mask.shape))
         for example in examples
@@ -172,7 +172,7 @@ def _kept(boxes: Sequence[Box], masks: Mapping[int, Bool[np.ndarray, "H W"]], mo
         return list(boxes)
     areas = np.array([[np.count_nonzero(mask[box.within(mask.shape)]) for mask in masks.values()] for box in boxes])
     best = sorted(set(areas.argmax(axis=0).tolist()))
-    showing = [place for place in range(len(boxes)) if areas[place].any() and place not in best]
-    empty = [place for place in range(len(boxes)) if not areas[place].any()]
+    showing = [index for index in range(len(boxes)) if areas[index].any() and index not in best]
+    empty = [index for index in range(len(boxes)) if not areas[index].any()]
     shown = best + [showing[i] for i in spread(len(showing), max(0, most - len(best)))]
-    return [boxes[place] for place in shown + [empty[i] for i in spread(len(empty), len(shown) // EMPTY_TILES)]]
+    return [boxes[index] for index in shown + [empty[i] for i in spread(len(empty), len(shown) // EMPTY_TILES)]]

@@ -27,7 +27,7 @@ from incontext.networks.checkpoint import NAMED, locate
 from megamed.files import replacing, sha256_of
 
 MOST_BYTES = 2**32
-"""Of a file that is read."""
+"""Largest file of a saved task that is read, in bytes."""
 MOST_SIZE_PX = 4096
 NARROW = (np.uint8, np.int16)
 """Types that grey values are stored in if they fit exactly; else float32."""
@@ -55,7 +55,7 @@ class Parameters(_Record):
 
 
 class Weights(_Record):
-    """Which weights a task was made with."""
+    """Identification of the weights that a task was made with, by name and content."""
 
     name: str
     """One of `checkpoint.NAMED` or the name of a file, without its folder."""
@@ -63,7 +63,7 @@ class Weights(_Record):
 
     @classmethod
     def of(cls, weights: str | Path | nn.Module, sha256: str | None) -> Self:
-        """Name weights that come from a file of this hash.
+        """Identify weights that come from a file with this hash.
 
         Raises:
             ValueError: If they come from no file, so that nobody could find them.
@@ -85,7 +85,7 @@ class Weights(_Record):
 
 
 class _Sample(_Record):
-    """What warnings have to know of an example, besides its pixels."""
+    """The properties of an example, besides its pixels, with which new images are compared."""
 
     kind: Kind
     spacing_mm: tuple[float, float, float] | None
@@ -93,7 +93,7 @@ class _Sample(_Record):
     names: dict[Value, str]
     annotated: list[Value] | None
     values: list[Value] | None
-    """Of the masks' layers; None where they are one label map."""
+    """Label values of the layers of masks; None where these are one label map."""
 
 
 class _Head(_Record):
@@ -125,7 +125,7 @@ class _Head(_Record):
 
 @dataclass(frozen=True, eq=False)
 class SavedTask:
-    """What a file holds: a fitted `Segmenter`, but for its weights."""
+    """A saved task: everything of a fitted `Segmenter` but its weights."""
 
     fitted: Fitted
     parameters: Parameters
@@ -161,7 +161,7 @@ def write_task(path: Path, task: SavedTask) -> Path:
 
 
 def read_task(path: Path) -> SavedTask:
-    """Read a task, of which nothing is believed that was not checked.
+    """Read a task from a file that need not be trusted: every field and tensor is checked.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -181,7 +181,7 @@ def read_task(path: Path) -> SavedTask:
 
 
 def find_weights(task: Weights, candidates: Iterable[str | Path]) -> str | Path:
-    """Those among named weights and files that a task was made with.
+    """Find the weights that a task was made with among named ones and files, by their hash.
 
     Raises:
         FileNotFoundError: If they are not at hand.
@@ -201,7 +201,7 @@ def find_weights(task: Weights, candidates: Iterable[str | Path]) -> str | Path:
 
 
 class _Unfit(ValueError):
-    """What a file holds does not fit together."""
+    """A file whose parts do not fit together."""
 
 
 def _expect(true: bool, what: str) -> None:

@@ -1,4 +1,4 @@
-"""How far a mask hangs on the examples that made it: the entropy of its probabilities over resampled supports."""
+"""Uncertainty of a mask over the choice of examples: entropy of its mean probability over resampled supports."""
 
 import math
 
@@ -18,14 +18,14 @@ def uncertainty(
     seed: int = 0,
     temperature: float = 1.0,
 ) -> Float[Tensor, "N 1 H W"]:
-    """How undecided each pixel is, had other examples been labelled: the entropy of its mean probability, in bits.
+    """Uncertainty of each pixel, had other examples been labelled: entropy of its mean probability, in bits.
 
     A support is drawn anew by taking as many images as the pool has, with replacement. Each draw costs one prediction,
-    for the images are encoded already. A pool of one image knows no other support: only the doubt within its prediction
-    remains.
+    for the images are encoded already. A pool of one image has no other support: only the uncertainty within its
+    prediction remains.
 
     Args:
-        network: Segments queries by a code.
+        network: Network or backend that segments queries by a code.
         query_images: The images to segment, in [0, 1].
         pool: The codes of one set of labelled images.
         draws: Number of support sets that are drawn.
@@ -53,5 +53,5 @@ def uncertainty(
 
 
 def binary_entropy(probabilities: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """Entropy of tosses of a coin in bits: 1 at a probability of a half, 0 where the outcome is certain."""
+    """Entropy in bits of a binary variable: 1 at a probability of one half, 0 where the outcome is certain."""
     return (torch.special.entr(probabilities) + torch.special.entr(1 - probabilities)) / math.log(2)

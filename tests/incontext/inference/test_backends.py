@@ -73,9 +73,9 @@ def test_codes_and_logits_equal_those_of_torch(network, backend, support, querie
 def test_several_sets_of_images_encoded_in_parts(network, backend):
     images, labels = draw(5, (2, 2))
     parts = [backend.encode_images(*part) for part in zip(images.split(2), labels.split(2), strict=True)]
-    places, queries = torch.tensor([[3, 0, 1], [2, 3, 4]]), draw(6, (2, 2), seed=2)[0]
-    found = backend.segment(queries, ImageCodes.joined(parts).select(places).pooled())
-    expected = network.segment(queries, network.encode_support(images[places], labels[places]))
+    indices, queries = torch.tensor([[3, 0, 1], [2, 3, 4]]), draw(6, (2, 2), seed=2)[0]
+    found = backend.segment(queries, ImageCodes.joined(parts).select(indices).pooled())
+    expected = network.segment(queries, network.encode_support(images[indices], labels[indices]))
     torch.testing.assert_close(found, expected, **TOLERANCE)
 
 

@@ -138,7 +138,7 @@ def test_shapes_are_interpolated_in_volumes_as_far_as_planes_are_apart() -> None
     ("volume", "labels", "fault"),
     [
         (ball()[0][0], {0: ball()[1][0]}, "volume has no planes: expected a stack or volume"),
-        (ball()[0], {9: ball()[1][0]}, r"labels name no plane: expected places from 0 to 8, got \[9\]"),
+        (ball()[0], {9: ball()[1][0]}, r"labels name no plane: expected indices from 0 to 8, got \[9\]"),
         (ball()[0], {0: ball()[1][0, 1:]}, r"labels\[0\] does not match its image: expected \(40, 56\)"),
         (ball()[0], {0: np.zeros((40, 56))}, "labels show nothing"),
         (ball()[0], None, "labels show nothing"),

@@ -64,8 +64,8 @@ class Labels:
     def joined(cls, parts: Sequence["Labels"]) -> "Labels":
         return cls(torch.cat([part.values for part in parts], 1))
 
-    def select(self, places: Tensor) -> "Labels":
-        return Labels(self.values[0, places])
+    def select(self, indices: Tensor) -> "Labels":
+        return Labels(self.values[0, indices])
 
     def pooled(self) -> Tensor:
         return self.values.amax(1)
@@ -160,8 +160,8 @@ def test_a_network_that_reads_supports_as_a_whole_propagates_too():
 def test_labelled_planes_keep_their_labels(network, config):
     labels = {0: disc(12), 3: torch.zeros(1, SIDE, SIDE), 4: disc(20)}
     found = propagate(network, noise(6), labels, config=config)
-    for place, label in labels.items():
-        assert torch.equal(found[place], CERTAIN * (2 * label - 1))
+    for index, label in labels.items():
+        assert torch.equal(found[index], CERTAIN * (2 * label - 1))
 
 
 def test_batches_change_nothing(network):
@@ -174,19 +174,19 @@ def test_batches_change_nothing(network):
 
 def test_the_axis_has_no_direction(network):
     planes, labels = noise(9), {2: disc(12), 5: disc(20)}
-    turned = propagate(network, planes.flip(0), {8 - place: label for place, label in labels.items()})
+    turned = propagate(network, planes.flip(0), {8 - index: label for index, label in labels.items()})
     torch.testing.assert_close(turned.flip(0), propagate(network, planes, labels), **TOLERANCE)
 
 
 def test_predictions_that_join_let_a_label_follow_what_moves():
-    discs = torch.stack([disc(8 + 2 * place) for place in range(9)])
+    discs = torch.stack([disc(8 + 2 * index) for index in range(9)])
     alone, joining = (propagate(Follower(), discs, {0: discs[0]}, config=config) for config in (ALONE, JOINING))
     assert torch.equal(joining > 0, discs > 0)
     assert not (alone[8] > 0).any()
 
 
 def test_predictions_join_only_if_sure():
-    discs = torch.stack([disc(8 + 2 * place) for place in range(9)])
+    discs = torch.stack([disc(8 + 2 * index) for index in range(9)])
     strict = Propagation(continuity=0.0, neighbours=0.0, confidence=1.01)
     found = propagate(Follower(), discs, {0: discs[0]}, config=strict)
     torch.testing.assert_close(found, propagate(Follower(), discs, {0: discs[0]}, config=ALONE))
@@ -250,18 +250,18 @@ def test_a_plane_ignores_neighbours_that_are_not_alike():
 def test_of_other_volumes_the_planes_that_look_alike_are_asked(network):
     planes = noise(3)
     strange = LabelledPlanes(
-        torch.cat([0.1 * noise(4), planes[[1]], planes[[2]]]), torch.stack([disc(4 * place + 4) for place in range(6)])
+        torch.cat([0.1 * noise(4), planes[[1]], planes[[2]]]), torch.stack([disc(4 * index + 4) for index in range(6)])
     )
     config = Propagation(nearest=1, reach=0, continuity=0.0, neighbours=0.0)
     found = propagate(network, planes, {0: disc(16)}, strange, config)
-    for place, twin in ((1, 4), (2, 5)):
+    for index, twin in ((1, 4), (2, 5)):
         images = torch.stack([planes[0], strange.images[twin]])[None]
         labels = torch.stack([disc(16), strange.labels[twin]])[None]
-        torch.testing.assert_close(found[[place]], network(planes[[place]], images, labels), **TOLERANCE)
+        torch.testing.assert_close(found[[index]], network(planes[[index]], images, labels), **TOLERANCE)
 
 
 def test_a_volume_without_labels_is_segmented_from_what_is_surest():
-    discs = torch.stack([disc(4 + 2 * place) for place in range(9)])
+    discs = torch.stack([disc(4 + 2 * index) for index in range(9)])
     others = LabelledPlanes(discs[[4]], discs[[4]])
     found = propagate(Follower(), discs, {}, others, replace(JOINING, seeds=1))
     assert torch.equal(found > 0, discs > 0)
@@ -276,8 +276,8 @@ def test_where_nothing_is_found_nothing_travels():
     ("labels", "others", "complaint"),
     [
         ({}, None, "at least one labelled plane"),
-        ({4: disc(16)}, None, "places from 0 to 3, got 4"),
-        ({-1: disc(16)}, None, "places from 0 to 3, got -1"),
+        ({4: disc(16)}, None, "indices from 0 to 3, got 4"),
+        ({-1: disc(16)}, None, "indices from 0 to 3, got -1"),
         ({0: torch.zeros(1, 8, 8)}, None, r"labels\[0\] does not fit"),
         ({}, LabelledPlanes(torch.zeros(2, 1, 8, 8), torch.zeros(2, 1, 8, 8)), "others.images does not fit"),
         ({}, LabelledPlanes(noise(20), noise(20)), "Pass fewer"),

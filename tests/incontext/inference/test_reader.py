@@ -76,8 +76,8 @@ def test_a_pool_in_chunks_is_the_pool_at_once(build: Callable[[], nn.Module], ba
     with torch.inference_mode():
         supports = [pool.images[None].expand(3, -1, -1, -1, -1)] * 2
         expected = [
-            network(queries(3), images, pool.labels[:, place, None].float().expand(3, -1, -1, -1, -1))
-            for place, images in enumerate(supports)
+            network(queries(3), images, pool.labels[:, index, None].float().expand(3, -1, -1, -1, -1))
+            for index, images in enumerate(supports)
         ]
     torch.testing.assert_close(found, torch.cat(expected, dim=1), atol=1e-4, rtol=1e-4)
 
@@ -122,13 +122,13 @@ def test_images_that_lack_a_class_count_for_all_and_for_no_other_rule() -> None:
 
 
 def test_random_draws_differ_and_repeat_with_their_seed() -> None:
-    def places(seed: int) -> list[list[int]]:
+    def indices(seed: int) -> list[list[int]]:
         return [draw.tolist() for draw in Choice("random", size=3, draws=4, seed=seed).shared(20, torch.Tensor)]
 
-    assert places(0) == places(0) != places(1)
-    assert len({tuple(draw) for draw in places(0)}) == 4
-    assert all(len(set(draw)) == 3 for draw in places(0))
-    assert not {tuple(draw) for draw in places(0)} & {tuple(draw) for draw in places(1)}
+    assert indices(0) == indices(0) != indices(1)
+    assert len({tuple(draw) for draw in indices(0)}) == 4
+    assert all(len(set(draw)) == 3 for draw in indices(0))
+    assert not {tuple(draw) for draw in indices(0)} & {tuple(draw) for draw in indices(1)}
 
 
 @pytest.mark.parametrize("flips", [False, True])
@@ -145,7 +145,7 @@ def test_the_temperature_divides_logits(flips: bool) -> None:
 def test_diverse_draws_are_far_apart() -> None:
     features = torch.tensor([[0.0], [0.1], [0.2], [5.0], [5.1], [9.0]])
     for draw in Choice("diverse", size=3, draws=5).shared(6, lambda: features):
-        assert {round(float(features[place]) / 4.7) for place in draw} == {0, 1, 2}
+        assert {round(float(features[index]) / 4.7) for index in draw} == {0, 1, 2}
 
 
 def test_the_nearest_take_turns() -> None:
