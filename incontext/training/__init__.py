@@ -1,1 +1,1 @@
-"""A collection → weights: episodes, batches, the loop, and what a run keeps and tells."""
+"""A collection → weights: episodes, batches, the loop, and the files and log of a run."""

@@ -58,24 +58,24 @@ class TaskChances(BaseModel):
     horizontal_flip: Chance = 0.5
     vertical_flip: Chance = 0.5
     affine: Chance = 0.6
-    """Draw any rotation, with translation and scaling."""
+    """Chance of a rotation by any angle, with translation and scaling."""
     elastic: Chance = 0.25
     intensity_flip: Chance = 0.5
-    """Bright becomes dark."""
+    """Chance to invert intensities: bright becomes dark."""
     brightness: Chance = 0.4
     contrast: Chance = 0.4
     gamma: Chance = 0.4
     blur: Chance = 0.2
     sharpness: Chance = 0.2
     noise: Chance = 0.1
-    """Its mean and strength are the set's; every image has its own grain."""
+    """Chance of noise of one mean and strength for the set, drawn anew for the pixels of every image."""
     edges: Chance = 0.1
-    """Asks for the label's outline."""
+    """Chance to replace labels by their outline."""
     dilation: Chance = 0.1
     erosion: Chance = 0.1
-    """Left out for sets with a label that would lose half its area."""
+    """Chance to erode labels, left out for sets with a label that would lose half its area."""
     label_flip: Chance = 0.1
-    """Asks for what the label leaves out."""
+    """Chance to exchange foreground and background in the labels."""
 
 
 class ImageChances(BaseModel):
@@ -84,7 +84,7 @@ class ImageChances(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     affine: Chance = 0.6
-    """A slight rotation, translation and scaling."""
+    """Chance of a slight rotation, translation and scaling."""
     elastic: Chance = 0.7
     brightness: Chance = 0.25
     contrast: Chance = 0.25
@@ -95,7 +95,7 @@ class ImageChances(BaseModel):
 
 
 class AugmentConfig(BaseModel):
-    """Probability of each change; its strength is the module's."""
+    """Chance of each change; the ranges of its strength are constants of the module."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -104,7 +104,7 @@ class AugmentConfig(BaseModel):
 
     @classmethod
     def only(cls, task: dict[str, float] | None = None, image: dict[str, float] | None = None) -> "AugmentConfig":
-        """These chances, and all others zero: `AugmentConfig.only(task={"edges": 1.0})`."""
+        """Configure some chances and set all others to zero: `AugmentConfig.only(task={"edges": 1.0})`."""
         return cls(
             task=TaskChances.model_validate(dict.fromkeys(TaskChances.model_fields, 0.0) | (task or {})),
             image=ImageChances.model_validate(dict.fromkeys(ImageChances.model_fields, 0.0) | (image or {})),
@@ -231,7 +231,7 @@ def per_item(images: Tensor, bounds: tuple[float, float]) -> Float[Tensor, "N 1 
 
 
 def blur(images: Float[Tensor, "N frames H W"]) -> Float[Tensor, "N frames H W"]:
-    """Gaussian blur."""
+    """Blur each item by a Gaussian of its own width, in pixels from `BLUR_STD_PX`."""
     std_px = per_item(images, BLUR_STD_PX).view(-1, 1).expand(-1, 2)
     return gaussian_blur2d(images, (BLUR_PX, BLUR_PX), std_px)
 
@@ -242,7 +242,7 @@ def sharpen(images: Float[Tensor, "N frames H W"]) -> Float[Tensor, "N frames H 
 
 
 def add_noise(images: Float[Tensor, "N frames H W"]) -> Float[Tensor, "N frames H W"]:
-    """Gaussian noise."""
+    """Add Gaussian noise to each item, of a mean and a strength of its own."""
     return images + per_item(images, NOISE_MEAN) + per_item(images, NOISE_STD) * torch.randn(images.shape).to(images)
 
 
@@ -254,11 +254,11 @@ INTENSITY_CHANGES: dict[str, Callable[[Tensor], Tensor]] = {
     "sharpness": sharpen,
     "noise": add_noise,
 }
-"""By the name of its chance; each takes (N, frames, H, W)."""
+"""Changes of intensity by the name of their chance; each maps (N, frames, H, W) to the same shape."""
 
 
 def vary_labels(labels: Float[Tensor, "B n 1 H W"], chances: TaskChances) -> Float[Tensor, "B n 1 H W"]:
-    """Ask for another thing about the same images, so that only the support tells what is wanted."""
+    """Change the task of the same images, so that only the support defines what to segment."""
     for chance, change, least_share in (
         (chances.edges, edges, 0.0),
         (chances.dilation, partial(dilate, reach_px=DILATION_PX), 0.0),
@@ -281,28 +281,28 @@ def unless_lost(
 def has_lost(
     after: Float[Tensor, "N H W"], before: Float[Tensor, "N H W"], least_share: float = 0.0
 ) -> Bool[Tensor, " N"]:
-    """Whether labels have kept no more than this share of their area; empty ones have nothing to lose."""
+    """Whether labels have kept at most this share of their area; empty ones count as kept."""
     area = before.sum((1, 2))
     return (area > 0) & (after.sum((1, 2)) <= least_share * area)
 
 
 def dilate(labels: Float[Tensor, "B n 1 H W"], reach_px: int) -> Float[Tensor, "B n 1 H W"]:
-    """Labels grown by a square of this reach."""
+    """Dilate labels by a square with sides of `2 * reach_px + 1` pixels."""
     side_px = 2 * reach_px + 1
     rows = F.max_pool2d(labels.flatten(0, 1), (1, side_px), 1, (0, reach_px))
     return F.max_pool2d(rows, (side_px, 1), 1, (reach_px, 0)).view_as(labels)
 
 
 def erode(labels: Float[Tensor, "B n 1 H W"], reach_px: int) -> Float[Tensor, "B n 1 H W"]:
-    """Labels shrunk by a square of this reach; the frame of the image does not eat into them."""
+    """Erode labels by a square with sides of `2 * reach_px + 1` pixels; the border of the image erodes nothing."""
     return complement(dilate(complement(labels), reach_px))
 
 
 def edges(labels: Float[Tensor, "B n 1 H W"]) -> Float[Tensor, "B n 1 H W"]:
-    """Outlines, half on either side of the border."""
+    """Outlines of labels, half of their thickness on either side of the border."""
     return dilate(labels, EDGE_PX // 2) - erode(labels, EDGE_PX // 2)
 
 
 def complement(values: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """One minus the values."""
+    """Complement of values in [0, 1]: one minus each."""
     return 1 - values

@@ -21,11 +21,11 @@ class Batch(NamedTuple):
     labels: Float[Tensor, "B n 1 H W"]
     """Annotation in {0, 1}."""
     queries: int
-    """So many images of each set, the first, are to be segmented with all others of their set as the support."""
+    """Number of queries, the first images of each set; the support of each is all other images of its set."""
 
 
 class StepBatches(Dataset[Batch]):
-    """Batches by number, the same in whichever process and order they are made.
+    """Batches by their number, independent of the process and the order in which they are made.
 
     All sets of a batch have one size, drawn to fit its first task; the further tasks are drawn out of those that are
     large enough. So the first is uniform over the hierarchy, and of the others only tasks smaller than a set are seen

@@ -51,7 +51,7 @@ def calibrate(network: SupportNetwork, tasks: Sequence[DevTask]) -> dict[str, An
     """Fit a temperature to the pixels of all queries of some tasks, measure what it improves, and fit a quality model.
 
     Args:
-        network: One that offers `encode_support` and `segment`.
+        network: Network to calibrate, on its device.
         tasks: Tasks that the network did not learn from; each weighs as many pixels as it has in its queries.
 
     Returns:

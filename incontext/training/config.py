@@ -1,4 +1,4 @@
-"""What decides a training run, as one frozen model, and how it is read from TOML."""
+"""Configuration of a training run as one frozen model, read from TOML."""
 
 import math
 import tomllib
@@ -72,7 +72,7 @@ class TrainConfig(BaseModel):
     steps: int = Field(default=8000, gt=0)
     """Optimiser steps; a run can be resumed with more."""
     minutes: float | None = Field(default=None, gt=0)
-    """Train for so many minutes of processor time instead, of all processes together, the making of batches included.
+    """Processor time to train for instead, in minutes of all processes together, with the making of batches included.
     The learning rate follows the clock then, so that runs of networks of different cost compare."""
     batches_per_step: int = Field(default=1, gt=0)
     """Batches whose queries make up one optimiser step; processes share them."""
@@ -83,13 +83,13 @@ class TrainConfig(BaseModel):
     """A plateau with a linear fall to zero at its end can be extended; a cosine falls to zero all along."""
     warmup_steps: int = Field(default=150, ge=0)
     decay_share: float = Field(default=0.35, ge=0, le=1)
-    """The last share of the training, over which a plateau falls to zero."""
+    """Share of the training, at its end, over which a plateau falls to zero."""
     small_share: float = Field(default=0.5, ge=0, le=1)
-    """The first share of the training, which sees images at half their size, where the network takes that: it costs a
+    """Share of the training, at its beginning, on images of half their size, where the network takes that: it costs a
     third, so that with a limit of processor time most steps are of this kind."""
     weight_decay: float = Field(default=0.01, ge=0)
     gradient_norm: float = Field(default=1.0, gt=0)
-    """Larger gradients are scaled down to this norm."""
+    """Largest norm of the gradient; a larger one is scaled down to it."""
     ema_decay: float = Field(default=0.995, ge=0, lt=1)
     """Decay of the moving average of the weights, which is what is validated and saved."""
     mixed_precision: bool = False
@@ -142,7 +142,7 @@ def read_config(source: str, **overrides: object) -> TrainConfig:
 
 
 def _fault(error: Any) -> str:
-    place = ".".join(map(str, error["loc"]))
+    setting = ".".join(map(str, error["loc"]))
     if error["type"] == "extra_forbidden":
-        return f"{place} is no setting"
-    return f"{place}: {error['msg'].removeprefix('Value error, ').removesuffix('.')}"
+        return f"{setting} is no setting"
+    return f"{setting}: {error['msg'].removeprefix('Value error, ').removesuffix('.')}"

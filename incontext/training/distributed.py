@@ -11,7 +11,7 @@ from torch import Tensor, distributed
 
 @dataclass(frozen=True)
 class Processes:
-    """This process's place among all, and the sums that they take together."""
+    """The rank of this process among those that train together, and their sums over all processes."""
 
     rank: int = 0
     count: int = 1
@@ -23,7 +23,7 @@ class Processes:
         return self.rank == 0
 
     def share(self, batches: range) -> range:
-        """Every `count`-th of some batches, beginning with the `rank`-th.
+        """Batches of this process: every `count`-th of some, beginning with the `rank`-th.
 
         Raises:
             ValueError: If the batches do not divide among the processes.
@@ -52,7 +52,7 @@ ALONE = Processes()
 
 @contextmanager
 def joined(device: torch.device) -> Iterator[Processes]:
-    """Join the other processes if `torchrun` started this one; alone it needs nobody."""
+    """Join the other processes if `torchrun` started this one; without it the process trains alone."""
     if "WORLD_SIZE" not in os.environ:
         yield ALONE
         return
@@ -65,7 +65,7 @@ def joined(device: torch.device) -> Iterator[Processes]:
 
 
 def own_device(device: torch.device) -> torch.device:
-    """Of several GPUs the one of this process: each local process takes its own, unless one is named."""
+    """Choose the GPU of this process: that of its local rank, unless the device names one."""
     if device.type == "cuda" and device.index is None:
         return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
     return device

@@ -1,4 +1,4 @@
-"""From a collection to episodes: tasks in memory, and hierarchical sampling of labelled sets from them."""
+"""Episodes from a collection: tasks in memory, and hierarchical sampling of labelled sets from them."""
 
 import zlib
 from collections import defaultdict
@@ -36,21 +36,21 @@ class EpisodeConfig(BaseModel):
     licence: Literal["any", "open"] = "any"
     """`open` restricts training to datasets that anyone may use, change and share for any purpose."""
     datasets: tuple[str, ...] | None = None
-    """Only these datasets; by default all of the roles `train` and `auxiliary`."""
+    """Datasets to learn from; by default all of the roles `train` and `auxiliary`."""
     leave_out: tuple[str, ...] = ()
-    """Not these datasets."""
+    """Datasets to leave out, in spite of their role."""
     min_label_px: int = Field(default=16, gt=0)
-    """Labels of fewer pixels, at the size of the collection, are not learned from."""
+    """Least area in pixels, at the size of the collection, of a label to learn from."""
     images_per_batch: int = Field(default=24, gt=1)
-    """Images in a batch, in as many sets as fit, at least one."""
+    """Number of images in a batch, which holds as many sets as fit, at least one."""
     set_sizes: tuple[int, ...] = Field(default=(2, 3, 4, 6, 9, 13), min_length=1)
-    """Images per set, each a query with the rest of its set as the support: the support size is one less."""
+    """Sizes of sets, in images, each a query with the rest of its set as the support: the support size is one less."""
     large_set_sizes: tuple[int, ...] = (17, 33, 65)
-    """Images per set where only some are queries."""
+    """Sizes of sets, in images, of which only some are queries."""
     large_share: float = Field(default=0.1, ge=0, le=1)
-    """Chance that a batch is of a large size, as far as its first task has so many images."""
+    """Chance that the sets of a batch are of a large size, if its first task has images enough."""
     queries_per_large_set: int = Field(default=8, gt=0)
-    """Images of a large set that are queries."""
+    """Number of images of a large set that are queries."""
     auxiliary_share: float = Field(default=0.12, ge=0, le=1)
     """Share of the draws that go to datasets of the role `auxiliary`; without effect if there are no others."""
     background_rate: float = Field(default=0.05, ge=0, le=1)
@@ -72,7 +72,7 @@ class EpisodeConfig(BaseModel):
         return self
 
     def draw_size(self, images: int, rng: np.random.Generator) -> SetSize:
-        """Draw the size of the sets of a batch whose first task has so many images."""
+        """Draw the size of the sets of a batch, which does not exceed the number of images of its first task."""
         if rng.random() < self.large_share and (large := [size for size in self.large_set_sizes if size <= images]):
             size = int(rng.choice(large))
             return SetSize(size, min(size, self.queries_per_large_set))
@@ -84,7 +84,7 @@ DEFAULT = EpisodeConfig()
 
 
 class LabelledSet(NamedTuple):
-    """Some images of one task."""
+    """A set of labelled images of one task."""
 
     images: UInt8[np.ndarray, "n H W"]
     """Intensities; 255 stands for 1."""
@@ -129,14 +129,14 @@ class TaskImages:
         return tuple(self.view.subjects[row] for row in self.rows)
 
     def pick(self, indices: Sequence[int]) -> LabelledSet:
-        """Some of the labelled images."""
+        """Return a set of the labelled images that have these indices."""
         return LabelledSet(self.view.images[self.rows[indices]], self.labels[indices])
 
     def draw(self, size: SetSize, background_rate: float, rng: np.random.Generator) -> LabelledSet:
         """Draw a set of which the first images are queries.
 
         Args:
-            size: How many images, and how many of them are queries.
+            size: Numbers of images and of queries.
             background_rate: Chance of each image to be one without the label, of another subject if there is one;
                 at least two keep theirs.
             rng: Source of randomness.
@@ -146,8 +146,8 @@ class TaskImages:
         replaced = rng.permutation(np.flatnonzero(rng.random(size.images) < background_rate))[: size.images - 2]
         shown = {self.subjects[index] for index in indices}
         absent = sorted(rng.permutation(self.absent), key=lambda row: self.view.subjects[row] in shown)
-        for place, row in zip(replaced, absent, strict=False):
-            images[place], labels[place] = self.view.images[row], 0
+        for index, row in zip(replaced, absent, strict=False):
+            images[index], labels[index] = self.view.images[row], 0
         return LabelledSet(images, labels)
 
 
@@ -215,7 +215,7 @@ class TaskSampler:
     Args:
         tasks: Tasks to draw from.
         auxiliary: Names of the datasets that get `auxiliary_share` of the draws.
-        auxiliary_share: Between 0 and 1; without effect if all or none of the tasks are auxiliary.
+        auxiliary_share: Share of the draws, in [0, 1]; without effect if all or none of the tasks are auxiliary.
     """
 
     def __init__(self, tasks: Sequence[TaskImages], auxiliary: frozenset[str], auxiliary_share: float) -> None:
@@ -224,7 +224,7 @@ class TaskSampler:
         self._auxiliary_share = auxiliary_share
 
     def draw(self, rng: np.random.Generator, at_least: int) -> TaskImages:
-        """Draw a task out of those that have so many images, as if there were no others.
+        """Draw a task out of those that have at least a number of images, as if there were no others.
 
         Raises:
             ValueError: If there is none.

@@ -1,4 +1,4 @@
-"""Batches on their way to the network: prefetched, shared among processes, grouped into steps, with what they cost."""
+"""Loading of batches: prefetched, shared among processes, grouped into steps, with the time that they took."""
 
 import itertools
 import time
@@ -13,17 +13,17 @@ from incontext.training.distributed import Processes
 from incontext.training.episodes import TrainingData
 
 ENDLESS = 2**48
-"""More batches than any training takes."""
+"""Number of batches that no training reaches."""
 
 
 @dataclass(frozen=True)
 class StepInput:
-    """What one process contributes to one optimiser step."""
+    """The batches that one process contributes to an optimiser step, and the time that they took."""
 
     batches: dict[int, Batch]
-    """Batches by their number."""
+    """Batches by their number in the run."""
     cpu_seconds: float
-    """Processor time that making them took, in whichever process."""
+    """Processor time that making the batches took, in whichever process."""
     waited_seconds: float
     """Seconds that the network waited for the batches."""
 
@@ -45,7 +45,7 @@ class Timed(Dataset[tuple[Batch, float]]):
 def load_steps(
     config: TrainConfig, data: TrainingData, first_step: int, processes: Processes, pin_memory: bool = False
 ) -> Iterator[StepInput]:
-    """This process's batches of every step from the first on, without an end.
+    """Yield the batches of this process for every step from the first on, without end.
 
     Batch i belongs to step `i // batches_per_step`, and of several processes to that of rank `i % count`.
 

@@ -1,4 +1,4 @@
-"""What a training run tells: CSV tables, TensorBoard events where that is installed, and a progress bar."""
+"""The log of a training run: CSV tables, TensorBoard events where that is installed, and a progress bar."""
 
 import csv
 import logging
@@ -20,8 +20,8 @@ class TrainingLog:
     """Tables in a run's folder, one row per entry, and a progress bar while it is entered as a context.
 
     Args:
-        folder: Where the tables are written and, by a run that goes on, continued.
-        step: Rows of later steps are removed, since those steps are taken again.
+        folder: Folder in which tables are written and, by a run that goes on, continued.
+        step: Last step of the state that the run goes on from; rows of later steps are removed.
     """
 
     def __init__(self, folder: Path, step: int) -> None:

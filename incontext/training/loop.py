@@ -32,7 +32,7 @@ from incontext.training.state import TrainState
 from megamed.files import exclusive
 
 DEV_SEED = 0
-"""Of the queries and supports on `dev`: the same for every run."""
+"""Seed of the queries and supports of the `dev` tasks: the same for every run."""
 
 
 def train(config: TrainConfig, collection_path: Path, out: Path, device: torch.device | str | None = None) -> Path:
@@ -169,7 +169,7 @@ class Record:
     log: TrainingLog
 
     def after_step(self, state: TrainState, figures: dict[str, float]) -> None:
-        """Log, validate and save as far as it is time for it, the state last."""
+        """Log, validate and save whatever is due at this step, the state last."""
         config, step = self.config, state.step
         finished = state.progress(config) >= 1
         notes: dict[str, float] = {}

@@ -1,4 +1,4 @@
-"""Does a network read its support? Dice with the true support, beside Dice with supports that were tampered with."""
+"""Probe of whether a network reads its support: Dice with the true support and with altered ones."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -12,17 +12,17 @@ from incontext.training.episodes import DevTask
 from incontext.training.losses import hard_dice
 
 COST_OF_WRONG_LABELS = 0.20
-"""Dice that labels of another task must cost at least: what they do not cost, the network knew without its support."""
+"""Least loss of Dice by labels of another task: a network that loses less segments without reading its support."""
 KEPT_BY_INVERSION = 0.75
-"""Share of its Dice that exchanging foreground and background must keep, once the masks are exchanged back."""
+"""Least share of Dice that is kept with foreground and background exchanged, once masks are exchanged back."""
 
 
 @torch.inference_mode()
 def probe(network: SupportNetwork, tasks: Sequence[DevTask]) -> dict[str, float]:
-    """Dice on some tasks with supports that are true, and with supports that are not.
+    """Measure Dice on some tasks with their true supports and with altered ones.
 
     Args:
-        network: One that offers `encode_support` and `segment`.
+        network: Network to probe, on its device.
         tasks: Tasks to segment; images of one size.
 
     Returns:
@@ -42,8 +42,8 @@ def probe(network: SupportNetwork, tasks: Sequence[DevTask]) -> dict[str, float]
         The experiments by which users of UniverSeg found retrained networks that ignore their support.
     """
     scores: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for place, task in enumerate(tasks):
-        others = [*tasks[place + 1 :], *tasks[:place]]
+    for index, task in enumerate(tasks):
+        others = [*tasks[index + 1 :], *tasks[:index]]
         others.sort(key=lambda other: other.dataset == task.dataset)
         for kind, dice in _probe_task(network, task, others[:1]).items():
             scores[kind][task.dataset].append(dice.mean().item())

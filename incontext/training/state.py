@@ -1,4 +1,4 @@
-"""All that changes while a network is trained, from its start to a file that a killed run goes on from."""
+"""State of a training run, from its start to the file that a killed run goes on from."""
 
 import logging
 from copy import deepcopy
@@ -82,7 +82,7 @@ class TrainState:
         return replace(state, **saved)
 
     def progress(self, config: TrainConfig) -> float:
-        """The share of the training that is behind; 1 and more at its end."""
+        """Share of the training that is done; 1 or more at its end."""
         return self.step / config.steps if config.minutes is None else self.cpu_seconds / (60 * config.minutes)
 
     def update_average(self, decay: float) -> None:
