@@ -32,7 +32,7 @@ ROWS_AT_ONCE = 512
 
 
 class ImageReference(Frozen):
-    """An image of a collection, as reports name it."""
+    """Reference to an image of a collection, by which reports name it."""
 
     dataset: str
     role: Role
@@ -51,18 +51,18 @@ class Duplicate(Frozen):
     first: ImageReference
     second: ImageReference
     similarity: float
-    """1 for equal pixels; below, the likeness of their details."""
+    """Similarity of the two: 1 for equal pixels; below, the cosine similarity of their details."""
 
     @property
     def reach(self) -> str:
-        """What the duplicate crosses: `datasets`, else `splits`, else only `subjects`."""
+        """Widest border that the duplicate crosses: `datasets`, else `splits`, else only `subjects`."""
         if self.first.dataset != self.second.dataset:
             return "datasets"
         return "splits" if self.first.split != self.second.split else "subjects"
 
 
 class AuditReport(Frozen):
-    """What an audit found; all empty but the licences if there is nothing to say."""
+    """Findings of an audit; all but the licences are empty if nothing is wrong."""
 
     images: int
     duplicates: tuple[Duplicate, ...]
@@ -71,7 +71,7 @@ class AuditReport(Frozen):
     licences: dict[str, tuple[str, ...]]
     """Datasets by licence; the empty licence stands for one that is unknown."""
     scarce: dict[str, int]
-    """Subjects of each task that has too few."""
+    """Number of subjects of each task that has too few."""
     flat: tuple[ImageReference, ...]
     """Images without contrast."""
 

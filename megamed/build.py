@@ -45,19 +45,19 @@ DECIDING_LIBRARIES = ("h5py", "numpy", "pillow")
 
 
 class DatasetOutcome(Frozen):
-    """What became of one dataset."""
+    """Outcome of a build for one dataset."""
 
     status: Literal["built", "unchanged", "left out"]
     subjects: int = 0
     rows: int = 0
     rejected: dict[str, tuple[str, ...]] = Field(default_factory=dict)
-    """Per rejected subject, the reasons."""
+    """Reasons for each rejected subject, by its name."""
     reason: str = ""
-    """Why the dataset was left out."""
+    """Reason for which the dataset was left out; empty if it was not."""
 
 
 class BuildReport(Frozen):
-    """What became of every dataset of a build."""
+    """Outcome of a build for every dataset."""
 
     datasets: dict[str, DatasetOutcome]
     not_open: tuple[str, ...] = ()
@@ -89,16 +89,16 @@ class BuildReport(Frozen):
 
 @dataclass(frozen=True)
 class BuildOptions:
-    """What to build, and how."""
+    """Options of a build: selection of datasets, standardisation, and memory."""
 
     standard: Standard = field(default_factory=Standard)
-    """What images and labels are brought to."""
+    """Size and manner that images and labels are standardised to."""
     force: bool = False
-    """Build again even what is unchanged."""
+    """Whether datasets are built again even if their inputs are unchanged."""
     only: tuple[str, ...] = ()
-    """Only datasets with these ids, in which `*` stands for anything; all if empty."""
+    """Ids of the datasets to build, in which `*` stands for anything; all if empty."""
     licence: Literal["open"] | None = None
-    """Only datasets whose licence is open beyond doubt."""
+    """Whether to build only datasets whose licence is open beyond doubt; None builds all."""
     ahead: int = 16
     """Subjects given to the executor before the first of them is written; bounds the memory of finished rows."""
 
@@ -122,14 +122,14 @@ class _Job:
         return _hash([_code_version(), _libraries(), self.standard, self.group, self.card, self.subjects], _file_state)
 
     def tasks(self) -> "Iterator[_Task]":
-        """What there is to do on the executor, subject by subject."""
+        """Yield the preparation of each subject as a function for the executor."""
         for subject, split in zip(self.subjects, self.splits, strict=True):
             yield partial(_prepare, self.card, self.standard, subject, split)
 
 
 @dataclass(frozen=True)
 class _Prepared:
-    """What an executor makes of a subject."""
+    """Rows of a subject as an executor prepared them, with the problems found and a hash of its sources."""
 
     rows: list[PackedRow]
     problems: list[str]
@@ -138,11 +138,11 @@ class _Prepared:
 
 @dataclass
 class _Plan:
-    """What to build, and what not."""
+    """Plan of a build: datasets to build, and those that are left out."""
 
     jobs: list[_Job] = field(default_factory=list)
     outcomes: dict[str, DatasetOutcome] = field(default_factory=dict)
-    """Datasets whose card or layout is unusable."""
+    """Outcomes of datasets whose card or layout is unusable."""
     not_open: list[str] = field(default_factory=list)
 
 

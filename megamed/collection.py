@@ -197,7 +197,7 @@ def _open(path: Path) -> h5py.File:
 
 
 def _read_header(path: Path) -> FileHeader:
-    """Read what a file says of itself.
+    """Read the header of a file, which makes it readable without its collection.
 
     Raises:
         ValueError: If it says nothing that this version understands.
@@ -217,7 +217,7 @@ def _read_header(path: Path) -> FileHeader:
 
 @dataclass
 class _Tables:
-    """What is known of the rows of a view while its arrays are on disk."""
+    """Columns of the tables of a view, one entry per row, kept in memory until the view is finished."""
 
     subject: list[str] = field(default_factory=list)
     case: list[str] = field(default_factory=list)
@@ -354,11 +354,11 @@ def _view_problems(group: h5py.Group, view: View, card: DatasetCard) -> Iterator
 
 @dataclass(frozen=True)
 class _Array:
-    """What an array of a file must be."""
+    """Expected shape, type and chunks of an array of a file."""
 
     shape: tuple[int, ...]
     dtype: str
-    """As `u1`; any length of words is `S`."""
+    """Type in NumPy's short form, such as `u1`; words of any length are `S`."""
     chunks: tuple[int, ...] | None = None
 
 

@@ -31,22 +31,22 @@ COMPRESSIONS: dict[bytes, Callable[..., BufferedIOBase]] = {
     b"BZh": bz2.open,
     b"\xfd7zXZ": lzma.open,
 }
-"""What opens a compressed file, by its first bytes."""
+"""Functions that open a compressed file, by the bytes that it begins with."""
 
 Progress = Callable[[int, int | None], None]
-"""Called with the bytes that are there and, where the server says so, the bytes of the whole."""
+"""Function of the number of bytes fetched so far and, where the server tells, of the whole; None where not."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What an archive may unpack to."""
+    """Limits to what an archive may unpack to, against archives made to fill a disk."""
 
     members: int = 1_000_000
-    """Files and folders."""
+    """Largest number of files and folders together."""
     total_bytes: int = 2 * 2**40
-    """All files together."""
+    """Largest size of all files together, in bytes."""
     ratio: float = 200.0
-    """All files together, as a multiple of the archive."""
+    """Largest size of all files together, as a multiple of the size of the archive."""
 
 
 @dataclass(frozen=True)
@@ -56,14 +56,15 @@ class _Member:
     name: str
     size_bytes: int
     problem: str = ""
-    """Why it must not be unpacked, where its kind tells."""
+    """Reason for which the kind of the entry forbids unpacking; empty if it does not."""
 
 
 def download(url: str, sha256: str, out: Path, unpacked: bool, progress: Progress) -> Path:
     """Fetch a file to `out`, or fetch an archive beside it, unpack it to `out` and remove it.
 
     Raises:
-        ValueError, OSError: As `fetch` and `unpack` do.
+        ValueError: If the URL, the content or the archive is not as it should be: see `fetch` and `unpack`.
+        OSError: If the server cannot be reached, or `out` exists.
     """
     if not unpacked:
         return fetch(url, sha256, out, progress)

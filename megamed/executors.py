@@ -13,7 +13,7 @@ TASKS_PER_WORKER = 64
 
 
 def local_executor(workers: int | None = None) -> ProcessPoolExecutor:
-    """Make fresh processes on this machine, one per core unless told otherwise; they end when this one is killed."""
+    """Start fresh processes on this machine, by default one per core; they end when this one is killed."""
     return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_end_with_parent)
 
 

@@ -1,4 +1,4 @@
-"""What a collection holds, written so that a reader sees the old collection or the new one, never a mixture."""
+"""The manifest of a collection, and the headers of its files: models of what is stored, and their reading."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -22,7 +22,7 @@ class View(Frozen):
     axis: str
     rows: int
     samples: dict[str, int]
-    """Per label, the number of rows on which it is present."""
+    """Number of rows on which a label is present, for each label."""
 
     @property
     def group(self) -> str:
@@ -31,12 +31,12 @@ class View(Frozen):
 
 
 class Provenance(Frozen):
-    """What a dataset was made from and by; nothing in it differs between two builds of the same sources."""
+    """Provenance of a dataset: sources, code and settings. Two builds of the same sources give the same."""
 
     sources_sha256: str
     """Hash over the names and the content of all source files, those of rejected subjects included."""
     standard: dict[str, JsonValue]
-    """How images and labels were standardised."""
+    """Settings of the standardisation of images and labels, the fields of `standardise.Standard`."""
     split_group: str
     """Name that was hashed with each subject to assign it to a split."""
     code: str
@@ -46,18 +46,18 @@ class Provenance(Frozen):
 
 
 class Contents(Frozen):
-    """What is in one dataset's file."""
+    """Contents of one dataset's file."""
 
     card: DatasetCard
     subjects: dict[Split, int]
     views: tuple[View, ...]
     rejected: dict[str, tuple[str, ...]] = Field(default_factory=dict)
-    """Per rejected subject, the reasons."""
+    """Reasons for each rejected subject, by its name."""
     provenance: Provenance | None = None
 
 
 class FileHeader(Frozen):
-    """What a dataset's file says of itself, so that it can be read without its collection."""
+    """Header of a dataset's file, with which it can be read without its collection."""
 
     format: Format = "megamed-1"
     size_px: int
@@ -75,7 +75,7 @@ class DatasetEntry(Contents):
 
     @property
     def contents(self) -> Contents:
-        """What the file says of itself."""
+        """Contents as the header of the file states them, without the fields of the entry."""
         return Contents.model_validate(self.model_dump(include=set(Contents.model_fields)))
 
 

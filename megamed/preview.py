@@ -90,7 +90,7 @@ def strip(collection: Collection, tasks: Sequence[Task], tiles: int = TILES_PER_
     """Draw one line of outlined samples, spread over the tasks."""
     size = collection.size_px
     line = Image.new("RGB", (tiles * size, size))
-    for column, task in enumerate(tasks[place] for place in _spread(len(tasks), tiles, repeat=True)):
+    for column, task in enumerate(tasks[index] for index in _spread(len(tasks), tiles, repeat=True)):
         rows = _sample_rows(collection, task, tiles)
         line.paste(_tile(collection, task, rows[column % len(rows)]), (column * size, 0))
     return line
@@ -123,7 +123,7 @@ def outlined(image: UInt8[np.ndarray, "H W"], label: UInt8[np.ndarray, "H W"]) -
 
 
 def _facts(contents: Contents, tasks: int) -> tuple[str, ...]:
-    """List what to know of a dataset at a glance."""
+    """Facts of a dataset for the page: modality, anatomy, role, numbers of subjects and tasks, licence."""
     card = contents.card
     subjects = sum(contents.subjects.values())
     return card.modality, card.anatomy, card.role, f"{subjects} subjects", f"{tasks} tasks", card.license or ""
@@ -142,13 +142,13 @@ def _tile(collection: Collection, task: Task, row: int) -> Image.Image:
 def _sample_rows(collection: Collection, task: Task, count: int) -> list[int]:
     """Choose rows evenly between the first and the last sample."""
     samples = collection.samples(task)
-    return [samples[place].row for place in _spread(len(samples), count)]
+    return [samples[index].row for index in _spread(len(samples), count)]
 
 
 def _spread(length: int, count: int, repeat: bool = False) -> list[int]:
-    """Choose places evenly between the first and the last; more than there are only where they may repeat."""
+    """Choose indices evenly between the first and the last; more than there are only where they may repeat."""
     wanted = count if repeat else min(count, length)
-    return [round(place) for place in np.linspace(0, length - 1, wanted).tolist()]
+    return [round(index) for index in np.linspace(0, length - 1, wanted).tolist()]
 
 
 def _data_url(picture: Image.Image) -> str:

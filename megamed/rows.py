@@ -13,7 +13,7 @@ COMPRESSION_LEVEL = 4
 
 @dataclass(frozen=True)
 class StandardSlice:
-    """One standardised slice."""
+    """One standardised slice: an image of S×S pixels with its masks, in [0, 255] and {0, 1}."""
 
     modality: str
     axis: str
@@ -22,7 +22,7 @@ class StandardSlice:
     split: Split
     image: UInt8[np.ndarray, "S S"]
     masks: dict[str, UInt8[np.ndarray, "S S"]]
-    """The labels that are present."""
+    """Masks of the labels that are present, by label."""
     known: frozenset[str] = frozenset()
     """The labels that somebody looked for; of any other it is unknown whether it is there."""
 
@@ -33,11 +33,11 @@ class PackedRow:
 
     group: str
     names: tuple[str, str, str]
-    """Subject, case and split."""
+    """Names of the subject, the case and the split."""
     image: bytes
     labels: dict[str, bytes]
     areas: dict[str, int]
-    """Pixels of every known label."""
+    """Number of pixels of every known label, 0 included."""
 
 
 def pack(row: StandardSlice) -> PackedRow:

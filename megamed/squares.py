@@ -81,7 +81,7 @@ def square_px(side_mm: float, pixel_mm: tuple[float, float]) -> tuple[int, int]:
 def resize(
     image: Shaped[np.ndarray, "H W"], size_px: int, resampling: Image.Resampling = Image.Resampling.BILINEAR
 ) -> Float[np.ndarray, "S S"]:
-    """Resize, bilinearly and antialiased when reducing unless told otherwise."""
+    """Resize an image to a square grid, by default bilinearly, with antialiasing where it shrinks."""
     picture = Image.fromarray(np.asarray(image, dtype=np.float32))
     return np.asarray(picture.resize((size_px, size_px), resampling))
 

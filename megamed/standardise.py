@@ -19,17 +19,17 @@ LabelResize = Literal["keep-area", "antialias", "nearest"]
 
 @dataclass(frozen=True)
 class Standard:
-    """What every image and mask of a collection is brought to."""
+    """The standard of a collection: size and manner of its images and masks."""
 
     size_px: int = 128
-    """Height and width."""
+    """Height and width of every image and mask, in pixels."""
     fit: Literal["pad", "stretch"] = "pad"
-    """How an oblong image becomes square: by zeros around it, or by scaling its sides differently."""
+    """Way in which an oblong image becomes square: `pad` adds zeros around it, `stretch` scales its sides apart."""
     label_resize: LabelResize = "keep-area"
-    """Whether a mask keeps of the most covered pixels as many as make up its area, so that thin structures survive, the
-    pixels at least half covered, or those whose centre is covered."""
+    """Pixels that a resized mask keeps: `keep-area`, of the most covered ones as many as make up its area, so that thin
+    structures survive; `antialias`, those covered by half or more; `nearest`, those whose centre is covered."""
     every_nth: int | None = None
-    """Slices of volumes to keep besides the informative ones: those whose number this divides."""
+    """Slices of volumes to keep besides the informative ones: those whose index this divides."""
 
     def __post_init__(self) -> None:
         if self.size_px < 1 or (self.every_nth is not None and self.every_nth < 1):
@@ -82,8 +82,8 @@ def informative_slices(areas: Integer[np.ndarray, "masks slices"], every_nth: in
     """Choose slices along an axis: the middle one if labelled, and for each mask the one with its largest area.
 
     Args:
-        areas: Of each mask on each slice, in pixels.
-        every_nth: Choose besides the labelled slices whose number this divides.
+        areas: Area of each mask on each slice, in pixels.
+        every_nth: Divisor of the indices of further labelled slices to choose; None chooses no others.
 
     Source:
         Butoi et al., UniverSeg, ICCV 2023, section 4.1.
