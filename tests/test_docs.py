@@ -143,11 +143,11 @@ def test_an_experiment_follows_its_recipe(collection: Path, tmp_path: Path, monk
     measured: list[str] = []
 
     def letters(bench: Bench) -> Findings:
-        def count() -> int:
+        def count() -> dict[str, int]:
             measured.append(bench.name)
-            return len(bench.name)
+            return {"letters": len(bench.name)}
 
-        return Findings([Point(Coordinates("name"), Interval(*3 * [float(bench.kept("letters", count))]))], {})
+        return Findings([Point(Coordinates("name"), Interval(*3 * [float(bench.kept("letters", count)["letters"])]))], {})
 
     monkeypatch.setitem(catalogue.EXPERIMENTS, "letters", Experiment("How long is my name?", "word", letters))
     asked = ("experiment", "letters", "--collection", collection, "--out", tmp_path)
