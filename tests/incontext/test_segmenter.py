@@ -280,7 +280,7 @@ def test_overlapping_classes_are_what_each_is_alone() -> None:
 
 def test_what_looks_wrong_is_warned_about_and_reported() -> None:
     images, labels = discs(3)
-    with pytest.warns(UserWarning, match="images look like negatives of support_images") as caught:
+    with pytest.warns(UserWarning, match="images differ from support_images in contrast") as caught:
         result = segmenter(MeanLabel()).predict(255 - images[0], images, labels)
     assert result.report.warnings == tuple(str(each.message) for each in caught)
 

@@ -72,7 +72,7 @@ def test_what_is_loaded_predicts_what_was_saved(
 
 def test_a_loaded_task_warns_as_the_saved_one(weights: Path, task: Path) -> None:
     loaded = Segmenter.load_task(task, weights, "cpu")
-    with pytest.warns(UserWarning, match="negatives of support_images"):
+    with pytest.warns(UserWarning, match="images differ from support_images in contrast"):
         loaded.predict([255 - image for image in IMAGES])
 
 
