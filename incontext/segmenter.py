@@ -20,7 +20,7 @@ from incontext.images.examples import (
     Labels,
     Pictures,
     as_list,
-    as_source_image,
+    as_source_images,
     spread,
     thinned,
 )
@@ -241,8 +241,7 @@ class Segmenter:
         looked_at, sample = set(spread(len(pictures), SAMPLED_CASES)), []
 
         def cases() -> Iterator[SourceImage]:
-            for index, picture in enumerate(pictures):
-                case = as_source_image(picture, f"images[{index}]")
+            for index, case in enumerate(as_source_images(pictures)):
                 if index in looked_at:
                     sample.append(thinned(case))
                 yield case
@@ -289,10 +288,9 @@ class Segmenter:
             ValueError: If an argument does not fit, or there are no examples; the message names the fix.
             OSError: If a file cannot be read.
         """
-        cases = (as_source_image(picture, f"images[{index}]") for index, picture in enumerate(as_list(images)))
         with self._load().evaluating():
             reader = self._reader()
-            found = predict_cases(cases, self.fitted.preparation, Doubt(reader, draws))
+            found = predict_cases(as_source_images(images), self.fitted.preparation, Doubt(reader, draws))
         maps = [each.on_grid(lambda entropy: entropy) for each in found]
         return [each[0] for each in maps] if len(reader.classes.names) == 1 else maps
 

@@ -14,6 +14,9 @@ Picture = np.ndarray | Tensor | Image.Image | str | Path
 LUMINANCE = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 """Weights of red, green and blue in a grey value (ITU-R 601, as Pillow)."""
 
+SAME_SHAPE = 0.02
+"""How far the height to width of a label may be from its image's for it to be the same picture in another size."""
+
 COLOURS = (3, 4)
 """Channels of a colour picture, without and with transparency."""
 
@@ -138,7 +141,11 @@ def _label_fix(got: tuple[int, ...], expected: tuple[int, ...]) -> str:
         return "Give each colour a number: 0 to the background, 1, 2, … to the classes."
     if len(got) > len(expected) and _sides(got[:-1]) == _sides(expected):
         return "Of one mask per class make a label map: label.argmax(-1), the background first."
-    return "Pass the label on its image's grid."
+    if got == expected[::-1]:
+        return "It lies on its side: turn it as its image is turned."
+    if len(got) == len(expected) == 2 and abs(got[0] * expected[1] / (got[1] * expected[0]) - 1) < SAME_SHAPE:
+        return f"Resize it to {expected[0]} × {expected[1]} pixels by nearest neighbour."
+    return "Pass the label on its image's grid; this one may belong to another image."
 
 
 def _sides(shape: tuple[int, ...]) -> tuple[int, ...]:

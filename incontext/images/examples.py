@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Self
 
 import numpy as np
@@ -9,12 +10,15 @@ from jaxtyping import Bool, Shaped, UInt8
 
 from incontext.images.arrays import Picture
 from incontext.images.orientation import PlaneLayout
-from incontext.images.source_image import SourceImage, read_label_image, read_source_image
+from incontext.images.source_image import LabelCase, SourceImage, read_label_image, read_source_image
 
 Pictures = Picture | SourceImage | Sequence[Picture | SourceImage]
 """One image, stack or volume, or a list of them of any sizes."""
 
-Labels = Pictures | Mapping[str, Picture | Sequence[Picture | None]]
+Parts = tuple[Picture, ...]
+"""The label of one image in parts that are united, such as a file for each lesion."""
+
+Labels = Pictures | Sequence[Picture | Parts] | Mapping[str, Picture | Sequence[Picture | Parts | None]]
 """One label map or a list of them; or by the name of each class its masks, None where it was not annotated."""
 
 MOST_CLASSES = 255
@@ -118,12 +122,12 @@ class Examples(Sequence[Example]):
         return len(self.images)
 
     def __getitem__(self, index: int) -> Example:  # type: ignore[override]
-        case = as_source_image(self.images[index], f"support_images[{index}]")
+        case = as_source_image(self.images[index], called(self.images[index], f"support_images[{index}]"))
         if not self.by_name:
-            label = read_label_image(self.maps[index], f"support_labels[{index}]", case)
+            label = _read_label(self.maps[index], f"support_labels[{index}]", case)
             return Example(case, LabelMap(label.planes), None, label.names)
         masks = {
-            value: read_label_image(masks[index], f"support_labels[{name!r}][{index}]", case).planes > 0
+            value: _read_label(masks[index], f"support_labels[{name!r}][{index}]", case).planes > 0
             for value, (name, masks) in enumerate(self.by_name.items(), start=1)
             if masks[index] is not None
         }
@@ -145,9 +149,24 @@ def as_list(pictures: object) -> list:
     return [pictures]
 
 
+def called(picture: object, argument: str) -> str:
+    """Name a picture in messages: by its path if it has one, else by the argument that holds it.
+
+    >>> called("scans/a.png", "images[3]"), called(None, "images[3]")
+    ('scans/a.png', 'images[3]')
+    """
+    return str(picture) if isinstance(picture, str | Path) else argument
+
+
 def as_source_image(picture: Picture | SourceImage, name: str) -> SourceImage:
     """A case, read if it is not one yet."""
     return picture if isinstance(picture, SourceImage) else read_source_image(picture, name)
+
+
+def as_source_images(pictures: Pictures) -> Iterator[SourceImage]:
+    """Read pictures one by one, each when its turn comes; errors name its file, or the place in `images`."""
+    for index, picture in enumerate(as_list(pictures)):
+        yield as_source_image(picture, called(picture, f"images[{index}]"))
 
 
 def thinned(case: SourceImage) -> SourceImage:
@@ -182,6 +201,15 @@ def emptied(case: SourceImage) -> SourceImage:
 def spread(count: int, most: int) -> list[int]:
     """So many places among `count`, evenly, or all."""
     return [i * count // most for i in range(most)] if count > most else list(range(count))
+
+
+def _read_label(source: Picture | Parts, argument: str, case: SourceImage) -> LabelCase:
+    """Read the label of a case, whose parts are united if it has several; the largest value of a pixel counts."""
+    if not isinstance(source, tuple):
+        return read_label_image(source, called(source, argument), case)
+    parts = [read_label_image(part, called(part, argument), case) for part in source]
+    names = {value: name for part in parts for value, name in part.names.items()}
+    return LabelCase(np.maximum.reduce([part.planes for part in parts]), names)
 
 
 def _check_names(labels: Mapping[str, object]) -> None:

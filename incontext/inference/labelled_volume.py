@@ -13,7 +13,7 @@ from jaxtyping import Float, Float32, UInt8
 from torch import Tensor
 
 from incontext.images.arrays import Picture
-from incontext.images.examples import Example, LabelMap, emptied, plane_of
+from incontext.images.examples import Example, LabelMap, called, emptied, plane_of
 from incontext.images.normalisation import apply
 from incontext.images.resampling import label_to_square, to_square
 from incontext.images.source_image import Axis, SourceImage, read_label_image, read_source_image
@@ -60,20 +60,20 @@ def read_labelled(volume: Picture | SourceImage, labels: PlaneLabels | None, axi
         ValueError: If the volume is a single image, or a label does not fit.
         OSError: If a file cannot be read.
     """
-    case = volume if isinstance(volume, SourceImage) else read_source_image(volume, "volume", axis)
+    case = volume if isinstance(volume, SourceImage) else read_source_image(volume, called(volume, "volume"), axis)
     if case.kind == "image":
         msg = f"volume has no planes: expected a stack or volume, got an image of {case.shape}. Use predict for images."
         raise ValueError(msg)
     if labels is None:
         return Labelled(case, {})
     if not isinstance(labels, Mapping):
-        label = read_label_image(labels, "labels", case)
+        label = read_label_image(labels, called(labels, "labels"), case)
         return Labelled(case, {i: plane for i, plane in enumerate(label.planes) if plane.any()}, label.names)
     if wrong := [index for index in labels if index not in range(len(case.planes))]:
         msg = f"labels name no plane: expected indices from 0 to {len(case.planes) - 1}, got {wrong}. Correct them."
         raise ValueError(msg)
     read = {
-        index: read_label_image(label, f"labels[{index}]", plane_of(case, index)).planes[0]
+        index: read_label_image(label, called(label, f"labels[{index}]"), plane_of(case, index)).planes[0]
         for index, label in sorted(labels.items())
     }
     return Labelled(case, read)

@@ -165,7 +165,7 @@ def no_images(support: Path) -> str:
 
 def broken_image(support: Path) -> str:
     (support / "images" / "b.png").write_text("no image")
-    return "support_images[1] is unreadable"
+    return "b.png is unreadable"
 
 
 def no_folder(support: Path) -> str:

@@ -162,7 +162,9 @@ def test_transparency_is_no_label() -> None:
         ((5, 4, 6), r"label.argmax\(0\)"),
         ((4, 6, 5), r"label.argmax\(-1\)"),
         ((4, 6, 3), "Give each colour a number"),
-        ((6, 4), "on its image's grid"),
+        ((6, 4), "lies on its side: turn it"),
+        ((8, 12), "Resize it to 4 × 6 pixels by nearest neighbour"),
+        ((5, 6), "on its image's grid; this one may belong to another image"),
         ((24,), "on its image's grid"),
     ],
 )

@@ -26,8 +26,27 @@ def test_examples_are_read_when_they_are_asked_for(tmp_path: Path) -> None:
     examples = Examples([tmp_path / "image.png", tmp_path / "missing.png"], [LABEL, LABEL])
     assert sorted(examples[0].masks) == [1, 2]
     assert examples[0].annotated is None
-    with pytest.raises(OSError, match=r"support_images\[1\] is unreadable"):
+    with pytest.raises(OSError, match=r"missing\.png is unreadable"):
         examples[1]
+
+
+def test_a_file_that_does_not_fit_is_named_by_its_path(tmp_path: Path) -> None:
+    for name, array in {"image.png": IMAGE, "small.png": LABEL[::2, ::2], "side.png": LABEL[:4]}.items():
+        Image.fromarray(array).save(tmp_path / name)
+    expected = r"small\.png does not match its image: .*Resize it to 8 × 8 pixels by nearest neighbour"
+    for labels in ([tmp_path / "small.png"], {"liver": [str(tmp_path / "small.png")]}):
+        with pytest.raises(ValueError, match=expected):
+            Examples([tmp_path / "image.png"], labels)[0]
+    with pytest.raises(ValueError, match=r"side\.png does not match .*may belong to another image"):
+        Examples([IMAGE], [(LABEL, tmp_path / "side.png")])[0]
+
+
+def test_the_parts_of_a_label_are_united() -> None:
+    parts = (LABEL * (LABEL == 1), LABEL * (LABEL == 2))
+    (mapped,) = Examples([IMAGE], [parts])
+    (named,) = Examples([IMAGE], {"both": [parts]})
+    np.testing.assert_array_equal(mapped.masks[2][0], LABEL == 2)
+    np.testing.assert_array_equal(named.masks[1][0], LABEL > 0)
 
 
 def test_masks_of_a_label_map_are_those_of_its_values() -> None:
