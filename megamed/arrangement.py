@@ -2,33 +2,22 @@
 
 import csv
 import json
-import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from pydantic import ValidationError
 
 from megamed import formats
+from megamed.file_names import ANNOTATOR_WORDS, CaseIndex, NamedFile, sort_out, visible_files
 from megamed.layouts.bids import LABEL_SUFFIX, parse_name
 from megamed.layouts.table import COLUMNS, REQUIRED
 from megamed.readers.dicom import LABEL_MODALITIES, header_of, readable
 from megamed.schema import FileRules, slugify
 from megamed.vocabulary import Layout
 
-IMAGE_WORDS = (
-    *("images?", "imgs?", "im", "scans?", "orig(?:inal)?s?", "raw", "pictures?", "photos?", "volumes?", "frames?"),
-    *("ct", "mri?", "t1w?", "t1ce?", "t2w?", "flair", "dwi", "adc", "pet", "us"),
-)
-LABEL_WORDS = (
-    *("labels?", "masks?", "segs?", "segmentations?", "gts?", "ground[-_ ]?truths?", "annotations?", "anno"),
-    *("manuals?", "contours?", "targets?", "delineations?", "outlines?"),
-)
-ANNOTATOR_WORDS = re.compile(r"(expert|annotator|reader|rater|observer|grader|doctor)s?[-_ ]?\w{0,2}", re.I)
-SEPARATORS = "-_. "
-MOST_FILES = 200_000
 MOST_CLASSES = 200
 
 
@@ -46,27 +35,6 @@ class Arrangement:
     """Words of the folder that may say what the images are."""
 
 
-@dataclass(frozen=True)
-class _Name:
-    """A path taken apart: what names the case, and what surrounds it."""
-
-    folders: tuple[str, ...]
-    prefix: str
-    case: str
-    suffix: str
-    is_label: bool
-
-    @property
-    def stem(self) -> str:
-        """The whole name without its file type."""
-        return self.prefix + self.case + self.suffix
-
-    def template(self, case: str) -> str:
-        """Write the path with `{case}` for the case, of which `self.case` may be a continuation."""
-        folders = ("{case}" if folder == case else folder for folder in self.folders)
-        return "/".join((*folders, f"{self.prefix}{{case}}{self.case.removeprefix(case)}{self.suffix}"))
-
-
 def find_arrangement(folder: Path) -> Arrangement:
     """Recognise the layout of a folder.
 
@@ -79,7 +47,7 @@ def find_arrangement(folder: Path) -> Arrangement:
     found = _described(folder) or _tabulated(folder)
     if found:
         return found
-    files = list(_files(folder))
+    files = list(visible_files(folder))
     names = [file.name for file in files if _is_data(file.name)]
     if any(file.name.partition(".")[0].endswith(f"_{LABEL_SUFFIX}") for file in files):
         return _bids(names)
@@ -93,20 +61,6 @@ def find_arrangement(folder: Path) -> Arrangement:
 
 def _is_data(name: str) -> bool:
     return name.lower().endswith(formats.image_suffixes())
-
-
-def _files(folder: Path) -> Iterator[PurePosixPath]:
-    """Yield the relative paths of all visible files, in order."""
-    count = 0
-    for parent, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            if not name.startswith("."):
-                yield PurePosixPath(Path(parent, name).relative_to(folder).as_posix())
-                count += 1
-        if count > MOST_FILES:
-            msg = f"{folder} is too large to look through: expected at most {MOST_FILES} files. Name the dataset's."
-            raise ValueError(msg)
 
 
 def _described(folder: Path) -> Arrangement | None:
@@ -177,11 +131,7 @@ def _dicom(folder: Path, files: Sequence[PurePosixPath]) -> Arrangement:
 
 def _templates(folder: Path, files: Sequence[PurePosixPath]) -> Arrangement:
     """Find the path templates of images and labels."""
-    names = [_take_apart(file) for file in files]
-    shared = {name.stem for name in names if name.is_label} & {name.stem for name in names if not name.is_label}
-    names = [_Name(name.folders, "", name.stem, "", name.is_label) if name.stem in shared else name for name in names]
-    images = [name for name in names if not name.is_label]
-    labels = [name for name in names if name.is_label]
+    images, labels = sort_out(files)
     image_templates, label_templates = _matched(images, labels)
     if not label_templates:
         msg = (
@@ -203,54 +153,17 @@ def _templates(folder: Path, files: Sequence[PurePosixPath]) -> Arrangement:
     )
 
 
-def _take_apart(path: PurePosixPath) -> _Name:
-    """Split a path at its case name, which a folder holds where the file is only called mask.nii or the like."""
-    stem, folders = formats.stem(path.name), path.parts[:-1]
-    match = AFFIXES.fullmatch(stem)
-    prefix, case, suffix = match.groups() if match else ("", stem, "")
-    is_label = bool(LABEL_AFFIX.search(prefix + suffix)) or _in_label_folder(folders)
-    if case.strip(SEPARATORS):
-        return _Name(folders, prefix, case, suffix, is_label)
-    for index in reversed(range(len(folders))):
-        if not FOLDER_WORDS.fullmatch(folders[index]):
-            rest = "/".join((*folders[index + 1 :], stem))
-            return _Name(folders[:index], "", folders[index], f"/{rest}", is_label)
-    return _Name(folders, "", stem, "", is_label)
-
-
-def _in_label_folder(folders: Sequence[str]) -> bool:
-    """Whether the innermost folder that says anything says labels."""
-    for folder in reversed(folders):
-        if LABEL_FOLDER.fullmatch(folder):
-            return True
-        if FOLDER_WORDS.fullmatch(folder):
-            return False
-    return False
-
-
-def _matched(images: Sequence[_Name], labels: Sequence[_Name]) -> tuple[Counter[str], Counter[str]]:
-    """Count the templates of images and labels that belong together.
-
-    Where a label's case name goes on after that of an image, or the other way round, the rest is no part of it.
-    """
-    cases = {name.case: name for name in images}
-    shortened = {start: name for name in images for start in _starts(name.case)}
+def _matched(images: Sequence[NamedFile], labels: Sequence[NamedFile]) -> tuple[Counter[str], Counter[str]]:
+    """Count the templates of images and labels that belong together."""
+    index = CaseIndex.of(images)
     image_templates: Counter[str] = Counter()
     label_templates: Counter[str] = Counter()
     for label in labels:
-        case = next((start for start in _starts(label.case) if start in cases), label.case)
-        if image := cases.get(case) or shortened.get(case):
-            image_templates[image.template(case)] += 1
-            label_templates[label.template(case)] += 1
+        case, found = index.find(label.name)
+        if found:
+            image_templates[found[-1].name.template(case)] += 1
+            label_templates[label.name.template(case)] += 1
     return image_templates, label_templates
-
-
-def _starts(case: str) -> Iterator[str]:
-    """Yield a case name and its beginnings up to each separator, longest first."""
-    yield case
-    for match in reversed(list(re.finditer(f"[{re.escape(SEPARATORS)}]+", case))):
-        if match.start():
-            yield case[: match.start()]
 
 
 def _united(images: Counter[str], labels: Counter[str]) -> tuple[str, str, dict[str, int]]:
@@ -289,14 +202,3 @@ def _varying(templates: Counter[str]) -> tuple[str, set[str]]:
             pieces[differing[0]] = "{}"
             return "".join(pieces), columns[differing[0]]
     return (templates.most_common(1)[0][0] if templates else "{case}"), set()
-
-
-_IMAGE, _LABEL = "|".join(IMAGE_WORDS), "|".join(LABEL_WORDS)
-_BEHIND = rf"(?:^|[-_. ]+|(?<=\d))(?:(?:{_IMAGE})\d*|(?:{_LABEL})(?:[-_ ]?\d+)?)"
-AFFIXES = re.compile(rf"((?:(?:{_IMAGE}|{_LABEL})(?:[-_. ]+|(?=\d)))?)(.*?)((?:{_BEHIND})?)", re.I)
-"""A stem as a word before the case name, the case name, and a word behind it."""
-LABEL_AFFIX = re.compile(rf"(?:^|[-_. ])(?:{_LABEL})(?:[-_. \d]|$)", re.I)
-_FOLDER = r"(?:[^\W_]+[-_ ])?(?:{})(?:tr)?(?:[-_ ]?\d+|[-_ ][^\W_]+)?"
-LABEL_FOLDER = re.compile(_FOLDER.format(_LABEL), re.I)
-FOLDER_WORDS = re.compile(rf"{_FOLDER.format(f'{_IMAGE}|{_LABEL}')}|(?:train|val|test)[a-z]*", re.I)
-"""Names of folders that say what is in them."""

@@ -2,6 +2,7 @@
 
 import os
 import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -31,14 +32,14 @@ def find_cases(folder: Path, card: DatasetCard) -> Iterator[Case]:
     """
     rules = _rules(folder, card.files)
     classes = rules.classes or {slugify(name): value for value, name in card.labels.items()}
-    image, label = (_pattern(template, classes) for template in (rules.image, rules.label))
+    image, label = (template_pattern(template, classes) for template in (rules.image, rules.label))
     cases: dict[str, _Found] = defaultdict(_Found)
     for name in _files(folder, (rules.image, rules.label)):
-        path = folder / name
-        if match := label.fullmatch(name):
+        path, composed = folder / name, unicodedata.normalize("NFC", name)
+        if match := label.fullmatch(composed):
             parts = match.groupdict(default="")
             cases[parts["case"]].labels[parts.get("annotator", ""), parts.get("class_", "")].append(path)
-        elif match := image.fullmatch(name):
+        elif match := image.fullmatch(composed):
             cases[match["case"]].images.append(path)
         elif not card.files.image:  # a file of neither kind is a case without a label: reported, not ignored
             cases[path.name].images.append(path)
@@ -83,13 +84,16 @@ def _rules(folder: Path, rules: FileRules) -> FileRules:
     return rules.model_copy(update={"image": rules.image or image, "label": rules.label or label})
 
 
-def _pattern(template: str, classes: dict[str, int]) -> re.Pattern[str]:
-    """Turn a template into a regular expression of relative paths."""
-    names = "|".join(re.escape(name) for name in sorted(classes, key=len, reverse=True))
+def template_pattern(template: str, classes: dict[str, int]) -> re.Pattern[str]:
+    """Turn a template into a regular expression of relative paths in composed characters.
+
+    Without classes, any name stands for one.
+    """
+    names = "|".join(re.escape(name) for name in sorted(classes, key=len, reverse=True)) or "[^/]+?"
     parts = {"{case}": "(?P<case>[^/]+?)", "{annotator}": "(?P<annotator>[^/]+?)", "{class}": f"(?P<class_>{names})"}
     seen: set[str] = set()
     pattern = ""
-    for piece in re.split(r"({.*?}|\*)", template):
+    for piece in re.split(r"({.*?}|\*)", unicodedata.normalize("NFC", template)):
         if piece in seen:
             pattern += f"(?P={piece.strip('{}').replace('class', 'class_')})"
         else:

@@ -1,5 +1,6 @@
 """Paths that follow a template."""
 
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from megamed.layouts.folder import _pattern
+from megamed.layouts.folder import template_pattern
 
 Draw = Callable[..., np.ndarray]
 Prepare = Callable[..., tuple]
@@ -25,6 +26,14 @@ def test_labels_by_suffix_beside_their_images(draw: Draw, prepare: Prepare) -> N
     assert not found.problems
     assert found.areas("a (1)") == {"disc": 16}
     assert found.areas("b") == {"disc": 8}
+
+
+def test_both_forms_of_accented_letters_are_one_case(draw: Draw, prepare: Prepare) -> None:
+    draw(f"images/{unicodedata.normalize('NFD', 'Müller')}.png")
+    draw(f"labels/{unicodedata.normalize('NFC', 'Müller')}.png", {0: 1})
+    found = prepare(labels={1: "disc"})
+    assert not found.problems
+    assert found.areas(unicodedata.normalize("NFC", "Müller")) == {"disc": 8}
 
 
 def test_a_folder_per_class_may_overlap(draw: Draw, prepare: Prepare) -> None:
@@ -99,7 +108,7 @@ def test_channels_are_modalities(draw: Draw, prepare: Prepare) -> None:
 
 @given(st.text("abc._-() 1", min_size=1).filter(lambda name: not name.startswith(".")))
 def test_templates_read_back_what_they_name(name: str) -> None:
-    suffixed = _pattern("{case}/masks/{class}/{case}_mask*", {"a_b": 1, "a": 2}).fullmatch
+    suffixed = template_pattern("{case}/masks/{class}/{case}_mask*", {"a_b": 1, "a": 2}).fullmatch
     match = suffixed(f"{name}/masks/a_b/{name}_mask_2.nii.gz")
     assert match
     assert (match["case"], match["class_"]) == (name, "a_b")

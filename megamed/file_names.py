@@ -1,0 +1,183 @@
+"""Meaning of the names of data files: which case a path belongs to, and whether it is an image or a label."""
+
+import os
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Self
+
+from megamed import formats
+
+IMAGE_WORDS = (
+    *("images?", "imgs?", "im", "scans?", "orig(?:inal)?s?", "raw", "pictures?", "photos?", "volumes?", "frames?"),
+    *("ct", "mri?", "t1w?", "t1ce?", "t2w?", "flair", "dwi", "adc", "pet", "us"),
+)
+LABEL_WORDS = (
+    *("labels?", "masks?", "segs?", "segmentations?", "gts?", "ground[-_ ]?truths?", "annotations?", "anno"),
+    *("manuals?", "contours?", "targets?", "delineations?", "outlines?", "dseg"),
+)
+ANNOTATOR_WORDS = re.compile(r"(expert|annotator|reader|rater|observer|grader|doctor)s?[-_ ]?\w{0,2}", re.I)
+SPLIT_WORDS = re.compile(r"(?:train|val|test)[a-z]*", re.I)
+SEPARATORS = "-_. "
+MOST_FILES = 200_000
+
+
+@dataclass(frozen=True)
+class FileName:
+    """A path in parts: the name of the case, and what surrounds it; in composed characters (NFC)."""
+
+    folders: tuple[str, ...]
+    prefix: str
+    case: str
+    suffix: str
+    is_label: bool
+
+    @property
+    def stem(self) -> str:
+        """The whole name without its file type."""
+        return self.prefix + self.case + self.suffix
+
+    @property
+    def own_folders(self) -> tuple[str, ...]:
+        """The folders that do not only say what kind of files they hold."""
+        return tuple(folder for folder in self.folders if not KIND_FOLDER.fullmatch(folder))
+
+    def template(self, case: str) -> str:
+        """Write the path with `{case}` for the case, of which `self.case` may be a continuation."""
+        folders = ("{case}" if folder == case else folder for folder in self.folders)
+        return "/".join((*folders, f"{self.prefix}{{case}}{self.case.removeprefix(case)}{self.suffix}"))
+
+
+@dataclass(frozen=True)
+class NamedFile:
+    """A data file of a folder, and what its name says."""
+
+    path: PurePosixPath
+    name: FileName
+
+    @property
+    def group(self) -> tuple[tuple[str, ...], str]:
+        """What two files of one image have in common: folders and stem."""
+        return self.path.parent.parts, unicodedata.normalize("NFC", formats.stem(self.path.name))
+
+
+def visible_files(folder: Path, marks: Collection[str] = ()) -> Iterator[PurePosixPath]:
+    """Yield the relative paths of all visible files, in order.
+
+    Args:
+        folder: Folder to search, with its subfolders.
+        marks: File names that mark a subfolder as one to leave out.
+
+    Raises:
+        ValueError: If there are more than `MOST_FILES`.
+    """
+    count = 0
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        if not set(marks).isdisjoint(names) and Path(parent) != folder:
+            folders.clear()
+            continue
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        visible = sorted(name for name in names if not name.startswith("."))
+        below = PurePosixPath(Path(parent).relative_to(folder).as_posix())
+        yield from (below / name for name in visible)
+        count += len(visible)
+        if count > MOST_FILES:
+            msg = f"{folder} is too large to look through: expected at most {MOST_FILES} files. Name the dataset's."
+            raise ValueError(msg)
+
+
+def take_apart(path: PurePosixPath) -> FileName:
+    """Split a path at its case name, which a folder holds where the file is only called mask.nii or the like."""
+    *folders, name = (unicodedata.normalize("NFC", part) for part in path.parts)
+    stem = formats.stem(name)
+    match = AFFIXES.fullmatch(stem)
+    prefix, case, suffix = match.groups() if match else ("", stem, "")
+    is_label = bool(LABEL_AFFIX.search(prefix + suffix)) or in_label_folder(folders)
+    if case.strip(SEPARATORS) and not ONLY_WORDS.fullmatch(stem):
+        return FileName(tuple(folders), prefix, case, suffix, is_label)
+    for index in reversed(range(len(folders))):
+        if not FOLDER_WORDS.fullmatch(folders[index]):
+            rest = "/".join((*folders[index + 1 :], stem))
+            return FileName(tuple(folders[:index]), "", folders[index], f"/{rest}", is_label)
+    return FileName(tuple(folders), "", stem, "", is_label)
+
+
+def in_label_folder(folders: Sequence[str]) -> bool:
+    """Whether the innermost folder that says anything says labels."""
+    for folder in reversed(folders):
+        if LABEL_FOLDER.fullmatch(folder):
+            return True
+        if FOLDER_WORDS.fullmatch(folder):
+            return False
+    return False
+
+
+def beginnings(case: str) -> Iterator[str]:
+    """Yield a case name and its beginnings up to each separator, longest first."""
+    yield case
+    for match in reversed(list(re.finditer(f"[{re.escape(SEPARATORS)}]+", case))):
+        if match.start():
+            yield case[: match.start()]
+
+
+def sort_out(paths: Sequence[PurePosixPath]) -> tuple[list[NamedFile], list[NamedFile]]:
+    """Tell images from labels by their names; a stem that both have is all case name."""
+    named = [NamedFile(path, take_apart(path)) for path in paths]
+    stems: tuple[set[str], set[str]] = (set(), set())
+    for each in named:
+        stems[each.name.is_label].add(each.name.stem)
+    shared = stems[0] & stems[1]
+    files = [
+        NamedFile(each.path, FileName(each.name.folders, "", each.name.stem, "", each.name.is_label))
+        if each.name.stem in shared
+        else each
+        for each in named
+    ]
+    return [each for each in files if not each.name.is_label], [each for each in files if each.name.is_label]
+
+
+@dataclass(frozen=True)
+class CaseIndex:
+    """Images by their case names, and by the beginnings of these."""
+
+    cases: Mapping[str, Sequence[NamedFile]]
+    begun: Mapping[str, Sequence[NamedFile]]
+
+    @classmethod
+    def of(cls, images: Sequence[NamedFile]) -> Self:
+        """Index images."""
+        cases, begun = defaultdict(list), defaultdict(list)
+        for image in images:
+            cases[image.name.case].append(image)
+            for start in beginnings(image.name.case):
+                begun[start].append(image)
+        return cls(cases, begun)
+
+    def find(self, label: FileName) -> tuple[str, Sequence[NamedFile]]:
+        """Find the images that a label may belong to, by its case name.
+
+        Where the label's case name goes on after that of an image, or the other way round, the rest is no part of it.
+
+        Returns:
+            The case name that both have, and the images.
+        """
+        case = next((start for start in beginnings(label.case) if start in self.cases), label.case)
+        return case, self.cases.get(case) or self.begun.get(case) or ()
+
+
+_IMAGE, _LABEL = "|".join(IMAGE_WORDS), "|".join(LABEL_WORDS)
+_BEHIND = rf"(?:^|[-_. ]+|(?<=\d))(?:(?:{_IMAGE})\d*|(?:{_LABEL})(?:[-_ ]?\d+)?)"
+AFFIXES = re.compile(rf"((?:(?:{_IMAGE}|{_LABEL})(?:[-_. ]+|(?=\d)))?)(.*?)((?:{_BEHIND})?)", re.I)
+"""A stem as a word before the case name, the case name, and a word behind it."""
+LABEL_AFFIX = re.compile(rf"(?:^|[-_. ])(?:{_LABEL})(?:[-_. \d]|$)", re.I)
+ONLY_WORDS = re.compile(rf"(?:{_IMAGE}|{_LABEL})(?:[-_. ]+(?:{_IMAGE}|{_LABEL}))+", re.I)
+"""A stem of several words, none of which names a case."""
+_FOLDER = r"(?:[^\W_]+[-_ ])?(?:{})(?:tr)?(?:[-_ ]?\d+|[-_ ][^\W_]+)?"
+LABEL_FOLDER = re.compile(_FOLDER.format(_LABEL), re.I)
+KIND_FOLDER = re.compile(_FOLDER.format(f"{_IMAGE}|{_LABEL}"), re.I)
+"""Names of folders that say whether images or labels are in them."""
+FOLDER_WORDS = re.compile(rf"{KIND_FOLDER.pattern}|{SPLIT_WORDS.pattern}", re.I)
+"""Names of folders that say what is in them."""

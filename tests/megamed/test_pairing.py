@@ -1,0 +1,186 @@
+"""Images and labels are paired in every common arrangement; what has several readings is refused."""
+
+import re
+import unicodedata
+from pathlib import Path
+
+import pytest
+
+from megamed.pairing import ImagePair, Templates, find_pairs
+
+
+def write(folder: Path, files: str) -> Path:
+    """Make empty files, for pairing looks at names alone."""
+    for name in files.split():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    return folder
+
+
+def described(folder: Path, pair: ImagePair) -> str:
+    """Write a pair as `image: label + label, class=label`."""
+    labels = [
+        f"{name}={paths}" if name else paths
+        for name, files in pair.labels.items()
+        for paths in [" + ".join(path.relative_to(folder).as_posix() for path in files)]
+    ]
+    return f"{pair.image.relative_to(folder).as_posix()}: {', '.join(labels)}".strip()
+
+
+def pairs_in(folder: Path, files: str) -> list[str]:
+    found = find_pairs(write(folder, files))
+    return [described(folder, pair) for pair in found.pairs]
+
+
+ARRANGEMENTS = {
+    "labels for some": ("images/a.png images/b.png labels/a.png", ["images/a.png: labels/a.png", "images/b.png:"]),
+    "images in the folder itself": ("a.png b.png masks/b.png", ["a.png:", "b.png: masks/b.png"]),
+    "segmentations": ("Scans/a.nii.gz Segmentations/a.nii.gz", ["Scans/a.nii.gz: Segmentations/a.nii.gz"]),
+    "ground truth": ("img/1.jpg img/2.jpg gt/1.png", ["img/1.jpg: gt/1.png", "img/2.jpg:"]),
+    "suffix mask": ("case.png case_mask.png other.png", ["case.png: case_mask.png", "other.png:"]),
+    "suffix seg": ("case.nii.gz case_seg.nii.gz", ["case.nii.gz: case_seg.nii.gz"]),
+    "suffix label": ("case.tif case_label.png", ["case.tif: case_label.png"]),
+    "Slicer": ("case.nrrd case.seg.nrrd", ["case.nrrd: case.seg.nrrd"]),
+    "Slicer, a folder each": (
+        "p1/CT.nrrd p1/Segmentation.seg.nrrd p2/CT.nrrd",
+        ["p1/CT.nrrd: p1/Segmentation.seg.nrrd", "p2/CT.nrrd:"],
+    ),
+    "a folder for each patient": (
+        "p1/images/1.png p1/masks/1.png p2/images/1.png",
+        ["p1/images/1.png: p1/masks/1.png", "p2/images/1.png:"],
+    ),
+    "patients below kinds": (
+        "images/p1/1.png images/p2/1.png labels/p1/1.png labels/p2/1.png",
+        ["images/p1/1.png: labels/p1/1.png", "images/p2/1.png: labels/p2/1.png"],
+    ),
+    "splits": (
+        "train/images/1.png train/masks/1.png test/images/1.png",
+        ["test/images/1.png:", "train/images/1.png: train/masks/1.png"],
+    ),
+    "any names, alone together": (
+        "p1/t1_reg.nii p1/lesion_mask.nii p2/t1_reg.nii",
+        ["p1/t1_reg.nii: p1/lesion_mask.nii", "p2/t1_reg.nii:"],
+    ),
+    "upper case": ("IMAGES/A.PNG IMAGES/B.PNG Masks/A_MASK.PNG", ["IMAGES/A.PNG: Masks/A_MASK.PNG", "IMAGES/B.PNG:"]),
+    "nnU-Net": ("imagesTr/x_0000.nii.gz labelsTr/x.nii.gz", ["imagesTr/x_0000.nii.gz: labelsTr/x.nii.gz"]),
+    "BIDS": (
+        "sub-1/sub-1_T1w.nii.gz sub-1/sub-1_label-liver_mask.nii.gz sub-1/sub-1_label-spleen_mask.nii.gz",
+        [
+            "sub-1/sub-1_T1w.nii.gz: liver=sub-1/sub-1_label-liver_mask.nii.gz, "
+            "spleen=sub-1/sub-1_label-spleen_mask.nii.gz"
+        ],
+    ),
+    "a folder for each class": (
+        "images/1.png images/2.png masks/liver/1.png masks/liver/2.png masks/spleen/1.png",
+        ["images/1.png: liver=masks/liver/1.png, spleen=masks/spleen/1.png", "images/2.png: liver=masks/liver/2.png"],
+    ),
+    "a file for each organ": (
+        "s1/ct.nii.gz s1/segmentations/liver.nii.gz s1/segmentations/spleen.nii.gz s2/ct.nii.gz",
+        [
+            "s1/ct.nii.gz: liver=s1/segmentations/liver.nii.gz, spleen=s1/segmentations/spleen.nii.gz",
+            "s2/ct.nii.gz:",
+        ],
+    ),
+    "a file for each lesion": (
+        "a.png a_mask.png a_mask_1.png b.png b_mask.png",
+        ["a.png: a_mask.png + a_mask_1.png", "b.png: b_mask.png"],
+    ),
+    "a mask beside a photograph": ("a.jpg a.png b.jpg", ["a.jpg: a.png", "b.jpg:"]),
+    "dates in names": (
+        "a.png a_2001_mask.png b.png b_2002_mask.png",
+        ["a.png: a_2001_mask.png", "b.png: b_2002_mask.png"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ARRANGEMENTS)
+def test_an_arrangement_is_understood(tmp_path: Path, name: str) -> None:
+    files, expected = ARRANGEMENTS[name]
+    assert pairs_in(tmp_path, files) == expected
+
+
+@pytest.mark.parametrize("forms", [("NFC", "NFD"), ("NFD", "NFC")])
+def test_both_forms_of_accented_letters_are_one_name(tmp_path: Path, forms: tuple[str, str]) -> None:
+    image, label = (unicodedata.normalize(form, "Müller") for form in forms)
+    found = find_pairs(write(tmp_path, f"images/{image}.png labels/{label}.png"))
+    assert len(found.labelled) == len(found.pairs) == 1
+
+
+def test_names_of_images_are_unique_below_their_folder(tmp_path: Path) -> None:
+    nested = find_pairs(write(tmp_path / "nested", "images/p1/1.png images/p2/1.png"))
+    assert [pair.name for pair in nested.pairs] == ["p1/1.png", "p2/1.png"]
+    flat = find_pairs(write(tmp_path / "flat", "images/1.png labels/1.png"))
+    assert [pair.name for pair in flat.pairs] == ["1.png"]
+
+
+def test_one_annotator_s_labels_are_used_and_that_is_said(tmp_path: Path) -> None:
+    folder = write(tmp_path, "images/1.png masks/expert1/1.png masks/expert2/1.png")
+    found = find_pairs(folder)
+    assert [described(folder, pair) for pair in found.pairs] == ["images/1.png: masks/expert1/1.png"]
+    assert found.notes == ("masks/expert2/1.png is left out, for another annotator's label of its image is used.",)
+
+
+def test_a_label_without_an_image_is_left_out_and_that_is_said(tmp_path: Path) -> None:
+    found = find_pairs(write(tmp_path, "images/1.png labels/1.png labels/2.png labels/3.png"))
+    assert len(found.pairs) == 1
+    assert found.notes == ("labels/2.png is left out, for it belongs to no image, and so are 1 others.",)
+
+
+def test_results_and_hidden_files_are_left_out(tmp_path: Path) -> None:
+    folder = write(tmp_path, "a.png .b.png out/masks/a.png out/done.log .git/c.png notes.txt")
+    assert [pair.name for pair in find_pairs(folder, marks=("done.log",)).pairs] == ["a.png"]
+
+
+def test_templates_say_what_names_do_not(tmp_path: Path) -> None:
+    folder = write(tmp_path, "p1/p1_flair.nii p1/p1_t1.nii p1/p1_seg.nii")
+    with pytest.raises(ValueError, match=r"p1_seg\.nii may belong to several images: expected one, got p1/p1_flair"):
+        find_pairs(folder)
+    found = find_pairs(folder, Templates("{case}/{case}_flair", "{case}/{case}_seg"))
+    assert [described(folder, pair) for pair in found.pairs] == ["p1/p1_flair.nii: p1/p1_seg.nii"]
+    by_class = write(tmp_path / "more", "x/1.png y/liver/1.png y/spleen/1.png")
+    found = find_pairs(by_class, Templates("x/{case}", "y/{class}/{case}"))
+    assert found.classes == ("liver", "spleen")
+
+
+@pytest.mark.parametrize(
+    ("files", "error"),
+    [
+        ("a.png a.bmp", r"holds two images of one name: expected one, got a.bmp and a.png"),
+        ("labels/a.png", "has no images: expected files ending in .*, got 1 labels"),
+        ("notes.txt", "has no images: .*, got none"),
+        ("a.png a_mask.png a_seg.png", "label the same image: expected one label, got 2"),
+        ("images/a.png labels/b.png", "labels share no name with images"),
+    ],
+)
+def test_what_has_no_single_reading_is_refused(tmp_path: Path, files: str, error: str) -> None:
+    with pytest.raises(ValueError, match=error):
+        find_pairs(write(tmp_path, files))
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=re.escape(f"{tmp_path / 'x'} does not exist")):
+        find_pairs(tmp_path / "x")
+
+
+def dicom(folder: Path, names: str) -> None:
+    for name in names.split():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(bytes(128) + b"DICM")
+
+
+def test_a_folder_of_dicom_files_is_an_image(tmp_path: Path) -> None:
+    dicom(
+        tmp_path,
+        "images/p1/1.dcm images/p1/2.dcm images/p2/study/IM1 images/p2/study/IM2 images/p3.dcm labels/p2/s.dcm",
+    )
+    write(tmp_path, "labels/p1.nii.gz")
+    assert pairs_in(tmp_path, "") == [
+        "images/p1: labels/p1.nii.gz",
+        "images/p2: labels/p2/s.dcm",
+        "images/p3.dcm:",
+    ]
+
+
+def test_a_series_beside_its_label_is_an_image(tmp_path: Path) -> None:
+    dicom(tmp_path, "p1/ct/1.dcm p1/ct/2.dcm")
+    assert pairs_in(tmp_path, "p1/mask.nii.gz") == ["p1/ct: p1/mask.nii.gz"]
