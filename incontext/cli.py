@@ -36,7 +36,16 @@ Device = Annotated[
     str | None, typer.Option(help="Device to compute on, such as cpu or cuda:1.", show_default="cuda if available")
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress bar.")]
-Examples = Annotated[Path, typer.Option(help="Folder of labelled examples: images/ and labels/, paired by file name.")]
+SUPPORT_HELP = "Folder in which some images have labels, such as labels/1.png or 1_mask.png for 1.png."
+Examples = Annotated[Path, typer.Option(help=SUPPORT_HELP)]
+ImageTemplate = Annotated[
+    str | None,
+    typer.Option(help="Paths of images, such as {case}/{case}_flair.", show_default="by their names"),
+]
+LabelTemplate = Annotated[
+    str | None,
+    typer.Option(help="Paths of labels, such as {case}/{case}_seg.", show_default="by their names"),
+]
 ClassNames = Annotated[
     str | None,
     typer.Option(help="Names of the label values, such as 1=liver,2=spleen, or a JSON or TOML file of them."),
@@ -66,13 +75,18 @@ SavedTask = Annotated[
 
 @app.command()
 def segment(
-    query: Annotated[Path, typer.Option(help="Folder of images, volumes or DICOM series to segment, or a single one.")],
     out: Annotated[Path, typer.Option(help="Folder to write masks/, overlay.png and summary.json into.")],
-    support: Annotated[
+    support: Annotated[Path | None, typer.Option(help=SUPPORT_HELP, show_default=False)] = None,
+    query: Annotated[
         Path | None,
-        typer.Option(help="Folder of labelled examples: images/ and labels/, paired by file name.", show_default=False),
+        typer.Option(
+            help="Folder of images, volumes or DICOM series to segment, or a single one.",
+            show_default="images of --support without a label",
+        ),
     ] = None,
     task: SavedTask = None,
+    images: ImageTemplate = None,
+    labels: LabelTemplate = None,
     classes: ClassNames = None,
     select: Select = None,
     support_size: SupportSize = None,
@@ -100,14 +114,17 @@ def segment(
 ) -> None:
     """Segment images by labelled examples, which are in a folder or in a saved task.
 
-    The same command continues a run that was stopped. If the query has
-    labels/ beside images/, Dice is reported.
+    The same command continues a run that was stopped. Where images to
+    segment have labels, Dice is reported.
 
     Exit status: 0 if all is done, 3 if some image could not be segmented, 1
     if nothing could be done, 2 if the command is mistaken.
     """
     if (support is None) == (task is None):
         message = "give --support or --task, one of the two."
+        raise typer.BadParameter(message)
+    if task and query is None:
+        message = "give --query, the images that the task is to segment."
         raise typer.BadParameter(message)
     if task and classes:
         message = "--classes does not go with --task, which has its names."
@@ -116,9 +133,11 @@ def segment(
         from incontext.folders.class_names import read_classes
         from incontext.folders.segment_folder import SegmentOptions, segment_folder
         from incontext.folders.segmenter_options import SegmenterOptions
+        from megamed.pairing import read_templates
 
         segmenter = SegmenterOptions(task, weights, device, select, support_size, ensemble, backend).open()
-        options = SegmentOptions(read_classes(classes), mask_format, preview, statistics, overwrite)
+        templates = read_templates(images, labels)
+        options = SegmentOptions(read_classes(classes), mask_format, preview, statistics, overwrite, templates)
         summary = segment_folder(segmenter, support, query, out, _progress(quiet), options)
     _report(summary, (out / "summary.json").read_text(encoding="utf-8") if as_json else "\n".join(_lines(summary, out)))
 
@@ -127,6 +146,8 @@ def segment(
 def save_task(
     support: Examples,
     out: Annotated[Path, typer.Option(help="File to write, such as liver.task.")],
+    images: ImageTemplate = None,
+    labels: LabelTemplate = None,
     classes: ClassNames = None,
     select: Select = None,
     support_size: SupportSize = None,
@@ -136,11 +157,12 @@ def save_task(
     """Save labelled examples and settings as one file, for `segment --task` on this machine or another."""
     with _one_line_errors():
         from incontext.folders.class_names import read_classes
-        from incontext.folders.segment_folder import save_folder_task
         from incontext.folders.segmenter_options import SegmenterOptions
+        from incontext.folders.user_folder import save_folder_task
+        from megamed.pairing import read_templates
 
         segmenter = SegmenterOptions(None, weights, None, select, support_size, ensemble).open()
-        save_folder_task(segmenter, support, out, read_classes(classes))
+        save_folder_task(segmenter, support, out, read_classes(classes), read_templates(images, labels))
     print(f"Wrote {out}. It holds the labelled images: share it with those only who may see them.")
 
 
@@ -318,8 +340,10 @@ def _progress(quiet: bool) -> "Track":
 
 
 def _report(summary: "Summary", content: str) -> None:
-    """Print the content, then warnings and failures on stderr; exit with `INCOMPLETE` if there are failures."""
+    """Print the content, then notes, warnings and failures on stderr; exit with `INCOMPLETE` if there are failures."""
     print(content)
+    for note in summary.notes:
+        typer.echo(f"Note: {note}", err=True)
     for message in summary.warnings:
         typer.echo(f"Warning: {message}", err=True)
     for file, reason in summary.failures.items():

@@ -42,6 +42,12 @@ class Templates:
     label: str = "labels/{case}"
 
 
+def read_templates(images: str | None, labels: str | None) -> Templates | None:
+    """Complete the templates of a user, who may give one of them; None if there is none."""
+    given = {"image": images, "label": labels}
+    return Templates(**{name: value for name, value in given.items() if value}) if any(given.values()) else None
+
+
 @dataclass(frozen=True)
 class ImagePair:
     """An image, which is a file or the folder of a DICOM series, and the files of its label."""
@@ -100,7 +106,7 @@ def find_pairs(folder: Path, templates: Templates | None = None, marks: Collecti
 
     Args:
         folder: Folder to search, with its subfolders; or a single image.
-        templates: Where images and labels lie, instead of what their names suggest.
+        templates: Where images and labels lie, instead of what their names suggest; names decide if no file fits.
         marks: File names that mark a subfolder, such as one of results, as one to leave out.
 
     Raises:
@@ -113,7 +119,10 @@ def find_pairs(folder: Path, templates: Templates | None = None, marks: Collecti
     if folder.is_file():
         return Pairing(folder, (ImagePair(folder, folder.name),))
     files = _data_files(folder, marks)
-    images, labels, notes = _by_templates(files, templates) if templates else _by_names(files)
+    images, labels, notes = _by_templates(files, templates) if templates else ([], [], [])
+    if not (images or labels):
+        images, labels, notes = _by_names(files)
+        notes += ["no file fits the templates: names decided."] * bool(templates)
     if not images:
         got = f"{len(labels)} labels" if labels else "none"
         msg = (

@@ -16,8 +16,8 @@ class ImageReport:
     """Findings in one image; those of classes are by label value.
 
     Attributes:
-        file: The image's file name.
-        mask: The mask's file name.
+        file: The image's file name, below the folder of all images.
+        mask: The mask's file name, below the folder of masks.
         size_px: Height and width, or the sides of a volume.
         area_px: Number of pixels of each class.
         area_mm2: Area of each class; None if the image tells no size of its pixels, or is a volume.
@@ -25,7 +25,7 @@ class ImageReport:
         confidence: Mean probability of the chosen class over the mask; None for an empty mask.
         predicted_dice: Expected Dice of each class; None for weights that were not calibrated to predict it.
         look_first: Whether the mask is probably poor; None for such weights too.
-        dice: Overlap with the image's label for each class; None without a label.
+        dice: Overlap with the image's label for each class that was annotated; None without a label.
     """
 
     file: str
@@ -51,6 +51,7 @@ class Summary:
         failures: Reason why an image could not be segmented, by file name.
         warnings: Warnings, each with its reason and a fix.
         resumed: Number of the images that an earlier run had segmented.
+        notes: Notes on how the folders were understood.
     """
 
     support: list[str]
@@ -59,14 +60,14 @@ class Summary:
     failures: dict[str, str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     resumed: int = 0
+    notes: list[str] = field(default_factory=list)
 
     @property
     def mean_dice(self) -> dict[int, float]:
-        """Each class's mean Dice over the labelled images; empty if there are none."""
+        """Each class's mean Dice over the images that were annotated for it; only of such classes."""
         scores = [report.dice for report in self.images if report.dice is not None]
-        if not scores:
-            return {}
-        return {value: float(np.mean([score[value] for score in scores])) for value in self.classes}
+        by_class = {value: [score[value] for score in scores if value in score] for value in self.classes}
+        return {value: float(np.mean(found)) for value, found in by_class.items() if found}
 
 
 def statistics_csv(summary: Summary) -> str:
@@ -82,5 +83,5 @@ def _rows(summary: Summary) -> Iterator[list[object]]:
     for report in summary.images:
         optional = (report.area_mm2, report.volume_mm3, report.predicted_dice, report.dice)
         for value, name in summary.classes.items():
-            known = [each and f"{each[value]:.6g}" for each in optional]
+            known = [f"{each[value]:.6g}" if each and value in each else None for each in optional]
             yield [report.file, report.mask, value, name, report.area_px[value], *known]

@@ -10,20 +10,23 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Bool, UInt8
 from PIL import Image
 
 from incontext import __version__
 from incontext.folders.overlay import Tile, contact_sheet, draw
 from incontext.folders.report import ImageReport, Summary, statistics_csv
-from incontext.folders.run_log import LOG, Done, RunLog, identity, stamp
+from incontext.folders.run_log import Done, RunLog, identity, stamp
+from incontext.folders.user_folder import fit_pairs, read_folder, read_masks
 from incontext.images.examples import Example, on_grid
 from incontext.images.normalisation import apply
-from incontext.images.source_image import mask_suffix, read_label_image, read_source_image
+from incontext.images.source_image import SourceImage, mask_suffix, read_label_image, read_source_image
 from incontext.inference.segmentation import Segmentation, dice
 from incontext.inference.support_pool import Fitted
 from incontext.segmenter import Segmenter
 from megamed import formats
 from megamed.files import replace_file
+from megamed.pairing import ImagePair, Pairing, Templates
 
 PREVIEW_COLUMNS = 6
 PREVIEW_QUERIES = 30
@@ -32,15 +35,7 @@ UNREADABLE = (OSError, ValueError, ImportError)
 """Errors in one file that do not stop the segmentation of the others."""
 
 
-@dataclass(frozen=True)
-class FilePair:
-    """An image, which is a file or the folder of a DICOM series, and its label, if there is one."""
-
-    image: Path
-    label: Path | None
-
-
-Track = Callable[[Sequence[FilePair]], Iterable[FilePair]]
+Track = Callable[[Sequence[ImagePair]], Iterable[ImagePair]]
 """Function that passes pairs on one by one, and may show the progress."""
 
 
@@ -54,6 +49,7 @@ class SegmentOptions:
         preview: Whether to draw `overlay.png`.
         statistics: Whether to write `statistics.csv`.
         overwrite: Whether to discard what an earlier run did.
+        templates: Paths of images and labels, where their names leave open which belong together.
     """
 
     classes: Mapping[int, str] = field(default_factory=dict)
@@ -61,6 +57,7 @@ class SegmentOptions:
     preview: bool = True
     statistics: bool = False
     overwrite: bool = False
+    templates: Templates | None = None
 
     @property
     def mask_suffix(self) -> str | None:
@@ -68,85 +65,10 @@ class SegmentOptions:
         return self.mask_format and f".{self.mask_format.removeprefix('.')}"
 
 
-def read_folder(folder: Path) -> list[FilePair]:
-    """Find the images of `folder/images`, or of `folder` itself, and the labels of `folder/labels` if it exists.
-
-    A subfolder of DICOM files is an image, and so is a `folder` without labels that holds the slices of one series.
-    A single file is treated as a folder that holds only it.
-
-    Raises:
-        ValueError: If there is no image, two files share a stem, or a label or an image lacks its partner.
-        OSError: If the folder cannot be read.
-    """
-    if not folder.exists():
-        message = f"{folder} does not exist: expected a folder of images. Check the path."
-        raise FileNotFoundError(message)
-    if folder.is_file():
-        return [FilePair(folder, None)]
-    images = _by_stem(folder / "images" if (folder / "images").is_dir() else folder)
-    labels = _by_stem(folder / "labels") if (folder / "labels").is_dir() else {}
-    if labels and (alone := sorted(images.keys() ^ labels.keys())):
-        message = (
-            f"{folder} does not pair up: expected one label per image, of the same name, got only one of "
-            f"the two for {', '.join(alone[:5])}. Add the missing files, or take these away."
-        )
-        raise ValueError(message)
-    if not labels and _is_series(folder, images.values()):
-        return [FilePair(folder, None)]
-    return [FilePair(image, labels.get(stem)) for stem, image in images.items()]
-
-
-def fit_folder(segmenter: Segmenter, folder: Path, classes: Mapping[int, str] | None = None) -> list[FilePair]:
-    """Fit a segmenter to the examples of `folder/images` and `folder/labels`.
-
-    Args:
-        segmenter: Segmenter to fit.
-        folder: Folder of the examples.
-        classes: Names of label values.
-
-    Returns:
-        The examples.
-
-    Raises:
-        ValueError: If there are no labels, they are unusable, or a class is named that none shows.
-        OSError: If the folder or a file in it cannot be read.
-    """
-    examples = read_folder(folder)
-    labels = [example.label for example in examples if example.label is not None]
-    if not labels:
-        message = f"{folder} has no labels: expected label maps in {folder / 'labels'}, got none. Add them."
-        raise ValueError(message)
-    segmenter.fit([example.image for example in examples], labels, classes)
-    if absent := sorted((classes or {}).keys() - segmenter.fitted.names.keys()):
-        message = (
-            f"classes name values that no label has: expected some of {', '.join(map(str, segmenter.fitted.names))}, "
-            f"got {', '.join(map(str, absent))}. Name the values that are drawn."
-        )
-        raise ValueError(message)
-    return examples
-
-
-def save_folder_task(segmenter: Segmenter, folder: Path, out: Path, classes: Mapping[int, str] | None = None) -> None:
-    """Fit a segmenter to the examples of a folder, and save it with them as one task file.
-
-    Args:
-        segmenter: Segmenter whose weights and parameters the task takes over.
-        folder: Folder of the examples, with `images/` and `labels/`.
-        out: File to write.
-        classes: Names of label values.
-
-    Raises:
-        ValueError: If there are no labels, they are unusable, or a class is named that none shows.
-        OSError: If an example cannot be read or the file cannot be written.
-    """
-    fit_folder(segmenter, folder, classes)
-    segmenter.save_task(out)
-
-
 def segment_folder(
     segmenter: Segmenter,
     support: Path | None,
-    query: Path,
+    query: Path | None,
     out: Path,
     track: Track = iter,
     options: SegmentOptions = SegmentOptions(),
@@ -160,8 +82,9 @@ def segment_folder(
 
     Args:
         segmenter: Segmenter to use.
-        support: Folder with `images/` and `labels/`, paired by file name; None if the segmenter has learned already.
-        query: Folder of images, directly or in `images/`; with `labels/`, Dice is reported. Or one image.
+        support: Folder in which some images have labels; None if the segmenter has learned already.
+        query: Folder of images, or one image; where they have labels, Dice is reported. If it is None or the support
+            itself, the images of the support that have no label.
         out: Folder to write into.
         track: Wraps the queries, to show progress.
         options: Class names, format of the masks, and which files to write.
@@ -171,28 +94,31 @@ def segment_folder(
             another run's masks.
         OSError: If the support cannot be read or the results cannot be written.
     """
-    queries = read_folder(query)
-    _check_apart(out, queries)
-    examples = fit_folder(segmenter, support, options.classes) if support else []
-    _check_apart(out, examples)
+    examples = read_folder(support, options.templates) if support else None
+    queries, notes = _queries(examples, query, options.templates)
+    _check_apart(out, queries, [support, query])
+    if examples:
+        _check_apart(out, examples.pairs, ())
+        fit_pairs(segmenter, examples, options.classes)
     (out / "masks").mkdir(parents=True, exist_ok=True)
     log = RunLog(out, identity(segmenter, {"mask_format": options.mask_suffix}), options.overwrite)
-    known = {pair.image.name for pair in queries if _is_done(pair, log)}
+    known = {pair.name for pair in queries if _is_done(pair, log)}
     failures = {}
-    for pair in track([pair for pair in queries if pair.image.name not in known]):
+    for pair in track([pair for pair in queries if pair.name not in known]):
         try:
             log.add(_segment_pair(segmenter, pair, out / "masks", options.mask_suffix))
         except UNREADABLE as error:
-            log.done.pop(pair.image.name, None)
-            failures[pair.image.name] = str(error)
-    done = [log.done[pair.image.name] for pair in queries if pair.image.name in log.done]
+            log.done.pop(pair.name, None)
+            failures[pair.name] = str(error)
+    done = [log.done[pair.name] for pair in queries if pair.name in log.done]
     summary = Summary(
-        [example.image.name for example in examples],
+        [pair.name for pair in examples.labelled] if examples else [],
         segmenter.fitted.names,
         [each.report for each in done],
         failures,
         list(dict.fromkeys(message for each in done for message in each.warnings)),
         len(known),
+        notes,
     )
     if options.preview:
         replace_file(out / "overlay.png", _png(_preview(queries, summary, segmenter.fitted, out / "masks")))
@@ -202,93 +128,75 @@ def segment_folder(
     return summary
 
 
-def _by_stem(folder: Path) -> dict[str, Path]:
-    files = sorted(path for path in folder.iterdir() if not path.name.startswith(".") and _is_image(path))
-    by_stem = {_stem(path): path for path in files}
-    if not files:
+def _queries(
+    examples: Pairing | None, query: Path | None, templates: Templates | None
+) -> tuple[Sequence[ImagePair], list[str]]:
+    """Find the images to segment, and what to tell of the choice."""
+    is_same = examples is not None and (query is None or query.resolve() == examples.folder.resolve())
+    if query is not None and not is_same:
+        found = read_folder(query, templates)
+        unused = examples.bare if examples else ()
+        idle = [f"{len(unused)} images beside the labelled ones have no label: they are not used."] if unused else []
+        return found.pairs, [*_told(examples), *idle, *found.notes]
+    if examples is None:
+        message = "query is missing: expected a folder of images or an image, got none. Name what to segment."
+        raise ValueError(message)
+    if examples.bare:
+        counts = f"{len(examples.labelled)} labelled images are the support, the {len(examples.bare)} others are"
+        return examples.bare, [*_told(examples), f"{counts} segmented."]
+    if query is None:
         message = (
-            f"{folder} has no images: expected files ending in {', '.join(sorted(formats.image_suffixes()))}, "
-            "got none. Name the folder that holds them."
+            f"{examples.folder} has no image to segment: expected some without a label, got labels for all "
+            f"{len(examples.pairs)}. Name other images as the query."
         )
         raise ValueError(message)
-    if len(by_stem) < len(files):
-        shadowed = next(path for path in files if by_stem[_stem(path)] != path)
-        message = (
-            f"{folder} holds two images of one name: expected one, got {shadowed.name} and "
-            f"{by_stem[_stem(shadowed)].name}. Rename one."
-        )
-        raise ValueError(message)
-    return by_stem
+    return examples.pairs, _told(examples)
 
 
-def _is_image(path: Path) -> bool:
-    if path.is_dir():
-        return not (path / LOG).exists() and formats.is_image(path)
-    return formats.is_image(path)
+def _told(examples: Pairing | None) -> list[str]:
+    return [f"{examples.arrangement}.", *examples.notes] if examples else []
 
 
-def _is_series(folder: Path, images: Iterable[Path]) -> bool:
-    """Whether the images of a folder are the slices of one DICOM series."""
-    files = set(images)
-    if len(files) < 2 or not all(map(formats.is_slice, files)):
-        return False
-    try:
-        return set(formats.source_at(folder).files) == files
-    except ValueError:
-        return False
-
-
-def _stem(path: Path) -> str:
-    """The name without the suffix of its format."""
-    return path.name if path.is_dir() else formats.stem(path.name)
-
-
-def _check_apart(out: Path, pairs: list[FilePair]) -> None:
-    files = [file for pair in pairs for file in (pair.image, pair.label) if file]
+def _check_apart(out: Path, pairs: Sequence[ImagePair], folders: Iterable[Path | None]) -> None:
+    files = [file for pair in pairs for file in pair.files]
     read = {folder.resolve() for file in files for folder in (file.parent, file)}
+    read |= {folder.resolve() for folder in folders if folder}
     for written in (out, out / "masks"):
         if written.resolve() in read:
             message = f"out is a folder of inputs: expected a folder apart, got {written}. Write elsewhere."
             raise ValueError(message)
 
 
-def _is_done(pair: FilePair, log: RunLog) -> bool:
+def _is_done(pair: ImagePair, log: RunLog) -> bool:
     """Whether an image has its mask already and has not changed since."""
-    done = log.done.get(pair.image.name)
-    return done is not None and done.stamp == stamp(pair.image, pair.label)
+    done = log.done.get(pair.name)
+    return done is not None and done.stamp == stamp(*pair.files)
 
 
-def _segment_pair(segmenter: Segmenter, pair: FilePair, masks: Path, suffix: str | None) -> Done:
+def _segment_pair(segmenter: Segmenter, pair: ImagePair, masks: Path, suffix: str | None) -> Done:
     """Write the mask of an image, and report its classes and warnings."""
-    state = stamp(pair.image, pair.label)
-    case = read_source_image(pair.image, pair.image.name)
-    label = read_label_image(pair.label, f"label of {pair.image.name}", case).planes if pair.label else None
-    if label is not None:
-        _check_classes(label, tuple(segmenter.fitted.names), pair.image.name)
+    state = stamp(*pair.files)
+    case = read_source_image(pair.image, str(pair.image))
+    label = read_masks(pair, case, segmenter.fitted.names) if pair.labels else None
     with warnings.catch_warnings(action="ignore"):
         result = segmenter.predict(case)
-    path = result.write(0, masks / f"{_stem(pair.image)}{suffix or mask_suffix(case)}")
-    report = _report(pair, path, result, None if label is None else on_grid(label, case))
+    path = masks / f"{formats.stem(pair.name)}{suffix or mask_suffix(case)}"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    result.write(0, path)
+    report = _report(pair.name, path.relative_to(masks).as_posix(), result, label)
     return Done(state, report, result.report.warnings)
 
 
-def _check_classes(label: np.ndarray, classes: tuple[int, ...], file: str) -> None:
-    if label.any() and not np.isin(label, classes).any():
-        message = (
-            f"label of {file} shows none of the support's classes: expected values {classes}, "
-            f"got {tuple(np.unique(label[label > 0]).tolist())}. Number the classes alike in both folders."
-        )
-        raise ValueError(message)
-
-
-def _report(pair: FilePair, path: Path, result: Segmentation, label: np.ndarray | None) -> ImageReport:
+def _report(
+    file: str, mask_file: str, result: Segmentation, label: Mapping[int, Bool[np.ndarray, "N H W"]] | None
+) -> ImageReport:
     mask, probabilities, case = result.masks[0], result.probabilities[0], result.cases[0]
     chosen = probabilities.reshape(-1, *mask.shape).max(axis=0)[mask > 0]
     pixels = {value: int((mask == value).sum()) for value in result.classes}
     predicted, look_first = _predicted(result)
     return ImageReport(
-        file=pair.image.name,
-        mask=path.name,
+        file=file,
+        mask=mask_file,
         size_px=mask.shape,
         area_px=pixels,
         area_mm2=_times(pixels, case.spacing_mm and case.spacing_mm[1:]) if case.kind == "image" else None,
@@ -296,7 +204,9 @@ def _report(pair: FilePair, path: Path, result: Segmentation, label: np.ndarray 
         confidence=float(chosen.mean()) if chosen.size else None,
         predicted_dice=predicted,
         look_first=look_first,
-        dice=None if label is None else {value: dice(mask == value, label == value) for value in result.classes},
+        dice=None
+        if label is None
+        else {value: dice(mask == value, on_grid(drawn, case)) for value, drawn in label.items()},
     )
 
 
@@ -313,33 +223,39 @@ def _times(pixels: Mapping[int, int], spacing_mm: tuple[float, ...] | None) -> d
     return None if spacing_mm is None else {value: count * math.prod(spacing_mm) for value, count in pixels.items()}
 
 
-def _preview(queries: Sequence[FilePair], summary: Summary, fitted: Fitted, masks: Path) -> Image.Image:
+def _preview(queries: Sequence[ImagePair], summary: Summary, fitted: Fitted, masks: Path) -> Image.Image:
     """Draw a row of the support above rows of queries, whose 2 or 3 tiles stay in one row."""
     support = [_support_tile(example, fitted) for example in fitted.sample[:PREVIEW_COLUMNS]]
-    by_name = {pair.image.name: pair for pair in queries}
+    by_name = {pair.name: pair for pair in queries}
     shown = summary.images[:PREVIEW_QUERIES]
     tiles = [tile for report in shown for tile in _tiles(by_name[report.file], report, fitted, masks)]
     rows = [tiles[start : start + PREVIEW_COLUMNS] for start in range(0, len(tiles), PREVIEW_COLUMNS)]
     return contact_sheet([support, *rows])
 
 
-def _support_tile(example: Example, fitted: Fitted) -> Tile:
-    label = np.zeros(example.case.planes.shape, dtype=np.uint8)
-    for value, mask in example.masks.items():
+def _drawn(masks: Mapping[int, Bool[np.ndarray, "N H W"]], case: SourceImage) -> UInt8[np.ndarray, "N H W"]:
+    """Make one label map of masks; of classes that overlap the last one stays."""
+    label = np.zeros(case.planes.shape, dtype=np.uint8)
+    for value, mask in masks.items():
         label[mask] = value
+    return label
+
+
+def _support_tile(example: Example, fitted: Fitted) -> Tile:
+    label = _drawn(example.masks, example.case)
     plane = _fullest(label)
     image = apply(example.case, fitted.preparation.normalisation)[plane]
     name = example.case.source.name if example.case.source else ""
     return Tile(f"support {name}", draw(image, label[plane], tuple(fitted.names)))
 
 
-def _tiles(pair: FilePair, report: ImageReport, fitted: Fitted, masks: Path) -> list[Tile]:
+def _tiles(pair: ImagePair, report: ImageReport, fitted: Fitted, masks: Path) -> list[Tile]:
     """Draw an image's fullest plane, its annotation and its mask; all are read from disk again."""
     case, classes = read_source_image(pair.image, report.file), tuple(fitted.names)
     mask = read_label_image(masks / report.mask, report.mask, case).planes
     if report.mask.endswith(".dcm"):
         mask = np.array([0, *sorted(classes)], dtype=np.uint8)[mask]  # a DICOM-SEG counts its segments from 1
-    label = read_label_image(pair.label, f"label of {report.file}", case).planes if pair.label else None
+    label = _drawn(read_masks(pair, case, fitted.names), case) if pair.labels else None
     plane = _fullest(mask if label is None else label)
     image = apply(case, fitted.preparation.normalisation)[plane]
     plain = Tile(report.file, draw(image, np.zeros_like(mask[plane]), ()))

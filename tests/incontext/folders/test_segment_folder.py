@@ -9,7 +9,8 @@ import torch
 from PIL import Image
 
 from incontext import Segmenter
-from incontext.folders.segment_folder import SegmentOptions, fit_folder, read_folder, segment_folder
+from incontext.folders.segment_folder import SegmentOptions, segment_folder
+from incontext.folders.user_folder import fit_folder
 from incontext.images.source_image import read_label_image, read_source_image
 from incontext.networks.support_once import SupportOnceConfig, SupportOnceNet
 from tests.dicom_files import series_affine, write_series
@@ -81,15 +82,6 @@ def test_what_looks_wrong_is_told_once(tmp_path: Path, segmenter: Segmenter) -> 
     assert len(summary.warnings) == len(set(summary.warnings)) > 0
 
 
-def test_a_name_ends_where_its_suffix_begins(tmp_path: Path) -> None:
-    for name in ("one.two.png", "three.nii.gz", "four.NII.GZ", ".hidden.png", "notes.txt"):
-        (tmp_path / name).touch()
-    assert [pair.image.name for pair in read_folder(tmp_path)] == ["four.NII.GZ", "one.two.png", "three.nii.gz"]
-    (tmp_path / "three.nrrd").touch()
-    with pytest.raises(ValueError, match=r"holds two images of one name: expected one, got three\.nii\.gz"):
-        read_folder(tmp_path)
-
-
 def write_pictures(folder: Path, names: list[str], labelled: bool = True) -> Path:
     for part in ("images", "labels")[: 1 + labelled]:
         (folder / part).mkdir(parents=True)
@@ -127,6 +119,61 @@ def test_a_query_whose_label_is_empty_is_scored(tmp_path: Path, segmenter: Segme
     assert report.dice == {2: 0.0 if report.area_px[2] else 1.0}
 
 
+def test_images_without_a_label_are_segmented_by_the_others(tmp_path: Path, segmenter: Segmenter) -> None:
+    folder = write_pictures(tmp_path / "mine", ["a.png", "b.png", "c.png"])
+    (folder / "labels" / "b.png").unlink()
+    summary = segment_folder(segmenter, folder, None, folder / "result")
+    assert [report.file for report in summary.images] == ["b.png"]
+    assert summary.support == ["a.png", "c.png"]
+    assert summary.notes == [
+        "images/a.png has the label labels/a.png.",
+        "2 labelled images are the support, the 1 others are segmented.",
+    ]
+    again = segment_folder(segmenter, folder, folder, folder / "result")
+    assert (again.resumed, again.images) == (1, summary.images)
+    apart = segment_folder(segmenter, folder, folder / "images" / "a.png", tmp_path / "out")
+    assert "1 images beside the labelled ones have no label: they are not used." in apart.notes
+
+
+def test_without_images_to_segment_one_is_asked_for_them(tmp_path: Path, segmenter: Segmenter) -> None:
+    folder = write_pictures(tmp_path / "mine", ["a.png"])
+    with pytest.raises(ValueError, match=r"has no image to segment: .*got labels for all 1"):
+        segment_folder(segmenter, folder, None, tmp_path / "out")
+    with pytest.raises(ValueError, match="query is missing"):
+        segment_folder(segmenter, None, None, tmp_path / "out")
+
+
+def test_masks_lie_in_the_folders_of_their_images(tmp_path: Path, segmenter: Segmenter) -> None:
+    for patient in ("p1", "p2"):
+        write_pictures(tmp_path / "mine" / patient, ["1.png"], labelled=patient == "p1")
+    write_pictures(tmp_path / "query" / "p3", ["1.png"], labelled=False)
+    write_pictures(tmp_path / "query" / "p4", ["1.png"])
+    summary = segment_folder(segmenter, tmp_path / "mine", tmp_path / "query", tmp_path / "out")
+    assert [report.mask for report in summary.images] == ["p3/images/1.png", "p4/images/1.png"]
+    assert all((tmp_path / "out" / "masks" / report.mask).is_file() for report in summary.images)
+    assert [report.dice is None for report in summary.images] == [True, False]
+
+
+def test_a_file_for_each_class_teaches_as_a_map_does(tmp_path: Path, segmenter: Segmenter) -> None:
+    mapped, apart = tmp_path / "mapped", tmp_path / "apart"
+    write_pictures(mapped, ["a.png", "b.png"])
+    write_pictures(apart, ["a.png", "b.png"], labelled=False)
+    for name in ("a.png", "b.png"):
+        label = np.array(Image.open(mapped / "labels" / name))
+        label[:, :12][label[:, :12] > 0] = 1
+        Image.fromarray(label).save(mapped / "labels" / name)
+        for value, part in ((1, "left"), (2, "right")):
+            (apart / "masks" / part).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.where(label == value, 255, 0).astype(np.uint8)).save(apart / "masks" / part / name)
+    (apart / "masks" / "left" / "b.png").unlink()
+    by_map = segment_folder(segmenter, mapped, apart, tmp_path / "one", options=SegmentOptions({1: "left", 2: "right"}))
+    assert by_map.classes == {1: "left", 2: "right"}
+    assert [sorted(report.dice or ()) for report in by_map.images] == [[1, 2], [2]]
+    by_file = segment_folder(segmenter, apart, mapped, tmp_path / "two")
+    assert by_file.classes == by_map.classes
+    assert sorted(by_file.mean_dice) == [1, 2]
+
+
 def test_an_interrupted_run_goes_on(tmp_path: Path, segmenter: Segmenter) -> None:
     support = write_pictures(tmp_path / "support", ["a.png", "b.png"])
     query = write_pictures(tmp_path / "query", ["c.png", "d.png", "e.png"])
@@ -140,7 +187,7 @@ def test_an_interrupted_run_goes_on(tmp_path: Path, segmenter: Segmenter) -> Non
         segment_folder(segmenter, support, query, tmp_path / "out", interrupted)
     asked = []
     summary = segment_folder(segmenter, support, query, tmp_path / "out", lambda pairs: asked.extend(pairs) or pairs)
-    assert [pair.image.name for pair in asked] == ["d.png", "e.png"]
+    assert [pair.name for pair in asked] == ["d.png", "e.png"]
     assert (summary.resumed, summary.images) == (1, whole.images)
     for name in ("overlay.png", "masks/c.png", "masks/e.png"):
         assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
