@@ -1,4 +1,4 @@
-"""`incontext segment · save-task · propagate · demo · info · convert · export · train · calibrate`."""
+"""`incontext segment · check · save-task · propagate · demo · info · convert · export · train · calibrate`."""
 
 import json
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ app = typer.Typer(
 )
 
 INCOMPLETE = 3
-"""Exit status when some images could not be segmented."""
+"""Exit status when some images could not be segmented, or look wrong."""
 
 
 SupportRule = Literal["all", "nearest", "diverse", "random"]
@@ -140,6 +140,28 @@ def segment(
         options = SegmentOptions(read_classes(classes), mask_format, preview, statistics, overwrite, templates)
         summary = segment_folder(segmenter, support, query, out, _progress(quiet), options)
     _report(summary, (out / "summary.json").read_text(encoding="utf-8") if as_json else "\n".join(_lines(summary, out)))
+
+
+@app.command()
+def check(
+    folder: Annotated[Path, typer.Argument(help=SUPPORT_HELP)],
+    images: ImageTemplate = None,
+    labels: LabelTemplate = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+) -> None:
+    """Report what `segment` would use of a folder, what its label values are, and what looks wrong.
+
+    Exit status: 0 if nothing looks wrong, 3 if something does, 1 if the
+    folder cannot be used.
+    """
+    with _one_line_errors():
+        from incontext.folders.check_folder import check_folder
+        from megamed.pairing import read_templates
+
+        found = check_folder(folder, read_templates(images, labels))
+    print(found.as_json() if as_json else "\n".join(found.lines()))
+    if found.problems:
+        raise typer.Exit(INCOMPLETE)
 
 
 @app.command()

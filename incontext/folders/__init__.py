@@ -1,1 +1,4 @@
 """Segmentation of folders for the command line: masks, a resumable log, reports and previews."""
+
+RUN_LOG = "progress.jsonl"
+"""File name of the log of a run, which marks a folder as one of results."""

@@ -11,11 +11,12 @@ from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
 from incontext import __version__
+from incontext.folders import RUN_LOG
 from incontext.folders.report import ImageReport
 from incontext.segmenter import Segmenter
 from megamed.files import replace_file
 
-LOG = "progress.jsonl"
+LOG = RUN_LOG
 """File name of the log: one line identifies the run, then comes one for each finished image."""
 
 INDIFFERENT = ("weights", "device", "memory_gb")

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool
 
-from incontext.folders.run_log import LOG
+from incontext.folders import RUN_LOG
 from incontext.images.arrays import Picture
 from incontext.images.examples import Examples, Labels, Parts
 from incontext.images.source_image import SourceImage
@@ -24,7 +24,7 @@ def read_folder(folder: Path, templates: Templates | None = None) -> Pairing:
         ValueError: If there is no image, or names have several readings.
         OSError: If the folder cannot be read.
     """
-    found = find_pairs(folder, templates, marks=(LOG,))
+    found = find_pairs(folder, templates, marks=(RUN_LOG,))
     parents = {pair.image.parent for pair in found.pairs}
     if not found.labelled and len(parents) == 1 and _is_series([pair.image for pair in found.pairs]):
         series = parents.pop()

@@ -7,21 +7,10 @@ from typing import Self
 import numpy as np
 from jaxtyping import Bool, Float
 
+from incontext.images.contrast import QUANTILES, distances, most_apart
 from incontext.images.examples import Example
 from incontext.images.normalisation import Normalisation, limits, sampled
 from incontext.images.source_image import SourceImage
-
-QUANTILES = np.linspace(0.05, 0.95, 19)
-"""What contrast is judged by."""
-
-CONTRAST, CONTRAST_OF_FEW = 0.15, 0.25
-"""Mean difference of quantiles above which images differ in contrast, from many examples or from few.
-
-Of 100 public datasets none exceeds the first between six and six of its images, two thirds do from their negatives.
-"""
-
-FEW = 4
-"""Examples, below which contrast is judged less strictly."""
 
 TINY_PX, TINY_SHARE = 10, 0.01
 FULL_SHARE = 0.95
@@ -84,8 +73,7 @@ class Expectations:
         theirs = self.quantiles
         if not theirs.size or not ours.size:
             return
-        apart = _distance(ours, theirs)
-        if apart <= (CONTRAST if len(theirs) >= FEW else CONTRAST_OF_FEW):
+        if np.median(distances(ours, theirs)) <= most_apart(len(theirs)):
             return
         middle = len(QUANTILES) // 2
         got = (
@@ -142,11 +130,6 @@ def _blank(what: str, cases: Sequence[SourceImage], normalisation: Normalisation
 def _is_blank(case: SourceImage, normalisation: Normalisation) -> bool:
     darkest, brightest = np.clip([case.planes.min(), case.planes.max()], *limits(case, normalisation))
     return bool(darkest == brightest)
-
-
-def _distance(ours: Float[np.ndarray, "N Q"], theirs: Float[np.ndarray, "M Q"]) -> float:
-    """Mean difference in quantiles from the most similar one; the median over ours."""
-    return float(np.median(np.abs(ours[:, None] - theirs).mean(axis=2).min(axis=1)))
 
 
 def _aspect(case: SourceImage) -> float:

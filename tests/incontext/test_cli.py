@@ -205,6 +205,19 @@ def test_segment_reads_templates(tmp_path: Path, support: Path, weights: Path) -
     assert run("save-task", *options, "--out", tmp_path / "a.task").exit_code == 0
 
 
+def test_check_tells_what_looks_wrong_by_its_exit_status(tmp_path: Path, support: Path) -> None:
+    write_squares(support, ["c.png", "d.png"], labelled=False)
+    (support / "labels").rename(support / "drawn")
+    sound = run("check", support, "--labels", "drawn/{case}")
+    assert sound.exit_code == 0, sound.output
+    assert sound.stdout.startswith("2 labelled and 2 bare images (4 PNG); images/a.png has the label drawn/a.png.")
+    (support / "images" / "d.png").write_text("no image")
+    wrong = run("check", support, "--labels", "drawn/{case}", "--json")
+    assert wrong.exit_code == 3
+    assert "d.png is unreadable" in json.loads(wrong.stdout)["problems"][0]
+    assert run("check", tmp_path / "nowhere").exit_code == 1
+
+
 def test_missing_weights_end_in_one_line(tmp_path: Path, support: Path) -> None:
     result = run("segment", "--support", support, "--query", support, "--out", tmp_path / "out", "--weights", "none.pt")
     assert result.exit_code == 1

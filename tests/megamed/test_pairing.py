@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from megamed.pairing import ImagePair, Templates, find_pairs
+from megamed.pairing import ImagePair, Templates, find_pairs, read_templates
 
 
 def write(folder: Path, files: str) -> Path:
@@ -184,3 +184,8 @@ def test_a_folder_of_dicom_files_is_an_image(tmp_path: Path) -> None:
 def test_a_series_beside_its_label_is_an_image(tmp_path: Path) -> None:
     dicom(tmp_path, "p1/ct/1.dcm p1/ct/2.dcm")
     assert pairs_in(tmp_path, "p1/mask.nii.gz") == ["p1/ct: p1/mask.nii.gz"]
+
+
+def test_one_template_completes_the_other() -> None:
+    assert read_templates(None, None) is None
+    assert read_templates(None, "drawn/{case}") == Templates("images/{case}", "drawn/{case}")

@@ -9,7 +9,7 @@ from PIL import Image
 from incontext.folders.run_log import LOG
 from incontext.folders.user_folder import labels_of, read_folder, read_masks
 from incontext.images.source_image import read_source_image
-from megamed.pairing import ImagePair, Templates, read_templates
+from megamed.pairing import ImagePair
 
 
 def test_results_of_earlier_runs_are_no_images(tmp_path: Path) -> None:
@@ -17,11 +17,6 @@ def test_results_of_earlier_runs_are_no_images(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     assert [pair.name for pair in read_folder(tmp_path).bare] == ["b.png"]
-
-
-def test_one_template_completes_the_other() -> None:
-    assert read_templates(None, None) is None
-    assert read_templates(None, "drawn/{case}") == Templates("images/{case}", "drawn/{case}")
 
 
 def test_labels_are_maps_or_masks_by_class() -> None:

@@ -1,0 +1,237 @@
+"""Check of a user's folder before anything is segmented: what would be used, what labels mean, what looks wrong."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from incontext.folders import RUN_LOG
+from incontext.folders.file_facts import UPRIGHT, FileFacts, is_picture, look_at
+from incontext.folders.label_survey import SHOWN, ClassFacts, LabelSurvey
+from incontext.images.contrast import QUANTILES, distances, most_apart
+from megamed.pairing import ImagePair, Pairing, Templates, find_pairs
+
+SAMPLED_LABELLED, SAMPLED_BARE = 16, 32
+"""Number of images whose pixels are read."""
+MOST_PICTURE_LABELS, MOST_VOLUME_LABELS = 300, 12
+"""Number of labels whose pixels are read."""
+SAMPLED_PIXELS = 2**14
+CLIPPED = (0.5, 99.5)
+"""Percentiles between which images of more than eight bits are compared."""
+SAME_SHAPE = 0.02
+"""How far the height to width of a label may be from its image's for it to be the same picture in another size."""
+SIDES_APART = 4.0
+"""How many times larger than the smallest image another may be."""
+
+
+@dataclass(frozen=True)
+class FolderCheck:
+    """What is in a folder.
+
+    Attributes:
+        folder: The folder.
+        arrangement: How images and labels lie.
+        labelled: Number of images with a label.
+        bare: Number of images without one.
+        formats: Number of images of each format.
+        sizes_px: Smallest and largest size of images, as far as headers tell.
+        classes: What each label value is.
+        notes: What was assumed, or not looked at.
+        problems: What looks wrong, each with its reason and a fix.
+    """
+
+    folder: str
+    arrangement: str
+    labelled: int
+    bare: int
+    formats: dict[str, int]
+    sizes_px: tuple[tuple[int, ...], ...]
+    classes: tuple[ClassFacts, ...]
+    notes: tuple[str, ...]
+    problems: tuple[str, ...]
+
+    def lines(self) -> Iterator[str]:
+        """Describe the folder for people."""
+        formats = ", ".join(f"{count} {name}" for name, count in self.formats.items())
+        yield f"{self.labelled} labelled and {self.bare} bare images ({formats}); {self.arrangement}."
+        if self.sizes_px:
+            smallest, largest = ("×".join(map(str, size)) for size in self.sizes_px)
+            yield f"Sizes: {smallest}" + (f" to {largest}." if smallest != largest else ".")
+        for each in self.classes:
+            yield f"Label {each.name}: in {each.images} images, {each.share:.2%} of their pixels."
+        yield from (f"Note: {note}" for note in self.notes)
+        yield from (f"Problem: {problem}" for problem in self.problems)
+        if not self.problems:
+            yield "Nothing looks wrong."
+
+    def as_json(self) -> str:
+        """Write the same for programs."""
+        return json.dumps(asdict(self), indent=2)
+
+
+def check_folder(folder: Path, templates: Templates | None = None) -> FolderCheck:
+    """Look at the headers of all images of a folder, at its labels, and at the pixels of some images.
+
+    Raises:
+        ValueError: If there is no image, or names have several readings.
+        OSError: If the folder cannot be read.
+    """
+    pairing = find_pairs(folder, templates, marks=(RUN_LOG,))
+    images = _look_at_images(pairing)
+    findings, label_facts, looked = _look_at_labels(pairing)
+    known = [facts.size_px for facts in images.values() if facts.size_px]
+    sizes = sorted(known, key=lambda size: (np.prod(size), size))
+    notes = list(pairing.notes)
+    if looked < len(pairing.labelled):
+        notes.append(f"{looked} of {len(pairing.labelled)} labels were looked at.")
+    return FolderCheck(
+        folder=str(folder),
+        arrangement=pairing.arrangement,
+        labelled=len(pairing.labelled),
+        bare=len(pairing.bare),
+        formats=dict(Counter(facts.format for facts in images.values()).most_common()),
+        sizes_px=(sizes[0], sizes[-1]) if sizes else (),
+        classes=tuple(findings.classes),
+        notes=tuple(notes),
+        problems=(
+            *_faults([*images.values(), *(facts for each in label_facts.values() for facts in each)]),
+            *_sizes_apart(images, label_facts),
+            *findings.problems(),
+            *_orientations(list(images.values())),
+            *_image_sizes(sizes),
+            *_contrast(pairing, images),
+        ),
+    )
+
+
+def _look_at_images(pairing: Pairing) -> dict[str, FileFacts]:
+    """Read the headers of all images, and some pixels of some, by the names of the images."""
+    chosen = (*_spread(pairing.labelled, SAMPLED_LABELLED), *_spread(pairing.bare, SAMPLED_BARE))
+    sampled = {pair.name for pair in chosen}
+    return {pair.name: _thinned(look_at(pair.image, pixels=pair.name in sampled)) for pair in pairing.pairs}
+
+
+def _look_at_labels(pairing: Pairing) -> tuple[LabelSurvey, dict[str, list[FileFacts]], int]:
+    """Read the labels of all images, or of some where there are many.
+
+    Returns:
+        What their values are, the facts of each image's label, and the number of labelled images that were looked at.
+    """
+    findings = LabelSurvey()
+    facts: dict[str, list[FileFacts]] = {}
+    is_volumes = any(not is_picture(path) for pair in pairing.labelled[:1] for path in pair.files)
+    chosen = _spread(pairing.labelled, MOST_VOLUME_LABELS if is_volumes else MOST_PICTURE_LABELS)
+    for pair in chosen:
+        facts[pair.name] = []
+        for class_name, paths in pair.labels.items():
+            parts = [look_at(path, pixels=True, is_label=True) for path in paths]
+            for name, label in _united(parts):
+                findings.add(name.relative_to(pairing.folder).as_posix(), label, class_name)
+            facts[pair.name] += map(_thinned, parts)
+    return findings, facts, len(chosen)
+
+
+def _united(parts: Sequence[FileFacts]) -> Iterator[tuple[Path, np.ndarray]]:
+    """Unite the parts of a label if they have one size; yield each by itself otherwise."""
+    drawn = [(part.path, part.pixels) for part in parts if part.pixels is not None]
+    if len({label.shape for _, label in drawn}) == 1:
+        yield drawn[0][0], np.maximum.reduce([label for _, label in drawn])
+    else:
+        yield from drawn
+
+
+def _thinned(facts: FileFacts) -> FileFacts:
+    """Keep evenly spread pixels, so that many large images fit into memory."""
+    if facts.pixels is None:
+        return facts
+    values = facts.pixels.reshape(-1)
+    return replace(facts, pixels=values[:: values.size // SAMPLED_PIXELS | 1].astype(np.float64))
+
+
+def _spread(pairs: Sequence[ImagePair], most: int) -> list[ImagePair]:
+    step = max(1.0, len(pairs) / most)
+    return [pairs[int(index * step)] for index in range(min(len(pairs), most))]
+
+
+def _faults(facts: Sequence[FileFacts]) -> Iterator[str]:
+    faulty = [each for each in facts if each.fault]
+    for each in faulty[:SHOWN]:
+        yield f"{each.path} is unreadable: {each.fault.rstrip('.')}. Replace the file, or take it away."
+    if len(faulty) > SHOWN:
+        yield f"{len(faulty) - SHOWN} other files are unreadable too."
+
+
+def _sizes_apart(images: Mapping[str, FileFacts], labels: Mapping[str, Sequence[FileFacts]]) -> Iterator[str]:
+    """Yield labels of another size than their image, and a reason where one shows."""
+    apart = [
+        (images[name], label)
+        for name, found in labels.items()
+        for label in found
+        if label.size_px and images[name].size_px and _sides(label.size_px) != _sides(images[name].size_px)
+    ]
+    for image, label in apart[:SHOWN]:
+        expected, got = _sides(image.size_px), _sides(label.size_px)
+        fix = "Is it the label of another image?"
+        if image.orientation != label.orientation and got == expected[::-1]:
+            fix = f"The orientation tag of {image.path.name} ({image.orientation}) turns it: save both upright."
+        elif got == expected[::-1]:
+            fix = "It lies on its side: turn it."
+        elif len(got) == 2 and abs(got[0] * expected[1] / (got[1] * expected[0]) - 1) < SAME_SHAPE:
+            fix = "Resize it by nearest neighbour."
+        yield f"{label.path} does not match its image: expected {expected}, got {got}. {fix}"
+    if len(apart) > SHOWN:
+        yield f"{len(apart) - SHOWN} other labels do not match their images either."
+
+
+def _sides(size_px: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(side for side in size_px if side > 1)
+
+
+def _orientations(images: Sequence[FileFacts]) -> Iterator[str]:
+    turned = [image for image in images if image.orientation != UPRIGHT]
+    if turned:
+        yield (
+            f"{len(turned)} images have an orientation tag, such as {turned[0].path.name} ({turned[0].orientation}): "
+            "programs differ in whether they turn them. Check that labels lie on the picture as you see it."
+        )
+
+
+def _image_sizes(sizes: Sequence[tuple[int, ...]]) -> Iterator[str]:
+    longer = [max(size) for size in sizes]
+    if longer and max(longer) > SIDES_APART * min(longer):
+        yield (
+            f"images differ in size: expected longer sides within {SIDES_APART:g} to 1, got {min(longer)} to "
+            f"{max(longer)} pixels. Crop or resize them to show the same field of view."
+        )
+
+
+def _contrast(pairing: Pairing, images: Mapping[str, FileFacts]) -> Iterator[str]:
+    """Yield images that show one grey value only, or differ in contrast from all labelled ones."""
+    pixels = {name: facts.pixels for name, facts in images.items() if facts.pixels is not None}
+    labelled = [pair.name for pair in pairing.labelled if pair.name in pixels]
+    is_narrow = all((images[name].bits or 0) <= 8 for name in pixels)
+    shared = np.concatenate([pixels[name] for name in labelled]) if labelled and not is_narrow else None
+    quantiles = {name: _quantiles(values, shared) for name, values in pixels.items() if np.ptp(values) > 0}
+    if blank := sorted(pixels.keys() - quantiles.keys()):
+        yield f"{len(blank)} images show one grey value only, such as {blank[0]}. Leave blank images out."
+    unlike = []
+    for name, found in quantiles.items():
+        others = np.array([quantiles[other] for other in labelled if other in quantiles and other != name])
+        if len(others) and distances(found[None], others)[0] > most_apart(len(others)):
+            unlike.append(name)
+    if unlike:
+        yield (
+            f"{len(unlike)} of {len(quantiles)} images looked at differ from the labelled ones in contrast, such as "
+            f"{', '.join(unlike[:SHOWN])}: another stain, sequence or window. Label one of their kind too."
+        )
+
+
+def _quantiles(values: Float[np.ndarray, " pixels"], shared: Float[np.ndarray, " others"] | None) -> np.ndarray:
+    """Quantiles of the values, scaled by their own range or by that of the labelled images."""
+    low, high = (values.min(), values.max()) if shared is None else np.percentile(shared, CLIPPED)
+    scaled = (values - low) / max(high - low, np.finfo(np.float64).tiny)
+    return np.quantile(scaled.clip(0, 1), QUANTILES)

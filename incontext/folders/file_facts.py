@@ -1,0 +1,135 @@
+"""Facts of an image or label file that cost little: its header, and its pixels only where they are asked for."""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Shaped
+from PIL import Image, UnidentifiedImageError
+
+from megamed import formats
+from megamed.readers import picture
+from megamed.readers.orientation_tag import TAG
+from megamed.readers.stored import StoredImage
+
+HEADED = ("picture", "TIFF")
+"""Formats whose header Pillow reads at little cost."""
+UPRIGHT, ON_SIDE = 1, range(5, 9)
+"""Values of the orientation tag: nothing to turn, and those by which rows become columns."""
+DRAFT_PX = 512
+"""Side above which photographs need not be decoded, as only their grey values count."""
+UNREADABLE = (*picture.UNREADABLE, ImportError)
+
+
+@dataclass(frozen=True, eq=False)
+class FileFacts:
+    """Facts that a file states.
+
+    Attributes:
+        path: The file or the folder of a series.
+        format: Format of the file, such as `PNG`.
+        size_px: Sides of the picture as it is shown, without channels; empty if only the pixels would tell.
+        orientation: The value of the orientation tag.
+        bits: Bits of a pixel value, if known.
+        pixels: Pixels, if they were asked for and can be decoded.
+        fault: Reason why the file cannot be read, if it cannot.
+    """
+
+    path: Path
+    format: str
+    size_px: tuple[int, ...] = ()
+    orientation: int = UPRIGHT
+    bits: int | None = None
+    pixels: Shaped[np.ndarray, "..."] | None = field(default=None, repr=False)
+    fault: str = ""
+
+
+def look_at(path: Path, pixels: bool = False, is_label: bool = False) -> FileFacts:
+    """Read the header of a file and, if asked for, its pixels: grey values, or label values with palette indices.
+
+    The file is opened once. Of other files than pictures nothing is read unless pixels are asked for, and of DICOM
+    nothing at all.
+    """
+    kind = format_name(path)
+    try:
+        if is_picture(path):
+            return _picture(path, pixels, is_label)
+        if kind == "DICOM" or not pixels:
+            return FileFacts(path, kind)
+        return _stored(path, kind, is_label)
+    except UNREADABLE as error:
+        reason = "it is no picture of a known format" if isinstance(error, UnidentifiedImageError) else str(error)
+        return FileFacts(path, kind, fault=reason)
+
+
+def is_picture(path: Path) -> bool:
+    """Whether a path is that of a picture, whose header tells its size."""
+    found = formats.format_of(path)
+    return found is not None and found.name in HEADED
+
+
+def format_name(path: Path) -> str:
+    """Name the format of a file by its suffix; a folder is one of DICOM."""
+    found = next(each for each in formats.FORMATS if each.find) if path.is_dir() else formats.format_of(path)
+    if found is None:
+        return "unknown"
+    if found.name != "picture":
+        return found.name
+    suffix = path.suffix.removeprefix(".").upper()
+    return {"JPG": "JPEG"}.get(suffix, suffix)
+
+
+def _picture(path: Path, pixels: bool, is_label: bool) -> FileFacts:
+    """Read the header of a picture and, if asked for, its pixels; those of TIFF as they are read elsewhere."""
+    is_tiff = format_name(path) == "TIFF"
+    try:
+        opened = Image.open(path)
+    except UnidentifiedImageError:
+        if not is_tiff:
+            raise
+        return _stored(path, "TIFF", is_label)  # of a kind that Pillow does not know
+    with opened:
+        facts = _header(path, opened)
+        if not pixels:
+            return facts
+        if is_tiff:
+            return replace(facts, pixels=_stored(path, "TIFF", is_label).pixels)
+        if not is_label:
+            opened.draft("L", (DRAFT_PX, DRAFT_PX))  # a photograph is decoded at a fraction of its size
+        return replace(facts, pixels=_values(picture.decode(opened), is_label))
+
+
+def _header(path: Path, opened: Image.Image) -> FileFacts:
+    # a PNG without the chunk would be decoded to look for a tag behind its pixels
+    has_tags = opened.format != "PNG" or "exif" in opened.info
+    orientation = int(opened.getexif().get(TAG) or UPRIGHT) if has_tags else UPRIGHT
+    size = (opened.height, opened.width)
+    if orientation in ON_SIDE and opened.format != "TIFF":  # which Pillow turns by itself
+        size = size[::-1]
+    frames = 1 if opened.format in picture.PHOTOGRAPHS else getattr(opened, "n_frames", 1)
+    return FileFacts(
+        path=path,
+        format=opened.format or format_name(path),
+        size_px=((frames,) if frames > 1 else ()) + size,
+        orientation=orientation,
+        bits=16 if opened.mode.startswith("I;16") else 32 if opened.mode in ("I", "F") else 8,
+    )
+
+
+def _stored(path: Path, kind: str, is_label: bool) -> FileFacts:
+    """Read a file whole, through the table of formats."""
+    stored = formats.read(formats.source_at(path))
+    array = _values(stored, is_label)
+    sides = array.shape[:-1] if "C" in stored.axes and array.ndim == len(stored.axes) else array.shape
+    return FileFacts(path, kind, sides, bits=8 * stored.dtype.itemsize, pixels=array)
+
+
+def _values(stored: StoredImage, is_label: bool) -> Shaped[np.ndarray, "..."]:
+    """Take grey values of an image; of a label its numbers, or its colours unless they are all grey."""
+    shown = stored if is_label else stored.displayed()
+    array = shown.array
+    if not shown.axes.endswith("C"):
+        return array
+    if not is_label:
+        return picture.luminance(array) if array.ndim == 3 else array @ picture.LUMINANCE
+    return array[..., 0] if (array == array[..., :1]).all() else array

@@ -1,0 +1,140 @@
+"""Survey of the labels of a folder: the classes that they show, and how many do not look like maps of classes."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import Integer, Shaped
+
+from megamed.label_values import FULL, hardened, is_antialiased, is_instances, suspected_void, whole_numbers
+
+MANY_CLASSES = 32
+"""More values than these are looked at with suspicion."""
+SHOWN = 5
+"""Number of files or values that a message names."""
+
+
+@dataclass(frozen=True)
+class ClassFacts:
+    """A class of the labels.
+
+    Attributes:
+        value: Label value; None where every class has files of its own.
+        name: Name of the class, or its value.
+        images: Number of images that show it.
+        share: Mean share of the pixels that it covers in these.
+    """
+
+    value: int | None
+    name: str
+    images: int
+    share: float
+
+
+@dataclass
+class LabelSurvey:
+    """Values of labels, gathered label by label."""
+
+    shares: dict[int | str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    """Shares of pixels in the labels that show a value, or a class with files of its own, by this value or name."""
+    sets: list[frozenset[int]] = field(default_factory=list)
+    """The values of every label map."""
+    empty: list[str] = field(default_factory=list)
+    numbered: list[str] = field(default_factory=list)
+    """Labels whose values number objects of one class."""
+    smoothed: dict[str, float] = field(default_factory=dict)
+    """Largest values of masks with soft edges, by the name of the label."""
+    voids: dict[str, int] = field(default_factory=dict)
+    """Values that stand apart from the classes, by the name of the label."""
+    odd: list[str] = field(default_factory=list)
+    """Descriptions of labels that are no maps of whole numbers."""
+
+    def add(self, name: str, label: Shaped[np.ndarray, "..."], class_name: str = "") -> None:
+        """Count the values of a label, or the pixels above 0 of the mask of a class."""
+        if label.ndim == 3 and label.shape[-1] in (3, 4) and label.dtype == np.uint8:
+            self.odd.append(f"{name} is no label map: expected one number a pixel, got colours. Number the classes.")
+        elif class_name:
+            if share := float(np.count_nonzero(label) / label.size):
+                self.shares[class_name].append(share)
+        elif is_antialiased(label):
+            self.smoothed[name] = float(label.max())
+            self._count(name, hardened(label))
+        else:
+            try:
+                self._count(name, whole_numbers(label, name))
+            except ValueError as error:
+                self.odd.append(str(error))
+
+    def _count(self, name: str, label: Integer[np.ndarray, "..."]) -> None:
+        found = _counts(label)
+        if (lowest := min(found)) < 0:
+            self.odd.append(f"{name} is no label map: expected numbers from 0, got {lowest}. Number the classes.")
+            return
+        shown = {value: count for value, count in found.items() if value}
+        for value, count in shown.items():
+            self.shares[value].append(count / label.size)
+        self.sets.append(frozenset(shown))
+        self.empty += [] if shown else [name]
+        self.numbered += [name] if is_instances([label]) else []
+        if (void := suspected_void(label)) is not None:
+            self.voids[name] = void
+
+    @property
+    def classes(self) -> list[ClassFacts]:
+        """The classes in order."""
+        return [
+            ClassFacts(key if isinstance(key, int) else None, str(key), len(shares), float(np.mean(shares)))
+            for key, shares in sorted(self.shares.items(), key=lambda each: (isinstance(each[0], str), each[0]))
+        ]
+
+    def problems(self) -> Iterator[str]:
+        """Yield what looks wrong, each with its reason and a fix."""
+        yield from self.odd[:SHOWN]
+        if len(self.odd) > SHOWN:
+            yield f"{len(self.odd) - SHOWN} other labels are no label maps either."
+        if self.empty:
+            yield (
+                f"{len(self.empty)} of {len(self.sets)} labels are empty, such as {self.empty[0]}: right where the "
+                "structure is absent. Take the label away if the image was not annotated."
+            )
+        if self.smoothed:
+            name, top = next(iter(self.smoothed.items()))
+            yield (
+                f"{len(self.smoothed)} of {len(self.sets)} labels have smoothed edges, such as {name}: expected a few "
+                f"classes, got values between 0 and {top:g}. Cut them off: label > {top / 2:g}."
+            )
+        yield from self._odd_values()
+
+    def _odd_values(self) -> Iterator[str]:
+        values = sorted(set[int]().union(*self.sets))
+        if len(self.numbered) > (len(self.sets) - len(self.empty)) / 2:
+            yield (
+                f"label values look like numbers of objects: expected classes, got up to {values[-1]} in one image. "
+                "Merge them: label > 0."
+            )
+        elif self.voids:
+            name, void = next(iter(self.voids.items()))
+            yield (
+                f"{void} stands apart from the classes of {len(self.voids)} labels, such as {name}: it often marks "
+                "pixels that nobody judged, but would be learnt. Replace it, or take these labels out."
+            )
+        elif len(values) == 2 and values[-1] == FULL and not any(len(found) == 2 for found in self.sets):
+            yield (
+                f"labels number one class in two ways, it seems: expected one value, got {values[0]} in some and "
+                f"{FULL} in others. Make them alike: label > 0."
+            )
+        elif len(values) > MANY_CLASSES:
+            yield (
+                f"labels hold {len(values)} values, from {values[0]} to {values[-1]}: expected a few classes. Check "
+                "that they are label maps."
+            )
+
+
+def _counts(label: Integer[np.ndarray, "..."]) -> dict[int, int]:
+    """Count the pixels of each value; of bytes fast."""
+    if label.dtype == np.uint8:
+        counted = np.bincount(label.ravel())
+        return {value: int(counted[value]) for value in np.flatnonzero(counted).tolist()}
+    values, counts = np.unique(label, return_counts=True)
+    return dict(zip(values.tolist(), counts.tolist(), strict=True))

@@ -1,0 +1,179 @@
+"""The check of a folder: what would be used, what looks wrong, at what price."""
+
+import json
+import re
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
+
+from incontext.folders.check_folder import check_folder
+
+CPU_SECONDS = 2.0
+
+
+def disc(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """A bright disc on noise, and its label."""
+    rng = np.random.default_rng(seed)
+    rows, columns = np.mgrid[:48, :64]
+    label = ((rows - rng.integers(16, 32)) ** 2 + (columns - rng.integers(16, 48)) ** 2 < 100).astype(np.uint8)
+    return (rng.integers(0, 60, label.shape) + 120 * label).astype(np.uint8), label
+
+
+def draw(folder: Path, labelled: int, bare: int) -> Path:
+    for part in ("images", "labels"):
+        (folder / part).mkdir()
+    for index in range(labelled + bare):
+        image, label = disc(index)
+        Image.fromarray(image).save(folder / "images" / f"{index:04}.png")
+        if index < labelled:
+            Image.fromarray(label).save(folder / "labels" / f"{index:04}.png")
+    return folder
+
+
+def test_a_sound_folder_is_described(tmp_path: Path) -> None:
+    found = check_folder(draw(tmp_path, 4, 3))
+    assert (found.labelled, found.bare, found.formats) == (4, 3, {"PNG": 7})
+    assert found.sizes_px == ((48, 64), (48, 64))
+    (only,) = found.classes
+    assert (only.value, only.images) == (1, 4)
+    assert only.share == pytest.approx(np.mean([disc(seed)[1].mean() for seed in range(4)]))
+    assert found.problems == ()
+    assert json.loads(found.as_json())["classes"][0]["images"] == 4
+    lines = list(found.lines())
+    assert lines[0] == ("4 labelled and 3 bare images (7 PNG); images/0000.png has the label labels/0000.png.")
+    assert lines[-1] == "Nothing looks wrong."
+
+
+def small_label(folder: Path) -> str:
+    Image.fromarray(disc(0)[1][::2, ::2]).save(folder / "labels" / "0000.png")
+    return r"0000.png does not match its image: expected \(48, 64\), got \(24, 32\). Resize it by nearest neighbour"
+
+
+def label_on_its_side(folder: Path) -> str:
+    Image.fromarray(np.ascontiguousarray(disc(0)[1].T)).save(folder / "labels" / "0000.png")
+    return r"expected \(48, 64\), got \(64, 48\). It lies on its side"
+
+
+def turned_image(folder: Path) -> str:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(disc(0)[0]).save(folder / "images" / "0000.png", exif=exif)
+    return r"1 images have an orientation tag, such as 0000.png \(6\)"
+
+
+def label_of_a_turned_image(folder: Path) -> str:
+    turned_image(folder)
+    return r"The orientation tag of 0000.png \(6\) turns it: save both upright"
+
+
+def broken_image(folder: Path) -> str:
+    (folder / "images" / "0005.png").write_text("no picture")
+    return "0005.png is unreadable: it is no picture of a known format"
+
+
+def empty_label(folder: Path) -> str:
+    Image.fromarray(np.zeros((48, 64), np.uint8)).save(folder / "labels" / "0001.png")
+    return "1 of 4 labels are empty, such as labels/0001.png"
+
+
+def other_stain(folder: Path) -> str:
+    Image.fromarray(255 - disc(6)[0]).save(folder / "images" / "0006.png")
+    return "1 of 7 images looked at differ from the labelled ones in contrast, such as 0006.png"
+
+
+def blank_image(folder: Path) -> str:
+    Image.fromarray(np.full((48, 64), 7, np.uint8)).save(folder / "images" / "0006.png")
+    return "1 images show one grey value only, such as 0006.png"
+
+
+def large_image(folder: Path) -> str:
+    Image.fromarray(np.kron(disc(6)[0], np.ones((5, 5), np.uint8))).save(folder / "images" / "0006.png")
+    return "images differ in size: expected longer sides within 4 to 1, got 64 to 320 pixels"
+
+
+SPOILERS = [small_label, label_on_its_side, label_of_a_turned_image, turned_image, broken_image, empty_label]
+SPOILERS += [other_stain, blank_image, large_image]
+
+
+@pytest.mark.parametrize("spoil", SPOILERS)
+def test_what_looks_wrong_is_told(tmp_path: Path, spoil: Callable[[Path], str]) -> None:
+    expected = spoil(draw(tmp_path, 4, 3))
+    problems = check_folder(tmp_path).problems
+    assert [problem for problem in problems if re.search(expected, problem)], problems
+
+
+def test_classes_with_files_of_their_own_are_named(tmp_path: Path) -> None:
+    draw(tmp_path, 0, 2)
+    for name in ("liver", "spleen"):
+        (tmp_path / "masks" / name).mkdir(parents=True)
+        for index in range(2):
+            Image.fromarray(255 * disc(index)[1]).save(tmp_path / "masks" / name / f"{index:04}.png")
+    found = check_folder(tmp_path)
+    assert [(each.name, each.images) for each in found.classes] == [("liver", 2), ("spleen", 2)]
+    assert found.problems == ()
+
+
+def test_volumes_are_checked(tmp_path: Path) -> None:
+    nibabel = pytest.importorskip("nibabel")
+    label = np.zeros((20, 24, 6), np.uint8)
+    label[5:12, 6:14, 2:5] = 2
+    for name in ("a", "b", "c"):
+        noise = np.random.default_rng(0).normal(100, 10, label.shape)
+        nibabel.save(nibabel.Nifti1Image((noise + 60 * label).astype(np.int16), np.eye(4)), tmp_path / f"{name}.nii.gz")
+    nibabel.save(nibabel.Nifti1Image(label, np.eye(4)), tmp_path / "a_seg.nii.gz")
+    nibabel.save(nibabel.Nifti1Image(label[1:], np.eye(4)), tmp_path / "b_seg.nii.gz")
+    found = check_folder(tmp_path)
+    assert (found.labelled, found.bare, found.formats) == (2, 1, {"NIfTI": 3})
+    assert [each.value for each in found.classes] == [2]
+    (problem,) = found.problems
+    assert "b_seg.nii.gz does not match its image: expected (20, 24, 6), got (19, 24, 6)" in problem
+
+
+def test_no_file_is_read_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    draw(tmp_path, 20, 60)
+    opened: Counter[str] = Counter()
+    decoded: Counter[str] = Counter()
+    open_picture, load = Image.open, PngImageFile.load
+
+    def counting_open(path: Path, *arguments: object, **options: object) -> Image.Image:
+        opened[str(path)] += 1
+        return open_picture(path, *arguments, **options)
+
+    monkeypatch.setattr(Image, "open", counting_open)
+
+    def counting_load(picture: PngImageFile) -> object:
+        decoded[picture.filename] += bool(picture.tile)  # which a decoded picture has no more
+        return load(picture)
+
+    monkeypatch.setattr(PngImageFile, "load", counting_load)
+    check_folder(tmp_path)
+    assert set(opened.values()) == {1}
+    assert len(opened) == 100
+    assert max(decoded.values()) == 1
+    assert 20 < sum(decoded.values()) <= 20 + 16 + 32
+
+
+def test_a_thousand_images_take_seconds_at_most(tmp_path: Path) -> None:
+    """In a process of its own, as a user starts it, with the start counted."""
+    draw(tmp_path, 100, 900)
+    program = f"""
+import sys, time
+from incontext.cli import app
+try:
+    app(["check", {str(tmp_path)!r}])
+except SystemExit as exit:
+    assert not exit.code
+assert "torch" not in sys.modules
+print(time.process_time())
+"""
+    result = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    *lines, seconds = result.stdout.splitlines()
+    assert lines[0].startswith("100 labelled and 900 bare images (1000 PNG)")
+    assert float(seconds) < CPU_SECONDS
