@@ -175,6 +175,7 @@ def save_task(
     support_size: SupportSize = None,
     ensemble: Ensemble = None,
     weights: Weights = "default",
+    author: Annotated[str, typer.Option(help="Author of the task, for those who receive it.", show_default=False)] = "",
 ) -> None:
     """Save labelled examples and settings as one file, for `segment --task` on this machine or another."""
     with _one_line_errors():
@@ -184,7 +185,8 @@ def save_task(
         from megamed.pairing import read_templates
 
         segmenter = SegmenterOptions(None, weights, None, select, support_size, ensemble).open()
-        save_folder_task(segmenter, support, out, read_classes(classes), read_templates(images, labels))
+        templates = read_templates(images, labels)
+        save_folder_task(segmenter, support, out, read_classes(classes), templates, author=author)
     print(f"Wrote {out}. It holds the labelled images: share it with those only who may see them.")
 
 
@@ -246,12 +248,16 @@ def demo(
 
 
 @app.command()
-def info(weights: Annotated[str, typer.Argument(help=WEIGHTS_HELP)] = "default") -> None:
-    """Print the configuration, provenance and calibration of network weights as JSON."""
+def info(
+    file: Annotated[str, typer.Argument(help=f"{WEIGHTS_HELP} Or a file that `save-task` wrote.")] = "default",
+) -> None:
+    """Print the provenance of network weights, or the classes and examples of a saved task, as JSON."""
     with _one_line_errors():
+        from incontext.folders.task_info import task_info
         from incontext.networks.checkpoint import locate, read_metadata
 
-        metadata = read_metadata(locate(weights))
+        path = locate(file)
+        metadata = task_info(path) or read_metadata(path)
     print(json.dumps(metadata, indent=2))
 
 

@@ -221,8 +221,7 @@ class Segmenter:
         """Segment images as the examples show.
 
         Args:
-            images: One image, stack or volume, or a list: arrays or tensors (H, W), (H, W, 3 or 4) or (N, H, W), PIL
-                images or paths.
+            images: Arrays or tensors (H, W), (H, W, 3 or 4) or (N, H, W), PIL images or paths: one or a list.
             support_images: Labelled examples for this call alone; by default those of `fit`.
             support_labels: Labels of the support images, in the forms that `fit` takes.
 
@@ -236,8 +235,7 @@ class Segmenter:
                 raise ValueError(message)
             self._load()
             return copy.copy(self).fit(support_images, support_labels).predict(images)
-        start = time.perf_counter()
-        fitted, pictures = self.fitted, as_list(images)
+        start, fitted, pictures = time.perf_counter(), self.fitted, as_list(images)
         looked_at, sample = set(spread(len(pictures), SAMPLED_CASES)), []
 
         def cases() -> Iterator[SourceImage]:
@@ -345,17 +343,21 @@ class Segmenter:
         result.report = finished(report, start)
         return result
 
-    def save_task(self, path: str | Path) -> Path:
+    def save_task(self, path: str | Path, author: str = "") -> Path:
         """Write the fitted state, without weights, into one file, for `load_task` to read here or elsewhere.
 
         The file holds the labelled images: share it only with those who may see them.
+
+        Args:
+            path: File to write.
+            author: Who made the task, for those who receive it.
 
         Raises:
             ValueError: If there are no examples, or the weights come from no file, so that nobody could find them.
         """
         fitted, weights = self.fitted, Weights.of(self.weights, self._load().sha256)
         parameters = Parameters(**{name: getattr(self, name) for name in Parameters.model_fields})
-        return write_task(Path(path), SavedTask(fitted, parameters, weights))
+        return write_task(Path(path), SavedTask(fitted, parameters, weights, author))
 
     @classmethod
     def load_task(

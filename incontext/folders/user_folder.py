@@ -48,6 +48,8 @@ def save_folder_task(
     out: Path,
     classes: Mapping[int, str] | None = None,
     templates: Templates | None = None,
+    *,
+    author: str = "",
 ) -> None:
     """Fit a segmenter to the labelled images of a folder, and save it with them as one task file.
 
@@ -57,13 +59,14 @@ def save_folder_task(
         out: File to write.
         classes: Names of label values.
         templates: Paths of images and labels, where their names leave open which belong together.
+        author: Author of the task, for those who receive it.
 
     Raises:
         ValueError: If there are no labels, they are unusable, or a class is named that none shows.
         OSError: If an example cannot be read or the file cannot be written.
     """
     fit_folder(segmenter, folder, classes, templates)
-    segmenter.save_task(out)
+    segmenter.save_task(out, author)
 
 
 def fit_pairs(segmenter: Segmenter, examples: Pairing, classes: Mapping[int, str] | None = None) -> None:

@@ -6,9 +6,9 @@ holds the labelled images, scaled, and samples of them as they were; it holds no
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import torch
@@ -130,6 +130,8 @@ class SavedTask:
     fitted: Fitted
     parameters: Parameters
     weights: Weights
+    author: str = ""
+    """Who made it, in the maker's own words; empty if nobody said so."""
 
 
 def write_task(path: Path, task: SavedTask) -> Path:
@@ -154,9 +156,8 @@ def write_task(path: Path, task: SavedTask) -> Path:
         tensors[f"sample.{index}.planes"] = torch.from_numpy(_narrowed(example.case.planes))
         tensors[f"sample.{index}.masks"] = torch.from_numpy(_masks(example))
     with replacing(path) as partial:
-        save_file(
-            {name: each.contiguous() for name, each in tensors.items()}, partial, {"task": head.model_dump_json()}
-        )
+        about = {"task": head.model_dump_json(), "author": task.author}
+        save_file({name: each.contiguous() for name, each in tensors.items()}, partial, about)
     return path
 
 
@@ -173,11 +174,47 @@ def read_task(path: Path) -> SavedTask:
     try:
         _expect(path.stat().st_size <= MOST_BYTES, f"at most {MOST_BYTES} bytes, got {path.stat().st_size}")
         with safe_open(path, "pt") as file:
-            head = _Head.model_validate_json((file.metadata() or {}).get("task", ""))
-            return _task(head, {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118 (not a mapping)
+            about = file.metadata() or {}
+            head = _Head.model_validate_json(about.get("task", ""))
+            task = _task(head, {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118 (not a mapping)
+            return replace(task, author=about.get("author", ""))
     except (SafetensorError, ValidationError, _Unfit) as error:
         msg = f"{path} is no readable task: {_told(error)}. Save it anew, or update incontext-seg."
         raise ValueError(msg) from error
+
+
+def is_task(path: Path) -> bool:
+    """Whether a file is a task, as its header says."""
+    try:
+        with safe_open(path, "pt") as file:
+            return "task" in (file.metadata() or {})
+    except (SafetensorError, OSError):
+        return False
+
+
+def describe_task(path: Path) -> dict[str, Any]:
+    """Tell what a task segments, by how many labelled images, and how.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is no task, is damaged, or of a later version.
+    """
+    task = read_task(path)
+    pool, fitted = task.fitted.pool, task.fitted
+    shown = [len(pool.origins[pool.candidates(place, showing=True)].unique()) for place in range(len(fitted.names))]
+    return {
+        "classes": {
+            value: {"name": name, "labelled_images": count}
+            for (value, name), count in zip(fitted.names.items(), shown, strict=True)
+        },
+        "labelled_images": pool.label_budget,
+        "author": task.author or None,
+        "weights": task.weights.model_dump(),
+        "parameters": task.parameters.model_dump(),
+        "normalisation": str(fitted.preparation.normalisation),
+        "tiling": fitted.preparation.tiling.reason,
+        "size_bytes": path.stat().st_size,
+    }
 
 
 def find_weights(task: Weights, candidates: Iterable[str | Path]) -> str | Path:

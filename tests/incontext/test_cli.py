@@ -293,6 +293,15 @@ def test_info_prints_json(weights: Path) -> None:
     assert json.loads(result.stdout)["config"]["family"] == "support-once"
 
 
+def test_info_describes_a_task(tmp_path: Path, support: Path, weights: Path) -> None:
+    task = tmp_path / "square.task"
+    options = ("--weights", weights, "--classes", "255=square", "--author", "me")
+    assert run("save-task", "--support", support, "--out", task, *options).exit_code == 0
+    found = json.loads(run("info", task).stdout)
+    assert found["classes"] == {"255": {"name": "square", "labelled_images": 2}}
+    assert found["author"] == "me"
+
+
 def test_info_of_the_packaged_weights() -> None:
     assert "provenance" in json.loads(run("info").stdout)
 

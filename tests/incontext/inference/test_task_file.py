@@ -16,7 +16,7 @@ from incontext import Segmenter
 from incontext.images.examples import Examples
 from incontext.images.source_image import read_source_image
 from incontext.inference import task_file
-from incontext.inference.task_file import Weights, find_weights, read_task
+from incontext.inference.task_file import Weights, describe_task, find_weights, is_task, read_task
 from incontext.networks import checkpoint
 from incontext.networks.support_once import SupportOnceConfig, SupportOnceNet
 from megamed.files import sha256_of
@@ -68,6 +68,26 @@ def test_what_is_loaded_predicts_what_was_saved(
     assert theirs.classes == ours.classes
     assert (theirs.report.normalisation, theirs.report.tiling) == (ours.report.normalisation, ours.report.tiling)
     assert theirs.report.label_budget == ours.report.label_budget
+
+
+def test_a_task_is_described(weights: Path, tmp_path: Path) -> None:
+    fitted = Segmenter(weights, size_px=32, device="cpu").fit(IMAGES[1:], by_name())
+    path = fitted.save_task(tmp_path / "a.task", author="A. Person, Some Clinic")
+    assert is_task(path)
+    assert not is_task(weights)
+    found = describe_task(path)
+    assert found["classes"] == {
+        1: {"name": "left", "labelled_images": 2},
+        2: {"name": "right", "labelled_images": 2},
+    }
+    assert (found["labelled_images"], found["author"]) == (3, "A. Person, Some Clinic")
+    assert found["weights"] == {"name": "tiny.safetensors", "sha256": sha256_of(weights)}
+    assert found["parameters"]["size_px"] == 32
+    assert found["size_bytes"] == path.stat().st_size
+
+
+def test_a_task_of_nobody_has_no_author(task: Path) -> None:
+    assert describe_task(task)["author"] is None
 
 
 def test_a_loaded_task_warns_as_the_saved_one(weights: Path, task: Path) -> None:
