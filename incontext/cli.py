@@ -28,6 +28,7 @@ SupportRule = Literal["all", "nearest", "diverse", "random"]
 
 WEIGHTS_HELP = "Network weights: `default`, `open` (trained on openly licensed data only) or a checkpoint file."
 
+INFO_HELP = "`default`, `open`, a checkpoint file, or a file that `save-task` wrote."
 Weights = Annotated[str, typer.Option(help=WEIGHTS_HELP)]
 TaskWeights = Annotated[
     str | None, typer.Option(help=WEIGHTS_HELP, show_default="default, or those that the task was saved with")
@@ -249,7 +250,7 @@ def demo(
 
 @app.command()
 def info(
-    file: Annotated[str, typer.Argument(help=f"{WEIGHTS_HELP} Or a file that `save-task` wrote.")] = "default",
+    file: Annotated[str, typer.Argument(help=INFO_HELP)] = "default",
 ) -> None:
     """Print the provenance of network weights, or the classes and examples of a saved task, as JSON."""
     with _one_line_errors():

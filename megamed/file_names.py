@@ -60,7 +60,7 @@ class NamedFile:
 
     @property
     def group(self) -> tuple[tuple[str, ...], str]:
-        """What two files of one image have in common: folders and stem."""
+        """Folder and stem, which two files of one image have in common."""
         return self.path.parent.parts, unicodedata.normalize("NFC", formats.stem(self.path.name))
 
 
@@ -148,7 +148,7 @@ class CaseIndex:
 
     @classmethod
     def of(cls, images: Sequence[NamedFile]) -> Self:
-        """Index images."""
+        """Index images by their names."""
         cases, begun = defaultdict(list), defaultdict(list)
         for image in images:
             cases[image.name.case].append(image)

@@ -56,7 +56,7 @@ class ImagePair:
     name: str
     """Path of the image below the folder of all images, unique among them."""
     labels: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
-    """By class the files that unite to its mask; under the empty name those of a label map. Empty without a label."""
+    """Files of the label by class, which unite to its mask; those of a label map are under the empty name."""
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -71,7 +71,7 @@ class Pairing:
     folder: Path
     pairs: tuple[ImagePair, ...]
     notes: tuple[str, ...] = ()
-    """What was assumed where names have more than one reading, and which files were left out."""
+    """Assumptions where names have more than one reading, and files that were left out."""
 
     @property
     def labelled(self) -> tuple[ImagePair, ...]:
@@ -90,7 +90,7 @@ class Pairing:
 
     @property
     def arrangement(self) -> str:
-        """How images and labels lie, by an example."""
+        """Description of the places of images and labels, by an example."""
         if not self.labelled:
             return "images without labels"
         first = self.labelled[0]
@@ -245,7 +245,7 @@ class _Match:
 
     @property
     def pieces(self) -> tuple[str, ...]:
-        """What the label's path says beyond its case: a class, an annotator or a number."""
+        """Pieces of the label's path beyond its case: a class, an annotator or a number."""
         folders = [
             folder
             for folder in self.label.name.folders

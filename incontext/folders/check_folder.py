@@ -23,25 +23,25 @@ SAMPLED_PIXELS = 2**14
 CLIPPED = (0.5, 99.5)
 """Percentiles between which images of more than eight bits are compared."""
 SAME_SHAPE = 0.02
-"""How far the height to width of a label may be from its image's for it to be the same picture in another size."""
+"""Largest relative difference in height to width of one picture in two sizes."""
 SIDES_APART = 4.0
-"""How many times larger than the smallest image another may be."""
+"""Largest ratio of the longer sides of two images of a folder."""
 
 
 @dataclass(frozen=True)
 class FolderCheck:
-    """What is in a folder.
+    """Contents of a folder, and problems in it.
 
     Attributes:
         folder: The folder.
-        arrangement: How images and labels lie.
+        arrangement: Description of the places of images and labels.
         labelled: Number of images with a label.
         bare: Number of images without one.
         formats: Number of images of each format.
         sizes_px: Smallest and largest size of images, as far as headers tell.
-        classes: What each label value is.
-        notes: What was assumed, or not looked at.
-        problems: What looks wrong, each with its reason and a fix.
+        classes: Facts of each label value.
+        notes: Assumptions, and files that were not looked at.
+        problems: Descriptions of what looks wrong, each with its reason and a fix.
     """
 
     folder: str
