@@ -63,10 +63,13 @@ FORMATS = (
 
 
 def format_of(path: Path) -> FileFormat | None:
-    """Return the format of a file by its suffix, or by its mark if it has none; None if it is not in the table."""
-    name = path.name.lower()
+    """Return the format of a file by its suffix, or by its mark if it has none; None if it is not in the table.
+
+    Digits behind the last dot, as in the UIDs that name DICOM files, are no suffix.
+    """
+    name, is_bare = path.name.lower(), not path.suffix.strip(".0123456789")
     for each in FORMATS:
-        if name.endswith(each.suffixes) or (not path.suffix and each.has_mark and each.has_mark(path)):
+        if name.endswith(each.suffixes) or (is_bare and each.has_mark and each.has_mark(path)):
             return each
     return None
 
@@ -90,14 +93,14 @@ def image_suffixes() -> tuple[str, ...]:
 
 
 def stem(name: str) -> str:
-    """Return a file name without the ending that tells its format.
+    """Return a file name without the ending that tells its format; other endings, as those of UIDs, stay.
 
-    >>> stem("scan.1.nii.gz"), stem("notes.txt")
-    ('scan.1', 'notes')
+    >>> stem("scan.1.nii.gz"), stem("1.2.840.10008")
+    ('scan.1', '1.2.840.10008')
     """
-    known = (suffix for each in FORMATS for suffix in each.suffixes if name.lower().endswith(suffix))
-    suffix = max(known, key=len, default=Path(name).suffix)
-    return name[: len(name) - len(suffix)]
+    lower = name.lower()
+    known = (suffix for each in FORMATS for suffix in each.suffixes if lower.endswith(suffix))
+    return name[: len(name) - max(map(len, known), default=0)]
 
 
 def source_at(path: Path) -> Source:

@@ -1,5 +1,6 @@
 """Files in their own order of axes, whatever their format: the table tells formats apart, and reads each once."""
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -142,7 +143,14 @@ def test_files_are_known_by_name_or_mark(tmp_path: Path, array: np.ndarray) -> N
     (path,) = write_series(tmp_path / "scan", array[:1], series_affine(STRAIGHT, SPACING_MM, ORIGIN_MM))
     nameless = path.rename(tmp_path / "IM0001")
     (tmp_path / "README").write_text("text")
-    names = {nameless: "DICOM", Path("a.NII.GZ"): "NIfTI", Path("a.dcm"): "DICOM", Path("a.PNG"): "picture"}
+    by_uid = Path(shutil.copy(nameless, tmp_path / "1.2.840.10008.7"))
+    names = {
+        nameless: "DICOM",
+        by_uid: "DICOM",
+        Path("a.NII.GZ"): "NIfTI",
+        Path("a.dcm"): "DICOM",
+        Path("a.PNG"): "picture",
+    }
     for known, name in names.items():
         found = formats.format_of(known)
         assert found is not None

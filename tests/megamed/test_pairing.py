@@ -126,6 +126,11 @@ def test_a_label_without_an_image_is_left_out_and_that_is_said(tmp_path: Path) -
     assert found.notes == ("labels/2.png is left out, for it belongs to no image, and so are 1 others.",)
 
 
+def test_a_folder_called_by_its_uid_is_one_series(tmp_path: Path) -> None:
+    found = find_pairs(write(tmp_path, "1.2.8/1.dcm 1.2.8/2.dcm 1.2.9/1.dcm 1.2.9/2.dcm"))
+    assert [pair.name for pair in found.pairs] == ["1.2.8", "1.2.9"]
+
+
 def test_results_and_hidden_files_are_left_out(tmp_path: Path) -> None:
     folder = write(tmp_path, "a.png .b.png out/masks/a.png out/done.log .git/c.png notes.txt")
     assert [pair.name for pair in find_pairs(folder, marks=("done.log",)).pairs] == ["a.png"]
