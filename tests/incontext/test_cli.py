@@ -162,7 +162,7 @@ def two_of_one_name(support: Path) -> str:
 def no_images(support: Path) -> str:
     for image in (support / "images").iterdir():
         image.unlink()
-    return "has no images: expected files ending in .png"
+    return "has no images: expected files ending in .dicom"
 
 
 def broken_image(support: Path) -> str:
