@@ -5,11 +5,12 @@ import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
 
 from megamed import formats
+from megamed.dicom_folders import data_files
 from megamed.file_names import (
     AFFIXES,
     ANNOTATOR_WORDS,
@@ -20,7 +21,6 @@ from megamed.file_names import (
     NamedFile,
     beginnings,
     sort_out,
-    visible_files,
 )
 
 PHOTOGRAPHS = (".jpg", ".jpeg")
@@ -72,6 +72,8 @@ class Pairing:
     pairs: tuple[ImagePair, ...]
     notes: tuple[str, ...] = ()
     """Assumptions where names have more than one reading, and files that were left out."""
+    drawn: tuple[Path, ...] = ()
+    """Labels that were drawn on a DICOM series, but lie nearest to none, or to several."""
 
     @property
     def labelled(self) -> tuple[ImagePair, ...]:
@@ -118,7 +120,7 @@ def find_pairs(folder: Path, templates: Templates | None = None, marks: Collecti
         raise FileNotFoundError(msg)
     if folder.is_file():
         return Pairing(folder, (ImagePair(folder, folder.name),))
-    files = _data_files(folder, marks)
+    files, drawn = data_files(folder, marks)
     images, labels, notes = _by_templates(files, templates) if templates else ([], [], [])
     if not (images or labels):
         images, labels, notes = _by_names(files)
@@ -142,36 +144,35 @@ def find_pairs(folder: Path, templates: Templates | None = None, marks: Collecti
         )
         for image in images
     ]
-    return Pairing(folder, tuple(pairs), (*notes, *_orphan_notes(orphans), *_annotator_notes(matched, named)))
+    pairs, unused, more = _with_drawn(pairs, [folder / path for path in drawn])
+    notes += [*_orphan_notes(orphans), *_annotator_notes(matched, named), *more]
+    return Pairing(folder, tuple(pairs), tuple(notes), unused)
 
 
-def _data_files(folder: Path, marks: Collection[str]) -> list[PurePosixPath]:
-    """List images and labels; a folder of DICOM files stands for them."""
-    others: list[PurePosixPath] = []
-    slices: dict[PurePosixPath, list[PurePosixPath]] = defaultdict(list)
-    for path in visible_files(folder, marks):
-        found_format = formats.format_of(folder / path)
-        if found_format and found_format.find:
-            slices[path.parent].append(path)
-        elif found_format and not found_format.has_parts:
-            others.append(path)
-    found = set(others)
-    for parent, files in slices.items():
-        holds_films = not parent.name or (len(parent.parts) == 1 and bool(FOLDER_WORDS.fullmatch(parent.name)))
-        found |= set(files) if holds_films or len(files) == 1 else {_study(parent, others, slices)}
-    return sorted(found)
+def _with_drawn(
+    pairs: Sequence[ImagePair], drawn: Sequence[Path]
+) -> tuple[list[ImagePair], tuple[Path, ...], list[str]]:
+    """Give labels that were drawn on DICOM series to the unlabelled series whose path has most folders in common.
 
-
-def _study(folder: PurePosixPath, others: Sequence[PurePosixPath], slices: Collection[PurePosixPath]) -> PurePosixPath:
-    """Find the topmost folder around a DICOM series that holds nothing else."""
-    for parent in folder.parents:
-        is_kind = bool(FOLDER_WORDS.fullmatch(parent.name))
-        shared = any(parent in other.parents for other in others)
-        several = sum(parent in (other, *other.parents) for other in slices) > 1
-        if not parent.name or is_kind or shared or several:
-            break
-        folder = parent
-    return folder
+    Returns:
+        The pairs, labels that several series or none come into question for, and notes on labels that are left out.
+    """
+    found = {pair.image: pair for pair in pairs}
+    unused, taken = [], []
+    for label in drawn:
+        ranked = defaultdict(list)
+        for image in (pair.image for pair in pairs if pair.image.is_dir()):
+            ranked[len({*label.parent.parts} & {*image.parts})].append(image)
+        nearest = ranked[max(ranked)] if ranked else []
+        if len(nearest) != 1:
+            unused.append(label)
+        elif found[nearest[0]].labels:
+            taken.append(label)
+        else:
+            found[nearest[0]] = replace(found[nearest[0]], labels={"": (label,)})
+    notes = [f"{taken[0]} is left out, for its series has another label{_more(len(taken))}"] if taken else []
+    notes += [f"{unused[0]} is left out, for no one series lies nearest to it{_more(len(unused))}"] if unused else []
+    return list(found.values()), tuple(unused), notes
 
 
 def _by_names(files: Sequence[PurePosixPath]) -> tuple[list[NamedFile], list[NamedFile], list[str]]:

@@ -18,7 +18,7 @@ from megamed.pairing import ImagePair, Pairing, Templates, find_pairs
 def read_folder(folder: Path, templates: Templates | None = None) -> Pairing:
     """Pair the images of a folder with their labels; results of earlier runs in it are left out.
 
-    A folder that holds the slices of one DICOM series is one image.
+    A folder that holds the slices of one DICOM series is one image; a DICOM-SEG or RTSTRUCT beside them is its label.
 
     Raises:
         ValueError: If there is no image, or names have several readings.
@@ -28,7 +28,9 @@ def read_folder(folder: Path, templates: Templates | None = None) -> Pairing:
     parents = {pair.image.parent for pair in found.pairs}
     if not found.labelled and len(parents) == 1 and _is_series([pair.image for pair in found.pairs]):
         series = parents.pop()
-        return Pairing(folder, (ImagePair(series, folder.name if series.name == "images" else series.name),))
+        name = folder.name if series.name == "images" else series.name
+        labels = {"": found.drawn} if len(found.drawn) == 1 else {}
+        return Pairing(folder, (ImagePair(series, name, labels),), () if labels else found.notes)
     return found
 
 

@@ -1,6 +1,7 @@
 """Read DICOM files through pydicom: slices sorted by where they lie, films and radiographs."""
 
 import functools
+import re
 import struct
 import zlib
 from collections import defaultdict
@@ -22,6 +23,10 @@ from megamed.readers.volume import LPS_TO_RAS, check_header, usable_orientations
 PREAMBLE_BYTES, MARK = 128, b"DICM"
 """What tells a DICOM file: four letters after a preamble."""
 LABEL_MODALITIES = frozenset({"SEG", "RTSTRUCT"})
+LABEL_CLASSES = frozenset(f"1.2.840.10008.5.1.4.1.1.{end}".encode() for end in ("66.4", "66.7", "481.3"))
+"""UIDs of the objects that hold labels: two kinds of DICOM-SEG, and RTSTRUCT."""
+OBJECT_CLASS, META_BYTES = re.compile(rb"\x02\x00\x02\x00UI..([0-9.]+)", re.DOTALL), 1024
+"""The element of a file's meta information that states its class, and the bytes among which it stands."""
 STEP_TOLERANCE = 0.05
 """How much distances between slices may differ, as a share of the mean distance."""
 EQUAL = ("SeriesInstanceUID", "Rows", "Columns")
@@ -177,6 +182,15 @@ def has_mark(path: Path) -> bool:
         return False
     with path.open("rb") as file:
         return file.read(PREAMBLE_BYTES + len(MARK))[PREAMBLE_BYTES:] == MARK
+
+
+def states_label(path: Path) -> bool:
+    """Whether a DICOM file states in its first bytes that it is a DICOM-SEG or RTSTRUCT; nothing is parsed."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        found = OBJECT_CLASS.search(file.read(META_BYTES))
+    return found is not None and found[1] in LABEL_CLASSES
 
 
 @functools.lru_cache(maxsize=MOST_HEADERS)

@@ -13,7 +13,7 @@ from incontext.folders.segment_folder import SegmentOptions, segment_folder
 from incontext.folders.user_folder import fit_folder
 from incontext.images.source_image import read_label_image, read_source_image
 from incontext.networks.support_once import SupportOnceConfig, SupportOnceNet
-from tests.dicom_files import series_affine, write_series
+from tests.dicom_files import series_affine, write_segmentation, write_series
 
 
 @pytest.fixture(scope="module")
@@ -172,6 +172,24 @@ def test_a_file_for_each_class_teaches_as_a_map_does(tmp_path: Path, segmenter: 
     by_file = segment_folder(segmenter, apart, mapped, tmp_path / "two")
     assert by_file.classes == by_map.classes
     assert sorted(by_file.mean_dice) == [1, 2]
+
+
+@pytest.mark.parametrize("place", ["scans/a/seg.dcm", "labels/a/seg.dcm"])
+def test_a_label_drawn_on_a_series_is_its_label(tmp_path: Path, segmenter: Segmenter, place: str) -> None:
+    pytest.importorskip("highdicom")
+    image, label = (np.moveaxis(array, -1, 0) for array in volume(0))
+    affine = series_affine(np.eye(3), (4.0, 0.5, 0.75), (0, 0, 0))
+    for name in ("a", "b"):
+        slices = write_series(tmp_path / "mine" / "scans" / name, image.astype(np.int16), affine)
+        if name == "a":
+            drawn = tmp_path / "mine" / place
+            drawn.parent.mkdir(parents=True, exist_ok=True)
+            write_segmentation(drawn, slices, {"block": label > 0})
+    folder = tmp_path / "mine" / "scans" if "scans" in place else tmp_path / "mine"
+    summary = segment_folder(segmenter, folder, None, tmp_path / "out")
+    assert (summary.support, summary.classes) == (["a"], {1: "block"})
+    assert [report.file for report in summary.images] == ["b"]
+    assert not summary.failures
 
 
 def test_an_interrupted_run_goes_on(tmp_path: Path, segmenter: Segmenter) -> None:

@@ -10,6 +10,7 @@ from incontext.folders.run_log import LOG
 from incontext.folders.user_folder import labels_of, read_folder, read_masks
 from incontext.images.source_image import read_source_image
 from megamed.pairing import ImagePair
+from tests.dicom_files import series_affine, write_segmentation, write_series
 
 
 def test_results_of_earlier_runs_are_no_images(tmp_path: Path) -> None:
@@ -38,3 +39,12 @@ def test_a_class_without_a_file_was_not_annotated(tmp_path: Path) -> None:
     np.testing.assert_array_equal(masks[2][0], np.eye(8, dtype=bool))
     with pytest.raises(ValueError, match="label of 1 is of none of the support's classes: expected a, got b, c"):
         read_masks(pair, image, {1: "a"})
+
+
+def test_slices_and_what_was_drawn_on_them_are_one_labelled_image(tmp_path: Path) -> None:
+    pytest.importorskip("highdicom")
+    affine = series_affine(np.eye(3), (1, 1, 2), (0, 0, 0))
+    slices = write_series(tmp_path / "scan", np.ones((3, 4, 5), np.int16), affine)
+    write_segmentation(tmp_path / "scan" / "seg.dcm", slices, {"block": np.ones((3, 4, 5), bool)})
+    (pair,) = read_folder(tmp_path / "scan").pairs
+    assert (pair.image, pair.labels) == (tmp_path / "scan", {"": (tmp_path / "scan" / "seg.dcm",)})
