@@ -3,10 +3,14 @@
 Names are imported on first use, so that `import incontext` costs no torch.
 """
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING
+from warnings import warn
 
 if TYPE_CHECKING:
+    from incontext.images.source_image import read_label_image, read_source_image, write_mask
     from incontext.inference.segmentation import Segmentation
     from incontext.networks.checkpoint import load_pretrained
     from incontext.networks.universeg import load_universeg, save_universeg
@@ -19,10 +23,22 @@ _HOMES = {
     "Segmenter": "segmenter",
     "load_pretrained": "networks.checkpoint",
     "load_universeg": "networks.universeg",
+    "read_label_image": "images.source_image",
+    "read_source_image": "images.source_image",
     "save_universeg": "networks.universeg",
+    "write_mask": "images.source_image",
 }
 
-__all__ = ["Segmentation", "Segmenter", "load_pretrained", "load_universeg", "save_universeg"]
+__all__ = [
+    "Segmentation",
+    "Segmenter",
+    "load_pretrained",
+    "load_universeg",
+    "read_label_image",
+    "read_source_image",
+    "save_universeg",
+    "write_mask",
+]
 
 
 def __getattr__(name: str) -> object:
@@ -34,3 +50,21 @@ def __getattr__(name: str) -> object:
 
 def __dir__() -> list[str]:
     return [*__all__, "__version__"]
+
+
+_FORMER_NAMES = {"read_case": "read_source_image", "read_label_case": "read_label_image", "write_mask": "write_mask"}
+
+
+class _FormerModule(ModuleType):
+    """Module of an earlier version, whose names are found at the face of the package, with a warning."""
+
+    def __getattr__(self, name: str) -> object:
+        if name not in _FORMER_NAMES:
+            message = f"module {self.__name__!r} has no attribute {name!r}. It offers {', '.join(_FORMER_NAMES)}."
+            raise AttributeError(message)
+        new = f"incontext.{_FORMER_NAMES[name]}"
+        warn(f"{self.__name__}.{name} is deprecated: use {new}.", DeprecationWarning, stacklevel=2)
+        return getattr(sys.modules[__package__], _FORMER_NAMES[name])
+
+
+cases = sys.modules["incontext.cases"] = _FormerModule("incontext.cases")
