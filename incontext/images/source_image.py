@@ -4,6 +4,7 @@ A volume with a place in the patient is cut into planes that lie as radiologists
 holds them, wherever its file's axes run: files of any orientation look alike to a network.
 """
 
+import itertools
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -342,16 +343,31 @@ def on_image(label: StoredImage, image: Geometry, name: str) -> Shaped[np.ndarra
         return label.array
     if image.affine is None:
         return label.space
-    try:
-        view = parallel(affine, image.affine[:3, :3])
-        array, placed = view.planes(label.space), viewed(affine, label.space.shape, view)
-        if (apart := displacement_mm(placed, image.affine, array.shape)) <= MISPLACED * min(spacings_mm(image.affine)):
-            return array
-        reason = f"expected voxels at the same place, got them up to {apart:.3g} mm apart"
-    except ValueError as error:
-        reason = str(error)
-    msg = f"{name} lies elsewhere than its image: {reason}. Save it with its image's affine, on its grid."
-    raise ValueError(msg)
+    errors: list[ValueError] = []
+    stated = (affine, *label.geometry.other_affines), (image.affine, *image.other_affines)
+    for its_own, expected in itertools.product(*stated):
+        try:
+            return _placed(label.space, its_own, expected)
+        except ValueError as error:
+            errors.append(error)
+    msg = f"{name} lies elsewhere than its image: {errors[0]}. Save it with its image's affine, on its grid."
+    raise ValueError(msg) from errors[0]
+
+
+def _placed(
+    label: Shaped[np.ndarray, "I J K"], affine: Float[np.ndarray, "4 4"], image: Float[np.ndarray, "4 4"]
+) -> Shaped[np.ndarray, "..."]:
+    """Return a label in the order of its image's axes, by the affines of both.
+
+    Raises:
+        ValueError: If its voxels lie elsewhere.
+    """
+    view = parallel(affine, image[:3, :3])
+    array, placed = view.planes(label), viewed(affine, label.shape, view)
+    if (apart := displacement_mm(placed, image, array.shape)) > MISPLACED * min(spacings_mm(image)):
+        msg = f"expected voxels at the same place, got them up to {apart:.3g} mm apart"
+        raise ValueError(msg)
+    return array
 
 
 def _array(source: Picture, name: str) -> Shaped[np.ndarray, "..."]:

@@ -1,20 +1,31 @@
-"""Read a NIfTI volume through nibabel, and write a mask with the header of its image."""
+"""Read a NIfTI image of either version through nibabel, and write a mask with the header of its image."""
 
 import gzip
 import math
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import IOBase
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from megamed.readers.faults import check_expansion, needs, one_error
 from megamed.readers.source import Source
 from megamed.readers.stored import Geometry, MaskImage, StoredImage
 from megamed.readers.volume import check_header, usable_orientations
 
+GZIP_MARK = b"\x1f\x8b"
+NIFTI_2_BYTES = 540
+"""Size of a header of NIfTI-2, which it begins with; that of NIfTI-1 is 348."""
+
 
 def read(source: Source, most_pixels: int) -> StoredImage:
     """Read a volume; of several along a fourth axis, the one whose index `part` gives.
+
+    A plane is a volume of one slice. The content, not the name, tells whether the file is compressed.
 
     Raises:
         ValueError: If the file cannot be decoded, is too large, is not three-dimensional or lacks the channel.
@@ -28,12 +39,13 @@ def read(source: Source, most_pixels: int) -> StoredImage:
         from nibabel.spatialimages import HeaderDataError
         from nibabel.wrapstruct import WrapStructError
     errors = (OSError, EOFError, ValueError, OverflowError, zlib.error, ImageFileError, HeaderDataError)
-    with one_error(path, *errors, OrientationError, WrapStructError):
-        image = nibabel.Nifti1Image.from_filename(path)
-        check_header(image.shape[:3], image.get_data_dtype())
+    with one_error(path, *errors, OrientationError, WrapStructError), _unpacked(path) as file:
+        image = (nibabel.Nifti2Image if _is_second(file) else nibabel.Nifti1Image).from_stream(file)
+        space = (*image.shape[:3], 1)[:3] if image.ndim == 2 else image.shape[:3]
+        check_header(space, image.get_data_dtype())
         if source.part and image.ndim == 4:
             image = _volume_of(image, int(source.part))
-        if image.shape[3:] not in ((), (1,)):
+        if math.prod(image.shape[3:]) != 1:
             msg = (
                 f"it holds {math.prod(image.shape[3:])} volumes: expected one, got shape {image.shape}. "
                 "Save one of them: nibabel.load(path).slicer[..., 0]"
@@ -41,9 +53,10 @@ def read(source: Source, most_pixels: int) -> StoredImage:
             raise ValueError(msg)
         check_expansion(path, math.prod(image.shape) * image.get_data_dtype().itemsize)
         usable_orientations(image.affine)
-        spacing = tuple(float(size) for size in image.header.get_zooms()[:3])
-        geometry = Geometry(image.affine, spacing, header=image.header)
-        return StoredImage(np.asanyarray(image.dataobj), "XYZT"[: image.ndim], geometry)
+        spacing = tuple(float(size) for size in (*image.header.get_zooms(), 1.0)[:3])
+        geometry = Geometry(image.affine, spacing, header=image.header, other_affines=_other_affines(image.header))
+        array = np.asanyarray(image.dataobj)
+        return StoredImage(array.reshape((*space, *image.shape[3:4])), "XYZT"[: max(image.ndim, 3)], geometry)
 
 
 def write(mask: MaskImage, suffix: str) -> bytes:
@@ -54,10 +67,11 @@ def write(mask: MaskImage, suffix: str) -> bytes:
     with needs("nibabel", "NIfTI", "Writing"):
         import nibabel
     header = mask.geometry.header
-    if isinstance(header, nibabel.Nifti1Header):
+    if isinstance(header, nibabel.Nifti1Header):  # that of NIfTI-2 is one too
         header = header.copy()
         header["cal_min"], header["cal_max"] = 0, 0
-        image = nibabel.Nifti1Image(mask.array.reshape(header.get_data_shape()), None, header)
+        kind = nibabel.Nifti2Image if isinstance(header, nibabel.Nifti2Header) else nibabel.Nifti1Image
+        image = kind(mask.array.reshape(header.get_data_shape()), None, header)
     elif mask.geometry.files:
         image = nibabel.Nifti1Image(mask.array.transpose(), mask.affine[:, [2, 1, 0, 3]])
     else:
@@ -73,3 +87,29 @@ def _volume_of(image: Any, index: int) -> Any:
         msg = f"expected channel {index}, got {image.shape[3]} channels"
         raise ValueError(msg)
     return image.slicer[..., index]
+
+
+@contextmanager
+def _unpacked(path: Path) -> Iterator[IOBase]:
+    """Open a file, through gzip if its content says so."""
+    with path.open("rb") as raw:
+        is_packed = raw.read(len(GZIP_MARK)) == GZIP_MARK
+        raw.seek(0)
+        if not is_packed:
+            yield raw
+            return
+        with gzip.GzipFile(fileobj=raw) as unpacked:
+            yield unpacked
+
+
+def _is_second(file: Any) -> bool:
+    """Whether a file is one of NIfTI-2; the position in it stays."""
+    size = file.read(4)
+    file.seek(0)
+    return NIFTI_2_BYTES in (int.from_bytes(size, "little"), int.from_bytes(size, "big"))
+
+
+def _other_affines(header: Any) -> tuple[Float[np.ndarray, "4 4"], ...]:
+    """Return the place that the header states beside the one that is taken: ITK reads its qform, others its sform."""
+    stated = [affine for affine, code in (header.get_sform(coded=True), header.get_qform(coded=True)) if code]
+    return tuple(stated[1:])

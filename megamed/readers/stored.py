@@ -29,6 +29,8 @@ class Geometry:
     """The files of a DICOM series, in the order of their positions."""
     modality: str | None = None
     """The modality in DICOM's words: `CT`, `MR`, …."""
+    other_affines: tuple[Float[np.ndarray, "4 4"], ...] = ()
+    """Places that the header states beside `affine`, which other programs may take instead."""
 
 
 @dataclass(frozen=True, eq=False)

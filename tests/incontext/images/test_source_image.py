@@ -389,6 +389,16 @@ def test_a_label_elsewhere_is_refused(tmp_path: Path, array: np.ndarray, affine:
         on_image(label, image.geometry, "label")
 
 
+def test_a_label_may_lie_where_another_program_saw_its_image(tmp_path: Path, array: np.ndarray) -> None:
+    image = nibabel.Nifti1Image(array, None)
+    image.set_sform(affine_of(OBLIQUE), code=2)
+    image.set_qform(affine_of(np.eye(3)), code=1)
+    nibabel.save(image, tmp_path / "image.nii")
+    label = write_volume(tmp_path / "label.nii", (array > 20).astype(np.uint8), np.eye(3))
+    case = read_source_image(tmp_path / "image.nii", "image")
+    assert np.array_equal(read_label_image(label, "label", case).planes > 0, case.planes > 20)
+
+
 def test_of_overlapping_segments_the_later_stays(tmp_path: Path, array: np.ndarray) -> None:
     folder = write_volume(tmp_path / "series", array, OBLIQUE)
     case = read_source_image(folder, "image")

@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from megamed.readers.nifti import read
+from megamed.readers.nifti import read, write
 from megamed.readers.source import Source
+from megamed.readers.stored import MaskImage
 from megamed.readers.volume import MAX_VOXELS, Volume
 
 nibabel = pytest.importorskip("nibabel")
@@ -31,9 +32,9 @@ def test_axes_become_right_anterior_superior(tmp_path: Path) -> None:
     assert np.all(np.diag(volume.affine) > 0)
 
 
-@pytest.mark.parametrize("shape", [(4, 4), (2, 2, 2, 2)])
+@pytest.mark.parametrize("shape", [(4,), (2, 2, 2, 2), (2, 2, 2, 1, 3)])
 def test_other_than_three_axes_are_refused(tmp_path: Path, shape: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match=r"expected three axes|holds 2 volumes: expected one"):
+    with pytest.raises(ValueError, match=r"expected three axes|holds [23] volumes: expected one"):
         read_volume(save(tmp_path / "a.nii.gz", np.zeros(shape, np.uint8), np.eye(4)))
 
 
@@ -57,3 +58,38 @@ def test_missing_nibabel_names_the_extra(monkeypatch: pytest.MonkeyPatch, tmp_pa
     monkeypatch.setitem(sys.modules, "nibabel", None)
     with pytest.raises(ImportError, match=r"incontext-seg\[medical\]"):
         read_volume(tmp_path / "a.nii.gz")
+
+
+@pytest.mark.parametrize("shape", [(4, 3), (4, 3, 1), (4, 3, 2, 1), (4, 3, 2, 1, 1)])
+def test_axes_of_length_one_say_nothing(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    array = np.arange(np.prod(shape), dtype=np.int16).reshape(shape)
+    stored = read(Source((save(tmp_path / "a.nii", array, np.eye(4)),)), MAX_VOXELS)
+    assert np.array_equal(stored.space, array.reshape((*shape, 1)[:3]))
+    assert len(stored.axes) == stored.array.ndim
+
+
+@pytest.mark.parametrize("kind", ["Nifti1Image", "Nifti2Image"])
+@pytest.mark.parametrize(("written", "named"), [("a.nii", "b.nii.gz"), ("a.nii.gz", "b.nii")])
+def test_content_tells_version_and_compression(tmp_path: Path, kind: str, written: str, named: str) -> None:
+    array = np.arange(24, dtype=np.int16).reshape(2, 3, 4)
+    nibabel.save(getattr(nibabel, kind)(array, np.eye(4)), tmp_path / written)
+    path = (tmp_path / written).rename(tmp_path / named)
+    stored = read(Source((path,)), MAX_VOXELS)
+    assert np.array_equal(stored.array, array)
+    mask = MaskImage((array > 9).astype(np.uint8), stored.geometry)
+    (tmp_path / "mask.nii.gz").write_bytes(write(mask, ".nii.gz"))
+    again = nibabel.load(tmp_path / "mask.nii.gz")
+    assert isinstance(again, getattr(nibabel, kind))
+    assert np.array_equal(again.dataobj, array > 9)
+
+
+def test_a_header_may_state_two_places(tmp_path: Path) -> None:
+    image = nibabel.Nifti1Image(np.zeros((2, 3, 4), np.uint8), np.eye(4))
+    image.set_sform(np.diag([1.0, 1, 2, 1]), code=2)
+    image.set_qform(np.eye(4), code=1)
+    nibabel.save(image, tmp_path / "a.nii")
+    geometry = read(Source((tmp_path / "a.nii",)), MAX_VOXELS).geometry
+    assert geometry.affine is not None
+    assert geometry.affine[2, 2] == 2
+    (other,) = geometry.other_affines
+    assert np.allclose(other, np.eye(4))
