@@ -87,7 +87,7 @@ def read_values(values: Shaped[np.ndarray, "*grid"], name: str, rules: LabelRule
         notes.append(f"{name} numbers {count} objects: they are read as one class, 1.")
         whole = (whole > 0).astype(np.uint8)
     if rules.unknown is None and (void := suspected_void(whole)) is not None:
-        notes.append(f"{name} has the value {void} apart from its classes: if it means unknown, say unknown={void}.")
+        notes.append(f"{name} has the value {void} apart from its classes: if nobody judged these pixels, make them 0.")
     return LabelReading(whole, unknown, tuple(notes))
 
 

@@ -8,6 +8,7 @@ from jaxtyping import Bool, Integer, Real, UInt8
 
 from megamed import formats
 from megamed.annotation import Annotation, overlay
+from megamed.label_values import whole_numbers
 from megamed.layouts.cases import Case, LabelSource
 from megamed.pixels import read_colours, read_image, read_label
 from megamed.readers.source import Source
@@ -60,7 +61,7 @@ def _maps(source: LabelSource, card: DatasetCard, image: Grid) -> Iterator[tuple
     elif card.files.positive_above is not None:
         yield everything, _positive(source.source, card.files, image) * np.uint8(_only_value(card))
     else:
-        label = _fitting(read_label(source.source), image)
+        label = whole_numbers(_fitting(read_label(source.source), image), source.source.name)
         divisor = card.files.instance_divisor
         yield everything, _checked(label // divisor if divisor else label, card)
 

@@ -147,7 +147,9 @@ def test_an_experiment_follows_its_recipe(collection: Path, tmp_path: Path, monk
             measured.append(bench.name)
             return {"letters": len(bench.name)}
 
-        return Findings([Point(Coordinates("name"), Interval(*3 * [float(bench.kept("letters", count)["letters"])]))], {})
+        return Findings(
+            [Point(Coordinates("name"), Interval(*3 * [float(bench.kept("letters", count)["letters"])]))], {}
+        )
 
     monkeypatch.setitem(catalogue.EXPERIMENTS, "letters", Experiment("How long is my name?", "word", letters))
     asked = ("experiment", "letters", "--collection", collection, "--out", tmp_path)

@@ -2,15 +2,24 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Self
 
 import numpy as np
-from jaxtyping import Bool, Shaped, UInt8
+from jaxtyping import Bool, Integer, Shaped, UInt8
 
 from incontext.images.arrays import Picture
 from incontext.images.orientation import PlaneLayout
-from incontext.images.source_image import LabelCase, SourceImage, read_label_image, read_source_image
+from incontext.images.source_image import (
+    AS_CLASSES,
+    LabelCase,
+    SourceImage,
+    read_label_image,
+    read_source_image,
+    stored_values,
+)
+from megamed.label_values import LabelRules, is_instances
 
 Pictures = Picture | SourceImage | Sequence[Picture | SourceImage]
 """One image, stack or volume, or a list of them of any sizes."""
@@ -22,6 +31,8 @@ Labels = Pictures | Sequence[Picture | Parts] | Mapping[str, Picture | Sequence[
 """One label map or a list of them; or by the name of each class its masks, None where it was not annotated."""
 
 MOST_CLASSES = 255
+SAMPLED_LABELS = 8
+"""Label maps by which all are judged."""
 SAMPLED_PLANES = 8
 """Planes that stand for a stack or volume where only its kind is asked for."""
 
@@ -58,12 +69,14 @@ class Example:
         masks: By label value, for classes that it shows.
         annotated: Label values that were looked for; None if all were.
         names: Of label values, where the label's file tells them.
+        notes: Decisions between several senses of the label's values, a sentence each.
     """
 
     case: SourceImage
     masks: Mapping[int, Bool[np.ndarray, "N H W"]] = field(repr=False)
     annotated: frozenset[int] | None = None
     names: Mapping[int, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def shown(self) -> list[int]:
@@ -124,8 +137,8 @@ class Examples(Sequence[Example]):
     def __getitem__(self, index: int) -> Example:  # type: ignore[override]
         case = as_source_image(self.images[index], called(self.images[index], f"support_images[{index}]"))
         if not self.by_name:
-            label = _read_label(self.maps[index], f"support_labels[{index}]", case)
-            return Example(case, LabelMap(label.planes), None, label.names)
+            label = _read_label(self.maps[index], f"support_labels[{index}]", case, self._rules)
+            return Example(case, LabelMap(label.planes), None, label.names, label.notes)
         masks = {
             value: _read_label(masks[index], f"support_labels[{name!r}][{index}]", case).planes > 0
             for value, (name, masks) in enumerate(self.by_name.items(), start=1)
@@ -135,6 +148,21 @@ class Examples(Sequence[Example]):
 
     def __iter__(self) -> Iterator[Example]:
         return map(self.__getitem__, range(len(self)))
+
+    @cached_property
+    def _rules(self) -> LabelRules:
+        """Rules for all label maps alike: most of them, not each, tell whether their values number objects."""
+        return LabelRules(instances=is_instances([self._numbers(0)]) and is_instances(self._sampled_numbers()))
+
+    def _sampled_numbers(self) -> list[Integer[np.ndarray, "..."]]:
+        return [self._numbers(index) for index in spread(len(self), SAMPLED_LABELS)]
+
+    def _numbers(self, index: int) -> Integer[np.ndarray, "..."]:
+        """Numbers of a label map before they are checked against its image; none if they are no integers."""
+        label = self.maps[index]
+        part = label[0] if isinstance(label, tuple) else label
+        values = stored_values(part, called(part, f"support_labels[{index}]"))
+        return values if values.dtype.kind in "iu" and values.ndim in (2, 3) else np.zeros((1, 1), np.uint8)
 
     @property
     def names(self) -> dict[int, str]:
@@ -203,13 +231,14 @@ def spread(count: int, most: int) -> list[int]:
     return [i * count // most for i in range(most)] if count > most else list(range(count))
 
 
-def _read_label(source: Picture | Parts, argument: str, case: SourceImage) -> LabelCase:
+def _read_label(source: Picture | Parts, argument: str, case: SourceImage, rules: LabelRules = AS_CLASSES) -> LabelCase:
     """Read the label of a case, whose parts are united if it has several; the largest value of a pixel counts."""
     if not isinstance(source, tuple):
-        return read_label_image(source, called(source, argument), case)
-    parts = [read_label_image(part, called(part, argument), case) for part in source]
+        return read_label_image(source, called(source, argument), case, rules)
+    parts = [read_label_image(part, called(part, argument), case, rules) for part in source]
     names = {value: name for part in parts for value, name in part.names.items()}
-    return LabelCase(np.maximum.reduce([part.planes for part in parts]), names)
+    notes = tuple(dict.fromkeys(note for part in parts for note in part.notes))
+    return LabelCase(np.maximum.reduce([part.planes for part in parts]), names, notes)
 
 
 def _check_names(labels: Mapping[str, object]) -> None:

@@ -53,7 +53,12 @@ class Expectations:
             aspects=_range([_aspect(case) for case in cases]),
             sides=_range([_longer_side(case) for case in cases]),
             cuts=_known_cuts(cases),
-            warnings=(*_blank("support_images", cases, normalisation), *_areas(examples), *_values(examples)),
+            warnings=(
+                *_blank("support_images", cases, normalisation),
+                *_areas(examples),
+                *_values(examples),
+                *_notes(examples),
+            ),
         )
 
     def warn_about(self, cases: Sequence[SourceImage]) -> list[str]:
@@ -180,6 +185,16 @@ def _values(examples: Sequence[Example]) -> Iterator[str]:
             f"support_labels number one class in two ways, it seems: expected one value, got {min(classes)} in some "
             f"labels and {WHITE} in others. Make them alike: label > 0."
         )
+
+
+def _notes(examples: Sequence[Example]) -> Iterator[str]:
+    """Decisions between senses of the labels' values, the first of each kind in words and the others counted."""
+    kinds: dict[str, list[str]] = {}
+    for example in examples:
+        for note in example.notes:
+            kinds.setdefault(note.partition(" ")[2].split(":")[-1], []).append(note)
+    for first, *others in kinds.values():
+        yield f"{first} So it is with {len(others)} more." if others else first
 
 
 def _classes(examples: Sequence[Example]) -> dict[int, str]:

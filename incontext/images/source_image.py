@@ -30,6 +30,7 @@ from incontext.images.orientation import (
 )
 from megamed import formats
 from megamed.files import replacing
+from megamed.label_values import LabelRules, read_values
 from megamed.readers import picture
 from megamed.readers.source import Source
 from megamed.readers.stored import Geometry, MaskImage, StoredImage
@@ -39,6 +40,7 @@ Kind = Literal["image", "stack", "volume"]
 Axis = int | str | None
 """An axis of the source's array; for volumes also one of `CUTS`; None is the usual one."""
 
+AS_CLASSES = LabelRules(instances=False)
 PLAIN = PlaneLayout()
 MISPLACED = 0.1
 """How far from its image a label may lie, as a share of the smallest spacing."""
@@ -94,10 +96,12 @@ class LabelCase:
     Attributes:
         planes: Label values on the planes of the case; 0 is background, every other value a class.
         names: Names of the values, where the file states them.
+        notes: Decisions between several senses of the values, a sentence each.
     """
 
     planes: UInt8[np.ndarray, "N H W"] = field(repr=False)
     names: Mapping[int, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def read_source_image(source: Picture, name: str, axis: Axis = None) -> SourceImage:
@@ -124,7 +128,7 @@ def read_source_image(source: Picture, name: str, axis: Axis = None) -> SourceIm
     return _array_case(_array(source, name), name, axis, None)
 
 
-def read_label_image(source: Picture, name: str, image: SourceImage) -> LabelCase:
+def read_label_image(source: Picture, name: str, image: SourceImage, rules: LabelRules = AS_CLASSES) -> LabelCase:
     """Read the annotation of a case, onto its planes.
 
     Args:
@@ -134,6 +138,7 @@ def read_label_image(source: Picture, name: str, image: SourceImage) -> LabelCas
             the DICOM-SEG or RTSTRUCT that was drawn on it.
         name: How errors call this argument.
         image: What was annotated.
+        rules: Meaning of the values; by default numbers are classes, even if they look like those of objects.
 
     Raises:
         ValueError: If the label does not fit the image, is no map of classes, or was stored with loss.
@@ -148,13 +153,23 @@ def read_label_image(source: Picture, name: str, image: SourceImage) -> LabelCas
     else:
         values = _array(source, name)
     try:
-        label = class_values(fit_label(values, name, image.shape), name)
+        reading = read_values(fit_label(values, name, image.shape), name, rules)
+        label = class_values(reading.values, name)
     except ValueError as error:
         if image.notes and values.shape != image.shape:
             msg = f"{error} Its image was {', '.join(image.notes)}: draw on it as viewers show it."
             raise ValueError(msg) from error
         raise
-    return LabelCase(np.ascontiguousarray(image.view.planes(label.reshape(image.grid))), names)
+    return LabelCase(np.ascontiguousarray(image.view.planes(label.reshape(image.grid))), names, reading.notes)
+
+
+def stored_values(source: Picture, name: str) -> Shaped[np.ndarray, "..."]:
+    """Return the values of a label as they are stored, on no image's grid; one zero for what is drawn on its image."""
+    if isinstance(source, str | Path):
+        path = _existing(Path(source), name)
+        is_series = path.is_dir() or formats.is_slice(path)
+        return np.zeros((1, 1), np.uint8) if is_series else _read(path, name).array
+    return picture.decode(source).array if isinstance(source, Image.Image) else _array(source, name)
 
 
 def write_mask(

@@ -116,7 +116,7 @@ def test_pixels_that_nobody_judged() -> None:
     assert np.array_equal(reading.unknown, stored == 255)
     assert not reading.notes
     assert read_values(stored, "a.png").notes == (
-        "a.png has the value 255 apart from its classes: if it means unknown, say unknown=255.",
+        "a.png has the value 255 apart from its classes: if nobody judged these pixels, make them 0.",
     )
 
 

@@ -70,7 +70,20 @@ def test_fractions_are_no_label_values(tmp_path: Path) -> None:
     card = DatasetCard(id="drawn", modality="US", labels={1: "cyst"}, license="CC0")
     (subject,) = find_subjects(tmp_path, card)
     _, problems = prepare_subject(card, Standard(8), subject, "train")
-    assert "values not on the card: expected [1], got [1.5]" in problems[0]
+    assert "is no label map: expected whole numbers, got values from 1.5 to 1.5" in problems[0]
+
+
+def test_a_slope_moves_no_label_off_the_card(tmp_path: Path) -> None:
+    label = np.zeros((8, 8))
+    label[2:6, 2:4], label[2:6, 4:6] = 1.0000152, 1.9999999
+    for folder, array in {"images": np.arange(64.0).reshape(8, 8), "labels": label}.items():
+        (tmp_path / folder).mkdir()
+        np.save(tmp_path / folder / "a.npy", array)
+    card = DatasetCard(id="drawn", modality="US", labels={1: "cyst", 2: "wall"}, license="CC0")
+    (subject,) = find_subjects(tmp_path, card)
+    (row,), problems = prepare_subject(card, Standard(8), subject, "train")
+    assert not problems
+    assert {name: int(mask.sum()) for name, mask in row.masks.items()} == {"cyst": 8, "wall": 8}
 
 
 def test_channels_must_lie_on_each_other(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from scipy import ndimage
 
 from incontext.images.examples import Examples, LabelMap, as_list, emptied, on_grid, plane_of, spread, thinned
 from incontext.images.orientation import PlaneLayout
@@ -134,3 +135,34 @@ def test_a_plane_is_an_image_on_its_own_grid(axis: int) -> None:
         plane = plane_of(turned, 3)
         assert plane.shape == stack.take(3, axis).shape
         np.testing.assert_array_equal(on_grid(plane.planes, plane), stack.take(3, axis))
+
+
+def numbered(count: int) -> np.ndarray:
+    """Discs in a grid, each with a number of its own."""
+    y, x = np.mgrid[:120, :120]
+    label = np.zeros((120, 120), np.uint16)
+    for place in range(count):
+        down, across = divmod(place, 6)
+        label[(y - 10 - 20 * down) ** 2 + (x - 10 - 20 * across) ** 2 < 49] = place + 1
+    return label
+
+
+def test_most_labels_tell_whether_they_number_objects() -> None:
+    labels = [numbered(30), numbered(24), numbered(3)]
+    for example, label in zip(Examples(labels, labels), labels, strict=True):
+        assert list(example.masks) == [1]
+        assert np.array_equal(example.masks[1][0], label > 0)
+        assert "read as one class" in example.notes[0]
+    classes = [numbered(30), numbered(3), numbered(4)]
+    assert [len(example.masks) for example in Examples(classes, classes)] == [30, 3, 4]
+
+
+def test_a_value_apart_and_soft_edges_are_told() -> None:
+    void = numbered(2).astype(np.uint8)
+    void[100:] = 255
+    soft = np.rint(ndimage.gaussian_filter((numbered(1) > 0) * 255.0, 1))
+    (example,) = Examples(void, void)
+    assert "has the value 255 apart" in example.notes[0]
+    (example,) = Examples(soft, soft.astype(np.uint8))
+    assert list(example.masks) == [255]
+    assert "soft edges" in example.notes[0]

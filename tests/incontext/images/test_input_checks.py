@@ -169,3 +169,10 @@ def test_many_solid_classes_are_fine() -> None:
     values = np.kron(np.arange(1, 13).reshape(3, 4), np.ones((20, 20), int))
     masks = {value: (values == value)[None] for value in range(1, 13)}
     assert warn_about([Example(case_of(looks(0)), masks)], QUERIES) == []
+
+
+def test_decisions_on_labels_are_told_once() -> None:
+    notes = [f"support_labels[{index}] numbers 2{index} objects: they are read as one class, 1." for index in (0, 1)]
+    examples = [replace(example, notes=(note,)) for example, note in zip(examples_of(2), notes, strict=True)]
+    assert warn_about(examples, []) == [f"{notes[0]} So it is with 1 more."]
+    assert warn_about(examples[:1], []) == notes[:1]

@@ -262,7 +262,7 @@ def test_a_fourth_axis_stays(tmp_path: Path, array: np.ndarray) -> None:
     ("bad", "error"),
     [
         (np.zeros((5, 3)), r"expected \(2, 3\), got \(5, 3\)"),
-        (RAMP + 0.5, "nearest neighbour"),
+        (RAMP + 0.5, "Resize it by nearest"),
         (Image.fromarray(np.stack([RAMP, RAMP * 0, RAMP], -1)), "Give each colour a number"),
     ],
     ids=["shape", "values", "colours"],
