@@ -20,6 +20,11 @@ class Annotation:
     known: frozenset[int]
     """Label values that were annotated; the others may be anywhere."""
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no pixel has any label."""
+        return not any(layer.any() for layer in self.layers)
+
     def union(self, values: Iterable[int]) -> Bool[np.ndarray, "..."] | None:
         """Unite labels to a mask; None if one of them is unknown."""
         values = list(values)

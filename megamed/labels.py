@@ -12,7 +12,7 @@ from megamed.label_values import whole_numbers
 from megamed.layouts.cases import Case, LabelSource
 from megamed.pixels import read_colours, read_image, read_label
 from megamed.readers.source import Source
-from megamed.readers.volume import Volume, check_affines
+from megamed.readers.volume import Volume, on_grid
 from megamed.schema import DatasetCard, FileRules, slugify
 
 LabelMap = UInt8[np.ndarray, "..."]
@@ -24,7 +24,7 @@ def read_annotations(case: Case, card: DatasetCard, image: Grid) -> dict[str, An
     """Read what each annotator says of a case; the one annotator whom nobody names is "".
 
     Raises:
-        ValueError: If a label cannot be read, fits neither image nor card, or all are empty.
+        ValueError: If a label cannot be read, or fits neither image nor card.
     """
     sources: dict[str, list[LabelSource]] = defaultdict(list)
     for source in case.labels:
@@ -40,9 +40,6 @@ def read_annotations(case: Case, card: DatasetCard, image: Grid) -> dict[str, An
                 layers = _merged(layers, layer)
         known = everywhere if card.files.missing_class == "background" else everywhere & spoken
         annotations[annotator] = Annotation(tuple(layers or [_nothing(image)]), known)
-    if not any(layer.any() for annotation in annotations.values() for layer in annotation.layers):
-        msg = "label is empty: expected at least one labelled pixel, got none."
-        raise ValueError(msg)
     return annotations
 
 
@@ -84,13 +81,13 @@ def _merged(layers: list[LabelMap], new: LabelMap) -> list[LabelMap]:
 
 
 def _fitting(label: Grid, image: Grid) -> Real[np.ndarray, "..."]:
-    """Return a label's array, having checked that it lies on its image."""
+    """Return a label's array on the grid of its image, on which it must lie."""
+    if isinstance(label, Volume) and isinstance(image, Volume):
+        return on_grid(label, image)
     array, grid = (each.array if isinstance(each, Volume) else each for each in (label, image))
     if array.shape != grid.shape:
         msg = f"label does not match its image: expected {grid.shape}, got {array.shape}."
         raise ValueError(msg)
-    if isinstance(label, Volume) and isinstance(image, Volume):
-        check_affines(image, label)
     return array
 
 

@@ -8,10 +8,10 @@ from jaxtyping import Float, Integer
 
 from megamed import standardise
 from megamed.annotation import Annotation, masks_of, overlay
-from megamed.labels import read_annotations
+from megamed.labels import Grid, read_annotations
 from megamed.layouts import Case, Subject
 from megamed.pixels import read_image
-from megamed.readers.volume import Volume, check_affines
+from megamed.readers.volume import Volume, check_place
 from megamed.rows import StandardSlice
 from megamed.schema import DatasetCard, slugify
 from megamed.squares import SQUARE_PIXELS_MM
@@ -36,21 +36,29 @@ class _Plane:
 def prepare_subject(
     card: DatasetCard, standard: Standard, subject: Subject, split: Split
 ) -> tuple[list[StandardSlice], list[str]]:
-    """Read and standardise all cases of a subject.
+    """Read and standardise all cases of a subject; a case without a labelled pixel has nothing to show.
 
     Returns:
-        The rows and the problems; a subject with any problem has no rows.
+        The rows and the problems; a subject with any problem has no rows. That every case is empty is one.
     """
     rows: list[StandardSlice] = []
     problems = list(subject.problems)
+    empty: list[str] = []
     for case in subject.cases:
         try:
+            first, annotations = _annotated(case, card)
+            if all(annotation.is_empty for annotation in annotations.values()):
+                empty.append(case.name)
+                continue
             rows += [
                 _row(card, standard, subject, split, modality, plane)
-                for modality, plane in _planes(case, card, standard)
+                for modality, plane in _planes(case, card, standard, first, annotations)
             ]
         except ValueError as error:
             problems.append(f"case {case.name!r}: {error}")
+    if len(empty) == len(subject.cases) and not problems:
+        cases = f"all {len(empty)} cases" if len(empty) > 1 else f"case {empty[0]!r}"
+        problems.append(f"{cases}: label is empty: expected at least one labelled pixel, got none.")
     return ([] if problems else rows), problems
 
 
@@ -85,17 +93,20 @@ def _standard_annotation(annotation: Annotation, standard: Standard, plane: _Pla
     return Annotation(tuple(layers), annotation.known)
 
 
-def _planes(case: Case, card: DatasetCard, standard: Standard) -> Iterator[tuple[str, _Plane]]:
+def _annotated(case: Case, card: DatasetCard) -> tuple[Grid, Annotations]:
+    """Read the first image of a case and what is drawn on it."""
+    image = read_image(next(iter(case.images.values())))
+    return image, read_annotations(case, card, image)
+
+
+def _planes(
+    case: Case, card: DatasetCard, standard: Standard, first: Grid, annotations: Annotations
+) -> Iterator[tuple[str, _Plane]]:
     """Yield the planes of every modality of a case; all modalities show the same slices."""
-    first = annotations = None
-    slices: list[tuple[int, int]] = []
-    for modality, source in case.images.items():
-        image = read_image(source)
-        if first is None or annotations is None:
-            first, annotations = image, read_annotations(case, card, image)
-            slices = _slices(image, annotations, card, standard) if isinstance(image, Volume) else []
-        else:
-            _check_same_grid(first, image)
+    slices = _slices(first, annotations, card, standard) if isinstance(first, Volume) else []
+    for number, (modality, source) in enumerate(case.images.items()):
+        image = read_image(source) if number else first
+        _check_same_grid(first, image)
         array = standardise.unit_range(image.array if isinstance(image, Volume) else image, modality)
         if isinstance(image, Volume):
             for axis, index in slices:
@@ -141,11 +152,11 @@ def _slice(
     )
 
 
-def _check_same_grid(first: Volume | np.ndarray, other: Volume | np.ndarray) -> None:
+def _check_same_grid(first: Grid, other: Grid) -> None:
     """Refuse modalities that do not lie on each other."""
     shapes = [each.array.shape if isinstance(each, Volume) else each.shape for each in (first, other)]
     if shapes[0] != shapes[1]:
         msg = "modalities do not match: expected {}, got {}.".format(*shapes)
         raise ValueError(msg)
     if isinstance(first, Volume) and isinstance(other, Volume):
-        check_affines(first, other)
+        check_place(first, other, "image")

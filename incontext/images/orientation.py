@@ -103,13 +103,5 @@ def radiological(orientation: PlaneLayout, axis: int) -> PlaneLayout:
     return PlaneLayout((axis, down, across), (1, -orientation.steps[down], -orientation.steps[across]))
 
 
-def displacement_mm(
-    affine: Float[np.ndarray, "4 4"], other: Float[np.ndarray, "4 4"], shape: tuple[int, int, int]
-) -> float:
-    """How far apart two affines put a voxel of an array at most."""
-    corners = np.array([(*corner, 1) for corner in np.ndindex(2, 2, 2)]) * [*(np.array(shape) - 1), 1]
-    return float(np.linalg.norm(corners @ (affine - other).T, axis=1).max())
-
-
 def _unit(columns: Float[np.ndarray, "3 3"]) -> Float[np.ndarray, "3 3"]:
     return columns / np.linalg.norm(columns, axis=0)

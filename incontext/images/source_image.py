@@ -21,7 +21,6 @@ from incontext.images.arrays import Picture, class_values, fit_label, grey, to_a
 from incontext.images.orientation import (
     CUTS,
     PlaneLayout,
-    displacement_mm,
     orientation_of,
     parallel,
     radiological,
@@ -34,6 +33,7 @@ from megamed.label_values import LabelRules, read_values
 from megamed.readers import picture
 from megamed.readers.source import Source
 from megamed.readers.stored import Geometry, MaskImage, StoredImage
+from megamed.readers.volume import MISPLACED, displacement_mm
 from megamed.standardise import slicing_axes
 
 Kind = Literal["image", "stack", "volume"]
@@ -42,8 +42,6 @@ Axis = int | str | None
 
 AS_CLASSES = LabelRules(instances=False)
 PLAIN = PlaneLayout()
-MISPLACED = 0.1
-"""How far from its image a label may lie, as a share of the smallest spacing."""
 AXIAL = 2
 EQUAL_SPACING = 0.99
 """Spacings are the same if their ratio is above this."""

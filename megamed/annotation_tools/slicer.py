@@ -12,19 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Integer
+from jaxtyping import Bool, Float
 
 from megamed.annotation_tools.model import LabelClass, LabelLayers, colour_of, rgb
 from megamed.files import replacing
 from megamed.readers.faults import check_expansion, needs, one_error
 from megamed.readers.nrrd import SHORT_SPACES, TOWARDS_RAS
-from megamed.readers.volume import check_header
+from megamed.readers.volume import LPS_TO_RAS, check_header, laid_on
 
 SUFFIXES = (".seg.nrrd", ".seg.nhdr", ".nrrd")
 PEEK_BYTES = 2**16
-TOLERANCE_VOXELS = 0.05
-"""Largest distance between centres of voxels that are taken for the same, as a share of the voxel."""
-LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 def recognises(path: Path) -> bool:
@@ -82,7 +79,8 @@ def on_grid(
     placed = {}
     for name, mask in segmentation.labels().items():
         placed[name] = np.zeros(shape, bool)
-        inside, aligned = _placement(mask, segmentation.affine, shape, affine)
+        stated = affine if segmentation.affine is None else segmentation.affine
+        inside, aligned = laid_on(mask, stated, shape, affine)
         placed[name][inside] = aligned
     return placed
 
@@ -158,43 +156,6 @@ def _affine(header: Mapping[str, Any]) -> Float[np.ndarray, "4 4"] | None:
         msg = f"expected an anatomical space, got {space!r}"
         raise ValueError(msg)
     return np.diag([*map(float, filter(None, signs)), 1.0]) @ affine
-
-
-def _placement(
-    mask: Bool[np.ndarray, "I J K"],
-    affine: Float[np.ndarray, "4 4"] | None,
-    shape: tuple[int, int, int],
-    onto: Float[np.ndarray, "4 4"],
-) -> tuple[tuple[slice, ...], Bool[np.ndarray, "i j k"]]:
-    """Find where a mask lies on a grid, and turn it so: the part of the grid, and what belongs there."""
-    to_grid = np.linalg.inv(onto) @ (onto if affine is None else affine)
-    steps = np.rint(to_grid[:3, :3])
-    drift = np.abs(to_grid[:3, :3] @ np.array(mask.shape) - steps @ np.array(mask.shape)).max()
-    start = np.rint(to_grid[:3, 3])
-    off = max(float(drift), float(np.abs(to_grid[:3, 3] - start).max()))
-    if (np.abs(steps).sum(axis=0) != 1).any() or (np.abs(steps).sum(axis=1) != 1).any() or off > TOLERANCE_VOXELS:
-        msg = f"segmentation lies elsewhere than its image: expected voxels that coincide, got them {off:.2f} apart."
-        raise ValueError(msg)
-    axes = np.abs(steps).argmax(axis=1)
-    aligned = mask.transpose(axes)
-    low = start.astype(int)
-    for axis in range(3):
-        if steps[axis].sum() < 0:
-            aligned = np.flip(aligned, axis)
-            low[axis] -= aligned.shape[axis] - 1
-    return _cut(aligned, low, shape)
-
-
-def _cut(
-    mask: Bool[np.ndarray, "I J K"], low: Integer[np.ndarray, "3"], shape: tuple[int, int, int]
-) -> tuple[tuple[slice, ...], Bool[np.ndarray, "i j k"]]:
-    """Cut off what reaches beyond a grid."""
-    inside, part = [], []
-    for first, count, size in zip(low.tolist(), mask.shape, shape, strict=True):
-        start, stop = max(first, 0), max(min(first + count, size), max(first, 0))
-        inside.append(slice(min(start, size), min(stop, size)))
-        part.append(slice(min(start, size) - first, min(stop, size) - first))
-    return tuple(inside), mask[tuple(part)]
 
 
 def _layered(masks: Mapping[str, Bool[np.ndarray, "I J K"]]) -> tuple[list[np.ndarray], list[int]]:

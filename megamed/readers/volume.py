@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Real
+from jaxtyping import Float, Integer, Real, Shaped
 
 from megamed.readers.faults import needs
 
 MAX_VOXELS = 2**30
-AFFINE_TOLERANCE_MM = 1e-3
+MISPLACED = 0.1
+"""Largest distance of voxels that are taken for the same, as a share of their smallest spacing."""
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
@@ -74,9 +75,93 @@ def check_header(shape: tuple[int, ...], dtype: np.dtype) -> None:
         raise ValueError(msg)
 
 
-def check_affines(image: Volume, label: Volume) -> None:
-    """Refuse a label that lies elsewhere in space than its image."""
-    if not np.allclose(image.affine, label.affine, atol=AFFINE_TOLERANCE_MM):
-        affines = (volume.affine.round(3).tolist() for volume in (image, label))
-        msg = "label lies elsewhere than its image: expected affine {}, got {}.".format(*affines)
+def displacement_mm(affine: Float[np.ndarray, "4 4"], other: Float[np.ndarray, "4 4"], shape: tuple[int, ...]) -> float:
+    """Measure how far apart two affines put a voxel of a volume at most."""
+    corners = np.array([(*corner, 1) for corner in np.ndindex(2, 2, 2)]) * [*(np.array(shape) - 1), 1]
+    return float(np.linalg.norm(corners @ (affine - other).T, axis=1).max())
+
+
+def check_place(image: Volume, other: Volume, what: str) -> None:
+    """Refuse a volume that lies elsewhere in space than its image, by more than a small part of a voxel."""
+    apart = displacement_mm(image.affine, other.affine, image.array.shape)
+    if apart > MISPLACED * min(image.spacing_mm):
+        affines = (volume.affine.round(3).tolist() for volume in (image, other))
+        msg = f"{what} lies elsewhere than its image: expected affine {{}}, got {{}}, up to {apart:.3g} mm apart."
+        raise ValueError(msg.format(*affines))
+
+
+def on_grid(label: Volume, image: Volume) -> Real[np.ndarray, "X Y Z"]:
+    """Put a label onto the grid of its image, of which it may be a part that was cut out.
+
+    A part must lie inside the image, and not in a corner of it: there also lies what has lost its place.
+
+    Raises:
+        ValueError: If it lies elsewhere, or its size is another and its place does not tell where it belongs.
+    """
+    shape = image.array.shape
+    if label.array.shape == shape:
+        check_place(image, label, "label")
+        return label.array
+    msg = (
+        f"label does not match its image: expected {shape}, got {label.array.shape}, which by its place is no part "
+        "of it. Save it on the image's grid."
+    )
+    try:
+        inside, part = laid_on(label.array, label.affine, shape, image.affine)
+    except ValueError as error:
+        raise ValueError(msg) from error
+    in_corner = all(0 in (cut.start, size - cut.stop) for cut, size in zip(inside, shape, strict=True))
+    if in_corner or part.size < label.array.size:
         raise ValueError(msg)
+    whole = np.zeros(shape, label.array.dtype)
+    whole[inside] = part
+    return whole
+
+
+def laid_on(
+    array: Shaped[np.ndarray, "I J K"],
+    affine: Float[np.ndarray, "4 4"],
+    shape: tuple[int, ...],
+    onto: Float[np.ndarray, "4 4"],
+) -> tuple[tuple[slice, ...], Shaped[np.ndarray, "i j k"]]:
+    """Find where a volume lies on a grid with the same voxels, turn it so and cut off what reaches beyond.
+
+    Args:
+        array: Volume in any order and direction of axes.
+        affine: From its indices to millimetres.
+        shape: Size of the grid.
+        onto: From the grid's indices to millimetres.
+
+    Returns:
+        The part of the grid that the volume covers, and what belongs there.
+
+    Raises:
+        ValueError: If the voxels of the two do not coincide.
+    """
+    to_grid = np.linalg.inv(onto) @ affine
+    steps, start = np.rint(to_grid[:3, :3]), np.rint(to_grid[:3, 3])
+    drift = np.abs(to_grid[:3, :3] - steps) @ np.array(array.shape) + np.abs(to_grid[:3, 3] - start)
+    off = float(drift.max())
+    is_turned = all((np.abs(steps).sum(axis=axis) == 1).all() for axis in (0, 1))
+    if not is_turned or off > MISPLACED:
+        msg = f"segmentation lies elsewhere than its image: expected voxels that coincide, got them {off:.2f} apart."
+        raise ValueError(msg)
+    aligned = array.transpose(np.abs(steps).argmax(axis=1))
+    low = start.astype(int)
+    for axis in range(3):
+        if steps[axis].sum() < 0:
+            aligned = np.flip(aligned, axis)
+            low[axis] -= aligned.shape[axis] - 1
+    return _cut(aligned, low, shape)
+
+
+def _cut(
+    array: Shaped[np.ndarray, "I J K"], low: Integer[np.ndarray, "3"], shape: tuple[int, ...]
+) -> tuple[tuple[slice, ...], Shaped[np.ndarray, "i j k"]]:
+    """Cut off what reaches beyond a grid."""
+    inside, part = [], []
+    for first, count, size in zip(low.tolist(), array.shape, shape, strict=True):
+        start, stop = max(first, 0), max(min(first + count, size), max(first, 0))
+        inside.append(slice(min(start, size), min(stop, size)))
+        part.append(slice(min(start, size) - first, min(stop, size) - first))
+    return tuple(inside), array[tuple(part)]

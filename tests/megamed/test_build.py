@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import megamed
 from megamed import Collection
 from megamed.build import DECIDING_MODULES, BuildOptions, BuildReport, _in_order, _Prepared, build
 from megamed.collection import verify
@@ -56,7 +57,6 @@ REASONS = {
     "expected one label, got none": drop_label,
     "expected one image, got p1_a.jpg, p1_a.png": add_second_image,
     "label does not match its image": lambda root: put_label(root, np.ones((24, 23))),
-    "label is empty": lambda root: put_label(root, np.zeros((24, 24))),
     "label has values not on the card: expected [1, 2], got [9]": lambda root: put_label(root, np.full((24, 24), 9)),
     "image is constant": lambda root: Image.new("L", (24, 24), 7).save(root / "images" / "p1_a.png"),
 }
@@ -75,6 +75,51 @@ def test_faulty_case_rejects_its_subject_only(
     assert list(outcome.rejected) == ["p1"]
     assert any(reason in text for text in outcome.rejected["p1"])
     assert verify(tmp_path / "out") == []
+
+
+def test_an_empty_picture_loses_nobody(
+    make_dataset: Callable[..., Path], build_folder: Callable[..., BuildReport], tmp_path: Path
+) -> None:
+    root = make_dataset(3)
+    put_label(root, np.zeros((24, 24)))
+    Image.new("L", (24, 24)).save(root / "images" / "p1_a.png")  # black, as scans are beyond the body
+    report = build_folder(root)
+    assert report.complete
+    assert (report.datasets["drawn"].subjects, report.datasets["drawn"].rows) == (3, 5)
+    with Collection(tmp_path / "out") as collection:
+        cases = {sample.case for task in collection.tasks() for sample in collection.samples(task)}
+    assert cases == {"p0_a", "p0_b", "p1_b", "p2_a", "p2_b"}
+
+
+def test_a_subject_with_empty_pictures_alone_is_rejected(
+    make_dataset: Callable[..., Path], build_folder: Callable[..., BuildReport]
+) -> None:
+    root = make_dataset(2)
+    for view in "ab":
+        Image.new("L", (24, 24)).save(root / "labels" / f"p1_{view}.png")
+    (reason,) = build_folder(root).datasets["drawn"].rejected["p1"]
+    assert reason == "all 2 cases: label is empty: expected at least one labelled pixel, got none."
+
+
+def test_the_catalogued_lgg_card_builds_what_the_source_delivers(
+    build_folder: Callable[..., BuildReport], tmp_path: Path
+) -> None:
+    """Most slices of every patient are without a tumour; green is the sequence that the card names."""
+    root = tmp_path / "lgg_flair"
+    card = Path(megamed.__file__).parent / "catalogue" / "lgg_flair.toml"
+    for patient in ("TCGA_CS_4941_19960909", "TCGA_DU_5849_19950405"):
+        folder = root / "kaggle_3m" / patient
+        folder.mkdir(parents=True)
+        for number in range(1, 6):
+            colours = np.random.default_rng(number).integers(0, 255, (24, 24, 3), np.uint8)
+            mask = np.zeros((24, 24), np.uint8)
+            mask[4:12, 4:12] = 255 * (number in (2, 3))
+            Image.fromarray(colours).save(folder / f"{patient}_{number}.tif")
+            Image.fromarray(mask).save(folder / f"{patient}_{number}_mask.tif")
+    (root / "card.toml").write_bytes(card.read_bytes())
+    report = build_folder(root, size_px=24)
+    assert report.complete
+    assert (report.datasets["lgg_flair"].subjects, report.datasets["lgg_flair"].rows) == (2, 4)
 
 
 def test_all_reasons_of_a_subject_are_told(

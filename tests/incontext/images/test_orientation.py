@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from incontext.images.orientation import CUTS, PlaneLayout, displacement_mm, parallel, radiological, spacings_mm, viewed
+from incontext.images.orientation import CUTS, PlaneLayout, parallel, radiological, spacings_mm, viewed
+from megamed.readers.volume import displacement_mm
 from megamed.standardise import AXES, display_plane
 
 VIEWS = [

@@ -1,0 +1,77 @@
+"""Where a label lies: on its image but for rounding, or cut out of it; anything else is refused."""
+
+import numpy as np
+import pytest
+
+from megamed.readers.volume import Volume, canonical, check_place, laid_on, on_grid
+
+SHAPE = (9, 8, 7)
+AFFINE = np.array([[0.8, 0, 0, -197.1123], [0, 0.8, 0, -27.1123], [0, 0, 2.5, -1114.1], [0, 0, 0, 1.0]])
+
+
+def volume(array: np.ndarray, affine: np.ndarray) -> Volume:
+    return canonical(array, affine)
+
+
+@pytest.fixture
+def image() -> Volume:
+    return volume(np.random.default_rng(0).integers(0, 99, SHAPE), AFFINE)
+
+
+def moved(by: tuple[float, float, float]) -> np.ndarray:
+    affine = AFFINE.copy()
+    affine[:3, 3] += by
+    return affine
+
+
+@pytest.mark.parametrize("by_mm", [3e-4, 2e-3, 0.01, 0.05])
+def test_rounding_of_a_header_is_no_displacement(image: Volume, by_mm: float) -> None:
+    label = volume(image.array, moved((by_mm, -by_mm, 0)))
+    assert np.array_equal(on_grid(label, image), image.array)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 100.0])
+def test_tolerance_is_a_share_of_the_voxel(scale: float) -> None:
+    fine = Volume(np.zeros(SHAPE), (scale, scale, scale), np.diag([scale, scale, scale, 1.0]))
+    for share, is_refused in ((0.09, False), (0.11, True)):
+        other = fine.affine.copy()
+        other[1, 3] += share * scale
+        if is_refused:
+            with pytest.raises(ValueError, match="label lies elsewhere than its image: expected affine"):
+                check_place(fine, Volume(fine.array, fine.spacing_mm, other), "label")
+        else:
+            check_place(fine, Volume(fine.array, fine.spacing_mm, other), "label")
+
+
+def test_a_part_that_was_cut_out_returns_to_its_place(image: Volume) -> None:
+    label = (image.array > 50).astype(np.uint8)
+    label[:2], label[:, 6:], label[:, :, :1] = 0, 0, 0
+    part = volume(label[2:8, 1:6, 1:6], moved((1.6, 0.8, 2.5)))
+    label[8:], label[:, :1], label[:, :, 6:] = 0, 0, 0
+    assert label.any()
+    assert np.array_equal(on_grid(part, image), label)
+
+
+@pytest.mark.parametrize(
+    ("shape", "by"),
+    [((6, 8, 7), (0, 0, 0)), ((6, 5, 7), (-0.8, 0.8, 0)), ((6, 5, 5), (0.4, 0.8, 2.5)), ((9, 8, 9), (0, 0, -2.5))],
+    ids=["corner", "beyond", "between", "larger"],
+)
+def test_what_is_no_part_of_the_image_is_refused(
+    image: Volume, shape: tuple[int, int, int], by: tuple[float, float, float]
+) -> None:
+    with pytest.raises(ValueError, match=r"label does not match its image: expected \(9, 8, 7\), got .*Save it"):
+        on_grid(volume(np.ones(shape), moved(by)), image)
+
+
+def test_a_grid_shows_what_was_turned_and_reaches_beyond() -> None:
+    array = np.arange(24).reshape(2, 3, 4)
+    affine = np.array([[0, 0, -1, 3], [1, 0, 0, -1], [0, 1, 0, 0], [0, 0, 0, 1.0]])
+    inside, part = laid_on(array, affine, (3, 2, 3), np.eye(4))
+    grid = np.full((3, 2, 3), -1)
+    grid[inside] = part
+    for index in np.ndindex(array.shape):
+        spot = tuple((affine[:3, :3] @ index + affine[:3, 3]).astype(int))
+        if all(0 <= each < size for each, size in zip(spot, grid.shape, strict=True)):
+            assert grid[spot] == array[index]
+    assert (grid >= 0).sum() == 9
