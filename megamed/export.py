@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Int32, UInt8
+from jaxtyping import Bool, Int32, UInt8
 from PIL import Image
 
 from megamed.collection import UNKNOWN_AREA, Collection
+from megamed.label_maps import MapCoding, code_for
 from megamed.schema import ANNOTATOR_MARK, DatasetCard, FileRules, Sample, Task, slugify
 
 Format = Literal["nnunet", "png", "npz"]
@@ -51,6 +52,10 @@ class _View:
 
     def label(self, task: Task, sample: Sample) -> UInt8[np.ndarray, "H W"]:
         return self.collection.label(task, sample.row)
+
+    def masks(self, tasks: Sequence[Task], sample: Sample) -> Bool[np.ndarray, "labels H W"]:
+        """Where each of some labels is on an image."""
+        return np.stack([self.label(task, sample) > 0 for task in tasks])
 
 
 def export(collection: Path, out: Path, form: Format, datasets: list[str] | None = None) -> list[str]:
@@ -133,26 +138,24 @@ def _table_rules(view: _View) -> dict[str, object]:
 def _write_nnunet(view: _View, out: Path, number: int) -> str:
     """Write a dataset of nnU-Net's raw format, version 2: 2D, one label map per image.
 
-    Of overlapping labels the later on the card wins; unions and single annotators are left out, and so are images on
-    which a label is unknown, since nnU-Net would take it for background. Subjects of the test split are in
-    `imagesTs`; `splits_final.json` belongs into nnU-Net's folder of preprocessed data.
+    Labels that overlap become regions, with a value for each combination, so that none is lost. Images on which a
+    label is unknown are left out, since nnU-Net would take it for background; so are unions and single annotators, and
+    the line that is returned says each. Subjects of the test split are in `imagesTs`; `splits_final.json` belongs into
+    nnU-Net's folder of preprocessed data.
     """
     folder = out / f"Dataset{number:03d}_{re.sub('[^A-Za-z0-9]+', '_', view.name)}"
-    names = _plain_labels(view.card)
-    tasks = [task for label in names for task in view.tasks if task.label == label]
+    tasks = [task for label in _plain_labels(view.card) for task in view.tasks if task.label == label]
     if not tasks:
         return f"{view.name}: left out, it has no plain label"
     known = [s for s in view.samples if all(view.areas[task.label][s.row] != UNKNOWN_AREA for task in tasks)]
+    coding = code_for((view.masks(tasks, sample) for sample in known), [task.label for task in tasks])
     for sample in known:
         part = "Ts" if sample.split == "test" else "Tr"
         _save(view.image(sample), folder / f"images{part}" / f"{_file_name(sample)}_0000.png")
-        label_map = np.zeros((view.collection.size_px, view.collection.size_px), np.uint8)
-        for value, task in enumerate(tasks, start=1):
-            label_map[view.label(task, sample) > 0] = value
-        _save(label_map, folder / f"labels{part}" / f"{_file_name(sample)}.png")
+        _save(coding.encode(view.masks(tasks, sample)), folder / f"labels{part}" / f"{_file_name(sample)}.png")
     facts = {
         "channel_names": {"0": "rescale_to_0_1"},  # the name by which nnU-Net chooses how to normalise
-        "labels": {"background": 0} | {task.label: value for value, task in enumerate(tasks, start=1)},
+        **_nnunet_labels(coding, [task.label for task in tasks]),
         "numTraining": sum(sample.split != "test" for sample in known),
         "file_ending": ".png",
         "name": view.name,
@@ -166,9 +169,34 @@ def _write_nnunet(view: _View, out: Path, number: int) -> str:
     (folder / "splits_final.json").write_text(json.dumps([by_split], indent=1), encoding="utf-8")
     table = [(_file_name(s), s.case, s.subject, s.split) for s in known]
     _write_table(folder / "cases.csv", ("file", "case", "subject", "split"), table)
-    left_out = len(view.samples) - len(known)
-    note = f", {left_out} left out, since a label is unknown on them" if left_out else ""
-    return f"{folder.name}: {len(known)} images{note}"
+    return ", ".join((f"{folder.name}: {len(known)} images", *_nnunet_notes(view, tasks, len(known), coding)))
+
+
+def _nnunet_labels(coding: MapCoding, names: Sequence[str]) -> dict[str, Any]:
+    """Describe labels as nnU-Net does: a number each, or regions in the order in which it paints them."""
+    if not coding.has_regions:
+        return {"labels": {"background": 0} | {name: label + 1 for label, name in enumerate(names)}}
+    regions = {label: values for label in coding.order if (values := coding.values_of(label))}
+    labels = {names[label]: values[0] if len(values) == 1 else values for label, values in regions.items()}
+    return {
+        "labels": {"background": 0} | labels,
+        "regions_class_order": [coding.painted(label) for label in regions],
+    }
+
+
+def _nnunet_notes(view: _View, tasks: Sequence[Task], known: int, coding: MapCoding) -> list[str]:
+    """Say what of a view nnU-Net's format holds otherwise, or not at all."""
+    notes = []
+    if left_out := len(view.samples) - known:
+        notes.append(f"{left_out} left out, since a label is unknown on them")
+    if coding.has_regions:
+        names = [tasks[label].label for label in sorted(coding.overlapping)]
+        notes.append(f"labels are regions, since {' and '.join(names)} overlap")
+        absent = [task.label for label, task in enumerate(tasks) if not coding.values_of(label)]
+        notes += [f"left out, since they are on no image: {' '.join(absent)}"] if absent else []
+    if others := [task.label for task in view.tasks if task not in tasks]:
+        notes.append(f"unions and single annotators left out: {' '.join(others)}")
+    return notes
 
 
 def _plain_labels(card: DatasetCard) -> dict[str, str]:

@@ -65,7 +65,10 @@ def test_png_folders_build_the_same_tasks(
 def test_nnunet_holds_label_maps(built: Path, tmp_path: Path) -> None:
     lines = export(built, tmp_path / "new", "nnunet", ["drawn"])
     folder = tmp_path / "new" / "Dataset001_drawn_ct_drawn_2d"
-    assert lines == [f"{folder.name}: 8 images, 2 left out, since a label is unknown on them"]
+    assert lines == [
+        f"{folder.name}: 8 images, 2 left out, since a label is unknown on them, "
+        "unions and single annotators left out: both-of-them"
+    ]
     facts = json.loads((folder / "dataset.json").read_text())
     assert facts["labels"] == {"background": 0, "disc": 1, "ring": 2}
     assert (facts["channel_names"], facts["file_ending"]) == ({"0": "rescale_to_0_1"}, ".png")
@@ -85,6 +88,34 @@ def test_nnunet_holds_label_maps(built: Path, tmp_path: Path) -> None:
                 label > 0, (collection.label(ring, sample.row) | collection.label(disc, sample.row)) == 1
             )
             assert (case["file"] in folds.get(sample.split, [])) == (sample.split != "test")
+
+
+@pytest.mark.parametrize("names", [("organ", "tumour"), ("tumour", "organ")])
+def test_nnunet_keeps_a_tumour_in_an_organ(
+    make_dataset: Callable[..., Path], build_folder: Callable[..., BuildReport], tmp_path: Path, names: tuple[str, str]
+) -> None:
+    """Whichever comes first on the card, the masks of both can be read back from the map."""
+    files = {"label": "labels/{class}/{case}"}
+    root = make_dataset(3, labels=dict(enumerate(names, start=1)), derived_labels={}, files=files)
+    masks = {name: np.zeros((24, 24), np.uint8) for name in names}
+    masks["organ"][4:20, 4:20], masks["tumour"][8:12, 8:12] = 255, 255
+    for name, mask in masks.items():
+        (root / "labels" / name).mkdir()
+        for image in (root / "images").iterdir():
+            Image.fromarray(mask).save(root / "labels" / name / image.name)
+    for label in (root / "labels").glob("*.png"):
+        label.unlink()
+    assert build_folder(root, size_px=24).complete
+    (line,) = export(tmp_path / "out", tmp_path / "new", "nnunet")
+    folder = tmp_path / "new" / "Dataset001_drawn_ct_drawn_2d"
+    assert line == f"{folder.name}: 6 images, labels are regions, since {' and '.join(names)} overlap"
+    facts = json.loads((folder / "dataset.json").read_text())
+    assert facts["labels"] == {"background": 0, "organ": [1, 2], "tumour": 2}
+    assert list(facts["labels"]) == ["background", "organ", "tumour"], "nnU-Net paints them in this order"
+    assert facts["regions_class_order"] == [1, 2]
+    for path in folder.glob("labels*/*.png"):
+        for name, mask in masks.items():
+            assert np.array_equal(np.isin(read(path), facts["labels"][name]), mask > 0)
 
 
 def test_several_annotators_stay_apart(
