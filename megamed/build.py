@@ -38,8 +38,9 @@ PENDING_NAME = ".pending.json"
 REPORT_NAME = "build_report.json"
 SUBJECTS_PER_MESSAGE = 4
 DECIDING_MODULES = (
-    *("annotation", "build", "collection", "files", "formats", "labels", "layouts", "manifest", "pixels"),
-    *("prepare", "rasterise", "readers", "rows", "schema", "splits", "squares", "standardise", "vocabulary"),
+    *("annotation", "annotation_tools", "build", "collection", "files", "formats", "labels", "layouts"),
+    *("manifest", "outlines", "pixels", "prepare", "rasterise", "readers", "rows", "schema", "splits"),
+    *("squares", "standardise", "vocabulary"),
 )
 DECIDING_LIBRARIES = ("h5py", "numpy", "pillow")
 

@@ -8,6 +8,7 @@ from jaxtyping import Bool, Integer, Real, UInt8
 
 from megamed import formats
 from megamed.annotation import Annotation, overlay
+from megamed.annotation_tools import slicer
 from megamed.label_values import whole_numbers
 from megamed.layouts.cases import Case, LabelSource
 from megamed.pixels import read_colours, read_image, read_label
@@ -51,6 +52,8 @@ def _maps(source: LabelSource, card: DatasetCard, image: Grid) -> Iterator[tuple
         for segment in drawn.segments:
             if (value := card.class_values.get(slugify(segment.name))) is not None:
                 yield {value}, _fitting(drawn.to_ras(segment), image) * np.uint8(value)
+    elif slicer.recognises(source.source.files[0]) and isinstance(image, Volume):
+        yield from _segments(source, card, image)
     elif card.files.colours:
         yield everything, _fitting(_from_colours(source.source, card.files), image)
     elif source.value is not None:
@@ -61,6 +64,35 @@ def _maps(source: LabelSource, card: DatasetCard, image: Grid) -> Iterator[tuple
         label = whole_numbers(_fitting(read_label(source.source), image), source.source.name)
         divisor = card.files.instance_divisor
         yield everything, _checked(label // divisor if divisor else label, card)
+
+
+def _segments(source: LabelSource, card: DatasetCard, image: Volume) -> Iterator[tuple[set[int], LabelMap]]:
+    """Read the segments of a file that names them: by their names, for files number them each in its own way.
+
+    A name that Slicer made up says nothing, and then its number is the label value.
+
+    Raises:
+        ValueError: If no segment is of a label on the card.
+    """
+    segmentation = slicer.read(source.source.files[0])
+    numbers = slicer.numbers(segmentation)
+    values = {name: _segment_value(name, number, source, card) for name, number in numbers.items()}
+    if not any(values.values()):
+        msg = f"segments are not on the card: expected some of {sorted(card.class_values)}, got {sorted(values)}."
+        raise ValueError(msg)
+    for name, mask in slicer.on_grid(segmentation, image.array.shape, image.affine).items():
+        if value := values[name]:
+            yield {value}, mask * np.uint8(value)
+
+
+def _segment_value(name: str, number: int, source: LabelSource, card: DatasetCard) -> int | None:
+    """Return the label value of a segment; None if the card has no such label."""
+    if source.value is not None:
+        return source.value
+    if slicer.is_nameless(name):
+        number = _only_value(card) if card.files.positive_above is not None else number
+        return number if number in card.labels else None
+    return card.class_values.get(slugify(name))
 
 
 def _positive(source: Source, rules: FileRules, image: Grid) -> Bool[np.ndarray, "..."]:

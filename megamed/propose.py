@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Real
 
+from megamed.annotation_tools import slicer
 from megamed.arrangement import Arrangement, find_arrangement
 from megamed.files import replace_file
 from megamed.labels import read_annotations
-from megamed.layouts import CARD_NAMES, Case, find_subjects
+from megamed.layouts import CARD_NAMES, Case, LabelSource, find_subjects
 from megamed.pixels import is_volume_file, read_colours, read_image, read_label
 from megamed.readers.source import Source
 from megamed.readers.volume import Volume
@@ -97,7 +98,9 @@ def propose(folder: Path) -> Proposal:
         msg = f"{folder} has no usable case: expected images with labels, got: {problems[0] if problems else 'none'}"
         raise ValueError(msg)
     looked = _spread(cases)
-    described, label_checks = _describe_labels(draft, bool(arrangement.label_names), look_at_labels(looked, draft))
+    names = arrangement.label_names or _segment_names(looked)
+    draft = draft.model_copy(update={"labels": _unique(names) or draft.labels})
+    described, label_checks = _describe_labels(draft, bool(names), look_at_labels(looked, draft))
     modality, modality_check = guess_modality(f"{folder.resolve().name} {arrangement.hints}", looked)
     pattern, subject_check = guess_subjects(draft, cases)
     facts = described.model_dump() | {"modality": modality, "subject_pattern": pattern}
@@ -130,7 +133,7 @@ def look_at_labels(cases: Sequence[Case], card: DatasetCard) -> LabelFindings:
     found = LabelFindings(cases=len(cases))
     for case in cases:
         try:
-            if card.layout == "dicom":
+            if card.layout == "dicom" or any(map(_is_segmentation, case.labels)):
                 _count_drawn(found, case, card)
             else:
                 for label in case.labels:
@@ -208,6 +211,18 @@ def _unique(names: dict[int, str]) -> dict[int, str]:
         value: name if slugify(name) and slugs[slugify(name)] == 1 else f"label {value}"
         for value, name in names.items()
     }
+
+
+def _segment_names(cases: Sequence[Case]) -> dict[int, str]:
+    """Number the names that segments have in the files of labels, where these state them."""
+    files = [label.source.files[0] for case in cases for label in case.labels if _is_segmentation(label)]
+    by_slug = {slugify(name): name for path in files for name in slicer.names_in(path) if slugify(name)}
+    return dict(enumerate(sorted(by_slug.values())[:MOST_LABELS], start=1))
+
+
+def _is_segmentation(label: LabelSource) -> bool:
+    """Whether a label is a file whose segments have names and a place of their own."""
+    return slicer.recognises(label.source.files[0])
 
 
 def _count(found: LabelFindings, source: Source, value: int | None) -> None:

@@ -28,6 +28,7 @@ from incontext.images.orientation import (
     viewed,
 )
 from megamed import formats
+from megamed.annotation_tools import slicer
 from megamed.files import replacing
 from megamed.label_values import LabelRules, read_values
 from megamed.readers import picture
@@ -313,6 +314,9 @@ def _read(path: Path, name: str) -> StoredImage:
 def _read_label_file(path: Path, name: str, image: SourceImage) -> tuple[Shaped[np.ndarray, "..."], Mapping[int, str]]:
     """Read label values in the order of their image's axes, with the names that the file gives them."""
     place = image.geometry or Geometry()
+    if slicer.recognises(path) and place.affine is not None and len(image.shape) == 3:
+        with _readable(path, name):
+            return _read_segments(path, place.affine, image.shape)
     if formats.is_drawn(path, place):
         with _readable(path, name):
             return _read_drawn(path, place)
@@ -324,6 +328,23 @@ def _read_label_file(path: Path, name: str, image: SourceImage) -> tuple[Shaped[
         )
         raise ValueError(msg)
     return to_array(on_image(stored, place, name), name), stored.names
+
+
+def _read_segments(
+    path: Path, affine: Float[np.ndarray, "4 4"], shape: tuple[int, int, int]
+) -> tuple[UInt16[np.ndarray, "I J K"], Mapping[int, str]]:
+    """Read a segmentation of Slicer's as one label map on the grid of its image, the later of overlapping ones on top.
+
+    Segments keep the values of their file, unless several layers use a value twice.
+    """
+    segmentation = slicer.read(path)
+    values = slicer.numbers(segmentation)
+    if len(set(values.values())) < len(values):
+        values = {name: number for number, name in enumerate(values, start=1)}
+    label = np.zeros(shape, dtype=np.uint16)
+    for name, mask in slicer.on_grid(segmentation, shape, affine).items():
+        label[mask] = values[name]
+    return label, {value: name for name, value in values.items()}
 
 
 def _read_drawn(path: Path, place: Geometry) -> tuple[UInt16[np.ndarray, "I J K"], Mapping[int, str]]:

@@ -33,6 +33,31 @@ def recognises(path: Path) -> bool:
     return head.startswith(b"NRRD") and re.search(rb"\nSegment\d+_", head) is not None
 
 
+def numbers(segmentation: LabelLayers) -> dict[str, int]:
+    """Return the value of each segment that `read` found, by its name; of several of one name, that of the last."""
+    return {each.name: each.value or 1 for _, each in segmentation.classes}
+
+
+def is_nameless(name: str) -> bool:
+    """Whether a segment has the name that Slicer gives to every new one, or none."""
+    return re.fullmatch(r"(?i)(segment[-_ ]?\d*)?", name) is not None
+
+
+def names_in(path: Path) -> list[str]:
+    """List the names that people gave to the segments of a file, from its header alone.
+
+    Raises:
+        ValueError: If the header cannot be read.
+        ImportError: If pynrrd is not installed.
+    """
+    with needs("pynrrd", "NRRD"):
+        import nrrd
+    with one_error(path, OSError, EOFError, ValueError, KeyError, IndexError, nrrd.NRRDError):
+        header = nrrd.read_header(str(path))
+    stated = [str(value) for key, value in header.items() if re.fullmatch(r"Segment\d+_Name", str(key))]
+    return [name for name in stated if not is_nameless(name)]
+
+
 def read(path: Path) -> LabelLayers:
     """Read all segments, layers and values as the file has them; two segments of one name are one class.
 
@@ -125,9 +150,7 @@ def write(
 
 def _classes(header: Mapping[str, Any], layer_count: int) -> tuple[tuple[int, LabelClass], ...]:
     """Read the segments that a header states; older files give each a layer and the value 1."""
-    numbers = sorted(int(found[1]) for key in header if (found := re.fullmatch(r"Segment(\d+)_ID", str(key))))
-    if not numbers:
-        numbers = sorted(int(found[1]) for key in header if (found := re.fullmatch(r"Segment(\d+)_Name", str(key))))
+    numbers = sorted({int(found[1]) for key in header if (found := re.fullmatch(r"Segment(\d+)_\w+", str(key)))})
     classes = []
     for place, number in enumerate(numbers):
         stated = {key: header.get(f"Segment{number}_{key}") for key in ("Name", "ID", "LabelValue", "Layer", "Color")}
@@ -135,7 +158,7 @@ def _classes(header: Mapping[str, Any], layer_count: int) -> tuple[tuple[int, La
         if not 0 <= layer < layer_count:
             msg = f"expected segments in {layer_count} layers, got one in {layer}"
             raise ValueError(msg)
-        name = str(stated["Name"] or stated["ID"])
+        name = str(stated["Name"] or stated["ID"] or f"Segment_{number + 1}")
         shares = [float(share) for share in str(stated["Color"] or "").split()]
         colour = "#" + bytes(round(255 * min(max(share, 0), 1)) for share in shares).hex() if len(shares) == 3 else None
         classes.append((layer, LabelClass(name, int(stated["LabelValue"] or 1), colour)))

@@ -87,6 +87,17 @@ def test_voxels_that_do_not_coincide_are_refused(written: Path) -> None:
         slicer.on_grid(slicer.read(written), SHAPE, shifted)
 
 
+def test_segments_without_names_are_numbered(tmp_path: Path) -> None:
+    path = tmp_path / "nameless.seg.nrrd"
+    header = {"kinds": ["list", "domain", "domain", "domain"]}
+    header |= {f"Segment{number}_{key}": value for number in (0, 1) for key, value in (("LabelValue", "1"),)}
+    header |= {"Segment0_Layer": "0", "Segment1_Layer": "1"}
+    nrrd.write(str(path), np.stack([(labels() > 0).astype(np.uint8), (labels() == 3).astype(np.uint8)]), header)
+    found = slicer.read(path).labels()
+    assert list(found) == ["Segment_1", "Segment_2"]
+    assert np.array_equal(found["Segment_2"], labels() == 3)
+
+
 def test_layers_that_pynrrd_wrote(tmp_path: Path) -> None:
     path = tmp_path / "layers.seg.nrrd"
     layers = np.stack([labels(), (labels() == 3).astype(np.uint8)])
