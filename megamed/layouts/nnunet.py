@@ -36,6 +36,8 @@ def find_cases(folder: Path, card: DatasetCard) -> Iterator[Case]:
     for path in _files(folder / "imagesTr", ending):
         case, _, channel = path.name.removesuffix(ending).rpartition("_")
         images[case][str(int(channel)) if channel.isdecimal() else channel] = path
+    if _are_colours(description.channel_names) and not any(set(found) - {"0"} for found in images.values()):
+        channels = card.files.channels or {"0": card.modality}
     labels = {path.name.removesuffix(ending): path for path in _files(folder / "labelsTr", ending)}
     for case in sorted({*images, *labels}):
         if problem := _problem(case, images[case], labels, channels):
@@ -43,6 +45,11 @@ def find_cases(folder: Path, card: DatasetCard) -> Iterator[Case]:
         else:
             sources = {modality: Source((images[case][channel],)) for channel, modality in channels.items()}
             yield Case(case, sources, (LabelSource(Source((labels[case],))),))
+
+
+def _are_colours(names: dict[str, str]) -> bool:
+    """Whether channels are red, green and blue, which pictures hold in one file."""
+    return sorted(name[:1].lower() for name in names.values()) == ["b", "g", "r"]
 
 
 def read_description(folder: Path, model: type[Model]) -> Model:

@@ -102,6 +102,19 @@ def test_channels_must_lie_on_each_other(tmp_path: Path) -> None:
     assert "modalities do not match: expected (8, 8), got (9, 8)" in problems[0]
 
 
+def test_a_colour_picture_of_nnunet_is_one_image(tmp_path: Path) -> None:
+    for folder, name in (("imagesTr", "a_0000.png"), ("labelsTr", "a.png")):
+        (tmp_path / folder).mkdir()
+        shape = (8, 8, 3) if folder == "imagesTr" else (8, 8)
+        Image.fromarray(np.random.default_rng(0).integers(0, 2, shape, np.uint8)).save(tmp_path / folder / name)
+    description = {"channel_names": {"0": "R", "1": "G", "2": "B"}, "file_ending": ".png"}
+    (tmp_path / "dataset.json").write_text(json.dumps(description))
+    card = DatasetCard(id="drawn", modality="photograph", labels={1: "road"}, license="CC0", layout="nnunet")
+    (subject,) = find_subjects(tmp_path, card)
+    rows, problems = prepare_subject(card, Standard(8), subject, "train")
+    assert ([row.modality for row in rows], problems) == (["photograph"], [])
+
+
 @pytest.mark.parametrize("dataset", ["stare", "drive_av"])
 def test_thin_vessels_survive(shared: Path, dataset: str) -> None:
     """Antialiased vessels fall into half as many pieces; of equal area, they are also closest to what was drawn."""
