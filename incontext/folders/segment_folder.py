@@ -199,8 +199,8 @@ def _report(
         mask=mask_file,
         size_px=mask.shape,
         area_px=pixels,
-        area_mm2=_times(pixels, case.spacing_mm and case.spacing_mm[1:]) if case.kind == "image" else None,
-        volume_mm3=_times(pixels, case.spacing_mm) if case.kind == "volume" else None,
+        area_mm2=_times(pixels, case.spacing_mm and math.prod(case.spacing_mm[1:])) if case.kind == "image" else None,
+        volume_mm3=_times(pixels, case.voxel_mm3) if case.kind == "volume" else None,
         confidence=float(chosen.mean()) if chosen.size else None,
         predicted_dice=predicted,
         look_first=look_first,
@@ -218,9 +218,9 @@ def _predicted(result: Segmentation) -> tuple[dict[int, float] | None, bool | No
         return None, None
 
 
-def _times(pixels: Mapping[int, int], spacing_mm: tuple[float, ...] | None) -> dict[int, float] | None:
-    """Area or volume of pixels, by their spacing along each axis; None if it is unknown."""
-    return None if spacing_mm is None else {value: count * math.prod(spacing_mm) for value, count in pixels.items()}
+def _times(pixels: Mapping[int, int], size: float | None) -> dict[int, float] | None:
+    """Area or volume of each class, by that of a pixel; None if it is unknown."""
+    return None if size is None else {value: count * size for value, count in pixels.items()}
 
 
 def _preview(queries: Sequence[ImagePair], summary: Summary, fitted: Fitted, masks: Path) -> Image.Image:

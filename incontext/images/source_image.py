@@ -5,6 +5,7 @@ holds them, wherever its file's axes run: files of any orientation look alike to
 """
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -86,6 +87,16 @@ class SourceImage:
     def axis(self) -> int:
         """The axis of the source's array from plane to plane."""
         return self.view.axes[0]
+
+    @property
+    def voxel_mm3(self) -> float | None:
+        """The volume of a voxel, if known: less than the product of the spacings where planes are sheared.
+
+        With a tilted gantry, the way from plane to plane is not at a right angle to the planes.
+        """
+        if self.geometry is not None and self.geometry.affine is not None:
+            return float(abs(np.linalg.det(self.geometry.affine[:3, :3])))
+        return None if self.spacing_mm is None else math.prod(self.spacing_mm)
 
 
 @dataclass(frozen=True, eq=False)

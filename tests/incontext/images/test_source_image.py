@@ -224,6 +224,23 @@ def test_a_slice_is_an_image(tmp_path: Path, array: np.ndarray) -> None:
         assert np.array_equal(read_label_image(written, "label", case).planes[0], case.view.planes(mask[None])[0])
 
 
+@pytest.mark.parametrize("tilt_degrees", [0, 25])
+def test_a_voxel_of_sheared_planes_is_smaller_than_its_spacings_say(
+    tmp_path: Path, array: np.ndarray, tilt_degrees: float
+) -> None:
+    cosine, sine = np.cos(np.deg2rad(tilt_degrees)), np.sin(np.deg2rad(tilt_degrees))
+    affine = np.eye(4)
+    affine[:3] = [
+        [0, 0, 1.5, 0],
+        [0, 2 * cosine, 0, 0],
+        [5.0, -2 * sine, 0, 0],
+    ]
+    write_series(tmp_path / "scan", array, affine)
+    case = read_source_image(tmp_path / "scan", "image")
+    assert sorted(case.spacing_mm or ()) == pytest.approx([1.5, 2.0, 5.0])
+    assert case.voxel_mm3 == pytest.approx(1.5 * 2 * 5 * cosine)
+
+
 def test_a_radiograph_lies_nowhere(tmp_path: Path, array: np.ndarray) -> None:
     affine = series_affine(np.eye(3), SPACING_MM, (0, 0, 0))
     (path,) = write_series(tmp_path / "scan", array[:1], affine, "DX", ImagePositionPatient=None)
