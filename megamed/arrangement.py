@@ -14,7 +14,7 @@ from megamed import formats
 from megamed.file_names import ANNOTATOR_WORDS, CaseIndex, NamedFile, sort_out, visible_files
 from megamed.layouts.bids import LABEL_SUFFIX, parse_name
 from megamed.layouts.table import COLUMNS, REQUIRED
-from megamed.readers.dicom import LABEL_MODALITIES, header_of, readable
+from megamed.readers.dicom_headers import LABEL_MODALITIES, header_of, readable
 from megamed.schema import FileRules, slugify
 from megamed.vocabulary import Layout
 

@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 
 from megamed import formats
 from megamed.file_names import FOLDER_WORDS, visible_files
-from megamed.readers.dicom import states_label
+from megamed.readers.dicom_headers import states_label
 
 
 def data_files(folder: Path, marks: Collection[str]) -> tuple[list[PurePosixPath], list[PurePosixPath]]:

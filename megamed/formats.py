@@ -5,7 +5,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from megamed.readers import arrays, dicom, dicom_labels, dicom_seg, metaimage, nifti, nrrd, picture, tiff
+from megamed.readers import (
+    arrays,
+    dicom,
+    dicom_folder,
+    dicom_headers,
+    dicom_labels,
+    dicom_seg,
+    metaimage,
+    nifti,
+    nrrd,
+    picture,
+    tiff,
+)
 from megamed.readers.source import SERIES, Source
 from megamed.readers.stored import DrawnLabel, Geometry, MaskImage, StoredImage
 from megamed.readers.volume import MAX_VOXELS
@@ -45,7 +57,7 @@ class FileFormat:
 FORMATS = (
     FileFormat(
         "DICOM", (".dicom", ".dcm", ".ima"), dicom.read, dicom_labels.read_drawn, dicom_seg.write, (".dcm",),
-        frozenset({"series"}), has_mark=dicom.has_mark, find=dicom.find_series,
+        frozenset({"series"}), has_mark=dicom_headers.has_mark, find=dicom_folder.find_series,
     ),
     FileFormat("NIfTI", (".nii.gz", ".nii"), nifti.read, None, nifti.write, (".nii.gz", ".nii"), frozenset({"placed"})),
     FileFormat("NRRD", (".nrrd", ".nhdr"), nrrd.read, None, nrrd.write, (".nrrd",), frozenset({"placed"})),

@@ -18,7 +18,7 @@ from incontext.networks.support_once import SupportOnceConfig, SupportOnceNet
 from megamed import Collection, formats
 from megamed.build import BuildOptions, BuildReport, build
 from megamed.propose import propose, write_proposal
-from megamed.readers import dicom
+from megamed.readers import dicom_headers
 from megamed.readers.faults import one_error
 from megamed.readers.source import Source
 from megamed.readers.stored import MaskImage, StoredImage
@@ -58,9 +58,9 @@ def parsed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
     for module in list(sys.modules.values()):
         if getattr(module, "dcmread", None) is original:
             monkeypatch.setattr(module, "dcmread", counting)
-    dicom._parsed.cache_clear()
+    dicom_headers._parsed.cache_clear()
     yield counts
-    dicom._parsed.cache_clear()
+    dicom_headers._parsed.cache_clear()
 
 
 def build_here(root: Path, out: Path) -> BuildReport:
@@ -123,7 +123,7 @@ def test_remembered_headers_hold_no_pixels(tmp_path: Path) -> None:
     (path,) = write_series(tmp_path / "scan", np.zeros((1, 64, 64), int), AFFINE)
     for _ in range(2):
         assert not formats.read(Source((path,))).array.any()
-    header = dicom.header_of(path)
+    header = dicom_headers.header_of(path)
     assert header.get_item("PixelData", keep_deferred=True).value is None
     assert getattr(header, "_pixel_array", None) is None
 

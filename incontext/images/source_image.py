@@ -268,7 +268,7 @@ def _volume_case(stored: StoredImage, name: str, axis: Axis, source: Path | None
     affine = stored.geometry.affine
     assert affine is not None
     array, orientation = to_array(stored.space, name), orientation_of(affine)
-    is_slice = bool(stored.geometry.files) and source is not None and source.is_file()
+    is_slice = bool(stored.geometry.files) and source is not None and source.is_file() and len(array) == 1
     chosen = 0 if is_slice else _chosen(axis, name, array.shape, affine)
     view = radiological(orientation, chosen)
     i, j, k = (spacings_mm(affine)[each] for each in view.axes)

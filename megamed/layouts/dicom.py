@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from megamed.layouts.cases import Case, LabelSource
-from megamed.readers.dicom import LABEL_MODALITIES, has_mark, header_of, readable
+from megamed.readers.dicom_headers import LABEL_MODALITIES, has_mark, header_of, readable
 from megamed.readers.source import SERIES, Source
 from megamed.schema import DatasetCard
 

@@ -9,7 +9,8 @@ import numpy as np
 from jaxtyping import UInt8
 
 from megamed.rasterise import fill_even_odd
-from megamed.readers.dicom import SeriesGrid, header_of, read_grid, readable
+from megamed.readers.dicom_grid import SeriesGrid, read_grid
+from megamed.readers.dicom_headers import header_of, readable
 from megamed.readers.faults import needs
 from megamed.readers.source import Source
 from megamed.readers.stored import DrawnLabel, Segment
@@ -59,7 +60,9 @@ def _segment_mask(path: Path, segmentation: Any, number: int, grid: SeriesGrid) 
     """Read where a segment is; a slice without a frame is empty."""
     with readable(path):
         frames = segmentation.get_pixels_by_source_instance(
-            grid.uids, segment_numbers=[number], assert_missing_frames_are_empty=True
+            [uid for uid, _ in (plane.uid for plane in grid.planes)],
+            segment_numbers=[number],
+            assert_missing_frames_are_empty=True,
         )
         return (frames[..., 0] >= 0.5).astype(np.uint8)
 

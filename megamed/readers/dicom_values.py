@@ -29,10 +29,22 @@ def number(header: Any, tag: str, default: float | int) -> float:
     return float(default if value is None or value == "" else value)
 
 
-def is_film(header: Any) -> bool:
-    """Whether a file holds colours or several frames, as ultrasound does."""
-    has_colours = number(header, "SamplesPerPixel", 1) > 1 or _has_palette(header)
-    return has_colours or number(header, "NumberOfFrames", 1) > 1
+def has_colours(header: Any) -> bool:
+    """Whether a file holds red, green and blue, or indices of a palette of these."""
+    return number(header, "SamplesPerPixel", 1) > 1 or _has_palette(header)
+
+
+def frame_group(header: Any, frame: int, name: str) -> Any:
+    """Return what an enhanced file says of a frame in a functional group, as `PlanePosition`.
+
+    It is the item for this frame, else the one for all frames, else, as in files of one image, the data set itself.
+    """
+    per_frame = header.get("PerFrameFunctionalGroupsSequence") or ()
+    shared = header.get("SharedFunctionalGroupsSequence") or ()
+    for groups in (*per_frame[frame : frame + 1], *shared[:1]):
+        if items := groups.get(f"{name}Sequence"):
+            return items[0]
+    return header
 
 
 def pixel_spacing_mm(header: Any) -> tuple[float, float] | None:
@@ -66,9 +78,13 @@ def _values(header: Any) -> Shaped[np.ndarray, "..."]:
         from pydicom.pixels.processing import apply_modality_lut
 
         return apply_modality_lut(pixels, header).astype(np.float32)
+    frames = len(header.get("PerFrameFunctionalGroupsSequence") or ())
+    scales = [frame_group(header, frame, "PixelValueTransformation") for frame in range(max(frames, 1))]
     # a slope of zero would make all pixels equal, so it is taken for a missing one
-    slope, intercept = number(header, "RescaleSlope", 1) or 1.0, number(header, "RescaleIntercept", 0)
-    return pixels.astype(np.float32) * slope + intercept
+    slopes = np.array([number(scale, "RescaleSlope", 1) or 1.0 for scale in scales], np.float32)
+    intercepts = np.array([number(scale, "RescaleIntercept", 0) for scale in scales], np.float32)
+    scaled = pixels.astype(np.float32).reshape(len(scales), -1) * slopes[:, None] + intercepts[:, None]
+    return scaled.reshape(pixels.shape)
 
 
 def _pixels(header: Any) -> Shaped[np.ndarray, "..."]:

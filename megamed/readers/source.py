@@ -15,6 +15,9 @@ class Source:
     part: str = ""
     """A colour or the index of a channel; of an npz file the array, as `arrays.read_array` names it; `SERIES`."""
 
+    notes: tuple[str, ...] = ()
+    """What was left out when its files were chosen from a folder."""
+
     @property
     def name(self) -> str:
         """What messages call it."""

@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 
 from megamed import formats
+from megamed.readers.source import SERIES, Source
 from megamed.readers.stored import StoredImage
 from tests.dicom_files import LPS_TO_RAS, OBLIQUE, series_affine, write_segmentation, write_series
 
 nibabel = pytest.importorskip("nibabel")
 pytest.importorskip("nrrd")
 pytest.importorskip("highdicom")
+pydicom = pytest.importorskip("pydicom")
 
 SHAPE = (4, 5, 6)
 SPACING_MM = (1.0, 1.5, 2.5)
@@ -130,13 +132,30 @@ def test_films_have_frames_and_colours(tmp_path: Path, frames: int, colours: int
     assert scan.dtype == np.uint8
 
 
-def test_enhanced_files_are_refused(tmp_path: Path, array: np.ndarray) -> None:
-    tags = {"NumberOfFrames": 2, "SharedFunctionalGroupsSequence": []}
-    (path,) = write_series(tmp_path / "scan", array[:1], series_affine(STRAIGHT, SPACING_MM, ORIGIN_MM), **tags)
-    with pytest.raises(
-        ValueError, match=r"is an enhanced DICOM file: expected a file per slice, got 2 frames.*dcm2niix"
-    ):
-        read_scan(path)
+def test_frames_of_an_enhanced_file_are_slices_with_a_scale_each(tmp_path: Path, array: np.ndarray) -> None:
+    affine = series_affine(STRAIGHT, SPACING_MM, ORIGIN_MM)
+    files = write_series(tmp_path / "single", array, affine)
+    expected = formats.read(Source(tuple(files), SERIES))
+    frames, pixels = [], []
+    for number, file in reversed(list(enumerate(files))):
+        slice_ = pydicom.dcmread(file)
+        frames.append(group := pydicom.Dataset())
+        group.PlanePositionSequence = [place := pydicom.Dataset()]
+        place.ImagePositionPatient = slice_.ImagePositionPatient
+        group.PixelValueTransformationSequence = [scale := pydicom.Dataset()]
+        scale.RescaleSlope, scale.RescaleIntercept = 1 + number, 10 * number
+        pixels.append(slice_.pixel_array)
+    shared, orientation, measures = pydicom.Dataset(), pydicom.Dataset(), pydicom.Dataset()
+    orientation.ImageOrientationPatient = slice_.ImageOrientationPatient
+    measures.PixelSpacing = slice_.PixelSpacing
+    shared.PlaneOrientationSequence, shared.PixelMeasuresSequence = [orientation], [measures]
+    tags = {"NumberOfFrames": len(files), "PixelData": np.stack(pixels).tobytes(), "ImagePositionPatient": None}
+    tags |= {"SharedFunctionalGroupsSequence": [shared], "PerFrameFunctionalGroupsSequence": frames}
+    (path,) = write_series(tmp_path / "many", array[:1], affine, **tags, ImageOrientationPatient=None)
+    scan = read_scan(path)
+    numbers = np.arange(len(files))[:, None, None]
+    assert np.array_equal(scan.array, np.stack(pixels[::-1]) * (1.0 + numbers) + 10 * numbers)
+    assert scan.geometry.affine == pytest.approx(expected.geometry.affine)
 
 
 def test_files_are_known_by_name_or_mark(tmp_path: Path, array: np.ndarray) -> None:

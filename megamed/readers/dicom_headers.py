@@ -1,0 +1,92 @@
+"""Tell DICOM files from others, and parse each once: everything but its pixels."""
+
+import functools
+import re
+import struct
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from megamed.readers.faults import needs, one_error
+
+PREAMBLE_BYTES, MARK = 128, b"DICM"
+"""What tells a DICOM file: four letters after a preamble."""
+IDENTIFYING_GROUP = b"\x08\x00"
+"""The group of tags that a file without preamble begins with, as old archives hold them."""
+MOST_FIRST_BYTES = 256
+"""The length that the first element of such a file cannot reach; it is a length, a character set or a UID."""
+LABEL_MODALITIES = frozenset({"SEG", "RTSTRUCT"})
+LABEL_CLASSES = frozenset(f"1.2.840.10008.5.1.4.1.1.{end}".encode() for end in ("66.4", "66.7", "481.3"))
+"""UIDs of the objects that hold labels: two kinds of DICOM-SEG, and RTSTRUCT."""
+OBJECT_CLASS, META_BYTES = re.compile(rb"\x02\x00\x02\x00UI..([0-9.]+)", re.DOTALL), 1024
+"""The element of a file's meta information that states its class, and the bytes among which it stands."""
+DEFERRED_BYTES = 4096
+"""Elements larger than this, pixels above all, are read from the file only when they are asked for."""
+MOST_HEADERS = 2048
+"""Number of headers that are remembered: some tens of megabytes."""
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[Any]:
+    """Import pydicom and raise what it raises as one error."""
+    with needs("pydicom", "DICOM"):
+        import pydicom
+        from pydicom.errors import BytesLengthException, InvalidDicomError
+    errors = (OSError, EOFError, ValueError, AttributeError, KeyError, IndexError, TypeError, NotImplementedError)
+    with one_error(path, *errors, RuntimeError, struct.error, zlib.error, InvalidDicomError, BytesLengthException):
+        yield pydicom
+
+
+def header_of(path: Path) -> Any:
+    """Parse a file, but for its pixels; the data set is shared and must not be changed.
+
+    Raises:
+        ValueError: If it is no DICOM file.
+        ImportError: If pydicom is not installed.
+    """
+    with readable(path) as pydicom:
+        state = path.stat()
+        return _parsed(pydicom, path, state.st_mtime_ns, state.st_size)
+
+
+def has_mark(path: Path) -> bool:
+    """Whether a file begins as DICOM does, with or without preamble; a DICOMDIR, which holds no pixels, is none."""
+    if path.name == "DICOMDIR" or path.name.startswith(".") or not path.is_file():
+        return False
+    with path.open("rb") as file:
+        start = file.read(PREAMBLE_BYTES + len(MARK))
+    return start[PREAMBLE_BYTES:] == MARK or _begins_with_data(start)
+
+
+def states_label(path: Path) -> bool:
+    """Whether a DICOM file states in its first bytes that it is a DICOM-SEG or RTSTRUCT; nothing is parsed."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        found = OBJECT_CLASS.search(file.read(META_BYTES))
+    return found is not None and found[1] in LABEL_CLASSES
+
+
+def _begins_with_data(start: bytes) -> bool:
+    """Whether a file begins with an element of the group that identifies objects, in either encoding."""
+    if len(start) < PREAMBLE_BYTES or start[:2] != IDENTIFYING_GROUP or start[3]:
+        return False
+    is_explicit = start[4:6].isalpha() and start[4:6].isupper()
+    return int.from_bytes(start[6:8] if is_explicit else start[4:8], "little") < MOST_FIRST_BYTES
+
+
+@functools.lru_cache(maxsize=MOST_HEADERS)
+def _parsed(pydicom: Any, path: Path, _changed_ns: int, _size_bytes: int) -> Any:
+    with path.open("rb") as file:
+        is_marked = file.read(PREAMBLE_BYTES + len(MARK))[PREAMBLE_BYTES:] == MARK
+    header = pydicom.dcmread(path, defer_size=DEFERRED_BYTES, force=not is_marked)
+    if "SOPClassUID" not in header:
+        msg = "expected a DICOM file, got neither its mark nor the class of an object"
+        raise ValueError(msg)
+    if "TransferSyntaxUID" not in header.file_meta:
+        implicit, _ = header.original_encoding
+        uid = pydicom.uid
+        header.file_meta.TransferSyntaxUID = uid.ImplicitVRLittleEndian if implicit else uid.ExplicitVRLittleEndian
+    return header
