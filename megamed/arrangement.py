@@ -14,7 +14,7 @@ from megamed import formats
 from megamed.file_names import ANNOTATOR_WORDS, CaseIndex, NamedFile, sort_out, visible_files
 from megamed.layouts.bids import LABEL_SUFFIX, parse_name
 from megamed.layouts.table import COLUMNS, REQUIRED
-from megamed.readers.dicom_headers import LABEL_MODALITIES, header_of, readable
+from megamed.readers.dicom_headers import LABEL_MODALITIES, has_mark, header_of, readable
 from megamed.schema import FileRules, slugify
 from megamed.vocabulary import Layout
 
@@ -51,7 +51,9 @@ def find_arrangement(folder: Path) -> Arrangement:
     names = [file.name for file in files if _is_data(file.name)]
     if any(file.name.partition(".")[0].endswith(f"_{LABEL_SUFFIX}") for file in files):
         return _bids(names)
-    if slices := [file for file in files if file.name.lower().endswith(".dcm")]:
+    if slices := [
+        file for file in files if file.name.lower().endswith(".dcm") or (not file.suffix and has_mark(folder / file))
+    ]:
         return _dicom(folder, slices)
     archives = [file for file in files if file.suffix == ".npz"]
     if len(archives) == 1 and len(archives[0].parts) == 1:

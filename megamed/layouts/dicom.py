@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from megamed.layouts.cases import Case, LabelSource
+from megamed.readers.dicom_folder import is_image
 from megamed.readers.dicom_headers import LABEL_MODALITIES, has_mark, header_of, readable
+from megamed.readers.dicom_references import drawn_on
 from megamed.readers.source import SERIES, Source
 from megamed.schema import DatasetCard
 
@@ -33,6 +35,7 @@ def find_cases(folder: Path, card: DatasetCard) -> Iterator[Case]:
     modalities (`CT`, `PT`), and series of others are left out.
     """
     series: dict[str, _Series] = defaultdict(_Series)
+    labels: list[Path] = []
     for path in _files(folder):
         try:
             header = _header(path)
@@ -41,14 +44,18 @@ def find_cases(folder: Path, card: DatasetCard) -> Iterator[Case]:
             continue
         if header is None:
             continue
-        if header.Modality not in LABEL_MODALITIES:
+        if header.Modality in LABEL_MODALITIES:
+            labels.append(path)
+        elif is_image(header):
             found = series[str(header.SeriesInstanceUID)]
             found.files.append(path)
             found.modality, found.patient = str(header.Modality), str(header.PatientID)
-        elif uid := referenced_series(header):
+    for path in labels:
+        if uid := drawn_on(header_of(path), {uid: found.files for uid, found in series.items()}):
             series[uid].labels.append(path)
         else:
-            yield Case(path.name, problem=f"{path.name} refers to no series: expected a referenced SeriesInstanceUID.")
+            expected = "expected the series it was drawn on, by its UID or its place, got none"
+            yield Case(path.name, problem=f"{path.name} has no image: {expected}.")
     numbers: dict[str, int] = defaultdict(int)
     for _, found in sorted(series.items()):
         if found.labels:
@@ -56,21 +63,7 @@ def find_cases(folder: Path, card: DatasetCard) -> Iterator[Case]:
             yield _case(f"{found.patient}_{numbers[found.patient]}", found, card)
 
 
-def referenced_series(header: Any) -> str:
-    """Return the UID of the series that a DICOM-SEG or RTSTRUCT was drawn on, empty if it does not tell."""
-    try:
-        if header.Modality == "SEG":
-            return str(header.ReferencedSeriesSequence[0].SeriesInstanceUID)
-        study = header.ReferencedFrameOfReferenceSequence[0].RTReferencedStudySequence[0]
-        return str(study.RTReferencedSeriesSequence[0].SeriesInstanceUID)
-    except (AttributeError, IndexError):
-        return ""
-
-
 def _case(name: str, found: _Series, card: DatasetCard) -> Case:
-    labels = [path.name for path in found.labels]
-    if not found.files:
-        return Case(labels[0], problem=f"{labels} has no image: expected the series it was drawn on, got none.")
     channels = card.files.channels
     if channels and found.modality not in channels:
         expected = f"expected a series of {sorted(channels)}, got {found.modality}"

@@ -11,6 +11,8 @@ from megamed.readers.stored import MaskImage
 
 SERIES_NUMBER = 1000
 """Number of the new series; scanners count from 1."""
+UNICODE = "ISO_IR 192"
+"""What DICOM calls UTF-8, which holds names in all scripts."""
 EMPTIED_TAGS = (
     *("PatientName", "PatientID", "PatientBirthDate", "PatientSex"),
     *("StudyDate", "StudyTime", "StudyID", "AccessionNumber", "ReferringPhysicianName"),
@@ -46,6 +48,8 @@ def write(mask: MaskImage, suffix: str) -> bytes:
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         msg = f"The series cannot have a DICOM-SEG: expected its usual headers, got '{error}'. Write a .nii.gz instead."
         raise ValueError(msg) from error
+    if not all(name.isascii() for name in mask.names.values()):
+        dataset.SpecificCharacterSet = UNICODE
     content = io.BytesIO()
     dataset.save_as(content)
     return content.getvalue()

@@ -66,7 +66,7 @@ def _has_palette(header: Any) -> bool:
 
 
 def _values(header: Any) -> Shaped[np.ndarray, "..."]:
-    pixels = _pixels(header)
+    pixels = stored_pixels(header)
     if _has_palette(header):
         from pydicom.pixels.processing import apply_color_lut
 
@@ -87,7 +87,7 @@ def _values(header: Any) -> Shaped[np.ndarray, "..."]:
     return scaled.reshape(pixels.shape)
 
 
-def _pixels(header: Any) -> Shaped[np.ndarray, "..."]:
+def stored_pixels(header: Any) -> Shaped[np.ndarray, "..."]:
     """Decode stored pixels; the data set keeps none of them."""
     deferred = header.get_item("PixelData", keep_deferred=True)
     try:

@@ -110,10 +110,13 @@ class DrawnLabel:
     segments: tuple[Segment, ...]
     names: Mapping[int, str]
     """The name of every number, also of structures that are listed but not drawn."""
+    notes: list[str] = field(default_factory=list)
+    """What was left out; it grows as segments are drawn."""
 
-    def to_ras(self, segment: Segment) -> Volume:
-        """Draw a segment, turned as `StoredImage.to_ras` turns its image."""
-        assert self.geometry.affine is not None  # nobody draws on what has no place
+    def to_ras(self, segment: Segment) -> Volume | UInt8[np.ndarray, "H W"]:
+        """Draw a segment, turned as `StoredImage.to_ras` turns its image; on a radiograph as it is."""
+        if self.geometry.affine is None:
+            return segment.draw()[0]
         return canonical(segment.draw(), self.geometry.affine, self.geometry.spacing)
 
 

@@ -172,8 +172,75 @@ def test_contour_between_slices_is_refused(tmp_path: Path, series: list[Path]) -
     shifted = square(1, 4, 2)
     shifted[:, 2] += 0.4
     write_regions(tmp_path / "rt.dcm", series, {"liver": [shifted]})
-    with pytest.raises(ValueError, match="expected contours on slices"):
+    with pytest.raises(ValueError, match=r"expected contours on the 6 slices .* 0\.40 of the distance"):
         dict(read_masks(tmp_path / "rt.dcm", series, {"liver": 1}))
+
+
+def test_a_stray_contour_costs_no_more_than_itself(tmp_path: Path, series: list[Path]) -> None:
+    stray = square(1, 4, 3)
+    stray[:, 2] += 0.4
+    write_regions(tmp_path / "rt.dcm", series, {"liver": [square(1, 4, 2), stray]})
+    drawn = read_drawn(Source((tmp_path / "rt.dcm", *series)))
+    (mask,) = (segment.draw() for segment in drawn.segments)
+    assert np.flatnonzero(mask.any(axis=(1, 2))).tolist() == [2]
+    assert drawn.notes == [
+        "left out 1 of 2 contours of 'liver': one lies 0.40 of the distance between slices off the nearest"
+    ]
+
+
+def test_contours_that_repeat_or_cross_are_united(tmp_path: Path, series: list[Path]) -> None:
+    contours = [square(0.5, 4.5, 1), square(0.5, 4.5, 1), square(0.5, 4.5, 2), square(2.5, 6.5, 2)]
+    write_regions(tmp_path / "rt.dcm", series, {"liver": contours})
+    (segment,) = read_drawn(Source((tmp_path / "rt.dcm", *series))).segments
+    expected = np.zeros((SLICES, ROWS, COLUMNS), bool)
+    expected[1:3, 1:5, 1:5] = expected[2, 3:7, 3:7] = True
+    assert np.array_equal(segment.draw(), expected)
+
+
+@pytest.mark.parametrize("is_turned", [False, True])
+def test_segments_lie_where_their_positions_say(
+    tmp_path: Path, series: list[Path], pixels: np.ndarray, is_turned: bool
+) -> None:
+    import highdicom
+
+    label = np.zeros(pixels.shape, bool)
+    label[1:4, 3:7, 2:5] = True
+    corner = (ROWS - 1, COLUMNS - 1) if is_turned else (2, 1)
+    stored = label[:, ::-1, ::-1] if is_turned else label[:, 2:8, 1:9]
+    headers = [pydicom.dcmread(file) for file in series]
+    places = [
+        np.array(header.ImagePositionPatient, float) + np.array([corner[1], corner[0], 0]) * SPACING_MM
+        for header in headers
+    ]
+    code = highdicom.sr.CodedConcept("123037004", "SCT", "Anatomical Structure")
+    highdicom.seg.Segmentation(
+        headers,
+        np.ascontiguousarray(stored).astype(np.uint8),
+        "BINARY",
+        [highdicom.seg.SegmentDescription(1, "liver", code, code, "MANUAL")],
+        highdicom.UID(), 2, highdicom.UID(), 1, "drawn", "drawn", "1", "1",
+        plane_orientation=highdicom.PlaneOrientationSequence(
+            "PATIENT", (-1, 0, 0, 0, -1, 0) if is_turned else (1, 0, 0, 0, 1, 0)
+        ),
+        plane_positions=[highdicom.PlanePositionSequence("PATIENT", place) for place in places],
+        pixel_measures=highdicom.PixelMeasuresSequence((SPACING_MM[1], SPACING_MM[0]), 1.0, SPACING_MM[2]),
+    ).save_as(tmp_path / "seg.dcm")  # fmt: skip
+    (segment,) = read_drawn(Source((tmp_path / "seg.dcm", *series))).segments
+    assert np.array_equal(segment.draw(), label)
+
+
+def test_segments_of_a_radiograph_belong_to_it_by_uid(tmp_path: Path, pixels: np.ndarray) -> None:
+    (path,) = write_series(tmp_path / "scan", pixels[:1])
+    write_segmentation(tmp_path / "seg.dcm", [path], {"liver": pixels[:1] > 0})
+    for file in (path, tmp_path / "seg.dcm"):
+        dataset = pydicom.dcmread(file)
+        for tag in ("ImagePositionPatient", "PixelSpacing", "FrameOfReferenceUID"):
+            dataset.pop(tag, None)
+        for group in dataset.get("PerFrameFunctionalGroupsSequence", ()):
+            del group.PlanePositionSequence
+        dataset.save_as(file)
+    drawn = read_drawn(Source((tmp_path / "seg.dcm", path)))
+    assert np.array_equal(drawn.to_ras(drawn.segments[0]), pixels[0] > 0)
 
 
 def prepared(folder: Path, card: DatasetCard = CARD) -> tuple[dict[str, Subject], list, dict[str, list[str]]]:

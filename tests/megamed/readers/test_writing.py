@@ -71,6 +71,13 @@ def test_same_mask_has_the_same_bytes(series: Geometry) -> None:
     assert encode(MASK, series, ".nii.gz") == encode(MASK, series, ".nii.gz")
 
 
+def test_segments_have_names_in_any_script(tmp_path: Path, series: Geometry) -> None:
+    mask = MaskImage(MASK, series, {1: "肝臓 печень"})
+    write_to = tmp_path / "mask.dcm"
+    write_to.write_bytes(formats.encode(mask, ".dcm"))
+    assert pydicom.dcmread(write_to).SegmentSequence[0].SegmentLabel == "肝臓 печень"
+
+
 @pytest.mark.parametrize("form", ["nrrd", "mha"])
 def test_other_formats_agree_with_simpleitk(tmp_path: Path, form: str) -> None:
     sitk = pytest.importorskip("SimpleITK")

@@ -1,0 +1,133 @@
+"""Read the segments of a DICOM-SEG onto the images that they were drawn on, wherever its own pixels lie."""
+
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Shaped, UInt8
+
+from megamed.readers.dicom import radiograph_geometry
+from megamed.readers.dicom_grid import Plane, SeriesGrid, planes_of
+from megamed.readers.dicom_headers import header_of, readable
+from megamed.readers.dicom_values import frame_group, number, stored_pixels
+from megamed.readers.stored import DrawnLabel, Segment
+
+PLANE_TOLERANCE = 0.1
+"""How far from a slice a plane may lie, as a share of the distance between slices."""
+PIXEL_TOLERANCE = 0.25
+"""How far from the pixels of an image those of a segment may lie, in pixels."""
+LABEL_MAP, FRACTIONAL = "LABELMAP", "FRACTIONAL"
+
+Mask = UInt8[np.ndarray, "slices rows columns"]
+Frame = Shaped[np.ndarray, "rows columns"]
+
+
+def read_segments(path: Path, images: Sequence[Path], grid: SeriesGrid | None) -> DrawnLabel:
+    """Read what segments there are; their pixels are looked at when they are drawn.
+
+    Args:
+        path: The DICOM-SEG.
+        images: The files that it was drawn on.
+        grid: Where their planes lie; None for images without a place, as radiographs, to which segments belong by UID.
+
+    Raises:
+        ValueError: If the segments were drawn on other images.
+    """
+    header = header_of(path)
+    headers = [header_of(image) for image in images]
+    _check_source(header, headers)
+    names = {int(segment.SegmentNumber): str(segment.SegmentLabel) for segment in header.SegmentSequence}
+    geometry = grid.geometry if grid else radiograph_geometry(images[0], headers[0])
+    segments = (
+        Segment(each, name, functools.partial(_segment_mask, path, each, grid, headers[0]))
+        for each, name in names.items()
+        if each
+    )
+    return DrawnLabel(geometry, tuple(segments), names)
+
+
+def _segment_mask(path: Path, segment: int, grid: SeriesGrid | None, image: Any) -> Mask:
+    """Read where a segment is; a slice without a frame is empty."""
+    with readable(path):
+        header = header_of(path)
+        frames = stored_pixels(header).reshape(-1, int(header.Rows), int(header.Columns))
+        shape = grid.shape if grid else (1, int(image.Rows), int(image.Columns))
+        mask = np.zeros(shape, bool)
+        planes = {plane.frame: plane for plane in planes_of(path, header)}
+        for frame, pixels in enumerate(frames):
+            is_set = _is_set(header, frame, pixels, segment)
+            if not is_set.any():
+                continue
+            if grid is None:
+                if is_set.shape != shape[1:]:
+                    msg = f"expected frames of {shape[1:]} pixels as the image's, got {is_set.shape}"
+                    raise ValueError(msg)
+                mask[0] |= is_set
+            elif frame in planes:
+                _place(is_set, planes[frame], mask, grid)
+            else:
+                _place_by_uid(is_set, _sources(header, frame), mask, grid)
+        return mask.astype(np.uint8)
+
+
+def _is_set(header: Any, frame: int, pixels: Frame, segment: int) -> Bool[np.ndarray, "rows columns"]:
+    """Mark the pixels of a frame that belong to a segment."""
+    if header.SegmentationType == LABEL_MAP:
+        return pixels == segment
+    if int(frame_group(header, frame, "SegmentIdentification").ReferencedSegmentNumber) != segment:
+        return np.zeros(pixels.shape, bool)
+    if header.SegmentationType == FRACTIONAL:
+        return 2 * pixels.astype(float) >= number(header, "MaximumFractionalValue", 255)
+    return pixels > 0
+
+
+def _place(
+    is_set: Bool[np.ndarray, "rows columns"], plane: Plane, mask: Bool[np.ndarray, "..."], grid: SeriesGrid
+) -> None:
+    """Mark, in the mask of a series, the pixels of a frame that may be turned or cropped."""
+    rows, columns = np.nonzero(is_set)
+    row_mm, column_mm = plane.spacing_mm
+    points = plane.position + rows[:, None] * row_mm * plane.down + columns[:, None] * column_mm * plane.across
+    level, _ = grid.level_of(points.mean(axis=0))
+    apart = max(grid.off(level, point) for point in points[[0, -1]])
+    at = grid.planes[level].indices_of(points)
+    nearest = at.round().astype(int)
+    off = float(np.abs(at - nearest).max())
+    same_size = np.allclose(sorted(plane.spacing_mm), sorted(grid.planes[level].spacing_mm), rtol=1e-3)
+    if apart > PLANE_TOLERANCE or off > PIXEL_TOLERANCE or not same_size:
+        msg = (
+            f"expected segments on the pixels of the {len(grid.planes)} slices, got a frame {apart:.2f} of a slice and "
+            f"{off:.2f} of a pixel off, of {plane.spacing_mm} mm pixels; resample it onto the series"
+        )
+        raise ValueError(msg)
+    is_inside = ((nearest >= 0) & (nearest < grid.shape[1:])).all(axis=1)
+    mask[level][tuple(nearest[is_inside].transpose())] = True
+
+
+def _place_by_uid(
+    is_set: Bool[np.ndarray, "rows columns"], uids: set[str], mask: Bool[np.ndarray, "..."], grid: SeriesGrid
+) -> None:
+    levels = [level for level, plane in enumerate(grid.planes) if plane.uid[0] in uids]
+    if len(levels) != 1 or is_set.shape != grid.shape[1:]:
+        msg = "expected frames with a position, or each drawn on one slice of the series, got neither"
+        raise ValueError(msg)
+    mask[levels[0]] |= is_set
+
+
+def _sources(header: Any, frame: int) -> set[str]:
+    """Return the UIDs of the images that a frame was drawn on."""
+    derivations = frame_group(header, frame, "DerivationImage").get("SourceImageSequence") or ()
+    return {str(source.ReferencedSOPInstanceUID) for source in derivations}
+
+
+def _check_source(header: Any, images: Sequence[Any]) -> None:
+    """Refuse segments that state their images, if these are others, and so is their space."""
+    frames = range(int(number(header, "NumberOfFrames", 1)))
+    named = set().union(*(_sources(header, frame) for frame in frames))
+    spaces = {str(image.get("FrameOfReferenceUID", "")) for image in images} - {""}
+    is_elsewhere = str(header.get("FrameOfReferenceUID", "")) not in spaces
+    if named and is_elsewhere and not named & {str(image.get("SOPInstanceUID", "")) for image in images}:
+        msg = f"expected labels drawn on the {len(images)} images at hand, got {len(named)} on others"
+        raise ValueError(msg)
