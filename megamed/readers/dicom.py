@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, Shaped
 
-from megamed.readers.dicom_grid import Plane, planes_of, read_grid
+from megamed.readers.dicom_grid import PlacedPlane, planes_of, read_grid
 from megamed.readers.dicom_headers import header_of, readable
 from megamed.readers.dicom_values import has_colours, number, pixel_spacing_mm, values_of
 from megamed.readers.source import Source
@@ -46,7 +46,7 @@ def radiograph_geometry(path: Path, header: Any) -> Geometry:
     return Geometry(spacing=spacing, header=(header,), files=(path,), modality=header.get("Modality"))
 
 
-def _slices(planes: Sequence[Plane]) -> Float32[np.ndarray, "slices rows columns"]:
+def _slices(planes: Sequence[PlacedPlane]) -> Float32[np.ndarray, "slices rows columns"]:
     """Decode the planes; a file that holds several is decoded once."""
     headers = {plane.file: plane.header for plane in planes}
     images = dict(zip(headers, values_of(list(headers.values())), strict=True))

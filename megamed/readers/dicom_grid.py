@@ -27,7 +27,7 @@ MOST_NAMES = 3
 
 
 @dataclass(frozen=True, eq=False)
-class Plane:
+class PlacedPlane:
     """One slice of a series: a file, or a frame of a file that holds many."""
 
     file: Path
@@ -62,7 +62,7 @@ class Plane:
         beyond = points - self.position
         return np.stack([beyond @ self.down, beyond @ self.across], axis=1) / self.spacing_mm
 
-    def lies_like(self, other: "Plane") -> str:
+    def lies_like(self, other: "PlacedPlane") -> str:
         """Return the name of the tag by which two planes cannot be of one volume, empty if there is none."""
         ours, theirs = (np.concatenate([plane.across, plane.down]) for plane in (self, other))
         if self.shape != other.shape:
@@ -76,7 +76,7 @@ class Plane:
 class SeriesGrid:
     """Where the voxels of a series lie."""
 
-    planes: tuple[Plane, ...]
+    planes: tuple[PlacedPlane, ...]
     """In the order of their positions."""
     affine: Float[np.ndarray, "4 4"]
     """From indices of slice, row and column to the patient's millimetres, towards right, front and head."""
@@ -149,7 +149,7 @@ def read_grid(files: Sequence[Path]) -> SeriesGrid:
         return SeriesGrid(tuple(planes), LPS_TO_RAS @ affine, (*notes, *repeated, *uneven))
 
 
-def planes_of(file: Path, header: Any) -> list[Plane]:
+def planes_of(file: Path, header: Any) -> list[PlacedPlane]:
     """Return the planes of a file that have a place in the patient."""
     frames = int(number(header, "NumberOfFrames", 1))
     if frames > 1 and "PerFrameFunctionalGroupsSequence" not in header:
@@ -164,7 +164,7 @@ def planes_of(file: Path, header: Any) -> list[Plane]:
         if place and turned and spacing:
             across, down = np.reshape(np.array(turned, float), (2, 3))
             row_mm, column_mm = map(float, spacing)
-            planes.append(Plane(file, header, frame, np.array(place, float), across, down, (row_mm, column_mm)))
+            planes.append(PlacedPlane(file, header, frame, np.array(place, float), across, down, (row_mm, column_mm)))
     return planes
 
 
@@ -180,7 +180,7 @@ def left_out(what: str, files: Iterable[Path]) -> tuple[str, ...]:
     return (f"left out {what}: {', '.join(names[:MOST_NAMES])}{more}",) if names else ()
 
 
-def _belonging(headers: dict[Path, Any]) -> tuple[list[Plane], tuple[str, ...]]:
+def _belonging(headers: dict[Path, Any]) -> tuple[list[PlacedPlane], tuple[str, ...]]:
     """Return the planes that lie alike, each once, and say what else there was."""
     notes: list[str] = []
     planes = [plane for file, header in headers.items() for plane in planes_of(file, header)]
@@ -188,7 +188,7 @@ def _belonging(headers: dict[Path, Any]) -> tuple[list[Plane], tuple[str, ...]]:
         msg = "expected images with a position, an orientation and a pixel spacing, got none"
         raise ValueError(msg)
     notes += left_out("images without a place in the patient", headers.keys() - {plane.file for plane in planes})
-    first_of: dict[tuple[str, int], Plane] = {}
+    first_of: dict[tuple[str, int], PlacedPlane] = {}
     for plane in planes:
         first_of.setdefault(plane.uid, plane)
     unique = list(first_of.values())
@@ -198,7 +198,7 @@ def _belonging(headers: dict[Path, Any]) -> tuple[list[Plane], tuple[str, ...]]:
         notes += left_out("localisers", (plane.file for plane in scouts))
     else:
         kept = scouts
-    alike: list[list[Plane]] = []
+    alike: list[list[PlacedPlane]] = []
     for plane in kept:
         group = next((group for group in alike if not plane.lies_like(group[0])), None)
         if group is None:
@@ -217,9 +217,9 @@ def _belonging(headers: dict[Path, Any]) -> tuple[list[Plane], tuple[str, ...]]:
     return alike[0], tuple(notes)
 
 
-def _without_copies(planes: list[Plane]) -> tuple[list[Plane], tuple[str, ...]]:
+def _without_copies(planes: list[PlacedPlane]) -> tuple[list[PlacedPlane], tuple[str, ...]]:
     """Leave out planes whose position and pixels are those of the one before; refuse equal positions otherwise."""
-    kept: list[Plane] = planes[:1]
+    kept: list[PlacedPlane] = planes[:1]
     copies = []
     for plane in planes[1:]:
         before = kept[-1]
@@ -239,12 +239,12 @@ def _without_copies(planes: list[Plane]) -> tuple[list[Plane], tuple[str, ...]]:
     return kept, left_out("copies of other slices", copies)
 
 
-def _same_pixels(one: Plane, other: Plane) -> bool:
+def _same_pixels(one: PlacedPlane, other: PlacedPlane) -> bool:
     first, second = values_of([one.header, other.header])
     return np.array_equal(first, second)
 
 
-def _step(planes: Sequence[Plane]) -> tuple[Float[np.ndarray, " 3"], tuple[str, ...]]:
+def _step(planes: Sequence[PlacedPlane]) -> tuple[Float[np.ndarray, " 3"], tuple[str, ...]]:
     """Find the mean way from one slice to the next, and say if they lie unevenly."""
     positions = np.stack([plane.position for plane in planes])
     if len(planes) == 1:
@@ -267,5 +267,7 @@ def _step(planes: Sequence[Plane]) -> tuple[Float[np.ndarray, " 3"], tuple[str, 
     )
 
 
-def _parted(planes: Sequence[Plane], is_wanted: Callable[[Plane], bool]) -> tuple[list[Plane], list[Plane]]:
+def _parted(
+    planes: Sequence[PlacedPlane], is_wanted: Callable[[PlacedPlane], bool]
+) -> tuple[list[PlacedPlane], list[PlacedPlane]]:
     return [plane for plane in planes if is_wanted(plane)], [plane for plane in planes if not is_wanted(plane)]

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Shaped, UInt8
 
 from megamed.readers.dicom import radiograph_geometry
-from megamed.readers.dicom_grid import Plane, SeriesGrid, planes_of
+from megamed.readers.dicom_grid import PlacedPlane, SeriesGrid, planes_of
 from megamed.readers.dicom_headers import header_of, readable
 from megamed.readers.dicom_values import frame_group, number, stored_pixels
 from megamed.readers.stored import DrawnLabel, Segment
@@ -84,7 +84,7 @@ def _is_set(header: Any, frame: int, pixels: Frame, segment: int) -> Bool[np.nda
 
 
 def _place(
-    is_set: Bool[np.ndarray, "rows columns"], plane: Plane, mask: Bool[np.ndarray, "..."], grid: SeriesGrid
+    is_set: Bool[np.ndarray, "rows columns"], plane: PlacedPlane, mask: Bool[np.ndarray, "..."], grid: SeriesGrid
 ) -> None:
     """Mark, in the mask of a series, the pixels of a frame that may be turned or cropped."""
     rows, columns = np.nonzero(is_set)
