@@ -481,6 +481,62 @@ class InThisThread(Executor):
         return future
 
 
+def test_a_part_is_split_as_the_whole(
+    make_dataset: Callable[..., Path], build_folder: Callable[..., BuildReport], tmp_path: Path
+) -> None:
+    """Patients may be shared with a dataset that is not asked for, as only a third one says."""
+    for name, others in {"first": [], "link": ["first", "other"], "other": []}.items():
+        make_dataset(4, f"data/{name}", id=name, shares_patients_with=others)
+    build_folder(tmp_path / "data", only=("other",))
+    (entry,) = read_manifest(tmp_path / "out").datasets.values()
+    assert entry.provenance.split_group == "first"
+
+
+def test_a_dataset_that_has_become_unusable_leaves_the_collection(
+    make_dataset: Callable[..., Path], build_folder: Callable[..., BuildReport], tmp_path: Path
+) -> None:
+    root = make_dataset(1)
+    make_dataset(1, "data/other", id="other")
+    build_folder(root.parent)
+    for label in (root / "labels").iterdir():
+        label.write_bytes(b"no picture")
+    assert build_folder(root.parent).datasets["drawn"].status == "left out"
+    assert Collection(tmp_path / "out").datasets == ("other",)
+    assert len(list((tmp_path / "out").glob("*.h5"))) == 1
+
+
+def test_a_dataset_whose_card_has_become_unusable_leaves_the_collection(
+    make_dataset: Callable[..., Path], build_folder: Callable[..., BuildReport], tmp_path: Path
+) -> None:
+    root = make_dataset(1)
+    make_dataset(1, "data/other", id="other")
+    build_folder(root.parent)
+    (root / "meta.json").write_text("{}")
+    assert build_folder(root.parent).datasets["drawn"].status == "left out"
+    assert Collection(tmp_path / "out").datasets == ("other",)
+
+
+def test_a_file_that_has_lost_its_end_is_built_again(
+    make_dataset: Callable[..., Path], build_folder: Callable[..., BuildReport], tmp_path: Path
+) -> None:
+    root = make_dataset(2)
+    build_folder(root)
+    (file,) = (tmp_path / "out").glob("*.h5")
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-1])
+    assert build_folder(root).datasets["drawn"].status == "built"
+    assert file.read_bytes() == whole
+
+
+def test_other_libraries_make_old_datasets_be_built_again(
+    make_dataset: Callable[..., Path], build_folder: Callable[..., BuildReport], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = make_dataset(2)
+    build_folder(root)
+    monkeypatch.setattr("megamed.build._libraries", lambda: {"h5py": "0", "numpy": "0", "pillow": "0"})
+    assert build_folder(root).datasets["drawn"].status == "built"
+
+
 def test_code_version_covers_what_prepares_rows(repository: Path) -> None:
     """A module that decides what a row looks like must make old collections be built again."""
     program = "import sys, megamed.prepare; print(*(m for m in sys.modules if m.startswith('megamed.')))"
