@@ -38,8 +38,8 @@ PENDING_NAME = ".pending.json"
 REPORT_NAME = "build_report.json"
 SUBJECTS_PER_MESSAGE = 4
 DECIDING_MODULES = (
-    *("annotation", "annotation_tools", "build", "collection", "files", "formats", "labels", "layouts"),
-    *("manifest", "outlines", "pixels", "prepare", "rasterise", "readers", "rows", "schema", "splits"),
+    *("annotation", "annotation_tools", "build", "collection", "files", "formats", "label_values", "labels"),
+    *("layouts", "manifest", "outlines", "pixels", "prepare", "rasterise", "readers", "rows", "schema", "splits"),
     *("squares", "standardise", "vocabulary"),
 )
 DECIDING_LIBRARIES = ("h5py", "numpy", "pillow")

@@ -58,6 +58,7 @@ class Expectations:
                 *_areas(examples),
                 *_values(examples),
                 *_notes(examples),
+                *_readings("support_images", cases),
             ),
         )
 
@@ -72,6 +73,7 @@ class Expectations:
             *_extent("height to width", self.aspects, STRETCH, [_aspect(case) for case in cases]),
             *_extent("longer side", self.sides, SCALE, [_longer_side(case) for case in cases]),
             *self._cuts(_known_cuts(cases)),
+            *_readings("images", cases),
         ]
 
     def _contrast(self, ours: Float[np.ndarray, "images quantiles"]) -> Iterator[str]:
@@ -195,6 +197,16 @@ def _notes(examples: Sequence[Example]) -> Iterator[str]:
             kinds.setdefault(note.partition(" ")[2].split(":")[-1], []).append(note)
     for first, *others in kinds.values():
         yield f"{first} So it is with {len(others)} more." if others else first
+
+
+def _readings(argument: str, cases: Sequence[SourceImage]) -> Iterator[str]:
+    """What was done to pixels or assumed of them when files were read, once each with the first file and a count."""
+    sources: dict[str, list[str]] = {}
+    for case in cases:
+        for note in case.notes:
+            sources.setdefault(note, []).append(case.source.name if case.source else argument)
+    for note, (first, *others) in sources.items():
+        yield f"{first}{f' and {len(others)} more' if others else ''}: {note}."
 
 
 def _classes(examples: Sequence[Example]) -> dict[int, str]:

@@ -131,7 +131,7 @@ class SavedTask:
     parameters: Parameters
     weights: Weights
     author: str = ""
-    """Who made it, in the maker's own words; empty if nobody said so."""
+    """Maker of the task, in words of their own; empty if not stated."""
 
 
 def write_task(path: Path, task: SavedTask) -> Path:

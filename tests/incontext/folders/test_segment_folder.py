@@ -10,7 +10,7 @@ from PIL import Image
 
 from incontext import Segmenter
 from incontext.folders.segment_folder import SegmentOptions, segment_folder
-from incontext.folders.user_folder import fit_folder
+from incontext.folders.user_folder import fit_folder, read_folder
 from incontext.images.source_image import read_label_image, read_source_image
 from incontext.networks.support_once import SupportOnceConfig, SupportOnceNet
 from tests.dicom_files import series_affine, write_segmentation, write_series
@@ -238,7 +238,7 @@ def test_results_among_the_queries_are_no_image(tmp_path: Path, segmenter: Segme
     write_series(tmp_path / "query" / "scan", np.moveaxis(volume(0)[0], -1, 0).astype(np.int16), affine)
     segment_folder(segmenter, support, tmp_path / "query", tmp_path / "query" / "out")
     assert list((tmp_path / "query" / "out" / "masks").glob("*.dcm"))
-    assert [pair.image.name for pair in read_folder(tmp_path / "query")] == ["scan"]
+    assert [pair.image.name for pair in read_folder(tmp_path / "query").pairs] == ["scan"]
 
 
 def test_another_run_needs_overwrite(tmp_path: Path, segmenter: Segmenter) -> None:

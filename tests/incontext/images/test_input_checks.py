@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -176,3 +177,11 @@ def test_decisions_on_labels_are_told_once() -> None:
     examples = [replace(example, notes=(note,)) for example, note in zip(examples_of(2), notes, strict=True)]
     assert warn_about(examples, []) == [f"{notes[0]} So it is with 1 more."]
     assert warn_about(examples[:1], []) == notes[:1]
+
+
+def test_what_was_assumed_of_files_is_told_once_with_a_count() -> None:
+    turned = replace(case_of(looks(7)), source=Path("a.png"), notes=("turned upright",))
+    plain = replace(case_of(looks(8)), source=Path("b.png"))
+    messages = warn_about(examples_of(2), [turned, plain, replace(turned, source=Path("c.png"))])
+    assert [message for message in messages if "turned" in message] == ["a.png and 1 more: turned upright."]
+    assert not [message for message in warn_about(examples_of(2), [plain]) if "turned" in message]
