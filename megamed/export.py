@@ -38,7 +38,7 @@ class _View:
 
     @cached_property
     def areas(self) -> dict[str, Int32[np.ndarray, " N"]]:
-        """Per label the pixels of every row."""
+        """Area of each label in pixels, one number for each row of the view."""
         return {task.label: self.collection.areas(task) for task in self.tasks}
 
     @cached_property
@@ -54,7 +54,7 @@ class _View:
         return self.collection.label(task, sample.row)
 
     def masks(self, tasks: Sequence[Task], sample: Sample) -> Bool[np.ndarray, "labels H W"]:
-        """Where each of some labels is on an image."""
+        """Binary labels of one image, in the order of the tasks."""
         return np.stack([self.label(task, sample) > 0 for task in tasks])
 
 
@@ -122,7 +122,7 @@ def _write_png(view: _View, out: Path, _: int) -> str:
 
 
 def _table_rules(view: _View) -> dict[str, object]:
-    """How the card of an exported view differs from the card of its dataset."""
+    """Fields in which the card of an exported view differs from the card of its dataset."""
     unchanged = DatasetCard(id="any", modality="any")
     kept = ("subject_pattern", "subject_block", "subject_rule", "n_cases", "n_subjects", "tree")
     modality = view.tasks[0].modality

@@ -1,4 +1,4 @@
-"""From the label files of a case to its annotations: what their pixels mean, checked against card and image."""
+"""Annotations of a case, read from its label files: what their pixels mean, checked against card and image."""
 
 from collections import defaultdict
 from collections.abc import Iterator

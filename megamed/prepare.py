@@ -19,7 +19,7 @@ from megamed.standardise import Standard
 from megamed.vocabulary import Split
 
 Annotations = Mapping[str, Annotation]
-"""By annotator."""
+"""Annotations of one image by the name of the annotator."""
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ MODALITIES = {
     r"\b(fluo\w*|dapi|confocal)\b": "Fluorescence microscopy",
     r"\b(em|tem|sem)\b": "Electron microscopy",
 }
-"""What words in names say of the modality."""
+"""Modality by the pattern of the words in names that tell it."""
 SUBJECT_PATTERNS = (
     r"(?i)((?:patient|subject|sub|pat|case|id)[-_]?[0-9]+)",
     r"^(.+?)[-_](?:slice|frame|img|image|s|z|t|f)?[-_]?[0-9]+$",
@@ -57,15 +57,15 @@ EVERY_CASE = "^(.+)$"
 
 @dataclass
 class LabelFindings:
-    """What the pixels of some labels say."""
+    """Values and colours counted in the label files of some cases."""
 
     cases: int = 0
     present: Counter[int] = field(default_factory=Counter)
-    """Per value, the number of cases with it."""
+    """Number of cases in which each label value occurs."""
     share: dict[int, float] = field(default_factory=lambda: defaultdict(float))
-    """Per value, the sum over cases of the share of pixels that it covers."""
+    """Share of the pixels that each label value covers, summed over cases."""
     colours: Counter[str] = field(default_factory=Counter)
-    """Per colour, the number of cases with it, where labels are drawn in colours."""
+    """Number of cases in which each colour occurs, where labels are drawn in colours."""
     unreadable: list[str] = field(default_factory=list)
 
 
@@ -75,7 +75,7 @@ class Proposal:
 
     card: DatasetCard
     checks: tuple[str, ...]
-    """What to look at before building, one line each."""
+    """Guesses to check before building, one line each."""
 
     def text(self) -> str:
         """Write the card as TOML, the checks as comments above it."""

@@ -20,21 +20,9 @@ SECTION = re.compile(r"^(?:Args|Attributes|Returns|Yields|Raises):$")
 ENTRY = re.compile(r"^    (?:\*{0,2}[a-z_]\w*: )(.+)$")
 LEAST_WORDS = 3
 
-UNREVISED = {
-    *("incontext/images", "megamed/readers", "megamed/layouts", "megamed/export.py"),
-    *("megamed/labels.py", "megamed/prepare.py", "megamed/propose.py"),
-}
-"""Folders and modules that still speak otherwise; what is new goes by the rule."""
-
-
-def is_revised(path: Path, repository: Path) -> bool:
-    name = path.relative_to(repository).as_posix()
-    return not any(name == old or name.startswith(f"{old}/") for old in UNREVISED)
-
 
 def modules(repository: Path) -> list[Path]:
-    paths = [path for package in PACKAGES for path in sorted((repository / package).rglob("*.py"))]
-    return [path for path in paths if is_revised(path, repository)]
+    return [path for package in PACKAGES for path in sorted((repository / package).rglob("*.py"))]
 
 
 def docstrings(tree: ast.Module) -> Iterator[tuple[int, str]]:
@@ -117,7 +105,3 @@ def test_every_option_says_what_it_does(repository: Path) -> None:
             for line, text in option_helps(ast.parse(path.read_text())):
                 assert text, f"{path}:{line} has no help"
                 assert not list(faults(text)), f"{path}:{line}: {list(faults(text))}"
-
-
-def test_what_is_unrevised_exists(repository: Path) -> None:
-    assert not [name for name in UNREVISED if not (repository / name).exists()]

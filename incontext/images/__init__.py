@@ -1,1 +1,1 @@
-"""What a person has → planes and labels, and masks back on their own grid. Knows no network."""
+"""Images and labels of a user, read as planes, and masks written back on their own grid. Knows no network."""

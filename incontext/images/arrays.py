@@ -9,13 +9,13 @@ from PIL import Image
 from torch import Tensor
 
 Picture = np.ndarray | Tensor | Image.Image | str | Path
-"""What a user may pass as one image, stack, volume or label."""
+"""Types that a user may pass as one image, stack, volume or label."""
 
 LUMINANCE = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 """Weights of red, green and blue in a grey value (ITU-R 601, as Pillow)."""
 
 SAME_SHAPE = 0.02
-"""How far the height to width of a label may be from its image's for it to be the same picture in another size."""
+"""Relative difference in height to width below which a label is taken for one of its image in another size."""
 
 COLOURS = (3, 4)
 """Channels of a colour picture, without and with transparency."""

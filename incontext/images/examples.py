@@ -65,10 +65,10 @@ class Example:
     """A case and the masks of the classes that were found in it.
 
     Attributes:
-        case: The image.
-        masks: By label value, for classes that it shows.
+        case: The labelled image, stack or volume.
+        masks: Binary annotations by label value, one for each class that the case shows.
         annotated: Label values that were looked for; None if all were.
-        names: Of label values, where the label's file tells them.
+        names: Class names by label value, where the label's file tells them.
         notes: Decisions between several senses of the label's values, a sentence each.
     """
 
@@ -166,7 +166,7 @@ class Examples(Sequence[Example]):
 
     @property
     def names(self) -> dict[int, str]:
-        """Of label values, if the classes were given by name."""
+        """Class names by label value, if the classes were given by name."""
         return dict(enumerate(self.by_name, start=1))
 
 
@@ -203,7 +203,7 @@ def thinned(case: SourceImage) -> SourceImage:
 
 
 def on_grid(planes: Shaped[np.ndarray, "N H W"], case: SourceImage) -> Shaped[np.ndarray, "*grid"]:
-    """What lies on the planes of a case, on the grid of its source."""
+    """Values on the planes of a case, brought onto the grid of its source."""
     return np.ascontiguousarray(case.view.array(planes)).reshape(case.shape)
 
 
@@ -227,7 +227,7 @@ def emptied(case: SourceImage) -> SourceImage:
 
 
 def spread(count: int, most: int) -> list[int]:
-    """So many places among `count`, evenly, or all."""
+    """Evenly spread indices among `count`, at most `most` of them."""
     return [i * count // most for i in range(most)] if count > most else list(range(count))
 
 

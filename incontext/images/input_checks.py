@@ -1,4 +1,4 @@
-"""What labelled images make one expect of others, and what looks wrong in either."""
+"""Warnings on images that look wrong, by themselves or beside the labelled ones."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ FULL_SHARE = 0.95
 MANY_VALUES, EDGE_VALUES = 8, 3
 WHITE = 255
 STRETCH, SCALE = 2.0, 4.0
-"""How many times oblonger, or larger, than the labelled images others may be."""
+"""Factors by which the medians of height to width and of the longer side may lie outside the labelled images' range."""
 
 
 Range = tuple[float, float]
@@ -25,15 +25,15 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True, eq=False)
 class Expectations:
-    """What labelled images look like.
+    """Range of contrast, shape, size and cut that labelled images span.
 
     Attributes:
-        normalisation: How they and the others are scaled.
-        quantiles: Of the scaled grey values, a row for each image that is not blank.
+        normalisation: Scaling of grey values, the same for labelled and other images.
+        quantiles: Quantiles of the scaled grey values, a row for each image that is not blank.
         aspects: Least and greatest height to width.
         sides: Least and greatest longer side in pixels.
-        cuts: Axes that they are cut along, where known.
-        warnings: What looks wrong in them, each with its reason and a fix.
+        cuts: Axes that the labelled images are cut along, where known.
+        warnings: Faults of the labelled images, each with its reason and a fix.
     """
 
     normalisation: Normalisation
@@ -45,7 +45,7 @@ class Expectations:
 
     @classmethod
     def of(cls, examples: Sequence[Example], normalisation: Normalisation) -> Self:
-        """What labelled images, at least one or some of them, look like."""
+        """Measure labelled images, of which there must be at least one."""
         cases = [example.case for example in examples]
         return cls(
             normalisation=normalisation,
@@ -63,7 +63,7 @@ class Expectations:
         )
 
     def warn_about(self, cases: Sequence[SourceImage]) -> list[str]:
-        """What looks wrong in these images, or in the labelled ones; each with its reason and a fix."""
+        """List what looks wrong in these images, or in the labelled ones, each with its reason and a fix."""
         if not cases:
             return [*self.warnings]
         return [
@@ -98,7 +98,7 @@ class Expectations:
 
 
 def _quantiles(cases: Sequence[SourceImage], normalisation: Normalisation) -> Float[np.ndarray, "images quantiles"]:
-    """Of the scaled grey values, a row for each image that holds several."""
+    """Quantiles of the scaled grey values, a row for each image that holds several."""
     scaled = [_scaled(case, normalisation) for case in cases]
     rows = [np.quantile(values, QUANTILES) for values in scaled if np.ptp(values) > 0]
     return np.array(rows).reshape(-1, len(QUANTILES))
@@ -200,7 +200,7 @@ def _notes(examples: Sequence[Example]) -> Iterator[str]:
 
 
 def _readings(argument: str, cases: Sequence[SourceImage]) -> Iterator[str]:
-    """What was done to pixels or assumed of them when files were read, once each with the first file and a count."""
+    """Changes and assumptions made when files were read, once each with the first file and a count."""
     sources: dict[str, list[str]] = {}
     for case in cases:
         for note in case.notes:

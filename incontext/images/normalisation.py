@@ -24,22 +24,22 @@ FEW_NEGATIVE = 0.05
 """Share of negative values up to which they are taken for errors, and those above 0 for the patient."""
 
 LONG_TAIL = 0.25
-"""How far above the upper percentile an image's brightest value may lie, as a share of what is between both."""
+"""Largest distance of the brightest value above the upper percentile, as a share of that between the percentiles."""
 
 SAMPLED_PIXELS = 2**14
-"""Of every image, what is looked at where not all is needed."""
+"""Number of pixels, about, that represent an image where not all are needed."""
 
 
 @dataclass(frozen=True)
 class Normalisation:
-    """How grey values become [0, 1].
+    """Linear scaling of grey values to [0, 1].
 
     Attributes:
-        kind: From where to where: each image's extremes, the percentiles of its positive values, or a window, the same
-            for all. An image is a whole stack or volume.
-        low: What becomes 0 of a window.
-        high: What becomes 1 of a window.
-        reason: Why.
+        kind: Source of the range that is scaled: each image's extremes, the percentiles of its positive values, or a
+            window, the same for all. An image is a whole stack or volume.
+        low: Grey value of a window that becomes 0.
+        high: Grey value of a window that becomes 1.
+        reason: Reason for the kind, in words for the user.
     """
 
     kind: Scaling
@@ -129,7 +129,7 @@ def _has_long_tail(case: SourceImage) -> bool:
 
 
 def _percentiles(case: SourceImage) -> tuple[float, float]:
-    """Of the positive values, or of all where many are negative, as in images scaled to a mean of 0."""
+    """Percentiles of the positive values, or of all where many are negative, as in images scaled to a mean of 0."""
     values = case.planes
     few_negative = np.mean(values < 0) <= FEW_NEGATIVE
     low, high = (positive_percentiles(values) if few_negative else np.percentile(values, PERCENTILES)).tolist()

@@ -1,4 +1,4 @@
-"""Where planes lie in an array, and an array in the patient: pure geometry of views, affines and anatomical axes."""
+"""Geometry of planes in an array, and of an array in the patient: views, affines and anatomical axes."""
 
 from dataclasses import dataclass
 
@@ -16,11 +16,11 @@ PARALLEL = 0.99
 
 @dataclass(frozen=True)
 class PlaneLayout:
-    """How planes lie in the array that they are cut from.
+    """Order and direction of an array's axes along which planes are cut from it.
 
     Attributes:
-        axes: Of the array: the one from plane to plane, the one down the rows and the one along them.
-        steps: 1 or -1 for each of these: whether a plane shows it backwards.
+        axes: Axes of the array: the one from plane to plane, the one down the rows and the one along them.
+        steps: 1 or -1 for each of these axes; -1 where a plane shows it backwards.
     """
 
     axes: tuple[int, int, int] = (0, 1, 2)
@@ -43,7 +43,7 @@ def orientation_of(affine: Float[np.ndarray, "4 4"]) -> PlaneLayout:
     """Return the view that makes an array out of one whose axes run to the patient's right, front and head.
 
     Args:
-        affine: From indices of the array to millimetres towards right, front and head.
+        affine: Map from indices of the array to millimetres towards right, front and head.
 
     Raises:
         ValueError: If the affine is singular or not finite.
@@ -62,7 +62,7 @@ def parallel(affine: Float[np.ndarray, "4 4"], directions: Float[np.ndarray, "3 
     """The view that brings an array's axes into the order and the sense of given directions.
 
     Args:
-        affine: Of the array.
+        affine: Map from indices of the array to millimetres.
         directions: The wanted axes, one a column, of any length.
 
     Raises:
@@ -97,7 +97,7 @@ def radiological(orientation: PlaneLayout, axis: int) -> PlaneLayout:
 
     Args:
         orientation: The view that makes the array out of one whose axes run to the patient's right, front and head.
-        axis: Of the array, from plane to plane.
+        axis: Axis of the array from plane to plane.
     """
     across, down = sorted({0, 1, 2} - {axis}, key=lambda other: orientation.axes[other])
     return PlaneLayout((axis, down, across), (1, -orientation.steps[down], -orientation.steps[across]))

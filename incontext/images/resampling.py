@@ -16,7 +16,7 @@ from megamed.squares import Box, letterbox, level_of_equal_area, resize
 def to_square(
     plane: Shaped[np.ndarray, "H W"], size_px: int, box: Box | None = None
 ) -> Float32[np.ndarray, "size size"]:
-    """What a window of an image shows, its letterbox by default, resized with antialiasing."""
+    """Cut a window out of an image, its letterbox by default, and resize it with antialiasing."""
     box = box or letterbox((plane.shape[0], plane.shape[1]))
     return resize(box.cut(plane), size_px)
 
@@ -37,9 +37,9 @@ def label_to_square(
 def to_user_grid(
     values: Float[Tensor, "C size size"], box: Box, rows: slice, columns: slice
 ) -> Float[Tensor, "C {rows.stop-rows.start} {columns.stop-columns.start}"]:
-    """What the square of a window holds at some rows and columns of the image, which the window has to show.
+    """Resize the square of a window to some rows and columns of the image, which the window has to show.
 
-    Resized bilinearly, antialiased where the square is the finer one.
+    The resizing is bilinear, and antialiased where the square is the finer one.
     """
     size_px = values.shape[-1]
     down = _resampling(size_px, box.height)[rows.start - box.top : rows.stop - box.top].to(values)

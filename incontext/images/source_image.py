@@ -1,4 +1,4 @@
-"""What a person passes as one thing to segment, as grey planes; and masks of the planes, back on its own grid and disk.
+"""Source images, read as grey planes, and masks of the planes, written back on the grid of their source.
 
 A volume with a place in the patient is cut into planes that lie as radiologists show them and as a megamed collection
 holds them, wherever its file's axes run: files of any orientation look alike to a network.
@@ -122,8 +122,8 @@ def read_source_image(source: Picture, name: str, axis: Axis = None) -> SourceIm
             apart; a Pillow image; or a path: a picture, pages of a TIFF, `.npy`, NIfTI, NRRD, MetaImage, a DICOM file
             or the folder of a DICOM series.
         name: How errors call this argument.
-        axis: From plane to plane. Usual is the first axis of arrays, and of volumes the one across thick slices, or
-            across axial ones where spacings are the same.
+        axis: Axis from plane to plane. Usual is the first axis of arrays, and of volumes the one across thick slices,
+            or across axial ones where spacings are the same.
 
     Raises:
         ValueError: If the pixels are not finite numbers, or the axes have no or several meanings.
@@ -142,12 +142,12 @@ def read_label_image(source: Picture, name: str, image: SourceImage, rules: Labe
     """Read the annotation of a case, onto its planes.
 
     Args:
-        source: As for `read_source_image`, on the image's own grid: an array has the order of the axes of its volume's
-            file.
+        source: Label on the image's own grid, of the types that `read_source_image` takes: an array has the order of
+            the axes of its volume's file.
             It holds whole numbers in 0–255 of any dtype; palette indices are the classes. A DICOM series may also have
             the DICOM-SEG or RTSTRUCT that was drawn on it.
         name: How errors call this argument.
-        image: What was annotated.
+        image: Source image that was annotated.
         rules: Meaning of the values; by default numbers are classes, even if they look like those of objects.
 
     Raises:
@@ -188,11 +188,11 @@ def write_mask(
     """Write a mask on the grid of its case; the file appears at once or not at all.
 
     Args:
-        mask: On the source's own grid, `case.shape`, as a `Segmentation` holds it.
-        case: What was segmented.
-        path: Its suffix chooses the format: `.png` or `.bmp` for an image, `.tif` for an image or a stack, `.nii`,
-            `.nii.gz`, `.nrrd` or `.mha` for a volume, `.dcm` for a DICOM series.
-        names: Of the classes; only a DICOM-SEG holds them.
+        mask: Label values on the source's own grid, `case.shape`, as a `Segmentation` holds them.
+        case: Source image that was segmented.
+        path: File to write, whose suffix chooses the format: `.png` or `.bmp` for an image, `.tif` for an image or a
+            stack, `.nii`, `.nii.gz`, `.nrrd` or `.mha` for a volume, `.dcm` for a DICOM series.
+        names: Class names by label value; only a DICOM-SEG holds them.
 
     Returns:
         The path.

@@ -1,4 +1,4 @@
-"""Where squares lie on an image, one around all of it or tiles where what is sought is small, and how they blend.
+"""Squares on an image, one around all of it or tiles where what is sought is small, and the blending of tiles.
 
 The network works on a square of 128 × 128. An image four times as long loses, letterboxed, what is a few pixels wide.
 Tiles keep it, at the price of a pass for each and of the view of the whole. Measured with eight labelled images of some
@@ -36,7 +36,7 @@ BAND_VALUES = 2**22
 
 @dataclass(frozen=True)
 class Structure:
-    """How wide a labelled structure is, and its image, in pixels."""
+    """Width of a labelled structure and longer side of its image, in pixels."""
 
     width_px: float
     image_px: int
@@ -47,8 +47,8 @@ class Tiling:
     """Whether images are cut into tiles.
 
     Attributes:
-        side_px: Of a tile; None if an image is seen as a whole.
-        reason: Why, for a reader.
+        side_px: Side of a tile in pixels; None if an image is seen as a whole.
+        reason: Reason for tiling or not, in words for the user.
     """
 
     side_px: int | None
@@ -74,7 +74,7 @@ def choose_tiling(structures: Sequence[Structure], asked: str | int, size_px: in
     """Decide by the widths of the labelled structures, the median one of which counts.
 
     Args:
-        structures: Of the support.
+        structures: Sizes of the labelled structures in the support.
         asked: `never`, `always`, the side of a tile in pixels, or `auto`: if the structure is narrower than 4 % of the
             longer side of its image, and that side longer than 1.5 times the network's.
         size_px: Side of the square on which the network works.
@@ -147,7 +147,7 @@ def _window(size_px: int) -> Float[Tensor, "size_px size_px"]:
 
 
 def _starts(extent_px: int, tile_px: int) -> list[int]:
-    """Where tiles begin along an axis, evenly; a tile longer than the axis lies around its middle."""
+    """Evenly spread beginnings of tiles along an axis; a tile longer than the axis lies around its middle."""
     if extent_px <= tile_px:
         return [-((tile_px - extent_px) // 2)]
     steps = math.ceil((extent_px - tile_px) / (tile_px * (1 - OVERLAP)))

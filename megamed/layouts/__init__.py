@@ -1,4 +1,4 @@
-"""Where the files of a dataset are: each layout turns a folder into a list of subjects with their cases."""
+"""Layouts, each of which knows where a dataset keeps its files and turns a folder into subjects with their cases."""
 
 import dataclasses
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""What a layout finds: subjects, their cases, and where images and labels of a case lie."""
+"""Subjects and cases as layouts find them, with the sources of their images and labels."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ class LabelSource:
     value: int | None = None
     """The label that every positive pixel has; None if the pixels say it."""
     annotator: str = ""
-    """Who drew it, where a dataset tells several apart."""
+    """Name of the annotator who drew the label, where a dataset tells several apart."""
 
 
 @dataclass(frozen=True)
@@ -25,14 +25,14 @@ class Case:
 
     name: str
     images: dict[str, Source] = field(default_factory=dict)
-    """By modality; all on one grid."""
+    """Source of the image in each modality; all images lie on one grid."""
     labels: tuple[LabelSource, ...] = ()
     subject: str | None = None
-    """None where the card's pattern finds it in the name."""
+    """Name of the subject; None where the card's pattern finds it in the name of the case."""
     split: Split | None = None
     """The split that the source prescribes, if it does."""
     problem: str = ""
-    """What makes the case unusable."""
+    """Reason why the case cannot be used; empty if it can."""
 
     @property
     def files(self) -> list[Path]:

@@ -15,7 +15,7 @@ from megamed.readers.source import SERIES, Source
 from megamed.schema import DatasetCard
 
 TAGS = ("Modality", "PatientID", "SeriesInstanceUID")
-"""What every file of a dataset must tell."""
+"""Attributes that the header of every file of a dataset must have."""
 
 
 @dataclass

@@ -20,7 +20,7 @@ class Pair(Frozen):
 
 
 class MsdDescription(Frozen):
-    """What a dataset.json says of the files."""
+    """Fields of a Medical Segmentation Decathlon `dataset.json` by which images and labels are found."""
 
     model_config = ConfigDict(extra="ignore")
     modality: dict[str, str]

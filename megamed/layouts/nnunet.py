@@ -17,7 +17,7 @@ NAMES_A_MODALITY = re.compile(r"\b(CT|MRI?|PET|US)\b")
 
 
 class NnunetDescription(Frozen):
-    """What a dataset.json says of the files."""
+    """Fields of an nnU-Net `dataset.json` that tell the channels and the suffix of the files."""
 
     model_config = ConfigDict(extra="ignore")
     channel_names: dict[str, str]

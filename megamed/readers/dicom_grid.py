@@ -14,9 +14,9 @@ from megamed.readers.stored import Geometry
 from megamed.readers.volume import LPS_TO_RAS, check_header, usable_orientations
 
 STEP_TOLERANCE = 0.05
-"""How much distances between slices may differ before they are called uneven, as a share of the mean distance."""
+"""Largest deviation of a distance between slices that counts as even, as a share of the mean distance."""
 CLOSE_TOLERANCE = 1e-4
-"""How much directions and spacings of one series differ by rounding."""
+"""Tolerance for the rounding of positions, directions and spacings within one series."""
 TELLING_APART = (
     *("TemporalPositionIdentifier", "AcquisitionNumber", "EchoNumbers", "EchoTime", "DiffusionBValue", "TriggerTime"),
     *("ImageType", "ContentTime", "AcquisitionTime"),
@@ -34,7 +34,7 @@ class PlacedPlane:
     header: Any
     frame: int
     position: Float[np.ndarray, " 3"]
-    """Of the centre of the first pixel, in millimetres towards the patient's left, back and head."""
+    """Position of the centre of the first pixel, in millimetres towards the patient's left, back and head."""
     across: Float[np.ndarray, " 3"]
     """The direction from column to column."""
     down: Float[np.ndarray, " 3"]
@@ -74,14 +74,14 @@ class PlacedPlane:
 
 @dataclass(frozen=True, eq=False)
 class SeriesGrid:
-    """Where the voxels of a series lie."""
+    """Grid of a series: its slices in order and the affine that places their voxels in the patient."""
 
     planes: tuple[PlacedPlane, ...]
-    """In the order of their positions."""
+    """Slices in the order of their positions."""
     affine: Float[np.ndarray, "4 4"]
-    """From indices of slice, row and column to the patient's millimetres, towards right, front and head."""
+    """Affine from indices of slice, row and column to millimetres towards the patient's right, front and head."""
     notes: tuple[str, ...] = ()
-    """What was left out, and what was assumed."""
+    """Remarks for the user on images left out and on assumptions about the slices."""
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -100,7 +100,7 @@ class SeriesGrid:
 
     @property
     def geometry(self) -> Geometry:
-        """What a mask on the series needs."""
+        """Geometry by which a mask is written on the grid of the series."""
         headers = tuple(self.headers.values())
         return Geometry(self.affine, header=headers, files=tuple(self.headers), modality=headers[0].get("Modality"))
 
@@ -114,7 +114,7 @@ class SeriesGrid:
         return level, off[level]
 
     def off(self, level: int, point: Float[np.ndarray, " 3"]) -> float:
-        """How far a point lies off a slice, as a share of the mean distance between slices."""
+        """Distance of a point from a slice, as a share of the mean distance between slices."""
         normal = self.planes[0].normal
         gap = (LPS_TO_RAS[:3, :3] @ self.affine[:3, 0]) @ normal
         return float(abs((point - self.planes[level].position) @ normal / gap))

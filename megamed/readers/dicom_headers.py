@@ -12,7 +12,7 @@ from typing import Any
 from megamed.readers.faults import needs, one_error
 
 PREAMBLE_BYTES, MARK = 128, b"DICM"
-"""What tells a DICOM file: four letters after a preamble."""
+"""Length of the preamble and the four letters after it, by which a DICOM file is recognised."""
 IDENTIFYING_GROUP = b"\x08\x00"
 """The group of tags that a file without preamble begins with, as old archives hold them."""
 MOST_FIRST_BYTES = 256

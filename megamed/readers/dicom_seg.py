@@ -12,7 +12,7 @@ from megamed.readers.stored import MaskImage
 SERIES_NUMBER = 1000
 """Number of the new series; scanners count from 1."""
 UNICODE = "ISO_IR 192"
-"""What DICOM calls UTF-8, which holds names in all scripts."""
+"""DICOM's term for UTF-8, which holds names in all scripts."""
 EMPTIED_TAGS = (
     *("PatientName", "PatientID", "PatientBirthDate", "PatientSex"),
     *("StudyDate", "StudyTime", "StudyID", "AccessionNumber", "ReferringPhysicianName"),

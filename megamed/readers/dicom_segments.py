@@ -15,9 +15,9 @@ from megamed.readers.dicom_values import frame_group, number, stored_pixels
 from megamed.readers.stored import DrawnLabel, Segment
 
 PLANE_TOLERANCE = 0.1
-"""How far from a slice a plane may lie, as a share of the distance between slices."""
+"""Largest distance of a segment's plane from a slice, as a share of the distance between slices."""
 PIXEL_TOLERANCE = 0.25
-"""How far from the pixels of an image those of a segment may lie, in pixels."""
+"""Largest offset of a segment's pixels from those of the image, in pixels."""
 LABEL_MAP, FRACTIONAL = "LABELMAP", "FRACTIONAL"
 
 Mask = UInt8[np.ndarray, "slices rows columns"]

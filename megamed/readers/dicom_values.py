@@ -1,4 +1,4 @@
-"""What the stored pixels of a DICOM data set stand for: units of the modality, colours, brightness, size."""
+"""Meaning of the stored pixels of a DICOM data set: units of the modality, colours, brightness, size."""
 
 import copy
 from collections.abc import Sequence

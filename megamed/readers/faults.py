@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 MAX_EXPANSION = 1100
-"""How many times its size a compressed file can hold: deflate reaches 1032."""
+"""Largest ratio of declared size to file size that compression can explain: deflate reaches 1032."""
 
 
 def check_expansion(path: Path, declared_bytes: int) -> None:

@@ -19,7 +19,7 @@ DATA_KEYS = frozenset(
     {"type", "endian", "encoding", "byte skip", "byteskip", "line skip", "lineskip", "data file", "datafile"}
     | {"min", "max", "old min", "oldmin", "old max", "oldmax", "sample units", "sampleunits", "block size"}
 )
-"""What a header says of an image's values and where they are stored, not of where they lie."""
+"""Header fields on the values of an image and their storage, which do not hold for a mask on the same grid."""
 
 
 def read(source: Source, most_pixels: int) -> StoredImage:

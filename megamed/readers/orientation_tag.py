@@ -13,7 +13,7 @@ TURNS = {
     7: (True, -1, -1),
     8: (True, -1, 1),
 }
-"""By tag: whether rows and columns change places, and then the steps through them.
+"""Turn for each value of the tag: whether rows and columns change places, then the steps down and across.
 
 Source: TIFF 6.0, section 8, `Orientation`; EXIF 2.3 takes it over.
 """

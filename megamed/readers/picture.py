@@ -17,11 +17,11 @@ from megamed.readers.source import Source
 from megamed.readers.stored import MaskImage, StoredImage
 
 PHOTOGRAPHS = ("JPEG", "MPO")
-"""What Pillow calls a JPEG file, of one picture or of several."""
+"""Pillow's names for JPEG files, of one picture or of several."""
 LUMINANCE = np.array([0.299, 0.587, 0.114])
 """Weights of red, green and blue in a grey value: ITU-R 601."""
 PNG_TYPE, GREY_PNG = 24, 0
-"""Where a PNG file says how many bits a colour has and then which colours, and what it says of grey."""
+"""Offset in a PNG file of the two bytes for bit depth and colour type, and the colour type of grey pictures."""
 PLAIN_MODES = ("1", "L", "F", "RGB")
 UNREADABLE = (
     *(OSError, SyntaxError, EOFError, ValueError, KeyError, IndexError, TypeError, struct.error, zlib.error),

@@ -1,4 +1,4 @@
-"""Where an image or a label of a dataset lies: its files, and the part of them that is meant."""
+"""Source of an image or a label of a dataset: its files, and the part of them that is meant."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +16,9 @@ class Source:
     """A colour or the index of a channel; of an npz file the array, as `arrays.read_array` names it; `SERIES`."""
 
     notes: tuple[str, ...] = ()
-    """What was left out when its files were chosen from a folder."""
+    """Remarks for the user on files of the folder that were left out."""
 
     @property
     def name(self) -> str:
-        """What messages call it."""
+        """Name of the first file, by which messages call the source."""
         return self.files[0].name

@@ -1,4 +1,4 @@
-"""What a file holds, as it holds it: pixels in the file's own order, where they lie, and what the file says of them."""
+"""Content of a file as stored: pixels in the file's own order, where they lie, and what the file says of them."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -13,11 +13,11 @@ from megamed.readers.volume import Volume, canonical, stack
 
 @dataclass(frozen=True, eq=False)
 class Geometry:
-    """Where the pixels of a file lie, and what is needed to write a mask that lies on them."""
+    """Place of a file's pixels in the patient, and what is needed to write a mask that lies on them."""
 
     affine: Float[np.ndarray, "4 4"] | None = None
-    """From indices of the file's three axes of space to millimetres towards the patient's right, front and head; None
-    where the file states no place, as pictures and radiographs."""
+    """Affine from indices of the file's three axes of space to millimetres towards the patient's right, front and head;
+    None where the file states no place, as pictures and radiographs."""
     spacing: tuple[float, ...] | None = None
     """Distance of neighbouring pixels along each axis of space, if the header states it apart from the affine."""
     units: str = "mm"
@@ -52,7 +52,7 @@ class StoredImage:
     is_lossy: bool = False
     """Whether the compression changed values, as JPEG does."""
     notes: tuple[str, ...] = ()
-    """What was assumed where the file tells nothing."""
+    """Remarks for the user on changes and assumptions made when the file was read."""
 
     @property
     def dtype(self) -> np.dtype:
@@ -106,12 +106,12 @@ class DrawnLabel:
     """Structures drawn on an image, each of which may overlap others."""
 
     geometry: Geometry
-    """Of the image."""
+    """Geometry of the image that the structures are drawn on."""
     segments: tuple[Segment, ...]
     names: Mapping[int, str]
     """The name of every number, also of structures that are listed but not drawn."""
     notes: list[str] = field(default_factory=list)
-    """What was left out; it grows as segments are drawn."""
+    """Remarks on contours that were left out; the list grows as segments are drawn."""
 
     def to_ras(self, segment: Segment) -> Volume | UInt8[np.ndarray, "H W"]:
         """Draw a segment, turned as `StoredImage.to_ras` turns its image; on a radiograph as it is."""
@@ -125,7 +125,7 @@ class MaskImage:
     """A mask to be written on the grid of its image."""
 
     array: UInt8[np.ndarray, "I J K"]
-    """In the order of the image's file; a single picture has a first axis of length 1."""
+    """Label values in the axis order of the image's file; a single picture has a first axis of length 1."""
     geometry: Geometry
     names: Mapping[int, str] = field(default_factory=dict)
     """Names of label values; those that the mask holds besides are called `class 7` and so on."""

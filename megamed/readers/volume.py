@@ -22,7 +22,7 @@ class Volume:
     array: Real[np.ndarray, "X Y Z"]
     spacing_mm: tuple[float, float, float]
     affine: Float[np.ndarray, "4 4"]
-    """From voxel indices to millimetres."""
+    """Affine from voxel indices to millimetres towards the patient's right, front and head."""
 
 
 def canonical(
@@ -31,8 +31,8 @@ def canonical(
     """Reorient a volume by flips and swaps of axes only.
 
     Args:
-        array: In any orientation.
-        affine: From its voxel indices to millimetres towards right, front and head.
+        array: Volume in any orientation.
+        affine: Map from voxel indices of the array to millimetres towards right, front and head.
         spacing_mm: Distance of neighbouring voxels along each axis, where the header states it apart from the affine.
     """
     orientations = usable_orientations(affine)
@@ -128,9 +128,9 @@ def laid_on(
 
     Args:
         array: Volume in any order and direction of axes.
-        affine: From its indices to millimetres.
+        affine: Map from indices of the volume to millimetres.
         shape: Size of the grid.
-        onto: From the grid's indices to millimetres.
+        onto: Map from indices of the grid to millimetres.
 
     Returns:
         The part of the grid that the volume covers, and what belongs there.
