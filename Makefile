@@ -23,7 +23,7 @@ demo: install  ## Segment brain slices from six labelled ones; the picture is de
 	$(BIN)/incontext demo --out demo
 
 test: install  ## Run all tests
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist=loadgroup
 
 check: install  ## Lint, formatting and types
 	$(BIN)/ruff check

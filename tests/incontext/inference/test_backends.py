@@ -19,6 +19,8 @@ from tests.incontext.networks import golden
 
 pytest.importorskip("onnxruntime")
 
+pytestmark = pytest.mark.xdist_group("onnx")  # an export takes a minute: one process makes each once
+
 CONFIG = SupportOnceConfig(channels=(8, 8, 8), heads=1, head_channels=8, fitted_channels=4)
 STRIDE = CONFIG.stride_px
 TOLERANCE = {"atol": 1e-4, "rtol": 0}
