@@ -25,7 +25,7 @@ from incontext.inference.segmentation import Segmentation, dice
 from incontext.inference.support_pool import Fitted
 from incontext.segmenter import Segmenter
 from megamed import formats
-from megamed.files import replace_file
+from megamed.files import exclusive, replace_file
 from megamed.pairing import ImagePair, Pairing, Templates
 
 PREVIEW_COLUMNS = 6
@@ -101,6 +101,22 @@ def segment_folder(
         _check_apart(out, examples.pairs, ())
         fit_pairs(segmenter, examples, options.classes)
     (out / "masks").mkdir(parents=True, exist_ok=True)
+    with exclusive(out, "segment"):
+        return _segment_queries(segmenter, queries, out, track, options, _Reading(examples, notes))
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """Examples of a run, and notes on how its folders were understood."""
+
+    examples: Pairing | None
+    notes: list[str]
+
+
+def _segment_queries(
+    segmenter: Segmenter, queries: Sequence[ImagePair], out: Path, track: Track, options: SegmentOptions, told: _Reading
+) -> Summary:
+    """Segment what no earlier run has finished, and write the summary of all; nobody else writes there meanwhile."""
     log = RunLog(out, identity(segmenter, {"mask_format": options.mask_suffix}), options.overwrite)
     known = {pair.name for pair in queries if _is_done(pair, log)}
     failures = {}
@@ -112,13 +128,13 @@ def segment_folder(
             failures[pair.name] = str(error)
     done = [log.done[pair.name] for pair in queries if pair.name in log.done]
     summary = Summary(
-        [pair.name for pair in examples.labelled] if examples else [],
+        [pair.name for pair in told.examples.labelled] if told.examples else [],
         segmenter.fitted.names,
         [each.report for each in done],
         failures,
         list(dict.fromkeys(message for each in done for message in each.warnings)),
         len(known),
-        notes,
+        told.notes,
     )
     if options.preview:
         replace_file(out / "overlay.png", _png(_preview(queries, summary, segmenter.fitted, out / "masks")))

@@ -13,6 +13,7 @@ from incontext.folders.segment_folder import SegmentOptions, segment_folder
 from incontext.folders.user_folder import fit_folder, read_folder
 from incontext.images.source_image import read_label_image, read_source_image
 from incontext.networks.support_once import SupportOnceConfig, SupportOnceNet
+from megamed.files import exclusive
 from tests.dicom_files import series_affine, write_segmentation, write_series
 
 
@@ -319,3 +320,14 @@ def test_a_series_is_a_volume_wherever_it_lies(
     case = read_source_image(tmp_path / "query" / "scan", "scan")
     mask = read_label_image(tmp_path / "out0" / "masks" / name, "mask", case)
     assert np.count_nonzero(mask.planes) == report.area_px[2]
+
+
+def test_two_runs_do_not_write_into_one_folder(tmp_path: Path, segmenter: Segmenter) -> None:
+    support = write_pictures(tmp_path / "support", ["a.png"])
+    query = write_pictures(tmp_path / "query", ["c.png"], labelled=False)
+    out = tmp_path / "out"
+    out.mkdir()
+    with exclusive(out, "segment"), pytest.raises(ValueError, match="is in use: expected to segment there alone"):
+        segment_folder(segmenter, support, query, out)
+    assert not list((out / "masks").iterdir())
+    assert len(segment_folder(segmenter, support, query, out).images) == 1
