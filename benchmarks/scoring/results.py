@@ -290,6 +290,12 @@ def claim_folder(folder: Path, settings: dict[str, Any], predictors: dict[str, s
         ValueError: If the folder holds results of other settings, or of another predictor of the same name.
     """
     path = folder / SETTINGS_NAME
+    if not path.exists() and (folder / "rows.csv").exists():
+        msg = (
+            f"{folder} has rows of unknown settings: expected {SETTINGS_NAME} beside rows.csv, got none. "
+            "Put it back, choose another --out, or delete the folder."
+        )
+        raise ValueError(msg)
     known = DEFAULTS | (read_settings(folder) if path.exists() else {**settings, "predictors": {}})
     for key, value in settings.items():
         _check_same(folder, key, known.get(key), value)

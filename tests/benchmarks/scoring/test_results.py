@@ -192,3 +192,11 @@ def test_settings_are_written_under_the_lock_and_all_at_once(tmp_path: Path, mon
     with pytest.raises(OSError, match="disk full"), claimed(folder, {"seed": 0}, {"other": "abc"}):
         pass
     assert (folder / "settings.json").read_text() == settings
+
+
+def test_rows_without_their_settings_are_not_added_to(tmp_path: Path) -> None:
+    claim_folder(tmp_path, {"seed": 0}, {})
+    (tmp_path / "rows.csv").touch()
+    (tmp_path / "settings.json").unlink()
+    with pytest.raises(ValueError, match="rows of unknown settings"):
+        claim_folder(tmp_path, {"seed": 5}, {})
