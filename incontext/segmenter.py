@@ -229,9 +229,9 @@ class Segmenter:
             ValueError: If an argument does not fit, or there are no examples; the message names the fix.
             OSError: If a file cannot be read.
         """
-        if support_images is not None:
-            if support_labels is None:
-                message = "support_labels are missing: expected one per support image, got none. Pass them too."
+        if support_images is not None or support_labels is not None:
+            if support_images is None or support_labels is None:
+                message = "support_images and support_labels go together: expected both, got one. Pass the other too."
                 raise ValueError(message)
             self._load()
             return copy.copy(self).fit(support_images, support_labels).predict(images)

@@ -62,8 +62,8 @@ def contact_sheet(rows: Sequence[Sequence[Tile]], margin_px: int = 4) -> Image.I
 
 
 def _fit(pen: ImageDraw.ImageDraw, caption: str, width_px: int) -> str:
-    """Cut a caption to a width, in the characters of Pillow's own font."""
-    caption = caption.encode("latin-1", "replace").decode("latin-1")
+    """Cut a caption to one line of a width, in the characters of Pillow's own font."""
+    caption = " ".join(caption.split()).encode("latin-1", "replace").decode("latin-1")
     while pen.textlength(caption) > width_px:
         caption = caption[:-1]
     return caption

@@ -91,8 +91,10 @@ def test_weights_are_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_examples_are_needed(network: SupportOnceNet) -> None:
     with pytest.raises(ValueError, match="Segmenter knows no examples: expected labelled images, got none"):
         segmenter(network).predict(IMAGES)
-    with pytest.raises(ValueError, match="support_labels are missing"):
+    with pytest.raises(ValueError, match="go together"):
         segmenter(network).predict(IMAGES, IMAGES)
+    with pytest.raises(ValueError, match="go together"):
+        segmenter(network).fit(IMAGES, LABELS).predict(IMAGES, support_labels=LABELS)
 
 
 def test_score_is_the_mean_dice(network: SupportOnceNet) -> None:

@@ -35,3 +35,9 @@ def test_a_caption_longer_than_its_tile_is_cut():
     tile = Tile("x" * 200 + "→", draw(np.zeros((2, 2)), np.zeros((2, 2), np.uint8), (), 20))
     sheet = np.asarray(contact_sheet([[tile]], margin_px=4))
     assert sheet[: CAPTION_PX + 4, -4:].min() == 255
+
+
+def test_a_caption_of_several_lines_is_one_line():
+    picture = draw(np.zeros((2, 2)), np.zeros((2, 2), np.uint8), (), 60)
+    broken, joined = (contact_sheet([[Tile(text, picture)]]) for text in ("a\nb.png", "a b.png"))
+    assert np.array_equal(broken, joined)
