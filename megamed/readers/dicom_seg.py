@@ -2,6 +2,7 @@
 
 import copy
 import io
+import warnings
 from typing import Any
 
 import numpy as np
@@ -30,21 +31,9 @@ def write(mask: MaskImage, suffix: str) -> bytes:
         import highdicom
     values = sorted({*mask.names, *np.unique(mask.array).tolist()} - {0}) or [1]
     try:
-        dataset = highdicom.seg.Segmentation(
-            source_images=[_complete(header, mask) for header in mask.geometry.header],
-            pixel_array=np.stack([mask.array == value for value in values], axis=-1).astype(np.uint8),
-            segmentation_type="BINARY",
-            segment_descriptions=_descriptions([mask.names.get(value, f"class {value}") for value in values], mask),
-            series_instance_uid=highdicom.UID(),
-            series_number=SERIES_NUMBER,
-            sop_instance_uid=highdicom.UID(),
-            instance_number=1,
-            manufacturer=mask.software[0],
-            manufacturer_model_name=mask.software[0],
-            software_versions=mask.software[1],
-            device_serial_number="0",
-            omit_empty_frames=bool(mask.array.any()),
-        )
+        # highdicom warns of unusual names of patients, and quotes them
+        with warnings.catch_warnings(action="ignore", category=UserWarning):
+            dataset = _segmentation(highdicom, mask, values)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         msg = f"The series cannot have a DICOM-SEG: expected its usual headers, got '{error}'. Write a .nii.gz instead."
         raise ValueError(msg) from error
@@ -53,6 +42,25 @@ def write(mask: MaskImage, suffix: str) -> bytes:
     content = io.BytesIO()
     dataset.save_as(content)
     return content.getvalue()
+
+
+def _segmentation(highdicom: Any, mask: MaskImage, values: list[int]) -> Any:
+    """Describe the mask as a data set with one segment for each value."""
+    return highdicom.seg.Segmentation(
+        source_images=[_complete(header, mask) for header in mask.geometry.header],
+        pixel_array=np.stack([mask.array == value for value in values], axis=-1).astype(np.uint8),
+        segmentation_type="BINARY",
+        segment_descriptions=_descriptions([mask.names.get(value, f"class {value}") for value in values], mask),
+        series_instance_uid=highdicom.UID(),
+        series_number=SERIES_NUMBER,
+        sop_instance_uid=highdicom.UID(),
+        instance_number=1,
+        manufacturer=mask.software[0],
+        manufacturer_model_name=mask.software[0],
+        software_versions=mask.software[1],
+        device_serial_number="0",
+        omit_empty_frames=bool(mask.array.any()),
+    )
 
 
 def _descriptions(names: list[str], mask: MaskImage) -> list[Any]:

@@ -130,6 +130,12 @@ def test_what_anonymisers_remove_is_not_missed(tmp_path: Path, tag: str) -> None
     assert highdicom.seg.segread(write(tmp_path / "mask.dcm", content)).number_of_segments == 2
 
 
+def test_an_unusual_name_of_a_patient_is_not_repeated_in_a_warning(tmp_path: Path) -> None:
+    affine = series_affine(OBLIQUE, SPACING_MM, (0, 0, 0))
+    write_series(tmp_path / "series", MASK.astype(int), affine, PatientName="Jane")
+    assert encode(MASK, geometry_of(tmp_path / "series"), ".dcm", {})  # warnings are errors here
+
+
 @pytest.mark.parametrize("library", ["nibabel", "nrrd", "highdicom"])
 def test_a_missing_library_is_named(series: Geometry, library: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, library, None)
