@@ -1,6 +1,7 @@
 # `make` lists what there is to do; every target first makes the environment, when it is missing or out of date.
 PYTHON ?= python3
 # Installed before all else, so that nothing pulls in another build; README tells how to choose the CPU one.
+# Of thousands of modules few are ever imported: these compile themselves then.
 TORCH ?= torch==2.13.0
 BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
@@ -15,8 +16,8 @@ install: .venv/.installed  ## Make .venv with all that development needs
 .venv/.installed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet $(TORCH)
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --no-compile $(TORCH)
+	$(BIN)/python -m pip install --quiet --no-compile --editable '.[dev]'
 	touch $@
 
 demo: install  ## Segment brain slices from six labelled ones; the picture is demo/result/overlay.png

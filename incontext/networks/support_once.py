@@ -284,7 +284,7 @@ class SupportOnceNet(nn.Module):
         guess = None
         for level in reversed(range(len(features))):
             here = features[level]
-            prior = _repeat(pooled_to(code.mean_label, here.shape[-2:]), len(here))
+            prior = _repeat(pooled_to(code.mean_label, here.shape[-2:]), here.shape[0])
             fitted = self._fit(level, here, guess, code) if level < len(self.fits) else []
             fused = self.decoder[level](torch.cat([*risen, here, reads[level], prior, *fitted], 1))
             # The last coarse stage guesses logits at full resolution: fine stages fit a classifier to them, and what
@@ -312,7 +312,7 @@ class SupportOnceNet(nn.Module):
         softmax(q·k) v over the tokens of all S support images at once: a weighted mean, which depends neither on their
         order nor on how many copies of all of them there are.
         """
-        sets, (height, width) = len(code.mean_label), tokens.shape[-2:]
+        sets, (height, width) = code.mean_label.shape[0], tokens.shape[-2:]
         match = cast(TokenMatch, self.matches[level])
         # The Q queries of a set stand in one row of tokens: they share keys and values.
         queries = rearrange(match.queries(tokens), "(B Q) heads T C -> B heads (Q T) C", B=sets)
@@ -330,7 +330,7 @@ class SupportOnceNet(nn.Module):
         cellwise = rearrange(matched, "N C (h a) (w b) -> N C h a w b", a=scale, b=scale)
         # Attention has averaged the cells' sums; unit length makes them prototypes of the kinds k.
         nearby = torch.einsum("nchawb,nkchw->nkhawb", cellwise, F.normalize(fetched[:, :, :-1], dim=2))
-        overall = torch.einsum("nchw,nkc->nkhw", matched, _repeat(code.prototypes[level], len(features)))
+        overall = torch.einsum("nchw,nkc->nkhw", matched, _repeat(code.prototypes[level], features.shape[0]))
         # Kind 0 is foreground, and the last channel its share of the cells that were fetched.
         expected = F.interpolate(fetched[:, 0, -1:], scale_factor=scale, mode="nearest")
         return torch.cat([nearby.flatten(4, 5).flatten(2, 3), overall, expected], 1)
@@ -357,8 +357,8 @@ def check_queries(query_images: Tensor, code: SupportCode) -> None:
     Raises:
         ValueError: If they do not divide among the sets or differ from them in size.
     """
-    sets = len(code.mean_label)
-    if len(query_images) % sets or query_images.shape[2:] != code.mean_label.shape[2:]:
+    sets = code.mean_label.shape[0]
+    if query_images.shape[0] % sets or query_images.shape[2:] != code.mean_label.shape[2:]:
         msg = (
             f"query_images do not fit the support code: expected a multiple of {sets} images of "
             f"{tuple(code.mean_label.shape[2:])}, got {tuple(query_images.shape)}. "
@@ -369,4 +369,4 @@ def check_queries(query_images: Tensor, code: SupportCode) -> None:
 
 def _repeat(values: Tensor, count: int) -> Tensor:
     """Repeat each support set's values for its queries."""
-    return values.repeat_interleave(count // len(values), 0)
+    return values.repeat_interleave(count // values.shape[0], 0)

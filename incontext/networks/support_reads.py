@@ -120,7 +120,7 @@ class FittedRead(nn.Module):
         identity = torch.eye(channels, device=gram.device)
         weights = torch.linalg.solve(gram + ridge[:, None, None] * identity, target)
         # Wᵀx_p, the queries of each of B support sets by its own weights: (B, Q, targets, pixels).
-        scores = torch.einsum("bct,bqcp->bqtp", weights, inputs.flatten(2).unflatten(0, (len(weights), -1)))
+        scores = torch.einsum("bct,bqcp->bqtp", weights, inputs.flatten(2).unflatten(0, (weights.shape[0], -1)))
         return scores.flatten(0, 1).unflatten(-1, inputs.shape[-2:])
 
 
@@ -142,7 +142,7 @@ def positions_like(features: Float[Tensor, "N C h w"]) -> Float[Tensor, "N posit
     height, width = features.shape[-2:]
     rows, columns = waves(height)[:, :, None], waves(width)[:, None, :]
     grid = torch.cat([rows.expand(-1, -1, width), columns.expand(-1, height, -1)])
-    return grid.expand(len(features), -1, -1, -1)
+    return grid.expand(features.shape[0], -1, -1, -1)
 
 
 def pooled_to(labels: Tensor, size: Sequence[int]) -> Tensor:

@@ -15,7 +15,7 @@ from incontext.networks.support_once import SupportOnceConfig, SupportOnceNet
 
 DTYPES = ["?", "u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f2", "f4", "f8", "c8", "U1", "M8[s]", "O"]
 SIDES = st.one_of(st.integers(1, 48), st.sampled_from([37, 300]))
-SHAPES = st.one_of(st.tuples(SIDES, SIDES), st.sampled_from([(1, 1), (2000, 37), (37, 2000), (1, 700), (0, 5)]))
+SHAPES = st.one_of(st.tuples(SIDES, SIDES), st.sampled_from([(1, 1), (900, 37), (37, 900), (1, 700), (0, 5)]))
 CONTENTS = ["noise", "constant", "extremes", "nan", "infinity"]
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from incontext.inference import backends
 from incontext.inference.backends import OnnxBackend, WholeSetBackend, backend_of
 from incontext.networks import checkpoint, onnx_graphs
+from incontext.networks.checkpoint import load_pretrained
 from incontext.networks.cross_block import CrossBlockConfig, CrossBlockNet
 from incontext.networks.support_code import ImageCodes
 from incontext.networks.support_once import SupportOnceConfig, SupportOnceNet
@@ -19,10 +20,9 @@ from tests.incontext.networks import golden
 
 pytest.importorskip("onnxruntime")
 
-pytestmark = pytest.mark.xdist_group("onnx")  # an export takes a minute: one process makes each once
+pytestmark = pytest.mark.xdist_group("onnx")  # an export takes a minute: one process makes it once
 
-CONFIG = SupportOnceConfig(channels=(8, 8, 8), heads=1, head_channels=8, fitted_channels=4)
-STRIDE = CONFIG.stride_px
+STRIDE = SupportOnceConfig().stride_px
 TOLERANCE = {"atol": 1e-4, "rtol": 0}
 SIZES = [(1, 1, (2, 2)), (5, 7, (3, 2)), (64, 1, (1, 2)), (2, 3, (1, 1)), (3, 2, (8, 12))]
 """Images, queries, and strides along either side; the trace has 5, 3 and (3, 2)."""
@@ -30,19 +30,16 @@ SIZES = [(1, 1, (2, 2)), (5, 7, (3, 2)), (64, 1, (1, 2)), (2, 3, (1, 1)), (3, 2,
 
 @pytest.fixture(scope="module")
 def network() -> SupportOnceNet:
-    torch.manual_seed(0)
-    return SupportOnceNet(CONFIG).eval()
+    return load_pretrained("default").eval()
 
 
 @pytest.fixture(scope="module")
-def folder(network: SupportOnceNet, repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The exported network, by a process in which no annotation is checked: a check cannot be traced."""
-    folder = tmp_path_factory.mktemp("onnx")
-    checkpoint.save(folder / "net.safetensors", network, {"seed": 0}, torch.float32)
-    checkpoint.write_calibration(folder / "net.safetensors", {"temperature": 1.5})
-    command = [sys.executable, "-m", "incontext.cli", "export", "--weights", folder / "net.safetensors"]
-    subprocess.run([*command, "--out", folder / "graphs"], cwd=repository, check=True, capture_output=True)
-    return folder / "graphs"
+def folder(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The exported default weights, by a process in which no annotation is checked: a check cannot be traced."""
+    folder = tmp_path_factory.mktemp("onnx") / "graphs"
+    command = [sys.executable, "-m", "incontext.cli", "export", "--weights", "default", "--out", folder]
+    subprocess.run(command, cwd=repository, check=True, capture_output=True)
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -94,10 +91,13 @@ def test_memory_changes_no_logits(backend, monkeypatch):
 
 
 def test_graphs_tell_what_they_are(network, backend):
-    assert backend.config == CONFIG
+    assert backend.config == network.config
     assert backend.metadata["sha256"] == onnx_graphs.fingerprint(network)
-    assert backend.metadata["provenance"] == {"seed": 0}
-    assert backend.metadata["calibration"] == {"temperature": 1.5}
+    stored = checkpoint.read_metadata(checkpoint.locate("default"))
+    assert stored["provenance"]
+    assert stored["calibration"]
+    for part in ("provenance", "calibration"):
+        assert backend.metadata[part] == stored[part]
 
 
 def test_a_network_is_exported_once(network, folder, tmp_path, monkeypatch):
@@ -111,7 +111,7 @@ def test_a_network_is_exported_once(network, folder, tmp_path, monkeypatch):
     for _ in range(2):
         OnnxBackend.of(network, tmp_path)
     assert len(exported) == 1
-    other = SupportOnceNet(CONFIG)
+    other = SupportOnceNet(SupportOnceConfig(channels=(8, 8, 8), heads=1, head_channels=8, fitted_channels=4))
     OnnxBackend.of(other, tmp_path)
     assert len(set(exported)) == 2
 
@@ -163,21 +163,10 @@ def test_backends_are_chosen_by_name(network, folder, tmp_path, monkeypatch):
         backend_of(network, "tensorflow")
 
 
-@pytest.fixture(scope="module")
-def packaged_graphs(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> OnnxBackend:
-    """The exported default weights, by a process in which no annotation is checked."""
-    folder = tmp_path_factory.mktemp("packaged")
-    command = [sys.executable, "-m", "incontext.cli", "export", "--weights", "default", "--out", folder]
-    subprocess.run(command, cwd=repository, check=True, capture_output=True)
-    return OnnxBackend(folder)
-
-
 @pytest.mark.parametrize("support_size", golden.SUPPORT_SIZES)
-def test_graphs_of_the_packaged_weights_give_the_golden_logits(packaged_graphs: OnnxBackend, support_size: int) -> None:
+def test_graphs_of_the_packaged_weights_give_the_golden_logits(backend: OnnxBackend, support_size: int) -> None:
     size_px = golden.SIZES_PX[0]
     queries, images, labels = golden.draw_episode(support_size, size_px)
-    found = golden.pinned(
-        packaged_graphs.segment(queries, packaged_graphs.encode_images(images[0], labels[0]).pooled())
-    )
+    found = golden.pinned(backend.segment(queries, backend.encode_images(images[0], labels[0]).pooled()))
     for part, expected in golden.expected("default", support_size, size_px).items():
         torch.testing.assert_close(torch.tensor(found[part]), torch.tensor(expected), **TOLERANCE)
