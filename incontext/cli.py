@@ -45,11 +45,14 @@ ImageTemplate = Annotated[
 ]
 LabelTemplate = Annotated[
     str | None,
-    typer.Option(help="Paths of labels, such as {case}/{case}_seg.", show_default="by their names"),
+    typer.Option(
+        help="Paths of labels, such as {case}/{case}_seg; or the file of an annotation tool, such as annotations.json.",
+        show_default="by their names",
+    ),
 ]
 ClassNames = Annotated[
     str | None,
-    typer.Option(help="Names of the label values, such as 1=liver,2=spleen, or a JSON or TOML file of them."),
+    typer.Option(help="Names of the label values, such as 1=liver,2=spleen, or a JSON, TOML or ITK-SNAP file of them."),
 ]
 Select = Annotated[
     SupportRule | None,
@@ -134,7 +137,7 @@ def segment(
         from incontext.folders.class_names import read_classes
         from incontext.folders.segment_folder import SegmentOptions, segment_folder
         from incontext.folders.segmenter_options import SegmenterOptions
-        from megamed.pairing import read_templates
+        from megamed.path_templates import read_templates
 
         segmenter = SegmenterOptions(task, weights, device, select, support_size, ensemble, backend).open()
         templates = read_templates(images, labels)
@@ -157,7 +160,7 @@ def check(
     """
     with _one_line_errors():
         from incontext.folders.check_folder import check_folder
-        from megamed.pairing import read_templates
+        from megamed.path_templates import read_templates
 
         found = check_folder(folder, read_templates(images, labels))
     print(found.as_json() if as_json else "\n".join(found.lines()))
@@ -183,7 +186,7 @@ def save_task(
         from incontext.folders.class_names import read_classes
         from incontext.folders.segmenter_options import SegmenterOptions
         from incontext.folders.user_folder import save_folder_task
-        from megamed.pairing import read_templates
+        from megamed.path_templates import read_templates
 
         segmenter = SegmenterOptions(None, weights, None, select, support_size, ensemble).open()
         templates = read_templates(images, labels)

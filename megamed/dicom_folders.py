@@ -9,8 +9,10 @@ from megamed.file_names import FOLDER_WORDS, visible_files
 from megamed.readers.dicom_headers import states_label
 
 
-def data_files(folder: Path, marks: Collection[str]) -> tuple[list[PurePosixPath], list[PurePosixPath]]:
-    """List images and labels, and apart from them labels that were drawn on DICOM series.
+def data_files(
+    folder: Path, marks: Collection[str]
+) -> tuple[list[PurePosixPath], list[PurePosixPath], list[PurePosixPath]]:
+    """List images and labels; apart from them labels that were drawn on DICOM series, and files of other formats.
 
     A folder of DICOM files stands for them, unless films or radiographs may be in it.
 
@@ -20,6 +22,7 @@ def data_files(folder: Path, marks: Collection[str]) -> tuple[list[PurePosixPath
     """
     others: list[PurePosixPath] = []
     drawn: list[PurePosixPath] = []
+    unknown: list[PurePosixPath] = []
     slices: dict[PurePosixPath, list[PurePosixPath]] = defaultdict(list)
     for path in visible_files(folder, marks):
         found_format = formats.format_of(folder / path)
@@ -27,12 +30,14 @@ def data_files(folder: Path, marks: Collection[str]) -> tuple[list[PurePosixPath
             (drawn if states_label(folder / path) else slices[path.parent]).append(path)
         elif found_format and not found_format.has_parts:
             others.append(path)
+        elif not found_format:
+            unknown.append(path)
     found = set(others)
     others += [label for label in drawn if label.parent not in slices]
     for parent, files in slices.items():
         holds_films = not parent.name or (len(parent.parts) == 1 and bool(FOLDER_WORDS.fullmatch(parent.name)))
         found |= set(files) if holds_films or len(files) == 1 else {_study(parent, others, slices)}
-    return sorted(found), drawn
+    return sorted(found), drawn, unknown
 
 
 def _study(folder: PurePosixPath, others: Sequence[PurePosixPath], slices: Collection[PurePosixPath]) -> PurePosixPath:

@@ -1,10 +1,12 @@
 """The table of file formats: by what name each is known, and what reads and writes it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Literal
 
+from megamed.annotation_tools import drawn, itksnap, slicer, tools
 from megamed.readers import (
     arrays,
     dicom,
@@ -19,7 +21,7 @@ from megamed.readers import (
     tiff,
 )
 from megamed.readers.source import SERIES, Source
-from megamed.readers.stored import DrawnLabel, Geometry, MaskImage, StoredImage
+from megamed.readers.stored import Canvas, DrawnLabel, MaskImage, StoredImage
 from megamed.readers.volume import MAX_VOXELS
 
 Kind = Literal["image", "stack", "placed", "series"]
@@ -38,8 +40,6 @@ class FileFormat:
     """Endings of file names, in lower case, the longest first."""
     read: Callable[[Source, int], StoredImage]
     """Reads a source; the number is the most pixels that a picture may have."""
-    read_drawn: Callable[[Source], DrawnLabel] | None = None
-    """Reads a label that was drawn on an image, from its own file and those of the image."""
     write: Callable[[MaskImage, str], bytes] | None = None
     """Returns the content of a file with one of the suffixes in `writes`."""
     writes: tuple[str, ...] = ()
@@ -56,22 +56,88 @@ class FileFormat:
 
 FORMATS = (
     FileFormat(
-        "DICOM", (".dicom", ".dcm", ".ima"), dicom.read, dicom_labels.read_drawn, dicom_seg.write, (".dcm",),
+        "DICOM", (".dicom", ".dcm", ".ima"), dicom.read, dicom_seg.write, (".dcm",),
         frozenset({"series"}), has_mark=dicom_headers.has_mark, find=dicom_folder.find_series,
     ),
-    FileFormat("NIfTI", (".nii.gz", ".nii"), nifti.read, None, nifti.write, (".nii.gz", ".nii"), frozenset({"placed"})),
-    FileFormat("NRRD", (".nrrd", ".nhdr"), nrrd.read, None, nrrd.write, (".nrrd",), frozenset({"placed"})),
-    FileFormat("MetaImage", (".mha", ".mhd"), metaimage.read, None, metaimage.write, (".mha",), frozenset({"placed"})),
+    FileFormat("NIfTI", (".nii.gz", ".nii"), nifti.read, nifti.write, (".nii.gz", ".nii"), frozenset({"placed"})),
+    FileFormat("NRRD", (".nrrd", ".nhdr"), nrrd.read, nrrd.write, (".nrrd",), frozenset({"placed"})),
+    FileFormat("MetaImage", (".mha", ".mhd"), metaimage.read, metaimage.write, (".mha",), frozenset({"placed"})),
     FileFormat(
-        "picture", (".png", ".bmp", ".gif", ".jpeg", ".jpg", ".webp"), picture.read, None, picture.write,
+        "picture", (".png", ".bmp", ".gif", ".jpeg", ".jpg", ".webp"), picture.read, picture.write,
         (".png", ".bmp"), frozenset({"image"}),
     ),
     FileFormat(
-        "TIFF", (".tiff", ".tif"), tiff.read, None, tiff.write, (".tif", ".tiff"), frozenset({"image", "stack"})
+        "TIFF", (".tiff", ".tif"), tiff.read, tiff.write, (".tif", ".tiff"), frozenset({"image", "stack"})
     ),
     FileFormat("NumPy array", (".npy",), arrays.read),
     FileFormat("NumPy archive", (".npz",), arrays.read, has_parts=True),
 )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class DrawnFormat:
+    """One format of labels whose structures have names and which need the image that they were drawn on."""
+
+    name: str
+    has_mark: Callable[[Path], bool]
+    """Tells a file of the format by its content."""
+    names: Callable[[Path], Mapping[int, str]]
+    """Returns the names of a file's structures by number, without drawing them."""
+    read: Callable[[Path, Canvas], DrawnLabel]
+    fits: Callable[[Canvas], bool] = lambda _: True
+    """Whether labels of the format are drawn on such an image."""
+    has_images: bool = False
+    """Whether one file may hold labels of several images."""
+
+
+def _read_dicom(path: Path, canvas: Canvas) -> DrawnLabel:
+    return dicom_labels.read_drawn(Source((path, *canvas.geometry.files)))
+
+
+DRAWN_FORMATS = (
+    DrawnFormat(
+        "DICOM",
+        dicom_labels.recognises,
+        dicom_labels.names_in,
+        _read_dicom,
+        fits=lambda canvas: bool(canvas.geometry.files),
+    ),
+    DrawnFormat(
+        "3D Slicer",
+        slicer.recognises,
+        slicer.names_in,
+        slicer.read_drawn,
+        fits=lambda canvas: canvas.geometry.affine is not None and len(canvas.shape) == 3,
+    ),
+    *(
+        DrawnFormat(
+            tool.title,
+            partial(drawn.recognises, tool),
+            drawn.names_in,
+            drawn.read_drawn,
+            has_images=tool.many_images,
+        )
+        for tool in tools.TOOLS.values()
+    ),
+)
+"""Formats of drawn labels. A further one is a module that reads it and a line here."""
+
+
+@dataclass(frozen=True)
+class NameList:
+    """One format of texts that lie beside label maps and name their values."""
+
+    name: str
+    has_mark: Callable[[Path], bool]
+    """Tells a file of the format by its content."""
+    read: Callable[[Path], Mapping[int, str]]
+
+
+NAME_LISTS = (
+    NameList("ITK-SNAP", itksnap.recognises, itksnap.names_in),
+    NameList("3D Slicer", slicer.is_colour_table, slicer.names_in_table),
+)
+"""Formats of lists of names, the stricter first."""
 
 
 def format_of(path: Path) -> FileFormat | None:
@@ -144,24 +210,40 @@ def read(source: Source, most_pixels: int = MAX_VOXELS) -> StoredImage:
     return (found.read if found else picture.read)(source, most_pixels)
 
 
-def read_drawn(source: Source) -> DrawnLabel:
-    """Read a label that was drawn on an image.
+def drawn_format(path: Path, canvas: Canvas | None = None) -> DrawnFormat | None:
+    """Return the format of a label that was drawn on an image; None for label maps.
 
     Args:
-        source: The file of the label, followed by those of the image.
+        path: The label.
+        canvas: The image, on which no labels of some formats can be drawn; None if it is not known yet.
+    """
+    return next((each for each in DRAWN_FORMATS if (not canvas or each.fits(canvas)) and each.has_mark(path)), None)
+
+
+def names_beside(path: Path) -> tuple[Mapping[int, str], Path | None]:
+    """Find the names of a label map's values in a list of them: beside it, else one folder above.
+
+    Several lists in a folder hold for the label map that is called as one of them, and for no others.
+
+    Returns:
+        The names and the list; nothing if there is none.
 
     Raises:
-        ValueError: If a file cannot be decoded, or the label was drawn on something else.
-        ImportError: If the library for its format is not installed; the message has the command.
+        ValueError: If the list is damaged.
     """
-    read_drawn = next(each.read_drawn for each in FORMATS if each.read_drawn)
-    return read_drawn(source)
+    for folder in path.absolute().parents[:2]:
+        lists = _lists_in(folder, folder.stat().st_mtime_ns)
+        named = [found for found in lists if stem(found.name) == stem(path.name) or found.stem == stem(path.name)]
+        if chosen := named or (lists if len(lists) == 1 else ()):
+            found = next(each for each in NAME_LISTS if each.has_mark(chosen[0]))
+            return found.read(chosen[0]), chosen[0]
+    return {}, None
 
 
-def is_drawn(path: Path, geometry: Geometry) -> bool:
-    """Whether a file is a label whose structures were drawn on an image of given geometry."""
-    drawn = (each.has_mark for each in FORMATS if each.read_drawn and each.has_mark)
-    return bool(geometry.files) and any(has_mark(path) for has_mark in drawn)
+@lru_cache(maxsize=256)
+def _lists_in(folder: Path, _changed_ns: int) -> tuple[Path, ...]:
+    """List the files of names in a folder."""
+    return tuple(path for path in sorted(folder.iterdir()) if any(each.has_mark(path) for each in NAME_LISTS))
 
 
 def mask_suffixes(kinds: set[Kind]) -> tuple[str, ...]:

@@ -2,23 +2,43 @@
 
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Integer, Real, UInt8
 
 from megamed import formats
 from megamed.annotation import Annotation, overlay
-from megamed.annotation_tools import slicer
+from megamed.annotation_tools.slicer import is_nameless
 from megamed.label_values import whole_numbers
 from megamed.layouts.cases import Case, LabelSource
 from megamed.pixels import read_colours, read_image, read_label
 from megamed.readers.source import Source
+from megamed.readers.stored import Canvas, DrawnLabel, Geometry, Segment
 from megamed.readers.volume import Volume, on_grid
 from megamed.schema import DatasetCard, FileRules, slugify
 
 LabelMap = UInt8[np.ndarray, "..."]
 Grid = Volume | np.ndarray
 """An image, for the shape and the place that its labels must have."""
+
+
+@dataclass(frozen=True)
+class _Place:
+    """An image, and where it was read."""
+
+    image: Grid
+    source: Source
+
+    def canvas(self, label: Source) -> Canvas:
+        """Return what a label can be drawn on: for one that names the files of its series, these."""
+        path, series = self.source.files[0], label.files[1:]
+        if not isinstance(self.image, Volume):
+            return Canvas(path, self.image.shape, Geometry(files=series))
+        found = formats.format_of(path)
+        if found and "stack" in found.holds:  # pages without a place, which became axial planes
+            return Canvas(path, self.image.array.shape[::-1])
+        return Canvas(path, self.image.array.shape, Geometry(self.image.affine, files=series))
 
 
 def read_annotations(case: Case, card: DatasetCard, image: Grid) -> dict[str, Annotation]:
@@ -31,12 +51,13 @@ def read_annotations(case: Case, card: DatasetCard, image: Grid) -> dict[str, An
     for source in case.labels:
         sources[source.annotator].append(source)
     everywhere = frozenset(card.labels) - card.unknown_values(case.subject or "")
+    place = _Place(image, next(iter(case.images.values())))
     annotations = {}
     for annotator, drawn in sources.items():
         layers: list[LabelMap] = []
         spoken: set[int] = set()
         for source in drawn:
-            for values, layer in _maps(source, card, image):
+            for values, layer in _maps(source, card, place):
                 spoken |= values
                 layers = _merged(layers, layer)
         known = everywhere if card.files.missing_class == "background" else everywhere & spoken
@@ -44,16 +65,13 @@ def read_annotations(case: Case, card: DatasetCard, image: Grid) -> dict[str, An
     return annotations
 
 
-def _maps(source: LabelSource, card: DatasetCard, image: Grid) -> Iterator[tuple[set[int], LabelMap]]:
+def _maps(source: LabelSource, card: DatasetCard, place: _Place) -> Iterator[tuple[set[int], LabelMap]]:
     """Read a label file as maps, each with the values it speaks of."""
-    everything = set(card.labels)
-    if len(source.source.files) > 1:
-        drawn = formats.read_drawn(source.source)
-        for segment in drawn.segments:
-            if (value := card.class_values.get(slugify(segment.name))) is not None:
-                yield {value}, _fitting(drawn.to_ras(segment), image) * np.uint8(value)
-    elif slicer.recognises(source.source.files[0]) and isinstance(image, Volume):
-        yield from _segments(source, card, image)
+    everything, image = set(card.labels), place.image
+    path = source.source.files[0]
+    canvas = place.canvas(source.source)
+    if found := formats.drawn_format(path, canvas):
+        yield from _drawn(source, card, image, found.read(path, canvas))
     elif card.files.colours:
         yield everything, _fitting(_from_colours(source.source, card.files), image)
     elif source.value is not None:
@@ -66,33 +84,35 @@ def _maps(source: LabelSource, card: DatasetCard, image: Grid) -> Iterator[tuple
         yield everything, _checked(label // divisor if divisor else label, card)
 
 
-def _segments(source: LabelSource, card: DatasetCard, image: Volume) -> Iterator[tuple[set[int], LabelMap]]:
-    """Read the segments of a file that names them: by their names, for files number them each in its own way.
+def _drawn(
+    source: LabelSource, card: DatasetCard, image: Grid, drawn: DrawnLabel
+) -> Iterator[tuple[set[int], LabelMap]]:
+    """Draw structures by their names, for files number them each in its own way; those not on the card are left out.
 
     A name that Slicer made up says nothing, and then its number is the label value.
 
     Raises:
-        ValueError: If no segment is of a label on the card.
+        ValueError: If there are structures, but none is of a label on the card.
     """
-    segmentation = slicer.read(source.source.files[0])
-    numbers = slicer.numbers(segmentation)
-    values = {name: _segment_value(name, number, source, card) for name, number in numbers.items()}
-    if not any(values.values()):
+    values = {segment.name: _segment_value(segment, source, card) for segment in drawn.segments}
+    if values and not any(values.values()):
         msg = f"segments are not on the card: expected some of {sorted(card.class_values)}, got {sorted(values)}."
         raise ValueError(msg)
-    for name, mask in slicer.on_grid(segmentation, image.array.shape, image.affine).items():
-        if value := values[name]:
-            yield {value}, mask * np.uint8(value)
+    if drawn.is_complete:
+        yield {source.value} if source.value else set(card.labels), _nothing(image)
+    for segment in drawn.segments:
+        if value := values[segment.name]:
+            yield {value}, _fitting(drawn.to_ras(segment), image) * np.uint8(value)
 
 
-def _segment_value(name: str, number: int, source: LabelSource, card: DatasetCard) -> int | None:
+def _segment_value(segment: Segment, source: LabelSource, card: DatasetCard) -> int | None:
     """Return the label value of a segment; None if the card has no such label."""
     if source.value is not None:
         return source.value
-    if slicer.is_nameless(name):
-        number = _only_value(card) if card.files.positive_above is not None else number
+    if is_nameless(segment.name):
+        number = _only_value(card) if card.files.positive_above is not None else segment.number
         return number if number in card.labels else None
-    return card.class_values.get(slugify(name))
+    return card.class_values.get(slugify(segment.name))
 
 
 def _positive(source: Source, rules: FileRules, image: Grid) -> Bool[np.ndarray, "..."]:

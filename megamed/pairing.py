@@ -2,7 +2,6 @@
 
 import os
 import re
-import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,6 +9,7 @@ from itertools import takewhile
 from pathlib import Path, PurePosixPath
 
 from megamed import formats
+from megamed.annotation_files import ToolFiles, named_file
 from megamed.dicom_folders import data_files
 from megamed.file_names import (
     AFFIXES,
@@ -22,6 +22,7 @@ from megamed.file_names import (
     beginnings,
     sort_out,
 )
+from megamed.path_templates import Templates, by_templates
 
 PHOTOGRAPHS = (".jpg", ".jpeg")
 """Endings of files that lose values, so that they hold no labels."""
@@ -29,23 +30,6 @@ NUMBER = re.compile(r"\w?\d*")
 """A piece of a name that only counts."""
 MOST_NAMED = 5
 """Number of files that a message names."""
-
-
-@dataclass(frozen=True)
-class Templates:
-    """Paths of images and labels below their folder, without suffixes, as in `FileRules`.
-
-    `{case}` stands for the case name, `{class}` for that of a class, `*` for anything within a name.
-    """
-
-    image: str = "images/{case}"
-    label: str = "labels/{case}"
-
-
-def read_templates(images: str | None, labels: str | None) -> Templates | None:
-    """Complete the templates of a user, who may give one of them; None if there is none."""
-    given = {"image": images, "label": labels}
-    return Templates(**{name: value for name, value in given.items() if value}) if any(given.values()) else None
 
 
 @dataclass(frozen=True)
@@ -97,6 +81,8 @@ class Pairing:
             return "images without labels"
         first = self.labelled[0]
         image, label = (_below(path, self.folder) for path in first.files[:2])
+        tool = formats.drawn_format(first.files[1])
+        label += f" ({tool.name})" if tool else ""
         return f"{image} has the label {label}" + (f", and so on for {', '.join(self.classes)}" * bool(self.classes))
 
 
@@ -120,11 +106,16 @@ def find_pairs(folder: Path, templates: Templates | None = None, marks: Collecti
         raise FileNotFoundError(msg)
     if folder.is_file():
         return Pairing(folder, (ImagePair(folder, folder.name),))
-    files, drawn = data_files(folder, marks)
-    images, labels, notes = _by_templates(files, templates) if templates else ([], [], [])
+    files, drawn, others = data_files(folder, marks)
+    single = named_file(folder, templates.label) if templates else None
+    tools = single or ToolFiles.among(folder, others)
+    images, labels, notes = by_templates(files, templates, tools.beside) if templates and not single else ([], [], [])
     if not (images or labels):
         images, labels, notes = _by_names(files)
-        notes += ["no file fits the templates: names decided."] * bool(templates)
+        notes += ["no file fits the templates: names decided."] * bool(templates and not single)
+    elif labels:
+        tools = ToolFiles(folder)
+    labels = [] if single else labels
     if not images:
         got = f"{len(labels)} labels" if labels else "none"
         msg = (
@@ -134,6 +125,7 @@ def find_pairs(folder: Path, templates: Templates | None = None, marks: Collecti
         raise ValueError(msg)
     _check_unique(folder, images)
     matched, orphans = _matched(images, labels)
+    _check_some(images, labels, matched)
     named = _by_class(matched)
     top = os.path.commonpath([folder / image.path.parent for image in images])
     pairs = [
@@ -145,7 +137,8 @@ def find_pairs(folder: Path, templates: Templates | None = None, marks: Collecti
         for image in images
     ]
     pairs, unused, more = _with_drawn(pairs, [folder / path for path in drawn])
-    notes += [*_orphan_notes(orphans), *_annotator_notes(matched, named), *more]
+    pairs, told = _with_annotations(pairs, images, tools)
+    notes += [*_orphan_notes(orphans), *_annotator_notes(matched, named), *more, *told]
     return Pairing(folder, tuple(pairs), tuple(notes), unused)
 
 
@@ -173,6 +166,25 @@ def _with_drawn(
     notes = [f"{taken[0]} is left out, for its series has another label{_more(len(taken))}"] if taken else []
     notes += [f"{unused[0]} is left out, for no one series lies nearest to it{_more(len(unused))}"] if unused else []
     return list(found.values()), tuple(unused), notes
+
+
+def _with_annotations(
+    pairs: Sequence[ImagePair], images: Sequence[NamedFile], tools: ToolFiles
+) -> tuple[list[ImagePair], list[str]]:
+    """Give images without a label what an annotation tool saved for them: a file of their own, or a part of one."""
+    bare = {tools.folder / image.path: image for image in images}
+    bare = {pair.image: bare[pair.image] for pair in pairs if pair.image in bare and not pair.labels}
+    matched, orphans = _matched(list(bare.values()), tools.beside)
+    named = _by_class(matched)
+    left = [path for path, image in bare.items() if image not in named]
+    owners, notes = tools.owners(left, orphans)
+    labels = {image: {"": (path,)} for image, path in owners.items()} | {
+        tools.folder / image.path: {name: tuple(tools.folder / path for path in paths) for name, paths in found.items()}
+        for image, found in named.items()
+    }
+    unused = [orphan for orphan in orphans if tools.folder / orphan.path not in owners.values()]
+    notes += [*_orphan_notes(unused), *_annotator_notes(matched, named)]
+    return [replace(pair, labels=labels.get(pair.image, pair.labels)) for pair in pairs], notes
 
 
 def _by_names(files: Sequence[PurePosixPath]) -> tuple[list[NamedFile], list[NamedFile], list[str]]:
@@ -205,24 +217,6 @@ def _says_labels(label: NamedFile) -> bool:
 
 def _is_photograph(file: NamedFile) -> bool:
     return file.path.name.lower().endswith(PHOTOGRAPHS)
-
-
-def _by_templates(
-    files: Sequence[PurePosixPath], templates: Templates
-) -> tuple[list[NamedFile], list[NamedFile], list[str]]:
-    from megamed.layouts.folder import template_pattern
-
-    image_pattern, label_pattern = (template_pattern(each, {}) for each in (templates.image, templates.label))
-    images, labels = [], []
-    for path in files:
-        text = unicodedata.normalize("NFC", path.as_posix())
-        if match := label_pattern.fullmatch(text):
-            class_name = match.groupdict().get("class_") or ""
-            folders = (class_name,) if class_name else ()
-            labels.append(NamedFile(path, FileName(folders, "", match["case"], "", True)))
-        elif match := image_pattern.fullmatch(text):
-            images.append(NamedFile(path, FileName((), "", match["case"], "", False)))
-    return images, labels, []
 
 
 def _check_unique(folder: Path, images: Sequence[NamedFile]) -> None:
@@ -260,7 +254,7 @@ def _matched(images: Sequence[NamedFile], labels: Sequence[NamedFile]) -> tuple[
     """Find the image of every label; labels without one come second.
 
     Raises:
-        ValueError: If several images fit a label alike, or no label has an image.
+        ValueError: If several images fit a label alike.
     """
     index = CaseIndex.of(images)
     matched: list[_Match] = []
@@ -283,14 +277,17 @@ def _matched(images: Sequence[NamedFile], labels: Sequence[NamedFile]) -> tuple[
             orphans.append(label)
     more = list(_alone_together(images, matched, orphans))
     matched += more
+    found = {id(match.label) for match in more}
+    return matched, [label for label in orphans if id(label) not in found]
+
+
+def _check_some(images: Sequence[NamedFile], labels: Sequence[NamedFile], matched: Sequence[_Match]) -> None:
     if labels and not matched:
         names = f"{images[0].path} and {labels[0].path}"
         msg = (
             f"labels share no name with images: expected names such as 1.png and 1_mask.png, got {names}. Rename them."
         )
         raise ValueError(msg)
-    found = {id(match.label) for match in more}
-    return matched, [label for label in orphans if id(label) not in found]
 
 
 def _around(label: FileName, index: CaseIndex) -> tuple[str, Sequence[NamedFile]]:
@@ -410,4 +407,4 @@ def _more(count: int) -> str:
 
 
 def _below(path: Path, folder: Path) -> str:
-    return path.relative_to(folder).as_posix()
+    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.as_posix()

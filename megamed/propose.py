@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Real
 
-from megamed.annotation_tools import slicer
+from megamed import formats
+from megamed.annotation_tools.drawn import notes_in
+from megamed.annotation_tools.slicer import is_nameless
 from megamed.arrangement import Arrangement, find_arrangement
 from megamed.files import replace_file
 from megamed.labels import read_annotations
@@ -25,6 +27,8 @@ PICTURES_READ, VOLUMES_READ = 300, 20
 """Most cases looked into, spread over all of them."""
 MOST_LABELS = 64
 """More values than these are numbered objects, not labels."""
+MOST_NOTES = 3
+"""Remarks on shapes that are told."""
 LOSSY_VALUES = 8
 BLACKISH, WHITISH = 31, 224
 MOST_CLEAR = 0.95
@@ -67,6 +71,10 @@ class LabelFindings:
     colours: Counter[str] = field(default_factory=Counter)
     """Number of cases in which each colour occurs, where labels are drawn in colours."""
     unreadable: list[str] = field(default_factory=list)
+    is_drawn: bool = False
+    """Whether labels are files of shapes, which name what they show."""
+    notes: dict[str, None] = field(default_factory=dict)
+    """Remarks on what of these was left out or taken in one of several senses."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +106,7 @@ def propose(folder: Path) -> Proposal:
         msg = f"{folder} has no usable case: expected images with labels, got: {problems[0] if problems else 'none'}"
         raise ValueError(msg)
     looked = _spread(cases)
-    names = arrangement.label_names or _segment_names(looked)
+    names = arrangement.label_names or _names_in_labels(looked)
     draft = draft.model_copy(update={"labels": _unique(names) or draft.labels})
     described, label_checks = _describe_labels(draft, bool(names), look_at_labels(looked, draft))
     modality, modality_check = guess_modality(f"{folder.resolve().name} {arrangement.hints}", looked)
@@ -133,8 +141,10 @@ def look_at_labels(cases: Sequence[Case], card: DatasetCard) -> LabelFindings:
     found = LabelFindings(cases=len(cases))
     for case in cases:
         try:
-            if card.layout == "dicom" or any(map(_is_segmentation, case.labels)):
+            if card.layout == "dicom" or any(map(_is_drawn, case.labels)):
                 _count_drawn(found, case, card)
+                found.notes |= {note: None for label in case.labels for note in notes_in(label.source.files[0])}
+                found.is_drawn = True
             else:
                 for label in case.labels:
                     _count(found, label.source, label.value)
@@ -213,16 +223,20 @@ def _unique(names: dict[int, str]) -> dict[int, str]:
     }
 
 
-def _segment_names(cases: Sequence[Case]) -> dict[int, str]:
-    """Number the names that segments have in the files of labels, where these state them."""
-    files = [label.source.files[0] for case in cases for label in case.labels if _is_segmentation(label)]
-    by_slug = {slugify(name): name for path in files for name in slicer.names_in(path) if slugify(name)}
+def _names_in_labels(cases: Sequence[Case]) -> dict[int, str]:
+    """Number the names that structures have in the files of labels, where these state them."""
+    files = {label.source.files[0]: None for case in cases for label in case.labels}
+    by_slug: dict[str, str] = {}
+    for path in files:
+        if found := formats.drawn_format(path):
+            named = [name for name in found.names(path).values() if not is_nameless(name)]
+            by_slug |= {slugify(name): name for name in named if slugify(name)}
     return dict(enumerate(sorted(by_slug.values())[:MOST_LABELS], start=1))
 
 
-def _is_segmentation(label: LabelSource) -> bool:
-    """Whether a label is a file whose segments have names and a place of their own."""
-    return slicer.recognises(label.source.files[0])
+def _is_drawn(label: LabelSource) -> bool:
+    """Whether a label is a file whose structures have names, and which needs its image to be read."""
+    return formats.drawn_format(label.source.files[0]) is not None
 
 
 def _count(found: LabelFindings, source: Source, value: int | None) -> None:
@@ -270,7 +284,10 @@ def _describe_labels(card: DatasetCard, named: bool, found: LabelFindings) -> tu
         ValueError: If no label can be read, or all are empty.
     """
     colours = [colour for colour in sorted(found.colours) if colour != BLACK]
+    notes = [f"{note}." for note in list(found.notes)[:MOST_NOTES]]
     if not found.present and not colours:
+        if found.is_drawn and not found.unreadable:
+            return card, [f"nothing is drawn in the {found.cases} cases that were looked into.", *notes]
         reason = found.unreadable[0] if found.unreadable else "only zeros."
         msg = f"{card.id} has no labelled pixel: expected some in {found.cases} cases, got {reason}"
         raise ValueError(msg)
@@ -283,7 +300,7 @@ def _describe_labels(card: DatasetCard, named: bool, found: LabelFindings) -> tu
         checks += [f"label values {stray} have no name in the folder; add them to [labels]."] if stray else []
         if card.files.classes:
             checks.append(f"a case without a file of a class is unknown there; {ABSENT} if it means absent.")
-        return card, [*checks, f"labels are {_areas(card.labels, found)}."]
+        return card, [*checks, f"labels are {_areas(card.labels, found)}.", *notes]
     described = card.model_copy(update={"labels": labels, "files": card.files.model_copy(update=rules)})
     shown = labels if labels.keys() == found.present.keys() else {}
     return described, [*checks, f"{check}{f': {_areas(shown, found)}' if shown else ''}."]

@@ -10,10 +10,13 @@ import numpy as np
 from jaxtyping import Float
 
 from incontext.folders import RUN_LOG
-from incontext.folders.file_facts import UPRIGHT, FileFacts, is_picture, look_at
+from incontext.folders.file_facts import UNREADABLE, UPRIGHT, FileFacts, is_picture, look_at
 from incontext.folders.label_survey import SHOWN, ClassFacts, LabelSurvey
 from incontext.images.contrast import QUANTILES, distances, most_apart
-from megamed.pairing import ImagePair, Pairing, Templates, find_pairs
+from megamed import formats
+from megamed.pairing import ImagePair, Pairing, find_pairs
+from megamed.path_templates import Templates
+from megamed.readers.stored import Canvas
 
 SAMPLED_LABELLED, SAMPLED_BARE = 16, 32
 """Number of images whose pixels are read."""
@@ -82,10 +85,10 @@ def check_folder(folder: Path, templates: Templates | None = None) -> FolderChec
     """
     pairing = find_pairs(folder, templates, marks=(RUN_LOG,))
     images = _look_at_images(pairing)
-    findings, label_facts, looked = _look_at_labels(pairing)
+    findings, label_facts, looked = _look_at_labels(pairing, images)
     known = [facts.size_px for facts in images.values() if facts.size_px]
     sizes = sorted(known, key=lambda size: (np.prod(size), size))
-    notes = list(pairing.notes)
+    notes = [*pairing.notes, *dict.fromkeys(findings.notes)]
     if looked < len(pairing.labelled):
         notes.append(f"{looked} of {len(pairing.labelled)} labels were looked at.")
     return FolderCheck(
@@ -115,7 +118,9 @@ def _look_at_images(pairing: Pairing) -> dict[str, FileFacts]:
     return {pair.name: _thinned(look_at(pair.image, pixels=pair.name in sampled)) for pair in pairing.pairs}
 
 
-def _look_at_labels(pairing: Pairing) -> tuple[LabelSurvey, dict[str, list[FileFacts]], int]:
+def _look_at_labels(
+    pairing: Pairing, images: Mapping[str, FileFacts]
+) -> tuple[LabelSurvey, dict[str, list[FileFacts]], int]:
     """Read the labels of all images, or of some where there are many.
 
     Returns:
@@ -123,16 +128,46 @@ def _look_at_labels(pairing: Pairing) -> tuple[LabelSurvey, dict[str, list[FileF
     """
     findings = LabelSurvey()
     facts: dict[str, list[FileFacts]] = {}
-    is_volumes = any(not is_picture(path) for pair in pairing.labelled[:1] for path in pair.files)
+    is_volumes = any(not is_picture(pair.image) for pair in pairing.labelled[:1])
     chosen = _spread(pairing.labelled, MOST_VOLUME_LABELS if is_volumes else MOST_PICTURE_LABELS)
     for pair in chosen:
         facts[pair.name] = []
         for class_name, paths in pair.labels.items():
+            canvas = Canvas(pair.image, images[pair.name].size_px)
+            if formats.drawn_format(paths[0], canvas):
+                _look_at_drawn(findings, pair, paths, canvas, class_name)
+                continue
             parts = [look_at(path, pixels=True, is_label=True) for path in paths]
             for name, label in _united(parts):
-                findings.add(name.relative_to(pairing.folder).as_posix(), label, class_name)
+                findings.add(_name(name, pairing), label, class_name)
+                findings.names |= dict(formats.names_beside(name)[0])
             facts[pair.name] += map(_thinned, parts)
     return findings, facts, len(chosen)
+
+
+def _look_at_drawn(
+    findings: LabelSurvey, pair: ImagePair, paths: Sequence[Path], canvas: Canvas, class_name: str
+) -> None:
+    """Draw what an annotation tool saved for an image."""
+    if not canvas.shape:
+        pixels = look_at(pair.image, pixels=True).pixels
+        canvas = replace(canvas, shape=() if pixels is None else pixels.shape)
+    for path in paths if canvas.shape else ():
+        found = formats.drawn_format(path, canvas)
+        try:
+            drawn = found.read(path, canvas) if found else None
+            segments = {class_name or each.name: each.draw() for each in drawn.segments} if drawn else {}
+        except UNREADABLE as error:
+            findings.odd.append(str(error))
+            continue
+        findings.add_drawn(
+            f"{path.name} for {pair.name}", {class_name or name: each for name, each in segments.items()}
+        )
+        findings.notes += drawn.notes if drawn else []
+
+
+def _name(path: Path, pairing: Pairing) -> str:
+    return path.relative_to(pairing.folder).as_posix()
 
 
 def _united(parts: Sequence[FileFacts]) -> Iterator[tuple[Path, np.ndarray]]:

@@ -6,9 +6,11 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
+from megamed import formats
+
 
 def read_classes(text: str | None) -> dict[int, str]:
-    """Parse `1=liver,2=spleen`, or read a JSON or TOML file of such pairs, which may be under the key `labels`.
+    """Parse `1=liver,2=spleen`, or read a file of them: JSON or TOML, maybe under `labels`, or ITK-SNAP's.
 
     Args:
         text: The pairs, or the file; None names no class.
@@ -20,11 +22,14 @@ def read_classes(text: str | None) -> dict[int, str]:
     if text is None:
         return {}
     try:
-        return _from_file(Path(text)) if Path(text).suffix.lower() in (".json", ".toml") else _from_pairs(text)
+        path = Path(text)
+        if path.is_file() and (found := next((each for each in formats.NAME_LISTS if each.has_mark(path)), None)):
+            return dict(found.read(path))
+        return _from_file(path) if path.suffix.lower() in (".json", ".toml") else _from_pairs(text)
     except (ValidationError, ValueError, AttributeError) as error:
         message = (
             f"classes are not understood: expected label values and names, got {text!r}. "
-            "Write 1=liver,2=spleen, or a JSON or TOML file of such pairs."
+            "Write 1=liver,2=spleen, or a JSON, TOML or ITK-SNAP file of such pairs."
         )
         raise ValueError(message) from error
 

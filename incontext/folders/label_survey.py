@@ -1,7 +1,7 @@
 """Survey of the labels of a folder: the classes that they show, and how many do not look like maps of classes."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -49,6 +49,10 @@ class LabelSurvey:
     """Values that stand apart from the classes, by the name of the label."""
     odd: list[str] = field(default_factory=list)
     """Descriptions of labels that are no maps of whole numbers."""
+    names: dict[int, str] = field(default_factory=dict)
+    """Names of values, where a file states them."""
+    notes: list[str] = field(default_factory=list)
+    """Remarks on what was drawn in more than one sense."""
 
     def add(self, name: str, label: Shaped[np.ndarray, "..."], class_name: str = "") -> None:
         """Count the values of a label, or the pixels above 0 of the mask of a class."""
@@ -65,6 +69,14 @@ class LabelSurvey:
                 self._count(name, whole_numbers(label, name))
             except ValueError as error:
                 self.odd.append(str(error))
+
+    def add_drawn(self, name: str, masks: Mapping[str, Shaped[np.ndarray, "..."]]) -> None:
+        """Count the pixels of structures that were drawn, by the names of their classes."""
+        shown = {name: share for name, mask in masks.items() if (share := float(np.count_nonzero(mask) / mask.size))}
+        for class_name, share in shown.items():
+            self.shares[class_name].append(share)
+        self.sets.append(frozenset())
+        self.empty += [] if shown else [name]
 
     def _count(self, name: str, label: Integer[np.ndarray, "..."]) -> None:
         found = _counts(label)
@@ -84,9 +96,14 @@ class LabelSurvey:
     def classes(self) -> list[ClassFacts]:
         """The classes in order."""
         return [
-            ClassFacts(key if isinstance(key, int) else None, str(key), len(shares), float(np.mean(shares)))
+            self._facts(key, shares)
             for key, shares in sorted(self.shares.items(), key=lambda each: (isinstance(each[0], str), each[0]))
         ]
+
+    def _facts(self, key: int | str, shares: list[float]) -> ClassFacts:
+        value = key if isinstance(key, int) else None
+        name = str(key) if value is None else self.names.get(value, str(key))
+        return ClassFacts(value, name, len(shares), float(np.mean(shares)))
 
     def problems(self) -> Iterator[str]:
         """Yield what looks wrong, each with its reason and a fix."""

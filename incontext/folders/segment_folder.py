@@ -26,7 +26,8 @@ from incontext.inference.support_pool import Fitted
 from incontext.segmenter import Segmenter
 from megamed import formats
 from megamed.files import exclusive, replace_file
-from megamed.pairing import ImagePair, Pairing, Templates
+from megamed.pairing import ImagePair, Pairing
+from megamed.path_templates import Templates
 
 PREVIEW_COLUMNS = 6
 PREVIEW_QUERIES = 30
@@ -150,7 +151,7 @@ def _queries(
     """Find the images to segment, and what to tell of the choice."""
     is_same = examples is not None and (query is None or query.resolve() == examples.folder.resolve())
     if query is not None and not is_same:
-        found = read_folder(query, templates)
+        found = read_folder(query, templates and templates.elsewhere(query))
         unused = examples.bare if examples else ()
         idle = [f"{len(unused)} images beside the labelled ones have no label: they are not used."] if unused else []
         return found.pairs, [*_told(examples), *idle, *found.notes]

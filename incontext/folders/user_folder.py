@@ -12,7 +12,8 @@ from incontext.images.examples import Examples, Labels, Parts
 from incontext.images.source_image import SourceImage
 from incontext.segmenter import Segmenter
 from megamed import formats
-from megamed.pairing import ImagePair, Pairing, Templates, find_pairs
+from megamed.pairing import ImagePair, Pairing, find_pairs
+from megamed.path_templates import Templates
 
 
 def read_folder(folder: Path, templates: Templates | None = None) -> Pairing:
@@ -87,7 +88,8 @@ def fit_pairs(segmenter: Segmenter, examples: Pairing, classes: Mapping[int, str
     if not labelled:
         message = (
             f"{examples.folder} has no labels: expected label maps in labels/ or masks/, or beside the images as "
-            f"1_mask.png, got {len(examples.pairs)} images alone. Add them, or say by templates where they lie."
+            f"1_mask.png, or a file of an annotation tool, got {len(examples.pairs)} images alone. Add them, or say by "
+            "templates where they lie."
         )
         raise ValueError(message)
     segmenter.fit([pair.image for pair in labelled], labels_of(labelled, examples.classes), classes)
@@ -130,17 +132,20 @@ def read_masks(pair: ImagePair, image: SourceImage, names: Mapping[int, str]) ->
             f"got {', '.join(pair.labels)}. Name the classes alike in both folders."
         )
         raise ValueError(message)
-    by_map = "" in pair.labels
-    (example,) = Examples([image], labels_of([pair], () if by_map else tuple(known.values())))
-    if by_map and example.masks and not example.masks.keys() & names.keys():
+    is_map = "" in pair.labels
+    examples = Examples([image], labels_of([pair], () if is_map else tuple(known.values())))
+    (example,) = examples
+    named = {name: value for value, name in examples.names.items()}
+    keys = {value: named.get(name, 0) if named else value for value, name in known.items()}
+    if is_map and example.masks and not set(example.masks) & set(keys.values()):
+        expected, got = (tuple(names.values()), tuple(named)) if named else (tuple(names), tuple(example.masks))
         message = (
-            f"label of {pair.name} shows none of the support's classes: expected values {tuple(names)}, "
-            f"got {tuple(example.masks)}. Number the classes alike in both folders."
+            f"label of {pair.name} shows none of the support's classes: expected {'names' if named else 'values'} "
+            f"{expected}, got {got}. {'Name' if named else 'Number'} the classes alike in both folders."
         )
         raise ValueError(message)
     empty = np.zeros(image.planes.shape, dtype=bool)
-    keys = known if by_map else range(1, len(known) + 1)
-    return {value: example.masks.get(key, empty) for value, key in zip(known, keys, strict=True)}
+    return {value: example.masks.get(key, empty) for value, key in keys.items()}
 
 
 def _parts(paths: Sequence[Path]) -> Picture | Parts | None:

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Integer, Shaped, UInt8
 
 from incontext.images.arrays import Picture
+from incontext.images.drawn_label import numbered
 from incontext.images.orientation import PlaneLayout
 from incontext.images.source_image import (
     AS_CLASSES,
@@ -19,6 +20,7 @@ from incontext.images.source_image import (
     read_source_image,
     stored_values,
 )
+from megamed import formats
 from megamed.label_values import LabelRules, is_instances
 
 Pictures = Picture | SourceImage | Sequence[Picture | SourceImage]
@@ -104,7 +106,8 @@ class Examples(Sequence[Example]):
 
     Args:
         images: What was annotated.
-        labels: Label maps, one per image and on its grid, 0 being background; or masks by class name.
+        labels: Label maps, one per image and on its grid, 0 being background; or masks by class name; or one file of
+            an annotation tool for all images.
 
     Raises:
         ValueError: If there are none, or labels and images differ in number.
@@ -121,7 +124,7 @@ class Examples(Sequence[Example]):
             counts = {f"support_labels[{name!r}]": len(masks) for name, masks in self.by_name.items()}
         else:
             self.by_name = {}
-            self.maps = as_list(labels)
+            self.maps = _for_all(as_list(labels), len(self.images))
             counts = {"support_labels": len(self.maps)}
         for name, count in counts.items():
             if count != len(self.images):
@@ -137,8 +140,8 @@ class Examples(Sequence[Example]):
     def __getitem__(self, index: int) -> Example:  # type: ignore[override]
         case = as_source_image(self.images[index], called(self.images[index], f"support_images[{index}]"))
         if not self.by_name:
-            label = _read_label(self.maps[index], f"support_labels[{index}]", case, self._rules)
-            return Example(case, LabelMap(label.planes), None, label.names, label.notes)
+            label = _read_label(self.maps[index], f"support_labels[{index}]", case, self._rules, self._drawn or None)
+            return Example(case, label.masks or LabelMap(label.planes), None, label.names, label.notes)
         masks = {
             value: _read_label(masks[index], f"support_labels[{name!r}][{index}]", case).planes > 0
             for value, (name, masks) in enumerate(self.by_name.items(), start=1)
@@ -154,6 +157,14 @@ class Examples(Sequence[Example]):
         """Rules for all label maps alike: most of them, not each, tell whether their values number objects."""
         return LabelRules(instances=is_instances([self._numbers(0)]) and is_instances(self._sampled_numbers()))
 
+    @cached_property
+    def _drawn(self) -> dict[str, int]:
+        """One value for each class that files of drawn labels name, as each file may number them in its own way."""
+        parts = (part for label in self.maps for part in (label if isinstance(label, tuple) else (label,)))
+        paths = dict.fromkeys(Path(part) for part in parts if isinstance(part, str | Path))
+        known = [(found, path) for path in paths if (found := formats.drawn_format(path))]
+        return numbered([found.names(path) for found, path in known], MOST_CLASSES)
+
     def _sampled_numbers(self) -> list[Integer[np.ndarray, "..."]]:
         return [self._numbers(index) for index in spread(len(self), SAMPLED_LABELS)]
 
@@ -166,8 +177,10 @@ class Examples(Sequence[Example]):
 
     @property
     def names(self) -> dict[int, str]:
-        """Class names by label value, if the classes were given by name."""
-        return dict(enumerate(self.by_name, start=1))
+        """Class names by label value, if the classes were given by name, or drawn in files that name them."""
+        if self.by_name:
+            return dict(enumerate(self.by_name, start=1))
+        return {value: name for name, value in self._drawn.items()}
 
 
 def as_list(pictures: object) -> list:
@@ -231,14 +244,42 @@ def spread(count: int, most: int) -> list[int]:
     return [i * count // most for i in range(most)] if count > most else list(range(count))
 
 
-def _read_label(source: Picture | Parts, argument: str, case: SourceImage, rules: LabelRules = AS_CLASSES) -> LabelCase:
+def _read_label(
+    source: Picture | Parts,
+    argument: str,
+    case: SourceImage,
+    rules: LabelRules = AS_CLASSES,
+    values: Mapping[str, int] | None = None,
+) -> LabelCase:
     """Read the label of a case, whose parts are united if it has several; the largest value of a pixel counts."""
     if not isinstance(source, tuple):
-        return read_label_image(source, called(source, argument), case, rules)
-    parts = [read_label_image(part, called(part, argument), case, rules) for part in source]
+        return read_label_image(source, called(source, argument), case, rules, values)
+    parts = [read_label_image(part, called(part, argument), case, rules, values) for part in source]
     names = {value: name for part in parts for value, name in part.names.items()}
     notes = tuple(dict.fromkeys(note for part in parts for note in part.notes))
-    return LabelCase(np.maximum.reduce([part.planes for part in parts]), names, notes)
+    planes = np.maximum.reduce([part.planes for part in parts])
+    drawn = _united([part.masks or LabelMap(part.planes) for part in parts], planes) if values else {}
+    return LabelCase(planes, names, notes, drawn)
+
+
+def _united(
+    parts: Sequence[Mapping[int, Bool[np.ndarray, "N H W"]]], planes: UInt8[np.ndarray, "N H W"]
+) -> dict[int, Bool[np.ndarray, "N H W"]]:
+    """Unite the masks of parts by value; nothing if a label map tells them all."""
+    masks: dict[int, Bool[np.ndarray, "N H W"]] = {}
+    for part in parts:
+        for value, mask in part.items():
+            masks[value] = masks[value] | mask if value in masks else mask
+    is_flat = sum(map(np.count_nonzero, masks.values())) == np.count_nonzero(planes)
+    return {} if is_flat else masks
+
+
+def _for_all(labels: list, count: int) -> list:
+    """Repeat the one file that holds the labels of all images."""
+    if len(labels) != 1 or count == 1 or not isinstance(labels[0], str | Path):
+        return labels
+    found = formats.drawn_format(Path(labels[0]))
+    return labels * count if found and found.has_images else labels
 
 
 def _check_names(labels: Mapping[str, object]) -> None:

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float, Float32, Shaped, UInt8, UInt16
+from jaxtyping import Bool, Float, Float32, Shaped, UInt8
 from PIL import Image
 from torch import Tensor
 
 from incontext import __version__
 from incontext.images.arrays import Picture, class_values, fit_label, grey, to_array
+from incontext.images.drawn_label import flatten
 from incontext.images.orientation import (
     CUTS,
     PlaneLayout,
@@ -29,12 +30,10 @@ from incontext.images.orientation import (
     viewed,
 )
 from megamed import formats
-from megamed.annotation_tools import slicer
 from megamed.files import replacing
 from megamed.label_values import LabelRules, read_values
 from megamed.readers import picture
-from megamed.readers.source import Source
-from megamed.readers.stored import Geometry, MaskImage, StoredImage
+from megamed.readers.stored import Canvas, Geometry, MaskImage, StoredImage
 from megamed.readers.volume import MISPLACED, displacement_mm
 from megamed.standardise import slicing_axes
 
@@ -107,11 +106,13 @@ class LabelCase:
         planes: Label values on the planes of the case; 0 is background, every other value a class.
         names: Names of the values, where the file states them.
         notes: Decisions between several senses of the values, a sentence each.
+        masks: The whole of every class by value, if classes overlap and `planes` has only one of them there.
     """
 
     planes: UInt8[np.ndarray, "N H W"] = field(repr=False)
     names: Mapping[int, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    masks: Mapping[int, Bool[np.ndarray, "N H W"]] = field(default_factory=dict, repr=False)
 
 
 def read_source_image(source: Picture, name: str, axis: Axis = None) -> SourceImage:
@@ -138,17 +139,25 @@ def read_source_image(source: Picture, name: str, axis: Axis = None) -> SourceIm
     return _array_case(_array(source, name), name, axis, None)
 
 
-def read_label_image(source: Picture, name: str, image: SourceImage, rules: LabelRules = AS_CLASSES) -> LabelCase:
+def read_label_image(
+    source: Picture,
+    name: str,
+    image: SourceImage,
+    rules: LabelRules = AS_CLASSES,
+    values: Mapping[str, int] | None = None,
+) -> LabelCase:
     """Read the annotation of a case, onto its planes.
 
     Args:
         source: Label on the image's own grid, of the types that `read_source_image` takes: an array has the order of
             the axes of its volume's file.
-            It holds whole numbers in 0–255 of any dtype; palette indices are the classes. A DICOM series may also have
-            the DICOM-SEG or RTSTRUCT that was drawn on it.
+            It holds whole numbers in 0–255 of any dtype; palette indices are the classes. Or a file of what was drawn
+            on the image: a DICOM-SEG or RTSTRUCT, segments of Slicer's, or what another of `formats.DRAWN_FORMATS`
+            saves; of a file for many images the part for the one that is called as this.
         name: How errors call this argument.
         image: Source image that was annotated.
         rules: Meaning of the values; by default numbers are classes, even if they look like those of objects.
+        values: Values of what was drawn by name, instead of those of its file.
 
     Raises:
         ValueError: If the label does not fit the image, is no map of classes, or was stored with loss.
@@ -157,16 +166,19 @@ def read_label_image(source: Picture, name: str, image: SourceImage, rules: Labe
     """
     names: Mapping[int, str] = {}
     if isinstance(source, str | Path):
-        values, names = _read_label_file(_existing(Path(source), name), name, image)
+        path = _existing(Path(source), name)
+        if drawn := _read_drawn(path, name, image, values):
+            return drawn
+        stored, names = _read_label_file(path, name, image)
     elif isinstance(source, Image.Image):
-        values = picture.decode(source).array
+        stored = picture.decode(source).array
     else:
-        values = _array(source, name)
+        stored = _array(source, name)
     try:
-        reading = read_values(fit_label(values, name, image.shape), name, rules)
+        reading = read_values(fit_label(stored, name, image.shape), name, rules)
         label = class_values(reading.values, name)
     except ValueError as error:
-        if image.notes and values.shape != image.shape:
+        if image.notes and stored.shape != image.shape:
             msg = f"{error} Its image was {', '.join(image.notes)}: draw on it as viewers show it."
             raise ValueError(msg) from error
         raise
@@ -177,8 +189,8 @@ def stored_values(source: Picture, name: str) -> Shaped[np.ndarray, "..."]:
     """Return the values of a label as they are stored, on no image's grid; one zero for what is drawn on its image."""
     if isinstance(source, str | Path):
         path = _existing(Path(source), name)
-        is_series = path.is_dir() or formats.is_slice(path)
-        return np.zeros((1, 1), np.uint8) if is_series else _read(path, name).array
+        is_drawn = path.is_dir() or formats.is_slice(path) or formats.drawn_format(path) is not None
+        return np.zeros((1, 1), np.uint8) if is_drawn else _read(path, name).array
     return picture.decode(source).array if isinstance(source, Image.Image) else _array(source, name)
 
 
@@ -323,14 +335,7 @@ def _read(path: Path, name: str) -> StoredImage:
 
 
 def _read_label_file(path: Path, name: str, image: SourceImage) -> tuple[Shaped[np.ndarray, "..."], Mapping[int, str]]:
-    """Read label values in the order of their image's axes, with the names that the file gives them."""
-    place = image.geometry or Geometry()
-    if slicer.recognises(path) and place.affine is not None and len(image.shape) == 3:
-        with _readable(path, name):
-            return _read_segments(path, place.affine, image.shape)
-    if formats.is_drawn(path, place):
-        with _readable(path, name):
-            return _read_drawn(path, place)
+    """Read label values in the order of their image's axes, with the names that they have there or in a list beside."""
     stored = _read(path, name)
     if stored.is_lossy:
         msg = (
@@ -338,38 +343,27 @@ def _read_label_file(path: Path, name: str, image: SourceImage) -> tuple[Shaped[
             "Export the label map anew as PNG: JPEG changes class values at edges."
         )
         raise ValueError(msg)
-    return to_array(on_image(stored, place, name), name), stored.names
+    values = to_array(on_image(stored, image.geometry or Geometry(), name), name)
+    return values, stored.names or formats.names_beside(path)[0]
 
 
-def _read_segments(
-    path: Path, affine: Float[np.ndarray, "4 4"], shape: tuple[int, int, int]
-) -> tuple[UInt16[np.ndarray, "I J K"], Mapping[int, str]]:
-    """Read a segmentation of Slicer's as one label map on the grid of its image, the later of overlapping ones on top.
-
-    Segments keep the values of their file, unless several layers use a value twice.
-    """
-    segmentation = slicer.read(path)
-    values = slicer.numbers(segmentation)
-    if len(set(values.values())) < len(values):
-        values = {name: number for number, name in enumerate(values, start=1)}
-    label = np.zeros(shape, dtype=np.uint16)
-    for name, mask in slicer.on_grid(segmentation, shape, affine).items():
-        label[mask] = values[name]
-    return label, {value: name for name, value in values.items()}
-
-
-def _read_drawn(path: Path, place: Geometry) -> tuple[UInt16[np.ndarray, "I J K"], Mapping[int, str]]:
-    """Read structures that were drawn on an image as one label map, where of overlapping ones the later one stays."""
-    drawn = formats.read_drawn(Source((path, *place.files)))
-    label = None
-    for segment in drawn.segments:
-        mask = segment.draw()
-        label = np.zeros(mask.shape, dtype=np.uint16) if label is None else label
-        label[mask > 0] = segment.number
-    if label is None:
-        msg = f"{path.name} is empty: expected segments or regions drawn on the series, got none. Draw them."
-        raise ValueError(msg)
-    return label, drawn.names
+def _read_drawn(path: Path, name: str, image: SourceImage, values: Mapping[str, int] | None) -> LabelCase | None:
+    """Read structures that were drawn on an image; None if the file is a label map."""
+    canvas = Canvas(image.source, image.shape if image.kind == "image" else image.grid, image.geometry or Geometry())
+    found = formats.drawn_format(path, canvas)
+    if found is None:
+        return None
+    try:
+        drawn = found.read(path, canvas)
+        flat = flatten(drawn, image.grid, values)
+    except ValueError as error:
+        msg = f"{name} cannot be used: {error}"
+        raise ValueError(msg) from error
+    planes = image.view.planes
+    masks = {value: np.ascontiguousarray(planes(mask)) for value, mask in flat.masks.items()}
+    return LabelCase(
+        np.ascontiguousarray(planes(class_values(flat.label, name))), flat.names, tuple(drawn.notes), masks
+    )
 
 
 def on_image(label: StoredImage, image: Geometry, name: str) -> Shaped[np.ndarray, "..."]:

@@ -49,6 +49,11 @@ def read_classes(path: Path) -> list[LabelClass]:
     return classes
 
 
+def names_in(path: Path) -> dict[int, str]:
+    """Return the names by value. Errors are those of `read_classes`."""
+    return {each.value: each.name for each in read_classes(path) if each.value is not None}
+
+
 def write_classes(path: Path, classes: Sequence[LabelClass]) -> None:
     """Write the names and colours of values; a class without value is numbered by its place, from 1."""
     lines = [f'    0     0    0    0        0  0  0    "{BACKGROUND}"']

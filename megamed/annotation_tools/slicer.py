@@ -4,24 +4,29 @@ Convention: as in every NRRD, the space origin is the centre of the first voxel.
 its own; `on_grid` puts it back onto its image.
 """
 
-import math
+import functools
 import re
-import zlib
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, UInt8
 
 from megamed.annotation_tools.model import LabelClass, LabelLayers, colour_of, rgb
+from megamed.annotation_tools.text_files import peek, read_text
 from megamed.files import replacing
-from megamed.readers.faults import check_expansion, needs, one_error
-from megamed.readers.nrrd import SHORT_SPACES, TOWARDS_RAS
-from megamed.readers.volume import LPS_TO_RAS, check_header, laid_on
+from megamed.readers import nrrd
+from megamed.readers.faults import needs, one_error
+from megamed.readers.stored import Canvas, DrawnLabel, Segment
+from megamed.readers.volume import LPS_TO_RAS, laid_on
 
 SUFFIXES = (".seg.nrrd", ".seg.nhdr", ".nrrd")
 PEEK_BYTES = 2**16
+TABLE_SUFFIXES = (".ctbl", ".txt")
+TABLE_ROW = re.compile(r"^\s*(\d+)\s+(\S.*?)((?:\s+\d+){4})\s*$")
+"""A value, its name, and red, green, blue and opacity."""
 
 
 def recognises(path: Path) -> bool:
@@ -33,29 +38,9 @@ def recognises(path: Path) -> bool:
     return head.startswith(b"NRRD") and re.search(rb"\nSegment\d+_", head) is not None
 
 
-def numbers(segmentation: LabelLayers) -> dict[str, int]:
-    """Return the value of each segment that `read` found, by its name; of several of one name, that of the last."""
-    return {each.name: each.value or 1 for _, each in segmentation.classes}
-
-
 def is_nameless(name: str) -> bool:
     """Whether a segment has the name that Slicer gives to every new one, or none."""
     return re.fullmatch(r"(?i)(segment[-_ ]?\d*)?", name) is not None
-
-
-def names_in(path: Path) -> list[str]:
-    """List the names that people gave to the segments of a file, from its header alone.
-
-    Raises:
-        ValueError: If the header cannot be read.
-        ImportError: If pynrrd is not installed.
-    """
-    with needs("pynrrd", "NRRD"):
-        import nrrd
-    with one_error(path, OSError, EOFError, ValueError, KeyError, IndexError, nrrd.NRRDError):
-        header = nrrd.read_header(str(path))
-    stated = [str(value) for key, value in header.items() if re.fullmatch(r"Segment\d+_Name", str(key))]
-    return [name for name in stated if not is_nameless(name)]
 
 
 def read(path: Path) -> LabelLayers:
@@ -65,27 +50,66 @@ def read(path: Path) -> LabelLayers:
         ValueError: If the file cannot be decoded, is too large, or has no three axes beside the layers.
         ImportError: If pynrrd is not installed.
     """
-    with needs("pynrrd", "NRRD"):
-        import nrrd
-    errors = (OSError, EOFError, ValueError, KeyError, IndexError, TypeError, StopIteration, zlib.error)
-    with one_error(path, *errors, nrrd.NRRDError):
-        header = nrrd.read_header(str(path))
-        sizes = tuple(int(size) for size in header["sizes"])
-        dtype = np.dtype(nrrd.reader._determine_datatype(header))
-        # layers, if there are several, are the first axis
-        check_header((math.prod(sizes[:-2]), *sizes[-2:]), dtype)
-        if dtype.kind not in "iu" or len(sizes) not in (3, 4):
-            msg = f"expected whole numbers on three axes, or four with layers, got {dtype} on {len(sizes)}"
+    header, array = nrrd.load(path, layers=True)
+    with one_error(path, ValueError):
+        if array.dtype.kind not in "iu":
+            msg = f"expected whole numbers, got {array.dtype}"
             raise ValueError(msg)
-        if header.get("encoding") != "raw":
-            check_expansion(path, math.prod(sizes) * dtype.itemsize)
-        detached = str(header.get("data file", header.get("datafile", path.name)))
-        if Path(detached).name != detached:
-            msg = f"expected its data in the same folder, got {detached!r}"
-            raise ValueError(msg)
-        array, _ = nrrd.read(str(path))
         layers = tuple(array) if array.ndim == 4 else (array,)
-        return LabelLayers(layers, "ijk", _classes(header, len(layers)), _affine(header))
+        is_placed = header.get("space directions") is not None and header.get("space") is not None
+        return LabelLayers(layers, "ijk", _classes(header, len(layers)), nrrd.affine_of(header) if is_placed else None)
+
+
+def read_drawn(path: Path, canvas: Canvas) -> DrawnLabel:
+    """Read the segments of a volume, each with the value that the file gives it.
+
+    Raises:
+        ValueError: If the file cannot be read, or its voxels do not coincide with those of the volume.
+        ImportError: If pynrrd is not installed.
+    """
+    segmentation = read(path)
+    affine, (rows, columns, slices) = canvas.geometry.affine, canvas.shape
+    assert affine is not None
+
+    def drawn(name: str) -> UInt8[np.ndarray, "I J K"]:
+        classes = tuple(each for each in segmentation.classes if each[1].name == name)
+        segment = replace(segmentation, classes=classes)
+        return on_grid(segment, (rows, columns, slices), affine)[name].astype(np.uint8)
+
+    names = _by_value(segmentation.classes)
+    segments = (Segment(number, name, functools.partial(drawn, name)) for number, name in names.items())
+    return DrawnLabel(canvas.geometry, tuple(segments), names)
+
+
+def names_in(path: Path) -> dict[int, str]:
+    """Return the segments' names by their values, from the header alone; numbered by place if layers share a value.
+
+    Raises:
+        ValueError: If the header cannot be read.
+        ImportError: If pynrrd is not installed.
+    """
+    header = nrrd.read_header(path)
+    layer_count = int(header["sizes"][0]) if len(header.get("sizes", ())) == 4 else 1
+    with one_error(path, ValueError):
+        return _by_value(_classes(header, layer_count))
+
+
+def is_colour_table(path: Path) -> bool:
+    """Whether a file looks like a colour table, as Slicer saves beside a label map."""
+    lines = [line.strip() for line in peek(path, *TABLE_SUFFIXES).splitlines()[:50]]
+    rows = [line for line in lines if line and not line.startswith("#")]
+    is_marked = path.suffix.lower() == TABLE_SUFFIXES[0] or any("color table" in line.lower() for line in lines[:3])
+    return is_marked and bool(rows) and all(TABLE_ROW.match(row) for row in rows[:-1] or rows)
+
+
+def names_in_table(path: Path) -> dict[int, str]:
+    """Return the names of a colour table by value; the background, 0, is left out, and spaces stand again.
+
+    Raises:
+        ValueError: If the file is no text.
+    """
+    rows = filter(None, map(TABLE_ROW.match, read_text(path).splitlines()))
+    return {int(row[1]): row[2].replace("_", " ") for row in rows if int(row[1])}
 
 
 def on_grid(
@@ -124,8 +148,8 @@ def write(
         ValueError: If there are no masks.
         ImportError: If pynrrd is not installed.
     """
-    with needs("pynrrd", "NRRD"):
-        import nrrd
+    with needs("pynrrd", "NRRD", "Writing"):
+        import nrrd as pynrrd
     if not masks:
         msg = f"{path.name} would be empty: expected at least one mask, got none."
         raise ValueError(msg)
@@ -145,7 +169,7 @@ def write(
         header["kinds"] = ["list", *header["kinds"]]
         header["space directions"] = np.concatenate([np.full((1, 3), np.nan), header["space directions"]])
     with replacing(path) as partial:
-        nrrd.write(str(partial), array, header)
+        pynrrd.write(str(partial), array, header)
 
 
 def _classes(header: Mapping[str, Any], layer_count: int) -> tuple[tuple[int, LabelClass], ...]:
@@ -165,20 +189,12 @@ def _classes(header: Mapping[str, Any], layer_count: int) -> tuple[tuple[int, La
     return tuple(classes)
 
 
-def _affine(header: Mapping[str, Any]) -> Float[np.ndarray, "4 4"] | None:
-    """Build the affine from the directions and the origin, if the header has them."""
-    if header.get("space directions") is None or header.get("space") is None:
-        return None
-    affine = np.eye(4)
-    directions = np.asarray(header["space directions"], float)
-    affine[:3, :3] = directions[np.isfinite(directions).all(axis=1)].T
-    affine[:3, 3] = header.get("space origin", [0.0, 0.0, 0.0])
-    space = str(header["space"]).lower()
-    signs = [TOWARDS_RAS.get(part) for part in SHORT_SPACES.get(space, space).split("-")]
-    if len(signs) != 3 or None in signs:
-        msg = f"expected an anatomical space, got {space!r}"
-        raise ValueError(msg)
-    return np.diag([*map(float, filter(None, signs)), 1.0]) @ affine
+def _by_value(classes: tuple[tuple[int, LabelClass], ...]) -> dict[int, str]:
+    """Name each value once; of several segments of one name the last one's value counts."""
+    values = {each.name: each.value or 1 for _, each in classes}
+    if len(set(values.values())) < len(values):
+        return dict(enumerate(values, start=1))
+    return {value: name for name, value in values.items()}
 
 
 def _layered(masks: Mapping[str, Bool[np.ndarray, "I J K"]]) -> tuple[list[np.ndarray], list[int]]:

@@ -68,15 +68,22 @@ def write(path: Path, images: Sequence[SegmentedImage]) -> None:
 
 def read_names(path: Path) -> dict[int, str]:
     """Read the names of classes that hold for a label file; empty if there are none."""
+    found = names_file(path)
+    if found is None:
+        return {}
+    text = read_text(found)
+    if found.name in CARDS:
+        return _names_in_card(text)
+    return {value: line.strip() for value, line in enumerate(text.splitlines()) if line.strip()}
+
+
+def names_file(path: Path) -> Path | None:
+    """Find the file that names the classes of a label file, in its folder or above it."""
     for folder in list(path.parents)[:FOLDERS_UP]:
-        for card in CARDS:
-            if (folder / card).is_file():
-                return _names_in_card(read_text(folder / card))
-        for names in NAME_LISTS:
-            if (folder / names).is_file() and folder / names != path:
-                lines = read_text(folder / names).splitlines()
-                return {value: line.strip() for value, line in enumerate(lines) if line.strip()}
-    return {}
+        for name in (*CARDS, *NAME_LISTS):
+            if (folder / name).is_file() and folder / name != path:
+                return folder / name
+    return None
 
 
 def _names_in_card(text: str) -> dict[int, str]:

@@ -11,7 +11,7 @@ from jaxtyping import Float, UInt8
 
 from megamed.rasterise import fill_parts, fill_rings
 from megamed.readers.dicom_grid import SeriesGrid, planes_of, read_grid
-from megamed.readers.dicom_headers import header_of, readable
+from megamed.readers.dicom_headers import LABEL_MODALITIES, has_mark, header_of, readable, states_label
 from megamed.readers.dicom_segments import PLANE_TOLERANCE, read_segments
 from megamed.readers.source import Source
 from megamed.readers.stored import DrawnLabel, Segment
@@ -42,6 +42,30 @@ def read_drawn(source: Source) -> DrawnLabel:
     grid = read_grid(images) if is_placed else None
     with readable(path):
         return _regions(path, grid) if is_region and grid else read_segments(path, images, grid)
+
+
+def recognises(path: Path) -> bool:
+    """Whether a file is a DICOM-SEG or an RTSTRUCT.
+
+    Raises:
+        ValueError: If it is of DICOM, but damaged.
+        ImportError: If pydicom is needed to tell, and is not installed.
+    """
+    return states_label(path) or (has_mark(path) and header_of(path).get("Modality") in LABEL_MODALITIES)
+
+
+def names_in(path: Path) -> dict[int, str]:
+    """Return the names of segments or regions by their numbers, from the header alone.
+
+    Raises:
+        ValueError: If the file cannot be decoded.
+        ImportError: If pydicom is not installed.
+    """
+    header = header_of(path)
+    with readable(path):
+        segments = {int(each.SegmentNumber): str(each.SegmentLabel) for each in header.get("SegmentSequence") or ()}
+        regions = {int(each.ROINumber): str(each.ROIName) for each in header.get("StructureSetROISequence") or ()}
+        return segments | regions
 
 
 def _regions(path: Path, grid: SeriesGrid) -> DrawnLabel:

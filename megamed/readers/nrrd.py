@@ -1,14 +1,17 @@
 """Read an NRRD volume through pynrrd, and write a mask with what the header of its image says of space."""
 
 import io
+import math
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Real
 
-from megamed.readers.faults import needs, one_error
+from megamed.readers.faults import check_expansion, needs, one_error
 from megamed.readers.source import Source
 from megamed.readers.stored import Geometry, MaskImage, StoredImage
 from megamed.readers.volume import LPS_TO_RAS, check_header, usable_orientations
@@ -30,21 +33,60 @@ def read(source: Source, most_pixels: int) -> StoredImage:
         ImportError: If pynrrd is not installed.
     """
     (path,) = source.files
-    with needs("pynrrd", "NRRD"):
-        import nrrd
-    errors = (OSError, EOFError, ValueError, KeyError, IndexError, TypeError, StopIteration, zlib.error)
-    with one_error(path, *errors, nrrd.NRRDError), path.open("rb") as file:
+    header, array = load(path, layers=False)
+    affine = affine_of(header)
+    with one_error(path, ValueError):
+        usable_orientations(affine)
+    notes = () if "space" in header else ("the header names no space: taken for right-anterior-superior",)
+    return StoredImage(array, "XYZ", Geometry(affine, header=header), notes=notes)
+
+
+def load(path: Path, layers: bool) -> tuple[dict[str, Any], Real[np.ndarray, "..."]]:
+    """Read header and voxels, having checked that they fit into memory and that the space is known.
+
+    Args:
+        path: A file with its data, or the header of data in the same folder.
+        layers: Whether there may be an axis before those of space.
+
+    Raises:
+        ValueError: If the file cannot be decoded, is too large, has other axes or points elsewhere.
+        ImportError: If pynrrd is not installed.
+    """
+    with _decoding(path) as nrrd, path.open("rb") as file:
         header = nrrd.read_header(file)
-        check_header(tuple(map(int, header["sizes"])), np.dtype(nrrd.reader._determine_datatype(header)))
-        detached = header.get("data file", header.get("datafile", path.name))
+        sizes = tuple(map(int, header["sizes"]))
+        dtype = np.dtype(nrrd.reader._determine_datatype(header))
+        has_layers = layers and len(sizes) == 4
+        check_header((math.prod(sizes[:-2]), *sizes[-2:]) if has_layers else sizes, dtype)
+        detached = str(header.get("data file", header.get("datafile", path.name)))
         if Path(detached).name != detached:
             msg = f"expected its data in the same folder, got {detached!r}"
             raise ValueError(msg)
-        affine = _affine(header)
-        usable_orientations(affine)
-        array = nrrd.read_data(header, file, str(path))
-    notes = () if "space" in header else ("the header names no space: taken for right-anterior-superior",)
-    return StoredImage(array, "XYZ", Geometry(affine, header=header), notes=notes)
+        if header.get("encoding") != "raw" and detached == path.name:
+            check_expansion(path, math.prod(sizes) * dtype.itemsize)
+        affine_of(header)
+        return header, nrrd.read_data(header, file, str(path))
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """Read what a file says of its voxels.
+
+    Raises:
+        ValueError: If the header cannot be read.
+        ImportError: If pynrrd is not installed.
+    """
+    with _decoding(path) as nrrd:
+        return dict(nrrd.read_header(str(path)))
+
+
+@contextmanager
+def _decoding(path: Path) -> Iterator[Any]:
+    """Import pynrrd, and turn its errors into one that names the file."""
+    with needs("pynrrd", "NRRD"):
+        import nrrd
+    errors = (OSError, EOFError, ValueError, KeyError, IndexError, TypeError, StopIteration, zlib.error)
+    with one_error(path, *errors, nrrd.NRRDError):
+        yield nrrd
 
 
 def write(mask: MaskImage, suffix: str) -> bytes:
@@ -66,17 +108,23 @@ def write(mask: MaskImage, suffix: str) -> bytes:
     return content.getvalue()
 
 
-def _affine(header: dict) -> Float[np.ndarray, "4 4"]:
-    """Build the affine from the directions and the origin, turned to the right, the front and the head."""
+def affine_of(header: Mapping[str, Any]) -> Float[np.ndarray, "4 4"]:
+    """Build the affine from the directions and the origin, turned to the right, the front and the head.
+
+    Raises:
+        ValueError: If the space is no anatomical one.
+    """
     affine = np.eye(4)
-    if "space directions" in header:
-        affine[:3, :3] = np.asarray(header["space directions"], dtype=float).T
+    if header.get("space directions") is not None:
+        directions = np.asarray(header["space directions"], float)
+        # an axis of layers has no direction
+        affine[:3, :3] = directions[np.isfinite(directions).all(axis=1)].T
     else:
         np.fill_diagonal(affine[:3, :3], header.get("spacings", [1.0, 1.0, 1.0]))
     affine[:3, 3] = header.get("space origin", [0.0, 0.0, 0.0])
-    space = header.get("space", "right-anterior-superior").lower()
+    space = str(header.get("space", "right-anterior-superior")).lower()
     signs = [TOWARDS_RAS.get(part) for part in SHORT_SPACES.get(space, space).split("-")]
     if len(signs) != 3 or None in signs:
         msg = f"expected an anatomical space, got {space!r}"
         raise ValueError(msg)
-    return np.diag([*signs, 1.0]) @ affine
+    return np.diag([*map(float, filter(None, signs)), 1.0]) @ affine

@@ -92,6 +92,17 @@ class StoredImage:
 
 
 @dataclass(frozen=True, eq=False)
+class Canvas:
+    """An image that a label was drawn on, as far as reading the label needs it."""
+
+    path: Path | None
+    """The image's file, or the folder of a series; None if it is not on disk."""
+    shape: tuple[int, ...]
+    """Size of a mask of it: rows and columns, planes before them, or the three axes of a volume in its file's order."""
+    geometry: Geometry = field(default_factory=Geometry)
+
+
+@dataclass(frozen=True, eq=False)
 class Segment:
     """One structure that was drawn on an image."""
 
@@ -112,11 +123,14 @@ class DrawnLabel:
     """The name of every number, also of structures that are listed but not drawn."""
     notes: list[str] = field(default_factory=list)
     """Remarks on contours that were left out; the list grows as segments are drawn."""
+    is_complete: bool = False
+    """Whether whoever drew it looked for all classes, so that those which are not drawn are absent."""
 
     def to_ras(self, segment: Segment) -> Volume | UInt8[np.ndarray, "H W"]:
-        """Draw a segment, turned as `StoredImage.to_ras` turns its image; on a radiograph as it is."""
+        """Draw a segment, turned as `StoredImage.to_ras` turns its image; on a single picture as it is."""
         if self.geometry.affine is None:
-            return segment.draw()[0]
+            drawn = segment.draw()
+            return drawn[0] if len(drawn) == 1 else stack(drawn)
         return canonical(segment.draw(), self.geometry.affine, self.geometry.spacing)
 
 

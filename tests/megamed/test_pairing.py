@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from megamed.pairing import ImagePair, Templates, find_pairs, read_templates
+from megamed.pairing import ImagePair, find_pairs
+from megamed.path_templates import Templates, read_templates
 
 
 def write(folder: Path, files: str) -> Path:

@@ -1,0 +1,65 @@
+"""Structures drawn on an image → one label map, and masks of their own where they overlap."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, UInt16
+
+from megamed.readers.stored import DrawnLabel
+
+
+@dataclass(frozen=True)
+class FlatLabel:
+    """Structures on the grid of their image."""
+
+    label: UInt16[np.ndarray, "I J K"]
+    """Values of the structures, the later of those that overlap on top."""
+    masks: Mapping[int, Bool[np.ndarray, "I J K"]]
+    """The whole of every structure by value, if some overlap; else empty."""
+    names: Mapping[int, str]
+
+
+def flatten(drawn: DrawnLabel, grid: tuple[int, int, int], values: Mapping[str, int] | None = None) -> FlatLabel:
+    """Draw structures, each with the number that its file gives it.
+
+    Args:
+        drawn: What the file holds; segments of one name are one structure.
+        grid: Size of the image.
+        values: The number of each name, instead of the file's.
+
+    Raises:
+        ValueError: If the file holds no structure although it should, or one cannot be drawn.
+    """
+    if not drawn.segments and not drawn.is_complete:
+        msg = "it is empty: expected segments or regions drawn on the series, got none. Draw them."
+        raise ValueError(msg)
+    label = np.zeros(grid, np.uint16)
+    covered: dict[int, Bool[np.ndarray, "I J K"]] = {}
+    for segment in drawn.segments:
+        mask = segment.draw().reshape(grid) > 0
+        number = segment.number if values is None else values[segment.name]
+        below = [int(value) for value in np.unique(label[mask]) if value not in (0, number)]
+        for value in below:
+            covered.setdefault(value, label == value)
+        if below or number in covered:
+            covered[number] = mask | covered.get(number, label == number)
+        label[mask] = number
+    shown = [int(value) for value in np.unique(label) if value]
+    masks = {value: covered.get(value, label == value) for value in sorted({*shown, *covered})} if covered else {}
+    names = {number: name for name, number in values.items()} if values is not None else drawn.names
+    return FlatLabel(label, masks, names)
+
+
+def numbered(stated: Sequence[Mapping[int, str]], most: int) -> dict[str, int]:
+    """Give every name that files state one value: theirs if all agree, else its place in the order of the alphabet.
+
+    Args:
+        stated: The names of each file by the values that it gives them.
+        most: Largest value that a label map holds.
+    """
+    pairs = {(value, name) for names in stated for value, name in names.items()}
+    values, names = ({pair[side] for pair in pairs} for side in (0, 1))
+    if len(values) == len(names) == len(pairs) and all(0 < value <= most for value, _ in pairs):
+        return {name: value for value, name in sorted(pairs)}
+    return {name: place for place, name in enumerate(sorted({name for _, name in pairs}), start=1)}

@@ -1,0 +1,120 @@
+"""Files of annotation tools in a folder, and the images that they annotate, by the names that they state."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Self
+
+from megamed import formats
+from megamed.annotation_tools.drawn import Likeness, likeness, read_file, stems, tool_of
+from megamed.annotation_tools.tools import TOOLS
+from megamed.annotation_tools.yolo import NAME_LISTS
+from megamed.file_names import NamedFile, take_apart
+
+SUFFIXES = tuple({suffix for tool in TOOLS.values() for suffix in tool.suffixes})
+ROI_MARK = re.compile(r"^RoiSet[-_. ]+|[-_. ]+RoiSet$", re.IGNORECASE)
+SHOWN = 3
+"""Number of files that a message names."""
+
+
+@dataclass(frozen=True)
+class ToolFiles:
+    """Files of annotation tools in a folder."""
+
+    folder: Path
+    beside: tuple[NamedFile, ...] = ()
+    """Files for one image each, which are called as it."""
+    common: tuple[Path, ...] = ()
+    """Files for many images, whose names they state."""
+
+    @classmethod
+    def among(cls, folder: Path, paths: Iterable[PurePosixPath]) -> Self:
+        """Find out which files of a folder a tool wrote; others are passed over."""
+        beside, common = [], []
+        for path in paths:
+            found = tool_of(folder / path) if path.name.lower().endswith(SUFFIXES) else None
+            if found and found.many_images:
+                common.append(folder / path)
+            elif found and path.name not in NAME_LISTS:
+                beside.append(NamedFile(path, replace(take_apart(_bare(path)), is_label=True)))
+        return cls(folder, tuple(beside), tuple(common))
+
+    def owners(self, images: Sequence[Path], orphans: Sequence[NamedFile]) -> tuple[dict[Path, Path], list[str]]:
+        """Find the file that annotates each image, by the names of images that files state.
+
+        Args:
+            images: The images that have no label otherwise.
+            orphans: Files for one image that no image is called as: some state its name.
+
+        Returns:
+            The file of each image that is mentioned, and notes on mentions that were not used.
+
+        Raises:
+            ValueError: If a file is damaged, or means any of several images.
+        """
+        by_stem = defaultdict(set)
+        for image in images:
+            for each in stems(image.name):
+                by_stem[each].add(image)
+        found: dict[Path, Path] = {}
+        notes = []
+        for path in (*self.common, *(self.folder / orphan.path for orphan in orphans)):
+            mentioned = _mentioned(path, by_stem)
+            twice = [image for image in mentioned.values() if image and image in found]
+            absent = [name for name, image in mentioned.items() if image is None]
+            if twice:
+                notes.append(f"{path.name} is left out where {found[twice[0]].name} annotates the same images.")
+            if absent:
+                notes.append(f"{path.name} mentions {len(absent)} images that have no file, such as {absent[0]}.")
+            found = {image: path for image in mentioned.values() if image} | found
+        return found, notes
+
+
+def named_file(folder: Path, name: str) -> ToolFiles | None:
+    """Take the one file that a user names, by its path in the folder or from here; None for a template.
+
+    Raises:
+        ValueError: If there is no such file, or no tool wrote it.
+    """
+    if "{case}" in name:
+        return None
+    path = next((each for each in (folder / name, Path(name)) if each.is_file()), None)
+    if path is None:
+        msg = f"labels are not found: expected a path with {{case}} or an annotation tool's file, got {name!r}."
+        raise ValueError(msg)
+    read_file(path)
+    return ToolFiles(folder, common=(path,))
+
+
+def _bare(path: PurePosixPath) -> PurePosixPath:
+    """Return the path that a file would have as an image: `a.json`, `a.png.json` and `a_RoiSet.zip` are of a."""
+    suffix = max((suffix for suffix in SUFFIXES if path.name.lower().endswith(suffix)), key=len)
+    name = formats.stem(path.name[: -len(suffix)])
+    return path.with_name((ROI_MARK.sub("", name) or name) + formats.image_suffixes()[0])
+
+
+def _mentioned(path: Path, by_stem: Mapping[str, set[Path]]) -> dict[str, Path | None]:
+    """Find the image that a file means by each of its names."""
+    return {
+        name: _meant(path, name, [image for stem in stems(name) for image in by_stem.get(stem, ())])
+        for name in read_file(path).file_names
+    }
+
+
+def _meant(path: Path, name: str, images: Sequence[Path]) -> Path | None:
+    """Choose the image whose path is most like a name; of several the one that lies nearest to the file."""
+    ranked: dict[tuple[Likeness, int, bool], set[Path]] = defaultdict(set)
+    for image in images:
+        near = len({*path.parent.parts} & {*image.parent.parts})
+        is_split = image.parent.name.casefold() in path.stem.casefold()
+        ranked[likeness(name, image), near, is_split].add(image)
+    best = sorted(ranked[max(ranked)]) if ranked else []
+    if len(best) > 1:
+        msg = (
+            f"{path.name} mentions {name}, which may be any of several images: expected one, got "
+            f"{', '.join(map(str, best[:SHOWN]))}. Put the file into the folder of its images."
+        )
+        raise ValueError(msg)
+    return best[0] if best else None
