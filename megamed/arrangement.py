@@ -11,9 +11,11 @@ from pathlib import Path, PurePosixPath
 from pydantic import ValidationError
 
 from megamed import formats
+from megamed.annotation_files import ToolFiles
 from megamed.file_names import ANNOTATOR_WORDS, CaseIndex, NamedFile, sort_out, visible_files
 from megamed.layouts.bids import LABEL_SUFFIX, parse_name
 from megamed.layouts.table import COLUMNS, REQUIRED
+from megamed.pairing import find_pairs
 from megamed.readers.dicom_headers import LABEL_MODALITIES, has_mark, header_of, readable
 from megamed.schema import FileRules, slugify
 from megamed.vocabulary import Layout
@@ -58,7 +60,8 @@ def find_arrangement(folder: Path) -> Arrangement:
     archives = [file for file in files if file.suffix == ".npz"]
     if len(archives) == 1 and len(archives[0].parts) == 1:
         return Arrangement("medsegbench", f"{archives[0]} holds train_images, train_label and so on")
-    return _templates(folder, [file for file in files if _is_data(file.name)])
+    data = [file for file in files if _is_data(file.name)]
+    return _annotated(folder, data, [file for file in files if file not in data]) or _templates(folder, data)
 
 
 def _is_data(name: str) -> bool:
@@ -129,6 +132,40 @@ def _dicom(folder: Path, files: Sequence[PurePosixPath]) -> Arrangement:
     named = dict(enumerate(sorted(by_slug.values())[:MOST_CLASSES], start=1))
     words = "DICOM series with SEG or RTSTRUCT, matched by their UIDs"
     return Arrangement("dicom", words, label_names=named, hints=" ".join(modalities - LABEL_MODALITIES))
+
+
+def _annotated(folder: Path, data: Sequence[PurePosixPath], others: Sequence[PurePosixPath]) -> Arrangement | None:
+    """Recognise what an annotation tool saved, where no names of files say labels."""
+    tools = ToolFiles.among(folder, others)
+    if not (tools.beside or tools.common) or sort_out(data)[1]:
+        return None
+    pairs = find_pairs(folder).labelled
+    files = Counter(path for pair in pairs for paths in pair.labels.values() for path in paths)
+    if not files:
+        return None
+    common = sorted(path for path in files if path in tools.common)
+    images = Counter(_case_template(pair.image, pair.image, folder) for pair in pairs)
+    if common:
+        label, _ = _varying(Counter(path.relative_to(folder).as_posix() for path in common))
+        image, label, classes = _varying(images)[0].replace("{}", "*"), label.replace("{}", "*"), dict[str, int]()
+    else:
+        images_of = ((path, pair.image) for pair in pairs for paths in pair.labels.values() for path in paths)
+        drawn = Counter(_case_template(path, image, folder) for path, image in images_of)
+        image, label, classes = _united(images, drawn)
+    found = formats.drawn_format(next(iter(files)))
+    names = dict(found.names(common[0])) if found and len(common) == 1 else {n: name for name, n in classes.items()}
+    words = f"{label} is what {found.name if found else 'a tool'} saved: it annotates {len(pairs)} images"
+    hints = " ".join(str(path) for path in data[:50])
+    return Arrangement("folder", words, FileRules(image=image, label=label, classes=classes), names, hints)
+
+
+def _case_template(path: Path, image: Path, folder: Path) -> str:
+    """Write the path of a file with `{case}` for the name of its image, and of an annotation's file with its suffix."""
+    name = path.relative_to(folder)
+    stem = formats.stem(image.name)
+    if path == image:
+        return name.with_name("{case}").as_posix()
+    return name.with_name(name.name.replace(stem, "{case}", 1)).as_posix()
 
 
 def _templates(folder: Path, files: Sequence[PurePosixPath]) -> Arrangement:

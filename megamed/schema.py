@@ -65,7 +65,8 @@ class FileRules(Frozen):
     image: str = ""
     """Template of the images in layout `folder`, by default `images/{case}`."""
     label: str = ""
-    """Template of the labels in layout `folder`, by default `labels/{case}`; `masks/{class}/{case}` is another."""
+    """Template of the labels in layout `folder`, by default `labels/{case}`; `masks/{class}/{case}` is another. Or the
+    file in which an annotation tool saved the labels of many images, with its suffix: `annotations.json`."""
     classes: dict[Name, LabelValue] = {}
     """Label values by the names that `{class}`, segments of a DICOM-SEG, RTSTRUCT regions or a table's column `class`
     take, where these are not the labels' own. Every positive pixel of such a file is of that class."""
@@ -87,7 +88,9 @@ class FileRules(Frozen):
     def _check(self) -> Self:
         for template in filter(None, (self.image, self.label)):
             fields = set(re.findall(r"{(.*?)}", template))
-            if "case" not in fields or not fields <= TEMPLATE_FIELDS or ".." in template or template.startswith("/"):
+            is_file = template == self.label and not fields and "." in template.rpartition("/")[2]
+            is_known = fields <= TEMPLATE_FIELDS and ("case" in fields or is_file)
+            if not is_known or ".." in template or template.startswith("/"):
                 msg = f"template is unusable: expected a relative path with {{case}}, got {template!r}."
                 raise ValueError(msg)
         if sum(map(bool, (self.colours, self.positive_above is not None, self.instance_divisor))) > 1:

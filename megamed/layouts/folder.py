@@ -3,17 +3,21 @@
 import os
 import re
 import unicodedata
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from megamed import formats
+from megamed.annotation_files import ToolFiles
+from megamed.annotation_tools.yolo import CARDS as YOLO_CARDS
+from megamed.annotation_tools.yolo import NAME_LISTS
 from megamed.layouts.cases import Case, LabelSource, pairing_problem
 from megamed.readers.source import Source
 from megamed.schema import DatasetCard, FileRules, slugify
 
-CARDS = frozenset({"card.toml", "meta.json"})
+NO_DATA = frozenset({"card.toml", "meta.json", *YOLO_CARDS, *NAME_LISTS})
+"""Cards, and lists of the names of classes."""
 
 
 @dataclass
@@ -31,6 +35,9 @@ def find_cases(folder: Path, card: DatasetCard) -> Iterator[Case]:
         ValueError: If the folder has neither `images/` nor `volumes/`, or both, and the card gives no template.
     """
     rules = _rules(folder, card.files)
+    if "{case}" not in rules.label:
+        yield from _mentioned_cases(folder, card, rules)
+        return
     classes = rules.classes or {slugify(name): value for value, name in card.labels.items()}
     image, label = (template_pattern(template, classes) for template in (rules.image, rules.label))
     cases: dict[str, _Found] = defaultdict(_Found)
@@ -40,11 +47,39 @@ def find_cases(folder: Path, card: DatasetCard) -> Iterator[Case]:
             parts = match.groupdict(default="")
             cases[parts["case"]].labels[parts.get("annotator", ""), parts.get("class_", "")].append(path)
         elif match := image.fullmatch(composed):
+            if not formats.format_of(path) and formats.drawn_format(path):
+                continue  # what a tool saved beside its image
             cases[match["case"]].images.append(path)
         elif not card.files.image:  # a file of neither kind is a case without a label: reported, not ignored
             cases[path.name].images.append(path)
     for case, found in sorted(cases.items()):
         yield _case(case, found, card, rules, classes)
+
+
+def _mentioned_cases(folder: Path, card: DatasetCard, rules: FileRules) -> Iterator[Case]:
+    """Yield a case for every image that the files of an annotation tool mention; others are not annotated.
+
+    Raises:
+        ValueError: If there is no such file, or one is damaged.
+    """
+    pattern = template_pattern(rules.image, {})
+    cases = {}
+    for name in _files(folder, (rules.image,)):
+        match = pattern.fullmatch(unicodedata.normalize("NFC", name))
+        if match and formats.format_of(folder / name):
+            cases[folder / name] = match["case"]
+    files = tuple(path for path in sorted(folder.glob(rules.label)) if formats.drawn_format(path))
+    if not files:
+        msg = f"{folder.name} has no labels: expected an annotation tool's file {rules.label}, got none."
+        raise ValueError(msg)
+    found, _ = ToolFiles(folder, common=files).owners(list(cases), ())
+    several = {name for name, count in Counter(cases[image] for image in found).items() if count > 1}
+    for image, path in sorted(found.items()):
+        name = cases[image]
+        if name in several:
+            yield Case(name, problem=f"case {name!r} is not a pair: expected one image, got several of this name.")
+        else:
+            yield Case(name, modalities(image, card), (LabelSource(Source((path,))),))
 
 
 def modalities(path: Path, card: DatasetCard) -> dict[str, Source]:
@@ -112,4 +147,4 @@ def _files(folder: Path, templates: tuple[str, ...]) -> Iterator[str]:
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             below = Path(place).relative_to(folder).as_posix()
             prefix = "" if below == "." else f"{below}/"
-            yield from (prefix + name for name in sorted(names) if not name.startswith(".") and name not in CARDS)
+            yield from (prefix + name for name in sorted(names) if not name.startswith(".") and name not in NO_DATA)
