@@ -29,6 +29,7 @@ from incontext.folders import overlay
 from incontext.images.normalisation import apply, choose
 from incontext.images.source_image import read_label_image, read_source_image
 from megamed import Collection
+from megamed.label_colours import colour_of
 
 TUTORIALS = Path(__file__).with_name("tutorials")
 BLOCK = re.compile(r"^```(python|sh)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -108,7 +109,7 @@ def _masks(opened: Collection, plan: TaskPlan, predictors: Iterable[NamedPredict
         shown[f"{each.name}, Dice {100 * dice(masks, labels).item():.0f}"] = masks
     image = images[0, 0].numpy()
     return [
-        overlay.Tile(caption, overlay.draw(image, mask[0, 0].numpy().astype(np.uint8), [1]))
+        overlay.Tile(caption, overlay.draw(image, mask[0, 0].numpy().astype(np.uint8), {1: colour_of(1)}))
         for caption, mask in shown.items()
     ]
 
@@ -118,7 +119,9 @@ def _stacked(pictures: Iterable[Image.Image]) -> Image.Image:
 
 
 def _tiles(what: str, images: np.ndarray, labels: np.ndarray, indices: Iterable[int]) -> list[overlay.Tile]:
-    return [overlay.Tile(f"{what}: plane {at}", overlay.draw(images[at], labels[at], [1])) for at in indices]
+    return [
+        overlay.Tile(f"{what}: plane {at}", overlay.draw(images[at], labels[at], {1: colour_of(1)})) for at in indices
+    ]
 
 
 PICTURES: dict[str, Callable[[Path], Image.Image]] = {

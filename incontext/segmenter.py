@@ -401,7 +401,7 @@ class Segmenter:
         fitted, loaded = self.fitted, self._load()
         key = fitted, self._choice, self.overlap, loaded, loaded.version, self.backend, self.memory_gb
         if self._reading is None or self._reading[0] != key:
-            classes = Classes(fitted.names, self.overlap)
+            classes = Classes(fitted.names, self.overlap, fitted.colours)
             self._reading = key, Reader(fitted.pool, self._choice, self._means(fitted), classes, self.temperature)
         return self._reading[1]
 
@@ -430,7 +430,7 @@ class Segmenter:
             backend=backend_of(self._load().module, self.backend),
             device=self._torch_device,
             preparation=fitted.preparation if fitted else self._prepare(sample),
-            classes=Classes(names, self.overlap),
+            classes=Classes(names, self.overlap, {**labelled.example.colours, **(fitted.colours if fitted else {})}),
             temperature=self.temperature,
             fitted=fitted,
             config=config,

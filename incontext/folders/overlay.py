@@ -1,14 +1,13 @@
 """Pictures to check a segmentation by: label maps drawn over images, and contact sheets of them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image, ImageDraw
 
-COLOURS = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (213, 94, 0), (204, 121, 167))
-"""Colours of the classes in turn, told apart by colour-blind readers (Okabe and Ito)."""
+from megamed.label_colours import rgb
 
 TINT = 0.35
 """Weight of a class's colour inside its outline."""
@@ -27,19 +26,19 @@ class Tile:
 def draw(
     image: Float[np.ndarray, "H W"],
     label: UInt8[np.ndarray, "H W"],
-    classes: Sequence[int],
+    colours: Mapping[int, str],
     size_px: int = 160,
 ) -> Image.Image:
-    """Draw a label map over its image, each class tinted and outlined, fitted into a square of `size_px`."""
+    """Draw a label map over its image, fitted into a square of `size_px`; values with a colour are tinted, outlined."""
     scale = size_px / max(image.shape)
     size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
     grey = Image.fromarray(np.round(image * 255).astype(np.uint8)).resize(size, Image.Resampling.BILINEAR)
     shown = np.asarray(Image.fromarray(label).resize(size, Image.Resampling.NEAREST))
     pixels = np.stack([np.asarray(grey, dtype=np.float32)] * 3, axis=-1)
-    for i, value in enumerate(classes):
+    for value, colour in colours.items():
         inside = shown == value
         weight = np.where(_outline(inside), 1.0, TINT * inside)[..., None]
-        pixels += weight * (np.array(COLOURS[i % len(COLOURS)]) - pixels)
+        pixels += weight * (np.array(rgb(colour)) - pixels)
     canvas = Image.new("RGB", (size_px, size_px))
     picture = Image.fromarray(pixels.round().astype(np.uint8))
     canvas.paste(picture, ((size_px - size[0]) // 2, (size_px - size[1]) // 2))

@@ -263,24 +263,24 @@ def _support_tile(example: Example, fitted: Fitted) -> Tile:
     plane = _fullest(label)
     image = apply(example.case, fitted.preparation.normalisation)[plane]
     name = example.case.source.name if example.case.source else ""
-    return Tile(f"support {name}", draw(image, label[plane], tuple(fitted.names)))
+    return Tile(f"support {name}", draw(image, label[plane], fitted.colours))
 
 
 def _tiles(pair: ImagePair, report: ImageReport, fitted: Fitted, masks: Path) -> list[Tile]:
     """Draw an image's fullest plane, its annotation and its mask; all are read from disk again."""
-    case, classes = read_source_image(pair.image, report.file), tuple(fitted.names)
+    case = read_source_image(pair.image, report.file)
     mask = read_label_image(masks / report.mask, report.mask, case).planes
     if report.mask.endswith(".dcm"):
-        mask = np.array([0, *sorted(classes)], dtype=np.uint8)[mask]  # a DICOM-SEG counts its segments from 1
+        mask = np.array([0, *sorted(fitted.names)], dtype=np.uint8)[mask]  # a DICOM-SEG counts its segments from 1
     label = _drawn(read_masks(pair, case, fitted.names), case) if pair.labels else None
     plane = _fullest(mask if label is None else label)
     image = apply(case, fitted.preparation.normalisation)[plane]
-    plain = Tile(report.file, draw(image, np.zeros_like(mask[plane]), ()))
-    predicted = draw(image, mask[plane], classes)
+    plain = Tile(report.file, draw(image, np.zeros_like(mask[plane]), {}))
+    predicted = draw(image, mask[plane], fitted.colours)
     if label is None or report.dice is None:
         return [plain, Tile("prediction", predicted)]
     mean = np.mean([*report.dice.values()])
-    annotated = Tile("annotation", draw(image, label[plane], classes))
+    annotated = Tile("annotation", draw(image, label[plane], fitted.colours))
     return [plain, annotated, Tile(f"prediction, Dice {mean:.2f}", predicted)]
 
 

@@ -72,6 +72,7 @@ class Example:
         annotated: Label values that were looked for; None if all were.
         names: Class names by label value, where the label's file tells them.
         notes: Decisions between several senses of the label's values, a sentence each.
+        colours: Colours by label value as `#rrggbb`, where the label's file tells them.
     """
 
     case: SourceImage
@@ -79,6 +80,7 @@ class Example:
     annotated: frozenset[int] | None = None
     names: Mapping[int, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    colours: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def shown(self) -> list[int]:
@@ -141,7 +143,8 @@ class Examples(Sequence[Example]):
         case = as_source_image(self.images[index], called(self.images[index], f"support_images[{index}]"))
         if not self.by_name:
             label = _read_label(self.maps[index], f"support_labels[{index}]", case, self._rules, self._drawn or None)
-            return Example(case, label.masks or LabelMap(label.planes), None, label.names, label.notes)
+            masks = label.masks or LabelMap(label.planes)
+            return Example(case, masks, None, label.names, label.notes, label.colours)
         masks = {
             value: _read_label(masks[index], f"support_labels[{name!r}][{index}]", case).planes > 0
             for value, (name, masks) in enumerate(self.by_name.items(), start=1)
@@ -256,10 +259,11 @@ def _read_label(
         return read_label_image(source, called(source, argument), case, rules, values)
     parts = [read_label_image(part, called(part, argument), case, rules, values) for part in source]
     names = {value: name for part in parts for value, name in part.names.items()}
+    colours = {value: colour for part in parts for value, colour in part.colours.items()}
     notes = tuple(dict.fromkeys(note for part in parts for note in part.notes))
     planes = np.maximum.reduce([part.planes for part in parts])
     drawn = _united([part.masks or LabelMap(part.planes) for part in parts], planes) if values else {}
-    return LabelCase(planes, names, notes, drawn)
+    return LabelCase(planes, names, notes, drawn, colours)
 
 
 def _united(

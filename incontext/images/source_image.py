@@ -40,7 +40,10 @@ from megamed.standardise import slicing_axes
 Kind = Literal["image", "stack", "volume"]
 Axis = int | str | None
 """An axis of the source's array; for volumes also one of `CUTS`; None is the usual one."""
+ByValue = Mapping[int, str]
+"""Names or colours of label values."""
 
+NONE: ByValue = {}
 AS_CLASSES = LabelRules(instances=False)
 PLAIN = PlaneLayout()
 AXIAL = 2
@@ -107,12 +110,14 @@ class LabelCase:
         names: Names of the values, where the file states them.
         notes: Decisions between several senses of the values, a sentence each.
         masks: The whole of every class by value, if classes overlap and `planes` has only one of them there.
+        colours: Colours of the values as `#rrggbb`, where the file states them.
     """
 
     planes: UInt8[np.ndarray, "N H W"] = field(repr=False)
     names: Mapping[int, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     masks: Mapping[int, Bool[np.ndarray, "N H W"]] = field(default_factory=dict, repr=False)
+    colours: Mapping[int, str] = field(default_factory=dict)
 
 
 def read_source_image(source: Picture, name: str, axis: Axis = None) -> SourceImage:
@@ -164,14 +169,15 @@ def read_label_image(
         OSError: If the file cannot be read.
         ImportError: If the library for its format is not installed; the message has the command.
     """
-    names: Mapping[int, str] = {}
+    names, colours = NONE, NONE
     if isinstance(source, str | Path):
         path = _existing(Path(source), name)
         if drawn := _read_drawn(path, name, image, values):
             return drawn
-        stored, names = _read_label_file(path, name, image)
+        stored, names, colours = _read_label_file(path, name, image)
     elif isinstance(source, Image.Image):
-        stored = picture.decode(source).array
+        decoded = picture.decode(source)
+        stored, colours = decoded.array, decoded.colours
     else:
         stored = _array(source, name)
     try:
@@ -182,7 +188,9 @@ def read_label_image(
             msg = f"{error} Its image was {', '.join(image.notes)}: draw on it as viewers show it."
             raise ValueError(msg) from error
         raise
-    return LabelCase(np.ascontiguousarray(image.view.planes(label.reshape(image.grid))), names, reading.notes)
+    return LabelCase(
+        np.ascontiguousarray(image.view.planes(label.reshape(image.grid))), names, reading.notes, colours=colours
+    )
 
 
 def stored_values(source: Picture, name: str) -> Shaped[np.ndarray, "..."]:
@@ -195,16 +203,17 @@ def stored_values(source: Picture, name: str) -> Shaped[np.ndarray, "..."]:
 
 
 def write_mask(
-    mask: UInt8[np.ndarray, "..."], case: SourceImage, path: Path, names: Mapping[int, str] | None = None
+    mask: UInt8[np.ndarray, "..."], case: SourceImage, path: Path, names: ByValue | None = None, colours: ByValue = NONE
 ) -> Path:
     """Write a mask on the grid of its case; the file appears at once or not at all.
 
     Args:
-        mask: Label values on the source's own grid, `case.shape`, as a `Segmentation` holds them.
+        mask: Label values on the source's own grid, `case.shape`.
         case: Source image that was segmented.
         path: File to write, whose suffix chooses the format: `.png` or `.bmp` for an image, `.tif` for an image or a
             stack, `.nii`, `.nii.gz`, `.nrrd` or `.mha` for a volume, `.dcm` for a DICOM series.
         names: Class names by label value; only a DICOM-SEG holds them.
+        colours: Colours by label value as `#rrggbb`; only a PNG holds them, whose other values have fixed colours.
 
     Returns:
         The path.
@@ -224,9 +233,8 @@ def write_mask(
     if mask.shape != case.shape:
         msg = f"mask does not fit its case: expected {case.shape}, got {mask.shape}. Pass a mask of this case."
         raise ValueError(msg)
-    image = MaskImage(
-        mask.reshape(case.grid), case.geometry or Geometry(), names or {}, software=("incontext", __version__)
-    )
+    array, place = mask.reshape(case.grid), case.geometry or Geometry()
+    image = MaskImage(array, place, names or NONE, colours, ("incontext", __version__))
     content = formats.encode(image, suffix)
     with replacing(path) as partial:
         partial.write_bytes(content)
@@ -334,8 +342,8 @@ def _read(path: Path, name: str) -> StoredImage:
         return formats.read(formats.source_at(path))
 
 
-def _read_label_file(path: Path, name: str, image: SourceImage) -> tuple[Shaped[np.ndarray, "..."], Mapping[int, str]]:
-    """Read label values in the order of their image's axes, with the names that they have there or in a list beside."""
+def _read_label_file(path: Path, name: str, image: SourceImage) -> tuple[Shaped[np.ndarray, "..."], ByValue, ByValue]:
+    """Read label values in the order of their image's axes, with colours, and names of it or of a list beside."""
     stored = _read(path, name)
     if stored.is_lossy:
         msg = (
@@ -344,7 +352,7 @@ def _read_label_file(path: Path, name: str, image: SourceImage) -> tuple[Shaped[
         )
         raise ValueError(msg)
     values = to_array(on_image(stored, image.geometry or Geometry(), name), name)
-    return values, stored.names or formats.names_beside(path)[0]
+    return values, stored.names or formats.names_beside(path)[0], stored.colours
 
 
 def _read_drawn(path: Path, name: str, image: SourceImage, values: Mapping[str, int] | None) -> LabelCase | None:
@@ -361,9 +369,9 @@ def _read_drawn(path: Path, name: str, image: SourceImage, values: Mapping[str, 
         raise ValueError(msg) from error
     planes = image.view.planes
     masks = {value: np.ascontiguousarray(planes(mask)) for value, mask in flat.masks.items()}
-    return LabelCase(
-        np.ascontiguousarray(planes(class_values(flat.label, name))), flat.names, tuple(drawn.notes), masks
-    )
+    label = np.ascontiguousarray(planes(class_values(flat.label, name)))
+    colours = {value: drawn.colours[each] for value, each in flat.names.items() if each in drawn.colours}
+    return LabelCase(label, flat.names, tuple(drawn.notes), masks, colours)
 
 
 def on_image(label: StoredImage, image: Geometry, name: str) -> Shaped[np.ndarray, "..."]:

@@ -18,6 +18,7 @@ from incontext.images.source_image import SourceImage, write_mask
 from incontext.images.tiling import blend
 from incontext.networks.measures import dice_of_areas
 from incontext.networks.quality import QualityModel, expected_log_odds, soft_counts
+from megamed.label_colours import colours_of
 from megamed.squares import Box
 
 CERTAIN = 20.0
@@ -54,10 +55,12 @@ class Classes:
     Attributes:
         names: Names by label value, in the order of logits and probabilities along C.
         overlap: Whether a pixel may be of several classes at once.
+        colours: Colours by label value as `#rrggbb`.
     """
 
     names: Mapping[int, str]
     overlap: bool = False
+    colours: Mapping[int, str] = field(default_factory=dict)
 
     def probabilities(self, log_odds: Float[Tensor, "*N C H W"]) -> Float[Tensor, "*N C H W"]:
         """Probability of each class: a softmax with a background of log-odds 0 or, if classes may overlap, sigmoids."""
@@ -185,6 +188,7 @@ class Segmentation(Sequence[UInt8[np.ndarray, "*grid"]]):
         probabilities: Probabilities of each image, computed on access: (*grid) for one class, (classes, *grid) for
             several. Unless classes may overlap, the background has the rest to 1.
         classes: Names by label value, in the order of the classes in `probabilities`.
+        colours: Colours by label value as `#rrggbb`: those that the labels have, else fixed ones.
         report: Account of settings, support, warnings and time.
         cases: The images, emptied of their pixels.
         overlap: Whether classes may overlap.
@@ -195,6 +199,7 @@ class Segmentation(Sequence[UInt8[np.ndarray, "*grid"]]):
     ) -> None:
         self.cases = [each.case for each in found]
         self.classes = dict(classes.names)
+        self.colours = colours_of(classes.names, classes.colours)
         self.overlap = classes.overlap
         self.report = report
         self.masks: list[UInt8[np.ndarray, ...]] = [each.on_grid(classes.mask) for each in found]
@@ -261,7 +266,7 @@ class Segmentation(Sequence[UInt8[np.ndarray, "*grid"]]):
                 "Write them one by one, or set overlap=False."
             )
             raise ValueError(message)
-        return write_mask(self.masks[index], self.cases[index], path, self.classes)
+        return write_mask(self.masks[index], self.cases[index], path, self.classes, self.colours)
 
     def __len__(self) -> int:
         return len(self.masks)

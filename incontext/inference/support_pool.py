@@ -15,6 +15,7 @@ from incontext.images.normalisation import Normalisation, apply
 from incontext.images.resampling import label_to_square, to_square
 from incontext.images.source_image import SourceImage
 from incontext.images.tiling import Structure, Tiling, width_px
+from megamed.label_colours import colours_of
 from megamed.squares import Box
 
 EMPTY_TILES = 4
@@ -88,6 +89,12 @@ class Fitted:
     names: Mapping[int, str]
     preparation: Preparation
     sample: Sequence[Example] = field(repr=False)
+
+    @cached_property
+    def colours(self) -> dict[int, str]:
+        """A colour for each class as `#rrggbb`: the one that labels give it, else a fixed one."""
+        stated = {value: colour for example in self.sample for value, colour in example.colours.items()}
+        return colours_of(self.names, stated)
 
     @cached_property
     def expectations(self) -> Expectations:

@@ -33,6 +33,7 @@ NARROW = (np.uint8, np.int16)
 """Types that grey values are stored in if they fit exactly; else float32."""
 
 Value = Annotated[int, Field(ge=1, le=MOST_CLASSES)]
+Colour = Annotated[str, Field(pattern="^#[0-9a-f]{6}$")]
 
 
 class _Record(BaseModel):
@@ -91,6 +92,7 @@ class _Sample(_Record):
     spacing_mm: tuple[float, float, float] | None
     cut: str | None
     names: dict[Value, str]
+    colours: dict[Value, Colour] = Field(default_factory=dict)
     annotated: list[Value] | None
     values: list[Value] | None
     """Label values of the layers of masks; None where these are one label map."""
@@ -260,6 +262,7 @@ def _described(example: Example) -> _Sample:
         spacing_mm=example.case.spacing_mm,
         cut=example.case.cut,
         names=dict(example.names),
+        colours=dict(example.colours),
         annotated=None if example.annotated is None else sorted(example.annotated),
         values=None if isinstance(example.masks, LabelMap) else list(example.masks),
     )
@@ -320,7 +323,9 @@ def _example(head: _Sample, planes: Tensor, masks: Tensor) -> Example:
     grey, layers = planes.float().numpy(), masks.numpy()
     case = SourceImage(grey, head.kind, grey.shape, grey.dtype, spacing_mm=head.spacing_mm, cut=head.cut)
     known = LabelMap(layers) if head.values is None else dict(zip(head.values, layers > 0, strict=True))
-    return Example(case, known, None if head.annotated is None else frozenset(head.annotated), head.names)
+    return Example(
+        case, known, None if head.annotated is None else frozenset(head.annotated), head.names, colours=head.colours
+    )
 
 
 def _fits(name: str, tensor: Tensor, dtype: torch.dtype, shape: tuple[int, ...]) -> None:

@@ -174,7 +174,10 @@ def read_drawn(path: Path, canvas: Canvas) -> DrawnLabel:
     segments = [Segment(values[name], name, functools.partial(drawn, name)) for name in shown]
     names = {value: name for name, value in values.items()}
     notes += [f"{path.name}: {note}" for entry in entries for note in entry.notes]
-    return DrawnLabel(Geometry(), tuple(segments), names, notes, is_complete=True)
+    colours = {
+        _class_name(file, each.name, canvas): each.colour for entry in entries for each in entry.classes if each.colour
+    }
+    return DrawnLabel(Geometry(), tuple(segments), names, notes, is_complete=True, colours=colours)
 
 
 def _entries(file: AnnotationFile, canvas: Canvas) -> list[AnnotatedImage]:

@@ -78,7 +78,8 @@ def read_drawn(path: Path, canvas: Canvas) -> DrawnLabel:
 
     names = _by_value(segmentation.classes)
     segments = (Segment(number, name, functools.partial(drawn, name)) for number, name in names.items())
-    return DrawnLabel(canvas.geometry, tuple(segments), names)
+    colours = {each.name: each.colour for _, each in segmentation.classes if each.colour}
+    return DrawnLabel(canvas.geometry, tuple(segments), names, colours=colours)
 
 
 def names_in(path: Path) -> dict[int, str]:

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Real, UInt8
 from PIL import Image, ImageSequence
 
+from megamed.label_colours import MOST_COLOURS, palette_of
 from megamed.readers.faults import one_error
 from megamed.readers.orientation_tag import TAG, TURNS, turned_upright
 from megamed.readers.source import Source
@@ -101,9 +102,23 @@ def luminance(colours: Real[np.ndarray, "H W 3"]) -> Real[np.ndarray, "H W"]:
 
 
 def write(mask: MaskImage, suffix: str) -> bytes:
-    """Return one plane as PNG or BMP."""
+    """Return one plane as PNG or BMP; a PNG of values up to 255 has them as indices into a palette of colours.
+
+    Raises:
+        ValueError: If BMP cannot hold the values.
+    """
+    plane, kind = np.ascontiguousarray(mask.array[0]), suffix.removeprefix(".").upper()
+    if plane.max(initial=0) < MOST_COLOURS:
+        picture = Image.fromarray(plane.astype(np.uint8))
+    elif kind == "PNG":
+        picture = Image.fromarray(plane)
+    else:
+        msg = f"mask does not fit into {kind}: expected label values up to 255, got {plane.max()}. Write PNG or TIFF."
+        raise ValueError(msg)
+    if kind == "PNG" and picture.mode == "L":
+        picture.putpalette(palette_of(mask.colours).tobytes())
     content = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(mask.array[0])).save(content, suffix.removeprefix(".").upper())
+    picture.save(content, kind)
     return content.getvalue()
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from jaxtyping import Float, Shaped, UInt8
+from jaxtyping import Float, Shaped, UInt8, UInt16
 
+from megamed.label_colours import stated_colours
 from megamed.readers.volume import Volume, canonical, stack
 
 
@@ -63,6 +64,11 @@ class StoredImage:
     def shape(self) -> tuple[int, ...]:
         """The shape of a mask on the file's own grid: that of the array without channels."""
         return tuple(side for side, axis in zip(self.array.shape, self.axes, strict=True) if axis != "C")
+
+    @property
+    def colours(self) -> dict[int, str]:
+        """The colours that the palette gives to the values that occur, as `#rrggbb`."""
+        return {} if self.palette is None else stated_colours(self.palette, np.unique(self.array).tolist())
 
     @property
     def space(self) -> Shaped[np.ndarray, "I J K"]:
@@ -125,6 +131,8 @@ class DrawnLabel:
     """Remarks on contours that were left out; the list grows as segments are drawn."""
     is_complete: bool = False
     """Whether whoever drew it looked for all classes, so that those which are not drawn are absent."""
+    colours: Mapping[str, str] = field(default_factory=dict)
+    """The colours, as `#rrggbb`, of the names that the file gives one."""
 
     def to_ras(self, segment: Segment) -> Volume | UInt8[np.ndarray, "H W"]:
         """Draw a segment, turned as `StoredImage.to_ras` turns its image; on a single picture as it is."""
@@ -138,11 +146,13 @@ class DrawnLabel:
 class MaskImage:
     """A mask to be written on the grid of its image."""
 
-    array: UInt8[np.ndarray, "I J K"]
+    array: UInt8[np.ndarray, "I J K"] | UInt16[np.ndarray, "I J K"]
     """Label values in the axis order of the image's file; a single picture has a first axis of length 1."""
     geometry: Geometry
     names: Mapping[int, str] = field(default_factory=dict)
     """Names of label values; those that the mask holds besides are called `class 7` and so on."""
+    colours: Mapping[int, str] = field(default_factory=dict)
+    """Colours of label values as `#rrggbb`; others have fixed ones."""
     software: tuple[str, str] = ("megamed", "")
     """Name and version of what made the mask."""
 

@@ -15,6 +15,7 @@ from incontext.inference.segmentation import dice
 from incontext.networks import checkpoint
 from incontext.networks.quality import QualityModel
 from incontext.networks.support_once import SupportOnceConfig, SupportOnceNet
+from megamed.label_colours import colour_of
 
 SIZE_PX = 32
 LITTLE_GB = 1e-9
@@ -256,6 +257,25 @@ def test_classes_have_names() -> None:
     labels[1] *= 4
     one = segmenter(MeanLabel()).fit(images, labels, classes={1: "disc", 9: "never shown"})
     assert one.predict(images[0]).classes == {1: "disc", 4: "4"}
+
+
+def test_masks_have_the_colours_of_their_labels_and_serve_as_labels_again(tmp_path: Path) -> None:
+    images, labels = discs(3)
+    label = labels[1] * 4
+    label[:, :20] //= 2
+    picture = Image.fromarray(label)
+    picture.putpalette([0, 0, 0, 9, 9, 9, 250, 10, 10, 0, 0, 0, 0, 0, 0])
+    picture.save(tmp_path / "label.png")
+    one = segmenter(MeanLabel()).fit(images[1], tmp_path / "label.png", classes={2: "left", 4: "right"})
+    result = one.predict(images[1])
+    assert set(np.unique(result[0])) == {0, 2, 4}
+    assert result.colours == {2: "#fa0a0a", 4: colour_of(4)}
+    written = result.write(0, tmp_path / "mask.png")
+    assert np.array_equal(np.asarray(Image.open(written)), result[0])
+    again = segmenter(MeanLabel()).fit(images[1], written)
+    assert again.fitted.colours == result.colours
+    plain = segmenter(MeanLabel()).fit(images[1], result[0])
+    assert np.array_equal(again.predict(images[1])[0], plain.predict(images[1])[0])
 
 
 def test_classes_by_name_are_numbered_in_their_order() -> None:

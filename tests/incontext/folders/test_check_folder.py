@@ -14,6 +14,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
 
 from incontext.folders.check_folder import check_folder
+from megamed.label_colours import palette_of
 
 CPU_SECONDS = 2.0
 
@@ -49,6 +50,16 @@ def test_a_sound_folder_is_described(tmp_path: Path) -> None:
     lines = list(found.lines())
     assert lines[0] == ("4 labelled and 3 bare images (7 PNG); images/0000.png has the label labels/0000.png.")
     assert lines[-1] == "Nothing looks wrong."
+
+
+def test_labels_with_a_palette_mean_their_indices(tmp_path: Path) -> None:
+    folder = draw(tmp_path, 4, 1)
+    plain = check_folder(folder)
+    for path in (folder / "labels").iterdir():
+        label = Image.open(path)
+        label.putpalette(palette_of().tobytes())
+        label.save(path)
+    assert check_folder(folder) == plain
 
 
 def small_label(folder: Path) -> str:

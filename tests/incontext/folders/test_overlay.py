@@ -2,42 +2,42 @@
 
 import numpy as np
 
-from incontext.folders.overlay import CAPTION_PX, COLOURS, Tile, contact_sheet, draw
+from incontext.folders.overlay import CAPTION_PX, Tile, contact_sheet, draw
 
 
 def test_classes_are_outlined_in_their_colours_and_the_rest_stays_grey():
     image = np.full((8, 8), 0.5)
     label = np.zeros((8, 8), np.uint8)
     label[1:6, 1:6] = 7
-    pixels = np.asarray(draw(image, label, classes=(3, 7), size_px=8))
-    assert pixels[1, 3].tolist() == list(COLOURS[1])
+    pixels = np.asarray(draw(image, label, {3: "#56b4e9", 7: "#e69f00"}, size_px=8))
+    assert pixels[1, 3].tolist() == [230, 159, 0]
     assert pixels[7, 7].tolist() == [128, 128, 128]
     inside = pixels[3, 3].astype(int)
     assert not np.array_equal(inside, [128, 128, 128])
-    assert not np.array_equal(inside, COLOURS[1])
+    assert not np.array_equal(inside, [230, 159, 0])
 
 
 def test_an_elongated_image_is_centred_on_black():
-    pixels = np.asarray(draw(np.ones((4, 8)), np.zeros((4, 8), np.uint8), classes=(), size_px=16))
+    pixels = np.asarray(draw(np.ones((4, 8)), np.zeros((4, 8), np.uint8), {}, size_px=16))
     assert pixels.shape == (16, 16, 3)
     assert pixels[:4].max() == 0
     assert pixels[4:12].min() == 255
 
 
 def test_tiles_stand_in_rows_under_their_captions():
-    tiles = [Tile(name, draw(np.ones((2, 2)), np.zeros((2, 2), np.uint8), (), 20)) for name in "abc"]
+    tiles = [Tile(name, draw(np.ones((2, 2)), np.zeros((2, 2), np.uint8), {}, 20)) for name in "abc"]
     sheet = contact_sheet([tiles[:2], tiles[2:]], margin_px=4)
     assert sheet.size == (4 + 2 * 24, 4 + 2 * (24 + CAPTION_PX))
     assert sheet.getpixel((4 + 10, 4 + CAPTION_PX + 10)) == (255, 255, 255)
 
 
 def test_a_caption_longer_than_its_tile_is_cut():
-    tile = Tile("x" * 200 + "→", draw(np.zeros((2, 2)), np.zeros((2, 2), np.uint8), (), 20))
+    tile = Tile("x" * 200 + "→", draw(np.zeros((2, 2)), np.zeros((2, 2), np.uint8), {}, 20))
     sheet = np.asarray(contact_sheet([[tile]], margin_px=4))
     assert sheet[: CAPTION_PX + 4, -4:].min() == 255
 
 
 def test_a_caption_of_several_lines_is_one_line():
-    picture = draw(np.zeros((2, 2)), np.zeros((2, 2), np.uint8), (), 60)
+    picture = draw(np.zeros((2, 2)), np.zeros((2, 2), np.uint8), {}, 60)
     broken, joined = (contact_sheet([[Tile(text, picture)]]) for text in ("a\nb.png", "a b.png"))
     assert np.array_equal(broken, joined)

@@ -1,6 +1,7 @@
 """Pictures and label maps: values are kept, damage is refused."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +9,11 @@ import pytest
 from PIL import Image
 
 from megamed import formats, pixels
-from megamed.readers.picture import decode
+from megamed.label_colours import colour_of
+from megamed.label_values import read_palette
+from megamed.readers.picture import decode, write
 from megamed.readers.source import Source
-from megamed.readers.stored import StoredImage
+from megamed.readers.stored import Geometry, MaskImage, StoredImage
 
 RAMP = np.array([[0, 51, 102], [153, 204, 255]], dtype=np.uint8)
 
@@ -156,3 +159,47 @@ def test_size_of_all_pages_is_checked_before_decoding(tmp_path: Path) -> None:
     path = save_frames(tmp_path / "a.gif", RAMP, RAMP + 1)
     with pytest.raises(ValueError, match="expected at most 11 pixels, got 2 × 2 × 3"):
         stored(path, 11)
+
+
+def masked(array: np.ndarray, **words: dict[int, str]) -> MaskImage:
+    return MaskImage(array[None], Geometry(), **words)
+
+
+@pytest.mark.parametrize("values", [(0, 1), (0, 255), (0, 7, 8), (3,), (0,), range(256)], ids=str)
+def test_a_mask_has_its_values_as_indices_and_no_value_but_0_is_black(tmp_path: Path, values: Sequence[int]) -> None:
+    mask = np.random.default_rng(0).choice(np.array(values, np.uint8), (20, 30))
+    path = tmp_path / "mask.png"
+    path.write_bytes(write(masked(mask), ".png"))
+    with Image.open(path) as theirs:
+        assert theirs.mode == "P"
+        assert np.array_equal(np.asarray(theirs), mask)
+        shown = np.asarray(theirs.convert("RGB"))
+    assert np.array_equal(shown.any(axis=-1), mask > 0)
+    assert np.unique(shown.reshape(-1, 3), axis=0).shape[0] == np.unique(mask).size
+    read = stored(path)
+    assert np.array_equal(read_label(path), mask)
+    assert read.palette is not None
+    assert np.array_equal(read_palette(read.array, read.palette, "mask").values, mask)
+    assert np.array_equal(read_image(path) > 0, mask > 0)
+
+
+def test_a_mask_has_the_colours_of_its_classes(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(write(masked(np.array([[0, 1, 2]], np.uint8), colours={2: "#ff0102"}), ".png"))
+    assert stored(tmp_path / "a.png").colours == {1: colour_of(1), 2: "#ff0102"}
+
+
+def test_a_mask_of_zero_and_full_is_the_same_in_grey(tmp_path: Path) -> None:
+    mask = np.array([[0, 255, 255]], np.uint8)
+    (tmp_path / "a.png").write_bytes(write(masked(mask), ".png"))
+    with Image.open(tmp_path / "a.png") as theirs:
+        assert np.array_equal(np.asarray(theirs.convert("L")), mask)
+
+
+def test_a_mask_of_more_values_than_colours_has_16_bits(tmp_path: Path) -> None:
+    mask = np.array([[0, 1, 256, 65535]], np.uint16)
+    (tmp_path / "a.png").write_bytes(write(masked(mask), ".png"))
+    with Image.open(tmp_path / "a.png") as theirs:
+        assert np.array_equal(np.asarray(theirs), mask)
+    assert np.array_equal(read_label(tmp_path / "a.png"), mask)
+    with pytest.raises(ValueError, match="mask does not fit into BMP: expected label values up to 255, got 65535"):
+        write(masked(mask), ".bmp")

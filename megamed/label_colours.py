@@ -1,0 +1,76 @@
+"""Colours of label values: those that a source states, else fixed ones that colour-blind readers tell apart."""
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+from jaxtyping import UInt8
+
+BASE = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#d55e00", "#cc79a7", "#0072b2")
+"""Colours of the first values. Source: Okabe and Ito, Color Universal Design, 2008; their black is the background's."""
+MOST_COLOURS = 256
+FULL = 255
+"""The value of what is drawn in a mask of two values. It is white, so that it stays 255 where colours become grey."""
+LIGHTEST, DARKEST = 0.85, 0.65
+"""Largest shares of white and of black that further values mix into the colours of the first ones."""
+DARK = 40
+"""A colour none of whose parts is above this is taken for black."""
+
+
+def colour_of(value: int) -> str:
+    """Return the fixed colour of a label value, as `#rrggbb`; those from 1 to 255 are all different.
+
+    >>> colour_of(1), colour_of(8), colour_of(255)
+    ('#e69f00', '#f1c86c', '#ffffff')
+    """
+    if value == FULL:
+        return "#ffffff"
+    turn, place = divmod((value - 1) % MOST_COLOURS, len(BASE))
+    base = np.array(rgb(BASE[place]))
+    target, reach = (255, LIGHTEST) if turn % 2 else (0, DARKEST)
+    mixed = base + (target - base) * reach * _spread((turn + 1) // 2)
+    return f"#{bytes(mixed.round().astype(np.uint8).tolist()).hex()}"
+
+
+def colours_of(values: Iterable[int], stated: Mapping[int, str] | None = None) -> dict[int, str]:
+    """Return a colour for each of some label values: the stated one, unless it is black or another value's already."""
+    chosen: dict[int, str] = {}
+    stated = stated or {}
+    usable = {value: colour for value, colour in stated.items() if not is_dark(colour)}
+    for value in sorted(values, key=lambda value: value not in usable):
+        colour = usable.get(value, "").lower() or colour_of(value)
+        free = (colour, colour_of(value), *map(colour_of, range(1, MOST_COLOURS)))
+        chosen[value] = next((each for each in free if each not in chosen.values()), colour)
+    return dict(sorted(chosen.items()))
+
+
+def palette_of(stated: Mapping[int, str] | None = None) -> UInt8[np.ndarray, "256 3"]:
+    """Return the colours of all values of a label map of 8 bits, of which only 0 is black."""
+    palette = np.zeros((MOST_COLOURS, 3), np.uint8)
+    known = {value: colour for value, colour in (stated or {}).items() if not is_dark(colour)}
+    for value in range(1, MOST_COLOURS):
+        palette[value] = rgb(known.get(value, colour_of(value)))
+    return palette
+
+
+def stated_colours(palette: UInt8[np.ndarray, "entries 3"], values: Iterable[int]) -> dict[int, str]:
+    """Return the colours that a palette gives to label values; none if it is a ramp of greys."""
+    used = [value for value in values if 0 < value < len(palette)]
+    if (palette[used] == palette[used][:, :1]).all() and used != [FULL]:
+        return {}
+    return {value: f"#{palette[value].tobytes().hex()}" for value in used}
+
+
+def is_dark(colour: str) -> bool:
+    """Whether a colour can hardly be told from a black background."""
+    return max(rgb(colour)) <= DARK
+
+
+def rgb(colour: str) -> list[int]:
+    """Return red, green and blue of `#rrggbb`."""
+    return list(bytes.fromhex(colour.removeprefix("#")))
+
+
+def _spread(number: int) -> float:
+    """Return 0, 1/2, 1/4, 3/4, 1/8, … for 0, 1, 2, 3, 4, …: each far from those before (van der Corput)."""
+    digits = f"{number:b}"[::-1]
+    return int(digits, 2) / 2 ** len(digits)
