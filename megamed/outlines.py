@@ -50,12 +50,33 @@ def trace(mask: Bool[np.ndarray, "H W"]) -> list[TracedPolygon]:
 
 
 def keyhole(polygon: TracedPolygon) -> Integer[np.ndarray, "corners 2"]:
-    """Join the holes of a polygon to its outer contour by cuts of no width, for formats without holes."""
+    """Join the holes of a polygon to its outer contour by cuts of no width, for formats without holes.
+
+    Cuts run along the edges of pixels, so that no reader finds the centre of a pixel on one.
+    """
     ring = polygon.outer
-    for hole in polygon.holes:
-        nearest = int(np.square(ring - hole[0]).sum(axis=1).argmin())
-        ring = np.concatenate([ring[: nearest + 1], hole, hole[:1], ring[nearest:]])
+    # from left to right, so that what a cut to the left meets has been joined already
+    for hole in sorted(polygon.holes, key=lambda hole: tuple(_leftmost(hole))):
+        ring = _joined(ring, hole)
     return ring
+
+
+def _leftmost(ring: Ring) -> Integer[np.ndarray, "2"]:
+    """Return the highest of the leftmost corners of a ring."""
+    return ring[np.lexsort((ring[:, 1], ring[:, 0]))[0]]
+
+
+def _joined(ring: Integer[np.ndarray, "_ 2"], hole: Integer[np.ndarray, "_ 2"]) -> Integer[np.ndarray, "_ 2"]:
+    """Join a hole to a ring by a cut from its leftmost corner to the left."""
+    corner = _leftmost(hole)
+    following = np.roll(ring, -1, axis=0)
+    low, high = np.minimum(ring[:, 1], following[:, 1]), np.maximum(ring[:, 1], following[:, 1])
+    is_met = (ring[:, 0] == following[:, 0]) & (low <= corner[1]) & (corner[1] <= high) & (ring[:, 0] <= corner[0])
+    side = int(np.where(is_met, ring[:, 0], -1).argmax())
+    at = np.array([[ring[side, 0], corner[1]]])
+    start = int((hole == corner).all(axis=1).argmax())
+    around = np.concatenate([hole[start:], hole[:start], hole[start : start + 1]])
+    return np.concatenate([ring[: side + 1], at, around, at, ring[side + 1 :]])
 
 
 def _area(ring: Ring) -> float:

@@ -62,3 +62,11 @@ def test_a_drawing_by_hand() -> None:
     assert sorted(first.holes[0].tolist()) == [[2, 1], [2, 2], [3, 1], [3, 2]]
     assert second.outer.tolist() == [[4, 3], [5, 3], [5, 4], [4, 4]]
     assert trace(np.zeros((3, 3), bool)) == []
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_cuts_to_holes_run_along_the_edges_of_pixels(seed: int) -> None:
+    for mask in random_masks(seed):
+        for polygon in trace(mask):
+            ring = keyhole(polygon)
+            assert ((np.roll(ring, -1, axis=0) - ring) == 0).any(axis=1).all()
