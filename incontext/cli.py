@@ -1,12 +1,15 @@
 """`incontext segment · check · save-task · propagate · demo · info · convert · export · train · calibrate`."""
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 import typer
+
+from megamed.vocabulary import WrittenTool
 
 if TYPE_CHECKING:
     from incontext.folders.report import Summary
@@ -25,6 +28,9 @@ INCOMPLETE = 3
 
 SupportRule = Literal["all", "nearest", "diverse", "random"]
 """Rules that select the labelled images by which an image is segmented."""
+
+TOOLS: tuple[WrittenTool, ...] = get_args(WrittenTool)
+"""Annotation tools whose files are written."""
 
 WEIGHTS_HELP = "Network weights: `default`, `open` (trained on openly licensed data only) or a checkpoint file."
 
@@ -72,6 +78,21 @@ Ensemble = Annotated[
         min=1, help="Number of supports to select; their predicted probabilities are averaged.", show_default="1"
     ),
 ]
+MaskFormat = Annotated[
+    str | None,
+    typer.Option(
+        help="File type of the masks, such as nii.gz.",
+        show_default="each image's own, or png where it has no masks",
+    ),
+]
+WriteFor = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar=" | ".join(TOOLS),
+        help="Annotation tool in whose own files to write the masks, too; may be given several times.",
+        show_default=False,
+    ),
+]
 SavedTask = Annotated[
     Path | None, typer.Option(help="File that `save-task` wrote, instead of --support.", show_default=False)
 ]
@@ -100,13 +121,8 @@ def segment(
     backend: Annotated[
         Literal["torch", "onnx"] | None, typer.Option(help="Library that computes the network.", show_default="torch")
     ] = None,
-    mask_format: Annotated[
-        str | None,
-        typer.Option(
-            help="File type of the masks, such as nii.gz.",
-            show_default="each image's own, or png where it has no masks",
-        ),
-    ] = None,
+    mask_format: MaskFormat = None,
+    write: WriteFor = None,
     preview: Annotated[bool, typer.Option(help="Draw the masks over the images in overlay.png.")] = True,
     statistics: Annotated[
         bool,
@@ -133,6 +149,7 @@ def segment(
     if task and classes:
         message = "--classes does not go with --task, which has its names."
         raise typer.BadParameter(message)
+    tools = tuple(dict.fromkeys(map(_tool, write or ())))
     with _one_line_errors():
         from incontext.folders.class_names import read_classes
         from incontext.folders.segment_folder import SegmentOptions, segment_folder
@@ -141,7 +158,7 @@ def segment(
 
         segmenter = SegmenterOptions(task, weights, device, select, support_size, ensemble, backend).open()
         templates = read_templates(images, labels)
-        options = SegmentOptions(read_classes(classes), mask_format, preview, statistics, overwrite, templates)
+        options = SegmentOptions(read_classes(classes), mask_format, preview, statistics, overwrite, templates, tools)
         summary = segment_folder(segmenter, support, query, out, _progress(quiet), options)
     _report(summary, (out / "summary.json").read_text(encoding="utf-8") if as_json else "\n".join(_lines(summary, out)))
 
@@ -355,6 +372,15 @@ def calibrate(
     print(json.dumps(calibration, indent=2))
 
 
+def _tool(name: str) -> WrittenTool:
+    """Return the annotation tool that a name means, in any case and with or without hyphens."""
+    for tool in TOOLS:
+        if re.sub(r"[-_ ]", "", name.lower()) == tool.replace("-", ""):
+            return tool
+    message = f"{name!r} is none of {', '.join(TOOLS)}."
+    raise typer.BadParameter(message, param_hint="--write")
+
+
 @contextmanager
 def _one_line_errors() -> Iterator[None]:
     try:
@@ -393,6 +419,9 @@ def _lines(summary: "Summary", out: Path) -> Iterator[str]:
             yield f"Look first at {report.file}: its mask is probably poor."
     earlier = f", {summary.resumed} of them by an earlier run" if summary.resumed else ""
     yield f"{len(summary.images)} masks{earlier}, and summary.json, are in {out}."
+    if summary.tool_files:
+        more = f" and {len(summary.tool_files) - 1} more" if len(summary.tool_files) > 1 else ""
+        yield f"Written for annotation tools: {summary.tool_files[0]}{more}."
 
 
 if __name__ == "__main__":

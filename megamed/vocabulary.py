@@ -10,3 +10,19 @@ Layout = Literal["folder", "msd", "nnunet", "medsegbench", "dicom", "bids", "tab
 """Name of the arrangement of a dataset's files."""
 Split = Literal["train", "val", "test"]
 """The parts that the subjects of a dataset are divided into."""
+WrittenTool = Literal[
+    "coco",
+    "labelme",
+    "cvat",
+    "labelstudio",
+    "yolo",
+    "qupath",
+    "imagej",
+    "via",
+    "slicer",
+    "itksnap",
+    "napari",
+    "ome-tiff",
+    "ome-zarr",
+]
+"""Name of an annotation tool whose files are written."""

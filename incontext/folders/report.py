@@ -52,6 +52,7 @@ class Summary:
         warnings: Warnings, each with its reason and a fix.
         resumed: Number of the images that an earlier run had segmented.
         notes: Notes on how the folders were understood.
+        tool_files: Files of annotation tools that were written, below the folder of results.
     """
 
     support: list[str]
@@ -61,6 +62,7 @@ class Summary:
     warnings: list[str] = field(default_factory=list)
     resumed: int = 0
     notes: list[str] = field(default_factory=list)
+    tool_files: list[str] = field(default_factory=list)
 
     @property
     def mean_dice(self) -> dict[int, float]:

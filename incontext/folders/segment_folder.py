@@ -14,9 +14,11 @@ from jaxtyping import Bool, UInt8
 from PIL import Image
 
 from incontext import __version__
+from incontext.folders.mask_targets import check_targets
 from incontext.folders.overlay import Tile, contact_sheet, draw
 from incontext.folders.report import ImageReport, Summary, statistics_csv
 from incontext.folders.run_log import Done, RunLog, identity, stamp
+from incontext.folders.tool_files import SavedMasks, start_tool_files, write_tool_files
 from incontext.folders.user_folder import fit_pairs, read_folder, read_masks
 from incontext.images.examples import Example, on_grid
 from incontext.images.normalisation import apply
@@ -28,6 +30,7 @@ from megamed import formats
 from megamed.files import exclusive, replace_file
 from megamed.pairing import ImagePair, Pairing
 from megamed.path_templates import Templates
+from megamed.vocabulary import WrittenTool
 
 PREVIEW_COLUMNS = 6
 PREVIEW_QUERIES = 30
@@ -51,6 +54,7 @@ class SegmentOptions:
         statistics: Whether to write `statistics.csv`.
         overwrite: Whether to discard what an earlier run did.
         templates: Paths of images and labels, where their names leave open which belong together.
+        tools: Annotation tools in whose files the masks are written too.
     """
 
     classes: Mapping[int, str] = field(default_factory=dict)
@@ -59,6 +63,7 @@ class SegmentOptions:
     statistics: bool = False
     overwrite: bool = False
     templates: Templates | None = None
+    tools: tuple[WrittenTool, ...] = ()
 
     @property
     def mask_suffix(self) -> str | None:
@@ -77,7 +82,9 @@ def segment_folder(
     """Segment the images of a folder; write a mask of each into `masks/`, `overlay.png` and `summary.json`.
 
     A mask has its image's name and format, or PNG where that format cannot hold masks. Masks that an earlier run with
-    the same support, weights and options wrote are kept, if their images have not changed.
+    the same support, weights and options wrote are kept, if their images have not changed. Files of annotation tools,
+    such as `coco.json` or `labelme/a.json`, are made of the masks; what they hold already of these and of other images
+    stays, so that a run that is done may be repeated for a further tool.
 
     A query that cannot be read or does not fit its label is reported, and the rest is done.
 
@@ -91,13 +98,15 @@ def segment_folder(
         options: Class names, format of the masks, and which files to write.
 
     Raises:
-        ValueError: If the support is unusable, a folder has no image, or `out` is a folder that is read or holds
-            another run's masks.
+        ValueError: If the support is unusable, a folder has no image, `out` is a folder that is read or holds another
+            run's masks, or a mask format or a tool is unknown or cannot hold the masks.
         OSError: If the support cannot be read or the results cannot be written.
+        ImportError: If the library for a tool's files is not installed; the message has the command.
     """
     examples = read_folder(support, options.templates) if support else None
     queries, notes = _queries(examples, query, options.templates)
     _check_apart(out, queries, [support, query])
+    check_targets(queries, options.mask_suffix, options.tools)
     if examples:
         _check_apart(out, examples.pairs, ())
         fit_pairs(segmenter, examples, options.classes)
@@ -119,6 +128,7 @@ def _segment_queries(
 ) -> Summary:
     """Segment what no earlier run has finished, and write the summary of all; nobody else writes there meanwhile."""
     log = RunLog(out, identity(segmenter, {"mask_format": options.mask_suffix}), options.overwrite)
+    start_tool_files(out, options.tools, options.overwrite)
     known = {pair.name for pair in queries if _is_done(pair, log)}
     failures = {}
     for pair in track([pair for pair in queries if pair.name not in known]):
@@ -128,14 +138,19 @@ def _segment_queries(
             log.done.pop(pair.name, None)
             failures[pair.name] = str(error)
     done = [log.done[pair.name] for pair in queries if pair.name in log.done]
+    reports = [each.report for each in done]
+    fresh = {report.file for report in reports} - known
+    masks = SavedMasks(out / "masks", reports, {pair.name: pair.image for pair in queries}, segmenter.fitted)
+    written = [path for tool in options.tools for path in write_tool_files(out, tool, masks, fresh)]
     summary = Summary(
         [pair.name for pair in told.examples.labelled] if told.examples else [],
         segmenter.fitted.names,
-        [each.report for each in done],
+        reports,
         failures,
         list(dict.fromkeys(message for each in done for message in each.warnings)),
         len(known),
         told.notes,
+        [path.relative_to(out).as_posix() for path in written],
     )
     if options.preview:
         replace_file(out / "overlay.png", _png(_preview(queries, summary, segmenter.fitted, out / "masks")))

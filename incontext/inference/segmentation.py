@@ -18,8 +18,10 @@ from incontext.images.source_image import SourceImage, write_mask
 from incontext.images.tiling import blend
 from incontext.networks.measures import dice_of_areas
 from incontext.networks.quality import QualityModel, expected_log_odds, soft_counts
+from megamed.annotation_tools.model import SegmentedImage, distinct_names, file_names
 from megamed.label_colours import colours_of
 from megamed.squares import Box
+from megamed.vocabulary import WrittenTool
 
 CERTAIN = 20.0
 """Log-odds of a class where a person drew it; elsewhere on that plane its negative."""
@@ -267,6 +269,44 @@ class Segmentation(Sequence[UInt8[np.ndarray, "*grid"]]):
             )
             raise ValueError(message)
         return write_mask(self.masks[index], self.cases[index], path, self.classes, self.colours)
+
+    def write_as(self, tool: WrittenTool, folder: Path) -> list[Path]:
+        """Write all masks in the files of an annotation tool, with the names and colours of the classes.
+
+        A tool that has one file for all images gets `coco.json` or the like, whose entries of other images stay; the
+        others get files such as `labelme/a.json` for `a.png`. Classes may overlap where the tool allows it.
+
+        Args:
+            tool: Name of the tool, one of `WrittenTool`.
+            folder: Folder to write into.
+
+        Returns:
+            Paths of the files.
+
+        Raises:
+            ValueError: If the tool cannot hold the masks, or a file that is there cannot be read.
+            ImportError: If the library for the tool's files is not installed; the message has the command.
+        """
+        from megamed.annotation_tools import writers
+
+        names = file_names([case.source for case in self.cases])
+        return writers.write_files(folder, tool, [self.drawn(index, name) for index, name in enumerate(names)])
+
+    def drawn(self, index: int, file_name: str) -> SegmentedImage:
+        """Return the masks of an image by class, as annotation tools take them."""
+        case = self.cases[index]
+        is_volume = case.kind == "volume" and case.geometry is not None
+        shape = case.grid if is_volume else case.shape
+        names = distinct_names(self.classes)
+        return SegmentedImage(
+            file_name,
+            shape,
+            {names[value]: self.layer(index, value).reshape(shape) for value in self.classes},
+            values={name: value for value, name in names.items()},
+            colours={names[value]: colour for value, colour in self.colours.items()},
+            affine=case.geometry.affine if is_volume and case.geometry else None,
+            source=case.source,
+        )
 
     def __len__(self) -> int:
         return len(self.masks)

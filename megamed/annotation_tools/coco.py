@@ -5,9 +5,12 @@ holes: the polygons of an annotation are united, but here one inside another is 
 that have holes put them so. Run lengths go down the columns.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from jaxtyping import Bool
 
 from megamed.annotation_tools.model import (
     AnnotatedImage,
@@ -17,12 +20,13 @@ from megamed.annotation_tools.model import (
     SegmentedImage,
     Shape,
     Size,
-    class_names,
+    classes_of,
     hex_colour,
 )
 from megamed.annotation_tools.run_lengths import RunMask, counts_of_text, text_of_counts
 from megamed.annotation_tools.shapes import ShapeCollector, pairs
 from megamed.annotation_tools.text_files import has_keys, list_of, objects, peek, read_json, size_of, write_json
+from megamed.label_colours import rgb
 from megamed.outlines import trace
 
 SUFFIXES = (".json",)
@@ -67,33 +71,61 @@ def write(path: Path, images: Sequence[SegmentedImage]) -> None:
     A class without holes is written as polygons, one with holes as compressed run lengths, because COCO's polygons are
     united by other readers.
     """
-    names = class_names(images)
-    annotations: list[dict[str, Any]] = []
-    for number, image in enumerate(images, start=1):
+    write_json(path, _updated({}, images))
+
+
+def update(path: Path, images: Sequence[SegmentedImage]) -> None:
+    """Write the masks of images into a file, if there is one, whose other images and categories stay as they are.
+
+    Raises:
+        ValueError: If the file is no JSON object with a list of images.
+    """
+    content = read_json(path) if path.exists() else {}
+    list_of(content, "images", path)
+    write_json(path, _updated(content, images))
+
+
+def _updated(content: dict[str, Any], images: Sequence[SegmentedImage]) -> dict[str, Any]:
+    """Return a document in which images have been added or replaced."""
+    written = {image.file_name for image in images}
+    entries = [each for each in objects(content.get("images")) if each.get("file_name") not in written]
+    kept = [each.get("id") for each in entries]
+    annotations = [each for each in objects(content.get("annotations")) if each.get("image_id") in kept]
+    categories = _categories(objects(content.get("categories")), classes_of(images))
+    by_name = {each["name"]: each["id"] for each in categories if "name" in each}
+    next_image, next_annotation = _highest(entries) + 1, _highest(annotations) + 1
+    for image in images:
+        height, width = image.size
+        entries.append({"id": next_image, "file_name": image.file_name, "height": height, "width": width})
         for name, mask in image.masks.items():
             if mask.any():
-                y, x = mask.nonzero()
-                bounds = [int(x.min()), int(y.min()), int(x.max() - x.min() + 1), int(y.max() - y.min() + 1)]
-                annotations.append(
-                    {
-                        "id": len(annotations) + 1,
-                        "image_id": number,
-                        "category_id": names.index(name) + 1,
-                        "segmentation": _segmentation(mask),
-                        "area": int(mask.sum()),
-                        "bbox": bounds,
-                        "iscrowd": 0,
-                    }
-                )
-    content = {
-        "images": [
-            {"id": number, "file_name": image.file_name, "height": image.size[0], "width": image.size[1]}
-            for number, image in enumerate(images, start=1)
-        ],
-        "annotations": annotations,
-        "categories": [{"id": number, "name": name} for number, name in enumerate(names, start=1)],
-    }
-    write_json(path, content)
+                known = {"id": next_annotation, "image_id": next_image, "category_id": by_name[name]}
+                annotations.append(known | _drawn(mask))
+                next_annotation += 1
+        next_image += 1
+    return content | {"images": entries, "annotations": annotations, "categories": categories}
+
+
+def _categories(known: list[dict[str, Any]], classes: Mapping[str, LabelClass]) -> list[dict[str, Any]]:
+    """Add the classes that are new to the categories, numbered by their values where these are free."""
+    categories = list(known)
+    for each in classes.values():
+        if each.name not in [category.get("name") for category in categories]:
+            is_free = each.value not in [category.get("id") for category in categories]
+            number = each.value if is_free else _highest(categories) + 1
+            categories.append({"id": number, "name": each.name, "color": rgb(each.colour or "")})
+    return categories
+
+
+def _highest(entries: Sequence[Mapping[str, Any]]) -> int:
+    return max((each["id"] for each in entries if isinstance(each.get("id"), int)), default=0)
+
+
+def _drawn(mask: Bool[np.ndarray, "H W"]) -> dict[str, Any]:
+    """Describe a mask."""
+    y, x = mask.nonzero()
+    bounds = [int(x.min()), int(y.min()), int(x.max() - x.min() + 1), int(y.max() - y.min() + 1)]
+    return {"segmentation": _segmentation(mask), "area": int(mask.sum()), "bbox": bounds, "iscrowd": 0}
 
 
 def _collect(

@@ -18,8 +18,7 @@ from megamed.annotation_tools.model import (
     Patch,
     SegmentedImage,
     Shape,
-    class_names,
-    colour_of,
+    classes_of,
 )
 from megamed.annotation_tools.run_lengths import RunMask
 from megamed.annotation_tools.shapes import ShapeCollector, box, ellipse, ring
@@ -56,12 +55,42 @@ def write(path: Path, images: Sequence[SegmentedImage]) -> None:
     """Write the masks of images as masks, since polygons of CVAT have no holes."""
     root = Element("annotations")
     SubElement(root, "version").text = "1.1"
-    labels = SubElement(SubElement(SubElement(root, "meta"), "task"), "labels")
-    for index, name in enumerate(class_names(images)):
-        label = SubElement(labels, "label")
-        SubElement(label, "name").text = name
-        SubElement(label, "color").text = colour_of(index)
-    for number, image in enumerate(images):
+    _write(path, root, images)
+
+
+def update(path: Path, images: Sequence[SegmentedImage]) -> None:
+    """Write the masks of images into a file, if there is one, whose other images stay as they are.
+
+    Raises:
+        ValueError: If the file is no XML of CVAT.
+    """
+    if not path.exists():
+        return write(path, images)
+    root = read_xml(path)
+    if root.tag != "annotations":
+        msg = f"{path.name} is no CVAT for images: expected <annotations> with <image>, got <{root.tag}>. Move it away."
+        raise ValueError(msg)
+    written = {image.file_name for image in images}
+    for element in root.findall("image"):
+        if element.get("name") in written:
+            root.remove(element)
+    return _write(path, root, images)
+
+
+def _write(path: Path, root: Element, images: Sequence[SegmentedImage]) -> None:
+    """Add the masks of images to a document and write it."""
+    labels = root
+    for tag in ("meta", "task", "labels"):
+        found = labels.find(tag)
+        labels = SubElement(labels, tag) if found is None else found
+    known = {each.findtext("name") for each in labels}
+    for label_class in classes_of(images).values():
+        if label_class.name not in known:
+            label = SubElement(labels, "label")
+            SubElement(label, "name").text = label_class.name
+            SubElement(label, "color").text = label_class.colour
+    ids = [int(stated) for each in root.iterfind("image") if (stated := each.get("id", "")).isdecimal()]
+    for number, image in enumerate(images, start=max(ids, default=-1) + 1):
         height, width = image.size
         attributes = {"id": f"{number}", "name": image.file_name, "width": f"{width}", "height": f"{height}"}
         element = SubElement(root, "image", attributes)

@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
-from megamed.annotation_tools.model import AnnotatedImage, Outline, SegmentedImage, Shape, only
+from megamed.annotation_tools.model import AnnotatedImage, Outline, SegmentedImage, Shape, only, planes_of
 from megamed.annotation_tools.shapes import FAULTS, ShapeCollector, ring
 from megamed.files import replacing
+from megamed.label_colours import rgb
 from megamed.outlines import TracedPolygon, trace
 from megamed.readers.faults import needs
 
@@ -79,7 +80,7 @@ def read(path: Path) -> list[AnnotatedImage]:
 
 
 def write(path: Path, images: Sequence[SegmentedImage]) -> None:
-    """Write the masks of one image as a RoiSet, one selection for each class.
+    """Write the masks of one image or stack as a RoiSet, one selection for each class and plane.
 
     Raises:
         ValueError: If it is not one image.
@@ -88,17 +89,22 @@ def write(path: Path, images: Sequence[SegmentedImage]) -> None:
     with needs("roifile", "ImageJ ROI"):
         import roifile
     rois = []
-    for name, mask in only(images, "ImageJ").masks.items():
-        polygons = trace(mask)
-        if polygons:
-            height, width = mask.shape
-            roi = roifile.ImagejRoi(roitype=roifile.ROI_TYPE.RECT, name=name, right=width, bottom=height)
-            roi.multi_coordinates = _path(polygons)
-            roi.shape_roi_size = roi.multi_coordinates.size
-            roi.props = f"class: {name}\n"
-            rois.append(roi)
+    image = only(images, "ImageJ")
+    height, width = image.size[-2:]
+    for label_class in image.classes:
+        for plane, mask in planes_of(image.masks[label_class.name]):
+            if polygons := trace(mask):
+                roi = roifile.ImagejRoi(
+                    roitype=roifile.ROI_TYPE.RECT, name=label_class.name, right=width, bottom=height
+                )
+                roi.multi_coordinates = _path(polygons)
+                roi.shape_roi_size = roi.multi_coordinates.size
+                roi.props = f"class: {label_class.name}\n"
+                roi.stroke_color = b"\xff" + bytes(rgb(label_class.colour or ""))
+                roi.position = 0 if plane is None else plane + 1
+                rois.append(roi)
     # a name in the archive has no slash, which a class may have
-    names = [re.sub(r"[\\/:]", "_", roi.name) for roi in rois]
+    names = [re.sub(r"[\\/:]", "_", f"{f'{roi.position:04}-' * (roi.position > 0)}{roi.name}") for roi in rois]
     with replacing(path) as partial:
         roifile.roiwrite(partial, rois, name=names, mode="w")
 

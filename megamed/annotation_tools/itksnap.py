@@ -7,12 +7,18 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from megamed.annotation_tools.model import LabelClass, colour_of, hex_colour, rgb
+from megamed.annotation_tools.model import LabelClass, SegmentedImage, hex_colour, label_map, only
 from megamed.annotation_tools.text_files import peek, read_text, write_text
+from megamed.files import replace_file
+from megamed.label_colours import colour_of, rgb
+from megamed.readers import nifti
+from megamed.readers.stored import Geometry, MaskImage
 
 SUFFIXES = (".txt", ".label")
 LINE = re.compile(r'^\s*(\d+)\s+(\d+)\s+(\d+)\s+(\d+)\s+[\d.]+\s+\d+\s+\d+\s+"(.*)"\s*$')
 BACKGROUND = "Clear Label"
+DESCRIPTIONS = "labels.txt"
+"""Name of the descriptions that hold for all label maps of a folder."""
 HEAD = """\
 ################################################
 # ITK-SnAP Label Description File
@@ -58,8 +64,25 @@ def write_classes(path: Path, classes: Sequence[LabelClass]) -> None:
     """Write the names and colours of values; a class without value is numbered by its place, from 1."""
     lines = [f'    0     0    0    0        0  0  0    "{BACKGROUND}"']
     for index, each in enumerate(classes):
-        red, green, blue = rgb(each.colour or colour_of(index))
+        red, green, blue = rgb(each.colour or colour_of(index + 1))
         value = index + 1 if each.value is None else each.value
         name = each.name.replace('"', "'")
         lines.append(f'{value:5} {red:5} {green:4} {blue:4}        1  1  1    "{name}"')
     write_text(path, HEAD + "".join(f"{line}\n" for line in lines))
+
+
+def write(path: Path, images: Sequence[SegmentedImage]) -> None:
+    """Write the masks of one volume as a label map in NIfTI, and `labels.txt` with the descriptions beside it.
+
+    Descriptions of other values that are there already stay.
+
+    Raises:
+        ValueError: If it is not one volume, or masks overlap.
+        ImportError: If nibabel is not installed.
+    """
+    image = only(images, "ITK-SNAP")
+    content = nifti.write(MaskImage(label_map(image, "ITK-SNAP"), Geometry(image.affine)), ".nii.gz")
+    beside = path.parent / DESCRIPTIONS
+    known = {each.value: each for each in (read_classes(beside) if beside.is_file() else [])}
+    write_classes(beside, list((known | {each.value: each for each in image.classes}).values()))
+    replace_file(path, content)

@@ -37,35 +37,69 @@ def read(path: Path) -> list[AnnotatedImage]:
     Raises:
         ValueError: If the file is no list of tasks.
     """
+    return [image for task in _tasks(path) for image in _images(task)]
+
+
+def write(path: Path, images: Sequence[SegmentedImage]) -> None:
+    """Write the masks of images as brush strokes, as a file that Label Studio imports as predictions."""
+    write_json(path, [_task(image) for image in images])
+
+
+def update(path: Path, images: Sequence[SegmentedImage]) -> None:
+    """Write the masks of images into a file, if there is one, whose other tasks stay as they are.
+
+    Raises:
+        ValueError: If the file is no list of tasks.
+    """
+    written = {image.file_name for image in images}
+    known = _tasks(path) if path.exists() else []
+    kept = [task for task in known if written.isdisjoint(_file_names(task))]
+    write_json(path, [*kept, *map(_task, images)])
+
+
+def images_in(path: Path) -> list[str]:
+    """List the images of a file, as their addresses stand there and as the files that they mean.
+
+    Raises:
+        ValueError: If the file is no list of tasks.
+    """
+    return [name for task in _tasks(path) for name in _file_names(task)]
+
+
+def _file_names(task: dict[str, Any]) -> list[str]:
+    data = mapping(task.get("data"))
+    return [str(data.get("image")), _file_name(data)]
+
+
+def _task(image: SegmentedImage) -> dict[str, Any]:
+    """Describe an image."""
+    height, width = image.size
+    results = [
+        {
+            "id": f"mask{index}",
+            "type": "brushlabels",
+            "from_name": "tag",
+            "to_name": "image",
+            "origin": "prediction",
+            "image_rotation": 0,
+            "original_width": width,
+            "original_height": height,
+            "value": {"format": "rle", "rle": brush_of_mask(mask), "brushlabels": [name]},
+        }
+        for index, (name, mask) in enumerate(image.masks.items())
+        if mask.any()
+    ]
+    return {"data": {"image": image.file_name}, "predictions": [{"result": results}]}
+
+
+def _tasks(path: Path) -> list[dict[str, Any]]:
+    """Read a list of tasks, or one task."""
     content = read_json(path)
     tasks = content if isinstance(content, list) else [content]
     if not all(isinstance(task, dict) for task in tasks):
         msg = f"{path.name} is malformed: expected a list of tasks, got other entries. Export it as JSON."
         raise ValueError(msg)
-    return [image for task in tasks for image in _images(task)]
-
-
-def write(path: Path, images: Sequence[SegmentedImage]) -> None:
-    """Write the masks of images as brush strokes, as a file that Label Studio imports as predictions."""
-    tasks = []
-    for image in images:
-        height, width = image.size
-        results = [
-            {
-                "id": f"mask{index}",
-                "type": "brushlabels",
-                "from_name": "tag",
-                "to_name": "image",
-                "origin": "prediction",
-                "image_rotation": 0,
-                "original_width": width,
-                "original_height": height,
-                "value": {"format": "rle", "rle": brush_of_mask(mask), "brushlabels": [name]},
-            }
-            for index, (name, mask) in enumerate(image.masks.items())
-        ]
-        tasks.append({"data": {"image": image.file_name}, "predictions": [{"result": results}]})
-    write_json(path, tasks)
+    return tasks
 
 
 def _images(task: dict[str, Any]) -> Iterator[AnnotatedImage]:

@@ -72,7 +72,7 @@ def write(path: Path, images: Sequence[SegmentedImage]) -> None:
         "version": "5.5.0",
         "flags": {},
         "shapes": shapes,
-        "imagePath": image.file_name,
+        "imagePath": image.base_name,
         "imageData": None,
         "imageHeight": image.size[0],
         "imageWidth": image.size[1],

@@ -4,19 +4,25 @@ Coordinates are x to the right and y down, in pixels, where (0, 0) is the *corne
 centre is (0.5, 0.5). Each reader turns its tool's convention into this one.
 """
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from jaxtyping import Bool, Float, Integer
 
 from megamed.annotation_tools.run_lengths import RunMask, check_pixels
+from megamed.label_colours import colour_of
 from megamed.rasterise import fill_parts, fill_window
 
 Size: TypeAlias = tuple[int, int]
 """Height and width in pixels."""
+
+ImageKind: TypeAlias = Literal["image", "stack", "volume"]
+"""One plane, planes in an order, or planes with a place in the patient."""
 
 SLACK_PX = 1.0
 """Distance by which a shape may reach out of its image, as one does that was drawn along the border."""
@@ -185,9 +191,19 @@ class SegmentedImage:
     """Masks to be written into a tool's file."""
 
     file_name: str
-    size: Size
-    masks: Mapping[str, Bool[np.ndarray, "H W"]] = field(default_factory=dict)
-    """Masks by class; they may overlap."""
+    """Name of the image, which may have folders before it."""
+    size: tuple[int, ...]
+    """Height and width; a stack has its number of planes before them, a volume the sides of its file's array."""
+    masks: Mapping[str, Bool[np.ndarray, "..."]] = field(default_factory=dict)
+    """Masks by class, drawn or not; they may overlap."""
+    values: Mapping[str, int] = field(default_factory=dict)
+    """Label values of the classes; the others are numbered by their places, from 1."""
+    colours: Mapping[str, str] = field(default_factory=dict)
+    """Colours of the classes as `#rrggbb`; the others have the fixed ones of their values."""
+    affine: Float[np.ndarray, "4 4"] | None = None
+    """Matrix from a volume's indices to millimetres towards right, front and head; None for anything else."""
+    source: Path | None = None
+    """The image's file, of which some tools want to know the length."""
 
     def __post_init__(self) -> None:
         for name, mask in self.masks.items():
@@ -195,10 +211,72 @@ class SegmentedImage:
                 msg = f"mask of {name!r} does not match {self.file_name}: expected {self.size}, got {mask.shape}."
                 raise ValueError(msg)
 
+    @property
+    def kind(self) -> ImageKind:
+        """The kind of the image."""
+        return "volume" if self.affine is not None else "image" if len(self.size) == 2 else "stack"
 
-def class_names(images: Sequence[SegmentedImage]) -> list[str]:
-    """List the classes of images in the order in which they come first."""
-    return list(dict.fromkeys(name for image in images for name in image.masks))
+    @property
+    def base_name(self) -> str:
+        """Name of the image without folders, as a file beside it calls it."""
+        return PurePosixPath(self.file_name).name
+
+    @property
+    def classes(self) -> list[LabelClass]:
+        """The classes with their values and colours."""
+        values = {name: self.values.get(name, place) for place, name in enumerate(self.masks, start=1)}
+        return [LabelClass(name, value, self.colours.get(name) or colour_of(value)) for name, value in values.items()]
+
+
+def classes_of(images: Sequence[SegmentedImage]) -> dict[str, LabelClass]:
+    """Return the classes of images by name, in the order in which they come first."""
+    classes: dict[str, LabelClass] = {}
+    for image in images:
+        for each in image.classes:
+            classes.setdefault(each.name, each)
+    return classes
+
+
+def distinct_names(names: Mapping[int, str]) -> dict[int, str]:
+    """Return names by label value, those that several classes share with their value behind them."""
+    counts = Counter(names.values())
+    return {value: name if counts[name] == 1 else f"{name} {value}" for value, name in names.items()}
+
+
+def file_names(sources: Sequence[Path | None]) -> list[str]:
+    """Name images by their files, with folders as far as needed to tell them apart; others by their places."""
+    known = [source.resolve() for source in sources if source]
+    alike = len({source.name for source in known}) < len(set(known))
+    top = Path(os.path.commonpath([source.parent for source in known])) if known else Path()
+    return [
+        f"image{index}" if source is None else source.resolve().relative_to(top).as_posix() if alike else source.name
+        for index, source in enumerate(sources)
+    ]
+
+
+def planes_of(mask: Bool[np.ndarray, "..."]) -> Iterator[tuple[int | None, Bool[np.ndarray, "H W"]]]:
+    """Yield the planes of a stack with their indices, or one plane alone."""
+    yield from [(None, mask)] if mask.ndim == 2 else enumerate(mask)
+
+
+def label_map(image: SegmentedImage, tool: str) -> Integer[np.ndarray, "..."]:
+    """Unite the masks of an image to a label map of the classes' values.
+
+    Raises:
+        ValueError: If masks overlap, for one would hide the other.
+    """
+    values = {each.name: each.value or 0 for each in image.classes}
+    labels = np.zeros(image.size, np.uint8 if max(values.values(), default=0) < 256 else np.uint16)
+    for name, mask in image.masks.items():
+        if hidden := np.unique(labels[mask & (labels > 0)]).tolist():
+            other = next(each for each, value in values.items() if value == hidden[0])
+            msg = (
+                f"{other!r} and {name!r} overlap on {image.file_name}: expected one class a pixel, as {tool} has, got "
+                "several. Write a format that holds them all, such as coco, qupath, slicer or ome-tiff."
+            )
+            raise ValueError(msg)
+        labels[mask] = values[name]
+    return labels
 
 
 def only(images: Sequence[SegmentedImage], tool: str) -> SegmentedImage:
@@ -215,26 +293,9 @@ def only(images: Sequence[SegmentedImage], tool: str) -> SegmentedImage:
     return images[0]
 
 
-PALETTE = (
-    *("#e6194b", "#3cb44b", "#4363d8", "#ffe119", "#911eb4", "#f58231", "#46f0f0", "#f032e6", "#bcf60c", "#fabebe"),
-    *("#008080", "#e6beff", "#9a6324", "#fffac8", "#800000", "#aaffc3", "#808000", "#ffd8b1", "#000075", "#808080"),
-)
-"""Colours that are told apart well, for classes that a tool wants coloured."""
-
-
-def colour_of(index: int) -> str:
-    """Choose the colour of a class."""
-    return PALETTE[index % len(PALETTE)]
-
-
 def hex_colour(numbers: Any) -> str | None:
     """Return `#rrggbb` for red, green and blue from 0 to 255, or None for anything else."""
     is_triple = isinstance(numbers, list | tuple) and len(numbers) == 3
     if not is_triple or not all(isinstance(each, int) and 0 <= each <= 255 for each in numbers):
         return None
     return f"#{bytes(numbers).hex()}"
-
-
-def rgb(colour: str) -> list[int]:
-    """Return red, green and blue of `#rrggbb`."""
-    return list(bytes.fromhex(colour.removeprefix("#")))

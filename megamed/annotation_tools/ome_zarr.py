@@ -5,6 +5,8 @@ Both versions of the format that are in use are read, 0.4 on Zarr 2 and 0.5 on Z
 
 import json
 import math
+import os
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Integer
 
-from megamed.annotation_tools.model import LabelClass, LabelLayers, colour_of, hex_colour, rgb
+from megamed.annotation_tools.model import LabelClass, LabelLayers, hex_colour
+from megamed.label_colours import colour_of, rgb
 from megamed.readers.faults import needs, one_error
 
 SUFFIXES = (".zarr",)
@@ -78,10 +81,41 @@ def write_labels(
     image.attrs.update(_description(name, classes, axes))
 
 
-def write(path: Path, masks: Mapping[str, Bool[np.ndarray, "..."]], axes: str = "yx") -> None:
-    """Add each mask to an image as a label map of its own, so that those which overlap stay whole."""
-    for index, (name, mask) in enumerate(masks.items()):
-        write_labels(path, name.replace("/", "_"), mask.astype(np.uint8), [LabelClass(name, 1, colour_of(index))], axes)
+def write(
+    path: Path,
+    masks: Mapping[str, Bool[np.ndarray, "..."]],
+    axes: str = "yx",
+    classes: Sequence[LabelClass] | None = None,
+) -> None:
+    """Add each mask to an image as a label map of its own, so that those which overlap stay whole.
+
+    Args:
+        path: The image.
+        masks: Masks by class.
+        axes: A letter for each axis, of t, z, y and x.
+        classes: Value and colour of each class, in the order of the masks; by default the value is 1.
+
+    Raises:
+        ImportError: If zarr is not installed.
+    """
+    classes = classes or [LabelClass(name, 1, colour_of(place)) for place, name in enumerate(masks, start=1)]
+    for each in classes:
+        labels = masks[each.name] * np.uint8(each.value or 1)
+        write_labels(path, each.name.replace("/", "_"), labels, [each], axes)
+
+
+def replace(
+    path: Path, masks: Mapping[str, Bool[np.ndarray, "..."]], axes: str = "yx", classes: Sequence[LabelClass] = ()
+) -> None:
+    """Put a folder with the label maps of masks at a path when it is whole. Arguments are those of `write`."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        write(partial, masks, axes, classes)
+        if path.exists():
+            shutil.rmtree(path)
+        partial.rename(path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _attributes(folder: Path) -> dict[str, Any]:

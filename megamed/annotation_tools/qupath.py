@@ -15,14 +15,14 @@ from megamed.annotation_tools.model import (
     Outline,
     SegmentedImage,
     Shape,
-    colour_of,
     hex_colour,
     only,
-    rgb,
+    planes_of,
 )
 from megamed.annotation_tools.shapes import ShapeCollector, ring
 from megamed.annotation_tools.text_files import has_keys, mapping, objects, peek, read_json, write_json
-from megamed.outlines import trace
+from megamed.label_colours import rgb
+from megamed.outlines import TracedPolygon, trace
 
 SUFFIXES = (".geojson", ".json")
 UNCLASSIFIED = "annotation"
@@ -72,24 +72,30 @@ def read(path: Path) -> list[AnnotatedImage]:
 
 
 def write(path: Path, images: Sequence[SegmentedImage]) -> None:
-    """Write the masks of one image, each piece as an annotation of its own.
+    """Write the masks of one image or stack, each piece on a plane as an annotation of its own.
 
     Raises:
         ValueError: If it is not one image.
     """
-    features = []
-    for index, (name, mask) in enumerate(only(images, "QuPath").masks.items()):
-        for polygon in trace(mask):
-            rings = [[*each.tolist(), each[0].tolist()] for each in polygon.rings]
-            classification = {"name": name, "color": rgb(colour_of(index))}
-            features.append(
-                {
-                    "type": "Feature",
-                    "geometry": {"type": "Polygon", "coordinates": rings},
-                    "properties": {"objectType": "annotation", "classification": classification},
-                }
-            )
+    image = only(images, "QuPath")
+    features = [
+        _feature(polygon, plane, label_class)
+        for label_class in image.classes
+        for plane, mask in planes_of(image.masks[label_class.name])
+        for polygon in trace(mask)
+    ]
     write_json(path, {"type": "FeatureCollection", "features": features})
+
+
+def _feature(polygon: TracedPolygon, plane: int | None, label_class: LabelClass) -> dict[str, Any]:
+    """Describe a piece of a mask."""
+    rings = [[*each.tolist(), each[0].tolist()] for each in polygon.rings]
+    geometry: dict[str, Any] = {"type": "Polygon", "coordinates": rings}
+    if plane is not None:
+        geometry["plane"] = {"c": -1, "z": plane, "t": 0}
+    classification = {"name": label_class.name, "color": rgb(label_class.colour or "")}
+    properties = {"objectType": "annotation", "classification": classification}
+    return {"type": "Feature", "geometry": geometry, "properties": properties}
 
 
 def _class(properties: dict[str, Any]) -> LabelClass:

@@ -9,7 +9,7 @@ import io
 import json
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +28,14 @@ WITHOUT_INSIDE = frozenset({"point", "polyline", "line"})
 ATTRIBUTES = ("class", "label", "name", "type", "category", "object")
 """Attributes of a region that name its class, the likeliest first."""
 UNNAMED = "region"
+PROJECT = "_via_img_metadata"
+"""Key of the entries in a saved project."""
 
 
 def recognises(path: Path) -> bool:
     """Whether a file looks like VIA's."""
     text = peek(path, *SUFFIXES)
-    return has_keys(text, "shape_attributes") or "region_shape_attributes" in text or "_via_img_metadata" in text
+    return has_keys(text, "shape_attributes") or "region_shape_attributes" in text or PROJECT in text
 
 
 def read(path: Path) -> list[AnnotatedImage]:
@@ -52,38 +54,55 @@ def read(path: Path) -> list[AnnotatedImage]:
 def write(path: Path, images: Sequence[SegmentedImage]) -> None:
     """Write the masks of images, holes joined to their outlines by cuts of no width: JSON, or CSV by the suffix.
 
-    VIA knows an image by its name and its bytes; these are looked up beside the file.
+    VIA knows an image by its name and its length in bytes; where the image's file is not given, it is looked for beside
+    the one that is written.
     """
-    entries = {}
-    for image in images:
-        beside = path.parent / image.file_name
-        size = beside.stat().st_size if beside.is_file() else -1
-        regions = [_region(name, keyhole(each)) for name, mask in image.masks.items() for each in trace(mask)]
-        entries[f"{image.file_name}{size}"] = {
-            "filename": image.file_name,
-            "size": size,
-            "regions": regions,
-            "file_attributes": {},
-        }
+    entries = {f"{each['filename']}{each['size']}": each for each in (_entry(path, image) for image in images)}
     if path.suffix.lower() == ".csv":
         _write_table(path, entries)
     else:
         write_json(path, entries)
 
 
+def update(path: Path, images: Sequence[SegmentedImage]) -> None:
+    """Write the masks of images into a JSON file, if there is one, whose other images stay as they are.
+
+    Raises:
+        ValueError: If the file is no project and no annotations of VIA 1 or 2.
+    """
+    content = read_json(path) if path.exists() else {}
+    kept = list(_checked(path, content))
+    written = {image.file_name for image in images}
+    entries = [*(each for each in kept if each["filename"] not in written), *(_entry(path, image) for image in images)]
+    by_key = {f"{each['filename']}{each.get('size', -1)}": each for each in entries}
+    write_json(path, content | {PROJECT: by_key} if PROJECT in content else by_key)
+
+
+def _entry(path: Path, image: SegmentedImage) -> dict[str, Any]:
+    """Describe an image."""
+    file = image.source or path.parent / image.file_name
+    size = file.stat().st_size if file.is_file() else -1
+    regions = [_region(name, keyhole(each)) for name, mask in image.masks.items() for each in trace(mask)]
+    return {"filename": image.file_name, "size": size, "regions": regions, "file_attributes": {}}
+
+
 def _entries(path: Path) -> Iterator[tuple[str, list[Any]]]:
     """Yield name and regions of each image of a JSON file."""
-    content = read_json(path)
-    entries = content.get("_via_img_metadata", content) if isinstance(content, dict) else None
+    for entry in _checked(path, read_json(path)):
+        regions = entry.get("regions")
+        regions = list(regions.values()) if isinstance(regions, dict) else regions
+        yield str(entry["filename"]), regions if isinstance(regions, list) else []
+
+
+def _checked(path: Path, content: Any) -> Iterable[dict[str, Any]]:
+    """Return the entries of a JSON file."""
+    entries = content.get(PROJECT, content) if isinstance(content, dict) else None
     if not isinstance(entries, dict) or not all(
         isinstance(each, dict) and "filename" in each for each in entries.values()
     ):
         msg = f"{path.name} is no VIA file: expected entries with a filename, got others. Export it by VIA 2 as JSON."
         raise ValueError(msg)
-    for entry in entries.values():
-        regions = entry.get("regions")
-        regions = list(regions.values()) if isinstance(regions, dict) else regions
-        yield str(entry["filename"]), regions if isinstance(regions, list) else []
+    return entries.values()
 
 
 def _rows(path: Path) -> Iterator[tuple[str, list[Any]]]:

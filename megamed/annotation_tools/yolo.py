@@ -66,6 +66,13 @@ def write(path: Path, images: Sequence[SegmentedImage]) -> None:
     write_text(path, "".join(f"{line}\n" for line in lines))
 
 
+def start_list(path: Path, names: Sequence[str]) -> None:
+    """Put a `classes.txt` beside a label file that is to be written, unless there is one or all names are known."""
+    beside = path.parent / NAME_LISTS[0]
+    if not beside.is_file() and not {*names} <= {*read_names(path).values()}:
+        write_text(beside, "".join(f"{name}\n" for name in names))
+
+
 def read_names(path: Path) -> dict[int, str]:
     """Read the names of classes that hold for a label file; empty if there are none."""
     found = names_file(path)
@@ -108,7 +115,8 @@ def _numbered(path: Path, wanted: list[str]) -> dict[str, int]:
     """Return the number of each class, having added new ones to the list of names."""
     names = {name: value for value, name in read_names(path).items()}
     new = [name for name in wanted if name not in names]
-    if new and any((folder / card).is_file() for folder in list(path.parents)[:FOLDERS_UP] for card in CARDS):
+    file = names_file(path)
+    if new and file and file.name in CARDS:
         msg = f"classes of {path.name} are not all known: expected {sorted(names)}, got {new}. Add them to data.yaml."
         raise ValueError(msg)
     if new:

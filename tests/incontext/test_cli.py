@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from typer.testing import CliRunner, Result
 from incontext.cli import app
 from incontext.networks import checkpoint
 from incontext.networks.support_once import SupportOnceConfig, SupportOnceNet
+from megamed.vocabulary import WrittenTool
 
 
 def run(*arguments: object) -> Result:
@@ -72,6 +74,32 @@ def test_segment_writes_masks_preview_and_summary(tmp_path: Path, support: Path,
     assert summary["mean_dice"] == {}
     assert read(out / "overlay.png").shape[-1] == 3
     assert sorted(path.name for path in out.iterdir()) == ["masks", "overlay.png", "progress.jsonl", "summary.json"]
+
+
+def test_segment_writes_the_files_of_annotation_tools(tmp_path: Path, support: Path, weights: Path) -> None:
+    query, out = write_squares(tmp_path / "query", ["c.png"], labelled=False), tmp_path / "out"
+    asked = ("segment", "--support", support, "--query", query, "--out", out, "--weights", weights)
+    refused = run(*asked, "--write", "coco", "--write", "bogus")
+    assert refused.exit_code == 2
+    assert not out.exists()
+    result = run(*asked, "--write", "coco", "--write", "OME-tiff", "--write", "label-studio", "--write", "COCO")
+    assert result.exit_code == 0, result.output
+    assert "Written for annotation tools: coco.json and 2 more." in result.output
+    tools = [name for name in sorted(path.name for path in out.iterdir()) if name not in ("masks", "overlay.png")]
+    assert tools == ["coco.json", "labelstudio.json", "ome-tiff", "progress.jsonl", "summary.json"]
+    told = " ".join(run("segment", "--help").output.replace("│", "").split())
+    assert all(tool in told for tool in get_args(WrittenTool))
+
+
+@pytest.mark.parametrize("option", [("--mask-format", "bogus"), ("--mask-format", "nii.gz"), ("--write", "slicer")])
+def test_segment_refuses_what_cannot_hold_masks_before_any_work(
+    tmp_path: Path, support: Path, weights: Path, option: tuple[str, str]
+) -> None:
+    query, out = write_squares(tmp_path / "query", ["c.png"], labelled=False), tmp_path / "out"
+    result = run("segment", "--support", support, "--query", query, "--out", out, "--weights", weights, *option)
+    assert result.exit_code == 1
+    assert len(result.output.strip().splitlines()) == 1
+    assert not out.exists()
 
 
 def test_segment_scores_labelled_queries(tmp_path: Path, support: Path, weights: Path) -> None:

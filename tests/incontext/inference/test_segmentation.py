@@ -11,6 +11,8 @@ from incontext.images.examples import emptied
 from incontext.images.source_image import read_source_image
 from incontext.inference.segmentation import CasePrediction, Classes, DrawnPlane, Plane, Report, Segmentation, dice
 from incontext.networks.quality import QualityModel
+from megamed.annotation_tools import coco, labelme, qupath
+from megamed.label_colours import colour_of
 from megamed.squares import letterbox
 
 ONE, TWO = Classes({3: "liver"}), Classes({3: "liver", 8: "spleen"})
@@ -21,7 +23,9 @@ QUALITY = QualityModel(bias=0.0, confidence=1.0, coverage=0.0, flag_below=0.8)
 """Model that predicts a Dice equal to the expected precision."""
 
 
-def segmentation(logits: torch.Tensor, classes: Classes, source: np.ndarray, axis: int | None = None) -> Segmentation:
+def segmentation(
+    logits: torch.Tensor, classes: Classes, source: np.ndarray | Path, axis: int | None = None
+) -> Segmentation:
     """Of one case, whose planes all have the logits (C, size, size)."""
     case = emptied(read_source_image(source, "image", axis))
     shape = case.planes.shape[1:]
@@ -163,3 +167,48 @@ def test_dice_of_drawings() -> None:
     assert dice(mask, label) == pytest.approx(2 / 5)
     assert dice(mask, ~mask) == 0
     assert dice(mask & ~mask, label & ~label) == 1
+
+
+def test_classes_that_overlap_are_whole_in_the_files_of_tools(tmp_path: Path) -> None:
+    logits = torch.stack([left(5.0), torch.full((8, 8), 5.0)])
+    classes = Classes({3: "liver", 8: "spleen"}, overlap=True, colours={8: "#ff0000"})
+    result = segmentation(logits, classes, np.zeros((8, 8)))
+    (path,) = result.write_as("coco", tmp_path)
+    (image,) = coco.read(path)
+    assert image.file_name == "image0"
+    assert {name: int(mask.sum()) for name, mask in image.labels().items()} == {"liver": 32, "spleen": 64}
+    assert [(each.name, each.value, each.colour) for each in image.classes] == [
+        ("liver", 3, colour_of(3)),
+        ("spleen", 8, "#ff0000"),
+    ]
+    with pytest.raises(ValueError, match="'liver' and 'spleen' overlap on image0"):
+        result.write_as("napari", tmp_path)
+
+
+def test_classes_of_one_name_stay_apart_in_the_files_of_tools(tmp_path: Path) -> None:
+    logits = torch.stack([left(5.0), -left(5.0)])
+    result = segmentation(logits, Classes({3: "cyst", 8: "cyst"}), np.zeros((8, 8)))
+    (path,) = result.write_as("labelme", tmp_path)
+    assert {name: int(mask.sum()) for name, mask in labelme.read(path)[0].labels().items()} == {
+        "cyst 3": 32,
+        "cyst 8": 32,
+    }
+
+
+def test_images_are_named_by_their_files(tmp_path: Path) -> None:
+    paths = [tmp_path / patient / "a.png" for patient in ("p1", "p2")]
+    for path in paths:
+        path.parent.mkdir()
+        Image.fromarray(np.zeros((8, 8), np.uint8)).save(path)
+    cases = [segmentation(left(5.0)[None], ONE, path) for path in paths]
+    both = Segmentation([each._found[0] for each in cases], ONE, REPORT)
+    assert both.write_as("labelme", tmp_path) == [tmp_path / "labelme" / each / "a.json" for each in ("p1", "p2")]
+    assert cases[0].write_as("labelme", tmp_path) == [tmp_path / "labelme" / "a.json"]
+
+
+def test_a_stack_has_planes_in_the_files_of_tools(tmp_path: Path) -> None:
+    result = segmentation(left(5.0)[None], ONE, np.zeros((3, 8, 8)), axis=0)
+    (path,) = result.write_as("qupath", tmp_path)
+    assert [image.plane for image in qupath.read(path)] == [0, 1, 2]
+    with pytest.raises(ValueError, match="COCO cannot hold the mask of image0: expected a picture, got a stack"):
+        result.write_as("coco", tmp_path)

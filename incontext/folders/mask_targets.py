@@ -1,0 +1,76 @@
+"""Formats of masks and annotation tools that a user asks for, checked against the images before any work is done."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from incontext.folders.file_facts import is_picture, look_at
+from megamed import formats
+from megamed.annotation_tools.model import ImageKind
+from megamed.annotation_tools.writers import WRITERS, check_kind, check_library
+from megamed.pairing import ImagePair
+from megamed.vocabulary import WrittenTool
+
+EVERY: frozenset[ImageKind] = frozenset({"image", "stack", "volume"})
+MASK_KINDS: dict[ImageKind, set[formats.Kind]] = {"image": {"image"}, "stack": {"stack"}, "volume": {"placed"}}
+
+
+def check_targets(images: Sequence[ImagePair], suffix: str | None, tools: Iterable[WrittenTool]) -> None:
+    """Refuse what cannot hold the masks of some image, as far as names and headers tell.
+
+    Args:
+        images: Images to segment.
+        suffix: Ending of the masks; None if each has its image's own.
+        tools: Annotation tools in whose files masks are written too.
+
+    Raises:
+        ValueError: If an ending is unknown, or an image has a mask that it or a tool cannot hold.
+        ImportError: If the library for a tool's files is not installed; the message has the command.
+    """
+    written = [known for each in formats.FORMATS for known in each.writes]
+    if suffix is not None and suffix not in written:
+        msg = f"mask format is unknown: expected one of {', '.join(written)}, got {suffix}. Choose one of these."
+        raise ValueError(msg)
+    tools = list(tools)
+    for tool in tools:
+        check_library(tool)
+    if suffix is None and not tools:
+        return
+    for pair in images:
+        kinds = possible_kinds(pair.image)
+        if suffix is not None:
+            _check_suffix(pair, kinds, suffix)
+        for tool in tools:
+            if kinds.isdisjoint(WRITERS[tool].holds):
+                check_kind(tool, min(kinds), pair.name)
+
+
+def possible_kinds(path: Path) -> frozenset[ImageKind]:
+    """Return the kinds that an image can be of: one where its name or its header tells, else several."""
+    found = formats.format_of(path)
+    if path.is_dir() or (found is not None and "placed" in found.holds):
+        return frozenset({"volume"})
+    if found is not None and "series" in found.holds:
+        return frozenset({"image", "volume"})
+    if not is_picture(path):
+        return EVERY
+    facts = look_at(path)
+    if facts.fault or len(facts.size_px) == 2:
+        return EVERY if facts.fault else frozenset({"image"})
+    return frozenset({"stack"}) if _is_stack(path) else frozenset({"image"})
+
+
+def _is_stack(path: Path) -> bool:
+    """Whether pages are planes, and not the smaller copies of a pyramid or previews, which only reading tells."""
+    try:
+        return formats.read(formats.source_at(path)).axes[:1] in ("T", "Z")
+    except (OSError, ValueError, ImportError):
+        return False
+
+
+def _check_suffix(pair: ImagePair, kinds: Iterable[ImageKind], suffix: str) -> None:
+    wanted = {kind for each in kinds for kind in MASK_KINDS[each]}
+    is_dicom = pair.image.is_dir() or formats.is_slice(pair.image)
+    suffixes = formats.mask_suffixes(wanted | {"series"} if is_dicom else wanted)
+    if suffix not in suffixes:
+        msg = f"{pair.name} cannot have a mask in {suffix}: expected one of {', '.join(suffixes)}. Choose one of these."
+        raise ValueError(msg)

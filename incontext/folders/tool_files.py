@@ -1,0 +1,104 @@
+"""Masks of a run, read from their files one by one, and written in the files of annotation tools."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import overload
+
+import numpy as np
+from jaxtyping import Float, Integer
+
+from incontext.folders.report import ImageReport
+from incontext.images.examples import on_grid
+from incontext.images.source_image import read_label_image, read_source_image
+from incontext.inference.support_pool import Fitted
+from megamed import formats
+from megamed.annotation_tools import writers
+from megamed.annotation_tools.model import SegmentedImage, distinct_names
+from megamed.vocabulary import WrittenTool
+
+
+@dataclass(frozen=True)
+class SavedMasks(Sequence[SegmentedImage]):
+    """The masks of images, each read when it is asked for."""
+
+    folder: Path
+    """Folder of the masks."""
+    reports: Sequence[ImageReport]
+    images: Mapping[str, Path]
+    """Images by the names that reports call them."""
+    fitted: Fitted
+
+    def __len__(self) -> int:
+        return len(self.reports)
+
+    @overload
+    def __getitem__(self, index: int) -> SegmentedImage: ...
+    @overload
+    def __getitem__(self, index: slice) -> "SavedMasks": ...
+    def __getitem__(self, index: int | slice) -> "SegmentedImage | SavedMasks":
+        if isinstance(index, slice):
+            return SavedMasks(self.folder, self.reports[index], self.images, self.fitted)
+        report = self.reports[index]
+        label, affine = self._read(report)
+        names, colours = distinct_names(self.fitted.names), self.fitted.colours
+        return SegmentedImage(
+            report.file,
+            label.shape,
+            {name: label == value for value, name in names.items()},
+            values={name: value for value, name in names.items()},
+            colours={names[value]: colour for value, colour in colours.items()},
+            affine=affine,
+            source=self.images[report.file],
+        )
+
+    def _read(self, report: ImageReport) -> tuple[Integer[np.ndarray, "..."], Float[np.ndarray, "4 4"] | None]:
+        """Read a label map, and where it lies if it is a volume."""
+        path = self.folder / report.mask
+        if formats.is_slice(path):
+            image = read_source_image(self.images[report.file], report.file)
+            # a DICOM-SEG counts its segments from 1
+            values = np.array([0, *sorted(self.fitted.names)], dtype=np.uint8)
+            label = values[on_grid(read_label_image(path, report.mask, image).planes, image)]
+            return label, image.geometry.affine if image.geometry and label.ndim == 3 else None
+        stored = formats.read(formats.source_at(path))
+        affine = stored.geometry.affine
+        return (stored.array.reshape(report.size_px), None) if affine is None else (stored.space, affine)
+
+
+def start_tool_files(out: Path, tools: Sequence[WrittenTool], overwrite: bool) -> None:
+    """Look at the files of tools that an earlier run wrote for all images: discard them, or make sure of them.
+
+    Raises:
+        ValueError: If a file cannot be read.
+    """
+    for tool in tools:
+        path = writers.path_in(out, tool, "")
+        if overwrite and path.is_file():
+            path.unlink()
+        writers.held(out, tool, [])
+
+
+def write_tool_files(out: Path, tool: WrittenTool, masks: SavedMasks, fresh: set[str]) -> list[Path]:
+    """Write masks of a run in the files of a tool: those that are fresh, and those that the files lack.
+
+    What somebody has corrected there since stays.
+
+    Args:
+        out: Folder of results.
+        tool: Name of the tool.
+        masks: Masks of all images that are done.
+        fresh: Names of the images that have been segmented anew.
+
+    Returns:
+        Paths of the files that were written.
+
+    Raises:
+        ValueError: If the tool cannot hold a mask, or a file that is there cannot be read.
+        ImportError: If the library for the tool's files is not installed; the message has the command.
+    """
+    known = writers.held(out, tool, [report.file for report in masks.reports])
+    wanted = [report for report in masks.reports if report.file in fresh or report.file not in known]
+    if not wanted:
+        return []
+    return writers.write_files(out, tool, SavedMasks(masks.folder, wanted, masks.images, masks.fitted))
