@@ -194,6 +194,8 @@ def _nnunet_notes(view: _View, tasks: Sequence[Task], known: int, coding: MapCod
         notes.append(f"labels are regions, since {' and '.join(names)} overlap")
         absent = [task.label for label, task in enumerate(tasks) if not coding.values_of(label)]
         notes += [f"left out, since they are on no image: {' '.join(absent)}"] if absent else []
+    if coding.shared_px:
+        notes.append(f"{coding.shared_px} pixels at edges that labels share are of the smaller label alone")
     if others := [task.label for task in view.tasks if task not in tasks]:
         notes.append(f"unions and single annotators left out: {' '.join(others)}")
     return notes

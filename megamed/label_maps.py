@@ -23,6 +23,8 @@ class MapCoding:
     """Whether a label may have several values."""
     overlapping: frozenset[int]
     """Indices of the labels that share more than their edges with others."""
+    shared_px: int = 0
+    """Number of pixels, over all images, that have several labels of which a map holds only the smallest."""
 
     def encode(self, masks: Bool[np.ndarray, "labels H W"]) -> UInt8[np.ndarray, "H W"]:
         """Make the label map of masks whose combinations were seen when the values were given."""
@@ -65,6 +67,7 @@ def code_for(images: Iterable[Bool[np.ndarray, "labels H W"]], names: Sequence[s
         shares.append((members, counts))
     order = tuple(np.argsort(-areas, kind="stable").tolist())
     overlapping = frozenset().union(*(_overlapping(*each) for each in shares))
+    shared_px = 0 if overlapping else sum(int(counts[members.sum(axis=1) > 1].sum()) for members, counts in shares)
     if overlapping:
         values = {each: value for value, each in enumerate(sorted(seen, key=lambda each: (len(each), each)), start=1)}
     else:
@@ -76,7 +79,7 @@ def code_for(images: Iterable[Bool[np.ndarray, "labels H W"]], names: Sequence[s
             f"those that overlap others: {told}. Export as png or npz."
         )
         raise ValueError(msg)
-    return MapCoding(order, values, bool(overlapping), overlapping)
+    return MapCoding(order, values, bool(overlapping), overlapping, shared_px)
 
 
 def _combinations(masks: Bool[np.ndarray, "labels H W"]) -> tuple[list[tuple[int, ...]], np.ndarray]:

@@ -28,7 +28,8 @@ def check_targets(images: Sequence[ImagePair], suffix: str | None, tools: Iterab
     """
     written = [known for each in formats.FORMATS for known in each.writes]
     if suffix is not None and suffix not in written:
-        msg = f"mask format is unknown: expected one of {', '.join(written)}, got {suffix}. Choose one of these."
+        got = suffix or "none"
+        msg = f"mask format is unknown: expected one of {', '.join(written)}, got {got}. Choose one of these."
         raise ValueError(msg)
     tools = list(tools)
     for tool in tools:

@@ -4,7 +4,10 @@ import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
+from incontext.folders.mask_targets import check_targets
 from incontext.segmenter import Segmenter
+from megamed import formats
+from megamed.pairing import ImagePair
 
 
 def propagate_file(
@@ -30,9 +33,12 @@ def propagate_file(
         Warnings of what looked wrong, each with its reason and a fix.
 
     Raises:
-        ValueError: If volume and labels do not fit, or a name is not understood.
+        ValueError: If volume and labels do not fit, a name is not understood, or `out` cannot hold the mask.
         OSError: If a file cannot be read or written.
     """
+    written = [known for each in formats.FORMATS for known in each.writes if out.name.lower().endswith(known)]
+    check_targets([ImagePair(volume, volume.name)], max(written, key=len, default=out.suffix), ())
+    out.parent.mkdir(parents=True, exist_ok=True)
     across = int(axis) if axis and axis.isdecimal() else axis
     with warnings.catch_warnings(record=True, action="always") as warned:
         result = segmenter.propagate(volume, labels, classes, across)

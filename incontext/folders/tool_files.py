@@ -1,12 +1,13 @@
 """Masks of a run, read from their files one by one, and written in the files of annotation tools."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from typing import overload
 
 import numpy as np
-from jaxtyping import Float, Integer
+from jaxtyping import Bool, Float, Integer
 
 from incontext.folders.report import ImageReport
 from incontext.images.examples import on_grid
@@ -40,30 +41,62 @@ class SavedMasks(Sequence[SegmentedImage]):
         if isinstance(index, slice):
             return SavedMasks(self.folder, self.reports[index], self.images, self.fitted)
         report = self.reports[index]
-        label, affine = self._read(report)
+        path, image = self.folder / report.mask, self.images[report.file]
+        label, affine = self._placed(path, report) if _is_placed(path) else (None, None)
         names, colours = distinct_names(self.fitted.names), self.fitted.colours
         return SegmentedImage(
             report.file,
-            label.shape,
-            {name: label == value for value, name in names.items()},
+            report.size_px if label is None else label.shape,
+            _Layers(partial(_read_plain, path, report.size_px) if label is None else lambda: label, names),
             values={name: value for value, name in names.items()},
             colours={names[value]: colour for value, colour in colours.items()},
             affine=affine,
-            source=self.images[report.file],
+            source=image,
         )
 
-    def _read(self, report: ImageReport) -> tuple[Integer[np.ndarray, "..."], Float[np.ndarray, "4 4"] | None]:
-        """Read a label map, and where it lies if it is a volume."""
-        path = self.folder / report.mask
-        if formats.is_slice(path):
-            image = read_source_image(self.images[report.file], report.file)
-            # a DICOM-SEG counts its segments from 1
-            values = np.array([0, *sorted(self.fitted.names)], dtype=np.uint8)
-            label = values[on_grid(read_label_image(path, report.mask, image).planes, image)]
-            return label, image.geometry.affine if image.geometry and label.ndim == 3 else None
-        stored = formats.read(formats.source_at(path))
-        affine = stored.geometry.affine
-        return (stored.array.reshape(report.size_px), None) if affine is None else (stored.space, affine)
+    def _placed(
+        self, path: Path, report: ImageReport
+    ) -> tuple[Integer[np.ndarray, "..."], Float[np.ndarray, "4 4"] | None]:
+        """Read a label map, and where it lies unless it is a picture."""
+        if not formats.is_slice(path):
+            stored = formats.read(formats.source_at(path))
+            return stored.space, stored.geometry.affine
+        image = read_source_image(self.images[report.file], report.file)
+        # a DICOM-SEG counts its segments from 1
+        values = np.array([0, *sorted(self.fitted.names)], dtype=np.uint8)
+        label = values[on_grid(read_label_image(path, report.mask, image).planes, image)]
+        return label, image.geometry.affine if image.geometry and label.ndim == 3 else None
+
+
+class _Layers(Mapping[str, Bool[np.ndarray, "..."]]):
+    """The masks of a label map by class, which is read when one is asked for."""
+
+    def __init__(self, read: Callable[[], Integer[np.ndarray, "..."]], names: Mapping[int, str]) -> None:
+        self._read = read
+        self._values = {name: value for value, name in names.items()}
+
+    @cached_property
+    def _label(self) -> Integer[np.ndarray, "..."]:
+        return self._read()
+
+    def __getitem__(self, name: str) -> Bool[np.ndarray, "..."]:
+        return self._label == self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+
+def _is_placed(path: Path) -> bool:
+    """Whether a mask may be one of a volume."""
+    found = formats.format_of(path)
+    return found is not None and bool(found.holds & {"placed", "series"})
+
+
+def _read_plain(path: Path, shape: tuple[int, ...]) -> Integer[np.ndarray, "..."]:
+    return formats.read(formats.source_at(path)).array.reshape(shape)
 
 
 def start_tool_files(out: Path, tools: Sequence[WrittenTool], overwrite: bool) -> None:

@@ -16,7 +16,15 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
-from megamed.annotation_tools.model import AnnotatedImage, Outline, SegmentedImage, Shape, only, planes_of
+from megamed.annotation_tools.model import (
+    AnnotatedImage,
+    Outline,
+    SegmentedImage,
+    Shape,
+    file_name_of,
+    only,
+    planes_of,
+)
 from megamed.annotation_tools.shapes import FAULTS, ShapeCollector, ring
 from megamed.files import replacing
 from megamed.label_colours import rgb
@@ -103,8 +111,9 @@ def write(path: Path, images: Sequence[SegmentedImage]) -> None:
                 roi.stroke_color = b"\xff" + bytes(rgb(label_class.colour or ""))
                 roi.position = 0 if plane is None else plane + 1
                 rois.append(roi)
-    # a name in the archive has no slash, which a class may have
-    names = [re.sub(r"[\\/:]", "_", f"{f'{roi.position:04}-' * (roi.position > 0)}{roi.name}") for roi in rois]
+    names: list[str] = []
+    for roi in rois:
+        names.append(file_name_of(f"{f'{roi.position:04}-' * (roi.position > 0)}{roi.name}", names))
     with replacing(path) as partial:
         roifile.roiwrite(partial, rois, name=names, mode="w")
 

@@ -4,9 +4,11 @@ Coordinates are x to the right and y down, in pixels, where (0, 0) is the *corne
 centre is (0.5, 0.5). Each reader turns its tool's convention into this one.
 """
 
+import itertools
 import os
+import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, TypeAlias
@@ -206,7 +208,8 @@ class SegmentedImage:
     """The image's file, of which some tools want to know the length."""
 
     def __post_init__(self) -> None:
-        for name, mask in self.masks.items():
+        # those of other mappings are read when they are asked for
+        for name, mask in self.masks.items() if isinstance(self.masks, dict) else ():
             if mask.shape != self.size:
                 msg = f"mask of {name!r} does not match {self.file_name}: expected {self.size}, got {mask.shape}."
                 raise ValueError(msg)
@@ -252,6 +255,13 @@ def file_names(sources: Sequence[Path | None]) -> list[str]:
         f"image{index}" if source is None else source.resolve().relative_to(top).as_posix() if alike else source.name
         for index, source in enumerate(sources)
     ]
+
+
+def file_name_of(name: str, taken: Container[str] = ()) -> str:
+    """Return a class's name as part of a file's, without slashes and unlike those that are taken."""
+    plain = re.sub(r"[\\/:]", "_", name)
+    candidates = itertools.chain([plain], (f"{plain}_{number}" for number in itertools.count(2)))
+    return next(each for each in candidates if each not in taken)
 
 
 def planes_of(mask: Bool[np.ndarray, "..."]) -> Iterator[tuple[int | None, Bool[np.ndarray, "H W"]]]:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Integer
 
-from megamed.annotation_tools.model import LabelClass, LabelLayers, hex_colour
+from megamed.annotation_tools.model import LabelClass, LabelLayers, file_name_of, hex_colour
 from megamed.label_colours import colour_of, rgb
 from megamed.readers.faults import needs, one_error
 
@@ -99,9 +99,10 @@ def write(
         ImportError: If zarr is not installed.
     """
     classes = classes or [LabelClass(name, 1, colour_of(place)) for place, name in enumerate(masks, start=1)]
+    names: list[str] = []
     for each in classes:
-        labels = masks[each.name] * np.uint8(each.value or 1)
-        write_labels(path, each.name.replace("/", "_"), labels, [each], axes)
+        names.append(file_name_of(each.name, names))
+        write_labels(path, names[-1], masks[each.name] * np.uint8(each.value or 1), [each], axes)
 
 
 def replace(

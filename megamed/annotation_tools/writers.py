@@ -134,20 +134,28 @@ def write_files(folder: Path, tool: WrittenTool, images: Sequence[SegmentedImage
 
 def _write(folder: Path, tool: WrittenTool, images: Sequence[SegmentedImage]) -> Iterator[Path]:
     writer = WRITERS[tool]
-    if writer.images_in:
-        for image in images:
-            check_kind(tool, image.kind, image.file_name)
-        folder.mkdir(parents=True, exist_ok=True)
-        path = path_in(folder, tool, "")
-        writer.write(path, images)
-        yield path
-        return
+    places: dict[object, str] = {}
     for image in images:
         check_kind(tool, image.kind, image.file_name)
         path = path_in(folder, tool, image.file_name)
+        _take(places, image.file_name if writer.images_in else path, image.file_name, tool)
         path.parent.mkdir(parents=True, exist_ok=True)
-        writer.write(path, [image])
+        if not writer.images_in:
+            writer.write(path, [image])
         yield path
+    if writer.images_in:
+        writer.write(path_in(folder, tool, ""), images)
+
+
+def _take(places: dict[object, str], place: object, file_name: str, tool: WrittenTool) -> None:
+    """Refuse an image that would take the place of another."""
+    if place in places:
+        msg = (
+            f"{places[place]} and {file_name} would have one place in the files of {WRITERS[tool].title}: expected "
+            "images of different names. Rename one, or write them into different folders."
+        )
+        raise ValueError(msg)
+    places[place] = file_name
 
 
 def check_library(tool: WrittenTool) -> None:

@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +90,29 @@ def test_nnunet_holds_label_maps(built: Path, tmp_path: Path) -> None:
             assert (case["file"] in folds.get(sample.split, [])) == (sample.split != "test")
 
 
+def draw_apart(root: Path, masks: Mapping[str, np.ndarray]) -> None:
+    """Give every image of a dataset the same masks, each class in a folder of its own."""
+    for name, mask in masks.items():
+        (root / "labels" / name).mkdir()
+        for image in (root / "images").iterdir():
+            Image.fromarray(mask).save(root / "labels" / name / image.name)
+    for label in (root / "labels").glob("*.png"):
+        label.unlink()
+
+
+def test_nnunet_tells_of_edges_that_labels_share(
+    make_dataset: Callable[..., Path], build_folder: Callable[..., BuildReport], tmp_path: Path
+) -> None:
+    files = {"label": "labels/{class}/{case}"}
+    root = make_dataset(3, labels={1: "left", 2: "right"}, derived_labels={}, files=files)
+    masks = {name: np.zeros((24, 24), np.uint8) for name in ("left", "right")}
+    masks["left"][2:22, 0:13], masks["right"][2:22, 12:24] = 255, 255
+    draw_apart(root, masks)
+    assert build_folder(root, size_px=24).complete
+    (line,) = export(tmp_path / "out", tmp_path / "new", "nnunet")
+    assert line.endswith(": 6 images, 120 pixels at edges that labels share are of the smaller label alone")
+
+
 @pytest.mark.parametrize("names", [("organ", "tumour"), ("tumour", "organ")])
 def test_nnunet_keeps_a_tumour_in_an_organ(
     make_dataset: Callable[..., Path], build_folder: Callable[..., BuildReport], tmp_path: Path, names: tuple[str, str]
@@ -99,12 +122,7 @@ def test_nnunet_keeps_a_tumour_in_an_organ(
     root = make_dataset(3, labels=dict(enumerate(names, start=1)), derived_labels={}, files=files)
     masks = {name: np.zeros((24, 24), np.uint8) for name in names}
     masks["organ"][4:20, 4:20], masks["tumour"][8:12, 8:12] = 255, 255
-    for name, mask in masks.items():
-        (root / "labels" / name).mkdir()
-        for image in (root / "images").iterdir():
-            Image.fromarray(mask).save(root / "labels" / name / image.name)
-    for label in (root / "labels").glob("*.png"):
-        label.unlink()
+    draw_apart(root, masks)
     assert build_folder(root, size_px=24).complete
     (line,) = export(tmp_path / "out", tmp_path / "new", "nnunet")
     folder = tmp_path / "new" / "Dataset001_drawn_ct_drawn_2d"

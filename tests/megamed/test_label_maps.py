@@ -28,6 +28,7 @@ def test_shared_edges_go_to_the_smaller_label() -> None:
     masks[1, 2:11, 2:12] = False  # they share one of ten rows
     coding = code_for([masks], NAMES)
     assert not coding.has_regions
+    assert coding.shared_px == 10
     label_map = coding.encode(masks)
     assert np.array_equal(label_map == 1, masks[0])
     assert np.array_equal(label_map == 2, masks[1] & ~masks[0])

@@ -38,6 +38,17 @@ def test_drawn_planes_stay_and_the_axis_may_be_a_number(tmp_path: Path, segmente
             np.testing.assert_array_equal(np.asarray(mask), label[1])
 
 
+@pytest.mark.parametrize("name", ["mask.bogus", "mask", "mask.png", "mask.nii.gz"])
+def test_a_mask_that_cannot_be_written_is_told_before_work(
+    tmp_path: Path, segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    volume = write_stack(tmp_path / "volume.tif", np.zeros((3, 30, 40), np.uint8))
+    monkeypatch.setattr(segmenter, "propagate", None)
+    with pytest.raises(ValueError, match=r"mask format is unknown|volume.tif cannot have a mask in"):
+        propagate_file(segmenter, volume, tmp_path / "out" / name, volume)
+    assert not (tmp_path / "out").exists()
+
+
 def test_what_looks_wrong_is_returned(tmp_path: Path, segmenter: Segmenter) -> None:
     label = np.zeros((3, 30, 40), np.uint8)
     label[0, 8:20, 10:24] = 1

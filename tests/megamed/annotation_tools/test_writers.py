@@ -133,7 +133,11 @@ def by_ome_tiff(folder: Path) -> Masks:
 
 
 def by_zarr(folder: Path) -> Masks:
-    labels = ome_zarr.read_labels(folder / "ome-zarr/a.zarr")
+    return by_zarr_at(folder / "ome-zarr/a.zarr")
+
+
+def by_zarr_at(path: Path) -> Masks:
+    labels = ome_zarr.read_labels(path)
     return {name: mask for each in labels.values() for name, mask in each.labels().items()}
 
 
@@ -308,3 +312,18 @@ def test_a_missing_library_is_noticed_before_work(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setitem(__import__("sys").modules, "roifile", None)
     with pytest.raises(ImportError, match=r'needs roifile: `pip install "incontext-seg\[medical\]"`'):
         check_library("imagej")
+
+
+@pytest.mark.parametrize("tool", ["imagej", "ome-zarr"])
+def test_classes_whose_names_differ_by_a_slash_stay_apart(tmp_path: Path, tool: WrittenTool) -> None:
+    masks = {"a/b": box(0), "a_b": box(3), "a:b": box(1)}
+    (path,) = write_files(tmp_path, tool, [SegmentedImage("x.png", (6, 8), masks)])
+    found = tools.TOOLS[tool].read(path)[0].labels((6, 8)) if tool == "imagej" else by_zarr_at(path)
+    assert found.keys() == masks.keys()
+    assert all(np.array_equal(found[name], mask) for name, mask in masks.items())
+
+
+@pytest.mark.parametrize(("tool", "names"), [("labelme", ("a.png", "a.jpg")), ("coco", ("a.png", "a.png"))])
+def test_no_image_takes_the_place_of_another(tmp_path: Path, tool: WrittenTool, names: tuple[str, str]) -> None:
+    with pytest.raises(ValueError, match=rf"{names[0]} and {names[1]} would have one place"):
+        write_files(tmp_path, tool, [SegmentedImage(name, (6, 8), {"organ": box(0)}) for name in names])
