@@ -18,8 +18,20 @@ import pytest
 BLOCK = re.compile(r"^```(python|sh)( example)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 INSTALLERS = ("pip", "git", "cd")
 SHELL = ("cat",)
+SCANS = """
+import nibabel, numpy as np
+from pathlib import Path
+label = np.zeros((20, 24, 3), np.uint8)
+label[5:14, 6:16] = 1
+for name in "ab":
+    for kind, array in (("images", 90 * label), ("labels", label))[: 1 + (name == "a")]:
+        Path("scans", kind).mkdir(parents=True, exist_ok=True)
+        nibabel.save(nibabel.Nifti1Image(array, np.diag([1, 1, 4, 1])), Path("scans", kind, f"{name}.nii.gz"))
+"""
+"""Makes a folder of volumes, of which one is labelled."""
+TOOLS = "docs/annotation-tools.md"
 TUTORIALS = ("own-images", "volumes", "collection", "benchmark")
-PAGES = ("README.md", "docs/problems.md", *(f"docs/tutorials/{name}.md" for name in TUTORIALS))
+PAGES = ("README.md", "docs/problems.md", TOOLS, *(f"docs/tutorials/{name}.md" for name in TUTORIALS))
 
 
 def blocks(page: Path) -> list[tuple[str, bool, str]]:
@@ -64,6 +76,24 @@ def test_blocks_run(page: str, repository: Path, tmp_path: Path, environment: di
             program = ["bash", "-euc", "\n".join(lines)]
         done = subprocess.run(program, cwd=folder, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"
+
+
+def test_commands_of_annotation_tools_write_what_is_told(
+    repository: Path, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    text = (repository / TOOLS).read_text()
+    drawing = next(block for language, _, block in blocks(repository / TOOLS) if language == "python")
+    subprocess.run([sys.executable, "-c", drawing], cwd=tmp_path, check=True)
+    subprocess.run([sys.executable, "-c", SCANS], cwd=tmp_path, check=True)
+    together: dict[str, list[str]] = {}
+    for command in re.findall(r"^\* Command: `(.*?)`", text, re.MULTILINE):
+        start, tool = command.split(" --write ")
+        together.setdefault(start, []).append(f"--write {tool}")
+    assert len(together) == 2
+    for start, tools in together.items():  # one run for all tools of a folder
+        subprocess.run(shlex.split(f"{start} {' '.join(tools)} --quiet"), cwd=tmp_path, env=environment, check=True)
+    for place in re.findall(r"^\* Written: `(.*?)`", text, re.MULTILINE):
+        assert any((tmp_path / out / place).exists() for out in ("result", "scanned")), place
 
 
 def test_make_targets_exist(repository: Path) -> None:
