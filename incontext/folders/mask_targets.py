@@ -45,6 +45,20 @@ def check_targets(images: Sequence[ImagePair], suffix: str | None, tools: Iterab
                 check_kind(tool, min(kinds), pair.name)
 
 
+def check_apart(overlap: bool) -> None:
+    """Refuse classes that may overlap, for the masks of a folder have one class a pixel.
+
+    Raises:
+        ValueError: If they may.
+    """
+    if overlap:
+        msg = (
+            "classes may overlap: expected a task of one class a pixel, as a label map has, got one saved with "
+            "overlap=True. From Python, predict(…).write_as(tool, folder) writes all of each class."
+        )
+        raise ValueError(msg)
+
+
 def possible_kinds(path: Path) -> frozenset[ImageKind]:
     """Return the kinds that an image can be of: one where its name or its header tells, else several."""
     found = formats.format_of(path)

@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
-from incontext.folders.mask_targets import check_targets
+from incontext.folders.mask_targets import check_apart, check_targets
 from incontext.segmenter import Segmenter
 from megamed import formats
 from megamed.pairing import ImagePair
@@ -37,6 +37,7 @@ def propagate_file(
         OSError: If a file cannot be read or written.
     """
     written = [known for each in formats.FORMATS for known in each.writes if out.name.lower().endswith(known)]
+    check_apart(segmenter.overlap)
     check_targets([ImagePair(volume, volume.name)], max(written, key=len, default=out.suffix), ())
     out.parent.mkdir(parents=True, exist_ok=True)
     across = int(axis) if axis and axis.isdecimal() else axis

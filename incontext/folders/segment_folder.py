@@ -14,7 +14,7 @@ from jaxtyping import Bool, UInt8
 from PIL import Image
 
 from incontext import __version__
-from incontext.folders.mask_targets import check_targets
+from incontext.folders.mask_targets import check_apart, check_targets
 from incontext.folders.overlay import Tile, contact_sheet, draw
 from incontext.folders.report import ImageReport, Summary, statistics_csv
 from incontext.folders.run_log import Done, RunLog, identity, stamp
@@ -99,13 +99,14 @@ def segment_folder(
 
     Raises:
         ValueError: If the support is unusable, a folder has no image, `out` is a folder that is read or holds another
-            run's masks, or a mask format or a tool is unknown or cannot hold the masks.
+            run's masks, classes may overlap, or a mask format or a tool is unknown or cannot hold the masks.
         OSError: If the support cannot be read or the results cannot be written.
         ImportError: If the library for a tool's files is not installed; the message has the command.
     """
     examples = read_folder(support, options.templates) if support else None
     queries, notes = _queries(examples, query, options.templates)
     _check_apart(out, queries, [support, query])
+    check_apart(segmenter.overlap)
     check_targets(queries, options.mask_suffix, options.tools)
     if examples:
         _check_apart(out, examples.pairs, ())

@@ -125,6 +125,14 @@ def test_a_damaged_file_is_told_before_work(tmp_path: Path, segmenter: Segmenter
     assert (out / "coco.json").read_text() == "{"
 
 
+def test_classes_that_may_overlap_are_told_before_work(tmp_path: Path, segmenter: Segmenter) -> None:
+    folder = write_pictures(tmp_path / "mine", ["a.png", "b.png", "c.png"], labelled=2)
+    overlapping = Segmenter(segmenter.weights, overlap=True, size_px=32)
+    with pytest.raises(ValueError, match=r"classes may overlap: expected a task of one class a pixel"):
+        segment_folder(overlapping, folder, None, tmp_path / "out", options=options("coco"))
+    assert not (tmp_path / "out").exists()
+
+
 def test_volumes_have_segments_and_descriptions(tmp_path: Path, segmenter: Segmenter) -> None:
     nibabel = pytest.importorskip("nibabel")
     folder = write_volumes(tmp_path / "mine", ["a.nii.gz", "b.nii.gz"], labelled=1)
