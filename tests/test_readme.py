@@ -17,7 +17,7 @@ import pytest
 
 BLOCK = re.compile(r"^```(python|sh)( example)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 INSTALLERS = ("pip", "git", "cd")
-SHELL = ("cat",)
+SHELL = ("cat", "mkdir", "cp")
 SCANS = """
 import nibabel, numpy as np
 from pathlib import Path

@@ -11,8 +11,14 @@ from PIL import Image
 
 from incontext import Segmenter
 from incontext.folders.segment_folder import SegmentOptions, segment_folder
+from incontext.folders.user_folder import labels_of, read_folder
+from incontext.images.examples import Examples
+from incontext.images.source_image import read_source_image
 from incontext.networks.support_once import SupportOnceConfig, SupportOnceNet
 from megamed.annotation_tools import coco, itksnap, labelme, slicer
+from megamed.annotation_tools.model import SegmentedImage
+from megamed.annotation_tools.writers import write_files
+from megamed.label_colours import colour_of
 from megamed.vocabulary import WrittenTool
 from tests.dicom_files import LPS_TO_RAS, series_affine, write_series
 
@@ -170,3 +176,35 @@ def test_a_series_has_segments_in_its_place(tmp_path: Path, segmenter: Segmenter
     places = np.sort((volume.affine @ corners)[:3], axis=1)
     expected = LPS_TO_RAS @ affine @ np.array([[0, 0, 0, 1], [*(np.array(image.shape) - 1), 1]]).T
     assert np.allclose(np.sort(expected[:3], axis=1), places)
+
+
+@pytest.mark.parametrize("tool", ["coco", "labelme", "cvat", "labelstudio", "yolo", "qupath", "imagej", "via"])
+def test_what_is_written_is_a_label_again(tmp_path: Path, tool: WrittenTool) -> None:
+    image, label = (array[..., 0] for array in drawn(0))
+    masks = {name: label == value for value, name in CLASSES.items()}
+    colours = {"organ": "#ff0102", "tumour": "#00ff03"}
+    (path,) = write_files(tmp_path / "out", tool, [SegmentedImage("a.png", label.shape, masks, colours=colours)])
+    Image.fromarray(image).save(path.parent / "a.png")
+    found = read_folder(path.parent)
+    assert [pair.image.name for pair in found.labelled] == ["a.png"]
+    examples = Examples([pair.image for pair in found.labelled], labels_of(found.labelled, found.classes))
+    (example,) = examples
+    assert {name: value for value, name in examples.names.items()} == {"organ": 1, "tumour": 2}
+    assert all(np.array_equal(example.masks[value][0], masks[name]) for value, name in CLASSES.items())
+    if tool in ("coco", "cvat", "qupath"):
+        assert example.colours == {value: colours[name] for value, name in CLASSES.items()}
+
+
+def test_segments_of_slicer_have_their_colours(tmp_path: Path) -> None:
+    folder = write_volumes(tmp_path / "mine", ["a.nii.gz"])
+    label, affine = drawn(0)[1], read_source_image(folder / "images/a.nii.gz", "a").geometry
+    assert affine is not None
+    masks = {"organ": label > 0, "tumour": label == 2}
+    image = SegmentedImage("a.nii.gz", label.shape, masks, colours={"tumour": "#ff0102"}, affine=affine.affine)
+    (path,) = write_files(tmp_path, "slicer", [image])
+    (example,) = Examples([folder / "images/a.nii.gz"], [path])
+    assert example.colours == {1: colour_of(1), 2: "#ff0102"}
+    assert {value: int(mask.sum()) for value, mask in example.masks.items()} == {
+        1: masks["organ"].sum(),
+        2: masks["tumour"].sum(),
+    }
