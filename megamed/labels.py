@@ -11,7 +11,7 @@ from megamed.annotation import Annotation, overlay
 from megamed.annotation_tools import slicer
 from megamed.label_values import whole_numbers
 from megamed.layouts.cases import Case, LabelSource
-from megamed.pixels import read_colours, read_image, read_label
+from megamed.pixels import read_colours, read_label, read_mask
 from megamed.readers.source import Source
 from megamed.readers.volume import Volume, on_grid
 from megamed.schema import DatasetCard, FileRules, slugify
@@ -97,7 +97,7 @@ def _segment_value(name: str, number: int, source: LabelSource, card: DatasetCar
 
 def _positive(source: Source, rules: FileRules, image: Grid) -> Bool[np.ndarray, "..."]:
     """Read where a mask is set, be it grey or coloured."""
-    return _fitting(read_image(source), image) > (rules.positive_above or 0)
+    return _fitting(read_mask(source), image) > (rules.positive_above or 0)
 
 
 def _nothing(image: Grid) -> LabelMap:

@@ -23,10 +23,21 @@ def read_image(source: Source) -> Real[np.ndarray, "H W"] | Volume:
         source: Where it lies; its part may be `red`, `green` or `blue` to read this channel instead.
 
     Raises:
-        ValueError: If it cannot be decoded, is too large or has no such channel.
+        ValueError: If it cannot be decoded, is too large, holds no number or has no such channel.
         ImportError: If the library for its format is not installed.
     """
     stored = _read(source)
+    with one_error(source.files[0], ValueError):
+        stored = stored.filled()
+    return _grey(stored, source)
+
+
+def read_mask(source: Source) -> Real[np.ndarray, "H W"] | Volume:
+    """Read a mask as `read_image` reads a picture, but for NaN, which is left as it is and above no threshold."""
+    return _grey(_read(source), source)
+
+
+def _grey(stored: StoredImage, source: Source) -> Real[np.ndarray, "H W"] | Volume:
     if _is_volume(stored):
         return _volume(stored, source)
     array = stored.displayed().array

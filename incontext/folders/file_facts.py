@@ -126,7 +126,7 @@ def _stored(path: Path, kind: str, is_label: bool) -> FileFacts:
 
 def _values(stored: StoredImage, is_label: bool) -> Shaped[np.ndarray, "..."]:
     """Take grey values of an image; of a label its numbers, or its colours unless they are all grey."""
-    shown = stored if is_label else stored.displayed()
+    shown = stored if is_label else stored.filled().displayed()
     array = shown.array
     if not shown.axes.endswith("C"):
         return array

@@ -120,19 +120,21 @@ def read_source_image(source: Picture, name: str, axis: Axis = None) -> SourceIm
     Args:
         source: An array or tensor (H, W), (H, W, 3 or 4), (N, H, W) or (N, H, W, 3 or 4), which `arrays.grey` tells
             apart; a Pillow image; or a path: a picture, pages of a TIFF, `.npy`, NIfTI, NRRD, MetaImage, a DICOM file
-            or the folder of a DICOM series.
+            or the folder of a DICOM series. NaN and infinity are filled in files, and said in a note.
         name: How errors call this argument.
         axis: Axis from plane to plane. Usual is the first axis of arrays, and of volumes the one across thick slices,
             or across axial ones where spacings are the same.
 
     Raises:
-        ValueError: If the pixels are not finite numbers, or the axes have no or several meanings.
+        ValueError: If the pixels of an array are not finite numbers, or the axes have no or several meanings.
         OSError: If the file cannot be read.
         ImportError: If the library for its format is not installed; the message has the command.
     """
     if isinstance(source, str | Path):
         path = _existing(Path(source), name)
-        return _stored_case(_read(path, name), name, axis, path)
+        with _readable(path, name):
+            stored = formats.read(formats.source_at(path)).filled()
+        return _stored_case(stored, name, axis, path)
     if isinstance(source, Image.Image):
         return _stored_case(picture.decode(source), name, axis, None)
     return _array_case(_array(source, name), name, axis, None)

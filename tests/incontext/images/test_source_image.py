@@ -28,6 +28,7 @@ from tests.dicom_files import LPS_TO_RAS, OBLIQUE, series_affine, write_segmenta
 
 nibabel = pytest.importorskip("nibabel")
 nrrd = pytest.importorskip("nrrd")
+tifffile = pytest.importorskip("tifffile")
 pytest.importorskip("highdicom")
 
 RAMP = np.array([[0, 51, 102], [153, 204, 255]], dtype=np.uint8)
@@ -465,3 +466,42 @@ def test_a_label_that_was_not_turned_with_its_image_is_told_why(tmp_path: Path) 
         ValueError, match=r"expected \(3, 2\), got \(2, 3\)\. .*turned upright, as orientation tag 6 says"
     ):
         read_label_image(RAMP, "label", case)
+
+
+def nan_outside(folder: Path, suffix: str) -> Path:
+    """Write a volume, or a plane, whose first row is NaN but for one infinity, in a format that can hold these."""
+    path, array = folder / f"a{suffix}", np.arange(100, 160, dtype=np.float32).reshape(5, 4, 3)
+    array[0] = np.nan
+    array[0, 0, 0] = -np.inf
+    if suffix == ".npy":
+        np.save(path, array[:, 0])
+    elif suffix == ".tif":
+        tifffile.imwrite(path, array[:, 0])
+    elif suffix == ".nrrd":
+        nrrd.write(str(path), array)
+    else:
+        nibabel.save(nibabel.Nifti1Image(array, np.eye(4)), path)
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".nii.gz", ".tif", ".npy", ".nrrd"])
+def test_what_a_file_did_not_measure_is_its_smallest_value(tmp_path: Path, suffix: str) -> None:
+    case = read_source_image(path := nan_outside(tmp_path, suffix), "image")
+    on_file = np.ascontiguousarray(case.view.array(case.planes)).reshape(case.shape)
+    smallest = on_file[1].min()
+    assert (on_file[0] == smallest).all()
+    assert (on_file[1:].ravel() == np.sort(on_file[1:].ravel())).all()
+    assert [note for note in case.notes if "20.00% of its pixels" in note]
+    with pytest.raises(ValueError, match="label is not finite: expected numbers only"):
+        read_label_image(path, "label", case)
+
+
+def test_an_array_that_is_not_finite_is_refused() -> None:
+    with pytest.raises(ValueError, match="image is not finite: expected numbers only, got 1 NaN"):
+        read_source_image(np.array([[0, np.nan], [1, 2]]), "image")
+
+
+def test_a_file_without_a_number_is_named(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.full((4, 5), np.nan))
+    with pytest.raises(OSError, match=r"a\.npy \(expected numbers, got NaN or infinity in all pixels"):
+        read_source_image(tmp_path / "a.npy", "image")
