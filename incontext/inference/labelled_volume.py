@@ -104,7 +104,8 @@ class Propagator:
     def __call__(self, labelled: Labelled) -> CasePrediction:
         """Segment all planes; those that are labelled stay as they were drawn."""
         case, boxes = labelled.case, self.preparation.boxes(labelled.case)
-        scaled = apply(case, self.preparation.normalisation)
+        # what is drawn on one plane is sought on the next: an array, too, is one thing here
+        scaled = apply(case, replace(self.preparation.normalisation, by_plane=False))
         logits = torch.stack([self._window(scaled, labelled, box) for box in boxes], dim=1) / self.temperature
         values = tuple(self.classes.names)
         planes: list[Plane | DrawnPlane] = [Plane(case.planes.shape[1:], boxes, each) for each in logits]
