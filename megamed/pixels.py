@@ -8,9 +8,9 @@ from megamed.readers import picture
 from megamed.readers.faults import one_error
 from megamed.readers.source import SERIES, Source
 from megamed.readers.stored import StoredImage
-from megamed.readers.volume import Volume
+from megamed.readers.volume import MAX_VOXELS, Volume
 
-MOST_PIXELS = 64 * 2**20
+MOST_PIXELS = MAX_VOXELS
 """The largest picture that is read."""
 COLOUR_CHANNELS = ("red", "green", "blue")
 LUMINANCE = "luminance"

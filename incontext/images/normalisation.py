@@ -93,7 +93,10 @@ def apply(case: SourceImage, normalisation: Normalisation) -> Float32[np.ndarray
         for plane, result in zip(part.planes, results, strict=False):
             if low < high:
                 # float64, because float32 cannot hold the difference of two extreme values
-                result[:] = ((plane.astype(np.float64) - low) / (high - low)).clip(0, 1)
+                values = plane.astype(np.float64)
+                values -= low
+                values /= high - low
+                np.clip(values, 0, 1, out=result, casting="same_kind")
     return scaled
 
 

@@ -15,10 +15,12 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float, Float32, Shaped, UInt8, UInt16
 from PIL import Image
-from torch import Tensor
 
 from incontext import __version__
-from incontext.images.arrays import Picture, class_values, fit_label, grey, to_array
+from incontext.images import channels
+from incontext.images.arrays import Picture, array_of, class_values, grey, to_array
+from incontext.images.channels import Channel
+from incontext.images.label_pixels import LabelPixels
 from incontext.images.orientation import (
     CUTS,
     PlaneLayout,
@@ -31,7 +33,7 @@ from incontext.images.orientation import (
 from megamed import formats
 from megamed.annotation_tools import slicer
 from megamed.files import replacing
-from megamed.label_values import LabelRules, read_values
+from megamed.label_values import LabelRules
 from megamed.readers import picture
 from megamed.readers.source import Source
 from megamed.readers.stored import Geometry, MaskImage, StoredImage
@@ -107,14 +109,16 @@ class LabelCase:
         planes: Label values on the planes of the case; 0 is background, every other value a class.
         names: Names of the values, where the file states them.
         notes: Decisions between several senses of the values, a sentence each.
+        colour: The one colour that was taken for a class, as `#rrggbb`, where nobody said what colours mean.
     """
 
     planes: UInt8[np.ndarray, "N H W"] = field(repr=False)
     names: Mapping[int, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    colour: str = ""
 
 
-def read_source_image(source: Picture, name: str, axis: Axis = None) -> SourceImage:
+def read_source_image(source: Picture, name: str, axis: Axis = None, channel: Channel = None) -> SourceImage:
     """Read what a user passes as one thing to segment.
 
     Args:
@@ -124,6 +128,7 @@ def read_source_image(source: Picture, name: str, axis: Axis = None) -> SourceIm
         name: How errors call this argument.
         axis: Axis from plane to plane. Usual is the first axis of arrays, and of volumes the one across thick slices,
             or across axial ones where spacings are the same.
+        channel: The channel to look at, where there are several.
 
     Raises:
         ValueError: If the pixels of an array are not finite numbers, or the axes have no or several meanings.
@@ -133,11 +138,11 @@ def read_source_image(source: Picture, name: str, axis: Axis = None) -> SourceIm
     if isinstance(source, str | Path):
         path = _existing(Path(source), name)
         with _readable(path, name):
-            stored = formats.read(formats.source_at(path)).filled()
-        return _stored_case(stored, name, axis, path)
+            stored = formats.read(channels.asked(formats.source_at(path), channel)).filled()
+        return _stored_case(channels.of_stored(stored, name, channel), name, axis, path)
     if isinstance(source, Image.Image):
-        return _stored_case(picture.decode(source), name, axis, None)
-    return _array_case(_array(source, name), name, axis, None)
+        return _stored_case(channels.of_stored(picture.decode(source), name, channel), name, axis, None)
+    return _array_case(channels.of_array(array_of(source, name), name, channel), name, axis, None)
 
 
 def read_label_image(source: Picture, name: str, image: SourceImage, rules: LabelRules = AS_CLASSES) -> LabelCase:
@@ -146,7 +151,8 @@ def read_label_image(source: Picture, name: str, image: SourceImage, rules: Labe
     Args:
         source: Label on the image's own grid, of the types that `read_source_image` takes: an array has the order of
             the axes of its volume's file.
-            It holds whole numbers in 0–255 of any dtype; palette indices are the classes. A DICOM series may also have
+            It holds whole numbers in 0–255 of any dtype; palette indices are the classes. Colours need a table in
+            `rules`, unless there is one on black, white or a transparent layer. A DICOM series may also have
             the DICOM-SEG or RTSTRUCT that was drawn on it.
         name: How errors call this argument.
         image: Source image that was annotated.
@@ -159,29 +165,34 @@ def read_label_image(source: Picture, name: str, image: SourceImage, rules: Labe
     """
     names: Mapping[int, str] = {}
     if isinstance(source, str | Path):
-        values, names = _read_label_file(_existing(Path(source), name), name, image)
+        pixels, names = _read_label_file(_existing(Path(source), name), name, image)
     elif isinstance(source, Image.Image):
-        values = picture.decode(source).array
+        pixels = LabelPixels.of(picture.decode(source))
     else:
-        values = _array(source, name)
+        pixels = LabelPixels(array_of(source, name))
     try:
-        reading = read_values(fit_label(values, name, image.shape), name, rules)
+        reading = pixels.read(image.shape, name, rules)
         label = class_values(reading.values, name)
     except ValueError as error:
-        if image.notes and values.shape != image.shape:
+        if image.notes and pixels.values.shape[: len(image.shape)] != image.shape:
             msg = f"{error} Its image was {', '.join(image.notes)}: draw on it as viewers show it."
             raise ValueError(msg) from error
         raise
-    return LabelCase(np.ascontiguousarray(image.view.planes(label.reshape(image.grid))), names, reading.notes)
+    planes = np.ascontiguousarray(image.view.planes(label.reshape(image.grid)))
+    return LabelCase(planes, names, reading.notes, reading.colour)
 
 
 def stored_values(source: Picture, name: str) -> Shaped[np.ndarray, "..."]:
-    """Return the values of a label as they are stored, on no image's grid; one zero for what is drawn on its image."""
+    """Return the numbers of a label as they are stored, on no image's grid; one zero for drawings and colours."""
     if isinstance(source, str | Path):
         path = _existing(Path(source), name)
         is_series = path.is_dir() or formats.is_slice(path)
-        return np.zeros((1, 1), np.uint8) if is_series else _read(path, name).array
-    return picture.decode(source).array if isinstance(source, Image.Image) else _array(source, name)
+        stored = None if is_series else _read(path, name)
+    elif isinstance(source, Image.Image):
+        stored = picture.decode(source)
+    else:
+        return array_of(source, name)
+    return np.zeros((1, 1), np.uint8) if stored is None or stored.axes.endswith("C") else stored.array
 
 
 def write_mask(
@@ -250,19 +261,22 @@ def _stored_case(stored: StoredImage, name: str, axis: Axis, source: Path | None
     """The content of a file: a volume if it has a place in the patient, else an image or a stack."""
     if stored.geometry.affine is not None:
         return _volume_case(stored, name, axis, source)
-    shown = stored.displayed()
-    array = to_array(shown.array, name)
-    if shown.axes.startswith("T") and len(array) == 1:
+    array = to_array(stored.array, name)
+    if stored.axes.startswith("T") and len(array) == 1:
         array, axis = array[0], None
-    elif shown.axes.startswith(("T", "Z")):
+    elif stored.axes.startswith(("T", "Z")):
         axis = 0 if axis is None else axis
-    elif shown.axes:
+    elif stored.axes:
         axis = None
     case = _array_case(array, name, axis, source)
-    geometry = stored.geometry if stored.geometry.files else None
-    spacing = stored.geometry.spacing if case.kind == "image" else None
-    spacing_mm = (1.0, spacing[0], spacing[1]) if spacing else None
-    return replace(case, dtype=shown.dtype, geometry=geometry, spacing_mm=spacing_mm, notes=stored.notes)
+    spacing = stored.geometry.spacing
+    geometry = stored.geometry if stored.geometry.files or spacing else None
+    spacing_mm = None
+    if spacing and case.kind == "image":
+        spacing_mm = (1.0, spacing[-2], spacing[-1])
+    elif spacing and len(spacing) == 3 and case.view == PLAIN:
+        spacing_mm = (spacing[0], spacing[1], spacing[2])
+    return replace(case, dtype=stored.dtype, geometry=geometry, spacing_mm=spacing_mm, notes=stored.notes)
 
 
 def _volume_case(stored: StoredImage, name: str, axis: Axis, source: Path | None) -> SourceImage:
@@ -324,23 +338,19 @@ def _read(path: Path, name: str) -> StoredImage:
         return formats.read(formats.source_at(path))
 
 
-def _read_label_file(path: Path, name: str, image: SourceImage) -> tuple[Shaped[np.ndarray, "..."], Mapping[int, str]]:
-    """Read label values in the order of their image's axes, with the names that the file gives them."""
+def _read_label_file(path: Path, name: str, image: SourceImage) -> tuple[LabelPixels, Mapping[int, str]]:
+    """Read the pixels of a label in the order of their image's axes, with the names that the file gives them."""
     place = image.geometry or Geometry()
     if slicer.recognises(path) and place.affine is not None and len(image.shape) == 3:
         with _readable(path, name):
-            return _read_segments(path, place.affine, image.shape)
+            values, names = _read_segments(path, place.affine, image.shape)
+            return LabelPixels(values), names
     if formats.is_drawn(path, place):
         with _readable(path, name):
-            return _read_drawn(path, place)
+            values, names = _read_drawn(path, place)
+            return LabelPixels(values), names
     stored = _read(path, name)
-    if stored.is_lossy:
-        msg = (
-            f"{name} was stored with loss: expected a PNG or TIFF label, got the JPEG {path}. "
-            "Export the label map anew as PNG: JPEG changes class values at edges."
-        )
-        raise ValueError(msg)
-    return to_array(on_image(stored, place, name), name), stored.names
+    return replace(LabelPixels.of(stored), values=to_array(on_image(stored, place, name), name)), stored.names
 
 
 def _read_segments(
@@ -415,16 +425,6 @@ def _placed(
         msg = f"expected voxels at the same place, got them up to {apart:.3g} mm apart"
         raise ValueError(msg)
     return array
-
-
-def _array(source: Picture, name: str) -> Shaped[np.ndarray, "..."]:
-    if isinstance(source, np.ndarray | Tensor):
-        return to_array(source, name)
-    msg = (
-        f"{name} is no image: expected an array, a tensor, a PIL image or a path, got "
-        f"{type(source).__name__}. Pass one of these, or a list of them."
-    )
-    raise ValueError(msg)
 
 
 def _existing(path: Path, name: str) -> Path:

@@ -47,6 +47,9 @@ class StoredImage:
     """The type of the pixels on disk, where it is not that of `array`."""
     palette: UInt8[np.ndarray, "256 3"] | None = None
     """Red, green and blue of each index, if the file has a palette."""
+    opacity: Shaped[np.ndarray, "..."] | None = None
+    """The opacity of each pixel, of the shape of `array` without colours; None if all are equally visible. It matters
+    to labels, which may be drawn on a transparent layer."""
     names: Mapping[int, str] = field(default_factory=dict)
     """The names that the file itself gives to its label values."""
     is_lossy: bool = False
