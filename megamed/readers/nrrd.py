@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from megamed.readers.faults import needs, one_error
+from megamed.readers.lengths import mm_per
 from megamed.readers.source import Source
 from megamed.readers.stored import Geometry, MaskImage, StoredImage
 from megamed.readers.volume import LPS_TO_RAS, check_header, usable_orientations
@@ -79,4 +80,10 @@ def _affine(header: dict) -> Float[np.ndarray, "4 4"]:
     if len(signs) != 3 or None in signs:
         msg = f"expected an anatomical space, got {space!r}"
         raise ValueError(msg)
-    return np.diag([*signs, 1.0]) @ affine
+    return np.diag([*(np.array(signs) * _mm(header)), 1.0]) @ affine
+
+
+def _mm(header: dict) -> Float[np.ndarray, "3"]:
+    """Return the millimetres of the unit of each axis of space; without a unit, lengths are in millimetres."""
+    units = header.get("space units", header.get("units", ["mm"] * 3))
+    return np.array([mm_per(str(unit)) or 1.0 for unit in (*units, "mm", "mm", "mm")[:3]])

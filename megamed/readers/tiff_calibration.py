@@ -4,21 +4,12 @@ import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass
 from typing import Any
 
+from megamed.readers.lengths import mm_per
+
 X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT, DESCRIPTION = 282, 283, 296, 270
 INCH, CENTIMETRE = 2, 3
 MM_PER_TAG = {INCH: 25.4, CENTIMETRE: 10.0}
 """Millimetres of the unit of the resolution tags, by its code."""
-MM_PER_UNIT = {
-    **dict.fromkeys(("pm", "picometer"), 1e-9),
-    **dict.fromkeys(("å", "angstrom"), 1e-7),
-    **dict.fromkeys(("nm", "nanometer", "nanometre"), 1e-6),
-    **dict.fromkeys(("um", "µm", "μm", "micron", "microns", "micrometer", "micrometre"), 1e-3),
-    **dict.fromkeys(("mm", "millimeter", "millimetre"), 1.0),
-    **dict.fromkeys(("cm", "centimeter", "centimetre"), 10.0),
-    **dict.fromkeys(("m", "meter", "metre"), 1e3),
-    **dict.fromkeys(("inch", "inches", "in"), 25.4),
-}
-"""Millimetres of the units that programs write; of others, as `pixel`, nothing is known."""
 MOST_PRINTED = 100.0
 """Pixels in a millimetre above which the resolution tags are those of a microscope: below, they mostly say for which
 printer or screen a picture was made."""
@@ -63,7 +54,7 @@ def tags(spacing_mm: tuple[float, ...], planes: int) -> dict[int, Any]:
     row_mm, column_mm = spacing_mm[-2:]
     lines = ["ImageJ=1.54f", f"images={planes}", *([f"slices={planes}"] if planes > 1 else []), "unit=cm"]
     if len(spacing_mm) > 2:
-        lines.append(f"spacing={spacing_mm[0] / MM_PER_UNIT['cm']:.9g}")
+        lines.append(f"spacing={spacing_mm[0] / MM_PER_TAG[CENTIMETRE]:.9g}")
     return {
         X_RESOLUTION: MM_PER_TAG[CENTIMETRE] / column_mm,
         Y_RESOLUTION: MM_PER_TAG[CENTIMETRE] / row_mm,
@@ -83,7 +74,7 @@ def _of_ome(text: str, index: int) -> PixelSize | None:
     stated = images[index].attrib
     sizes = []
     for axis in "YXZ":
-        unit = MM_PER_UNIT.get(stated.get(f"PhysicalSize{axis}Unit", "µm").lower())
+        unit = mm_per(stated.get(f"PhysicalSize{axis}Unit", "µm"))
         size = _number(stated.get(f"PhysicalSize{axis}"))
         sizes.append(None if unit is None or size is None else size * unit)
     row_mm, column_mm, plane_mm = sizes
@@ -91,8 +82,7 @@ def _of_ome(text: str, index: int) -> PixelSize | None:
 
 
 def _of_imagej(metadata: dict[str, Any], page: Any) -> PixelSize | None:
-    unit = str(metadata.get("unit", "")).lower().replace("\\u00b5", "µ")
-    if (mm := MM_PER_UNIT.get(unit)) is None:
+    if (mm := mm_per(str(metadata.get("unit", "")))) is None:
         return _of_tags(page)
     across, down = (_per_unit(page, tag) for tag in (X_RESOLUTION, Y_RESOLUTION))
     spacing = _number(metadata.get("spacing"))
