@@ -21,17 +21,19 @@ class LabelPixels:
         palette: Colours of the indices.
         opacity: Opacity of each pixel (*grid), if it is not the same everywhere.
         is_lossy: Whether the compression of the file changed values.
+        notes: Remarks of the reader of the file.
     """
 
     values: Shaped[np.ndarray, "..."]
     palette: UInt8[np.ndarray, "entries 3"] | None = None
     opacity: Shaped[np.ndarray, "..."] | None = None
     is_lossy: bool = False
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, stored: StoredImage) -> Self:
         """Take the pixels of a file without a place, in its order of axes."""
-        return cls(stored.array, stored.palette, stored.opacity, stored.is_lossy)
+        return cls(stored.array, stored.palette, stored.opacity, stored.is_lossy, stored.notes)
 
     def read(self, shape: tuple[int, ...], name: str, rules: LabelRules) -> LabelReading:
         """Read the values that are meant, on the grid of the label's image.

@@ -35,6 +35,7 @@ from megamed.annotation_tools import slicer
 from megamed.files import replacing
 from megamed.label_values import LabelRules
 from megamed.readers import picture
+from megamed.readers.orientation_tag import TURNED
 from megamed.readers.source import Source
 from megamed.readers.stored import Geometry, MaskImage, StoredImage
 from megamed.readers.volume import MISPLACED, displacement_mm
@@ -141,7 +142,7 @@ def read_source_image(source: Picture, name: str, axis: Axis = None, channel: Ch
             stored = formats.read(channels.asked(formats.source_at(path), channel)).filled()
         return _stored_case(channels.of_stored(stored, name, channel), name, axis, path)
     if isinstance(source, Image.Image):
-        return _stored_case(channels.of_stored(picture.decode(source), name, channel), name, axis, None)
+        return _stored_case(channels.of_stored(picture.upright(source), name, channel), name, axis, None)
     return _array_case(channels.of_array(array_of(source, name), name, channel), name, axis, None)
 
 
@@ -167,15 +168,17 @@ def read_label_image(source: Picture, name: str, image: SourceImage, rules: Labe
     if isinstance(source, str | Path):
         pixels, names = _read_label_file(_existing(Path(source), name), name, image)
     elif isinstance(source, Image.Image):
-        pixels = LabelPixels.of(picture.decode(source))
+        pixels = LabelPixels.of(picture.upright(source))
     else:
         pixels = LabelPixels(array_of(source, name))
     try:
         reading = pixels.read(image.shape, name, rules)
         label = class_values(reading.values, name)
     except ValueError as error:
-        if image.notes and pixels.values.shape[: len(image.shape)] != image.shape:
-            msg = f"{error} Its image was {', '.join(image.notes)}: draw on it as viewers show it."
+        turned = [f"Its image was {note}." for note in image.notes if note.startswith(TURNED)]
+        turned += [f"It was {note}." for note in pixels.notes if note.startswith(TURNED)]
+        if turned and pixels.values.shape[: len(image.shape)] != image.shape:
+            msg = f"{error} {' '.join(turned)} Save both upright, or draw on the image as viewers show it."
             raise ValueError(msg) from error
         raise
     planes = np.ascontiguousarray(image.view.planes(label.reshape(image.grid)))
@@ -189,7 +192,7 @@ def stored_values(source: Picture, name: str) -> Shaped[np.ndarray, "..."]:
         is_series = path.is_dir() or formats.is_slice(path)
         stored = None if is_series else _read(path, name)
     elif isinstance(source, Image.Image):
-        stored = picture.decode(source)
+        stored = picture.upright(source)
     else:
         return array_of(source, name)
     return np.zeros((1, 1), np.uint8) if stored is None or stored.axes.endswith("C") else stored.array

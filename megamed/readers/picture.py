@@ -52,7 +52,7 @@ def read(source: Source, most_pixels: int) -> StoredImage:
         if picture.format == "PNG":
             check_expansion(path, picture.width * picture.height * _png_bits(path) // 8)
         check_size((count, picture.height, picture.width), len(picture.getbands()), most_pixels)
-        frames = [_upright(frame) for frame in islice(ImageSequence.Iterator(picture), count)]
+        frames = [upright(frame) for frame in islice(ImageSequence.Iterator(picture), count)]
         if picture.format == "PNG" and count == 1:
             frames = [_with_all_bits(path, frames[0], picture)]
     if len(sizes := {frame.shape for frame in frames}) > 1:
@@ -78,8 +78,8 @@ def opened(path: Path) -> Image.Image:
             Image.MAX_IMAGE_PIXELS = limit
 
 
-def _upright(picture: Image.Image) -> StoredImage:
-    """Decode a frame and turn it as its EXIF tag says; Pillow itself does so for TIFF."""
+def upright(picture: Image.Image) -> StoredImage:
+    """Decode a picture, or the current frame of several, and turn it as its EXIF tag says; Pillow does so for TIFF."""
     stored = decode(picture)
     orientation = picture.getexif().get(TAG, 1) if picture.format != "TIFF" else 1
     if orientation not in TURNS:

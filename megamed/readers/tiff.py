@@ -12,7 +12,7 @@ from PIL import Image
 from megamed.readers import picture, tiff_calibration
 from megamed.readers.faults import one_error
 from megamed.readers.memory import check_size
-from megamed.readers.orientation_tag import TAG, turned_upright
+from megamed.readers.orientation_tag import TAG, turn_note, turned_upright
 from megamed.readers.source import Source
 from megamed.readers.stored import Geometry, MaskImage, StoredImage
 from megamed.readers.tiff_calibration import PixelSize
@@ -104,10 +104,9 @@ def _decoded(series: Any, part: str) -> StoredImage | None:
         opacity = picture.told(turned_upright(hidden, orientation, hidden_axes.index("Y")))
     array, axes = _chosen(*_sorted(array, axes), part)
     array = turned_upright(array, orientation, axes.index("Y"))
-    notes = (f"turned upright, as orientation tag {orientation} says",) if orientation > 1 else ()
     lossy = int(page.compression) in LOSSY
     palette = _palette(page) if page.photometric == PALETTE and array.dtype == np.uint8 else None
-    return StoredImage(array, axes, palette=palette, opacity=opacity, is_lossy=lossy, notes=notes)
+    return StoredImage(array, axes, palette=palette, opacity=opacity, is_lossy=lossy, notes=turn_note(orientation))
 
 
 def _without_opacity(

@@ -472,6 +472,22 @@ def test_a_label_that_was_not_turned_with_its_image_is_told_why(tmp_path: Path) 
         ValueError, match=r"expected \(3, 2\), got \(2, 3\)\. .*turned upright, as orientation tag 6 says"
     ):
         read_label_image(RAMP, "label", case)
+    with pytest.raises(ValueError, match=r"got \(3, 2\).* It was turned upright, as orientation tag 6 says"):
+        read_label_image(tmp_path / "image.png", "label", read_source_image(RAMP, "image"))
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif"])
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_an_opened_picture_is_turned_as_its_file_is(tmp_path: Path, suffix: str, orientation: int) -> None:
+    path, exif = tmp_path / f"a{suffix}", Image.Exif()
+    exif[274] = orientation
+    compressed = {"compression": "tiff_lzw"} if suffix == ".tif" else {}  # Pillow mixes up pixels of others
+    Image.fromarray(RAMP.repeat(8, 0).repeat(8, 1)).save(path, exif=exif, **compressed)
+    with Image.open(path) as opened:
+        by_file, by_picture = read_source_image(path, "image"), read_source_image(opened, "image")
+        assert np.array_equal(by_file.planes, by_picture.planes)
+        if suffix in (".png", ".tif"):
+            assert np.array_equal(read_label_image(opened, "label", by_file).planes, by_file.planes)
 
 
 def nan_outside(folder: Path, suffix: str) -> Path:
