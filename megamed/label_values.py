@@ -24,6 +24,9 @@ from megamed.colour_tables import (
 
 WHOLE_TOLERANCE = 1e-3
 """Largest distance from a whole number of a value that a slope or an interpolation of constants has moved."""
+FULL_WORDS = (2**16 - 1, 2**32 - 1)
+"""The largest numbers of 16 and 32 bits, which mark what is drawn as `FULL` does."""
+
 SOFT_LEVELS = 8
 """Fewer values between two extremes may well be classes."""
 EXTREME_SHARE = 0.6
@@ -91,6 +94,9 @@ def read_values(values: Shaped[np.ndarray, "*grid"], name: str, rules: LabelRule
         notes.append(f"{name} has soft edges: it is cut off at half of its largest value, {values.max():g}.")
         values = hardened(values)
     whole = whole_numbers(values, name)
+    if whole.size and whole.max() > FULL and whole.max() in FULL_WORDS and distinct(whole).size <= 2:
+        notes.append(f"{name} is a mask of {whole.max()}: it is read as one class, {FULL}.")
+        whole = (whole > 0).astype(np.uint8) * np.uint8(FULL)
     if rules.instances or (rules.instances is None and is_instances([whole])):
         count = np.count_nonzero(distinct(whole))
         notes.append(f"{name} numbers {count} objects: they are read as one class, 1.")

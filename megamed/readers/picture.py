@@ -102,7 +102,8 @@ def _with_all_bits(path: Path, stored: StoredImage, picture: Image.Image) -> Sto
         return replace(stored, notes=(*stored.notes, "the upper 8 of 16 bits were read: imagecodecs is not installed"))
     array = imagecodecs.png_decode(path.read_bytes())
     array = array[..., 0] if array.shape[-1] == 2 else array[..., :3]
-    return replace(stored, array=turned_upright(array, picture.getexif().get(TAG, 1), 0))
+    axes = "YX" if array.ndim == 2 else "YXC"
+    return replace(stored, array=turned_upright(array, picture.getexif().get(TAG, 1), 0), axes=axes)
 
 
 def _png_type(path: Path) -> tuple[int, int]:

@@ -261,3 +261,10 @@ def test_what_a_palette_hides_is_background() -> None:
     reading = read_palette(indices, palette, "a", None, np.where(disc(), 0, 255))
     assert np.array_equal(reading.values, 1 - indices)
     assert "1 is transparent" in reading.notes[0]
+
+
+@pytest.mark.parametrize("bits", [16, 32])
+def test_the_largest_number_of_a_type_marks_what_is_drawn(bits: int) -> None:
+    reading = read_values(disc() * np.array(2**bits - 1, f"u{bits // 8}"), "a")
+    assert np.array_equal(reading.values, disc() * 255)
+    assert "read as one class, 255" in reading.notes[0]

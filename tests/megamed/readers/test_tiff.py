@@ -152,3 +152,13 @@ def test_colours_of_16_bits_in_a_png_are_read_fully(tmp_path: Path) -> None:
     colours = np.random.default_rng(0).integers(0, 2**16, (5, 6, 3)).astype(np.uint16)
     (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(colours))
     assert np.array_equal(stored(tmp_path / "a.png").array, colours)
+
+
+def test_grey_of_16_bits_with_opacity_in_a_png_is_grey(tmp_path: Path) -> None:
+    imagecodecs = pytest.importorskip("imagecodecs")
+    pixels = np.random.default_rng(0).integers(0, 2**16, (5, 6, 2), np.uint16)
+    (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(pixels))
+    read = stored(tmp_path / "a.png")
+    assert (read.axes, read.array.dtype) == ("YX", np.uint16)
+    assert np.array_equal(read.array, pixels[..., 0])
+    assert np.array_equal(read.opacity, pixels[..., 1] >> 8)
