@@ -4,11 +4,12 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 import numpy as np
-from jaxtyping import Bool, Integer, Real, UInt8
+from jaxtyping import Bool, Real, UInt8
 
 from megamed import formats
 from megamed.annotation import Annotation, overlay
 from megamed.annotation_tools import slicer
+from megamed.colour_tables import values_of_colours
 from megamed.label_values import whole_numbers
 from megamed.layouts.cases import Case, LabelSource
 from megamed.pixels import read_colours, read_label, read_mask
@@ -141,16 +142,4 @@ def _checked(label: Real[np.ndarray, "..."], card: DatasetCard) -> LabelMap:
 
 def _from_colours(source: Source, rules: FileRules) -> UInt8[np.ndarray, "H W"]:
     """Turn colours into label values."""
-    rgb = read_colours(source).astype(np.int32)
-    colours: Integer[np.ndarray, "H W"] = (rgb << np.array([16, 8, 0], np.int32)).sum(axis=-1)
-    label = np.zeros(colours.shape, np.uint8)
-    known: Bool[np.ndarray, "H W"] = colours == 0
-    for colour, value in rules.colours.items():
-        same = colours == int(colour[1:], 16)
-        label[same] = value
-        known |= same
-    if not known.all():
-        stray = [f"#{colour:06x}" for colour in np.unique(colours[~known])[:5].tolist()]
-        msg = f"label has colours not on the card: expected {sorted(rules.colours)}, got {stray}."
-        raise ValueError(msg)
-    return label
+    return values_of_colours(read_colours(source), rules.colours, source.name).astype(np.uint8)

@@ -4,6 +4,7 @@ import numpy as np
 from jaxtyping import Real, Shaped, UInt8
 
 from megamed import formats
+from megamed.colour_tables import as_bytes
 from megamed.readers import picture
 from megamed.readers.faults import one_error
 from megamed.readers.source import SERIES, Source
@@ -72,18 +73,15 @@ def read_label(source: Source) -> Real[np.ndarray, "H W"] | Volume:
 
 
 def read_colours(source: Source) -> UInt8[np.ndarray, "H W 3"]:
-    """Read a label drawn in colours; grey stands for three equal colours.
+    """Read a label drawn in colours; grey stands for three equal colours, and what is transparent for black.
 
     Raises:
-        ValueError: If it cannot be decoded, is too large or has other than 8 bits.
+        ValueError: If it cannot be decoded or is too large.
     """
-    array = _read(source).displayed().array
-    if array.dtype == bool:
-        array = array * np.uint8(255)
-    if array.dtype != np.uint8:
-        msg = f"{source.name} has no colours: expected 8-bit pixels, got {array.dtype}."
-        raise ValueError(msg)
-    return array if array.ndim == 3 else np.stack([array] * 3, axis=-1)
+    stored = _read(source).displayed()
+    array = stored.array if stored.array.ndim == 3 else np.stack([stored.array] * 3, axis=-1)
+    colours = as_bytes(array)
+    return colours if stored.opacity is None else np.where(stored.opacity[..., None] > 0, colours, np.uint8(0))
 
 
 def is_volume_file(source: Source) -> bool:
