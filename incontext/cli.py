@@ -60,6 +60,20 @@ ClassNames = Annotated[
     str | None,
     typer.Option(help="Names of the label values, such as 1=liver,2=spleen, or a JSON, TOML or ITK-SNAP file of them."),
 ]
+Colours = Annotated[
+    str | None,
+    typer.Option(
+        help="Label values of labels drawn in colours, such as '#ff0000=1,#00ff00=2', or a JSON or TOML file of them."
+    ),
+]
+ImageChannel = Annotated[
+    str | None,
+    typer.Option(
+        "--channel",
+        help="Channel to look at of images that have several: its number from 0 on, red, green or blue.",
+        show_default="colours as grey",
+    ),
+]
 Select = Annotated[
     SupportRule | None,
     typer.Option(
@@ -113,6 +127,8 @@ def segment(
     images: ImageTemplate = None,
     labels: LabelTemplate = None,
     classes: ClassNames = None,
+    colours: Colours = None,
+    channel: ImageChannel = None,
     select: Select = None,
     support_size: SupportSize = None,
     ensemble: Ensemble = None,
@@ -151,12 +167,13 @@ def segment(
         raise typer.BadParameter(message)
     tools = tuple(dict.fromkeys(map(_tool, write or ())))
     with _one_line_errors():
-        from incontext.folders.class_names import read_classes
+        from incontext.folders.class_names import read_classes, read_colours
         from incontext.folders.segment_folder import SegmentOptions, segment_folder
         from incontext.folders.segmenter_options import SegmenterOptions
         from megamed.path_templates import read_templates
 
-        segmenter = SegmenterOptions(task, weights, device, select, support_size, ensemble, backend).open()
+        given = (task, weights, device, select, support_size, ensemble, backend, channel, read_colours(colours))
+        segmenter = SegmenterOptions(*given).open()
         templates = read_templates(images, labels)
         options = SegmentOptions(read_classes(classes), mask_format, preview, statistics, overwrite, templates, tools)
         summary = segment_folder(segmenter, support, query, out, _progress(quiet), options)
@@ -168,6 +185,7 @@ def check(
     folder: Annotated[Path, typer.Argument(help=SUPPORT_HELP)],
     images: ImageTemplate = None,
     labels: LabelTemplate = None,
+    colours: Colours = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
     """Report what `segment` would use of a folder, what its label values are, and what looks wrong.
@@ -177,9 +195,10 @@ def check(
     """
     with _one_line_errors():
         from incontext.folders.check_folder import check_folder
+        from incontext.folders.class_names import read_colours
         from megamed.path_templates import read_templates
 
-        found = check_folder(folder, read_templates(images, labels))
+        found = check_folder(folder, read_templates(images, labels), read_colours(colours))
     print(found.as_json() if as_json else "\n".join(found.lines()))
     if found.problems:
         raise typer.Exit(INCOMPLETE)
@@ -192,6 +211,8 @@ def save_task(
     images: ImageTemplate = None,
     labels: LabelTemplate = None,
     classes: ClassNames = None,
+    colours: Colours = None,
+    channel: ImageChannel = None,
     select: Select = None,
     support_size: SupportSize = None,
     ensemble: Ensemble = None,
@@ -200,12 +221,13 @@ def save_task(
 ) -> None:
     """Save labelled examples and settings as one file, for `segment --task` on this machine or another."""
     with _one_line_errors():
-        from incontext.folders.class_names import read_classes
+        from incontext.folders.class_names import read_classes, read_colours
         from incontext.folders.segmenter_options import SegmenterOptions
         from incontext.folders.user_folder import save_folder_task
         from megamed.path_templates import read_templates
 
-        segmenter = SegmenterOptions(None, weights, None, select, support_size, ensemble).open()
+        given = (None, weights, None, select, support_size, ensemble, None, channel, read_colours(colours))
+        segmenter = SegmenterOptions(*given).open()
         templates = read_templates(images, labels)
         save_folder_task(segmenter, support, out, read_classes(classes), templates, author=author)
     print(f"Wrote {out}. It holds the labelled images: share it with those only who may see them.")
@@ -226,6 +248,8 @@ def propagate(
         typer.Option(help="File that `save-task` wrote, with labelled planes of other volumes.", show_default=False),
     ] = None,
     classes: ClassNames = None,
+    colours: Colours = None,
+    channel: ImageChannel = None,
     axis: Annotated[
         str | None,
         typer.Option(
@@ -241,11 +265,11 @@ def propagate(
         message = "give --labels, or --task, or both."
         raise typer.BadParameter(message)
     with _one_line_errors():
-        from incontext.folders.class_names import read_classes
+        from incontext.folders.class_names import read_classes, read_colours
         from incontext.folders.propagate_file import propagate_file
         from incontext.folders.segmenter_options import SegmenterOptions
 
-        segmenter = SegmenterOptions(task, weights, device).open()
+        segmenter = SegmenterOptions(task, weights, device, channel=channel, colours=read_colours(colours)).open()
         warned = propagate_file(segmenter, volume, out, labels, classes=read_classes(classes), axis=axis)
     for message in warned:
         typer.echo(f"Warning: {message}", err=True)

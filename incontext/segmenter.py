@@ -1,9 +1,9 @@
 """The public face: labelled examples and images in, masks on the images' own grids out."""
 
 import copy
-import inspect
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -14,13 +14,16 @@ from jaxtyping import Float32
 from torch import Tensor, nn
 
 from incontext.images.arrays import Picture
+from incontext.images.channels import Channel
 from incontext.images.examples import (
     Example,
     Examples,
     Labels,
     Pictures,
     as_list,
+    as_source_image,
     as_source_images,
+    called,
     spread,
     thinned,
 )
@@ -30,6 +33,7 @@ from incontext.images.source_image import Axis, SourceImage
 from incontext.images.tiling import choose_tiling
 from incontext.inference.backends import backend_of
 from incontext.inference.case_predictions import predict_cases
+from incontext.inference.estimator import Estimator
 from incontext.inference.labelled_volume import Labelled, PlaneLabels, Propagator, read_labelled
 from incontext.inference.loaded_network import LoadedNetwork
 from incontext.inference.memory import batch_size
@@ -43,12 +47,13 @@ from incontext.networks.checkpoint import NAMED, locate, read_metadata
 from incontext.networks.devices import choose_device
 from incontext.networks.protocols import Backend, FeatureEncoder
 from incontext.networks.quality import QualityModel
+from megamed.label_values import LabelRules
 
 SAMPLED_CASES = 16
 """Number of support images, and of queries, that the choice of preparation and the warnings are based on."""
 
 
-class Segmenter:
+class Segmenter(Estimator):
     """Segmentation of images by labelled examples; nothing is trained.
 
     One pass per class, in which the class is foreground and all else background. The passes are resolved by
@@ -75,6 +80,8 @@ class Segmenter:
             each labelled image and class; of a result the masks, and 64 kB for each plane and class.
         backend: Library to compute with, `torch` or `onnx`.
         seed: Seed of random choices.
+        channel: The channel to look at of images that have several: its number, or `red`, `green` or `blue`.
+        colours: Values of the classes of labels that are drawn in colours, by colour as `#rrggbb`; black is background.
     """
 
     def __init__(
@@ -93,6 +100,8 @@ class Segmenter:
         memory_gb: float | None = None,
         backend: str = "torch",
         seed: int = 0,
+        channel: Channel = None,
+        colours: Mapping[str, int] | None = None,
     ) -> None:
         self.weights = weights
         self.support = support
@@ -107,6 +116,8 @@ class Segmenter:
         self.memory_gb = memory_gb
         self.backend = backend
         self.seed = seed
+        self.channel = channel
+        self.colours = colours
         self._fitted: Fitted | None = None
         self._loaded: tuple[Any, LoadedNetwork] | None = None
         self._reading: tuple[Any, Reader] | None = None
@@ -149,6 +160,11 @@ class Segmenter:
         return self._fitted
 
     @property
+    def rules(self) -> LabelRules:
+        """Rules of the user on the values of labels."""
+        return LabelRules(colours={colour.lower(): value for colour, value in (self.colours or {}).items()})
+
+    @property
     def metadata(self) -> dict[str, Any]:
         """Configuration, provenance and calibration of weights that come from a file."""
         return {} if isinstance(self.weights, nn.Module) else read_metadata(locate(self.weights))
@@ -164,34 +180,6 @@ class Segmenter:
         fields = self.metadata.get("calibration", {}).get("quality")
         return None if fields is None else QualityModel.model_validate(fields)
 
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """The constructor's arguments as they are now; `deep` is accepted for scikit-learn's sake."""
-        return {name: getattr(self, name) for name in PARAMETERS}
-
-    def set_params(self, **params: Any) -> Self:
-        """Change constructor's arguments.
-
-        Raises:
-            ValueError: If there is no such argument.
-        """
-        if unknown := sorted(params.keys() - set(PARAMETERS)):
-            message = f"parameters are unknown: expected some of {', '.join(PARAMETERS)}, got {', '.join(unknown)}."
-            raise ValueError(message)
-        for name, value in params.items():
-            setattr(self, name, value)
-        return self
-
-    def __repr__(self) -> str:
-        usual = {name: parameter.default for name, parameter in inspect.signature(Segmenter).parameters.items()}
-        changed = (f"{name}={value!r}" for name, value in self.get_params().items() if value != usual[name])
-        return f"Segmenter({', '.join(changed)})"
-
-    def __sklearn_tags__(self) -> Any:
-        """Tags of the estimator for scikit-learn, which alone calls this method."""
-        from sklearn.utils import Tags, TargetTags
-
-        return Tags(estimator_type=None, target_tags=TargetTags(required=True))
-
     def fit(self, images: Pictures, labels: Labels, classes: Mapping[int, str] | None = None) -> Self:
         """Take over labelled examples: scale them, put them on the network's grid and keep them.
 
@@ -206,7 +194,7 @@ class Segmenter:
             OSError: If a file cannot be read.
         """
         self._choice  # noqa: B018 - a mistake in it is told before anything is read
-        examples = Examples(images, labels)
+        examples = Examples(images, labels, self.rules, self.channel)
         sample = [examples[index].thinned() for index in spread(len(examples), SAMPLED_CASES)]
         preparation = self._prepare(sample)
         pool, values = build_pool(examples, preparation)
@@ -239,7 +227,7 @@ class Segmenter:
         looked_at, sample = set(spread(len(pictures), SAMPLED_CASES)), []
 
         def cases() -> Iterator[SourceImage]:
-            for index, case in enumerate(as_source_images(pictures)):
+            for index, case in enumerate(as_source_images(pictures, self.channel)):
                 if index in looked_at:
                     sample.append(thinned(case))
                 yield case
@@ -268,7 +256,7 @@ class Segmenter:
             ValueError: If an argument does not fit; the message names it and the fix.
             OSError: If a file cannot be read.
         """
-        examples = Examples(images, labels)
+        examples = Examples(images, labels, self.rules, self.channel)
         result = self.predict(images)
         return float(np.mean([mean_dice(result, i, example) for i, example in enumerate(examples)]))
 
@@ -288,7 +276,7 @@ class Segmenter:
         """
         with self._load().evaluating():
             reader = self._reader()
-            found = predict_cases(as_source_images(images), self.fitted.preparation, Doubt(reader, draws))
+            found = predict_cases(as_source_images(images, self.channel), self.fitted.preparation, Doubt(reader, draws))
         maps = [each.on_grid(lambda entropy: entropy) for each in found]
         return [each[0] for each in maps] if len(reader.classes.names) == 1 else maps
 
@@ -320,7 +308,8 @@ class Segmenter:
             OSError: If a file cannot be read.
         """
         start = time.perf_counter()
-        labelled = read_labelled(volume, labels, axis)
+        volume = as_source_image(volume, called(volume, "volume"), axis, self.channel)
+        labelled = read_labelled(volume, labels, rules=replace(self.rules, instances=False))
         if not labelled.values and self._fitted is None:
             message = (
                 "labels show nothing: expected at least one labelled plane that shows a class, got none. "
@@ -445,6 +434,3 @@ class Segmenter:
             weights=self._load().sha256,
             warnings=tuple(warned),
         )
-
-
-PARAMETERS = tuple(inspect.signature(Segmenter).parameters)

@@ -5,17 +5,27 @@ then it says so in a note; else an error names the readings there are.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from jaxtyping import Bool, Integer, Shaped, UInt8
 
+from megamed.colour_tables import (
+    BLACK,
+    FULL,
+    as_bytes,
+    nearest_colours,
+    number_of,
+    packed_colours,
+    strength,
+    two_colours,
+    values_of_colours,
+)
+
 WHOLE_TOLERANCE = 1e-3
 """Largest distance from a whole number of a value that a slope or an interpolation of constants has moved."""
-FULL = 255
-"""The value of what is drawn in a mask of two values, opacities or colours."""
-MAX_COLOURS = 64
-"""Largest number of colours of a label; a picture, or a label stored with loss, has more."""
+FULL_WORDS = (2**16 - 1, 2**32 - 1)
+"""The largest numbers of 16 and 32 bits, which mark what is drawn as `FULL` does."""
 
 SOFT_LEVELS = 8
 """Fewer values between two extremes may well be classes."""
@@ -60,6 +70,8 @@ class LabelReading:
     """Pixels that nobody judged; they are 0 in `values`. None if there are none."""
     notes: tuple[str, ...] = ()
     """Decisions between several senses, a sentence each."""
+    colour: str = ""
+    """The one colour that was taken for a class, as `#rrggbb`, where the user says nothing of colours."""
 
 
 def read_values(values: Shaped[np.ndarray, "*grid"], name: str, rules: LabelRules | None = None) -> LabelReading:
@@ -82,6 +94,9 @@ def read_values(values: Shaped[np.ndarray, "*grid"], name: str, rules: LabelRule
         notes.append(f"{name} has soft edges: it is cut off at half of its largest value, {values.max():g}.")
         values = hardened(values)
     whole = whole_numbers(values, name)
+    if whole.size and whole.max() > FULL and whole.max() in FULL_WORDS and distinct(whole).size <= 2:
+        notes.append(f"{name} is a mask of {whole.max()}: it is read as one class, {FULL}.")
+        whole = (whole > 0).astype(np.uint8) * np.uint8(FULL)
     if rules.instances or (rules.instances is None and is_instances([whole])):
         count = np.count_nonzero(distinct(whole))
         notes.append(f"{name} numbers {count} objects: they are read as one class, 1.")
@@ -92,9 +107,9 @@ def read_values(values: Shaped[np.ndarray, "*grid"], name: str, rules: LabelRule
 
 
 def read_channels(
-    channels: UInt8[np.ndarray, "*grid channels"], name: str, rules: LabelRules | None = None
+    channels: Shaped[np.ndarray, "*grid channels"], name: str, rules: LabelRules | None = None
 ) -> LabelReading:
-    """Read a label of two, three or four numbers per pixel: grey or colour, the last of an even number opacity.
+    """Read a label of one to four numbers per pixel: grey or colour, the last of an even number opacity.
 
     Raises:
         ValueError: If its colours are no label or need a table.
@@ -103,22 +118,19 @@ def read_channels(
     notes = []
     if channels.shape[-1] in (2, 4):
         opacity, channels = channels[..., -1], channels[..., :-1]
-        drawn = opacity > FULL // 2
+        drawn = opacity > opacity.max(initial=0) / 2
         if not drawn.all():
-            if not rules.colours and len(colour_counts(channels[drawn])) <= 1:
+            is_one = (channels[drawn] == channels[drawn][:1]).all()
+            if is_one and not rules.colours:
                 note = f"{name} is drawn on a transparent layer: what is opaque is read as one class, {FULL}."
                 return LabelReading(drawn.astype(np.uint8) * np.uint8(FULL), None, (note,))
-            channels = np.where(drawn[..., None], channels, np.uint8(0))
+            channels = np.where(drawn[..., None], channels, channels.dtype.type(0))
             notes.append(f"{name} is drawn on a transparent layer: what is transparent is read as background.")
-    if channels.shape[-1] == 1 or (channels == channels[..., :1]).all():
+    if (channels == channels[..., :1]).all() and not rules.colours:
         reading = read_values(channels[..., 0], name, rules)
-        return LabelReading(reading.values, reading.unknown, (*notes, *reading.notes))
-    table = dict(rules.colours) or _two_colours(channels, name)
-    if not rules.colours:
-        notes.append(f"{name} has two colours: {next(iter(table))} is read as one class, {FULL}.")
-    values = values_of_colours(channels, table, name)
-    values, unknown = (values, None) if rules.unknown is None else split_unknown(values, rules.unknown)
-    return LabelReading(values.astype(np.uint8), unknown, tuple(notes))
+        return replace(reading, notes=(*notes, *reading.notes))
+    reading = _read_colours(as_bytes(np.broadcast_to(channels, (*channels.shape[:-1], 3))), name, rules)
+    return replace(reading, notes=(*notes, *reading.notes))
 
 
 def read_palette(
@@ -126,21 +138,26 @@ def read_palette(
     palette: UInt8[np.ndarray, "entries 3"],
     name: str,
     rules: LabelRules | None = None,
+    opacity: Shaped[np.ndarray, "*grid"] | None = None,
 ) -> LabelReading:
     """Read a label of indices into a palette: its indices are the values, unless the user names colours.
 
-    Of a mask of two colours of which one is black, black is the background, whichever index it has.
+    Of a mask of two colours of which one is black or transparent, this is the background, whichever index it has.
     """
     rules = rules or LabelRules()
     if rules.colours:
-        return read_channels(palette[np.minimum(indices, len(palette) - 1)], name, rules)
-    used = np.unique(indices).tolist()
-    black = [index for index in used if index < len(palette) and not palette[index].any()]
-    if len(used) == 2 and black and black != [0] and used[0] == 0:
+        colours = palette[np.minimum(indices, len(palette) - 1)]
+        return read_channels(colours if opacity is None else np.dstack([colours, opacity]), name, rules)
+    used = distinct(indices).tolist()
+    unseen, what = [index for index in used if index < len(palette) and not palette[index].any()], "black"
+    if opacity is not None:
+        hidden = opacity <= opacity.max() / 2
+        unseen, what = distinct(indices[hidden]).tolist(), "transparent"
+    if len(used) == 2 and len(unseen) == 1 and unseen != [0] and used[0] == 0:
         note = (
-            f"{name} has a palette in which black is {black[0]}: it is read as background, the other as one class, 1."
+            f"{name} has a palette in which {unseen[0]} is {what}: it is read as background, the other as one class, 1."
         )
-        return LabelReading((indices != black[0]).astype(np.uint8), None, (note,))
+        return LabelReading((indices != unseen[0]).astype(np.uint8), None, (note,))
     return read_values(indices, name, rules)
 
 
@@ -230,61 +247,22 @@ def split_unknown(
     return np.where(where, values.dtype.type(0), values), where
 
 
-def colour_counts(colours: UInt8[np.ndarray, "*grid channels"]) -> dict[str, int]:
-    """Count the pixels of each colour, as `#rrggbb` or `#gg`, the commonest first."""
-    flat = colours.reshape(-1, colours.shape[-1])
-    packed = flat.astype(np.int64) @ (1 << 8 * np.arange(flat.shape[-1])[::-1])
-    found, counts = np.unique(packed, return_counts=True)
-    digits = 2 * flat.shape[-1]
-    order = np.argsort(-counts, kind="stable")
-    return {f"#{found[index]:0{digits}x}": int(counts[index]) for index in order.tolist()}
-
-
-def colour_table(labels: Sequence[UInt8[np.ndarray, "_ _ 3"]]) -> dict[str, int]:
-    """Propose a class value for each colour that occurs in labels; black is background.
-
-    Raises:
-        ValueError: If they have more than `MAX_COLOURS` colours.
-    """
-    found = sorted({colour for label in labels for colour in colour_counts(label)} - {"#000000"})
-    if len(found) > MAX_COLOURS:
-        msg = (
-            f"labels have too many colours: expected at most {MAX_COLOURS}, got {len(found)}. Store them without loss."
-        )
-        raise ValueError(msg)
-    return {colour: value for value, colour in enumerate(found, start=1)}
-
-
-def values_of_colours(
-    colours: UInt8[np.ndarray, "*grid 3"], table: Mapping[str, int], name: str
-) -> Integer[np.ndarray, "*grid"]:
-    """Turn colours into the values of classes; black is background unless the table lists it.
-
-    Raises:
-        ValueError: If a colour is not in the table.
-    """
-    packed = colours.astype(np.int64) @ (1 << 8 * np.arange(3)[::-1])
-    known = {0: 0} | {int(colour.removeprefix("#"), 16): value for colour, value in table.items()}
-    found, inverse = np.unique(packed, return_inverse=True)
-    if stray := [f"#{colour:06x}" for colour in found.tolist() if colour not in known]:
-        msg = f"{name} has colours that are not in the table: expected {sorted(table)}, got {stray[:5]}. Add them."
-        raise ValueError(msg)
-    return np.array([known[colour] for colour in found.tolist()])[inverse].reshape(packed.shape)
-
-
-def _two_colours(colours: UInt8[np.ndarray, "*grid 3"], name: str) -> dict[str, int]:
-    """Return the table of a mask that has black, or else white, and one other colour.
-
-    Raises:
-        ValueError: If it has others.
-    """
-    found = list(colour_counts(colours))
-    for background in ("#000000", "#ffffff"):
-        if len(found) == 2 and background in found:
-            return {next(colour for colour in found if colour != background): FULL, background: 0}
-    shown = f"{len(found)} colours, such as {found[:5]}" if len(found) > 5 else f"{found}"
-    msg = f"{name} is drawn in colours: expected a table that gives each colour a class, got {shown}. Pass one."
-    raise ValueError(msg)
+def _read_colours(colours: UInt8[np.ndarray, "*grid 3"], name: str, rules: LabelRules) -> LabelReading:
+    """Read a label by the colours of a table, or of one colour on black or white."""
+    notes, colour = [], ""
+    if not rules.colours and (shaded := strength(colours)) and is_antialiased(shaded[1]):
+        note = f"{name} has soft edges: it is cut off at half of the strength of its one colour, {shaded[0]}."
+        return LabelReading(hardened(shaded[1]), None, (note,), shaded[0])
+    table = dict(rules.colours) or two_colours(colours, name)
+    if not rules.colours:
+        colour = next(iter(table))
+        notes.append(f"{name} has two colours: {colour} is read as one class, {FULL}.")
+    elif (mixed := ~np.isin(packed_colours(colours), [number_of(colour) for colour in {BLACK, *table}])).any():
+        colours = nearest_colours(colours, table, name)
+        notes.append(f"{name} has mixed colours in {mixed.mean():.2%} of its pixels: the nearest of the table counts.")
+    values = values_of_colours(colours, table, name)
+    values, unknown = (values, None) if rules.unknown is None else split_unknown(values, rules.unknown)
+    return LabelReading(values.astype(np.uint8), unknown, tuple(notes), colour)
 
 
 def _grown(mask: Bool[np.ndarray, "*grid"]) -> Bool[np.ndarray, "*grid"]:

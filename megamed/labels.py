@@ -5,14 +5,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Integer, Real, UInt8
+from jaxtyping import Bool, Real, UInt8
 
 from megamed import formats
 from megamed.annotation import Annotation, overlay
 from megamed.annotation_tools.slicer import is_nameless
+from megamed.colour_tables import values_of_colours
 from megamed.label_values import whole_numbers
 from megamed.layouts.cases import Case, LabelSource
-from megamed.pixels import read_colours, read_image, read_label
+from megamed.pixels import read_colours, read_label, read_mask
 from megamed.readers.source import Source
 from megamed.readers.stored import Canvas, DrawnLabel, Geometry, Segment
 from megamed.readers.volume import Volume, on_grid
@@ -117,7 +118,7 @@ def _segment_value(segment: Segment, source: LabelSource, card: DatasetCard) -> 
 
 def _positive(source: Source, rules: FileRules, image: Grid) -> Bool[np.ndarray, "..."]:
     """Read where a mask is set, be it grey or coloured."""
-    return _fitting(read_image(source), image) > (rules.positive_above or 0)
+    return _fitting(read_mask(source), image) > (rules.positive_above or 0)
 
 
 def _nothing(image: Grid) -> LabelMap:
@@ -161,16 +162,4 @@ def _checked(label: Real[np.ndarray, "..."], card: DatasetCard) -> LabelMap:
 
 def _from_colours(source: Source, rules: FileRules) -> UInt8[np.ndarray, "H W"]:
     """Turn colours into label values."""
-    rgb = read_colours(source).astype(np.int32)
-    colours: Integer[np.ndarray, "H W"] = (rgb << np.array([16, 8, 0], np.int32)).sum(axis=-1)
-    label = np.zeros(colours.shape, np.uint8)
-    known: Bool[np.ndarray, "H W"] = colours == 0
-    for colour, value in rules.colours.items():
-        same = colours == int(colour[1:], 16)
-        label[same] = value
-        known |= same
-    if not known.all():
-        stray = [f"#{colour:06x}" for colour in np.unique(colours[~known])[:5].tolist()]
-        msg = f"label has colours not on the card: expected {sorted(rules.colours)}, got {stray}."
-        raise ValueError(msg)
-    return label
+    return values_of_colours(read_colours(source), rules.colours, source.name).astype(np.uint8)

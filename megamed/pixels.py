@@ -4,13 +4,14 @@ import numpy as np
 from jaxtyping import Real, Shaped, UInt8
 
 from megamed import formats
+from megamed.colour_tables import as_bytes
 from megamed.readers import picture
 from megamed.readers.faults import one_error
 from megamed.readers.source import SERIES, Source
 from megamed.readers.stored import StoredImage
-from megamed.readers.volume import Volume
+from megamed.readers.volume import MAX_VOXELS, Volume
 
-MOST_PIXELS = 64 * 2**20
+MOST_PIXELS = MAX_VOXELS
 """The largest picture that is read."""
 COLOUR_CHANNELS = ("red", "green", "blue")
 LUMINANCE = "luminance"
@@ -23,10 +24,21 @@ def read_image(source: Source) -> Real[np.ndarray, "H W"] | Volume:
         source: Where it lies; its part may be `red`, `green` or `blue` to read this channel instead.
 
     Raises:
-        ValueError: If it cannot be decoded, is too large or has no such channel.
+        ValueError: If it cannot be decoded, is too large, holds no number or has no such channel.
         ImportError: If the library for its format is not installed.
     """
     stored = _read(source)
+    with one_error(source.files[0], ValueError):
+        stored = stored.filled()
+    return _grey(stored, source)
+
+
+def read_mask(source: Source) -> Real[np.ndarray, "H W"] | Volume:
+    """Read a mask as `read_image` reads a picture, but for NaN, which is left as it is and above no threshold."""
+    return _grey(_read(source), source)
+
+
+def _grey(stored: StoredImage, source: Source) -> Real[np.ndarray, "H W"] | Volume:
     if _is_volume(stored):
         return _volume(stored, source)
     array = stored.displayed().array
@@ -61,18 +73,15 @@ def read_label(source: Source) -> Real[np.ndarray, "H W"] | Volume:
 
 
 def read_colours(source: Source) -> UInt8[np.ndarray, "H W 3"]:
-    """Read a label drawn in colours; grey stands for three equal colours.
+    """Read a label drawn in colours; grey stands for three equal colours, and what is transparent for black.
 
     Raises:
-        ValueError: If it cannot be decoded, is too large or has other than 8 bits.
+        ValueError: If it cannot be decoded or is too large.
     """
-    array = _read(source).displayed().array
-    if array.dtype == bool:
-        array = array * np.uint8(255)
-    if array.dtype != np.uint8:
-        msg = f"{source.name} has no colours: expected 8-bit pixels, got {array.dtype}."
-        raise ValueError(msg)
-    return array if array.ndim == 3 else np.stack([array] * 3, axis=-1)
+    stored = _read(source).displayed()
+    array = stored.array if stored.array.ndim == 3 else np.stack([stored.array] * 3, axis=-1)
+    colours = as_bytes(array)
+    return colours if stored.opacity is None else np.where(stored.opacity[..., None] > 0, colours, np.uint8(0))
 
 
 def is_volume_file(source: Source) -> bool:

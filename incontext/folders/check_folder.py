@@ -14,6 +14,7 @@ from incontext.folders.file_facts import UNREADABLE, UPRIGHT, FileFacts, is_pict
 from incontext.folders.label_survey import SHOWN, ClassFacts, LabelSurvey
 from incontext.images.contrast import QUANTILES, distances, most_apart
 from megamed import formats
+from megamed.label_values import LabelRules
 from megamed.pairing import ImagePair, Pairing, find_pairs
 from megamed.path_templates import Templates
 from megamed.readers.stored import Canvas
@@ -76,8 +77,15 @@ class FolderCheck:
         return json.dumps(asdict(self), indent=2)
 
 
-def check_folder(folder: Path, templates: Templates | None = None) -> FolderCheck:
+def check_folder(
+    folder: Path, templates: Templates | None = None, colours: Mapping[str, int] | None = None
+) -> FolderCheck:
     """Look at the headers of all images of a folder, at its labels, and at the pixels of some images.
+
+    Args:
+        folder: Folder in which some images have labels.
+        templates: Paths of images and labels, where their names leave open which belong together.
+        colours: Class values by the colours of labels.
 
     Raises:
         ValueError: If there is no image, or names have several readings.
@@ -85,10 +93,10 @@ def check_folder(folder: Path, templates: Templates | None = None) -> FolderChec
     """
     pairing = find_pairs(folder, templates, marks=(RUN_LOG,))
     images = _look_at_images(pairing)
-    findings, label_facts, looked = _look_at_labels(pairing, images)
+    findings, label_facts, looked = _look_at_labels(pairing, images, LabelRules(colours=colours or {}))
     known = [facts.size_px for facts in images.values() if facts.size_px]
     sizes = sorted(known, key=lambda size: (np.prod(size), size))
-    notes = [*pairing.notes, *dict.fromkeys(findings.notes)]
+    notes = [*pairing.notes, *findings.all_notes()]
     if looked < len(pairing.labelled):
         notes.append(f"{looked} of {len(pairing.labelled)} labels were looked at.")
     return FolderCheck(
@@ -119,14 +127,14 @@ def _look_at_images(pairing: Pairing) -> dict[str, FileFacts]:
 
 
 def _look_at_labels(
-    pairing: Pairing, images: Mapping[str, FileFacts]
+    pairing: Pairing, images: Mapping[str, FileFacts], rules: LabelRules
 ) -> tuple[LabelSurvey, dict[str, list[FileFacts]], int]:
     """Read the labels of all images, or of some where there are many.
 
     Returns:
         What their values are, the facts of each image's label, and the number of labelled images that were looked at.
     """
-    findings = LabelSurvey()
+    findings = LabelSurvey(rules)
     facts: dict[str, list[FileFacts]] = {}
     is_volumes = any(not is_picture(pair.image) for pair in pairing.labelled[:1])
     chosen = _spread(pairing.labelled, MOST_VOLUME_LABELS if is_volumes else MOST_PICTURE_LABELS)

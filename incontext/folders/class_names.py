@@ -1,12 +1,17 @@
-"""Names of label values, as a user writes them on the command line or in a file."""
+"""Names and colours of label values, as a user writes them on the command line or in a file."""
 
 import json
+import re
 import tomllib
 from pathlib import Path
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from megamed import formats
+
+FILES = (".json", ".toml")
+COLOUR = re.compile("#?[0-9a-fA-F]{6}")
 
 
 def read_classes(text: str | None) -> dict[int, str]:
@@ -25,7 +30,7 @@ def read_classes(text: str | None) -> dict[int, str]:
         path = Path(text)
         if path.is_file() and (found := next((each for each in formats.NAME_LISTS if each.has_mark(path)), None)):
             return dict(found.read(path))
-        return _from_file(path) if path.suffix.lower() in (".json", ".toml") else _from_pairs(text)
+        return _from_file(path) if path.suffix.lower() in FILES else _from_pairs(text)
     except (ValidationError, ValueError, AttributeError) as error:
         message = (
             f"classes are not understood: expected label values and names, got {text!r}. "
@@ -34,9 +39,46 @@ def read_classes(text: str | None) -> dict[int, str]:
         raise ValueError(message) from error
 
 
-def _from_file(path: Path) -> dict[int, str]:
+def read_colours(text: str | None) -> dict[str, int]:
+    """Parse `#ff0000=1,#00ff00=2`, or read a JSON or TOML file of such pairs, which may be under the key `colours`.
+
+    In a card of a dataset they are under `colours` of `files`.
+
+    Args:
+        text: The pairs, or the file; None gives no colour a value.
+
+    Raises:
+        ValueError: If the text or the file holds anything else.
+        OSError: If the file cannot be read.
+    """
+    if text is None:
+        return {}
+    try:
+        if Path(text).suffix.lower() in FILES:
+            content = _content(Path(text))
+            found = content.get("files", content)
+            pairs = TypeAdapter(dict[str, int]).validate_python(found.get("colours", found))
+        else:
+            parts = [part.split("=") for part in text.split(",")]
+            pairs = {colour.strip(): int(value) for colour, value in parts}
+        if not pairs or not all(map(COLOUR.fullmatch, pairs)):
+            raise ValueError(text)
+    except (ValidationError, ValueError, AttributeError) as error:
+        message = (
+            f"colours are not understood: expected colours and label values, got {text!r}. "
+            "Write '#ff0000=1,#00ff00=2', or a JSON or TOML file of such pairs."
+        )
+        raise ValueError(message) from error
+    return {f"#{colour.lower().removeprefix('#')}": value for colour, value in pairs.items()}
+
+
+def _content(path: Path) -> dict[str, Any]:
     parse = tomllib.loads if path.suffix.lower() == ".toml" else json.loads
-    content = parse(path.read_text("utf-8"))
+    return parse(path.read_text("utf-8"))
+
+
+def _from_file(path: Path) -> dict[int, str]:
+    content = _content(path)
     return TypeAdapter(dict[int, str]).validate_python(content.get("labels", content))
 
 

@@ -83,7 +83,7 @@ def _picture(path: Path, pixels: bool, is_label: bool) -> FileFacts:
     """Read the header of a picture and, if asked for, its pixels; those of TIFF as they are read elsewhere."""
     is_tiff = format_name(path) == "TIFF"
     try:
-        opened = Image.open(path)
+        opened = picture.opened(path)
     except UnidentifiedImageError:
         if not is_tiff:
             raise
@@ -125,9 +125,11 @@ def _stored(path: Path, kind: str, is_label: bool) -> FileFacts:
 
 
 def _values(stored: StoredImage, is_label: bool) -> Shaped[np.ndarray, "..."]:
-    """Take grey values of an image; of a label its numbers, or its colours unless they are all grey."""
-    shown = stored if is_label else stored.displayed()
+    """Take grey values of an image; of a label its numbers, or its colours and opacity unless they are all grey."""
+    shown = stored if is_label else stored.filled().displayed()
     array = shown.array
+    if is_label and stored.opacity is not None and stored.palette is None:
+        return np.dstack([array, stored.opacity])
     if not shown.axes.endswith("C"):
         return array
     if not is_label:

@@ -5,9 +5,18 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Integer, Shaped
+from jaxtyping import Integer, Shaped, UInt8
 
-from megamed.label_values import FULL, hardened, is_antialiased, is_instances, suspected_void, whole_numbers
+from megamed.colour_tables import BLACK, FULL, MAX_COLOURS, colour_counts
+from megamed.label_values import (
+    LabelRules,
+    hardened,
+    is_antialiased,
+    is_instances,
+    read_channels,
+    suspected_void,
+    whole_numbers,
+)
 
 MANY_CLASSES = 32
 """More values than these are looked at with suspicion."""
@@ -36,6 +45,8 @@ class ClassFacts:
 class LabelSurvey:
     """Values of labels, gathered label by label."""
 
+    rules: LabelRules = field(default_factory=LabelRules)
+    """Rules of the user on the values."""
     shares: dict[int | str, list[float]] = field(default_factory=lambda: defaultdict(list))
     """Shares of pixels in the labels that show a value, or a class with files of its own, by this value or name."""
     sets: list[frozenset[int]] = field(default_factory=list)
@@ -47,6 +58,12 @@ class LabelSurvey:
     """Largest values of masks with soft edges, by the name of the label."""
     voids: dict[str, int] = field(default_factory=dict)
     """Values that stand apart from the classes, by the name of the label."""
+    readings: list[str] = field(default_factory=list)
+    """Decisions between several senses of colours and opacity, a sentence each."""
+    coloured: list[str] = field(default_factory=list)
+    """Labels whose colours need a table."""
+    colours: set[str] = field(default_factory=set)
+    """The colours of these."""
     odd: list[str] = field(default_factory=list)
     """Descriptions of labels that are no maps of whole numbers."""
     names: dict[int, str] = field(default_factory=dict)
@@ -56,9 +73,15 @@ class LabelSurvey:
 
     def add(self, name: str, label: Shaped[np.ndarray, "..."], class_name: str = "") -> None:
         """Count the values of a label, or the pixels above 0 of the mask of a class."""
-        if label.ndim == 3 and label.shape[-1] in (3, 4) and label.dtype == np.uint8:
-            self.odd.append(f"{name} is no label map: expected one number a pixel, got colours. Number the classes.")
-        elif class_name:
+        if label.ndim == 3 and label.shape[-1] in (2, 3, 4) and label.dtype == np.uint8:
+            try:
+                reading = read_channels(label, name, self.rules)
+            except ValueError as error:
+                self._count_colours(name, label, error)
+                return
+            self.readings += reading.notes
+            label = reading.values
+        if class_name:
             if share := float(np.count_nonzero(label) / label.size):
                 self.shares[class_name].append(share)
         elif is_antialiased(label):
@@ -77,6 +100,14 @@ class LabelSurvey:
             self.shares[class_name].append(share)
         self.sets.append(frozenset())
         self.empty += [] if shown else [name]
+
+    def _count_colours(self, name: str, label: UInt8[np.ndarray, "H W channels"], error: ValueError) -> None:
+        found = colour_counts(label[..., :3])
+        if self.rules.colours or len(found) > MAX_COLOURS:
+            self.odd.append(str(error))
+        else:
+            self.coloured.append(name)
+            self.colours |= found.keys() - {BLACK}
 
     def _count(self, name: str, label: Integer[np.ndarray, "..."]) -> None:
         found = _counts(label)
@@ -105,11 +136,22 @@ class LabelSurvey:
         name = str(key) if value is None else self.names.get(value, str(key))
         return ClassFacts(value, name, len(shares), float(np.mean(shares)))
 
+    def all_notes(self) -> list[str]:
+        """Return how labels were read; of colours and opacity a sentence for the first and the number of others."""
+        more = f" So it is with {len(self.readings) - 1} more." if len(self.readings) > 1 else ""
+        return [*dict.fromkeys(self.notes), *(f"{each}{more}" for each in self.readings[:1])]
+
     def problems(self) -> Iterator[str]:
         """Yield what looks wrong, each with its reason and a fix."""
         yield from self.odd[:SHOWN]
         if len(self.odd) > SHOWN:
             yield f"{len(self.odd) - SHOWN} other labels are no label maps either."
+        if self.coloured:
+            pairs = ",".join(f"{colour}={value}" for value, colour in enumerate(sorted(self.colours), start=1))
+            yield (
+                f"{len(self.coloured)} labels are drawn in colours, such as {self.coloured[0]}: expected one number a "
+                f"pixel. Give each colour a value: --colours '{pairs}'; black is background."
+            )
         if self.empty:
             yield (
                 f"{len(self.empty)} of {len(self.sets)} labels are empty, such as {self.empty[0]}: right where the "

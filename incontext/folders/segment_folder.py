@@ -154,7 +154,7 @@ def _segment_queries(
         [path.relative_to(out).as_posix() for path in written],
     )
     if options.preview:
-        replace_file(out / "overlay.png", _png(_preview(queries, summary, segmenter.fitted, out / "masks")))
+        replace_file(out / "overlay.png", _png(_preview(queries, summary, segmenter, out / "masks")))
     if options.statistics:
         replace_file(out / "statistics.csv", statistics_csv(summary).encode())
     replace_file(out / "summary.json", as_json(summary, segmenter).encode())
@@ -209,8 +209,8 @@ def _is_done(pair: ImagePair, log: RunLog) -> bool:
 def _segment_pair(segmenter: Segmenter, pair: ImagePair, masks: Path, suffix: str | None) -> Done:
     """Write the mask of an image, and report its classes and warnings."""
     state = stamp(*pair.files)
-    case = read_source_image(pair.image, str(pair.image))
-    label = read_masks(pair, case, segmenter.fitted.names) if pair.labels else None
+    case = read_source_image(pair.image, str(pair.image), channel=segmenter.channel)
+    label = read_masks(pair, case, segmenter.fitted.names, segmenter.rules) if pair.labels else None
     with warnings.catch_warnings(action="ignore"):
         result = segmenter.predict(case)
     path = masks / f"{formats.stem(pair.name)}{suffix or mask_suffix(case)}"
@@ -233,7 +233,7 @@ def _report(
         size_px=mask.shape,
         area_px=pixels,
         area_mm2=_times(pixels, case.spacing_mm and math.prod(case.spacing_mm[1:])) if case.kind == "image" else None,
-        volume_mm3=_times(pixels, case.voxel_mm3) if case.kind == "volume" else None,
+        volume_mm3=_times(pixels, case.voxel_mm3) if case.kind != "image" else None,
         confidence=float(chosen.mean()) if chosen.size else None,
         predicted_dice=predicted,
         look_first=look_first,
@@ -256,12 +256,13 @@ def _times(pixels: Mapping[int, int], size: float | None) -> dict[int, float] | 
     return None if size is None else {value: count * size for value, count in pixels.items()}
 
 
-def _preview(queries: Sequence[ImagePair], summary: Summary, fitted: Fitted, masks: Path) -> Image.Image:
+def _preview(queries: Sequence[ImagePair], summary: Summary, segmenter: Segmenter, masks: Path) -> Image.Image:
     """Draw a row of the support above rows of queries, whose 2 or 3 tiles stay in one row."""
+    fitted = segmenter.fitted
     support = [_support_tile(example, fitted) for example in fitted.sample[:PREVIEW_COLUMNS]]
     by_name = {pair.name: pair for pair in queries}
     shown = summary.images[:PREVIEW_QUERIES]
-    tiles = [tile for report in shown for tile in _tiles(by_name[report.file], report, fitted, masks)]
+    tiles = [tile for report in shown for tile in _tiles(by_name[report.file], report, segmenter, masks)]
     rows = [tiles[start : start + PREVIEW_COLUMNS] for start in range(0, len(tiles), PREVIEW_COLUMNS)]
     return contact_sheet([support, *rows])
 
@@ -282,13 +283,14 @@ def _support_tile(example: Example, fitted: Fitted) -> Tile:
     return Tile(f"support {name}", draw(image, label[plane], fitted.colours))
 
 
-def _tiles(pair: ImagePair, report: ImageReport, fitted: Fitted, masks: Path) -> list[Tile]:
+def _tiles(pair: ImagePair, report: ImageReport, segmenter: Segmenter, masks: Path) -> list[Tile]:
     """Draw an image's fullest plane, its annotation and its mask; all are read from disk again."""
-    case = read_source_image(pair.image, report.file)
+    fitted = segmenter.fitted
+    case = read_source_image(pair.image, report.file, channel=segmenter.channel)
     mask = read_label_image(masks / report.mask, report.mask, case).planes
     if report.mask.endswith(".dcm"):
         mask = np.array([0, *sorted(fitted.names)], dtype=np.uint8)[mask]  # a DICOM-SEG counts its segments from 1
-    label = _drawn(read_masks(pair, case, fitted.names), case) if pair.labels else None
+    label = _drawn(read_masks(pair, case, fitted.names, segmenter.rules), case) if pair.labels else None
     plane = _fullest(mask if label is None else label)
     image = apply(case, fitted.preparation.normalisation)[plane]
     plain = Tile(report.file, draw(image, np.zeros_like(mask[plane]), {}))

@@ -1,5 +1,6 @@
-"""The options by which a user says what segments: network weights, and the choice of support images."""
+"""The options by which a user says what segments: network weights, choice of support images, reading of files."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,8 @@ class SegmenterOptions:
         support_size: Number of labelled images in a support.
         ensemble: Number of supports whose probabilities are averaged.
         backend: Library that computes the network: `torch` or `onnx`.
+        channel: Channel to look at of images that have several: its number, or `red`, `green` or `blue`.
+        colours: Class values by the colours of labels.
     """
 
     task: Path | None = None
@@ -27,6 +30,8 @@ class SegmenterOptions:
     support_size: int | None = None
     ensemble: int | None = None
     backend: str | None = None
+    channel: str | None = None
+    colours: Mapping[str, int] | None = None
 
     def open(self) -> Segmenter:
         """Load the saved task or the weights, and set the parameters that are given.
@@ -45,5 +50,7 @@ class SegmenterOptions:
             "support_size": self.support_size,
             "ensemble": self.ensemble,
             "backend": self.backend,
+            "channel": self.channel,
+            "colours": self.colours or None,
         }
         return segmenter.set_params(**{name: value for name, value in given.items() if value is not None})

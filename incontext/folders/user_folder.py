@@ -8,10 +8,11 @@ from jaxtyping import Bool
 
 from incontext.folders import RUN_LOG
 from incontext.images.arrays import Picture
-from incontext.images.examples import Examples, Labels, Parts
+from incontext.images.examples import NOTHING_SAID, Examples, Labels, Parts
 from incontext.images.source_image import SourceImage
 from incontext.segmenter import Segmenter
 from megamed import formats
+from megamed.label_values import LabelRules
 from megamed.pairing import ImagePair, Pairing, find_pairs
 from megamed.path_templates import Templates
 
@@ -113,13 +114,16 @@ def labels_of(pairs: Sequence[ImagePair], classes: Sequence[str]) -> Labels:
     return [parts for pair in pairs if (parts := _parts(pair.labels[""]))]
 
 
-def read_masks(pair: ImagePair, image: SourceImage, names: Mapping[int, str]) -> dict[int, Bool[np.ndarray, "N H W"]]:
+def read_masks(
+    pair: ImagePair, image: SourceImage, names: Mapping[int, str], rules: LabelRules = NOTHING_SAID
+) -> dict[int, Bool[np.ndarray, "N H W"]]:
     """Read the label of an image as a mask for every class that it was annotated for.
 
     Args:
         pair: The image and its label.
         image: What was read of the image.
         names: Names of the classes by label value.
+        rules: What the user says of the values of labels.
 
     Raises:
         ValueError: If the label does not fit, or shows and names none of the classes.
@@ -133,7 +137,7 @@ def read_masks(pair: ImagePair, image: SourceImage, names: Mapping[int, str]) ->
         )
         raise ValueError(message)
     is_map = "" in pair.labels
-    examples = Examples([image], labels_of([pair], () if is_map else tuple(known.values())))
+    examples = Examples([image], labels_of([pair], () if is_map else tuple(known.values())), rules)
     (example,) = examples
     named = {name: value for value, name in examples.names.items()}
     keys = {value: named.get(name, 0) if named else value for value, name in known.items()}

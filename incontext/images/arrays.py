@@ -46,6 +46,21 @@ def to_array(source: np.ndarray | Tensor, name: str) -> Shaped[np.ndarray, "..."
     return source
 
 
+def array_of(source: object, name: str) -> Shaped[np.ndarray, "..."]:
+    """Take an array or tensor of a user's as an array of real numbers.
+
+    Raises:
+        ValueError: If it is something else, or holds no real numbers, NaN or infinity, or nothing.
+    """
+    if isinstance(source, np.ndarray | Tensor):
+        return to_array(source, name)
+    msg = (
+        f"{name} is no image: expected an array, a tensor, a PIL image or a path, got "
+        f"{type(source).__name__}. Pass one of these, or a list of them."
+    )
+    raise ValueError(msg)
+
+
 def grey(array: Shaped[np.ndarray, "..."], name: str, stack: bool = False) -> Float32[np.ndarray, "*grid"]:
     """An array as one grey image (H, W), or as a stack of planes of any axis order (N, H, W).
 
@@ -95,16 +110,15 @@ def class_values(values: Shaped[np.ndarray, "*grid"], name: str) -> UInt8[np.nda
 
 
 def fit_label(values: Shaped[np.ndarray, "..."], name: str, shape: tuple[int, ...]) -> Shaped[np.ndarray, "..."]:
-    """A label on its image's grid, without axes of length 1 around it and without channels that repeat its first.
+    """A label on its image's grid, without axes of length 1 around it; the channels of colours come after the grid.
 
     Raises:
-        ValueError: If it has another size, one mask per class, or colours.
+        ValueError: If it has another size, or one mask per class.
     """
     if _sides(values.shape) == _sides(shape):
         return values.reshape(shape)
-    with_channels = values.shape[-1:] in ((3,), (4,)) and _sides(values.shape[:-1]) == _sides(shape)
-    if with_channels and (values[..., :3] == values[..., :1]).all():
-        return values[..., 0].reshape(shape)
+    if values.shape[-1:] in ((3,), (4,)) and _sides(values.shape[:-1]) == _sides(shape):
+        return values.reshape(*shape, values.shape[-1])
     found = _sides(values.shape)
     msg = f"{name} does not match its image: expected {shape}, got {found}. {_label_fix(found, shape)}"
     raise ValueError(msg)
@@ -137,8 +151,6 @@ def _shape_fix(shape: tuple[int, ...]) -> str:
 def _label_fix(got: tuple[int, ...], expected: tuple[int, ...]) -> str:
     if len(got) > len(expected) and _sides(got[1:]) == _sides(expected):
         return "Of one mask per class make a label map: label.argmax(0), the background first."
-    if len(got) > len(expected) and got[-1] in COLOURS and _sides(got[:-1]) == _sides(expected):
-        return "Give each colour a number: 0 to the background, 1, 2, … to the classes."
     if len(got) > len(expected) and _sides(got[:-1]) == _sides(expected):
         return "Of one mask per class make a label map: label.argmax(-1), the background first."
     if got == expected[::-1]:

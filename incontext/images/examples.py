@@ -10,10 +10,12 @@ import numpy as np
 from jaxtyping import Bool, Integer, Shaped, UInt8
 
 from incontext.images.arrays import Picture
+from incontext.images.channels import Channel
 from incontext.images.drawn_label import numbered
 from incontext.images.orientation import PlaneLayout
 from incontext.images.source_image import (
     AS_CLASSES,
+    Axis,
     LabelCase,
     SourceImage,
     read_label_image,
@@ -33,6 +35,7 @@ Labels = Pictures | Sequence[Picture | Parts] | Mapping[str, Picture | Sequence[
 """One label map or a list of them; or by the name of each class its masks, None where it was not annotated."""
 
 MOST_CLASSES = 255
+NOTHING_SAID = LabelRules()
 SAMPLED_LABELS = 8
 """Label maps by which all are judged."""
 SAMPLED_PLANES = 8
@@ -110,12 +113,19 @@ class Examples(Sequence[Example]):
         images: What was annotated.
         labels: Label maps, one per image and on its grid, 0 being background; or masks by class name; or one file of
             an annotation tool for all images.
+        rules: What the user says of the values of labels.
+        channel: The channel to look at of images that have several.
 
     Raises:
         ValueError: If there are none, or labels and images differ in number.
     """
 
-    def __init__(self, images: Pictures, labels: Labels) -> None:
+    def __init__(
+        self, images: Pictures, labels: Labels, rules: LabelRules = NOTHING_SAID, channel: Channel = None
+    ) -> None:
+        self.rules = rules
+        self._colours: dict[str, str] = {}
+        self.channel = channel
         self.images = as_list(images)
         if not self.images:
             message = "support_images are empty: expected at least one image, got none. Label one image or more."
@@ -140,13 +150,17 @@ class Examples(Sequence[Example]):
         return len(self.images)
 
     def __getitem__(self, index: int) -> Example:  # type: ignore[override]
-        case = as_source_image(self.images[index], called(self.images[index], f"support_images[{index}]"))
+        case = as_source_image(
+            self.images[index], called(self.images[index], f"support_images[{index}]"), None, self.channel
+        )
         if not self.by_name:
             label = _read_label(self.maps[index], f"support_labels[{index}]", case, self._rules, self._drawn or None)
+            self._check_colour(label.colour, index)
             masks = label.masks or LabelMap(label.planes)
             return Example(case, masks, None, label.names, label.notes, label.colours)
+        rules = replace(self.rules, instances=False)
         masks = {
-            value: _read_label(masks[index], f"support_labels[{name!r}][{index}]", case).planes > 0
+            value: _read_label(masks[index], f"support_labels[{name!r}][{index}]", case, rules).planes > 0
             for value, (name, masks) in enumerate(self.by_name.items(), start=1)
             if masks[index] is not None
         }
@@ -158,7 +172,29 @@ class Examples(Sequence[Example]):
     @cached_property
     def _rules(self) -> LabelRules:
         """Rules for all label maps alike: most of them, not each, tell whether their values number objects."""
-        return LabelRules(instances=is_instances([self._numbers(0)]) and is_instances(self._sampled_numbers()))
+        if self.rules.instances is not None or self.rules.colours:
+            return self.rules
+        is_numbered = is_instances([self._numbers(0)]) and is_instances(self._sampled_numbers())
+        return replace(self.rules, instances=is_numbered)
+
+    def _check_colour(self, colour: str, index: int) -> None:
+        """Refuse that labels of one colour each are drawn in several, which may be classes.
+
+        Raises:
+            ValueError: If another label had another colour.
+        """
+        if colour:
+            part = self.maps[index][0] if isinstance(self.maps[index], tuple) else self.maps[index]
+            self._colours.setdefault(colour, called(part, f"support_labels[{index}]"))
+        if len(self._colours) > 1:
+            shown = ", ".join(f"{each} in {name}" for each, name in self._colours.items())
+            table = {each: value for value, each in enumerate(sorted(self._colours), start=1)}
+            pairs = ",".join(f"{each}={value}" for each, value in table.items())
+            msg = (
+                f"support_labels are drawn in several colours: expected a table that gives each a class, got {shown}. "
+                f"Pass colours={table}, in the shell --colours '{pairs}'."
+            )
+            raise ValueError(msg)
 
     @cached_property
     def _drawn(self) -> dict[str, int]:
@@ -202,15 +238,17 @@ def called(picture: object, argument: str) -> str:
     return str(picture) if isinstance(picture, str | Path) else argument
 
 
-def as_source_image(picture: Picture | SourceImage, name: str) -> SourceImage:
+def as_source_image(
+    picture: Picture | SourceImage, name: str, axis: Axis = None, channel: Channel = None
+) -> SourceImage:
     """A case, read if it is not one yet."""
-    return picture if isinstance(picture, SourceImage) else read_source_image(picture, name)
+    return picture if isinstance(picture, SourceImage) else read_source_image(picture, name, axis, channel)
 
 
-def as_source_images(pictures: Pictures) -> Iterator[SourceImage]:
+def as_source_images(pictures: Pictures, channel: Channel = None) -> Iterator[SourceImage]:
     """Read pictures one by one, each when its turn comes; errors name its file, or the place in `images`."""
     for index, picture in enumerate(as_list(pictures)):
-        yield as_source_image(picture, called(picture, f"images[{index}]"))
+        yield as_source_image(picture, called(picture, f"images[{index}]"), None, channel)
 
 
 def thinned(case: SourceImage) -> SourceImage:
@@ -263,7 +301,8 @@ def _read_label(
     notes = tuple(dict.fromkeys(note for part in parts for note in part.notes))
     planes = np.maximum.reduce([part.planes for part in parts])
     drawn = _united([part.masks or LabelMap(part.planes) for part in parts], planes) if values else {}
-    return LabelCase(planes, names, notes, drawn, colours)
+    colour = next((part.colour for part in parts if part.colour), "")
+    return LabelCase(planes, names, notes, drawn, colours, colour)
 
 
 def _united(

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 
 from incontext.images.contrast import QUANTILES, distances, most_apart
 from incontext.images.examples import Example
-from incontext.images.normalisation import Normalisation, limits, sampled
+from incontext.images.normalisation import Normalisation, limits, sampled, scaled_apart
 from incontext.images.source_image import SourceImage
 
 TINY_PX, TINY_SHARE = 10, 0.01
@@ -122,8 +122,11 @@ def _known_cuts(cases: Sequence[SourceImage]) -> frozenset[str]:
 
 
 def _scaled(case: SourceImage, normalisation: Normalisation) -> Float[np.ndarray, " pixels"]:
-    low, high = limits(case, normalisation)
-    return ((sampled(case).astype(np.float64) - low) / max(high - low, np.finfo(np.float64).tiny)).clip(0, 1)
+    parts = []
+    for part in scaled_apart(case, normalisation):
+        low, high = limits(part, normalisation)
+        parts.append((sampled(part).astype(np.float64) - low) / max(high - low, np.finfo(np.float64).tiny))
+    return np.concatenate(parts).clip(0, 1)
 
 
 def _blank(what: str, cases: Sequence[SourceImage], normalisation: Normalisation) -> Iterator[str]:
@@ -135,8 +138,11 @@ def _blank(what: str, cases: Sequence[SourceImage], normalisation: Normalisation
 
 
 def _is_blank(case: SourceImage, normalisation: Normalisation) -> bool:
-    darkest, brightest = np.clip([case.planes.min(), case.planes.max()], *limits(case, normalisation))
-    return bool(darkest == brightest)
+    for part in scaled_apart(case, normalisation):
+        darkest, brightest = np.clip([part.planes.min(), part.planes.max()], *limits(part, normalisation))
+        if darkest != brightest:
+            return False
+    return True
 
 
 def _aspect(case: SourceImage) -> float:

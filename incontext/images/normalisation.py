@@ -4,7 +4,7 @@ megamed.standardise is the reference: a network sees at work what it saw in trai
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, cast, get_args
 
 import numpy as np
@@ -36,16 +36,18 @@ class Normalisation:
 
     Attributes:
         kind: Source of the range that is scaled: each image's extremes, the percentiles of its positive values, or a
-            window, the same for all. An image is a whole stack or volume.
+            window, the same for all. What is scaled as one image, `scaled_apart` says.
         low: Grey value of a window that becomes 0.
         high: Grey value of a window that becomes 1.
         reason: Reason for the kind, in words for the user.
+        by_plane: Whether the planes of an array are scaled one by one, as a list of them would be.
     """
 
     kind: Scaling
     low: float | None = None
     high: float | None = None
     reason: str = ""
+    by_plane: bool = False
 
     def __str__(self) -> str:
         window = f" {self.low:g} to {self.high:g}" if self.kind == "window" else ""
@@ -59,6 +61,9 @@ def choose(cases: Sequence[SourceImage], asked: str = "auto") -> Normalisation:
     values far brighter than the others, to percentiles. Eight-bit images and those within [0, 1] were windowed by
     whoever made them and are never clipped.
 
+    Unless there are volumes or files of several planes among them, nothing says that the planes of an array are one
+    thing: they are scaled one by one.
+
     Args:
         cases: The labelled images.
         asked: `auto`, or the kind to take in any case.
@@ -66,6 +71,8 @@ def choose(cases: Sequence[SourceImage], asked: str = "auto") -> Normalisation:
     Raises:
         ValueError: If there is no such kind.
     """
+    by_plane = all(case.kind == "image" or _is_array(case) for case in cases)
+    cases = [part for case in cases for part in _parts(case, by_plane)]
     if asked == "auto":
         kind, reason = _suitable(cases)
     elif asked in get_args(Scaling):
@@ -73,22 +80,33 @@ def choose(cases: Sequence[SourceImage], asked: str = "auto") -> Normalisation:
     else:
         msg = f"scaling is unknown: expected auto, {', '.join(get_args(Scaling))}, got {asked!r}. Choose one of these."
         raise ValueError(msg)
-    return Normalisation(kind, *_window(cases), reason) if kind == "window" else Normalisation(kind, reason=reason)
+    low, high = _window(cases) if kind == "window" else (None, None)
+    return Normalisation(kind, low, high, reason, by_plane)
 
 
 def apply(case: SourceImage, normalisation: Normalisation) -> Float32[np.ndarray, "N H W"]:
     """The planes of a case in [0, 1]; a constant case becomes 0."""
-    low, high = limits(case, normalisation)
     scaled = np.zeros(case.planes.shape, dtype=np.float32)
-    if low < high:
-        for plane, result in zip(case.planes, scaled, strict=True):
-            # float64, because float32 cannot hold the difference of two extreme values
-            result[:] = ((plane.astype(np.float64) - low) / (high - low)).clip(0, 1)
+    results = iter(scaled)
+    for part in scaled_apart(case, normalisation):
+        low, high = limits(part, normalisation)
+        for plane, result in zip(part.planes, results, strict=False):
+            if low < high:
+                # float64, because float32 cannot hold the difference of two extreme values
+                values = plane.astype(np.float64)
+                values -= low
+                values /= high - low
+                np.clip(values, 0, 1, out=result, casting="same_kind")
     return scaled
 
 
+def scaled_apart(case: SourceImage, normalisation: Normalisation) -> list[SourceImage]:
+    """The parts of a case of which each is scaled by itself: the planes of an array, else the whole case."""
+    return _parts(case, normalisation.by_plane)
+
+
 def limits(case: SourceImage, normalisation: Normalisation) -> tuple[float, float]:
-    """The grey values of a case that become 0 and 1."""
+    """The grey values of what is scaled as one image that become 0 and 1."""
     if normalisation.low is not None and normalisation.high is not None:
         return normalisation.low, normalisation.high
     if normalisation.kind == "percentile":
@@ -96,6 +114,15 @@ def limits(case: SourceImage, normalisation: Normalisation) -> tuple[float, floa
         if low < high:
             return low, high
     return float(case.planes.min()), float(case.planes.max())
+
+
+def _is_array(case: SourceImage) -> bool:
+    """Whether a stack is no file's, so that its planes may be of one thing or of many."""
+    return case.kind == "stack" and case.source is None
+
+
+def _parts(case: SourceImage, by_plane: bool) -> list[SourceImage]:
+    return [replace(case, planes=plane[None]) for plane in case.planes] if by_plane and _is_array(case) else [case]
 
 
 def _suitable(cases: Sequence[SourceImage]) -> tuple[Scaling, str]:

@@ -15,11 +15,13 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Shaped, UInt8
 from PIL import Image
-from torch import Tensor
 
 from incontext import __version__
-from incontext.images.arrays import Picture, class_values, fit_label, grey, to_array
+from incontext.images import channels
+from incontext.images.arrays import Picture, array_of, class_values, grey, to_array
+from incontext.images.channels import Channel
 from incontext.images.drawn_label import flatten
+from incontext.images.label_pixels import LabelPixels
 from incontext.images.orientation import (
     CUTS,
     PlaneLayout,
@@ -31,8 +33,9 @@ from incontext.images.orientation import (
 )
 from megamed import formats
 from megamed.files import replacing
-from megamed.label_values import LabelRules, read_values
+from megamed.label_values import LabelRules
 from megamed.readers import picture
+from megamed.readers.orientation_tag import TURNED
 from megamed.readers.stored import Canvas, Geometry, MaskImage, StoredImage
 from megamed.readers.volume import MISPLACED, displacement_mm
 from megamed.standardise import slicing_axes
@@ -111,6 +114,7 @@ class LabelCase:
         notes: Decisions between several senses of the values, a sentence each.
         masks: The whole of every class by value, if classes overlap and `planes` has only one of them there.
         colours: Colours of the values as `#rrggbb`, where the file states them.
+        colour: The one colour that was taken for a class, as `#rrggbb`, where nobody said what colours mean.
     """
 
     planes: UInt8[np.ndarray, "N H W"] = field(repr=False)
@@ -118,30 +122,34 @@ class LabelCase:
     notes: tuple[str, ...] = ()
     masks: Mapping[int, Bool[np.ndarray, "N H W"]] = field(default_factory=dict, repr=False)
     colours: Mapping[int, str] = field(default_factory=dict)
+    colour: str = ""
 
 
-def read_source_image(source: Picture, name: str, axis: Axis = None) -> SourceImage:
+def read_source_image(source: Picture, name: str, axis: Axis = None, channel: Channel = None) -> SourceImage:
     """Read what a user passes as one thing to segment.
 
     Args:
         source: An array or tensor (H, W), (H, W, 3 or 4), (N, H, W) or (N, H, W, 3 or 4), which `arrays.grey` tells
             apart; a Pillow image; or a path: a picture, pages of a TIFF, `.npy`, NIfTI, NRRD, MetaImage, a DICOM file
-            or the folder of a DICOM series.
+            or the folder of a DICOM series. NaN and infinity are filled in files, and said in a note.
         name: How errors call this argument.
         axis: Axis from plane to plane. Usual is the first axis of arrays, and of volumes the one across thick slices,
             or across axial ones where spacings are the same.
+        channel: The channel to look at, where there are several.
 
     Raises:
-        ValueError: If the pixels are not finite numbers, or the axes have no or several meanings.
+        ValueError: If the pixels of an array are not finite numbers, or the axes have no or several meanings.
         OSError: If the file cannot be read.
         ImportError: If the library for its format is not installed; the message has the command.
     """
     if isinstance(source, str | Path):
         path = _existing(Path(source), name)
-        return _stored_case(_read(path, name), name, axis, path)
+        with _readable(path, name):
+            stored = formats.read(channels.asked(formats.source_at(path), channel)).filled()
+        return _stored_case(channels.of_stored(stored, name, channel), name, axis, path)
     if isinstance(source, Image.Image):
-        return _stored_case(picture.decode(source), name, axis, None)
-    return _array_case(_array(source, name), name, axis, None)
+        return _stored_case(channels.of_stored(picture.upright(source), name, channel), name, axis, None)
+    return _array_case(channels.of_array(array_of(source, name), name, channel), name, axis, None)
 
 
 def read_label_image(
@@ -156,7 +164,8 @@ def read_label_image(
     Args:
         source: Label on the image's own grid, of the types that `read_source_image` takes: an array has the order of
             the axes of its volume's file.
-            It holds whole numbers in 0–255 of any dtype; palette indices are the classes. Or a file of what was drawn
+            It holds whole numbers in 0–255 of any dtype; palette indices are the classes. Colours need a table in
+            `rules`, unless there is one on black, white or a transparent layer. Or a file of what was drawn
             on the image: a DICOM-SEG or RTSTRUCT, segments of Slicer's, or what another of `formats.DRAWN_FORMATS`
             saves; of a file for many images the part for the one that is called as this.
         name: How errors call this argument.
@@ -174,32 +183,37 @@ def read_label_image(
         path = _existing(Path(source), name)
         if drawn := _read_drawn(path, name, image, values):
             return drawn
-        stored, names, colours = _read_label_file(path, name, image)
+        pixels, names, colours = _read_label_file(path, name, image)
     elif isinstance(source, Image.Image):
-        decoded = picture.decode(source)
-        stored, colours = decoded.array, decoded.colours
+        stored = picture.upright(source)
+        pixels, colours = LabelPixels.of(stored), stored.colours
     else:
-        stored = _array(source, name)
+        pixels = LabelPixels(array_of(source, name))
     try:
-        reading = read_values(fit_label(stored, name, image.shape), name, rules)
+        reading = pixels.read(image.shape, name, rules)
         label = class_values(reading.values, name)
     except ValueError as error:
-        if image.notes and stored.shape != image.shape:
-            msg = f"{error} Its image was {', '.join(image.notes)}: draw on it as viewers show it."
+        turned = [f"Its image was {note}." for note in image.notes if note.startswith(TURNED)]
+        turned += [f"It was {note}." for note in pixels.notes if note.startswith(TURNED)]
+        if turned and pixels.values.shape[: len(image.shape)] != image.shape:
+            msg = f"{error} {' '.join(turned)} Save both upright, or draw on the image as viewers show it."
             raise ValueError(msg) from error
         raise
-    return LabelCase(
-        np.ascontiguousarray(image.view.planes(label.reshape(image.grid))), names, reading.notes, colours=colours
-    )
+    planes = np.ascontiguousarray(image.view.planes(label.reshape(image.grid)))
+    return LabelCase(planes, names, reading.notes, {}, colours, reading.colour)
 
 
 def stored_values(source: Picture, name: str) -> Shaped[np.ndarray, "..."]:
-    """Return the values of a label as they are stored, on no image's grid; one zero for what is drawn on its image."""
+    """Return the numbers of a label as they are stored, on no image's grid; one zero for drawings and colours."""
     if isinstance(source, str | Path):
         path = _existing(Path(source), name)
         is_drawn = path.is_dir() or formats.is_slice(path) or formats.drawn_format(path) is not None
-        return np.zeros((1, 1), np.uint8) if is_drawn else _read(path, name).array
-    return picture.decode(source).array if isinstance(source, Image.Image) else _array(source, name)
+        stored = None if is_drawn else _read(path, name)
+    elif isinstance(source, Image.Image):
+        stored = picture.upright(source)
+    else:
+        return array_of(source, name)
+    return np.zeros((1, 1), np.uint8) if stored is None or stored.axes.endswith("C") else stored.array
 
 
 def write_mask(
@@ -268,19 +282,22 @@ def _stored_case(stored: StoredImage, name: str, axis: Axis, source: Path | None
     """The content of a file: a volume if it has a place in the patient, else an image or a stack."""
     if stored.geometry.affine is not None:
         return _volume_case(stored, name, axis, source)
-    shown = stored.displayed()
-    array = to_array(shown.array, name)
-    if shown.axes.startswith("T") and len(array) == 1:
+    array = to_array(stored.array, name)
+    if stored.axes.startswith("T") and len(array) == 1:
         array, axis = array[0], None
-    elif shown.axes.startswith(("T", "Z")):
+    elif stored.axes.startswith(("T", "Z")):
         axis = 0 if axis is None else axis
-    elif shown.axes:
+    elif stored.axes:
         axis = None
     case = _array_case(array, name, axis, source)
-    geometry = stored.geometry if stored.geometry.files else None
-    spacing = stored.geometry.spacing if case.kind == "image" else None
-    spacing_mm = (1.0, spacing[0], spacing[1]) if spacing else None
-    return replace(case, dtype=shown.dtype, geometry=geometry, spacing_mm=spacing_mm, notes=stored.notes)
+    spacing = stored.geometry.spacing
+    geometry = stored.geometry if stored.geometry.files or spacing else None
+    spacing_mm = None
+    if spacing and case.kind == "image":
+        spacing_mm = (1.0, spacing[-2], spacing[-1])
+    elif spacing and len(spacing) == 3 and case.view == PLAIN:
+        spacing_mm = (spacing[0], spacing[1], spacing[2])
+    return replace(case, dtype=stored.dtype, geometry=geometry, spacing_mm=spacing_mm, notes=stored.notes)
 
 
 def _volume_case(stored: StoredImage, name: str, axis: Axis, source: Path | None) -> SourceImage:
@@ -342,17 +359,12 @@ def _read(path: Path, name: str) -> StoredImage:
         return formats.read(formats.source_at(path))
 
 
-def _read_label_file(path: Path, name: str, image: SourceImage) -> tuple[Shaped[np.ndarray, "..."], ByValue, ByValue]:
-    """Read label values in the order of their image's axes, with colours, and names of it or of a list beside."""
+def _read_label_file(path: Path, name: str, image: SourceImage) -> tuple[LabelPixels, ByValue, ByValue]:
+    """Read a label's pixels in the order of its image's axes, with names of it or of a list beside, and colours."""
     stored = _read(path, name)
-    if stored.is_lossy:
-        msg = (
-            f"{name} was stored with loss: expected a PNG or TIFF label, got the JPEG {path}. "
-            "Export the label map anew as PNG: JPEG changes class values at edges."
-        )
-        raise ValueError(msg)
     values = to_array(on_image(stored, image.geometry or Geometry(), name), name)
-    return values, stored.names or formats.names_beside(path)[0], stored.colours
+    names = stored.names or formats.names_beside(path)[0]
+    return replace(LabelPixels.of(stored), values=values), names, stored.colours
 
 
 def _read_drawn(path: Path, name: str, image: SourceImage, values: Mapping[str, int] | None) -> LabelCase | None:
@@ -415,16 +427,6 @@ def _placed(
         msg = f"expected voxels at the same place, got them up to {apart:.3g} mm apart"
         raise ValueError(msg)
     return array
-
-
-def _array(source: Picture, name: str) -> Shaped[np.ndarray, "..."]:
-    if isinstance(source, np.ndarray | Tensor):
-        return to_array(source, name)
-    msg = (
-        f"{name} is no image: expected an array, a tensor, a PIL image or a path, got "
-        f"{type(source).__name__}. Pass one of these, or a list of them."
-    )
-    raise ValueError(msg)
 
 
 def _existing(path: Path, name: str) -> Path:

@@ -16,11 +16,12 @@ from incontext.images.arrays import Picture
 from incontext.images.examples import Example, LabelMap, called, emptied, plane_of
 from incontext.images.normalisation import apply
 from incontext.images.resampling import label_to_square, to_square
-from incontext.images.source_image import Axis, SourceImage, read_label_image, read_source_image
+from incontext.images.source_image import AS_CLASSES, Axis, SourceImage, read_label_image, read_source_image
 from incontext.inference.propagation import LabelledPlanes, Propagation, propagate
 from incontext.inference.segmentation import CasePrediction, Classes, DrawnPlane, Plane
 from incontext.inference.support_pool import Fitted, Preparation
 from incontext.networks.protocols import Backend
+from megamed.label_values import LabelRules
 from megamed.squares import Box
 
 PlaneLabels = Mapping[int, Picture] | Picture
@@ -48,13 +49,16 @@ class Labelled:
         return {int(value) for label in self.labels.values() for value in np.unique(label) if value}
 
 
-def read_labelled(volume: Picture | SourceImage, labels: PlaneLabels | None, axis: Axis = None) -> Labelled:
+def read_labelled(
+    volume: Picture | SourceImage, labels: PlaneLabels | None, axis: Axis = None, rules: LabelRules = AS_CLASSES
+) -> Labelled:
     """Read a volume and the labels of some of its planes.
 
     Args:
         volume: A stack or volume, in any form that `read_source_image` takes.
         labels: Label maps, each oriented like the plane of the source's array. None or empty if no plane is labelled.
         axis: Axis from plane to plane, as in `read_source_image`; a `SourceImage` has its own.
+        rules: Meaning of the values of labels.
 
     Raises:
         ValueError: If the volume is a single image, or a label does not fit.
@@ -67,13 +71,13 @@ def read_labelled(volume: Picture | SourceImage, labels: PlaneLabels | None, axi
     if labels is None:
         return Labelled(case, {})
     if not isinstance(labels, Mapping):
-        label = read_label_image(labels, called(labels, "labels"), case)
+        label = read_label_image(labels, called(labels, "labels"), case, rules)
         return Labelled(case, {i: plane for i, plane in enumerate(label.planes) if plane.any()}, label.names)
     if wrong := [index for index in labels if index not in range(len(case.planes))]:
         msg = f"labels name no plane: expected indices from 0 to {len(case.planes) - 1}, got {wrong}. Correct them."
         raise ValueError(msg)
     read = {
-        index: read_label_image(label, called(label, f"labels[{index}]"), plane_of(case, index)).planes[0]
+        index: read_label_image(label, called(label, f"labels[{index}]"), plane_of(case, index), rules).planes[0]
         for index, label in sorted(labels.items())
     }
     return Labelled(case, read)
@@ -104,7 +108,8 @@ class Propagator:
     def __call__(self, labelled: Labelled) -> CasePrediction:
         """Segment all planes; those that are labelled stay as they were drawn."""
         case, boxes = labelled.case, self.preparation.boxes(labelled.case)
-        scaled = apply(case, self.preparation.normalisation)
+        # what is drawn on one plane is sought on the next: an array, too, is one thing here
+        scaled = apply(case, replace(self.preparation.normalisation, by_plane=False))
         logits = torch.stack([self._window(scaled, labelled, box) for box in boxes], dim=1) / self.temperature
         values = tuple(self.classes.names)
         planes: list[Plane | DrawnPlane] = [Plane(case.planes.shape[1:], boxes, each) for each in logits]

@@ -53,6 +53,7 @@ class Parameters(_Record):
     size_px: int = Field(ge=1, le=MOST_SIZE_PX)
     backend: str
     seed: int
+    channel: int | str | None = None
 
 
 class Weights(_Record):

@@ -9,7 +9,7 @@ from jaxtyping import Float32, Shaped
 
 from megamed.readers.dicom_grid import PlacedPlane, planes_of, read_grid
 from megamed.readers.dicom_headers import header_of, readable
-from megamed.readers.dicom_values import has_colours, number, pixel_spacing_mm, values_of
+from megamed.readers.dicom_values import has_colours, number, pixel_spacing_mm, spacing_note, values_of
 from megamed.readers.source import Source
 from megamed.readers.stored import Geometry, StoredImage
 from megamed.readers.volume import check_header
@@ -30,7 +30,8 @@ def read(source: Source, most_pixels: int) -> StoredImage:
         nowhere = radiograph_geometry(path, header)
         array = _film(path, header)
         axes = "TYXC"[: array.ndim] if has_colours(header) or len(array) > 1 else "YX"
-        return StoredImage(array if axes != "YX" else array[0], axes, nowhere, stored_dtype, notes=source.notes)
+        notes = (*source.notes, *spacing_note(header))
+        return StoredImage(array if axes != "YX" else array[0], axes, nowhere, stored_dtype, notes=notes)
     grid = read_grid(source.files)
     with readable(path):
         if any(map(has_colours, grid.headers.values())):

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Real, Shaped
 
+DETECTOR_SPACING, MAGNIFICATION = "ImagerPixelSpacing", "EstimatedRadiographicMagnificationFactor"
 ULTRASOUND_CM = 3
 """The code of centimetres among the units of an ultrasound region."""
 
@@ -48,10 +49,14 @@ def frame_group(header: Any, frame: int, name: str) -> Any:
 
 
 def pixel_spacing_mm(header: Any) -> tuple[float, float] | None:
-    """Find the distances of rows and of columns: in the patient, else at the detector, else of an ultrasound region."""
-    for tag in ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing"):
+    """Find the distances of rows and of columns: in the patient, else at the detector, else of an ultrasound region.
+
+    Those at the detector are reduced by the magnification, where the header estimates it.
+    """
+    for tag in ("PixelSpacing", DETECTOR_SPACING, "NominalScannedPixelSpacing"):
         if spacing := header.get(tag):
-            return float(spacing[0]), float(spacing[1])
+            magnified = number(header, MAGNIFICATION, 1) if tag == DETECTOR_SPACING else 1.0
+            return float(spacing[0]) / (magnified or 1.0), float(spacing[1]) / (magnified or 1.0)
     regions = header.get("SequenceOfUltrasoundRegions") or ()
     deltas = {
         (abs(10 * float(region.PhysicalDeltaY)), abs(10 * float(region.PhysicalDeltaX)))
@@ -59,6 +64,14 @@ def pixel_spacing_mm(header: Any) -> tuple[float, float] | None:
         if region.get("PhysicalUnitsXDirection") == region.get("PhysicalUnitsYDirection") == ULTRASOUND_CM
     }
     return deltas.pop() if len(deltas) == 1 == len(regions) else None
+
+
+def spacing_note(header: Any) -> tuple[str, ...]:
+    """Say that the size of pixels is the one at the detector, where the one in the patient is not known."""
+    is_known = header.get("PixelSpacing") or number(header, MAGNIFICATION, 0)
+    if is_known or not header.get(DETECTOR_SPACING):
+        return ()
+    return ("areas are those at the detector, larger than in the patient: the header states no magnification",)
 
 
 def _has_palette(header: Any) -> bool:

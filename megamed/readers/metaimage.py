@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from megamed.readers.faults import check_expansion, one_error
+from megamed.readers.lengths import mm_per
 from megamed.readers.source import Source
 from megamed.readers.stored import Geometry, MaskImage, StoredImage
 from megamed.readers.volume import LPS_TO_RAS, check_header, usable_orientations
@@ -127,6 +128,7 @@ def _affine(header: dict[str, str]) -> Float[np.ndarray, "4 4"]:
     affine = np.eye(4)
     affine[:3, :3] = np.reshape([float(each) for each in matrix.split()], (3, 3)).T * _three(spacing)
     affine[:3, 3] = _three(offset)
+    affine[:3] *= mm_per(header.get("DistanceUnits", "mm")) or 1.0
     return affine
 
 

@@ -13,11 +13,14 @@ import numpy as np
 from jaxtyping import Float
 
 from megamed.readers.faults import check_expansion, needs, one_error
+from megamed.readers.lengths import mm_per
 from megamed.readers.source import Source
 from megamed.readers.stored import Geometry, MaskImage, StoredImage
 from megamed.readers.volume import check_header, usable_orientations
 
 GZIP_MARK = b"\x1f\x8b"
+MOST_MM = 100.0
+"""Size that no voxel has: a header that says so has the wrong unit."""
 NIFTI_2_BYTES = 540
 """Size of a header of NIfTI-2, which it begins with; that of NIfTI-1 is 348."""
 
@@ -53,10 +56,11 @@ def read(source: Source, most_pixels: int) -> StoredImage:
             raise ValueError(msg)
         check_expansion(path, math.prod(image.shape) * image.get_data_dtype().itemsize)
         usable_orientations(image.affine)
-        spacing = tuple(float(size) for size in (*image.header.get_zooms(), 1.0)[:3])
-        geometry = Geometry(image.affine, spacing, header=image.header, other_affines=_other_affines(image.header))
+        geometry, notes = _geometry(image)
         array = np.asanyarray(image.dataobj)
-        return StoredImage(array.reshape((*space, *image.shape[3:4])), "XYZT"[: max(image.ndim, 3)], geometry)
+        return StoredImage(
+            array.reshape((*space, *image.shape[3:4])), "XYZT"[: max(image.ndim, 3)], geometry, notes=notes
+        )
 
 
 def write(mask: MaskImage, suffix: str) -> bytes:
@@ -76,10 +80,27 @@ def write(mask: MaskImage, suffix: str) -> bytes:
         image = nibabel.Nifti1Image(mask.array.transpose(), mask.affine[:, [2, 1, 0, 3]])
     else:
         image = nibabel.Nifti1Image(mask.array, mask.affine)
+    if image.header.get_xyzt_units()[0] == "unknown" and not isinstance(header, nibabel.Nifti1Header):
+        image.header.set_xyzt_units("mm")
     image.set_data_dtype(np.uint8)
     image.header.set_slope_inter(1, 0)
     content = image.to_bytes()
     return gzip.compress(content, mtime=0) if suffix == ".nii.gz" else content
+
+
+def _geometry(image: Any) -> tuple[Geometry, tuple[str, ...]]:
+    """Place a volume in millimetres, whatever unit its header has; its header keeps this unit."""
+    zooms = [float(size) for size in (*image.header.get_zooms(), 1.0)[:3]]
+    unit = image.header.get_xyzt_units()[0]
+    mm, notes = mm_per(unit) or 1.0, list[str]()
+    if mm > 1 and mm * min(zooms) > MOST_MM:
+        mm = 1.0
+        notes.append(f"voxels of {min(zooms):g} {unit} make no sense: taken for millimetres")
+    in_mm, others = np.diag([mm, mm, mm, 1.0]), _other_affines(image.header)
+    if mm != 1:
+        others = (*(in_mm @ other for other in others), image.affine)  # of a label whose header lost the unit
+    spacing = tuple(mm * size for size in zooms)
+    return Geometry(in_mm @ image.affine, spacing, header=image.header, other_affines=others), tuple(notes)
 
 
 def _volume_of(image: Any, index: int) -> Any:

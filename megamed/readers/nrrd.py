@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float, Real
 
 from megamed.readers.faults import check_expansion, needs, one_error
+from megamed.readers.lengths import mm_per
 from megamed.readers.source import Source
 from megamed.readers.stored import Geometry, MaskImage, StoredImage
 from megamed.readers.volume import LPS_TO_RAS, check_header, usable_orientations
@@ -127,4 +128,10 @@ def affine_of(header: Mapping[str, Any]) -> Float[np.ndarray, "4 4"]:
     if len(signs) != 3 or None in signs:
         msg = f"expected an anatomical space, got {space!r}"
         raise ValueError(msg)
-    return np.diag([*map(float, filter(None, signs)), 1.0]) @ affine
+    return np.diag([*(np.array([float(sign) for sign in signs if sign]) * _mm(header)), 1.0]) @ affine
+
+
+def _mm(header: Mapping[str, Any]) -> Float[np.ndarray, "3"]:
+    """Return the millimetres of the unit of each axis of space; without a unit, lengths are in millimetres."""
+    units = header.get("space units", header.get("units", ["mm"] * 3))
+    return np.array([mm_per(str(unit)) or 1.0 for unit in (*units, "mm", "mm", "mm")[:3]])

@@ -4,6 +4,8 @@ import numpy as np
 from jaxtyping import Shaped
 
 TAG = 274
+TURNED = "turned upright"
+"""Words by which the note on a turn begins."""
 TURNS = {
     2: (False, 1, -1),
     3: (False, -1, -1),
@@ -17,6 +19,11 @@ TURNS = {
 
 Source: TIFF 6.0, section 8, `Orientation`; EXIF 2.3 takes it over.
 """
+
+
+def turn_note(orientation: int) -> tuple[str, ...]:
+    """Say that pixels were turned, if the tag says so."""
+    return (f"{TURNED}, as orientation tag {orientation} says",) if orientation in TURNS else ()
 
 
 def turned_upright(array: Shaped[np.ndarray, "..."], orientation: int, rows: int) -> Shaped[np.ndarray, "..."]:

@@ -2,17 +2,19 @@
 
 import io
 import struct
+import threading
 import zlib
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Real, UInt8
+from jaxtyping import Real, Shaped, UInt8
 from PIL import Image, ImageSequence
 
 from megamed.label_colours import MOST_COLOURS, palette_of
-from megamed.readers.faults import one_error
+from megamed.readers.faults import check_expansion, one_error
+from megamed.readers.memory import check_size
 from megamed.readers.orientation_tag import TAG, TURNS, turned_upright
 from megamed.readers.source import Source
 from megamed.readers.stored import MaskImage, StoredImage
@@ -23,28 +25,35 @@ LUMINANCE = np.array([0.299, 0.587, 0.114])
 """Weights of red, green and blue in a grey value: ITU-R 601."""
 PNG_TYPE, GREY_PNG = 24, 0
 """Offset in a PNG file of the two bytes for bit depth and colour type, and the colour type of grey pictures."""
+PNG_CHANNELS = {2: 3, 4: 2, 6: 4}
+"""Values of a pixel by the colour type; one where it is not listed."""
+OPAQUE = 255
+OPENING = threading.Lock()
+"""Held while a picture is opened without Pillow's limit, which is one for the whole process."""
 PLAIN_MODES = ("1", "L", "F", "RGB")
+TRANSPARENT_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")
+"""Modes whose opacity Pillow can tell, by a channel, a palette or one colour that is transparent."""
 UNREADABLE = (
     *(OSError, SyntaxError, EOFError, ValueError, KeyError, IndexError, TypeError, struct.error, zlib.error),
-    Image.DecompressionBombError,
+    Image.DecompressionBombError,  # of what is packed within a picture, such as the frames of a GIF
 )
 
 
 def read(source: Source, most_pixels: int) -> StoredImage:
-    """Read the picture or the frames of a file; transparency is dropped.
+    """Read the picture or the frames of a file.
 
     Raises:
         ValueError: If the file cannot be decoded, is larger than `most_pixels` or has frames of several sizes.
     """
     (path,) = source.files
-    with one_error(path, *UNREADABLE), Image.open(path) as picture:
+    with one_error(path, *UNREADABLE), opened(path) as picture:
         is_photograph = picture.format in PHOTOGRAPHS
         # the further frames of a telephone's photograph are previews of the first
         count = 1 if is_photograph else getattr(picture, "n_frames", 1)
-        if picture.width * picture.height * count > most_pixels:
-            msg = f"expected at most {most_pixels} pixels, got {count} × {picture.height} × {picture.width}"
-            raise ValueError(msg)
-        frames = [_upright(frame) for frame in islice(ImageSequence.Iterator(picture), count)]
+        if picture.format == "PNG":
+            check_expansion(path, picture.width * picture.height * _png_bits(path) // 8)
+        check_size((count, picture.height, picture.width), len(picture.getbands()), most_pixels)
+        frames = [upright(frame) for frame in islice(ImageSequence.Iterator(picture), count)]
         if picture.format == "PNG" and count == 1:
             frames = [_with_all_bits(path, frames[0], picture)]
     if len(sizes := {frame.shape for frame in frames}) > 1:
@@ -56,20 +65,36 @@ def read(source: Source, most_pixels: int) -> StoredImage:
     return replace(frames[0] if count == 1 else _joined(frames), is_lossy=is_photograph)
 
 
-def _upright(picture: Image.Image) -> StoredImage:
-    """Decode a frame and turn it as its EXIF tag says; Pillow itself does so for TIFF."""
+def opened(path: Path) -> Image.Image:
+    """Open a picture and decode nothing of it yet; `check_size` takes the place of Pillow's limit of pixels.
+
+    Raises:
+        OSError: If it is no picture.
+    """
+    with OPENING:
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            return Image.open(path)
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+
+
+def upright(picture: Image.Image) -> StoredImage:
+    """Decode a picture, or the current frame of several, and turn it as its EXIF tag says; Pillow does so for TIFF."""
     stored = decode(picture)
     orientation = picture.getexif().get(TAG, 1) if picture.format != "TIFF" else 1
     if orientation not in TURNS:
         return stored
-    array = turned_upright(stored.array, orientation, 0)
-    return replace(stored, array=array, notes=(f"turned upright, as orientation tag {orientation} says",))
+    array, opacity = turned_upright(stored.array, orientation, 0), stored.opacity
+    opacity = opacity if opacity is None else turned_upright(opacity, orientation, 0)
+    return replace(
+        stored, array=array, opacity=opacity, notes=(f"turned upright, as orientation tag {orientation} says",)
+    )
 
 
 def _with_all_bits(path: Path, stored: StoredImage, picture: Image.Image) -> StoredImage:
     """Decode a PNG of 16 bits a colour, of which Pillow keeps the upper 8, through imagecodecs if it is installed."""
-    with path.open("rb") as file:
-        bits, colour_type = file.read(PNG_TYPE + 2)[PNG_TYPE:]
+    bits, colour_type = _png_type(path)
     if bits != 16 or colour_type == GREY_PNG:
         return stored
     try:
@@ -78,19 +103,49 @@ def _with_all_bits(path: Path, stored: StoredImage, picture: Image.Image) -> Sto
         return replace(stored, notes=(*stored.notes, "the upper 8 of 16 bits were read: imagecodecs is not installed"))
     array = imagecodecs.png_decode(path.read_bytes())
     array = array[..., 0] if array.shape[-1] == 2 else array[..., :3]
-    return replace(stored, array=turned_upright(array, picture.getexif().get(TAG, 1), 0))
+    axes = "YX" if array.ndim == 2 else "YXC"
+    return replace(stored, array=turned_upright(array, picture.getexif().get(TAG, 1), 0), axes=axes)
+
+
+def _png_type(path: Path) -> tuple[int, int]:
+    """Read the bits of a value and the colour type of a PNG."""
+    with path.open("rb") as file:
+        bits, colour_type = file.read(PNG_TYPE + 2)[PNG_TYPE:]
+    return bits, colour_type
+
+
+def _png_bits(path: Path) -> int:
+    """Read the bits of a pixel of a PNG."""
+    bits, colour_type = _png_type(path)
+    return bits * PNG_CHANNELS.get(colour_type, 1)
 
 
 def decode(picture: Image.Image) -> StoredImage:
     """Take the pixels of a picture, or of the current frame of several."""
+    opacity = _opacity(picture)
     if picture.mode in ("P", "PA"):
-        return StoredImage(np.asarray(picture.getchannel(0)), "YX", palette=_palette(picture))
+        return StoredImage(np.asarray(picture.getchannel(0)), "YX", palette=_palette(picture), opacity=opacity)
     if picture.mode == "LA":
-        return StoredImage(np.asarray(picture.getchannel("L")), "YX")
+        return StoredImage(np.asarray(picture.getchannel("L")), "YX", opacity=opacity)
     if picture.mode not in PLAIN_MODES and not picture.mode.startswith("I"):
         picture = picture.convert("RGB")
     array = np.asarray(picture)
-    return StoredImage(array, "YX" if array.ndim == 2 else "YXC")
+    return StoredImage(array, "YX" if array.ndim == 2 else "YXC", opacity=opacity)
+
+
+def _opacity(picture: Image.Image) -> Shaped[np.ndarray, "H W"] | None:
+    """Return the opacity of each pixel; None if all are equally visible."""
+    if not picture.has_transparency_data or picture.mode not in TRANSPARENT_MODES:
+        return None
+    # Pillow takes the indices of PA for colours
+    is_separate = picture.mode in ("LA", "PA", "RGBA")
+    opacity = np.asarray(picture.getchannel("A") if is_separate else picture.convert("RGBA").getchannel("A"))
+    return told(opacity)
+
+
+def told(opacity: Shaped[np.ndarray, "..."]) -> Shaped[np.ndarray, "..."] | None:
+    """Return opacity if it tells pixels apart, or hides all."""
+    return opacity if opacity.min() < opacity.max() or not opacity.any() else None
 
 
 def luminance(colours: Real[np.ndarray, "H W 3"]) -> Real[np.ndarray, "H W"]:
@@ -140,7 +195,12 @@ def _joined(frames: list[StoredImage]) -> StoredImage:
         frames = [frame.displayed() for frame in frames]
     if len({frame.axes for frame in frames}) > 1:
         frames = [frame if "C" in frame.axes else _coloured(frame) for frame in frames]
-    return replace(frames[0], array=np.stack([frame.array for frame in frames]), axes="T" + frames[0].axes)
+    opacity = None
+    if any(frame.opacity is not None for frame in frames):
+        opaque = np.full(frames[0].array.shape[:2], OPAQUE, np.uint8)
+        opacity = np.stack([opaque if frame.opacity is None else frame.opacity for frame in frames])
+    array = np.stack([frame.array for frame in frames])
+    return replace(frames[0], array=array, axes="T" + frames[0].axes, opacity=opacity)
 
 
 def _coloured(frame: StoredImage) -> StoredImage:

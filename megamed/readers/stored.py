@@ -48,6 +48,9 @@ class StoredImage:
     """The type of the pixels on disk, where it is not that of `array`."""
     palette: UInt8[np.ndarray, "256 3"] | None = None
     """Red, green and blue of each index, if the file has a palette."""
+    opacity: Shaped[np.ndarray, "..."] | None = None
+    """The opacity of each pixel, of the shape of `array` without colours; None if all are equally visible. It matters
+    to labels, which may be drawn on a transparent layer."""
     names: Mapping[int, str] = field(default_factory=dict)
     """The names that the file itself gives to its label values."""
     is_lossy: bool = False
@@ -80,6 +83,22 @@ class StoredImage:
         if self.palette is None:
             return self
         return replace(self, array=self.palette[self.array], axes=self.axes + "C", palette=None)
+
+    def filled(self) -> Self:
+        """Return an image with its smallest number in place of NaN and infinity, which mark what was not measured.
+
+        Raises:
+            ValueError: If it holds no number.
+        """
+        is_number = np.isfinite(self.array) if self.array.dtype.kind == "f" else np.ones((), bool)
+        if is_number.all():
+            return self
+        if not is_number.any():
+            msg = "expected numbers, got NaN or infinity in all pixels."
+            raise ValueError(msg)
+        smallest = self.array[is_number].min()
+        note = f"{1 - is_number.mean():.2%} of its pixels are NaN or infinite: read as its smallest value, {smallest:g}"
+        return replace(self, array=np.where(is_number, self.array, smallest), notes=(*self.notes, note))
 
     def to_ras(self) -> Volume:
         """Turn the image so that its axes run to the patient's right, front and head, by flips and swaps only.

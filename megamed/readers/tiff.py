@@ -1,6 +1,7 @@
 """Read TIFF files through tifffile, their values as they are stored, and write masks as pages."""
 
 import io
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -8,17 +9,21 @@ import numpy as np
 from jaxtyping import Shaped, UInt8
 from PIL import Image
 
-from megamed.readers import picture
+from megamed.readers import picture, tiff_calibration
 from megamed.readers.faults import one_error
-from megamed.readers.orientation_tag import TAG, turned_upright
+from megamed.readers.memory import check_size
+from megamed.readers.orientation_tag import TAG, turn_note, turned_upright
 from megamed.readers.source import Source
-from megamed.readers.stored import MaskImage, StoredImage
+from megamed.readers.stored import Geometry, MaskImage, StoredImage
+from megamed.readers.tiff_calibration import PixelSize
 
 LOSSY = frozenset({6, 7, 34892, 33003, 33005})
 """Compression tags of JPEG, and of JPEG 2000 as slide scanners use it."""
 PLAIN = frozenset({0, 1, 2, 3})
 """Photometric tags: white is zero, black is zero, RGB and palette."""
-YCBCR, JPEG, PALETTE = 6, 7, 3
+YCBCR, JPEG, PALETTE, RGB = 6, 7, 3, 2
+OPACITIES = (1, 2)
+"""Kinds of extra samples: opacity by which colours are multiplied already, and opacity alone."""
 
 
 def read(source: Source, most_pixels: int) -> StoredImage:
@@ -39,22 +44,32 @@ def read(source: Source, most_pixels: int) -> StoredImage:
     errors = (*picture.UNREADABLE, AttributeError, RuntimeError, tifffile.TiffFileError)
     with one_error(path, *errors), tifffile.TiffFile(path) as file:
         series = _whole_series(file)
-        if (count := int(np.prod(series.shape))) > most_pixels * max(series.keyframe.samplesperpixel, 1):
-            msg = f"expected at most {most_pixels} pixels, got {count} values"
-            raise ValueError(msg)
         page = series.keyframe
+        samples = max(page.samplesperpixel, 1)
+        planes = math.prod(series.shape) // max(page.imagelength * page.imagewidth * samples, 1)
+        check_size((planes, page.imagelength, page.imagewidth), samples, most_pixels)
         # tifffile turns YCbCr to RGB within JPEG only; Pillow knows this and the other spaces of colour
         is_plain = page.photometric in PLAIN or (page.photometric, page.compression) == (YCBCR, JPEG)
         stored = _decoded(series, source.part) if is_plain else None
-    return _through_pillow(source, most_pixels) if stored is None else stored
+        pixel = tiff_calibration.pixel_size(file, series)
+    stored = _through_pillow(source, most_pixels) if stored is None else stored
+    return stored if pixel is None else replace(stored, geometry=Geometry(spacing=_spacing(stored, pixel)))
 
 
 def write(mask: MaskImage, suffix: str) -> bytes:
-    """Return the planes of a mask as pages."""
+    """Return the planes of a mask as pages, with the size of its image's pixels as ImageJ and others read it."""
     first, *others = [Image.fromarray(np.ascontiguousarray(plane)) for plane in mask.array]
     content = io.BytesIO()
-    first.save(content, "TIFF", save_all=True, append_images=others, compression="tiff_deflate")
+    tags = tiff_calibration.tags(mask.geometry.spacing, len(mask.array)) if mask.geometry.spacing else {}
+    first.save(content, "TIFF", save_all=True, append_images=others, compression="tiff_deflate", tiffinfo=tags)
     return content.getvalue()
+
+
+def _spacing(stored: StoredImage, pixel: PixelSize) -> tuple[float, ...] | None:
+    """Return the distances along the axes of space; None for planes whose distance is not known."""
+    if not stored.axes.startswith("Z"):
+        return pixel.row_mm, pixel.column_mm
+    return None if pixel.plane_mm is None else (pixel.plane_mm, pixel.row_mm, pixel.column_mm)
 
 
 def _through_pillow(source: Source, most_pixels: int) -> StoredImage:
@@ -82,20 +97,39 @@ def _decoded(series: Any, part: str) -> StoredImage | None:
             return None
         raise
     array = array.view(np.dtype(array.dtype.str))  # tifffile's own names of 64-bit types are unusual
-    array, axes = _chosen(*_sorted(array, axes, page), part)
+    array, axes, opacity = _without_opacity(array, axes, page)
     orientation = page.tags.valueof(TAG, 1)
+    if opacity is not None:
+        hidden, hidden_axes = _sorted(opacity, axes.replace("S", ""))
+        opacity = picture.told(turned_upright(hidden, orientation, hidden_axes.index("Y")))
+    array, axes = _chosen(*_sorted(array, axes), part)
     array = turned_upright(array, orientation, axes.index("Y"))
-    notes = (f"turned upright, as orientation tag {orientation} says",) if orientation > 1 else ()
     lossy = int(page.compression) in LOSSY
     palette = _palette(page) if page.photometric == PALETTE and array.dtype == np.uint8 else None
-    return StoredImage(array, axes, palette=palette, is_lossy=lossy, notes=notes)
+    return StoredImage(array, axes, palette=palette, opacity=opacity, is_lossy=lossy, notes=turn_note(orientation))
 
 
-def _sorted(array: Shaped[np.ndarray, "..."], axes: str, page: Any) -> tuple[Shaped[np.ndarray, "..."], str]:
-    """Bring axes into the order of planes, rows, columns and channels, and leave out those of length 1 and alpha."""
-    if "S" in axes:
-        kept = page.samplesperpixel - len(page.extrasamples) or page.samplesperpixel
-        array = array.take(range(kept), axis=axes.index("S"))
+def _without_opacity(
+    array: Shaped[np.ndarray, "..."], axes: str, page: Any
+) -> tuple[Shaped[np.ndarray, "..."], str, Shaped[np.ndarray, "..."] | None]:
+    """Separate the opacity from the samples of a pixel; what else comes after colours means nothing known."""
+    extra, count = page.extrasamples, page.samplesperpixel
+    if "S" not in axes or not extra or len(extra) >= count:
+        return array, axes, None
+    first = count - len(extra)
+    is_opacity = [int(kind) in OPACITIES for kind in extra]
+    if page.photometric in (RGB, YCBCR):
+        is_opacity[0] = True  # many programs leave open what the fourth sample is
+        kept = list(range(first))
+    else:
+        kept = [*range(first), *(first + index for index, found in enumerate(is_opacity) if not found)]
+    axis = axes.index("S")
+    opacity = array.take(first + is_opacity.index(True), axis=axis) if True in is_opacity else None
+    return array.take(kept, axis=axis), axes, opacity
+
+
+def _sorted(array: Shaped[np.ndarray, "..."], axes: str) -> tuple[Shaped[np.ndarray, "..."], str]:
+    """Bring axes into the order of planes, rows, columns and channels, and leave out those of length 1."""
     keep = [index for index, axis in enumerate(axes) if axis in "YX" or array.shape[index] > 1]
     array, axes = array.reshape([array.shape[index] for index in keep]), "".join(axes[index] for index in keep)
     planes = [index for index, axis in enumerate(axes) if axis not in "YXSC"]
@@ -112,8 +146,8 @@ def _chosen(array: Shaped[np.ndarray, "..."], axes: str, part: str) -> tuple[Sha
         return array, axes.replace("S", "C")
     if not part.isdecimal() or int(part) >= array.shape[-1]:
         msg = (
-            f"it holds {array.shape[-1]} channels: expected one, or the index of one, got {part or 'none'}. "
-            "Save the channel to look at as a file of its own"
+            f"it holds {array.shape[-1]} channels: expected one, or the number of one from 0 on, got {part or 'none'}. "
+            "Choose it: channel=0, in the shell --channel 0"
         )
         raise ValueError(msg)
     return array[..., int(part)], axes[:-1]

@@ -183,12 +183,11 @@ def png_header(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
-@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 @pytest.mark.parametrize(("width", "height"), [(10_000, 10_000), (100_000, 100_000), (2**31 - 1, 2**31 - 1)])
 def test_oversized_picture_is_refused_before_decoding(tmp_path: Path, width: int, height: int) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(png_header(width, height))
-    with little_memory(), pytest.raises(ValueError, match=r"a\.png cannot be read: .*(pixels|exceeds)"):
+    with little_memory(), pytest.raises(ValueError, match=r"a\.png cannot be read: .*(pixels|declares|exceeds)"):
         read_image(Source((path,)))
 
 

@@ -188,3 +188,27 @@ print(time.process_time())
     *lines, seconds = result.stdout.splitlines()
     assert lines[0].startswith("100 labelled and 900 bare images (1000 PNG)")
     assert float(seconds) < CPU_SECONDS
+
+
+def test_labels_in_colours_are_counted_by_a_table(tmp_path: Path) -> None:
+    draw(tmp_path, 3, 0)
+    for seed, colour in enumerate([(255, 0, 0), (0, 255, 0), (0, 255, 0)]):
+        both = disc(seed)[1][..., None] * np.array(colour, np.uint8)
+        both[:2, :2] = 0, 0, 255
+        Image.fromarray(both).save(tmp_path / "labels" / f"{seed:04}.png")
+    (problem,) = check_folder(tmp_path).problems
+    assert "--colours '#0000ff=1,#00ff00=2,#ff0000=3'" in problem
+    found = check_folder(tmp_path, None, {"#0000ff": 5, "#00ff00": 2, "#ff0000": 3})
+    assert found.problems == ()
+    assert [(each.value, each.images) for each in found.classes] == [(2, 2), (3, 1), (5, 3)]
+
+
+def test_labels_on_a_transparent_layer_are_counted(tmp_path: Path) -> None:
+    draw(tmp_path, 2, 0)
+    for seed in range(2):
+        layer = np.dstack([np.full((48, 64, 3), 255, np.uint8), disc(seed)[1] * 255])
+        Image.fromarray(layer).save(tmp_path / "labels" / f"{seed:04}.png")
+    found = check_folder(tmp_path)
+    assert found.problems == ()
+    assert [(each.value, each.images) for each in found.classes] == [(255, 2)]
+    assert any("transparent layer: what is opaque" in note and "1 more" in note for note in found.notes)

@@ -61,7 +61,7 @@ def test_masks_of_classes_are_counted_by_name() -> None:
             [blocks(1, 1), blocks(255, 255)],
             "one class in two ways, it seems: expected one value, got 1 in some",
         ),
-        ([np.zeros((4, 4, 3), np.uint8) + np.arange(3, dtype=np.uint8)], "0.png is no label map: .*got colours"),
+        ([np.zeros((4, 4, 3), np.uint8) + np.arange(3, dtype=np.uint8)], "0.png: .*--colours '#000102=1'; black is"),
         ([np.full((4, 4), 0.5)], r"0\.png is no label map: expected whole numbers, got values from 0\.5"),
         ([np.full((4, 4), -2)], r"0\.png is no label map: expected numbers from 0, got -2"),
         ([blocks(*range(3, 240, 3))], "labels hold 79 values, from 3 to 237"),

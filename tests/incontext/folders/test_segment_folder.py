@@ -331,3 +331,30 @@ def test_two_runs_do_not_write_into_one_folder(tmp_path: Path, segmenter: Segmen
         segment_folder(segmenter, support, query, out)
     assert not list((out / "masks").iterdir())
     assert len(segment_folder(segmenter, support, query, out).images) == 1
+
+
+def test_colours_and_channel_hold_for_support_and_queries(tmp_path: Path, segmenter: Segmenter) -> None:
+    names = ["a.png", "b.png", "c.png"]
+    plain, coloured = (write_pictures(tmp_path / name, names) for name in ("plain", "coloured"))
+    for name in names:
+        picture, label = (np.asarray(Image.open(coloured / part / name)) for part in ("images", "labels"))
+        Image.fromarray(np.dstack([255 - picture, picture, picture * 0])).save(coloured / "images" / name)
+        drawn = (label > 0)[..., None] * np.array([0, 200, 30], np.uint8)
+        drawn[0, 0] = 9, 9, 9
+        Image.fromarray(drawn).save(coloured / "labels" / name)
+    scores = segment_folder(segmenter, plain, plain, tmp_path / "1").mean_dice
+    with pytest.raises(ValueError, match="is drawn in colours: "):
+        segment_folder(segmenter, coloured, coloured, tmp_path / "2")
+    other = Segmenter(segmenter.weights, size_px=32, channel="green", colours={"#00C81E": 2, "#090909": 0})
+    assert segment_folder(other, coloured, coloured, tmp_path / "2").mean_dice == scores
+
+
+def test_the_pixels_of_a_microscope_have_a_size(tmp_path: Path, segmenter: Segmenter) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    support = write_pictures(tmp_path / "support", ["a.png", "b.png"])
+    array = np.asarray(Image.open(support / "images" / "a.png"))
+    tifffile.imwrite(tmp_path / "a.tif", array, imagej=True, resolution=(2.0, 4.0), metadata={"unit": "um"})
+    (report,) = segment_folder(segmenter, support, tmp_path / "a.tif", tmp_path / "out").images
+    assert report.area_mm2 == pytest.approx({2: 0.125e-6 * report.area_px[2]})
+    mask = read_source_image(tmp_path / "out" / "masks" / report.mask, "mask")
+    assert mask.spacing_mm == pytest.approx((1, 0.25e-3, 0.5e-3))

@@ -142,18 +142,16 @@ def test_classes_are_the_values_or_refused(values: np.ndarray) -> None:
         assert np.array_equal(label, values)
 
 
-@pytest.mark.parametrize(
-    "shape", [(4, 6), (1, 4, 6), (4, 6, 1), (4, 6, 3), (4, 6, 4), (1, 4, 6, 3)], ids=lambda shape: f"{shape}"
-)
+@pytest.mark.parametrize("shape", [(4, 6), (1, 4, 6), (4, 6, 1), (1, 4, 6, 1)], ids=lambda shape: f"{shape}")
 def test_labels_lose_axes_that_say_nothing(shape: tuple[int, ...]) -> None:
     label = np.arange(24, dtype=np.uint8).reshape(4, 6)
-    stored = np.broadcast_to(label.reshape(4, 6, 1) if shape[-1] in (3, 4) else label.reshape(shape), shape)
-    assert np.array_equal(fit_label(stored, "label", (4, 6)), label)
+    assert np.array_equal(fit_label(label.reshape(shape), "label", (4, 6)), label)
 
 
-def test_transparency_is_no_label() -> None:
-    stored = np.stack([RAMP, RAMP, RAMP, np.full_like(RAMP, 255)], axis=-1)
-    assert np.array_equal(fit_label(stored, "label", RAMP.shape), RAMP)
+@pytest.mark.parametrize("channels", [3, 4])
+def test_the_colours_of_a_label_come_after_the_grid(channels: int) -> None:
+    label = np.arange(24 * channels, dtype=np.uint8).reshape(1, 4, 6, channels)
+    assert np.array_equal(fit_label(label, "label", (4, 6)), label[0])
 
 
 @pytest.mark.parametrize(
@@ -161,7 +159,6 @@ def test_transparency_is_no_label() -> None:
     [
         ((5, 4, 6), r"label.argmax\(0\)"),
         ((4, 6, 5), r"label.argmax\(-1\)"),
-        ((4, 6, 3), "Give each colour a number"),
         ((6, 4), "lies on its side: turn it"),
         ((8, 12), "Resize it to 4 × 6 pixels by nearest neighbour"),
         ((5, 6), "on its image's grid; this one may belong to another image"),

@@ -11,6 +11,7 @@ from scipy import ndimage
 from incontext.images.examples import Examples, LabelMap, as_list, emptied, on_grid, plane_of, spread, thinned
 from incontext.images.orientation import PlaneLayout
 from incontext.images.source_image import read_source_image
+from megamed.label_values import LabelRules
 
 IMAGE = np.arange(64, dtype=np.uint8).reshape(8, 8)
 LABEL = (IMAGE % 3).astype(np.uint8)
@@ -166,3 +167,17 @@ def test_a_value_apart_and_soft_edges_are_told() -> None:
     (example,) = Examples(soft, soft.astype(np.uint8))
     assert list(example.masks) == [255]
     assert "soft edges" in example.notes[0]
+
+
+def in_colour(mask: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
+    return mask[..., None] * np.array(colour, np.uint8)
+
+
+def test_labels_of_one_colour_each_are_one_class_only_if_it_is_the_same() -> None:
+    mask = np.eye(8, dtype=np.uint8)
+    images, red = [mask * 9, mask * 8], in_colour(mask, (255, 0, 0))
+    assert [list(example.masks) for example in Examples(images, [red, red])] == [[255], [255]]
+    blue, rules = in_colour(mask, (0, 0, 255)), LabelRules(colours={"#ff0000": 1, "#0000ff": 2})
+    with pytest.raises(ValueError, match=r"got #ff0000 in support_labels\[0\], #0000ff in .* --colours '#0000ff=1,#ff"):
+        list(Examples(images, [red, blue]))
+    assert [list(example.masks) for example in Examples(images, [red, blue], rules)] == [[1], [2]]

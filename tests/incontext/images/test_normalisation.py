@@ -1,12 +1,14 @@
 """Grey values to [0, 1] as in a collection."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from PIL import Image
 
 from incontext.images.normalisation import Normalisation, apply, choose, limits
 from incontext.images.source_image import SourceImage, read_source_image
@@ -21,7 +23,10 @@ EIGHT_BIT = RNG.integers(5, 250, (20, 30)).astype(np.uint8)
 
 
 def case_of(array: np.ndarray, modality: str | None = None) -> SourceImage:
-    return replace(read_source_image(array, "image"), geometry=Geometry(modality=modality) if modality else None)
+    """An image, or a volume that is scaled as a whole."""
+    case = read_source_image(array, "image")
+    kind = "image" if case.kind == "image" else "volume"
+    return replace(case, kind=kind, geometry=Geometry(modality=modality) if modality else None)
 
 
 @pytest.mark.parametrize(
@@ -135,3 +140,22 @@ def test_scaling_keeps_the_order(array: np.ndarray) -> None:
     case = case_of(array)
     scaled = apply(case, choose([case]))[0]
     assert (np.diff(scaled.ravel()[np.argsort(array, axis=None, kind="stable")]) >= 0).all()
+
+
+def test_an_array_of_pictures_is_scaled_as_a_list_of_them() -> None:
+    pictures = [RNG.integers(0, 1000, (20, 30)).astype(np.int32) * gain for gain in (1, 2, 3, 5, 20)]
+    for scaling in ("auto", "percentile", "window"):
+        chosen = choose([case_of(pictures[0]), case_of(pictures[1])], scaling)
+        one_by_one = [apply(case_of(picture), chosen)[0] for picture in pictures]
+        assert np.array_equal(apply(read_source_image(np.stack(pictures), "image"), chosen), one_by_one)
+    assert choose([read_source_image(np.stack(pictures), "image")]) == choose(list(map(case_of, pictures)))
+
+
+def test_beside_a_file_of_several_planes_an_array_is_one_thing(tmp_path: Path) -> None:
+    array = RNG.integers(0, 1000, (5, 20, 30)).astype(np.uint16)
+    array[3:] //= 20
+    frames = [Image.fromarray(plane) for plane in array]
+    frames[0].save(tmp_path / "a.tif", save_all=True, append_images=frames[1:])
+    examples = [read_source_image(tmp_path / "a.tif", "image")]
+    again, chosen = read_source_image(array, "image"), choose(examples)
+    assert np.array_equal(apply(again, chosen), apply(examples[0], chosen))

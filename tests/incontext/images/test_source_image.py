@@ -21,6 +21,7 @@ from incontext.images.source_image import (
     write_mask,
 )
 from megamed import formats
+from megamed.label_values import LabelRules
 from megamed.readers.source import Source
 from megamed.readers.stored import StoredImage
 from megamed.standardise import display_plane
@@ -28,6 +29,7 @@ from tests.dicom_files import LPS_TO_RAS, OBLIQUE, series_affine, write_segmenta
 
 nibabel = pytest.importorskip("nibabel")
 nrrd = pytest.importorskip("nrrd")
+tifffile = pytest.importorskip("tifffile")
 pytest.importorskip("highdicom")
 
 RAMP = np.array([[0, 51, 102], [153, 204, 255]], dtype=np.uint8)
@@ -280,7 +282,10 @@ def test_a_fourth_axis_stays(tmp_path: Path, array: np.ndarray) -> None:
     [
         (np.zeros((5, 3)), r"expected \(2, 3\), got \(5, 3\)"),
         (RAMP + 0.5, "Resize it by nearest"),
-        (Image.fromarray(np.stack([RAMP, RAMP * 0, RAMP], -1)), "Give each colour a number"),
+        (
+            Image.fromarray(np.stack([RAMP, RAMP * 0, RAMP], -1)),
+            r"is drawn in colours: .* Pass colours={.*--colours '#330033=1",
+        ),
     ],
     ids=["shape", "values", "colours"],
 )
@@ -441,7 +446,9 @@ def test_palette_holds_classes_in_a_label_and_colours_in_an_image(tmp_path: Path
 
 def test_label_stored_with_loss_is_refused(tmp_path: Path) -> None:
     Image.fromarray(RAMP).save(tmp_path / "label.jpg")
-    with pytest.raises(ValueError, match=r"^label was stored with loss: expected a PNG or TIFF label"):
+    with pytest.raises(
+        ValueError, match=r"^label was stored with loss: expected a mask of one class, or a PNG or TIFF label"
+    ):
         read_label_image(tmp_path / "label.jpg", "label", read_source_image(RAMP, "image"))
 
 
@@ -465,3 +472,118 @@ def test_a_label_that_was_not_turned_with_its_image_is_told_why(tmp_path: Path) 
         ValueError, match=r"expected \(3, 2\), got \(2, 3\)\. .*turned upright, as orientation tag 6 says"
     ):
         read_label_image(RAMP, "label", case)
+    with pytest.raises(ValueError, match=r"got \(3, 2\).* It was turned upright, as orientation tag 6 says"):
+        read_label_image(tmp_path / "image.png", "label", read_source_image(RAMP, "image"))
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif"])
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_an_opened_picture_is_turned_as_its_file_is(tmp_path: Path, suffix: str, orientation: int) -> None:
+    path, exif = tmp_path / f"a{suffix}", Image.Exif()
+    exif[274] = orientation
+    compressed = {"compression": "tiff_lzw"} if suffix == ".tif" else {}  # Pillow mixes up pixels of others
+    Image.fromarray(RAMP.repeat(8, 0).repeat(8, 1)).save(path, exif=exif, **compressed)
+    with Image.open(path) as opened:
+        by_file, by_picture = read_source_image(path, "image"), read_source_image(opened, "image")
+        assert np.array_equal(by_file.planes, by_picture.planes)
+        if suffix in (".png", ".tif"):
+            assert np.array_equal(read_label_image(opened, "label", by_file).planes, by_file.planes)
+
+
+def nan_outside(folder: Path, suffix: str) -> Path:
+    """Write a volume, or a plane, whose first row is NaN but for one infinity, in a format that can hold these."""
+    path, array = folder / f"a{suffix}", np.arange(100, 160, dtype=np.float32).reshape(5, 4, 3)
+    array[0] = np.nan
+    array[0, 0, 0] = -np.inf
+    if suffix == ".npy":
+        np.save(path, array[:, 0])
+    elif suffix == ".tif":
+        tifffile.imwrite(path, array[:, 0])
+    elif suffix == ".nrrd":
+        nrrd.write(str(path), array)
+    else:
+        nibabel.save(nibabel.Nifti1Image(array, np.eye(4)), path)
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".nii.gz", ".tif", ".npy", ".nrrd"])
+def test_what_a_file_did_not_measure_is_its_smallest_value(tmp_path: Path, suffix: str) -> None:
+    case = read_source_image(path := nan_outside(tmp_path, suffix), "image")
+    on_file = np.ascontiguousarray(case.view.array(case.planes)).reshape(case.shape)
+    smallest = on_file[1].min()
+    assert (on_file[0] == smallest).all()
+    assert (on_file[1:].ravel() == np.sort(on_file[1:].ravel())).all()
+    assert [note for note in case.notes if "20.00% of its pixels" in note]
+    with pytest.raises(ValueError, match="label is not finite: expected numbers only"):
+        read_label_image(path, "label", case)
+
+
+def test_an_array_that_is_not_finite_is_refused() -> None:
+    with pytest.raises(ValueError, match="image is not finite: expected numbers only, got 1 NaN"):
+        read_source_image(np.array([[0, np.nan], [1, 2]]), "image")
+
+
+def test_a_file_without_a_number_is_named(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.full((4, 5), np.nan))
+    with pytest.raises(OSError, match=r"a\.npy \(expected numbers, got NaN or infinity in all pixels"):
+        read_source_image(tmp_path / "a.npy", "image")
+
+
+@pytest.mark.parametrize("save", [np.asarray, Image.fromarray, "a.png", "a.webp", "a.tif"], ids=str)
+@pytest.mark.parametrize("grey", [0, 90, 255])
+@pytest.mark.parametrize("opacity", [255, 120])
+def test_a_label_may_be_drawn_on_a_transparent_layer(save: object, grey: int, opacity: int, tmp_path: Path) -> None:
+    drawn = RAMP > 60
+    layer = np.dstack([np.full_like(RAMP, grey)] * 3 + [drawn * np.uint8(opacity)])
+    if isinstance(save, str):
+        Image.fromarray(layer).save(tmp_path / save, lossless=True)
+    label = read_label_image(
+        tmp_path / save if isinstance(save, str) else save(layer), "label", read_source_image(RAMP, "image")
+    )
+    assert np.array_equal(label.planes[0], drawn * 255)
+    assert "transparent layer" in label.notes[0]
+
+
+def test_nothing_is_drawn_on_an_empty_layer() -> None:
+    layer = Image.fromarray(np.dstack([np.full_like(RAMP, 255)] * 3 + [np.zeros_like(RAMP)]))
+    assert not read_label_image(layer, "label", read_source_image(RAMP, "image")).planes.any()
+
+
+def test_a_mask_may_be_a_photograph(tmp_path: Path) -> None:
+    y, x = np.mgrid[:64, :64]
+    drawn = (y - 30) ** 2 + (x - 35) ** 2 < 300
+    Image.fromarray(drawn).convert("L").save(tmp_path / "mask.jpg", quality=80)
+    label = read_label_image(tmp_path / "mask.jpg", "label", read_source_image(drawn * 1.0, "image"))
+    assert set(np.unique(label.planes)) == {0, 255}
+    assert (label.planes[0] > 0)[drawn].mean() > 0.99
+    assert (label.planes[0] > 0)[~drawn].mean() < 0.01
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".npy", ".webp", ".gif"])
+def test_colours_of_labels_have_the_values_of_a_table(tmp_path: Path, suffix: str) -> None:
+    value = np.array([[0, 1, 2], [2, 1, 0]], np.uint8)
+    colours = np.array([[0, 0, 0], [255, 0, 0], [0, 128, 255]], np.uint8)[value]
+    path, rules = tmp_path / f"label{suffix}", LabelRules(colours={"#ff0000": 3, "#0080ff": 1})
+    np.save(path, colours) if suffix == ".npy" else Image.fromarray(colours).save(path, lossless=True)
+    image = read_source_image(np.zeros((2, 3), np.uint8), "image")
+    assert np.array_equal(read_label_image(path, "label", image, rules).planes[0], np.array([0, 3, 1])[value])
+
+
+def test_a_channel_is_that_of_every_form(tmp_path: Path) -> None:
+    channels = np.random.default_rng(0).integers(0, 255, (20, 30, 3), np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", channels[None].transpose(0, 3, 1, 2), imagej=True, metadata={"axes": "ZCYX"})
+    Image.fromarray(channels).save(tmp_path / "a.png")
+    np.save(tmp_path / "a.npy", channels)
+    nibabel.save(
+        nibabel.Nifti1Image(channels.transpose(1, 0, 2)[:, :, None], np.diag([-1, -1, 1, 1])), tmp_path / "a.nii"
+    )
+    forms = [channels, channels.transpose(2, 0, 1), Image.fromarray(channels), tmp_path / "a.png", tmp_path / "a.npy"]
+    for form in (*forms, tmp_path / "a.tif", tmp_path / "a.nii"):
+        case = read_source_image(form, "image", channel=2)
+        assert np.array_equal(case.planes, channels[None, ..., 2]), form
+        assert case.shape == ((30, 20, 1) if case.kind == "volume" else (20, 30))
+    assert np.array_equal(read_source_image(channels, "image", channel="green").planes[0], channels[..., 1])
+    with pytest.raises(ValueError, match="image has no channel 7: expected 0 to 2"):
+        read_source_image(channels, "image", channel=7)
+    with pytest.raises(ValueError, match="channel is unknown: expected a number from 0 on, or red"):
+        read_source_image(channels, "image", channel="DAPI")

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from incontext.networks import devices
 from incontext.networks.devices import choose_device, free_bytes
+from megamed.readers import memory
 
 CPU = torch.device("cpu")
 
@@ -23,11 +23,11 @@ def test_an_unknown_device_is_refused(name: str) -> None:
 
 
 def test_memory_that_can_be_had_counts_as_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(devices, "MEMORY", tmp_path / "meminfo")
+    monkeypatch.setattr(memory, "FACTS", tmp_path / "meminfo")
     (tmp_path / "meminfo").write_text("MemFree:  1 kB\nMemAvailable:   2000 kB\n")
     assert free_bytes(CPU) == 2048e3
 
 
 def test_some_memory_is_free_on_any_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(devices, "MEMORY", tmp_path / "none")
+    monkeypatch.setattr(memory, "FACTS", tmp_path / "none")
     assert free_bytes(CPU) > 0

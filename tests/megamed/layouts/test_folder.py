@@ -60,7 +60,7 @@ def test_colours_are_labels(draw: Draw, prepare: Prepare) -> None:
         draw(f"labels/{case}.png", {0: (255, 0, 0), 1: (0, 0, 255), 2: stray}, colour=True)
     found = prepare(files=files)
     assert found.areas("a") == {"disc": 8, "cup": 16}
-    assert "colours not on the card" in found.problems["b"][0]
+    assert "colours that are not in the table" in found.problems["b"][0]
     assert "#010203" in found.problems["b"][0]
 
 

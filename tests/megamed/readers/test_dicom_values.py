@@ -115,6 +115,16 @@ def test_pixels_of_a_radiograph_have_a_size(tmp_path: Path, tag: str) -> None:
     assert formats.read(Source((path,))).geometry.spacing == (0.2, 0.3)
 
 
+def test_the_size_at_the_detector_is_told_or_reduced_to_that_in_the_patient(tmp_path: Path) -> None:
+    tags = {"PixelSpacing": None, "ImagerPixelSpacing": [0.2, 0.3], **NOWHERE}
+    (path,) = write_series(tmp_path / "a", PIXELS[:1], AFFINE, **tags)
+    assert "at the detector" in formats.read(Source((path,))).notes[0]
+    (path,) = write_series(tmp_path / "b", PIXELS[:1], AFFINE, EstimatedRadiographicMagnificationFactor=1.25, **tags)
+    stored = formats.read(Source((path,)))
+    assert stored.geometry.spacing == pytest.approx((0.16, 0.24))
+    assert not stored.notes
+
+
 def test_pixels_of_ultrasound_have_the_size_of_their_one_region(tmp_path: Path) -> None:
     region = pydicom.Dataset()
     region.PhysicalUnitsXDirection = region.PhysicalUnitsYDirection = 3

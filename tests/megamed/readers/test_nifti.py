@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from megamed import formats
 from megamed.readers.nifti import read, write
 from megamed.readers.source import Source
 from megamed.readers.stored import MaskImage
@@ -93,3 +94,39 @@ def test_a_header_may_state_two_places(tmp_path: Path) -> None:
     assert geometry.affine[2, 2] == 2
     (other,) = geometry.other_affines
     assert np.allclose(other, np.eye(4))
+
+
+@pytest.mark.parametrize(
+    ("unit", "size", "mm"),
+    [("micron", 40.0, 0.04), ("mm", 2.0, 2.0), ("unknown", 2.0, 2.0), ("meter", 0.002, 2.0), ("meter", 2.0, 2.0)],
+)
+def test_lengths_are_in_millimetres_and_the_header_keeps_its_unit(
+    tmp_path: Path, unit: str, size: float, mm: float
+) -> None:
+    image = nibabel.Nifti1Image(np.zeros((2, 3, 4), np.uint8), np.diag([size, size, size, 1]))
+    image.header.set_xyzt_units(unit)
+    nibabel.save(image, tmp_path / "a.nii")
+    stored = read(Source((tmp_path / "a.nii",)), MAX_VOXELS)
+    assert np.allclose(stored.geometry.affine, np.diag([mm, mm, mm, 1]))
+    assert stored.to_ras().spacing_mm == pytest.approx((mm, mm, mm))
+    assert bool(stored.notes) == (unit == "meter" and size == 2)
+    (tmp_path / "mask.nii").write_bytes(write(MaskImage(np.zeros((2, 3, 4), np.uint8), stored.geometry), ".nii"))
+    mask = nibabel.load(tmp_path / "mask.nii")
+    assert mask.header.get_xyzt_units()[0] == unit
+    assert np.allclose(mask.affine, image.affine)
+
+
+@pytest.mark.parametrize(("unit", "mm"), [("mm", 1.0), ("um", 1e-3), ("microns", 1e-3), ("cm", 10.0), ("", 1.0)])
+def test_other_formats_may_state_a_unit_too(tmp_path: Path, unit: str, mm: float) -> None:
+    nrrd = pytest.importorskip("nrrd")
+    facts = {"space": "RAS", "space directions": np.eye(3) * 5, "space origin": [1, 2, 3]}
+    nrrd.write(
+        str(tmp_path / "a.nrrd"), np.zeros((2, 3, 4), np.uint8), facts | ({"space units": [unit] * 3} if unit else {})
+    )
+    lines = {"ObjectType": "Image", "NDims": "3", "DimSize": "2 3 4", "ElementType": "MET_UCHAR"}
+    lines |= {"ElementSpacing": "5 5 5"} | ({"DistanceUnits": unit} if unit else {}) | {"ElementDataFile": "LOCAL"}
+    text = "".join(f"{key} = {value}\n" for key, value in lines.items())
+    (tmp_path / "a.mha").write_bytes(text.encode() + bytes(24))
+    for name in ("a.nrrd", "a.mha"):
+        affine = formats.read(Source((tmp_path / name,))).geometry.affine
+        assert np.allclose(np.abs(np.linalg.det(affine)), (5 * mm) ** 3), name

@@ -11,6 +11,7 @@ from PIL import Image
 from megamed import formats, pixels
 from megamed.label_colours import colour_of
 from megamed.label_values import read_palette
+from megamed.readers import memory
 from megamed.readers.picture import decode, write
 from megamed.readers.source import Source
 from megamed.readers.stored import Geometry, MaskImage, StoredImage
@@ -69,6 +70,24 @@ def test_size_is_checked_before_decoding(tmp_path: Path, monkeypatch: pytest.Mon
     path = save(tmp_path / "a.png", np.zeros((4, 4), np.uint8))
     monkeypatch.setattr(pixels, "MOST_PIXELS", 15)
     with pytest.raises(ValueError, match=r"a\.png cannot be read: expected at most 15 pixels, got 1 × 4 × 4"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("suffix", ["png", "bmp", "tif", "gif", "jpg"])
+def test_a_large_picture_is_no_attack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str) -> None:
+    path = save(tmp_path / f"a.{suffix}", RAMP.repeat(4, axis=0))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 4)  # Pillow warns above it and refuses twice as much
+    assert read_image(path).shape == read_label(path).shape == (8, 3)
+    assert Image.MAX_IMAGE_PIXELS == 4
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_a_picture_must_fit_into_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str) -> None:
+    path = save(tmp_path / f"a.{suffix}", np.zeros((400, 300), np.uint8))
+    (tmp_path / "facts").write_text("MemAvailable: 900 kB")
+    monkeypatch.setattr(memory, "FACTS", tmp_path / "facts")
+    reason = r"into the 0\.0 GB of memory that are free, got 1 × 400 × 300 pixels"
+    with pytest.raises(ValueError, match=rf"a\.{suffix} cannot be read: expected a picture that fits {reason}"):
         read_image(path)
 
 

@@ -61,6 +61,27 @@ def test_alpha_is_no_colour(tmp_path: Path) -> None:
     assert np.array_equal(stored(tmp_path / "a.tif").array, colours[..., :3])
 
 
+@pytest.mark.parametrize("planar", ["contig", "separate"])
+@pytest.mark.parametrize(("photometric", "samples"), [("rgb", 4), ("minisblack", 2)])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_alpha_is_opacity(tmp_path: Path, planar: str, photometric: str, samples: int, orientation: int) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (5, 6, samples), np.uint8)
+    stored_pixels = pixels if planar == "contig" else pixels.transpose(2, 0, 1)
+    tags = {"extrasamples": ["unassalpha"], "extratags": [(TAG, "H", 1, orientation, True)], "metadata": None}
+    tifffile.imwrite(tmp_path / "a.tif", stored_pixels, photometric=photometric, planarconfig=planar, **tags)
+    read, upright = stored(tmp_path / "a.tif"), pixels if orientation == 1 else np.rot90(pixels, -1)
+    assert np.array_equal(read.opacity, upright[..., -1])
+    assert np.array_equal(read.array, upright[..., :3] if samples == 4 else upright[..., 0])
+
+
+def test_samples_that_are_no_alpha_are_channels(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (5, 6, 2), np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="minisblack", planarconfig="contig", extrasamples=[0])
+    with pytest.raises(ValueError, match="it holds 2 channels"):
+        stored(tmp_path / "a.tif")
+    assert np.array_equal(stored(tmp_path / "a.tif", "1").array, pixels[..., 1])
+
+
 def test_palette_has_its_colours(tmp_path: Path) -> None:
     picture = Image.fromarray(np.random.default_rng(0).integers(0, 255, (6, 7, 3), np.uint8)).quantize(9)
     picture.save(tmp_path / "a.tif")
@@ -131,3 +152,13 @@ def test_colours_of_16_bits_in_a_png_are_read_fully(tmp_path: Path) -> None:
     colours = np.random.default_rng(0).integers(0, 2**16, (5, 6, 3)).astype(np.uint16)
     (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(colours))
     assert np.array_equal(stored(tmp_path / "a.png").array, colours)
+
+
+def test_grey_of_16_bits_with_opacity_in_a_png_is_grey(tmp_path: Path) -> None:
+    imagecodecs = pytest.importorskip("imagecodecs")
+    pixels = np.random.default_rng(0).integers(0, 2**16, (5, 6, 2), np.uint16)
+    (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(pixels))
+    read = stored(tmp_path / "a.png")
+    assert (read.axes, read.array.dtype) == ("YX", np.uint16)
+    assert np.array_equal(read.array, pixels[..., 0])
+    assert np.array_equal(read.opacity, pixels[..., 1] >> 8)

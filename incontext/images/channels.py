@@ -1,0 +1,72 @@
+"""The channel that a user means, of images that have several."""
+
+from dataclasses import replace
+
+import numpy as np
+from jaxtyping import Shaped
+
+from megamed.readers.source import Source
+from megamed.readers.stored import StoredImage
+
+Channel = int | str | None
+"""The number of a channel, or `red`, `green` or `blue`; None where images are to have one, or colours."""
+COLOUR_NAMES = ("red", "green", "blue")
+MOST_CHANNELS = 16
+"""Length up to which an axis of an array, shorter than the others, is taken for that of channels."""
+
+
+def asked(source: Source, channel: Channel) -> Source:
+    """Return a source with the channel that its reader is to take; a series has none."""
+    return source if channel is None or source.part else replace(source, part=str(_number(channel)))
+
+
+def of_stored(stored: StoredImage, name: str, channel: Channel) -> StoredImage:
+    """Take a channel of what a file shows; one without is as it is, or its reader took the channel.
+
+    Raises:
+        ValueError: If there is no such channel.
+    """
+    shown = stored.displayed()
+    if not shown.axes:
+        return replace(shown, array=of_array(shown.array, name, channel))
+    if channel is None or not shown.axes.endswith("C"):
+        return shown
+    return replace(shown, array=_taken(shown.array, shown.array.ndim - 1, name, channel), axes=shown.axes[:-1])
+
+
+def of_array(array: Shaped[np.ndarray, "..."], name: str, channel: Channel) -> Shaped[np.ndarray, "..."]:
+    """Take a channel along the last axis of an array, or the first, if it is short; else there are none.
+
+    Raises:
+        ValueError: If there is no such channel.
+    """
+    if channel is None or array.ndim < 3:
+        return array
+    for axis in (array.ndim - 1, 0):
+        others = array.shape[:axis] + array.shape[axis + 1 :]
+        if array.shape[axis] <= MOST_CHANNELS and array.shape[axis] < min(others[-2:]):
+            return _taken(array, axis, name, channel)
+    return array
+
+
+def _taken(array: Shaped[np.ndarray, "..."], axis: int, name: str, channel: Channel) -> Shaped[np.ndarray, "..."]:
+    number, count = _number(channel), array.shape[axis]
+    if number >= count:
+        msg = f"{name} has no channel {channel}: expected 0 to {count - 1}, got {number}. Choose one of these."
+        raise ValueError(msg)
+    return array.take(number, axis=axis)
+
+
+def _number(channel: Channel) -> int:
+    """The number of a channel.
+
+    Raises:
+        ValueError: If it is neither a number nor a colour.
+    """
+    text = str(channel)
+    if text in COLOUR_NAMES:
+        return COLOUR_NAMES.index(text)
+    if not text.isdecimal():
+        msg = f"channel is unknown: expected a number from 0 on, or {', '.join(COLOUR_NAMES)}, got {channel!r}."
+        raise ValueError(msg)
+    return int(text)

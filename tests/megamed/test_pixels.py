@@ -1,0 +1,34 @@
+"""Pixels that a collection takes from files."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from megamed.pixels import read_colours, read_image, read_mask
+from megamed.readers.source import Source
+
+
+def test_what_was_not_measured_is_dark_in_an_image_and_no_part_of_a_mask(tmp_path: Path) -> None:
+    array = np.full((4, 5), 7.0, np.float32)
+    array[0] = np.nan, np.inf, -np.inf, 3, 9
+    np.save(tmp_path / "a.npy", array)
+    source = Source((tmp_path / "a.npy",))
+    assert read_image(source)[0].tolist() == [3, 3, 3, 3, 9]
+    assert ((read_mask(source) > 2) == (array > 2)).all()
+
+
+def test_an_image_without_a_number_is_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.full((4, 5), np.nan))
+    with pytest.raises(ValueError, match=r"a\.npy cannot be read: expected numbers, got NaN or infinity in all"):
+        read_image(Source((tmp_path / "a.npy",)))
+
+
+def test_what_is_transparent_has_no_colour(tmp_path: Path) -> None:
+    layer = np.full((4, 5, 4), (200, 100, 50, 255), np.uint8)
+    layer[0, :, 3] = 0
+    Image.fromarray(layer).save(tmp_path / "a.png")
+    colours = read_colours(Source((tmp_path / "a.png",)))
+    assert not colours[0].any()
+    assert (colours[1:] == (200, 100, 50)).all()
