@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -31,6 +32,8 @@ class Arrangement:
     files: FileRules = field(default_factory=FileRules)
     label_names: dict[int, str] = field(default_factory=dict)
     """Names of the label values, where the folder itself gives them."""
+    regions: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    """Label values that each region unites, where the folder itself has some."""
     hints: str = ""
     """Words of the folder that may say what the images are."""
 
@@ -81,12 +84,30 @@ def _described(folder: Path) -> Arrangement | None:
     for layout, key in described:
         channels, labels = facts.get(key), facts.get("labels")
         if isinstance(channels, dict) and isinstance(labels, dict):
-            pairs = labels.items() if layout == "msd" else ((value, name) for name, value in labels.items())
-            named = {int(value): str(name) for value, name in pairs if str(value).isdecimal() and int(value) > 0}
+            named, regions = _labels(labels, by_value=layout == "msd")
             words = f"the layout of {'nnU-Net' if layout == 'nnunet' else 'the Medical Segmentation Decathlon'}"
             hints = " ".join((str(facts.get("name", "")), *map(str, channels.values())))
-            return Arrangement(layout, f"dataset.json describes {words}", label_names=named, hints=hints)
+            words = f"dataset.json describes {words}"
+            return Arrangement(layout, words, label_names=named, regions=regions, hints=hints)
     return None
+
+
+def _labels(labels: dict[str, Any], *, by_value: bool) -> tuple[dict[int, str], dict[str, tuple[int, ...]]]:
+    """Read the names of label values in a dataset.json, and its regions, each of which unites several values.
+
+    A value that only regions of several hold has no name of its own.
+    """
+    pairs = ((name, value) for value, name in labels.items()) if by_value else labels.items()
+    united = {
+        str(name): tuple(int(value) for value in (values if isinstance(values, list) else [values]))
+        for name, values in pairs
+        if all(str(value).isdecimal() for value in (values if isinstance(values, list) else [values]))
+    }
+    regions = {name: values for name, values in united.items() if len(values) > 1}
+    named = {values[0]: name for name, values in united.items() if len(values) == 1 and values[0] > 0}
+    for value in sorted(value for values in regions.values() for value in values if value):
+        named.setdefault(value, f"label {value}")
+    return dict(sorted(named.items())), regions
 
 
 def _tabulated(folder: Path) -> Arrangement | None:
@@ -150,9 +171,8 @@ def _templates(folder: Path, files: Sequence[PurePosixPath]) -> Arrangement:
         raise ValueError(msg) from error
     if (image, label) in (("images/{case}", "labels/{case}"), ("volumes/{case}_image", "volumes/{case}_label")):
         rules = FileRules()
-    return Arrangement(
-        "folder", f"images are {image}, labels are {label}", rules, named, " ".join(map(str, files[:50]))
-    )
+    words, hints = f"images are {image}, labels are {label}", " ".join(map(str, files[:50]))
+    return Arrangement("folder", words, rules, named, hints=hints)
 
 
 def _matched(images: Sequence[NamedFile], labels: Sequence[NamedFile]) -> tuple[Counter[str], Counter[str]]:

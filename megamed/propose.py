@@ -199,6 +199,7 @@ def _draft(folder: Path, arrangement: Arrangement) -> DatasetCard:
         title=name,
         modality="unknown",
         labels=_unique(arrangement.label_names) or {1: "label"},
+        derived_labels=arrangement.regions,
         layout=arrangement.layout,
         files=arrangement.files,
     )

@@ -150,6 +150,16 @@ def with_nnunet(root: Path) -> None:
         save(root, f"labelsTr/liver_{case}.nii.gz", label(1))
 
 
+def with_regions(root: Path) -> None:
+    names = {"background": 0, "whole tumour": [1, 2], "core": [2], "both": ["1", "2", 3], "cyst": "3"}
+    facts = {"channel_names": {"0": "MRI"}, "labels": names, "regions_class_order": [1, 2], "file_ending": ".nii.gz"}
+    root.mkdir()
+    (root / "dataset.json").write_text(json.dumps(facts))
+    for case in ("1", "2"):
+        save(root, f"imagesTr/{case}_0000.nii.gz", image())
+        save(root, f"labelsTr/{case}.nii.gz", label(1, 2, 3))
+
+
 def with_msd(root: Path) -> None:
     pairs = [{"image": f"./imagesTr/{case}.nii.gz", "label": f"./labelsTr/{case}.nii.gz"} for case in "ab"]
     facts = {"modality": {"0": "MRI"}, "labels": {"0": "background", "1": "spleen"}, "training": pairs}
@@ -246,6 +256,7 @@ CASES: dict[Arrangement, tuple[int, set[str]]] = {
     with_case_folders: (2, {"label"}),
     with_brats_names: (2, {"label-1", "label-2", "label-4"}),
     with_nnunet: (2, {"liver"}),
+    with_regions: (2, {"label-1", "whole-tumour", "core", "both", "cyst"}),
     with_msd: (2, {"spleen"}),
     with_bids: (2, {"label"}),
     with_table: (2, {"label"}),
