@@ -13,13 +13,15 @@ from pydantic import ValidationError
 
 from megamed import formats
 from megamed.file_names import ANNOTATOR_WORDS, CaseIndex, NamedFile, sort_out, visible_files
-from megamed.layouts.bids import LABEL_SUFFIX, parse_name
+from megamed.layouts import bids
 from megamed.layouts.table import COLUMNS, REQUIRED
 from megamed.readers.dicom_headers import LABEL_MODALITIES, has_mark, header_of, readable
 from megamed.schema import FileRules, slugify
 from megamed.vocabulary import Layout
 
 MOST_CLASSES = 200
+MOST_VALUES = 255
+"""Largest label value of a card."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +53,8 @@ def find_arrangement(folder: Path) -> Arrangement:
     if found:
         return found
     files = list(visible_files(folder))
-    names = [file.name for file in files if _is_data(file.name)]
-    if any(file.name.partition(".")[0].endswith(f"_{LABEL_SUFFIX}") for file in files):
-        return _bids(names)
+    if any(bids.is_volume(file.name) and bids.parse_name(file.name).is_label for file in files):
+        return _bids(folder, files)
     if slices := [
         file for file in files if file.name.lower().endswith(".dcm") or (not file.suffix and has_mark(folder / file))
     ]:
@@ -126,14 +127,27 @@ def _tabulated(folder: Path) -> Arrangement | None:
     return None
 
 
-def _bids(names: Sequence[str]) -> Arrangement:
-    """Recognise which images of a BIDS dataset have labels."""
-    parsed = [parse_name(name) for name in names if name.startswith("sub-")]
-    labels = sum(suffix == LABEL_SUFFIX for _, suffix in parsed)
-    suffixes = Counter(suffix for _, suffix in parsed if suffix != LABEL_SUFFIX)
-    complete = sorted(suffix for suffix, count in suffixes.items() if count >= labels)
+def _bids(folder: Path, files: Sequence[PurePosixPath]) -> Arrangement:
+    """Recognise which images of a BIDS dataset have labels, and what these are called."""
+    parsed = [bids.parse_name(file.name) for file in files if bids.is_volume(file.name)]
+    labels = [name for name in parsed if name.is_label]
+    images = Counter(name.suffix for name in parsed if not name.is_label and name.suffix not in bids.NEITHER)
+    labelled = {name.image for name in labels}
+    complete = sorted(suffix for suffix, count in images.items() if count >= len(labelled))
     channels = {suffix: f"MRI {suffix}" for suffix in complete} if len(complete) > 1 else {}
-    return Arrangement("bids", "a BIDS dataset with *_dseg labels", FileRules(channels=channels), hints="MRI")
+    if len(drawn_on := {name.drawn_on for name in labels} & images.keys()) == 1:
+        channels = dict.fromkeys(drawn_on, "MRI") if len(images) > 1 else {}
+    structures = {name.structure for name in labels if slugify(name.structure)}
+    named: dict[int, str] = {}
+    if all(name.suffix != bids.MAP_SUFFIX for name in labels) or len(structures) > 1:
+        named = dict(enumerate(sorted(structures, key=slugify)[:MOST_CLASSES], start=1))
+    else:
+        for table in (file for file in files if file.name.endswith("dseg.tsv")):
+            named = {
+                value: name for value, name in bids.read_names(folder / table).items() if value <= MOST_VALUES
+            } | named
+    words = "a BIDS dataset with *_dseg or *_mask labels"
+    return Arrangement("bids", words, FileRules(channels=channels), named, hints="MRI")
 
 
 def _dicom(folder: Path, files: Sequence[PurePosixPath]) -> Arrangement:

@@ -177,6 +177,23 @@ def with_bids(root: Path) -> None:
         save(root, f"derivatives/m/sub-{subject}/anat/sub-{subject}_dseg.nii.gz", label(1))
 
 
+def with_bids_names(root: Path) -> None:
+    for subject in ("01", "02"):
+        save(root, f"sub-{subject}/sub-{subject}_T1w.nii.gz", image())
+        (root / f"sub-{subject}/sub-{subject}_T1w.nii.gz").rename(root / f"sub-{subject}/sub-{subject}_T1w.NII.GZ")
+        save(root, f"derivatives/fs/sub-{subject}_dseg.nii.gz", label(1, 4))
+    (root / "derivatives" / "fs" / "dseg.tsv").write_text(
+        "index\tname\tcolor\n0\tBackground\t#000000\n1\tgrey matter\t#ff0000\n4\t\u8111\t#00ff00\n1001\tfar\t\n"
+    )
+
+
+def with_bids_masks(root: Path) -> None:
+    for subject in ("01", "02"):
+        save(root, f"sub-{subject}/sub-{subject}_T1w.nii.gz", image())
+        for name in ("L", "R"):
+            save(root, f"derivatives/hand/sub-{subject}/sub-{subject}_label-{name}_mask.nii.gz", label(1))
+
+
 def with_table(root: Path) -> None:
     lines = ["image,label,subject"]
     for case in ("1", "2"):
@@ -259,6 +276,8 @@ CASES: dict[Arrangement, tuple[int, set[str]]] = {
     with_regions: (2, {"label-1", "whole-tumour", "core", "both", "cyst"}),
     with_msd: (2, {"spleen"}),
     with_bids: (2, {"label"}),
+    with_bids_names: (2, {"grey-matter", "\u8111"}),
+    with_bids_masks: (2, {"l", "r"}),
     with_table: (2, {"label"}),
     with_npz: (2, {"label"}),
     with_dicom: (2, {"left-kidney"}),

@@ -232,3 +232,40 @@ def test_bids_labels_find_their_images(
     both = prepare(layout="bids", files={"channels": {"T1w": "T1", "FLAIR": "FLAIR"}})
     assert both.problems.keys() == {"01", "02"}
     assert "expected one image" in prepare(layout="bids").problems["01"][0]
+
+
+def test_bids_masks_are_of_the_structure_in_their_name(
+    save_volume: Callable[..., None], prepare: Prepare, noise: np.ndarray, label: np.ndarray
+) -> None:
+    for session in ("ses-1_run-1", "ses-1_run-2"):
+        save_volume(f"sub-1/anat/sub-1_{session}_T1w.nii.gz", noise[..., 0])
+        save_volume(f"derivatives/preproc/sub-1_{session}_desc-preproc_T1w.nii.gz", noise[..., 0])
+        save_volume(f"derivatives/hand/sub-1_{session}_label-disc_mask.nii.gz", label)
+        save_volume(f"derivatives/hand/sub-1_{session}_label-disc_probseg.nii.gz", noise[..., 0])
+        save_volume(f"derivatives/hand/sub-1_{session}_desc-brain_mask.nii.gz", np.ones(SHAPE, np.uint8))
+    save_volume("derivatives/hand/sub-1_ses-1_run-2_label-Cup_mask.nii.gz", 7 * label[:, ::-1])
+    found = prepare(layout="bids")
+    assert found.areas("sub-1_ses-1_run-1:4") == {"disc": 16}
+    assert found.areas("sub-1_ses-1_run-2:4") == {"disc": 16, "cup": 16}
+
+
+def test_bids_labels_may_name_the_image_they_were_drawn_on(
+    save_volume: Callable[..., None], prepare: Prepare, noise: np.ndarray, label: np.ndarray
+) -> None:
+    for number, suffix in enumerate(("T1w", "T2w")):
+        save_volume(f"sub-1/sub-1_{suffix}.nii.gz", noise[..., number])
+    save_volume("derivatives/labels/sub-1_T2w_label-lesion_dseg.nii.gz", label)
+    found = prepare(layout="bids")
+    assert found.areas("sub-1:4") == {"disc": 16, "cup": 0}
+    assert {row.modality for row in found.rows} == {"mri"}
+
+
+def test_bids_raters_are_annotators(
+    save_volume: Callable[..., None], prepare: Prepare, noise: np.ndarray, label: np.ndarray
+) -> None:
+    save_volume("sub-1_FLAIR.nii.gz", noise[..., 0])
+    for rater in ("rater1", "rater2"):
+        save_volume(f"sub-1_desc-{rater}_dseg.nii.gz", label)
+    assert {"disc-by-rater1", "disc-by-rater2"} < prepare(layout="bids").areas("sub-1:4").keys()
+    save_volume("derivatives/other/sub-1_desc-rater1_dseg.nii.gz", label)
+    assert "expected one label" in prepare(layout="bids").problems["1"][0]
