@@ -13,14 +13,19 @@ from megamed import formats
 
 IMAGE_WORDS = (
     *("images?", "imgs?", "im", "scans?", "orig(?:inal)?s?", "raw", "pictures?", "photos?", "volumes?", "frames?"),
-    *("ct", "mri?", "t1w?", "t1ce?", "t2w?", "flair", "dwi", "adc", "pet", "us"),
+    *("ct", "mri?", "t1w?", "t1ce?", "t2w?", "flair", "dwi", "adc", "pet", "us", "jpegimages"),
 )
 LABEL_WORDS = (
     *("labels?", "masks?", "segs?", "segmentations?", "gts?", "ground[-_ ]?truths?", "annotations?", "anno"),
     *("manuals?", "contours?", "targets?", "delineations?", "outlines?", "dseg"),
+    "segmentation(?:class|object)(?:aug|png)?",
 )
 ANNOTATOR_WORDS = re.compile(r"(expert|annotator|reader|rater|observer|grader|doctor)s?[-_ ]?\w{0,2}", re.I)
 SPLIT_WORDS = re.compile(r"(?:train|val|test)[a-z]*", re.I)
+CLASS_MAPS = re.compile(r"SegmentationClass(?:Aug|PNG)?", re.I)
+"""Folders of label maps in the VOC arrangement."""
+RENDERINGS = re.compile(r"SegmentationObject(?:PNG)?|Segmentation(?:Class|Object)(?:Npy|Visualization)", re.I)
+"""Folders beside them: numbers of objects, arrays and pictures to look at."""
 SEPARATORS = "-_. "
 MOST_FILES = 200_000
 
@@ -124,8 +129,13 @@ def beginnings(case: str) -> Iterator[str]:
 
 
 def sort_out(paths: Sequence[PurePosixPath]) -> tuple[list[NamedFile], list[NamedFile]]:
-    """Tell images from labels by their names; a stem that both have is all case name."""
-    named = [NamedFile(path, take_apart(path)) for path in paths]
+    """Tell images from labels by their names; a stem that both have is all case name.
+
+    Beside the class maps of the VOC arrangement, its other renderings of the same labels are neither.
+    """
+    class_maps = {path.parent.parent for path in paths if CLASS_MAPS.fullmatch(path.parent.name)}
+    renderings = {path for path in paths if RENDERINGS.fullmatch(path.parent.name) and path.parent.parent in class_maps}
+    named = [NamedFile(path, take_apart(path)) for path in paths if path not in renderings]
     stems: tuple[set[str], set[str]] = (set(), set())
     for each in named:
         stems[each.name.is_label].add(each.name.stem)

@@ -178,11 +178,14 @@ def _with_drawn(
 def _by_names(files: Sequence[PurePosixPath]) -> tuple[list[NamedFile], list[NamedFile], list[str]]:
     """Tell images from labels; where no name says labels, those beside photographs are, and where all do, none is."""
     images, labels = sort_out(files)
+    sorted_out = {each.path for each in (*images, *labels)}
+    others = [path for path in files if path not in sorted_out]
+    notes = [f"{others[0]} is left out, for it renders another label anew{_more(len(others))}"] if others else []
     if not images and not any(_says_labels(label) for label in labels):
         plain = [NamedFile(each.path, FileName(each.name.folders, "", each.name.stem, "", False)) for each in labels]
-        return plain, [], []
+        return plain, [], notes
     if labels:
-        return images, labels, []
+        return images, labels, notes
     groups = defaultdict(list)
     for each in images:
         groups[each.group].append(each)

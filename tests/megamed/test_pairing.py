@@ -86,6 +86,15 @@ ARRANGEMENTS = {
         ["a.png: a_mask.png + a_mask_1.png", "b.png: b_mask.png"],
     ),
     "a mask beside a photograph": ("a.jpg a.png b.jpg", ["a.jpg: a.png", "b.jpg:"]),
+    "VOC": (
+        "ImageSets/Segmentation/train.txt JPEGImages/a.jpg JPEGImages/b.jpg SegmentationClass/a.png "
+        "SegmentationObject/a.png Annotations/a.xml",
+        ["JPEGImages/a.jpg: SegmentationClass/a.png", "JPEGImages/b.jpg:"],
+    ),
+    "VOC as labelme writes it": (
+        "JPEGImages/a.jpg SegmentationClassPNG/a.png SegmentationClassNpy/a.npy SegmentationClassVisualization/a.jpg",
+        ["JPEGImages/a.jpg: SegmentationClassPNG/a.png"],
+    ),
     "dates in names": (
         "a.png a_2001_mask.png b.png b_2002_mask.png",
         ["a.png: a_2001_mask.png", "b.png: b_2002_mask.png"],
@@ -124,6 +133,12 @@ def test_a_label_without_an_image_is_left_out_and_that_is_said(tmp_path: Path) -
     found = find_pairs(write(tmp_path, "images/1.png labels/1.png labels/2.png labels/3.png"))
     assert len(found.pairs) == 1
     assert found.notes == ("labels/2.png is left out, for it belongs to no image, and so are 1 others.",)
+
+
+def test_renderings_of_labels_are_left_out_and_that_is_said(tmp_path: Path) -> None:
+    files = "VOC2012/JPEGImages/a.jpg VOC2012/SegmentationClass/a.png VOC2012/SegmentationObject/a.png"
+    (note,) = find_pairs(write(tmp_path, files)).notes
+    assert note == "VOC2012/SegmentationObject/a.png is left out, for it renders another label anew."
 
 
 def test_a_folder_called_by_its_uid_is_one_series(tmp_path: Path) -> None:
