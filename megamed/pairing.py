@@ -120,7 +120,7 @@ def find_pairs(folder: Path, templates: Templates | None = None, marks: Collecti
         raise FileNotFoundError(msg)
     if folder.is_file():
         return Pairing(folder, (ImagePair(folder, folder.name),))
-    files, drawn = data_files(folder, marks)
+    files, drawn, imageless = data_files(folder, marks)
     images, labels, notes = _by_templates(files, templates) if templates else ([], [], [])
     if not (images or labels):
         images, labels, notes = _by_names(files)
@@ -146,6 +146,7 @@ def find_pairs(folder: Path, templates: Templates | None = None, marks: Collecti
     ]
     pairs, unused, more = _with_drawn(pairs, [folder / path for path in drawn])
     notes += [*_orphan_notes(orphans), *_annotator_notes(matched, named), *more]
+    notes += [f"{imageless[0]} is left out, for it holds no image{_more(len(imageless))}"] if imageless else []
     return Pairing(folder, tuple(pairs), tuple(notes), unused)
 
 

@@ -1,7 +1,7 @@
 """Images and labels of a user's folder, in the forms that a segmenter takes."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from jaxtyping import Bool
@@ -12,7 +12,9 @@ from incontext.images.examples import Examples, Labels, Parts
 from incontext.images.source_image import SourceImage
 from incontext.segmenter import Segmenter
 from megamed import formats
+from megamed.file_names import FOLDER_WORDS, take_apart, visible_files
 from megamed.pairing import ImagePair, Pairing, Templates, find_pairs
+from megamed.readers.dicom_headers import states_label, states_no_image
 
 
 def read_folder(folder: Path, templates: Templates | None = None) -> Pairing:
@@ -24,14 +26,44 @@ def read_folder(folder: Path, templates: Templates | None = None) -> Pairing:
         ValueError: If there is no image, or names have several readings.
         OSError: If the folder cannot be read.
     """
-    found = find_pairs(folder, templates, marks=(RUN_LOG,))
-    parents = {pair.image.parent for pair in found.pairs}
-    if not found.labelled and len(parents) == 1 and _is_series([pair.image for pair in found.pairs]):
-        series = parents.pop()
-        name = folder.name if series.name == "images" else series.name
-        labels = {"": found.drawn} if len(found.drawn) == 1 else {}
-        return Pairing(folder, (ImagePair(series, name, labels),), () if labels else found.notes)
-    return found
+    series = None if templates else _one_series(folder)
+    return Pairing(folder, (series,)) if series else find_pairs(folder, templates, marks=(RUN_LOG,))
+
+
+def _one_series(folder: Path) -> ImagePair | None:
+    """Return the one DICOM series that a folder of slices holds, with the one label beside it; None for other folders.
+
+    The slices lie in the folder itself or in one below it that says images. What does not belong to them is left out
+    when they are read, with a note.
+    """
+    slices, labels = _slices_and_labels(folder)
+    places = {path.parent for path in slices}
+    if len(places) != 1 or len(labels) > 1 or not all(_is_label(path, folder) for path in labels):
+        return None
+    (place,) = places
+    if place != folder and not (place.parent == folder and FOLDER_WORDS.fullmatch(place.name)):
+        return None
+    try:
+        source = formats.source_at(place)
+    except (ValueError, ImportError):
+        return None  # what is wrong with the files is told one by one
+    if len(source.files) < 2 or not set(source.files) <= set(slices):
+        return None
+    return ImagePair(place, folder.name if place.name == "images" else place.name, {"": labels} if labels else {})
+
+
+def _slices_and_labels(folder: Path) -> tuple[list[Path], tuple[Path, ...]]:
+    """List the DICOM images of a folder, and everything else that may be an image or a label."""
+    found: tuple[list[Path], list[Path]] = [], []
+    for path in (folder / name for name in visible_files(folder, (RUN_LOG,))) if folder.is_dir() else ():
+        each = formats.format_of(path)
+        if each and not each.has_parts and not (each.find and states_no_image(path)):
+            found[not each.find or states_label(path)].append(path)
+    return found[0], tuple(found[1])
+
+
+def _is_label(path: Path, folder: Path) -> bool:
+    return states_label(path) or take_apart(PurePosixPath(path.relative_to(folder).as_posix())).is_label
 
 
 def fit_folder(
@@ -145,13 +177,3 @@ def read_masks(pair: ImagePair, image: SourceImage, names: Mapping[int, str]) ->
 
 def _parts(paths: Sequence[Path]) -> Picture | Parts | None:
     return tuple(paths) if len(paths) > 1 else next(iter(paths), None)
-
-
-def _is_series(images: Sequence[Path]) -> bool:
-    """Whether the images of one folder are the slices of one DICOM series."""
-    if len(images) < 2 or not all(map(formats.is_slice, images)):
-        return False
-    try:
-        return set(formats.source_at(images[0].parent).files) == set(images)
-    except ValueError:
-        return False
