@@ -15,11 +15,13 @@ from megamed.file_names import (
     AFFIXES,
     ANNOTATOR_WORDS,
     FOLDER_WORDS,
+    KIND_FOLDER,
     SPLIT_WORDS,
     CaseIndex,
     FileName,
     NamedFile,
     beginnings,
+    casefolded,
     sort_out,
 )
 
@@ -267,12 +269,15 @@ def _matched(images: Sequence[NamedFile], labels: Sequence[NamedFile]) -> tuple[
         ValueError: If several images fit a label alike, or no label has an image.
     """
     index = CaseIndex.of(images)
+    folded = CaseIndex.of(images, casefolded)
     matched: list[_Match] = []
     orphans = []
     for label in labels:
         case, candidates = index.find(label.name)
         if not candidates:
             case, candidates = _around(label.name, index)
+        if not candidates:
+            case, candidates = folded.find(casefolded(label.name))
         nearest = _nearest(label, candidates)
         if len(nearest) > 1:
             names = ", ".join(str(image.path) for image in nearest[:MOST_NAMED])
@@ -313,8 +318,13 @@ def _nearest(label: NamedFile, candidates: Sequence[NamedFile]) -> list[NamedFil
             continue
         pairs = zip(label.name.folders, image.name.folders, strict=False)
         common = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
-        ranked[len(own & theirs), common, image.name.stem == label.name.stem].append(image)
+        is_same = image.name.stem in (label.name.stem, label.name.case)
+        ranked[len(own & theirs), common, is_same, _says_images(image)].append(image)
     return ranked[max(ranked)] if ranked else []
+
+
+def _says_images(image: NamedFile) -> bool:
+    return any(KIND_FOLDER.fullmatch(folder) for folder in image.name.folders)
 
 
 def _alone_together(
@@ -322,13 +332,13 @@ def _alone_together(
 ) -> Iterator[_Match]:
     """Pair the only image of a folder with its only label, whatever their names."""
     taken = {match.image for match in matched}
-    counts = Counter(each.name.own_folders for each in orphans)
+    counts = Counter(each.place for each in orphans)
     by_folder = defaultdict(list)
     for image in images:
-        by_folder[image.name.own_folders].append(image)
+        by_folder[image.place].append(image)
     for label in orphans:
-        beside = by_folder.get(label.name.own_folders, [])
-        if label.name.own_folders and counts[label.name.own_folders] == len(beside) == 1 and beside[0] not in taken:
+        beside = by_folder.get(label.place, [])
+        if label.place and counts[label.place] == len(beside) == 1 and beside[0] not in taken:
             yield _Match(beside[0], label, label.name.case)
 
 

@@ -86,6 +86,42 @@ ARRANGEMENTS = {
         ["a.png: a_mask.png + a_mask_1.png", "b.png: b_mask.png"],
     ),
     "a mask beside a photograph": ("a.jpg a.png b.jpg", ["a.jpg: a.png", "b.jpg:"]),
+    "splits below kinds": (
+        "images/train/1.png images/val/1.png labels/train/1.png labels/val/1.png",
+        ["images/train/1.png: labels/train/1.png", "images/val/1.png: labels/val/1.png"],
+    ),
+    "long names of folders": (
+        "Skin2018_Task1-2_Training_Input/7.jpg Skin2018_Task1_Training_GroundTruth/7_segmentation.png",
+        ["Skin2018_Task1-2_Training_Input/7.jpg: Skin2018_Task1_Training_GroundTruth/7_segmentation.png"],
+    ),
+    "folders that end in a word for labels": (
+        "Images/7.jpg Disc_Cup_Masks/7.bmp",
+        ["Images/7.jpg: Disc_Cup_Masks/7.bmp"],
+    ),
+    "classes in camel case": (
+        "scans/7.png ManualMask/leftMask/7.png ManualMask/rightMask/7.png",
+        ["scans/7.png: leftMask=ManualMask/leftMask/7.png, rightMask=ManualMask/rightMask/7.png"],
+    ),
+    "another case of letters": (
+        "images/C001.PNG images/C002.PNG masks/c001.png",
+        ["images/C001.PNG: masks/c001.png", "images/C002.PNG:"],
+    ),
+    "two words, a folder each": (
+        "case_1/imaging.nii.gz case_1/segmentation.nii.gz case_2/imaging.nii.gz",
+        ["case_1/imaging.nii.gz: case_1/segmentation.nii.gz", "case_2/imaging.nii.gz:"],
+    ),
+    "Slicer, a folder each, any name": (
+        "p1/4 chest.nrrd p1/Segmentation.seg.nrrd",
+        ["p1/4 chest.nrrd: p1/Segmentation.seg.nrrd"],
+    ),
+    "frames of a film": (
+        "p1/p1_frame01.nii p1/p1_frame01_gt.nii p1/p1_frame12.nii p1/p1_4d.nii",
+        ["p1/p1_4d.nii:", "p1/p1_frame01.nii: p1/p1_frame01_gt.nii", "p1/p1_frame12.nii:"],
+    ),
+    "predictions of another program": (
+        "images/a.png masks/a.png overlay/a.png",
+        ["images/a.png: masks/a.png", "overlay/a.png:"],
+    ),
     "VOC": (
         "ImageSets/Segmentation/train.txt JPEGImages/a.jpg JPEGImages/b.jpg SegmentationClass/a.png "
         "SegmentationObject/a.png Annotations/a.xml",
