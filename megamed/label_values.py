@@ -195,6 +195,13 @@ def is_antialiased(values: Shaped[np.ndarray, "*grid"]) -> bool:
     return bool(at_edge[between].mean() >= EDGE_SHARE)
 
 
+def may_be_label(pixels: Shaped[np.ndarray, "..."]) -> bool:
+    """Whether grey values or 8-bit colours, channels last, have few values as labels do, or soft edges as masks do."""
+    if pixels.ndim == 3 and pixels.shape[-1] in (3, 4) and pixels.dtype == np.uint8:
+        return len(colour_counts(pixels[..., :3])) <= MAX_COLOURS
+    return distinct(pixels).size <= MAX_COLOURS or is_antialiased(pixels)
+
+
 def hardened(values: Shaped[np.ndarray, "*grid"]) -> Integer[np.ndarray, "*grid"]:
     """Cut a mask with soft edges off at half of its largest value, which stays its value."""
     top = values.max()

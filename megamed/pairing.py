@@ -24,6 +24,8 @@ from megamed.file_names import (
     casefolded,
     sort_out,
 )
+from megamed.label_values import may_be_label
+from megamed.readers.source import Source
 
 PHOTOGRAPHS = (".jpg", ".jpeg")
 """Endings of files that lose values, so that they hold no labels."""
@@ -125,7 +127,7 @@ def find_pairs(folder: Path, templates: Templates | None = None, marks: Collecti
     files, drawn, imageless = data_files(folder, marks)
     images, labels, notes = _by_templates(files, templates) if templates else ([], [], [])
     if not (images or labels):
-        images, labels, notes = _by_names(files)
+        images, labels, notes = _by_names(folder, files)
         notes += ["no file fits the templates: names decided."] * bool(templates)
     if not images:
         got = f"{len(labels)} labels" if labels else "none"
@@ -178,7 +180,7 @@ def _with_drawn(
     return list(found.values()), tuple(unused), notes
 
 
-def _by_names(files: Sequence[PurePosixPath]) -> tuple[list[NamedFile], list[NamedFile], list[str]]:
+def _by_names(folder: Path, files: Sequence[PurePosixPath]) -> tuple[list[NamedFile], list[NamedFile], list[str]]:
     """Tell images from labels; where no name says labels, those beside photographs are, and where all do, none is."""
     images, labels = sort_out(files)
     sorted_out = {each.path for each in (*images, *labels)}
@@ -201,8 +203,22 @@ def _by_names(files: Sequence[PurePosixPath]) -> tuple[list[NamedFile], list[Nam
     ]
     if not beside:
         return images, [], []
-    note = f"{beside[0].path.name} is taken for the label of the photograph of that name" + _more(len(beside))
-    return [each for each in images if each not in beside], beside, [note]
+    if _may_be_label(folder / beside[0].path):
+        note = f"{beside[0].path.name} is taken for the label of the photograph of that name" + _more(len(beside))
+        return [each for each in images if each not in beside], beside, [note]
+    stems = {each.group for each in beside}
+    copies = [each for each in images if each.group in stems and each not in beside]
+    why = f"{beside[0].path.name} is the same picture without loss"
+    note = f"{copies[0].path.name} is left out, for {why}{_more(len(copies))}"
+    return [each for each in images if each not in copies], [], [note]
+
+
+def _may_be_label(path: Path) -> bool:
+    """Whether a picture beside a photograph may be its label, as far as it can be read."""
+    try:
+        return may_be_label(formats.read(Source((path,))).displayed().array)
+    except (ValueError, ImportError):
+        return True
 
 
 def _says_labels(label: NamedFile) -> bool:

@@ -4,7 +4,9 @@ import re
 import unicodedata
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from megamed.pairing import ImagePair, Templates, find_pairs, read_templates
 
@@ -111,8 +113,8 @@ ARRANGEMENTS = {
         ["case_1/imaging.nii.gz: case_1/segmentation.nii.gz", "case_2/imaging.nii.gz:"],
     ),
     "Slicer, a folder each, any name": (
-        "p1/4 chest.nrrd p1/Segmentation.seg.nrrd",
-        ["p1/4 chest.nrrd: p1/Segmentation.seg.nrrd"],
+        "p1/4_chest.nrrd p1/Segmentation.seg.nrrd",
+        ["p1/4_chest.nrrd: p1/Segmentation.seg.nrrd"],
     ),
     "frames of a film": (
         "p1/p1_frame01.nii p1/p1_frame01_gt.nii p1/p1_frame12.nii p1/p1_4d.nii",
@@ -175,6 +177,25 @@ def test_renderings_of_labels_are_left_out_and_that_is_said(tmp_path: Path) -> N
     files = "VOC2012/JPEGImages/a.jpg VOC2012/SegmentationClass/a.png VOC2012/SegmentationObject/a.png"
     (note,) = find_pairs(write(tmp_path, files)).notes
     assert note == "VOC2012/SegmentationObject/a.png is left out, for it renders another label anew."
+
+
+@pytest.mark.parametrize("is_grey", [True, False])
+def test_a_picture_beside_its_photograph_is_no_label(tmp_path: Path, is_grey: bool) -> None:
+    colours = np.random.default_rng(0).integers(0, 256, (32, 32) if is_grey else (32, 32, 3), np.uint8)
+    for name in ("a.jpg", "a.png", "b.jpg", "b.png"):
+        Image.fromarray(colours).save(tmp_path / name)
+    found = find_pairs(tmp_path)
+    assert [described(tmp_path, pair) for pair in found.pairs] == ["a.png:", "b.png:"]
+    assert found.notes == ("a.jpg is left out, for a.png is the same picture without loss, and so are 1 others.",)
+
+
+def test_a_mask_beside_a_photograph_is_its_label(tmp_path: Path) -> None:
+    mask = np.zeros((32, 32), np.uint8)
+    mask[8:20, 8:20] = 255
+    mask[7, 8:20] = np.arange(12) * 20
+    for name in ("a.jpg", "a.png"):
+        Image.fromarray(mask).save(tmp_path / name)
+    assert [described(tmp_path, pair) for pair in find_pairs(tmp_path).pairs] == ["a.jpg: a.png"]
 
 
 def test_a_folder_called_by_its_uid_is_one_series(tmp_path: Path) -> None:
