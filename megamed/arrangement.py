@@ -49,7 +49,7 @@ def find_arrangement(folder: Path) -> Arrangement:
     if not folder.is_dir():
         msg = f"{folder} is no folder: expected one with images and labels, got none."
         raise ValueError(msg)
-    found = _described(folder) or _tabulated(folder)
+    found = described(folder) or _tabulated(folder)
     if found:
         return found
     files = list(visible_files(folder))
@@ -69,8 +69,12 @@ def _is_data(name: str) -> bool:
     return name.lower().endswith(formats.image_suffixes())
 
 
-def _described(folder: Path) -> Arrangement | None:
-    """Recognise the layouts that come with a dataset.json."""
+def described(folder: Path) -> Arrangement | None:
+    """Recognise the layouts that come with a dataset.json; None if there is none of theirs.
+
+    Raises:
+        ValueError: If it is no JSON.
+    """
     path = folder / "dataset.json"
     if not path.is_file():
         return None

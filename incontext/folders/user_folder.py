@@ -1,69 +1,23 @@
 """Images and labels of a user's folder, in the forms that a segmenter takes."""
 
+import warnings
 from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool
 
-from incontext.folders import RUN_LOG
+from incontext.folders.folder_images import read_folder
+from incontext.folders.own_card import read_own_card
 from incontext.images.arrays import Picture
 from incontext.images.examples import Examples, Labels, Parts
 from incontext.images.source_image import SourceImage
 from incontext.segmenter import Segmenter
-from megamed import formats
-from megamed.file_names import FOLDER_WORDS, take_apart, visible_files
-from megamed.pairing import ImagePair, Pairing, Templates, find_pairs
-from megamed.readers.dicom_headers import states_label, states_no_image
+from megamed.label_values import LabelRules
+from megamed.pairing import ImagePair, Pairing, Templates
 
-
-def read_folder(folder: Path, templates: Templates | None = None) -> Pairing:
-    """Pair the images of a folder with their labels; results of earlier runs in it are left out.
-
-    A folder that holds the slices of one DICOM series is one image; a DICOM-SEG or RTSTRUCT beside them is its label.
-
-    Raises:
-        ValueError: If there is no image, or names have several readings.
-        OSError: If the folder cannot be read.
-    """
-    series = None if templates else _one_series(folder)
-    return Pairing(folder, (series,)) if series else find_pairs(folder, templates, marks=(RUN_LOG,))
-
-
-def _one_series(folder: Path) -> ImagePair | None:
-    """Return the one DICOM series that a folder of slices holds, with the one label beside it; None for other folders.
-
-    The slices lie in the folder itself or in one below it that says images. What does not belong to them is left out
-    when they are read, with a note.
-    """
-    slices, labels = _slices_and_labels(folder)
-    places = {path.parent for path in slices}
-    if len(places) != 1 or len(labels) > 1 or not all(_is_label(path, folder) for path in labels):
-        return None
-    (place,) = places
-    if place != folder and not (place.parent == folder and FOLDER_WORDS.fullmatch(place.name)):
-        return None
-    try:
-        source = formats.source_at(place)
-    except (ValueError, ImportError):
-        return None  # what is wrong with the files is told one by one
-    if len(source.files) < 2 or not set(source.files) <= set(slices):
-        return None
-    return ImagePair(place, folder.name if place.name == "images" else place.name, {"": labels} if labels else {})
-
-
-def _slices_and_labels(folder: Path) -> tuple[list[Path], tuple[Path, ...]]:
-    """List the DICOM images of a folder, and everything else that may be an image or a label."""
-    found: tuple[list[Path], list[Path]] = [], []
-    for path in (folder / name for name in visible_files(folder, (RUN_LOG,))) if folder.is_dir() else ():
-        each = formats.format_of(path)
-        if each and not each.has_parts and not (each.find and states_no_image(path)):
-            found[not each.find or states_label(path)].append(path)
-    return found[0], tuple(found[1])
-
-
-def _is_label(path: Path, folder: Path) -> bool:
-    return states_label(path) or take_apart(PurePosixPath(path.relative_to(folder).as_posix())).is_label
+UNREADABLE = (OSError, ValueError, ImportError)
+"""Errors in one file that do not stop the work on the others."""
 
 
 def fit_folder(
@@ -72,8 +26,9 @@ def fit_folder(
     classes: Mapping[int, str] | None = None,
     templates: Templates | None = None,
 ) -> None:
-    """Fit a segmenter to the labelled images of a folder: see `read_folder` and `fit_pairs`."""
-    fit_pairs(segmenter, read_folder(folder, templates), classes)
+    """Fit a segmenter to the labelled images of a folder, with a warning of what is left out: see `fit_pairs`."""
+    if faulty := fit_pairs(segmenter, read_folder(folder, templates), classes):
+        warnings.warn("\n".join(f"{name} is left out: {reason}" for name, reason in faulty.items()), stacklevel=2)
 
 
 def save_folder_task(
@@ -103,13 +58,18 @@ def save_folder_task(
     segmenter.save_task(out, author)
 
 
-def fit_pairs(segmenter: Segmenter, examples: Pairing, classes: Mapping[int, str] | None = None) -> None:
+def fit_pairs(segmenter: Segmenter, examples: Pairing, classes: Mapping[int, str] | None = None) -> dict[str, str]:
     """Fit a segmenter to the labelled ones of a folder's images.
+
+    Images or labels that cannot be read are left out, if others can.
 
     Args:
         segmenter: Segmenter to fit.
         examples: The images of the folder.
-        classes: Names of label values.
+        classes: Names of label values, beside those that the folder's own card gives.
+
+    Returns:
+        Reasons why images were left out, by their names.
 
     Raises:
         ValueError: If there are no labels, they are unusable, or a class is named that none shows.
@@ -122,13 +82,39 @@ def fit_pairs(segmenter: Segmenter, examples: Pairing, classes: Mapping[int, str
             f"1_mask.png, got {len(examples.pairs)} images alone. Add them, or say by templates where they lie."
         )
         raise ValueError(message)
-    segmenter.fit([pair.image for pair in labelled], labels_of(labelled, examples.classes), classes)
+    names = {**read_own_card(examples.folder).names, **(classes or {})}
+    faulty: dict[str, str] = {}
+    try:
+        _fit(segmenter, labelled, examples.classes, names)
+    except UNREADABLE:
+        faulty = _faults(labelled)
+        usable = [pair for pair in labelled if pair.name not in faulty]
+        if not faulty or not usable:
+            raise
+        _fit(segmenter, usable, examples.classes, names)
     if absent := sorted((classes or {}).keys() - segmenter.fitted.names.keys()):
         message = (
             f"classes name values that no label has: expected some of {', '.join(map(str, segmenter.fitted.names))}, "
             f"got {', '.join(map(str, absent))}. Name the values that are drawn."
         )
         raise ValueError(message)
+    return faulty
+
+
+def _fit(segmenter: Segmenter, pairs: Sequence[ImagePair], classes: Sequence[str], names: Mapping[int, str]) -> None:
+    by_class = [name for name in classes if any(name in pair.labels for pair in pairs)]
+    segmenter.fit([pair.image for pair in pairs], labels_of(pairs, by_class), names)
+
+
+def _faults(pairs: Sequence[ImagePair]) -> dict[str, str]:
+    """Read images with their labels one by one, and return by name what is wrong with those that cannot be used."""
+    faults = {}
+    for pair in pairs:
+        try:
+            Examples([pair.image], labels_of([pair], sorted(filter(None, pair.labels))))[0]
+        except UNREADABLE as error:
+            faults[pair.name] = str(error)
+    return faults
 
 
 def labels_of(pairs: Sequence[ImagePair], classes: Sequence[str]) -> Labels:
@@ -143,13 +129,16 @@ def labels_of(pairs: Sequence[ImagePair], classes: Sequence[str]) -> Labels:
     return [parts for pair in pairs if (parts := _parts(pair.labels[""]))]
 
 
-def read_masks(pair: ImagePair, image: SourceImage, names: Mapping[int, str]) -> dict[int, Bool[np.ndarray, "N H W"]]:
+def read_masks(
+    pair: ImagePair, image: SourceImage, names: Mapping[int, str], *, has_objects: bool | None = None
+) -> dict[int, Bool[np.ndarray, "N H W"]]:
     """Read the label of an image as a mask for every class that it was annotated for.
 
     Args:
         pair: The image and its label.
         image: What was read of the image.
         names: Names of the classes by label value.
+        has_objects: Whether values of a label map number objects of one class; None lets the map tell.
 
     Raises:
         ValueError: If the label does not fit, or shows and names none of the classes.
@@ -163,7 +152,8 @@ def read_masks(pair: ImagePair, image: SourceImage, names: Mapping[int, str]) ->
         )
         raise ValueError(message)
     by_map = "" in pair.labels
-    (example,) = Examples([image], labels_of([pair], () if by_map else tuple(known.values())))
+    rules = None if has_objects is None else LabelRules(instances=has_objects)
+    (example,) = Examples([image], labels_of([pair], () if by_map else tuple(known.values())), rules)
     if by_map and example.masks and not example.masks.keys() & names.keys():
         message = (
             f"label of {pair.name} shows none of the support's classes: expected values {tuple(names)}, "

@@ -105,13 +105,15 @@ class Examples(Sequence[Example]):
     Args:
         images: What was annotated.
         labels: Label maps, one per image and on its grid, 0 being background; or masks by class name.
+        rules: Meaning of the values of label maps; by default the maps themselves tell.
 
     Raises:
         ValueError: If there are none, or labels and images differ in number.
     """
 
-    def __init__(self, images: Pictures, labels: Labels) -> None:
+    def __init__(self, images: Pictures, labels: Labels, rules: LabelRules | None = None) -> None:
         self.images = as_list(images)
+        self._given_rules = rules
         if not self.images:
             message = "support_images are empty: expected at least one image, got none. Label one image or more."
             raise ValueError(message)
@@ -137,7 +139,7 @@ class Examples(Sequence[Example]):
     def __getitem__(self, index: int) -> Example:  # type: ignore[override]
         case = as_source_image(self.images[index], called(self.images[index], f"support_images[{index}]"))
         if not self.by_name:
-            label = _read_label(self.maps[index], f"support_labels[{index}]", case, self._rules)
+            label = _read_label(self.maps[index], f"support_labels[{index}]", case, self.rules)
             return Example(case, LabelMap(label.planes), None, label.names, label.notes)
         masks = {
             value: _read_label(masks[index], f"support_labels[{name!r}][{index}]", case).planes > 0
@@ -150,8 +152,10 @@ class Examples(Sequence[Example]):
         return map(self.__getitem__, range(len(self)))
 
     @cached_property
-    def _rules(self) -> LabelRules:
+    def rules(self) -> LabelRules:
         """Rules for all label maps alike: most of them, not each, tell whether their values number objects."""
+        if self._given_rules is not None or self.by_name:
+            return self._given_rules or AS_CLASSES
         return LabelRules(instances=is_instances([self._numbers(0)]) and is_instances(self._sampled_numbers()))
 
     def _sampled_numbers(self) -> list[Integer[np.ndarray, "..."]]:

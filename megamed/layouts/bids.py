@@ -49,7 +49,7 @@ class BidsName:
 
 
 @dataclass
-class _Found:
+class _BidsFiles:
     """Files of one name: images by suffix, and labels."""
 
     images: dict[str, list[Path]] = field(default_factory=lambda: defaultdict(list))
@@ -62,7 +62,7 @@ def find_cases(folder: Path, card: DatasetCard) -> Iterator[Case]:
     Without channels it must have one image. A label is of an image if it has all of its entities, besides those that
     only labels have. A file with an entity `label` shows the structure of that name on the card; others are left out.
     """
-    cases: dict[str, _Found] = defaultdict(_Found)
+    cases: dict[str, _BidsFiles] = defaultdict(_BidsFiles)
     for relative in visible_files(folder):
         if is_volume(relative.name):
             name, path = parse_name(relative.name), folder / relative
@@ -106,7 +106,7 @@ def read_names(path: Path) -> dict[int, str]:
     return {int(index): name for index, name in pairs if index.isdecimal() and int(index) and name}
 
 
-def _case(name: str, found: _Found, card: DatasetCard) -> Case:
+def _case(name: str, found: _BidsFiles, card: DatasetCard) -> Case:
     subject = found.labels[0][0].entities.get("sub")
     drawn_on = {label.drawn_on for label, _ in found.labels} & found.images.keys()
     channels = card.files.channels or dict.fromkeys(drawn_on or found.images, card.modality)

@@ -37,7 +37,7 @@ class NnunetDescription(Frozen):
 
 
 @dataclass
-class _Found:
+class _NnunetFiles:
     """Files of one case, images by the number of their channel."""
 
     images: dict[str, Path] = field(default_factory=dict)
@@ -65,9 +65,9 @@ def find_cases(folder: Path, card: DatasetCard) -> Iterator[Case]:
             yield Case(name, sources, (LabelSource(Source((found.labels[0],))),))
 
 
-def _named(folder: Path, ending: str) -> dict[str, _Found]:
+def _named(folder: Path, ending: str) -> dict[str, _NnunetFiles]:
     """Find cases by the names of files, whose ending may be in capitals."""
-    cases: dict[str, _Found] = defaultdict(_Found)
+    cases: dict[str, _NnunetFiles] = defaultdict(_NnunetFiles)
     for name, path in _files(folder / "imagesTr", ending):
         case, _, channel = name.rpartition("_")
         cases[case].images[_number(channel)] = path
@@ -76,13 +76,13 @@ def _named(folder: Path, ending: str) -> dict[str, _Found]:
     return cases
 
 
-def _listed(folder: Path, listed: dict[str, ListedCase]) -> dict[str, _Found]:
+def _listed(folder: Path, listed: dict[str, ListedCase]) -> dict[str, _NnunetFiles]:
     """Find the files that are listed by case, in this dataset or in those beside it; others are missing."""
-    root, cases = folder.resolve().parent, dict[str, _Found]()
+    root, cases = folder.resolve().parent, dict[str, _NnunetFiles]()
     for name, paths in listed.items():
         *images, label = ((folder / path).resolve() for path in (*paths.images, paths.label))
         found = {str(channel): path for channel, path in enumerate(images) if _is_at(path, root)}
-        cases[name] = _Found(found, [label] if _is_at(label, root) else [])
+        cases[name] = _NnunetFiles(found, [label] if _is_at(label, root) else [])
     return cases
 
 
@@ -90,7 +90,7 @@ def _is_at(path: Path, root: Path) -> bool:
     return path.is_relative_to(root) and path.is_file()
 
 
-def _colours(card: DatasetCard, names: dict[str, str], cases: Iterable[_Found]) -> dict[str, str]:
+def _colours(card: DatasetCard, names: dict[str, str], cases: Iterable[_NnunetFiles]) -> dict[str, str]:
     """Return the part of a picture that is each modality, where three channels are the colours of one file.
 
     Red, green and blue together are one picture, of which luminance is read; channels of other names, as stains have
@@ -140,7 +140,7 @@ def channel_modalities(card: DatasetCard, names: dict[str, str]) -> dict[str, st
     }
 
 
-def _problem(name: str, found: _Found, channels: set[str]) -> str:
+def _problem(name: str, found: _NnunetFiles, channels: set[str]) -> str:
     """Say what a case lacks."""
     if missing := sorted(channels - set(found.images)):
         return f"case {name!r} lacks channels: expected {sorted(channels)}, got none for {missing}."

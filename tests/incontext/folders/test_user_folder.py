@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from incontext.folders.folder_images import read_folder
 from incontext.folders.run_log import LOG
-from incontext.folders.user_folder import labels_of, read_folder, read_masks
+from incontext.folders.user_folder import labels_of, read_masks
 from incontext.images.source_image import read_source_image
 from megamed.pairing import ImagePair
 from tests.dicom_files import pydicom, series_affine, write_segmentation, write_series
