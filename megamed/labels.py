@@ -21,8 +21,16 @@ Grid = Volume | np.ndarray
 """An image, for the shape and the place that its labels must have."""
 
 
-def read_annotations(case: Case, card: DatasetCard, image: Grid) -> dict[str, Annotation]:
+def read_annotations(
+    case: Case, card: DatasetCard, image: Grid, notes: list[str] | None = None
+) -> dict[str, Annotation]:
     """Read what each annotator says of a case; the one annotator whom nobody names is "".
+
+    Args:
+        case: The case.
+        card: Names and values of its labels.
+        image: What it was drawn on.
+        notes: List to which remarks on parts of labels that were left out are added.
 
     Raises:
         ValueError: If a label cannot be read, or fits neither image nor card.
@@ -36,7 +44,7 @@ def read_annotations(case: Case, card: DatasetCard, image: Grid) -> dict[str, An
         layers: list[LabelMap] = []
         spoken: set[int] = set()
         for source in drawn:
-            for values, layer in _maps(source, card, image):
+            for values, layer in _maps(source, card, image, [] if notes is None else notes):
                 spoken |= values
                 layers = _merged(layers, layer)
         known = everywhere if card.files.missing_class == "background" else everywhere & spoken
@@ -44,7 +52,7 @@ def read_annotations(case: Case, card: DatasetCard, image: Grid) -> dict[str, An
     return annotations
 
 
-def _maps(source: LabelSource, card: DatasetCard, image: Grid) -> Iterator[tuple[set[int], LabelMap]]:
+def _maps(source: LabelSource, card: DatasetCard, image: Grid, notes: list[str]) -> Iterator[tuple[set[int], LabelMap]]:
     """Read a label file as maps, each with the values it speaks of."""
     everything = set(card.labels)
     if len(source.source.files) > 1:
@@ -52,6 +60,7 @@ def _maps(source: LabelSource, card: DatasetCard, image: Grid) -> Iterator[tuple
         for segment in drawn.segments:
             if (value := card.class_values.get(slugify(segment.name))) is not None:
                 yield {value}, _fitting(drawn.to_ras(segment), image) * np.uint8(value)
+        notes += (f"{source.source.name}: {note}" for note in drawn.notes)
     elif slicer.recognises(source.source.files[0]) and isinstance(image, Volume):
         yield from _segments(source, card, image)
     elif card.files.colours:

@@ -16,17 +16,20 @@ COLOUR_CHANNELS = ("red", "green", "blue")
 LUMINANCE = "luminance"
 
 
-def read_image(source: Source) -> Real[np.ndarray, "H W"] | Volume:
+def read_image(source: Source, notes: list[str] | None = None) -> Real[np.ndarray, "H W"] | Volume:
     """Read a picture as one grey channel, or a volume: colour becomes luminance, 16-bit and float stay as they are.
 
     Args:
         source: Where it lies; its part may be `red`, `green` or `blue` to read this channel instead.
+        notes: List to which remarks of the reader are added.
 
     Raises:
         ValueError: If it cannot be decoded, is too large or has no such channel.
         ImportError: If the library for its format is not installed.
     """
     stored = _read(source)
+    if notes is not None:
+        notes += (f"{source.name}: {note}" for note in stored.notes)
     if _is_volume(stored):
         return _volume(stored, source)
     array = stored.displayed().array

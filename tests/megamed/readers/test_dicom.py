@@ -188,6 +188,20 @@ def test_a_stray_contour_costs_no_more_than_itself(tmp_path: Path, series: list[
     ]
 
 
+def test_what_was_left_out_of_a_subject_is_said(tmp_path: Path, series: list[Path]) -> None:
+    stray = square(1, 4, 3)
+    stray[:, 2] += 0.4
+    write_regions(tmp_path / "rt.dcm", series, {"liver": [square(1, 4, 2), stray]})
+    (tmp_path / "scan" / "again.dcm").write_bytes(series[0].read_bytes())
+    (subject,) = find_subjects(tmp_path, CARD)
+    notes: list[str] = []
+    rows, problems = prepare_subject(CARD, Standard(16), subject, "train", notes)
+    assert rows
+    assert not problems
+    assert any("left out copies of other files" in note for note in notes)
+    assert any(note.startswith("rt.dcm: left out 1 of 2 contours of 'liver'") for note in notes)
+
+
 def test_contours_that_repeat_or_cross_are_united(tmp_path: Path, series: list[Path]) -> None:
     contours = [square(0.5, 4.5, 1), square(0.5, 4.5, 1), square(0.5, 4.5, 2), square(2.5, 6.5, 2)]
     write_regions(tmp_path / "rt.dcm", series, {"liver": contours})
