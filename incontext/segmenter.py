@@ -199,8 +199,8 @@ class Segmenter(Estimator):
         preparation = self._prepare(sample)
         pool, values = build_pool(examples, preparation)
         told = {value: name for example in sample for value, name in example.names.items()}
-        names = {**told, **examples.names, **(classes or {})}
-        self._fitted = Fitted(pool, {value: names.get(value, str(value)) for value in values}, preparation, sample)
+        names = {value: {**told, **examples.names, **(classes or {})}.get(value, str(value)) for value in values}
+        self._fitted = Fitted(pool, names, preparation, sample, bool(examples.rules.instances))
         return self
 
     def predict(

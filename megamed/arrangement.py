@@ -7,13 +7,14 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from pydantic import ValidationError
 
 from megamed import formats
 from megamed.annotation_files import ToolFiles
 from megamed.file_names import ANNOTATOR_WORDS, CaseIndex, NamedFile, sort_out, visible_files
-from megamed.layouts.bids import LABEL_SUFFIX, parse_name
+from megamed.layouts import bids
 from megamed.layouts.table import COLUMNS, REQUIRED
 from megamed.pairing import find_pairs
 from megamed.readers.dicom_headers import LABEL_MODALITIES, has_mark, header_of, readable
@@ -21,6 +22,8 @@ from megamed.schema import FileRules, slugify
 from megamed.vocabulary import Layout
 
 MOST_CLASSES = 200
+MOST_VALUES = 255
+"""Largest label value of a card."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,8 @@ class Arrangement:
     files: FileRules = field(default_factory=FileRules)
     label_names: dict[int, str] = field(default_factory=dict)
     """Names of the label values, where the folder itself gives them."""
+    regions: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    """Label values that each region unites, where the folder itself has some."""
     hints: str = ""
     """Words of the folder that may say what the images are."""
 
@@ -46,13 +51,12 @@ def find_arrangement(folder: Path) -> Arrangement:
     if not folder.is_dir():
         msg = f"{folder} is no folder: expected one with images and labels, got none."
         raise ValueError(msg)
-    found = _described(folder) or _tabulated(folder)
+    found = described(folder) or _tabulated(folder)
     if found:
         return found
     files = list(visible_files(folder))
-    names = [file.name for file in files if _is_data(file.name)]
-    if any(file.name.partition(".")[0].endswith(f"_{LABEL_SUFFIX}") for file in files):
-        return _bids(names)
+    if any(bids.is_volume(file.name) and bids.parse_name(file.name).is_label for file in files):
+        return _bids(folder, files)
     if slices := [
         file for file in files if file.name.lower().endswith(".dcm") or (not file.suffix and has_mark(folder / file))
     ]:
@@ -68,8 +72,12 @@ def _is_data(name: str) -> bool:
     return name.lower().endswith(formats.image_suffixes())
 
 
-def _described(folder: Path) -> Arrangement | None:
-    """Recognise the layouts that come with a dataset.json."""
+def described(folder: Path) -> Arrangement | None:
+    """Recognise the layouts that come with a dataset.json; None if there is none of theirs.
+
+    Raises:
+        ValueError: If it is no JSON.
+    """
     path = folder / "dataset.json"
     if not path.is_file():
         return None
@@ -84,12 +92,30 @@ def _described(folder: Path) -> Arrangement | None:
     for layout, key in described:
         channels, labels = facts.get(key), facts.get("labels")
         if isinstance(channels, dict) and isinstance(labels, dict):
-            pairs = labels.items() if layout == "msd" else ((value, name) for name, value in labels.items())
-            named = {int(value): str(name) for value, name in pairs if str(value).isdecimal() and int(value) > 0}
+            named, regions = _labels(labels, by_value=layout == "msd")
             words = f"the layout of {'nnU-Net' if layout == 'nnunet' else 'the Medical Segmentation Decathlon'}"
             hints = " ".join((str(facts.get("name", "")), *map(str, channels.values())))
-            return Arrangement(layout, f"dataset.json describes {words}", label_names=named, hints=hints)
+            words = f"dataset.json describes {words}"
+            return Arrangement(layout, words, label_names=named, regions=regions, hints=hints)
     return None
+
+
+def _labels(labels: dict[str, Any], *, by_value: bool) -> tuple[dict[int, str], dict[str, tuple[int, ...]]]:
+    """Read the names of label values in a dataset.json, and its regions, each of which unites several values.
+
+    A value that only regions of several hold has no name of its own.
+    """
+    pairs = ((name, value) for value, name in labels.items()) if by_value else labels.items()
+    united = {
+        str(name): tuple(int(value) for value in (values if isinstance(values, list) else [values]))
+        for name, values in pairs
+        if all(str(value).isdecimal() for value in (values if isinstance(values, list) else [values]))
+    }
+    regions = {name: values for name, values in united.items() if len(values) > 1}
+    named = {values[0]: name for name, values in united.items() if len(values) == 1 and values[0] > 0}
+    for value in sorted(value for values in regions.values() for value in values if value):
+        named.setdefault(value, f"label {value}")
+    return dict(sorted(named.items())), regions
 
 
 def _tabulated(folder: Path) -> Arrangement | None:
@@ -108,14 +134,27 @@ def _tabulated(folder: Path) -> Arrangement | None:
     return None
 
 
-def _bids(names: Sequence[str]) -> Arrangement:
-    """Recognise which images of a BIDS dataset have labels."""
-    parsed = [parse_name(name) for name in names if name.startswith("sub-")]
-    labels = sum(suffix == LABEL_SUFFIX for _, suffix in parsed)
-    suffixes = Counter(suffix for _, suffix in parsed if suffix != LABEL_SUFFIX)
-    complete = sorted(suffix for suffix, count in suffixes.items() if count >= labels)
+def _bids(folder: Path, files: Sequence[PurePosixPath]) -> Arrangement:
+    """Recognise which images of a BIDS dataset have labels, and what these are called."""
+    parsed = [bids.parse_name(file.name) for file in files if bids.is_volume(file.name)]
+    labels = [name for name in parsed if name.is_label]
+    images = Counter(name.suffix for name in parsed if not name.is_label and name.suffix not in bids.NEITHER)
+    labelled = {name.image for name in labels}
+    complete = sorted(suffix for suffix, count in images.items() if count >= len(labelled))
     channels = {suffix: f"MRI {suffix}" for suffix in complete} if len(complete) > 1 else {}
-    return Arrangement("bids", "a BIDS dataset with *_dseg labels", FileRules(channels=channels), hints="MRI")
+    if len(drawn_on := {name.drawn_on for name in labels} & images.keys()) == 1:
+        channels = dict.fromkeys(drawn_on, "MRI") if len(images) > 1 else {}
+    structures = {name.structure for name in labels if slugify(name.structure)}
+    named: dict[int, str] = {}
+    if all(name.suffix != bids.MAP_SUFFIX for name in labels) or len(structures) > 1:
+        named = dict(enumerate(sorted(structures, key=slugify)[:MOST_CLASSES], start=1))
+    else:
+        for table in (file for file in files if file.name.endswith("dseg.tsv")):
+            named = {
+                value: name for value, name in bids.read_names(folder / table).items() if value <= MOST_VALUES
+            } | named
+    words = "a BIDS dataset with *_dseg or *_mask labels"
+    return Arrangement("bids", words, FileRules(channels=channels), named, hints="MRI")
 
 
 def _dicom(folder: Path, files: Sequence[PurePosixPath]) -> Arrangement:
@@ -156,7 +195,7 @@ def _annotated(folder: Path, data: Sequence[PurePosixPath], others: Sequence[Pur
     names = dict(found.names(common[0])) if found and len(common) == 1 else {n: name for name, n in classes.items()}
     words = f"{label} is what {found.name if found else 'a tool'} saved: it annotates {len(pairs)} images"
     hints = " ".join(str(path) for path in data[:50])
-    return Arrangement("folder", words, FileRules(image=image, label=label, classes=classes), names, hints)
+    return Arrangement("folder", words, FileRules(image=image, label=label, classes=classes), names, hints=hints)
 
 
 def _case_template(path: Path, image: Path, folder: Path) -> str:
@@ -187,9 +226,8 @@ def _templates(folder: Path, files: Sequence[PurePosixPath]) -> Arrangement:
         raise ValueError(msg) from error
     if (image, label) in (("images/{case}", "labels/{case}"), ("volumes/{case}_image", "volumes/{case}_label")):
         rules = FileRules()
-    return Arrangement(
-        "folder", f"images are {image}, labels are {label}", rules, named, " ".join(map(str, files[:50]))
-    )
+    words, hints = f"images are {image}, labels are {label}", " ".join(map(str, files[:50]))
+    return Arrangement("folder", words, rules, named, hints=hints)
 
 
 def _matched(images: Sequence[NamedFile], labels: Sequence[NamedFile]) -> tuple[Counter[str], Counter[str]]:

@@ -37,6 +37,8 @@ from megamed.vocabulary import Split
 PENDING_NAME = ".pending.json"
 REPORT_NAME = "build_report.json"
 SUBJECTS_PER_MESSAGE = 4
+MOST_NOTED = 10
+"""Number of subjects whose notes are shown; the report has all."""
 DECIDING_MODULES = (
     *("annotation", "annotation_tools", "build", "collection", "files", "formats", "label_values", "labels"),
     *("layouts", "manifest", "outlines", "pixels", "prepare", "rasterise", "readers", "rows", "schema", "splits"),
@@ -53,6 +55,8 @@ class DatasetOutcome(Frozen):
     rows: int = 0
     rejected: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     """Reasons for each rejected subject, by its name."""
+    notes: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    """Remarks on what was left out of a subject's files, or assumed of them, by its name; of this build only."""
     reason: str = ""
     """Reason for which the dataset was left out; empty if it was not."""
 
@@ -85,6 +89,11 @@ class BuildReport(Frozen):
                 found.append(f"left out {name}: {outcome.reason}")
             for subject, reasons in outcome.rejected.items():
                 found += (f"rejected {name}, subject {subject}: {reason}" for reason in reasons)
+            for subject, notes in list(outcome.notes.items())[:MOST_NOTED]:
+                found += (f"note on {name}, subject {subject}: {note}." for note in notes)
+            if len(outcome.notes) > MOST_NOTED:
+                more = len(outcome.notes) - MOST_NOTED
+                found.append(f"notes on {more} more subjects of {name} are in {REPORT_NAME}.")
         return found
 
 
@@ -135,6 +144,8 @@ class _Prepared:
     rows: list[PackedRow]
     problems: list[str]
     sources_sha256: str
+    notes: tuple[str, ...] = ()
+    """Remarks on what was left out or assumed, each once."""
 
 
 @dataclass
@@ -293,8 +304,9 @@ def _do(tasks: tuple[_Task, ...]) -> list[_Prepared]:
 
 def _prepare(card: DatasetCard, standard: Standard, subject: Subject, split: Split) -> _Prepared:
     """Do a subject's share of the work that a worker can do."""
-    rows, problems = prepare_subject(card, standard, subject, split)
-    return _Prepared([pack(row) for row in rows], problems, _hash(subject, _file_content))
+    notes: list[str] = []
+    rows, problems = prepare_subject(card, standard, subject, split, notes)
+    return _Prepared([pack(row) for row in rows], problems, _hash(subject, _file_content), tuple(dict.fromkeys(notes)))
 
 
 def _build_dataset(
@@ -302,7 +314,8 @@ def _build_dataset(
 ) -> tuple[DatasetEntry | None, DatasetOutcome]:
     """Put a dataset's file in place under the name of its content; no entry if no subject is usable."""
     temporary = out / f".{job.card.id}.partial"
-    contents = _write_file(job, temporary, prepared, tick)
+    notes: dict[str, tuple[str, ...]] = {}
+    contents = _write_file(job, temporary, _noting(job.subjects, prepared, notes), tick)
     if not contents.views:
         temporary.unlink()
         return None, DatasetOutcome(status="left out", rejected=contents.rejected, reason="no subject is usable")
@@ -316,7 +329,17 @@ def _build_dataset(
         file_bytes=file.stat().st_size,
         fingerprint=job.fingerprint,
     )
-    return entry, _outcome("built", entry)
+    return entry, _outcome("built", entry).model_copy(update={"notes": notes})
+
+
+def _noting(
+    subjects: list[Subject], prepared: Iterator[_Prepared], notes: dict[str, tuple[str, ...]]
+) -> Iterator[_Prepared]:
+    """Pass on the subjects of one dataset, and keep what was remarked on them."""
+    for subject, result in zip(subjects, prepared, strict=False):
+        if result.notes:
+            notes[subject.id] = result.notes
+        yield result
 
 
 def _write_file(job: _Job, path: Path, prepared: Iterator[_Prepared], tick: Callable[[], None]) -> Contents:

@@ -1,20 +1,40 @@
-"""Folders that hold DICOM series, and labels that were drawn on series, told apart without parsing a header."""
+"""Folders that hold DICOM series, and labels that were drawn on series, told apart at little cost."""
 
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from megamed import formats
 from megamed.file_names import FOLDER_WORDS, visible_files
-from megamed.readers.dicom_headers import states_label
+from megamed.readers.dicom_grid import planes_of
+from megamed.readers.dicom_headers import header_of, states_label, states_no_image
+
+MOST_LOOKED_AT = 3
+"""Number of files of a folder whose headers are parsed."""
 
 
-def data_files(
-    folder: Path, marks: Collection[str]
-) -> tuple[list[PurePosixPath], list[PurePosixPath], list[PurePosixPath]]:
-    """List images and labels; apart from them labels that were drawn on DICOM series, and files of other formats.
+class DataFiles(NamedTuple):
+    """Files of a folder, by what they are.
 
-    A folder of DICOM files stands for them, unless films or radiographs may be in it.
+    Attributes:
+        found: Images and labels of single images; of a DICOM series the folder.
+        drawn: Labels that were drawn on DICOM series.
+        imageless: DICOM files that hold no image, such as reports, but for those beside a series.
+        unknown: Files of other formats.
+    """
+
+    found: list[PurePosixPath]
+    drawn: list[PurePosixPath]
+    imageless: list[PurePosixPath]
+    unknown: list[PurePosixPath]
+
+
+def data_files(folder: Path, marks: Collection[str]) -> DataFiles:
+    """List images and labels; apart from them labels that were drawn on series, and files without images.
+
+    A folder of DICOM files stands for them, unless films or radiographs are or may be in it. Files without images that
+    lie in such a folder are not listed: what reads the series leaves them out.
 
     Args:
         folder: Folder to search, with its subfolders.
@@ -22,12 +42,16 @@ def data_files(
     """
     others: list[PurePosixPath] = []
     drawn: list[PurePosixPath] = []
+    imageless: list[PurePosixPath] = []
     unknown: list[PurePosixPath] = []
     slices: dict[PurePosixPath, list[PurePosixPath]] = defaultdict(list)
     for path in visible_files(folder, marks):
         found_format = formats.format_of(folder / path)
         if found_format and found_format.find:
-            (drawn if states_label(folder / path) else slices[path.parent]).append(path)
+            if states_label(folder / path):
+                drawn.append(path)
+            else:
+                (imageless if states_no_image(folder / path) else slices[path.parent]).append(path)
         elif found_format and not found_format.has_parts:
             others.append(path)
         elif not found_format:
@@ -36,8 +60,20 @@ def data_files(
     others += [label for label in drawn if label.parent not in slices]
     for parent, files in slices.items():
         holds_films = not parent.name or (len(parent.parts) == 1 and bool(FOLDER_WORDS.fullmatch(parent.name)))
-        found |= set(files) if holds_films or len(files) == 1 else {_study(parent, others, slices)}
-    return sorted(found), drawn, unknown
+        if holds_films or len(files) == 1 or not _are_slices([folder / file for file in files]):
+            found |= set(files)
+        else:
+            found.add(_study(parent, others, slices))
+    imageless = [path for path in imageless if found.isdisjoint(path.parents)]
+    return DataFiles(sorted(found), drawn, imageless, unknown)
+
+
+def _are_slices(files: Sequence[Path]) -> bool:
+    """Whether DICOM files are the slices of volumes, as far as one can tell: some have a place in the patient."""
+    try:
+        return any(planes_of(file, header_of(file)) for file in files[:MOST_LOOKED_AT])
+    except (ValueError, ImportError):
+        return True  # what is wrong with them is told when they are read
 
 
 def _study(folder: PurePosixPath, others: Sequence[PurePosixPath], slices: Collection[PurePosixPath]) -> PurePosixPath:

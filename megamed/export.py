@@ -15,7 +15,7 @@ from PIL import Image
 
 from megamed.collection import UNKNOWN_AREA, Collection
 from megamed.label_maps import MapCoding, code_for
-from megamed.schema import ANNOTATOR_MARK, DatasetCard, FileRules, Sample, Task, slugify
+from megamed.schema import ANNOTATOR_MARK, DatasetCard, FileRules, Sample, Task, plain_slug, slugify
 
 Format = Literal["nnunet", "png", "npz"]
 
@@ -127,7 +127,7 @@ def _table_rules(view: _View) -> dict[str, object]:
     kept = ("subject_pattern", "subject_block", "subject_rule", "n_cases", "n_subjects", "tree")
     modality = view.tasks[0].modality
     return {
-        "id": slugify(view.name),
+        "id": plain_slug(view.name),
         "modality": view.card.modality if modality == view.card.modality_slug else modality,
         "layout": "table",
         "files": FileRules(),
@@ -207,7 +207,7 @@ def _plain_labels(card: DatasetCard) -> dict[str, str]:
 
 
 def _file_name(sample: Sample) -> str:
-    return f"{sample.row:05d}-{slugify(sample.case)}"
+    return f"{sample.row:05d}-{plain_slug(sample.case)}"
 
 
 def _save(pixels: UInt8[np.ndarray, "H W"], path: Path) -> None:

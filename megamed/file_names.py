@@ -4,8 +4,8 @@ import os
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Self
 
@@ -13,14 +13,20 @@ from megamed import formats
 
 IMAGE_WORDS = (
     *("images?", "imgs?", "im", "scans?", "orig(?:inal)?s?", "raw", "pictures?", "photos?", "volumes?", "frames?"),
-    *("ct", "mri?", "t1w?", "t1ce?", "t2w?", "flair", "dwi", "adc", "pet", "us"),
+    *("ct", "mri?", "t1w?", "t1ce?", "t2w?", "flair", "dwi", "adc", "pet", "us", "jpegimages"),
+    *("imaging", "inputs?"),
 )
 LABEL_WORDS = (
-    *("labels?", "masks?", "segs?", "segmentations?", "gts?", "ground[-_ ]?truths?", "annotations?", "anno"),
+    *("labels?", "masks?", "segs?", "segmentations?", "gts?", "(?:ground[-_ ]?)?truths?", "annotations?", "anno"),
     *("manuals?", "contours?", "targets?", "delineations?", "outlines?", "dseg"),
+    "segmentation(?:class|object)(?:aug|png)?",
 )
 ANNOTATOR_WORDS = re.compile(r"(expert|annotator|reader|rater|observer|grader|doctor)s?[-_ ]?\w{0,2}", re.I)
 SPLIT_WORDS = re.compile(r"(?:train|val|test)[a-z]*", re.I)
+CLASS_MAPS = re.compile(r"SegmentationClass(?:Aug|PNG)?", re.I)
+"""Folders of label maps in the VOC arrangement."""
+RENDERINGS = re.compile(r"SegmentationObject(?:PNG)?|Segmentation(?:Class|Object)(?:Npy|Visualization)", re.I)
+"""Folders beside them: numbers of objects, arrays and pictures to look at."""
 SEPARATORS = "-_. "
 MOST_FILES = 200_000
 
@@ -57,6 +63,12 @@ class NamedFile:
 
     path: PurePosixPath
     name: FileName
+
+    @property
+    def place(self) -> tuple[str, ...]:
+        """The folders around the file that do not only say what kind of files they hold."""
+        parts = (unicodedata.normalize("NFC", part) for part in self.path.parent.parts)
+        return tuple(part for part in parts if not KIND_FOLDER.fullmatch(part))
 
     @property
     def group(self) -> tuple[tuple[str, ...], str]:
@@ -106,13 +118,14 @@ def take_apart(path: PurePosixPath) -> FileName:
 
 
 def in_label_folder(folders: Sequence[str]) -> bool:
-    """Whether the innermost folder that says anything says labels."""
-    for folder in reversed(folders):
-        if LABEL_FOLDER.fullmatch(folder):
-            return True
-        if FOLDER_WORDS.fullmatch(folder):
-            return False
-    return False
+    """Whether the innermost folder that says images or labels says labels."""
+    kind = next((folder for folder in reversed(folders) if KIND_FOLDER.fullmatch(folder)), "")
+    return bool(LABEL_FOLDER.fullmatch(kind))
+
+
+def casefolded(name: FileName) -> FileName:
+    """Write the case name without capitals, as systems see it that do not tell them apart."""
+    return replace(name, case=name.case.casefold())
 
 
 def beginnings(case: str) -> Iterator[str]:
@@ -124,8 +137,13 @@ def beginnings(case: str) -> Iterator[str]:
 
 
 def sort_out(paths: Sequence[PurePosixPath]) -> tuple[list[NamedFile], list[NamedFile]]:
-    """Tell images from labels by their names; a stem that both have is all case name."""
-    named = [NamedFile(path, take_apart(path)) for path in paths]
+    """Tell images from labels by their names; a stem that both have is all case name.
+
+    Beside the class maps of the VOC arrangement, its other renderings of the same labels are neither.
+    """
+    class_maps = {path.parent.parent for path in paths if CLASS_MAPS.fullmatch(path.parent.name)}
+    renderings = {path for path in paths if RENDERINGS.fullmatch(path.parent.name) and path.parent.parent in class_maps}
+    named = [NamedFile(path, take_apart(path)) for path in paths if path not in renderings]
     stems: tuple[set[str], set[str]] = (set(), set())
     for each in named:
         stems[each.name.is_label].add(each.name.stem)
@@ -147,12 +165,13 @@ class CaseIndex:
     begun: Mapping[str, Sequence[NamedFile]]
 
     @classmethod
-    def of(cls, images: Sequence[NamedFile]) -> Self:
-        """Index images by their names."""
+    def of(cls, images: Sequence[NamedFile], written: Callable[[FileName], FileName] = lambda name: name) -> Self:
+        """Index images by their names, or by these as a function writes them."""
         cases, begun = defaultdict(list), defaultdict(list)
         for image in images:
-            cases[image.name.case].append(image)
-            for start in beginnings(image.name.case):
+            case = written(image.name).case
+            cases[case].append(image)
+            for start in beginnings(case):
                 begun[start].append(image)
         return cls(cases, begun)
 
@@ -175,9 +194,13 @@ AFFIXES = re.compile(rf"((?:(?:{_IMAGE}|{_LABEL})(?:[-_. ]+|(?=\d)))?)(.*?)((?:{
 LABEL_AFFIX = re.compile(rf"(?:^|[-_. ])(?:{_LABEL})(?:[-_. \d]|$)", re.I)
 ONLY_WORDS = re.compile(rf"(?:{_IMAGE}|{_LABEL})(?:[-_. ]+(?:{_IMAGE}|{_LABEL}))+", re.I)
 """A stem of several words, none of which names a case."""
-_FOLDER = r"(?:[^\W_]+[-_ ])?(?:{})(?:tr)?(?:[-_ ]?\d+|[-_ ][^\W_]+)?"
-LABEL_FOLDER = re.compile(_FOLDER.format(_LABEL), re.I)
-KIND_FOLDER = re.compile(_FOLDER.format(f"{_IMAGE}|{_LABEL}"), re.I)
+_BEFORE = r"(?:[^\W_]+[-_ ]|.*[-_ ](?:train|val|test)[a-z]*[-_ ])?"
+_AFTER = r"(?:tr)?(?:[-_ ]?\d+|[-_ ][^\W_]+)?"
+_LABEL_FOLDER = (
+    rf"{_BEFORE}(?:{_LABEL}){_AFTER}|(?:[^\W_]+[-_ ])*[^\W_]*(?:masks?|labels?|segmentations?|groundtruths?)"
+)
+LABEL_FOLDER = re.compile(_LABEL_FOLDER, re.I)
+KIND_FOLDER = re.compile(rf"{_BEFORE}(?:{_IMAGE}){_AFTER}|{_LABEL_FOLDER}", re.I)
 """Names of folders that say whether images or labels are in them."""
 FOLDER_WORDS = re.compile(rf"{KIND_FOLDER.pattern}|{SPLIT_WORDS.pattern}", re.I)
 """Names of folders that say what is in them."""

@@ -13,7 +13,9 @@ from jaxtyping import Bool, Integer, Shaped, UInt8
 from megamed.colour_tables import (
     BLACK,
     FULL,
+    MAX_COLOURS,
     as_bytes,
+    colour_counts,
     nearest_colours,
     number_of,
     packed_colours,
@@ -210,6 +212,13 @@ def is_antialiased(values: Shaped[np.ndarray, "*grid"]) -> bool:
         return bool(values.max() == FULL)  # the noise that a lossy format adds to 0 and 255
     at_edge = _grown(low) & _grown(high)
     return bool(at_edge[between].mean() >= EDGE_SHARE)
+
+
+def may_be_label(pixels: Shaped[np.ndarray, "..."]) -> bool:
+    """Whether grey values or 8-bit colours, channels last, have few values as labels do, or soft edges as masks do."""
+    if pixels.ndim == 3 and pixels.shape[-1] in (3, 4) and pixels.dtype == np.uint8:
+        return len(colour_counts(pixels[..., :3])) <= MAX_COLOURS
+    return distinct(pixels).size <= MAX_COLOURS or is_antialiased(pixels)
 
 
 def hardened(values: Shaped[np.ndarray, "*grid"]) -> Integer[np.ndarray, "*grid"]:

@@ -42,8 +42,16 @@ class _Place:
         return Canvas(path, self.image.array.shape, Geometry(self.image.affine, files=series))
 
 
-def read_annotations(case: Case, card: DatasetCard, image: Grid) -> dict[str, Annotation]:
+def read_annotations(
+    case: Case, card: DatasetCard, image: Grid, notes: list[str] | None = None
+) -> dict[str, Annotation]:
     """Read what each annotator says of a case; the one annotator whom nobody names is "".
+
+    Args:
+        case: The case.
+        card: Names and values of its labels.
+        image: What it was drawn on.
+        notes: List to which remarks on parts of labels that were left out are added.
 
     Raises:
         ValueError: If a label cannot be read, or fits neither image nor card.
@@ -58,7 +66,7 @@ def read_annotations(case: Case, card: DatasetCard, image: Grid) -> dict[str, An
         layers: list[LabelMap] = []
         spoken: set[int] = set()
         for source in drawn:
-            for values, layer in _maps(source, card, place):
+            for values, layer in _maps(source, card, place, [] if notes is None else notes):
                 spoken |= values
                 layers = _merged(layers, layer)
         known = everywhere if card.files.missing_class == "background" else everywhere & spoken
@@ -66,13 +74,17 @@ def read_annotations(case: Case, card: DatasetCard, image: Grid) -> dict[str, An
     return annotations
 
 
-def _maps(source: LabelSource, card: DatasetCard, place: _Place) -> Iterator[tuple[set[int], LabelMap]]:
+def _maps(
+    source: LabelSource, card: DatasetCard, place: _Place, notes: list[str]
+) -> Iterator[tuple[set[int], LabelMap]]:
     """Read a label file as maps, each with the values it speaks of."""
     everything, image = set(card.labels), place.image
     path = source.source.files[0]
     canvas = place.canvas(source.source)
     if found := formats.drawn_format(path, canvas):
-        yield from _drawn(source, card, image, found.read(path, canvas))
+        drawn = found.read(path, canvas)
+        notes += (f"{source.source.name}: {note}" for note in drawn.notes)
+        yield from _drawn(source, card, image, drawn)
     elif card.files.colours:
         yield everything, _fitting(_from_colours(source.source, card.files), image)
     elif source.value is not None:

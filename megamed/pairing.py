@@ -15,14 +15,18 @@ from megamed.file_names import (
     AFFIXES,
     ANNOTATOR_WORDS,
     FOLDER_WORDS,
+    KIND_FOLDER,
     SPLIT_WORDS,
     CaseIndex,
     FileName,
     NamedFile,
     beginnings,
+    casefolded,
     sort_out,
 )
+from megamed.label_values import may_be_label
 from megamed.path_templates import Templates, by_templates
+from megamed.readers.source import Source
 
 PHOTOGRAPHS = (".jpg", ".jpeg")
 """Endings of files that lose values, so that they hold no labels."""
@@ -106,12 +110,12 @@ def find_pairs(folder: Path, templates: Templates | None = None, marks: Collecti
         raise FileNotFoundError(msg)
     if folder.is_file():
         return Pairing(folder, (ImagePair(folder, folder.name),))
-    files, drawn, others = data_files(folder, marks)
+    files, drawn, imageless, unknown = data_files(folder, marks)
     single = named_file(folder, templates.label) if templates else None
-    tools = single or ToolFiles.among(folder, others)
+    tools = single or ToolFiles.among(folder, unknown)
     images, labels, notes = by_templates(files, templates, tools.beside) if templates and not single else ([], [], [])
     if not (images or labels):
-        images, labels, notes = _by_names(files)
+        images, labels, notes = _by_names(folder, files)
         notes += ["no file fits the templates: names decided."] * bool(templates and not single)
     elif labels:
         tools = ToolFiles(folder)
@@ -139,6 +143,7 @@ def find_pairs(folder: Path, templates: Templates | None = None, marks: Collecti
     pairs, unused, more = _with_drawn(pairs, [folder / path for path in drawn])
     pairs, told = _with_annotations(pairs, images, tools)
     notes += [*_orphan_notes(orphans), *_annotator_notes(matched, named), *more, *told]
+    notes += [f"{imageless[0]} is left out, for it holds no image{_more(len(imageless))}"] if imageless else []
     return Pairing(folder, tuple(pairs), tuple(notes), unused)
 
 
@@ -187,14 +192,17 @@ def _with_annotations(
     return [replace(pair, labels=labels.get(pair.image, pair.labels)) for pair in pairs], notes
 
 
-def _by_names(files: Sequence[PurePosixPath]) -> tuple[list[NamedFile], list[NamedFile], list[str]]:
+def _by_names(folder: Path, files: Sequence[PurePosixPath]) -> tuple[list[NamedFile], list[NamedFile], list[str]]:
     """Tell images from labels; where no name says labels, those beside photographs are, and where all do, none is."""
     images, labels = sort_out(files)
+    sorted_out = {each.path for each in (*images, *labels)}
+    others = [path for path in files if path not in sorted_out]
+    notes = [f"{others[0]} is left out, for it renders another label anew{_more(len(others))}"] if others else []
     if not images and not any(_says_labels(label) for label in labels):
         plain = [NamedFile(each.path, FileName(each.name.folders, "", each.name.stem, "", False)) for each in labels]
-        return plain, [], []
+        return plain, [], notes
     if labels:
-        return images, labels, []
+        return images, labels, notes
     groups = defaultdict(list)
     for each in images:
         groups[each.group].append(each)
@@ -207,8 +215,22 @@ def _by_names(files: Sequence[PurePosixPath]) -> tuple[list[NamedFile], list[Nam
     ]
     if not beside:
         return images, [], []
-    note = f"{beside[0].path.name} is taken for the label of the photograph of that name" + _more(len(beside))
-    return [each for each in images if each not in beside], beside, [note]
+    if _may_be_label(folder / beside[0].path):
+        note = f"{beside[0].path.name} is taken for the label of the photograph of that name" + _more(len(beside))
+        return [each for each in images if each not in beside], beside, [note]
+    stems = {each.group for each in beside}
+    copies = [each for each in images if each.group in stems and each not in beside]
+    why = f"{beside[0].path.name} is the same picture without loss"
+    note = f"{copies[0].path.name} is left out, for {why}{_more(len(copies))}"
+    return [each for each in images if each not in copies], [], [note]
+
+
+def _may_be_label(path: Path) -> bool:
+    """Whether a picture beside a photograph may be its label, as far as it can be read."""
+    try:
+        return may_be_label(formats.read(Source((path,))).displayed().array)
+    except (ValueError, ImportError):
+        return True
 
 
 def _says_labels(label: NamedFile) -> bool:
@@ -257,12 +279,15 @@ def _matched(images: Sequence[NamedFile], labels: Sequence[NamedFile]) -> tuple[
         ValueError: If several images fit a label alike.
     """
     index = CaseIndex.of(images)
+    folded = CaseIndex.of(images, casefolded)
     matched: list[_Match] = []
     orphans = []
     for label in labels:
         case, candidates = index.find(label.name)
         if not candidates:
             case, candidates = _around(label.name, index)
+        if not candidates:
+            case, candidates = folded.find(casefolded(label.name))
         nearest = _nearest(label, candidates)
         if len(nearest) > 1:
             names = ", ".join(str(image.path) for image in nearest[:MOST_NAMED])
@@ -306,8 +331,13 @@ def _nearest(label: NamedFile, candidates: Sequence[NamedFile]) -> list[NamedFil
             continue
         pairs = zip(label.name.folders, image.name.folders, strict=False)
         common = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
-        ranked[len(own & theirs), common, image.name.stem == label.name.stem].append(image)
+        is_same = image.name.stem in (label.name.stem, label.name.case)
+        ranked[len(own & theirs), common, is_same, _says_images(image)].append(image)
     return ranked[max(ranked)] if ranked else []
+
+
+def _says_images(image: NamedFile) -> bool:
+    return any(KIND_FOLDER.fullmatch(folder) for folder in image.name.folders)
 
 
 def _alone_together(
@@ -315,13 +345,13 @@ def _alone_together(
 ) -> Iterator[_Match]:
     """Pair the only image of a folder with its only label, whatever their names."""
     taken = {match.image for match in matched}
-    counts = Counter(each.name.own_folders for each in orphans)
+    counts = Counter(each.place for each in orphans)
     by_folder = defaultdict(list)
     for image in images:
-        by_folder[image.name.own_folders].append(image)
+        by_folder[image.place].append(image)
     for label in orphans:
-        beside = by_folder.get(label.name.own_folders, [])
-        if label.name.own_folders and counts[label.name.own_folders] == len(beside) == 1 and beside[0] not in taken:
+        beside = by_folder.get(label.place, [])
+        if label.place and counts[label.place] == len(beside) == 1 and beside[0] not in taken:
             yield _Match(beside[0], label, label.name.case)
 
 

@@ -17,11 +17,12 @@ COLOUR_CHANNELS = ("red", "green", "blue")
 LUMINANCE = "luminance"
 
 
-def read_image(source: Source) -> Real[np.ndarray, "H W"] | Volume:
+def read_image(source: Source, notes: list[str] | None = None) -> Real[np.ndarray, "H W"] | Volume:
     """Read a picture as one grey channel, or a volume: colour becomes luminance, 16-bit and float stay as they are.
 
     Args:
         source: Where it lies; its part may be `red`, `green` or `blue` to read this channel instead.
+        notes: List to which remarks of the reader are added.
 
     Raises:
         ValueError: If it cannot be decoded, is too large, holds no number or has no such channel.
@@ -30,6 +31,8 @@ def read_image(source: Source) -> Real[np.ndarray, "H W"] | Volume:
     stored = _read(source)
     with one_error(source.files[0], ValueError):
         stored = stored.filled()
+    if notes is not None:
+        notes += (f"{source.name}: {note}" for note in stored.notes)
     return _grey(stored, source)
 
 

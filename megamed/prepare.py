@@ -34,31 +34,41 @@ class _Plane:
 
 
 def prepare_subject(
-    card: DatasetCard, standard: Standard, subject: Subject, split: Split
+    card: DatasetCard, standard: Standard, subject: Subject, split: Split, notes: list[str] | None = None
 ) -> tuple[list[StandardSlice], list[str]]:
-    """Read and standardise all cases of a subject; a case without a labelled pixel has nothing to show.
+    """Read and standardise all cases of a subject; a case without a labelled pixel, or of one grey, shows nothing.
+
+    Args:
+        card: Facts of the dataset.
+        standard: What images are brought to.
+        subject: The cases and their files.
+        split: The split that the subject is in.
+        notes: List to which remarks on what was left out, and assumptions, are added.
 
     Returns:
         The rows and the problems; a subject with any problem has no rows. That every case is empty is one.
     """
+    notes = [] if notes is None else notes
     rows: list[StandardSlice] = []
     problems = list(subject.problems)
     empty: list[str] = []
     for case in subject.cases:
         try:
-            first, annotations = _annotated(case, card)
+            first, annotations = _annotated(case, card, notes)
             if all(annotation.is_empty for annotation in annotations.values()):
                 empty.append(case.name)
                 continue
             rows += [
                 _row(card, standard, subject, split, modality, plane)
-                for modality, plane in _planes(case, card, standard, first, annotations)
+                for modality, plane in _planes(case, card, standard, (first, annotations), notes)
             ]
         except ValueError as error:
             problems.append(f"case {case.name!r}: {error}")
     if len(empty) == len(subject.cases) and not problems:
         cases = f"all {len(empty)} cases" if len(empty) > 1 else f"case {empty[0]!r}"
         problems.append(f"{cases}: label is empty: expected at least one labelled pixel, got none.")
+    elif not rows and not problems:
+        problems.append(f"nothing is left of its images: {'; '.join(notes) or 'no slice shows a label'}.")
     return ([] if problems else rows), problems
 
 
@@ -93,21 +103,29 @@ def _standard_annotation(annotation: Annotation, standard: Standard, plane: _Pla
     return Annotation(tuple(layers), annotation.known)
 
 
-def _annotated(case: Case, card: DatasetCard) -> tuple[Grid, Annotations]:
+def _annotated(case: Case, card: DatasetCard, notes: list[str]) -> tuple[Grid, Annotations]:
     """Read the first image of a case and what is drawn on it."""
-    image = read_image(next(iter(case.images.values())))
-    return image, read_annotations(case, card, image)
+    image = read_image(next(iter(case.images.values())), notes)
+    return image, read_annotations(case, card, image, notes)
 
 
 def _planes(
-    case: Case, card: DatasetCard, standard: Standard, first: Grid, annotations: Annotations
+    case: Case, card: DatasetCard, standard: Standard, annotated: tuple[Grid, Annotations], notes: list[str]
 ) -> Iterator[tuple[str, _Plane]]:
-    """Yield the planes of every modality of a case; all modalities show the same slices."""
+    """Yield the planes of every modality of a case; all modalities show the same slices.
+
+    An image of one grey value is left out, with a note.
+    """
+    first, annotations = annotated
     slices = _slices(first, annotations, card, standard) if isinstance(first, Volume) else []
     for number, (modality, source) in enumerate(case.images.items()):
         image = read_image(source) if number else first
         _check_same_grid(first, image)
-        array = standardise.unit_range(image.array if isinstance(image, Volume) else image, modality)
+        pixels = image.array if isinstance(image, Volume) else image
+        if pixels.min() == pixels.max():
+            notes.append(f"case {case.name!r}, {modality}: left out, for all its pixels are {pixels.min()}")
+            continue
+        array = standardise.unit_range(pixels, modality)
         if isinstance(image, Volume):
             for axis, index in slices:
                 yield modality, _slice(array, image.spacing_mm, annotations, axis, index, case.name)

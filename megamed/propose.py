@@ -21,7 +21,7 @@ from megamed.layouts import CARD_NAMES, Case, LabelSource, find_subjects
 from megamed.pixels import is_volume_file, read_colours, read_image, read_label
 from megamed.readers.source import Source
 from megamed.readers.volume import Volume
-from megamed.schema import DatasetCard, slugify
+from megamed.schema import DatasetCard, plain_slug, slugify
 
 PICTURES_READ, VOLUMES_READ = 300, 20
 """Most cases looked into, spread over all of them."""
@@ -205,10 +205,11 @@ def _draft(folder: Path, arrangement: Arrangement) -> DatasetCard:
     """Make a card that is enough to find the files."""
     name = folder.resolve().name.encode(errors="replace").decode()
     return DatasetCard(
-        id=slugify(name) or "dataset",
+        id=plain_slug(name) or "dataset",
         title=name,
         modality="unknown",
         labels=_unique(arrangement.label_names) or {1: "label"},
+        derived_labels=arrangement.regions,
         layout=arrangement.layout,
         files=arrangement.files,
     )

@@ -15,21 +15,42 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from megamed.vocabulary import Access, Layout, Role, Split
 
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+"""A short name in plain letters, which files are called by."""
+Term = Annotated[
+    str, StringConstraints(pattern=r"^[a-z0-9\p{Ll}\p{Lo}\p{Lm}\p{N}][a-z0-9_\-\p{Ll}\p{Lo}\p{Lm}\p{M}\p{N}]{0,63}$")
+]
+"""A short name in letters of any script, as `slugify` writes it."""
 LabelValue = Annotated[int, Field(ge=1, le=255)]
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 Colour = Annotated[str, StringConstraints(pattern=r"^#[0-9a-f]{6}$")]
 TEMPLATE_FIELDS = frozenset({"case", "class", "annotator"})
 ANNOTATOR_MARK = "-by-"
+MOST_LETTERS = 48
+"""Length of a name that is written from a text."""
 
 
 def slugify(text: str) -> str:
-    """Write any text as a short file-safe name.
+    """Write any text as a short name of lower-case letters and digits, without the accents of Latin letters.
 
-    >>> slugify("MRI cine (short axis)")
-    'mri-cine-short-axis'
+    >>> slugify("MRI cine (short axis)"), slugify("Müller"), slugify("肝 (左)")
+    ('mri-cine-short-axis', 'muller', '肝-左')
     """
-    ascii_text = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
-    return re.sub(r"[^a-z0-9_]+", "-", ascii_text).strip("-_")[:48].rstrip("-_")
+    kept = ""
+    for letter in unicodedata.normalize("NFKD", text).lower():
+        is_accent = unicodedata.category(letter) == "Mn" and kept[-1:].isascii()
+        if letter.isascii() or (unicodedata.category(letter)[0] in "LMN" and not is_accent):
+            kept += letter
+    dashed = re.sub(r"[^a-z0-9_\x80-\U0010ffff]+", "-", unicodedata.normalize("NFC", kept))
+    return dashed.strip("-_")[:MOST_LETTERS].rstrip("-_")
+
+
+def plain_slug(text: str) -> str:
+    """Write any text as a `Slug`, without letters that are not Latin; empty if there are no others.
+
+    >>> plain_slug("肝 CT 2"), plain_slug("肝")
+    ('ct-2', '')
+    """
+    return slugify(unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode())
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
@@ -242,10 +263,10 @@ class Task(Frozen):
     """One binary segmentation problem; every part is a slug."""
 
     dataset: Slug
-    modality: Slug
+    modality: Term
     axis: Slug
     """`2d` for images; `sagittal`, `coronal` or `axial` for slices of volumes."""
-    label: Slug
+    label: Term
 
     @property
     def id(self) -> str:

@@ -74,6 +74,32 @@ def write_series(
     return paths
 
 
+def write_enhanced(folder: Path, slices: Sequence[Path]) -> Path:
+    """Write the slices of a series as the frames of one enhanced file, the last one first.
+
+    Frame of slice n has the slope 1 + n and the intercept 10 n.
+    """
+    frames, pixels = [], []
+    for number, file in reversed(list(enumerate(slices))):
+        slice_ = pydicom.dcmread(file)
+        frames.append(group := pydicom.Dataset())
+        group.PlanePositionSequence = [place := pydicom.Dataset()]
+        place.ImagePositionPatient = slice_.ImagePositionPatient
+        group.PixelValueTransformationSequence = [scale := pydicom.Dataset()]
+        scale.RescaleSlope, scale.RescaleIntercept = 1 + number, 10 * number
+        pixels.append(slice_.pixel_array)
+    shared, orientation, measures = pydicom.Dataset(), pydicom.Dataset(), pydicom.Dataset()
+    orientation.ImageOrientationPatient = slice_.ImageOrientationPatient
+    measures.PixelSpacing = slice_.PixelSpacing
+    shared.PlaneOrientationSequence, shared.PixelMeasuresSequence = [orientation], [measures]
+    slice_.NumberOfFrames, slice_.PixelData = len(slices), np.stack(pixels).tobytes()
+    slice_.SharedFunctionalGroupsSequence, slice_.PerFrameFunctionalGroupsSequence = [shared], frames
+    del slice_.ImagePositionPatient, slice_.ImageOrientationPatient
+    folder.mkdir(parents=True)
+    slice_.save_as(folder / "many.dcm")
+    return folder / "many.dcm"
+
+
 def write_segmentation(path: Path, series: Sequence[Path], masks: Mapping[str, np.ndarray]) -> None:
     """Write masks (slices, rows, columns) with highdicom; empty frames are omitted."""
     highdicom = pytest.importorskip("highdicom")

@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from incontext.folders import RUN_LOG
 from incontext.folders.file_facts import UNREADABLE, UPRIGHT, FileFacts, is_picture, look_at
+from incontext.folders.folder_images import read_folder
 from incontext.folders.label_survey import SHOWN, ClassFacts, LabelSurvey
+from incontext.folders.own_card import read_own_card
 from incontext.images.contrast import QUANTILES, distances, most_apart
 from megamed import formats
 from megamed.label_values import LabelRules
-from megamed.pairing import ImagePair, Pairing, find_pairs
+from megamed.pairing import ImagePair, Pairing
 from megamed.path_templates import Templates
 from megamed.readers.stored import Canvas
 
@@ -91,7 +92,8 @@ def check_folder(
         ValueError: If there is no image, or names have several readings.
         OSError: If the folder cannot be read.
     """
-    pairing = find_pairs(folder, templates, marks=(RUN_LOG,))
+    pairing = read_folder(folder, templates)
+    names = read_own_card(folder).names
     images = _look_at_images(pairing)
     findings, label_facts, looked = _look_at_labels(pairing, images, LabelRules(colours=colours or {}))
     known = [facts.size_px for facts in images.values() if facts.size_px]
@@ -99,6 +101,9 @@ def check_folder(
     notes = [*pairing.notes, *findings.all_notes()]
     if looked < len(pairing.labelled):
         notes.append(f"{looked} of {len(pairing.labelled)} labels were looked at.")
+    closed = sum(not (facts.size_px or facts.fault) and facts.pixels is None for facts in images.values())
+    if closed:
+        notes.append(f"{closed} of {len(images)} images were not opened: of volumes a sample is, and no DICOM series.")
     return FolderCheck(
         folder=str(folder),
         arrangement=pairing.arrangement,
@@ -106,9 +111,10 @@ def check_folder(
         bare=len(pairing.bare),
         formats=dict(Counter(facts.format for facts in images.values()).most_common()),
         sizes_px=(sizes[0], sizes[-1]) if sizes else (),
-        classes=tuple(findings.classes),
+        classes=tuple(replace(each, name=names.get(each.value or 0, each.name)) for each in findings.classes),
         notes=tuple(notes),
         problems=(
+            *_unlabelled(pairing),
             *_faults([*images.values(), *(facts for each in label_facts.values() for facts in each)]),
             *_sizes_apart(images, label_facts),
             *findings.problems(),
@@ -198,6 +204,14 @@ def _thinned(facts: FileFacts) -> FileFacts:
 def _spread(pairs: Sequence[ImagePair], most: int) -> list[ImagePair]:
     step = max(1.0, len(pairs) / most)
     return [pairs[int(index * step)] for index in range(min(len(pairs), most))]
+
+
+def _unlabelled(pairing: Pairing) -> Iterator[str]:
+    if not pairing.labelled:
+        yield (
+            "no image has a label: expected label maps in labels/ or masks/, or beside the images as 1_mask.png. Add "
+            "some, say by templates where they lie, or name another folder as the support."
+        )
 
 
 def _faults(facts: Sequence[FileFacts]) -> Iterator[str]:

@@ -5,7 +5,7 @@ import json
 import math
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +14,14 @@ from jaxtyping import Bool, UInt8
 from PIL import Image
 
 from incontext import __version__
+from incontext.folders.file_facts import UNREADABLE
+from incontext.folders.folder_images import read_folder
 from incontext.folders.mask_targets import check_apart, check_targets
 from incontext.folders.overlay import Tile, contact_sheet, draw
 from incontext.folders.report import ImageReport, Summary, statistics_csv
 from incontext.folders.run_log import Done, RunLog, identity, stamp
 from incontext.folders.tool_files import SavedMasks, start_tool_files, write_tool_files
-from incontext.folders.user_folder import fit_pairs, read_folder, read_masks
+from incontext.folders.user_folder import fit_pairs, read_masks
 from incontext.images.examples import Example, on_grid
 from incontext.images.normalisation import apply
 from incontext.images.source_image import SourceImage, mask_suffix, read_label_image, read_source_image
@@ -34,10 +36,6 @@ from megamed.vocabulary import WrittenTool
 
 PREVIEW_COLUMNS = 6
 PREVIEW_QUERIES = 30
-
-UNREADABLE = (OSError, ValueError, ImportError)
-"""Errors in one file that do not stop the segmentation of the others."""
-
 
 Track = Callable[[Sequence[ImagePair]], Iterable[ImagePair]]
 """Function that passes pairs on one by one, and may show the progress."""
@@ -86,7 +84,8 @@ def segment_folder(
     such as `coco.json` or `labelme/a.json`, are made of the masks; what they hold already of these and of other images
     stays, so that a run that is done may be repeated for a further tool.
 
-    A query that cannot be read or does not fit its label is reported, and the rest is done.
+    A query that cannot be read is reported, and the rest is done; one whose label does not fit is not scored. Labelled
+    images that cannot be read are left out of the support, if others can.
 
     Args:
         segmenter: Segmenter to use.
@@ -110,7 +109,9 @@ def segment_folder(
     check_targets(queries, options.mask_suffix, options.tools)
     if examples:
         _check_apart(out, examples.pairs, ())
-        fit_pairs(segmenter, examples, options.classes)
+        faulty = fit_pairs(segmenter, examples, options.classes)
+        examples = replace(examples, pairs=tuple(pair for pair in examples.pairs if pair.name not in faulty))
+        notes += [f"{name} is left out of the support: {reason}" for name, reason in faulty.items()]
     (out / "masks").mkdir(parents=True, exist_ok=True)
     with exclusive(out, "segment"):
         return _segment_queries(segmenter, queries, out, track, options, _Reading(examples, notes))
@@ -210,14 +211,28 @@ def _segment_pair(segmenter: Segmenter, pair: ImagePair, masks: Path, suffix: st
     """Write the mask of an image, and report its classes and warnings."""
     state = stamp(*pair.files)
     case = read_source_image(pair.image, str(pair.image), channel=segmenter.channel)
-    label = read_masks(pair, case, segmenter.fitted.names, segmenter.rules) if pair.labels else None
+    label, faults = _annotation(pair, case, segmenter)
     with warnings.catch_warnings(action="ignore"):
         result = segmenter.predict(case)
     path = masks / f"{formats.stem(pair.name)}{suffix or mask_suffix(case)}"
     path.parent.mkdir(parents=True, exist_ok=True)
     result.write(0, path)
     report = _report(pair.name, path.relative_to(masks).as_posix(), result, label)
-    return Done(state, report, result.report.warnings)
+    return Done(state, report, (*faults, *result.report.warnings))
+
+
+def _annotation(
+    pair: ImagePair, case: SourceImage, segmenter: Segmenter
+) -> tuple[Mapping[int, Bool[np.ndarray, "N H W"]] | None, tuple[str, ...]]:
+    """Read the masks that a query is scored by; None, and the reason, if its label cannot be used."""
+    if not pair.labels:
+        return None, ()
+    fitted = segmenter.fitted
+    try:
+        rules = replace(segmenter.rules, instances=fitted.has_objects or None)
+        return read_masks(pair, case, fitted.names, rules), ()
+    except UNREADABLE as error:
+        return None, (f"{pair.name} is segmented, but not scored: {error}",)
 
 
 def _report(
@@ -290,7 +305,8 @@ def _tiles(pair: ImagePair, report: ImageReport, segmenter: Segmenter, masks: Pa
     mask = read_label_image(masks / report.mask, report.mask, case).planes
     if report.mask.endswith(".dcm"):
         mask = np.array([0, *sorted(fitted.names)], dtype=np.uint8)[mask]  # a DICOM-SEG counts its segments from 1
-    label = _drawn(read_masks(pair, case, fitted.names, segmenter.rules), case) if pair.labels else None
+    masks_drawn, _ = _annotation(pair, case, segmenter) if report.dice is not None else (None, ())
+    label = None if masks_drawn is None else _drawn(masks_drawn, case)
     plane = _fullest(mask if label is None else label)
     image = apply(case, fitted.preparation.normalisation)[plane]
     plain = Tile(report.file, draw(image, np.zeros_like(mask[plane]), {}))

@@ -1,39 +1,22 @@
 """Images and labels of a user's folder, in the forms that a segmenter takes."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool
 
-from incontext.folders import RUN_LOG
+from incontext.folders.file_facts import UNREADABLE
+from incontext.folders.folder_images import read_folder
+from incontext.folders.own_card import read_own_card
 from incontext.images.arrays import Picture
 from incontext.images.examples import NOTHING_SAID, Examples, Labels, Parts
 from incontext.images.source_image import SourceImage
 from incontext.segmenter import Segmenter
-from megamed import formats
 from megamed.label_values import LabelRules
-from megamed.pairing import ImagePair, Pairing, find_pairs
+from megamed.pairing import ImagePair, Pairing
 from megamed.path_templates import Templates
-
-
-def read_folder(folder: Path, templates: Templates | None = None) -> Pairing:
-    """Pair the images of a folder with their labels; results of earlier runs in it are left out.
-
-    A folder that holds the slices of one DICOM series is one image; a DICOM-SEG or RTSTRUCT beside them is its label.
-
-    Raises:
-        ValueError: If there is no image, or names have several readings.
-        OSError: If the folder cannot be read.
-    """
-    found = find_pairs(folder, templates, marks=(RUN_LOG,))
-    parents = {pair.image.parent for pair in found.pairs}
-    if not found.labelled and len(parents) == 1 and _is_series([pair.image for pair in found.pairs]):
-        series = parents.pop()
-        name = folder.name if series.name == "images" else series.name
-        labels = {"": found.drawn} if len(found.drawn) == 1 else {}
-        return Pairing(folder, (ImagePair(series, name, labels),), () if labels else found.notes)
-    return found
 
 
 def fit_folder(
@@ -42,8 +25,9 @@ def fit_folder(
     classes: Mapping[int, str] | None = None,
     templates: Templates | None = None,
 ) -> None:
-    """Fit a segmenter to the labelled images of a folder: see `read_folder` and `fit_pairs`."""
-    fit_pairs(segmenter, read_folder(folder, templates), classes)
+    """Fit a segmenter to the labelled images of a folder, with a warning of what is left out: see `fit_pairs`."""
+    if faulty := fit_pairs(segmenter, read_folder(folder, templates), classes):
+        warnings.warn("\n".join(f"{name} is left out: {reason}" for name, reason in faulty.items()), stacklevel=2)
 
 
 def save_folder_task(
@@ -73,13 +57,18 @@ def save_folder_task(
     segmenter.save_task(out, author)
 
 
-def fit_pairs(segmenter: Segmenter, examples: Pairing, classes: Mapping[int, str] | None = None) -> None:
+def fit_pairs(segmenter: Segmenter, examples: Pairing, classes: Mapping[int, str] | None = None) -> dict[str, str]:
     """Fit a segmenter to the labelled ones of a folder's images.
+
+    Images or labels that cannot be read are left out, if others can.
 
     Args:
         segmenter: Segmenter to fit.
         examples: The images of the folder.
-        classes: Names of label values.
+        classes: Names of label values, beside those that the folder's own card gives.
+
+    Returns:
+        Reasons why images were left out, by their names.
 
     Raises:
         ValueError: If there are no labels, they are unusable, or a class is named that none shows.
@@ -93,13 +82,40 @@ def fit_pairs(segmenter: Segmenter, examples: Pairing, classes: Mapping[int, str
             "templates where they lie."
         )
         raise ValueError(message)
-    segmenter.fit([pair.image for pair in labelled], labels_of(labelled, examples.classes), classes)
+    names = {**read_own_card(examples.folder).names, **(classes or {})}
+    faulty: dict[str, str] = {}
+    try:
+        _fit(segmenter, labelled, examples.classes, names)
+    except UNREADABLE:
+        faulty = _faults(segmenter, labelled)
+        usable = [pair for pair in labelled if pair.name not in faulty]
+        if not faulty or not usable:
+            raise
+        _fit(segmenter, usable, examples.classes, names)
     if absent := sorted((classes or {}).keys() - segmenter.fitted.names.keys()):
         message = (
             f"classes name values that no label has: expected some of {', '.join(map(str, segmenter.fitted.names))}, "
             f"got {', '.join(map(str, absent))}. Name the values that are drawn."
         )
         raise ValueError(message)
+    return faulty
+
+
+def _fit(segmenter: Segmenter, pairs: Sequence[ImagePair], classes: Sequence[str], names: Mapping[int, str]) -> None:
+    by_class = [name for name in classes if any(name in pair.labels for pair in pairs)]
+    segmenter.fit([pair.image for pair in pairs], labels_of(pairs, by_class), names)
+
+
+def _faults(segmenter: Segmenter, pairs: Sequence[ImagePair]) -> dict[str, str]:
+    """Read images with their labels one by one, and return by name what is wrong with those that cannot be used."""
+    faults = {}
+    for pair in pairs:
+        try:
+            labels = labels_of([pair], sorted(filter(None, pair.labels)))
+            Examples([pair.image], labels, segmenter.rules, segmenter.channel)[0]
+        except UNREADABLE as error:
+            faults[pair.name] = str(error)
+    return faults
 
 
 def labels_of(pairs: Sequence[ImagePair], classes: Sequence[str]) -> Labels:
@@ -154,13 +170,3 @@ def read_masks(
 
 def _parts(paths: Sequence[Path]) -> Picture | Parts | None:
     return tuple(paths) if len(paths) > 1 else next(iter(paths), None)
-
-
-def _is_series(images: Sequence[Path]) -> bool:
-    """Whether the images of one folder are the slices of one DICOM series."""
-    if len(images) < 2 or not all(map(formats.is_slice, images)):
-        return False
-    try:
-        return set(formats.source_at(images[0].parent).files) == set(images)
-    except ValueError:
-        return False

@@ -123,7 +123,7 @@ class Examples(Sequence[Example]):
     def __init__(
         self, images: Pictures, labels: Labels, rules: LabelRules = NOTHING_SAID, channel: Channel = None
     ) -> None:
-        self.rules = rules
+        self._given_rules = rules
         self._colours: dict[str, str] = {}
         self.channel = channel
         self.images = as_list(images)
@@ -154,13 +154,12 @@ class Examples(Sequence[Example]):
             self.images[index], called(self.images[index], f"support_images[{index}]"), None, self.channel
         )
         if not self.by_name:
-            label = _read_label(self.maps[index], f"support_labels[{index}]", case, self._rules, self._drawn or None)
+            label = _read_label(self.maps[index], f"support_labels[{index}]", case, self.rules, self._drawn or None)
             self._check_colour(label.colour, index)
             masks = label.masks or LabelMap(label.planes)
             return Example(case, masks, None, label.names, label.notes, label.colours)
-        rules = replace(self.rules, instances=False)
         masks = {
-            value: _read_label(masks[index], f"support_labels[{name!r}][{index}]", case, rules).planes > 0
+            value: _read_label(masks[index], f"support_labels[{name!r}][{index}]", case, self.rules).planes > 0
             for value, (name, masks) in enumerate(self.by_name.items(), start=1)
             if masks[index] is not None
         }
@@ -170,12 +169,15 @@ class Examples(Sequence[Example]):
         return map(self.__getitem__, range(len(self)))
 
     @cached_property
-    def _rules(self) -> LabelRules:
+    def rules(self) -> LabelRules:
         """Rules for all label maps alike: most of them, not each, tell whether their values number objects."""
-        if self.rules.instances is not None or self.rules.colours:
-            return self.rules
+        given = self._given_rules
+        if self.by_name:
+            return replace(given, instances=False)
+        if given.instances is not None or given.colours:
+            return given
         is_numbered = is_instances([self._numbers(0)]) and is_instances(self._sampled_numbers())
-        return replace(self.rules, instances=is_numbered)
+        return replace(given, instances=is_numbered)
 
     def _check_colour(self, colour: str, index: int) -> None:
         """Refuse that labels of one colour each are drawn in several, which may be classes.

@@ -264,7 +264,8 @@ def _mask_suffixes(case: SourceImage) -> tuple[str, ...]:
     """Suffixes of the files that can hold masks of a case, the most suitable first."""
     kinds: set[formats.Kind] = set() if case.kind == "volume" else {case.kind}
     if case.geometry is not None and case.geometry.affine is not None:
-        kinds |= {"placed", "series"} if case.geometry.files else {"placed"}
+        # what says where each slice of a DICOM-SEG lies are the files of the slices: one file of many frames is none
+        kinds |= {"placed", "series"} if len(case.geometry.files) == case.grid[0] else {"placed"}
     return formats.mask_suffixes(kinds)
 
 

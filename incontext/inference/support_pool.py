@@ -83,12 +83,14 @@ class Fitted:
         names: Names of the classes by label value, in the order of the pool's labels.
         preparation: Normalisation, tiling and size of the squares.
         sample: Some of the examples, thinned, with which new images are compared.
+        has_objects: Whether the values of the examples' labels number objects of one class.
     """
 
     pool: Pool = field(repr=False)
     names: Mapping[int, str]
     preparation: Preparation
     sample: Sequence[Example] = field(repr=False)
+    has_objects: bool = False
 
     @cached_property
     def colours(self) -> dict[int, str]:

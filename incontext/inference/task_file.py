@@ -102,6 +102,7 @@ class _Sample(_Record):
 class _Head(_Record):
     version: Literal[1] = 1
     names: dict[Value, str] = Field(min_length=1)
+    has_objects: bool = False
     normalisation: Normalisation
     tiling: Tiling
     size_px: int = Field(ge=1, le=MOST_SIZE_PX)
@@ -142,6 +143,7 @@ def write_task(path: Path, task: SavedTask) -> Path:
     fitted = task.fitted
     head = _Head(
         names=dict(fitted.names),
+        has_objects=fitted.has_objects,
         normalisation=fitted.preparation.normalisation,
         tiling=fitted.preparation.tiling,
         size_px=fitted.preparation.size_px,
@@ -296,6 +298,7 @@ def _task(head: _Head, tensors: Mapping[str, Tensor]) -> SavedTask:
             _example(each, tensors[f"sample.{index}.planes"], tensors[f"sample.{index}.masks"])
             for index, each in enumerate(head.sample)
         ],
+        head.has_objects,
     )
     return SavedTask(fitted, head.parameters, head.weights)
 

@@ -65,3 +65,16 @@ def pairing_problem(case: str, images: Sequence[object], labels: Sequence[object
             got = ", ".join(str(getattr(each, "name", each)) for each in found) or "none"
             return f"case {case!r} is not a pair: expected one {kind}, got {got}."
     return ""
+
+
+def below(folder: Path, relative: str) -> Path:
+    """Return a path inside a folder.
+
+    Raises:
+        ValueError: If it leads out.
+    """
+    path = Path(relative)
+    if path.is_absolute() or ".." in path.parts:
+        msg = f"{relative!r} leads out of {folder.name}: expected a relative path below it."
+        raise ValueError(msg)
+    return folder / path

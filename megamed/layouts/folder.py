@@ -39,6 +39,7 @@ def find_cases(folder: Path, card: DatasetCard) -> Iterator[Case]:
         yield from _mentioned_cases(folder, card, rules)
         return
     classes = rules.classes or {slugify(name): value for value, name in card.labels.items()}
+    classes = {unicodedata.normalize("NFC", name): value for name, value in classes.items()}
     image, label = (template_pattern(template, classes) for template in (rules.image, rules.label))
     cases: dict[str, _Found] = defaultdict(_Found)
     for name in _files(folder, (rules.image, rules.label)):

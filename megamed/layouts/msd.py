@@ -6,7 +6,7 @@ from pathlib import Path
 from pydantic import ConfigDict
 
 from megamed import formats
-from megamed.layouts.cases import Case, LabelSource
+from megamed.layouts.cases import Case, LabelSource, below
 from megamed.layouts.nnunet import channel_modalities, read_description
 from megamed.readers.source import Source
 from megamed.schema import DatasetCard, Frozen
@@ -37,26 +37,23 @@ def find_cases(folder: Path, card: DatasetCard) -> Iterator[Case]:
     channels = channel_modalities(card, description.modality)
     for pair in description.training:
         name = formats.stem(Path(pair.image).name)
-        paths = [below(folder, relative) for relative in (pair.image, pair.label)]
-        if missing := [path.name for path in paths if not path.is_file()]:
+        image, label = (below(folder, relative) for relative in (pair.image, pair.label))
+        images = _images(image, channels, several=len(description.modality) > 1)
+        files = (*(source.files[0] for source in images.values()), label)
+        if missing := [path.name for path in files if not path.is_file()]:
             yield Case(name, problem=f"case {name!r} is not a pair: expected {missing}, got none.")
         else:
-            image, label = paths
-            parts = {
-                modality: channel if len(description.modality) > 1 else "" for channel, modality in channels.items()
-            }
-            images = {modality: Source((image,), part) for modality, part in parts.items()}
             yield Case(name, images, (LabelSource(Source((label,))),))
 
 
-def below(folder: Path, relative: str) -> Path:
-    """Return a path inside a folder.
-
-    Raises:
-        ValueError: If it leads out.
-    """
-    path = Path(relative)
-    if path.is_absolute() or ".." in path.parts:
-        msg = f"{relative!r} leads out of {folder.name}: expected a relative path below it."
-        raise ValueError(msg)
-    return folder / path
+def _images(image: Path, channels: dict[str, str], *, several: bool) -> dict[str, Source]:
+    """Return the source of each modality: a channel of the image, or a file of its own, as the first nnU-Net had."""
+    stem = formats.stem(image.name)
+    apart = {
+        modality: image.with_name(f"{stem}_{int(channel):04d}{image.name.removeprefix(stem)}")
+        for channel, modality in channels.items()
+        if channel.isdecimal()
+    }
+    if not image.is_file() and any(path.is_file() for path in apart.values()):
+        return {modality: Source((path,)) for modality, path in apart.items()}
+    return {modality: Source((image,), channel if several else "") for channel, modality in channels.items()}

@@ -2,26 +2,46 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from pydantic import ConfigDict, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 
 from megamed.layouts.cases import Case, LabelSource, pairing_problem
 from megamed.readers.source import Source
 from megamed.schema import DatasetCard, Frozen
 
 Model = TypeVar("Model", bound=Frozen)
+COLOURS = ("red", "green", "blue")
 NAMES_A_MODALITY = re.compile(r"\b(CT|MRI?|PET|US)\b")
 
 
+class ListedCase(Frozen):
+    """Paths of a case's images, a file per channel in their order, and of its label."""
+
+    model_config = ConfigDict(extra="ignore")
+    images: tuple[str, ...]
+    label: str
+
+
 class NnunetDescription(Frozen):
-    """Fields of an nnU-Net `dataset.json` that tell the channels and the suffix of the files."""
+    """Fields of an nnU-Net `dataset.json` that tell the channels and the files."""
 
     model_config = ConfigDict(extra="ignore")
     channel_names: dict[str, str]
     file_ending: str
+    dataset: dict[str, ListedCase] = Field(default_factory=dict)
+    """Files by case, where they are not those in `imagesTr` and `labelsTr`; paths begin at the dataset's folder."""
+
+
+@dataclass
+class _NnunetFiles:
+    """Files of one case, images by the number of their channel."""
+
+    images: dict[str, Path] = field(default_factory=dict)
+    labels: list[Path] = field(default_factory=list)
 
 
 def find_cases(folder: Path, card: DatasetCard) -> Iterator[Case]:
@@ -31,25 +51,63 @@ def find_cases(folder: Path, card: DatasetCard) -> Iterator[Case]:
         ValueError: If there is no readable dataset.json.
     """
     description = read_description(folder, NnunetDescription)
-    ending, channels = description.file_ending, channel_modalities(card, description.channel_names)
-    images: dict[str, dict[str, Path]] = defaultdict(dict)
-    for path in _files(folder / "imagesTr", ending):
-        case, _, channel = path.name.removesuffix(ending).rpartition("_")
-        images[case][str(int(channel)) if channel.isdecimal() else channel] = path
-    if _are_colours(description.channel_names) and not any(set(found) - {"0"} for found in images.values()):
-        channels = card.files.channels or {"0": card.modality}
-    labels = {path.name.removesuffix(ending): path for path in _files(folder / "labelsTr", ending)}
-    for case in sorted({*images, *labels}):
-        if problem := _problem(case, images[case], labels, channels):
-            yield Case(case, problem=problem)
+    cases = _listed(folder, description.dataset) if description.dataset else _named(folder, description.file_ending)
+    modalities = channel_modalities(card, description.channel_names)
+    colours = _colours(card, description.channel_names, cases.values())
+    for name, found in sorted(cases.items()):
+        if problem := _problem(name, found, {"0"} if colours else set(modalities)):
+            yield Case(name, problem=problem)
+        elif colours:
+            sources = {modality: Source((found.images["0"],), part) for modality, part in colours.items()}
+            yield Case(name, sources, (LabelSource(Source((found.labels[0],))),))
         else:
-            sources = {modality: Source((images[case][channel],)) for channel, modality in channels.items()}
-            yield Case(case, sources, (LabelSource(Source((labels[case],))),))
+            sources = {modality: Source((found.images[channel],)) for channel, modality in modalities.items()}
+            yield Case(name, sources, (LabelSource(Source((found.labels[0],))),))
 
 
-def _are_colours(names: dict[str, str]) -> bool:
-    """Whether channels are red, green and blue, which pictures hold in one file."""
-    return sorted(name[:1].lower() for name in names.values()) == ["b", "g", "r"]
+def _named(folder: Path, ending: str) -> dict[str, _NnunetFiles]:
+    """Find cases by the names of files, whose ending may be in capitals."""
+    cases: dict[str, _NnunetFiles] = defaultdict(_NnunetFiles)
+    for name, path in _files(folder / "imagesTr", ending):
+        case, _, channel = name.rpartition("_")
+        cases[case].images[_number(channel)] = path
+    for name, path in _files(folder / "labelsTr", ending):
+        cases[name].labels.append(path)
+    return cases
+
+
+def _listed(folder: Path, listed: dict[str, ListedCase]) -> dict[str, _NnunetFiles]:
+    """Find the files that are listed by case, in this dataset or in those beside it; others are missing."""
+    root, cases = folder.resolve().parent, dict[str, _NnunetFiles]()
+    for name, paths in listed.items():
+        *images, label = ((folder / path).resolve() for path in (*paths.images, paths.label))
+        found = {str(channel): path for channel, path in enumerate(images) if _is_at(path, root)}
+        cases[name] = _NnunetFiles(found, [label] if _is_at(label, root) else [])
+    return cases
+
+
+def _is_at(path: Path, root: Path) -> bool:
+    return path.is_relative_to(root) and path.is_file()
+
+
+def _colours(card: DatasetCard, names: dict[str, str], cases: Iterable[_NnunetFiles]) -> dict[str, str]:
+    """Return the part of a picture that is each modality, where three channels are the colours of one file.
+
+    Red, green and blue together are one picture, of which luminance is read; channels of other names, as stains have
+    them, are modalities of their own. Empty if every channel has a file.
+    """
+    if len(names) != len(COLOURS) or any(set(found.images) - {"0"} for found in cases):
+        return {}
+    if card.files.channels:
+        return {modality: channel for channel, modality in card.files.channels.items()}
+    if sorted(name[:1].lower() for name in names.values()) == ["b", "g", "r"]:
+        return {card.modality: ""}
+    modalities = channel_modalities(card, names)
+    return {modalities[str(number)]: colour for number, colour in enumerate(COLOURS)}
+
+
+def _number(channel: str) -> str:
+    return str(int(channel)) if channel.isdecimal() else channel
 
 
 def read_description(folder: Path, model: type[Model]) -> Model:
@@ -82,14 +140,16 @@ def channel_modalities(card: DatasetCard, names: dict[str, str]) -> dict[str, st
     }
 
 
-def _problem(case: str, images: dict[str, Path], labels: dict[str, Path], channels: dict[str, str]) -> str:
+def _problem(name: str, found: _NnunetFiles, channels: set[str]) -> str:
     """Say what a case lacks."""
-    if missing := sorted(set(channels) - set(images)):
-        return f"case {case!r} lacks channels: expected {sorted(channels)}, got none for {missing}."
-    return pairing_problem(case, ["image"], [labels[case]] if case in labels else [])
+    if missing := sorted(channels - set(found.images)):
+        return f"case {name!r} lacks channels: expected {sorted(channels)}, got none for {missing}."
+    return pairing_problem(name, ["image"], found.labels)
 
 
-def _files(folder: Path, ending: str) -> list[Path]:
-    if not folder.is_dir():
-        return []
-    return sorted(path for path in folder.iterdir() if path.name.endswith(ending) and not path.name.startswith("."))
+def _files(folder: Path, ending: str) -> Iterator[tuple[str, Path]]:
+    """Yield the visible files of a folder that have an ending, in order, with their names without it."""
+    ending = f".{ending.lower().removeprefix('.')}"
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if path.name.lower().endswith(ending) and not path.name.startswith("."):
+            yield path.name[: -len(ending)], path

@@ -5,9 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
 
-from megamed.layouts.cases import Case, LabelSource, pairing_problem
+from megamed.layouts.cases import Case, LabelSource, below, pairing_problem
 from megamed.layouts.folder import modalities
-from megamed.layouts.msd import below
 from megamed.readers.source import Source
 from megamed.schema import DatasetCard, slugify
 from megamed.vocabulary import Split

@@ -20,6 +20,11 @@ MOST_FIRST_BYTES = 256
 LABEL_MODALITIES = frozenset({"SEG", "RTSTRUCT"})
 LABEL_CLASSES = frozenset(f"1.2.840.10008.5.1.4.1.1.{end}".encode() for end in ("66.4", "66.7", "481.3"))
 """UIDs of the objects that hold labels: two kinds of DICOM-SEG, and RTSTRUCT."""
+IMAGELESS_CLASSES = tuple(
+    f"1.2.840.10008.5.1.4.1.1.{start}".encode() for start in ("88.", "11.", "481.", "66.", "104.", "9.1.", "9.2.")
+)
+"""Beginnings of the UIDs of objects that are derived from images or accompany them: reports, presentations, plans and
+doses, registrations, documents, curves."""
 OBJECT_CLASS, META_BYTES = re.compile(rb"\x02\x00\x02\x00UI..([0-9.]+)", re.DOTALL), 1024
 """The element of a file's meta information that states its class, and the bytes among which it stands."""
 DEFERRED_BYTES = 4096
@@ -62,11 +67,22 @@ def has_mark(path: Path) -> bool:
 
 def states_label(path: Path) -> bool:
     """Whether a DICOM file states in its first bytes that it is a DICOM-SEG or RTSTRUCT; nothing is parsed."""
+    return _object_class(path) in LABEL_CLASSES
+
+
+def states_no_image(path: Path) -> bool:
+    """Whether a DICOM file states in its first bytes that it is a report, a dose or the like, but no label."""
+    found = _object_class(path)
+    return found.startswith(IMAGELESS_CLASSES) and found not in LABEL_CLASSES
+
+
+def _object_class(path: Path) -> bytes:
+    """Find the UID of an object's class in the first bytes of a file; empty if it is not stated there."""
     if not path.is_file():
-        return False
+        return b""
     with path.open("rb") as file:
         found = OBJECT_CLASS.search(file.read(META_BYTES))
-    return found is not None and found[1] in LABEL_CLASSES
+    return found[1] if found else b""
 
 
 def _begins_with_data(start: bytes) -> bool:

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ PLANE_TOLERANCE = 0.1
 """Largest distance of a segment's plane from a slice, as a share of the distance between slices."""
 PIXEL_TOLERANCE = 0.25
 """Largest offset of a segment's pixels from those of the image, in pixels."""
+RESAMPLED = "segments lie on other pixels than the image's: of each pixel, the nearest one counts"
 LABEL_MAP, FRACTIONAL = "LABELMAP", "FRACTIONAL"
 
 Mask = UInt8[np.ndarray, "slices rows columns"]
@@ -40,16 +42,29 @@ def read_segments(path: Path, images: Sequence[Path], grid: SeriesGrid | None) -
     _check_source(header, headers)
     names = {int(segment.SegmentNumber): str(segment.SegmentLabel) for segment in header.SegmentSequence}
     geometry = grid.geometry if grid else radiograph_geometry(images[0], headers[0])
+    notes: list[str] = []
     segments = (
-        Segment(each, name, functools.partial(_segment_mask, path, each, grid, headers[0]))
+        Segment(each, name, functools.partial(_segment_mask, path, each, _Target(grid, headers[0], notes)))
         for each, name in names.items()
         if each
     )
-    return DrawnLabel(geometry, tuple(segments), names)
+    return DrawnLabel(geometry, tuple(segments), names, notes)
 
 
-def _segment_mask(path: Path, segment: int, grid: SeriesGrid | None, image: Any) -> Mask:
+@dataclass(frozen=True, eq=False)
+class _Target:
+    """The images that segments are brought to."""
+
+    grid: SeriesGrid | None
+    image: Any
+    """The header of the first image."""
+    notes: list[str]
+    """Remarks for the user, each once."""
+
+
+def _segment_mask(path: Path, segment: int, target: _Target) -> Mask:
     """Read where a segment is; a slice without a frame is empty."""
+    grid, image = target.grid, target.image
     with readable(path):
         header = header_of(path)
         frames = stored_pixels(header).reshape(-1, int(header.Rows), int(header.Columns))
@@ -66,7 +81,8 @@ def _segment_mask(path: Path, segment: int, grid: SeriesGrid | None, image: Any)
                     raise ValueError(msg)
                 mask[0] |= is_set
             elif frame in planes:
-                _place(is_set, planes[frame], mask, grid)
+                if _place(is_set, planes[frame], mask, grid) and RESAMPLED not in target.notes:
+                    target.notes.append(RESAMPLED)
             else:
                 _place_by_uid(is_set, _sources(header, frame), mask, grid)
         return mask.astype(np.uint8)
@@ -85,8 +101,15 @@ def _is_set(header: Any, frame: int, pixels: Frame, segment: int) -> Bool[np.nda
 
 def _place(
     is_set: Bool[np.ndarray, "rows columns"], plane: PlacedPlane, mask: Bool[np.ndarray, "..."], grid: SeriesGrid
-) -> None:
-    """Mark, in the mask of a series, the pixels of a frame that may be turned or cropped."""
+) -> bool:
+    """Mark, in the mask of a series, the pixels of a frame that may be turned or cropped, or have another size.
+
+    Returns:
+        Whether they had to be resampled.
+
+    Raises:
+        ValueError: If the frame lies on no slice.
+    """
     rows, columns = np.nonzero(is_set)
     row_mm, column_mm = plane.spacing_mm
     points = plane.position + rows[:, None] * row_mm * plane.down + columns[:, None] * column_mm * plane.across
@@ -96,14 +119,32 @@ def _place(
     nearest = at.round().astype(int)
     off = float(np.abs(at - nearest).max())
     same_size = np.allclose(sorted(plane.spacing_mm), sorted(grid.planes[level].spacing_mm), rtol=1e-3)
-    if apart > PLANE_TOLERANCE or off > PIXEL_TOLERANCE or not same_size:
+    if apart > PLANE_TOLERANCE:
         msg = (
-            f"expected segments on the pixels of the {len(grid.planes)} slices, got a frame {apart:.2f} of a slice and "
-            f"{off:.2f} of a pixel off, of {plane.spacing_mm} mm pixels; resample it onto the series"
+            f"expected segments on the {len(grid.planes)} slices, got a frame {apart:.2f} of the distance between "
+            "slices off; resample it onto the series"
         )
         raise ValueError(msg)
+    if off > PIXEL_TOLERANCE or not same_size:
+        mask[level] |= _resampled(is_set, plane, grid.planes[level])
+        return True
     is_inside = ((nearest >= 0) & (nearest < grid.shape[1:])).all(axis=1)
     mask[level][tuple(nearest[is_inside].transpose())] = True
+    return False
+
+
+def _resampled(
+    is_set: Bool[np.ndarray, "rows columns"], plane: PlacedPlane, onto: PlacedPlane
+) -> Bool[np.ndarray, "H W"]:
+    """Look up every pixel of a slice in a frame that lies on it, by nearest neighbour."""
+    rows, columns = (each.reshape(-1, 1) for each in np.indices(onto.shape))
+    row_mm, column_mm = onto.spacing_mm
+    nearest = plane.indices_of(onto.position + rows * row_mm * onto.down + columns * column_mm * onto.across)
+    nearest = nearest.round().astype(int)
+    is_inside = ((nearest >= 0) & (nearest < is_set.shape)).all(axis=1)
+    found = np.zeros(rows.size, bool)
+    found[is_inside] = is_set[tuple(nearest[is_inside].transpose())]
+    return found.reshape(onto.shape)
 
 
 def _place_by_uid(

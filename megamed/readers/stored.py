@@ -109,7 +109,7 @@ class StoredImage:
             ValueError: If the image is no volume.
         """
         if self.geometry.affine is not None:
-            return canonical(self.space, self.geometry.affine, self.geometry.spacing)
+            return canonical(self.space, self.geometry.affine, self.geometry.spacing, self.geometry.other_affines)
         if self.array.ndim != 3 or "C" in self.axes:
             msg = f"expected three axes of space, got {self.array.shape}"
             raise ValueError(msg)

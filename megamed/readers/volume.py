@@ -1,5 +1,6 @@
 """Volumes whose axes run to the patient's right, front and head, and the way there from any other axes."""
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -23,10 +24,15 @@ class Volume:
     spacing_mm: tuple[float, float, float]
     affine: Float[np.ndarray, "4 4"]
     """Affine from voxel indices to millimetres towards the patient's right, front and head."""
+    other_affines: tuple[Float[np.ndarray, "4 4"], ...] = ()
+    """Affines that the header states besides, which other programs may have taken."""
 
 
 def canonical(
-    array: Real[np.ndarray, "I J K"], affine: Float[np.ndarray, "4 4"], spacing_mm: tuple[float, ...] | None = None
+    array: Real[np.ndarray, "I J K"],
+    affine: Float[np.ndarray, "4 4"],
+    spacing_mm: tuple[float, ...] | None = None,
+    other_affines: tuple[Float[np.ndarray, "4 4"], ...] = (),
 ) -> Volume:
     """Reorient a volume by flips and swaps of axes only.
 
@@ -34,15 +40,17 @@ def canonical(
         array: Volume in any orientation.
         affine: Map from voxel indices of the array to millimetres towards right, front and head.
         spacing_mm: Distance of neighbouring voxels along each axis, where the header states it apart from the affine.
+        other_affines: Affines that the header states besides.
     """
     orientations = usable_orientations(affine)
     orientation = orientations.io_orientation(affine)
-    turned = affine @ orientations.inv_ornt_aff(orientation, array.shape)
+    turning = orientations.inv_ornt_aff(orientation, array.shape)
+    turned, others = affine @ turning, tuple(other @ turning for other in other_affines)
     if spacing_mm is None:
         x, y, z = (float(size) for size in np.linalg.norm(turned[:3, :3], axis=0))
     else:
         x, y, z = (float(spacing_mm[axis]) for axis in np.argsort(orientation[:, 0]))
-    return Volume(orientations.apply_orientation(array, orientation), (x, y, z), turned)
+    return Volume(orientations.apply_orientation(array, orientation), (x, y, z), turned, others)
 
 
 def usable_orientations(affine: Float[np.ndarray, "4 4"]) -> Any:
@@ -82,8 +90,12 @@ def displacement_mm(affine: Float[np.ndarray, "4 4"], other: Float[np.ndarray, "
 
 
 def check_place(image: Volume, other: Volume, what: str) -> None:
-    """Refuse a volume that lies elsewhere in space than its image, by more than a small part of a voxel."""
-    apart = displacement_mm(image.affine, other.affine, image.array.shape)
+    """Refuse a volume that lies elsewhere in space than its image, by more than a small part of a voxel.
+
+    Where headers state several places, one that both have is enough.
+    """
+    stated = ((volume.affine, *volume.other_affines) for volume in (image, other))
+    apart = min(displacement_mm(one, another, image.array.shape) for one, another in itertools.product(*stated))
     if apart > MISPLACED * min(image.spacing_mm):
         affines = (volume.affine.round(3).tolist() for volume in (image, other))
         msg = f"{what} lies elsewhere than its image: expected affine {{}}, got {{}}, up to {apart:.3g} mm apart."

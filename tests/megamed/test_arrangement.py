@@ -29,3 +29,16 @@ def test_the_innermost_folder_that_says_anything_decides(tmp_path: Path, outer: 
     assert all(name.startswith(f"{outer}/") for name in names)
     rules = find_arrangement(touch(tmp_path, *names)).files
     assert (rules.image, rules.label) == (images, labels)
+
+
+def test_voc_is_recognised_by_its_folders(tmp_path: Path) -> None:
+    names = [f"{kind}/{case}" for case in ("a", "b") for kind in ("SegmentationClass", "SegmentationObject")]
+    touch(
+        tmp_path,
+        "ImageSets/Segmentation/train.txt",
+        "JPEGImages/a.jpg",
+        "JPEGImages/b.jpg",
+        *[f"{n}.png" for n in names],
+    )
+    rules = find_arrangement(tmp_path).files
+    assert (rules.image, rules.label) == ("JPEGImages/{case}", "SegmentationClass/{case}")

@@ -14,7 +14,7 @@ from PIL import Image
 
 import megamed
 from megamed import Collection
-from megamed.build import DECIDING_MODULES, BuildOptions, BuildReport, _in_order, _Prepared, build
+from megamed.build import DECIDING_MODULES, BuildOptions, BuildReport, DatasetOutcome, _in_order, _Prepared, build
 from megamed.collection import verify
 from megamed.executors import local_executor
 from megamed.files import exclusive
@@ -58,7 +58,6 @@ REASONS = {
     "expected one image, got p1_a.jpg, p1_a.png": add_second_image,
     "label does not match its image": lambda root: put_label(root, np.ones((24, 23))),
     "label has values not on the card: expected [1, 2], got [9]": lambda root: put_label(root, np.full((24, 24), 9)),
-    "image is constant": lambda root: Image.new("L", (24, 24), 7).save(root / "images" / "p1_a.png"),
 }
 
 
@@ -89,6 +88,30 @@ def test_an_empty_picture_loses_nobody(
     with Collection(tmp_path / "out") as collection:
         cases = {sample.case for task in collection.tasks() for sample in collection.samples(task)}
     assert cases == {"p0_a", "p0_b", "p1_b", "p2_a", "p2_b"}
+
+
+def test_an_image_of_one_grey_is_left_out_and_that_is_said(
+    make_dataset: Callable[..., Path], build_folder: Callable[..., BuildReport], tmp_path: Path
+) -> None:
+    root = make_dataset(3)
+    for name in ("p1_a", "p2_a", "p2_b"):
+        Image.new("L", (24, 24), 7).save(root / "images" / f"{name}.png")
+    report = build_folder(root)
+    outcome = report.datasets["drawn"]
+    assert (outcome.subjects, outcome.rows) == (2, 3)
+    note = "case 'p1_a', CT (drawn): left out, for all its pixels are 7"
+    assert outcome.notes["p1"] == (note,)
+    assert f"note on drawn, subject p1: {note}." in report.lines()
+    (reason,) = outcome.rejected["p2"]
+    assert "nothing is left of its images: case 'p2_a', CT (drawn): left out" in reason
+    assert note in (tmp_path / "out" / "build_report.json").read_text()
+
+
+def test_notes_on_many_subjects_are_counted() -> None:
+    notes = {f"p{number}": ("turned upright",) for number in range(13)}
+    lines = BuildReport(datasets={"d": DatasetOutcome(status="built", notes=notes)}).lines()
+    assert sum(line.startswith("note on d") for line in lines) == 10
+    assert lines[-1] == "notes on 3 more subjects of d are in build_report.json."
 
 
 def test_a_subject_with_empty_pictures_alone_is_rejected(

@@ -10,7 +10,7 @@ import pytest
 from megamed import formats
 from megamed.readers.source import SERIES, Source
 from megamed.readers.stored import StoredImage
-from tests.dicom_files import LPS_TO_RAS, OBLIQUE, series_affine, write_segmentation, write_series
+from tests.dicom_files import LPS_TO_RAS, OBLIQUE, series_affine, write_enhanced, write_segmentation, write_series
 
 nibabel = pytest.importorskip("nibabel")
 pytest.importorskip("nrrd")
@@ -136,25 +136,11 @@ def test_frames_of_an_enhanced_file_are_slices_with_a_scale_each(tmp_path: Path,
     affine = series_affine(STRAIGHT, SPACING_MM, ORIGIN_MM)
     files = write_series(tmp_path / "single", array, affine)
     expected = formats.read(Source(tuple(files), SERIES))
-    frames, pixels = [], []
-    for number, file in reversed(list(enumerate(files))):
-        slice_ = pydicom.dcmread(file)
-        frames.append(group := pydicom.Dataset())
-        group.PlanePositionSequence = [place := pydicom.Dataset()]
-        place.ImagePositionPatient = slice_.ImagePositionPatient
-        group.PixelValueTransformationSequence = [scale := pydicom.Dataset()]
-        scale.RescaleSlope, scale.RescaleIntercept = 1 + number, 10 * number
-        pixels.append(slice_.pixel_array)
-    shared, orientation, measures = pydicom.Dataset(), pydicom.Dataset(), pydicom.Dataset()
-    orientation.ImageOrientationPatient = slice_.ImageOrientationPatient
-    measures.PixelSpacing = slice_.PixelSpacing
-    shared.PlaneOrientationSequence, shared.PixelMeasuresSequence = [orientation], [measures]
-    tags = {"NumberOfFrames": len(files), "PixelData": np.stack(pixels).tobytes(), "ImagePositionPatient": None}
-    tags |= {"SharedFunctionalGroupsSequence": [shared], "PerFrameFunctionalGroupsSequence": frames}
-    (path,) = write_series(tmp_path / "many", array[:1], affine, **tags, ImageOrientationPatient=None)
+    stored = np.stack([pydicom.dcmread(file).pixel_array for file in files])
+    path = write_enhanced(tmp_path / "many", files)
     scan = read_scan(path)
     numbers = np.arange(len(files))[:, None, None]
-    assert np.array_equal(scan.array, np.stack(pixels[::-1]) * (1.0 + numbers) + 10 * numbers)
+    assert np.array_equal(scan.array, stored * (1.0 + numbers) + 10 * numbers)
     assert scan.geometry.affine == pytest.approx(expected.geometry.affine)
 
 

@@ -4,7 +4,9 @@ import re
 import unicodedata
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from megamed.pairing import ImagePair, find_pairs
 from megamed.path_templates import Templates, read_templates
@@ -87,6 +89,51 @@ ARRANGEMENTS = {
         ["a.png: a_mask.png + a_mask_1.png", "b.png: b_mask.png"],
     ),
     "a mask beside a photograph": ("a.jpg a.png b.jpg", ["a.jpg: a.png", "b.jpg:"]),
+    "splits below kinds": (
+        "images/train/1.png images/val/1.png labels/train/1.png labels/val/1.png",
+        ["images/train/1.png: labels/train/1.png", "images/val/1.png: labels/val/1.png"],
+    ),
+    "long names of folders": (
+        "Skin2018_Task1-2_Training_Input/7.jpg Skin2018_Task1_Training_GroundTruth/7_segmentation.png",
+        ["Skin2018_Task1-2_Training_Input/7.jpg: Skin2018_Task1_Training_GroundTruth/7_segmentation.png"],
+    ),
+    "folders that end in a word for labels": (
+        "Images/7.jpg Disc_Cup_Masks/7.bmp",
+        ["Images/7.jpg: Disc_Cup_Masks/7.bmp"],
+    ),
+    "classes in camel case": (
+        "scans/7.png ManualMask/leftMask/7.png ManualMask/rightMask/7.png",
+        ["scans/7.png: leftMask=ManualMask/leftMask/7.png, rightMask=ManualMask/rightMask/7.png"],
+    ),
+    "another case of letters": (
+        "images/C001.PNG images/C002.PNG masks/c001.png",
+        ["images/C001.PNG: masks/c001.png", "images/C002.PNG:"],
+    ),
+    "two words, a folder each": (
+        "case_1/imaging.nii.gz case_1/segmentation.nii.gz case_2/imaging.nii.gz",
+        ["case_1/imaging.nii.gz: case_1/segmentation.nii.gz", "case_2/imaging.nii.gz:"],
+    ),
+    "Slicer, a folder each, any name": (
+        "p1/4_chest.nrrd p1/Segmentation.seg.nrrd",
+        ["p1/4_chest.nrrd: p1/Segmentation.seg.nrrd"],
+    ),
+    "frames of a film": (
+        "p1/p1_frame01.nii p1/p1_frame01_gt.nii p1/p1_frame12.nii p1/p1_4d.nii",
+        ["p1/p1_4d.nii:", "p1/p1_frame01.nii: p1/p1_frame01_gt.nii", "p1/p1_frame12.nii:"],
+    ),
+    "predictions of another program": (
+        "images/a.png masks/a.png overlay/a.png",
+        ["images/a.png: masks/a.png", "overlay/a.png:"],
+    ),
+    "VOC": (
+        "ImageSets/Segmentation/train.txt JPEGImages/a.jpg JPEGImages/b.jpg SegmentationClass/a.png "
+        "SegmentationObject/a.png Annotations/a.xml",
+        ["JPEGImages/a.jpg: SegmentationClass/a.png", "JPEGImages/b.jpg:"],
+    ),
+    "VOC as labelme writes it": (
+        "JPEGImages/a.jpg SegmentationClassPNG/a.png SegmentationClassNpy/a.npy SegmentationClassVisualization/a.jpg",
+        ["JPEGImages/a.jpg: SegmentationClassPNG/a.png"],
+    ),
     "dates in names": (
         "a.png a_2001_mask.png b.png b_2002_mask.png",
         ["a.png: a_2001_mask.png", "b.png: b_2002_mask.png"],
@@ -125,6 +172,31 @@ def test_a_label_without_an_image_is_left_out_and_that_is_said(tmp_path: Path) -
     found = find_pairs(write(tmp_path, "images/1.png labels/1.png labels/2.png labels/3.png"))
     assert len(found.pairs) == 1
     assert found.notes == ("labels/2.png is left out, for it belongs to no image, and so are 1 others.",)
+
+
+def test_renderings_of_labels_are_left_out_and_that_is_said(tmp_path: Path) -> None:
+    files = "VOC2012/JPEGImages/a.jpg VOC2012/SegmentationClass/a.png VOC2012/SegmentationObject/a.png"
+    (note,) = find_pairs(write(tmp_path, files)).notes
+    assert note == "VOC2012/SegmentationObject/a.png is left out, for it renders another label anew."
+
+
+@pytest.mark.parametrize("is_grey", [True, False])
+def test_a_picture_beside_its_photograph_is_no_label(tmp_path: Path, is_grey: bool) -> None:
+    colours = np.random.default_rng(0).integers(0, 256, (32, 32) if is_grey else (32, 32, 3), np.uint8)
+    for name in ("a.jpg", "a.png", "b.jpg", "b.png"):
+        Image.fromarray(colours).save(tmp_path / name)
+    found = find_pairs(tmp_path)
+    assert [described(tmp_path, pair) for pair in found.pairs] == ["a.png:", "b.png:"]
+    assert found.notes == ("a.jpg is left out, for a.png is the same picture without loss, and so are 1 others.",)
+
+
+def test_a_mask_beside_a_photograph_is_its_label(tmp_path: Path) -> None:
+    mask = np.zeros((32, 32), np.uint8)
+    mask[8:20, 8:20] = 255
+    mask[7, 8:20] = np.arange(12) * 20
+    for name in ("a.jpg", "a.png"):
+        Image.fromarray(mask).save(tmp_path / name)
+    assert [described(tmp_path, pair) for pair in find_pairs(tmp_path).pairs] == ["a.jpg: a.png"]
 
 
 def test_a_folder_called_by_its_uid_is_one_series(tmp_path: Path) -> None:

@@ -150,6 +150,16 @@ def with_nnunet(root: Path) -> None:
         save(root, f"labelsTr/liver_{case}.nii.gz", label(1))
 
 
+def with_regions(root: Path) -> None:
+    names = {"background": 0, "whole tumour": [1, 2], "core": [2], "both": ["1", "2", 3], "cyst": "3"}
+    facts = {"channel_names": {"0": "MRI"}, "labels": names, "regions_class_order": [1, 2], "file_ending": ".nii.gz"}
+    root.mkdir()
+    (root / "dataset.json").write_text(json.dumps(facts))
+    for case in ("1", "2"):
+        save(root, f"imagesTr/{case}_0000.nii.gz", image())
+        save(root, f"labelsTr/{case}.nii.gz", label(1, 2, 3))
+
+
 def with_msd(root: Path) -> None:
     pairs = [{"image": f"./imagesTr/{case}.nii.gz", "label": f"./labelsTr/{case}.nii.gz"} for case in "ab"]
     facts = {"modality": {"0": "MRI"}, "labels": {"0": "background", "1": "spleen"}, "training": pairs}
@@ -165,6 +175,23 @@ def with_bids(root: Path) -> None:
         for suffix in ("T1w", "FLAIR"):
             save(root, f"sub-{subject}/anat/sub-{subject}_{suffix}.nii.gz", image())
         save(root, f"derivatives/m/sub-{subject}/anat/sub-{subject}_dseg.nii.gz", label(1))
+
+
+def with_bids_names(root: Path) -> None:
+    for subject in ("01", "02"):
+        save(root, f"sub-{subject}/sub-{subject}_T1w.nii.gz", image())
+        (root / f"sub-{subject}/sub-{subject}_T1w.nii.gz").rename(root / f"sub-{subject}/sub-{subject}_T1w.NII.GZ")
+        save(root, f"derivatives/fs/sub-{subject}_dseg.nii.gz", label(1, 4))
+    (root / "derivatives" / "fs" / "dseg.tsv").write_text(
+        "index\tname\tcolor\n0\tBackground\t#000000\n1\tgrey matter\t#ff0000\n4\t\u8111\t#00ff00\n1001\tfar\t\n"
+    )
+
+
+def with_bids_masks(root: Path) -> None:
+    for subject in ("01", "02"):
+        save(root, f"sub-{subject}/sub-{subject}_T1w.nii.gz", image())
+        for name in ("L", "R"):
+            save(root, f"derivatives/hand/sub-{subject}/sub-{subject}_label-{name}_mask.nii.gz", label(1))
 
 
 def with_table(root: Path) -> None:
@@ -246,8 +273,11 @@ CASES: dict[Arrangement, tuple[int, set[str]]] = {
     with_case_folders: (2, {"label"}),
     with_brats_names: (2, {"label-1", "label-2", "label-4"}),
     with_nnunet: (2, {"liver"}),
+    with_regions: (2, {"label-1", "whole-tumour", "core", "both", "cyst"}),
     with_msd: (2, {"spleen"}),
     with_bids: (2, {"label"}),
+    with_bids_names: (2, {"grey-matter", "\u8111"}),
+    with_bids_masks: (2, {"l", "r"}),
     with_table: (2, {"label"}),
     with_npz: (2, {"label"}),
     with_dicom: (2, {"left-kidney"}),

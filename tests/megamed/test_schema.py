@@ -1,18 +1,42 @@
 """Cards, tasks and slugs."""
 
+import unicodedata
 from pathlib import Path
 
 import pytest
 
 from megamed import DatasetCard, Task
-from megamed.schema import slugify, unknown
+from megamed.schema import plain_slug, slugify, unknown
 
 FACTS = {"id": "cells", "modality": "MRI (T1)", "labels": {1: "Cell body", 2: "nucleus"}, "license": "CC0"}
 
 
 def test_slug_is_short_and_safe() -> None:
-    assert slugify("  Größe / ../etc (GM+WM) ") == "groe-etc-gm-wm"
+    assert slugify("  Größe / ../etc (GM+WM) ") == "große-etc-gm-wm"
     assert len(slugify("long " * 40)) <= 48
+
+
+def test_names_in_any_script_stay_apart() -> None:
+    names = ("肝脏", "脾脏", "печень", "селезёнка", "يكبد", "α-cell", "β-cell", "यकृत", "간")
+    slugs = [slugify(name) for name in names]
+    assert len({*slugs} - {""}) == len(names)
+    card = DatasetCard(**FACTS | {"labels": dict(enumerate(names, start=1)), "modality": "磁共振"})
+    for slug in card.masks:
+        task = Task(dataset="cells", modality=card.modality_slug, axis="2d", label=slug)
+        assert Task.from_id(task.id) == task
+
+
+def test_both_forms_of_a_letter_make_one_slug() -> None:
+    for name in ("Müller", "Ёж", "간", "が"):
+        assert len({slugify(unicodedata.normalize(form, name)) for form in ("NFC", "NFD")}) == 1
+    assert slugify("Müller") == "muller"
+
+
+def test_names_of_files_stay_in_plain_letters() -> None:
+    assert plain_slug("肝 CT é") == "ct-e"
+    assert not plain_slug("肝")
+    with pytest.raises(ValueError, match="match pattern"):
+        DatasetCard(**FACTS | {"id": "肝"})
 
 
 def test_task_id_round_trip() -> None:

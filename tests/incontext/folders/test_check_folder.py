@@ -147,6 +147,28 @@ def test_volumes_are_checked(tmp_path: Path) -> None:
     assert "b_seg.nii.gz does not match its image: expected (20, 24, 6), got (19, 24, 6)" in problem
 
 
+def test_a_folder_without_labels_is_told_so(tmp_path: Path) -> None:
+    (problem,) = check_folder(draw(tmp_path, 0, 3)).problems
+    assert problem.startswith("no image has a label: expected label maps in labels/")
+
+
+def test_a_series_counts_as_one_image_that_is_not_opened(tmp_path: Path) -> None:
+    pytest.importorskip("pydicom")
+    from tests.dicom_files import series_affine, write_series
+
+    affine = series_affine(np.eye(3), (1, 1, 2), (0, 0, 0))
+    write_series(tmp_path / "scan", np.ones((3, 4, 5), np.int16), affine)
+    found = check_folder(tmp_path / "scan")
+    assert (found.labelled, found.bare, found.formats) == (0, 1, {"DICOM": 1})
+    assert found.notes == ("1 of 1 images were not opened: of volumes a sample is, and no DICOM series.",)
+
+
+def test_classes_are_called_as_the_folder_s_card_says(tmp_path: Path) -> None:
+    draw(tmp_path, 4, 0)
+    (tmp_path / "card.toml").write_text('id = "a"\nmodality = "CT"\n[labels]\n1 = "liver"\n')
+    assert [each.name for each in check_folder(tmp_path).classes] == ["liver"]
+
+
 def test_no_file_is_read_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     draw(tmp_path, 20, 60)
     opened: Counter[str] = Counter()

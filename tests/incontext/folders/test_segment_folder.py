@@ -9,8 +9,9 @@ import torch
 from PIL import Image
 
 from incontext import Segmenter
+from incontext.folders.folder_images import read_folder
 from incontext.folders.segment_folder import SegmentOptions, segment_folder
-from incontext.folders.user_folder import fit_folder, read_folder
+from incontext.folders.user_folder import fit_folder
 from incontext.images.source_image import read_label_image, read_source_image
 from incontext.networks.support_once import SupportOnceConfig, SupportOnceNet
 from megamed.files import exclusive
@@ -291,6 +292,69 @@ def test_a_damaged_volume_does_not_stop_the_rest(tmp_path: Path, segmenter: Segm
     summary = segment_folder(segmenter, support, query, tmp_path / "out")
     assert list(summary.failures) == ["b.nii.gz"]
     assert [report.file for report in summary.images] == ["c.nii.gz"]
+
+
+def test_a_support_image_that_cannot_be_read_is_left_out_and_that_is_said(tmp_path: Path, segmenter: Segmenter) -> None:
+    support = write_pictures(tmp_path / "support", ["a.png", "b.png", "c.png"])
+    query = write_pictures(tmp_path / "query", ["q.png"], labelled=False)
+    (support / "images" / "b.png").write_bytes(b"no picture")
+    Image.fromarray(np.ones((3, 4), np.uint8)).save(support / "labels" / "c.png")
+    summary = segment_folder(segmenter, support, query, tmp_path / "out")
+    assert summary.support == ["a.png"]
+    assert [report.file for report in summary.images] == ["q.png"]
+    told = [note for note in summary.notes if "is left out of the support" in note]
+    assert [note.split()[0] for note in told] == ["b.png", "c.png"]
+    with pytest.warns(UserWarning, match=r"b\.png is left out: .*\nc\.png is left out"):
+        fit_folder(segmenter, support)
+    (support / "images" / "a.png").unlink()
+    (support / "labels" / "a.png").unlink()
+    with pytest.raises(OSError, match=r"b\.png"):
+        segment_folder(segmenter, support, query, tmp_path / "none")
+
+
+def test_a_query_whose_label_does_not_fit_is_segmented(tmp_path: Path, segmenter: Segmenter) -> None:
+    support = write_pictures(tmp_path / "support", ["a.png"])
+    query = write_pictures(tmp_path / "query", ["b.png", "c.png", "d.png"])
+    (query / "labels" / "b.png").write_bytes(b"no picture")
+    Image.fromarray(np.full((20, 24), 7, np.uint8)).save(query / "labels" / "c.png")
+    summary = segment_folder(segmenter, support, query, tmp_path / "out")
+    assert not summary.failures
+    assert [report.dice is None for report in summary.images] == [True, True, False]
+    assert [text.split(",")[0] for text in summary.warnings if "not scored" in text] == [
+        "b.png is segmented",
+        "c.png is segmented",
+    ]
+
+
+def test_objects_are_scored_as_the_class_that_they_were_learnt_as(tmp_path: Path, segmenter: Segmenter) -> None:
+    """A query with few objects does not tell by itself that its values number them; the support does."""
+    numbered = np.arange(1, 17, dtype=np.uint8).reshape(4, 4).repeat(6, axis=0).repeat(6, axis=1)
+    cells = numbered * np.tile(np.pad(np.ones((4, 4), np.uint8), 1), (4, 4))
+    few = np.where(cells > 13, cells - 12, 0).astype(np.uint8)
+    for folder, name, label in (("support", "a.png", cells), ("query", "q.png", few)):
+        for part in ("images", "labels"):
+            (tmp_path / folder / part).mkdir(parents=True)
+        image = np.random.default_rng(0).integers(0, 60, label.shape) + 150 * (label > 0)
+        Image.fromarray(image.astype(np.uint8)).save(tmp_path / folder / "images" / name)
+        Image.fromarray(label).save(tmp_path / folder / "labels" / name)
+    summary = segment_folder(segmenter, tmp_path / "support", tmp_path / "query", tmp_path / "out")
+    assert summary.classes.keys() == {1}
+    (report,) = summary.images
+    mask = np.asarray(Image.open(tmp_path / "out" / "masks" / "q.png")) > 0
+    both = np.count_nonzero(mask & (few > 0))
+    assert report.dice == {1: pytest.approx(2 * both / (mask.sum() + np.count_nonzero(few)))}
+
+
+def test_a_folder_s_own_card_names_the_classes(tmp_path: Path, segmenter: Segmenter) -> None:
+    support = write_pictures(tmp_path / "support", ["a.png", "b.png"])
+    (support / "labels").rename(support / "drawn")
+    (support / "meta.json").write_text(
+        '{"id": "a", "modality": "CT", "labels": {"1": "liver", "2": "block"}, "files": {"label": "drawn/{case}"}}'
+    )
+    (support / "drawn" / "b.png").unlink()
+    summary = segment_folder(segmenter, support, None, tmp_path / "out")
+    assert summary.support == ["a.png"]
+    assert summary.classes == {2: "block"}
 
 
 def test_a_class_that_no_label_has_is_a_mistake(tmp_path: Path, segmenter: Segmenter) -> None:

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from incontext.folders.folder_images import read_folder
 from incontext.folders.run_log import LOG
-from incontext.folders.user_folder import labels_of, read_folder, read_masks
+from incontext.folders.user_folder import labels_of, read_masks
 from incontext.images.source_image import read_source_image
 from megamed.pairing import ImagePair
-from tests.dicom_files import series_affine, write_segmentation, write_series
+from tests.dicom_files import pydicom, series_affine, write_segmentation, write_series
 
 
 def test_results_of_earlier_runs_are_no_images(tmp_path: Path) -> None:
@@ -48,3 +49,60 @@ def test_slices_and_what_was_drawn_on_them_are_one_labelled_image(tmp_path: Path
     write_segmentation(tmp_path / "scan" / "seg.dcm", slices, {"block": np.ones((3, 4, 5), bool)})
     (pair,) = read_folder(tmp_path / "scan").pairs
     assert (pair.image, pair.labels) == (tmp_path / "scan", {"": (tmp_path / "scan" / "seg.dcm",)})
+
+
+@pytest.fixture
+def scan(tmp_path: Path) -> Path:
+    """A folder of slices, with a localiser of another series, a report and a dose sheet among them."""
+    folder = tmp_path / "scan"
+    affine = series_affine(np.eye(3), (1, 1, 2), (0, 0, 0))
+    first = write_series(folder, np.ones((3, 4, 5), np.int16), affine)[0]
+    across = series_affine(np.eye(3)[:, [1, 2, 0]], (1, 1, 2), (0, 0, 0))
+    (scout,) = write_series(tmp_path / "scout", np.ones((1, 4, 5), np.int16), across, ImageType=["ORIGINAL", "PRIMARY"])
+    scout.rename(folder / "scout.dcm")
+    report = pydicom.dcmread(first)
+    report.Modality, report.SeriesInstanceUID = "SR", pydicom.uid.generate_uid()
+    report.SOPClassUID = report.file_meta.MediaStorageSOPClassUID = pydicom.uid.BasicTextSRStorage
+    del report.PixelData
+    report.save_as(folder / "report.dcm")
+    return folder
+
+
+@pytest.mark.parametrize("place", ["", "images"])
+@pytest.mark.parametrize("label", ["", "mask.nii.gz", "labels/drawn.nii.gz"])
+def test_a_scan_is_one_image_whatever_lies_beside_it(scan: Path, place: str, label: str) -> None:
+    if place:
+        scan = scan.rename(scan.with_name("images")).parent
+        (scan / "scout").rmdir()
+    if label:
+        (scan / label).parent.mkdir(exist_ok=True)
+        (scan / label).touch()
+    (pair,) = read_folder(scan).pairs
+    assert pair.image == scan / place
+    assert pair.labels == ({"": (scan / label,)} if label else {})
+    image = read_source_image(pair.image, "scan")
+    assert image.shape == (3, 4, 5)
+    assert any("scout.dcm" in note for note in image.notes)
+
+
+def test_a_volume_beside_slices_is_another_image(scan: Path) -> None:
+    (scan / "other.nii.gz").touch()
+    assert len(read_folder(scan).pairs) == 5
+
+
+def test_radiographs_of_one_series_are_images_of_their_own(tmp_path: Path) -> None:
+    affine = series_affine(np.eye(3), (1, 1, 2), (0, 0, 0))
+    nowhere = {"ImagePositionPatient": None, "ImageOrientationPatient": None}
+    for folder in ("p1", "p2/chest"):
+        write_series(tmp_path / folder, np.ones((2, 4, 5), np.int16), affine, modality="DX", **nowhere)
+    names = [pair.name for pair in read_folder(tmp_path).pairs]
+    assert names == ["p1/0.dcm", "p1/5.dcm", "p2/chest/0.dcm", "p2/chest/5.dcm"]
+
+
+def test_reports_among_radiographs_are_left_out_and_that_is_said(scan: Path) -> None:
+    (scan.parent / "films").mkdir()
+    (scan / "report.dcm").rename(scan.parent / "films" / "report.dcm")
+    (scan / "scout.dcm").rename(scan.parent / "films" / "1.dcm")
+    found = read_folder(scan.parent / "films")
+    assert [pair.name for pair in found.pairs] == ["1.dcm"]
+    assert found.notes == ("report.dcm is left out, for it holds no image.",)

@@ -587,3 +587,19 @@ def test_a_channel_is_that_of_every_form(tmp_path: Path) -> None:
         read_source_image(channels, "image", channel=7)
     with pytest.raises(ValueError, match="channel is unknown: expected a number from 0 on, or red"):
         read_source_image(channels, "image", channel="DAPI")
+
+
+def test_the_mask_of_an_enhanced_file_is_no_segmentation(tmp_path: Path) -> None:
+    """Its frames lie in any order, and the references of a DICOM-SEG to them would be those of slices."""
+    pytest.importorskip("pydicom")
+    from tests.dicom_files import series_affine, write_enhanced, write_series
+
+    slices = write_series(
+        tmp_path / "one", np.ones((3, 4, 5), np.int16), series_affine(np.eye(3), (1, 1, 2), (0, 0, 0))
+    )
+    enhanced = read_source_image(write_enhanced(tmp_path / "many", slices), "image")
+    assert enhanced.shape == (3, 4, 5)
+    assert mask_suffix(read_source_image(tmp_path / "one", "image")) == ".dcm"
+    assert mask_suffix(enhanced) == ".nii.gz"
+    with pytest.raises(ValueError, match=r"expected \.nii\.gz, .*, got \.dcm"):
+        write_mask(np.ones((3, 4, 5), np.uint8), enhanced, tmp_path / "mask.dcm")

@@ -3,6 +3,7 @@
 import json
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,13 @@ def test_what_is_loaded_predicts_what_was_saved(
     assert theirs.classes == ours.classes
     assert (theirs.report.normalisation, theirs.report.tiling) == (ours.report.normalisation, ours.report.tiling)
     assert theirs.report.label_budget == ours.report.label_budget
+
+
+def test_a_task_remembers_that_labels_number_objects(weights: Path, tmp_path: Path) -> None:
+    saved = Segmenter(weights, size_px=32, device="cpu").fit(IMAGES[1:], LABELS[1:])
+    assert not Segmenter.load_task(saved.save_task(tmp_path / "a.task"), weights, "cpu").fitted.has_objects
+    saved._fitted = replace(saved.fitted, has_objects=True)
+    assert Segmenter.load_task(saved.save_task(tmp_path / "b.task"), weights, "cpu").fitted.has_objects
 
 
 def test_a_task_is_described(weights: Path, tmp_path: Path) -> None:

@@ -83,9 +83,9 @@ def save_volume(tmp_path: Path) -> Callable[..., None]:
 
 @pytest.fixture
 def describe(tmp_path: Path) -> Callable[..., None]:
-    """Write dataset.json."""
+    """Write dataset.json, into a folder of the temporary one if it is named."""
 
-    def write(**description: object) -> None:
-        (tmp_path / "dataset.json").write_text(json.dumps(description))
+    def write(folder: str = "", **description: object) -> None:
+        (tmp_path / folder / "dataset.json").write_text(json.dumps(description))
 
     return write

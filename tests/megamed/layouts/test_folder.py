@@ -46,6 +46,18 @@ def test_a_folder_per_class_may_overlap(draw: Draw, prepare: Prepare) -> None:
     assert found.areas("b") == {"disc": 24}, "the cup of b is unknown, and so is the union with it"
 
 
+@pytest.mark.parametrize("on_card", ["NFC", "NFD"])
+@pytest.mark.parametrize("on_disk", ["NFC", "NFD"])
+def test_classes_may_be_called_in_any_script(draw: Draw, prepare: Prepare, on_card: str, on_disk: str) -> None:
+    draw("images/患者1.png")
+    draw(f"masks/{unicodedata.normalize(on_disk, 'Gefäß')}/患者1.png", {0: 1})
+    draw("masks/脾脏/患者1.png", {1: 1, 2: 1})
+    classes = {unicodedata.normalize(on_card, "Gefäß"): 1, "脾脏": 2}
+    files = {"label": "masks/{class}/{case}", "classes": classes}
+    found = prepare(labels={1: "vessel", 2: "脾脏"}, modality="磁共振", files=files)
+    assert found.areas("患者1", "磁共振") == {"vessel": 8, "脾脏": 16}
+
+
 def test_a_missing_class_may_mean_background(draw: Draw, prepare: Prepare) -> None:
     draw("images/a.png")
     draw("masks/OD/a.png", {0: 1})

@@ -6,7 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from megamed.layouts import find_subjects
+from megamed.schema import DatasetCard
+
+Describe = Callable[..., None]
+Draw = Callable[..., np.ndarray]
 Prepare = Callable[..., tuple]
+FACTS = {"id": "drawn", "modality": "MRI", "labels": {1: "disc", 2: "cup"}}
 SHAPE = (8, 8, 8)
 
 
@@ -40,6 +46,86 @@ def test_nnunet_has_a_file_per_channel(
     assert found.areas("p_1:4", "ct") == {"disc": 16, "cup": 0}
     assert "lacks channels" in found.problems["p_2"][0]
     assert "lacks channels" in found.problems["p_3"][0]
+
+
+def test_nnunet_may_list_the_files_of_its_cases(
+    tmp_path: Path,
+    save_volume: Callable[..., None],
+    describe: Callable[..., None],
+    prepare: Prepare,
+    noise: np.ndarray,
+    label: np.ndarray,
+) -> None:
+    save_volume("scans/one.nii.gz", noise[..., 0])
+    save_volume("scans/two.nii.gz", noise[..., 1])
+    save_volume("drawn/by_hand.nii.gz", label)
+    pair = {"images": ["scans/one.nii.gz", str(tmp_path / "scans" / "two.nii.gz")], "label": "drawn/by_hand.nii.gz"}
+    cases = {"p1": pair, "p2": pair | {"label": "drawn/gone.nii.gz"}, "p3": pair | {"images": ["/etc/passwd", "/"]}}
+    describe(channel_names={"0": "T1", "1": "CT"}, labels={"disc": 1}, file_ending=".nii.gz", dataset=cases)
+    found = prepare(layout="nnunet")
+    assert found.areas("p1:4", "mri-t1") == found.areas("p1:4", "ct") == {"disc": 16, "cup": 0}
+    assert "expected one label, got none" in found.problems["p2"][0]
+    assert "lacks channels" in found.problems["p3"][0]
+
+
+def test_nnunet_listed_files_may_lie_in_the_dataset_beside_it(tmp_path: Path, draw: Draw, describe: Describe) -> None:
+    draw("Dataset001/imagesTr/a_0000.png")
+    draw("Dataset002/labelsTr/a.png", {0: 1})
+    describe(
+        "Dataset002",
+        channel_names={"0": "x"},
+        labels={"disc": 1},
+        file_ending=".png",
+        dataset={"a": {"images": ["../Dataset001/imagesTr/a_0000.png"], "label": "labelsTr/a.png"}},
+    )
+    (subject,) = find_subjects(tmp_path / "Dataset002", DatasetCard.model_validate(FACTS | {"layout": "nnunet"}))
+    assert [path.name for path in subject.files] == ["a_0000.png", "a.png"]
+
+
+@pytest.mark.parametrize("ending", [".png", "png", ".PNG"])
+def test_nnunet_files_may_end_in_capitals(draw: Draw, describe: Describe, prepare: Prepare, ending: str) -> None:
+    draw("imagesTr/a_0000.PNG")
+    draw("labelsTr/a.Png", {0: 1})
+    describe(channel_names={"0": "x"}, labels={"disc": 1}, file_ending=ending)
+    assert prepare(layout="nnunet").areas("a") == {"disc": 8, "cup": 0}
+
+
+@pytest.mark.parametrize(
+    ("names", "modalities"),
+    [
+        (["R", "G", "B"], {"mri"}),
+        (["Blue", "Green", "Red"], {"mri"}),
+        (["DAPI", "actin", "tubulin"], {"mri-dapi", "mri-actin", "mri-tubulin"}),
+    ],
+)
+def test_nnunet_channels_may_be_the_colours_of_one_picture(
+    draw: Draw, describe: Describe, prepare: Prepare, names: list[str], modalities: set[str]
+) -> None:
+    draw("imagesTr/a_0000.png", {row: (250 - row, 10 * row, row) for row in range(8)}, colour=True)
+    draw("labelsTr/a.png", {0: 1})
+    describe(channel_names=dict(enumerate(names)), labels={"disc": 1}, file_ending=".png")
+    found = prepare(layout="nnunet")
+    assert not found.problems
+    assert {row.modality for row in found.rows} == modalities
+    if len(modalities) > 1:
+        images = {row.modality: row.image for row in found.rows}
+        assert images["mri-dapi"][0, 0] > images["mri-dapi"][-1, 0], "red falls"
+        assert images["mri-tubulin"][0, 0] < images["mri-tubulin"][-1, 0], "blue rises"
+
+
+def test_decathlon_may_have_a_file_per_channel_as_the_first_nnunet(
+    save_volume: Callable[..., None], describe: Describe, prepare: Prepare, noise: np.ndarray, label: np.ndarray
+) -> None:
+    describe(
+        modality={"0": "FLAIR", "1": "T1w"},
+        training=[{"image": "./imagesTr/b_1.nii.gz", "label": "./labelsTr/b_1.nii.gz"}],
+        labels={"0": "background"},
+    )
+    for channel in (0, 1):
+        save_volume(f"imagesTr/b_1_000{channel}.nii.gz", noise[..., channel])
+    save_volume("labelsTr/b_1.nii.gz", label)
+    found = prepare(layout="msd")
+    assert found.areas("b_1:4", "mri-flair") == found.areas("b_1:4", "mri-t1w") == {"disc": 16, "cup": 0}
 
 
 def test_decathlon_has_channels_on_the_fourth_axis(
@@ -146,3 +232,40 @@ def test_bids_labels_find_their_images(
     both = prepare(layout="bids", files={"channels": {"T1w": "T1", "FLAIR": "FLAIR"}})
     assert both.problems.keys() == {"01", "02"}
     assert "expected one image" in prepare(layout="bids").problems["01"][0]
+
+
+def test_bids_masks_are_of_the_structure_in_their_name(
+    save_volume: Callable[..., None], prepare: Prepare, noise: np.ndarray, label: np.ndarray
+) -> None:
+    for session in ("ses-1_run-1", "ses-1_run-2"):
+        save_volume(f"sub-1/anat/sub-1_{session}_T1w.nii.gz", noise[..., 0])
+        save_volume(f"derivatives/preproc/sub-1_{session}_desc-preproc_T1w.nii.gz", noise[..., 0])
+        save_volume(f"derivatives/hand/sub-1_{session}_label-disc_mask.nii.gz", label)
+        save_volume(f"derivatives/hand/sub-1_{session}_label-disc_probseg.nii.gz", noise[..., 0])
+        save_volume(f"derivatives/hand/sub-1_{session}_desc-brain_mask.nii.gz", np.ones(SHAPE, np.uint8))
+    save_volume("derivatives/hand/sub-1_ses-1_run-2_label-Cup_mask.nii.gz", 7 * label[:, ::-1])
+    found = prepare(layout="bids")
+    assert found.areas("sub-1_ses-1_run-1:4") == {"disc": 16}
+    assert found.areas("sub-1_ses-1_run-2:4") == {"disc": 16, "cup": 16}
+
+
+def test_bids_labels_may_name_the_image_they_were_drawn_on(
+    save_volume: Callable[..., None], prepare: Prepare, noise: np.ndarray, label: np.ndarray
+) -> None:
+    for number, suffix in enumerate(("T1w", "T2w")):
+        save_volume(f"sub-1/sub-1_{suffix}.nii.gz", noise[..., number])
+    save_volume("derivatives/labels/sub-1_T2w_label-lesion_dseg.nii.gz", label)
+    found = prepare(layout="bids")
+    assert found.areas("sub-1:4") == {"disc": 16, "cup": 0}
+    assert {row.modality for row in found.rows} == {"mri"}
+
+
+def test_bids_raters_are_annotators(
+    save_volume: Callable[..., None], prepare: Prepare, noise: np.ndarray, label: np.ndarray
+) -> None:
+    save_volume("sub-1_FLAIR.nii.gz", noise[..., 0])
+    for rater in ("rater1", "rater2"):
+        save_volume(f"sub-1_desc-{rater}_dseg.nii.gz", label)
+    assert {"disc-by-rater1", "disc-by-rater2"} < prepare(layout="bids").areas("sub-1:4").keys()
+    save_volume("derivatives/other/sub-1_desc-rater1_dseg.nii.gz", label)
+    assert "expected one label" in prepare(layout="bids").problems["1"][0]

@@ -10,6 +10,7 @@ from megamed.layouts import Subject, find_subjects
 from megamed.pixels import read_image
 from megamed.prepare import prepare_subject
 from megamed.readers.dicom_labels import read_drawn
+from megamed.readers.dicom_segments import RESAMPLED
 from megamed.readers.source import SERIES, Source
 from megamed.readers.volume import Volume
 from megamed.schema import DatasetCard, slugify
@@ -188,6 +189,20 @@ def test_a_stray_contour_costs_no_more_than_itself(tmp_path: Path, series: list[
     ]
 
 
+def test_what_was_left_out_of_a_subject_is_said(tmp_path: Path, series: list[Path]) -> None:
+    stray = square(1, 4, 3)
+    stray[:, 2] += 0.4
+    write_regions(tmp_path / "rt.dcm", series, {"liver": [square(1, 4, 2), stray]})
+    (tmp_path / "scan" / "again.dcm").write_bytes(series[0].read_bytes())
+    (subject,) = find_subjects(tmp_path, CARD)
+    notes: list[str] = []
+    rows, problems = prepare_subject(CARD, Standard(16), subject, "train", notes)
+    assert rows
+    assert not problems
+    assert any("left out copies of other files" in note for note in notes)
+    assert any(note.startswith("rt.dcm: left out 1 of 2 contours of 'liver'") for note in notes)
+
+
 def test_contours_that_repeat_or_cross_are_united(tmp_path: Path, series: list[Path]) -> None:
     contours = [square(0.5, 4.5, 1), square(0.5, 4.5, 1), square(0.5, 4.5, 2), square(2.5, 6.5, 2)]
     write_regions(tmp_path / "rt.dcm", series, {"liver": contours})
@@ -197,16 +212,19 @@ def test_contours_that_repeat_or_cross_are_united(tmp_path: Path, series: list[P
     assert np.array_equal(segment.draw(), expected)
 
 
-@pytest.mark.parametrize("is_turned", [False, True])
+@pytest.mark.parametrize("how", ["cropped", "turned", "finer"])
 def test_segments_lie_where_their_positions_say(
-    tmp_path: Path, series: list[Path], pixels: np.ndarray, is_turned: bool
+    tmp_path: Path, series: list[Path], pixels: np.ndarray, how: str
 ) -> None:
     import highdicom
 
     label = np.zeros(pixels.shape, bool)
     label[1:4, 3:7, 2:5] = True
-    corner = (ROWS - 1, COLUMNS - 1) if is_turned else (2, 1)
-    stored = label[:, ::-1, ::-1] if is_turned else label[:, 2:8, 1:9]
+    corner, step, stored = {
+        "cropped": ((2, 1), 1.0, label[:, 2:8, 1:9]),
+        "turned": ((ROWS - 1, COLUMNS - 1), 1.0, label[:, ::-1, ::-1]),
+        "finer": ((-0.25, -0.25), 0.5, label.repeat(2, axis=1).repeat(2, axis=2)),
+    }[how]
     headers = [pydicom.dcmread(file) for file in series]
     places = [
         np.array(header.ImagePositionPatient, float) + np.array([corner[1], corner[0], 0]) * SPACING_MM
@@ -220,13 +238,17 @@ def test_segments_lie_where_their_positions_say(
         [highdicom.seg.SegmentDescription(1, "liver", code, code, "MANUAL")],
         highdicom.UID(), 2, highdicom.UID(), 1, "drawn", "drawn", "1", "1",
         plane_orientation=highdicom.PlaneOrientationSequence(
-            "PATIENT", (-1, 0, 0, 0, -1, 0) if is_turned else (1, 0, 0, 0, 1, 0)
+            "PATIENT", (-1, 0, 0, 0, -1, 0) if how == "turned" else (1, 0, 0, 0, 1, 0)
         ),
         plane_positions=[highdicom.PlanePositionSequence("PATIENT", place) for place in places],
-        pixel_measures=highdicom.PixelMeasuresSequence((SPACING_MM[1], SPACING_MM[0]), 1.0, SPACING_MM[2]),
+        pixel_measures=highdicom.PixelMeasuresSequence(
+            [step * mm for mm in SPACING_MM[1::-1]], 1.0, SPACING_MM[2]
+        ),
     ).save_as(tmp_path / "seg.dcm")  # fmt: skip
-    (segment,) = read_drawn(Source((tmp_path / "seg.dcm", *series))).segments
+    drawn = read_drawn(Source((tmp_path / "seg.dcm", *series)))
+    (segment,) = drawn.segments
     assert np.array_equal(segment.draw(), label)
+    assert drawn.notes == ([RESAMPLED] if how == "finer" else [])
 
 
 def test_segments_of_a_radiograph_belong_to_it_by_uid(tmp_path: Path, pixels: np.ndarray) -> None:

@@ -75,3 +75,15 @@ def test_a_grid_shows_what_was_turned_and_reaches_beyond() -> None:
         if all(0 <= each < size for each, size in zip(spot, grid.shape, strict=True)):
             assert grid[spot] == array[index]
     assert (grid >= 0).sum() == 9
+
+
+def test_one_place_that_two_headers_share_is_enough() -> None:
+    """Of two places in the header of an image, one program's label has the first and another's the second."""
+    array = np.zeros((4, 5, 6), np.uint8)
+    first, second = np.eye(4), np.eye(4)
+    second[:3, 3] = 7, 0, 0
+    image = canonical(array, first, None, (second,))
+    for affine in (first, second):
+        assert on_grid(canonical(array, affine), image).shape == array.shape
+    with pytest.raises(ValueError, match="label lies elsewhere than its image"):
+        on_grid(canonical(array, second), canonical(array, first))

@@ -1,0 +1,65 @@
+"""The images of a user's folder and their labels: pairs by names, or the one DICOM series that it holds."""
+
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+
+from incontext.folders import RUN_LOG
+from incontext.folders.own_card import read_own_card
+from megamed import formats
+from megamed.file_names import FOLDER_WORDS, take_apart, visible_files
+from megamed.pairing import ImagePair, Pairing, find_pairs
+from megamed.path_templates import Templates
+from megamed.readers.dicom_headers import states_label, states_no_image
+
+
+def read_folder(folder: Path, templates: Templates | None = None) -> Pairing:
+    """Pair the images of a folder with their labels; results of earlier runs in it are left out.
+
+    A folder that holds the slices of one DICOM series is one image; a label beside them is its own. A card in the
+    folder says where images and labels lie, unless templates are given.
+
+    Raises:
+        ValueError: If there is no image, or names have several readings.
+        OSError: If the folder cannot be read.
+    """
+    card = read_own_card(folder)
+    templates = templates or card.templates
+    series = None if templates else _one_series(folder)
+    found = Pairing(folder, (series,)) if series else find_pairs(folder, templates, marks=(RUN_LOG,))
+    return replace(found, notes=(*card.notes, *found.notes))
+
+
+def _one_series(folder: Path) -> ImagePair | None:
+    """Return the one DICOM series that a folder of slices holds, with the one label beside it; None for other folders.
+
+    The slices lie in the folder itself or in one below it that says images. What does not belong to them is left out
+    when they are read, with a note.
+    """
+    slices, labels = _slices_and_labels(folder)
+    places = {path.parent for path in slices}
+    if len(places) != 1 or len(labels) > 1 or not all(_is_label(path, folder) for path in labels):
+        return None
+    (place,) = places
+    if place != folder and not (place.parent == folder and FOLDER_WORDS.fullmatch(place.name)):
+        return None
+    try:
+        source = formats.source_at(place)
+    except (ValueError, ImportError):
+        return None  # what is wrong with the files is told one by one
+    if len(source.files) < 2 or not set(source.files) <= set(slices):
+        return None
+    return ImagePair(place, folder.name if place.name == "images" else place.name, {"": labels} if labels else {})
+
+
+def _slices_and_labels(folder: Path) -> tuple[list[Path], tuple[Path, ...]]:
+    """List the DICOM images of a folder, and everything else that may be an image or a label."""
+    found: tuple[list[Path], list[Path]] = [], []
+    for path in (folder / name for name in visible_files(folder, (RUN_LOG,))) if folder.is_dir() else ():
+        each = formats.format_of(path)
+        if each and not each.has_parts and not (each.find and states_no_image(path)):
+            found[not each.find or states_label(path)].append(path)
+    return found[0], tuple(found[1])
+
+
+def _is_label(path: Path, folder: Path) -> bool:
+    return states_label(path) or take_apart(PurePosixPath(path.relative_to(folder).as_posix())).is_label

@@ -1,0 +1,28 @@
+"""What a folder says of itself."""
+
+import json
+from pathlib import Path
+
+from incontext.folders.own_card import OwnCard, read_own_card
+from megamed.pairing import Templates
+
+
+def test_a_card_says_where_files_lie_and_what_values_mean(tmp_path: Path) -> None:
+    (tmp_path / "card.toml").write_text(
+        'id = "a"\nmodality = "CT"\n[labels]\n3 = "lung"\n[files]\nlabel = "drawn/{case}"\n'
+    )
+    assert read_own_card(tmp_path) == OwnCard(Templates(label="drawn/{case}"), {3: "lung"})
+
+
+def test_dataset_json_names_classes(tmp_path: Path) -> None:
+    facts = {"channel_names": {"0": "CT"}, "labels": {"background": 0, "liver": 1}, "file_ending": ".png"}
+    (tmp_path / "dataset.json").write_text(json.dumps(facts))
+    assert read_own_card(tmp_path) == OwnCard(names={1: "liver"})
+
+
+def test_a_faulty_card_is_not_used_and_that_is_said(tmp_path: Path) -> None:
+    assert read_own_card(tmp_path) == OwnCard()
+    (tmp_path / "dataset.json").write_text("{")
+    (note,) = read_own_card(tmp_path).notes
+    assert note.startswith("the card is not used: ")
+    assert "dataset.json" in note
