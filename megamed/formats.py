@@ -233,17 +233,22 @@ def names_beside(path: Path) -> tuple[Mapping[int, str], Path | None]:
     """
     for folder in path.absolute().parents[:2]:
         lists = _lists_in(folder, folder.stat().st_mtime_ns)
-        named = [found for found in lists if stem(found.name) == stem(path.name) or found.stem == stem(path.name)]
+        named = [each for each in lists if path.name.startswith(f"{each.stem}.")]
         if chosen := named or (lists if len(lists) == 1 else ()):
             found = next(each for each in NAME_LISTS if each.has_mark(chosen[0]))
             return found.read(chosen[0]), chosen[0]
     return {}, None
 
 
+def is_name_list(path: Path) -> bool:
+    """Whether a file names the values of label maps."""
+    return any(each.has_mark(path) for each in NAME_LISTS)
+
+
 @lru_cache(maxsize=256)
 def _lists_in(folder: Path, _changed_ns: int) -> tuple[Path, ...]:
     """List the files of names in a folder."""
-    return tuple(path for path in sorted(folder.iterdir()) if any(each.has_mark(path) for each in NAME_LISTS))
+    return tuple(path for path in sorted(folder.iterdir()) if is_name_list(path))
 
 
 def mask_suffixes(kinds: set[Kind]) -> tuple[str, ...]:

@@ -225,14 +225,16 @@ def _unique(names: dict[int, str]) -> dict[int, str]:
 
 
 def _names_in_labels(cases: Sequence[Case]) -> dict[int, str]:
-    """Number the names that structures have in the files of labels, where these state them."""
+    """Number the names that structures have in the files of labels, or in a list that lies beside label maps."""
     files = {label.source.files[0]: None for case in cases for label in case.labels}
     by_slug: dict[str, str] = {}
     for path in files:
         if found := formats.drawn_format(path):
             named = [name for name in found.names(path).values() if not is_nameless(name)]
             by_slug |= {slugify(name): name for name in named if slugify(name)}
-    return dict(enumerate(sorted(by_slug.values())[:MOST_LABELS], start=1))
+    if by_slug:
+        return dict(enumerate(sorted(by_slug.values())[:MOST_LABELS], start=1))
+    return dict(formats.names_beside(next(iter(files)))[0])
 
 
 def _is_drawn(label: LabelSource) -> bool:

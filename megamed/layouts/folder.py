@@ -44,6 +44,8 @@ def find_cases(folder: Path, card: DatasetCard) -> Iterator[Case]:
     cases: dict[str, _Found] = defaultdict(_Found)
     for name in _files(folder, (rules.image, rules.label)):
         path, composed = folder / name, unicodedata.normalize("NFC", name)
+        if formats.is_name_list(path):
+            continue
         if match := label.fullmatch(composed):
             parts = match.groupdict(default="")
             cases[parts["case"]].labels[parts.get("annotator", ""), parts.get("class_", "")].append(path)

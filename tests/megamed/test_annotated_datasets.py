@@ -165,3 +165,20 @@ def test_label_maps_beside_are_preferred(tmp_path: Path) -> None:
         Image.fromarray(np.eye(24, 30, dtype=np.uint8)).save(tmp_path / "labels" / name)
     labelme(tmp_path / "images", DRAWINGS)
     assert propose(tmp_path).card.labels == {1: "label"}
+
+
+@pytest.mark.parametrize("where", ["labels/names.txt", "names.txt"])
+def test_a_list_names_the_values_of_label_maps(
+    tmp_path: Path, build_folder: Callable[..., BuildReport], where: str
+) -> None:
+    root = tmp_path / "data"
+    write_images(root / "images", DRAWINGS)
+    (root / "labels").mkdir()
+    for name in DRAWINGS:
+        Image.fromarray(3 * np.eye(24, 30, dtype=np.uint8)).save(root / "labels" / name)
+    lines = ["# ITK-SnAP Label Description File", *(f'{n} 255 0 0 1 1 1 "kidney {n}"' for n in (2, 3))]
+    (root / where).write_text("\n".join(lines) + "\n")
+    proposal = propose(root)
+    assert proposal.card.labels == {2: "kidney 2", 3: "kidney 3"}
+    write_proposal(proposal, root)
+    assert build_folder(root).complete
