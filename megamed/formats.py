@@ -6,7 +6,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Literal
 
-from megamed.annotation_tools import drawn, itksnap, slicer, tools
+from megamed.annotation_tools import drawn, itksnap, ome_tiff, slicer, tools
 from megamed.readers import (
     arrays,
     dicom,
@@ -109,6 +109,7 @@ DRAWN_FORMATS = (
         slicer.read_drawn,
         fits=lambda canvas: canvas.geometry.affine is not None and len(canvas.shape) == 3,
     ),
+    DrawnFormat("OME-TIFF", ome_tiff.has_named_channels, ome_tiff.names_in, ome_tiff.read_drawn),
     *(
         DrawnFormat(
             tool.title,

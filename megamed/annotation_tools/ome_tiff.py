@@ -4,6 +4,7 @@ The values of a map are numbers of objects or of classes; only names of channels
 them.
 """
 
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 from xml.etree import ElementTree
@@ -15,6 +16,7 @@ from megamed.annotation_tools.model import LabelClass, LabelLayers
 from megamed.files import replacing
 from megamed.readers.faults import needs, one_error
 from megamed.readers.picture import UNREADABLE
+from megamed.readers.stored import Canvas, DrawnLabel, Geometry, Segment
 from megamed.readers.volume import check_header
 
 SUFFIXES = (".ome.tif", ".ome.tiff")
@@ -53,6 +55,48 @@ def read_labels(path: Path) -> LabelLayers:
         classes = tuple((index, LabelClass(name, int(layers[index].max()) or 1)) for index, name in enumerate(names))
     binary = all(np.unique(layer).size <= 2 for layer in layers)
     return LabelLayers(layers, axes.replace("c", ""), classes if binary else ())
+
+
+def has_named_channels(path: Path) -> bool:
+    """Whether a file has several channels with names, which as a label are masks of classes."""
+    return len(names_in(path)) > 1
+
+
+def names_in(path: Path) -> dict[int, str]:
+    """Return the names of the channels by their place, from 1; nothing if one has none, or the file is no OME-TIFF.
+
+    Raises:
+        ValueError: If the file cannot be decoded.
+        ImportError: If tifffile is not installed.
+    """
+    if not recognises(path):
+        return {}
+    with needs("tifffile", "TIFF"):
+        import tifffile
+    with one_error(path, *UNREADABLE, tifffile.TiffFileError), tifffile.TiffFile(path) as file:
+        names = _channel_names(file.ome_metadata or "")
+    return dict(enumerate(names, start=1)) if all(names) else {}
+
+
+def read_drawn(path: Path, canvas: Canvas) -> DrawnLabel:
+    """Read the masks in the channels of a file.
+
+    Raises:
+        ValueError: If the file cannot be read, a channel is no mask, or they are not on the grid of the image.
+        ImportError: If tifffile is not installed.
+    """
+    masks = read_labels(path).labels()
+    shapes = {mask.shape for mask in masks.values()}
+    if shapes != {canvas.shape}:
+        got = ", ".join(map(str, sorted(shapes))) or "channels of several values"
+        msg = f"{path.name} does not match its image: expected masks of {canvas.shape}, got {got}. Save one per class."
+        raise ValueError(msg)
+    planes = (-1, *canvas.shape[-2:])
+    segments = tuple(
+        Segment(place, name, functools.partial(np.reshape, mask.astype(np.uint8), planes))
+        for place, (name, mask) in enumerate(masks.items(), start=1)
+    )
+    return DrawnLabel(Geometry(), segments, dict(enumerate(masks, start=1)), is_complete=True)
 
 
 def write(path: Path, masks: Mapping[str, Bool[np.ndarray, "..."]], axes: str = "yx") -> None:

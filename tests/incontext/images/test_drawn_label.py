@@ -151,3 +151,19 @@ def test_nothing_drawn_is_refused_unless_it_was_looked_for() -> None:
 )
 def test_names_have_the_values_on_which_files_agree(stated: list[dict[int, str]], values: dict[str, int]) -> None:
     assert numbered(stated, 255) == values
+
+
+def test_named_channels_are_masks_that_may_overlap(tmp_path: Path) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    organ, tumour = np.zeros((2, *SIZE), np.uint8)
+    organ[4:20, 4:20], tumour[10:14, 10:14] = 255, 255
+    named = {"axes": "CYX", "Channel": {"Name": ["organ", "tumour"]}}
+    path = tmp_path / "label.ome.tif"
+    tifffile.imwrite(path, np.stack([organ, tumour]), ome=True, photometric="minisblack", metadata=named)
+    (example,) = Examples([np.zeros(SIZE, np.uint8)], [path])
+    assert {example.names[value]: int(mask.sum()) for value, mask in example.masks.items()} == {
+        "organ": 256,
+        "tumour": 16,
+    }
+    with pytest.raises(ValueError, match=r"label.ome.tif does not match its image: expected masks of \(4, 4\), got"):
+        Examples([np.zeros((4, 4), np.uint8)], [path])[0]
