@@ -83,8 +83,8 @@ def _maps(
     canvas = place.canvas(source.source)
     if found := formats.drawn_format(path, canvas):
         drawn = found.read(path, canvas)
-        notes += (f"{source.source.name}: {note}" for note in drawn.notes)
         yield from _drawn(source, card, image, drawn)
+        notes += (f"{source.source.name}: {note}" for note in drawn.notes)  # drawing adds some
     elif card.files.colours:
         yield everything, _fitting(_from_colours(source.source, card.files), image)
     elif source.value is not None:

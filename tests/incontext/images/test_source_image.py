@@ -529,7 +529,9 @@ def test_a_file_without_a_number_is_named(tmp_path: Path) -> None:
         read_source_image(tmp_path / "a.npy", "image")
 
 
-@pytest.mark.parametrize("save", [np.asarray, Image.fromarray, "a.png", "a.webp", "a.tif"], ids=str)
+@pytest.mark.parametrize(
+    "save", [np.asarray, Image.fromarray, "a.png", "a.webp", "a.tif"], ids=["array", "picture", "png", "webp", "tif"]
+)
 @pytest.mark.parametrize("grey", [0, 90, 255])
 @pytest.mark.parametrize("opacity", [255, 120])
 def test_a_label_may_be_drawn_on_a_transparent_layer(save: object, grey: int, opacity: int, tmp_path: Path) -> None:

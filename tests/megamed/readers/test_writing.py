@@ -33,7 +33,7 @@ def geometry_of(path: Path) -> Geometry:
 
 
 def encode(mask: np.ndarray, geometry: Geometry, suffix: str, names: dict[int, str] | None = None) -> bytes:
-    return formats.encode(MaskImage(mask, geometry, names or {}, ("drawn", "1")), suffix)
+    return formats.encode(MaskImage(mask, geometry, names or {}, software=("drawn", "1")), suffix)
 
 
 def write(path: Path, content: bytes) -> Path:
