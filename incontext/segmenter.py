@@ -199,7 +199,8 @@ class Segmenter(Estimator):
         preparation = self._prepare(sample)
         pool, values = build_pool(examples, preparation)
         told = {value: name for example in sample for value, name in example.names.items()}
-        names = {value: {**told, **examples.names, **(classes or {})}.get(value, str(value)) for value in values}
+        told |= {**examples.names, **(classes or {})}
+        names = {value: told.get(value, str(value)) for value in values}
         self._fitted = Fitted(pool, names, preparation, sample, bool(examples.rules.instances))
         return self
 
@@ -419,7 +420,7 @@ class Segmenter(Estimator):
             backend=backend_of(self._load().module, self.backend),
             device=self._torch_device,
             preparation=fitted.preparation if fitted else self._prepare(sample),
-            classes=Classes(names, self.overlap, {**labelled.example.colours, **(fitted.colours if fitted else {})}),
+            classes=Classes(names, self.overlap, {**labelled.colours, **(fitted.colours if fitted else {})}),
             temperature=self.temperature,
             fitted=fitted,
             config=config,

@@ -40,9 +40,9 @@ SUBJECTS_PER_MESSAGE = 4
 MOST_NOTED = 10
 """Number of subjects whose notes are shown; the report has all."""
 DECIDING_MODULES = (
-    *("annotation", "annotation_tools", "build", "collection", "files", "formats", "label_values", "labels"),
-    *("layouts", "manifest", "outlines", "pixels", "prepare", "rasterise", "readers", "rows", "schema", "splits"),
-    *("squares", "standardise", "vocabulary"),
+    *("annotation", "annotation_tools", "build", "collection", "colour_tables", "files", "formats", "label_colours"),
+    *("label_values", "labels", "layouts", "manifest", "outlines", "pixels", "prepare", "rasterise", "readers", "rows"),
+    *("schema", "splits", "squares", "standardise", "vocabulary"),
 )
 DECIDING_LIBRARIES = ("h5py", "numpy", "pillow")
 

@@ -35,13 +35,15 @@ class Labelled:
     case: SourceImage
     labels: Mapping[int, UInt8[np.ndarray, "H W"]] = field(repr=False)
     names: Mapping[int, str] = field(default_factory=dict)
+    colours: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def example(self) -> Example:
         """The labelled planes as an example."""
         indices = list(self.labels)
         case = replace(self.case, planes=self.case.planes[indices])
-        return Example(case, LabelMap(np.stack([self.labels[index] for index in indices])), None, self.names)
+        drawn = LabelMap(np.stack([self.labels[index] for index in indices]))
+        return Example(case, drawn, None, self.names, colours=self.colours)
 
     @property
     def values(self) -> set[int]:
@@ -72,7 +74,8 @@ def read_labelled(
         return Labelled(case, {})
     if not isinstance(labels, Mapping):
         label = read_label_image(labels, called(labels, "labels"), case, rules)
-        return Labelled(case, {i: plane for i, plane in enumerate(label.planes) if plane.any()}, label.names)
+        drawn = {index: plane for index, plane in enumerate(label.planes) if plane.any()}
+        return Labelled(case, drawn, label.names, label.colours)
     if wrong := [index for index in labels if index not in range(len(case.planes))]:
         msg = f"labels name no plane: expected indices from 0 to {len(case.planes) - 1}, got {wrong}. Correct them."
         raise ValueError(msg)

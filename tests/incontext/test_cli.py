@@ -1,6 +1,7 @@
 """The commands: what they write, what they print, how they end."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
@@ -143,9 +144,10 @@ def test_segment_reports_a_label_that_does_not_fit(
     query = write_squares(tmp_path / "query", ["c.png"])
     Image.fromarray(label).save(query / "labels" / "c.png")
     result = run("segment", "--support", support, "--query", query, "--out", tmp_path / "out", "--weights", weights)
-    assert result.exit_code == 3
-    assert "Failed: c.png: " in result.stderr
+    assert result.exit_code == 0, result.output
+    assert "c.png is segmented, but not scored: " in result.stderr
     assert error in result.stderr
+    assert (tmp_path / "out" / "masks" / "c.png").is_file()
 
 
 def test_segment_reads_images_that_lie_in_the_folder_itself(tmp_path: Path, support: Path, weights: Path) -> None:
@@ -193,9 +195,10 @@ def no_images(support: Path) -> str:
     return "has no images: expected files ending in .dicom"
 
 
-def broken_image(support: Path) -> str:
-    (support / "images" / "b.png").write_text("no image")
-    return "b.png is unreadable"
+def broken_images(support: Path) -> str:
+    for image in (support / "images").iterdir():
+        image.write_text("no image")
+    return "a.png is unreadable"
 
 
 def no_folder(support: Path) -> str:
@@ -203,7 +206,7 @@ def no_folder(support: Path) -> str:
     return "support does not exist: expected a folder of images"
 
 
-@pytest.mark.parametrize("spoil", [no_labels, two_of_one_name, no_images, broken_image, no_folder])
+@pytest.mark.parametrize("spoil", [no_labels, two_of_one_name, no_images, broken_images, no_folder])
 def test_unusable_support_ends_in_one_line(
     tmp_path: Path, support: Path, weights: Path, spoil: Callable[[Path], str]
 ) -> None:
@@ -214,6 +217,14 @@ def test_unusable_support_ends_in_one_line(
     assert error in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_a_broken_image_of_the_support_is_left_out(tmp_path: Path, support: Path, weights: Path) -> None:
+    query = write_squares(tmp_path / "query", ["c.png"])
+    (support / "images" / "b.png").write_text("no image")
+    result = run("segment", "--support", support, "--query", query, "--out", tmp_path / "out", "--weights", weights)
+    assert result.exit_code == 0, result.output
+    assert re.search("b.png is left out of the support: .* is unreadable", result.stderr)
 
 
 def test_segment_takes_a_folder_that_is_labelled_in_part(tmp_path: Path, support: Path, weights: Path) -> None:
