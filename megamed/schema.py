@@ -252,7 +252,7 @@ class DatasetCard(Frozen):
             return cls.model_validate(parse(path.read_text(encoding="utf-8")))
         except ValidationError as error:
             faults = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'card'}: {e['msg']}" for e in error.errors())
-            msg = f"{path.name} is not a dataset card: {faults}. Correct the file."
+            msg = f"{path.parent.name}/{path.name} is not a dataset card: {faults}. Correct the file."
             raise ValueError(msg) from error
         except (ValueError, RecursionError) as error:
             msg = f"{path.name} is not readable: expected {path.suffix[1:].upper()}, got {error}."

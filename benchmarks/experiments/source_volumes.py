@@ -141,10 +141,10 @@ def find_volumes(root: Path, settings: VolumeSettings) -> list[tuple[DatasetCard
     Raises:
         ValueError: If a dataset is missing, or no dataset has volumes.
     """
-    known = [(folder, read_card(folder)) for folder in find_datasets(root)]
+    known, faults = _cards(root)
     if missing := sorted(set(settings.datasets) - {card.id for _, card in known}):
         msg = f"{root} lacks datasets: expected {', '.join(settings.datasets)}, got none of {', '.join(missing)}."
-        raise ValueError(msg)
+        raise ValueError(" ".join([msg, *faults]))
     asked = [
         (folder, card)
         for folder, card in known
@@ -155,6 +155,17 @@ def find_volumes(root: Path, settings: VolumeSettings) -> list[tuple[DatasetCard
         msg = f"{root} has no volumes: expected NIfTI, NRRD, MetaImage or DICOM files, got none. Name other datasets."
         raise ValueError(msg)
     return found
+
+
+def _cards(root: Path) -> tuple[list[tuple[Path, DatasetCard]], list[str]]:
+    """Read the cards of the datasets below a folder, and tell what is wrong with those that are none."""
+    known, faults = [], []
+    for folder in find_datasets(root):
+        try:
+            known.append((folder, read_card(folder)))
+        except ValueError as error:
+            faults.append(str(error))
+    return known, faults
 
 
 def _choose(folder: Path, card: DatasetCard, settings: VolumeSettings) -> list[Case]:

@@ -1,6 +1,7 @@
 """Volumes from their files: segmented as a user would, asked fairly, scored where nothing was labelled."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from typer.testing import CliRunner
 from benchmarks.cli import app
 from benchmarks.experiments import propagated_volumes
 from benchmarks.experiments.propagated_volumes import METHODS, Question, questions, run_volumes
-from benchmarks.experiments.source_volumes import SourceVolume, VolumeSettings, read_volumes
+from benchmarks.experiments.source_volumes import SourceVolume, VolumeSettings, find_volumes, read_volumes
 from benchmarks.scoring.results import read_rows
 from incontext import Segmenter
 from incontext.inference.propagation import Propagation
@@ -176,6 +177,16 @@ def test_what_cannot_be_asked_is_told(root: Path, network: Path, tmp_path: Path)
         VolumeSettings(axis="oblique")
     with pytest.raises(ValueError, match="labelled is too small"):
         VolumeSettings(labelled=0)
+
+
+def test_a_card_that_is_none_stops_only_its_own_dataset(root: Path, tmp_path: Path) -> None:
+    shutil.copytree(root, tmp_path / "data")
+    (tmp_path / "data" / "others").mkdir()
+    (tmp_path / "data" / "others" / "meta.json").write_text("{}")
+    (found,) = find_volumes(tmp_path / "data", VolumeSettings(datasets=("balls",)))
+    assert found[0].id == "balls"
+    with pytest.raises(ValueError, match=r"got none of others\. others/meta\.json is not a dataset card"):
+        find_volumes(tmp_path / "data", VolumeSettings(datasets=("others",)))
 
 
 def test_the_command_prints_a_table(root: Path, network: Path, tmp_path: Path) -> None:
