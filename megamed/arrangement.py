@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from megamed import formats
 from megamed.file_names import ANNOTATOR_WORDS, CaseIndex, NamedFile, sort_out, visible_files
 from megamed.layouts.bids import LABEL_SUFFIX, parse_name
+from megamed.layouts.nnunet import IGNORE
 from megamed.layouts.table import COLUMNS, REQUIRED
 from megamed.readers.dicom_headers import LABEL_MODALITIES, has_mark, header_of, readable
 from megamed.schema import FileRules, slugify
@@ -83,9 +84,11 @@ def _described(folder: Path) -> Arrangement | None:
         if isinstance(channels, dict) and isinstance(labels, dict):
             pairs = labels.items() if layout == "msd" else ((value, name) for name, value in labels.items())
             named = {int(value): str(name) for value, name in pairs if str(value).isdecimal() and int(value) > 0}
+            unknown = tuple(value for value, name in named.items() if layout == "nnunet" and name == IGNORE)
             words = f"the layout of {'nnU-Net' if layout == 'nnunet' else 'the Medical Segmentation Decathlon'}"
             hints = " ".join((str(facts.get("name", "")), *map(str, channels.values())))
-            return Arrangement(layout, f"dataset.json describes {words}", label_names=named, hints=hints)
+            names = {value: name for value, name in named.items() if value not in unknown}
+            return Arrangement(layout, f"dataset.json describes {words}", FileRules(unknown=unknown), names, hints)
     return None
 
 

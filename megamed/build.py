@@ -40,7 +40,7 @@ SUBJECTS_PER_MESSAGE = 4
 DECIDING_MODULES = (
     *("annotation", "annotation_tools", "build", "collection", "files", "formats", "label_values", "labels"),
     *("layouts", "manifest", "outlines", "pixels", "prepare", "rasterise", "readers", "rows", "schema", "splits"),
-    *("squares", "standardise", "vocabulary"),
+    *("squares", "standardise", "unknown", "vocabulary"),
 )
 DECIDING_LIBRARIES = ("h5py", "numpy", "pillow")
 

@@ -42,8 +42,8 @@ SIZE_RATIO = 50.0
 class LabelRules:
     """Rules of the user on the values of labels."""
 
-    unknown: int | None = None
-    """The value of pixels that nobody judged."""
+    unknown: tuple[int, ...] = ()
+    """Values of pixels that nobody judged."""
     colours: Mapping[str, int] = field(default_factory=dict)
     """Class value of each colour, as `#rrggbb`; black is background unless it is listed."""
     instances: bool | None = None
@@ -75,19 +75,19 @@ def read_values(values: Shaped[np.ndarray, "*grid"], name: str, rules: LabelRule
     """
     rules = rules or LabelRules()
     notes = []
-    unknown = None
-    if rules.unknown is not None:
-        values, unknown = split_unknown(values, rules.unknown)
+    values, unknown = split_unknown(values, rules.unknown)
     if is_antialiased(values):
         notes.append(f"{name} has soft edges: it is cut off at half of its largest value, {values.max():g}.")
         values = hardened(values)
     whole = whole_numbers(values, name)
+    if not rules.unknown and (void := suspected_void(whole)) is not None:
+        whole, voids = split_unknown(whole, (void,))
+        unknown = voids if unknown is None else unknown | voids
+        notes.append(f"{name} has the value {void} apart from its classes: it is read as pixels that nobody judged.")
     if rules.instances or (rules.instances is None and is_instances([whole])):
         count = np.count_nonzero(distinct(whole))
         notes.append(f"{name} numbers {count} objects: they are read as one class, 1.")
         whole = (whole > 0).astype(np.uint8)
-    if rules.unknown is None and (void := suspected_void(whole)) is not None:
-        notes.append(f"{name} has the value {void} apart from its classes: if nobody judged these pixels, make them 0.")
     return LabelReading(whole, unknown, tuple(notes))
 
 
@@ -117,7 +117,7 @@ def read_channels(
     if not rules.colours:
         notes.append(f"{name} has two colours: {next(iter(table))} is read as one class, {FULL}.")
     values = values_of_colours(channels, table, name)
-    values, unknown = (values, None) if rules.unknown is None else split_unknown(values, rules.unknown)
+    values, unknown = split_unknown(values, rules.unknown)
     return LabelReading(values.astype(np.uint8), unknown, tuple(notes))
 
 
@@ -223,10 +223,22 @@ def suspected_void(values: Integer[np.ndarray, "*grid"]) -> int | None:
 
 
 def split_unknown(
-    values: Shaped[np.ndarray, "*grid"], unknown: int
-) -> tuple[Shaped[np.ndarray, "*grid"], Bool[np.ndarray, "*grid"]]:
-    """Take pixels that nobody judged out of a label: the label with 0 there, and where they are."""
-    where = np.abs(values - np.float64(unknown)) <= WHOLE_TOLERANCE
+    values: Shaped[np.ndarray, "*grid"], unknown: Sequence[int]
+) -> tuple[Shaped[np.ndarray, "*grid"], Bool[np.ndarray, "*grid"] | None]:
+    """Take pixels that nobody judged out of a label map.
+
+    Besides those of the values that say so, they are those that are NaN, in a map that has zeros too: where it has
+    none, NaN may be its background.
+
+    Returns:
+        The map with 0 there, and where they are; None if there are none.
+    """
+    where = np.isnan(values) if values.dtype.kind == "f" and (values == 0).any() else None
+    for value in unknown:
+        same = np.abs(values - np.float64(value)) <= WHOLE_TOLERANCE if values.dtype.kind == "f" else values == value
+        where = same if where is None else where | same
+    if where is None or not where.any():
+        return values, None
     return np.where(where, values.dtype.type(0), values), where
 
 

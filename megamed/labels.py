@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Integer, Real, UInt8
@@ -9,7 +10,7 @@ from jaxtyping import Bool, Integer, Real, UInt8
 from megamed import formats
 from megamed.annotation import Annotation, overlay
 from megamed.annotation_tools import slicer
-from megamed.label_values import whole_numbers
+from megamed.label_values import split_unknown, whole_numbers
 from megamed.layouts.cases import Case, LabelSource
 from megamed.pixels import read_colours, read_image, read_label
 from megamed.readers.source import Source
@@ -19,6 +20,24 @@ from megamed.schema import DatasetCard, FileRules, slugify
 LabelMap = UInt8[np.ndarray, "..."]
 Grid = Volume | np.ndarray
 """An image, for the shape and the place that its labels must have."""
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A label map out of a file."""
+
+    values: set[int]
+    """The label values that it speaks of."""
+    layer: LabelMap
+    unknown: Bool[np.ndarray, "..."] | None = None
+    """Pixels that nobody judged; None if there are none."""
+
+    @classmethod
+    def drawn(cls, mask: Bool[np.ndarray, "..."], value: int, rules: FileRules) -> "_Part":
+        """A mask of one value, or of pixels that nobody judged."""
+        if value in rules.unknown:
+            return cls(set(), np.zeros(mask.shape, np.uint8), mask)
+        return cls({value}, mask * np.uint8(value))
 
 
 def read_annotations(case: Case, card: DatasetCard, image: Grid) -> dict[str, Annotation]:
@@ -35,38 +54,46 @@ def read_annotations(case: Case, card: DatasetCard, image: Grid) -> dict[str, An
     for annotator, drawn in sources.items():
         layers: list[LabelMap] = []
         spoken: set[int] = set()
+        unknown: list[Bool[np.ndarray, ...]] = []
         for source in drawn:
-            for values, layer in _maps(source, card, image):
-                spoken |= values
-                layers = _merged(layers, layer)
+            for part in _parts(source, card, image):
+                spoken |= part.values
+                layers = _merged(layers, part.layer)
+                unknown += [] if part.unknown is None else [part.unknown]
         known = everywhere if card.files.missing_class == "background" else everywhere & spoken
-        annotations[annotator] = Annotation(tuple(layers or [_nothing(image)]), known)
+        where = np.logical_or.reduce(unknown) if unknown else None
+        annotations[annotator] = Annotation(tuple(layers or [_nothing(image)]), known, where)
     return annotations
 
 
-def _maps(source: LabelSource, card: DatasetCard, image: Grid) -> Iterator[tuple[set[int], LabelMap]]:
-    """Read a label file as maps, each with the values it speaks of."""
+def _parts(source: LabelSource, card: DatasetCard, image: Grid) -> Iterator[_Part]:
+    """Read a label file as maps."""
     everything = set(card.labels)
     if len(source.source.files) > 1:
         drawn = formats.read_drawn(source.source)
         for segment in drawn.segments:
             if (value := card.class_values.get(slugify(segment.name))) is not None:
-                yield {value}, _fitting(drawn.to_ras(segment), image) * np.uint8(value)
+                yield _Part.drawn(_fitting(drawn.to_ras(segment), image) > 0, value, card.files)
     elif slicer.recognises(source.source.files[0]) and isinstance(image, Volume):
         yield from _segments(source, card, image)
     elif card.files.colours:
-        yield everything, _fitting(_from_colours(source.source, card.files), image)
+        label = _fitting(_from_colours(source.source, card.files), image)
+        yield _Part(everything, *split_unknown(label, card.files.unknown))
     elif source.value is not None:
-        yield {source.value}, _positive(source.source, card.files, image) * np.uint8(source.value)
+        yield _positive(source, card.files, image, source.value)
     elif card.files.positive_above is not None:
-        yield everything, _positive(source.source, card.files, image) * np.uint8(_only_value(card))
+        yield replace(_positive(source, card.files, image, _only_value(card)), values=everything)
     else:
-        label = whole_numbers(_fitting(read_label(source.source), image), source.source.name)
-        divisor = card.files.instance_divisor
-        yield everything, _checked(label // divisor if divisor else label, card)
+        judged, unknown = split_unknown(_fitting(read_label(source.source), image), _unknown_values(source, card.files))
+        label, divisor = whole_numbers(judged, source.source.name), card.files.instance_divisor
+        yield _Part(everything, _checked(label // divisor if divisor else label, card), unknown)
 
 
-def _segments(source: LabelSource, card: DatasetCard, image: Volume) -> Iterator[tuple[set[int], LabelMap]]:
+def _unknown_values(source: LabelSource, rules: FileRules) -> tuple[int, ...]:
+    return *rules.unknown, *source.unknown
+
+
+def _segments(source: LabelSource, card: DatasetCard, image: Volume) -> Iterator[_Part]:
     """Read the segments of a file that names them: by their names, for files number them each in its own way.
 
     A name that Slicer made up says nothing, and then its number is the label value.
@@ -82,7 +109,7 @@ def _segments(source: LabelSource, card: DatasetCard, image: Volume) -> Iterator
         raise ValueError(msg)
     for name, mask in slicer.on_grid(segmentation, image.array.shape, image.affine).items():
         if value := values[name]:
-            yield {value}, mask * np.uint8(value)
+            yield _Part.drawn(mask > 0, value, card.files)
 
 
 def _segment_value(name: str, number: int, source: LabelSource, card: DatasetCard) -> int | None:
@@ -95,9 +122,10 @@ def _segment_value(name: str, number: int, source: LabelSource, card: DatasetCar
     return card.class_values.get(slugify(name))
 
 
-def _positive(source: Source, rules: FileRules, image: Grid) -> Bool[np.ndarray, "..."]:
+def _positive(source: LabelSource, rules: FileRules, image: Grid, value: int) -> _Part:
     """Read where a mask is set, be it grey or coloured."""
-    return _fitting(read_image(source), image) > (rules.positive_above or 0)
+    judged, unknown = split_unknown(_fitting(read_image(source.source), image), _unknown_values(source, rules))
+    return replace(_Part.drawn(judged > (rules.positive_above or 0), value, rules), unknown=unknown)
 
 
 def _nothing(image: Grid) -> LabelMap:

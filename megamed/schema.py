@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from megamed.vocabulary import Access, Layout, Role, Split
 
@@ -38,6 +38,11 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, names, n=1)
     hint = f"Did you mean {close[0]!r}? " if close else ""
     return f"Unknown {kind} {name!r}. {hint}`megamed list` shows all {len(names)}."
+
+
+def _listed(values: object) -> object:
+    """A list of what may be one value."""
+    return values if isinstance(values, list | tuple) else (values,)
 
 
 class Frozen(BaseModel):
@@ -72,7 +77,11 @@ class FileRules(Frozen):
     missing_class: Literal["unknown", "background"] = "unknown"
     """Meaning of a case that has no file, segment or region of a class."""
     colours: dict[Colour, LabelValue] = {}
-    """Label values by colour, such as `"#ff0000" = 1`; black is background and any other colour an error."""
+    """Label values by colour, such as `"#ff0000" = 1`; black is background and any other colour an error. One of the
+    values of `unknown` makes a colour unknown."""
+    unknown: Annotated[tuple[int, ...], BeforeValidator(_listed)] = ()
+    """Values of the pixels of label maps that nobody judged, such as 255: these are neither of a label nor background.
+    NaN always says so, in a map that has zeros too."""
     positive_above: Annotated[int, Field(ge=0)] | None = None
     """Threshold of labels that are masks (0, 255) or instances (1, 2, ...): larger values are the only label."""
     instance_divisor: Annotated[int, Field(ge=2)] | None = None
@@ -157,7 +166,11 @@ class DatasetCard(Frozen):
         if nameless := set(self.annotated) - set(self.labels.values()):
             msg = f"annotated names unknown labels: expected {sorted(self.labels.values())}, got {sorted(nameless)}."
             raise ValueError(msg)
-        if unnamed := {*self.files.classes.values(), *self.files.colours.values()} - set(self.labels):
+        if both := sorted({*self.labels} & {*self.files.unknown}):
+            msg = f"label values have two meanings: expected either a name or to be unknown, got both for {both}."
+            raise ValueError(msg)
+        coloured = {*self.files.colours.values()} - {*self.files.unknown}
+        if unnamed := {*self.files.classes.values(), *coloured} - set(self.labels):
             msg = f"files use unknown label values: expected {sorted(self.labels)}, got {sorted(unnamed)}."
             raise ValueError(msg)
         slugs = [slugify(name) for name in (*self.labels.values(), *self.derived_labels)]

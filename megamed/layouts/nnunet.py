@@ -6,31 +6,45 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeVar
 
-from pydantic import ConfigDict, ValidationError
+from pydantic import ConfigDict, Field, JsonValue, ValidationError
 
 from megamed.layouts.cases import Case, LabelSource, pairing_problem
 from megamed.readers.source import Source
 from megamed.schema import DatasetCard, Frozen
 
 Model = TypeVar("Model", bound=Frozen)
+IGNORE = "ignore"
 NAMES_A_MODALITY = re.compile(r"\b(CT|MRI?|PET|US)\b")
 
 
 class NnunetDescription(Frozen):
-    """Fields of an nnU-Net `dataset.json` that tell the channels and the suffix of the files."""
+    """Fields of an nnU-Net `dataset.json` that tell channels, suffix of the files, and values of labels."""
 
     model_config = ConfigDict(extra="ignore")
     channel_names: dict[str, str]
     file_ending: str
+    labels: dict[str, JsonValue] = Field(default_factory=dict)
+
+    @property
+    def unknown(self) -> tuple[int, ...]:
+        """Values of the pixels that nobody judged: that of the label `ignore`, a name that nnU-Net reserves."""
+        value = self.labels.get(IGNORE)
+        return (value,) if isinstance(value, int) else ()
 
 
 def find_cases(folder: Path, card: DatasetCard) -> Iterator[Case]:
     """Yield the training cases.
 
     Raises:
-        ValueError: If there is no readable dataset.json.
+        ValueError: If there is no readable dataset.json, or the card names a label that it says to ignore.
     """
     description = read_description(folder, NnunetDescription)
+    if named := [card.labels[value] for value in description.unknown if value in card.labels]:
+        msg = (
+            f"label {named[0]!r} is none: expected a value for a structure, got that which {folder.name}/dataset.json "
+            "names 'ignore', of pixels that nobody judged. Take it out of [labels]."
+        )
+        raise ValueError(msg)
     ending, channels = description.file_ending, channel_modalities(card, description.channel_names)
     images: dict[str, dict[str, Path]] = defaultdict(dict)
     for path in _files(folder / "imagesTr", ending):
@@ -44,7 +58,7 @@ def find_cases(folder: Path, card: DatasetCard) -> Iterator[Case]:
             yield Case(case, problem=problem)
         else:
             sources = {modality: Source((images[case][channel],)) for channel, modality in channels.items()}
-            yield Case(case, sources, (LabelSource(Source((labels[case],))),))
+            yield Case(case, sources, (LabelSource(Source((labels[case],)), unknown=description.unknown),))
 
 
 def _are_colours(names: dict[str, str]) -> bool:
