@@ -42,8 +42,8 @@ SIZE_RATIO = 50.0
 class LabelRules:
     """Rules of the user on the values of labels."""
 
-    unknown: tuple[int, ...] = ()
-    """Values of pixels that nobody judged."""
+    unknown: tuple[int, ...] | None = None
+    """Values of pixels that nobody judged; None lets `suspected_void` decide."""
     colours: Mapping[str, int] = field(default_factory=dict)
     """Class value of each colour, as `#rrggbb`; black is background unless it is listed."""
     instances: bool | None = None
@@ -75,12 +75,12 @@ def read_values(values: Shaped[np.ndarray, "*grid"], name: str, rules: LabelRule
     """
     rules = rules or LabelRules()
     notes = []
-    values, unknown = split_unknown(values, rules.unknown)
+    values, unknown = split_unknown(values, rules.unknown or ())
     if is_antialiased(values):
         notes.append(f"{name} has soft edges: it is cut off at half of its largest value, {values.max():g}.")
         values = hardened(values)
     whole = whole_numbers(values, name)
-    if not rules.unknown and (void := suspected_void(whole)) is not None:
+    if rules.unknown is None and (void := suspected_void(whole)) is not None:
         whole, voids = split_unknown(whole, (void,))
         unknown = voids if unknown is None else unknown | voids
         notes.append(f"{name} has the value {void} apart from its classes: it is read as pixels that nobody judged.")
@@ -117,7 +117,7 @@ def read_channels(
     if not rules.colours:
         notes.append(f"{name} has two colours: {next(iter(table))} is read as one class, {FULL}.")
     values = values_of_colours(channels, table, name)
-    values, unknown = split_unknown(values, rules.unknown)
+    values, unknown = split_unknown(values, rules.unknown or ())
     return LabelReading(values.astype(np.uint8), unknown, tuple(notes))
 
 

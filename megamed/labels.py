@@ -90,7 +90,8 @@ def _parts(source: LabelSource, card: DatasetCard, image: Grid) -> Iterator[_Par
 
 
 def _unknown_values(source: LabelSource, rules: FileRules) -> tuple[int, ...]:
-    return *rules.unknown, *source.unknown
+    """Values of pixels that nobody judged; one that files of a class stand for is not one of pixels."""
+    return *(value for value in rules.unknown if value not in rules.classes.values()), *source.unknown
 
 
 def _segments(source: LabelSource, card: DatasetCard, image: Volume) -> Iterator[_Part]:
@@ -125,7 +126,8 @@ def _segment_value(name: str, number: int, source: LabelSource, card: DatasetCar
 def _positive(source: LabelSource, rules: FileRules, image: Grid, value: int) -> _Part:
     """Read where a mask is set, be it grey or coloured."""
     judged, unknown = split_unknown(_fitting(read_image(source.source), image), _unknown_values(source, rules))
-    return replace(_Part.drawn(judged > (rules.positive_above or 0), value, rules), unknown=unknown)
+    part = _Part.drawn(judged > (rules.positive_above or 0), value, rules)
+    return part if unknown is None else replace(part, unknown=unknown)
 
 
 def _nothing(image: Grid) -> LabelMap:

@@ -73,7 +73,8 @@ class FileRules(Frozen):
     """Template of the labels in layout `folder`, by default `labels/{case}`; `masks/{class}/{case}` is another."""
     classes: dict[Name, LabelValue] = {}
     """Label values by the names that `{class}`, segments of a DICOM-SEG, RTSTRUCT regions or a table's column `class`
-    take, where these are not the labels' own. Every positive pixel of such a file is of that class."""
+    take, where these are not the labels' own. Every positive pixel of such a file is of that class; of what has one of
+    the values of `unknown`, nobody judged."""
     missing_class: Literal["unknown", "background"] = "unknown"
     """Meaning of a case that has no file, segment or region of a class."""
     colours: dict[Colour, LabelValue] = {}
@@ -169,8 +170,8 @@ class DatasetCard(Frozen):
         if both := sorted({*self.labels} & {*self.files.unknown}):
             msg = f"label values have two meanings: expected either a name or to be unknown, got both for {both}."
             raise ValueError(msg)
-        coloured = {*self.files.colours.values()} - {*self.files.unknown}
-        if unnamed := {*self.files.classes.values(), *coloured} - set(self.labels):
+        used = {*self.files.classes.values(), *self.files.colours.values()}
+        if unnamed := used - {*self.labels, *self.files.unknown}:
             msg = f"files use unknown label values: expected {sorted(self.labels)}, got {sorted(unnamed)}."
             raise ValueError(msg)
         slugs = [slugify(name) for name in (*self.labels.values(), *self.derived_labels)]

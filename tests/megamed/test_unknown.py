@@ -15,8 +15,10 @@ from megamed.build import BuildReport
 from megamed.collection import verify
 from megamed.export import export
 from megamed.layouts import find_subjects
+from megamed.prepare import prepare_subject
 from megamed.preview import UNKNOWN_RGB, outlined
 from megamed.propose import propose, write_proposal
+from megamed.standardise import Standard
 from megamed.unknown import UNKNOWN, agreed, foreground, possible, unjudged
 
 DISC = Task(dataset="drawn", modality="ct-drawn", axis="2d", label="disc")
@@ -231,3 +233,44 @@ def test_cards_cannot_give_a_value_two_meanings() -> None:
     assert DatasetCard.model_validate({**facts, "files": {"unknown": 255}}).files.unknown == (255,)
     with pytest.raises(ValueError, match="label values have two meanings"):
         DatasetCard.model_validate({**facts, "files": {"unknown": [2]}})
+
+
+def test_a_class_of_files_can_be_what_nobody_judged(
+    make_dataset: Callable[..., Path], build_folder: Callable[..., BuildReport], tmp_path: Path
+) -> None:
+    files = {"label": "labels/{class}/{case}", "classes": {"disc": 1, "ring": 2, "void": 255}, "unknown": 255}
+    root = make_dataset(2, files={**files, "missing_class": "background"}, derived_labels={})
+    for path in sorted((root / "labels").glob("*.png")):
+        label = np.asarray(Image.open(path))
+        for name, mask in {"disc": label == 1, "ring": label == 2, "void": np.indices(label.shape)[0] > 20}.items():
+            (root / "labels" / name).mkdir(exist_ok=True)
+            Image.fromarray(mask * np.uint8(255)).save(root / "labels" / name / path.name)
+        path.unlink()
+    assert build_folder(root, size_px=SIZE_PX).complete
+    with Collection(tmp_path / "out") as collection:
+        assert [task.label for task in collection.tasks()] == ["disc", "ring"]
+        label = collection.label(DISC, 0)
+        assert (label[21:] == UNKNOWN).all()
+        assert not unjudged(label[:21]).any()
+
+
+@pytest.mark.parametrize("axis", [0, 2])
+def test_volumes_have_unknown_voxels(tmp_path: Path, axis: int) -> None:
+    nibabel = pytest.importorskip("nibabel")
+    label = np.zeros((16, 16, 16), np.float32)
+    label[5:11, 5:11, 5:11] = 1
+    np.moveaxis(label, axis, 0)[9:] = np.nan
+    (tmp_path / "images").mkdir()
+    (tmp_path / "labels").mkdir()
+    image = np.random.default_rng(0).integers(0, 900, label.shape).astype(np.int16)
+    for folder, array in (("images", image), ("labels", label)):
+        nibabel.save(nibabel.Nifti1Image(array, np.eye(4)), tmp_path / folder / "a.nii.gz")
+    card = DatasetCard.model_validate({"id": "drawn", "modality": "CT", "labels": {1: "cube"}})
+    (subject,) = find_subjects(tmp_path, card)
+    rows, problems = prepare_subject(card, Standard(16), subject, "train")
+    assert not problems
+    for row in rows:
+        cube = row.masks["cube"]
+        across = row.axis == ("sagittal", "coronal", "axial")[axis]
+        assert unjudged(cube).any() != across, "of a slice, all is judged or nothing"
+        assert np.count_nonzero(foreground(cube)) in ((36,) if across else (24,))
