@@ -63,6 +63,13 @@ SupportSize = Annotated[
     int | None,
     typer.Option(min=1, help="Number of labelled images in a support, unless it is all.", show_default="16"),
 ]
+UnknownValues = Annotated[
+    list[int] | None,
+    typer.Option(
+        help="Value of pixels of labels that nobody judged, such as 255; can be repeated.",
+        show_default="255 or -1 where it stands apart from the classes",
+    ),
+]
 Ensemble = Annotated[
     int | None,
     typer.Option(
@@ -92,6 +99,7 @@ def segment(
     select: Select = None,
     support_size: SupportSize = None,
     ensemble: Ensemble = None,
+    unknown: UnknownValues = None,
     weights: TaskWeights = None,
     device: Device = None,
     backend: Annotated[
@@ -136,7 +144,7 @@ def segment(
         from incontext.folders.segmenter_options import SegmenterOptions
         from megamed.pairing import read_templates
 
-        segmenter = SegmenterOptions(task, weights, device, select, support_size, ensemble, backend).open()
+        segmenter = SegmenterOptions(task, weights, device, select, support_size, ensemble, backend, unknown).open()
         templates = read_templates(images, labels)
         options = SegmentOptions(read_classes(classes), mask_format, preview, statistics, overwrite, templates)
         summary = segment_folder(segmenter, support, query, out, _progress(quiet), options)

@@ -4,7 +4,6 @@ import copy
 import inspect
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -19,8 +18,10 @@ from incontext.images.examples import (
     Examples,
     Labels,
     Pictures,
+    Unknown,
     as_list,
     as_source_images,
+    label_rules,
     spread,
     thinned,
 )
@@ -32,16 +33,13 @@ from incontext.inference.backends import backend_of
 from incontext.inference.case_predictions import predict_cases
 from incontext.inference.labelled_volume import Labelled, PlaneLabels, Propagator, read_labelled
 from incontext.inference.loaded_network import LoadedNetwork
-from incontext.inference.memory import batch_size
 from incontext.inference.propagation import Propagation
 from incontext.inference.reader import Choice, Doubt, Means, Reader
 from incontext.inference.segmentation import Classes, Report, Segmentation, finished, mean_dice
-from incontext.inference.selection import image_features
 from incontext.inference.support_pool import Fitted, Preparation, build_pool, structures
 from incontext.inference.task_file import Parameters, SavedTask, Weights, find_weights, read_task, write_task
 from incontext.networks.checkpoint import NAMED, locate, read_metadata
 from incontext.networks.devices import choose_device
-from incontext.networks.protocols import Backend, FeatureEncoder
 from incontext.networks.quality import QualityModel
 
 SAMPLED_CASES = 16
@@ -75,6 +73,8 @@ class Segmenter:
             each labelled image and class; of a result the masks, and 64 kB for each plane and class.
         backend: Library to compute with, `torch` or `onnx`.
         seed: Seed of random choices.
+        unknown: Value or values of pixels of labels that nobody judged; they are neither learnt nor scored. By default
+            255 or -1 where it stands apart from classes that are counted through, and then a warning says so.
     """
 
     def __init__(
@@ -93,6 +93,7 @@ class Segmenter:
         memory_gb: float | None = None,
         backend: str = "torch",
         seed: int = 0,
+        unknown: Unknown = None,
     ) -> None:
         self.weights = weights
         self.support = support
@@ -107,6 +108,7 @@ class Segmenter:
         self.memory_gb = memory_gb
         self.backend = backend
         self.seed = seed
+        self.unknown = unknown
         self._fitted: Fitted | None = None
         self._loaded: tuple[Any, LoadedNetwork] | None = None
         self._reading: tuple[Any, Reader] | None = None
@@ -206,7 +208,7 @@ class Segmenter:
             OSError: If a file cannot be read.
         """
         self._choice  # noqa: B018 - a mistake in it is told before anything is read
-        examples = Examples(images, labels)
+        examples = Examples(images, labels, self.unknown)
         sample = [examples[index].thinned() for index in spread(len(examples), SAMPLED_CASES)]
         preparation = self._prepare(sample)
         pool, values = build_pool(examples, preparation)
@@ -268,7 +270,7 @@ class Segmenter:
             ValueError: If an argument does not fit; the message names it and the fix.
             OSError: If a file cannot be read.
         """
-        examples = Examples(images, labels)
+        examples = Examples(images, labels, self.unknown)
         result = self.predict(images)
         return float(np.mean([mean_dice(result, i, example) for i, example in enumerate(examples)]))
 
@@ -320,7 +322,7 @@ class Segmenter:
             OSError: If a file cannot be read.
         """
         start = time.perf_counter()
-        labelled = read_labelled(volume, labels, axis)
+        labelled = read_labelled(volume, labels, axis, label_rules(self.unknown))
         if not labelled.values and self._fitted is None:
             message = (
                 "labels show nothing: expected at least one labelled plane that shows a class, got none. "
@@ -402,18 +404,9 @@ class Segmenter:
         key = fitted, self._choice, self.overlap, loaded, loaded.version, self.backend, self.memory_gb
         if self._reading is None or self._reading[0] != key:
             classes = Classes(fitted.names, self.overlap)
-            self._reading = key, Reader(fitted.pool, self._choice, self._means(fitted), classes, self.temperature)
+            means = Means.of(loaded.module, fitted.pool, self.backend, self.memory_gb, self._torch_device)
+            self._reading = key, Reader(fitted.pool, self._choice, means, classes, self.temperature)
         return self._reading[1]
-
-    def _means(self, fitted: Fitted) -> Means:
-        network, device = self._load().module, self._torch_device
-        supports = 0 if isinstance(network, Backend) else len(fitted.pool.images)
-        return Means(
-            backend=backend_of(network, self.backend),
-            features=partial(image_features, network) if isinstance(network, FeatureEncoder) else None,
-            batch_size=batch_size(fitted.preparation.size_px**2, supports, self.memory_gb, device),
-            device=device,
-        )
 
     def _prepare(self, sample: Sequence[Example]) -> Preparation:
         normalisation = choose([example.case for example in sample], self.scaling)

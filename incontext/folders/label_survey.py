@@ -116,8 +116,8 @@ class LabelSurvey:
         elif self.voids:
             name, void = next(iter(self.voids.items()))
             yield (
-                f"{void} stands apart from the classes of {len(self.voids)} labels, such as {name}: it often marks "
-                "pixels that nobody judged, but would be learnt. Replace it, or take these labels out."
+                f"{void} stands apart from the classes of {len(self.voids)} labels, such as {name}: it is taken for "
+                "pixels that nobody judged, and left out. Give it another number if it is a class."
             )
         elif len(values) == 2 and values[-1] == FULL and not any(len(found) == 2 for found in self.sets):
             yield (

@@ -18,14 +18,15 @@ from incontext.folders.overlay import Tile, contact_sheet, draw
 from incontext.folders.report import ImageReport, Summary, statistics_csv
 from incontext.folders.run_log import Done, RunLog, identity, stamp
 from incontext.folders.user_folder import fit_pairs, read_folder, read_masks
-from incontext.images.examples import Example, on_grid
+from incontext.images.examples import Example
 from incontext.images.normalisation import apply
 from incontext.images.source_image import SourceImage, mask_suffix, read_label_image, read_source_image
-from incontext.inference.segmentation import Segmentation, dice
+from incontext.inference.segmentation import Segmentation, dice_by_class
 from incontext.inference.support_pool import Fitted
 from incontext.segmenter import Segmenter
 from megamed import formats
 from megamed.files import exclusive, replace_file
+from megamed.label_values import LabelRules
 from megamed.pairing import ImagePair, Pairing, Templates
 
 PREVIEW_COLUMNS = 6
@@ -193,7 +194,7 @@ def _segment_pair(segmenter: Segmenter, pair: ImagePair, masks: Path, suffix: st
     """Write the mask of an image, and report its classes and warnings."""
     state = stamp(*pair.files)
     case = read_source_image(pair.image, str(pair.image))
-    label = read_masks(pair, case, segmenter.fitted.names) if pair.labels else None
+    label = read_masks(pair, case, segmenter.fitted.names, segmenter.unknown) if pair.labels else None
     with warnings.catch_warnings(action="ignore"):
         result = segmenter.predict(case)
     path = masks / f"{formats.stem(pair.name)}{suffix or mask_suffix(case)}"
@@ -203,9 +204,7 @@ def _segment_pair(segmenter: Segmenter, pair: ImagePair, masks: Path, suffix: st
     return Done(state, report, result.report.warnings)
 
 
-def _report(
-    file: str, mask_file: str, result: Segmentation, label: Mapping[int, Bool[np.ndarray, "N H W"]] | None
-) -> ImageReport:
+def _report(file: str, mask_file: str, result: Segmentation, label: Example | None) -> ImageReport:
     mask, probabilities, case = result.masks[0], result.probabilities[0], result.cases[0]
     chosen = probabilities.reshape(-1, *mask.shape).max(axis=0)[mask > 0]
     pixels = {value: int((mask == value).sum()) for value in result.classes}
@@ -220,9 +219,7 @@ def _report(
         confidence=float(chosen.mean()) if chosen.size else None,
         predicted_dice=predicted,
         look_first=look_first,
-        dice=None
-        if label is None
-        else {value: dice(mask == value, on_grid(drawn, case)) for value, drawn in label.items()},
+        dice=None if label is None else dice_by_class(mask, label),
     )
 
 
@@ -268,10 +265,10 @@ def _support_tile(example: Example, fitted: Fitted) -> Tile:
 def _tiles(pair: ImagePair, report: ImageReport, fitted: Fitted, masks: Path) -> list[Tile]:
     """Draw an image's fullest plane, its annotation and its mask; all are read from disk again."""
     case, classes = read_source_image(pair.image, report.file), tuple(fitted.names)
-    mask = read_label_image(masks / report.mask, report.mask, case).planes
+    mask = read_label_image(masks / report.mask, report.mask, case, LabelRules((), instances=False)).planes
     if report.mask.endswith(".dcm"):
         mask = np.array([0, *sorted(classes)], dtype=np.uint8)[mask]  # a DICOM-SEG counts its segments from 1
-    label = _drawn(read_masks(pair, case, fitted.names), case) if pair.labels else None
+    label = _drawn(read_masks(pair, case, fitted.names).masks, case) if pair.labels else None
     plane = _fullest(mask if label is None else label)
     image = apply(case, fitted.preparation.normalisation)[plane]
     plain = Tile(report.file, draw(image, np.zeros_like(mask[plane]), ()))

@@ -1,5 +1,6 @@
 """The options by which a user says what segments: network weights, and the choice of support images."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ class SegmenterOptions:
         support_size: Number of labelled images in a support.
         ensemble: Number of supports whose probabilities are averaged.
         backend: Library that computes the network: `torch` or `onnx`.
+        unknown: Values of pixels of labels that nobody judged.
     """
 
     task: Path | None = None
@@ -27,6 +29,7 @@ class SegmenterOptions:
     support_size: int | None = None
     ensemble: int | None = None
     backend: str | None = None
+    unknown: Sequence[int] | None = None
 
     def open(self) -> Segmenter:
         """Load the saved task or the weights, and set the parameters that are given.
@@ -45,5 +48,6 @@ class SegmenterOptions:
             "support_size": self.support_size,
             "ensemble": self.ensemble,
             "backend": self.backend,
+            "unknown": tuple(self.unknown) if self.unknown else None,
         }
         return segmenter.set_params(**{name: value for name, value in given.items() if value is not None})

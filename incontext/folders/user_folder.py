@@ -4,11 +4,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool
 
 from incontext.folders import RUN_LOG
 from incontext.images.arrays import Picture
-from incontext.images.examples import Examples, Labels, Parts
+from incontext.images.examples import Example, Examples, Labels, Parts, Unknown
 from incontext.images.source_image import SourceImage
 from incontext.segmenter import Segmenter
 from megamed import formats
@@ -111,13 +110,14 @@ def labels_of(pairs: Sequence[ImagePair], classes: Sequence[str]) -> Labels:
     return [parts for pair in pairs if (parts := _parts(pair.labels[""]))]
 
 
-def read_masks(pair: ImagePair, image: SourceImage, names: Mapping[int, str]) -> dict[int, Bool[np.ndarray, "N H W"]]:
-    """Read the label of an image as a mask for every class that it was annotated for.
+def read_masks(pair: ImagePair, image: SourceImage, names: Mapping[int, str], unknown: Unknown = None) -> Example:
+    """Read the label of an image as an example with a mask for every class that it was annotated for.
 
     Args:
         pair: The image and its label.
         image: What was read of the image.
         names: Names of the classes by label value.
+        unknown: Values of pixels that nobody judged.
 
     Raises:
         ValueError: If the label does not fit, or shows and names none of the classes.
@@ -131,7 +131,7 @@ def read_masks(pair: ImagePair, image: SourceImage, names: Mapping[int, str]) ->
         )
         raise ValueError(message)
     by_map = "" in pair.labels
-    (example,) = Examples([image], labels_of([pair], () if by_map else tuple(known.values())))
+    (example,) = Examples([image], labels_of([pair], () if by_map else tuple(known.values())), unknown)
     if by_map and example.masks and not example.masks.keys() & names.keys():
         message = (
             f"label of {pair.name} shows none of the support's classes: expected values {tuple(names)}, "
@@ -140,7 +140,8 @@ def read_masks(pair: ImagePair, image: SourceImage, names: Mapping[int, str]) ->
         raise ValueError(message)
     empty = np.zeros(image.planes.shape, dtype=bool)
     keys = known if by_map else range(1, len(known) + 1)
-    return {value: example.masks.get(key, empty) for value, key in zip(known, keys, strict=True)}
+    masks = {value: example.masks.get(key, empty) for value, key in zip(known, keys, strict=True)}
+    return Example(image, masks, unknown=example.unknown)
 
 
 def _parts(paths: Sequence[Path]) -> Picture | Parts | None:

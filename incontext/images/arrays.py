@@ -21,11 +21,16 @@ COLOURS = (3, 4)
 """Channels of a colour picture, without and with transparency."""
 
 
-def to_array(source: np.ndarray | Tensor, name: str) -> Shaped[np.ndarray, "..."]:
+def to_array(source: np.ndarray | Tensor, name: str, finite: bool = True) -> Shaped[np.ndarray, "..."]:
     """An array or tensor as an array of real numbers.
 
+    Args:
+        source: What a user passes.
+        name: How errors call it.
+        finite: Whether to refuse NaN and infinity; in a label, NaN may mean that nobody judged.
+
     Raises:
-        ValueError: If it holds no real numbers, NaN or infinity, or nothing.
+        ValueError: If it holds no real numbers, or nothing, or others than finite ones.
     """
     if isinstance(source, Tensor):
         source = source.detach().cpu()
@@ -36,7 +41,7 @@ def to_array(source: np.ndarray | Tensor, name: str) -> Shaped[np.ndarray, "..."
     if source.size == 0:
         msg = f"{name} is empty: expected at least one pixel, got shape {source.shape}. Leave empty images out."
         raise ValueError(msg)
-    if source.dtype.kind == "f" and not np.isfinite(source).all():
+    if finite and source.dtype.kind == "f" and not np.isfinite(source).all():
         bad = int((~np.isfinite(source)).sum())
         msg = (
             f"{name} is not finite: expected numbers only, got {bad} NaN or infinite pixels. "

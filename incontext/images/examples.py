@@ -1,6 +1,6 @@
 """Labelled examples as people hold them, label maps or masks by name → grey planes and a mask for every class."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +19,7 @@ from incontext.images.source_image import (
     read_source_image,
     stored_values,
 )
-from megamed.label_values import LabelRules, is_instances
+from megamed.label_values import LabelRules, distinct, is_instances, split_unknown, suspected_void
 
 Pictures = Picture | SourceImage | Sequence[Picture | SourceImage]
 """One image, stack or volume, or a list of them of any sizes."""
@@ -30,6 +30,10 @@ Parts = tuple[Picture, ...]
 Labels = Pictures | Sequence[Picture | Parts] | Mapping[str, Picture | Sequence[Picture | Parts | None]]
 """One label map or a list of them; or by the name of each class its masks, None where it was not annotated."""
 
+Unknown = int | Sequence[int] | None
+"""Values of pixels that nobody judged; None to find out."""
+
+TAKEN_FOR_UNKNOWN = "it is taken for pixels that nobody judged; pass `unknown` to say which are, if any."
 MOST_CLASSES = 255
 SAMPLED_LABELS = 8
 """Label maps by which all are judged."""
@@ -70,6 +74,7 @@ class Example:
         annotated: Label values that were looked for; None if all were.
         names: Class names by label value, where the label's file tells them.
         notes: Decisions between several senses of the label's values, a sentence each.
+        unknown: Pixels that nobody judged, where no mask is; None if there are none.
     """
 
     case: SourceImage
@@ -77,6 +82,7 @@ class Example:
     annotated: frozenset[int] | None = None
     names: Mapping[int, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    unknown: Bool[np.ndarray, "N H W"] | None = field(default=None, repr=False)
 
     @property
     def shown(self) -> list[int]:
@@ -105,13 +111,15 @@ class Examples(Sequence[Example]):
     Args:
         images: What was annotated.
         labels: Label maps, one per image and on its grid, 0 being background; or masks by class name.
+        unknown: Values of pixels that nobody judged; None for 255 or -1, where it stands apart from the classes.
 
     Raises:
         ValueError: If there are none, or labels and images differ in number.
     """
 
-    def __init__(self, images: Pictures, labels: Labels) -> None:
+    def __init__(self, images: Pictures, labels: Labels, unknown: Unknown = None) -> None:
         self.images = as_list(images)
+        self.unknown = label_rules(unknown).unknown
         if not self.images:
             message = "support_images are empty: expected at least one image, got none. Label one image or more."
             raise ValueError(message)
@@ -138,21 +146,49 @@ class Examples(Sequence[Example]):
         case = as_source_image(self.images[index], called(self.images[index], f"support_images[{index}]"))
         if not self.by_name:
             label = _read_label(self.maps[index], f"support_labels[{index}]", case, self._rules)
-            return Example(case, LabelMap(label.planes), None, label.names, label.notes)
-        masks = {
-            value: _read_label(masks[index], f"support_labels[{name!r}][{index}]", case).planes > 0
+            notes = (*self._void_notes(index), *label.notes) if label.unknown is not None else label.notes
+            return Example(case, LabelMap(label.planes), None, label.names, notes, label.unknown)
+        rules = label_rules(self.unknown)
+        read = {
+            value: _read_label(masks[index], f"support_labels[{name!r}][{index}]", case, rules)
             for value, (name, masks) in enumerate(self.by_name.items(), start=1)
             if masks[index] is not None
         }
-        return Example(case, {value: mask for value, mask in masks.items() if mask.any()}, frozenset(masks))
+        masks = {value: label.planes > 0 for value, label in read.items() if label.planes.any()}
+        notes = tuple(dict.fromkeys(note for label in read.values() for note in label.notes))
+        return Example(case, masks, frozenset(read), {}, notes, _united(label.unknown for label in read.values()))
 
     def __iter__(self) -> Iterator[Example]:
         return map(self.__getitem__, range(len(self)))
 
     @cached_property
     def _rules(self) -> LabelRules:
-        """Rules for all label maps alike: most of them, not each, tell whether their values number objects."""
-        return LabelRules(instances=is_instances([self._numbers(0)]) and is_instances(self._sampled_numbers()))
+        """Rules for all label maps alike: most of them, not each, tell whether their values number objects.
+
+        One that shows 255 or -1 apart from its classes tells what this means in all.
+        """
+        unknown = self._void if self.unknown is None else self.unknown
+        first, sampled = ([split_unknown(each, unknown or ())[0] for each in maps] for maps in self._looked_at)
+        return LabelRules(unknown, instances=is_instances(first) and is_instances(sampled))
+
+    @cached_property
+    def _looked_at(self) -> tuple[list[Integer[np.ndarray, "..."]], list[Integer[np.ndarray, "..."]]]:
+        """The first label map, and some of all."""
+        return [self._numbers(0)], self._sampled_numbers()
+
+    def _void_notes(self, index: int) -> tuple[str, ...]:
+        """A note on the value of a label map that is taken for unknown, though nobody said so."""
+        if self.unknown is not None or not self._void:
+            return ()
+        name = called(as_list(self.maps[index])[0], f"support_labels[{index}]")
+        return (f"{name} has the value {self._void[0]} apart from its classes: {TAKEN_FOR_UNKNOWN}",)
+
+    @cached_property
+    def _void(self) -> tuple[int, ...] | None:
+        """The value that stands apart in some label map, if it stands apart from the classes of all."""
+        values = np.unique(np.concatenate([distinct(label) for label in self._looked_at[1]] + [np.zeros(1, np.uint8)]))
+        void = suspected_void(values)
+        return None if void is None or all(suspected_void(each) is None for each in self._looked_at[1]) else (void,)
 
     def _sampled_numbers(self) -> list[Integer[np.ndarray, "..."]]:
         return [self._numbers(index) for index in spread(len(self), SAMPLED_LABELS)]
@@ -168,6 +204,12 @@ class Examples(Sequence[Example]):
     def names(self) -> dict[int, str]:
         """Class names by label value, if the classes were given by name."""
         return dict(enumerate(self.by_name, start=1))
+
+
+def label_rules(unknown: Unknown) -> LabelRules:
+    """Rules for labels of which numbers are classes, but for some that are unknown."""
+    values = (unknown,) if isinstance(unknown, int) else None if unknown is None else tuple(unknown)
+    return LabelRules(values, instances=False)
 
 
 def as_list(pictures: object) -> list:
@@ -238,7 +280,14 @@ def _read_label(source: Picture | Parts, argument: str, case: SourceImage, rules
     parts = [read_label_image(part, called(part, argument), case, rules) for part in source]
     names = {value: name for part in parts for value, name in part.names.items()}
     notes = tuple(dict.fromkeys(note for part in parts for note in part.notes))
-    return LabelCase(np.maximum.reduce([part.planes for part in parts]), names, notes)
+    planes = np.maximum.reduce([part.planes for part in parts])
+    return LabelCase(planes, names, notes, _united(part.unknown for part in parts))
+
+
+def _united(unknown: Iterable[Bool[np.ndarray, "N H W"] | None]) -> Bool[np.ndarray, "N H W"] | None:
+    """Unite the unknown pixels of several labels of an image; what is drawn there nevertheless is known."""
+    found = [each for each in unknown if each is not None]
+    return np.logical_or.reduce(found) if found else None
 
 
 def _check_names(labels: Mapping[str, object]) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float, Float32, Shaped, UInt8, UInt16
+from jaxtyping import Bool, Float, Float32, Shaped, UInt8, UInt16
 from PIL import Image
 from torch import Tensor
 
@@ -107,11 +107,13 @@ class LabelCase:
         planes: Label values on the planes of the case; 0 is background, every other value a class.
         names: Names of the values, where the file states them.
         notes: Decisions between several senses of the values, a sentence each.
+        unknown: Pixels that nobody judged, which are 0 in `planes`; None if there are none.
     """
 
     planes: UInt8[np.ndarray, "N H W"] = field(repr=False)
     names: Mapping[int, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    unknown: Bool[np.ndarray, "N H W"] | None = field(default=None, repr=False)
 
 
 def read_source_image(source: Picture, name: str, axis: Axis = None) -> SourceImage:
@@ -161,7 +163,7 @@ def read_label_image(source: Picture, name: str, image: SourceImage, rules: Labe
     elif isinstance(source, Image.Image):
         values = picture.decode(source).array
     else:
-        values = _array(source, name)
+        values = _array(source, name, finite=False)
     try:
         reading = read_values(fit_label(values, name, image.shape), name, rules)
         label = class_values(reading.values, name)
@@ -170,7 +172,12 @@ def read_label_image(source: Picture, name: str, image: SourceImage, rules: Labe
             msg = f"{error} Its image was {', '.join(image.notes)}: draw on it as viewers show it."
             raise ValueError(msg) from error
         raise
-    return LabelCase(np.ascontiguousarray(image.view.planes(label.reshape(image.grid))), names, reading.notes)
+    planes, unknown = (
+        None if each is None else np.ascontiguousarray(image.view.planes(each.reshape(image.grid)))
+        for each in (label, reading.unknown)
+    )
+    assert planes is not None
+    return LabelCase(planes, names, reading.notes, unknown)
 
 
 def stored_values(source: Picture, name: str) -> Shaped[np.ndarray, "..."]:
@@ -179,7 +186,7 @@ def stored_values(source: Picture, name: str) -> Shaped[np.ndarray, "..."]:
         path = _existing(Path(source), name)
         is_series = path.is_dir() or formats.is_slice(path)
         return np.zeros((1, 1), np.uint8) if is_series else _read(path, name).array
-    return picture.decode(source).array if isinstance(source, Image.Image) else _array(source, name)
+    return picture.decode(source).array if isinstance(source, Image.Image) else _array(source, name, finite=False)
 
 
 def write_mask(
@@ -338,7 +345,7 @@ def _read_label_file(path: Path, name: str, image: SourceImage) -> tuple[Shaped[
             "Export the label map anew as PNG: JPEG changes class values at edges."
         )
         raise ValueError(msg)
-    return to_array(on_image(stored, place, name), name), stored.names
+    return to_array(on_image(stored, place, name), name, finite=False), stored.names
 
 
 def _read_segments(
@@ -415,9 +422,9 @@ def _placed(
     return array
 
 
-def _array(source: Picture, name: str) -> Shaped[np.ndarray, "..."]:
+def _array(source: Picture, name: str, finite: bool = True) -> Shaped[np.ndarray, "..."]:
     if isinstance(source, np.ndarray | Tensor):
-        return to_array(source, name)
+        return to_array(source, name, finite)
     msg = (
         f"{name} is no image: expected an array, a tensor, a PIL image or a path, got "
         f"{type(source).__name__}. Pass one of these, or a list of them."

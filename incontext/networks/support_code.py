@@ -50,7 +50,7 @@ class SupportCode:
 
 
 def _joined_seen(codes: Sequence[SupportCode]) -> tuple[Tensor, ...] | None:
-    """Which tokens the sets of several batches have seen."""
+    """Join the marks of tokens of several batches; None if all are read."""
     if all(code.seen is None for code in codes):
         return None
 
