@@ -42,6 +42,7 @@ def test_parameters_are_stored_unchanged() -> None:
         "memory_gb": 0.5,
         "backend": "onnx",
         "seed": 7,
+        "unknown": 255,
     }
     assert Segmenter(**given).get_params() == given
 
