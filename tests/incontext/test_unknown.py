@@ -11,8 +11,11 @@ from typer.testing import CliRunner
 
 from incontext import Segmenter
 from incontext.cli import app
+from incontext.folders.check_folder import check_folder
+from incontext.folders.segment_folder import segment_folder
 from incontext.images.examples import Examples
 from incontext.images.resampling import binary_to_square
+from incontext.images.source_image import read_source_image
 from incontext.inference.labelled_volume import read_labelled
 from megamed.label_values import LabelRules
 from megamed.unknown import UNKNOWN
@@ -183,3 +186,82 @@ def test_the_shell_takes_unknown_pixels(tmp_path: Path, stated: bool) -> None:
         assert report["dice"]["1"] > 0.9
         mask = np.asarray(Image.open(tmp_path / "out" / "masks" / report["mask"]))
         assert set(np.unique(mask)) <= {0, 1}
+
+
+def write_pairs(folder: Path, images: list[np.ndarray], labels: list[np.ndarray], names: tuple[str, str]) -> None:
+    for index, (image, label) in enumerate(zip(images, labels, strict=True)):
+        for part, array, name in zip(names, (image, label), (f"{index}_0000.png", f"{index}.png"), strict=True):
+            (folder / part).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(array.astype(np.uint8)).save(folder / part / (name if "Tr" in part else f"{index}.png"))
+
+
+@pytest.mark.filterwarnings("ignore:.* has the value 255 apart from")
+def test_labels_to_score_by_mean_what_those_of_the_examples_do(tmp_path: Path) -> None:
+    """A border without any disc could be a class of 255, were it not for the examples; a saved task remembers."""
+    images, masks = pairs(4)
+    segmenter = Segmenter().fit(images[:3], [bordered(mask) for mask in masks[:3]])
+    assert segmenter.fitted.unknown == (255,)
+    found = segmenter.predict(images[3]).masks[0]
+    wrong = np.where(found == 1, 255, 0)
+    loaded = Segmenter.load_task(segmenter.save_task(tmp_path / "a.task"))
+    for each in (segmenter, loaded):
+        assert each.fitted.rules_for_others(each.rules).unknown == (255,)
+        assert each.score(images[3], wrong) == 1, "nothing that was judged is of the class, or was found"
+    white = Segmenter().fit(images[:3], [255 * mask for mask in masks[:3]])
+    assert white.fitted.rules_for_others(white.rules).unknown == ()
+    assert Segmenter(unknown=9).fit(images[:3], masks[:3]).fitted.unknown == (9,)
+
+
+def test_one_value_is_not_unknown_in_some_maps_and_a_class_in_others() -> None:
+    images, masks = pairs(2)
+    other = np.where(masks[1] > 0, 255, 0)
+    other[:2], other[2:4] = 2, 4
+    examples = Examples(images, [bordered(masks[0]), other])
+    assert [sorted(example.masks) for example in examples] == [[1, 255], [2, 4, 255]]
+
+
+def test_volumes_say_what_was_taken_for_unknown() -> None:
+    volume, labels = np.stack(pairs(3)[0] * 2), np.zeros((6, SIDE, SIDE), np.int16)
+    labels[1] = bordered(pairs(3)[1][1])
+    with pytest.warns(UserWarning, match="255 apart from"):
+        Segmenter().propagate(volume, labels)
+
+
+def test_a_folder_states_what_to_ignore(tmp_path: Path) -> None:
+    images, masks = pairs(5)
+    write_pairs(tmp_path / "support", images[:3], [bordered(mask, 3) for mask in masks[:3]], ("imagesTr", "labelsTr"))
+    facts = {"channel_names": {"0": "XR"}, "file_ending": ".png", "labels": {"background": 0, "disc": 1, "ignore": 3}}
+    (tmp_path / "support" / "dataset.json").write_text(json.dumps(facts))
+    write_pairs(tmp_path / "query", images[3:], [bordered(mask, 3) for mask in masks[3:]], ("images", "labels"))
+    summary = segment_folder(Segmenter(), tmp_path / "support", tmp_path / "query", tmp_path / "out")
+    assert summary.classes == {1: "disc"}
+    assert all(report.dice is not None and report.dice[1] > 0.9 for report in summary.images)
+    assert [each.name for each in check_folder(tmp_path / "support").classes] == ["disc"]
+
+
+def test_check_knows_unknown_pixels(tmp_path: Path) -> None:
+    images, masks = pairs(3)
+    write_pairs(tmp_path, images, [bordered(mask) for mask in masks], ("images", "labels"))
+    (problem,) = check_folder(tmp_path).problems
+    assert "--unknown 255" in problem
+    assert [each.value for each in check_folder(tmp_path).classes] == [1]
+    told = CliRunner().invoke(app, ["check", str(tmp_path), "--unknown", "255"])
+    assert told.exit_code == 0, told.output
+
+
+def test_save_task_and_propagate_take_unknown_pixels(tmp_path: Path) -> None:
+    images, masks = pairs(3)
+    write_pairs(tmp_path / "a", images, [bordered(mask, 9) for mask in masks], ("images", "labels"))
+    saved = CliRunner().invoke(
+        app, ["save-task", "--support", str(tmp_path / "a"), "--out", str(tmp_path / "a.task"), "--unknown", "9"]
+    )
+    assert saved.exit_code == 0, saved.output
+    assert list(Segmenter.load_task(tmp_path / "a.task").fitted.names) == [1]
+    labels = np.stack([bordered(masks[0], 9), *[masks[0] * 0] * 5]).astype(np.uint8)
+    np.save(tmp_path / "volume.npy", np.stack(images * 2))
+    np.save(tmp_path / "labels.npy", labels)
+    command = ["propagate", "volume.npy", "--labels", "labels.npy", "--out", "mask.tif", "--unknown", "9"]
+    paths = [str(tmp_path / each) if "." in each else each for each in command]
+    told = CliRunner().invoke(app, paths)
+    assert told.exit_code == 0, told.output
+    assert set(np.unique(read_source_image(tmp_path / "mask.tif", "mask").planes)) <= {0, 1}

@@ -210,6 +210,25 @@ def test_colours_are_counted() -> None:
     assert colour_counts(picture) == {"#000000": 3, "#0102ff": 1}
 
 
+def test_black_in_a_palette_may_be_what_nobody_judged() -> None:
+    palette = np.zeros((256, 3), np.uint8)
+    palette[0] = 9
+    indices = np.array([[0, 255, 0]], np.uint8)
+    assert read_palette(indices, palette, "a").values.tolist() == [[1, 0, 1]]
+    reading = read_palette(indices, palette, "a", LabelRules.of(255))
+    assert reading.values.tolist() == [[0, 0, 0]]
+    assert reading.unknown is not None
+    assert reading.unknown.tolist() == [[False, True, False]]
+
+
+def test_a_colour_of_the_table_may_be_unknown() -> None:
+    colours = np.array([[(0, 0, 0), (255, 0, 0), (224, 224, 192)]], np.uint8)
+    reading = read_channels(colours, "a", LabelRules.of([255], {"#FF0000": 1, "#e0e0c0": 255}))
+    assert reading.values.tolist() == [[0, 1, 0]]
+    assert reading.unknown is not None
+    assert reading.unknown.tolist() == [[False, False, True]]
+
+
 def test_the_indices_of_a_palette_are_values() -> None:
     palette = np.array([(0, 0, 0), (255, 0, 0), (0, 0, 0), (9, 9, 9)], np.uint8)
     indices = np.array([[0, 1, 3]], np.uint8)
