@@ -5,10 +5,32 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from incontext.folders.shell_options import (
+    INFO_HELP,
+    SUPPORT_HELP,
+    TOOLS,
+    ClassNames,
+    Colours,
+    Device,
+    Ensemble,
+    Examples,
+    ImageChannel,
+    ImageTemplate,
+    LabelTemplate,
+    MaskFormat,
+    Quiet,
+    SavedTask,
+    Select,
+    SupportSize,
+    TaskWeights,
+    UnknownValues,
+    Weights,
+    WriteFor,
+)
 from megamed.vocabulary import WrittenTool
 
 if TYPE_CHECKING:
@@ -24,92 +46,6 @@ app = typer.Typer(
 
 INCOMPLETE = 3
 """Exit status when some images could not be segmented, or look wrong."""
-
-
-SupportRule = Literal["all", "nearest", "diverse", "random"]
-"""Rules that select the labelled images by which an image is segmented."""
-
-TOOLS: tuple[WrittenTool, ...] = get_args(WrittenTool)
-"""Annotation tools whose files are written."""
-
-WEIGHTS_HELP = "Network weights: `default`, `open` (trained on openly licensed data only) or a checkpoint file."
-
-INFO_HELP = "`default`, `open`, a checkpoint file, or a file that `save-task` wrote."
-Weights = Annotated[str, typer.Option(help=WEIGHTS_HELP)]
-TaskWeights = Annotated[
-    str | None, typer.Option(help=WEIGHTS_HELP, show_default="default, or those that the task was saved with")
-]
-Device = Annotated[
-    str | None, typer.Option(help="Device to compute on, such as cpu or cuda:1.", show_default="cuda if available")
-]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress bar.")]
-SUPPORT_HELP = "Folder in which some images have labels, such as labels/1.png or 1_mask.png for 1.png."
-Examples = Annotated[Path, typer.Option(help=SUPPORT_HELP)]
-ImageTemplate = Annotated[
-    str | None,
-    typer.Option(help="Paths of images, such as {case}/{case}_flair.", show_default="by their names"),
-]
-LabelTemplate = Annotated[
-    str | None,
-    typer.Option(
-        help="Paths of labels, such as {case}/{case}_seg; or the file of an annotation tool, such as annotations.json.",
-        show_default="by their names",
-    ),
-]
-ClassNames = Annotated[
-    str | None,
-    typer.Option(help="Names of the label values, such as 1=liver,2=spleen, or a JSON, TOML or ITK-SNAP file of them."),
-]
-Colours = Annotated[
-    str | None,
-    typer.Option(
-        help="Label values of labels drawn in colours, such as '#ff0000=1,#00ff00=2', or a JSON or TOML file of them."
-    ),
-]
-ImageChannel = Annotated[
-    str | None,
-    typer.Option(
-        "--channel",
-        help="Channel to look at of images that have several: its number from 0 on, red, green or blue.",
-        show_default="colours as grey",
-    ),
-]
-Select = Annotated[
-    SupportRule | None,
-    typer.Option(
-        help="Labelled images that serve as support of an image: all of them, the most similar (nearest), dissimilar "
-        "ones (diverse), or random ones.",
-        show_default="all, or nearest if --support-size or --ensemble is given",
-    ),
-]
-SupportSize = Annotated[
-    int | None,
-    typer.Option(min=1, help="Number of labelled images in a support, unless it is all.", show_default="16"),
-]
-Ensemble = Annotated[
-    int | None,
-    typer.Option(
-        min=1, help="Number of supports to select; their predicted probabilities are averaged.", show_default="1"
-    ),
-]
-MaskFormat = Annotated[
-    str | None,
-    typer.Option(
-        help="File type of the masks, such as nii.gz.",
-        show_default="each image's own, or png where it has no masks",
-    ),
-]
-WriteFor = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar=" | ".join(TOOLS),
-        help="Annotation tool in whose own files to write the masks, too; may be given several times.",
-        show_default=False,
-    ),
-]
-SavedTask = Annotated[
-    Path | None, typer.Option(help="File that `save-task` wrote, instead of --support.", show_default=False)
-]
 
 
 @app.command()
@@ -128,6 +64,7 @@ def segment(
     labels: LabelTemplate = None,
     classes: ClassNames = None,
     colours: Colours = None,
+    unknown: UnknownValues = None,
     channel: ImageChannel = None,
     select: Select = None,
     support_size: SupportSize = None,
@@ -172,8 +109,8 @@ def segment(
         from incontext.folders.segmenter_options import SegmenterOptions
         from megamed.path_templates import read_templates
 
-        given = (task, weights, device, select, support_size, ensemble, backend, channel, read_colours(colours))
-        segmenter = SegmenterOptions(*given).open()
+        given = (task, weights, device, select, support_size, ensemble, backend, channel)
+        segmenter = SegmenterOptions(*given, read_colours(colours), unknown).open()
         templates = read_templates(images, labels)
         options = SegmentOptions(read_classes(classes), mask_format, preview, statistics, overwrite, templates, tools)
         summary = segment_folder(segmenter, support, query, out, _progress(quiet), options)
@@ -186,6 +123,7 @@ def check(
     images: ImageTemplate = None,
     labels: LabelTemplate = None,
     colours: Colours = None,
+    unknown: UnknownValues = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
     """Report what `segment` would use of a folder, what its label values are, and what looks wrong.
@@ -196,9 +134,11 @@ def check(
     with _one_line_errors():
         from incontext.folders.check_folder import check_folder
         from incontext.folders.class_names import read_colours
+        from megamed.label_values import LabelRules
         from megamed.path_templates import read_templates
 
-        found = check_folder(folder, read_templates(images, labels), read_colours(colours))
+        rules = LabelRules.of(unknown or None, read_colours(colours))
+        found = check_folder(folder, read_templates(images, labels), rules)
     print(found.as_json() if as_json else "\n".join(found.lines()))
     if found.problems:
         raise typer.Exit(INCOMPLETE)
@@ -212,6 +152,7 @@ def save_task(
     labels: LabelTemplate = None,
     classes: ClassNames = None,
     colours: Colours = None,
+    unknown: UnknownValues = None,
     channel: ImageChannel = None,
     select: Select = None,
     support_size: SupportSize = None,
@@ -226,8 +167,8 @@ def save_task(
         from incontext.folders.user_folder import save_folder_task
         from megamed.path_templates import read_templates
 
-        given = (None, weights, None, select, support_size, ensemble, None, channel, read_colours(colours))
-        segmenter = SegmenterOptions(*given).open()
+        given = (None, weights, None, select, support_size, ensemble, None, channel)
+        segmenter = SegmenterOptions(*given, read_colours(colours), unknown).open()
         templates = read_templates(images, labels)
         save_folder_task(segmenter, support, out, read_classes(classes), templates, author=author)
     print(f"Wrote {out}. It holds the labelled images: share it with those only who may see them.")
@@ -249,6 +190,7 @@ def propagate(
     ] = None,
     classes: ClassNames = None,
     colours: Colours = None,
+    unknown: UnknownValues = None,
     channel: ImageChannel = None,
     axis: Annotated[
         str | None,
@@ -269,8 +211,9 @@ def propagate(
         from incontext.folders.propagate_file import propagate_file
         from incontext.folders.segmenter_options import SegmenterOptions
 
-        segmenter = SegmenterOptions(task, weights, device, channel=channel, colours=read_colours(colours)).open()
-        warned = propagate_file(segmenter, volume, out, labels, classes=read_classes(classes), axis=axis)
+        read = read_colours(colours)
+        options = SegmenterOptions(task, weights, device, channel=channel, colours=read, unknown=unknown)
+        warned = propagate_file(options.open(), volume, out, labels, classes=read_classes(classes), axis=axis)
     for message in warned:
         typer.echo(f"Warning: {message}", err=True)
     print(f"Wrote {out}.")

@@ -4,7 +4,6 @@ import copy
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -36,18 +35,15 @@ from incontext.inference.case_predictions import predict_cases
 from incontext.inference.estimator import Estimator
 from incontext.inference.labelled_volume import Labelled, PlaneLabels, Propagator, read_labelled
 from incontext.inference.loaded_network import LoadedNetwork
-from incontext.inference.memory import batch_size
 from incontext.inference.propagation import Propagation
 from incontext.inference.reader import Choice, Doubt, Means, Reader
 from incontext.inference.segmentation import Classes, Report, Segmentation, finished, mean_dice
-from incontext.inference.selection import image_features
 from incontext.inference.support_pool import Fitted, Preparation, build_pool, structures
 from incontext.inference.task_file import Parameters, SavedTask, Weights, find_weights, read_task, write_task
 from incontext.networks.checkpoint import NAMED, locate, read_metadata
 from incontext.networks.devices import choose_device
-from incontext.networks.protocols import Backend, FeatureEncoder
 from incontext.networks.quality import QualityModel
-from megamed.label_values import LabelRules
+from megamed.label_values import LabelRules, Unknown
 
 SAMPLED_CASES = 16
 """Number of support images, and of queries, that the choice of preparation and the warnings are based on."""
@@ -82,6 +78,8 @@ class Segmenter(Estimator):
         seed: Seed of random choices.
         channel: The channel to look at of images that have several: its number, or `red`, `green` or `blue`.
         colours: Values of the classes of labels that are drawn in colours, by colour as `#rrggbb`; black is background.
+        unknown: Value or values of pixels of labels that nobody judged; they are neither learnt nor scored. By default
+            255 or -1 where it stands apart from classes that are counted through, and then a warning says so.
     """
 
     def __init__(
@@ -102,6 +100,7 @@ class Segmenter(Estimator):
         seed: int = 0,
         channel: Channel = None,
         colours: Mapping[str, int] | None = None,
+        unknown: Unknown = None,
     ) -> None:
         self.weights = weights
         self.support = support
@@ -118,6 +117,7 @@ class Segmenter(Estimator):
         self.seed = seed
         self.channel = channel
         self.colours = colours
+        self.unknown = unknown
         self._fitted: Fitted | None = None
         self._loaded: tuple[Any, LoadedNetwork] | None = None
         self._reading: tuple[Any, Reader] | None = None
@@ -162,7 +162,7 @@ class Segmenter(Estimator):
     @property
     def rules(self) -> LabelRules:
         """Rules of the user on the values of labels."""
-        return LabelRules(colours={colour.lower(): value for colour, value in (self.colours or {}).items()})
+        return LabelRules.of(self.unknown, self.colours)
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -200,8 +200,8 @@ class Segmenter(Estimator):
         pool, values = build_pool(examples, preparation)
         told = {value: name for example in sample for value, name in example.names.items()}
         told |= {**examples.names, **(classes or {})}
-        names = {value: told.get(value, str(value)) for value in values}
-        self._fitted = Fitted(pool, names, preparation, sample, bool(examples.rules.instances))
+        names, decided = {value: told.get(value, str(value)) for value in values}, examples.rules
+        self._fitted = Fitted(pool, names, preparation, sample, bool(decided.instances), decided.unknown)
         return self
 
     def predict(
@@ -257,7 +257,7 @@ class Segmenter(Estimator):
             ValueError: If an argument does not fit; the message names it and the fix.
             OSError: If a file cannot be read.
         """
-        examples = Examples(images, labels, self.rules, self.channel)
+        examples = Examples(images, labels, self.fitted.rules_for_others(self.rules), self.channel)
         result = self.predict(images)
         return float(np.mean([mean_dice(result, i, example) for i, example in enumerate(examples)]))
 
@@ -310,7 +310,8 @@ class Segmenter(Estimator):
         """
         start = time.perf_counter()
         volume = as_source_image(volume, called(volume, "volume"), axis, self.channel)
-        labelled = read_labelled(volume, labels, rules=replace(self.rules, instances=False))
+        rules = self._fitted.rules_for_others(self.rules) if self._fitted else self.rules
+        labelled = read_labelled(volume, labels, rules=replace(rules, instances=False))
         if not labelled.values and self._fitted is None:
             message = (
                 "labels show nothing: expected at least one labelled plane that shows a class, got none. "
@@ -392,18 +393,9 @@ class Segmenter(Estimator):
         key = fitted, self._choice, self.overlap, loaded, loaded.version, self.backend, self.memory_gb
         if self._reading is None or self._reading[0] != key:
             classes = Classes(fitted.names, self.overlap, fitted.colours)
-            self._reading = key, Reader(fitted.pool, self._choice, self._means(fitted), classes, self.temperature)
+            means = Means.of(loaded.module, fitted.pool, self.backend, self.memory_gb, self._torch_device)
+            self._reading = key, Reader(fitted.pool, self._choice, means, classes, self.temperature)
         return self._reading[1]
-
-    def _means(self, fitted: Fitted) -> Means:
-        network, device = self._load().module, self._torch_device
-        supports = 0 if isinstance(network, Backend) else len(fitted.pool.images)
-        return Means(
-            backend=backend_of(network, self.backend),
-            features=partial(image_features, network) if isinstance(network, FeatureEncoder) else None,
-            batch_size=batch_size(fitted.preparation.size_px**2, supports, self.memory_gb, device),
-            device=device,
-        )
 
     def _prepare(self, sample: Sequence[Example]) -> Preparation:
         normalisation = choose([example.case for example in sample], self.scaling)

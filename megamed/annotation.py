@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool, Shaped, UInt8
 
 from megamed.schema import ANNOTATOR_MARK
+from megamed.unknown import agreed, foreground, marked, possible
 
 VALUES = 256
 
@@ -19,14 +20,16 @@ class Annotation:
     """Label maps; where labels overlap, each is in a map of its own."""
     known: frozenset[int]
     """Label values that were annotated; the others may be anywhere."""
+    unknown: Bool[np.ndarray, "..."] | None = None
+    """Pixels that nobody judged; None if there are none. What is drawn there nevertheless counts."""
 
     @property
     def is_empty(self) -> bool:
         """Whether no pixel has any label."""
         return not any(layer.any() for layer in self.layers)
 
-    def union(self, values: Iterable[int]) -> Bool[np.ndarray, "..."] | None:
-        """Unite labels to a mask; None if one of them is unknown."""
+    def union(self, values: Iterable[int]) -> UInt8[np.ndarray, "..."] | None:
+        """Unite labels to a binary one, with `UNKNOWN` where nobody judged; None if one of them is unknown."""
         values = list(values)
         if not self.known.issuperset(values):
             return None
@@ -35,11 +38,12 @@ class Annotation:
         first, *others = (wanted[layer] for layer in self.layers)
         for other in others:
             first |= other
-        return first
+        return marked(first, self.unknown)
 
-    def cut(self, plane: Callable[[UInt8[np.ndarray, "..."]], UInt8[np.ndarray, "..."]]) -> "Annotation":
+    def cut(self, plane: Callable[[Shaped[np.ndarray, "..."]], Shaped[np.ndarray, "..."]]) -> "Annotation":
         """Take the same plane, or other part, of each label map."""
-        return Annotation(tuple(plane(layer) for layer in self.layers), self.known)
+        unknown = None if self.unknown is None else plane(self.unknown)
+        return Annotation(tuple(plane(layer) for layer in self.layers), self.known, unknown)
 
 
 def overlay(
@@ -58,8 +62,8 @@ def overlay(
 
 def masks_of(
     annotations: Mapping[str, Annotation], wanted: Mapping[str, tuple[int, ...]]
-) -> dict[str, Bool[np.ndarray, "..."]]:
-    """Make a mask of each wanted union of labels that somebody annotated.
+) -> dict[str, UInt8[np.ndarray, "..."]]:
+    """Make a binary label of each wanted union of labels that somebody annotated.
 
     Args:
         annotations: Annotation of each annotator by name; a single one without a name is "".
@@ -67,7 +71,8 @@ def masks_of(
 
     Returns:
         The pixels that more than half of the annotators drew, by the mask's name, and the mask of each annotator who
-        has a name as `<name>-by-<annotator>`. A mask that nobody annotated is missing.
+        has a name as `<name>-by-<annotator>`. A mask that nobody annotated is missing. Pixels that nobody judged, or
+        of which those who did not could decide, are `UNKNOWN`.
     """
     masks = {}
     for name, values in wanted.items():
@@ -78,11 +83,12 @@ def masks_of(
     return masks
 
 
-def majority(masks: list[Bool[np.ndarray, "..."]]) -> Bool[np.ndarray, "..."]:
-    """Keep the pixels that more than half of the masks have."""
-    if len(masks) == 1:
-        return masks[0]
-    votes = np.zeros(masks[0].shape, np.int32)
-    for mask in masks:
-        votes += mask
-    return 2 * votes > len(masks)
+def majority(labels: list[UInt8[np.ndarray, "..."]]) -> UInt8[np.ndarray, "..."]:
+    """Keep the pixels that more than half of the labels have; unknown are those that unknown ones would decide."""
+    if len(labels) == 1:
+        return labels[0]
+    least, most = np.zeros((2, *labels[0].shape), np.int32)
+    for label in labels:
+        least += foreground(label)
+        most += possible(label)
+    return agreed(2 * least > len(labels), 2 * most > len(labels))

@@ -15,6 +15,7 @@ from megamed import formats
 from megamed.annotation_files import ToolFiles
 from megamed.file_names import ANNOTATOR_WORDS, CaseIndex, NamedFile, sort_out, visible_files
 from megamed.layouts import bids
+from megamed.layouts.nnunet import IGNORE, ignored
 from megamed.layouts.table import COLUMNS, REQUIRED
 from megamed.pairing import find_pairs
 from megamed.readers.dicom_headers import LABEL_MODALITIES, has_mark, header_of, readable
@@ -92,11 +93,13 @@ def described(folder: Path) -> Arrangement | None:
     for layout, key in described:
         channels, labels = facts.get(key), facts.get("labels")
         if isinstance(channels, dict) and isinstance(labels, dict):
-            named, regions = _labels(labels, by_value=layout == "msd")
+            unknown = ignored(labels) if layout == "nnunet" else ()
+            structures = {name: value for name, value in labels.items() if not (unknown and name == IGNORE)}
+            named, regions = _labels(structures, by_value=layout == "msd")
             words = f"the layout of {'nnU-Net' if layout == 'nnunet' else 'the Medical Segmentation Decathlon'}"
             hints = " ".join((str(facts.get("name", "")), *map(str, channels.values())))
-            words = f"dataset.json describes {words}"
-            return Arrangement(layout, words, label_names=named, regions=regions, hints=hints)
+            words, rules = f"dataset.json describes {words}", FileRules(unknown=unknown)
+            return Arrangement(layout, words, rules, named, regions, hints)
     return None
 
 

@@ -42,7 +42,7 @@ MOST_NOTED = 10
 DECIDING_MODULES = (
     *("annotation", "annotation_tools", "build", "collection", "colour_tables", "files", "formats", "label_colours"),
     *("label_values", "labels", "layouts", "manifest", "outlines", "pixels", "prepare", "rasterise", "readers", "rows"),
-    *("schema", "splits", "squares", "standardise", "vocabulary"),
+    *("schema", "splits", "squares", "standardise", "unknown", "vocabulary"),
 )
 DECIDING_LIBRARIES = ("h5py", "numpy", "pillow")
 

@@ -1,9 +1,9 @@
 """The HDF5 format of a collection: write it, read it, verify it. The only importer of h5py.
 
 A collection is a folder with a manifest and one file per dataset. A file holds one group per view,
-`<modality>/<axis>`, with `images` (N, H, W), `labels/<slug>` (N, H, W), `areas/<slug>` (N,), and the tables
-`subject`, `case` and `split` (N,). Rows are chunked one image each; an empty label occupies no space. `about` says
-what the file is. docs/collection-format.md tells all of it.
+`<modality>/<axis>`, with `images` (N, H, W), `labels/<slug>` (N, H, W), `areas/<slug>` (N,), `unknown/<slug>` (N,)
+where a label has unknown pixels, and the tables `subject`, `case` and `split` (N,). Rows are chunked one image each; an
+empty label occupies no space. `about` says what the file is. docs/collection-format.md tells all of it.
 """
 
 import os
@@ -32,6 +32,7 @@ from megamed.manifest import (
 )
 from megamed.rows import PackedRow
 from megamed.schema import DatasetCard, Sample, Task, unknown
+from megamed.unknown import UNKNOWN
 from megamed.vocabulary import Role, Split
 
 TABLES = ("subject", "case", "split")
@@ -132,12 +133,18 @@ class Collection:
         """Read the number of the label's pixels on every row; -1 where nobody annotated it."""
         return self._array(task, f"areas/{task.label}")[()]
 
+    def unknown_areas(self, task: Task) -> Int32[np.ndarray, " N"]:
+        """Read the number of pixels on every row of which nobody judged whether they are of the label."""
+        areas = self._array(task, f"areas/{task.label}")
+        counts = areas.parent.parent.get(f"unknown/{task.label}")
+        return np.zeros(areas.shape, np.int32) if counts is None else counts[()]
+
     def image(self, task: Task, row: int) -> UInt8[np.ndarray, "H W"]:
         """Read one image; 0 to 255 stand for [0, 1]."""
         return self._array(task, "images")[row]
 
     def label(self, task: Task, row: int) -> UInt8[np.ndarray, "H W"]:
-        """Read one label, 0 or 1 per pixel."""
+        """Read one label: 0 or 1 per pixel, or `UNKNOWN` where nobody judged it."""
         return self._array(task, f"labels/{task.label}")[row]
 
     def images(self, task: Task, rows: Sequence[int]) -> UInt8[np.ndarray, "N H W"]:
@@ -145,7 +152,7 @@ class Collection:
         return self._rows(self._array(task, "images"), rows)
 
     def labels(self, task: Task, rows: Sequence[int]) -> UInt8[np.ndarray, "N H W"]:
-        """Read several labels."""
+        """Read several labels, in the values of `label`."""
         return self._rows(self._array(task, f"labels/{task.label}"), rows)
 
     def _rows(self, array: h5py.Dataset, rows: Sequence[int]) -> UInt8[np.ndarray, "N H W"]:
@@ -223,6 +230,7 @@ class _Tables:
     case: list[str] = field(default_factory=list)
     split: list[str] = field(default_factory=list)
     areas: list[dict[str, int]] = field(default_factory=list)
+    unknown: list[dict[str, int]] = field(default_factory=list)
 
 
 class DatasetWriter:
@@ -245,6 +253,7 @@ class DatasetWriter:
         for table, name in zip(TABLES, row.names, strict=True):
             getattr(tables, table).append(name)
         tables.areas.append(row.areas)
+        tables.unknown.append(row.unknown)
 
     def finish_views(self) -> tuple[View, ...]:
         """Write the tables, after the last row, and say what is in the file."""
@@ -287,6 +296,9 @@ class DatasetWriter:
             array.resize(rows, axis=0)  # rows never written read as zero
             areas = np.array([area.get(label, UNKNOWN_AREA) for area in tables.areas], np.int32)
             group.create_dataset(f"areas/{label}", data=areas, track_times=False)
+            if any(label in unknown for unknown in tables.unknown):
+                unknown_areas = np.array([unknown.get(label, 0) for unknown in tables.unknown], np.int32)
+                group.create_dataset(f"unknown/{label}", data=unknown_areas, track_times=False)
             samples[label] = int(np.count_nonzero(areas > 0))
         modality, axis = name.split("/")
         return View(modality=modality, axis=axis, rows=rows, samples=samples)
@@ -343,11 +355,16 @@ def _view_problems(group: h5py.Group, view: View, card: DatasetCard) -> Iterator
         where, areas = f"{view.group}/labels/{name}", group["areas"][name][()]
         if not card.has_label(name):
             yield f"{where} is not on the card: expected one of {sorted(card.masks)}."
-        found = [(int(label.max()), int(label.sum())) for label in array]
-        if any(largest > 1 for largest, _ in found):
-            yield f"{where} is not binary: expected 0 and 1."
-        if [area for _, area in found] != np.where(areas == UNKNOWN_AREA, 0, areas).tolist():
+        counts = np.array([np.bincount(label.ravel(), minlength=256)[[0, 1, UNKNOWN]] for label in array]).reshape(
+            -1, 3
+        )
+        if not (counts.sum(axis=1) == array.shape[1] * array.shape[2]).all():
+            yield f"{where} is not binary: expected 0, 1 and {UNKNOWN} for unknown."
+        if not np.array_equal(counts[:, 1], np.where(areas == UNKNOWN_AREA, 0, areas)):
             yield f"{view.group}/areas/{name} does not count the label's pixels."
+        unknown_areas = group.get(f"unknown/{name}")
+        if not np.array_equal(counts[:, 2], np.zeros_like(areas) if unknown_areas is None else unknown_areas[()]):
+            yield f"{view.group}/unknown/{name} does not count the label's unknown pixels."
         if np.count_nonzero(areas > 0) != view.samples[name]:
             yield f"{where} has {np.count_nonzero(areas > 0)} samples: expected {view.samples[name]}."
 
@@ -373,8 +390,12 @@ def _layout_problems(file: h5py.File, views: Iterable[View], size_px: int) -> It
             yield f"{view.group} has labels {sorted(group['labels'])}, expected {sorted(view.samples)}"
         pixels = _Array((view.rows, size_px, size_px), "u1", (1, size_px, size_px))
         words, counts = _Array((view.rows,), "S"), _Array((view.rows,), "i4")
+        partly = [name for name in view.samples if f"unknown/{name}" in group]
+        if len(group.get("unknown", ())) != len(partly):
+            yield f"{view.group}/unknown is of others than the labels {sorted(view.samples)}"
         expected = dict.fromkeys(["images", *(f"labels/{label}" for label in view.samples)], pixels)
         expected |= dict.fromkeys(TABLES, words) | dict.fromkeys((f"areas/{label}" for label in view.samples), counts)
+        expected |= dict.fromkeys((f"unknown/{label}" for label in partly), counts)
         for name, array in expected.items():
             yield from _array_problems(group.get(name), f"{view.group}/{name}", array)
         if view.rows * size_px**2 > file.id.get_filesize():

@@ -14,10 +14,15 @@ from jaxtyping import Bool, Int32, UInt8
 from PIL import Image
 
 from megamed.collection import UNKNOWN_AREA, Collection
-from megamed.label_maps import MapCoding, code_for
+from megamed.label_maps import MOST_VALUES, MapCoding, code_for
+from megamed.layouts.nnunet import IGNORE
 from megamed.schema import ANNOTATOR_MARK, DatasetCard, FileRules, Sample, Task, plain_slug, slugify
+from megamed.unknown import foreground, unjudged
 
 Format = Literal["nnunet", "png", "npz"]
+
+GREY = 127
+"""Grey value of unknown pixels in pictures of binary labels, or else the next below that is no label value."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,25 @@ class _View:
 
     def masks(self, tasks: Sequence[Task], sample: Sample) -> Bool[np.ndarray, "labels H W"]:
         """Binary labels of one image, in the order of the tasks."""
-        return np.stack([self.label(task, sample) > 0 for task in tasks])
+        return np.stack([foreground(self.label(task, sample)) for task in tasks])
+
+    def unknown(self, tasks: Sequence[Task], sample: Sample) -> Bool[np.ndarray, "H W"]:
+        """Pixels of an image of which nobody judged whether they are of some of the labels."""
+        return np.logical_or.reduce([unjudged(self.label(task, sample)) for task in tasks])
+
+    @cached_property
+    def grey(self) -> int:
+        """Grey value of unknown pixels in pictures of labels."""
+        return next(value for value in range(GREY, 0, -1) if value not in self.card.labels)
+
+    def picture(self, task: Task, sample: Sample) -> UInt8[np.ndarray, "H W"]:
+        """Picture of a binary label, white on black."""
+        label = self.label(task, sample)
+        return np.where(unjudged(label), np.uint8(self.grey), foreground(label) * np.uint8(255))
+
+    def has_unknown(self, tasks: Sequence[Task]) -> bool:
+        """Whether any image has such pixels."""
+        return any(self.collection.unknown_areas(task).any() for task in tasks)
 
 
 def export(collection: Path, out: Path, form: Format, datasets: list[str] | None = None) -> list[str]:
@@ -80,7 +103,10 @@ def export(collection: Path, out: Path, form: Format, datasets: list[str] | None
 
 
 def _write_npz(view: _View, out: Path, _: int) -> str:
-    """Write one file that `numpy.load` reads without pickle: `images`, tables, and per label `labels/` and `areas/`."""
+    """Write one file that `numpy.load` reads without pickle: `images`, tables, and per label `labels/` and `areas/`.
+
+    Labels hold 0, 1 and, where nobody judged them, `UNKNOWN`, as in a collection.
+    """
     rows = [sample.row for sample in view.samples]
     arrays: dict[str, Any] = {"images": view.collection.images(view.tasks[0], rows)}
     arrays |= {
@@ -96,7 +122,7 @@ def _write_npz(view: _View, out: Path, _: int) -> str:
 def _write_png(view: _View, out: Path, _: int) -> str:
     """Write a dataset folder of layout `table`, which `megamed build` reads: pictures, cases.csv and meta.json.
 
-    A label known to be absent is an empty picture; one that is unknown has none.
+    A label known to be absent is an empty picture; one that is unknown has none. Pixels that nobody judged are grey.
     """
     folder, names = out / view.name, _plain_labels(view.card)
     drawn = {task: task.label.partition(ANNOTATOR_MARK) for task in view.tasks}
@@ -113,7 +139,7 @@ def _write_png(view: _View, out: Path, _: int) -> str:
         for task, (label, _mark, annotator) in drawn.items():
             if view.areas[task.label][sample.row] != UNKNOWN_AREA:
                 path = f"labels/{task.label}/{_file_name(sample)}.png"
-                _save(view.label(task, sample) * np.uint8(255), folder / path)
+                _save(view.picture(task, sample), folder / path)
                 lines.append((image_path, path, sample.case, sample.subject, sample.split, annotator, names[label]))
     _write_table(folder / "cases.csv", ("image", "label", "case", "subject", "split", "annotator", "class"), lines)
     card = view.card.model_copy(update=_table_rules(view))
@@ -130,7 +156,7 @@ def _table_rules(view: _View) -> dict[str, object]:
         "id": plain_slug(view.name),
         "modality": view.card.modality if modality == view.card.modality_slug else modality,
         "layout": "table",
-        "files": FileRules(),
+        "files": FileRules(unknown=(view.grey,) if view.has_unknown(view.tasks) else ()),
         **{name: getattr(unchanged, name) for name in kept},
     }
 
@@ -140,8 +166,8 @@ def _write_nnunet(view: _View, out: Path, number: int) -> str:
 
     Labels that overlap become regions, with a value for each combination, so that none is lost. Images on which a
     label is unknown are left out, since nnU-Net would take it for background; so are unions and single annotators, and
-    the line that is returned says each. Subjects of the test split are in `imagesTs`; `splits_final.json` belongs into
-    nnU-Net's folder of preprocessed data.
+    the line that is returned says each. Pixels of which some label is unknown are of the label `ignore`. Subjects of
+    the test split are in `imagesTs`; `splits_final.json` belongs into nnU-Net's folder of preprocessed data.
     """
     folder = out / f"Dataset{number:03d}_{re.sub('[^A-Za-z0-9]+', '_', view.name)}"
     tasks = [task for label in _plain_labels(view.card) for task in view.tasks if task.label == label]
@@ -149,13 +175,16 @@ def _write_nnunet(view: _View, out: Path, number: int) -> str:
         return f"{view.name}: left out, it has no plain label"
     known = [s for s in view.samples if all(view.areas[task.label][s.row] != UNKNOWN_AREA for task in tasks)]
     coding = code_for((view.masks(tasks, sample) for sample in known), [task.label for task in tasks])
+    ignored = _ignored_value(coding, len(tasks)) if view.has_unknown(tasks) else None
     for sample in known:
-        part = "Ts" if sample.split == "test" else "Tr"
+        part, label_map = "Ts" if sample.split == "test" else "Tr", coding.encode(view.masks(tasks, sample))
+        if ignored is not None:
+            label_map[view.unknown(tasks, sample)] = ignored
         _save(view.image(sample), folder / f"images{part}" / f"{_file_name(sample)}_0000.png")
-        _save(coding.encode(view.masks(tasks, sample)), folder / f"labels{part}" / f"{_file_name(sample)}.png")
+        _save(label_map, folder / f"labels{part}" / f"{_file_name(sample)}.png")
     facts = {
         "channel_names": {"0": "rescale_to_0_1"},  # the name by which nnU-Net chooses how to normalise
-        **_nnunet_labels(coding, [task.label for task in tasks]),
+        **_nnunet_labels(coding, [task.label for task in tasks], ignored),
         "numTraining": sum(sample.split != "test" for sample in known),
         "file_ending": ".png",
         "name": view.name,
@@ -172,14 +201,28 @@ def _write_nnunet(view: _View, out: Path, number: int) -> str:
     return ", ".join((f"{folder.name}: {len(known)} images", *_nnunet_notes(view, tasks, len(known), coding)))
 
 
-def _nnunet_labels(coding: MapCoding, names: Sequence[str]) -> dict[str, Any]:
+def _ignored_value(coding: MapCoding, labels: int) -> int:
+    """Return the value of pixels that nobody judged: nnU-Net wants the one after all others.
+
+    Raises:
+        ValueError: If there is none left.
+    """
+    last = max(coding.values.values(), default=0) if coding.has_regions else labels
+    if last >= MOST_VALUES:
+        msg = f"labels do not fit into one map: expected at most {MOST_VALUES - 1}, got {last} beside unknown pixels."
+        raise ValueError(msg + " Export as png or npz.")
+    return last + 1
+
+
+def _nnunet_labels(coding: MapCoding, names: Sequence[str], ignored: int | None) -> dict[str, Any]:
     """Describe labels as nnU-Net does: a number each, or regions in the order in which it paints them."""
+    ignore = {} if ignored is None else {IGNORE: ignored}
     if not coding.has_regions:
-        return {"labels": {"background": 0} | {name: label + 1 for label, name in enumerate(names)}}
+        return {"labels": {"background": 0} | {name: label + 1 for label, name in enumerate(names)} | ignore}
     regions = {label: values for label in coding.order if (values := coding.values_of(label))}
     labels = {names[label]: values[0] if len(values) == 1 else values for label, values in regions.items()}
     return {
-        "labels": {"background": 0} | labels,
+        "labels": {"background": 0} | labels | ignore,
         "regions_class_order": [coding.painted(label) for label in regions],
     }
 
@@ -189,6 +232,8 @@ def _nnunet_notes(view: _View, tasks: Sequence[Task], known: int, coding: MapCod
     notes = []
     if left_out := len(view.samples) - known:
         notes.append(f"{left_out} left out, since a label is unknown on them")
+    if view.has_unknown(tasks):
+        notes.append(f"pixels of which a label is unknown are of the label {IGNORE!r}")
     if coding.has_regions:
         names = [tasks[label].label for label in sorted(coding.overlapping)]
         notes.append(f"labels are regions, since {' and '.join(names)} overlap")

@@ -6,6 +6,7 @@ then it says so in a note; else an error names the readings there are.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Self
 
 import numpy as np
 from jaxtyping import Bool, Integer, Shaped, UInt8
@@ -23,6 +24,9 @@ from megamed.colour_tables import (
     two_colours,
     values_of_colours,
 )
+
+Unknown = int | Sequence[int] | None
+"""Values of pixels that nobody judged; None to find out."""
 
 WHOLE_TOLERANCE = 1e-3
 """Largest distance from a whole number of a value that a slope or an interpolation of constants has moved."""
@@ -54,12 +58,18 @@ SIZE_RATIO = 50.0
 class LabelRules:
     """Rules of the user on the values of labels."""
 
-    unknown: int | None = None
-    """The value of pixels that nobody judged."""
+    unknown: tuple[int, ...] | None = None
+    """Values of pixels that nobody judged; None lets `suspected_void` decide."""
     colours: Mapping[str, int] = field(default_factory=dict)
     """Class value of each colour, as `#rrggbb`; black is background unless it is listed."""
     instances: bool | None = None
     """Whether values number objects of one class; None lets `is_instances` decide."""
+
+    @classmethod
+    def of(cls, unknown: Unknown = None, colours: Mapping[str, int] | None = None) -> Self:
+        """Make rules of what a user passes: one unknown value or several, colours in small or capital letters."""
+        values = None if unknown is None else tuple(int(value) for value in np.atleast_1d(unknown))
+        return cls(values, {colour.lower(): value for colour, value in (colours or {}).items()})
 
 
 @dataclass(frozen=True)
@@ -89,9 +99,7 @@ def read_values(values: Shaped[np.ndarray, "*grid"], name: str, rules: LabelRule
     """
     rules = rules or LabelRules()
     notes = []
-    unknown = None
-    if rules.unknown is not None:
-        values, unknown = split_unknown(values, rules.unknown)
+    values, unknown = split_unknown(values, rules.unknown or ())
     if is_antialiased(values):
         notes.append(f"{name} has soft edges: it is cut off at half of its largest value, {values.max():g}.")
         values = hardened(values)
@@ -99,12 +107,14 @@ def read_values(values: Shaped[np.ndarray, "*grid"], name: str, rules: LabelRule
     if whole.size and whole.max() > FULL and whole.max() in FULL_WORDS and distinct(whole).size <= 2:
         notes.append(f"{name} is a mask of {whole.max()}: it is read as one class, {FULL}.")
         whole = (whole > 0).astype(np.uint8) * np.uint8(FULL)
+    if rules.unknown is None and (void := suspected_void(whole)) is not None:
+        whole, voids = split_unknown(whole, (void,))
+        unknown = voids if unknown is None else unknown | voids
+        notes.append(f"{name} has the value {void} apart from its classes: it is read as pixels that nobody judged.")
     if rules.instances or (rules.instances is None and is_instances([whole])):
         count = np.count_nonzero(distinct(whole))
         notes.append(f"{name} numbers {count} objects: they are read as one class, 1.")
         whole = (whole > 0).astype(np.uint8)
-    if rules.unknown is None and (void := suspected_void(whole)) is not None:
-        notes.append(f"{name} has the value {void} apart from its classes: if nobody judged these pixels, make them 0.")
     return LabelReading(whole, unknown, tuple(notes))
 
 
@@ -128,7 +138,7 @@ def read_channels(
                 return LabelReading(drawn.astype(np.uint8) * np.uint8(FULL), None, (note,))
             channels = np.where(drawn[..., None], channels, channels.dtype.type(0))
             notes.append(f"{name} is drawn on a transparent layer: what is transparent is read as background.")
-    if (channels == channels[..., :1]).all() and not rules.colours:
+    if not rules.colours and (channels.shape[-1] == 1 or (channels == channels[..., :1]).all()):
         reading = read_values(channels[..., 0], name, rules)
         return replace(reading, notes=(*notes, *reading.notes))
     reading = _read_colours(as_bytes(np.broadcast_to(channels, (*channels.shape[:-1], 3))), name, rules)
@@ -155,7 +165,8 @@ def read_palette(
     if opacity is not None:
         hidden = opacity <= opacity.max() / 2
         unseen, what = distinct(indices[hidden]).tolist(), "transparent"
-    if len(used) == 2 and len(unseen) == 1 and unseen != [0] and used[0] == 0:
+    is_mask = len(used) == 2 and used[0] == 0 and not {*used} & {*(rules.unknown or ())}
+    if is_mask and len(unseen) == 1 and unseen != [0]:
         note = (
             f"{name} has a palette in which {unseen[0]} is {what}: it is read as background, the other as one class, 1."
         )
@@ -249,10 +260,22 @@ def suspected_void(values: Integer[np.ndarray, "*grid"]) -> int | None:
 
 
 def split_unknown(
-    values: Shaped[np.ndarray, "*grid"], unknown: int
-) -> tuple[Shaped[np.ndarray, "*grid"], Bool[np.ndarray, "*grid"]]:
-    """Take pixels that nobody judged out of a label: the label with 0 there, and where they are."""
-    where = np.abs(values - np.float64(unknown)) <= WHOLE_TOLERANCE
+    values: Shaped[np.ndarray, "*grid"], unknown: Sequence[int]
+) -> tuple[Shaped[np.ndarray, "*grid"], Bool[np.ndarray, "*grid"] | None]:
+    """Take pixels that nobody judged out of a label map.
+
+    Besides those of the values that say so, they are those that are NaN, in a map that has zeros too: where it has
+    none, NaN may be its background.
+
+    Returns:
+        The map with 0 there, and where they are; None if there are none.
+    """
+    where = np.isnan(values) if values.dtype.kind == "f" and (values == 0).any() else None
+    for value in unknown:
+        same = np.abs(values - np.float64(value)) <= WHOLE_TOLERANCE if values.dtype.kind == "f" else values == value
+        where = same if where is None else where | same
+    if where is None or not where.any():
+        return values, None
     return np.where(where, values.dtype.type(0), values), where
 
 
@@ -270,7 +293,7 @@ def _read_colours(colours: UInt8[np.ndarray, "*grid 3"], name: str, rules: Label
         colours = nearest_colours(colours, table, name)
         notes.append(f"{name} has mixed colours in {mixed.mean():.2%} of its pixels: the nearest of the table counts.")
     values = values_of_colours(colours, table, name)
-    values, unknown = (values, None) if rules.unknown is None else split_unknown(values, rules.unknown)
+    values, unknown = split_unknown(values, rules.unknown or ())
     return LabelReading(values.astype(np.uint8), unknown, tuple(notes), colour)
 
 

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Real, UInt8
@@ -11,7 +11,7 @@ from megamed import formats
 from megamed.annotation import Annotation, overlay
 from megamed.annotation_tools.slicer import is_nameless
 from megamed.colour_tables import values_of_colours
-from megamed.label_values import whole_numbers
+from megamed.label_values import split_unknown, whole_numbers
 from megamed.layouts.cases import Case, LabelSource
 from megamed.pixels import read_colours, read_label, read_mask
 from megamed.readers.source import Source
@@ -42,6 +42,24 @@ class _Place:
         return Canvas(path, self.image.array.shape, Geometry(self.image.affine, files=series))
 
 
+@dataclass(frozen=True)
+class _Part:
+    """A label map out of a file."""
+
+    values: set[int]
+    """The label values that it speaks of."""
+    layer: LabelMap
+    unknown: Bool[np.ndarray, "..."] | None = None
+    """Pixels that nobody judged; None if there are none."""
+
+    @classmethod
+    def drawn(cls, mask: Bool[np.ndarray, "..."], value: int, rules: FileRules) -> "_Part":
+        """A mask of one value, or of pixels that nobody judged."""
+        if value in rules.unknown:
+            return cls(set(), np.zeros(mask.shape, np.uint8), mask)
+        return cls({value}, mask * np.uint8(value))
+
+
 def read_annotations(
     case: Case, card: DatasetCard, image: Grid, notes: list[str] | None = None
 ) -> dict[str, Annotation]:
@@ -65,19 +83,20 @@ def read_annotations(
     for annotator, drawn in sources.items():
         layers: list[LabelMap] = []
         spoken: set[int] = set()
+        unknown: list[Bool[np.ndarray, ...]] = []
         for source in drawn:
-            for values, layer in _maps(source, card, place, [] if notes is None else notes):
-                spoken |= values
-                layers = _merged(layers, layer)
+            for part in _parts(source, card, place, [] if notes is None else notes):
+                spoken |= part.values
+                layers = _merged(layers, part.layer)
+                unknown += [] if part.unknown is None else [part.unknown]
         known = everywhere if card.files.missing_class == "background" else everywhere & spoken
-        annotations[annotator] = Annotation(tuple(layers or [_nothing(image)]), known)
+        where = np.logical_or.reduce(unknown) if unknown else None
+        annotations[annotator] = Annotation(tuple(layers or [_nothing(image)]), known, where)
     return annotations
 
 
-def _maps(
-    source: LabelSource, card: DatasetCard, place: _Place, notes: list[str]
-) -> Iterator[tuple[set[int], LabelMap]]:
-    """Read a label file as maps, each with the values it speaks of."""
+def _parts(source: LabelSource, card: DatasetCard, place: _Place, notes: list[str]) -> Iterator[_Part]:
+    """Read a label file as maps."""
     everything, image = set(card.labels), place.image
     path = source.source.files[0]
     canvas = place.canvas(source.source)
@@ -86,20 +105,24 @@ def _maps(
         yield from _drawn(source, card, image, drawn)
         notes += (f"{source.source.name}: {note}" for note in drawn.notes)  # drawing adds some
     elif card.files.colours:
-        yield everything, _fitting(_from_colours(source.source, card.files), image)
+        label = _fitting(_from_colours(source.source, card.files), image)
+        yield _Part(everything, *split_unknown(label, card.files.unknown))
     elif source.value is not None:
-        yield {source.value}, _positive(source.source, card.files, image) * np.uint8(source.value)
+        yield _positive(source, card.files, image, source.value)
     elif card.files.positive_above is not None:
-        yield everything, _positive(source.source, card.files, image) * np.uint8(_only_value(card))
+        yield replace(_positive(source, card.files, image, _only_value(card)), values=everything)
     else:
-        label = whole_numbers(_fitting(read_label(source.source), image), source.source.name)
-        divisor = card.files.instance_divisor
-        yield everything, _checked(label // divisor if divisor else label, card)
+        judged, unknown = split_unknown(_fitting(read_label(source.source), image), _unknown_values(source, card.files))
+        label, divisor = whole_numbers(judged, source.source.name), card.files.instance_divisor
+        yield _Part(everything, _checked(label // divisor if divisor else label, card), unknown)
 
 
-def _drawn(
-    source: LabelSource, card: DatasetCard, image: Grid, drawn: DrawnLabel
-) -> Iterator[tuple[set[int], LabelMap]]:
+def _unknown_values(source: LabelSource, rules: FileRules) -> tuple[int, ...]:
+    """Values of pixels that nobody judged; one that files of a class stand for is not one of pixels."""
+    return *(value for value in rules.unknown if value not in rules.classes.values()), *source.unknown
+
+
+def _drawn(source: LabelSource, card: DatasetCard, image: Grid, drawn: DrawnLabel) -> Iterator[_Part]:
     """Draw structures by their names, for files number them each in its own way; those not on the card are left out.
 
     A name that Slicer made up says nothing, and then its number is the label value.
@@ -108,14 +131,15 @@ def _drawn(
         ValueError: If there are structures, but none is of a label on the card.
     """
     values = {segment.name: _segment_value(segment, source, card) for segment in drawn.segments}
-    if values and not any(values.values()):
+    if values and all(value is None for value in values.values()):
         msg = f"segments are not on the card: expected some of {sorted(card.class_values)}, got {sorted(values)}."
         raise ValueError(msg)
     if drawn.is_complete:
-        yield {source.value} if source.value else set(card.labels), _nothing(image)
+        spoken = set(card.labels) if source.value is None else {source.value} - {*card.files.unknown}
+        yield _Part(spoken, _nothing(image))
     for segment in drawn.segments:
-        if value := values[segment.name]:
-            yield {value}, _fitting(drawn.to_ras(segment), image) * np.uint8(value)
+        if (value := values[segment.name]) is not None:
+            yield _Part.drawn(_fitting(drawn.to_ras(segment), image) > 0, value, card.files)
 
 
 def _segment_value(segment: Segment, source: LabelSource, card: DatasetCard) -> int | None:
@@ -124,13 +148,15 @@ def _segment_value(segment: Segment, source: LabelSource, card: DatasetCard) -> 
         return source.value
     if is_nameless(segment.name):
         number = _only_value(card) if card.files.positive_above is not None else segment.number
-        return number if number in card.labels else None
+        return number if number in {*card.labels, *card.files.unknown} else None
     return card.class_values.get(slugify(segment.name))
 
 
-def _positive(source: Source, rules: FileRules, image: Grid) -> Bool[np.ndarray, "..."]:
+def _positive(source: LabelSource, rules: FileRules, image: Grid, value: int) -> _Part:
     """Read where a mask is set, be it grey or coloured."""
-    return _fitting(read_mask(source), image) > (rules.positive_above or 0)
+    judged, unknown = split_unknown(_fitting(read_mask(source.source), image), _unknown_values(source, rules))
+    part = _Part.drawn(judged > (rules.positive_above or 0), value, rules)
+    return part if unknown is None else replace(part, unknown=unknown)
 
 
 def _nothing(image: Grid) -> LabelMap:

@@ -11,8 +11,9 @@ from megamed.vocabulary import Split
 NAME = "manifest.json"
 HASH_DIGITS = 12
 FILE_PATTERN = rf"[a-z0-9_-]+-[0-9a-f]{{{HASH_DIGITS}}}\.h5"
-Format = Literal["megamed-1"]
-"""Version of the format, which docs/collection-format.md describes; raised when old readers would misread it."""
+Format = Literal["megamed-1", "megamed-2"]
+"""Versions of the format, which docs/collection-format.md describes; raised when old readers would misread it."""
+LATEST: Format = "megamed-2"
 
 
 class View(Frozen):
@@ -59,7 +60,7 @@ class Contents(Frozen):
 class FileHeader(Frozen):
     """Header of a dataset's file, with which it can be read without its collection."""
 
-    format: Format = "megamed-1"
+    format: Format = LATEST
     size_px: int
     contents: Contents
 
@@ -82,7 +83,7 @@ class DatasetEntry(Contents):
 class Manifest(Frozen):
     """The index of a collection; whatever it does not name does not exist."""
 
-    format: Format = "megamed-1"
+    format: Format = LATEST
     size_px: int
     datasets: dict[str, DatasetEntry] = Field(default_factory=dict)
 

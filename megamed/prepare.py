@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Integer
+from jaxtyping import Bool, Float, Integer
 
 from megamed import standardise
 from megamed.annotation import Annotation, masks_of, overlay
@@ -16,6 +16,7 @@ from megamed.rows import StandardSlice
 from megamed.schema import DatasetCard, slugify
 from megamed.squares import SQUARE_PIXELS_MM
 from megamed.standardise import Standard
+from megamed.unknown import foreground
 from megamed.vocabulary import Split
 
 Annotations = Mapping[str, Annotation]
@@ -79,8 +80,8 @@ def _row(
 
     Labels are resized one by one, unions and consensus derived from the result: a union is exactly its parts.
     """
-    resized = {who: _standard_annotation(each, standard, plane) for who, each in plane.annotations.items()}
-    masks = masks_of(resized, card.masks)
+    squares = {who: _standard_annotation(each, standard, plane) for who, each in plane.annotations.items()}
+    masks = masks_of(squares, card.masks)
     return StandardSlice(
         modality=slugify(modality),
         axis=plane.axis,
@@ -88,19 +89,30 @@ def _row(
         case=plane.case,
         split=split,
         image=standardise.standard_image(plane.image, standard, plane.spacing_mm),
-        masks={name: mask.astype(np.uint8) for name, mask in masks.items() if mask.any()},
+        masks={name: mask for name, mask in masks.items() if mask.any()},
         known=frozenset(masks),
     )
 
 
 def _standard_annotation(annotation: Annotation, standard: Standard, plane: _Plane) -> Annotation:
-    """Make square and resize what one annotator drew; neighbours that now share a pixel both keep it."""
+    """Make square and resize what one annotator drew; neighbours that now share a pixel both keep it.
+
+    A pixel of the square is unknown if it depends on those that nobody judged, read as background or as foreground,
+    whether it is of a label.
+    """
+
+    def resized(mask: Bool[np.ndarray, "H W"]) -> Bool[np.ndarray, "S S"]:
+        return standardise.standard_mask(mask, standard, plane.spacing_mm) > 0
+
     layers = [np.zeros((standard.size_px, standard.size_px), np.uint8)]
+    unknown = None if annotation.unknown is None else resized(annotation.unknown)
     for layer in annotation.layers:
         for value in np.unique(layer[layer > 0]).tolist():
-            mask = standardise.standard_mask(layer == value, standard, plane.spacing_mm)
-            layers = overlay(layers, mask > 0, value)
-    return Annotation(tuple(layers), annotation.known)
+            mask = resized(layer == value)
+            layers = overlay(layers, mask, value)
+            if annotation.unknown is not None:
+                unknown |= resized((layer == value) | annotation.unknown) & ~mask
+    return Annotation(tuple(layers), annotation.known, unknown)
 
 
 def _annotated(case: Case, card: DatasetCard, notes: list[str]) -> tuple[Grid, Annotations]:
@@ -141,7 +153,7 @@ def _slices(image: Volume, annotations: Annotations, card: DatasetCard, standard
         mask = masks_of(annotations, {name: values}).get(name)
         if mask is not None:
             for axis in axes:
-                areas[axis].append(mask.sum(axis=tuple({0, 1, 2} - {axis})))
+                areas[axis].append(foreground(mask).sum(axis=tuple({0, 1, 2} - {axis})))
     return [
         (axis, index)
         for axis in axes

@@ -14,8 +14,10 @@ from megamed.collection import Collection
 from megamed.files import replace_file, replacing
 from megamed.manifest import Contents
 from megamed.schema import Task
+from megamed.unknown import foreground, unjudged
 
 OUTLINE_RGB = (255, 80, 0)
+UNKNOWN_RGB = (90, 140, 255)
 CAPTION_PX = 12
 TILES_PER_TASK = 6
 JPEG_QUALITY = 85
@@ -114,11 +116,13 @@ def index_page(collection: Collection, tasks: dict[str, list[Task]]) -> str:
 
 
 def outlined(image: UInt8[np.ndarray, "H W"], label: UInt8[np.ndarray, "H W"]) -> UInt8[np.ndarray, "H W 3"]:
-    """Paint the outermost pixels of a label onto its image."""
-    padded = np.pad(label, 1)
+    """Paint the outermost pixels of a label onto its image, and a grid over those that nobody judged."""
+    drawn = foreground(label)
+    padded = np.pad(drawn, 1)
     inside = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
     painted = np.repeat(image[..., None], 3, axis=2)
-    painted[(label & ~inside).astype(bool)] = OUTLINE_RGB
+    painted[unjudged(label) & (np.indices(label.shape).sum(axis=0) % 2 == 0)] = UNKNOWN_RGB
+    painted[drawn & ~inside] = OUTLINE_RGB
     return painted
 
 

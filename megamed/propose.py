@@ -16,6 +16,7 @@ from megamed.annotation_tools.drawn import notes_in
 from megamed.annotation_tools.slicer import is_nameless
 from megamed.arrangement import Arrangement, find_arrangement
 from megamed.files import replace_file
+from megamed.label_values import split_unknown, suspected_void
 from megamed.labels import read_annotations
 from megamed.layouts import CARD_NAMES, Case, LabelSource, find_subjects
 from megamed.pixels import is_volume_file, read_colours, read_image, read_label
@@ -33,6 +34,8 @@ LOSSY_VALUES = 8
 BLACKISH, WHITISH = 31, 224
 MOST_CLEAR = 0.95
 BLACK = "#000000"
+VOID_COLOUR, VOID = "#e0e0c0", 255
+"""Colour of the borders in labels of VOC, of which nobody judged the pixels, and their index in its palette."""
 ABSENT = 'write `missing_class = "background"` under [files]'
 HOUNSFIELD_AIR = -200
 COLOUR_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff")
@@ -270,9 +273,9 @@ def _count_drawn(found: LabelFindings, case: Case, card: DatasetCard) -> None:
 
 def _count_values(found: LabelFindings, label: Real[np.ndarray, "*axes"]) -> None:
     """Add the values of a label map."""
-    values, counts = np.unique(label, return_counts=True)
+    values, counts = np.unique(split_unknown(label, ())[0], return_counts=True)
     for value, count in zip(values.tolist(), counts.tolist(), strict=True):
-        if not (value >= 0 and value == int(value)):
+        if not (value >= -1 and value == int(value)):
             msg = f"expected whole numbers from 0, got {value}."
             raise ValueError(msg)
         if value:
@@ -299,28 +302,45 @@ def _describe_labels(card: DatasetCard, named: bool, found: LabelFindings) -> tu
         [f"{len(found.unreadable)} labels cannot be read, such as: {found.unreadable[0]}"] if found.unreadable else []
     )
     if named and not colours:
-        stray = sorted(set(found.present) - set(card.labels))
+        checks += _unknown_checks(card.files.unknown)
+        stray = sorted(set(found.present) - {*card.labels, *card.files.unknown})
         checks += [f"label values {stray} have no name in the folder; add them to [labels]."] if stray else []
         if card.files.classes:
             checks.append(f"a case without a file of a class is unknown there; {ABSENT} if it means absent.")
         return card, [*checks, f"labels are {_areas(card.labels, found)}.", *notes]
     described = card.model_copy(update={"labels": labels, "files": card.files.model_copy(update=rules)})
-    shown = labels if labels.keys() == found.present.keys() else {}
+    checks += _unknown_checks(described.files.unknown)
+    shown = labels if labels.keys() == found.present.keys() - {*described.files.unknown} else {}
     return described, [*checks, f"{check}{f': {_areas(shown, found)}' if shown else ''}."]
+
+
+def _unknown_checks(unknown: Sequence[int]) -> list[str]:
+    """Tell which values are taken to be of pixels that nobody judged."""
+    values = " and ".join(map(str, unknown))
+    return (
+        [f"pixels of value {values} are taken for unknown: nobody judged them, so they count nowhere."]
+        if unknown
+        else []
+    )
 
 
 def _colour_labels(colours: list[str]) -> tuple[dict[int, str], dict[str, object], str]:
     """Make a label of every colour; labels, file rules, what to check."""
+    unknown = {VOID_COLOUR: VOID} if VOID_COLOUR in colours and len(colours) > 1 else {}
+    colours = [colour for colour in colours if colour not in unknown]
     table = {colour: value for value, colour in enumerate(colours[:MOST_LABELS], start=1)}
     labels = {value: f"label {value}" for value in table.values()}
     check = f"labels are drawn in {len(colours)} colours; give each its name in [labels]"
     if len(colours) > MOST_LABELS:
         check = f"labels have {len(colours)} colours, as JPEG blurs them; draw them in few, or they are rejected"
-    return labels, {"colours": table}, check
+    return labels, {"colours": table | unknown, "unknown": tuple(unknown.values())}, check
 
 
 def _value_labels(values: list[int], share: dict[int, float]) -> tuple[dict[int, str], dict[str, object], str]:
     """Decide whether values are a mask's, blurred or not, numbers of objects, or labels, and so on as above."""
+    if (void := suspected_void(np.array([0, *values]))) is not None:
+        labels, rules, check = _value_labels([value for value in values if value != void], share)
+        return labels, rules | {"unknown": (void,)}, check
     clear = sum(share[value] for value in values if not BLACKISH < value < WHITISH) / sum(share.values())
     if values[0] >= WHITISH or (values[-1] >= WHITISH and len(values) > LOSSY_VALUES and clear > MOST_CLEAR):
         above = 0 if len(values) == 1 else 127

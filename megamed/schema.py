@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from megamed.vocabulary import Access, Layout, Role, Split
 
@@ -61,6 +61,11 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     return f"Unknown {kind} {name!r}. {hint}`megamed list` shows all {len(names)}."
 
 
+def _listed(values: object) -> object:
+    """A list of what may be one value."""
+    return values if isinstance(values, list | tuple) else (values,)
+
+
 class Frozen(BaseModel):
     """A model that cannot change once checked and refuses fields it does not know."""
 
@@ -90,11 +95,16 @@ class FileRules(Frozen):
     file in which an annotation tool saved the labels of many images, with its suffix: `annotations.json`."""
     classes: dict[Name, LabelValue] = {}
     """Label values by the names that `{class}`, segments of a DICOM-SEG, RTSTRUCT regions or a table's column `class`
-    take, where these are not the labels' own. Every positive pixel of such a file is of that class."""
+    take, where these are not the labels' own. Every positive pixel of such a file is of that class; of what has one of
+    the values of `unknown`, nobody judged."""
     missing_class: Literal["unknown", "background"] = "unknown"
     """Meaning of a case that has no file, segment or region of a class."""
     colours: dict[Colour, LabelValue] = {}
-    """Label values by colour, such as `"#ff0000" = 1`; black is background and any other colour an error."""
+    """Label values by colour, such as `"#ff0000" = 1`; black is background and any other colour an error. One of the
+    values of `unknown` makes a colour unknown."""
+    unknown: Annotated[tuple[int, ...], BeforeValidator(_listed)] = ()
+    """Values of the pixels of label maps that nobody judged, such as 255: these are neither of a label nor background.
+    NaN always says so, in a map that has zeros too."""
     positive_above: Annotated[int, Field(ge=0)] | None = None
     """Threshold of labels that are masks (0, 255) or instances (1, 2, ...): larger values are the only label."""
     instance_divisor: Annotated[int, Field(ge=2)] | None = None
@@ -181,7 +191,11 @@ class DatasetCard(Frozen):
         if nameless := set(self.annotated) - set(self.labels.values()):
             msg = f"annotated names unknown labels: expected {sorted(self.labels.values())}, got {sorted(nameless)}."
             raise ValueError(msg)
-        if unnamed := {*self.files.classes.values(), *self.files.colours.values()} - set(self.labels):
+        if both := sorted({*self.labels} & {*self.files.unknown}):
+            msg = f"label values have two meanings: expected either a name or to be unknown, got both for {both}."
+            raise ValueError(msg)
+        used = {*self.files.classes.values(), *self.files.colours.values()}
+        if unnamed := used - {*self.labels, *self.files.unknown}:
             msg = f"files use unknown label values: expected {sorted(self.labels)}, got {sorted(unnamed)}."
             raise ValueError(msg)
         slugs = [slugify(name) for name in (*self.labels.values(), *self.derived_labels)]

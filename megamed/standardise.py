@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Float, Integer, Real, UInt8
+from jaxtyping import Bool, Float, Integer, Real, Shaped, UInt8
 from PIL import Image
 
 from megamed.squares import CT_WINDOW_HU, SQUARE_PIXELS_MM, letterbox, level_of_equal_area, positive_percentiles, resize
@@ -94,7 +94,7 @@ def informative_slices(areas: Integer[np.ndarray, "masks slices"], every_nth: in
     return sorted(largest | {index for index in spread if areas[:, index].any()})
 
 
-def display_plane(volume: Real[np.ndarray, "X Y Z"], axis: int, index: int) -> Real[np.ndarray, "H W"]:
+def display_plane(volume: Shaped[np.ndarray, "X Y Z"], axis: int, index: int) -> Shaped[np.ndarray, "H W"]:
     """Cut a RAS volume as radiologists show it: head or front up, the patient's right or front at the left."""
     return np.ascontiguousarray(volume.take(index, axis).T[::-1, ::-1])
 

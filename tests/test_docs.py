@@ -111,8 +111,8 @@ from benchmarks.scoring import metrics, results
 metrics.METRICS["boldness"] = metrics.Metric("share of the image that the mask covers", 1.0)
 measure = metrics.measure
 
-def with_boldness(masks, labels, probabilities, spacing_mm=None):
-    return measure(masks, labels, probabilities, spacing_mm) | {"boldness": masks.float().mean((1, 2, 3))}
+def with_boldness(masks, labels, probabilities, spacing_mm=None, known=None):
+    return measure(masks, labels, probabilities, spacing_mm, known) | {"boldness": masks.float().mean((1, 2, 3))}
 
 metrics.measure = with_boldness
 

@@ -2,12 +2,15 @@
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 PACKAGES = ("megamed", "incontext", "benchmarks")
+SHARED = "shell_options.py"
+"""Options that several commands have."""
+SHELL = ("cli.py", SHARED)
 
 FRAGMENT = re.compile(
     r"(?:Of|By|As|From|For|In|On|With|Without|Per|To|At|Into|Along|Under|Among|Between|Through|Across|Over|Against"
@@ -58,13 +61,17 @@ def entries(text: str) -> Iterator[str]:
             yield entry[1]
 
 
-def option_helps(tree: ast.Module) -> Iterator[tuple[int, str | None]]:
-    """Line and help of each option and argument of a command, which may name a constant of the module."""
-    constants = {
+def constants_of(tree: ast.Module) -> dict[str, ast.expr]:
+    """Values of what a module assigns to names."""
+    return {
         node.targets[0].id: node.value
         for node in tree.body
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
     }
+
+
+def option_helps(tree: ast.Module, constants: Mapping[str, ast.expr]) -> Iterator[tuple[int, str | None]]:
+    """Line and help of each option and argument of a command, which may name a constant."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and ast.unparse(node.func) in ("typer.Option", "typer.Argument"):
             told = {each.arg: each.value for each in node.keywords}.get("help")
@@ -100,8 +107,11 @@ def test_docstrings_stand_by_themselves(repository: Path) -> None:
 
 
 def test_every_option_says_what_it_does(repository: Path) -> None:
-    for path in modules(repository):
-        if path.name == "cli.py":
-            for line, text in option_helps(ast.parse(path.read_text())):
-                assert text, f"{path}:{line} has no help"
-                assert not list(faults(text)), f"{path}:{line}: {list(faults(text))}"
+    trees = {path: ast.parse(path.read_text()) for path in modules(repository) if path.name in SHELL}
+    shared = {
+        name: value for path, tree in trees.items() if path.name == SHARED for name, value in constants_of(tree).items()
+    }
+    for path, tree in trees.items():
+        for line, text in option_helps(tree, shared | constants_of(tree)):
+            assert text, f"{path}:{line} has no help"
+            assert not list(faults(text)), f"{path}:{line}: {list(faults(text))}"

@@ -18,6 +18,7 @@ from megamed.layouts.cases import Case
 from megamed.pixels import is_volume_file, read_image
 from megamed.readers.volume import Volume
 from megamed.schema import slugify
+from megamed.unknown import foreground
 
 SLAB_SPACING_RATIO = 10.0
 """Distance between slices taken out of a volume, as a multiple of its largest spacing: they are no neighbours."""
@@ -62,7 +63,7 @@ class SourceVolume:
     axis: int
     """Index of the array axis that runs from slice to slice: 0, 1 or 2."""
     labels: dict[str, Bool[np.ndarray, "X Y Z"]]
-    """Masks of the labels that occur in the volume, by name, on its grid."""
+    """Masks of the labels that occur in the volume, by name, on its grid; without those that have unknown pixels."""
 
     @property
     def view(self) -> str:
@@ -127,7 +128,7 @@ def read_volumes(card: DatasetCard, case: Case, axis: str = "") -> Iterator[Sour
             modality=modality,
             volume=volume,
             axis=standardise.AXES.index(axis) if axis else _usual_axis(volume),
-            labels={name: mask for name, mask in masks.items() if mask.any()},
+            labels={name: foreground(mask) for name, mask in masks.items() if mask.max() == 1},
         )
 
 

@@ -16,6 +16,7 @@ from benchmarks.predictors.chance import fingerprints, mixed
 from benchmarks.predictors.corruptions import CORRUPTIONS
 from benchmarks.predictors.protocol import NamedPredictor, Predictor, SharingPredictor, TaskPredictor
 from incontext.networks.protocols import SelectableCodes
+from incontext.networks.unknown import readings
 
 MARK = "+"
 """Separator between the name of a predictor and the alteration."""
@@ -76,10 +77,11 @@ class Alteration:
         shown = images if self.query_alone else self.queries(images.flatten(0, 1)).unflatten(0, images.shape[:2])
         if self.kind != SIZE:
             return shown, labels
-        soft = resized(labels.flatten(0, 1), int(self.strength))
+        soft = resized(readings(labels.flatten(0, 1)), int(self.strength))
         # A label of less than a pixel's width falls below one half everywhere: then its strongest pixels stand for it.
         threshold = soft.amax((2, 3), keepdim=True).clamp(FAINTEST, 0.5)
-        return shown, (soft > threshold - FAINTEST / 2).to(labels).unflatten(0, labels.shape[:2])
+        smaller = (soft > threshold - FAINTEST / 2).to(labels).mean(1, keepdim=True)
+        return shown, smaller.unflatten(0, labels.shape[:2])
 
     def restored(self, logits: Tensor, query_images: Float[Tensor, "N 1 H W"]) -> Tensor:
         """Resize logits to the grid of the queries, if the alteration has changed it."""

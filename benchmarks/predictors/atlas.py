@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from benchmarks.predictors.baselines import nearest_image
 from benchmarks.predictors.episode import Support, learning, one_by_one
 from benchmarks.predictors.protocol import CONFIDENT_LOGIT
+from incontext.networks.unknown import mean_over_images
 
 FIELD_CELLS = 8
 WINDOW_PX = 9
@@ -44,7 +45,8 @@ def predict_atlas(query_image: Float[Tensor, "1 1 H W"], support: Support) -> Fl
     """Warp the label of the support image nearest to the query onto the query."""
     nearest = int(nearest_image(query_image, support.images[None]))
     grid = register(support.images[nearest, None], query_image)
-    carried = F.grid_sample(support.labels[nearest, None], grid, padding_mode="border", align_corners=False)
+    label = mean_over_images(support.labels[nearest, None, None])  # of unknown pixels the mean of the others
+    carried = F.grid_sample(label, grid, padding_mode="border", align_corners=False)
     return (2 * carried - 1) * CONFIDENT_LOGIT
 
 

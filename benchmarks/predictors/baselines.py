@@ -6,6 +6,7 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
 from benchmarks.predictors.protocol import CONFIDENT_LOGIT
+from incontext.networks.unknown import mean_over_images
 
 
 def mean_mask(
@@ -14,7 +15,7 @@ def mean_mask(
     support_labels: Float[Tensor, "B S 1 H W"],
 ) -> Float[Tensor, "B 1 H W"]:
     """Predict foreground where at least half of the support labels are: the score that position alone reaches."""
-    return torch.logit(support_labels.mean(dim=1), eps=1e-4)
+    return torch.logit(mean_over_images(support_labels), eps=1e-4)
 
 
 def nearest_copy(
@@ -22,9 +23,12 @@ def nearest_copy(
     support_images: Float[Tensor, "B S 1 H W"],
     support_labels: Float[Tensor, "B S 1 H W"],
 ) -> Float[Tensor, "B 1 H W"]:
-    """Copy the label of the support image nearest to the query; logits are ±`CONFIDENT_LOGIT`."""
+    """Copy the label of the support image nearest to the query; logits are ±`CONFIDENT_LOGIT`.
+
+    What nobody judged of it is as likely foreground as all that was judged.
+    """
     nearest = nearest_image(query_images, support_images)
-    copied = support_labels[torch.arange(len(nearest), device=nearest.device), nearest]
+    copied = mean_over_images(support_labels[torch.arange(len(nearest), device=nearest.device), nearest][:, None])
     return (2 * copied - 1) * CONFIDENT_LOGIT
 
 

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from benchmarks.predictors.episode import Fitted, Support, fitted_once
+from incontext.networks.unknown import judged
 
 SCALES_PX = (0.7, 1.0, 1.6, 3.5, 5.0, 10.0)
 """Standard deviations of the filters in pixels, as in ilastik."""
@@ -35,8 +36,9 @@ def new_forest(seed: int) -> Any:
 
 def fit_forest(support: Support) -> Fitted:
     """Train a forest on a support; its logits follow from the share of trees that vote for foreground."""
-    pixels = rearrange(filter_features(support.images), "S C H W -> (S H W) C")
-    labels = support.labels.flatten() > 0
+    known = judged(support.labels).flatten()
+    pixels = rearrange(filter_features(support.images), "S C H W -> (S H W) C")[known]
+    labels = support.labels.flatten()[known] > 0
     if labels.all() or not labels.any():
         certain = torch.where(labels[0], 1.0, -1.0) * torch.logit(torch.tensor(1.0), eps=1e-3)
         return certain.expand_as

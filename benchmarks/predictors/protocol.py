@@ -17,7 +17,10 @@ CONFIDENT_LOGIT = 10.0
 
 @runtime_checkable
 class Predictor(Protocol):
-    """Callable that segments queries by the example of supports; a logit ≥ 0 is foreground."""
+    """Callable that segments queries by the example of supports; a logit ≥ 0 is foreground.
+
+    Support labels are 0, 1 and, where nobody judged, 1/2: see `incontext.networks.unknown`.
+    """
 
     def __call__(
         self,
@@ -43,7 +46,10 @@ class SharingPredictor(Predictor, Protocol):
 
 
 class TaskExamples(NamedTuple):
-    """Labelled images of a task to train on: those of subjects that are not asked about."""
+    """Labelled images of a task to train on: those of subjects that are not asked about.
+
+    Labels are 0, 1 and, where nobody judged, `megamed.unknown.UNKNOWN`.
+    """
 
     images: UInt8[Tensor, "N 1 H W"]
     labels: UInt8[Tensor, "N 1 H W"]

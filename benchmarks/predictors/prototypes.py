@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from benchmarks.predictors.episode import Fitted, Support, fitted_once
 from benchmarks.predictors.protocol import Predictor
 from incontext.networks.support_once import SupportOnceNet
+from incontext.networks.unknown import judged, kinds
 
 LEVELS = (1, 2, 3)
 """Stages of the encoder whose features are joined on the grid of the first; at strides of 4, 8 and 16 pixels."""
@@ -33,8 +34,8 @@ def prototype_matching(network: SupportOnceNet, prototypes: Prototypes) -> Predi
 
     def fit(support: Support) -> Fitted:
         features = joined_features(network, support.images)
-        shares = F.adaptive_avg_pool2d(support.labels, (features.shape[-2], features.shape[-1]))
-        foreground, background = (prototypes(features, share) for share in (shares, 1 - shares))
+        shares = kinds(support.labels, judged(support.labels), features.shape[-2:])
+        foreground, background = (prototypes(features, share) for share in shares.unbind(1))
 
         def predict(query_image: Float[Tensor, "1 1 H W"]) -> Float[Tensor, "1 1 H W"]:
             query = joined_features(network, query_image)[0]

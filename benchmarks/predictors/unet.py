@@ -16,6 +16,7 @@ from benchmarks.plans.task_plans import stable_hash
 from benchmarks.predictors.episode import Fitted, Support, content_hash, fitted_once, learning, one_by_one
 from benchmarks.predictors.protocol import Predictor, TaskExamples
 from incontext.networks.stages import Stage
+from incontext.networks.unknown import as_shares
 from incontext.training.augment import AugmentConfig, ImageChances, augment
 from incontext.training.losses import segmentation_loss
 from megamed.files import replacing
@@ -148,7 +149,7 @@ class FullUNet:
         return network.to(self.device).eval().requires_grad_(False)
 
     def _train(self, path: Path, examples: TaskExamples, key: int) -> UNet:
-        images, labels = examples.images.to(self.device) / 255, (examples.labels.to(self.device) > 0).float()
+        images, labels = examples.images.to(self.device) / 255, as_shares(examples.labels.to(self.device))
         trained = train_unet(images, labels, self.settings, key % 2**32)
         if trained.steps < self.settings.steps:
             logger.warning("%s: stopped after %d of %d steps", path.stem, trained.steps, self.settings.steps)

@@ -20,7 +20,9 @@ from benchmarks.predictors import NamedPredictor, Predictor, load_predictor, spe
 from benchmarks.reports.gather import Results
 from benchmarks.scoring.results import Row
 from incontext.networks.measures import dice
+from incontext.networks.unknown import as_shares, judged
 from megamed import Collection, Sample, Task
+from megamed.unknown import foreground
 
 SUPPORTS_SHOWN = 4
 JPEG_QUALITY = 80
@@ -182,10 +184,10 @@ def _example(collection: Collection, plan: TaskPlan, predict: Predict | None, ki
         return ShownQuery(kind, row, query, supports)
     rows = [sample.row for sample in (episode.query, *episode.support)]
     images = torch.from_numpy(collection.images(plan.task, rows)).unsqueeze(1)
-    labels = torch.from_numpy(collection.labels(plan.task, rows)).unsqueeze(1) > 0
+    labels = as_shares(torch.from_numpy(collection.labels(plan.task, rows)).unsqueeze(1))
     mask = predict(images / 255, labels)
     query = replace(query, mask=outline(mask[0, 0].numpy()))
-    return ShownQuery(kind, row, query, supports, dice(mask, labels[:1]).item())
+    return ShownQuery(kind, row, query, supports, dice(mask, labels[:1] == 1, judged(labels[:1])).item())
 
 
 def _on(device: str, predictor: Predictor) -> Predict:
@@ -193,7 +195,7 @@ def _on(device: str, predictor: Predictor) -> Predict:
 
     def predict(images: Tensor, labels: Tensor) -> Tensor:
         with torch.inference_mode():
-            logits = predictor(images[:1].to(device), images[None, 1:].to(device), labels[None, 1:].float().to(device))
+            logits = predictor(images[:1].to(device), images[None, 1:].to(device), labels[None, 1:].to(device))
             return logits.cpu() >= 0
 
     return predict
@@ -202,7 +204,7 @@ def _on(device: str, predictor: Predictor) -> Predict:
 def _picture(collection: Collection, task: Task, sample: Sample, trace: Trace) -> Picture:
     image, label = collection.image(task, sample.row), collection.label(task, sample.row)
     height, width = image.shape
-    return Picture(data_uri(image), (width, height), trace(label > 0))
+    return Picture(data_uri(image), (width, height), trace(foreground(label)))
 
 
 def _moved(tasks: dict[str, list[ShownQuery]]) -> int:

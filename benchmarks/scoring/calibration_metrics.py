@@ -11,10 +11,16 @@ from torch import Tensor
 from incontext.networks.measures import dice_of_areas, exact_mean
 
 
-def brier(probabilities: Float[Tensor, "B 1 H W"], labels: Bool[Tensor, "B 1 H W"]) -> Float[Tensor, " B"]:
-    """Brier score: mean squared difference of the foreground's probability from the label, over all pixels."""
+def brier(
+    probabilities: Float[Tensor, "B 1 H W"],
+    labels: Bool[Tensor, "B 1 H W"],
+    known: Bool[Tensor, "B 1 H W"] | None = None,
+) -> Float[Tensor, " B"]:
+    """Brier score: mean squared difference of the foreground's probability from the label, over all known pixels."""
     errors = (probabilities.float() - labels.float()).square().flatten(1)
-    return exact_mean(errors, errors.shape[1])
+    if known is None:
+        return exact_mean(errors, errors.shape[1])
+    return exact_mean(errors * known.flatten(1), known.flatten(1).sum(dim=1).clamp(min=1))
 
 
 def measure_candidates(

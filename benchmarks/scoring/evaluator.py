@@ -25,7 +25,9 @@ from benchmarks.scoring.measurements import Measured
 from benchmarks.scoring.metering import MOST_QUERIES, BatchSize, Meter, memory_share
 from benchmarks.scoring.metrics import METRICS
 from benchmarks.scoring.results import ALL_DRAWS, DECIMALS, Candidates, Cost, Row, RowKey
+from incontext.networks.unknown import as_shares
 from megamed import Collection
+from megamed.unknown import UNKNOWN
 
 SHARED_IMAGES = 2048
 """Maximum number of labelled images of a task whose codes are kept; they take about half a gigabyte."""
@@ -113,8 +115,10 @@ class EpisodeImages:
     labels: UInt8[Tensor, "N 1 H W"]
     indices: dict[int, int]
     """Mapping of a sample's row in the collection → its index in `images` and `labels`."""
-    annotations: dict[int, Bool[Tensor, "A H W"]]
+    annotations: dict[int, UInt8[Tensor, "A H W"]]
     """Mapping of a query's row in the collection → labels of its A annotators."""
+    has_unknown: bool
+    """Whether any label of the task has pixels that nobody judged."""
 
     @classmethod
     def load(cls, collection: Collection, plan: TaskPlan, episodes: Sequence[Episode], device: str) -> "EpisodeImages":
@@ -125,26 +129,32 @@ class EpisodeImages:
             for arrays in (collection.images(plan.task, rows), collection.labels(plan.task, rows))
         )
         annotations = {
-            row: torch.from_numpy(np.concatenate([collection.labels(task, [row]) for task in tasks])).to(device) > 0
+            row: torch.from_numpy(np.concatenate([collection.labels(task, [row]) for task in tasks])).to(device)
             for row, tasks in plan.annotators.items()
             if row in rows
         }
-        return cls(images, labels, {row: index for index, row in enumerate(rows)}, annotations)
+        indices, has_unknown = {row: index for index, row in enumerate(rows)}, bool((labels == UNKNOWN).any())
+        return cls(images, labels, indices, annotations, has_unknown)
 
     def queries(self, episodes: Sequence[Episode]) -> tuple[Float[Tensor, "B 1 H W"], Bool[Tensor, "B 1 H W"]]:
         """Images of the queries, in [0, 1], and their labels."""
         indices = [self.indices[episode.query.row] for episode in episodes]
-        return self.images[indices] / 255, self.labels[indices] > 0
+        return self.images[indices] / 255, self.labels[indices] == 1
+
+    def known(self, episodes: Sequence[Episode]) -> Bool[Tensor, "B 1 H W"] | None:
+        """Pixels of the queries that somebody judged; None if these are all."""
+        indices = [self.indices[episode.query.row] for episode in episodes]
+        return self.labels[indices] != UNKNOWN if self.has_unknown else None
 
     def supports(self, episodes: Sequence[Episode]) -> tuple[Float[Tensor, "B S 1 H W"], Float[Tensor, "B S 1 H W"]]:
-        """Support images in [0, 1] and their labels in {0, 1}; all episodes have equally many."""
+        """Support images in [0, 1] and their labels; all episodes have equally many."""
         return self.examples(
             torch.tensor([[self.indices[sample.row] for sample in episode.support] for episode in episodes])
         )
 
     def examples(self, indices: Int[Tensor, "*N"]) -> tuple[Float[Tensor, "*N 1 H W"], Float[Tensor, "*N 1 H W"]]:
-        """Images in [0, 1] and labels in {0, 1} at some indices."""
-        return self.images[indices] / 255, (self.labels[indices] > 0).float()
+        """Images in [0, 1], and labels in {0, 1} and `UNKNOWN_SHARE`, at some indices."""
+        return self.images[indices] / 255, as_shares(self.labels[indices])
 
 
 class Evaluator:
@@ -285,12 +295,12 @@ def judge(work: Work, groups: Sequence[Group], images: EpisodeImages, ask: Ask, 
     query_images, labels = images.queries(singles)
     with meter.timing():
         logits = _checked(work.name, ask(singles), query_images)
-    found = Measured.of(logits, labels, size)
+    found = Measured.of(logits, labels, size, images.known(singles))
     if len(singles) > 1 and (unsure := found.unsure.nonzero().flatten().tolist()):
         judged = ensembles(work, groups)
         again = list(chain(*(judged[index] for index in unsure)))
         alone = torch.cat([_checked(work.name, ask([episode]), query_images[:1]) for episode in again])
-        found = found.replaced(unsure, Measured.of(alone, images.queries(again)[1], size))
+        found = found.replaced(unsure, Measured.of(alone, images.queries(again)[1], size, images.known(again)))
     return found
 
 
@@ -357,9 +367,11 @@ def _row(work: Work, group: Group, values: list[float]) -> Row:
 
 
 def _candidates(
-    work: Work, group: Group, masks: Bool[Tensor, "1 draws H W"], annotations: Bool[Tensor, "1 A H W"]
+    work: Work, group: Group, masks: Bool[Tensor, "1 draws H W"], annotations: UInt8[Tensor, "1 A H W"]
 ) -> Candidates:
-    figures = measure_candidates(masks, annotations)
+    """Compare where every annotator judged."""
+    known = (annotations != UNKNOWN).all(dim=1, keepdim=True)
+    figures = measure_candidates(masks & known, (annotations == 1) & known)
     return Candidates(
         predictor=work.name,
         dataset=work.plan.task.dataset,

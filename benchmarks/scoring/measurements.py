@@ -28,18 +28,29 @@ class Measured:
     """Masks of the single predictions, at probability 0.5."""
 
     @classmethod
-    def of(cls, logits: Float[Tensor, "N 1 H W"], labels: Bool[Tensor, "N 1 H W"], draws: int) -> "Measured":
-        """Measure the masks of N = G·draws logits."""
+    def of(
+        cls,
+        logits: Float[Tensor, "N 1 H W"],
+        labels: Bool[Tensor, "N 1 H W"],
+        draws: int,
+        known: Bool[Tensor, "N 1 H W"] | None = None,
+    ) -> "Measured":
+        """Measure the masks of N = G·draws logits, on those pixels that are known of their labels."""
+        if known is not None:
+            # Of unknown pixels, which no measure counts, nobody shall doubt to which side they fall.
+            logits = torch.where(known, logits, -torch.inf)
         grouped = logits.unflatten(0, (-1, draws))
         probabilities, masks, targets = grouped.sigmoid(), grouped >= 0, labels.unflatten(0, (-1, draws))
+        judged = None if known is None else known.unflatten(0, (-1, draws))
         single_masks = masks.squeeze(2)
         if draws > 1:
             mean = probabilities.mean(dim=1, keepdim=True)
             probabilities, masks = torch.cat([probabilities, mean], 1), torch.cat([masks, mean >= 0.5], 1)
             targets = torch.cat([targets, targets[:, :1]], 1)
+            judged = None if judged is None else torch.cat([judged, judged[:, :1]], 1)
         sets = masks.shape[:2]
         flat = masks.flatten(0, 1), targets.flatten(0, 1), probabilities.flatten(0, 1)
-        measures = measure(*flat)
+        measures = measure(*flat, known=None if judged is None else judged.flatten(0, 1))
         columns = [areas_px(flat[1]), areas_px(flat[0]), *(measures[name] for name in METRICS)]
         values = torch.stack([column.double() for column in columns], dim=1)
         unsure = (at_threshold(flat[2]) | at_rounding(measures)).unflatten(0, sets).any(dim=1)

@@ -87,6 +87,7 @@ def measure(
     labels: Bool[Tensor, "B 1 H W"],
     probabilities: Float[Tensor, "B 1 H W"],
     spacing_mm: Float[Tensor, "B 2"] | None = None,
+    known: Bool[Tensor, "B 1 H W"] | None = None,
 ) -> dict[str, Float[Tensor, " B"]]:
     """Compute all metrics of `METRICS`, one value per image.
 
@@ -95,12 +96,16 @@ def measure(
         labels: Labels to score the masks against.
         probabilities: Probabilities of foreground, in [0, 1].
         spacing_mm: Size of each image's pixels along H and W; if None, lengths are in pixels.
+        known: Pixels that somebody judged; by default all. The others are taken out of masks and labels alike, whose
+            contours then run along them.
     """
+    if known is not None:
+        masks, labels = masks & known, labels & known
     return {
         **overlap_measures(masks, labels),
         **contour_measures(masks, labels, spacing_mm),
-        "ece": calibration_error(probabilities, labels),
-        "brier": brier(probabilities, labels),
+        "ece": calibration_error(probabilities, labels, known=known),
+        "brier": brier(probabilities, labels, known),
     }
 
 

@@ -78,24 +78,23 @@ class FolderCheck:
         return json.dumps(asdict(self), indent=2)
 
 
-def check_folder(
-    folder: Path, templates: Templates | None = None, colours: Mapping[str, int] | None = None
-) -> FolderCheck:
+def check_folder(folder: Path, templates: Templates | None = None, rules: LabelRules | None = None) -> FolderCheck:
     """Look at the headers of all images of a folder, at its labels, and at the pixels of some images.
 
     Args:
         folder: Folder in which some images have labels.
         templates: Paths of images and labels, where their names leave open which belong together.
-        colours: Class values by the colours of labels.
+        rules: What the user says of the values of labels; of unknown ones, by default what a card in the folder says.
 
     Raises:
         ValueError: If there is no image, or names have several readings.
         OSError: If the folder cannot be read.
     """
     pairing = read_folder(folder, templates)
-    names = read_own_card(folder).names
-    images = _look_at_images(pairing)
-    findings, label_facts, looked = _look_at_labels(pairing, images, LabelRules(colours=colours or {}))
+    card, images, rules = read_own_card(folder), _look_at_images(pairing), rules or LabelRules()
+    if card.unknown and rules.unknown is None:
+        rules = replace(rules, unknown=card.unknown)
+    findings, label_facts, looked = _look_at_labels(pairing, images, rules)
     known = [facts.size_px for facts in images.values() if facts.size_px]
     sizes = sorted(known, key=lambda size: (np.prod(size), size))
     notes = [*pairing.notes, *findings.all_notes()]
@@ -111,7 +110,7 @@ def check_folder(
         bare=len(pairing.bare),
         formats=dict(Counter(facts.format for facts in images.values()).most_common()),
         sizes_px=(sizes[0], sizes[-1]) if sizes else (),
-        classes=tuple(replace(each, name=names.get(each.value or 0, each.name)) for each in findings.classes),
+        classes=tuple(replace(each, name=card.names.get(each.value or 0, each.name)) for each in findings.classes),
         notes=tuple(notes),
         problems=(
             *_unlabelled(pairing),

@@ -14,6 +14,7 @@ from megamed.label_values import (
     is_antialiased,
     is_instances,
     read_channels,
+    split_unknown,
     suspected_void,
     whole_numbers,
 )
@@ -81,6 +82,7 @@ class LabelSurvey:
                 return
             self.readings += reading.notes
             label = reading.values
+        label, _ = split_unknown(label, self.rules.unknown or ())
         if class_name:
             if share := float(np.count_nonzero(label) / label.size):
                 self.shares[class_name].append(share)
@@ -111,6 +113,10 @@ class LabelSurvey:
 
     def _count(self, name: str, label: Integer[np.ndarray, "..."]) -> None:
         found = _counts(label)
+        void = suspected_void(label) if self.rules.unknown is None else None
+        if void is not None:
+            self.voids[name] = void
+            found.pop(void)
         if (lowest := min(found)) < 0:
             self.odd.append(f"{name} is no label map: expected numbers from 0, got {lowest}. Number the classes.")
             return
@@ -120,8 +126,6 @@ class LabelSurvey:
         self.sets.append(frozenset(shown))
         self.empty += [] if shown else [name]
         self.numbered += [name] if is_instances([label]) else []
-        if (void := suspected_void(label)) is not None:
-            self.voids[name] = void
 
     @property
     def classes(self) -> list[ClassFacts]:
@@ -175,8 +179,9 @@ class LabelSurvey:
         elif self.voids:
             name, void = next(iter(self.voids.items()))
             yield (
-                f"{void} stands apart from the classes of {len(self.voids)} labels, such as {name}: it often marks "
-                "pixels that nobody judged, but would be learnt. Replace it, or take these labels out."
+                f"{void} stands apart from the classes of {len(self.voids)} labels, such as {name}: it is taken for "
+                f"pixels that nobody judged, and left out. Say so: --unknown {void}; if it is a class, give it another "
+                "number."
             )
         elif len(values) == 2 and values[-1] == FULL and not any(len(found) == 2 for found in self.sets):
             yield (

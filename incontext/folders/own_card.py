@@ -16,11 +16,13 @@ class OwnCard:
     Attributes:
         templates: Paths of images and labels, if the card says them.
         names: Names of label values.
+        unknown: Values of pixels of labels that nobody judged.
         notes: Reasons why a card is not used.
     """
 
     templates: Templates | None = None
     names: Mapping[int, str] = field(default_factory=dict)
+    unknown: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -32,8 +34,8 @@ def read_own_card(folder: Path) -> OwnCard:
             image, label = card.files.image, card.files.label
             has_templates = card.layout == "folder" and bool(image or label)
             templates = Templates(**{key: text for key, text in (("image", image), ("label", label)) if text})
-            return OwnCard(templates if has_templates else None, card.labels)
+            return OwnCard(templates if has_templates else None, card.labels, card.files.unknown)
         arrangement = described(folder)
     except ValueError as error:
         return OwnCard(notes=(f"the card is not used: {error}",))
-    return OwnCard(names=arrangement.label_names if arrangement else {})
+    return OwnCard(None, arrangement.label_names, arrangement.files.unknown) if arrangement else OwnCard()

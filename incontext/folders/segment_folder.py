@@ -22,18 +22,21 @@ from incontext.folders.report import ImageReport, Summary, statistics_csv
 from incontext.folders.run_log import Done, RunLog, identity, stamp
 from incontext.folders.tool_files import SavedMasks, start_tool_files, write_tool_files
 from incontext.folders.user_folder import fit_pairs, read_masks
-from incontext.images.examples import Example, on_grid
+from incontext.images.examples import Example
 from incontext.images.normalisation import apply
 from incontext.images.source_image import SourceImage, mask_suffix, read_label_image, read_source_image
-from incontext.inference.segmentation import Segmentation, dice
+from incontext.inference.segmentation import Segmentation, dice_by_class
 from incontext.inference.support_pool import Fitted
 from incontext.segmenter import Segmenter
 from megamed import formats
 from megamed.files import exclusive, replace_file
+from megamed.label_values import LabelRules
 from megamed.pairing import ImagePair, Pairing
 from megamed.path_templates import Templates
 from megamed.vocabulary import WrittenTool
 
+ITS_OWN = LabelRules((), instances=False)
+"""Meaning of the values of a mask that was written here: each is a class."""
 PREVIEW_COLUMNS = 6
 PREVIEW_QUERIES = 30
 
@@ -221,23 +224,18 @@ def _segment_pair(segmenter: Segmenter, pair: ImagePair, masks: Path, suffix: st
     return Done(state, report, (*faults, *result.report.warnings))
 
 
-def _annotation(
-    pair: ImagePair, case: SourceImage, segmenter: Segmenter
-) -> tuple[Mapping[int, Bool[np.ndarray, "N H W"]] | None, tuple[str, ...]]:
+def _annotation(pair: ImagePair, case: SourceImage, segmenter: Segmenter) -> tuple[Example | None, tuple[str, ...]]:
     """Read the masks that a query is scored by; None, and the reason, if its label cannot be used."""
     if not pair.labels:
         return None, ()
     fitted = segmenter.fitted
     try:
-        rules = replace(segmenter.rules, instances=fitted.has_objects or None)
-        return read_masks(pair, case, fitted.names, rules), ()
+        return read_masks(pair, case, fitted.names, fitted.rules_for_others(segmenter.rules)), ()
     except UNREADABLE as error:
         return None, (f"{pair.name} is segmented, but not scored: {error}",)
 
 
-def _report(
-    file: str, mask_file: str, result: Segmentation, label: Mapping[int, Bool[np.ndarray, "N H W"]] | None
-) -> ImageReport:
+def _report(file: str, mask_file: str, result: Segmentation, label: Example | None) -> ImageReport:
     mask, probabilities, case = result.masks[0], result.probabilities[0], result.cases[0]
     chosen = probabilities.reshape(-1, *mask.shape).max(axis=0)[mask > 0]
     pixels = {value: int((mask == value).sum()) for value in result.classes}
@@ -252,9 +250,7 @@ def _report(
         confidence=float(chosen.mean()) if chosen.size else None,
         predicted_dice=predicted,
         look_first=look_first,
-        dice=None
-        if label is None
-        else {value: dice(mask == value, on_grid(drawn, case)) for value, drawn in label.items()},
+        dice=None if label is None else dice_by_class(mask, label),
     )
 
 
@@ -302,11 +298,11 @@ def _tiles(pair: ImagePair, report: ImageReport, segmenter: Segmenter, masks: Pa
     """Draw an image's fullest plane, its annotation and its mask; all are read from disk again."""
     fitted = segmenter.fitted
     case = read_source_image(pair.image, report.file, channel=segmenter.channel)
-    mask = read_label_image(masks / report.mask, report.mask, case).planes
+    mask = read_label_image(masks / report.mask, report.mask, case, ITS_OWN).planes
     if report.mask.endswith(".dcm"):
         mask = np.array([0, *sorted(fitted.names)], dtype=np.uint8)[mask]  # a DICOM-SEG counts its segments from 1
-    masks_drawn, _ = _annotation(pair, case, segmenter) if report.dice is not None else (None, ())
-    label = None if masks_drawn is None else _drawn(masks_drawn, case)
+    annotation, _ = _annotation(pair, case, segmenter) if report.dice is not None else (None, ())
+    label = None if annotation is None else _drawn(annotation.masks, case)
     plane = _fullest(mask if label is None else label)
     image = apply(case, fitted.preparation.normalisation)[plane]
     plain = Tile(report.file, draw(image, np.zeros_like(mask[plane]), {}))

@@ -1,6 +1,6 @@
 """The options by which a user says what segments: network weights, choice of support images, reading of files."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,7 @@ class SegmenterOptions:
         backend: Library that computes the network: `torch` or `onnx`.
         channel: Channel to look at of images that have several: its number, or `red`, `green` or `blue`.
         colours: Class values by the colours of labels.
+        unknown: Values of pixels of labels that nobody judged.
     """
 
     task: Path | None = None
@@ -32,6 +33,7 @@ class SegmenterOptions:
     backend: str | None = None
     channel: str | None = None
     colours: Mapping[str, int] | None = None
+    unknown: Sequence[int] | None = None
 
     def open(self) -> Segmenter:
         """Load the saved task or the weights, and set the parameters that are given.
@@ -52,5 +54,6 @@ class SegmenterOptions:
             "backend": self.backend,
             "channel": self.channel,
             "colours": self.colours or None,
+            "unknown": tuple(self.unknown) if self.unknown else None,
         }
         return segmenter.set_params(**{name: value for name, value in given.items() if value is not None})

@@ -5,13 +5,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool
 
 from incontext.folders.file_facts import UNREADABLE
 from incontext.folders.folder_images import read_folder
 from incontext.folders.own_card import read_own_card
 from incontext.images.arrays import Picture
-from incontext.images.examples import NOTHING_SAID, Examples, Labels, Parts
+from incontext.images.examples import NOTHING_SAID, Example, Examples, Labels, Parts
 from incontext.images.source_image import SourceImage
 from incontext.segmenter import Segmenter
 from megamed.label_values import LabelRules
@@ -65,7 +64,8 @@ def fit_pairs(segmenter: Segmenter, examples: Pairing, classes: Mapping[int, str
     Args:
         segmenter: Segmenter to fit.
         examples: The images of the folder.
-        classes: Names of label values, beside those that the folder's own card gives.
+        classes: Names of label values, beside those that the folder's own card gives. Values that this calls unknown
+            are so unless the segmenter has others.
 
     Returns:
         Reasons why images were left out, by their names.
@@ -82,7 +82,10 @@ def fit_pairs(segmenter: Segmenter, examples: Pairing, classes: Mapping[int, str
             "templates where they lie."
         )
         raise ValueError(message)
-    names = {**read_own_card(examples.folder).names, **(classes or {})}
+    card = read_own_card(examples.folder)
+    names = {**card.names, **(classes or {})}
+    if card.unknown and segmenter.unknown is None:
+        segmenter.set_params(unknown=card.unknown)
     faulty: dict[str, str] = {}
     try:
         _fit(segmenter, labelled, examples.classes, names)
@@ -132,8 +135,8 @@ def labels_of(pairs: Sequence[ImagePair], classes: Sequence[str]) -> Labels:
 
 def read_masks(
     pair: ImagePair, image: SourceImage, names: Mapping[int, str], rules: LabelRules = NOTHING_SAID
-) -> dict[int, Bool[np.ndarray, "N H W"]]:
-    """Read the label of an image as a mask for every class that it was annotated for.
+) -> Example:
+    """Read the label of an image as an example with a mask for every class that it was annotated for.
 
     Args:
         pair: The image and its label.
@@ -165,7 +168,8 @@ def read_masks(
         )
         raise ValueError(message)
     empty = np.zeros(image.planes.shape, dtype=bool)
-    return {value: example.masks.get(key, empty) for value, key in keys.items()}
+    masks = {value: example.masks.get(key, empty) for value, key in keys.items()}
+    return Example(image, masks, unknown=example.unknown)
 
 
 def _parts(paths: Sequence[Path]) -> Picture | Parts | None:

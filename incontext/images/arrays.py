@@ -21,11 +21,16 @@ COLOURS = (3, 4)
 """Channels of a colour picture, without and with transparency."""
 
 
-def to_array(source: np.ndarray | Tensor, name: str) -> Shaped[np.ndarray, "..."]:
+def to_array(source: np.ndarray | Tensor, name: str, finite: bool = True) -> Shaped[np.ndarray, "..."]:
     """An array or tensor as an array of real numbers.
 
+    Args:
+        source: What a user passes.
+        name: How errors call it.
+        finite: Whether to refuse NaN and infinity; in a label, NaN may mean that nobody judged.
+
     Raises:
-        ValueError: If it holds no real numbers, NaN or infinity, or nothing.
+        ValueError: If it holds no real numbers, or nothing, or others than finite ones.
     """
     if isinstance(source, Tensor):
         source = source.detach().cpu()
@@ -36,7 +41,7 @@ def to_array(source: np.ndarray | Tensor, name: str) -> Shaped[np.ndarray, "..."
     if source.size == 0:
         msg = f"{name} is empty: expected at least one pixel, got shape {source.shape}. Leave empty images out."
         raise ValueError(msg)
-    if source.dtype.kind == "f" and not np.isfinite(source).all():
+    if finite and source.dtype.kind == "f" and not np.isfinite(source).all():
         bad = int((~np.isfinite(source)).sum())
         msg = (
             f"{name} is not finite: expected numbers only, got {bad} NaN or infinite pixels. "
@@ -46,14 +51,14 @@ def to_array(source: np.ndarray | Tensor, name: str) -> Shaped[np.ndarray, "..."
     return source
 
 
-def array_of(source: object, name: str) -> Shaped[np.ndarray, "..."]:
+def array_of(source: object, name: str, finite: bool = True) -> Shaped[np.ndarray, "..."]:
     """Take an array or tensor of a user's as an array of real numbers.
 
     Raises:
-        ValueError: If it is something else, or holds no real numbers, NaN or infinity, or nothing.
+        ValueError: If it is something else, or `to_array` refuses it.
     """
     if isinstance(source, np.ndarray | Tensor):
-        return to_array(source, name)
+        return to_array(source, name, finite)
     msg = (
         f"{name} is no image: expected an array, a tensor, a PIL image or a path, got "
         f"{type(source).__name__}. Pass one of these, or a list of them."

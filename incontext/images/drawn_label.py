@@ -18,15 +18,23 @@ class FlatLabel:
     masks: Mapping[int, Bool[np.ndarray, "I J K"]]
     """The whole of every structure by value, if some overlap; else empty."""
     names: Mapping[int, str]
+    unknown: Bool[np.ndarray, "I J K"] | None = None
+    """Pixels that nobody judged, where no structure is; None if there are none."""
 
 
-def flatten(drawn: DrawnLabel, grid: tuple[int, int, int], values: Mapping[str, int] | None = None) -> FlatLabel:
+def flatten(
+    drawn: DrawnLabel,
+    grid: tuple[int, int, int],
+    values: Mapping[str, int] | None = None,
+    unknown: Sequence[int] = (),
+) -> FlatLabel:
     """Draw structures, each with the number that its file gives it.
 
     Args:
         drawn: What the file holds; segments of one name are one structure.
         grid: Size of the image.
         values: The number of each name, instead of the file's.
+        unknown: Numbers of what is no structure, but marks pixels that nobody judged.
 
     Raises:
         ValueError: If the file holds no structure although it should, or one cannot be drawn.
@@ -34,11 +42,14 @@ def flatten(drawn: DrawnLabel, grid: tuple[int, int, int], values: Mapping[str, 
     if not drawn.segments and not drawn.is_complete:
         msg = "it is empty: expected segments or regions drawn on the series, got none. Draw them."
         raise ValueError(msg)
-    label = np.zeros(grid, np.uint16)
+    label, unjudged = np.zeros(grid, np.uint16), np.zeros(grid, bool)
     covered: dict[int, Bool[np.ndarray, "I J K"]] = {}
     for segment in drawn.segments:
         mask = segment.draw().reshape(grid) > 0
         number = segment.number if values is None else values[segment.name]
+        if number in unknown:
+            unjudged |= mask
+            continue
         below = [int(value) for value in np.unique(label[mask]) if value not in (0, number)]
         for value in below:
             covered.setdefault(value, label == value)
@@ -48,7 +59,8 @@ def flatten(drawn: DrawnLabel, grid: tuple[int, int, int], values: Mapping[str, 
     shown = [int(value) for value in np.unique(label) if value]
     masks = {value: covered.get(value, label == value) for value in sorted({*shown, *covered})} if covered else {}
     names = {number: name for name, number in values.items()} if values is not None else drawn.names
-    return FlatLabel(label, masks, names)
+    unjudged &= label == 0
+    return FlatLabel(label, masks, names, unjudged if unjudged.any() else None)
 
 
 def numbered(stated: Sequence[Mapping[int, str]], most: int) -> dict[str, int]:

@@ -23,7 +23,7 @@ from incontext.images.source_image import (
     stored_values,
 )
 from megamed import formats
-from megamed.label_values import LabelRules, is_instances
+from megamed.label_values import LabelRules, distinct, is_instances, split_unknown, suspected_void
 
 Pictures = Picture | SourceImage | Sequence[Picture | SourceImage]
 """One image, stack or volume, or a list of them of any sizes."""
@@ -34,6 +34,7 @@ Parts = tuple[Picture, ...]
 Labels = Pictures | Sequence[Picture | Parts] | Mapping[str, Picture | Sequence[Picture | Parts | None]]
 """One label map or a list of them; or by the name of each class its masks, None where it was not annotated."""
 
+TAKEN_FOR_UNKNOWN = "it is taken for pixels that nobody judged; pass `unknown` to say which are, if any."
 MOST_CLASSES = 255
 NOTHING_SAID = LabelRules()
 SAMPLED_LABELS = 8
@@ -76,6 +77,7 @@ class Example:
         names: Class names by label value, where the label's file tells them.
         notes: Decisions between several senses of the label's values, a sentence each.
         colours: Colours by label value as `#rrggbb`, where the label's file tells them.
+        unknown: Pixels that nobody judged, where no mask is; None if there are none.
     """
 
     case: SourceImage
@@ -84,6 +86,7 @@ class Example:
     names: Mapping[int, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     colours: Mapping[int, str] = field(default_factory=dict)
+    unknown: Bool[np.ndarray, "N H W"] | None = field(default=None, repr=False)
 
     @property
     def shown(self) -> list[int]:
@@ -113,7 +116,8 @@ class Examples(Sequence[Example]):
         images: What was annotated.
         labels: Label maps, one per image and on its grid, 0 being background; or masks by class name; or one file of
             an annotation tool for all images.
-        rules: What the user says of the values of labels.
+        rules: What the user says of the values of labels; if nothing of unknown ones, 255 or -1 are, where they stand
+            apart from the classes.
         channel: The channel to look at of images that have several.
 
     Raises:
@@ -157,27 +161,37 @@ class Examples(Sequence[Example]):
             label = _read_label(self.maps[index], f"support_labels[{index}]", case, self.rules, self._drawn or None)
             self._check_colour(label.colour, index)
             masks = label.masks or LabelMap(label.planes)
-            return Example(case, masks, None, label.names, label.notes, label.colours)
-        masks = {
-            value: _read_label(masks[index], f"support_labels[{name!r}][{index}]", case, self.rules).planes > 0
+            notes = (*self._void_notes(index), *label.notes) if label.unknown is not None else label.notes
+            return Example(case, masks, None, label.names, notes, label.colours, label.unknown)
+        read = {
+            value: _read_label(masks[index], f"support_labels[{name!r}][{index}]", case, self.rules)
             for value, (name, masks) in enumerate(self.by_name.items(), start=1)
             if masks[index] is not None
         }
-        return Example(case, {value: mask for value, mask in masks.items() if mask.any()}, frozenset(masks))
+        masks = {value: label.planes > 0 for value, label in read.items() if label.planes.any()}
+        notes = tuple(dict.fromkeys(note for label in read.values() for note in label.notes))
+        return Example(case, masks, frozenset(read), notes=notes, unknown=_unjudged(list(read.values())))
 
     def __iter__(self) -> Iterator[Example]:
         return map(self.__getitem__, range(len(self)))
 
     @cached_property
     def rules(self) -> LabelRules:
-        """Rules for all label maps alike: most of them, not each, tell whether their values number objects."""
+        """Rules for all label maps alike: most of them, not each, tell whether their values number objects.
+
+        One that shows 255 or -1 apart from its classes tells what this means in all.
+        """
         given = self._given_rules
         if self.by_name:
             return replace(given, instances=False)
-        if given.instances is not None or given.colours:
+        if given.colours:
             return given
-        is_numbered = is_instances([self._numbers(0)]) and is_instances(self._sampled_numbers())
-        return replace(given, instances=is_numbered)
+        maps = [self._numbers(index) for index in spread(len(self), SAMPLED_LABELS)]
+        unknown = _void(maps) if given.unknown is None else given.unknown
+        if given.instances is not None:
+            return replace(given, unknown=unknown)
+        judged = [split_unknown(each, unknown or ())[0] for each in maps]
+        return replace(given, unknown=unknown, instances=is_instances(judged[:1]) and is_instances(judged))
 
     def _check_colour(self, colour: str, index: int) -> None:
         """Refuse that labels of one colour each are drawn in several, which may be classes.
@@ -206,8 +220,12 @@ class Examples(Sequence[Example]):
         known = [(found, path) for path in paths if (found := formats.drawn_format(path))]
         return numbered([found.names(path) for found, path in known], MOST_CLASSES)
 
-    def _sampled_numbers(self) -> list[Integer[np.ndarray, "..."]]:
-        return [self._numbers(index) for index in spread(len(self), SAMPLED_LABELS)]
+    def _void_notes(self, index: int) -> tuple[str, ...]:
+        """A note on the value of a label map that is taken for unknown, though nobody said so."""
+        if self._given_rules.unknown is not None or not self.rules.unknown:
+            return ()
+        name = called(as_list(self.maps[index])[0], f"support_labels[{index}]")
+        return (f"{name} has the value {self.rules.unknown[0]} apart from its classes: {TAKEN_FOR_UNKNOWN}",)
 
     def _numbers(self, index: int) -> Integer[np.ndarray, "..."]:
         """Numbers of a label map before they are checked against its image; none if they are no integers."""
@@ -304,7 +322,22 @@ def _read_label(
     planes = np.maximum.reduce([part.planes for part in parts])
     drawn = _united([part.masks or LabelMap(part.planes) for part in parts], planes) if values else {}
     colour = next((part.colour for part in parts if part.colour), "")
-    return LabelCase(planes, names, notes, drawn, colours, colour)
+    unknown = _unjudged(parts)
+    return LabelCase(planes, names, notes, drawn, colours, colour, None if unknown is None else unknown & (planes == 0))
+
+
+def _unjudged(labels: Sequence[LabelCase]) -> Bool[np.ndarray, "N H W"] | None:
+    """Unite the unknown pixels of several labels of an image."""
+    found = [label.unknown for label in labels if label.unknown is not None]
+    return np.logical_or.reduce(found) if found else None
+
+
+def _void(maps: Sequence[Integer[np.ndarray, "..."]]) -> tuple[int, ...] | None:
+    """The value that stands apart in some label map, if it does from the classes of all; None if it does in none."""
+    if all(suspected_void(each) is None for each in maps):
+        return None
+    void = suspected_void(np.unique(np.concatenate([np.zeros(1, np.uint8), *map(distinct, maps)])))
+    return () if void is None else (void,)
 
 
 def _united(

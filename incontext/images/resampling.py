@@ -7,10 +7,11 @@ from functools import lru_cache
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float32, Shaped
+from jaxtyping import Bool, Float, Float32, Shaped, UInt8
 from torch import Tensor
 
 from megamed.squares import Box, letterbox, level_of_equal_area, resize
+from megamed.unknown import agreed
 
 
 def to_square(
@@ -32,6 +33,16 @@ def label_to_square(
     if not coverage.any():
         return coverage
     return (coverage >= level_of_equal_area(coverage, least_px=1)).astype(np.float32)
+
+
+def binary_to_square(
+    mask: Bool[np.ndarray, "H W"], unknown: Bool[np.ndarray, "H W"] | None, size_px: int, box: Box | None = None
+) -> UInt8[np.ndarray, "size size"]:
+    """One class on the network's grid, in {0, 1}, and `UNKNOWN` where it matters how unknown pixels are read."""
+    drawn = label_to_square(mask, size_px, box) > 0
+    if unknown is None or not unknown.any():
+        return drawn.view(np.uint8)
+    return agreed(drawn, label_to_square(mask | unknown, size_px, box) > 0)
 
 
 def to_user_grid(

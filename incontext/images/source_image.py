@@ -4,9 +4,8 @@ A volume with a place in the patient is cut into planes that lie as radiologists
 holds them, wherever its file's axes run: files of any orientation look alike to a network.
 """
 
-import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,14 +21,13 @@ from incontext.images.arrays import Picture, array_of, class_values, grey, to_ar
 from incontext.images.channels import Channel
 from incontext.images.drawn_label import flatten
 from incontext.images.label_pixels import LabelPixels
+from incontext.images.label_place import on_image
 from incontext.images.orientation import (
     CUTS,
     PlaneLayout,
     orientation_of,
-    parallel,
     radiological,
     spacings_mm,
-    viewed,
 )
 from megamed import formats
 from megamed.files import replacing
@@ -37,7 +35,6 @@ from megamed.label_values import LabelRules
 from megamed.readers import picture
 from megamed.readers.orientation_tag import TURNED
 from megamed.readers.stored import Canvas, Geometry, MaskImage, StoredImage
-from megamed.readers.volume import MISPLACED, displacement_mm
 from megamed.standardise import slicing_axes
 
 Kind = Literal["image", "stack", "volume"]
@@ -115,6 +112,7 @@ class LabelCase:
         masks: The whole of every class by value, if classes overlap and `planes` has only one of them there.
         colours: Colours of the values as `#rrggbb`, where the file states them.
         colour: The one colour that was taken for a class, as `#rrggbb`, where nobody said what colours mean.
+        unknown: Pixels that nobody judged, which are 0 in `planes`; None if there are none.
     """
 
     planes: UInt8[np.ndarray, "N H W"] = field(repr=False)
@@ -123,6 +121,7 @@ class LabelCase:
     masks: Mapping[int, Bool[np.ndarray, "N H W"]] = field(default_factory=dict, repr=False)
     colours: Mapping[int, str] = field(default_factory=dict)
     colour: str = ""
+    unknown: Bool[np.ndarray, "N H W"] | None = field(default=None, repr=False)
 
 
 def read_source_image(source: Picture, name: str, axis: Axis = None, channel: Channel = None) -> SourceImage:
@@ -181,14 +180,14 @@ def read_label_image(
     names, colours = NONE, NONE
     if isinstance(source, str | Path):
         path = _existing(Path(source), name)
-        if drawn := _read_drawn(path, name, image, values):
+        if drawn := _read_drawn(path, name, image, values, rules.unknown or ()):
             return drawn
         pixels, names, colours = _read_label_file(path, name, image)
     elif isinstance(source, Image.Image):
         stored = picture.upright(source)
         pixels, colours = LabelPixels.of(stored), stored.colours
     else:
-        pixels = LabelPixels(array_of(source, name))
+        pixels = LabelPixels(array_of(source, name, finite=False))
     try:
         reading = pixels.read(image.shape, name, rules)
         label = class_values(reading.values, name)
@@ -199,8 +198,8 @@ def read_label_image(
             msg = f"{error} {' '.join(turned)} Save both upright, or draw on the image as viewers show it."
             raise ValueError(msg) from error
         raise
-    planes = np.ascontiguousarray(image.view.planes(label.reshape(image.grid)))
-    return LabelCase(planes, names, reading.notes, {}, colours, reading.colour)
+    unknown = None if reading.unknown is None else _planes_of(image, reading.unknown)
+    return LabelCase(_planes_of(image, label), names, reading.notes, {}, colours, reading.colour, unknown)
 
 
 def stored_values(source: Picture, name: str) -> Shaped[np.ndarray, "..."]:
@@ -212,7 +211,7 @@ def stored_values(source: Picture, name: str) -> Shaped[np.ndarray, "..."]:
     elif isinstance(source, Image.Image):
         stored = picture.upright(source)
     else:
-        return array_of(source, name)
+        return array_of(source, name, finite=False)
     return np.zeros((1, 1), np.uint8) if stored is None or stored.axes.endswith("C") else stored.array
 
 
@@ -363,12 +362,14 @@ def _read(path: Path, name: str) -> StoredImage:
 def _read_label_file(path: Path, name: str, image: SourceImage) -> tuple[LabelPixels, ByValue, ByValue]:
     """Read a label's pixels in the order of its image's axes, with names of it or of a list beside, and colours."""
     stored = _read(path, name)
-    values = to_array(on_image(stored, image.geometry or Geometry(), name), name)
+    values = to_array(on_image(stored, image.geometry or Geometry(), name), name, finite=False)
     names = stored.names or formats.names_beside(path)[0]
     return replace(LabelPixels.of(stored), values=values), names, stored.colours
 
 
-def _read_drawn(path: Path, name: str, image: SourceImage, values: Mapping[str, int] | None) -> LabelCase | None:
+def _read_drawn(
+    path: Path, name: str, image: SourceImage, values: Mapping[str, int] | None, unknown: Sequence[int]
+) -> LabelCase | None:
     """Read structures that were drawn on an image; None if the file is a label map."""
     canvas = Canvas(image.source, image.shape if image.kind == "image" else image.grid, image.geometry or Geometry())
     found = formats.drawn_format(path, canvas)
@@ -376,58 +377,20 @@ def _read_drawn(path: Path, name: str, image: SourceImage, values: Mapping[str, 
         return None
     try:
         drawn = found.read(path, canvas)
-        flat = flatten(drawn, image.grid, values)
+        flat = flatten(drawn, image.grid, values, unknown)
     except ValueError as error:
         msg = f"{name} cannot be used: {error}"
         raise ValueError(msg) from error
-    planes = image.view.planes
-    masks = {value: np.ascontiguousarray(planes(mask)) for value, mask in flat.masks.items()}
-    label = np.ascontiguousarray(planes(class_values(flat.label, name)))
+    masks = {value: _planes_of(image, mask) for value, mask in flat.masks.items()}
+    label = _planes_of(image, class_values(flat.label, name))
     colours = {value: drawn.colours[each] for value, each in flat.names.items() if each in drawn.colours}
-    return LabelCase(label, flat.names, tuple(drawn.notes), masks, colours)
+    unjudged = None if flat.unknown is None else _planes_of(image, flat.unknown)
+    return LabelCase(label, flat.names, tuple(drawn.notes), masks, colours, unknown=unjudged)
 
 
-def on_image(label: StoredImage, image: Geometry, name: str) -> Shaped[np.ndarray, "..."]:
-    """Return the array of a label in the order of its image's axes, or as it is where one of them tells no place.
-
-    Args:
-        label: What was read.
-        image: Where its image lies.
-        name: How errors call the label.
-
-    Raises:
-        ValueError: If the label lies elsewhere than its image.
-    """
-    affine = label.geometry.affine
-    if affine is None:
-        return label.array
-    if image.affine is None:
-        return label.space
-    errors: list[ValueError] = []
-    stated = (affine, *label.geometry.other_affines), (image.affine, *image.other_affines)
-    for its_own, expected in itertools.product(*stated):
-        try:
-            return _placed(label.space, its_own, expected)
-        except ValueError as error:
-            errors.append(error)
-    msg = f"{name} lies elsewhere than its image: {errors[0]}. Save it with its image's affine, on its grid."
-    raise ValueError(msg) from errors[0]
-
-
-def _placed(
-    label: Shaped[np.ndarray, "I J K"], affine: Float[np.ndarray, "4 4"], image: Float[np.ndarray, "4 4"]
-) -> Shaped[np.ndarray, "..."]:
-    """Return a label in the order of its image's axes, by the affines of both.
-
-    Raises:
-        ValueError: If its voxels lie elsewhere.
-    """
-    view = parallel(affine, image[:3, :3])
-    array, placed = view.planes(label), viewed(affine, label.shape, view)
-    if (apart := displacement_mm(placed, image, array.shape)) > MISPLACED * min(spacings_mm(image)):
-        msg = f"expected voxels at the same place, got them up to {apart:.3g} mm apart"
-        raise ValueError(msg)
-    return array
+def _planes_of(image: SourceImage, values: Shaped[np.ndarray, "*grid"]) -> Shaped[np.ndarray, "N H W"]:
+    """Values on the grid of an image's file, on its planes."""
+    return np.ascontiguousarray(image.view.planes(values.reshape(image.grid)))
 
 
 def _existing(path: Path, name: str) -> Path:

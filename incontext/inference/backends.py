@@ -164,6 +164,9 @@ class OnnxBackend:
         logits = []
         for index, asking in enumerate(queries.chunk(len(code.mean_label))):
             of_set = {name: each[index : index + 1] for name, each in known.items()}
+            for level, seen in enumerate(code.seen or ()):  # graphs read all tokens that they are given
+                for name in (f"keys_{level}", f"values_{level}"):
+                    of_set[name] = of_set[name][:, :, seen[index]]
             for chunk in asking.split(self._at_a_time(code)):
                 logits.append(_run(self._segment, {"queries": chunk, **of_set})["logits"])
         return torch.cat(logits)

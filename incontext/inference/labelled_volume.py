@@ -9,18 +9,19 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, UInt8
+from jaxtyping import Bool, Float, Float32, UInt8
 from torch import Tensor
 
 from incontext.images.arrays import Picture
 from incontext.images.examples import Example, LabelMap, called, emptied, plane_of
 from incontext.images.normalisation import apply
-from incontext.images.resampling import label_to_square, to_square
+from incontext.images.resampling import binary_to_square, to_square
 from incontext.images.source_image import AS_CLASSES, Axis, SourceImage, read_label_image, read_source_image
 from incontext.inference.propagation import LabelledPlanes, Propagation, propagate
 from incontext.inference.segmentation import CasePrediction, Classes, DrawnPlane, Plane
 from incontext.inference.support_pool import Fitted, Preparation
 from incontext.networks.protocols import Backend
+from incontext.networks.unknown import as_shares
 from megamed.label_values import LabelRules
 from megamed.squares import Box
 
@@ -36,6 +37,10 @@ class Labelled:
     labels: Mapping[int, UInt8[np.ndarray, "H W"]] = field(repr=False)
     names: Mapping[int, str] = field(default_factory=dict)
     colours: Mapping[int, str] = field(default_factory=dict)
+    unknown: Mapping[int, Bool[np.ndarray, "H W"]] = field(default_factory=dict, repr=False)
+    """Pixels that nobody judged, of those planes that have any."""
+    notes: tuple[str, ...] = ()
+    """Decisions between several senses of the labels' values, a sentence each."""
 
     @property
     def example(self) -> Example:
@@ -43,7 +48,7 @@ class Labelled:
         indices = list(self.labels)
         case = replace(self.case, planes=self.case.planes[indices])
         drawn = LabelMap(np.stack([self.labels[index] for index in indices]))
-        return Example(case, drawn, None, self.names, colours=self.colours)
+        return Example(case, drawn, None, self.names, self.notes, self.colours)
 
     @property
     def values(self) -> set[int]:
@@ -75,15 +80,19 @@ def read_labelled(
     if not isinstance(labels, Mapping):
         label = read_label_image(labels, called(labels, "labels"), case, rules)
         drawn = {index: plane for index, plane in enumerate(label.planes) if plane.any()}
-        return Labelled(case, drawn, label.names, label.colours)
+        unknown = {} if label.unknown is None else {index: label.unknown[index] for index in drawn}
+        return Labelled(case, drawn, label.names, label.colours, unknown, label.notes)
     if wrong := [index for index in labels if index not in range(len(case.planes))]:
         msg = f"labels name no plane: expected indices from 0 to {len(case.planes) - 1}, got {wrong}. Correct them."
         raise ValueError(msg)
     read = {
-        index: read_label_image(label, called(label, f"labels[{index}]"), plane_of(case, index), rules).planes[0]
+        index: read_label_image(label, called(label, f"labels[{index}]"), plane_of(case, index), rules)
         for index, label in sorted(labels.items())
     }
-    return Labelled(case, read)
+    planes = {index: label.planes[0] for index, label in read.items()}
+    unknown = {index: label.unknown[0] for index, label in read.items() if label.unknown is not None}
+    notes = tuple(dict.fromkeys(note for label in read.values() for note in label.notes))
+    return Labelled(case, planes, unknown=unknown, notes=notes)
 
 
 @dataclass(frozen=True)
@@ -140,10 +149,10 @@ class Propagator:
         if value not in labelled.values and self.fitted and value in self.fitted.names:
             return {}
         squares = {
-            index: label_to_square(label == value, self.preparation.size_px, box)
+            index: binary_to_square(label == value, labelled.unknown.get(index), self.preparation.size_px, box)
             for index, label in labelled.labels.items()
         }
-        return {index: torch.from_numpy(square)[None].to(self.device) for index, square in squares.items()}
+        return {index: as_shares(torch.from_numpy(square)[None].to(self.device)) for index, square in squares.items()}
 
     def _others(self, value: int) -> LabelledPlanes | None:
         if self.fitted is None or value not in self.fitted.names:
@@ -151,7 +160,7 @@ class Propagator:
         pool, index = self.fitted.pool, list(self.fitted.names).index(value)
         chosen = pool.candidates(index, showing=False)
         labels = pool.labels[chosen, index, None]
-        return LabelledPlanes(pool.images[chosen].to(self.device), labels.to(self.device, torch.float32))
+        return LabelledPlanes(pool.images[chosen].to(self.device), as_shares(labels.to(self.device)))
 
 
 def suitable(case: SourceImage, box: Box) -> Propagation:

@@ -3,18 +3,21 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 import torch
 from jaxtyping import Float, Float32, Int64
-from torch import Tensor
+from torch import Tensor, nn
 
+from incontext.inference.backends import backend_of
+from incontext.inference.memory import batch_size
 from incontext.inference.segmentation import Classes
-from incontext.inference.selection import diverse, nearest
+from incontext.inference.selection import diverse, image_features, nearest
 from incontext.inference.support_pool import Pool
 from incontext.inference.uncertainty import uncertainty
-from incontext.networks.protocols import Backend, Codes
+from incontext.networks.protocols import Backend, Codes, FeatureEncoder
 from incontext.networks.support_code import SupportCode
+from incontext.networks.unknown import as_shares
 
 RULES = ("all", "nearest", "diverse", "random")
 
@@ -122,6 +125,17 @@ class Means:
     features: Callable[[Tensor], Tensor] | None
     batch_size: int
     device: torch.device
+
+    @classmethod
+    def of(cls, network: nn.Module, pool: Pool, backend: str, memory_gb: float | None, device: torch.device) -> Self:
+        """Choose the means to compute with a network within a memory budget; see `backends.backend_of`."""
+        supports = 0 if isinstance(network, Backend) else len(pool.images)
+        return cls(
+            backend=backend_of(network, backend),
+            features=partial(image_features, network) if isinstance(network, FeatureEncoder) else None,
+            batch_size=batch_size(pool.images.shape[-1] ** 2, supports, memory_gb, device),
+            device=device,
+        )
 
 
 class Reader:
@@ -233,7 +247,7 @@ class Reader:
         parts = [
             self.means.backend.encode_images(
                 self.pool.images[chunk].flip(axes).to(self.means.device),
-                self.pool.labels[chunk, class_index, None].flip(axes).to(self.means.device, torch.float32),
+                as_shares(self.pool.labels[chunk, class_index, None].flip(axes).to(self.means.device)),
             )
             for chunk in squares.split(self.means.batch_size)
         ]

@@ -331,13 +331,22 @@ def dice(mask: Bool[np.ndarray, "*grid"], label: Bool[np.ndarray, "*grid"]) -> f
     return dice_of_areas(*torch.tensor(counts, dtype=torch.float64)).item()
 
 
+def dice_by_class(mask: UInt8[np.ndarray, "..."], label: Example) -> dict[int, float]:
+    """Dice of a label map with the masks of an example on its grid, by label value, where somebody judged."""
+    known = True if label.unknown is None else ~on_grid(label.unknown, label.case)
+    return {
+        value: dice((mask == value) & known, on_grid(drawn, label.case) & known) for value, drawn in label.masks.items()
+    }
+
+
 def mean_dice(result: Segmentation, index: int, example: Example) -> float:
     """Dice of one image's mask with its label: the mean over the classes that were looked for in it, 1 if none was."""
     scores = []
+    known = True if example.unknown is None else ~on_grid(example.unknown, example.case)
     for value in result.classes:
         if example.annotated is None or value in example.annotated:
             label = example.masks.get(value, np.zeros(example.case.planes.shape, dtype=bool))
-            scores.append(dice(result.layer(index, value), on_grid(label, example.case)))
+            scores.append(dice(result.layer(index, value) & known, on_grid(label, example.case) & known))
     return float(np.mean(scores)) if scores else 1.0
 
 

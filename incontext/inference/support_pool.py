@@ -1,7 +1,7 @@
 """Preparation of images as squares for the network, and the support pool of labelled squares."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -12,10 +12,12 @@ from torch import Tensor
 from incontext.images.examples import Example, spread
 from incontext.images.input_checks import Expectations
 from incontext.images.normalisation import Normalisation, apply
-from incontext.images.resampling import label_to_square, to_square
+from incontext.images.resampling import binary_to_square, to_square
 from incontext.images.source_image import SourceImage
 from incontext.images.tiling import Structure, Tiling, width_px
+from megamed.colour_tables import FULL
 from megamed.label_colours import colours_of
+from megamed.label_values import LabelRules
 from megamed.squares import Box
 
 EMPTY_TILES = 4
@@ -51,7 +53,7 @@ class Pool:
 
     Attributes:
         images: Grey values in [0, 1].
-        labels: Labels in {0, 1}, one layer for each class.
+        labels: Labels in {0, 1} and `UNKNOWN`, one layer for each class.
         annotated: Whether a class was looked for; where it was not, its label is 0 and says nothing.
         origins: Number of the labelled plane that each square was cut from.
     """
@@ -70,7 +72,7 @@ class Pool:
         """Indices of the squares that are annotated for a class; if asked, only of those that show it."""
         fitting = self.annotated[:, class_index]
         if showing:
-            fitting = fitting & (self.labels[:, class_index].flatten(1) > 0).any(dim=1)
+            fitting = fitting & (self.labels[:, class_index].flatten(1) == 1).any(dim=1)
         return fitting.nonzero()[:, 0]
 
 
@@ -84,6 +86,7 @@ class Fitted:
         preparation: Normalisation, tiling and size of the squares.
         sample: Some of the examples, thinned, with which new images are compared.
         has_objects: Whether the values of the examples' labels number objects of one class.
+        unknown: Values of pixels that nobody judged in the examples' labels; None if neither they nor the user say.
     """
 
     pool: Pool = field(repr=False)
@@ -91,6 +94,14 @@ class Fitted:
     preparation: Preparation
     sample: Sequence[Example] = field(repr=False)
     has_objects: bool = False
+    unknown: tuple[int, ...] | None = None
+
+    def rules_for_others(self, given: LabelRules) -> LabelRules:
+        """Rules for labels of images to segment: the user's, and where these say nothing what the examples decided."""
+        unknown = self.unknown if given.unknown is None else given.unknown
+        if unknown is None and FULL in self.names:
+            unknown = ()
+        return replace(given, unknown=unknown, instances=self.has_objects or None)
 
     @cached_property
     def colours(self) -> dict[int, str]:
@@ -108,6 +119,8 @@ class Fitted:
 class _Square:
     image: np.ndarray
     labels: Mapping[int, np.ndarray]
+    absent: np.ndarray | int
+    """Label of the classes that the square does not show: 0, and `UNKNOWN` where nobody judged."""
     annotated: frozenset[int] | None
     origin: int
 
@@ -132,7 +145,7 @@ def build_pool(examples: Sequence[Example], preparation: Preparation) -> tuple[P
     labels = np.zeros((len(squares), len(values), preparation.size_px, preparation.size_px), dtype=np.uint8)
     for square, row in zip(squares, labels, strict=True):
         for index, value in enumerate(values):
-            row[index] = square.labels.get(value, 0)
+            row[index] = square.labels.get(value, square.absent)
     annotated = [[square.annotated is None or value in square.annotated for value in values] for square in squares]
     pool = Pool(
         torch.from_numpy(np.stack([square.image for square in squares]))[:, None],
@@ -160,15 +173,17 @@ def _squares(examples: Sequence[Example], preparation: Preparation) -> Iterator[
         boxes = preparation.boxes(example.case)
         shown = example.shown
         for plane in shown:
-            masks = example.on_plane(plane)
+            masks, nothing = example.on_plane(plane), np.zeros(planes.shape[1:], bool)
+            unknown = None if example.unknown is None else example.unknown[plane]
             for box in _kept(boxes, masks, most=MOST_TILES // (len(examples) * len(shown))):
                 yield _Square(
                     to_square(planes[plane], preparation.size_px, box),
                     {
-                        value: label_to_square(mask, preparation.size_px, box).astype(np.uint8)
+                        value: binary_to_square(mask, unknown, preparation.size_px, box)
                         for value, mask in masks.items()
                         if mask[box.within(mask.shape)].any()
                     },
+                    0 if unknown is None else binary_to_square(nothing, unknown, preparation.size_px, box),
                     example.annotated,
                     origin,
                 )

@@ -25,6 +25,7 @@ from incontext.images.tiling import Tiling
 from incontext.inference.support_pool import Fitted, Pool, Preparation
 from incontext.networks.checkpoint import NAMED, locate
 from megamed.files import replacing, sha256_of
+from megamed.unknown import UNKNOWN
 
 MOST_BYTES = 2**32
 """Largest file of a saved task that is read, in bytes."""
@@ -100,9 +101,11 @@ class _Sample(_Record):
 
 
 class _Head(_Record):
-    version: Literal[1] = 1
+    version: Literal[1, 2] = 1
+    """2 if some pixels are unknown, which readers of the first would take for background."""
     names: dict[Value, str] = Field(min_length=1)
     has_objects: bool = False
+    unknown: tuple[Annotated[int, Field(ge=-(2**31), lt=2**32)], ...] | None = None
     normalisation: Normalisation
     tiling: Tiling
     size_px: int = Field(ge=1, le=MOST_SIZE_PX)
@@ -141,9 +144,12 @@ class SavedTask:
 def write_task(path: Path, task: SavedTask) -> Path:
     """Write a task; the file is replaced at once or not at all."""
     fitted = task.fitted
+    unknown = fitted.pool.labels == UNKNOWN
     head = _Head(
+        version=2 if unknown.any() else 1,
         names=dict(fitted.names),
         has_objects=fitted.has_objects,
+        unknown=fitted.unknown,
         normalisation=fitted.preparation.normalisation,
         tiling=fitted.preparation.tiling,
         size_px=fitted.preparation.size_px,
@@ -153,10 +159,12 @@ def write_task(path: Path, task: SavedTask) -> Path:
     )
     tensors = {
         "images": fitted.pool.images,
-        "labels": torch.from_numpy(np.packbits(fitted.pool.labels.flatten(2).numpy(), axis=-1)),
+        "labels": _packed(fitted.pool.labels == 1),
         "annotated": fitted.pool.annotated,
         "origins": fitted.pool.origins,
     }
+    if unknown.any():
+        tensors["unknown"] = _packed(unknown)
     for index, example in enumerate(fitted.sample):
         tensors[f"sample.{index}.planes"] = torch.from_numpy(_narrowed(example.case.planes))
         tensors[f"sample.{index}.masks"] = torch.from_numpy(_masks(example))
@@ -287,7 +295,7 @@ def _masks(example: Example) -> np.ndarray:
 
 
 def _task(head: _Head, tensors: Mapping[str, Tensor]) -> SavedTask:
-    names = {"images", "labels", "annotated", "origins"}
+    names = {"images", "labels", "annotated", "origins", *(["unknown"] if head.version > 1 else [])}
     names |= {f"sample.{index}.{part}" for index in range(len(head.sample)) for part in ("planes", "masks")}
     _expect(tensors.keys() == names, f"tensors {', '.join(sorted(names))}, got {', '.join(sorted(tensors))}")
     fitted = Fitted(
@@ -299,6 +307,7 @@ def _task(head: _Head, tensors: Mapping[str, Tensor]) -> SavedTask:
             for index, each in enumerate(head.sample)
         ],
         head.has_objects,
+        head.unknown,
     )
     return SavedTask(fitted, head.parameters, head.weights)
 
@@ -311,11 +320,26 @@ def _pool(tensors: Mapping[str, Tensor], classes: int, size_px: int) -> Pool:
     _fits("labels", tensors["labels"], torch.uint8, (count, classes, math.ceil(pixels / 8)))
     _fits("annotated", tensors["annotated"], torch.bool, (count, classes))
     _fits("origins", tensors["origins"], torch.int64, (count,))
-    labels = torch.from_numpy(np.unpackbits(tensors["labels"].numpy(), axis=-1, count=pixels))
-    labels = labels.reshape(count, classes, size_px, size_px)
+    shape = count, classes, size_px, size_px
+    labels = _unpacked(tensors["labels"], shape)
     shown = (labels.flatten(2).any(-1) & tensors["annotated"]).any(0)
     _expect(bool(shown.all()), "every class in some labelled square, got one in none")
+    if "unknown" in tensors:
+        _fits("unknown", tensors["unknown"], torch.uint8, (count, classes, math.ceil(pixels / 8)))
+        unknown = _unpacked(tensors["unknown"], shape)
+        _expect(not (labels & unknown).any(), "unknown pixels outside of labels, got some inside")
+        labels += unknown * UNKNOWN
     return Pool(images, labels, tensors["annotated"], tensors["origins"])
+
+
+def _packed(bits: Tensor) -> Tensor:
+    """Store eight pixels of squares in a byte."""
+    return torch.from_numpy(np.packbits(bits.flatten(2).numpy(), axis=-1))
+
+
+def _unpacked(packed: Tensor, shape: tuple[int, int, int, int]) -> Tensor:
+    """Restore the pixels of squares, as 0 and 1."""
+    return torch.from_numpy(np.unpackbits(packed.numpy(), axis=-1, count=shape[2] * shape[3])).reshape(shape)
 
 
 def _example(head: _Sample, planes: Tensor, masks: Tensor) -> Example:

@@ -14,8 +14,14 @@ FIXED_POINT = 2**32
 """Units per 1: fine enough to hold float32 values from 2⁻⁹ on exactly, coarse enough for sums of 2³¹ terms."""
 
 
-def dice(masks: Bool[Tensor, "*batch H W"], labels: Bool[Tensor, "*batch H W"]) -> Float[Tensor, "*batch"]:
-    """Dice of each mask with its label, in [0, 1]: see `dice_of_areas`."""
+def dice(
+    masks: Bool[Tensor, "*batch H W"],
+    labels: Bool[Tensor, "*batch H W"],
+    known: Bool[Tensor, "*batch H W"] | None = None,
+) -> Float[Tensor, "*batch"]:
+    """Dice of each mask with its label, in [0, 1]: see `dice_of_areas`. Pixels of which none is known count nowhere."""
+    if known is not None:
+        masks, labels = masks & known, labels & known
     masks_px, labels_px, shared_px = (each.sum((-2, -1)) for each in (masks, labels, masks & labels))
     return dice_of_areas(shared_px, masks_px + labels_px)
 
@@ -31,7 +37,10 @@ def dice_of_areas(shared_px: Num[Tensor, "*batch"], total_px: Num[Tensor, "*batc
 
 
 def calibration_error(
-    probabilities: Float[Tensor, "B *grid"], labels: Num[Tensor, "B *grid"] | Bool[Tensor, "B *grid"], bins: int = BINS
+    probabilities: Float[Tensor, "B *grid"],
+    labels: Num[Tensor, "B *grid"] | Bool[Tensor, "B *grid"],
+    bins: int = BINS,
+    known: Bool[Tensor, "B *grid"] | None = None,
 ) -> Float[Tensor, " B"]:
     """Expected calibration error: distance of the foreground's probability from its frequency, mean over bins.
 
@@ -42,14 +51,18 @@ def calibration_error(
         probabilities: Probability of foreground at each pixel, in [0, 1].
         labels: Annotation of the same pixels, in {0, 1}.
         bins: Number of bins of equal width.
+        known: Pixels of which the label is known; by default all. The others count nowhere.
 
     Source:
         Guo et al., On Calibration of Modern Neural Networks, ICML 2017, for the foreground's probability.
     """
     excess = in_fixed_point(probabilities.float() - labels.float()).flatten(1)
+    counts: Tensor | int = excess.shape[1]
+    if known is not None:
+        excess, counts = excess * known.flatten(1), known.flatten(1).sum(dim=1).clamp(min=1)
     indices = (probabilities.flatten(1) * bins).long().clamp(max=bins - 1)
     sums = excess.new_zeros(len(excess), bins).scatter_add_(1, indices, excess)
-    return sums.abs().sum(dim=1) / FIXED_POINT / excess.shape[1]
+    return sums.abs().sum(dim=1) / FIXED_POINT / counts
 
 
 def exact_mean(values: Float[Tensor, "B N"], counts: Int[Tensor, " B"] | int) -> Float[Tensor, " B"]:

@@ -53,7 +53,8 @@ def export(network: nn.Module, folder: Path, metadata: Mapping[str, Any] | None 
         images = torch.rand(5, 1, 3 * stride, 2 * stride)
         codes = twin.encode_images(images, images.round())
         encoding = {"images": images, "labels": images.round()}
-        segmenting = {"queries": images[:3], **vars(codes.pooled())}
+        code = {name: part for name, part in vars(codes.pooled()).items() if part is not None}
+        segmenting = {"queries": images[:3], **code}
         folder.mkdir(parents=True, exist_ok=True)
         _write(_Encode(twin), encoding, tuple(named_parts(codes)), folder / ENCODE, told)
         _write(_Segment(twin), segmenting, ("logits",), folder / SEGMENT, told)

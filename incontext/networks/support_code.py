@@ -1,5 +1,6 @@
 """Codes of the support-once network: of single labelled images, and of the support sets that they form."""
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -8,6 +9,8 @@ from einops import rearrange
 from jaxtyping import Int
 from torch import Tensor
 from torch.nn import functional as F
+
+from incontext.networks.unknown import judged, mean_over_images
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,9 @@ class SupportCode:
     `FittedRead`."""
     mean_label: Tensor
     """The support labels' mean at each pixel (B, 1, H, W)."""
+    seen: tuple[Tensor, ...] | None = None
+    """Whether anything was judged of each support token, (B, S·T) for each attended stage; of others nothing is read.
+    None if it was of all."""
 
     @classmethod
     def stacked(cls, codes: Sequence["SupportCode"]) -> "SupportCode":
@@ -39,7 +45,19 @@ class SupportCode:
             prototypes=join("prototypes"),
             moments=join("moments"),
             mean_label=torch.cat([code.mean_label for code in codes]),
+            seen=_joined_seen(codes),
         )
+
+
+def _joined_seen(codes: Sequence[SupportCode]) -> tuple[Tensor, ...] | None:
+    """Join the marks of tokens of several batches; None if all are read."""
+    if all(code.seen is None for code in codes):
+        return None
+
+    def seen(code: SupportCode) -> tuple[Tensor, ...]:
+        return code.seen or tuple(torch.ones_like(key[:, 0, :, 0], dtype=torch.bool) for key in code.keys)
+
+    return tuple(map(torch.cat, zip(*map(seen, codes), strict=True)))
 
 
 @dataclass(frozen=True)
@@ -60,8 +78,23 @@ class ImageCodes:
             values=tuple(rearrange(value, merge) for value in self.values),
             prototypes=tuple(F.normalize(p.mean(1), dim=-1) for p in self.prototypes),
             moments=tuple(m.mean(1) for m in self.moments),
-            mean_label=self.labels.mean(1),
+            mean_label=mean_over_images(self.labels),
+            seen=self._seen(),
         )
+
+    def _seen(self) -> tuple[Tensor, ...] | None:
+        """Whether anything was judged of each token; in sets of which nothing was, all are read."""
+        known = judged(self.labels)
+        if known.all():
+            return None
+        area = known.shape[-2] * known.shape[-1]
+        flat = known.flatten(0, 1).float()
+        seen = []
+        for key in self.keys:
+            side_px = math.isqrt(area // key.shape[-2])
+            tokens = F.max_pool2d(flat, side_px).flatten(1).unflatten(0, known.shape[:2]).flatten(1) > 0
+            seen.append(tokens | ~tokens.any(1, keepdim=True))
+        return tuple(seen)
 
     def leaving_one_out(self, count: int) -> "ImageCodes":
         """Support sets of all images but one, for each of the first `count` images: (B·count, S - 1, ...)."""

@@ -12,7 +12,8 @@ from torch.nn import functional as F
 
 from incontext.networks.stages import Stage
 from incontext.networks.support_code import ImageCodes, SupportCode
-from incontext.networks.support_reads import PATCH_PX, FittedRead, TokenMatch, label_patches, pooled_to
+from incontext.networks.support_reads import PATCH_PX, FittedRead, TokenMatch, label_patches
+from incontext.networks.unknown import kinds, known_part, pooled_to
 
 
 @dataclass(frozen=True)
@@ -230,11 +231,12 @@ class SupportOnceNet(nn.Module):
         flat = rearrange(labels, "B S one H W -> (B S) one H W")
         # Only the support's tokens are pooled, so that there are fewer to read; queries keep theirs.
         coarse = [F.avg_pool2d(features[fine], self.config.support_pool), *features[fine + 1 :]]
-        contrasts = [self._contrast(level, features[level], flat, coarse[0].shape[-2:]) for level in range(fine)]
+        known, cells = known_part(flat), coarse[0].shape[-2:]
+        contrasts = [self._contrast(level, features[level], flat, known, cells) for level in range(fine)]
         keys, values = [], []
         for level, (match, value) in enumerate(zip(self.matches, self.values, strict=True)):
             tokens = coarse[level]
-            patches = label_patches(flat, tokens)
+            patches = label_patches(flat, tokens, known)
             read = rearrange(
                 value(torch.cat([tokens, patches], 1)),
                 "B (heads C) h w -> B heads (h w) C",
@@ -248,23 +250,27 @@ class SupportOnceNet(nn.Module):
             return tuple(rearrange(t, "(B S) ... -> B S ...", S=count) for t in tensors)
 
         fits = [cast(FittedRead, fit) for fit in self.fits]
-        moments = [fit.moments(fit.inputs(features[level]), flat) for level, fit in enumerate(fits)]
+        moments = [fit.moments(fit.inputs(features[level]), flat, known) for level, fit in enumerate(fits)]
         prototypes = [whole for _, whole in contrasts]
         return ImageCodes(per_set(keys), per_set(values), per_set(prototypes), per_set(moments), labels)
 
-    def _contrast(self, level: int, features: Tensor, labels: Tensor, cells: torch.Size) -> tuple[Tensor, Tensor]:
+    def _contrast(
+        self, level: int, features: Tensor, labels: Tensor, known: Tensor | None, cells: torch.Size
+    ) -> tuple[Tensor, Tensor]:
         """Means of `a_kp f_p` over the pixels p of each cell, (N, 1, cells, 2·(C + 1)), and of the image, (N, 2, C).
 
-        `f_p` are features of unit length, and `a_kp` is the pixel's share of kind k, foreground or background. The last
-        of each C + 1 channels is the cell's share of the kind. The means become prototypes by being brought to unit
+        `f_p` are features of unit length, and `a_kp` is the pixel's share of kind k, foreground or background, of which
+        one that nobody judged has none. The means of cells are over what was judged of them. The last of each C + 1
+        channels is the cell's share of the kind. The means become prototypes by being brought to unit
         length, but only after they were averaged over the support: an image that shows more of a kind counts more.
         """
         matched = self._matched(level, features)
-        label = pooled_to(labels, features.shape[-2:])
-        weights = torch.stack([label, 1 - label], 1)
-        weighted = weights * torch.cat([matched, torch.ones_like(label)], 1)[:, None]
+        weights = kinds(labels, known, features.shape[-2:])
+        weighted = weights * torch.cat([matched, torch.ones_like(weights[:, 0])], 1)[:, None]
         pooled = reduce(weighted, "N kind C (h a) (w b) -> N kind C (h w)", "mean", h=cells[0], w=cells[1])
         whole = reduce(pooled[:, :, :-1], "N kind C cells -> N kind C", "mean")
+        if known is not None:
+            pooled = pooled / pooled_to(known.to(labels), cells).flatten(2)[:, None].clamp(min=1e-6)
         return rearrange(pooled, "N kind C cells -> N 1 cells (kind C)"), whole
 
     def _matched(self, level: int, features: Tensor) -> Tensor:
@@ -316,8 +322,9 @@ class SupportOnceNet(nn.Module):
         match = cast(TokenMatch, self.matches[level])
         # The Q queries of a set stand in one row of tokens: they share keys and values.
         queries = rearrange(match.queries(tokens), "(B Q) heads T C -> B heads (Q T) C", B=sets)
+        seen = None if code.seen is None else code.seen[level][:, None, None]
         # Scale 1, since queries already carry their temperature.
-        read = F.scaled_dot_product_attention(queries, code.keys[level], code.values[level], scale=1.0)
+        read = F.scaled_dot_product_attention(queries, code.keys[level], code.values[level], seen, scale=1.0)
         return rearrange(read, "B heads (Q h w) C -> (B Q) (heads C) h w", h=height, w=width)
 
     def _compare(self, level: int, features: Tensor, fetched: Tensor, code: SupportCode) -> Tensor:

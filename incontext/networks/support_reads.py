@@ -1,12 +1,12 @@
 """The two ways to read a support: attention to its tokens, and a classifier fitted to its pixels in closed form."""
 
-from collections.abc import Sequence
-
 import torch
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from incontext.networks.unknown import kinds, means
 
 PATCH_PX = 8
 """Side of a label patch: it holds 8×8 values at every attended stage."""
@@ -95,17 +95,18 @@ class FittedRead(nn.Module):
         return torch.cat([projected, torch.ones_like(projected[:, :1])], 1)
 
     @torch.autocast("cuda", enabled=False)
-    def moments(self, inputs: Tensor, labels: Tensor) -> Tensor:
+    def moments(self, inputs: Tensor, labels: Tensor, known: Tensor | None = None) -> Tensor:
         """Sums `Σ_p a_kp x_p [x_p, y_p]ᵀ` over an image's foreground and over its background, divided by its pixels.
+
+        Where labels are not known, pixels are of neither kind, and targets the mean of the pixel's other parts.
 
         Shapes: inputs (N, C + 1, h, w), labels (N, 1, H, W) -> (N, 2, C + 1, C + 1 + targets), targets = parts².
         """
         height, width = inputs.shape[-2:]
-        targets = pooled_to(labels, (height * self.parts, width * self.parts))
-        label = pooled_to(labels, (height, width)).flatten(1)
+        targets = means(labels, known, (height * self.parts, width * self.parts), self.parts)
         pixels = inputs.flatten(2)
         both = torch.cat([pixels, 2 * F.pixel_unshuffle(targets, self.parts).flatten(2) - 1], 1)  # [x_p, y_p]
-        weights = torch.stack([label, 1 - label], 1) / label.shape[-1]  # a_kp / pixels, (N, 2, pixels)
+        weights = kinds(labels, known, (height, width)).flatten(2) / pixels.shape[-1]  # a_kp / pixels, (N, 2, pixels)
         return torch.einsum("nkp,ncp,ndp->nkcd", weights, pixels, both)
 
     @torch.autocast("cuda", enabled=False)
@@ -124,10 +125,15 @@ class FittedRead(nn.Module):
         return scores.flatten(0, 1).unflatten(-1, inputs.shape[-2:])
 
 
-def label_patches(labels: Float[Tensor, "N 1 H W"], tokens: Float[Tensor, "N C h w"]) -> Float[Tensor, "N patch h w"]:
-    """The 8×8 label values under each token; each is a mean where a token covers more pixels than that."""
+def label_patches(
+    labels: Float[Tensor, "N 1 H W"], tokens: Float[Tensor, "N C h w"], known: Tensor | None = None
+) -> Float[Tensor, "N patch h w"]:
+    """The 8×8 label values under each token; each is a mean where a token covers more pixels than that.
+
+    Where labels are not known, the mean of the rest of the token stands for them.
+    """
     height, width = tokens.shape[-2:]
-    return F.pixel_unshuffle(pooled_to(labels, (height * PATCH_PX, width * PATCH_PX)), PATCH_PX)
+    return F.pixel_unshuffle(means(labels, known, (height * PATCH_PX, width * PATCH_PX), PATCH_PX), PATCH_PX)
 
 
 def positions_like(features: Float[Tensor, "N C h w"]) -> Float[Tensor, "N position h w"]:
@@ -143,8 +149,3 @@ def positions_like(features: Float[Tensor, "N C h w"]) -> Float[Tensor, "N posit
     rows, columns = waves(height)[:, :, None], waves(width)[:, None, :]
     grid = torch.cat([rows.expand(-1, -1, width), columns.expand(-1, height, -1)])
     return grid.expand(features.shape[0], -1, -1, -1)
-
-
-def pooled_to(labels: Tensor, size: Sequence[int]) -> Tensor:
-    """Means of labels (N, 1, H, W) over the windows of a coarser grid, whose sides divide theirs."""
-    return F.avg_pool2d(labels, (labels.shape[-2] // size[0], labels.shape[-1] // size[1]))

@@ -19,6 +19,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 from torch.nn import functional as F
 
+from incontext.networks.unknown import readings
+from megamed.unknown import UNKNOWN_SHARE
+
 Chance = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -117,7 +120,7 @@ DEFAULT = AugmentConfig()
 def augment(
     images: Float[Tensor, "B n 1 H W"], labels: Float[Tensor, "B n 1 H W"], config: AugmentConfig = DEFAULT
 ) -> tuple[Float[Tensor, "B n 1 H W"], Float[Tensor, "B n 1 H W"]]:
-    """Make new tasks out of B sets of labelled images; images stay in [0, 1], labels in {0, 1}."""
+    """Make new tasks out of B sets of labelled images; images stay in [0, 1], labels in {0, 1} or unknown."""
     images, labels = warp(images, labels, config)
     frames = sometimes(config.task.intensity_flip, complement, images[:, :, 0])
     frames = vary_intensities(frames, config.task)
@@ -198,16 +201,21 @@ def elastic_field(count: int, height: int, width: int) -> Float[Tensor, "count H
 def resample(
     pairs: Float[Tensor, "N 2 H W"], affine: Float[Tensor, "N 3 3"], field: Float[Tensor, "N H W 2"]
 ) -> Float[Tensor, "N 2 H W"]:
-    """Images and labels where a warp takes them; what it does not move stays as it is, to the last bit."""
+    """Images and labels where a warp takes them; what it does not move stays as it is, to the last bit.
+
+    What comes from pixels that nobody judged is unknown, if it matters how these are read.
+    """
     moves = (affine != torch.eye(3)).flatten(1).any(1) | (field != 0).flatten(1).any(1)
     if not moves.any():
         return pairs.clone()
     grid = F.affine_grid(affine[moves, :2], list(pairs[moves].shape), align_corners=False) + field[moves]
-    image, soft_label = F.grid_sample(pairs[moves], grid.to(pairs), align_corners=False).split(1, 1)
+    channels = torch.cat([pairs[moves, :1], readings(pairs[moves, 1:])], 1)
+    sampled = F.grid_sample(channels, grid.to(pairs), align_corners=False)
+    image, soft_labels = sampled[:, :1], sampled[:, 1:]
     # A label of less than a pixel's width falls below one half everywhere: then its strongest pixels stand for it.
-    threshold = soft_label.amax((-2, -1), keepdim=True).clamp(FAINTEST, 0.5)
+    threshold = soft_labels.amax((-2, -1), keepdim=True).clamp(FAINTEST, 0.5)
     moved = pairs.clone()
-    moved[moves] = torch.cat([image, (soft_label >= threshold).to(image)], 1)
+    moved[moves] = torch.cat([image, (soft_labels >= threshold).to(image).mean(1, keepdim=True)], 1)
     return moved
 
 
@@ -282,8 +290,8 @@ def has_lost(
     after: Float[Tensor, "N H W"], before: Float[Tensor, "N H W"], least_share: float = 0.0
 ) -> Bool[Tensor, " N"]:
     """Whether labels have kept at most this share of their area; empty ones count as kept."""
-    area = before.sum((1, 2))
-    return (area > 0) & (after.sum((1, 2)) <= least_share * area)
+    area, kept = ((labels > UNKNOWN_SHARE).sum((1, 2)) for labels in (before, after))
+    return (area > 0) & (kept <= least_share * area)
 
 
 def dilate(labels: Float[Tensor, "B n 1 H W"], reach_px: int) -> Float[Tensor, "B n 1 H W"]:
@@ -300,7 +308,7 @@ def erode(labels: Float[Tensor, "B n 1 H W"], reach_px: int) -> Float[Tensor, "B
 
 def edges(labels: Float[Tensor, "B n 1 H W"]) -> Float[Tensor, "B n 1 H W"]:
     """Outlines of labels, half of their thickness on either side of the border."""
-    return dilate(labels, EDGE_PX // 2) - erode(labels, EDGE_PX // 2)
+    return torch.minimum(dilate(labels, EDGE_PX // 2), complement(erode(labels, EDGE_PX // 2)))
 
 
 def complement(values: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:

@@ -19,7 +19,7 @@ class Batch(NamedTuple):
     images: Float[Tensor, "B n 1 H W"]
     """Intensities in [0, 1]."""
     labels: Float[Tensor, "B n 1 H W"]
-    """Annotation in {0, 1}."""
+    """Annotation in {0, 1}, and `megamed.unknown.UNKNOWN_SHARE` where nobody judged."""
     queries: int
     """Number of queries, the first images of each set; the support of each is all other images of its set."""
 

@@ -21,6 +21,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from incontext.networks import unknown
 from incontext.networks.checkpoint import load, write_calibration
 from incontext.networks.devices import choose_device
 from incontext.networks.measures import calibration_error
@@ -67,6 +68,8 @@ def calibrate(network: SupportNetwork, tasks: Sequence[DevTask]) -> dict[str, An
     by_size = [{size: logits_of(network, task, size) for size in _sizes(task)} for task in tasks]
     logits = torch.cat([found[max(found)].flatten() for found in by_size])
     labels = torch.cat([task.query_labels.flatten() for task in tasks])
+    known = unknown.judged(labels)
+    logits, labels = logits[known], labels[known]
     temperature = fit_temperature(logits, labels)
 
     def error_of(some: Tensor) -> float:
@@ -149,11 +152,12 @@ def judge(task: DevTask, logits: Float[Tensor, "N 1 H W"]) -> Judged:
     """Compare the masks that logits give of a task's queries with their labels.
 
     Args:
-        task: The task, which holds the labels.
+        task: The task, which holds the labels. Pixels that nobody judged count neither here nor there.
         logits: Logits of the task's queries, divided by the temperature.
     """
     dice = hard_dice(logits, task.query_labels)[:, 0]
-    return Judged(task.dataset, expected_log_odds(soft_counts(logits.sigmoid(), logits > 0)), dice)
+    known = unknown.judged(task.query_labels)
+    return Judged(task.dataset, expected_log_odds(soft_counts(logits.sigmoid() * known, (logits > 0) & known)), dice)
 
 
 def fit_quality(judged: Sequence[Judged]) -> QualityModel:

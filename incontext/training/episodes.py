@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from incontext.networks.unknown import as_shares
 from megamed import Collection, DatasetCard, Task
 from megamed.licences import is_open
 from megamed.vocabulary import Role
@@ -89,12 +90,12 @@ class LabelledSet(NamedTuple):
     images: UInt8[np.ndarray, "n H W"]
     """Intensities; 255 stands for 1."""
     labels: UInt8[np.ndarray, "n H W"]
-    """Annotation in {0, 1}."""
+    """Annotation in {0, 1} and `megamed.unknown.UNKNOWN`."""
 
     def tensors(self) -> tuple[Float[torch.Tensor, "n 1 H W"], Float[torch.Tensor, "n 1 H W"]]:
-        """The images in [0, 1], and the labels."""
-        images, labels = (torch.from_numpy(array).float().unsqueeze(1) for array in self)
-        return images.div_(255), labels
+        """The images in [0, 1], and the labels as `incontext.networks.unknown` has them."""
+        images, labels = (torch.from_numpy(array).unsqueeze(1) for array in self)
+        return images.float().div_(255), as_shares(labels)
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ class TaskImages:
     rows: Int[np.ndarray, " N"]
     """The images of the view that show the label."""
     labels: UInt8[np.ndarray, "N H W"]
-    """Annotation in {0, 1}, of these rows."""
+    """Annotation of these rows, in the values of `LabelledSet`."""
     absent: Int[np.ndarray, " A"]
     """The images of the view that are known to be without the label."""
 
@@ -164,7 +165,8 @@ def load_tasks(collection: Collection, tasks: Iterable[Task], min_label_px: int 
         areas = collection.areas(task)
         rows = np.flatnonzero(areas >= min_label_px)
         labels = collection.labels(task, rows.tolist())
-        loaded.append(TaskImages(task, views[key], rows, labels, np.flatnonzero(areas == 0)))
+        absent = (areas == 0) & (collection.unknown_areas(task) == 0)
+        loaded.append(TaskImages(task, views[key], rows, labels, np.flatnonzero(absent)))
     return [task for task in loaded if len(task)]
 
 

@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from incontext.networks import checkpoint
 from incontext.networks.devices import choose_device
 from incontext.networks.protocols import LeaveOneOutNetwork, SupportNetwork
+from incontext.networks.unknown import readings
 from incontext.training.batches import Batch
 from incontext.training.config import TrainConfig
 from incontext.training.distributed import ALONE, Processes, joined, own_device
@@ -155,8 +156,11 @@ def fits_halved(batch: Batch, config: TrainConfig) -> bool:
 
 def halved(batch: Batch) -> Batch:
     """A batch at half its size; a pixel belongs to the label if half of it does."""
-    images, labels = (F.avg_pool2d(part.flatten(0, 1), 2).unflatten(0, part.shape[:2]) for part in batch[:2])
-    return Batch(images, (labels >= 0.5).to(labels.dtype), batch.queries)
+    shape = batch.images.shape[:2]
+    images = F.avg_pool2d(batch.images.flatten(0, 1), 2)
+    halves = F.avg_pool2d(readings(batch.labels.flatten(0, 1)), 2) >= 0.5
+    labels = halves.to(images.dtype).mean(1, keepdim=True)
+    return Batch(images.unflatten(0, shape), labels.unflatten(0, shape), batch.queries)
 
 
 @dataclass(frozen=True)

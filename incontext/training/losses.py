@@ -1,4 +1,4 @@
-"""Losses on logits, and the Dice that training watches."""
+"""Losses on logits, and the Dice that training watches; pixels that nobody judged count in none."""
 
 from typing import Literal
 
@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from incontext.networks.measures import dice
+from incontext.networks.unknown import judged
 
 
 class LossConfig(BaseModel):
@@ -27,7 +28,8 @@ def dice_loss(logits: Float[Tensor, "*batch H W"], labels: Float[Tensor, "*batch
     Source:
         Milletari et al., V-Net, 3DV 2016, with the sum of squares in the denominator.
     """
-    probabilities = logits.sigmoid()
+    known = judged(labels)
+    probabilities, labels = logits.sigmoid() * known, labels * known
     overlap = (probabilities * labels).sum((-2, -1))
     total = probabilities.square().sum((-2, -1)) + labels.square().sum((-2, -1))
     return (1 - (2 * overlap + 1) / (total + 1)).mean()
@@ -42,7 +44,18 @@ def focal_loss(
         Lin et al., Focal loss for dense object detection, ICCV 2017, without class weights.
     """
     off = (logits.sigmoid() - labels).abs()
-    return (off**focus * F.binary_cross_entropy_with_logits(logits, labels, reduction="none")).mean()
+    return _mean(off**focus * F.binary_cross_entropy_with_logits(logits, labels, reduction="none"), judged(labels))
+
+
+def cross_entropy(logits: Float[Tensor, "*batch H W"], labels: Float[Tensor, "*batch H W"]) -> Float[Tensor, ""]:
+    """Binary cross-entropy of each pixel, averaged."""
+    return _mean(F.binary_cross_entropy_with_logits(logits, labels, reduction="none"), judged(labels))
+
+
+def _mean(losses: Tensor, known: Tensor) -> Tensor:
+    """Mean over the pixels of which the label is known."""
+    share = known.to(losses).mean()
+    return (losses * known).mean() / share.clamp(min=1 / known.numel())
 
 
 DEFAULT = LossConfig()
@@ -51,14 +64,14 @@ DEFAULT = LossConfig()
 def segmentation_loss(
     logits: Float[Tensor, "*batch H W"], labels: Float[Tensor, "*batch H W"], config: LossConfig = DEFAULT
 ) -> Float[Tensor, ""]:
-    """Soft Dice loss plus weighted pixel loss, a mean over images, which count equally."""
+    """Soft Dice loss, a mean over images, which count equally, plus weighted pixel loss, one over pixels."""
     loss = dice_loss(logits, labels)
     if not config.pixel_weight:
         return loss
-    pixel_loss = F.binary_cross_entropy_with_logits if config.pixel == "cross-entropy" else focal_loss
+    pixel_loss = cross_entropy if config.pixel == "cross-entropy" else focal_loss
     return loss + config.pixel_weight * pixel_loss(logits, labels)
 
 
 def hard_dice(logits: Float[Tensor, "*batch H W"], labels: Float[Tensor, "*batch H W"]) -> Float[Tensor, "*batch"]:
     """Dice of the masks that the logits give at a probability of 0.5; 1 if mask and label are both empty."""
-    return dice(logits > 0, labels > 0.5)
+    return dice(logits > 0, labels > 0.5, judged(labels))

@@ -17,6 +17,8 @@ class LabelSource:
     """The label that every positive pixel has; None if the pixels say it."""
     annotator: str = ""
     """Name of the annotator who drew the label, where a dataset tells several apart."""
+    unknown: tuple[int, ...] = ()
+    """Values of pixels that nobody judged, where the dataset states them."""
 
 
 @dataclass(frozen=True)

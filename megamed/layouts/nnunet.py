@@ -2,12 +2,12 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field, JsonValue, ValidationError
 
 from megamed.layouts.cases import Case, LabelSource, pairing_problem
 from megamed.readers.source import Source
@@ -15,6 +15,7 @@ from megamed.schema import DatasetCard, Frozen
 
 Model = TypeVar("Model", bound=Frozen)
 COLOURS = ("red", "green", "blue")
+IGNORE = "ignore"
 NAMES_A_MODALITY = re.compile(r"\b(CT|MRI?|PET|US)\b")
 
 
@@ -27,13 +28,19 @@ class ListedCase(Frozen):
 
 
 class NnunetDescription(Frozen):
-    """Fields of an nnU-Net `dataset.json` that tell the channels and the files."""
+    """Fields of an nnU-Net `dataset.json` that tell the channels, the files, and values of labels."""
 
     model_config = ConfigDict(extra="ignore")
     channel_names: dict[str, str]
     file_ending: str
+    labels: dict[str, JsonValue] = Field(default_factory=dict)
     dataset: dict[str, ListedCase] = Field(default_factory=dict)
     """Files by case, where they are not those in `imagesTr` and `labelsTr`; paths begin at the dataset's folder."""
+
+    @property
+    def unknown(self) -> tuple[int, ...]:
+        """Values of the pixels that nobody judged."""
+        return ignored(self.labels)
 
 
 @dataclass
@@ -44,13 +51,25 @@ class _NnunetFiles:
     labels: list[Path] = field(default_factory=list)
 
 
+def ignored(labels: Mapping[str, object]) -> tuple[int, ...]:
+    """Values of the label `ignore`, a name that nnU-Net reserves for pixels that nobody judged."""
+    value = labels.get(IGNORE)
+    return (value,) if isinstance(value, int) else ()
+
+
 def find_cases(folder: Path, card: DatasetCard) -> Iterator[Case]:
     """Yield the training cases.
 
     Raises:
-        ValueError: If there is no readable dataset.json.
+        ValueError: If there is no readable dataset.json, or the card names a label that it says to ignore.
     """
     description = read_description(folder, NnunetDescription)
+    if named := [card.labels[value] for value in description.unknown if value in card.labels]:
+        msg = (
+            f"label {named[0]!r} is none: expected a value for a structure, got that which {folder.name}/dataset.json "
+            "names 'ignore', of pixels that nobody judged. Take it out of [labels]."
+        )
+        raise ValueError(msg)
     cases = _listed(folder, description.dataset) if description.dataset else _named(folder, description.file_ending)
     modalities = channel_modalities(card, description.channel_names)
     colours = _colours(card, description.channel_names, cases.values())
@@ -59,10 +78,10 @@ def find_cases(folder: Path, card: DatasetCard) -> Iterator[Case]:
             yield Case(name, problem=problem)
         elif colours:
             sources = {modality: Source((found.images["0"],), part) for modality, part in colours.items()}
-            yield Case(name, sources, (LabelSource(Source((found.labels[0],))),))
+            yield Case(name, sources, (LabelSource(Source((found.labels[0],)), unknown=description.unknown),))
         else:
             sources = {modality: Source((found.images[channel],)) for channel, modality in modalities.items()}
-            yield Case(name, sources, (LabelSource(Source((found.labels[0],))),))
+            yield Case(name, sources, (LabelSource(Source((found.labels[0],)), unknown=description.unknown),))
 
 
 def _named(folder: Path, ending: str) -> dict[str, _NnunetFiles]:

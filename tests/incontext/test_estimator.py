@@ -42,6 +42,9 @@ def test_parameters_are_stored_unchanged() -> None:
         "memory_gb": 0.5,
         "backend": "onnx",
         "seed": 7,
+        "channel": "red",
+        "colours": {"#ff0000": 1},
+        "unknown": 255,
     }
     assert Segmenter(**given).get_params() == given
 

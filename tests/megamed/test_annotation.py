@@ -44,8 +44,13 @@ def test_unknown_label_is_no_background() -> None:
 
 
 def test_majority_is_more_than_half() -> None:
-    assert np.array_equal(majority([mask("##.."), mask("#.#.")]), mask("#..."))
-    assert np.array_equal(majority([mask("##.."), mask("#.#."), mask(".##.")]), mask("###."))
+    assert np.array_equal(
+        majority([mask("##..").view(np.uint8), mask("#.#.").view(np.uint8)]), mask("#...").view(np.uint8)
+    )
+    assert np.array_equal(
+        majority([mask("##..").view(np.uint8), mask("#.#.").view(np.uint8), mask(".##.").view(np.uint8)]),
+        mask("###.").view(np.uint8),
+    )
 
 
 def test_majority_is_of_those_who_annotated_the_label() -> None:

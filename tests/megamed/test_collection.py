@@ -181,7 +181,7 @@ def test_a_file_must_say_what_it_is(built: Path, tmp_path: Path) -> None:
         pass
     shutil.copy(next(built.glob("*.h5")), tmp_path / "future.h5")
     with h5py.File(tmp_path / "future.h5", "r+") as file:
-        text = bytes(file["about"][()]).replace(b"megamed-1", b"megamed-9")
+        text = bytes(file["about"][()]).replace(b"megamed-2", b"megamed-9")
         del file["about"]
         file["about"] = np.array(text)
     with pytest.raises(OSError, match="signature"):

@@ -109,14 +109,34 @@ def test_what_are_no_objects() -> None:
 
 def test_pixels_that_nobody_judged() -> None:
     stored = np.array([[0, 1, 255], [2, 255, 1]], np.uint8)
-    reading = read_values(stored, "a.png", LabelRules(unknown=255))
+    reading = read_values(stored, "a.png", LabelRules(unknown=(255,)))
     assert reading.values.tolist() == [[0, 1, 0], [2, 0, 1]]
     assert reading.unknown is not None
     assert np.array_equal(reading.unknown, stored == 255)
     assert not reading.notes
-    assert read_values(stored, "a.png").notes == (
-        "a.png has the value 255 apart from its classes: if nobody judged these pixels, make them 0.",
+    plausible = read_values(stored, "a.png")
+    assert np.array_equal(plausible.values, reading.values)
+    assert plausible.unknown is not None
+    assert np.array_equal(plausible.unknown, stored == 255)
+    assert plausible.notes == (
+        "a.png has the value 255 apart from its classes: it is read as pixels that nobody judged.",
     )
+
+
+def test_pixels_of_several_values_that_nobody_judged() -> None:
+    reading = read_values(np.array([[0, 9, -1], [3, 9, 255]], np.int16), "a.nii", LabelRules(unknown=(-1, 9)))
+    assert reading.unknown is not None
+    assert reading.unknown.tolist() == [[False, True, True], [False, True, False]]
+    assert reading.values.tolist() == [[0, 0, 0], [3, 0, 255]]
+
+
+def test_no_number_is_no_judgement_beside_background() -> None:
+    reading = read_values(np.array([[0, 1, np.nan], [2, np.nan, 1]], np.float32), "a.nii")
+    assert reading.values.tolist() == [[0, 1, 0], [2, 0, 1]]
+    assert reading.unknown is not None
+    assert reading.unknown.tolist() == [[False, False, True], [False, True, False]]
+    with pytest.raises(ValueError, match="got NaN"):
+        read_values(np.array([[1, np.nan]], np.float32), "a.nii")  # NaN may as well be its background
 
 
 @pytest.mark.parametrize(
@@ -168,7 +188,7 @@ def test_more_colours_need_a_table() -> None:
     with pytest.raises(ValueError, match=r"a.png is drawn in colours: .* '#0000ff=1,#ff0000=2'; black"):
         read_channels(picture, "a.png")
     assert colour_table([picture]) == {"#0000ff": 1, "#ff0000": 2}
-    reading = read_channels(picture, "a.png", LabelRules(colours={"#0000ff": 7, "#ff0000": 9}, unknown=9))
+    reading = read_channels(picture, "a.png", LabelRules(colours={"#0000ff": 7, "#ff0000": 9}, unknown=(9,)))
     assert reading.values[:, 0].tolist() == [0, 7, 0, 0]
     assert reading.unknown is not None
     assert reading.unknown[0].all()
@@ -188,6 +208,25 @@ def test_colours_are_counted() -> None:
     picture = np.zeros((2, 2, 3), np.uint8)
     picture[0, 0] = (1, 2, 255)
     assert colour_counts(picture) == {"#000000": 3, "#0102ff": 1}
+
+
+def test_black_in_a_palette_may_be_what_nobody_judged() -> None:
+    palette = np.zeros((256, 3), np.uint8)
+    palette[0] = 9
+    indices = np.array([[0, 255, 0]], np.uint8)
+    assert read_palette(indices, palette, "a").values.tolist() == [[1, 0, 1]]
+    reading = read_palette(indices, palette, "a", LabelRules.of(255))
+    assert reading.values.tolist() == [[0, 0, 0]]
+    assert reading.unknown is not None
+    assert reading.unknown.tolist() == [[False, True, False]]
+
+
+def test_a_colour_of_the_table_may_be_unknown() -> None:
+    colours = np.array([[(0, 0, 0), (255, 0, 0), (224, 224, 192)]], np.uint8)
+    reading = read_channels(colours, "a", LabelRules.of([255], {"#FF0000": 1, "#e0e0c0": 255}))
+    assert reading.values.tolist() == [[0, 1, 0]]
+    assert reading.unknown is not None
+    assert reading.unknown.tolist() == [[False, False, True]]
 
 
 def test_the_indices_of_a_palette_are_values() -> None:

@@ -75,7 +75,7 @@ def test_other_classes_are_told_by_name(tmp_path: Path, segmenter: Segmenter) ->
     write_images(tmp_path / "query", {"q.png": Drawing(SIZE, (square("nodule", 2, 2, 4),))})
     labelme(tmp_path / "query", {"q.png": Drawing(SIZE, (square("nodule", 2, 2, 4),))})
     summary = segment_folder(segmenter, tmp_path / "support", tmp_path / "query", tmp_path / "out")
-    assert "expected names ('lesion', 'organ'), got ('nodule',)" in summary.failures["q.png"]
+    assert any("expected names ('lesion', 'organ'), got ('nodule',)" in each for each in summary.warnings)
 
 
 def test_the_file_of_all_labels_is_named(tmp_path: Path, segmenter: Segmenter) -> None:

@@ -15,6 +15,7 @@ from PIL.PngImagePlugin import PngImageFile
 
 from incontext.folders.check_folder import check_folder
 from megamed.label_colours import palette_of
+from megamed.label_values import LabelRules
 
 CPU_SECONDS = 2.0
 
@@ -220,7 +221,7 @@ def test_labels_in_colours_are_counted_by_a_table(tmp_path: Path) -> None:
         Image.fromarray(both).save(tmp_path / "labels" / f"{seed:04}.png")
     (problem,) = check_folder(tmp_path).problems
     assert "--colours '#0000ff=1,#00ff00=2,#ff0000=3'" in problem
-    found = check_folder(tmp_path, None, {"#0000ff": 5, "#00ff00": 2, "#ff0000": 3})
+    found = check_folder(tmp_path, None, LabelRules(colours={"#0000ff": 5, "#00ff00": 2, "#ff0000": 3}))
     assert found.problems == ()
     assert [(each.value, each.images) for each in found.classes] == [(2, 2), (3, 1), (5, 3)]
 

@@ -55,7 +55,7 @@ def test_masks_of_classes_are_counted_by_name() -> None:
         ),
         (
             [blocks(1, 255), blocks(1, 1)],
-            "255 stands apart from the classes of 1 labels, such as 0.png: it often marks pixels",
+            "255 stands apart from the classes of 1 labels, such as 0.png: it is taken for pixels",
         ),
         (
             [blocks(1, 1), blocks(255, 255)],

@@ -20,6 +20,15 @@ def test_dataset_json_names_classes(tmp_path: Path) -> None:
     assert read_own_card(tmp_path) == OwnCard(names={1: "liver"})
 
 
+def test_a_card_says_what_nobody_judged(tmp_path: Path) -> None:
+    labels = {"background": 0, "tumour": [1, 2], "core": 1, "ignore": 3}
+    facts = {"channel_names": {"0": "CT"}, "labels": labels, "file_ending": ".png"}
+    (tmp_path / "dataset.json").write_text(json.dumps(facts))
+    assert read_own_card(tmp_path) == OwnCard(names={1: "core", 2: "label 2"}, unknown=(3,))
+    (tmp_path / "card.toml").write_text('id = "a"\nmodality = "CT"\n[labels]\n3 = "lung"\n[files]\nunknown = 9\n')
+    assert read_own_card(tmp_path).unknown == (9,)
+
+
 def test_a_faulty_card_is_not_used_and_that_is_said(tmp_path: Path) -> None:
     assert read_own_card(tmp_path) == OwnCard()
     (tmp_path / "dataset.json").write_text("{")

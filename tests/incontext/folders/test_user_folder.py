@@ -35,7 +35,7 @@ def test_a_class_without_a_file_was_not_annotated(tmp_path: Path) -> None:
     image = read_source_image(np.zeros((8, 8), np.uint8), "image")
     Image.fromarray(np.eye(8, dtype=np.uint8) * 255).save(tmp_path / "b.png")
     pair = ImagePair(tmp_path, "1", {"b": (tmp_path / "b.png",), "c": (tmp_path / "b.png",)})
-    masks = read_masks(pair, image, {1: "a", 2: "b"})
+    masks = read_masks(pair, image, {1: "a", 2: "b"}).masks
     assert list(masks) == [2]
     np.testing.assert_array_equal(masks[2][0], np.eye(8, dtype=bool))
     with pytest.raises(ValueError, match="label of 1 is of none of the support's classes: expected a, got b, c"):

@@ -20,6 +20,22 @@ Y, X = np.indices(SIZE)
 CENTRES = np.stack([X.ravel(), Y.ravel()], axis=1) + 0.5
 
 
+def test_of_what_was_drawn_some_may_mark_what_nobody_judged() -> None:
+    masks = np.zeros((3, 1, 4, 6), np.uint8)
+    masks[0, 0, :, :3], masks[1, 0, :, 2:5], masks[2, 0, 0] = 1, 1, 1
+    segments = tuple(
+        Segment(number, name, lambda mask=mask: mask)
+        for number, name, mask in zip((1, 7, 2), ("lesion", "unsure", "organ"), masks, strict=True)
+    )
+    drawn = DrawnLabel(Geometry(), segments, {1: "lesion", 7: "unsure", 2: "organ"})
+    flat = flatten(drawn, (1, 4, 6), unknown=(7,))
+    assert set(np.unique(flat.label)) == {0, 1, 2}
+    assert set(flat.masks) == {1, 2}
+    assert flat.unknown is not None
+    assert np.array_equal(flat.unknown, (masks[1] > 0) & (flat.label == 0))
+    assert flatten(drawn, (1, 4, 6)).unknown is None
+
+
 def star(random: np.random.Generator, centre: tuple[float, float], radius: float) -> np.ndarray:
     """A ring of corners at random distances around a centre."""
     angles = np.linspace(0, 2 * np.pi, 24, endpoint=False)

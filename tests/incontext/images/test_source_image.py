@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
 
+from incontext.images.label_place import on_image
 from incontext.images.orientation import PlaneLayout, orientation_of, viewed
 from incontext.images.source_image import (
     mask_suffix,
-    on_image,
     read_label_image,
     read_source_image,
     usual_axis,
@@ -514,7 +514,7 @@ def test_what_a_file_did_not_measure_is_its_smallest_value(tmp_path: Path, suffi
     assert (on_file[0] == smallest).all()
     assert (on_file[1:].ravel() == np.sort(on_file[1:].ravel())).all()
     assert [note for note in case.notes if "20.00% of its pixels" in note]
-    with pytest.raises(ValueError, match="label is not finite: expected numbers only"):
+    with pytest.raises(ValueError, match="label is no label map: expected whole numbers, got NaN or infinity"):
         read_label_image(path, "label", case)
 
 

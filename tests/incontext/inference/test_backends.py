@@ -16,6 +16,7 @@ from incontext.networks.checkpoint import load_pretrained
 from incontext.networks.cross_block import CrossBlockConfig, CrossBlockNet
 from incontext.networks.support_code import ImageCodes
 from incontext.networks.support_once import SupportOnceConfig, SupportOnceNet
+from megamed.unknown import UNKNOWN_SHARE
 from tests.incontext.networks import golden
 
 pytest.importorskip("onnxruntime")
@@ -66,6 +67,18 @@ def test_codes_and_logits_equal_those_of_torch(network, backend, support, querie
     logits = network.segment(asking, expected.pooled())
     assert logits.std() > 0.01
     torch.testing.assert_close(backend.segment(asking, found.pooled()), logits, **TOLERANCE)
+
+
+def test_graphs_read_what_was_judged_as_the_network_does(network: SupportOnceNet, backend: OnnxBackend) -> None:
+    images, labels = draw(3, (4, 3))
+    labels[0, :, : 2 * STRIDE] = UNKNOWN_SHARE
+    labels[1, :, 3:19, 5:30] = UNKNOWN_SHARE
+    with torch.inference_mode():
+        codes = [each.encode_images(images, labels).pooled() for each in (network, backend)]
+        expected, found = (each.segment(images, code) for each, code in zip((network, backend), codes, strict=True))
+        torch.testing.assert_close(found, expected, **TOLERANCE)
+        read_as_background = network.encode_images(images, (labels == 1).float()).pooled()
+        assert (network.segment(images, read_as_background) - expected).abs().max() > 0.01
 
 
 @torch.inference_mode()

@@ -1,0 +1,100 @@
+"""Options of the shell that several commands share, with their help."""
+
+from pathlib import Path
+from typing import Annotated, Literal, get_args
+
+import typer
+
+from megamed.vocabulary import WrittenTool
+
+SupportRule = Literal["all", "nearest", "diverse", "random"]
+"""Rules that select the labelled images by which an image is segmented."""
+
+TOOLS: tuple[WrittenTool, ...] = get_args(WrittenTool)
+"""Annotation tools whose files are written."""
+
+WEIGHTS_HELP = "Network weights: `default`, `open` (trained on openly licensed data only) or a checkpoint file."
+
+INFO_HELP = "`default`, `open`, a checkpoint file, or a file that `save-task` wrote."
+Weights = Annotated[str, typer.Option(help=WEIGHTS_HELP)]
+TaskWeights = Annotated[
+    str | None, typer.Option(help=WEIGHTS_HELP, show_default="default, or those that the task was saved with")
+]
+Device = Annotated[
+    str | None, typer.Option(help="Device to compute on, such as cpu or cuda:1.", show_default="cuda if available")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress bar.")]
+SUPPORT_HELP = "Folder in which some images have labels, such as labels/1.png or 1_mask.png for 1.png."
+Examples = Annotated[Path, typer.Option(help=SUPPORT_HELP)]
+ImageTemplate = Annotated[
+    str | None,
+    typer.Option(help="Paths of images, such as {case}/{case}_flair.", show_default="by their names"),
+]
+LabelTemplate = Annotated[
+    str | None,
+    typer.Option(
+        help="Paths of labels, such as {case}/{case}_seg; or the file of an annotation tool, such as annotations.json.",
+        show_default="by their names",
+    ),
+]
+ClassNames = Annotated[
+    str | None,
+    typer.Option(help="Names of the label values, such as 1=liver,2=spleen, or a JSON, TOML or ITK-SNAP file of them."),
+]
+Colours = Annotated[
+    str | None,
+    typer.Option(
+        help="Label values of labels drawn in colours, such as '#ff0000=1,#00ff00=2', or a JSON or TOML file of them."
+    ),
+]
+ImageChannel = Annotated[
+    str | None,
+    typer.Option(
+        "--channel",
+        help="Channel to look at of images that have several: its number from 0 on, red, green or blue.",
+        show_default="colours as grey",
+    ),
+]
+Select = Annotated[
+    SupportRule | None,
+    typer.Option(
+        help="Labelled images that serve as support of an image: all of them, the most similar (nearest), dissimilar "
+        "ones (diverse), or random ones.",
+        show_default="all, or nearest if --support-size or --ensemble is given",
+    ),
+]
+SupportSize = Annotated[
+    int | None,
+    typer.Option(min=1, help="Number of labelled images in a support, unless it is all.", show_default="16"),
+]
+UnknownValues = Annotated[
+    list[int] | None,
+    typer.Option(
+        help="Value of pixels of labels that nobody judged, such as 255; can be repeated.",
+        show_default="255 or -1 where it stands apart from the classes",
+    ),
+]
+Ensemble = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="Number of supports to select; their predicted probabilities are averaged.", show_default="1"
+    ),
+]
+MaskFormat = Annotated[
+    str | None,
+    typer.Option(
+        help="File type of the masks, such as nii.gz.",
+        show_default="each image's own, or png where it has no masks",
+    ),
+]
+WriteFor = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar=" | ".join(TOOLS),
+        help="Annotation tool in whose own files to write the masks, too; may be given several times.",
+        show_default=False,
+    ),
+]
+SavedTask = Annotated[
+    Path | None, typer.Option(help="File that `save-task` wrote, instead of --support.", show_default=False)
+]

@@ -1,0 +1,53 @@
+"""Place of a label against its image's: whether both lie alike, and the label in the order of the image's axes."""
+
+import itertools
+
+import numpy as np
+from jaxtyping import Float, Shaped
+
+from incontext.images.orientation import parallel, spacings_mm, viewed
+from megamed.readers.stored import Geometry, StoredImage
+from megamed.readers.volume import MISPLACED, displacement_mm
+
+
+def on_image(label: StoredImage, image: Geometry, name: str) -> Shaped[np.ndarray, "..."]:
+    """Return the array of a label in the order of its image's axes, or as it is where one of them tells no place.
+
+    Args:
+        label: What was read.
+        image: Where its image lies.
+        name: How errors call the label.
+
+    Raises:
+        ValueError: If the label lies elsewhere than its image.
+    """
+    affine = label.geometry.affine
+    if affine is None:
+        return label.array
+    if image.affine is None:
+        return label.space
+    errors: list[ValueError] = []
+    stated = (affine, *label.geometry.other_affines), (image.affine, *image.other_affines)
+    for its_own, expected in itertools.product(*stated):
+        try:
+            return _placed(label.space, its_own, expected)
+        except ValueError as error:
+            errors.append(error)
+    msg = f"{name} lies elsewhere than its image: {errors[0]}. Save it with its image's affine, on its grid."
+    raise ValueError(msg) from errors[0]
+
+
+def _placed(
+    label: Shaped[np.ndarray, "I J K"], affine: Float[np.ndarray, "4 4"], image: Float[np.ndarray, "4 4"]
+) -> Shaped[np.ndarray, "..."]:
+    """Return a label in the order of its image's axes, by the affines of both.
+
+    Raises:
+        ValueError: If its voxels lie elsewhere.
+    """
+    view = parallel(affine, image[:3, :3])
+    array, placed = view.planes(label), viewed(affine, label.shape, view)
+    if (apart := displacement_mm(placed, image, array.shape)) > MISPLACED * min(spacings_mm(image)):
+        msg = f"expected voxels at the same place, got them up to {apart:.3g} mm apart"
+        raise ValueError(msg)
+    return array
