@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Float32, Int64
 from torch import Tensor
 
+from incontext.inference.backends import finite
 from incontext.inference.segmentation import Classes
 from incontext.inference.selection import diverse, nearest
 from incontext.inference.support_pool import Pool
@@ -156,7 +157,7 @@ class Reader:
         """Log-odds of each class against the background, of the mean over draws and flips."""
         queries = queries.to(self.means.device)
         passes = [
-            logits.flip(axes) / self.temperature
+            finite(logits).flip(axes) / self.temperature
             for axes in (FLIPS if self.choice.flips else FLIPS[:1])
             for logits in self._passes(queries.flip(axes), axes)
         ]
