@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from incontext.networks import checkpoint
+from incontext.networks.families import Network, build
 from incontext.training.config import TrainConfig
 from megamed.files import replacing, sha256_of
 
@@ -24,8 +25,8 @@ FREE = {"steps", "minutes", "workers", "log_every", "dev_every", "probe_every", 
 class TrainState:
     """State of a run: everything that changes from step to step."""
 
-    network: checkpoint.Network
-    average: checkpoint.Network
+    network: Network
+    average: Network
     """Network whose weights are the moving average."""
     optimizer: torch.optim.Optimizer
     step: int = 0
@@ -49,7 +50,7 @@ class TrainState:
         """
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
-            network = checkpoint.build(config.network)
+            network = build(config.network)
         origin = None
         if config.init_from is not None:
             origin = describe_origin(config.init_from, config)
