@@ -24,7 +24,7 @@ class QualityModel(BaseModel):
     blind to: a support of another kind of images than the queries makes wrong masks of high expected precision.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     bias: Power
     """Log-odds of Dice where the odds of expected precision and recall are both 1."""

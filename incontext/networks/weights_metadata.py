@@ -22,6 +22,8 @@ class _Checked(BaseModel):
 class Calibration(_Checked):
     """Result of `incontext.training.calibration.calibrate`."""
 
+    model_config = ConfigDict(strict=True)
+
     temperature: float = Field(default=1.0, ge=TEMPERATURES[0], le=TEMPERATURES[1])
     ece_before: float | None = Field(default=None, ge=0, le=1)
     ece_after: float | None = Field(default=None, ge=0, le=1)

@@ -27,7 +27,10 @@ def test_what_is_right_passes() -> None:
 @pytest.mark.parametrize(
     ("part", "value"),
     [
-        *[("calibration", {"temperature": value}) for value in (0, -1, 1e-9, 1e9, float("nan"), float("inf"), "warm")],
+        *[
+            ("calibration", {"temperature": value})
+            for value in (0, -1, 1e-9, 1e9, float("nan"), float("inf"), "warm", "1.2", True)
+        ],
         *[
             ("calibration", {"quality": QUALITY | change})
             for change in (
