@@ -301,6 +301,9 @@ def train(
         ),
     ] = None,
     device: Device = None,
+    other_collection: Annotated[
+        bool, typer.Option("--other-collection", help="Continue a run that began with another collection.")
+    ] = False,
 ) -> None:
     """Train a network on a collection, or continue the run that was stopped in --out.
 
@@ -316,7 +319,7 @@ def train(
 
         start = None if init is None else locate(init)
         settings = read_config(config, steps=steps, minutes=minutes, seed=seed, init_from=start)
-        path = train(settings, collection, out, device)
+        path = train(settings, collection, out, device, other_collection)
     if started_first():
         print(f"Wrote {path}.")
 

@@ -40,7 +40,7 @@ from incontext.inference.reader import Choice, Doubt, Means, Reader
 from incontext.inference.segmentation import Classes, Report, Segmentation, finished, mean_dice
 from incontext.inference.support_pool import Fitted, Preparation, build_pool, structures
 from incontext.inference.task_file import Parameters, SavedTask, Weights, find_weights, read_task, write_task
-from incontext.networks.checkpoint import NAMED, locate, read_metadata
+from incontext.networks.checkpoint import NAMED
 from incontext.networks.devices import choose_device
 from incontext.networks.quality import QualityModel
 from megamed.label_values import LabelRules, Unknown
@@ -167,7 +167,7 @@ class Segmenter(Estimator):
     @property
     def metadata(self) -> dict[str, Any]:
         """Configuration, provenance and calibration of weights that come from a file."""
-        return {} if isinstance(self.weights, nn.Module) else read_metadata(locate(self.weights))
+        return self._load().metadata
 
     @property
     def temperature(self) -> float:

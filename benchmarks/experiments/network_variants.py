@@ -9,8 +9,8 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from incontext.networks.checkpoint import FAMILIES, Network
 from incontext.networks.cross_block import CrossBlockConfig, CrossBlockNet
+from incontext.networks.families import FAMILIES, Network
 from incontext.networks.layers import CrossBlock, mean_over_support, phi
 from incontext.networks.support_code import SupportCode
 from incontext.networks.support_once import SupportOnceConfig, SupportOnceNet

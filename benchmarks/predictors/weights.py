@@ -9,6 +9,7 @@ from torch import Tensor
 
 from benchmarks.predictors.protocol import NamedPredictor
 from incontext.networks import checkpoint
+from incontext.networks.families import Network
 from incontext.networks.support_code import ImageCodes
 from incontext.networks.support_once import SupportOnceNet
 from incontext.networks.universeg import load_universeg
@@ -58,7 +59,7 @@ class SupportOncePredictor:
         return self.network.segment(query_images, supports.pooled()) / self.temperature
 
 
-def load_network(path: Path, device: str = "cpu") -> checkpoint.Network:
+def load_network(path: Path, device: str = "cpu") -> Network:
     """Load the network in a weights file, ours or UniverSeg's, ready to predict.
 
     Raises:

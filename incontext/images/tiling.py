@@ -30,6 +30,8 @@ TILE_WIDTHS = 8
 """A tile is as wide as so many structures."""
 TILES_ACROSS = 4
 """The longer side of an image is at most so many tiles, where the side of a tile is not asked for in pixels."""
+MOST_TILES = 2**14
+"""Most tiles of an image: 30,000 × 30,000 pixels in tiles of 512, whose logits take a gigabyte for each class."""
 BAND_VALUES = 2**22
 """Logits that are on the grid of an image at once; an image is enlarged in bands of so many."""
 
@@ -60,12 +62,21 @@ class Tiling:
         Args:
             shape: Height and width of the image.
             pixel_mm: Height and width of a pixel; a tile is square in millimetres, its finer side `side_px` long.
+
+        Raises:
+            ValueError: If the image has more than `MOST_TILES`.
         """
         if self.side_px is None:
             return [letterbox(shape, pixel_mm)]
         height, width = square_px(self.side_px * min(evened(pixel_mm)), pixel_mm)
         if height >= shape[0] and width >= shape[1]:
             return [letterbox(shape, pixel_mm)]
+        if (tiles := _steps(shape[0], height) * _steps(shape[1], width)) > MOST_TILES:
+            message = (
+                f"tiles are too small: expected at most {MOST_TILES} of an image, got {tiles} of {self.side_px} px "
+                f"for one of {shape[1]} × {shape[0]} pixels. Choose larger ones (tiling), or smaller images."
+            )
+            raise ValueError(message)
         rows, columns = _starts(shape[0], height), _starts(shape[1], width)
         return [Box(top, left, height, width) for top in rows for left in columns]
 
@@ -150,5 +161,10 @@ def _starts(extent_px: int, tile_px: int) -> list[int]:
     """Evenly spread beginnings of tiles along an axis; a tile longer than the axis lies around its middle."""
     if extent_px <= tile_px:
         return [-((tile_px - extent_px) // 2)]
-    steps = math.ceil((extent_px - tile_px) / (tile_px * (1 - OVERLAP)))
+    steps = _steps(extent_px, tile_px) - 1
     return [round(i * (extent_px - tile_px) / steps) for i in range(steps + 1)]
+
+
+def _steps(extent_px: int, tile_px: int) -> int:
+    """Number of tiles along an axis."""
+    return 1 + max(0, math.ceil((extent_px - tile_px) / (tile_px * (1 - OVERLAP))))

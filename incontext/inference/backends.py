@@ -38,6 +38,21 @@ def backend_of(network: nn.Module, name: str = "torch") -> Backend:
     return network if isinstance(network, Backend) else WholeSetBackend(network)
 
 
+def finite(logits: Tensor) -> Tensor:
+    """Return logits, or say that they mean nothing.
+
+    Raises:
+        FloatingPointError: If one is not finite: a mask of it would be empty, as if nothing were there.
+    """
+    if not logits.isfinite().all():
+        msg = (
+            "network has no answer: expected finite logits, got NaN or infinity. "
+            "Its weights are damaged or overflow: load others, or compute on another device."
+        )
+        raise FloatingPointError(msg)
+    return logits
+
+
 @dataclass(frozen=True)
 class WholeSets:
     """Labelled images themselves, as the `Codes` of a network that encodes support sets only as a whole."""

@@ -1,15 +1,15 @@
 """The network that a `Segmenter` computes with: where it came from, whether it has changed, and its mode."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Self
+from types import MappingProxyType
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
-from incontext.networks.checkpoint import load, locate
-from megamed.files import sha256_of
+from incontext.networks.checkpoint import Checkpoint, locate
 
 
 class LoadedNetwork:
@@ -18,11 +18,15 @@ class LoadedNetwork:
     Attributes:
         module: The network, for computing and reading alone; `shared` gives it out of hand.
         sha256: SHA-256 of the weights file; None for a module that came from none, and hence from somebody else.
+        metadata: Configuration, provenance and calibration in the weights file; empty without one.
     """
 
-    def __init__(self, module: nn.Module, sha256: str | None = None) -> None:
+    def __init__(
+        self, module: nn.Module, sha256: str | None = None, metadata: Mapping[str, Any] = MappingProxyType({})
+    ) -> None:
         self.module = module
         self.sha256 = sha256
+        self.metadata = dict(metadata)
         self._version = 0
         self._seen = _Content(module) if sha256 is None else None
 
@@ -36,8 +40,8 @@ class LoadedNetwork:
         """
         if isinstance(weights, nn.Module):
             return cls(weights.to(device))
-        path = locate(weights)
-        return cls(load(path, device), sha256_of(path))
+        file = Checkpoint.read(locate(weights))
+        return cls(file.network(device), file.sha256, file.metadata)
 
     def shared(self) -> nn.Module:
         """The network, for somebody else to hold: from now on it may change at any time."""

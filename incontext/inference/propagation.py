@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from incontext.inference.backends import finite
 from incontext.inference.selection import image_features, nearest
 from incontext.networks.distance import distance_transform
 from incontext.networks.measures import dice
@@ -97,6 +98,7 @@ def propagate(
 
     Raises:
         ValueError: If nothing is labelled, or a label or an image of `others` does not fit the planes.
+        FloatingPointError: If the network's logits are not finite.
     """
     config = config or Propagation()
     _check(planes, labels, others)
@@ -218,7 +220,7 @@ class _Support:
         known = sorted(set().union(*supports))
         chosen = torch.tensor([[known.index(each) for each in support] for support in supports])
         parts = [self.codes[each] for each in known]
-        return self.network.segment(self.planes[indices], type(parts[0]).joined(parts).select(chosen).pooled())
+        return finite(self.network.segment(self.planes[indices], type(parts[0]).joined(parts).select(chosen).pooled()))
 
     def _supports(self, indices: Sequence[int]) -> list[list[int]]:
         """Select a support for each plane: similar planes of others, nearest labels, predictions within reach."""

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Float32, Int64
 from torch import Tensor, nn
 
-from incontext.inference.backends import backend_of
+from incontext.inference.backends import backend_of, finite
 from incontext.inference.memory import batch_size
 from incontext.inference.segmentation import Classes
 from incontext.inference.selection import diverse, image_features, nearest
@@ -170,7 +170,7 @@ class Reader:
         """Log-odds of each class against the background, of the mean over draws and flips."""
         queries = queries.to(self.means.device)
         passes = [
-            logits.flip(axes) / self.temperature
+            finite(logits).flip(axes) / self.temperature
             for axes in (FLIPS if self.choice.flips else FLIPS[:1])
             for logits in self._passes(queries.flip(axes), axes)
         ]

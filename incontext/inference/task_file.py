@@ -13,9 +13,8 @@ from typing import Annotated, Any, Literal, Self
 import numpy as np
 import torch
 from jaxtyping import Shaped
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, Json, ValidationError, model_validator
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from incontext.images.examples import MOST_CLASSES, Example, LabelMap
@@ -24,15 +23,29 @@ from incontext.images.source_image import Kind, SourceImage
 from incontext.images.tiling import Tiling
 from incontext.inference.support_pool import Fitted, Pool, Preparation
 from incontext.networks.checkpoint import NAMED, locate
+from incontext.networks.sealed import Damaged, read_sealed_metadata, read_tensors, save_sealed
 from megamed.files import replacing, sha256_of
 from megamed.unknown import UNKNOWN
 
 MOST_BYTES = 2**32
 """Largest file of a saved task that is read, in bytes."""
+LEAST_SIDE_PX = 8
+"""Least side of a tile or of the network's square, in pixels: a large image has endlessly many smaller tiles."""
 MOST_SIZE_PX = 4096
+MOST_SIDE_PX = 2**17
+MOST_IMAGES = 2**20
+MOST_DRAWS = 256
+"""Most support sets of an ensemble, each of which costs a prediction."""
+MOST_SEED = 2**32
+LONGEST_NAME = 1000
+"""Characters of the name of a class."""
+MOST_SAMPLES = 64
 NARROW = (np.uint8, np.int16)
 """Types that grey values are stored in if they fit exactly; else float32."""
 
+Side = Annotated[int, Field(ge=LEAST_SIDE_PX, le=MOST_SIDE_PX)]
+Name = Annotated[str, Field(max_length=LONGEST_NAME)]
+Millimetres = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
 Value = Annotated[int, Field(ge=1, le=MOST_CLASSES)]
 Colour = Annotated[str, Field(pattern="^#[0-9a-f]{6}$")]
 
@@ -44,17 +57,17 @@ class _Record(BaseModel):
 class Parameters(_Record):
     """The arguments of a `Segmenter` that do not depend on the machine."""
 
-    support: str
-    support_size: int | None
-    ensemble: int
+    support: Literal["all", "nearest", "diverse", "random"]
+    support_size: int | None = Field(ge=1, le=MOST_IMAGES)
+    ensemble: int = Field(ge=1, le=MOST_DRAWS)
     flips: bool
     overlap: bool
-    scaling: str
-    tiling: str | int
-    size_px: int = Field(ge=1, le=MOST_SIZE_PX)
-    backend: str
-    seed: int
-    channel: int | str | None = None
+    scaling: Literal["auto", "min-max", "percentile", "window"]
+    tiling: Literal["auto", "never", "always"] | Side
+    size_px: int = Field(ge=LEAST_SIDE_PX, le=MOST_SIZE_PX)
+    backend: Literal["torch", "onnx"]
+    seed: int = Field(ge=-MOST_SEED, le=MOST_SEED)
+    channel: int | Name | None = None
 
 
 class Weights(_Record):
@@ -91,9 +104,9 @@ class _Sample(_Record):
     """The properties of an example, besides its pixels, with which new images are compared."""
 
     kind: Kind
-    spacing_mm: tuple[float, float, float] | None
+    spacing_mm: tuple[Millimetres, Millimetres, Millimetres] | None
     cut: str | None
-    names: dict[Value, str]
+    names: dict[Value, Name]
     colours: dict[Value, Colour] = Field(default_factory=dict)
     annotated: list[Value] | None
     values: list[Value] | None
@@ -103,15 +116,15 @@ class _Sample(_Record):
 class _Head(_Record):
     version: Literal[1, 2] = 1
     """2 if some pixels are unknown, which readers of the first would take for background."""
-    names: dict[Value, str] = Field(min_length=1)
+    names: dict[Value, Name] = Field(min_length=1)
     has_objects: bool = False
     unknown: tuple[Annotated[int, Field(ge=-(2**31), lt=2**32)], ...] | None = None
     normalisation: Normalisation
     tiling: Tiling
-    size_px: int = Field(ge=1, le=MOST_SIZE_PX)
+    size_px: int = Field(ge=LEAST_SIDE_PX, le=MOST_SIZE_PX)
     parameters: Parameters
     weights: Weights
-    sample: list[_Sample]
+    sample: list[_Sample] = Field(max_length=MOST_SAMPLES)
 
     @model_validator(mode="after")
     def _is_possible(self) -> Self:
@@ -124,10 +137,18 @@ class _Head(_Record):
         ):
             msg = f"scaling is impossible: expected low < high for a window and none else, got {kind} {low} to {high}"
             raise ValueError(msg)
-        if self.tiling.side_px is not None and self.tiling.side_px < 1:
-            msg = f"tiles are impossible: expected a side of at least 1 px, got {self.tiling.side_px}"
+        side_px = self.tiling.side_px
+        if side_px is not None and not LEAST_SIDE_PX <= side_px <= MOST_SIDE_PX:
+            msg = f"tiles are impossible: expected a side of {LEAST_SIDE_PX} to {MOST_SIDE_PX} px, got {side_px}"
             raise ValueError(msg)
         return self
+
+
+class _About(_Record):
+    task: Json[_Head]
+    author: str = ""
+    format: str | None = None
+    """Framework of the tensors, which some programs state."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,7 +191,7 @@ def write_task(path: Path, task: SavedTask) -> Path:
         tensors[f"sample.{index}.masks"] = torch.from_numpy(_masks(example))
     with replacing(path) as partial:
         about = {"task": head.model_dump_json(), "author": task.author}
-        save_file({name: each.contiguous() for name, each in tensors.items()}, partial, about)
+        save_sealed({name: each.contiguous() for name, each in tensors.items()}, partial, about)
     return path
 
 
@@ -186,12 +207,9 @@ def read_task(path: Path) -> SavedTask:
         raise FileNotFoundError(msg)
     try:
         _expect(path.stat().st_size <= MOST_BYTES, f"at most {MOST_BYTES} bytes, got {path.stat().st_size}")
-        with safe_open(path, "pt") as file:
-            about = file.metadata() or {}
-            head = _Head.model_validate_json(about.get("task", ""))
-            task = _task(head, {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118 (not a mapping)
-            return replace(task, author=about.get("author", ""))
-    except (SafetensorError, ValidationError, _Unfit) as error:
+        about = _About.model_validate(read_sealed_metadata(path))
+        return replace(_task(about.task, read_tensors(path)), author=about.author)
+    except (Damaged, ValidationError, _Unfit) as error:
         msg = f"{path} is no readable task: {_told(error)}. Save it anew, or update incontext-seg."
         raise ValueError(msg) from error
 
@@ -263,7 +281,8 @@ def _expect(true: bool, what: str) -> None:
 def _told(error: Exception) -> str:
     if isinstance(error, ValidationError):
         first = error.errors(include_url=False, include_input=False)[0]
-        return f"{'.'.join(map(str, first['loc'])) or 'header'}: {first['msg']}"
+        place = ".".join(map(str, first["loc"])) or "header"
+        return f"{place}: {first['msg']}" if place.isprintable() else f"{place!r}: {first['msg']}"
     return str(error)
 
 

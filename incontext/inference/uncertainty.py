@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from incontext.inference.backends import finite
 from incontext.networks.protocols import Codes, QueryReader
 
 
@@ -37,6 +38,7 @@ def uncertainty(
 
     Raises:
         ValueError: If there are no draws.
+        FloatingPointError: If the network's logits are not finite.
 
     Source:
         Efron, Bootstrap methods: another look at the jackknife, 1979.
@@ -48,7 +50,7 @@ def uncertainty(
     total = torch.zeros_like(query_images)
     for _ in range(draws):
         indices = torch.randint(size, (1, size), generator=generator).to(query_images.device)
-        total += (network.segment(query_images, pool.select(indices).pooled()) / temperature).sigmoid()
+        total += (finite(network.segment(query_images, pool.select(indices).pooled())) / temperature).sigmoid()
     return binary_entropy(total / draws)
 
 

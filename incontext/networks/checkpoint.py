@@ -1,20 +1,20 @@
 """Networks on disk: safetensors, in float16 by default, with JSON in the header: config, provenance and calibration."""
 
-import dataclasses
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import nn
 
-from incontext.networks.cross_block import CrossBlockConfig, CrossBlockNet
-from incontext.networks.support_once import SupportOnceConfig, SupportOnceNet
-from megamed.files import replacing
+from incontext.networks.families import FAMILIES, Network, NetworkConfig, build, describe
+from incontext.networks.sealed import Damaged, read_sealed_metadata, read_tensors, save_sealed
+from incontext.networks.tensors import misfit, unusable
+from incontext.networks.weights_metadata import checked_config
+from megamed.files import replacing, sha256_of
 
 logger = logging.getLogger(__name__)
 
@@ -22,29 +22,80 @@ PACKAGED = Path(__file__).parent / "weights" / "default.safetensors"
 NAMED = {"default": PACKAGED, "open": PACKAGED.with_name("open.safetensors")}
 """The packaged weights by name: those to use, and those learned from open data alone."""
 
+KNOWN_SHA256 = {
+    NAMED["default"]: "4e6198f1ec12b2bf5fed849fb354bd7e3e07039148b6c1ea29ada2ef1256cd24",
+    NAMED["open"]: "0a7ecccbb106754e1658f62ba206ceb43af4bfbe906f456e8b153b35aada176a",
+}
+"""Hashes of the packaged weights, which are changed together with these."""
+
 METADATA = ("config", "provenance", "calibration")
 
-NetworkConfig = SupportOnceConfig | CrossBlockConfig
-Network = SupportOnceNet | CrossBlockNet
-"""A network of a family that can be saved and trained."""
 
-FAMILIES: dict[str, tuple[type[NetworkConfig], type[Network]]] = {
-    "support-once": (SupportOnceConfig, SupportOnceNet),
-    "cross-block": (CrossBlockConfig, CrossBlockNet),
-}
-"""Classes of the configuration and of the network, by the name of their family."""
+@dataclass(frozen=True)
+class Checkpoint:
+    """A weights file whose metadata were found right; its tensors are read when the network is built.
 
+    Attributes:
+        path: The file.
+        config: Configuration of the network.
+        metadata: Config, provenance and, once fitted, calibration, as they stand in the file.
+        sha256: SHA-256 of the file.
+    """
 
-def describe(config: NetworkConfig) -> dict[str, Any]:
-    """A network's configuration as a table that also names its family."""
-    family = next(name for name, (kind, _) in FAMILIES.items() if isinstance(config, kind))
-    return {"family": family, **dataclasses.asdict(config)}
+    path: Path
+    config: NetworkConfig
+    metadata: dict[str, Any]
+    sha256: str
 
+    @classmethod
+    def read(cls, path: Path) -> "Checkpoint":
+        """Read the metadata of a weights file, and make sure that the whole file is as it was written.
 
-def build(config: NetworkConfig) -> Network:
-    """Build a network with random weights, of the family that the configuration belongs to."""
-    network_class: Callable[[Any], Network] = FAMILIES[describe(config)["family"]][1]
-    return network_class(config)
+        Raises:
+            FileNotFoundError: If there is no such file.
+            ValueError: If it is not a weights file of this library, is damaged, or of a later version.
+        """
+        if not path.is_file():
+            msg = f"weights are missing: expected {', '.join(NAMED)} or a file, got {path}. Check the name or the path."
+            raise FileNotFoundError(msg)
+        sha256 = sha256_of(path)
+        if sha256 != (known := KNOWN_SHA256.get(path, sha256)):
+            msg = (
+                f"{path} is damaged: expected the packaged weights of SHA-256 {known}, got {sha256}. "
+                "Install incontext-seg again: pip install --force-reinstall --no-deps incontext-seg."
+            )
+            raise ValueError(msg)
+        try:
+            told = read_sealed_metadata(path)
+        except Damaged as error:
+            msg = f"{path} is not readable: expected a safetensors file, got: {error}. Save it anew."
+            raise ValueError(msg) from error
+        if "config" not in told:
+            msg = (
+                f"{path} has no config: expected weights saved by this library, got bare tensors. "
+                "For official UniverSeg weights use incontext.load_universeg."
+            )
+            raise ValueError(msg)
+        config = checked_config(path, told)
+        return cls(path, config, {name: json.loads(told[name]) for name in METADATA if name in told}, sha256)
+
+    def network(self, device: torch.device | str = "cpu") -> Network:
+        """Build the network, in float32 and evaluation mode.
+
+        Its shape is compared with the tensors before memory is taken: no file asks for more than it holds.
+
+        Raises:
+            ValueError: If the tensors do not fit the config, or are not all finite numbers.
+        """
+        tensors = read_tensors(self.path)
+        with torch.device("meta"):
+            network = build(self.config)
+        if fault := misfit(network.state_dict(), tensors) or unusable(tensors):
+            msg = f"{self.path} does not fit its config {fault}. Save it anew."
+            raise ValueError(msg)
+        floats = {name: tensor.to(torch.float32, copy=True) for name, tensor in tensors.items()}
+        network.load_state_dict(floats, assign=True)
+        return network.to(device).eval()
 
 
 def save(path: Path, network: nn.Module, provenance: Mapping[str, Any], dtype: torch.dtype = torch.float16) -> None:
@@ -63,7 +114,7 @@ def save(path: Path, network: nn.Module, provenance: Mapping[str, Any], dtype: t
     tensors = {name: value.detach().cpu().to(dtype).contiguous() for name, value in network.state_dict().items()}
     metadata = {"config": json.dumps(config), "provenance": json.dumps(dict(provenance))}
     with replacing(path) as partial:
-        save_file(tensors, partial, metadata)
+        save_sealed(tensors, partial, metadata)
 
 
 def write_calibration(path: Path, calibration: Mapping[str, Any]) -> None:
@@ -74,34 +125,19 @@ def write_calibration(path: Path, calibration: Mapping[str, Any]) -> None:
         ValueError: If it is not a weights file of this library.
     """
     metadata = read_metadata(path) | {"calibration": dict(calibration)}
-    tensors = _tensors(path)
+    tensors = read_tensors(path)
     with replacing(path) as partial:
-        save_file(tensors, partial, {name: json.dumps(value) for name, value in metadata.items()})
+        save_sealed(tensors, partial, {name: json.dumps(value) for name, value in metadata.items()})
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
-    """Read config, provenance and, once fitted, calibration of a weights file, without its tensors.
+    """Read config, provenance and, once fitted, calibration of a weights file.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is not a weights file of this library.
+        ValueError: If it is not a weights file of this library, is damaged, or of a later version.
     """
-    if not path.is_file():
-        msg = f"weights are missing: expected {', '.join(NAMED)} or a file, got {path}. Check the name or the path."
-        raise FileNotFoundError(msg)
-    try:
-        with safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
-    except SafetensorError as error:
-        msg = f"{path} is not readable: expected a safetensors file, got: {error}. Save it anew."
-        raise ValueError(msg) from error
-    if "config" not in metadata:
-        msg = (
-            f"{path} has no config: expected weights saved by this library, got bare tensors. "
-            "For official UniverSeg weights use incontext.load_universeg."
-        )
-        raise ValueError(msg)
-    return {name: json.loads(metadata[name]) for name in METADATA if name in metadata}
+    return Checkpoint.read(path).metadata
 
 
 def load(path: Path, device: torch.device | str = "cpu") -> Network:
@@ -109,23 +145,9 @@ def load(path: Path, device: torch.device | str = "cpu") -> Network:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If its config names no known family, or its tensors do not fit the config.
+        ValueError: If it is not a weights file of this library, is damaged, or of a later version.
     """
-    config = dict(read_metadata(path)["config"])
-    family = config.pop("family", None)
-    if family not in FAMILIES:
-        msg = f"{path} is of an unknown family: expected {' or '.join(FAMILIES)}, got {family}. Update incontext-seg."
-        raise ValueError(msg)
-    fields: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in config.items()
-    }
-    network = build(FAMILIES[family][0](**fields))
-    try:
-        network.load_state_dict({name: tensor.float() for name, tensor in _tensors(path).items()})
-    except RuntimeError as error:
-        msg = f"{path} does not fit its config: {error}. Save it anew."
-        raise ValueError(msg) from error
-    return network.to(device).eval()
+    return Checkpoint.read(path).network(device)
 
 
 def adopt(network: Network, path: Path) -> list[str]:
@@ -141,11 +163,14 @@ def adopt(network: Network, path: Path) -> list[str]:
         FileNotFoundError: If there is no such file.
         ValueError: If it is not a weights file of this library, or of another family.
     """
-    found, family = read_metadata(path)["config"].get("family"), describe(network.config)["family"]
+    found, family = (describe(config)["family"] for config in (Checkpoint.read(path).config, network.config))
     if found != family:
         msg = f"{path} does not fit the network: expected weights of family {family}, got {found}. Choose others."
         raise ValueError(msg)
-    old, state = _tensors(path), network.state_dict()
+    old, state = read_tensors(path), network.state_dict()
+    if fault := unusable(old):
+        msg = f"{path} cannot be begun with {fault}. Choose other weights."
+        raise ValueError(msg)
     fitting = {name for name in old.keys() & state.keys() if _fits(old[name], state[name])}
     for name in sorted(fitting):
         block = tuple(map(slice, old[name].shape))
@@ -163,11 +188,6 @@ def _fits(old: torch.Tensor, new: torch.Tensor) -> bool:
     if old.ndim != new.ndim or old.shape[2:] != new.shape[2:]:
         return False
     return all(before <= after for before, after in zip(old.shape, new.shape, strict=True))
-
-
-def _tensors(path: Path) -> dict[str, torch.Tensor]:
-    with safe_open(path, "pt") as file:
-        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
 
 
 def load_pretrained(name: str = "default", device: torch.device | str = "cpu") -> Network:

@@ -9,7 +9,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from incontext.networks.layers import CrossBlock, FirstCrossBlock, SupportMean, conv2d, mean_over_support
+from incontext.networks.layers import (
+    CrossBlock,
+    FirstCrossBlock,
+    SupportMean,
+    check_sizes,
+    conv2d,
+    mean_over_support,
+)
 
 
 @dataclass(frozen=True)
@@ -28,6 +35,7 @@ class CrossBlockConfig:
                 f"{self.encoder_channels} and {self.decoder_channels}. Give each block at least one channel."
             )
             raise ValueError(msg)
+        check_sizes(encoder_channels=self.encoder_channels, decoder_channels=self.decoder_channels)
         if len(self.encoder_channels) < 2 or len(self.decoder_channels) != len(self.encoder_channels) - 1:
             msg = (
                 "channel plan does not form an encoder–decoder: expected at least two encoder blocks and one decoder "

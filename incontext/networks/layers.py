@@ -25,6 +25,26 @@ from torch.nn import functional as F
 
 SLOPE = 0.01
 """Slope of φ below zero."""
+MOST_STAGES = 16
+"""Most stages of a network on its way down, or up; an image of 65,536 pixels is one pixel then."""
+MOST_CHANNELS = 4096
+"""Most channels, heads or features of a kind in a network."""
+
+
+def check_sizes(**sizes: int | tuple[int, ...]) -> None:
+    """Make sure that a network can be of the sizes that its configuration names.
+
+    Raises:
+        ValueError: If a tuple has too many numbers, or a number is below 1 or too large.
+    """
+    for name, value in sizes.items():
+        numbers = value if isinstance(value, tuple) else (value,)
+        if len(numbers) > MOST_STAGES:
+            msg = f"{name} is unusable: expected at most {MOST_STAGES} numbers, got {len(numbers)}. Use fewer stages."
+            raise ValueError(msg)
+        if wrong := [number for number in numbers if not 1 <= number <= MOST_CHANNELS]:
+            msg = f"{name} is unusable: expected 1 to {MOST_CHANNELS}, got {wrong[0]}. Change it."
+            raise ValueError(msg)
 
 
 def conv2d(in_channels: int, out_channels: int, size_px: int = 3, slope: float = SLOPE) -> nn.Conv2d:

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.export import Dim
 from torch.nn import functional as F
 
-from incontext.networks.checkpoint import Network, describe, load, locate, read_metadata
+from incontext.networks.checkpoint import load, locate, read_metadata
+from incontext.networks.families import Network, describe
 from incontext.networks.support_code import ImageCodes, SupportCode
 from incontext.networks.support_once import SupportOnceNet
 from megamed.files import replacing

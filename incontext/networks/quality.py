@@ -1,9 +1,15 @@
 """Prediction of a mask's Dice from its probabilities, by a model whose parameters are stored beside the weights."""
 
+from typing import Annotated
+
 import torch
 from jaxtyping import Bool, Float
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
+
+LARGEST_POWER = 100.0
+"""Bound of a quality model's parameters, either way, which no fit comes near."""
+Power = Annotated[float, Field(ge=-LARGEST_POWER, le=LARGEST_POWER)]
 
 LEAST_SHARE = 0.02
 """Least distance of a share from 0 and 1, where its log-odds would grow without bounds."""
@@ -18,13 +24,13 @@ class QualityModel(BaseModel):
     blind to: a support of another kind of images than the queries makes wrong masks of high expected precision.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
-    bias: float
+    bias: Power
     """Log-odds of Dice where the odds of expected precision and recall are both 1."""
-    confidence: float
+    confidence: Power
     """Power of the odds of the expected precision."""
-    coverage: float
+    coverage: Power
     """Power of the odds of the expected recall."""
     flag_below: float = Field(ge=0, le=1)
     """Predicted Dice below which a mask is flagged, to be checked first."""

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from incontext.networks.layers import check_sizes
 from incontext.networks.stages import Stage
 from incontext.networks.support_code import ImageCodes, SupportCode
 from incontext.networks.support_reads import PATCH_PX, FittedRead, TokenMatch, label_patches
@@ -49,6 +50,8 @@ class SupportOnceConfig:
     """Whether fine stages also fit a classifier to the query itself, labelled by the guess of the coarse stages."""
 
     def __post_init__(self) -> None:
+        widths = {name: getattr(self, name) for name in ("channels", "heads", "head_channels", "groups")}
+        check_sizes(**widths, fitted_channels=self.fitted_channels or 1)
         if self.stem_px not in (1, 2, 4):
             msg = f"stem_px is unusable: expected 1, 2 or 4, got {self.stem_px}. Use 2 for 128×128 images."
             raise ValueError(msg)

@@ -1,6 +1,5 @@
 """Official UniverSeg weights: the same parameters under their published names, read and written exactly."""
 
-import pickle
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +11,9 @@ from torch import Tensor, nn
 
 from incontext.networks.checkpoint import load, save
 from incontext.networks.cross_block import CrossBlockConfig, CrossBlockNet
+from incontext.networks.sealed import Damaged
+from incontext.networks.tensors import misfit, unusable
+from incontext.networks.unpickling import load_pickled
 from megamed.files import replacing
 
 OFFICIAL_PIECES = {
@@ -33,10 +35,14 @@ def load_universeg(path: Path | str, device: torch.device | str = "cpu") -> Cros
         ValueError: If the file is unreadable, or holds anything but the weights of one UniverSeg network.
     """
     official = _read(Path(path))
-    network = CrossBlockNet(_channel_plan(official))
+    with torch.device("meta"):  # takes no memory before the weights are known to fit
+        network = CrossBlockNet(_channel_plan(official))
     names = to_official(network.state_dict())
-    _check_fit(official, expected=names)
-    network.load_state_dict({ours: official[name] for ours, name in zip(network.state_dict(), names, strict=True)})
+    if fault := misfit(names, official) or unusable(official):
+        msg = f"weights do not fit UniverSeg {fault}. Pass an official state dict."
+        raise ValueError(msg)
+    ours = zip(network.state_dict(), names, strict=True)
+    network.load_state_dict({own: official[name].to(torch.float32, copy=True) for own, name in ours}, assign=True)
     return network.to(device).eval()
 
 
@@ -88,11 +94,11 @@ def to_official(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _read(path: Path) -> dict[str, Tensor]:
     try:
-        state = load_file(path) if _is_safetensors(path) else torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        state = load_file(path) if _is_safetensors(path) else load_pickled(path.read_bytes())
+    except (SafetensorError, Damaged) as error:
         msg = f"{path} is not readable: expected tensors and nothing else, got: {error}. Download it anew."
         raise ValueError(msg) from error
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+    if not isinstance(state, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()):
         msg = (
             f"{path} is no state dict: expected names and tensors, got other objects. Save network.state_dict() alone."
         )
@@ -123,12 +129,3 @@ def _block_channels(official: Mapping[str, Tensor], part: str) -> tuple[int, ...
     while (bias := official.get(f"{part}.{len(channels)}.target.vmapped.conv.bias")) is not None:
         channels.append(bias.numel())
     return tuple(channels)
-
-
-def _check_fit(official: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
-    """Raise a ValueError at the first name or shape that differs."""
-    for name in sorted(expected.keys() | official.keys()):
-        want, got = (tuple(state[name].shape) if name in state else "no such tensor" for state in (expected, official))
-        if want != got:
-            msg = f"weights do not fit UniverSeg at {name}: expected {want}, got {got}. Pass an official state dict."
-            raise ValueError(msg)

@@ -2,15 +2,13 @@
 
 import math
 import tomllib
-from dataclasses import fields
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, PlainSerializer, ValidationError
-from pydantic_core import CoreSchema, core_schema
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from incontext.networks.checkpoint import FAMILIES, NetworkConfig, describe
+from incontext.networks.families import NetworkTable
 from incontext.networks.support_once import SupportOnceConfig
 from incontext.training.augment import AugmentConfig
 from incontext.training.episodes import EpisodeConfig
@@ -18,42 +16,6 @@ from incontext.training.losses import LossConfig
 
 SHIPPED = ("default", "open")
 """Configurations that come with the package."""
-
-
-def _family(network: Any) -> str | None:
-    if isinstance(network, dict):
-        return str(network.get("family", "support-once"))
-    return next((name for name, (kind, _) in FAMILIES.items() if isinstance(network, kind)), None)
-
-
-def _without_family(network: Any) -> Any:
-    """The settings of one family, if they are all settings of it."""
-    if not isinstance(network, dict):
-        return network
-    known = {field.name for field in fields(FAMILIES[network.get("family", "support-once")][0])}
-    if unknown := network.keys() - known - {"family"}:
-        msg = f"expected settings out of {', '.join(sorted(known))}, got {', '.join(sorted(unknown))}"
-        raise ValueError(msg)
-    return {name: value for name, value in network.items() if name != "family"}
-
-
-class _OfAnyFamily:
-    """Tells pydantic to read a network's configuration as that of the family which the table names."""
-
-    def __get_pydantic_core_schema__(self, _source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.tagged_union_schema(
-            {
-                name: core_schema.no_info_before_validator_function(_without_family, handler.generate_schema(kind))
-                for name, (kind, _) in FAMILIES.items()
-            },
-            _family,
-            custom_error_type="family",
-            custom_error_message=f"expected a table whose family is {' or '.join(FAMILIES)}",
-        )
-
-
-NetworkTable = Annotated[NetworkConfig, _OfAnyFamily(), PlainSerializer(describe)]
-"""The shape of a network; as a table, its fields beside the name of its `family`."""
 
 
 class TrainConfig(BaseModel):

@@ -3,7 +3,7 @@
 import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import zip_longest
 from pathlib import Path
@@ -16,7 +16,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from incontext.networks.unknown import as_shares
 from megamed import Collection, DatasetCard, Task
+from megamed.files import sha256_of
 from megamed.licences import is_open
+from megamed.manifest import DatasetEntry
 from megamed.vocabulary import Role
 
 TRAINING_ROLES: tuple[Role, ...] = ("train", "auxiliary")
@@ -270,6 +272,8 @@ class TrainingData:
     """Tasks of the role `dev`, to watch."""
     licenses: dict[str, str]
     """Licence of each dataset that is learned from."""
+    content: dict[str, str] = field(default_factory=dict)
+    """Hash of the content of each dataset that is learned from."""
 
     @classmethod
     def load(cls, collection_path: Path, seed: int, config: EpisodeConfig = DEFAULT) -> "TrainingData":
@@ -294,7 +298,14 @@ class TrainingData:
             frozenset(card.id for card in cards if card.role == "auxiliary"),
             dev_tasks(collection, seed),
             {card.id: card.license or "unstated" for card in cards if card.id in learned},
+            {card.id: content_hash(collection, card.id) for card in cards if card.id in learned},
         )
+
+
+def content_hash(collection: Collection, dataset: str) -> str:
+    """SHA-256 of the file of a dataset, which holds its images, labels and card; from the manifest if there is one."""
+    entry = collection.entry(dataset)
+    return entry.sha256 if isinstance(entry, DatasetEntry) else sha256_of(collection.path)
 
 
 def training_cards(collection: Collection, config: EpisodeConfig) -> list[DatasetCard]:

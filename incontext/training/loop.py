@@ -29,14 +29,20 @@ from incontext.training.loader import StepInput, load_steps
 from incontext.training.log import TrainingLog, mean
 from incontext.training.losses import hard_dice, segmentation_loss
 from incontext.training.probe import probe
-from incontext.training.state import TrainState
+from incontext.training.state import TrainState, union
 from megamed.files import exclusive
 
 DEV_SEED = 0
 """Seed of the queries and supports of the `dev` tasks: the same for every run."""
 
 
-def train(config: TrainConfig, collection_path: Path, out: Path, device: torch.device | str | None = None) -> Path:
+def train(
+    config: TrainConfig,
+    collection_path: Path,
+    out: Path,
+    device: torch.device | str | None = None,
+    other_collection: bool = False,
+) -> Path:
     """Train on the `train` and `auxiliary` datasets of a collection, or go on where a killed run stopped.
 
     Writes into `out`: `weights.safetensors` (the averaged weights), `best.safetensors` (those that were best on the
@@ -48,13 +54,14 @@ def train(config: TrainConfig, collection_path: Path, out: Path, device: torch.d
         collection_path: A collection that `megamed build` made.
         out: Folder of the run.
         device: Torch device to compute on; by default a GPU if there is one.
+        other_collection: Whether a run may go on with another collection than it began with.
 
     Returns:
         The path of the weights.
 
     Raises:
-        ValueError: If the collection has nothing to train on, `out` holds a run of another configuration or another
-            process trains there, or device or processes do not fit the configuration.
+        ValueError: If the collection has nothing to train on, `out` holds a run of another configuration or
+            collection, or a damaged one, another process trains there, or device or processes do not fit.
         FloatingPointError: If the loss or its gradient is not finite; the batch is saved in `out`.
     """
     device = own_device(choose_device(device))
@@ -67,6 +74,7 @@ def train(config: TrainConfig, collection_path: Path, out: Path, device: torch.d
             stack.enter_context(exclusive(out, "train"))
         saved = out / "state.pt"
         state = TrainState.resume(saved, config, device) if saved.exists() else TrainState.start(config, device)
+        state.learn_from(data, other_collection)
         if processes.first:
             record = Record(config, data, out, stack.enter_context(TrainingLog(out, state.step)))
         inputs = load_steps(config, data, state.step, processes, pin_memory=device.type == "cuda")
@@ -252,7 +260,7 @@ def check_precision(config: TrainConfig, device: torch.device) -> None:
 
 def provenance(config: TrainConfig, data: TrainingData, state: TrainState) -> dict[str, Any]:
     """Provenance of weights: data with licences, code, configuration, effort, and the weights begun with."""
-    origin = state.origin or {}
+    before = (state.origin or {}).get("provenance", {}).get("datasets", {})
     return {
         "seed": config.seed,
         "steps": state.step,
@@ -261,7 +269,7 @@ def provenance(config: TrainConfig, data: TrainingData, state: TrainState) -> di
         "commit": _commit(),
         "torch": torch.__version__,
         "training": config.model_dump(mode="json", exclude={"init_from"}),
-        "datasets": origin.get("provenance", {}).get("datasets", {}) | data.licenses,
+        "datasets": union(before, state.licenses, data.licenses),
         "init_from": state.origin,
     }
 

@@ -1,6 +1,7 @@
 """State of a training run, from its start to the file that a killed run goes on from."""
 
 import logging
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -11,21 +12,26 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from incontext.networks import checkpoint
+from incontext.networks.families import Network, build
 from incontext.training.config import TrainConfig
-from megamed.files import replacing, sha256_of
+from incontext.training.episodes import TrainingData
+from incontext.training.saved_state import FIX, read_state, write_state
+from megamed.files import sha256_of
 
 logger = logging.getLogger(__name__)
 
 FREE = {"steps", "minutes", "workers", "log_every", "dev_every", "probe_every", "checkpoint_every"}
 """Settings that may change when a run goes on."""
+AND = " | "
+"""Separator of licences under which the same dataset was learned from."""
 
 
 @dataclass
 class TrainState:
     """State of a run: everything that changes from step to step."""
 
-    network: checkpoint.Network
-    average: checkpoint.Network
+    network: Network
+    average: Network
     """Network whose weights are the moving average."""
     optimizer: torch.optim.Optimizer
     step: int = 0
@@ -38,6 +44,10 @@ class TrainState:
     """Figures of the steps since the last line of the log."""
     origin: dict[str, Any] | None = None
     """File, hash and provenance of the weights that the run began with."""
+    content: dict[str, str] = field(default_factory=dict)
+    """Hash of each dataset that the run learns from now."""
+    licenses: dict[str, str] = field(default_factory=dict)
+    """Licence of each dataset that the run has ever learned from."""
 
     @classmethod
     def start(cls, config: TrainConfig, device: torch.device) -> "TrainState":
@@ -49,7 +59,7 @@ class TrainState:
         """
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
-            network = checkpoint.build(config.network)
+            network = build(config.network)
         origin = None
         if config.init_from is not None:
             origin = describe_origin(config.init_from, config)
@@ -64,22 +74,47 @@ class TrainState:
         state = {field.name: getattr(self, field.name) for field in fields(self)}
         for name in ("network", "average", "optimizer"):
             state[name] = state[name].state_dict()
-        with replacing(path) as partial:
-            torch.save(state | {"config": config.model_dump_json()}, partial)
+        write_state(path, state | {"config": config.model_dump_json()})
 
     @classmethod
     def resume(cls, path: Path, config: TrainConfig, device: torch.device) -> "TrainState":
         """Continue from a saved state.
 
         Raises:
-            ValueError: If it was saved under another configuration; only those of `FREE` may differ.
+            ValueError: If it is damaged, or was saved under another configuration; only those of `FREE` may differ.
         """
-        saved = torch.load(path, weights_only=True, map_location=device)
+        saved = read_state(path, device)
+        names = {field.name for field in fields(cls)} | {"config"}
+        if saved.keys() != names:
+            differing = ", ".join(sorted(map(str, saved.keys() ^ names)))
+            msg = f"{path} is of another version: expected all that a state has, got it other in {differing}. {FIX}"
+            raise ValueError(msg)
         check_same_training(path, saved.pop("config"), config)
         state = cls.start(config.model_copy(update={"init_from": None}), device)
         for name in ("network", "average", "optimizer"):
             getattr(state, name).load_state_dict(saved.pop(name))
         return replace(state, **saved)
+
+    def learn_from(self, data: TrainingData, other_collection: bool = False) -> None:
+        """Note what the run learns from, which must be what it began with.
+
+        Args:
+            data: Data to go on with.
+            other_collection: Whether they may be others; licences of both are kept then.
+
+        Raises:
+            ValueError: If they are others and may not be.
+        """
+        before, now = self.content, data.content
+        if before and before != now and not other_collection:
+            changed = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
+            msg = (
+                f"collection is another than the run began with: expected the same content, got {', '.join(changed)} "
+                "changed, added or taken away. Train on that one, or choose another output folder; with "
+                "--other-collection the run goes on, and its weights name the data of both."
+            )
+            raise ValueError(msg)
+        self.content, self.licenses = dict(now), union(self.licenses, data.licenses)
 
     def progress(self, config: TrainConfig) -> float:
         """Share of the training that is done; 1 or more at its end."""
@@ -93,6 +128,15 @@ class TrainState:
     def gradients(self) -> list[Tensor]:
         """The gradient of every parameter that has one."""
         return [parameter.grad for parameter in self.network.parameters() if parameter.grad is not None]
+
+
+def union(*licenses: Mapping[str, str]) -> dict[str, str]:
+    """The licences of datasets in several tables; where these differ, all of them."""
+    found: dict[str, list[str]] = {}
+    for dataset, licence in (item for table in licenses for item in table.items()):
+        known = found.setdefault(dataset, [])
+        known += [each for each in licence.split(AND) if each not in known]
+    return {dataset: AND.join(several) for dataset, several in found.items()}
 
 
 def optimizer_of(network: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:

@@ -6,8 +6,8 @@ from torch import Tensor, nn
 
 from benchmarks.experiments import network_variants
 from benchmarks.experiments.network_variants import VARIANTS, NonlinearCrossBlock, install
-from incontext.networks.checkpoint import FAMILIES
 from incontext.networks.cross_block import CrossBlockConfig, CrossBlockNet
+from incontext.networks.families import FAMILIES
 from incontext.networks.layers import CrossBlock, mean_over_support
 from incontext.networks.support_once import SupportOnceConfig, SupportOnceNet
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from incontext.images.resampling import to_square
-from incontext.images.tiling import Structure, Tiling, blend, choose_tiling, width_px
+from incontext.images.tiling import MOST_TILES, Structure, Tiling, blend, choose_tiling, width_px
 from megamed.squares import Box, letterbox
 
 SIZE_PX = 16
@@ -110,3 +110,10 @@ def test_small_structures_in_large_images_are_tiled(
 def test_other_tilings_are_refused(asked: str | int) -> None:
     with pytest.raises(ValueError, match="tiling is unusable: expected 'auto', 'never', 'always' or pixels"):
         choose_tiling([SMALL], asked, 128)
+
+
+def test_an_image_has_no_endless_number_of_tiles() -> None:
+    assert len(Tiling(512, "").boxes((30_000, 30_000))) < MOST_TILES
+    for side_px, shape in ((1, (1000, 1000)), (8, (60_000, 60_000)), (8, (4, 10**6))):
+        with pytest.raises(ValueError, match=rf"expected at most {MOST_TILES} of an image, got \d+ of {side_px} px"):
+            Tiling(side_px, "").boxes(shape)

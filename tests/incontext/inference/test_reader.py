@@ -259,3 +259,19 @@ def test_packaged_weights_do_it_all(params: dict[str, Any], tmp_path: Path) -> N
     for mask, label in zip(result, labels, strict=False):
         assert np.count_nonzero(mask & label) / np.count_nonzero(mask | label) > 0.8
     assert result.report.label_budget == 6
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+def test_logits_that_are_not_finite_are_an_error_and_no_empty_mask(value):
+    class Broken(torch.nn.Module):
+        def forward(self, queries, images, labels):
+            return torch.full_like(queries, value)
+
+    image, label = np.random.default_rng(0).random((32, 32)), np.eye(32, dtype=np.uint8)
+    segmenter = Segmenter(Broken(), size_px=32, device="cpu").fit(image, label)
+    with pytest.raises(FloatingPointError, match="expected finite logits, got NaN or infinity"):
+        segmenter.predict(image)
+    with pytest.raises(FloatingPointError, match="expected finite logits, got NaN or infinity"):
+        segmenter.uncertainty(image)
+    with pytest.raises(FloatingPointError, match="expected finite logits, got NaN or infinity"):
+        segmenter.propagate(np.stack([image] * 5), {0: label})

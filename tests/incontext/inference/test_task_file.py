@@ -193,6 +193,20 @@ HOSTILE: dict[str, Callable[[dict, dict], None]] = {
     "endless window": _put("normalisation", value={"kind": "window", "low": 0, "high": 1e999, "reason": ""}),
     "no way of scaling": _put("normalisation", "kind", value="eval"),
     "tiles of nothing": _put("tiling", "side_px", value=0),
+    "tiles of a pixel": _put("tiling", "side_px", value=1),
+    "tiles of a world": _put("tiling", "side_px", value=10**12),
+    "tiles of a pixel, asked for": _put("parameters", "tiling", value=1),
+    "tiles of no kind": _put("parameters", "tiling", value="some"),
+    "endless ensemble": _put("parameters", "ensemble", value=10**9),
+    "no ensemble": _put("parameters", "ensemble", value=0),
+    "endless seed": _put("parameters", "seed", value=10**30),
+    "another library": _put("parameters", "backend", value="tensorflow"),
+    "another scaling": _put("parameters", "scaling", value="best"),
+    "squares of a pixel": _put("parameters", "size_px", value=1),
+    "no support": _put("parameters", "support_size", value=-1),
+    "endless name": _put("names", value={"1": "a" * 10**6}),
+    "spacing of nothing": lambda head, _: head["sample"][0].update(spacing_mm=[0, 1, 1]),
+    "endless spacing": lambda head, _: head["sample"][0].update(spacing_mm=[1e999, 1, 1]),
     "a rule that is none": _put("parameters", "support", value="best"),
     "fewer samples": _put("sample", value=[]),
     "not a number": _tensor("images", lambda each: each * torch.nan),
@@ -214,7 +228,24 @@ HOSTILE: dict[str, Callable[[dict, dict], None]] = {
 def test_what_was_tampered_with_is_refused(change: Callable[[dict, dict], None], task: Path, weights: Path) -> None:
     Segmenter.load_task(task, weights)
     rewrite(task, change)
-    with pytest.raises(ValueError, match=r"is no readable task|support is unknown"):
+    with pytest.raises(ValueError, match=r"is no readable task") as found:
+        Segmenter.load_task(task, weights)
+    assert str(found.value).isprintable()
+
+
+def test_a_changed_byte_is_noticed(task: Path, weights: Path) -> None:
+    content = task.read_bytes()
+    for place in (content.index(b"min-max"), content.index(b"ensemble"), len(content) // 2, len(content) - 1):
+        task.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+        with pytest.raises(ValueError, match="is no readable task"):
+            Segmenter.load_task(task, weights)
+
+
+def test_more_in_the_header_is_of_a_later_version(task: Path, weights: Path) -> None:
+    with safe_open(task, "pt") as file:
+        head = file.metadata()["task"]
+    save_file(task_file.read_tensors(task), task, {"task": head, "presence": "{}"})
+    with pytest.raises(ValueError, match=r"presence: Extra inputs .* or update incontext-seg"):
         Segmenter.load_task(task, weights)
 
 
@@ -257,7 +288,7 @@ def test_a_file_cut_short_or_too_large_is_refused(task: Path, monkeypatch: pytes
 
 def test_a_failed_write_leaves_the_old_file(task: Path, weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = task.read_bytes()
-    monkeypatch.setattr(task_file, "save_file", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+    monkeypatch.setattr(task_file, "save_sealed", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError, match="disk full"):
         Segmenter.load_task(task, weights).save_task(task)
     assert task.read_bytes() == before

@@ -30,7 +30,7 @@ class Recorder:
 
     def segment(self, query_images: Tensor, code: Tensor) -> Tensor:
         self.sizes.append(code.shape[1])
-        return code.mean(1).logit().expand_as(query_images)
+        return code.mean(1).logit().clamp(-200, 200).expand_as(query_images)
 
 
 class Drawn:

@@ -1,5 +1,7 @@
 """Saved networks come back as they were, and anything else is refused with a reason."""
 
+import json
+import time
 from pathlib import Path
 
 import pytest
@@ -8,8 +10,10 @@ from safetensors.torch import load_file, save_file
 
 from incontext.networks import checkpoint
 from incontext.networks.cross_block import CrossBlockConfig, CrossBlockNet
+from incontext.networks.families import describe
 from incontext.networks.support_once import SupportOnceConfig, SupportOnceNet
 
+PACKAGED = dict(checkpoint.NAMED)
 NETWORKS = {
     "support-once": lambda: SupportOnceNet(SupportOnceConfig(channels=(8, 8, 8, 8), heads=1, head_channels=8)),
     "cross-block": lambda: CrossBlockNet(CrossBlockConfig()),
@@ -52,6 +56,21 @@ def test_the_packaged_weights_load_and_say_where_they_come_from(name):
     assert checkpoint.NAMED[name].stat().st_size <= 5 * 2**20
 
 
+@pytest.mark.parametrize("name", checkpoint.NAMED)
+@pytest.mark.parametrize("place", [9, 3_000_000, -1], ids=["header", "tensor", "end"])
+def test_packaged_weights_that_are_damaged_are_told_with_the_cure(name, place, tmp_path, monkeypatch):
+    content = bytearray(checkpoint.NAMED[name].read_bytes())
+    content[place] ^= 1
+    path = tmp_path / f"{name}.safetensors"
+    path.write_bytes(content)
+    monkeypatch.setitem(checkpoint.NAMED, name, path)
+    monkeypatch.setitem(checkpoint.KNOWN_SHA256, path, checkpoint.KNOWN_SHA256[PACKAGED[name]])
+    for use in (checkpoint.load_pretrained, lambda name: checkpoint.read_metadata(checkpoint.locate(name))):
+        with pytest.raises(ValueError, match=r"is damaged: expected the packaged weights .* pip install") as found:
+            use(name)
+        assert str(found.value).isprintable()
+
+
 @pytest.mark.parametrize("weights", [None, "default", Path("default")], ids=str)
 def test_weights_that_are_not_named_or_named_default_are_the_packaged_ones(weights):
     assert checkpoint.locate(weights) == checkpoint.PACKAGED
@@ -90,6 +109,58 @@ def test_tensors_that_do_not_fit_the_config_are_refused(tmp_path):
     save_file({"a": torch.zeros(1)}, path, {"config": config})
     with pytest.raises(ValueError, match="does not fit its config"):
         checkpoint.load(path)
+
+
+def test_a_config_that_asks_for_more_than_the_file_holds_takes_no_memory(tmp_path):
+    path = tmp_path / "net.safetensors"
+    config = {"family": "support-once", "channels": [4096] * 16, "heads": 4096, "head_channels": 4096, "groups": 1}
+    save_file({"a": torch.zeros(1)}, path, {"config": json.dumps(config)})
+    started = time.process_time()
+    with pytest.raises(ValueError, match="does not fit its config"):
+        checkpoint.load(path)
+    assert time.process_time() - started < 2
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+def test_numbers_that_are_not_finite_are_refused(value, tmp_path):
+    path, network = tmp_path / "net.safetensors", NETWORKS["support-once"]()
+    with torch.no_grad():
+        network.head.weight.view(-1)[0] = value
+    checkpoint.save(path, network, {})
+    with pytest.raises(
+        ValueError, match=r"net\.safetensors .*head\.weight: expected finite numbers, got NaN or infinity"
+    ):
+        checkpoint.load(path)
+    with pytest.raises(ValueError, match="expected finite numbers"):
+        checkpoint.adopt(NETWORKS["support-once"](), path)
+
+
+def test_whole_numbers_are_no_weights(tmp_path):
+    path, network = tmp_path / "net.safetensors", NETWORKS["support-once"]()
+    tensors = {name: tensor.to(torch.int8).contiguous() for name, tensor in network.state_dict().items()}
+    save_file(tensors, path, {"config": json.dumps(describe(network.config))})
+    with pytest.raises(ValueError, match=r"expected floating-point numbers, got torch\.int8"):
+        checkpoint.load(path)
+
+
+def test_a_changed_setting_that_fits_the_tensors_is_noticed(tmp_path):
+    path = tmp_path / "net.safetensors"
+    checkpoint.save(path, NETWORKS["support-once"](), {"datasets": {"cells": "CC BY-NC"}})
+    content = path.read_bytes()
+    for old, new in ((b'groups\\": 4', b'groups\\": 2'), (b"CC BY-NC", b"CC BY-SA")):
+        assert content.count(old) == 1
+        path.write_bytes(content.replace(old, new))
+        with pytest.raises(ValueError, match="changed or damaged since it was written"):
+            checkpoint.load(path)
+        with pytest.raises(ValueError, match="changed or damaged since it was written"):
+            checkpoint.read_metadata(path)
+
+
+def test_loading_draws_no_random_numbers(tmp_path):
+    checkpoint.save(tmp_path / "net.safetensors", NETWORKS["support-once"](), {})
+    before = torch.get_rng_state()
+    checkpoint.load(tmp_path / "net.safetensors")
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_a_network_that_has_grown_goes_on_computing_the_same(tmp_path):

@@ -73,6 +73,7 @@ def test_official_names() -> None:
         ({"extra": torch.ones(1)}, r"at extra: expected no such tensor, got \(1,\)"),
         ({"out_conv.conv.bias": torch.ones(2)}, r"at out_conv.conv.bias: expected \(1,\), got \(2,\)"),
         ({"out_conv.conv.bias": None}, r"at out_conv.conv.bias: expected \(1,\), got no such tensor"),
+        ({"out_conv.conv.bias": torch.tensor([torch.nan])}, "at out_conv.conv.bias: expected finite numbers"),
         ({"enc_blocks.0.target.vmapped.conv.bias": None}, "expected at least two 'enc_blocks' .* got 0 and 1"),
     ],
 )
@@ -91,6 +92,19 @@ def test_files_that_are_no_weights_are_refused(tmp_path: Path, suffix: str) -> N
     path.write_text("not weights")
     with pytest.raises(ValueError, match="is not readable: expected tensors"):
         load_universeg(path)
+
+
+def test_weights_that_claim_to_be_huge_take_no_memory(tmp_path: Path) -> None:
+    state = to_official(CrossBlockNet(CrossBlockConfig((2, 2), (2,))).state_dict())
+    torch.save(state | {"enc_blocks.0.target.vmapped.conv.bias": torch.ones(1).expand(10**12)}, tmp_path / "huge.pt")
+    with pytest.raises(ValueError, match="encoder_channels is unusable: expected 1 to 4096, got 1000000000000"):
+        load_universeg(tmp_path / "huge.pt")
+
+
+def test_names_that_are_no_names_are_refused(tmp_path: Path) -> None:
+    torch.save({1: torch.ones(1), "a": torch.ones(1)}, tmp_path / "numbers.pt")
+    with pytest.raises(ValueError, match="is no state dict"):
+        load_universeg(tmp_path / "numbers.pt")
 
 
 def test_pickles_of_other_objects_are_refused(tmp_path: Path) -> None:

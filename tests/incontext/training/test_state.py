@@ -3,9 +3,12 @@
 import csv
 import json
 import os
+import pickle
+import shutil
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -16,7 +19,11 @@ from incontext.networks.support_once import SupportOnceConfig
 from incontext.training.config import TrainConfig
 from incontext.training.episodes import EpisodeConfig
 from incontext.training.loop import train
-from incontext.training.state import TrainState, describe_origin
+from incontext.training.saved_state import read_state, write_state
+from incontext.training.state import TrainState, describe_origin, union
+from megamed.build import BuildOptions, build
+from megamed.standardise import Standard
+from tests.incontext.conftest import draw_dataset
 
 CPU = torch.device("cpu")
 SMALL = TrainConfig(
@@ -119,6 +126,80 @@ def test_a_state_of_another_version_is_refused(tmp_path):
     torch.save({"config": '{"images_per_step": 24}'}, tmp_path / "state.pt")
     with pytest.raises(ValueError, match="is of another version"):
         TrainState.resume(tmp_path / "state.pt", SMALL, CPU)
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (lambda content: b"", "expected a hash at its end, got an empty file"),
+        (lambda content: content[: len(content) // 2], "expected a hash at its end, got none"),
+        (lambda content: content[:-1], "expected a hash at its end, got none"),
+        (lambda content: content[:1000] + b"?" + content[1001:], "expected a content of"),
+        (lambda content: content[:-1] + b"?", "expected a content of"),
+        (lambda content: bytes(len(content) - 71) + content[-71:], "expected a content of"),
+        (lambda content: pickle.dumps({"step": 1}), "expected a hash at its end, got none"),
+    ],
+    ids=["empty", "half", "shorter", "changed", "hash changed", "zeroed", "foreign"],
+)
+def test_a_damaged_state_is_refused_with_the_cure(damage, reason, tmp_path):
+    path = tmp_path / "state.pt"
+    TrainState.start(SMALL, CPU).save(path, SMALL)
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(ValueError, match=rf"state\.pt is .*{reason}.*Move it away to start anew") as found:
+        TrainState.resume(path, SMALL, CPU)
+    assert str(found.value).isprintable()
+
+
+def test_a_state_with_more_in_it_is_of_another_version(tmp_path):
+    TrainState.start(SMALL, CPU).save(tmp_path / "state.pt", SMALL)
+    write_state(tmp_path / "state.pt", read_state(tmp_path / "state.pt", CPU) | {"experts": 4})
+    with pytest.raises(ValueError, match=r"is of another version.*other in experts"):
+        TrainState.resume(tmp_path / "state.pt", SMALL, CPU)
+    write_state(tmp_path / "state.pt", {})
+    with pytest.raises(ValueError, match="is of another version"):
+        TrainState.resume(tmp_path / "state.pt", SMALL, CPU)
+
+
+def test_a_state_stays_a_file_of_torch(tmp_path):
+    write_state(tmp_path / "state.pt", {"step": 3, "weight": torch.ones(2)})
+    assert torch.load(tmp_path / "state.pt", weights_only=True)["step"] == 3
+
+
+@pytest.fixture
+def other_collection_path(tmp_path):
+    """A collection whose cells are others, under another licence, and that lacks bones."""
+    draw_dataset(tmp_path / "raw" / "cells", "train", 4)
+    card = tmp_path / "raw" / "cells" / "meta.json"
+    card.write_text(card.read_text().replace("CC0", "CC BY-NC 4.0"))
+    draw_dataset(tmp_path / "raw" / "toys", "auxiliary", 4)
+    with ThreadPoolExecutor(1) as executor:
+        build(tmp_path / "raw", tmp_path / "other", BuildOptions(Standard(size_px=32)), executor, lambda *_: None)
+    return tmp_path / "other"
+
+
+def test_a_run_goes_on_with_the_collection_that_it_began_with(collection_path, other_collection_path, tmp_path):
+    short, longer = (SMALL.model_copy(update={"steps": steps, "workers": 0}) for steps in (2, 3))
+    train(short, collection_path, tmp_path / "run", "cpu")
+    moved = shutil.copytree(collection_path, tmp_path / "moved")
+    with pytest.raises(ValueError, match=r"collection is another than the run began with: .* got bones, cells changed"):
+        train(longer, other_collection_path, tmp_path / "run", "cpu")
+    assert TrainState.resume(tmp_path / "run" / "state.pt", longer, CPU).step == 2
+    train(longer, moved, tmp_path / "run", "cpu")
+
+
+def test_no_licence_vanishes_when_a_run_goes_on_with_other_data(collection_path, other_collection_path, tmp_path):
+    runs = ((2, collection_path), (3, other_collection_path), (4, collection_path), (5, collection_path))
+    for number, (steps, path) in enumerate(runs):
+        config = SMALL.model_copy(update={"steps": steps, "workers": 0})
+        weights = train(config, path, tmp_path / "run", "cpu", other_collection=number in (1, 2))
+        datasets = checkpoint.read_metadata(weights)["provenance"]["datasets"]
+        cells = "CC0 | CC BY-NC 4.0" if number else "CC0"
+        assert datasets == {"bones": "CC0", "cells": cells, "toys": "CC0"}
+
+
+def test_licences_are_kept_apart_in_their_union():
+    assert union({"a": "CC BY"}, {"a": "CC BY-NC", "b": "MIT"}, {"a": "CC BY"}) == {"a": "CC BY | CC BY-NC", "b": "MIT"}
+    assert union({"a": "CC BY | CC BY-NC"}, {"a": "CC BY"}) == {"a": "CC BY | CC BY-NC"}
 
 
 def test_the_seed_decides_the_weights():
