@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks.analysis.summary import summarise, summarise_candidates, write_task_csv
 from benchmarks.plans.frozen_lists import FrozenList, plan_asked, read_list
-from benchmarks.plans.task_plans import Settings, plan_hash, with_annotators
+from benchmarks.plans.task_plans import Settings, TaskPlan, plan_hash, with_annotators
 from benchmarks.predictors import expand, load_predictors
 from benchmarks.scoring.evaluator import Execution, Scored, Work, base_name, ensemble_name, row_keys
 from benchmarks.scoring.leaks import find_leaks
@@ -23,6 +23,8 @@ from benchmarks.scoring.results import (
     read_rows,
     total_costs,
 )
+from benchmarks.scoring.same_images import note_contents
+from benchmarks.scoring.settings_file import seal
 from benchmarks.scoring.workers import score_all
 from megamed import Collection, manifest
 from megamed.files import sha256_of, write_json
@@ -74,7 +76,9 @@ def run_benchmark(
     }
     by_name = {each.name: (source, each) for source, each in zip(names, loaded, strict=True)}
     with claimed(out, asdict(settings) | episodes, {each.name: each.fingerprint for each in loaded}):
+        note_contents(out, collection, plans)
         store = Store.open(out)
+        store.refuse_strangers(plans)
         store.failed |= leaks.seen
         works = [
             Work.missing(name, plan, store.done)
@@ -174,7 +178,26 @@ class Store:
         prepare_table(candidates, Candidates)
         prepare_table(costs, Cost)
         done = {row.key for row in read_rows(rows)} | {each.key for each in read_records(candidates, Candidates)}
+        seal(folder)
         return cls(rows, candidates, costs, done)
+
+    def refuse_strangers(self, plans: Iterable[TaskPlan]) -> None:
+        """Refuse rows of tasks, queries or subjects that the plans do not ask about.
+
+        Raises:
+            ValueError: If there is such a row.
+        """
+        asked = {
+            (plan.task.id, episode.query.case): episode.query.subject for plan in plans for episode in plan.episodes
+        }
+        for row in read_rows(self.rows_path):
+            if asked.get((row.task, row.case)) != row.subject:
+                what = f"case {row.case} of subject {row.subject} in task {row.task}"
+                msg = (
+                    f"{self.rows_path} has rows of something that was not asked: expected queries of the plan, got "
+                    f"{what}. Restore the file from a copy, or delete these lines."
+                )
+                raise ValueError(msg)
 
     def keep(self, scored: Iterable[Scored]) -> Iterator[list[Row]]:
         """Write rows, candidates and costs as they are scored, and yield the rows that are new."""

@@ -12,17 +12,8 @@ import numpy as np
 from benchmarks.analysis.statistics import DatasetScores, estimate, subject_means
 from benchmarks.analysis.summary import CANDIDATE_METRICS, summarise, summarise_candidates
 from benchmarks.plans.task_plans import DEFAULTS
-from benchmarks.scoring.results import (
-    SETTINGS_NAME,
-    Candidates,
-    Cost,
-    Row,
-    read_records,
-    read_rows,
-    read_settings,
-    shared_rows,
-    total_costs,
-)
+from benchmarks.scoring.results import Candidates, Cost, Row, read_records, read_rows, shared_rows, total_costs
+from benchmarks.scoring.settings_file import SETTINGS_NAME, read_settings
 from megamed.files import read_json
 
 PER_SIZE = ("support_size", "plan_hash")
