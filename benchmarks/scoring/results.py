@@ -14,6 +14,7 @@ from reprlib import repr as shortened
 from typing import Any, TypeVar, get_type_hints
 
 from benchmarks.plans.task_plans import DEFAULTS
+from benchmarks.scoring.cells import original, safe
 from benchmarks.scoring.same_images import refuse_other_images
 from benchmarks.scoring.settings_file import SETTINGS_NAME, check_lines, read_settings, seal, write_settings
 from megamed.files import exclusive, replace_file
@@ -208,7 +209,7 @@ def _value(name: str, type_: type, cell: str) -> Any:
         if not cell:
             msg = f"expected a name for {name}, got an empty cell"
             raise ValueError(msg)
-        return cell
+        return original(cell)
     written = WHOLE if type_ is int else NUMBER
     if not written.fullmatch(cell):
         msg = f"expected a {'whole ' if type_ is int else ''}number for {name}, got {shortened(cell)}"
@@ -269,7 +270,10 @@ def table_text(records: Iterable[Row | Candidates | Cost], columns: Sequence[str
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     if header:
         writer.writeheader()
-    writer.writerows(asdict(record) for record in records)
+    writer.writerows(
+        {name: safe(value) if isinstance(value, str) else value for name, value in asdict(record).items()}
+        for record in records
+    )
     return text.getvalue()
 
 
