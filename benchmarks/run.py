@@ -24,10 +24,10 @@ from benchmarks.scoring.results import (
     total_costs,
 )
 from benchmarks.scoring.same_images import note_contents
-from benchmarks.scoring.settings_file import seal
+from benchmarks.scoring.settings_file import seal, write_summary
 from benchmarks.scoring.workers import score_all
 from megamed import Collection, manifest
-from megamed.files import sha256_of, write_json
+from megamed.files import sha256_of
 
 Track = Callable[[Iterable[list[Row]], int], Iterable[list[Row]]]
 """Function that passes batches of rows through while it shows progress towards the total number of rows."""
@@ -251,5 +251,5 @@ class Store:
 
     def publish(self, summary: dict[str, Any]) -> None:
         """Write a summary beside the tables, as `summary.json` and, per task, as `summary.csv`."""
-        write_json(self.rows_path.with_name("summary.json"), summary)
+        write_summary(self.rows_path.parent, summary)
         write_task_csv(self.rows_path.with_name("summary.csv"), self.rows(), summary)

@@ -12,10 +12,13 @@ from megamed.files import read_json, sha256_of, write_json
 logger = logging.getLogger(__name__)
 
 SETTINGS_NAME = "settings.json"
+SUMMARY_NAME = "summary.json"
 CHECKSUM = "sha256"
 """Key of the SHA-256 of all other keys and values."""
 LINES = "lines"
 """Key of the checksums of the lines of each table: file name → CRC-32 of each line in eight hex digits, joined."""
+SUMMARY = "summary_sha256"
+"""Key of the SHA-256 of `summary.json`."""
 CONTENT = "content"
 """Key of the content of the collection: task → case → first hex digits of the SHA-256 of image and label."""
 FIX = "Restore it from a copy, or choose another --out."
@@ -95,6 +98,18 @@ def seal(folder: Path, names: tuple[str, ...] = ("rows.csv", "candidates.csv", "
     sums = {name: text for name, text in sums.items() if text}
     if sums != known.get(LINES, {}):
         write_settings(folder, known | {LINES: sums})
+
+
+def write_summary(folder: Path, summary: dict[str, Any]) -> None:
+    """Write `summary.json`, and its hash to the settings; the caller holds the folder's lock."""
+    write_json(folder / SUMMARY_NAME, summary)
+    write_settings(folder, read_settings(folder) | {SUMMARY: sha256_of(folder / SUMMARY_NAME)})
+
+
+def is_summary_changed(folder: Path) -> bool:
+    """Whether `summary.json` is another than was written last, as far as the settings beside it know."""
+    known = read_settings(folder) if (folder / SETTINGS_NAME).exists() else {}
+    return SUMMARY in known and known[SUMMARY] != sha256_of(folder / SUMMARY_NAME)
 
 
 def _sums(content: bytes) -> list[str]:

@@ -144,3 +144,16 @@ def test_results_of_an_earlier_version_go_on(copied: Copy, finished: Path, colle
     now = json.loads((folder / "settings.json").read_text())
     then = json.loads((finished / "out/settings.json").read_text())
     assert (now["content"], now["lines"]["rows.csv"]) == (then["content"], then["lines"]["rows.csv"])
+
+
+def test_a_damaged_summary_is_told_of_or_reported_as_it_was(
+    finished: Path, copied: Copy, caplog: pytest.LogCaptureFixture
+) -> None:
+    _, right = bench("report", finished / "out", "--format", "csv")
+    assert not caplog.text
+    for seed in range(MANY):
+        folder = copied(f"report{seed}")
+        (folder / "summary.json").write_bytes(mutated((folder / "summary.json").read_bytes(), seed))
+        caplog.clear()
+        code, text = bench("report", folder, "--format", "csv")
+        assert code == 1 or text == right or "summary.json was changed since it was written" in caplog.text, seed
