@@ -1,18 +1,18 @@
 """The command `incontext-bench`: run, freeze, compare, report and list benchmarks, and probe weights."""
 
-import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from benchmarks.messages import one_line_errors, tell_failures, tell_skipped
+
 app = typer.Typer(
     help="Score in-context segmentation networks and baselines on tasks that they were not trained on.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    add_completion=False,
 )
 DEFAULT_PREDICTORS = ["packaged", "mean-mask", "nearest-copy"]
 DEFAULT_NETWORKS = ["packaged"]
@@ -425,25 +425,3 @@ def list_known(
 
         for line in lines_of(what.value, collection):
             print(line)
-
-
-def tell_skipped(skipped: Mapping[str, str]) -> None:
-    """Print on stderr which tasks were left out, and why."""
-    for task, reason in skipped.items():
-        print(f"skipped {task}: {reason}", file=sys.stderr)
-
-
-def tell_failures(failed: Mapping[tuple[str, str], str]) -> None:
-    """Print on stderr which predictor failed on which task, and why."""
-    for (name, task), reason in failed.items():
-        print(f"failed {name} on {task}: {reason}", file=sys.stderr)
-
-
-@contextmanager
-def one_line_errors() -> Iterator[None]:
-    """Turn an error of bad input into one line on stderr and exit status 1."""
-    try:
-        yield
-    except (ValueError, OSError, KeyError, ImportError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise typer.Exit(1) from None

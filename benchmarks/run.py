@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks.analysis.summary import summarise, summarise_candidates, write_task_csv
 from benchmarks.plans.frozen_lists import FrozenList, plan_asked, read_list
-from benchmarks.plans.task_plans import Settings, plan_hash, with_annotators
+from benchmarks.plans.task_plans import Settings, TaskPlan, plan_hash, with_annotators
 from benchmarks.predictors import expand, load_predictors
 from benchmarks.scoring.evaluator import Execution, Scored, Work, base_name, ensemble_name, row_keys
 from benchmarks.scoring.leaks import find_leaks
@@ -23,9 +23,11 @@ from benchmarks.scoring.results import (
     read_rows,
     total_costs,
 )
+from benchmarks.scoring.same_images import note_contents
+from benchmarks.scoring.settings_file import seal, write_summary
 from benchmarks.scoring.workers import score_all
 from megamed import Collection, manifest
-from megamed.files import sha256_of, write_json
+from megamed.files import sha256_of
 
 Track = Callable[[Iterable[list[Row]], int], Iterable[list[Row]]]
 """Function that passes batches of rows through while it shows progress towards the total number of rows."""
@@ -74,7 +76,9 @@ def run_benchmark(
     }
     by_name = {each.name: (source, each) for source, each in zip(names, loaded, strict=True)}
     with claimed(out, asdict(settings) | episodes, {each.name: each.fingerprint for each in loaded}):
+        note_contents(out, collection, plans)
         store = Store.open(out)
+        store.refuse_strangers(plans)
         store.failed |= leaks.seen
         works = [
             Work.missing(name, plan, store.done)
@@ -174,7 +178,26 @@ class Store:
         prepare_table(candidates, Candidates)
         prepare_table(costs, Cost)
         done = {row.key for row in read_rows(rows)} | {each.key for each in read_records(candidates, Candidates)}
+        seal(folder)
         return cls(rows, candidates, costs, done)
+
+    def refuse_strangers(self, plans: Iterable[TaskPlan]) -> None:
+        """Refuse rows of tasks, queries or subjects that the plans do not ask about.
+
+        Raises:
+            ValueError: If there is such a row.
+        """
+        asked = {
+            (plan.task.id, episode.query.case): episode.query.subject for plan in plans for episode in plan.episodes
+        }
+        for row in read_rows(self.rows_path):
+            if asked.get((row.task, row.case)) != row.subject:
+                what = f"case {row.case} of subject {row.subject} in task {row.task}"
+                msg = (
+                    f"{self.rows_path} has rows of something that was not asked: expected queries of the plan, got "
+                    f"{what}. Restore the file from a copy, or delete these lines."
+                )
+                raise ValueError(msg)
 
     def keep(self, scored: Iterable[Scored]) -> Iterator[list[Row]]:
         """Write rows, candidates and costs as they are scored, and yield the rows that are new."""
@@ -228,5 +251,5 @@ class Store:
 
     def publish(self, summary: dict[str, Any]) -> None:
         """Write a summary beside the tables, as `summary.json` and, per task, as `summary.csv`."""
-        write_json(self.rows_path.with_name("summary.json"), summary)
+        write_summary(self.rows_path.parent, summary)
         write_task_csv(self.rows_path.with_name("summary.csv"), self.rows(), summary)

@@ -4,12 +4,18 @@ import importlib
 import multiprocessing
 import os
 import threading
-from collections.abc import Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
+from functools import partial
+from time import monotonic
+from typing import Any
 
 TASKS_PER_WORKER = 64
 """Tasks given out at once: enough that no worker waits for the writer, too few for finished rows to fill the memory."""
+
+ALONE_SECONDS = 15.0
+"""Time without any worker of a scheduler after which no more is expected; one that is restarted takes a few seconds."""
 
 
 def local_executor(workers: int | None = None) -> ProcessPoolExecutor:
@@ -39,7 +45,7 @@ def open_executor(workers: int | None = None, scheduler: str | None = None) -> I
 
     Raises:
         ImportError: If Dask distributed is needed and missing.
-        OSError: If no scheduler answers, or its workers die of a task.
+        OSError: If no scheduler answers, its workers die of a task, or all of them are gone.
         ValueError: If both are given, or the scheduler has no worker.
     """
     if scheduler is None:
@@ -56,11 +62,77 @@ def open_executor(workers: int | None = None, scheduler: str | None = None) -> I
             msg = f"scheduler {scheduler} has no worker: expected at least one, got none. Start `dask worker` first."
             raise ValueError(msg)
         try:
-            with client.get_executor(pure=False) as executor:
+            with AttendedExecutor(client, scheduler) as executor:
                 yield executor, TASKS_PER_WORKER * threads
         except distributed.KilledWorker as error:
             msg = f"workers of {scheduler} died: {error}. Give them more memory, or let them do fewer tasks at once."
             raise OSError(msg) from error
+
+
+class AttendedExecutor(Executor):
+    """Executor on the workers of a Dask client, whose tasks fail once nobody has been there to do them for a while.
+
+    By itself, Dask waits for new workers without end and without a word.
+    """
+
+    def __init__(self, client: Any, scheduler: str) -> None:
+        self._client, self._scheduler = client, scheduler
+        self._executor = client.get_executor(pure=False)
+        self._waiting: set[Future[Any]] = set()
+        self._lock, self._ended = threading.Lock(), threading.Event()
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
+        """Let a worker call a function."""
+        done: Future[Any] = Future()
+        with self._lock:
+            self._waiting.add(done)
+        self._executor.submit(function, *args, **kwargs).add_done_callback(partial(self._pass_on, done))
+        return done
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Cancel all tasks whose outcome nobody has waited for; none is left when a work ends well."""
+        if not self._ended.is_set():
+            self._ended.set()
+            if self._attended():
+                self._executor.shutdown(wait=False)
+
+    def _pass_on(self, done: "Future[Any]", outcome: "Future[Any]") -> None:
+        if outcome.cancelled():
+            self._settle(done, error=self._gone())
+        elif error := outcome.exception():
+            self._settle(done, error=error)
+        else:
+            self._settle(done, outcome.result())
+
+    def _settle(self, done: "Future[Any]", result: object = None, error: BaseException | None = None) -> None:
+        """Give a task its outcome, unless it has one."""
+        with self._lock:
+            if done not in self._waiting:
+                return
+            self._waiting.remove(done)
+        if error is None:
+            done.set_result(result)
+        else:
+            done.set_exception(error)
+
+    def _attended(self) -> bool:
+        return self._client.status == "running" and bool(self._client.scheduler_info().get("workers"))
+
+    def _watch(self) -> None:
+        seen = monotonic()
+        while not self._ended.wait(1.0):
+            if self._attended():
+                seen = monotonic()
+            elif monotonic() - seen > ALONE_SECONDS:
+                for done in list(self._waiting):
+                    self._settle(done, error=self._gone())
+
+    def _gone(self) -> OSError:
+        return OSError(
+            f"workers of {self._scheduler} are gone: expected one at least, got none for {ALONE_SECONDS:g} seconds. "
+            "Start the scheduler and its workers, and the same command goes on."
+        )
 
 
 def _distributed():  # type: ignore[no-untyped-def]

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from benchmarks.analysis.statistics import DatasetScores, Interval, differences, intervals, subject_means
 from benchmarks.analysis.subgroups import SubgroupTable
+from benchmarks.scoring.cells import safe_line
 from benchmarks.scoring.results import Candidates, Row, plan_hashes, shared_rows
 from megamed.files import replace_file
 
@@ -123,7 +124,7 @@ def write_task_csv(path: Path, rows: Iterable[Row], summary: dict[str, Any]) -> 
         dataset, support = about[task]
         for predictor, value in by_predictor.items():
             ends = [f"{value[key]:.4f}" for key in ("mean", "low", "high")]
-            writer.writerow([dataset, task, support, subjects[task], predictor, *ends])
+            writer.writerow(safe_line([dataset, task, support, subjects[task], predictor, *ends]))
     replace_file(path, text.getvalue())
 
 

@@ -8,6 +8,7 @@ from math import isfinite
 from benchmarks.analysis.statistics import Interval
 from benchmarks.experiments.bench import Findings, Point
 from benchmarks.experiments.catalogue import Experiment
+from benchmarks.scoring.cells import safe_line
 
 COLUMNS = (
     "panel", "series", "x", "about", "value", "low", "high", "against", "difference", "difference_low",
@@ -21,7 +22,7 @@ def comma_separated(findings: Findings) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
-    writer.writerows(_record(point) for point in findings.points)
+    writer.writerows(safe_line(_record(point)) for point in findings.points)
     return text.getvalue()
 
 

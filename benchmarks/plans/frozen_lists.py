@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from benchmarks.plans.task_plans import Episode, Settings, TaskPlan, plan_hash, plan_suite
 from megamed import Collection, Sample, Task
-from megamed.files import replace_file
+from megamed.files import replace_file, sha256_of
 from megamed.manifest import first_fault
 
 EXAMPLES = 3
@@ -80,6 +80,14 @@ class FrozenList(BaseModel):
     """Mapping of a skipped task's id → reason."""
     tasks: dict[str, FrozenTask]
     """Frozen episodes of each task, by its id."""
+    sha256: str = ""
+    """Hash of all other fields, which the plan hash covers in part; empty in a list of an earlier version."""
+
+    @property
+    def hash(self) -> str:
+        """Hash of all fields but `sha256`, whatever that states."""
+        plain = self.model_dump(exclude={"sha256"}) | {"settings": asdict(self.settings)}
+        return sha256_of(json.dumps(plain, sort_keys=True).encode())
 
     def plans(self, collection: Collection) -> list[TaskPlan]:
         """Rebuild the plans by looking their tasks and cases up in a collection, which may hold more.
@@ -101,6 +109,9 @@ class FrozenList(BaseModel):
         if (found := plan_hash(plans)) != self.plan_hash:
             msg = f"The list was changed: expected plan hash {self.plan_hash}, got {found}. Freeze it anew."
             raise ValueError(msg)
+        if self.sha256 not in ("", self.hash):
+            msg = f"The list was changed: expected hash {self.sha256}, got {self.hash}. Freeze it anew."
+            raise ValueError(msg)
         return plans
 
     def _datasets(self, collection: Collection) -> list[str]:
@@ -110,12 +121,13 @@ class FrozenList(BaseModel):
 def freeze(collection: Collection, settings: Settings) -> FrozenList:
     """Plan a suite on a collection and freeze its episodes."""
     plans, skipped = plan_suite(collection, settings)
-    return FrozenList(
+    frozen = FrozenList(
         plan_hash=plan_hash(plans),
         settings=settings,
         skipped=skipped,
         tasks={plan.task.id: FrozenTask.of(plan) for plan in plans},
     )
+    return frozen.model_copy(update={"sha256": frozen.hash})
 
 
 def freeze_to(path: Path, collection: Path, settings: Settings) -> FrozenList:

@@ -3,20 +3,19 @@
 import os
 import sys
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from benchmarks.predictors.protocol import NamedPredictor, TaskPredictor
-from megamed.files import sha256_of
+from benchmarks.predictors.source_identity import identity_of
 
 
 def from_module(name: str, device: str = "cpu") -> NamedPredictor:
     """Import the predictor that a module holds, on Python's path or in the working directory.
 
     Raises:
-        ValueError: If the module or the object does not exist, or the object is no predictor.
+        ValueError: If the module or the object does not exist, the object is no predictor, or `identity_of` refuses it.
     """
     module_name, _, attribute = name.partition(":")
     module = _import(module_name)
@@ -37,7 +36,7 @@ def from_module(name: str, device: str = "cpu") -> NamedPredictor:
         raise ValueError(msg)
     if isinstance(predictor, nn.Module):
         predictor.to(device).eval()
-    return NamedPredictor(name, predictor, _fingerprint(module, name), provenance={})
+    return NamedPredictor(name, predictor, identity_of(module, predictor), provenance={})
 
 
 def _import(name: str) -> Any:
@@ -53,9 +52,11 @@ def _import(name: str) -> Any:
             "Start where it lies, or add its folder to PYTHONPATH."
         )
         raise ValueError(msg) from error
-
-
-def _fingerprint(module: Any, name: str) -> str:
-    """Hash of the module's source, so that results of another version are told apart."""
-    source = getattr(module, "__file__", None)
-    return sha256_of(Path(source)) if source else name
+    except (ImportError, OSError):
+        raise
+    except Exception as error:  # a module may be anyone's, and raise anything
+        msg = (
+            f"Module {name!r} cannot be imported: {type(error).__name__}: {error}. "
+            f"Mend it until `python -c 'import {name}'` works."
+        )
+        raise ValueError(msg) from error

@@ -1,5 +1,6 @@
 """Results of a report, read from the folders of one benchmark's runs, by support size and predictor."""
 
+import logging
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,18 +13,11 @@ import numpy as np
 from benchmarks.analysis.statistics import DatasetScores, estimate, subject_means
 from benchmarks.analysis.summary import CANDIDATE_METRICS, summarise, summarise_candidates
 from benchmarks.plans.task_plans import DEFAULTS
-from benchmarks.scoring.results import (
-    SETTINGS_NAME,
-    Candidates,
-    Cost,
-    Row,
-    read_records,
-    read_rows,
-    read_settings,
-    shared_rows,
-    total_costs,
-)
+from benchmarks.scoring.results import Candidates, Cost, Row, read_records, read_rows, shared_rows, total_costs
+from benchmarks.scoring.settings_file import SETTINGS_NAME, is_summary_changed, read_settings
 from megamed.files import read_json
+
+logger = logging.getLogger(__name__)
 
 PER_SIZE = ("support_size", "plan_hash")
 """Settings in which the runs of one benchmark may differ."""
@@ -160,6 +154,12 @@ def _read_summary(run: Path) -> dict[str, Any]:
     if "settings" not in summary or "overall" not in summary:
         msg = f"{run / 'summary.json'} is no summary of a run: expected settings and scores, got {sorted(summary)}."
         raise ValueError(msg)
+    if is_summary_changed(run):
+        logger.warning(
+            "%s was changed since it was written, and its figures are told as they are now. Start the run's command "
+            "again, which writes it anew.",
+            run / "summary.json",
+        )
     return summary | {"settings": DEFAULTS | summary["settings"]}
 
 

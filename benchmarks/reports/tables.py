@@ -7,6 +7,7 @@ from math import isfinite
 
 from benchmarks.analysis.summary import percent, plain
 from benchmarks.reports.gather import Results
+from benchmarks.scoring.cells import safe_line
 
 CSV_HEADER = ("support_size", "level", "name", "predictor", "dice", "low", "high")
 LATEX_SPECIAL = str.maketrans(
@@ -65,7 +66,7 @@ def comma_separated(results: Results) -> str:
             for name, by_predictor in named.items():
                 for predictor, value in by_predictor.items():
                     ends = [f"{value[end]:.4f}" for end in ("mean", "low", "high")]
-                    writer.writerow([size, level, name, predictor, *ends])
+                    writer.writerow(safe_line([size, level, name, predictor, *ends]))
     return text.getvalue()
 
 

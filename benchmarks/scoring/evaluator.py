@@ -200,7 +200,7 @@ class Evaluator:
                     size.learn(asked, self._meter.peak_bytes)
                     waiting = waiting[len(groups) :]
                     queries, batch, peak = queries + asked, max(batch, asked), max(peak, self._meter.peak_bytes)
-            except Exception as error:  # a predictor may be anyone's, and raise anything
+            except (Exception, SystemExit) as error:  # a predictor may be anyone's, and raise anything
                 failure = f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
         cost = Cost(
             work.name, work.plan.task.id, queries, round(self._meter.seconds - spent, 6), round(peak / 1e6, 1), batch

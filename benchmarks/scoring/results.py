@@ -3,26 +3,36 @@
 import csv
 import io
 import logging
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import MISSING, asdict, dataclass, fields, replace
-from math import nan
+from math import inf, nan
 from pathlib import Path
+from reprlib import repr as shortened
 from typing import Any, TypeVar, get_type_hints
 
 from benchmarks.plans.task_plans import DEFAULTS
-from megamed.files import exclusive, read_json, replace_file, write_json
+from benchmarks.scoring.cells import original, safe
+from benchmarks.scoring.same_images import refuse_other_images
+from benchmarks.scoring.settings_file import SETTINGS_NAME, check_lines, read_settings, seal, write_settings
+from megamed.files import exclusive, replace_file
 
 logger = logging.getLogger(__name__)
-
-SETTINGS_NAME = "settings.json"
 
 RowKey = tuple[str, str, str, int]
 """Key of a prediction within one run: predictor, task id, query case and draw."""
 ALL_DRAWS = -1
 """Draw in the key of candidates, which stand for all draws of a query."""
 
+WHOLE = re.compile(r"-?\d{1,18}")
+NUMBER = re.compile(r"-?(\d+(\.\d+)?(e[+-]?\d+)?|inf)|nan")
+LIMITS = {
+    **dict.fromkeys(("dice", "iou", "sensitivity", "precision", "best_dice"), (0.0, 1.0)),
+    **dict.fromkeys(("support_size", "ensemble", "draws", "annotators", "queries", "batch"), (1.0, inf)),
+}
+"""Least and greatest values that a column may have; a whole number is at least 0 elsewhere."""
 DECIMALS = {"ece": 4, "brier": 4}
 """Decimals to which means over an image's probabilities are rounded; all other metrics are rounded to six."""
 
@@ -120,24 +130,103 @@ def read_records(path: Path, kind: type[Record]) -> list[Record]:
     passed over.
 
     Raises:
-        ValueError: If a column is missing that every version has, or a cell is of another type than its column.
+        ValueError: If a column is missing that every version has, or a line is not as it was written.
     """
     if not path.exists():
         return []
+    content = path.read_bytes()
+    content = content[: content.rfind(b"\n") + 1]
+    lines = _cells(path, content)
+    _, header = next(lines, (1, list(get_type_hints(kind))))
+    columns = _known_columns(path, kind, header)
+    found: dict[RowKey, int] = {}
+    records = []
+    for number, cells in lines:
+        try:
+            if len(cells) != len(header):
+                msg = f"expected {len(header)} cells, got {len(cells)}"
+                raise ValueError(msg)
+            told = dict(zip(header, cells, strict=True))
+            record = kind(**{name: _value(name, type_, told[name]) for name, type_ in columns.items()})
+            if not isinstance(record, Cost) and (first := found.setdefault(record.key, number)) != number:
+                msg = f"expected each prediction once, got that of line {first} again"
+                raise ValueError(msg)
+        except ValueError as error:
+            raise ValueError(_damaged(path, number, str(error))) from None
+        records.append(record)
+    check_lines(path, content)
+    return records
+
+
+def _cells(path: Path, content: bytes) -> Iterator[tuple[int, list[str]]]:
+    """Yield the cells of each record with the number of the line that it begins in.
+
+    Raises:
+        ValueError: If the content is no CSV in UTF-8.
+    """
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        number = content.count(b"\n", 0, error.start) + 1
+        raise ValueError(_damaged(path, number, f"expected UTF-8, got the byte {content[error.start]:#04x}")) from None
+    if "\0" in text:
+        number = text.count("\n", 0, text.index("\0")) + 1
+        raise ValueError(_damaged(path, number, "expected text, got a NUL byte"))
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    number = 1
+    try:
+        for cells in reader:
+            yield number, cells
+            number = reader.line_num + 1
+    except csv.Error as error:
+        raise ValueError(_damaged(path, number, f"expected comma-separated values, got none: {error}")) from None
+
+
+def _known_columns(path: Path, kind: type[Record], header: Sequence[str]) -> dict[str, Any]:
+    """Types of those columns of a kind of records that a table has.
+
+    Raises:
+        ValueError: If the header lacks a column that every version has, repeats one, or has one renamed.
+    """
     columns: dict[str, Any] = get_type_hints(kind)
-    text = path.read_text(encoding="utf-8")
-    reader = csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1], newline=""))
-    header = reader.fieldnames or columns
     always = [each.name for each in fields(kind) if each.default is MISSING]
     if missing := [name for name in always if name not in header]:
         msg = f"{path} has the wrong columns: expected {always}, got none of {missing}. Choose another --out."
         raise ValueError(msg)
-    known = {name: column for name, column in columns.items() if name in header}
-    try:
-        return [kind(**{name: column(record[name]) for name, column in known.items()}) for record in reader]
-    except (TypeError, ValueError) as error:
-        msg = f"{path} is damaged in line {reader.line_num}: {error}. Restore it from a copy, or choose another --out."
-        raise ValueError(msg) from error
+    unknown, absent = set(header) - columns.keys(), columns.keys() - set(header)
+    if len(set(header)) < len(header) or (unknown and absent):
+        raise ValueError(_damaged(path, 1, f"expected columns {', '.join(columns)}, got {', '.join(header)}"))
+    return {name: type_ for name, type_ in columns.items() if name in header}
+
+
+def _value(name: str, type_: type, cell: str) -> Any:
+    """Convert a cell to its column's type.
+
+    Raises:
+        ValueError: If it holds something else, or a number that the column cannot have.
+    """
+    if type_ is str:
+        if not cell:
+            msg = f"expected a name for {name}, got an empty cell"
+            raise ValueError(msg)
+        return original(cell)
+    written = WHOLE if type_ is int else NUMBER
+    if not written.fullmatch(cell):
+        msg = f"expected a {'whole ' if type_ is int else ''}number for {name}, got {shortened(cell)}"
+        raise ValueError(msg)
+    value = type_(cell)
+    low, high = LIMITS.get(name, (0, inf) if type_ is int else (-inf, inf))
+    if value < low or value > high:
+        msg = f"expected {name} from {low:g} to {high:g}, got {shortened(cell)}"
+        raise ValueError(msg)
+    return value
+
+
+def _damaged(path: Path, number: int, fault: str) -> str:
+    return (
+        f"{path} is damaged in line {number}: {fault}. Restore it from a copy, or delete the line, and the command "
+        "that wrote it scores it anew."
+    )
 
 
 def prepare_table(path: Path, kind: type[Record]) -> None:
@@ -181,7 +270,10 @@ def table_text(records: Iterable[Row | Candidates | Cost], columns: Sequence[str
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     if header:
         writer.writeheader()
-    writer.writerows(asdict(record) for record in records)
+    writer.writerows(
+        {name: safe(value) if isinstance(value, str) else value for name, value in asdict(record).items()}
+        for record in records
+    )
     return text.getvalue()
 
 
@@ -221,6 +313,7 @@ def shared_rows(folders: Sequence[Path]) -> list[Row]:
         if not runs[folder]:
             msg = f"{folder} has no results: expected rows in rows.csv, got none. Use `incontext-bench run`."
             raise ValueError(msg)
+    refuse_other_images(runs)
     uses = Counter(name for rows in runs.values() for name in {row.predictor for row in rows})
     rows = [
         replace(row, predictor=f"{folder}:{row.predictor}") if uses[row.predictor] > 1 else row
@@ -258,22 +351,10 @@ def claimed(folder: Path, settings: dict[str, Any], predictors: dict[str, str]) 
     folder.mkdir(parents=True, exist_ok=True)
     with exclusive(folder, "run"):
         claim_folder(folder, settings, predictors)
-        yield
-
-
-def read_settings(folder: Path) -> dict[str, Any]:
-    """Read the settings that a folder of results was claimed with, and its `predictors` by name.
-
-    Raises:
-        ValueError: If the file that tells them is damaged.
-    """
-    path = folder / SETTINGS_NAME
-    fix = "Restore it from a copy, or choose another --out."
-    known = read_json(path, fix)
-    if not isinstance(known.get("predictors"), dict):
-        msg = f"{path} is damaged: expected predictors by name, got {known.get('predictors')!r}. {fix}"
-        raise ValueError(msg)
-    return known
+        try:
+            yield
+        finally:
+            seal(folder)
 
 
 def claim_folder(folder: Path, settings: dict[str, Any], predictors: dict[str, str]) -> None:
@@ -303,7 +384,7 @@ def claim_folder(folder: Path, settings: dict[str, Any], predictors: dict[str, s
         _check_same(folder, f"predictor {name}", known["predictors"].get(name, fingerprint), fingerprint)
     folder.mkdir(parents=True, exist_ok=True)
     known["predictors"] |= predictors
-    write_json(path, known)
+    write_settings(folder, known)
 
 
 def _check_same(folder: Path, key: str, known: object, wanted: object) -> None:

@@ -62,9 +62,9 @@ def score_all(
         with open_executor(execution.workers, execution.scheduler) as (executor, many):
 
             def begin(work: Work) -> Callable[[], Scored]:
-                return executor.submit(
-                    score_elsewhere, collection.path, predictors[work.name][0], work, execution
-                ).result
+                source, loaded = predictors[work.name]
+                version = source, loaded.fingerprint
+                return executor.submit(score_elsewhere, collection.path, version, work, execution).result
 
             yield from in_order(begin, works, BEGUN_PER_WORKER * many // TASKS_PER_WORKER)
     except BrokenExecutor as error:
@@ -85,10 +85,20 @@ def in_order(begin: Begin, works: Iterable[Work], ahead: int) -> Iterator[Scored
         yield scored
 
 
-def score_elsewhere(collection: Path, predictor: str, work: Work, execution: Execution) -> Scored:
-    """Score work in a worker process, which keeps collection, predictor and batch sizes of earlier work."""
+def score_elsewhere(collection: Path, version: tuple[str, str], work: Work, execution: Execution) -> Scored:
+    """Score work in a worker process, which keeps collection, predictor and batch sizes of earlier work.
+
+    Args:
+        collection: Path of the collection.
+        version: Name of the predictor as `load_predictor` knows it, and its fingerprint.
+        work: Episodes to score.
+        execution: Device and batches.
+
+    Raises:
+        ValueError: If this process has another version of the predictor.
+    """
     execution = replace(execution, device=own_device(execution.device))
-    return _evaluator(collection, execution).score(work, _predictor(predictor, execution.device).predict)
+    return _evaluator(collection, execution).score(work, _predictor(*version, execution.device).predict)
 
 
 def own_device(device: str) -> str:
@@ -104,5 +114,12 @@ def _evaluator(collection: Path, execution: Execution) -> Evaluator:
 
 
 @cache
-def _predictor(name: str, device: str) -> NamedPredictor:
-    return load_predictor(name, device)
+def _predictor(name: str, fingerprint: str, device: str) -> NamedPredictor:
+    loaded = load_predictor(name, device)
+    if loaded.fingerprint != fingerprint:
+        msg = (
+            f"A worker has another version of predictor {name}: expected {fingerprint}, got {loaded.fingerprint}. "
+            "Give all workers the same files, and start them anew."
+        )
+        raise ValueError(msg)
+    return loaded

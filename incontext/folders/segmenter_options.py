@@ -42,6 +42,13 @@ class SegmenterOptions:
             OSError: If a file is missing or cannot be read.
             ValueError: If a file is not what it should be.
         """
+        if self.support == "all" and (self.support_size or (self.ensemble or 1) > 1):
+            name, told = ("--support-size", self.support_size) if self.support_size else ("--ensemble", self.ensemble)
+            msg = (
+                f"{name} does not go with --select all: expected none, since every labelled image is used, got {told}. "
+                "Drop it, or choose by --select nearest, diverse or random."
+            )
+            raise ValueError(msg)
         if self.task:
             segmenter = Segmenter.load_task(self.task, self.weights, self.device)
         else:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from time import monotonic, sleep
 
 import pytest
 from typer.testing import CliRunner
@@ -36,11 +37,18 @@ def wait_for(process: "subprocess.Popen[str]", pattern: str) -> str:
 
 
 @pytest.fixture
-def scheduler(repository: Path) -> Iterator[str]:
+def cluster() -> "list[subprocess.Popen[str]]":
+    """Processes of a scheduler and, behind it, of its workers, once `scheduler` has started them."""
+    return []
+
+
+@pytest.fixture
+def scheduler(repository: Path, cluster: "list[subprocess.Popen[str]]") -> Iterator[str]:
     """Address of a scheduler with two workers, each a process of its own."""
     pytest.importorskip("distributed")
     address = ("--host", "127.0.0.1", "--port", "0", "--no-dashboard")
-    processes = [start("distributed.cli.dask_scheduler", *address, folder=repository)]
+    processes = cluster
+    processes.append(start("distributed.cli.dask_scheduler", *address, folder=repository))
     try:
         found = wait_for(processes[0], r"(tcp://127\.0\.0\.1:\d+)")
         for _ in range(2):
@@ -94,6 +102,36 @@ def test_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_tasks_are_given_ahead_of_time() -> None:
     with open_executor(1) as (_, alone), open_executor(3) as (_, three):
         assert three == 3 * alone > 3
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("killed", ["workers", "all"])
+def test_a_cluster_that_vanishes_is_told_of(
+    cluster: "list[subprocess.Popen[str]]", scheduler: str, killed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A task that nobody is left to do fails, where Dask would wait without end."""
+    monkeypatch.setattr("megamed.executors.ALONE_SECONDS", 2.0)
+    start_s = monotonic()
+
+    def lose_them() -> None:
+        with open_executor(None, scheduler) as (executor, _):
+            assert executor.submit(abs, -1).result(30) == 1
+            waiting = executor.submit(sleep, 60)
+            for process in cluster[1:] if killed == "workers" else cluster:
+                process.kill()
+            waiting.result(60)
+
+    with pytest.raises(OSError, match=r"are gone: expected one at least, .* same command goes on"):
+        lose_them()
+    assert monotonic() - start_s < 30
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_what_one_worker_leaves_another_does(cluster: "list[subprocess.Popen[str]]", scheduler: str) -> None:
+    with open_executor(None, scheduler) as (executor, _):
+        waiting = [executor.submit(pow, number, 2) for number in range(40)]
+        cluster[1].kill()
+        assert [each.result(60) for each in waiting] == [number**2 for number in range(40)]
 
 
 ORPHANS = """

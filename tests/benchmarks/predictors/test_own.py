@@ -66,3 +66,13 @@ def test_errors_inside_a_module_are_its_own(folder: Path) -> None:
     (folder / "needy.py").write_text("import absent_library\n")
     with pytest.raises(ModuleNotFoundError, match="absent_library"):
         load_predictor("needy:predict")
+
+
+@pytest.mark.parametrize(
+    "source", ["def (:", "{}['gone']", "raise RecursionError", "class Odd(Exception): pass\nraise Odd"]
+)
+def test_a_module_that_cannot_be_imported_is_named(folder: Path, source: str) -> None:
+    name = f"odd_{len(source)}"
+    (folder / f"{name}.py").write_text(source)
+    with pytest.raises(ValueError, match=f"Module '{name}' cannot be imported: .*Mend it"):
+        load_predictor(f"{name}:predict")

@@ -72,3 +72,9 @@ def test_few_episodes_need_one_process() -> None:
     assert choose_workers("cpu", 12) == 1
     assert choose_workers("cpu", 10**6) >= 1
     assert own_device("cpu") == "cpu"
+
+
+def test_a_worker_with_another_version_of_a_predictor_scores_nothing() -> None:
+    """A worker of Dask outlives a run, and would answer with the weights or the code that it loaded first."""
+    with pytest.raises(ValueError, match="another version of predictor mean-mask: expected newer, got mean-mask"):
+        workers._predictor("mean-mask", "newer", "cpu")

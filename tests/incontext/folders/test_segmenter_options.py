@@ -34,3 +34,10 @@ def test_a_task_keeps_its_parameters_unless_told(tmp_path: Path) -> None:
     Segmenter(support="random", support_size=1).fit([image, image.T], [image > 0] * 2).save_task(tmp_path / "a.task")
     assert SegmenterOptions(task=tmp_path / "a.task").open().support == "random"
     assert SegmenterOptions(task=tmp_path / "a.task", support="diverse").open().support == "diverse"
+
+
+@pytest.mark.parametrize("given", [{"support_size": 3}, {"ensemble": 2}])
+def test_a_choice_of_all_with_a_number_is_refused_in_the_words_of_the_shell(given: dict[str, int]) -> None:
+    name = "--support-size" if "support_size" in given else "--ensemble"
+    with pytest.raises(ValueError, match=rf"{name} does not go with --select all: .* Drop it, or choose by --select"):
+        SegmenterOptions(support="all", **given).open()
