@@ -269,7 +269,7 @@ class DatasetCard(Frozen):
             msg = f"{path.parent.name}/{path.name} is not a dataset card: {faults}. Correct the file."
             raise ValueError(msg) from error
         except (ValueError, RecursionError) as error:
-            msg = f"{path.name} is not readable: expected {path.suffix[1:].upper()}, got {error}."
+            msg = f"{path.parent.name}/{path.name} is not readable: expected {path.suffix[1:].upper()}, got {error}."
             raise ValueError(msg) from error
 
 

@@ -8,9 +8,8 @@ import pytest
 import torch
 
 from incontext import Segmenter
-from incontext.inference import loaded_network
 from incontext.inference.segmentation import dice
-from incontext.networks.checkpoint import load
+from incontext.networks.checkpoint import Checkpoint
 from incontext.networks.support_once import SupportOnceConfig, SupportOnceNet
 
 LABELS = [np.pad(np.ones((12, 8 + 2 * i), dtype=np.uint8), ((6, 14), (5 + i, 19 - 3 * i))) for i in range(5)]
@@ -83,7 +82,8 @@ def test_examples_of_a_call_are_forgotten(network: SupportOnceNet) -> None:
 
 def test_weights_are_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     loaded: list[object] = []
-    monkeypatch.setattr(loaded_network, "load", lambda path, device: loaded.append(path) or load(path, device))
+    read = Checkpoint.read
+    monkeypatch.setattr(Checkpoint, "read", lambda path: loaded.append(path) or read(path))
     one = Segmenter(device="cpu")
     for _ in range(2):
         one.predict(IMAGES[0], IMAGES[1:], LABELS[1:])

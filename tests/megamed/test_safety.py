@@ -336,7 +336,7 @@ def test_any_json_is_a_card_or_a_clear_error(card_path: Path, field: str, value:
     card_path.write_text(json.dumps(FACTS | {field: value}))
     card, message = outcome(lambda: DatasetCard.from_json(card_path))
     if card is None:
-        assert message.startswith("card is not")
+        assert message.startswith(f"{card_path.parent.name}/card is not")
     else:
         assert DatasetCard.model_validate_json(card.model_dump_json()) == card
 
