@@ -93,9 +93,9 @@ class Checkpoint:
         if fault := misfit(network.state_dict(), tensors) or unusable(tensors):
             msg = f"{self.path} does not fit its config {fault}. Save it anew."
             raise ValueError(msg)
-        floats = {name: tensor.to(torch.float32, copy=True) for name, tensor in tensors.items()}
-        network.load_state_dict(floats, assign=True)
-        return network.to(device).eval()
+        network = network.to_empty(device=device)  # in the memory layout that the network chose for its weights
+        network.load_state_dict(tensors)
+        return network.eval()
 
 
 def save(path: Path, network: nn.Module, provenance: Mapping[str, Any], dtype: torch.dtype = torch.float16) -> None:

@@ -193,3 +193,13 @@ def test_an_unknown_family_is_refused(tmp_path):
     save_file({"a": torch.zeros(1)}, tmp_path / "net.safetensors", {"config": '{"family": "mystery"}'})
     with pytest.raises(ValueError, match="unknown family"):
         checkpoint.load(tmp_path / "net.safetensors")
+
+
+def test_weights_lie_in_memory_as_the_network_laid_them_out() -> None:
+    """Other layouts are slower, and round otherwise."""
+    loaded = checkpoint.load_pretrained()
+    drawn = type(loaded)(loaded.config)
+    assert {name: each.stride() for name, each in loaded.state_dict().items()} == {
+        name: each.stride() for name, each in drawn.state_dict().items()
+    }
+    assert {each.dtype for each in loaded.state_dict().values()} == {torch.float32}
