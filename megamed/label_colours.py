@@ -1,6 +1,7 @@
 """Colours of label values: those that a source states, else fixed ones that colour-blind readers tell apart."""
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
 import numpy as np
 from jaxtyping import UInt8
@@ -16,6 +17,7 @@ DARK = 40
 """A colour none of whose parts is above this is taken for black."""
 
 
+@lru_cache(maxsize=MOST_COLOURS)
 def colour_of(value: int) -> str:
     """Return the fixed colour of a label value, as `#rrggbb`; those from 1 to 255 are all different.
 
@@ -45,11 +47,16 @@ def colours_of(values: Iterable[int], stated: Mapping[int, str] | None = None) -
 
 def palette_of(stated: Mapping[int, str] | None = None) -> UInt8[np.ndarray, "256 3"]:
     """Return the colours of all values of a label map of 8 bits, of which only 0 is black."""
-    palette = np.zeros((MOST_COLOURS, 3), np.uint8)
-    known = {value: colour for value, colour in (stated or {}).items() if not is_dark(colour)}
-    for value in range(1, MOST_COLOURS):
-        palette[value] = rgb(known.get(value, colour_of(value)))
+    palette = _fixed_palette().copy()
+    for value, colour in (stated or {}).items():
+        if 0 < value < MOST_COLOURS and not is_dark(colour):
+            palette[value] = rgb(colour)
     return palette
+
+
+@lru_cache(maxsize=1)
+def _fixed_palette() -> UInt8[np.ndarray, "256 3"]:
+    return np.array([[0, 0, 0], *(rgb(colour_of(value)) for value in range(1, MOST_COLOURS))], np.uint8)
 
 
 def stated_colours(palette: UInt8[np.ndarray, "entries 3"], values: Iterable[int]) -> dict[int, str]:

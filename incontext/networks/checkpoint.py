@@ -89,13 +89,13 @@ class Checkpoint:
         """
         tensors = read_tensors(self.path)
         with torch.device("meta"):
-            network = build(self.config)
-        if fault := misfit(network.state_dict(), tensors) or unusable(tensors):
+            shapes = build(self.config).state_dict()
+        if fault := misfit(shapes, tensors) or unusable(tensors):
             msg = f"{self.path} does not fit its config {fault}. Save it anew."
             raise ValueError(msg)
-        network = network.to_empty(device=device)  # in the memory layout that the network chose for its weights
-        network.load_state_dict(tensors)
-        return network.eval()
+        network = build(self.config)
+        network.load_state_dict(tensors)  # into the memory layout that the network chose for its weights
+        return network.to(device).eval()
 
 
 def save(path: Path, network: nn.Module, provenance: Mapping[str, Any], dtype: torch.dtype = torch.float16) -> None:
