@@ -28,18 +28,25 @@ class ToolFiles:
     """Files for one image each, which are called as it."""
     common: tuple[Path, ...] = ()
     """Files for many images, whose names they state."""
+    damaged: tuple[NamedFile, ...] = ()
+    """Files that no tool can read, though their endings are those of tools."""
 
     @classmethod
     def among(cls, folder: Path, paths: Iterable[PurePosixPath]) -> Self:
         """Find out which files of a folder a tool wrote; others are passed over."""
-        beside, common = [], []
+        beside: list[NamedFile] = []
+        damaged: list[NamedFile] = []
+        common: list[Path] = []
         for path in paths:
-            found = tool_of(folder / path) if path.name.lower().endswith(SUFFIXES) else None
+            if not path.name.lower().endswith(SUFFIXES) or path.name in NAME_LISTS:
+                continue
+            found = tool_of(folder / path)
             if found and found.many_images:
                 common.append(folder / path)
-            elif found and path.name not in NAME_LISTS:
-                beside.append(NamedFile(path, replace(take_apart(_bare(path)), is_label=True)))
-        return cls(folder, tuple(beside), tuple(common))
+            else:
+                named = NamedFile(path, replace(take_apart(_bare(path)), is_label=True))
+                (beside if found else damaged).append(named)
+        return cls(folder, tuple(beside), tuple(common), tuple(damaged))
 
     def owners(self, images: Sequence[Path], orphans: Sequence[NamedFile]) -> tuple[dict[Path, Path], list[str]]:
         """Find the file that annotates each image, by the names of images that files state.

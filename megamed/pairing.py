@@ -24,10 +24,11 @@ from megamed.file_names import (
     casefolded,
     sort_out,
 )
-from megamed.label_values import may_be_label
+from megamed.look_alikes import are_one_picture, is_label_like
 from megamed.path_templates import Templates, by_templates
-from megamed.readers.source import Source
 
+MOST_COMPARED = 8
+"""Number of photographs that are compared with the pictures of their names."""
 PHOTOGRAPHS = (".jpg", ".jpeg")
 """Endings of files that lose values, so that they hold no labels."""
 NUMBER = re.compile(r"\w?\d*")
@@ -187,6 +188,9 @@ def _with_annotations(
         tools.folder / image.path: {name: tuple(tools.folder / path for path in paths) for name, paths in found.items()}
         for image, found in named.items()
     }
+    without = [image for path, image in bare.items() if path not in labels]
+    odd = [each.label.path for each in _matched(without, tools.damaged)[0]]
+    notes += [f"{odd[0]} is left out, for it has the form of no annotation tool's file{_more(len(odd))}"] if odd else []
     unused = [orphan for orphan in orphans if tools.folder / orphan.path not in owners.values()]
     notes += [*_orphan_notes(unused), *_annotator_notes(matched, named)]
     return [replace(pair, labels=labels.get(pair.image, pair.labels)) for pair in pairs], notes
@@ -215,22 +219,16 @@ def _by_names(folder: Path, files: Sequence[PurePosixPath]) -> tuple[list[NamedF
     ]
     if not beside:
         return images, [], []
-    if _may_be_label(folder / beside[0].path):
+    if is_label_like(folder / beside[0].path):
         note = f"{beside[0].path.name} is taken for the label of the photograph of that name" + _more(len(beside))
         return [each for each in images if each not in beside], beside, [note]
-    stems = {each.group for each in beside}
-    copies = [each for each in images if each.group in stems and each not in beside]
+    copies = [photo for other in beside for photo in groups[other.group] if photo is not other]
+    looked_at = zip(copies[:MOST_COMPARED], beside, strict=False)
+    if not all(are_one_picture(folder / copy.path, folder / other.path) for copy, other in looked_at):
+        return images, [], []
     why = f"{beside[0].path.name} is the same picture without loss"
     note = f"{copies[0].path.name} is left out, for {why}{_more(len(copies))}"
     return [each for each in images if each not in copies], [], [note]
-
-
-def _may_be_label(path: Path) -> bool:
-    """Whether a picture beside a photograph may be its label, as far as it can be read."""
-    try:
-        return may_be_label(formats.read(Source((path,))).displayed().array)
-    except (ValueError, ImportError):
-        return True
 
 
 def _says_labels(label: NamedFile) -> bool:

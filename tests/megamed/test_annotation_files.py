@@ -1,6 +1,6 @@
 """Folders in which annotation tools saved labels: each image has its own, and one that is not mentioned has none."""
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 
@@ -179,4 +179,6 @@ def test_ordinary_files_are_passed_over(tmp_path: Path) -> None:
     found = find_pairs(tmp_path)
     assert not found.labelled
     assert not found.notes
-    assert ToolFiles.among(tmp_path, [Path(name) for name in ("notes.txt", "old.zip")]) == ToolFiles(tmp_path)
+    tools = ToolFiles.among(tmp_path, [PurePosixPath(name) for name in ("notes.txt", "old.zip")])
+    assert not tools.beside
+    assert not tools.common

@@ -190,6 +190,23 @@ def test_a_picture_beside_its_photograph_is_no_label(tmp_path: Path, is_grey: bo
     assert found.notes == ("a.jpg is left out, for a.png is the same picture without loss, and so are 1 others.",)
 
 
+def test_another_picture_of_a_photograph_s_name_is_not_left_out(tmp_path: Path) -> None:
+    for seed, name in enumerate(("a.jpg", "a.png")):
+        Image.fromarray(np.random.default_rng(seed).integers(0, 256, (32, 32), np.uint8)).save(tmp_path / name)
+    with pytest.raises(ValueError, match=r"two images of one name: expected one, got a\.jpg and a\.png"):
+        find_pairs(tmp_path)
+
+
+@pytest.mark.parametrize(("name", "content"), [("a.json", '{"version": "5.4", "shapes": [{"lab'), ("a.txt", "0 0.1 x")])
+def test_a_damaged_annotation_is_said(tmp_path: Path, name: str, content: str) -> None:
+    for each in ("a.png", "b.png"):
+        Image.fromarray(np.arange(256, dtype=np.uint8).reshape(16, 16)).save(tmp_path / each)
+    (tmp_path / name).write_text(content)
+    (tmp_path / "notes.txt").write_text("drawn on Monday")
+    found = find_pairs(tmp_path)
+    assert found.notes == (f"{name} is left out, for it has the form of no annotation tool's file.",)
+
+
 def test_a_mask_beside_a_photograph_is_its_label(tmp_path: Path) -> None:
     mask = np.zeros((32, 32), np.uint8)
     mask[8:20, 8:20] = 255
