@@ -20,7 +20,7 @@ from megamed.layouts.table import COLUMNS, REQUIRED
 from megamed.pairing import find_pairs
 from megamed.readers.dicom_headers import LABEL_MODALITIES, has_mark, header_of, readable
 from megamed.schema import FileRules, slugify
-from megamed.vocabulary import Layout
+from megamed.vocabulary import DESCRIPTION, Layout
 
 MOST_CLASSES = 200
 MOST_VALUES = 255
@@ -79,7 +79,7 @@ def described(folder: Path) -> Arrangement | None:
     Raises:
         ValueError: If it is no JSON.
     """
-    path = folder / "dataset.json"
+    path = folder / DESCRIPTION
     if not path.is_file():
         return None
     try:

@@ -18,11 +18,12 @@ from megamed.arrangement import Arrangement, find_arrangement
 from megamed.files import replace_file
 from megamed.label_values import split_unknown, suspected_void
 from megamed.labels import read_annotations
-from megamed.layouts import CARD_NAMES, Case, LabelSource, find_subjects
+from megamed.layouts import Case, LabelSource, find_subjects
 from megamed.pixels import is_volume_file, read_colours, read_image, read_label
 from megamed.readers.source import Source
 from megamed.readers.volume import Volume
 from megamed.schema import DatasetCard, plain_slug, slugify
+from megamed.vocabulary import CARD_NAMES
 
 PICTURES_READ, VOLUMES_READ = 300, 20
 """Most cases looked into, spread over all of them."""

@@ -4,9 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from megamed.arrangement import described
-from megamed.layouts import CARD_NAMES, read_card
 from megamed.path_templates import Templates
+from megamed.vocabulary import CARD_NAMES, DESCRIPTION
 
 
 @dataclass(frozen=True)
@@ -28,6 +27,12 @@ class OwnCard:
 
 def read_own_card(folder: Path) -> OwnCard:
     """Read the card of a folder; one that is faulty is not used, and a note says so."""
+    if not any((folder / name).is_file() for name in (*CARD_NAMES, DESCRIPTION)):
+        return OwnCard()
+    # few folders have one: what reads it would take a sixth of a second of each command
+    from megamed.arrangement import described
+    from megamed.layouts import read_card
+
     try:
         if any((folder / name).is_file() for name in CARD_NAMES):
             card = read_card(folder)

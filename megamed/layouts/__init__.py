@@ -7,10 +7,9 @@ from pathlib import Path
 
 from megamed.layouts.cases import Case, LabelSource, Subject
 from megamed.schema import DatasetCard
+from megamed.vocabulary import CARD_NAMES
 
-__all__ = ["CARD_NAMES", "Case", "LabelSource", "Subject", "find_datasets", "find_subjects", "read_card"]
-
-CARD_NAMES = ("card.toml", "meta.json")
+__all__ = ["Case", "LabelSource", "Subject", "find_datasets", "find_subjects", "read_card"]
 
 
 def find_datasets(root: Path) -> list[Path]:

@@ -12,6 +12,7 @@ from pydantic import ConfigDict, Field, JsonValue, ValidationError
 from megamed.layouts.cases import Case, LabelSource, pairing_problem
 from megamed.readers.source import Source
 from megamed.schema import DatasetCard, Frozen
+from megamed.vocabulary import DESCRIPTION
 
 Model = TypeVar("Model", bound=Frozen)
 COLOURS = ("red", "green", "blue")
@@ -135,7 +136,7 @@ def read_description(folder: Path, model: type[Model]) -> Model:
     Raises:
         ValueError: If it is missing or lacks something.
     """
-    path = folder / "dataset.json"
+    path = folder / DESCRIPTION
     if not path.is_file():
         msg = f"{folder.name} has no data: expected dataset.json, got none."
         raise ValueError(msg)
