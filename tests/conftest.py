@@ -1,5 +1,6 @@
 """Shared fixtures, and the run-time check of every shape and type annotation."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import beartype.typing  # noqa: F401 - TYPECHECKER names it
@@ -8,6 +9,7 @@ from hypothesis import HealthCheck, settings
 from jaxtyping import install_import_hook
 
 from tests.skips import pytest_make_collect_report, pytest_runtest_makereport  # noqa: F401 - pytest finds them here
+from tests.warm import warm_scripts
 
 # jaxtyping decorates methods one by one, where beartype cannot tell what Self is
 TYPECHECKER = (
@@ -40,3 +42,10 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no {folder}: the real data and the reference outputs are not here")
     return folder
+
+
+@pytest.fixture(scope="session")
+def scripts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with `python` and the console scripts of this source tree, which start at once; see `tests.warm`."""
+    with warm_scripts(ROOT, tmp_path_factory.mktemp("bin")) as folder:
+        yield folder

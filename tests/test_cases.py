@@ -6,7 +6,6 @@ all of them.
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -41,10 +40,10 @@ SECONDS = 300
         *(pytest.param(name, marks=pytest.mark.xfail(reason=reason, run=False)) for name, reason in LATER.items()),
     ],
 )
-def test_a_situation_of_users_ends_well(name: str, shared: Path, repository: Path) -> None:
+def test_a_situation_of_users_ends_well(name: str, shared: Path, repository: Path, scripts: Path) -> None:
     """The script says OK, or what came instead of the right value."""
     found = subprocess.run(
-        [sys.executable, shared / "cases" / "run", name],
+        [scripts / "python", shared / "cases" / "run", name],
         env=os.environ | {"PYTHONPATH": str(repository), "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,

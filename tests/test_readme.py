@@ -9,8 +9,6 @@ import os
 import re
 import shlex
 import subprocess
-import sys
-import tomllib
 from pathlib import Path
 
 import pytest
@@ -46,19 +44,9 @@ def commands(page: Path) -> list[list[str]]:
 
 
 @pytest.fixture
-def environment(repository: Path, tmp_path: Path) -> dict[str, str]:
-    """An environment in which the console scripts of pyproject.toml are those of this source tree."""
-    scripts = tomllib.loads((repository / "pyproject.toml").read_text())["project"]["scripts"]
-    bin_folder = tmp_path / "bin"
-    bin_folder.mkdir()
-    for name, target in scripts.items():
-        module, function = target.split(":")
-        script = bin_folder / name
-        script.write_text(
-            f'#!{sys.executable}\nfrom {module} import {function}\nif __name__ == "__main__":\n    {function}()\n'
-        )
-        script.chmod(0o755)
-    path = f"{bin_folder}{os.pathsep}{os.environ['PATH']}"
+def environment(repository: Path, scripts: Path) -> dict[str, str]:
+    """An environment in which `python` and the console scripts are those of this source tree."""
+    path = f"{scripts}{os.pathsep}{os.environ['PATH']}"
     return {**os.environ, "PATH": path, "PYTHONPATH": str(repository), "COLUMNS": "200"}
 
 
@@ -70,7 +58,7 @@ def test_blocks_run(page: str, repository: Path, tmp_path: Path, environment: di
         if example:
             continue
         if language == "python":
-            program = [sys.executable, "-c", text]
+            program = ["python", "-c", text]
         else:
             lines = [line for line in text.splitlines() if not line.startswith((*INSTALLERS, "make"))]
             program = ["bash", "-euc", "\n".join(lines)]
@@ -83,8 +71,8 @@ def test_commands_of_annotation_tools_write_what_is_told(
 ) -> None:
     text = (repository / TOOLS).read_text()
     drawing = next(block for language, _, block in blocks(repository / TOOLS) if language == "python")
-    subprocess.run([sys.executable, "-c", drawing], cwd=tmp_path, check=True)
-    subprocess.run([sys.executable, "-c", SCANS], cwd=tmp_path, check=True)
+    subprocess.run(["python", "-c", drawing], cwd=tmp_path, env=environment, check=True)
+    subprocess.run(["python", "-c", SCANS], cwd=tmp_path, env=environment, check=True)
     together: dict[str, list[str]] = {}
     for command in re.findall(r"^\* Command: `(.*?)`", text, re.MULTILINE):
         start, tool = command.split(" --write ")
