@@ -14,9 +14,9 @@ from reprlib import repr as shortened
 from typing import Any, TypeVar, get_type_hints
 
 from benchmarks.plans.task_plans import DEFAULTS
-from benchmarks.scoring.cells import original, safe
 from benchmarks.scoring.same_images import refuse_other_images
 from benchmarks.scoring.settings_file import SETTINGS_NAME, check_lines, read_settings, seal, write_settings
+from megamed.cells import original, safe
 from megamed.files import exclusive, replace_file
 
 logger = logging.getLogger(__name__)
