@@ -8,7 +8,6 @@ import fnmatch
 import hashlib
 import json
 import os
-import re
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
@@ -21,9 +20,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from megamed import manifest
 from megamed.collection import DatasetWriter
-from megamed.files import LOCK_NAME, exclusive, move_into_place, replace_file, sha256_of
+from megamed.collection_folder import REPORT_NAME, CollectionFolder
+from megamed.files import claimed, sha256_of
 from megamed.layouts import Subject, find_datasets, find_subjects, read_card
 from megamed.licences import is_open
 from megamed.manifest import Contents, DatasetEntry, FileHeader, Manifest, Provenance
@@ -34,8 +33,6 @@ from megamed.splits import patient_groups, split_of
 from megamed.standardise import Standard
 from megamed.vocabulary import Split
 
-PENDING_NAME = ".pending.json"
-REPORT_NAME = "build_report.json"
 SUBJECTS_PER_MESSAGE = 4
 MOST_NOTED = 10
 """Number of subjects whose notes are shown; the report has all."""
@@ -169,22 +166,24 @@ def build(root: Path, out: Path, options: BuildOptions, executor: Executor, prog
 
     Raises:
         ValueError: If the root has no dataset or not one asked for, or `out` is neither new, empty nor a collection
-            of this size, or another build is at work there.
+            of this size, another build is at work there, or a file there is somebody's own.
+        OSError: If the collection cannot be written.
     """
     for _ in range(os.cpu_count() or 1):
         executor.submit(_do, ())  # workers start while the files are listed
     plan = _plan(root.resolve(), options)  # workers may run in other folders
-    out.mkdir(parents=True, exist_ok=True)
-    with exclusive(out):
-        return _build(plan, out, options, executor, progress)
+    with claimed(out, "build") as ledger:
+        return _build(plan, CollectionFolder(out, ledger), options, executor, progress)
 
 
-def _build(plan: _Plan, out: Path, options: BuildOptions, executor: Executor, progress: Progress) -> BuildReport:
+def _build(
+    plan: _Plan, out: CollectionFolder, options: BuildOptions, executor: Executor, progress: Progress
+) -> BuildReport:
     """Build what is planned into a folder that nobody else writes to."""
     size_px = options.standard.size_px
-    old = _open_output(out, size_px)
+    old = out.open(size_px)
     outcomes, built = dict(plan.outcomes), dict[str, DatasetEntry]()
-    finished = {} if options.force else _finished(out, old)
+    finished = {} if options.force else out.finished(old, {job.fingerprint for job in plan.jobs})
     entries = {name: entry for name, entry in old.datasets.items() if name not in outcomes}
     total = sum(len(job.subjects) for job in plan.jobs)
     tasks = (task for job in plan.jobs if job.fingerprint not in finished for task in job.tasks())
@@ -203,10 +202,9 @@ def _build(plan: _Plan, out: Path, options: BuildOptions, executor: Executor, pr
             entries[name] = entry
         if entry and outcomes[name].status == "built":
             built[name] = entry
-            pending = Manifest(size_px=size_px, datasets=built)
-            replace_file(out / PENDING_NAME, pending.model_dump_json())
+            out.note(Manifest(size_px=size_px, datasets=built))
     report = BuildReport(datasets=dict(sorted(outcomes.items())), not_open=tuple(plan.not_open))
-    _publish(out, Manifest(size_px=size_px, datasets=dict(sorted(entries.items()))), report)
+    out.publish(Manifest(size_px=size_px, datasets=dict(sorted(entries.items()))), report)
     return report
 
 
@@ -251,38 +249,6 @@ def _wanted(names: list[str], patterns: tuple[str, ...]) -> set[str]:
     return {name for pattern in patterns or ("*",) for name in fnmatch.filter(names, pattern)}
 
 
-def _open_output(out: Path, size_px: int) -> Manifest:
-    """Return the collection in the output folder, empty if there is none."""
-    if not (out / manifest.NAME).is_file():
-        if strangers := [path.name for path in out.iterdir() if not _is_leftover(path)]:
-            msg = f"{out} holds other files: expected a collection or an empty folder, got {strangers[0]!r}."
-            raise ValueError(msg)
-        return Manifest(size_px=size_px)
-    old = manifest.read_manifest(out)
-    if old.size_px != size_px:
-        msg = f"{out} has another image size: expected {old.size_px}, got {size_px}. Build into a new folder."
-        raise ValueError(msg)
-    return old
-
-
-def _is_leftover(path: Path) -> bool:
-    """Whether a killed build may have left this file."""
-    return path.name in {PENDING_NAME, REPORT_NAME, LOCK_NAME} or bool(
-        re.fullmatch(rf"\..+\.(partial|part)|{manifest.FILE_PATTERN}", path.name)
-    )
-
-
-def _finished(out: Path, old: Manifest) -> dict[str, tuple[Literal["built", "unchanged"], DatasetEntry]]:
-    """Return, by fingerprint, the datasets that need no building: of the old collection or of a killed build."""
-    pending = out / PENDING_NAME
-    killed = manifest.parse_manifest(pending) if pending.is_file() else Manifest(size_px=old.size_px)
-    sizes = {path.name: path.stat().st_size for path in out.glob("*.h5")}
-    found: dict[str, tuple[Literal["built", "unchanged"], DatasetEntry]] = {}
-    found |= {entry.fingerprint: ("unchanged", entry) for entry in old.datasets.values()}
-    found |= {entry.fingerprint: ("built", entry) for entry in killed.datasets.values()}
-    return {key: (status, entry) for key, (status, entry) in found.items() if sizes.get(entry.file) == entry.file_bytes}
-
-
 def _in_order(executor: Executor, tasks: Iterable[_Task], ahead: int) -> Iterator[_Prepared]:
     """Do tasks on an executor, some per message, and yield the results in order.
 
@@ -310,18 +276,16 @@ def _prepare(card: DatasetCard, standard: Standard, subject: Subject, split: Spl
 
 
 def _build_dataset(
-    job: _Job, out: Path, prepared: Iterator[_Prepared], tick: Callable[[], None]
+    job: _Job, out: CollectionFolder, prepared: Iterator[_Prepared], tick: Callable[[], None]
 ) -> tuple[DatasetEntry | None, DatasetOutcome]:
     """Put a dataset's file in place under the name of its content; no entry if no subject is usable."""
-    temporary = out / f".{job.card.id}.partial"
     notes: dict[str, tuple[str, ...]] = {}
-    contents = _write_file(job, temporary, _noting(job.subjects, prepared, notes), tick)
-    if not contents.views:
-        temporary.unlink()
-        return None, DatasetOutcome(status="left out", rejected=contents.rejected, reason="no subject is usable")
-    sha256 = sha256_of(temporary)
-    file = out / f"{job.card.id}-{sha256[: manifest.HASH_DIGITS]}.h5"
-    move_into_place(temporary, file)
+    with out.partial(job.card.id) as temporary:
+        contents = _write_file(job, temporary, _noting(job.subjects, prepared, notes), tick)
+        if not contents.views:
+            return None, DatasetOutcome(status="left out", rejected=contents.rejected, reason="no subject is usable")
+        sha256 = sha256_of(temporary)
+        file = out.keep(temporary, job.card.id, sha256)
     entry = DatasetEntry(
         **dict(contents),
         file=file.name,
@@ -376,20 +340,6 @@ def _write_file(job: _Job, path: Path, prepared: Iterator[_Prepared], tick: Call
 def _outcome(status: Literal["built", "unchanged"], entry: DatasetEntry) -> DatasetOutcome:
     rows = sum(view.rows for view in entry.views)
     return DatasetOutcome(status=status, subjects=sum(entry.subjects.values()), rows=rows, rejected=entry.rejected)
-
-
-def _publish(out: Path, new: Manifest, report: BuildReport) -> None:
-    """Make the new collection the collection, then remove what no manifest names.
-
-    Killed at any step, a next build does the same again: what this one finished is known until the very end.
-    """
-    replace_file(out / REPORT_NAME, report.model_dump_json(indent=1))
-    replace_file(out / manifest.NAME, new.model_dump_json(indent=1))
-    kept = {entry.file for entry in new.datasets.values()} | {REPORT_NAME, LOCK_NAME, PENDING_NAME}
-    for path in out.iterdir():
-        if _is_leftover(path) and path.name not in kept:
-            path.unlink()
-    (out / PENDING_NAME).unlink(missing_ok=True)
 
 
 def _hash(value: object, state: Callable[[Path], object]) -> str:

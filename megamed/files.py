@@ -194,13 +194,17 @@ class Ledger:
     Args:
         folder: The folder.
         only: The one file that is claimed; None if it is all below the folder.
+
+    Attributes:
+        is_new: Whether nothing was entered before, as in the folders of former versions.
     """
 
     def __init__(self, folder: Path, only: Path | None = None) -> None:
         self.folder, self.only = folder, only
         self._path = folder / LEDGER_NAME
         self._known: set[tuple[str, str]] = set()
-        content = self._path.read_bytes() if self._path.is_file() else b""
+        self.is_new = not self._path.is_file()
+        content = b"" if self.is_new else self._path.read_bytes()
         for line in content.splitlines():
             with suppress(ValueError, KeyError, TypeError):  # a line that a kill cut off
                 entry = json.loads(line)
@@ -299,13 +303,26 @@ def claimed(folder: Path, work: str, files: Iterable[str] = ()) -> Iterator[Ledg
 
 
 @contextmanager
-def claimed_file(path: Path, work: str) -> Iterator[Ledger]:
-    """Claim one file to write, whose folder is made if need be: see `claimed`."""
+def claimed_file(path: Path, work: str, change: bool = False) -> Iterator[Ledger]:
+    """Claim one file to write, whose folder is made if need be: see `claimed`.
+
+    Args:
+        path: The file.
+        work: What is done, a verb for messages.
+        change: Whether the file is changed because its user asks for it, whoever wrote it.
+
+    Raises:
+        IsADirectoryError: If a folder is there.
+        ValueError: If another process writes it, or it is somebody else's.
+        OSError: If its folder cannot be made or written to.
+    """
     if path.is_dir():
         msg = f"{path} is a folder: expected a file to write. Name one, such as {path / f'{path.name}.out'}."
         raise IsADirectoryError(msg)
     make_folder(path.parent)
     with exclusive(path.parent, work, path.name), _entered(Ledger(path.parent, path)) as ledger:
+        if change:
+            ledger.adopt(path)
         ledger.refuse_foreign([path])
         yield ledger
 

@@ -27,7 +27,7 @@ def no_progress(*_: object) -> None:
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+    return {path.name: path.read_bytes() for path in folder.glob("[!.]*")}
 
 
 def truncate(root: Path) -> None:
