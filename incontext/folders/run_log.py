@@ -16,7 +16,6 @@ from torch import Tensor
 from incontext import __version__
 from incontext.folders import RUN_LOG
 from incontext.folders.report import ImageReport
-from incontext.inference.support_pool import Fitted
 from incontext.segmenter import Segmenter
 from megamed import formats
 from megamed.files import append, replace_file, sha256_of
@@ -94,12 +93,17 @@ def identity(segmenter: Segmenter, options: Mapping[str, object]) -> dict[str, s
     return {
         "version": f"{__version__}+{_code()}",
         "weights": _hash(segmenter.state.values(), segmenter.temperature),
-        "support": _support(segmenter.fitted),
+        "support": _support(segmenter),
         "options": json.dumps({**params, **options}, default=str),
     }
 
 
-def _support(fitted: Fitted) -> str:
+def _support(segmenter: Segmenter) -> str:
+    """Hash of what was learned; empty if nothing was, as before a volume is segmented by its own planes alone."""
+    try:
+        fitted = segmenter.fitted
+    except ValueError:
+        return ""
     pool = (fitted.pool.images, fitted.pool.labels, fitted.pool.annotated)
     return _hash(pool, (dict(fitted.names), dict(fitted.colours), fitted.preparation))
 

@@ -13,6 +13,7 @@ from incontext.images.arrays import Picture
 from incontext.images.examples import NOTHING_SAID, Example, Examples, Labels, Parts
 from incontext.images.source_image import SourceImage
 from incontext.segmenter import Segmenter
+from megamed.files import claimed_file
 from megamed.label_values import LabelRules
 from megamed.pairing import ImagePair, Pairing
 from megamed.path_templates import Templates
@@ -49,11 +50,13 @@ def save_folder_task(
         author: Author of the task, for those who receive it.
 
     Raises:
-        ValueError: If there are no labels, they are unusable, or a class is named that none shows.
+        ValueError: If there are no labels, they are unusable, a class is named that none shows, or `out` is somebody's
+            own file.
         OSError: If an example cannot be read or the file cannot be written.
     """
-    fit_folder(segmenter, folder, classes, templates)
-    segmenter.save_task(out, author)
+    with claimed_file(out, "save"):
+        fit_folder(segmenter, folder, classes, templates)
+        segmenter.save_task(out, author)
 
 
 def fit_pairs(segmenter: Segmenter, examples: Pairing, classes: Mapping[int, str] | None = None) -> dict[str, str]:
