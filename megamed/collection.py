@@ -234,10 +234,6 @@ class _Tables:
     unknown: list[dict[str, int]] = field(default_factory=list)
 
 
-ROW_BYTES = 1000
-"""Room that the tables and trees of a row take, at most."""
-
-
 class DatasetWriter:
     """Writes the rows of one dataset to one file; the same rows give the same bytes."""
 
@@ -249,12 +245,8 @@ class DatasetWriter:
         self._arrays: dict[str, h5py.Dataset] = {}
 
     def append(self, row: PackedRow) -> None:
-        """Add a row to the view it belongs to.
-
-        Raises:
-            OSError: If the disk has no room for it.
-        """
-        self._reserve.take(ROW_BYTES + len(row.image) + sum(map(len, row.labels.values())) + sum(map(len, row.names)))
+        """Add a row to the view it belongs to; an OSError tells of a disk without room for it."""
+        self._reserve.take_row(row)
         tables = self._tables[row.group]
         index = len(tables.subject)
         self._put(f"{row.group}/images", index, row.image)
@@ -270,11 +262,7 @@ class DatasetWriter:
         return tuple(self._finish_view(group) for group in sorted(self._tables))
 
     def close(self, header: FileHeader | None = None) -> None:
-        """Write the header if there is one, and close the file.
-
-        Raises:
-            OSError: If the disk has no room for the header.
-        """
+        """Write the header and close the file."""
         if header:
             text = header.model_dump_json().encode()
             self._reserve.take(len(text))

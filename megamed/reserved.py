@@ -9,10 +9,14 @@ import os
 import struct
 from pathlib import Path
 
+from megamed.rows import PackedRow
+
+ROW_BYTES = 1000
+"""Room that the tables and trees of a row take, at most."""
 MARGIN_BYTES = 2**20
 """Room that is kept free beyond what was asked for, for the tables and trees that HDF5 writes besides."""
 STEP_SHARE = 8
-"""What is reserved at once is the size of the file divided by this, at least the margin."""
+"""Share of the size of the file that is reserved at once, as its divisor; the margin at least."""
 END_ADDRESS = struct.Struct("<40xQ")
 """Place in the first bytes of an HDF5 file where it tells its size."""
 UNSUPPORTED = {errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS}
@@ -52,6 +56,10 @@ class Reserve:
             self._reserved += step
         finally:
             os.close(descriptor)
+
+    def take_row(self, row: PackedRow) -> None:
+        """Make sure of room for a row, as `take` does."""
+        self.take(ROW_BYTES + len(row.image) + sum(map(len, (*row.labels.values(), *row.names))))
 
     def give_back(self) -> None:
         """Cut the closed file to the size that it tells."""
