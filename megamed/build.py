@@ -28,6 +28,7 @@ from megamed.layouts import Subject, find_datasets, find_subjects, read_card
 from megamed.licences import is_open
 from megamed.manifest import Contents, DatasetEntry, FileHeader, Manifest, Provenance
 from megamed.prepare import prepare_subject
+from megamed.readers.faults import is_stream
 from megamed.rows import PackedRow, pack
 from megamed.schema import DatasetCard, Frozen, unknown
 from megamed.splits import patient_groups, split_of
@@ -412,6 +413,8 @@ def _file_state(path: Path) -> object:
 
 def _file_content(path: Path) -> object:
     """Hash of a file; of a file that cannot be read, none."""
+    if is_stream(path):
+        return None
     try:
         return _content_hash(path, path.stat().st_mtime_ns)
     except OSError:

@@ -1,5 +1,6 @@
 """The build rejects by subject, repeats itself exactly and survives being killed."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -586,3 +587,14 @@ def test_real_datasets_build_and_verify(shared: Path, tmp_path: Path) -> None:
             brightness = collection.images(task, [sample.row for sample in samples]).mean()
             assert len(samples) >= 3
             assert 10 < brightness < 200
+
+
+def test_a_pipe_among_the_images_is_rejected_unopened(
+    make_dataset: Callable[..., Path], build_folder: Callable[..., BuildReport]
+) -> None:
+    root = make_dataset(2)
+    os.mkfifo(root / "images" / "p7_a.png")
+    report = build_folder(root)
+    assert report.datasets["drawn"].subjects == 2
+    reason = "case 'images/p7_a.png' is no file: expected one, got a pipe, a socket or a device."
+    assert reason in str(report.datasets["drawn"].rejected)
