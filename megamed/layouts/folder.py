@@ -48,7 +48,8 @@ def find_cases(folder: Path, card: DatasetCard) -> Iterator[Case]:
         if formats.is_name_list(path):
             continue
         if is_stream(path):
-            yield Case(name, problem=f"case {name!r} is no file: expected one, got a pipe, a socket or a device.")
+            problem = f"case {name!r} is no file: expected one, got a pipe, a socket or a device."
+            yield Case(name, subject=name, problem=problem)
             continue
         if match := label.fullmatch(composed):
             parts = match.groupdict(default="")

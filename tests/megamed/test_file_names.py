@@ -14,7 +14,8 @@ from megamed.readers.source import Source
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    for name in ["images/a.png", "labels/a.png", "images/.hidden.png", ".cache/b.png", "results/run.log", "results/c.png"]:
+    plain = ["images/a.png", "labels/a.png", "results/run.log", "results/c.png"]
+    for name in (*plain, "images/.hidden.png", ".cache/b.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     return tmp_path
