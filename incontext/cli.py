@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -31,6 +31,7 @@ from incontext.folders.shell_options import (
     WriteFor,
 )
 from megamed.command_line import CommandLine
+from megamed.failures import one_line
 from megamed.vocabulary import WrittenTool
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ def segment(
     templates = read_templates(images, labels)
     options = SegmentOptions(read_classes(classes), mask_format, preview, statistics, overwrite, templates, tools)
     summary = segment_folder(segmenter, support, query, out, _progress(quiet), options)
-    _report(summary, (out / "summary.json").read_text(encoding="utf-8") if as_json else "\n".join(_lines(summary, out)))
+    _report(summary, (out / "summary.json").read_text(encoding="utf-8") if as_json else _in_lines(_lines(summary, out)))
 
 
 @app.command()
@@ -132,7 +133,7 @@ def check(
 
     rules = LabelRules.of(unknown or None, read_colours(colours))
     found = check_folder(folder, read_templates(images, labels), rules)
-    print(found.as_json() if as_json else "\n".join(found.lines()))
+    print(found.as_json() if as_json else _in_lines(found.lines()))
     if found.problems:
         raise typer.Exit(INCOMPLETE)
 
@@ -206,7 +207,7 @@ def propagate(
     options = SegmenterOptions(task, weights, device, channel=channel, colours=read, unknown=unknown)
     warned = propagate_file(options.open(), volume, out, labels, classes=read_classes(classes), axis=axis)
     for message in warned:
-        typer.echo(f"Warning: {message}", err=True)
+        typer.echo(one_line(f"Warning: {message}"), err=True)
     print(f"Wrote {out}.")
 
 
@@ -222,7 +223,7 @@ def demo(
     from incontext.folders.segmenter_options import SegmenterOptions
 
     summary = run(SegmenterOptions(weights=weights, device=device).open(), out, _progress(quiet))
-    _report(summary, "\n".join(_lines(summary, out / "result")))
+    _report(summary, _in_lines(_lines(summary, out / "result")))
 
 
 @app.command()
@@ -343,15 +344,20 @@ def _progress(quiet: bool) -> "Track":
     return lambda cases: track(cases, "Segmenting", console=Console(stderr=True), disable=quiet)
 
 
+def _in_lines(texts: Iterable[str]) -> str:
+    """Write each text in a line of its own, whatever names it holds."""
+    return "\n".join(map(one_line, texts))
+
+
 def _report(summary: "Summary", content: str) -> None:
     """Print the content, then notes, warnings and failures on stderr; exit with `INCOMPLETE` if there are failures."""
     print(content)
     for note in summary.notes:
-        typer.echo(f"Note: {note}", err=True)
+        typer.echo(one_line(f"Note: {note}"), err=True)
     for message in summary.warnings:
-        typer.echo(f"Warning: {message}", err=True)
+        typer.echo(one_line(f"Warning: {message}"), err=True)
     for file, reason in summary.failures.items():
-        typer.echo(f"Failed: {file}: {reason}", err=True)
+        typer.echo(one_line(f"Failed: {file}: {reason}"), err=True)
     if summary.failures:
         raise typer.Exit(INCOMPLETE)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from megamed.command_line import CommandLine
+from megamed.failures import one_line
 from megamed.vocabulary import Access, Role
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ def build_command(
         standard = Standard(size, fit, label_resize, every_nth)
         options = BuildOptions(standard, force, tuple(only or ()), licence, ahead)
         report = build(root, out, options, executor, progress)
-    print("\n".join(report.lines()))
+    print("\n".join(map(one_line, report.lines())))
     if not report.complete:
         raise typer.Exit(SOMETHING_REJECTED)
 
@@ -174,7 +175,7 @@ def verify_command(collection: CollectionFolder) -> None:
     from megamed.collection import verify
 
     problems = verify(collection)
-    print("\n".join(problems) or "No problem found.")
+    print("\n".join(map(one_line, problems)) or "No problem found.")
     if problems:
         raise typer.Exit(1)
 
@@ -249,7 +250,7 @@ def audit_command(
     from megamed.audit import audit
 
     report = audit(collection, enough_subjects)
-    print(report.model_dump_json(indent=1) if as_json else "\n".join(report.lines()))
+    print(report.model_dump_json(indent=1) if as_json else "\n".join(map(one_line, report.lines())))
     if report.leaks:
         raise typer.Exit(SOMETHING_REJECTED)
 
