@@ -22,11 +22,13 @@ from pydantic import Field
 
 from megamed.collection import DatasetWriter
 from megamed.collection_folder import REPORT_NAME, CollectionFolder
+from megamed.failures import Attempt
 from megamed.files import claimed, sha256_of
 from megamed.layouts import Subject, find_datasets, find_subjects, read_card
 from megamed.licences import is_open
 from megamed.manifest import Contents, DatasetEntry, FileHeader, Manifest, Provenance
 from megamed.prepare import prepare_subject
+from megamed.readers.faults import is_stream
 from megamed.rows import PackedRow, pack
 from megamed.schema import DatasetCard, Frozen, unknown
 from megamed.splits import patient_groups, split_of
@@ -39,7 +41,7 @@ MOST_NOTED = 10
 DECIDING_MODULES = (
     *("annotation", "annotation_tools", "build", "collection", "colour_tables", "files", "formats", "label_colours"),
     *("label_values", "labels", "layouts", "manifest", "outlines", "pixels", "prepare", "rasterise", "readers", "rows"),
-    *("schema", "splits", "squares", "standardise", "unknown", "vocabulary"),
+    *("schema", "splits", "squares", "standardise", "subject_pattern", "unknown", "vocabulary"),
 )
 DECIDING_LIBRARIES = ("h5py", "numpy", "pillow")
 
@@ -216,10 +218,10 @@ def _plan(root: Path, options: BuildOptions) -> _Plan:
     """
     plan, found = _Plan(), dict[str, tuple[DatasetCard, Path]]()
     for folder in find_datasets(root):
-        try:
+        with Attempt(ImportError) as reading:
             card = read_card(folder)
-        except ValueError as error:
-            plan.outcomes[folder.name] = DatasetOutcome(status="left out", reason=str(error))
+        if reading.error:
+            plan.outcomes[folder.name] = DatasetOutcome(status="left out", reason=reading.reason)
             continue
         if card.id in found:
             msg = f"{folder.name} repeats a dataset: expected unique ids, got {card.id!r} twice. Rename one."
@@ -232,12 +234,10 @@ def _plan(root: Path, options: BuildOptions) -> _Plan:
         if name in wanted and options.licence == "open" and not is_open(card.license):
             plan.not_open.append(name)
         elif name in wanted:
-            try:
-                subjects = find_subjects(folder, card)
-            except ValueError as error:
-                plan.outcomes[name] = DatasetOutcome(status="left out", reason=str(error))
-            else:
-                plan.jobs.append(_Job(card, groups[name], subjects, options.standard))
+            with Attempt(ImportError) as finding:
+                plan.jobs.append(_Job(card, groups[name], find_subjects(folder, card), options.standard))
+            if finding.error:
+                plan.outcomes[name] = DatasetOutcome(status="left out", reason=finding.reason)
     return plan
 
 
@@ -271,8 +271,13 @@ def _do(tasks: tuple[_Task, ...]) -> list[_Prepared]:
 def _prepare(card: DatasetCard, standard: Standard, subject: Subject, split: Split) -> _Prepared:
     """Do a subject's share of the work that a worker can do."""
     notes: list[str] = []
-    rows, problems = prepare_subject(card, standard, subject, split, notes)
-    return _Prepared([pack(row) for row in rows], problems, _hash(subject, _file_content), tuple(dict.fromkeys(notes)))
+    rows: list[PackedRow] = []
+    with Attempt(ImportError) as attempt:
+        prepared, problems = prepare_subject(card, standard, subject, split, notes)
+        rows = [pack(row) for row in prepared]
+    if attempt.error:
+        rows, problems = [], [f"subject {subject.id!r} cannot be prepared: {attempt.reason}"]
+    return _Prepared(rows, problems, _hash(subject, _file_content), tuple(dict.fromkeys(notes)))
 
 
 def _build_dataset(
@@ -362,6 +367,8 @@ def _file_state(path: Path) -> object:
 
 def _file_content(path: Path) -> object:
     """Hash of a file; of a file that cannot be read, none."""
+    if is_stream(path):
+        return None
     try:
         return _content_hash(path, path.stat().st_mtime_ns)
     except OSError:

@@ -26,6 +26,8 @@ from megamed.files import make_folder, move_into_place, naming, sha256_of, sync_
 CHUNK_BYTES = 2**20
 TIMEOUT_S = 60
 SCHEMES = ("https", "http")
+UNTOLD_SHARE = 0.5
+"""Most of the room on the disk that a download may fill whose length the server does not tell."""
 ZIP_ENCRYPTED = 0x1
 NAMED_DIGITS = 12
 """Number of digits of a hash that names a file."""
@@ -176,10 +178,15 @@ def _continue_download(url: str, partial: Path, progress: Progress) -> None:
             done = done if continued else 0
             expected = answer.headers.get("Content-Length")
             total = done + int(expected) if expected else None
+            most_bytes = _most_bytes(url, total, partial)
             with partial.open("ab" if continued else "wb") as file:
                 while chunk := answer.read(CHUNK_BYTES):
-                    file.write(chunk)
                     done += len(chunk)
+                    if done > most_bytes:
+                        partial.unlink()
+                        msg = f"{url} does not end: expected at most {most_bytes} bytes, got more. Check the address."
+                        raise OSError(msg)
+                    file.write(chunk)
                     progress(done, total)
     except urllib.error.HTTPError as error:
         error.close()
@@ -193,6 +200,22 @@ def _continue_download(url: str, partial: Path, progress: Progress) -> None:
         if total is not None and done < total:
             msg = f"{url} broke off: expected {total} bytes, got {done}. Start again to continue."
             raise OSError(msg)
+
+
+def _most_bytes(url: str, total: int | None, partial: Path) -> int:
+    """Most bytes of a download: what the disk holds, or a share of it where the server does not tell the length.
+
+    Raises:
+        OSError: If the server tells a length that the disk does not hold.
+    """
+    held_bytes = partial.stat().st_size if partial.is_file() else 0
+    room_bytes = held_bytes + shutil.disk_usage(partial.parent).free
+    if total is None:
+        return int(UNTOLD_SHARE * room_bytes)
+    if total > room_bytes:
+        msg = f"{url} does not fit on the disk: expected at most {room_bytes} bytes, got {total}. Free some room."
+        raise OSError(msg)
+    return total
 
 
 @contextmanager

@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from incontext.folders.file_facts import UNREADABLE
 from incontext.images.source_image import SourceImage, read_label_image
 from incontext.inference.support_pool import Fitted
 from megamed.label_values import LabelRules
@@ -44,5 +43,5 @@ def read_edited(path: Path, case: SourceImage, fitted: Fitted, ours: bytes) -> U
         return None
     try:
         return read_back(path, path.name, case, fitted)
-    except UNREADABLE:
+    except (ValueError, OSError):
         return None

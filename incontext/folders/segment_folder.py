@@ -15,7 +15,6 @@ from jaxtyping import Bool, UInt8
 from PIL import Image
 
 from incontext import __version__
-from incontext.folders.file_facts import UNREADABLE
 from incontext.folders.folder_images import read_folder
 from incontext.folders.kept_masks import read_back, read_edited
 from incontext.folders.mask_targets import check_apart, check_targets
@@ -31,6 +30,7 @@ from incontext.inference.segmentation import Segmentation, dice_by_class
 from incontext.inference.support_pool import Fitted
 from incontext.segmenter import Segmenter
 from megamed import formats
+from megamed.failures import Attempt
 from megamed.files import Ledger, Unwritable, claimed, make_folder, replace_file, sha256_of
 from megamed.pairing import ImagePair, Pairing
 from megamed.path_templates import Templates
@@ -164,18 +164,21 @@ def _segment_queries(run: _Run, queries: Sequence[ImagePair], track: Track, told
     known = {pair.name for pair in queries if log.is_done(pair)}
     failures = {}
     for pair in track([pair for pair in queries if pair.name not in known]):
-        try:
+        with Attempt(Unwritable) as attempt:
             log.add(_segment_pair(run, pair))
-        except Unwritable:
-            raise
-        except UNREADABLE as error:
+        if attempt.error:
             log.done.pop(pair.name, None)
-            failures[pair.name] = str(error)
+            failures[pair.name] = attempt.reason
     done = [log.done[pair.name] for pair in queries if pair.name in log.done]
     reports = [each.report for each in done]
     fresh = {report.file for report in reports} - known
     masks = SavedMasks(run.masks, reports, {pair.name: pair.image for pair in queries}, segmenter.fitted)
-    written = [path for tool in options.tools for path in write_tool_files(out, tool, masks, fresh, run.ledger)]
+    written: list[Path] = []
+    for tool in options.tools:
+        with Attempt(Unwritable) as attempt:
+            written += write_tool_files(out, tool, masks, fresh, run.ledger)
+        if attempt.error:
+            failures[f"files for {tool}"] = attempt.reason
     summary = Summary(
         [pair.name for pair in told.examples.labelled] if told.examples else [],
         segmenter.fitted.names,
@@ -189,7 +192,10 @@ def _segment_queries(run: _Run, queries: Sequence[ImagePair], track: Track, told
     if options.statistics:
         replace_file(out / STATISTICS, statistics_csv(summary))
     if options.preview:
-        replace_file(out / PREVIEW, _png(_preview(queries, summary, segmenter, run.masks)))
+        with Attempt(Unwritable) as attempt:
+            replace_file(out / PREVIEW, _png(_preview(queries, summary, segmenter, run.masks)))
+        if attempt.error:
+            summary.failures[PREVIEW] = attempt.reason
     replace_file(out / SUMMARY, as_json(summary, segmenter))
     return summary
 
@@ -269,10 +275,9 @@ def _annotation(pair: ImagePair, case: SourceImage, segmenter: Segmenter) -> tup
     if not pair.labels:
         return None, ()
     fitted = segmenter.fitted
-    try:
+    with Attempt() as attempt:
         return read_masks(pair, case, fitted.names, fitted.rules_for_others(segmenter.rules)), ()
-    except UNREADABLE as error:
-        return None, (f"{pair.name} is segmented, but not scored: {error}",)
+    return None, (f"{pair.name} is segmented, but not scored: {attempt.reason}",)
 
 
 def _report(
@@ -319,7 +324,12 @@ def _preview(queries: Sequence[ImagePair], summary: Summary, segmenter: Segmente
     support = [_support_tile(example, fitted) for example in fitted.sample[:PREVIEW_COLUMNS]]
     by_name = {pair.name: pair for pair in queries}
     shown = summary.images[:PREVIEW_QUERIES]
-    tiles = [tile for report in shown for tile in _tiles(by_name[report.file], report, segmenter, masks)]
+    tiles: list[Tile] = []
+    for report in shown:
+        with Attempt() as attempt:
+            tiles += _tiles(by_name[report.file], report, segmenter, masks)
+        if attempt.error:
+            summary.failures[f"{report.file} in overlay.png"] = attempt.reason
     rows = [tiles[start : start + PREVIEW_COLUMNS] for start in range(0, len(tiles), PREVIEW_COLUMNS)]
     return contact_sheet([support, *rows])
 

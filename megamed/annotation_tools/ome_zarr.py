@@ -16,6 +16,7 @@ from megamed.annotation_tools.model import LabelClass, LabelLayers, file_name_of
 from megamed.files import replacing
 from megamed.label_colours import colour_of, rgb
 from megamed.readers.faults import needs, one_error
+from megamed.readers.memory import check_room
 
 SUFFIXES = (".zarr",)
 MAX_VALUES = 2**30
@@ -139,6 +140,7 @@ def _read_one(folder: Path, zarr: Any) -> LabelLayers:
         if math.prod(array.shape) > MAX_VALUES or array.dtype.kind not in "biu":
             msg = f"expected at most {MAX_VALUES} whole numbers, got {array.dtype} {array.shape}"
             raise ValueError(msg)
+        check_room(math.prod(array.shape), f"{array.dtype} {array.shape}")
         axes = "".join(str(axis["name"] if isinstance(axis, dict) else axis)[0] for axis in scales.get("axes", ()))
         labels = np.asarray(array[...])
     labels = labels.astype(np.uint8) if labels.dtype == bool else labels

@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -26,6 +27,7 @@ class Site:
     def __init__(self) -> None:
         self.break_after = len(CONTENT)
         self.ranges = True
+        self.tells_length = True
         self.sent: list[int] = []
         site = self
 
@@ -50,7 +52,8 @@ class Site:
         handler.send_response(206 if start else 200)
         if start:
             handler.send_header("Content-Range", f"bytes {start}-{len(CONTENT) - 1}/{len(CONTENT)}")
-        handler.send_header("Content-Length", str(len(CONTENT) - start))
+        if self.tells_length:
+            handler.send_header("Content-Length", str(len(CONTENT) - start))
         handler.end_headers()
         part = CONTENT[start : start + self.break_after]
         self.sent.append(len(part))
@@ -97,6 +100,22 @@ def test_server_without_ranges_starts_over(site: Site, tmp_path: Path) -> None:
 
 def test_whole_partial_file_is_accepted(site: Site, tmp_path: Path) -> None:
     (tmp_path / f".a.tar.{SHA256[:12]}.part").write_bytes(CONTENT)
+    assert fetch(site.url, SHA256, tmp_path / "a.tar").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize(("tells_length", "fault"), [(True, "does not fit on the disk"), (False, "does not end")])
+def test_a_download_fills_no_disk(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tells_length: bool, fault: str
+) -> None:
+    site.tells_length = tells_length
+    monkeypatch.setattr(download.shutil, "disk_usage", lambda _: SimpleNamespace(free=200_000))
+    with pytest.raises(OSError, match=f"{fault}: expected at most [12]00000 bytes, got "):
+        fetch(site.url, SHA256, tmp_path / "a.tar")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_server_need_not_tell_the_length(site: Site, tmp_path: Path) -> None:
+    site.tells_length = False
     assert fetch(site.url, SHA256, tmp_path / "a.tar").read_bytes() == CONTENT
 
 
