@@ -6,13 +6,12 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.messages import one_line_errors, tell_failures, tell_skipped
+from benchmarks.messages import tell_failures, tell_skipped
+from megamed.command_line import CommandLine
 
-app = typer.Typer(
+app = CommandLine(
+    "error",
     help="Score in-context segmentation networks and baselines on tasks that they were not trained on.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    add_completion=False,
 )
 DEFAULT_PREDICTORS = ["packaged", "mean-mask", "nearest-copy"]
 DEFAULT_NETWORKS = ["packaged"]
@@ -121,18 +120,15 @@ def run(
     The same command resumes an interrupted run.
     Exit status: 0; 3 if a predictor failed on some task or was trained on its images; 1 or 2 if nothing was scored.
     """
-    with one_line_errors():
-        from benchmarks.plans.task_plans import Settings
-        from benchmarks.reports.terminal import show, with_progress
-        from benchmarks.run import failures, run_sizes
-        from benchmarks.scoring.evaluator import Execution
-        from incontext.networks.devices import choose_device
+    from benchmarks.plans.task_plans import Settings
+    from benchmarks.reports.terminal import show, with_progress
+    from benchmarks.run import failures, run_sizes
+    from benchmarks.scoring.evaluator import Execution
+    from incontext.networks.devices import choose_device
 
-        asked = [
-            Settings(suite, size, draws, queries, seed, query_subjects, ensemble, supports) for size in support_size
-        ]
-        execution = Execution(str(choose_device(device)), batch_size, memory_gb, workers, scheduler)
-        summaries = run_sizes(collection, asked, predictor, out, execution, frozen_list, with_progress)
+    asked = [Settings(suite, size, draws, queries, seed, query_subjects, ensemble, supports) for size in support_size]
+    execution = Execution(str(choose_device(device)), batch_size, memory_gb, workers, scheduler)
+    summaries = run_sizes(collection, asked, predictor, out, execution, frozen_list, with_progress)
     tell_skipped(next(iter(summaries.values()))["skipped"])
     failed = failures(summaries.values())
     tell_failures(failed)
@@ -155,12 +151,11 @@ def freeze_list(
     out: Annotated[Path, typer.Option(help="Path of the JSON file to write.")] = Path("list.json"),
 ) -> None:
     """Write every query and support of a suite, by dataset and case, to a file for `run --list` here or elsewhere."""
-    with one_line_errors():
-        from benchmarks.plans.frozen_lists import freeze_to
-        from benchmarks.plans.task_plans import Settings
+    from benchmarks.plans.frozen_lists import freeze_to
+    from benchmarks.plans.task_plans import Settings
 
-        settings = Settings(suite, support_size, draws, queries, seed, query_subjects, ensemble, supports)
-        frozen = freeze_to(out, collection, settings)
+    settings = Settings(suite, support_size, draws, queries, seed, query_subjects, ensemble, supports)
+    frozen = freeze_to(out, collection, settings)
     tell_skipped(frozen.skipped)
     episodes = sum(len(task.episodes) for task in frozen.tasks.values())
     print(f"{out}: plan {frozen.plan_hash}, {len(frozen.tasks)} tasks, {episodes} queries with their supports")
@@ -176,11 +171,10 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Compare predictors by paired differences, on the predictions that all of them made from the same supports."""
-    with one_line_errors():
-        from benchmarks.analysis.summary import compare_runs
-        from benchmarks.reports.terminal import show
+    from benchmarks.analysis.summary import compare_runs
+    from benchmarks.reports.terminal import show
 
-        summary = compare_runs(folders, reference, seed)
+    summary = compare_runs(folders, reference, seed)
     show({0: summary}, as_json)
 
 
@@ -202,12 +196,11 @@ def subgroups(
 
     Predictors are compared on the predictions that all of them made from the same supports.
     """
-    with one_line_errors():
-        from benchmarks.analysis.subgroups import tabulate_runs
-        from benchmarks.analysis.summary import group_table
-        from benchmarks.reports.terminal import show_json, show_tables
+    from benchmarks.analysis.subgroups import tabulate_runs
+    from benchmarks.analysis.summary import group_table
+    from benchmarks.reports.terminal import show_json, show_tables
 
-        tables = tabulate_runs(folders, by, collection, attributes, seed)
+    tables = tabulate_runs(folders, by, collection, attributes, seed)
     if as_json:
         show_json([table.as_json() for table in tables])
     else:
@@ -235,13 +228,12 @@ def report(
     device: Device = None,
 ) -> None:
     """Write a report of runs: one self-contained HTML page, or tables in Markdown, CSV or LaTeX."""
-    with one_line_errors():
-        from benchmarks.reports import Shown, write_report
-        from incontext.networks.devices import choose_device
+    from benchmarks.reports import Shown, write_report
+    from incontext.networks.devices import choose_device
 
-        torch_device = str(choose_device(device))
-        shown = None if collection is None else Shown(collection, predictor, frozen_list, torch_device)
-        written = write_report(folders, form.value, out, shown, attributes)
+    torch_device = str(choose_device(device))
+    shown = None if collection is None else Shown(collection, predictor, frozen_list, torch_device)
+    written = write_report(folders, form.value, out, shown, attributes)
     print(written, end="\n" if isinstance(written, Path) else "")
 
 
@@ -261,14 +253,13 @@ def probe(
     It passes if inverting the support labels inverts the mask, and labels of another task cost at least 20 Dice.
     Exit status: 0 if it passes, 3 if not, 1 or 2 if nothing could be measured.
     """
-    with one_line_errors():
-        from benchmarks.experiments.support_probe import probe_suite, probe_table
-        from benchmarks.plans.task_plans import Settings
-        from benchmarks.reports.terminal import show_json, show_tables
-        from incontext.networks.devices import choose_device
+    from benchmarks.experiments.support_probe import probe_suite, probe_table
+    from benchmarks.plans.task_plans import Settings
+    from benchmarks.reports.terminal import show_json, show_tables
+    from incontext.networks.devices import choose_device
 
-        settings = Settings(suite, support_size, draws=1, queries=queries, seed=seed)
-        result = probe_suite(collection, settings, weights, str(choose_device(device)))
+    settings = Settings(suite, support_size, draws=1, queries=queries, seed=seed)
+    result = probe_suite(collection, settings, weights, str(choose_device(device)))
     if as_json:
         show_json(result)
     else:
@@ -299,11 +290,10 @@ def study(
 
     The same command resumes an interrupted study.
     """
-    with one_line_errors():
-        from benchmarks.experiments.study import Trial, rows, run_study, table
+    from benchmarks.experiments.study import Trial, rows, run_study, table
 
-        trials = [Trial(name, seed, steps) for name in row or rows() for seed in range(seeds)]
-        print(table(run_study(collection, out, trials), "incontext-bench study --row"))
+    trials = [Trial(name, seed, steps) for name in row or rows() for seed in range(seeds)]
+    print(table(run_study(collection, out, trials), "incontext-bench study --row"))
 
 
 @app.command()
@@ -341,20 +331,19 @@ def experiment(
     The same command resumes an interrupted experiment.
     Exit status: 0; 3 if a predictor failed on some task; 1 or 2 if nothing was measured.
     """
-    with one_line_errors():
-        from benchmarks.experiments.bench import Bench, ExperimentOptions
-        from benchmarks.experiments.runner import run_experiment
-        from benchmarks.plans.task_plans import Settings
-        from benchmarks.reports.terminal import with_progress
-        from benchmarks.scoring.evaluator import Execution
-        from incontext.networks.devices import choose_device
-        from megamed import Collection
+    from benchmarks.experiments.bench import Bench, ExperimentOptions
+    from benchmarks.experiments.runner import run_experiment
+    from benchmarks.plans.task_plans import Settings
+    from benchmarks.reports.terminal import with_progress
+    from benchmarks.scoring.evaluator import Execution
+    from incontext.networks.devices import choose_device
+    from megamed import Collection
 
-        settings = Settings(suite, support_size, draws, queries, seed, query_subjects)
-        options = ExperimentOptions(settings, tuple(predictor), steps, seeds, by, tuple(leave_out or ()))
-        execution = Execution(str(choose_device(device)), workers=workers, scheduler=scheduler)
-        folder = out or Path("experiments") / name
-        done = run_experiment(Bench(name, Collection(collection), options, folder, execution, with_progress))
+    settings = Settings(suite, support_size, draws, queries, seed, query_subjects)
+    options = ExperimentOptions(settings, tuple(predictor), steps, seeds, by, tuple(leave_out or ()))
+    execution = Execution(str(choose_device(device)), workers=workers, scheduler=scheduler)
+    folder = out or Path("experiments") / name
+    done = run_experiment(Bench(name, Collection(collection), options, folder, execution, with_progress))
     print(done.table)
     print(f"{folder}: table.csv, table.md, figure.png, experiment.json")
     tell_failures(done.failures)
@@ -393,15 +382,14 @@ def volumes(
 
     Propagation is `Segmenter.propagate`, on the volume's own grid. Dice is of all unlabelled slices together.
     """
-    with one_line_errors():
-        from benchmarks.experiments.propagated_volumes import run_volumes
-        from benchmarks.experiments.source_volumes import VolumeSettings
-        from benchmarks.reports.terminal import show, with_progress
-        from incontext.networks.checkpoint import PACKAGED
-        from incontext.networks.devices import choose_device
+    from benchmarks.experiments.propagated_volumes import run_volumes
+    from benchmarks.experiments.source_volumes import VolumeSettings
+    from benchmarks.reports.terminal import show, with_progress
+    from incontext.networks.checkpoint import PACKAGED
+    from incontext.networks.devices import choose_device
 
-        settings = VolumeSettings(tuple(dataset or ()), labelled, others, most, axis, seed)
-        summary = run_volumes(data, settings, weights or PACKAGED, out, str(choose_device(device)), with_progress)
+    settings = VolumeSettings(tuple(dataset or ()), labelled, others, most, axis, seed)
+    summary = run_volumes(data, settings, weights or PACKAGED, out, str(choose_device(device)), with_progress)
     show({0: summary}, as_json)
 
 
@@ -420,8 +408,7 @@ def list_known(
     collection: Annotated[Path | None, typer.Option(help="Collection whose tasks are listed below each suite.")] = None,
 ) -> None:
     """List the suites, with their tasks if a collection is given, or the predictors, or the experiments."""
-    with one_line_errors():
-        from benchmarks.experiments.known import lines_of
+    from benchmarks.experiments.known import lines_of
 
-        for line in lines_of(what.value, collection):
-            print(line)
+    for line in lines_of(what.value, collection):
+        print(line)

@@ -2,8 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -31,18 +30,15 @@ from incontext.folders.shell_options import (
     Weights,
     WriteFor,
 )
+from megamed.command_line import CommandLine
+from megamed.failures import one_line
 from megamed.vocabulary import WrittenTool
 
 if TYPE_CHECKING:
     from incontext.folders.report import Summary
     from incontext.folders.segment_folder import Track
 
-app = typer.Typer(
-    help="Segment images from a handful of labelled examples, without training.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    add_completion=False,
-)
+app = CommandLine("Error", help="Segment images from a handful of labelled examples, without training.")
 
 INCOMPLETE = 3
 """Exit status when some images could not be segmented, or look wrong."""
@@ -103,18 +99,17 @@ def segment(
         message = "--classes does not go with --task, which has its names."
         raise typer.BadParameter(message)
     tools = tuple(dict.fromkeys(map(_tool, write or ())))
-    with _one_line_errors():
-        from incontext.folders.class_names import read_classes, read_colours
-        from incontext.folders.segment_folder import SegmentOptions, segment_folder
-        from incontext.folders.segmenter_options import SegmenterOptions
-        from megamed.path_templates import read_templates
+    from incontext.folders.class_names import read_classes, read_colours
+    from incontext.folders.segment_folder import SegmentOptions, segment_folder
+    from incontext.folders.segmenter_options import SegmenterOptions
+    from megamed.path_templates import read_templates
 
-        given = (task, weights, device, select, support_size, ensemble, backend, channel)
-        segmenter = SegmenterOptions(*given, read_colours(colours), unknown).open()
-        templates = read_templates(images, labels)
-        options = SegmentOptions(read_classes(classes), mask_format, preview, statistics, overwrite, templates, tools)
-        summary = segment_folder(segmenter, support, query, out, _progress(quiet), options)
-    _report(summary, (out / "summary.json").read_text(encoding="utf-8") if as_json else "\n".join(_lines(summary, out)))
+    given = (task, weights, device, select, support_size, ensemble, backend, channel)
+    segmenter = SegmenterOptions(*given, read_colours(colours), unknown).open()
+    templates = read_templates(images, labels)
+    options = SegmentOptions(read_classes(classes), mask_format, preview, statistics, overwrite, templates, tools)
+    summary = segment_folder(segmenter, support, query, out, _progress(quiet), options)
+    _report(summary, (out / "summary.json").read_text(encoding="utf-8") if as_json else _in_lines(_lines(summary, out)))
 
 
 @app.command()
@@ -131,15 +126,14 @@ def check(
     Exit status: 0 if nothing looks wrong, 3 if something does, 1 if the
     folder cannot be used.
     """
-    with _one_line_errors():
-        from incontext.folders.check_folder import check_folder
-        from incontext.folders.class_names import read_colours
-        from megamed.label_values import LabelRules
-        from megamed.path_templates import read_templates
+    from incontext.folders.check_folder import check_folder
+    from incontext.folders.class_names import read_colours
+    from megamed.label_values import LabelRules
+    from megamed.path_templates import read_templates
 
-        rules = LabelRules.of(unknown or None, read_colours(colours))
-        found = check_folder(folder, read_templates(images, labels), rules)
-    print(found.as_json() if as_json else "\n".join(found.lines()))
+    rules = LabelRules.of(unknown or None, read_colours(colours))
+    found = check_folder(folder, read_templates(images, labels), rules)
+    print(found.as_json() if as_json else _in_lines(found.lines()))
     if found.problems:
         raise typer.Exit(INCOMPLETE)
 
@@ -161,16 +155,15 @@ def save_task(
     author: Annotated[str, typer.Option(help="Author of the task, for those who receive it.", show_default=False)] = "",
 ) -> None:
     """Save labelled examples and settings as one file, for `segment --task` on this machine or another."""
-    with _one_line_errors():
-        from incontext.folders.class_names import read_classes, read_colours
-        from incontext.folders.segmenter_options import SegmenterOptions
-        from incontext.folders.user_folder import save_folder_task
-        from megamed.path_templates import read_templates
+    from incontext.folders.class_names import read_classes, read_colours
+    from incontext.folders.segmenter_options import SegmenterOptions
+    from incontext.folders.user_folder import save_folder_task
+    from megamed.path_templates import read_templates
 
-        given = (None, weights, None, select, support_size, ensemble, None, channel)
-        segmenter = SegmenterOptions(*given, read_colours(colours), unknown).open()
-        templates = read_templates(images, labels)
-        save_folder_task(segmenter, support, out, read_classes(classes), templates, author=author)
+    given = (None, weights, None, select, support_size, ensemble, None, channel)
+    segmenter = SegmenterOptions(*given, read_colours(colours), unknown).open()
+    templates = read_templates(images, labels)
+    save_folder_task(segmenter, support, out, read_classes(classes), templates, author=author)
     print(f"Wrote {out}. It holds the labelled images: share it with those only who may see them.")
 
 
@@ -206,16 +199,15 @@ def propagate(
     if labels is None and task is None:
         message = "give --labels, or --task, or both."
         raise typer.BadParameter(message)
-    with _one_line_errors():
-        from incontext.folders.class_names import read_classes, read_colours
-        from incontext.folders.propagate_file import propagate_file
-        from incontext.folders.segmenter_options import SegmenterOptions
+    from incontext.folders.class_names import read_classes, read_colours
+    from incontext.folders.propagate_file import propagate_file
+    from incontext.folders.segmenter_options import SegmenterOptions
 
-        read = read_colours(colours)
-        options = SegmenterOptions(task, weights, device, channel=channel, colours=read, unknown=unknown)
-        warned = propagate_file(options.open(), volume, out, labels, classes=read_classes(classes), axis=axis)
+    read = read_colours(colours)
+    options = SegmenterOptions(task, weights, device, channel=channel, colours=read, unknown=unknown)
+    warned = propagate_file(options.open(), volume, out, labels, classes=read_classes(classes), axis=axis)
     for message in warned:
-        typer.echo(f"Warning: {message}", err=True)
+        typer.echo(one_line(f"Warning: {message}"), err=True)
     print(f"Wrote {out}.")
 
 
@@ -227,12 +219,11 @@ def demo(
     quiet: Quiet = False,
 ) -> None:
     """Segment grey and white matter in brain slices, given six labelled ones; needs the `demo` extra."""
-    with _one_line_errors():
-        from incontext.folders.demo import run
-        from incontext.folders.segmenter_options import SegmenterOptions
+    from incontext.folders.demo import run
+    from incontext.folders.segmenter_options import SegmenterOptions
 
-        summary = run(SegmenterOptions(weights=weights, device=device).open(), out, _progress(quiet))
-    _report(summary, "\n".join(_lines(summary, out / "result")))
+    summary = run(SegmenterOptions(weights=weights, device=device).open(), out, _progress(quiet))
+    _report(summary, _in_lines(_lines(summary, out / "result")))
 
 
 @app.command()
@@ -240,12 +231,11 @@ def info(
     file: Annotated[str, typer.Argument(help=INFO_HELP)] = "default",
 ) -> None:
     """Print the provenance of network weights, or the classes and examples of a saved task, as JSON."""
-    with _one_line_errors():
-        from incontext.folders.task_info import task_info
-        from incontext.networks.checkpoint import locate, read_metadata
+    from incontext.folders.task_info import task_info
+    from incontext.networks.checkpoint import locate, read_metadata
 
-        path = locate(file)
-        metadata = task_info(path) or read_metadata(path)
+    path = locate(file)
+    metadata = task_info(path) or read_metadata(path)
     print(json.dumps(metadata, indent=2))
 
 
@@ -256,11 +246,10 @@ def convert(
     to: Annotated[Literal["incontext", "universeg"], typer.Option(help="Format to write.")] = "incontext",
 ) -> None:
     """Convert an official UniverSeg v1 checkpoint (.pt, .safetensors) to our format, or back, without loss."""
-    with _one_line_errors():
-        from incontext.networks import universeg
+    from incontext.networks import universeg
 
-        convert = universeg.export_universeg if to == "universeg" else universeg.import_universeg
-        convert(source, destination)
+    convert = universeg.export_universeg if to == "universeg" else universeg.import_universeg
+    convert(source, destination)
     print(f"Wrote {destination}.")
 
 
@@ -270,10 +259,9 @@ def export(
     weights: Weights = "default",
 ) -> None:
     """Export network weights as two ONNX graphs, which any ONNX runtime computes; needs the `onnx` extra."""
-    with _one_line_errors():
-        from incontext.networks.onnx_graphs import export_checkpoint
+    from incontext.networks.onnx_graphs import export_checkpoint
 
-        export_checkpoint(weights, out)
+    export_checkpoint(weights, out)
     print(f"Wrote encode.onnx and segment.onnx to {out}.")
 
 
@@ -311,15 +299,14 @@ def train(
     --no-python incontext train ..., if batches_per_step in the settings is a
     multiple of their number.
     """
-    with _one_line_errors():
-        from incontext.networks.checkpoint import locate
-        from incontext.training.config import read_config
-        from incontext.training.distributed import started_first
-        from incontext.training.loop import train
+    from incontext.networks.checkpoint import locate
+    from incontext.training.config import read_config
+    from incontext.training.distributed import started_first
+    from incontext.training.loop import train
 
-        start = None if init is None else locate(init)
-        settings = read_config(config, steps=steps, minutes=minutes, seed=seed, init_from=start)
-        path = train(settings, collection, out, device, other_collection)
+    start = None if init is None else locate(init)
+    settings = read_config(config, steps=steps, minutes=minutes, seed=seed, init_from=start)
+    path = train(settings, collection, out, device, other_collection)
     if started_first():
         print(f"Wrote {path}.")
 
@@ -335,10 +322,9 @@ def calibrate(
 
     Both are written into the checkpoint. No mask changes.
     """
-    with _one_line_errors():
-        from incontext.training.calibration import calibrate_checkpoint
+    from incontext.training.calibration import calibrate_checkpoint
 
-        calibration = calibrate_checkpoint(weights, collection, seed, device)
+    calibration = calibrate_checkpoint(weights, collection, seed, device)
     print(json.dumps(calibration, indent=2))
 
 
@@ -351,15 +337,6 @@ def _tool(name: str) -> WrittenTool:
     raise typer.BadParameter(message, param_hint="--write")
 
 
-@contextmanager
-def _one_line_errors() -> Iterator[None]:
-    try:
-        yield
-    except (ValueError, OSError, ImportError, FloatingPointError) as error:
-        typer.echo(f"Error: {error}", err=True)
-        raise typer.Exit(1) from error
-
-
 def _progress(quiet: bool) -> "Track":
     from rich.console import Console
     from rich.progress import track
@@ -367,15 +344,20 @@ def _progress(quiet: bool) -> "Track":
     return lambda cases: track(cases, "Segmenting", console=Console(stderr=True), disable=quiet)
 
 
+def _in_lines(texts: Iterable[str]) -> str:
+    """Write each text in a line of its own, whatever names it holds."""
+    return "\n".join(map(one_line, texts))
+
+
 def _report(summary: "Summary", content: str) -> None:
     """Print the content, then notes, warnings and failures on stderr; exit with `INCOMPLETE` if there are failures."""
     print(content)
     for note in summary.notes:
-        typer.echo(f"Note: {note}", err=True)
+        typer.echo(one_line(f"Note: {note}"), err=True)
     for message in summary.warnings:
-        typer.echo(f"Warning: {message}", err=True)
+        typer.echo(one_line(f"Warning: {message}"), err=True)
     for file, reason in summary.failures.items():
-        typer.echo(f"Failed: {file}: {reason}", err=True)
+        typer.echo(one_line(f"Failed: {file}: {reason}"), err=True)
     if summary.failures:
         raise typer.Exit(INCOMPLETE)
 

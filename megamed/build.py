@@ -8,7 +8,6 @@ import fnmatch
 import hashlib
 import json
 import os
-import re
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
@@ -21,28 +20,28 @@ from typing import Literal
 
 from pydantic import Field
 
-from megamed import manifest
 from megamed.collection import DatasetWriter
-from megamed.files import LOCK_NAME, exclusive, move_into_place, replace_file, sha256_of
+from megamed.collection_folder import REPORT_NAME, CollectionFolder
+from megamed.failures import Attempt
+from megamed.files import claimed, sha256_of
 from megamed.layouts import Subject, find_datasets, find_subjects, read_card
 from megamed.licences import is_open
 from megamed.manifest import Contents, DatasetEntry, FileHeader, Manifest, Provenance
 from megamed.prepare import prepare_subject
+from megamed.readers.faults import is_stream
 from megamed.rows import PackedRow, pack
 from megamed.schema import DatasetCard, Frozen, unknown
 from megamed.splits import patient_groups, split_of
 from megamed.standardise import Standard
 from megamed.vocabulary import Split
 
-PENDING_NAME = ".pending.json"
-REPORT_NAME = "build_report.json"
 SUBJECTS_PER_MESSAGE = 4
 MOST_NOTED = 10
 """Number of subjects whose notes are shown; the report has all."""
 DECIDING_MODULES = (
     *("annotation", "annotation_tools", "build", "collection", "colour_tables", "files", "formats", "label_colours"),
     *("label_values", "labels", "layouts", "manifest", "outlines", "pixels", "prepare", "rasterise", "readers", "rows"),
-    *("schema", "splits", "squares", "standardise", "unknown", "vocabulary"),
+    *("schema", "splits", "squares", "standardise", "subject_pattern", "unknown", "vocabulary"),
 )
 DECIDING_LIBRARIES = ("h5py", "numpy", "pillow")
 
@@ -169,22 +168,24 @@ def build(root: Path, out: Path, options: BuildOptions, executor: Executor, prog
 
     Raises:
         ValueError: If the root has no dataset or not one asked for, or `out` is neither new, empty nor a collection
-            of this size, or another build is at work there.
+            of this size, another build is at work there, or a file there is somebody's own.
+        OSError: If the collection cannot be written.
     """
     for _ in range(os.cpu_count() or 1):
         executor.submit(_do, ())  # workers start while the files are listed
     plan = _plan(root.resolve(), options)  # workers may run in other folders
-    out.mkdir(parents=True, exist_ok=True)
-    with exclusive(out):
-        return _build(plan, out, options, executor, progress)
+    with claimed(out, "build") as ledger:
+        return _build(plan, CollectionFolder(out, ledger), options, executor, progress)
 
 
-def _build(plan: _Plan, out: Path, options: BuildOptions, executor: Executor, progress: Progress) -> BuildReport:
+def _build(
+    plan: _Plan, out: CollectionFolder, options: BuildOptions, executor: Executor, progress: Progress
+) -> BuildReport:
     """Build what is planned into a folder that nobody else writes to."""
     size_px = options.standard.size_px
-    old = _open_output(out, size_px)
+    old = out.open(size_px)
     outcomes, built = dict(plan.outcomes), dict[str, DatasetEntry]()
-    finished = {} if options.force else _finished(out, old)
+    finished = {} if options.force else out.finished(old, {job.fingerprint for job in plan.jobs})
     entries = {name: entry for name, entry in old.datasets.items() if name not in outcomes}
     total = sum(len(job.subjects) for job in plan.jobs)
     tasks = (task for job in plan.jobs if job.fingerprint not in finished for task in job.tasks())
@@ -203,10 +204,9 @@ def _build(plan: _Plan, out: Path, options: BuildOptions, executor: Executor, pr
             entries[name] = entry
         if entry and outcomes[name].status == "built":
             built[name] = entry
-            pending = Manifest(size_px=size_px, datasets=built)
-            replace_file(out / PENDING_NAME, pending.model_dump_json())
+            out.note(Manifest(size_px=size_px, datasets=built))
     report = BuildReport(datasets=dict(sorted(outcomes.items())), not_open=tuple(plan.not_open))
-    _publish(out, Manifest(size_px=size_px, datasets=dict(sorted(entries.items()))), report)
+    out.publish(Manifest(size_px=size_px, datasets=dict(sorted(entries.items()))), report)
     return report
 
 
@@ -218,10 +218,10 @@ def _plan(root: Path, options: BuildOptions) -> _Plan:
     """
     plan, found = _Plan(), dict[str, tuple[DatasetCard, Path]]()
     for folder in find_datasets(root):
-        try:
+        with Attempt(ImportError) as reading:
             card = read_card(folder)
-        except ValueError as error:
-            plan.outcomes[folder.name] = DatasetOutcome(status="left out", reason=str(error))
+        if reading.error:
+            plan.outcomes[folder.name] = DatasetOutcome(status="left out", reason=reading.reason)
             continue
         if card.id in found:
             msg = f"{folder.name} repeats a dataset: expected unique ids, got {card.id!r} twice. Rename one."
@@ -234,12 +234,10 @@ def _plan(root: Path, options: BuildOptions) -> _Plan:
         if name in wanted and options.licence == "open" and not is_open(card.license):
             plan.not_open.append(name)
         elif name in wanted:
-            try:
-                subjects = find_subjects(folder, card)
-            except ValueError as error:
-                plan.outcomes[name] = DatasetOutcome(status="left out", reason=str(error))
-            else:
-                plan.jobs.append(_Job(card, groups[name], subjects, options.standard))
+            with Attempt(ImportError) as finding:
+                plan.jobs.append(_Job(card, groups[name], find_subjects(folder, card), options.standard))
+            if finding.error:
+                plan.outcomes[name] = DatasetOutcome(status="left out", reason=finding.reason)
     return plan
 
 
@@ -249,38 +247,6 @@ def _wanted(names: list[str], patterns: tuple[str, ...]) -> set[str]:
         if not fnmatch.filter(names, pattern):
             raise ValueError(unknown("dataset", pattern, names))
     return {name for pattern in patterns or ("*",) for name in fnmatch.filter(names, pattern)}
-
-
-def _open_output(out: Path, size_px: int) -> Manifest:
-    """Return the collection in the output folder, empty if there is none."""
-    if not (out / manifest.NAME).is_file():
-        if strangers := [path.name for path in out.iterdir() if not _is_leftover(path)]:
-            msg = f"{out} holds other files: expected a collection or an empty folder, got {strangers[0]!r}."
-            raise ValueError(msg)
-        return Manifest(size_px=size_px)
-    old = manifest.read_manifest(out)
-    if old.size_px != size_px:
-        msg = f"{out} has another image size: expected {old.size_px}, got {size_px}. Build into a new folder."
-        raise ValueError(msg)
-    return old
-
-
-def _is_leftover(path: Path) -> bool:
-    """Whether a killed build may have left this file."""
-    return path.name in {PENDING_NAME, REPORT_NAME, LOCK_NAME} or bool(
-        re.fullmatch(rf"\..+\.(partial|part)|{manifest.FILE_PATTERN}", path.name)
-    )
-
-
-def _finished(out: Path, old: Manifest) -> dict[str, tuple[Literal["built", "unchanged"], DatasetEntry]]:
-    """Return, by fingerprint, the datasets that need no building: of the old collection or of a killed build."""
-    pending = out / PENDING_NAME
-    killed = manifest.parse_manifest(pending) if pending.is_file() else Manifest(size_px=old.size_px)
-    sizes = {path.name: path.stat().st_size for path in out.glob("*.h5")}
-    found: dict[str, tuple[Literal["built", "unchanged"], DatasetEntry]] = {}
-    found |= {entry.fingerprint: ("unchanged", entry) for entry in old.datasets.values()}
-    found |= {entry.fingerprint: ("built", entry) for entry in killed.datasets.values()}
-    return {key: (status, entry) for key, (status, entry) in found.items() if sizes.get(entry.file) == entry.file_bytes}
 
 
 def _in_order(executor: Executor, tasks: Iterable[_Task], ahead: int) -> Iterator[_Prepared]:
@@ -305,23 +271,26 @@ def _do(tasks: tuple[_Task, ...]) -> list[_Prepared]:
 def _prepare(card: DatasetCard, standard: Standard, subject: Subject, split: Split) -> _Prepared:
     """Do a subject's share of the work that a worker can do."""
     notes: list[str] = []
-    rows, problems = prepare_subject(card, standard, subject, split, notes)
-    return _Prepared([pack(row) for row in rows], problems, _hash(subject, _file_content), tuple(dict.fromkeys(notes)))
+    rows: list[PackedRow] = []
+    with Attempt(ImportError) as attempt:
+        prepared, problems = prepare_subject(card, standard, subject, split, notes)
+        rows = [pack(row) for row in prepared]
+    if attempt.error:
+        rows, problems = [], [f"subject {subject.id!r} cannot be prepared: {attempt.reason}"]
+    return _Prepared(rows, problems, _hash(subject, _file_content), tuple(dict.fromkeys(notes)))
 
 
 def _build_dataset(
-    job: _Job, out: Path, prepared: Iterator[_Prepared], tick: Callable[[], None]
+    job: _Job, out: CollectionFolder, prepared: Iterator[_Prepared], tick: Callable[[], None]
 ) -> tuple[DatasetEntry | None, DatasetOutcome]:
     """Put a dataset's file in place under the name of its content; no entry if no subject is usable."""
-    temporary = out / f".{job.card.id}.partial"
     notes: dict[str, tuple[str, ...]] = {}
-    contents = _write_file(job, temporary, _noting(job.subjects, prepared, notes), tick)
-    if not contents.views:
-        temporary.unlink()
-        return None, DatasetOutcome(status="left out", rejected=contents.rejected, reason="no subject is usable")
-    sha256 = sha256_of(temporary)
-    file = out / f"{job.card.id}-{sha256[: manifest.HASH_DIGITS]}.h5"
-    move_into_place(temporary, file)
+    with out.partial(job.card.id) as temporary:
+        contents = _write_file(job, temporary, _noting(job.subjects, prepared, notes), tick)
+        if not contents.views:
+            return None, DatasetOutcome(status="left out", rejected=contents.rejected, reason="no subject is usable")
+        sha256 = sha256_of(temporary)
+        file = out.keep(temporary, job.card.id, sha256)
     entry = DatasetEntry(
         **dict(contents),
         file=file.name,
@@ -378,20 +347,6 @@ def _outcome(status: Literal["built", "unchanged"], entry: DatasetEntry) -> Data
     return DatasetOutcome(status=status, subjects=sum(entry.subjects.values()), rows=rows, rejected=entry.rejected)
 
 
-def _publish(out: Path, new: Manifest, report: BuildReport) -> None:
-    """Make the new collection the collection, then remove what no manifest names.
-
-    Killed at any step, a next build does the same again: what this one finished is known until the very end.
-    """
-    replace_file(out / REPORT_NAME, report.model_dump_json(indent=1))
-    replace_file(out / manifest.NAME, new.model_dump_json(indent=1))
-    kept = {entry.file for entry in new.datasets.values()} | {REPORT_NAME, LOCK_NAME, PENDING_NAME}
-    for path in out.iterdir():
-        if _is_leftover(path) and path.name not in kept:
-            path.unlink()
-    (out / PENDING_NAME).unlink(missing_ok=True)
-
-
 def _hash(value: object, state: Callable[[Path], object]) -> str:
     """Hash models, dataclasses and plain data; of a file in them counts its name and its state."""
 
@@ -412,6 +367,8 @@ def _file_state(path: Path) -> object:
 
 def _file_content(path: Path) -> object:
     """Hash of a file; of a file that cannot be read, none."""
+    if is_stream(path):
+        return None
     try:
         return _content_hash(path, path.stat().st_mtime_ns)
     except OSError:

@@ -3,13 +3,14 @@
 import json
 import textwrap
 from collections.abc import Callable, Iterator
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from megamed.command_line import CommandLine
+from megamed.failures import one_line
 from megamed.vocabulary import Access, Role
 
 if TYPE_CHECKING:
@@ -20,23 +21,11 @@ if TYPE_CHECKING:
 
 SOMETHING_REJECTED = 3
 
-app = typer.Typer(
-    no_args_is_help=True, add_completion=False, help="Build, inspect and export collections of segmentation tasks."
-)
+app = CommandLine("megamed", help="Build, inspect and export collections of segmentation tasks.")
 
 CollectionFolder = Annotated[
     Path, typer.Argument(metavar="COLLECTION", help="Folder of a collection, or one of its files.")
 ]
-
-
-@contextmanager
-def _one_line_errors() -> Iterator[None]:
-    """Turn errors of input into one line on stderr and exit status 1."""
-    try:
-        yield
-    except (ValueError, OSError, ImportError, BrokenProcessPool) as error:
-        typer.echo(f"megamed: {error}", err=True)
-        raise typer.Exit(1) from error
 
 
 @contextmanager
@@ -128,15 +117,11 @@ def build_command(
     from megamed.executors import open_executor
     from megamed.standardise import Standard
 
-    with (
-        _one_line_errors(),
-        open_executor(workers, scheduler) as (executor, ahead),
-        _progress_bar(quiet) as progress,
-    ):
+    with open_executor(workers, scheduler) as (executor, ahead), _progress_bar(quiet) as progress:
         standard = Standard(size, fit, label_resize, every_nth)
         options = BuildOptions(standard, force, tuple(only or ()), licence, ahead)
         report = build(root, out, options, executor, progress)
-    print("\n".join(report.lines()))
+    print("\n".join(map(one_line, report.lines())))
     if not report.complete:
         raise typer.Exit(SOMETHING_REJECTED)
 
@@ -165,8 +150,7 @@ def list_command(
     if collection is None:
         summaries = [_card_summary(card) for card in cards() if wanted.accepts(card)]
     else:
-        with _one_line_errors():
-            entries = read_manifest(collection).datasets.values()
+        entries = read_manifest(collection).datasets.values()
         summaries = [_summary(entry) for entry in entries if wanted.accepts(entry.card)]
     print(json.dumps(summaries, indent=1, ensure_ascii=False) if as_json else _table(summaries))
 
@@ -181,8 +165,7 @@ def show_command(
     """Describe a dataset of the catalogue: its facts, its licence, the way to obtain it, the files to expect."""
     from megamed.catalogue import card_path, describe, load_card
 
-    with _one_line_errors():
-        text = card_path(dataset).read_text(encoding="utf-8").rstrip() if as_toml else describe(load_card(dataset))
+    text = card_path(dataset).read_text(encoding="utf-8").rstrip() if as_toml else describe(load_card(dataset))
     print(text)
 
 
@@ -191,9 +174,8 @@ def verify_command(collection: CollectionFolder) -> None:
     """Check the integrity of every file of a collection; exit status 1 if anything is wrong."""
     from megamed.collection import verify
 
-    with _one_line_errors():
-        problems = verify(collection)
-    print("\n".join(problems) or "No problem found.")
+    problems = verify(collection)
+    print("\n".join(map(one_line, problems)) or "No problem found.")
     if problems:
         raise typer.Exit(1)
 
@@ -213,8 +195,7 @@ def export_command(
     """Export a collection for other programs; each modality and axis of a dataset becomes a dataset of its own."""
     from megamed.export import export
 
-    with _one_line_errors():
-        lines = export(collection, out, form, dataset)
+    lines = export(collection, out, form, dataset)
     print("\n".join(lines))
 
 
@@ -230,9 +211,8 @@ def init_command(
     """
     from megamed.propose import propose, write_proposal
 
-    with _one_line_errors():
-        proposal = propose(folder)
-        path = write_proposal(proposal, folder, force)
+    proposal = propose(folder)
+    path = write_proposal(proposal, folder, force)
     print("\n".join((*(f"check: {check}" for check in proposal.checks), str(path))))
 
 
@@ -247,7 +227,7 @@ def download_command(
     """Download a file and check its SHA-256; the same command continues an interrupted download."""
     from megamed.download import download
 
-    with _one_line_errors(), _download_bar(quiet) as progress:
+    with _download_bar(quiet) as progress:
         path = download(url, sha256, out, unpack, progress)
     print(path)
 
@@ -269,9 +249,8 @@ def audit_command(
     """
     from megamed.audit import audit
 
-    with _one_line_errors():
-        report = audit(collection, enough_subjects)
-    print(report.model_dump_json(indent=1) if as_json else "\n".join(report.lines()))
+    report = audit(collection, enough_subjects)
+    print(report.model_dump_json(indent=1) if as_json else "\n".join(map(one_line, report.lines())))
     if report.leaks:
         raise typer.Exit(SOMETHING_REJECTED)
 
@@ -285,8 +264,7 @@ def preview_command(
     """Draw samples of every task with outlined labels: a sheet per dataset, and an HTML page of all sheets."""
     from megamed.preview import save_previews
 
-    with _one_line_errors():
-        page = save_previews(collection, out, dataset)
+    page = save_previews(collection, out, dataset)
     print(page)
 
 

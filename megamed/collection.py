@@ -30,6 +30,7 @@ from megamed.manifest import (
     first_fault,
     read_manifest,
 )
+from megamed.reserved import Reserve
 from megamed.rows import PackedRow
 from megamed.schema import DatasetCard, Sample, Task, unknown
 from megamed.unknown import UNKNOWN
@@ -237,14 +238,15 @@ class DatasetWriter:
     """Writes the rows of one dataset to one file; the same rows give the same bytes."""
 
     def __init__(self, path: Path, size_px: int) -> None:
-        self._path = path
         self._image_shape = (size_px, size_px)
         self._file = h5py.File(path, "w")
+        self._reserve = Reserve(path)
         self._tables: dict[str, _Tables] = defaultdict(_Tables)
         self._arrays: dict[str, h5py.Dataset] = {}
 
     def append(self, row: PackedRow) -> None:
-        """Add a row to the view it belongs to."""
+        """Add a row to the view it belongs to; an OSError tells of a disk without room for it."""
+        self._reserve.take_row(row)
         tables = self._tables[row.group]
         index = len(tables.subject)
         self._put(f"{row.group}/images", index, row.image)
@@ -263,9 +265,11 @@ class DatasetWriter:
         """Write the header and close the file."""
         if header:
             text = header.model_dump_json().encode()
+            self._reserve.take(len(text))
             dtype = h5py.string_dtype("utf-8", len(text))
             self._file.create_dataset(ABOUT, data=np.array(text, dtype), track_times=False)
         self._file.close()
+        self._reserve.give_back()
 
     def _put(self, name: str, index: int, chunk: bytes) -> None:
         if name not in self._arrays:

@@ -22,12 +22,14 @@ class DataFiles(NamedTuple):
         drawn: Labels that were drawn on DICOM series.
         imageless: DICOM files that hold no image, such as reports, but for those beside a series.
         unknown: Files of other formats.
+        streams: Pipes, sockets and devices, which are not opened.
     """
 
     found: list[PurePosixPath]
     drawn: list[PurePosixPath]
     imageless: list[PurePosixPath]
     unknown: list[PurePosixPath]
+    streams: list[PurePosixPath]
 
 
 def data_files(folder: Path, marks: Collection[str]) -> DataFiles:
@@ -44,8 +46,9 @@ def data_files(folder: Path, marks: Collection[str]) -> DataFiles:
     drawn: list[PurePosixPath] = []
     imageless: list[PurePosixPath] = []
     unknown: list[PurePosixPath] = []
+    streams: list[PurePosixPath] = []
     slices: dict[PurePosixPath, list[PurePosixPath]] = defaultdict(list)
-    for path in visible_files(folder, marks):
+    for path in visible_files(folder, marks, streams):
         found_format = formats.format_of(folder / path)
         if found_format and found_format.find:
             if states_label(folder / path):
@@ -65,7 +68,7 @@ def data_files(folder: Path, marks: Collection[str]) -> DataFiles:
         else:
             found.add(_study(parent, others, slices))
     imageless = [path for path in imageless if found.isdisjoint(path.parents)]
-    return DataFiles(sorted(found), drawn, imageless, unknown)
+    return DataFiles(sorted(found), drawn, imageless, unknown, streams)
 
 
 def _are_slices(files: Sequence[Path]) -> bool:

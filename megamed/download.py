@@ -4,6 +4,7 @@ import bz2
 import gzip
 import lzma
 import os
+import re
 import shutil
 import tarfile
 import tempfile
@@ -20,12 +21,16 @@ from pathlib import Path, PurePosixPath
 from typing import IO, cast
 from urllib.parse import urlsplit
 
-from megamed.files import move_into_place, sha256_of, sync_folder
+from megamed.files import make_folder, move_into_place, naming, sha256_of, sync_folder
 
 CHUNK_BYTES = 2**20
 TIMEOUT_S = 60
 SCHEMES = ("https", "http")
+UNTOLD_SHARE = 0.5
+"""Most of the room on the disk that a download may fill whose length the server does not tell."""
 ZIP_ENCRYPTED = 0x1
+NAMED_DIGITS = 12
+"""Number of digits of a hash that names a file."""
 COMPRESSIONS: dict[bytes, Callable[..., BufferedIOBase]] = {
     b"\x1f\x8b": gzip.open,
     b"BZh": bz2.open,
@@ -69,27 +74,40 @@ def download(url: str, sha256: str, out: Path, unpacked: bool, progress: Progres
     if not unpacked:
         return fetch(url, sha256, out, progress)
     _refuse_existing(out)
-    archive = fetch(url, sha256, out.with_name(f"{out.name}.archive"), progress)
-    folder = unpack(archive, out)
+    archive = _hidden(out, hash_in(sha256), "archive")
+    folder = unpack(fetch(url, sha256, archive, progress), out)
     archive.unlink()
     return folder
 
 
 def fetch(url: str, sha256: str, path: Path, progress: Progress = lambda done, total: None) -> Path:
-    """Download a file of known content; whatever an interrupted download left in `path` + `.part` is kept.
+    """Download a file of known content; what an interrupted download of it left is kept in a hidden file beside it.
+
+    Args:
+        url: URL of the file.
+        sha256: SHA-256 of its content, in hexadecimal digits of either case.
+        path: File to write.
+        progress: Called with what is done.
 
     Raises:
-        ValueError: If the URL is not of the web, or the content is not the expected one.
-        OSError: If the server cannot be reached or breaks off; started again, the download goes on.
+        ValueError: If the URL is not of the web, the hash cannot be one, the content is not the expected one, or
+            another file is at the path.
+        OSError: If the server cannot be reached or breaks off, or the file cannot be written; started again, the
+            download goes on.
     """
     if urlsplit(url).scheme not in SCHEMES:
         msg = f"URL is not of the web: expected https://…, got {url!r}."
         raise ValueError(msg)
+    sha256 = hash_in(sha256)
     if path.is_file() and sha256_of(path) == sha256:
         return path
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.part")
-    _continue_download(url, partial, progress)
+    if path.exists():
+        msg = f"{path} is there already: expected no file, or the one of the hash, got another. Move it away."
+        raise ValueError(msg)
+    make_folder(path.parent)
+    partial = _hidden(path, sha256, "part")
+    with naming(path, partial):
+        _continue_download(url, partial, progress)
     if (got := sha256_of(partial)) != sha256:
         partial.unlink()
         msg = (
@@ -99,6 +117,24 @@ def fetch(url: str, sha256: str, path: Path, progress: Progress = lambda done, t
         raise ValueError(msg)
     move_into_place(partial, path)
     return path
+
+
+def hash_in(text: str) -> str:
+    """Return the SHA-256 that somebody typed, in small letters.
+
+    Raises:
+        ValueError: If the text cannot be one.
+    """
+    found = text.strip().lower()
+    if not re.fullmatch("[0-9a-f]{64}", found):
+        msg = f"sha256 cannot be a hash: expected 64 hexadecimal digits, got {text!r}. Copy it from the publisher."
+        raise ValueError(msg)
+    return found
+
+
+def _hidden(path: Path, sha256: str, ending: str) -> Path:
+    """Name a file beside another by the content that it will have, so that nobody else has one of that name."""
+    return path.with_name(f".{path.name}.{sha256[:NAMED_DIGITS]}.{ending}")
 
 
 def unpack(archive: Path, folder: Path, limits: Limits = Limits()) -> Path:
@@ -112,7 +148,7 @@ def unpack(archive: Path, folder: Path, limits: Limits = Limits()) -> Path:
         FileExistsError: If the folder exists.
     """
     _refuse_existing(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(folder.parent)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
         target = Path(temporary) / "content"
         target.mkdir()
@@ -142,10 +178,15 @@ def _continue_download(url: str, partial: Path, progress: Progress) -> None:
             done = done if continued else 0
             expected = answer.headers.get("Content-Length")
             total = done + int(expected) if expected else None
+            most_bytes = _most_bytes(url, total, partial)
             with partial.open("ab" if continued else "wb") as file:
                 while chunk := answer.read(CHUNK_BYTES):
-                    file.write(chunk)
                     done += len(chunk)
+                    if done > most_bytes:
+                        partial.unlink()
+                        msg = f"{url} does not end: expected at most {most_bytes} bytes, got more. Check the address."
+                        raise OSError(msg)
+                    file.write(chunk)
                     progress(done, total)
     except urllib.error.HTTPError as error:
         error.close()
@@ -159,6 +200,22 @@ def _continue_download(url: str, partial: Path, progress: Progress) -> None:
         if total is not None and done < total:
             msg = f"{url} broke off: expected {total} bytes, got {done}. Start again to continue."
             raise OSError(msg)
+
+
+def _most_bytes(url: str, total: int | None, partial: Path) -> int:
+    """Most bytes of a download: what the disk holds, or a share of it where the server does not tell the length.
+
+    Raises:
+        OSError: If the server tells a length that the disk does not hold.
+    """
+    held_bytes = partial.stat().st_size if partial.is_file() else 0
+    room_bytes = held_bytes + shutil.disk_usage(partial.parent).free
+    if total is None:
+        return int(UNTOLD_SHARE * room_bytes)
+    if total > room_bytes:
+        msg = f"{url} does not fit on the disk: expected at most {room_bytes} bytes, got {total}. Free some room."
+        raise OSError(msg)
+    return total
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Self
 
 from megamed import formats
+from megamed.readers.faults import is_stream
 
 IMAGE_WORDS = (
     *("images?", "imgs?", "im", "scans?", "orig(?:inal)?s?", "raw", "pictures?", "photos?", "volumes?", "frames?"),
@@ -76,29 +77,44 @@ class NamedFile:
         return self.path.parent.parts, unicodedata.normalize("NFC", formats.stem(self.path.name))
 
 
-def visible_files(folder: Path, marks: Collection[str] = ()) -> Iterator[PurePosixPath]:
+def visible_files(
+    folder: Path, marks: Collection[str] = (), streams: list[PurePosixPath] | None = None
+) -> Iterator[PurePosixPath]:
     """Yield the relative paths of all visible files, in order.
+
+    Links to folders are followed, but for those that lead back to a folder around them.
 
     Args:
         folder: Folder to search, with its subfolders.
         marks: File names that mark a subfolder as one to leave out.
+        streams: List to which pipes, sockets and devices are added; they are no files.
 
     Raises:
         ValueError: If there are more than `MOST_FILES`.
     """
-    count = 0
-    for parent, folders, names in os.walk(folder, followlinks=True):
-        if not set(marks).isdisjoint(names) and Path(parent) != folder:
-            folders.clear()
+    waiting, count = [(PurePosixPath(), frozenset[str]())], 0
+    while waiting:
+        below, around = waiting.pop()
+        place, (folders, names) = os.path.realpath(folder / below), _content(folder / below)
+        if place in around or (below.parts and not set(marks).isdisjoint(names)):
             continue
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        visible = sorted(name for name in names if not name.startswith("."))
-        below = PurePosixPath(Path(parent).relative_to(folder).as_posix())
-        yield from (below / name for name in visible)
-        count += len(visible)
+        for path in (below / name for name in names if not name.startswith(".")):
+            count += 1
+            if not is_stream(folder / path):
+                yield path
+            elif streams is not None:
+                streams.append(path)
+        waiting += [(below / name, around | {place}) for name in reversed(folders) if not name.startswith(".")]
+        count += 1
         if count > MOST_FILES:
             msg = f"{folder} is too large to look through: expected at most {MOST_FILES} files. Name the dataset's."
             raise ValueError(msg)
+
+
+def _content(folder: Path) -> tuple[list[str], list[str]]:
+    """Sorted names of the folders and of the files in a folder; none of one that cannot be read."""
+    found = next(os.walk(folder), ("", [], []))
+    return sorted(found[1]), sorted(found[2])
 
 
 def take_apart(path: PurePosixPath) -> FileName:

@@ -20,6 +20,7 @@ from megamed.readers import (
     picture,
     tiff,
 )
+from megamed.readers.faults import check_no_stream
 from megamed.readers.source import SERIES, Source
 from megamed.readers.stored import Canvas, DrawnLabel, MaskImage, StoredImage
 from megamed.readers.volume import MAX_VOXELS
@@ -205,6 +206,8 @@ def read(source: Source, most_pixels: int = MAX_VOXELS) -> StoredImage:
         ValueError: If it cannot be decoded or is too large.
         ImportError: If the library for its format is not installed; the message has the command.
     """
+    for path in source.files:
+        check_no_stream(path)
     if source.part == SERIES:
         return dicom.read(source, most_pixels)
     found = format_of(source.files[0])

@@ -111,7 +111,7 @@ def find_pairs(folder: Path, templates: Templates | None = None, marks: Collecti
         raise FileNotFoundError(msg)
     if folder.is_file():
         return Pairing(folder, (ImagePair(folder, folder.name),))
-    files, drawn, imageless, unknown = data_files(folder, marks)
+    files, drawn, imageless, unknown, streams = data_files(folder, marks)
     single = named_file(folder, templates.label) if templates else None
     tools = single or ToolFiles.among(folder, unknown)
     images, labels, notes = by_templates(files, templates, tools.beside) if templates and not single else ([], [], [])
@@ -145,6 +145,7 @@ def find_pairs(folder: Path, templates: Templates | None = None, marks: Collecti
     pairs, told = _with_annotations(pairs, images, tools)
     notes += [*_orphan_notes(orphans), *_annotator_notes(matched, named), *more, *told]
     notes += [f"{imageless[0]} is left out, for it holds no image{_more(len(imageless))}"] if imageless else []
+    notes += [f"{streams[0]} is left out, for it is a pipe, socket or device{_more(len(streams))}"] if streams else []
     return Pairing(folder, tuple(pairs), tuple(notes), unused)
 
 

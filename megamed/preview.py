@@ -11,7 +11,7 @@ from jaxtyping import UInt8
 from PIL import Image, ImageDraw
 
 from megamed.collection import Collection
-from megamed.files import replace_file, replacing
+from megamed.files import claimed, replace_file, replacing
 from megamed.manifest import Contents
 from megamed.schema import Task
 from megamed.unknown import foreground, unjudged
@@ -55,18 +55,19 @@ def save_previews(collection: Path, folder: Path, datasets: Iterable[str] | None
         The page.
 
     Raises:
-        ValueError: If there is nothing to show.
+        ValueError: If there is nothing to show, or a file of these names is somebody's own.
+        OSError: If the folder cannot be written to.
     """
     with Collection(collection) as opened:
         names = opened.datasets if datasets is None else tuple(datasets)
         tasks = {name: opened.tasks([name]) for name in names}
         _refuse_nothing(list(tasks))
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in names:
-            with replacing(folder / f"{name}.png") as partial:
-                contact_sheet(opened, tasks[name]).save(partial, "PNG")
-        content = index_page(opened, tasks)
-    replace_file(folder / PAGE_NAME, content)
+        pictures = {name: f"{name}.png" for name in names}
+        with claimed(folder, "draw", (PAGE_NAME, *pictures.values())):
+            for name, picture in pictures.items():
+                with replacing(folder / picture) as partial:
+                    contact_sheet(opened, tasks[name]).save(partial, "PNG")
+            replace_file(folder / PAGE_NAME, index_page(opened, tasks))
     return folder / PAGE_NAME
 
 

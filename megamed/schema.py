@@ -12,6 +12,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
+from megamed.subject_pattern import compiled, first_group
 from megamed.vocabulary import Access, Layout, Role, Split
 
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
@@ -25,6 +26,8 @@ Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 Colour = Annotated[str, StringConstraints(pattern=r"^#[0-9a-f]{6}$")]
 TEMPLATE_FIELDS = frozenset({"case", "class", "annotator"})
 ANNOTATOR_MARK = "-by-"
+MOST_OPEN = 4
+"""Open places in one name of a template; the ways to fill them grow with the power of their number."""
 MOST_LETTERS = 48
 """Length of a name that is written from a text."""
 
@@ -124,6 +127,9 @@ class FileRules(Frozen):
             if not is_known or ".." in template or template.startswith("/"):
                 msg = f"template is unusable: expected a relative path with {{case}}, got {template!r}."
                 raise ValueError(msg)
+            if any(len(re.findall(r"{.*?}|\*", name)) > MOST_OPEN for name in template.split("/")):
+                msg = f"template is unusable: expected at most {MOST_OPEN} of {{…}} and * in a name, got {template!r}."
+                raise ValueError(msg)
         if sum(map(bool, (self.colours, self.positive_above is not None, self.instance_divisor))) > 1:
             msg = "label values have two meanings: expected one of colours, positive_above and instance_divisor."
             raise ValueError(msg)
@@ -174,14 +180,7 @@ class DatasetCard(Frozen):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        try:
-            groups = re.compile(self.subject_pattern).groups
-        except (re.error, OverflowError, RecursionError) as error:
-            msg = f"subject_pattern is no regular expression: {error}, got {self.subject_pattern!r}."
-            raise ValueError(msg) from error
-        if groups < 1:
-            msg = f"subject_pattern has no group: expected one, got {self.subject_pattern!r}. Add parentheses."
-            raise ValueError(msg)
+        compiled(self.subject_pattern)
         for name, values in self.derived_labels.items():
             if stray := set(values) - set(self.labels):
                 msg = (
@@ -238,17 +237,18 @@ class DatasetCard(Frozen):
 
         Raises:
             ValueError: If the case name does not match `subject_pattern`, or the block rule needs a number.
+            TimeoutError: If the search takes too long.
         """
-        match = re.search(self.subject_pattern, case)
-        if match is None or not match[1]:
+        subject = first_group(self.subject_pattern, case)
+        if not subject:
             msg = f"case {case!r} names no subject: expected a match of {self.subject_pattern!r}, got none."
             raise ValueError(msg)
         if self.subject_block is None:
-            return match[1]
-        if not match[1].isdecimal():
-            msg = f"case {case!r} names no block: expected a number as subject, got {match[1]!r}."
+            return subject
+        if not subject.isdecimal():
+            msg = f"case {case!r} names no block: expected a number as subject, got {subject!r}."
             raise ValueError(msg)
-        return str(int(match[1]) // self.subject_block)
+        return str(int(subject) // self.subject_block)
 
     @classmethod
     def from_toml(cls, path: Path) -> Self:

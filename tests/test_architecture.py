@@ -31,7 +31,7 @@ MAY_IMPORT = {
     "benchmarks.reports": "benchmarks.analysis benchmarks.scoring benchmarks.predictors benchmarks.plans "
     "incontext.networks megamed",
     "benchmarks.experiments": "benchmarks.* incontext.* megamed",
-    "benchmarks.messages": "",
+    "benchmarks.messages": "megamed",
     "benchmarks.cli": "benchmarks.* incontext.networks megamed",
     "benchmarks.perf": "benchmarks.* incontext.* megamed",
 }

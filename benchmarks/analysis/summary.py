@@ -13,8 +13,8 @@ from rich.table import Table
 
 from benchmarks.analysis.statistics import DatasetScores, Interval, differences, intervals, subject_means
 from benchmarks.analysis.subgroups import SubgroupTable
-from benchmarks.scoring.cells import safe_line
 from benchmarks.scoring.results import Candidates, Row, plan_hashes, shared_rows
+from megamed.cells import safe_line
 from megamed.files import replace_file
 
 METHOD = (

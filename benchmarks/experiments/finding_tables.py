@@ -8,7 +8,7 @@ from math import isfinite
 from benchmarks.analysis.statistics import Interval
 from benchmarks.experiments.bench import Findings, Point
 from benchmarks.experiments.catalogue import Experiment
-from benchmarks.scoring.cells import safe_line
+from megamed.cells import safe_line
 
 COLUMNS = (
     "panel", "series", "x", "about", "value", "low", "high", "against", "difference", "difference_low",

@@ -10,6 +10,9 @@ from benchmarks.experiments.finding_tables import comma_separated, markdown
 from benchmarks.scoring.results import claimed
 from megamed.files import replace_file, write_json
 
+WRITTEN = ("table.csv", "table.md", "figure.png", "experiment.json")
+"""Names of the files of an experiment."""
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -31,13 +34,14 @@ def run_experiment(bench: Bench) -> Outcome:
         OSError: If a worker dies.
     """
     experiment = find_experiment(bench.name)
-    with claimed(bench.out, bench.identity, {}):
+    with claimed(bench.out, bench.identity, {}, WRITTEN):
         findings = experiment.run(bench)
         table = markdown(bench.name, experiment, findings, sentence(bench, experiment, findings))
-        replace_file(bench.out / "table.csv", comma_separated(findings))
-        replace_file(bench.out / "table.md", table)
-        write_json(bench.out / "experiment.json", described(bench, experiment, findings))
-        draw(bench.out / "figure.png", experiment, findings)
+        as_csv, as_markdown, figure, as_json = (bench.out / name for name in WRITTEN)
+        replace_file(as_csv, comma_separated(findings))
+        replace_file(as_markdown, table)
+        write_json(as_json, described(bench, experiment, findings))
+        draw(figure, experiment, findings)
     failed = findings.details.get("failed", {})
     return Outcome(table, {(name, task): why for name, tasks in failed.items() for task, why in tasks.items()})
 

@@ -24,7 +24,7 @@ from incontext.training.config import TrainConfig
 from incontext.training.episodes import TrainingData, dev_tasks
 from incontext.training.loop import DEV_SEED, dev_dice, train
 from megamed import Collection
-from megamed.files import exclusive, read_json, write_json
+from megamed.files import claimed, read_json, write_json
 
 SUPPORT_SIZES = (1, 16, 64)
 DEV_SUPPORT_SIZE, DEV_DRAWS = 16, 3
@@ -87,8 +87,7 @@ def run_study(collection: Path, out: Path, trials: Iterable[Trial]) -> list[dict
     Raises:
         ValueError: If a row is unknown, a result is damaged, or another study is at work in the folder.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    with exclusive(out, "study"):
+    with claimed(out, "study"):
         return [_result(collection, out, trial) for trial in trials]
 
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from benchmarks.plans.task_plans import Episode, Settings, TaskPlan, plan_hash, plan_suite
 from megamed import Collection, Sample, Task
-from megamed.files import replace_file, sha256_of
+from megamed.files import claimed_file, replace_file, sha256_of
 from megamed.manifest import first_fault
 
 EXAMPLES = 3
@@ -132,8 +132,9 @@ def freeze(collection: Collection, settings: Settings) -> FrozenList:
 
 def freeze_to(path: Path, collection: Path, settings: Settings) -> FrozenList:
     """Plan a suite on a collection, and write its frozen list to a file."""
-    frozen = freeze(Collection(collection), settings)
-    write_list(path, frozen)
+    with claimed_file(path, "freeze"):
+        frozen = freeze(Collection(collection), settings)
+        write_list(path, frozen)
     return frozen
 
 

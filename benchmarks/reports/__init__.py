@@ -9,7 +9,7 @@ from benchmarks.reports.page import render
 from benchmarks.reports.pictures import Shown, draw_examples
 from benchmarks.reports.tables import FORMATS
 from megamed import Collection
-from megamed.files import replace_file
+from megamed.files import claimed_file, replace_file
 
 __all__ = ["FORMATS", "Results", "Shown", "gather", "html", "subgroups", "write_report"]
 
@@ -34,7 +34,7 @@ def write_report(
         The path of the file, or the text of the report if no file is written.
 
     Raises:
-        ValueError: If `gather` or `html` refuses the runs.
+        ValueError: If `gather` or `html` refuses the runs, or the file is somebody's own.
     """
     if form == "html":
         text = html(folders, shown, None if attributes is None else read_attributes(attributes))
@@ -43,7 +43,8 @@ def write_report(
         text = FORMATS[form](gather(folders))
     if out is None:
         return text
-    replace_file(out, text)
+    with claimed_file(out, "report"):
+        replace_file(out, text)
     return out
 
 

@@ -156,8 +156,8 @@ def _read_summary(run: Path) -> dict[str, Any]:
         raise ValueError(msg)
     if is_summary_changed(run):
         logger.warning(
-            "%s was changed since it was written, and its figures are told as they are now. Start the run's command "
-            "again, which writes it anew.",
+            "%s was changed since it was written, and its figures are told as they are now. Move it away and start "
+            "the run's command again, which writes it anew.",
             run / "summary.json",
         )
     return summary | {"settings": DEFAULTS | summary["settings"]}

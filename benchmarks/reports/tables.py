@@ -7,7 +7,7 @@ from math import isfinite
 
 from benchmarks.analysis.summary import percent, plain
 from benchmarks.reports.gather import Results
-from benchmarks.scoring.cells import safe_line
+from megamed.cells import safe_line
 
 CSV_HEADER = ("support_size", "level", "name", "predictor", "dice", "low", "high")
 LATEX_SPECIAL = str.maketrans(

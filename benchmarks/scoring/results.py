@@ -14,10 +14,19 @@ from reprlib import repr as shortened
 from typing import Any, TypeVar, get_type_hints
 
 from benchmarks.plans.task_plans import DEFAULTS
-from benchmarks.scoring.cells import original, safe
 from benchmarks.scoring.same_images import refuse_other_images
-from benchmarks.scoring.settings_file import SETTINGS_NAME, check_lines, read_settings, seal, write_settings
-from megamed.files import exclusive, replace_file
+from benchmarks.scoring.settings_file import (
+    SETTINGS_NAME,
+    SUMMARIES,
+    TABLES,
+    check_lines,
+    read_settings,
+    seal,
+    write_settings,
+)
+from megamed import files
+from megamed.cells import original, safe
+from megamed.files import replace_file
 
 logger = logging.getLogger(__name__)
 
@@ -260,8 +269,8 @@ def append_rows(path: Path, rows: Sequence[Row] | Sequence[Candidates] | Sequenc
     """Add records of one kind at the end, below a header when the file is new."""
     if not rows:
         return
-    with path.open("a", encoding="utf-8", newline="") as file:
-        file.write(table_text(rows, list(get_type_hints(type(rows[0]))), header=file.tell() == 0))
+    is_new = not path.exists() or not path.stat().st_size
+    files.append(path, table_text(rows, list(get_type_hints(type(rows[0]))), header=is_new))
 
 
 def table_text(records: Iterable[Row | Candidates | Cost], columns: Sequence[str], header: bool = True) -> str:
@@ -342,14 +351,26 @@ def _support_of(row: Row) -> tuple[object, ...]:
 
 
 @contextmanager
-def claimed(folder: Path, settings: dict[str, Any], predictors: dict[str, str]) -> Iterator[None]:
+def claimed(
+    folder: Path, settings: dict[str, Any], predictors: dict[str, str], written: Sequence[str] = SUMMARIES
+) -> Iterator[None]:
     """Lock a folder of results, made if need be, and claim it: see `claim_folder`.
 
+    Args:
+        folder: Folder of a run's results.
+        settings: Settings that decide the episodes, as JSON values.
+        predictors: Fingerprint of each predictor, by its name.
+        written: Names of the files that are written at the end.
+
     Raises:
-        ValueError: If another run is at work there, or the folder is another run's.
+        ValueError: If another run is at work there, the folder is another run's, or one of the files is of neither.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with exclusive(folder, "run"):
+    with files.claimed(folder, "run") as ledger:
+        if (folder / SETTINGS_NAME).exists():
+            read_settings(folder)  # sealed, as the tables are by it
+            ours = (SETTINGS_NAME, *TABLES, *(written if ledger.is_new else ()))
+            ledger.adopt(*(folder / name for name in ours))
+        ledger.refuse_foreign(folder / name for name in written)
         claim_folder(folder, settings, predictors)
         try:
             yield

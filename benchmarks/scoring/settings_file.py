@@ -13,6 +13,10 @@ logger = logging.getLogger(__name__)
 
 SETTINGS_NAME = "settings.json"
 SUMMARY_NAME = "summary.json"
+SUMMARIES = (SUMMARY_NAME, "summary.csv")
+"""Names of the files that a run writes at its end."""
+TABLES = ("rows.csv", "candidates.csv", "costs.csv")
+"""Names of the files that a run adds lines to."""
 CHECKSUM = "sha256"
 """Key of the SHA-256 of all other keys and values."""
 LINES = "lines"
@@ -83,7 +87,7 @@ def check_lines(path: Path, content: bytes) -> None:
         raise ValueError(msg)
 
 
-def seal(folder: Path, names: tuple[str, ...] = ("rows.csv", "candidates.csv", "costs.csv")) -> None:
+def seal(folder: Path, names: tuple[str, ...] = TABLES) -> None:
     """Write the checksums of a folder's tables to its settings, except of damaged tables; the caller holds its lock."""
     known = read_settings(folder)
     sums: dict[str, str] = dict(known.get(LINES, {}))

@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from incontext.folders.file_facts import UNREADABLE, UPRIGHT, FileFacts, is_picture, look_at
+from incontext.folders.file_facts import UPRIGHT, FileFacts, is_picture, look_at
 from incontext.folders.folder_images import read_folder
 from incontext.folders.label_survey import SHOWN, ClassFacts, LabelSurvey
 from incontext.folders.own_card import read_own_card
 from incontext.images.contrast import QUANTILES, distances, most_apart
 from megamed import formats
+from megamed.failures import Attempt
 from megamed.label_values import LabelRules
 from megamed.pairing import ImagePair, Pairing
 from megamed.path_templates import Templates
@@ -167,11 +168,11 @@ def _look_at_drawn(
         canvas = replace(canvas, shape=() if pixels is None else pixels.shape)
     for path in paths if canvas.shape else ():
         found = formats.drawn_format(path, canvas)
-        try:
+        with Attempt() as reading:
             drawn = found.read(path, canvas) if found else None
             segments = {class_name or each.name: each.draw() for each in drawn.segments} if drawn else {}
-        except UNREADABLE as error:
-            findings.odd.append(str(error))
+        if reading.error:
+            findings.odd.append(reading.reason)
             continue
         findings.add_drawn(
             f"{path.name} for {pair.name}", {class_name or name: each for name, each in segments.items()}

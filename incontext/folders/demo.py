@@ -9,6 +9,7 @@ from PIL import Image
 from incontext.folders.report import Summary
 from incontext.folders.segment_folder import SegmentOptions, Track, segment_folder
 from incontext.segmenter import Segmenter
+from megamed.files import claimed, replacing
 
 STRUCTURES = {1: "grey matter", 2: "white matter"}
 SUPPORT_SLICES = 6
@@ -42,6 +43,13 @@ def write_slices(folder: Path) -> tuple[Path, Path]:
         ModuleNotFoundError: If nilearn, which ships the brain, is not installed.
     """
     brain, label = _read_template()
+    with claimed(folder, "draw"):
+        return _write_slices(folder, brain, label)
+
+
+def _write_slices(
+    folder: Path, brain: Float[np.ndarray, "X Y Z"], label: UInt8[np.ndarray, "X Y Z"]
+) -> tuple[Path, Path]:
     low, high = (round(share * brain.shape[2]) for share in HEIGHTS)
     heights = np.linspace(low, high, SUPPORT_SLICES + QUERY_SLICES).round().astype(int)
     folders = folder / "support", folder / "query"
@@ -69,4 +77,5 @@ def _read_template() -> tuple[Float[np.ndarray, "X Y Z"], UInt8[np.ndarray, "X Y
 def _write_slice(path: Path, plane: np.ndarray) -> None:
     """Write an axial plane with the front of the head up."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.rot90(plane).astype(np.uint8)).save(path)
+    with replacing(path) as partial:
+        Image.fromarray(np.rot90(plane).astype(np.uint8)).save(partial, "PNG")

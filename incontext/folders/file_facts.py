@@ -8,6 +8,7 @@ from jaxtyping import Shaped
 from PIL import Image, UnidentifiedImageError
 
 from megamed import formats
+from megamed.failures import Attempt
 from megamed.readers import picture
 from megamed.readers.orientation_tag import TAG
 from megamed.readers.stored import StoredImage
@@ -18,7 +19,6 @@ UPRIGHT, ON_SIDE = 1, range(5, 9)
 """Values of the orientation tag: nothing to turn, and those by which rows become columns."""
 DRAFT_PX = 512
 """Side above which photographs need not be decoded, as only their grey values count."""
-UNREADABLE = (*picture.UNREADABLE, ImportError)
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,15 +51,14 @@ def look_at(path: Path, pixels: bool = False, is_label: bool = False) -> FileFac
     nothing at all.
     """
     kind = format_name(path)
-    try:
+    with Attempt() as reading:
         if is_picture(path):
             return _picture(path, pixels, is_label)
         if kind == "DICOM" or not pixels:
             return FileFacts(path, kind)
         return _stored(path, kind, is_label)
-    except UNREADABLE as error:
-        reason = "it is no picture of a known format" if isinstance(error, UnidentifiedImageError) else str(error)
-        return FileFacts(path, kind, fault=reason)
+    is_unknown = isinstance(reading.error, UnidentifiedImageError)
+    return FileFacts(path, kind, fault="it is no picture of a known format" if is_unknown else reading.reason)
 
 
 def is_picture(path: Path) -> bool:

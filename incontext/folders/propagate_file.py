@@ -1,12 +1,15 @@
 """Propagation through a volume file: labels of a few planes in, the mask of the whole volume out."""
 
+import json
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
 from incontext.folders.mask_targets import check_apart, check_targets
+from incontext.folders.run_log import identity, stamp
 from incontext.segmenter import Segmenter
 from megamed import formats
+from megamed.files import claimed_file, sha256_of
 from megamed.pairing import ImagePair
 
 
@@ -21,6 +24,9 @@ def propagate_file(
 ) -> list[str]:
     """Segment a volume by the labels of a few of its planes, by a segmenter's examples, or by both.
 
+    A mask that an earlier call made of the same files, weights, options and code stays as it is. One that somebody
+    edited since, and any other file, is never replaced.
+
     Args:
         segmenter: Segmenter, which must have examples if there are no labels.
         volume: Volume file, DICOM series or image stack.
@@ -33,15 +39,27 @@ def propagate_file(
         Warnings of what looked wrong, each with its reason and a fix.
 
     Raises:
-        ValueError: If volume and labels do not fit, a name is not understood, or `out` cannot hold the mask.
+        ValueError: If volume and labels do not fit, a name is not understood, or `out` cannot hold the mask or is
+            somebody's own file.
         OSError: If a file cannot be read or written.
     """
     written = [known for each in formats.FORMATS for known in each.writes if out.name.lower().endswith(known)]
     check_apart(segmenter.overlap)
     check_targets([ImagePair(volume, volume.name)], max(written, key=len, default=out.suffix), ())
-    out.parent.mkdir(parents=True, exist_ok=True)
     across = int(axis) if axis and axis.isdecimal() else axis
-    with warnings.catch_warnings(record=True, action="always") as warned:
-        result = segmenter.propagate(volume, labels, classes, across)
-        result.write(0, out)
+    given = ImagePair(volume, volume.name, {"": (labels,)} if labels else {})
+    with claimed_file(out, "propagate") as ledger:
+        recipe = _recipe(segmenter, given, {"classes": classes, "axis": axis, "suffix": out.suffix})
+        if out.is_file() and ledger.knows(out, recipe):
+            return [f"{out} was made of the same files and options before: it stays as it is."]
+        with warnings.catch_warnings(record=True, action="always") as warned:
+            result = segmenter.propagate(volume, labels, classes, across)
+            result.write(0, out)
+        ledger.add(out, sha256_of(out), recipe)
     return [str(each.message) for each in warned]
+
+
+def _recipe(segmenter: Segmenter, given: ImagePair, options: Mapping[str, object]) -> str:
+    """Hash all that a mask is made of."""
+    known = identity(segmenter, options)
+    return sha256_of(json.dumps([known, stamp(given)]).encode())

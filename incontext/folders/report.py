@@ -2,10 +2,18 @@
 
 import csv
 import io
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 
 import numpy as np
+
+from megamed.cells import safe_line
+
+NAMED = 3
+"""Number of images that a warning names."""
+NUMBER = re.compile(r"\d+(\.\d+)?")
 
 COLUMNS = ("file", "mask", "label", "class", "pixels", "area_mm2", "volume_mm3", "predicted_dice", "dice")
 """Columns of the table of statistics."""
@@ -49,7 +57,7 @@ class Summary:
         classes: Names of the support's label values.
         images: One report per image that was segmented.
         failures: Reason why an image could not be segmented, by file name.
-        warnings: Warnings, each with its reason and a fix.
+        warnings: Warnings, each with the images that it is about, its reason and a fix.
         resumed: Number of the images that an earlier run had segmented.
         notes: Notes on how the folders were understood.
         tool_files: Files of annotation tools that were written, below the folder of results.
@@ -77,8 +85,39 @@ def statistics_csv(summary: Summary) -> str:
     content = io.StringIO()
     writer = csv.writer(content, lineterminator="\n")
     writer.writerow(COLUMNS)
-    writer.writerows(_rows(summary))
+    writer.writerows(map(safe_line, _rows(summary)))
     return content.getvalue()
+
+
+def grouped(warned: Iterable[tuple[str, str]], common: Collection[str]) -> list[str]:
+    """Say each warning once, with the images that it is about.
+
+    Args:
+        warned: Names of images, and warnings that each gave; those that differ in numbers alone are one.
+        common: Warnings that are about no image in particular.
+    """
+    groups: dict[str, tuple[str, list[str]]] = {}
+    for file, message in warned:
+        bare = message.removeprefix(f"{PurePosixPath(file).name}: ").replace(file, "{file}")
+        groups.setdefault(NUMBER.sub("#", bare), (message, []))[1].append(file)
+    return [message if message in common else _about(message, files) for message, files in groups.values()]
+
+
+def _about(message: str, files: list[str]) -> str:
+    """Name the images that a warning is about, before it or, if it names the first one, behind it."""
+    bare = message.removeprefix(f"{PurePosixPath(files[0]).name}: ")
+    if files[0] not in bare:
+        return f"{listed(files)}: {bare}"
+    return f"{bare} So it is with {listed(files[1:])}." if files[1:] else bare
+
+
+def listed(files: Sequence[str]) -> str:
+    """Name some files and count the others.
+
+    >>> listed(["a.png", "b.png", "c.png", "d.png"])
+    'a.png, b.png, c.png and 1 more'
+    """
+    return ", ".join(files[:NAMED]) + (f" and {len(files) - NAMED} more" if len(files) > NAMED else "")
 
 
 def _rows(summary: Summary) -> Iterator[list[object]]:

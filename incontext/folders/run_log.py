@@ -2,10 +2,13 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
+import numpy as np
 import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
@@ -14,10 +17,19 @@ from incontext import __version__
 from incontext.folders import RUN_LOG
 from incontext.folders.report import ImageReport
 from incontext.segmenter import Segmenter
-from megamed.files import replace_file
+from megamed import formats
+from megamed.files import append, replace_file, sha256_of
+from megamed.pairing import ImagePair
 
 LOG = RUN_LOG
 """File name of the log: one line identifies the run, then comes one for each finished image."""
+
+DIGITS = 16
+"""Number of hexadecimal digits of the hashes in the log."""
+
+HEADERS = (".mhd", ".mha", ".nhdr", ".nrrd")
+"""Endings of files that may name another file with the pixels."""
+MOST_HEADER_BYTES = 2**12
 
 INDIFFERENT = ("weights", "device", "memory_gb")
 """Parameters that do not identify a run: they change no mask, or (`weights`) are identified by their tensors."""
@@ -28,12 +40,14 @@ class Done:
     """Log entry of an image that was segmented.
 
     Attributes:
-        stamp: State of the image's files; see `stamp`.
+        stamp: Hash of the image's files; see `stamp`.
+        sha256: Hash of the mask's file.
         report: Report on the image.
         warnings: Warnings that the image gave.
     """
 
     stamp: str
+    sha256: str
     report: ImageReport
     warnings: tuple[str, ...]
 
@@ -42,7 +56,7 @@ class RunLog:
     """Log of a run in its folder of results.
 
     Args:
-        out: Folder of results.
+        out: Folder of results, which the caller has claimed.
         run: Identity of the run; see `identity`.
         overwrite: Whether to forget an earlier run.
 
@@ -54,36 +68,94 @@ class RunLog:
     """
 
     def __init__(self, out: Path, run: Mapping[str, str], overwrite: bool = False) -> None:
-        self._path = out / LOG
+        self._path, self._masks = out / LOG, out / "masks"
         self.done = {} if overwrite else _read(out, run)
         lines = [json.dumps(dict(run)), *map(_line, self.done.values())]
         replace_file(self._path, "".join(f"{line}\n" for line in lines))
 
     def add(self, done: Done) -> None:
         """Append an image whose mask has been written."""
+        append(self._path, f"{_line(done)}\n")
         self.done[done.report.file] = done
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(f"{_line(done)}\n")
+
+    def is_done(self, pair: ImagePair) -> bool:
+        """Whether an image has the mask that it was given, and is the image that this was made of."""
+        done = self.done.get(pair.name)
+        if done is None or done.stamp != stamp(pair):
+            return False
+        mask = self._masks / done.report.mask
+        return mask.is_file() and sha256_of(mask) == done.sha256
 
 
 def identity(segmenter: Segmenter, options: Mapping[str, object]) -> dict[str, str]:
     """Identify a run by version and hashes of weights, support and options: equal ones make equal masks."""
-    fitted = segmenter.fitted
     params = {name: value for name, value in segmenter.get_params().items() if name not in INDIFFERENT}
-    pool = (fitted.pool.images, fitted.pool.labels, fitted.pool.annotated)
     return {
-        "version": __version__,
+        "version": f"{__version__}+{_code()}",
         "weights": _hash(segmenter.state.values(), segmenter.temperature),
-        "support": _hash(pool, (dict(fitted.names), fitted.preparation)),
+        "support": _support(segmenter),
         "options": json.dumps({**params, **options}, default=str),
     }
 
 
-def stamp(*files: Path | None) -> str:
-    """Hash names, sizes and modification times of files and folders, so that a replaced file is noticed."""
-    found = [each for file in files if file for each in ([file] if file.is_file() else sorted(file.rglob("*")))]
-    states = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in found]
-    return hashlib.sha256(repr(states).encode()).hexdigest()[:16]
+def _support(segmenter: Segmenter) -> str:
+    """Hash of what was learned; empty if nothing was, as before a volume is segmented by its own planes alone."""
+    try:
+        fitted = segmenter.fitted
+    except ValueError:
+        return ""
+    pool = (fitted.pool.images, fitted.pool.labels, fitted.pool.annotated)
+    return _hash(pool, (dict(fitted.names), dict(fitted.colours), fitted.preparation))
+
+
+@cache
+def _code() -> str:
+    """Hash of the modules that any mask may depend on, and of the versions of the libraries that compute it."""
+    digest = hashlib.sha256(f"{torch.__version__} {np.__version__}".encode())
+    for package in (Path(__file__).parents[1], Path(formats.__file__).parent):
+        for path in sorted(package.rglob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:DIGITS]
+
+
+def stamp(pair: ImagePair) -> str:
+    """Hash names and content of the files of an image and of its label, so that any change is noticed.
+
+    Sizes and times would not do: archives set all times alike, and a corrected label has the size of the former one.
+    """
+    files = {"": [pair.image]} | {f"label {name}": [*paths] for name, paths in sorted(pair.labels.items())}
+    states = [(name, path.name, _content(path)) for name, each in files.items() for path in _all_files(each)]
+    return sha256_of(repr(states).encode())[:DIGITS]
+
+
+def _all_files(paths: Iterable[Path]) -> Iterator[Path]:
+    """List files, those in folders among them, and those beside headers that hold the pixels."""
+    for path in paths:
+        if path.is_dir():
+            yield from (each for each in sorted(path.rglob("*")) if each.is_file())
+        else:
+            yield path
+            yield from _detached(path)
+
+
+def _detached(path: Path) -> Iterator[Path]:
+    """List the files that a header of MetaImage or NRRD names."""
+    if path.suffix.lower() not in HEADERS or not path.is_file():
+        return
+    with path.open("rb") as file:
+        lines = file.read(MOST_HEADER_BYTES).decode(errors="replace").splitlines()
+    for line in lines:
+        name = re.split("[=:]", line)[-1].strip()
+        if name and (found := path.parent / Path(name).name).is_file() and found != path:
+            yield found
+
+
+def _content(path: Path) -> str:
+    """Hash of a file; of one that cannot be read, none."""
+    try:
+        return sha256_of(path) if path.is_file() else ""
+    except OSError:
+        return ""
 
 
 def _read(out: Path, run: Mapping[str, str]) -> dict[str, Done]:
@@ -130,4 +202,4 @@ def _hash(tensors: Iterable[Tensor], rest: object) -> str:
     digest = hashlib.sha256(repr(rest).encode())
     for tensor in tensors:
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()[:16]
+    return digest.hexdigest()[:DIGITS]

@@ -3,8 +3,9 @@
 import io
 import json
 import math
+import tempfile
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -14,29 +15,30 @@ from jaxtyping import Bool, UInt8
 from PIL import Image
 
 from incontext import __version__
-from incontext.folders.file_facts import UNREADABLE
 from incontext.folders.folder_images import read_folder
+from incontext.folders.kept_masks import read_back, read_edited
 from incontext.folders.mask_targets import check_apart, check_targets
 from incontext.folders.overlay import Tile, contact_sheet, draw
-from incontext.folders.report import ImageReport, Summary, statistics_csv
-from incontext.folders.run_log import Done, RunLog, identity, stamp
+from incontext.folders.report import ImageReport, Summary, grouped, statistics_csv
+from incontext.folders.run_log import LOG, Done, RunLog, identity, stamp
 from incontext.folders.tool_files import SavedMasks, start_tool_files, write_tool_files
 from incontext.folders.user_folder import fit_pairs, read_masks
-from incontext.images.examples import Example
+from incontext.images.examples import Example, on_grid
 from incontext.images.normalisation import apply
-from incontext.images.source_image import SourceImage, mask_suffix, read_label_image, read_source_image
+from incontext.images.source_image import SourceImage, mask_suffix, read_source_image
 from incontext.inference.segmentation import Segmentation, dice_by_class
 from incontext.inference.support_pool import Fitted
 from incontext.segmenter import Segmenter
 from megamed import formats
-from megamed.files import exclusive, replace_file
-from megamed.label_values import LabelRules
+from megamed.failures import Attempt
+from megamed.files import Ledger, Unwritable, claimed, make_folder, replace_file, sha256_of
 from megamed.pairing import ImagePair, Pairing
 from megamed.path_templates import Templates
 from megamed.vocabulary import WrittenTool
 
-ITS_OWN = LabelRules((), instances=False)
-"""Meaning of the values of a mask that was written here: each is a class."""
+EDITED = "mask was edited since it was written: it is kept, and measured as it stands. Delete it to have it made anew."
+"""Warning of a mask that somebody edited."""
+SUMMARY, PREVIEW, STATISTICS = "summary.json", "overlay.png", "statistics.csv"
 PREVIEW_COLUMNS = 6
 PREVIEW_QUERIES = 30
 
@@ -83,9 +85,10 @@ def segment_folder(
     """Segment the images of a folder; write a mask of each into `masks/`, `overlay.png` and `summary.json`.
 
     A mask has its image's name and format, or PNG where that format cannot hold masks. Masks that an earlier run with
-    the same support, weights and options wrote are kept, if their images have not changed. Files of annotation tools,
-    such as `coco.json` or `labelme/a.json`, are made of the masks; what they hold already of these and of other images
-    stays, so that a run that is done may be repeated for a further tool.
+    the same support, weights, options and code wrote are kept, if neither they nor their images have changed; a mask
+    that somebody edited is kept in any case, with a warning. Files of annotation tools, such as `coco.json` or
+    `labelme/a.json`, are made of the masks; what they hold already of these and of other images stays, so that a run
+    that is done may be repeated for a further tool.
 
     A query that cannot be read is reported, and the rest is done; one whose label does not fit is not scored. Labelled
     images that cannot be read are left out of the support, if others can.
@@ -101,7 +104,8 @@ def segment_folder(
 
     Raises:
         ValueError: If the support is unusable, a folder has no image, `out` is a folder that is read or holds another
-            run's masks, classes may overlap, or a mask format or a tool is unknown or cannot hold the masks.
+            run's masks or somebody's own files, another process writes there, classes may overlap, or a mask format or
+            a tool is unknown or cannot hold the masks.
         OSError: If the support cannot be read or the results cannot be written.
         ImportError: If the library for a tool's files is not installed; the message has the command.
     """
@@ -115,9 +119,33 @@ def segment_folder(
         faulty = fit_pairs(segmenter, examples, options.classes)
         examples = replace(examples, pairs=tuple(pair for pair in examples.pairs if pair.name not in faulty))
         notes += [f"{name} is left out of the support: {reason}" for name, reason in faulty.items()]
-    (out / "masks").mkdir(parents=True, exist_ok=True)
-    with exclusive(out, "segment"):
-        return _segment_queries(segmenter, queries, out, track, options, _Reading(examples, notes))
+    with claimed(out, "segment", _written(options)) as ledger:
+        make_folder(out / "masks")
+        return _segment_queries(_Run(segmenter, out, options, ledger), queries, track, _Reading(examples, notes))
+
+
+def _written(options: SegmentOptions) -> list[str]:
+    """Names of the files that a run writes beside the masks."""
+    return [LOG, SUMMARY, *[PREVIEW] * options.preview, *[STATISTICS] * options.statistics]
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A segmenter that has learned, and the claimed folder that it writes into."""
+
+    segmenter: Segmenter
+    out: Path
+    options: SegmentOptions
+    ledger: Ledger
+
+    @property
+    def masks(self) -> Path:
+        return self.out / "masks"
+
+
+def _of_support(segmenter: Segmenter) -> Collection[str]:
+    """Warnings that any image gives, since they are about the labelled ones."""
+    return segmenter.fitted.expectations.warn_about([])
 
 
 @dataclass(frozen=True)
@@ -128,40 +156,47 @@ class _Reading:
     notes: list[str]
 
 
-def _segment_queries(
-    segmenter: Segmenter, queries: Sequence[ImagePair], out: Path, track: Track, options: SegmentOptions, told: _Reading
-) -> Summary:
-    """Segment what no earlier run has finished, and write the summary of all; nobody else writes there meanwhile."""
+def _segment_queries(run: _Run, queries: Sequence[ImagePair], track: Track, told: _Reading) -> Summary:
+    """Segment what no earlier run has finished, and write the summary of all."""
+    segmenter, out, options = run.segmenter, run.out, run.options
     log = RunLog(out, identity(segmenter, {"mask_format": options.mask_suffix}), options.overwrite)
-    start_tool_files(out, options.tools, options.overwrite)
-    known = {pair.name for pair in queries if _is_done(pair, log)}
+    start_tool_files(out, options.tools, run.ledger, options.overwrite)
+    known = {pair.name for pair in queries if log.is_done(pair)}
     failures = {}
     for pair in track([pair for pair in queries if pair.name not in known]):
-        try:
-            log.add(_segment_pair(segmenter, pair, out / "masks", options.mask_suffix))
-        except UNREADABLE as error:
+        with Attempt(Unwritable) as attempt:
+            log.add(_segment_pair(run, pair))
+        if attempt.error:
             log.done.pop(pair.name, None)
-            failures[pair.name] = str(error)
+            failures[pair.name] = attempt.reason
     done = [log.done[pair.name] for pair in queries if pair.name in log.done]
     reports = [each.report for each in done]
     fresh = {report.file for report in reports} - known
-    masks = SavedMasks(out / "masks", reports, {pair.name: pair.image for pair in queries}, segmenter.fitted)
-    written = [path for tool in options.tools for path in write_tool_files(out, tool, masks, fresh)]
+    masks = SavedMasks(run.masks, reports, {pair.name: pair.image for pair in queries}, segmenter.fitted)
+    written: list[Path] = []
+    for tool in options.tools:
+        with Attempt(Unwritable) as attempt:
+            written += write_tool_files(out, tool, masks, fresh, run.ledger)
+        if attempt.error:
+            failures[f"files for {tool}"] = attempt.reason
     summary = Summary(
         [pair.name for pair in told.examples.labelled] if told.examples else [],
         segmenter.fitted.names,
         reports,
         failures,
-        list(dict.fromkeys(message for each in done for message in each.warnings)),
+        grouped([(each.report.file, message) for each in done for message in each.warnings], _of_support(segmenter)),
         len(known),
         told.notes,
         [path.relative_to(out).as_posix() for path in written],
     )
-    if options.preview:
-        replace_file(out / "overlay.png", _png(_preview(queries, summary, segmenter, out / "masks")))
     if options.statistics:
-        replace_file(out / "statistics.csv", statistics_csv(summary).encode())
-    replace_file(out / "summary.json", as_json(summary, segmenter).encode())
+        replace_file(out / STATISTICS, statistics_csv(summary))
+    if options.preview:
+        with Attempt(Unwritable) as attempt:
+            replace_file(out / PREVIEW, _png(_preview(queries, summary, segmenter, run.masks)))
+        if attempt.error:
+            summary.failures[PREVIEW] = attempt.reason
+    replace_file(out / SUMMARY, as_json(summary, segmenter))
     return summary
 
 
@@ -204,24 +239,35 @@ def _check_apart(out: Path, pairs: Sequence[ImagePair], folders: Iterable[Path |
             raise ValueError(message)
 
 
-def _is_done(pair: ImagePair, log: RunLog) -> bool:
-    """Whether an image has its mask already and has not changed since."""
-    done = log.done.get(pair.name)
-    return done is not None and done.stamp == stamp(*pair.files)
-
-
-def _segment_pair(segmenter: Segmenter, pair: ImagePair, masks: Path, suffix: str | None) -> Done:
-    """Write the mask of an image, and report its classes and warnings."""
-    state = stamp(*pair.files)
+def _segment_pair(run: _Run, pair: ImagePair) -> Done:
+    """Write the mask of an image unless somebody edited the one that is there; report its classes and warnings."""
+    segmenter, state = run.segmenter, stamp(pair)
     case = read_source_image(pair.image, str(pair.image), channel=segmenter.channel)
     label, faults = _annotation(pair, case, segmenter)
     with warnings.catch_warnings(action="ignore"):
         result = segmenter.predict(case)
-    path = masks / f"{formats.stem(pair.name)}{suffix or mask_suffix(case)}"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    result.write(0, path)
-    report = _report(pair.name, path.relative_to(masks).as_posix(), result, label)
-    return Done(state, report, (*faults, *result.report.warnings))
+    path = run.masks / f"{formats.stem(pair.name)}{run.options.mask_suffix or mask_suffix(case)}"
+    make_folder(path.parent)
+    kept = _write_or_keep(run, result, path)
+    if kept is not None:
+        faults = (*faults, EDITED)
+    report = _report(pair.name, path.relative_to(run.masks).as_posix(), result, label, kept)
+    return Done(state, sha256_of(path), report, (*faults, *result.report.warnings))
+
+
+def _write_or_keep(run: _Run, result: Segmentation, path: Path) -> UInt8[np.ndarray, "..."] | None:
+    """Write a mask, or return the one that somebody made of it."""
+    if not path.exists() or run.ledger.knows(path):
+        result.write(0, path)
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        ours = result.write(0, Path(folder) / path.name).read_bytes()
+    planes = read_edited(path, result.cases[0], run.segmenter.fitted, ours)
+    if planes is None:
+        run.ledger.adopt(path)
+        replace_file(path, ours)
+        return None
+    return on_grid(planes, result.cases[0])
 
 
 def _annotation(pair: ImagePair, case: SourceImage, segmenter: Segmenter) -> tuple[Example | None, tuple[str, ...]]:
@@ -229,17 +275,22 @@ def _annotation(pair: ImagePair, case: SourceImage, segmenter: Segmenter) -> tup
     if not pair.labels:
         return None, ()
     fitted = segmenter.fitted
-    try:
+    with Attempt() as attempt:
         return read_masks(pair, case, fitted.names, fitted.rules_for_others(segmenter.rules)), ()
-    except UNREADABLE as error:
-        return None, (f"{pair.name} is segmented, but not scored: {error}",)
+    return None, (f"{pair.name} is segmented, but not scored: {attempt.reason}",)
 
 
-def _report(file: str, mask_file: str, result: Segmentation, label: Example | None) -> ImageReport:
+def _report(
+    file: str, mask_file: str, result: Segmentation, label: Example | None, kept: UInt8[np.ndarray, "..."] | None
+) -> ImageReport:
+    """Report on a mask, or on the one that somebody made of it, of which nothing is predicted."""
     mask, probabilities, case = result.masks[0], result.probabilities[0], result.cases[0]
     chosen = probabilities.reshape(-1, *mask.shape).max(axis=0)[mask > 0]
-    pixels = {value: int((mask == value).sum()) for value in result.classes}
+    confidence = float(chosen.mean()) if chosen.size else None
     predicted, look_first = _predicted(result)
+    if kept is not None:
+        mask, confidence, predicted, look_first = kept, None, None, None
+    pixels = {value: int((mask == value).sum()) for value in result.classes}
     return ImageReport(
         file=file,
         mask=mask_file,
@@ -247,7 +298,7 @@ def _report(file: str, mask_file: str, result: Segmentation, label: Example | No
         area_px=pixels,
         area_mm2=_times(pixels, case.spacing_mm and math.prod(case.spacing_mm[1:])) if case.kind == "image" else None,
         volume_mm3=_times(pixels, case.voxel_mm3) if case.kind != "image" else None,
-        confidence=float(chosen.mean()) if chosen.size else None,
+        confidence=confidence,
         predicted_dice=predicted,
         look_first=look_first,
         dice=None if label is None else dice_by_class(mask, label),
@@ -273,7 +324,12 @@ def _preview(queries: Sequence[ImagePair], summary: Summary, segmenter: Segmente
     support = [_support_tile(example, fitted) for example in fitted.sample[:PREVIEW_COLUMNS]]
     by_name = {pair.name: pair for pair in queries}
     shown = summary.images[:PREVIEW_QUERIES]
-    tiles = [tile for report in shown for tile in _tiles(by_name[report.file], report, segmenter, masks)]
+    tiles: list[Tile] = []
+    for report in shown:
+        with Attempt() as attempt:
+            tiles += _tiles(by_name[report.file], report, segmenter, masks)
+        if attempt.error:
+            summary.failures[f"{report.file} in overlay.png"] = attempt.reason
     rows = [tiles[start : start + PREVIEW_COLUMNS] for start in range(0, len(tiles), PREVIEW_COLUMNS)]
     return contact_sheet([support, *rows])
 
@@ -298,9 +354,7 @@ def _tiles(pair: ImagePair, report: ImageReport, segmenter: Segmenter, masks: Pa
     """Draw an image's fullest plane, its annotation and its mask; all are read from disk again."""
     fitted = segmenter.fitted
     case = read_source_image(pair.image, report.file, channel=segmenter.channel)
-    mask = read_label_image(masks / report.mask, report.mask, case, ITS_OWN).planes
-    if report.mask.endswith(".dcm"):
-        mask = np.array([0, *sorted(fitted.names)], dtype=np.uint8)[mask]  # a DICOM-SEG counts its segments from 1
+    mask = read_back(masks / report.mask, report.mask, case, fitted)
     annotation, _ = _annotation(pair, case, segmenter) if report.dice is not None else (None, ())
     label = None if annotation is None else _drawn(annotation.masks, case)
     plane = _fullest(mask if label is None else label)
@@ -320,18 +374,20 @@ def _fullest(label: np.ndarray) -> int:
 
 
 def as_json(summary: Summary, segmenter: Segmenter) -> str:
-    """Content of `summary.json`: versions, weights, parameters and the summary."""
+    """Content of `summary.json`: the results, then by what they were made: parameters, versions and weights."""
+    fitted = segmenter.fitted
     content = {
+        "classes": summary.classes,
+        "mean_dice": summary.mean_dice,
+        **asdict(summary),
+        "label_budget": fitted.pool.label_budget,
+        "normalisation": str(fitted.preparation.normalisation),
+        "tiling": fitted.preparation.tiling.reason,
+        "parameters": {name: value for name, value in segmenter.get_params().items() if name != "weights"},
         "versions": {"incontext": __version__, "torch": torch.__version__},
         "weights": segmenter.metadata,
-        "parameters": {name: value for name, value in segmenter.get_params().items() if name != "weights"},
-        "label_budget": segmenter.fitted.pool.label_budget,
-        "normalisation": str(segmenter.fitted.preparation.normalisation),
-        "tiling": segmenter.fitted.preparation.tiling.reason,
-        **asdict(summary),
-        "mean_dice": summary.mean_dice,
     }
-    return json.dumps(content, indent=2, default=str)
+    return json.dumps(content, indent=2, default=str) + "\n"
 
 
 def _png(picture: Image.Image) -> bytes:

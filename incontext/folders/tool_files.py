@@ -16,6 +16,7 @@ from incontext.inference.support_pool import Fitted
 from megamed import formats
 from megamed.annotation_tools import writers
 from megamed.annotation_tools.model import SegmentedImage, distinct_names
+from megamed.files import Ledger
 from megamed.vocabulary import WrittenTool
 
 
@@ -99,20 +100,22 @@ def _read_plain(path: Path, shape: tuple[int, ...]) -> Integer[np.ndarray, "..."
     return formats.read(formats.source_at(path)).array.reshape(shape)
 
 
-def start_tool_files(out: Path, tools: Sequence[WrittenTool], overwrite: bool) -> None:
+def start_tool_files(out: Path, tools: Sequence[WrittenTool], ledger: Ledger, overwrite: bool) -> None:
     """Look at the files of tools that an earlier run wrote for all images: discard them, or make sure of them.
+
+    A file that somebody changed since is never discarded.
 
     Raises:
         ValueError: If a file cannot be read.
     """
     for tool in tools:
         path = writers.path_in(out, tool, "")
-        if overwrite and path.is_file():
+        if overwrite and path.is_file() and ledger.knows(path):
             path.unlink()
         writers.held(out, tool, [])
 
 
-def write_tool_files(out: Path, tool: WrittenTool, masks: SavedMasks, fresh: set[str]) -> list[Path]:
+def write_tool_files(out: Path, tool: WrittenTool, masks: SavedMasks, fresh: set[str], ledger: Ledger) -> list[Path]:
     """Write masks of a run in the files of a tool: those that are fresh, and those that the files lack.
 
     What somebody has corrected there since stays.
@@ -122,6 +125,7 @@ def write_tool_files(out: Path, tool: WrittenTool, masks: SavedMasks, fresh: set
         tool: Name of the tool.
         masks: Masks of all images that are done.
         fresh: Names of the images that have been segmented anew.
+        ledger: Ledger of the folder.
 
     Returns:
         Paths of the files that were written.
@@ -131,7 +135,14 @@ def write_tool_files(out: Path, tool: WrittenTool, masks: SavedMasks, fresh: set
         ImportError: If the library for the tool's files is not installed; the message has the command.
     """
     known = writers.held(out, tool, [report.file for report in masks.reports])
-    wanted = [report for report in masks.reports if report.file in fresh or report.file not in known]
+    paths = {report.file: writers.path_in(out, tool, report.file) for report in masks.reports}
+    ours = {path for path in paths.values() if path.exists() and ledger.knows(path)}
+    wanted = [
+        report
+        for report in masks.reports
+        if report.file not in known or (report.file in fresh and paths[report.file] in ours)
+    ]
     if not wanted:
         return []
+    ledger.adopt(*{paths[report.file] for report in wanted} - ours)  # others' entries in a file of many images stay
     return writers.write_files(out, tool, SavedMasks(masks.folder, wanted, masks.images, masks.fitted))

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
-from incontext.folders.file_facts import UNREADABLE
 from incontext.folders.folder_images import read_folder
 from incontext.folders.own_card import read_own_card
 from incontext.images.arrays import Picture
 from incontext.images.examples import NOTHING_SAID, Example, Examples, Labels, Parts
 from incontext.images.source_image import SourceImage
 from incontext.segmenter import Segmenter
+from megamed.failures import Attempt
+from megamed.files import claimed_file
 from megamed.label_values import LabelRules
 from megamed.pairing import ImagePair, Pairing
 from megamed.path_templates import Templates
@@ -49,11 +50,13 @@ def save_folder_task(
         author: Author of the task, for those who receive it.
 
     Raises:
-        ValueError: If there are no labels, they are unusable, or a class is named that none shows.
+        ValueError: If there are no labels, they are unusable, a class is named that none shows, or `out` is somebody's
+            own file.
         OSError: If an example cannot be read or the file cannot be written.
     """
-    fit_folder(segmenter, folder, classes, templates)
-    segmenter.save_task(out, author)
+    with claimed_file(out, "save"):
+        fit_folder(segmenter, folder, classes, templates)
+        segmenter.save_task(out, author)
 
 
 def fit_pairs(segmenter: Segmenter, examples: Pairing, classes: Mapping[int, str] | None = None) -> dict[str, str]:
@@ -87,13 +90,13 @@ def fit_pairs(segmenter: Segmenter, examples: Pairing, classes: Mapping[int, str
     if card.unknown and segmenter.unknown is None:
         segmenter.set_params(unknown=card.unknown)
     faulty: dict[str, str] = {}
-    try:
+    with Attempt() as fitting:
         _fit(segmenter, labelled, examples.classes, names)
-    except UNREADABLE:
+    if fitting.error:
         faulty = _faults(segmenter, labelled)
         usable = [pair for pair in labelled if pair.name not in faulty]
         if not faulty or not usable:
-            raise
+            raise fitting.error
         _fit(segmenter, usable, examples.classes, names)
     if absent := sorted((classes or {}).keys() - segmenter.fitted.names.keys()):
         message = (
@@ -113,11 +116,11 @@ def _faults(segmenter: Segmenter, pairs: Sequence[ImagePair]) -> dict[str, str]:
     """Read images with their labels one by one, and return by name what is wrong with those that cannot be used."""
     faults = {}
     for pair in pairs:
-        try:
+        with Attempt() as reading:
             labels = labels_of([pair], sorted(filter(None, pair.labels)))
             Examples([pair.image], labels, segmenter.rules, segmenter.channel)[0]
-        except UNREADABLE as error:
-            faults[pair.name] = str(error)
+        if reading.error:
+            faults[pair.name] = reading.reason
     return faults
 
 

@@ -19,7 +19,7 @@ from incontext.networks.checkpoint import load, locate, read_metadata
 from incontext.networks.families import Network, describe
 from incontext.networks.support_code import ImageCodes, SupportCode
 from incontext.networks.support_once import SupportOnceNet
-from megamed.files import replacing
+from megamed.files import claimed, replacing
 
 ENCODE, SEGMENT = "encode.onnx", "segment.onnx"
 CODE_PARTS = ("keys", "values", "prototypes", "moments")
@@ -69,12 +69,15 @@ def export_checkpoint(weights: str | Path, folder: Path) -> None:
         folder: Folder of the graphs.
 
     Raises:
-        ValueError: If the weights are not those of a network that can be exported.
+        ValueError: If the weights are not those of a network that can be exported, or a graph in the folder is
+            somebody's own file.
         OSError: If a file cannot be read or written.
         ImportError: If the extra `onnx` is not installed.
     """
     path = locate(weights)
-    export(load(path), folder, read_metadata(path))
+    network, metadata = load(path), read_metadata(path)
+    with claimed(folder, "export", (ENCODE, SEGMENT)):
+        export(network, folder, metadata)
 
 
 def exportable(network: nn.Module) -> SupportOnceNet:

@@ -1,5 +1,7 @@
 """Safetensors files that hold a checksum of themselves, so that damage anywhere in them is noticed before use."""
 
+import errno
+import re
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,8 +23,16 @@ class Damaged(ValueError):
 
 
 def save_sealed(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str]) -> None:
-    """Write tensors and metadata with their checksum."""
-    save_file(dict(tensors), path, {**metadata, CHECKSUM: UNKNOWN})
+    """Write tensors and metadata with their checksum.
+
+    Raises:
+        OSError: If the file cannot be written.
+    """
+    try:
+        save_file(dict(tensors), path, {**metadata, CHECKSUM: UNKNOWN})
+    except SafetensorError as error:  # of the system, whose number is in the text alone
+        number = re.search(r"os error (\d+)", str(error))
+        raise OSError(int(number[1]) if number else errno.EIO, str(error), str(path)) from error
     checksum = _checksum(path, UNKNOWN)
     with path.open("rb+") as file:
         head = file.read(LENGTH_BYTES + _header_bytes(path))

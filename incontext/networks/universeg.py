@@ -1,20 +1,21 @@
 """Official UniverSeg weights: the same parameters under their published names, read and written exactly."""
 
+import io
 import re
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from incontext.networks.checkpoint import load, save
+from incontext.networks import checkpoint
 from incontext.networks.cross_block import CrossBlockConfig, CrossBlockNet
 from incontext.networks.sealed import Damaged
 from incontext.networks.tensors import misfit, unusable
 from incontext.networks.unpickling import load_pickled
-from megamed.files import replacing
+from megamed.files import claimed_file, replace_file
 
 OFFICIAL_PIECES = {
     "encoder.": "enc_blocks.",
@@ -59,21 +60,23 @@ def save_universeg(network: nn.Module, path: Path | str) -> None:
         )
         raise ValueError(msg)
     official = {name: value.cpu().contiguous() for name, value in to_official(network.state_dict()).items()}
-    with replacing(Path(path)) as partial:
-        if _is_safetensors(Path(path)):
-            save_file(official, partial)
-        else:
-            torch.save(official, partial)
+    if _is_safetensors(Path(path)):
+        content = save(official)
+    else:
+        torch.save(official, buffer := io.BytesIO())
+        content = buffer.getvalue()
+    replace_file(Path(path), content)
 
 
 def import_universeg(source: Path, destination: Path) -> None:
     """Convert an official UniverSeg checkpoint to our format, without loss.
 
     Raises:
-        ValueError: If it is no official UniverSeg checkpoint.
+        ValueError: If it is no official UniverSeg checkpoint, or the destination is somebody's own file.
         OSError: If a file cannot be read or written.
     """
-    save(destination, load_universeg(source), {"converted_from": source.name}, torch.float32)
+    with claimed_file(destination, "convert"):
+        checkpoint.save(destination, load_universeg(source), {"converted_from": source.name}, torch.float32)
 
 
 def export_universeg(source: Path, destination: Path) -> None:
@@ -83,7 +86,8 @@ def export_universeg(source: Path, destination: Path) -> None:
         ValueError: If it is no checkpoint of ours, or of another network.
         OSError: If a file cannot be read or written.
     """
-    save_universeg(load(source), destination)
+    with claimed_file(destination, "convert"):
+        save_universeg(checkpoint.load(source), destination)
 
 
 def to_official(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -30,6 +30,7 @@ from incontext.networks.quality import QualityModel, expected_log_odds, soft_cou
 from incontext.training.episodes import DevTask, dev_tasks
 from incontext.training.losses import hard_dice
 from megamed import Collection
+from megamed.files import claimed_file
 
 LOG_RANGE = (-4.6, 4.6)
 """Range of the logarithm of a temperature: from 1/100 to 100."""
@@ -104,8 +105,9 @@ def calibrate_checkpoint(path: Path, collection: Path, seed: int = 0, device: st
         OSError: If a file cannot be read or written.
     """
     network = load(path, choose_device(device))
-    calibration = calibrate(network, dev_tasks(Collection(collection), seed))
-    write_calibration(path, calibration)
+    with claimed_file(path, "calibrate", change=True):
+        calibration = calibrate(network, dev_tasks(Collection(collection), seed))
+        write_calibration(path, calibration)
     return calibration
 
 

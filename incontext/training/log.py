@@ -1,6 +1,7 @@
 """The log of a training run: CSV tables, TensorBoard events where that is installed, and a progress bar."""
 
 import csv
+import io
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,9 +12,12 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from megamed.files import replace_file
+from megamed.files import append, replace_file
 
 logger = logging.getLogger(__name__)
+
+TABLES = ("log", "dev", "probe")
+"""Tables of a run, by their names without `.csv`."""
 
 
 class TrainingLog:
@@ -26,8 +30,9 @@ class TrainingLog:
 
     def __init__(self, folder: Path, step: int) -> None:
         self._folder = folder
-        for path in folder.glob("*.csv"):
-            keep_rows(path, step)
+        for path in (folder / f"{table}.csv" for table in TABLES):
+            if path.exists():
+                keep_rows(path, step)
         self._events = event_writer(folder / "tensorboard", step)
         self._bar = Progress(
             TextColumn("training"),
@@ -56,11 +61,12 @@ class TrainingLog:
         """Append a row to the table `table`.csv, whose columns are those of its first row."""
         path = self._folder / f"{table}.csv"
         header = read_header(path) or ["step", *figures]
-        with path.open("a", newline="") as file:
-            writer = csv.DictWriter(file, header, lineterminator="\n")
-            if file.tell() == 0:
-                writer.writeheader()
-            writer.writerow({"step": step} | {name: f"{value:.6g}" for name, value in figures.items()})
+        text = io.StringIO()
+        writer = csv.DictWriter(text, header, lineterminator="\n")
+        if not path.exists() or not path.stat().st_size:
+            writer.writeheader()
+        writer.writerow({"step": step} | {name: f"{value:.6g}" for name, value in figures.items()})
+        append(path, text.getvalue())
         if self._events is not None:
             for name, value in figures.items():
                 self._events.add_scalar(f"{table}/{name}", value, step)
@@ -85,7 +91,8 @@ def keep_rows(path: Path, step: int) -> None:
     """Remove from a table the rows of steps after this one, and a row that a killed run did not finish."""
     header, *rows = path.read_text().splitlines(keepends=True) or [""]
     kept = [row for row in rows if row.endswith("\n") and int(row.split(",")[0]) <= step]
-    replace_file(path, "".join([header, *kept]) if header.endswith("\n") else "")
+    if len(kept) < len(rows) or not header.endswith("\n"):
+        replace_file(path, "".join([header, *kept]) if header.endswith("\n") else "")
 
 
 def mean(figures: Mapping[str, list[float]]) -> dict[str, float]:

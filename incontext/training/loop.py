@@ -26,12 +26,15 @@ from incontext.training.config import TrainConfig
 from incontext.training.distributed import ALONE, Processes, joined, own_device
 from incontext.training.episodes import DevTask, TrainingData
 from incontext.training.loader import StepInput, load_steps
-from incontext.training.log import TrainingLog, mean
+from incontext.training.log import TABLES, TrainingLog, mean
 from incontext.training.losses import hard_dice, segmentation_loss
 from incontext.training.probe import probe
 from incontext.training.state import TrainState, union
-from megamed.files import exclusive
+from megamed.files import claimed, make_folder, replacing
 
+WEIGHTS, BEST = "weights.safetensors", "best.safetensors"
+WRITTEN = (WEIGHTS, BEST, *(f"{table}.csv" for table in TABLES))
+"""Names of the files that a run writes beside its state."""
 DEV_SEED = 0
 """Seed of the queries and supports of the `dev` tasks: the same for every run."""
 
@@ -61,20 +64,23 @@ def train(
 
     Raises:
         ValueError: If the collection has nothing to train on, `out` holds a run of another configuration or
-            collection, or a damaged one, another process trains there, or device or processes do not fit.
+            collection, a damaged one, or somebody's own files of the same names, another process trains there, or
+            device or processes do not fit.
         FloatingPointError: If the loss or its gradient is not finite; the batch is saved in `out`.
     """
     device = own_device(choose_device(device))
     check_precision(config, device)
     data = TrainingData.load(collection_path, DEV_SEED, config.episodes)
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     with ExitStack() as stack:
         processes = stack.enter_context(joined(device))
-        if processes.first:
-            stack.enter_context(exclusive(out, "train"))
         saved = out / "state.pt"
+        ledger = stack.enter_context(claimed(out, "train")) if processes.first else None
         state = TrainState.resume(saved, config, device) if saved.exists() else TrainState.start(config, device)
         state.learn_from(data, other_collection)
+        if ledger:
+            ledger.adopt(saved, *(out / name for name in WRITTEN * (ledger.is_new and saved.exists())))
+            ledger.refuse_foreign(out / name for name in WRITTEN)
         if processes.first:
             record = Record(config, data, out, stack.enter_context(TrainingLog(out, state.step)))
         inputs = load_steps(config, data, state.step, processes, pin_memory=device.type == "cuda")
@@ -84,7 +90,7 @@ def train(
                 figures = training_step(state, config, given, processes)
             if processes.first:
                 record.after_step(state, figures)
-    return out / "weights.safetensors"
+    return out / WEIGHTS
 
 
 def training_step(
@@ -208,7 +214,7 @@ class Record:
     def _validate(self, state: TrainState) -> dict[str, float]:
         """Save the averaged weights, and once more if they are the best so far on dev."""
         source = provenance(self.config, self.data, state)
-        checkpoint.save(self.out / "weights.safetensors", state.average, source)
+        checkpoint.save(self.out / WEIGHTS, state.average, source)
         if not self.data.dev:
             return {}
         by_dataset = dev_dice(state.average, self.data.dev)
@@ -216,7 +222,7 @@ class Record:
         self.log.write("dev", state.step, {"cpu_minutes": state.cpu_seconds / 60, "mean": dice} | by_dataset)
         if dice > state.best_dev:
             state.best_dev = dice
-            checkpoint.save(self.out / "best.safetensors", state.average, source | {"dev_dice": dice})
+            checkpoint.save(self.out / BEST, state.average, source | {"dev_dice": dice})
         return {"dev": dice}
 
 
@@ -242,7 +248,8 @@ def saving_what_diverges(out: Path, config: TrainConfig, given: StepInput, proce
         tensors = {f"images.{i}": batch.images.contiguous() for i, batch in given.batches.items()}
         tensors |= {f"labels.{i}": batch.labels.contiguous() for i, batch in given.batches.items()}
         queries = {number: batch.queries for number, batch in given.batches.items()}
-        save_file(tensors, path, {"seed": str(config.seed), "queries": json.dumps(queries)})
+        with replacing(path) as partial:
+            save_file(tensors, partial, {"seed": str(config.seed), "queries": json.dumps(queries)})
         msg = f"{error} Its batch is in {path}."
         raise FloatingPointError(msg) from error
 

@@ -5,8 +5,6 @@ Both versions of the format that are in use are read, 0.4 on Zarr 2 and 0.5 on Z
 
 import json
 import math
-import os
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,8 +13,10 @@ import numpy as np
 from jaxtyping import Bool, Integer
 
 from megamed.annotation_tools.model import LabelClass, LabelLayers, file_name_of, hex_colour
+from megamed.files import replacing
 from megamed.label_colours import colour_of, rgb
 from megamed.readers.faults import needs, one_error
+from megamed.readers.memory import check_room
 
 SUFFIXES = (".zarr",)
 MAX_VALUES = 2**30
@@ -109,14 +109,8 @@ def replace(
     path: Path, masks: Mapping[str, Bool[np.ndarray, "..."]], axes: str = "yx", classes: Sequence[LabelClass] = ()
 ) -> None:
     """Put a folder with the label maps of masks at a path when it is whole. Arguments are those of `write`."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with replacing(path) as partial:
         write(partial, masks, axes, classes)
-        if path.exists():
-            shutil.rmtree(path)
-        partial.rename(path)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _attributes(folder: Path) -> dict[str, Any]:
@@ -146,6 +140,7 @@ def _read_one(folder: Path, zarr: Any) -> LabelLayers:
         if math.prod(array.shape) > MAX_VALUES or array.dtype.kind not in "biu":
             msg = f"expected at most {MAX_VALUES} whole numbers, got {array.dtype} {array.shape}"
             raise ValueError(msg)
+        check_room(math.prod(array.shape), f"{array.dtype} {array.shape}")
         axes = "".join(str(axis["name"] if isinstance(axis, dict) else axis)[0] for axis in scales.get("axes", ()))
         labels = np.asarray(array[...])
     labels = labels.astype(np.uint8) if labels.dtype == bool else labels

@@ -13,6 +13,7 @@ from megamed.annotation_files import ToolFiles
 from megamed.annotation_tools.yolo import CARDS as YOLO_CARDS
 from megamed.annotation_tools.yolo import NAME_LISTS
 from megamed.layouts.cases import Case, LabelSource, pairing_problem
+from megamed.readers.faults import is_stream
 from megamed.readers.source import Source
 from megamed.schema import DatasetCard, FileRules, slugify
 
@@ -45,6 +46,10 @@ def find_cases(folder: Path, card: DatasetCard) -> Iterator[Case]:
     for name in _files(folder, (rules.image, rules.label)):
         path, composed = folder / name, unicodedata.normalize("NFC", name)
         if formats.is_name_list(path):
+            continue
+        if is_stream(path):
+            problem = f"case {name!r} is no file: expected one, got a pipe, a socket or a device."
+            yield Case(name, subject=name, problem=problem)
             continue
         if match := label.fullmatch(composed):
             parts = match.groupdict(default="")

@@ -21,10 +21,10 @@ def find_cases(folder: Path, card: DatasetCard) -> Iterator[Case]:
     """Yield a case per image; several lines of one image are its annotators and classes.
 
     Raises:
-        ValueError: If the table is missing, lacks a column or has unknown ones.
+        ValueError: If the table is missing, lies elsewhere, lacks a column or has unknown ones.
     """
     cases: dict[str, list[Line]] = {}
-    for line in _lines(folder / card.files.table):
+    for line in _lines(below(folder, card.files.table)):
         cases.setdefault(line["case"] or Path(line["image"]).name.partition(".")[0], []).append(line)
     for name, lines in cases.items():
         try:

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Shaped
 
 from megamed.readers.faults import check_expansion, one_error
+from megamed.readers.memory import check_room
 from megamed.readers.source import Source
 from megamed.readers.stored import StoredImage
 
@@ -83,6 +84,7 @@ def _member(path: Path, _changed_ns: int, name: str) -> Shaped[np.ndarray, "..."
         msg = f"expected at most {MAX_BYTES} bytes of numbers, got {dtype} {shape}"
         raise ValueError(msg)
     check_expansion(path, math.prod(shape) * dtype.itemsize)
+    check_room(math.prod(shape), f"{dtype} {shape}")
     with _opened(path, name) as file:
         return np.lib.format.read_array(file, allow_pickle=False)
 

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from megamed.readers.faults import needs, one_error
+from megamed.readers.memory import BYTES_PER_VALUE, free_bytes
+from megamed.readers.packed import unpacked
 
 PREAMBLE_BYTES, MARK = 128, b"DICM"
 """Length of the preamble and the four letters after it, by which a DICOM file is recognised."""
@@ -27,6 +29,10 @@ IMAGELESS_CLASSES = tuple(
 doses, registrations, documents, curves."""
 OBJECT_CLASS, META_BYTES = re.compile(rb"\x02\x00\x02\x00UI..([0-9.]+)", re.DOTALL), 1024
 """The element of a file's meta information that states its class, and the bytes among which it stands."""
+DEFLATED = re.compile(rb"\x02\x00\x10\x00UI\x16\x001\.2\.840\.10008\.1\.2\.1\.99")
+"""The element that states that the data set is deflated."""
+LENGTH = slice(140, 144)
+"""Place of the length of the meta information."""
 DEFERRED_BYTES = 4096
 """Elements larger than this, pixels above all, are read from the file only when they are asked for."""
 MOST_HEADERS = 2048
@@ -96,7 +102,13 @@ def _begins_with_data(start: bytes) -> bool:
 @functools.lru_cache(maxsize=MOST_HEADERS)
 def _parsed(pydicom: Any, path: Path, _changed_ns: int, _size_bytes: int) -> Any:
     with path.open("rb") as file:
-        is_marked = file.read(PREAMBLE_BYTES + len(MARK))[PREAMBLE_BYTES:] == MARK
+        start = file.read(META_BYTES)
+        if DEFLATED.search(start):
+            # pydicom inflates all at once what follows the group of meta information, whose length the group states
+            file.seek(LENGTH.stop + int.from_bytes(start[LENGTH], "little"))
+            for _ in unpacked(file, "deflate", int(free_bytes() / BYTES_PER_VALUE)):
+                pass
+    is_marked = start[PREAMBLE_BYTES : PREAMBLE_BYTES + len(MARK)] == MARK
     header = pydicom.dcmread(path, defer_size=DEFERRED_BYTES, force=not is_marked)
     if "SOPClassUID" not in header:
         msg = "expected a DICOM file, got neither its mark nor the class of an object"

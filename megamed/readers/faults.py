@@ -15,6 +15,22 @@ def check_expansion(path: Path, declared_bytes: int) -> None:
         raise ValueError(msg)
 
 
+def is_stream(path: Path) -> bool:
+    """Whether a path is a pipe, a socket or a device, which may never end, or never begin."""
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
+def check_no_stream(path: Path) -> None:
+    """Refuse what is neither file nor folder before it is opened.
+
+    Raises:
+        ValueError: If it is a pipe, a socket or a device.
+    """
+    if is_stream(path):
+        msg = f"{path.name} cannot be read: expected a file, got a pipe, a socket or a device."
+        raise ValueError(msg)
+
+
 @contextmanager
 def one_error(path: Path, *errors: type[Exception]) -> Iterator[None]:
     """Raise a decoder's errors as a ValueError that names the file."""

@@ -13,14 +13,20 @@ from jaxtyping import Float, Real
 
 from megamed.readers.faults import check_expansion, needs, one_error
 from megamed.readers.lengths import mm_per
+from megamed.readers.packed import Packing, unpacked
 from megamed.readers.source import Source
 from megamed.readers.stored import Geometry, MaskImage, StoredImage
 from megamed.readers.volume import LPS_TO_RAS, check_header, usable_orientations
 
+PACKINGS: dict[str, Packing] = {"gzip": "gzip", "gz": "gzip", "bzip2": "bzip2", "bz2": "bzip2"}
+MOST_SKIPPED = 2**16
+"""Most bytes before voxels that are said to come last."""
 TOWARDS_RAS = {"right": 1, "left": -1, "anterior": 1, "posterior": -1, "superior": 1, "inferior": -1}
 SHORT_SPACES = {"ras": "right-anterior-superior", "las": "left-anterior-superior", "lps": "left-posterior-superior"}
+STORAGE_KEYS = frozenset({"byte skip", "byteskip", "line skip", "lineskip", "data file", "datafile"})
+"""Header fields that tell where the values of an image begin."""
 DATA_KEYS = frozenset(
-    {"type", "endian", "encoding", "byte skip", "byteskip", "line skip", "lineskip", "data file", "datafile"}
+    {"type", "endian", "encoding", *STORAGE_KEYS}
     | {"min", "max", "old min", "oldmin", "old max", "oldmax", "sample units", "sampleunits", "block size"}
 )
 """Header fields on the values of an image and their storage, which do not hold for a mask on the same grid."""
@@ -63,10 +69,28 @@ def load(path: Path, layers: bool) -> tuple[dict[str, Any], Real[np.ndarray, "..
         if Path(detached).name != detached:
             msg = f"expected its data in the same folder, got {detached!r}"
             raise ValueError(msg)
-        if header.get("encoding") != "raw" and detached == path.name:
-            check_expansion(path, math.prod(sizes) * dtype.itemsize)
+        data, start = (path, file.tell()) if detached == path.name else (path.with_name(detached), 0)
+        packing = PACKINGS.get(header.get("encoding", "raw"))
+        if packing != "bzip2":  # which has no largest ratio
+            check_expansion(data, math.prod(sizes) * dtype.itemsize)
         affine_of(header)
-        return header, nrrd.read_data(header, file, str(path))
+        if packing is None:
+            return header, nrrd.read_data(header, file, str(path))
+        content = _unpacked(data, start, packing, header, math.prod(sizes) * dtype.itemsize)
+        bare = {key: value for key, value in header.items() if key not in STORAGE_KEYS}
+        return header, nrrd.read_data({**bare, "encoding": "raw"}, io.BytesIO(content))
+
+
+def _unpacked(path: Path, start: int, packing: Packing, header: Mapping[str, Any], declared_bytes: int) -> bytes:
+    """Unpack the voxels that a header declares; a byte skip of -1 means that they come last."""
+    lines, skipped = (int(header.get(f"{key} skip", header.get(f"{key}skip", 0))) for key in ("line", "byte"))
+    with path.open("rb") as file:
+        file.seek(start)
+        for _ in range(lines):
+            file.readline()
+        most_bytes = declared_bytes + (skipped if skipped >= 0 else MOST_SKIPPED)
+        content = b"".join(unpacked(file, packing, most_bytes))
+    return content[skipped:] if skipped >= 0 else content[-declared_bytes:]
 
 
 def read_header(path: Path) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float, Integer, Real, Shaped
 
 from megamed.readers.faults import needs
+from megamed.readers.memory import check_room
 
 MAX_VOXELS = 2**30
 MISPLACED = 0.1
@@ -81,6 +82,7 @@ def check_header(shape: tuple[int, ...], dtype: np.dtype) -> None:
     if dtype.kind not in "iuf":
         msg = f"expected real numbers, got {dtype}"
         raise ValueError(msg)
+    check_room(math.prod(shape), f"{' × '.join(map(str, shape))} voxels")
 
 
 def displacement_mm(affine: Float[np.ndarray, "4 4"], other: Float[np.ndarray, "4 4"], shape: tuple[int, ...]) -> float:

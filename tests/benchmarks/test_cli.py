@@ -35,7 +35,7 @@ def test_run_prints_a_table_and_writes_the_files(collection: Path, tmp_path: Pat
     code, output, _ = run(collection, tmp_path / "out", "--support-size", 3, "--draws", 2)
     assert code == 0
     assert "mean over datasets" in output
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+    assert {path.name for path in (tmp_path / "out").glob("[!.]*")} == {
         "costs.csv", "rows.csv", "settings.json", "summary.csv", "summary.json"
     }  # fmt: skip
 

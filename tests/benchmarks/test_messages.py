@@ -1,13 +1,10 @@
 """Whatever goes wrong is one line on stderr, and exit status 1."""
 
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import pytest
-import typer
 
-from benchmarks.cli import app
-from benchmarks.messages import one_line_errors, tell_failures
+from benchmarks.messages import tell_failures
 from tests.benchmarks.squares import build_squares
 from tests.benchmarks.test_cli import bench
 
@@ -21,25 +18,6 @@ def crash(*_):
 @pytest.fixture(scope="module")
 def collection(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_squares(tmp_path_factory.mktemp("messages"), "heldout")
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        *(ValueError("x"), OSError("x"), KeyError("x"), TypeError("x"), RuntimeError("x"), RecursionError("x")),
-        *(MemoryError(), ImportError("x"), AttributeError("x"), IndexError("x"), ZeroDivisionError("x")),
-        *(BrokenProcessPool("x"), SyntaxError("x"), ValueError("two\nlines \x1b[31m")),
-    ],
-    ids=repr,
-)
-def test_every_error_is_one_line(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(typer.Exit) as ended, one_line_errors():
-        raise error
-    assert ended.value.exit_code == 1
-    told = capsys.readouterr().err
-    assert told.startswith("error: ")
-    assert told.count("\n") == 1
-    assert "\x1b" not in told
 
 
 def test_a_name_with_a_newline_stays_one_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -75,7 +53,3 @@ def test_a_killed_worker_is_told_in_one_line(collection: Path, tmp_path: Path, m
     code, _, errors = bench(*asked, "--predictor", "crash_worker:crash", "--workers", 2)
     assert code == 1
     assert errors.splitlines()[-1].startswith("error: A worker died")
-
-
-def test_help_offers_what_the_other_commands_offer() -> None:
-    assert app._add_completion is False

@@ -74,7 +74,7 @@ def test_segment_writes_masks_preview_and_summary(tmp_path: Path, support: Path,
     assert summary["images"][0]["area_px"] == {"255": np.count_nonzero(read(out / "masks" / "c.png"))}
     assert summary["mean_dice"] == {}
     assert read(out / "overlay.png").shape[-1] == 3
-    assert sorted(path.name for path in out.iterdir()) == ["masks", "overlay.png", "progress.jsonl", "summary.json"]
+    assert sorted(path.name for path in out.glob("[!.]*")) == ["masks", "overlay.png", "progress.jsonl", "summary.json"]
 
 
 def test_segment_writes_the_files_of_annotation_tools(tmp_path: Path, support: Path, weights: Path) -> None:
@@ -86,7 +86,7 @@ def test_segment_writes_the_files_of_annotation_tools(tmp_path: Path, support: P
     result = run(*asked, "--write", "coco", "--write", "OME-tiff", "--write", "label-studio", "--write", "COCO")
     assert result.exit_code == 0, result.output
     assert "Written for annotation tools: coco.json and 2 more." in result.output
-    tools = [name for name in sorted(path.name for path in out.iterdir()) if name not in ("masks", "overlay.png")]
+    tools = [name for name in sorted(path.name for path in out.glob("[!.]*")) if name not in ("masks", "overlay.png")]
     assert tools == ["coco.json", "labelstudio.json", "ome-tiff", "progress.jsonl", "summary.json"]
     told = " ".join(run("segment", "--help").output.replace("│", "").split())
     assert all(tool in told for tool in get_args(WrittenTool))

@@ -1,5 +1,6 @@
 """The build rejects by subject, repeats itself exactly and survives being killed."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -27,7 +28,7 @@ def no_progress(*_: object) -> None:
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+    return {path.name: path.read_bytes() for path in folder.glob("[!.]*")}
 
 
 def truncate(root: Path) -> None:
@@ -586,3 +587,44 @@ def test_real_datasets_build_and_verify(shared: Path, tmp_path: Path) -> None:
             brightness = collection.images(task, [sample.row for sample in samples]).mean()
             assert len(samples) >= 3
             assert 10 < brightness < 200
+
+
+def test_a_pipe_among_the_images_is_rejected_unopened(
+    make_dataset: Callable[..., Path], build_folder: Callable[..., BuildReport]
+) -> None:
+    root = make_dataset(2)
+    os.mkfifo(root / "images" / "p7_a.png")
+    report = build_folder(root)
+    assert report.datasets["drawn"].subjects == 2
+    reason = "case 'images/p7_a.png' is no file: expected one, got a pipe, a socket or a device."
+    assert reason in str(report.datasets["drawn"].rejected)
+
+
+@pytest.mark.parametrize("error", [MemoryError, RuntimeError, KeyError, RecursionError, OSError], ids=repr)
+@pytest.mark.parametrize("stage", ["prepare.read_image", "build.find_subjects", "build.read_card"])
+def test_whatever_fails_rejects_what_it_concerns(
+    make_dataset: Callable[..., Path],
+    build_folder: Callable[..., BuildReport],
+    monkeypatch: pytest.MonkeyPatch,
+    error: type[Exception],
+    stage: str,
+) -> None:
+    """A subject, or a dataset that cannot be listed; all others are built."""
+    root = make_dataset(3).parent
+    make_dataset(1, "data/other", id="other")
+    module, name = stage.split(".")
+    right = getattr(sys.modules[f"megamed.{module}"], name)
+
+    def fail(first: Any, *others: Any) -> Any:
+        if "p2_a" in str(first) or "other" in str(first):
+            raise error
+        return right(first, *others)
+
+    monkeypatch.setattr(f"megamed.{stage}", fail)
+    report = build_folder(root)
+    is_subject = stage.endswith("read_image")
+    assert report.datasets["drawn"].subjects == 3 - is_subject
+    assert not report.complete
+    (reason,) = report.datasets["drawn"].rejected["p2"] if is_subject else (report.datasets["other"].reason,)
+    assert "memory is full" in reason if error is MemoryError else error.__name__ in reason
+    assert verify(root.parent / "out") == []

@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -26,6 +27,7 @@ class Site:
     def __init__(self) -> None:
         self.break_after = len(CONTENT)
         self.ranges = True
+        self.tells_length = True
         self.sent: list[int] = []
         site = self
 
@@ -50,7 +52,8 @@ class Site:
         handler.send_response(206 if start else 200)
         if start:
             handler.send_header("Content-Range", f"bytes {start}-{len(CONTENT) - 1}/{len(CONTENT)}")
-        handler.send_header("Content-Length", str(len(CONTENT) - start))
+        if self.tells_length:
+            handler.send_header("Content-Length", str(len(CONTENT) - start))
         handler.end_headers()
         part = CONTENT[start : start + self.break_after]
         self.sent.append(len(part))
@@ -90,22 +93,79 @@ def test_broken_download_goes_on(site: Site, tmp_path: Path) -> None:
 
 
 def test_server_without_ranges_starts_over(site: Site, tmp_path: Path) -> None:
-    (tmp_path / "a.tar.part").write_bytes(CONTENT[:1000])
+    (tmp_path / f".a.tar.{SHA256[:12]}.part").write_bytes(CONTENT[:1000])
     site.ranges = False
     assert fetch(site.url, SHA256, tmp_path / "a.tar").read_bytes() == CONTENT
 
 
 def test_whole_partial_file_is_accepted(site: Site, tmp_path: Path) -> None:
-    (tmp_path / "a.tar.part").write_bytes(CONTENT)
+    (tmp_path / f".a.tar.{SHA256[:12]}.part").write_bytes(CONTENT)
+    assert fetch(site.url, SHA256, tmp_path / "a.tar").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize(("tells_length", "fault"), [(True, "does not fit on the disk"), (False, "does not end")])
+def test_a_download_fills_no_disk(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tells_length: bool, fault: str
+) -> None:
+    site.tells_length = tells_length
+    monkeypatch.setattr(download.shutil, "disk_usage", lambda _: SimpleNamespace(free=200_000))
+    with pytest.raises(OSError, match=f"{fault}: expected at most [12]00000 bytes, got "):
+        fetch(site.url, SHA256, tmp_path / "a.tar")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_server_need_not_tell_the_length(site: Site, tmp_path: Path) -> None:
+    site.tells_length = False
     assert fetch(site.url, SHA256, tmp_path / "a.tar").read_bytes() == CONTENT
 
 
 @pytest.mark.parametrize("partial", [b"", b"x" * 1000, b"x" * len(CONTENT)])
 def test_other_content_is_refused_and_discarded(site: Site, tmp_path: Path, partial: bytes) -> None:
-    (tmp_path / "a.tar.part").write_bytes(partial)
+    (tmp_path / f".a.tar.{'0' * 12}.part").write_bytes(partial)
     with pytest.raises(ValueError, match=f"has other content: expected sha256 {'0' * 64}, got "):
         fetch(site.url, "0" * 64, tmp_path / "a.tar")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("given", [SHA256.upper(), f" {SHA256}\n"])
+def test_a_hash_is_one_in_large_letters_too(site: Site, tmp_path: Path, given: str) -> None:
+    assert fetch(site.url, given, tmp_path / "a.tar").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("given", ["", "0" * 63, "0" * 65, "g" * 64, f"sha256:{SHA256}"])
+def test_what_cannot_be_a_hash_is_refused_before_the_download(site: Site, tmp_path: Path, given: str) -> None:
+    with pytest.raises(ValueError, match="cannot be a hash: expected 64 hexadecimal digits"):
+        fetch(site.url, given, tmp_path / "a.tar")
+    assert (site.sent, list(tmp_path.iterdir())) == ([], [])
+
+
+def test_files_of_others_stay(site: Site, tmp_path: Path) -> None:
+    mine = {tmp_path / name: name.encode() for name in ("a.tar", "b.tar.part", "c.archive")}
+    for path, content in mine.items():
+        path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"a\.tar is there already: .* Move it away\."):
+        fetch(site.url, SHA256, tmp_path / "a.tar")
+    assert site.sent == []
+    assert fetch(site.url, SHA256, tmp_path / "b.tar").read_bytes() == CONTENT
+    with pytest.raises(ValueError, match="cannot be unpacked"):
+        download.download(site.url, SHA256, tmp_path / "c", True, lambda done, total: None)
+    assert {path: path.read_bytes() for path in mine} == mine
+
+
+def test_a_full_disk_ends_a_download_which_goes_on_later(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resource = pytest.importorskip("resource")
+    monkeypatch.setattr(download, "CHUNK_BYTES", 50_000)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (120_000, before[1]))
+    try:
+        with pytest.raises(OSError, match=r"a\.tar cannot be written: .* Free some, then give the same command again"):
+            fetch(site.url, SHA256, tmp_path / "a.tar")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not (tmp_path / "a.tar").exists()
+    assert fetch(site.url, SHA256, tmp_path / "a.tar").read_bytes() == CONTENT
 
 
 @pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://host/a", "a.tar"])

@@ -1,5 +1,6 @@
 """A file is the old one or the new one, never a part; a folder has one writer; what is damaged is said to be."""
 
+import errno
 import hashlib
 import os
 import signal
@@ -9,7 +10,22 @@ from pathlib import Path
 
 import pytest
 
-from megamed.files import LOCK_NAME, exclusive, read_json, replace_file, replacing, sha256_of, write_json
+from megamed.files import (
+    LEDGER_NAME,
+    LOCK_NAME,
+    Ledger,
+    Unwritable,
+    append,
+    claimed,
+    claimed_file,
+    exclusive,
+    make_folder,
+    read_json,
+    replace_file,
+    replacing,
+    sha256_of,
+    write_json,
+)
 
 
 def test_new_content_takes_the_place_of_the_old(tmp_path: Path) -> None:
@@ -144,3 +160,137 @@ with exclusive(Path(sys.argv[1])):
         assert parent.wait() == -signal.SIGKILL
         with exclusive(tmp_path):  # the child waits for an end of its input, which comes after this
             pass
+
+
+@pytest.mark.parametrize(
+    ("number", "told"),
+    [
+        (errno.ENOSPC, r"expected room on the disk, got .* Free some, then give the same command again\."),
+        (errno.EDQUOT, r"expected room within the disk quota, got .* again\."),
+        (errno.EROFS, r"expected a place that may be written to, got .* write elsewhere\."),
+        (errno.EIO, r"expected a file system that takes it, got .* Mend this .*"),
+    ],
+)
+def test_what_the_system_refuses_is_said_with_the_file_and_the_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, told: str
+) -> None:
+    def refused(_: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", refused)
+    with pytest.raises(Unwritable, match=rf"summary\.json cannot be written: {told}"):
+        write_json(tmp_path / "summary.json", {})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_of_another_file_is_not_one_of_writing(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="missing"), replacing(tmp_path / "a") as partial:
+        partial.write_bytes((tmp_path / "missing").read_bytes())
+
+
+def test_lines_are_added_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "log.csv"
+    append(path, "step\n")
+    limit = path.stat().st_size + 3
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+    try:
+        with pytest.raises(Unwritable, match=r"log\.csv cannot be written: expected room for a file of this size"):
+            append(path, "1234567\n")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert path.read_text() == "step\n"
+    append(path, "1\n")
+    assert path.read_text() == "step\n1\n"
+
+
+def test_a_file_in_the_place_of_a_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("mine")
+    for folder in (tmp_path / "out", tmp_path / "out" / "masks"):
+        with pytest.raises(NotADirectoryError, match=r"expected a folder, got the file .*out\. Name another folder\."):
+            make_folder(folder)
+    with (
+        pytest.raises(IsADirectoryError, match="is a folder: expected a file to write"),
+        claimed_file(tmp_path, "save"),
+    ):
+        pass
+
+
+def test_only_what_was_written_in_a_claimed_place_is_replaced_there(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    for text in ("one", "two"):
+        with claimed(out, "run", ["a.txt"]):
+            replace_file(out / "a.txt", text)
+            append(out / "log.csv", "step\n1\n")
+    assert (out / "log.csv").read_text() == "step\n1\nstep\n1\n"
+    (out / "a.txt").write_text("mine")
+    refused = pytest.raises(ValueError, match=r"a\.txt is somebody's own: .* Move it away, or write elsewhere\.")
+    with refused, claimed(out, "run", ["a.txt"]):
+        pass
+    with claimed(out, "run"):
+        with refused:
+            replace_file(out / "a.txt", "three")
+        (out / "b.txt").touch()
+        replace_file(out / "b.txt", "an empty file is nobody's work")
+    assert (out / "a.txt").read_text() == "mine"
+    replace_file(out / "a.txt", "no claim, no check")
+
+
+def test_a_claim_of_one_file_leaves_the_others_of_its_folder_to_others(tmp_path: Path) -> None:
+    (tmp_path / "b.task").write_text("mine")
+    with claimed_file(tmp_path / "a.task", "save"), claimed_file(tmp_path / "c.task", "save"):
+        replace_file(tmp_path / "a.task", "one")
+        replace_file(tmp_path / "c.task", "two")
+        with pytest.raises(ValueError, match=r"a\.task is in use"), claimed_file(tmp_path / "a.task", "save"):
+            pass
+        with pytest.raises(ValueError, match=r"b\.task is somebody's own"), claimed_file(tmp_path / "b.task", "save"):
+            pass
+    with claimed_file(tmp_path / "a.task", "save"):
+        replace_file(tmp_path / "a.task", "three")
+    assert (tmp_path / "a.task").read_text() == "three"
+
+
+def test_a_folder_is_replaced_as_a_file_is(tmp_path: Path) -> None:
+    for number in range(2):
+        with claimed(tmp_path, "run"), replacing(tmp_path / "a.zarr") as partial:
+            partial.mkdir()
+            (partial / "0").write_text(str(number))
+    assert (tmp_path / "a.zarr" / "0").read_text() == "1"
+    (tmp_path / "a.zarr" / "1").write_text("mine")
+    with claimed(tmp_path, "run"), pytest.raises(ValueError, match="somebody's own"), replacing(tmp_path / "a.zarr"):
+        pass
+    assert sorted(path.name for path in (tmp_path / "a.zarr").iterdir()) == ["0", "1"]
+
+
+def test_a_kill_between_the_ledger_and_the_name_leaves_a_file_of_ours(tmp_path: Path) -> None:
+    with claimed(tmp_path, "run"):
+        replace_file(tmp_path / "a", "old")
+    with claimed(tmp_path, "run") as ledger:
+        ledger.add(tmp_path / "a", sha256_of(b"new"))
+    with claimed(tmp_path, "run", ["a"]) as ledger:
+        assert ledger.knows(tmp_path / "a")
+        replace_file(tmp_path / "a", "new")
+
+
+@pytest.mark.parametrize("cut", [1, 2, 20])
+def test_a_ledger_that_a_kill_cut_off_goes_on(tmp_path: Path, cut: int) -> None:
+    with claimed(tmp_path, "run"):
+        replace_file(tmp_path / "a", "one")
+        replace_file(tmp_path / "b", "two")
+    ledger = tmp_path / LEDGER_NAME
+    ledger.write_bytes(ledger.read_bytes()[:-cut])
+    with claimed(tmp_path, "run") as known:
+        assert known.knows(tmp_path / "a")
+        assert known.knows(tmp_path / "b") == (cut == 1)
+        replace_file(tmp_path / "c", "three")
+    assert Ledger(tmp_path).knows(tmp_path / "c")
+
+
+def test_what_content_was_made_of_is_found_again(tmp_path: Path) -> None:
+    path = tmp_path / "mask.png"
+    with claimed_file(path, "write") as ledger:
+        path.write_text("mask")
+        ledger.add(path, sha256_of(path), of="inputs")
+    assert Ledger(tmp_path, path).knows(path, "inputs")
+    assert not Ledger(tmp_path, path).knows(path, "others")

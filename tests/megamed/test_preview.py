@@ -54,7 +54,7 @@ def test_every_dataset_has_a_sheet_and_a_place_on_the_page(
     make_dataset(2)
     build_folder(make_dataset(1, "data/other", id="other", title="Others").parent)
     path = save_previews(tmp_path / "out", tmp_path / "a" / "preview")
-    assert sorted(file.name for file in path.parent.iterdir()) == ["drawn.png", "index.html", "other.png"]
+    assert sorted(file.name for file in path.parent.glob("[!.]*")) == ["drawn.png", "index.html", "other.png"]
     with Image.open(path.parent / "drawn.png") as sheet:
         assert sheet.size == (6 * 16, 3 * (16 + CAPTION_PX))
     page = Page(path.read_text())
@@ -96,7 +96,7 @@ def test_some_datasets_may_be_chosen(
     make_dataset(1)
     build_folder(make_dataset(1, "data/other", id="other").parent)
     folder = save_previews(tmp_path / "out", tmp_path / "preview", ["other"]).parent
-    assert sorted(path.name for path in folder.iterdir()) == ["index.html", "other.png"]
+    assert sorted(path.name for path in folder.glob("[!.]*")) == ["index.html", "other.png"]
     with pytest.raises(ValueError, match="Did you mean 'other'"):
         save_previews(tmp_path / "out", tmp_path / "preview", ["others"])
 

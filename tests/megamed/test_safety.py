@@ -1,5 +1,6 @@
 """Files from strangers: each attack ends in a clear error, before memory, disk or other files are touched."""
 
+import bz2
 import gzip
 import json
 import struct
@@ -23,7 +24,9 @@ from megamed.build import BuildReport
 from megamed.collection import verify
 from megamed.manifest import read_manifest
 from megamed.pixels import read_image
+from megamed.readers import memory
 from megamed.readers.arrays import read_array
+from megamed.readers.dicom_headers import header_of
 from megamed.readers.source import Source
 from megamed.standardise import pad_to_square
 
@@ -280,6 +283,77 @@ def test_lying_metaimage_header_is_refused(tmp_path: Path, change: dict[str, str
     (tmp_path / "a.mha").write_bytes(header.encode() + zlib.compress(bytes(64)))
     with little_memory(), pytest.raises(ValueError, match=rf"a\.mha cannot be read: .*{reason}|{reason}"):
         read_image(Source((tmp_path / "a.mha",)))
+
+
+def nrrd(path: Path, content: bytes, **fields: str) -> Path:
+    """Write a volume of 4 × 4 × 4 bytes with the content of its data."""
+    pytest.importorskip("nrrd")
+    pytest.importorskip("nibabel")
+    facts = {"type": "uint8", "dimension": "3", "sizes": "4 4 4", "encoding": "gzip"} | fields
+    header = "NRRD0004\n" + "".join(f"{key}: {value}\n" for key, value in facts.items())
+    path.write_bytes(header.encode() + b"\n" + content)
+    return path
+
+
+BOMB_BYTES = 2**27
+
+
+@pytest.mark.parametrize(
+    ("encoding", "pack"), [("gzip", gzip.compress), ("bzip2", bz2.compress)], ids=["gzip", "bzip2"]
+)
+def test_an_nrrd_bomb_is_not_unpacked(tmp_path: Path, encoding: str, pack: Callable[[bytes], bytes]) -> None:
+    """A few kilobytes unpack to gigabytes, though the header declares 64 bytes."""
+    path = nrrd(tmp_path / "a.nrrd", pack(bytes(BOMB_BYTES)), encoding=encoding)
+    with little_memory(), pytest.raises(ValueError, match=r"a\.nrrd cannot be read: expected at most 64 bytes"):
+        read_image(Source((path,)))
+
+
+@pytest.mark.parametrize(
+    ("encoding", "pack"), [("gzip", gzip.compress), ("bzip2", bz2.compress)], ids=["gzip", "bzip2"]
+)
+def test_an_honest_volume_may_unpack_to_a_thousand_times_its_size(
+    tmp_path: Path, encoding: str, pack: Callable[[bytes], bytes]
+) -> None:
+    voxels = np.zeros((100, 100, 100), np.uint8)
+    voxels[50:52, 50:52, 50:52] = 3
+    path = nrrd(tmp_path / "a.nrrd", pack(voxels.tobytes(order="F")), encoding=encoding, sizes="100 100 100")
+    assert path.stat().st_size < voxels.size / 700
+    np.testing.assert_array_equal(read_image(Source((path,))).array, voxels)
+
+
+@pytest.mark.parametrize(("skip", "before"), [("0", b""), ("5", b"abcde"), ("-1", b"abcde")])
+def test_packed_voxels_may_follow_other_bytes(tmp_path: Path, skip: str, before: bytes) -> None:
+    voxels = np.arange(64, dtype=np.uint8).reshape(4, 4, 4)
+    content = gzip.compress(before + voxels.tobytes(order="F"))
+    path = nrrd(tmp_path / "a.nrrd", content, **{"byte skip": skip})
+    np.testing.assert_array_equal(read_image(Source((path,))).array, voxels)
+
+
+def test_a_deflated_dicom_bomb_is_not_inflated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pydicom = pytest.importorskip("pydicom")
+    dataset = pydicom.Dataset()
+    dataset.file_meta = pydicom.dataset.FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = pydicom.uid.DeflatedExplicitVRLittleEndian
+    dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = pydicom.uid.CTImageStorage
+    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = pydicom.uid.generate_uid()
+    dataset.save_as(tmp_path / "small.dcm", enforce_file_format=True)
+    assert header_of(tmp_path / "small.dcm").SOPClassUID == pydicom.uid.CTImageStorage
+    dataset.PixelData = bytes(BOMB_BYTES)
+    dataset["PixelData"].VR = "OB"
+    dataset.save_as(tmp_path / "bomb.dcm", enforce_file_format=True)
+    monkeypatch.setattr("megamed.readers.dicom_headers.free_bytes", lambda: 8.0 * 2**20)
+    with little_memory(), pytest.raises(ValueError, match=r"bomb\.dcm cannot be read: expected at most 1048576 bytes"):
+        header_of(tmp_path / "bomb.dcm")
+
+
+@pytest.mark.parametrize("suffix", ["nii", "nii.gz"])
+def test_a_volume_must_fit_into_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str) -> None:
+    nibabel = pytest.importorskip("nibabel")
+    path = tmp_path / f"a.{suffix}"
+    nibabel.save(nibabel.Nifti1Image(np.zeros((60, 50, 40), np.uint8), np.eye(4)), path)
+    monkeypatch.setattr(memory, "free_bytes", lambda: 900e3)
+    with pytest.raises(ValueError, match=r"expected an image that fits .* got 60 × 50 × 40 voxels, which take"):
+        read_image(Source((path,)))
 
 
 def npy(shape: str, dtype: str = "<f8") -> bytes:

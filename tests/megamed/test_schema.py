@@ -75,6 +75,7 @@ def test_masks_unite_label_values() -> None:
         ({"files": {"label": "../{case}"}}, "template is unusable"),
         ({"files": {"image": "/data/{case}"}}, "template is unusable"),
         ({"files": {"image": "{case}/{kind}"}}, "template is unusable"),
+        ({"files": {"image": "a/*b*c*d*{case}"}}, r"at most 4 of \{…\} and \* in a name"),
         ({"files": {"positive_above": 0, "instance_divisor": 1000}}, "two meanings"),
         ({"layout": "zip"}, "layout"),
         ({"access": "closed"}, "access"),

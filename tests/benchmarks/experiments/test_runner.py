@@ -36,7 +36,7 @@ def test_an_experiment_leaves_tables_a_figure_and_its_protocol(collection: Path,
     code, output, _ = experiment("support-size", collection, tmp_path)
     assert code == 0
     assert (tmp_path / "table.md").read_text() in output
-    assert {path.name for path in tmp_path.iterdir()} == {
+    assert {path.name for path in tmp_path.glob("[!.]*")} == {
         "costs.csv", "experiment.json", "figure.png", "rows.csv", "settings.json", "table.csv", "table.md"
     }  # fmt: skip
     told = json.loads((tmp_path / "experiment.json").read_text())

@@ -200,3 +200,34 @@ def test_rows_without_their_settings_are_not_added_to(tmp_path: Path) -> None:
     (tmp_path / "settings.json").unlink()
     with pytest.raises(ValueError, match="rows of unknown settings"):
         claim_folder(tmp_path, {"seed": 5}, {})
+
+
+@pytest.mark.parametrize("name", ["summary.json", "summary.csv"])
+def test_a_summary_of_somebody_else_is_not_replaced(tmp_path: Path, name: str) -> None:
+    for known in (False, True):
+        if known:
+            with claimed(tmp_path, {"seed": 0}, {}):
+                pass
+        (tmp_path / name).write_text("mine")
+        refused = pytest.raises(ValueError, match=rf"{name} is somebody's own: .* Move it away, or write elsewhere")
+        with refused, claimed(tmp_path, {"seed": 0}, {}):
+            pass
+        assert (tmp_path / name).read_text() == "mine"
+        (tmp_path / name).unlink()
+
+
+def test_a_full_disk_ends_a_run_which_goes_on_later(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with claimed(tmp_path, {"seed": 0}, {}):
+        append_rows(tmp_path / "rows.csv", ROWS[:1])
+        resource.setrlimit(resource.RLIMIT_FSIZE, ((tmp_path / "rows.csv").stat().st_size + 50, before[1]))
+        try:
+            with pytest.raises(OSError, match=r"rows\.csv cannot be written: .* then give the same command again\."):
+                append_rows(tmp_path / "rows.csv", ROWS[1:])
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert read_rows(tmp_path / "rows.csv") == ROWS[:1]
+    with claimed(tmp_path, {"seed": 0}, {}):
+        append_rows(tmp_path / "rows.csv", ROWS[1:])
+    assert read_rows(tmp_path / "rows.csv") == ROWS

@@ -1,5 +1,6 @@
 """Propagation from file to file."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -56,3 +57,56 @@ def test_what_looks_wrong_is_returned(tmp_path: Path, segmenter: Segmenter) -> N
     warned = propagate_file(segmenter, volume, tmp_path / "mask.tif", write_stack(tmp_path / "label.tif", label))
     assert warned
     assert all(isinstance(each, str) for each in warned)
+
+
+@pytest.fixture
+def given(tmp_path: Path) -> dict[str, Path]:
+    """A volume, its label and the mask that was made of them."""
+    label = np.zeros((3, 30, 40), np.uint8)
+    label[0, 8:20, 10:24] = 1
+    noise = np.random.default_rng(0).integers(0, 99, label.shape, np.uint8)
+    return {
+        "volume": write_stack(tmp_path / "volume.tif", noise + 50 * label),
+        "labels": write_stack(tmp_path / "label.tif", label),
+        "out": tmp_path / "masks" / "mask.tif",
+    }
+
+
+def test_a_mask_that_is_made_is_not_made_again(
+    given: dict[str, Path], segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    propagate_file(segmenter, **given)
+    whole = given["out"].read_bytes()
+    for content in (b"", None):  # emptied, or deleted
+        given["out"].unlink() if content is None else given["out"].write_bytes(content)
+        propagate_file(segmenter, **given)
+        assert given["out"].read_bytes() == whole
+    monkeypatch.setattr(segmenter, "propagate", None)
+    (told,) = propagate_file(segmenter, **given)
+    assert "was made of the same files and options before" in told
+
+
+def test_a_label_of_the_same_size_and_time_is_another_label(given: dict[str, Path], segmenter: Segmenter) -> None:
+    propagate_file(segmenter, **given)
+    first, times = given["out"].read_bytes(), given["labels"].stat()
+    label = np.zeros((3, 30, 40), np.uint8)
+    label[2, 5:9, 20:34] = 1
+    write_stack(given["labels"], label)
+    os.utime(given["labels"], ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert given["labels"].stat().st_size == times.st_size
+    propagate_file(segmenter, **given)
+    assert given["out"].read_bytes() != first
+
+
+@pytest.mark.parametrize("made", [False, True], ids=["another file", "an edited mask"])
+def test_what_is_somebody_elses_is_not_replaced(
+    given: dict[str, Path], segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch, made: bool
+) -> None:
+    if made:
+        propagate_file(segmenter, **given)
+    given["out"].parent.mkdir(exist_ok=True)
+    given["out"].write_bytes(b"mine")
+    monkeypatch.setattr(segmenter, "propagate", None)
+    with pytest.raises(ValueError, match=r"mask\.tif is somebody's own: .* Move it away, or write elsewhere\."):
+        propagate_file(segmenter, **given)
+    assert given["out"].read_bytes() == b"mine"

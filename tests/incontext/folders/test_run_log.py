@@ -1,5 +1,7 @@
 """A run remembers what it has done, and knows itself again."""
 
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +12,15 @@ from incontext import Segmenter
 from incontext.folders.report import ImageReport
 from incontext.folders.run_log import LOG, Done, RunLog, identity, stamp
 from incontext.networks.support_once import SupportOnceConfig, SupportOnceNet
+from megamed.files import sha256_of
+from megamed.pairing import ImagePair
 
 RUN = {"version": "1", "weights": "a", "support": "b", "options": "{}"}
 
 
 def done(file: str) -> Done:
     report = ImageReport(file, file, (4, 4), {1: 3}, {1: 0.75}, None, None, None, None, {1: 0.5})
-    return Done("stamp", report, ("looks odd",))
+    return Done("stamp", sha256_of(b""), report, ("looks odd",))
 
 
 @pytest.fixture
@@ -95,14 +99,35 @@ def test_an_identity_tells_what_differs(other: dict, changed: set[str]) -> None:
     assert {name for name in first if first[name] != second[name]} == changed
 
 
-def test_a_stamp_tells_replaced_files(tmp_path: Path) -> None:
-    series = tmp_path / "series"
+def test_a_stamp_tells_changed_content_and_nothing_else(tmp_path: Path) -> None:
+    series, header = tmp_path / "series", tmp_path / "a.mhd"
     series.mkdir()
-    for path in (tmp_path / "a.png", series / "1.dcm"):
+    for path in (tmp_path / "a.png", tmp_path / "label.png", series / "1.dcm", tmp_path / "pixels.raw"):
         path.write_text("one")
-    before = stamp(tmp_path / "a.png", None), stamp(series, None)
-    assert before == (stamp(tmp_path / "a.png", None), stamp(series, None))
-    (tmp_path / "a.png").write_text("other")
-    (series / "2.dcm").touch()
-    assert stamp(tmp_path / "a.png", None) != before[0]
-    assert stamp(series, None) != before[1]
+    header.write_text("NDims = 3\nElementDataFile = pixels.raw\n")
+    label = {"": (tmp_path / "label.png",)}
+    pairs = [ImagePair(tmp_path / "a.png", "a", label), ImagePair(series, "s"), ImagePair(header, "h")]
+    before = [stamp(pair) for pair in pairs]
+    os.utime(tmp_path / "a.png", (0, 0))
+    assert [stamp(pair) for pair in pairs] == before
+    assert stamp(ImagePair(tmp_path / "a.png", "a", {"liver": label[""]})) != before[0]
+    for path in (tmp_path / "label.png", series / "1.dcm", tmp_path / "pixels.raw"):
+        times = path.stat()
+        path.write_text("two")
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert all(stamp(pair) != old for pair, old in zip(pairs, before, strict=True))
+    assert stamp(ImagePair(tmp_path / "missing.png", "m")) == stamp(ImagePair(tmp_path / "missing.png", "n"))
+
+
+@pytest.mark.parametrize("content", [b"other", b""])
+def test_only_the_mask_that_was_written_of_this_image_is_done(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "masks").mkdir()
+    image, mask = tmp_path / "a.png", tmp_path / "masks" / "a.png"
+    image.write_text("image")
+    pair, log = ImagePair(image, "a.png"), RunLog(tmp_path, RUN)
+    assert not log.is_done(pair)
+    mask.write_text("mask")
+    log.add(replace(done("a.png"), stamp=stamp(pair), sha256=sha256_of(mask)))
+    assert log.is_done(pair)
+    mask.write_bytes(content)
+    assert not log.is_done(pair)

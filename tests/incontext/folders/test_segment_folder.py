@@ -1,6 +1,8 @@
 """Folders of images of every kind: masks in their formats, a preview, a summary."""
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +12,12 @@ from PIL import Image
 
 from incontext import Segmenter
 from incontext.folders.folder_images import read_folder
-from incontext.folders.segment_folder import SegmentOptions, segment_folder
+from incontext.folders.segment_folder import EDITED, SegmentOptions, segment_folder
 from incontext.folders.user_folder import fit_folder
 from incontext.images.source_image import read_label_image, read_source_image
 from incontext.networks.support_once import SupportOnceConfig, SupportOnceNet
-from megamed.files import exclusive
+from megamed import files
+from megamed.files import exclusive, move_into_place
 from tests.dicom_files import series_affine, write_segmentation, write_series
 
 
@@ -223,6 +226,125 @@ def test_a_replaced_image_is_segmented_again(tmp_path: Path, segmenter: Segmente
     assert summary.images[1].size_px == (30, 30)
 
 
+def test_an_image_of_the_same_size_and_time_is_another_image(tmp_path: Path, segmenter: Segmenter) -> None:
+    support = write_pictures(tmp_path / "support", ["a.png", "b.png"])
+    query = write_pictures(tmp_path / "query", ["c.png"], labelled=False)
+    image = (query / "images" / "c.png").rename(query / "images" / "c.bmp")
+    Image.open(support / "images" / "a.png").save(image)
+    before = image.stat()
+    first = segment_folder(segmenter, support, query, tmp_path / "out")
+    Image.open(support / "images" / "b.png").save(image)
+    os.utime(image, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert image.stat().st_size == before.st_size
+    again = segment_folder(segmenter, support, query, tmp_path / "out")
+    assert again.resumed == 0
+    assert again.images != first.images
+
+
+def damaged(name: str, content: bytes) -> bytes:
+    return {
+        "emptied": b"",
+        "zeroed": bytes(len(content)),
+        "cut": content[: len(content) // 2],
+        "of its end": content[:-5],
+        "scrambled": content[:20] + bytes(20) + content[40:],
+    }[name]
+
+
+@pytest.mark.parametrize("damage", ["deleted", "emptied", "zeroed", "cut", "of its end", "scrambled"])
+def test_a_damaged_mask_is_made_anew(tmp_path: Path, segmenter: Segmenter, damage: str) -> None:
+    support = write_pictures(tmp_path / "support", ["a.png"])
+    query = write_pictures(tmp_path / "query", ["c.png", "d.png"], labelled=False)
+    whole = segment_folder(segmenter, support, query, tmp_path / "out")
+    mask = tmp_path / "out" / "masks" / "c.png"
+    before = mask.read_bytes()
+    if damage == "deleted":
+        mask.unlink()
+    else:
+        mask.write_bytes(damaged(damage, before))
+    again = segment_folder(segmenter, support, query, tmp_path / "out")
+    assert mask.read_bytes() == before
+    assert (again.resumed, again.images, again.warnings) == (1, whole.images, whole.warnings)
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_mask_that_somebody_edited_is_kept_and_measured(
+    tmp_path: Path, segmenter: Segmenter, overwrite: bool
+) -> None:
+    support = write_pictures(tmp_path / "support", ["a.png"])
+    query = write_pictures(tmp_path / "query", ["c.png", "d.png"])
+    options = SegmentOptions(statistics=True)
+    segment_folder(segmenter, support, query, out := tmp_path / "out", options=options)
+    drawn = np.zeros((20, 24), np.uint8)
+    drawn[3:8, 3:6] = 2
+    Image.fromarray(drawn).save(out / "masks" / "c.png")
+    mine = (out / "masks" / "c.png").read_bytes()
+    for turn in range(2):
+        options = SegmentOptions(statistics=True, overwrite=overwrite and not turn)
+        summary = segment_folder(segmenter, support, query, out, options=options)
+        assert (out / "masks" / "c.png").read_bytes() == mine
+        assert [message for message in summary.warnings if "edited" in message] == [f"c.png: {EDITED}"]
+        assert (summary.images[0].area_px, summary.images[0].confidence) == ({2: 15}, None)
+        label = np.asarray(Image.open(query / "labels" / "c.png")) == 2
+        both = np.count_nonzero(label & (drawn == 2))
+        assert summary.images[0].dice == {2: pytest.approx(2 * both / (15 + np.count_nonzero(label)))}
+        assert "c.png,c.png,2,2,15," in (out / "statistics.csv").read_text()
+    assert summary.resumed == 2
+
+
+@pytest.mark.parametrize("name", ["summary.json", "overlay.png", "statistics.csv", "progress.jsonl"])
+@pytest.mark.parametrize("when", ["before", "between"])
+def test_a_file_of_somebody_else_stops_the_run_before_any_work(
+    tmp_path: Path, segmenter: Segmenter, name: str, when: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    support = write_pictures(tmp_path / "support", ["a.png"])
+    out = tmp_path / "out"
+    options = SegmentOptions(statistics=True)
+    if when == "between":
+        segment_folder(segmenter, support, support, out, options=options)
+    out.mkdir(exist_ok=True)
+    (out / name).write_text("mine")
+    monkeypatch.setattr(segmenter, "predict", None)
+    with pytest.raises(ValueError, match=rf"{name} is somebody's own: .* Move it away, or write elsewhere\."):
+        segment_folder(segmenter, support, support, out, options=SegmentOptions(statistics=True, overwrite=True))
+    assert (out / name).read_text() == "mine"
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS])
+def test_a_disk_that_takes_no_more_stops_the_run_which_goes_on_later(
+    tmp_path: Path, segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    support = write_pictures(tmp_path / "support", ["a.png"])
+    query = write_pictures(tmp_path / "query", ["c.png", "d.png", "e.png"], labelled=False)
+    options = SegmentOptions(statistics=True)
+    segment_folder(segmenter, support, query, tmp_path / "whole", options=options)
+    whole = contents(tmp_path / "whole")
+    written = 0
+
+    def full(finished: Path, path: Path) -> None:
+        nonlocal written
+        written += 1
+        if written == left:
+            raise OSError(number, os.strerror(number), str(finished))
+        move_into_place(finished, path)
+
+    for left in (1, 3, 5, 6, 7):
+        written, out = 0, tmp_path / f"out{left}"
+        monkeypatch.setattr(files, "move_into_place", full)
+        with pytest.raises(OSError, match=r"cannot be written: expected .*, got .*\. .*(again|elsewhere)\.$"):
+            segment_folder(segmenter, support, query, out, options=options)
+        assert contents(out).items() <= {**whole, "progress.jsonl": contents(out).get("progress.jsonl")}.items()
+        monkeypatch.undo()
+        segment_folder(segmenter, support, query, out, options=options)
+        assert {**contents(out), "summary.json": b""} == {**whole, "summary.json": b""}
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Contents of the files that a user sees."""
+    found = [path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}
+
+
 def test_what_can_no_longer_be_read_is_no_longer_done(tmp_path: Path, segmenter: Segmenter) -> None:
     support = write_pictures(tmp_path / "support", ["a.png"])
     query = write_pictures(tmp_path / "query", ["c.png", "d.png"], labelled=False)
@@ -393,7 +515,7 @@ def test_two_runs_do_not_write_into_one_folder(tmp_path: Path, segmenter: Segmen
     out.mkdir()
     with exclusive(out, "segment"), pytest.raises(ValueError, match="is in use: expected to segment there alone"):
         segment_folder(segmenter, support, query, out)
-    assert not list((out / "masks").iterdir())
+    assert not (out / "masks").exists()
     assert len(segment_folder(segmenter, support, query, out).images) == 1
 
 

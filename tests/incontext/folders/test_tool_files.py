@@ -102,7 +102,7 @@ def test_images_that_are_added_are_merged_and_changed_ones_replaced(tmp_path: Pa
     folder = write_pictures(tmp_path / "mine", ["a.png", "b.png", "c.png"], labelled=2)
     out = tmp_path / "out"
     segment_folder(segmenter, folder, None, out, options=options("coco"))
-    write_pictures(folder, ["a.png", "d.png", "c.png"], labelled=1)
+    write_pictures(folder, ["a.png", "c.png", "d.png"], labelled=1)
     summary = segment_folder(segmenter, folder, None, out, options=options("coco"))
     assert summary.resumed == 0
     found = {image.file_name: image for image in coco.read(out / "coco.json")}

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from incontext.networks import onnx_graphs
+from incontext.networks import checkpoint, onnx_graphs
 from incontext.networks.cross_block import CrossBlockConfig, CrossBlockNet
 from incontext.networks.support_once import SupportOnceConfig, SupportOnceNet
 
@@ -60,3 +60,12 @@ def test_elimination_is_as_exact_as_torch():
     found = torch.from_numpy(np.asarray(onnx_graphs._solve(matrix.numpy(), target.numpy()).value))
     assert (found - exact).norm() < 1e-6 * exact.norm()
     assert (found - exact).norm() < 3 * (torch.linalg.solve(matrix, target) - exact).norm()
+
+
+def test_a_graph_of_somebody_else_is_not_replaced(tmp_path, monkeypatch):
+    checkpoint.save(tmp_path / "w.safetensors", SupportOnceNet(CONFIG), {})
+    (tmp_path / "encode.onnx").write_text("mine")
+    monkeypatch.setattr(onnx_graphs, "export", None)
+    with pytest.raises(ValueError, match=r"encode\.onnx is somebody's own: .* Move it away"):
+        onnx_graphs.export_checkpoint(tmp_path / "w.safetensors", tmp_path)
+    assert (tmp_path / "encode.onnx").read_text() == "mine"

@@ -123,3 +123,16 @@ def test_other_networks_and_formats_are_refused(tmp_path: Path) -> None:
         save_universeg(CrossBlockNet(CrossBlockConfig((2, 2), (2,))), tmp_path / "weights.onnx")
     with pytest.raises(FileNotFoundError):
         load_universeg(tmp_path / "absent.pt")
+
+
+def test_a_checkpoint_of_somebody_else_is_not_replaced(tmp_path: Path) -> None:
+    save_universeg(CrossBlockNet(CrossBlockConfig((3, 2), (4,))), source := tmp_path / "official.pt")
+    (out := tmp_path / "ours.safetensors").write_bytes(b"mine")
+    with pytest.raises(ValueError, match=r"ours\.safetensors is somebody's own: .* Move it away"):
+        import_universeg(source, out)
+    assert out.read_bytes() == b"mine"
+    out.unlink()
+    for _ in range(2):
+        import_universeg(source, out)
+    with pytest.raises(ValueError, match=r"official\.pt is somebody's own"):
+        export_universeg(out, source)

@@ -3,6 +3,7 @@
 import csv
 import itertools
 import json
+import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -249,3 +250,21 @@ def test_mixed_precision_is_refused_on_a_processor(collection_path, tmp_path):
 def test_training_runs_on_cuda(family, mixed_precision, collection_path, tmp_path):
     config = SMALL.model_copy(update={"network": NETWORKS[family], "mixed_precision": mixed_precision})
     assert train(config, collection_path, tmp_path, "cuda").is_file()
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "log.csv", "probe.csv"])
+def test_files_of_somebody_else_are_not_replaced(collection_path, tmp_path, monkeypatch, name):
+    (tmp_path / name).write_text("mine\n1\n")
+    (tmp_path / "subjects.csv").write_text("subject,sex\n1,f")
+    monkeypatch.setattr(loop, "training_step", None)
+    with pytest.raises(ValueError, match=rf"{name} is somebody's own: .* Move it away"):
+        train(SMALL, collection_path, tmp_path)
+    assert (tmp_path / name).read_text() == "mine\n1\n"
+    assert (tmp_path / "subjects.csv").read_text() == "subject,sex\n1,f"
+
+
+def test_a_run_goes_on_where_it_was_copied_to(finished_run, collection_path, tmp_path):
+    for path in finished_run.glob("[!.]*.*"):
+        shutil.copy(path, tmp_path)
+    train(SMALL.model_copy(update={"steps": 7}), collection_path, tmp_path)
+    assert checkpoint.read_metadata(tmp_path / "weights.safetensors")["provenance"]["steps"] == 7

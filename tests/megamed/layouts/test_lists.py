@@ -269,3 +269,15 @@ def test_bids_raters_are_annotators(
     assert {"disc-by-rater1", "disc-by-rater2"} < prepare(layout="bids").areas("sub-1:4").keys()
     save_volume("derivatives/other/sub-1_desc-rater1_dseg.nii.gz", label)
     assert "expected one label" in prepare(layout="bids").problems["1"][0]
+
+
+@pytest.mark.parametrize("place", ["{outside}", "../outside.csv", "a/../../outside.csv"])
+def test_a_table_lies_in_its_dataset(tmp_path: Path, place: str) -> None:
+    """Nothing of any other file is told."""
+    outside = tmp_path / "outside.csv"
+    outside.write_text("secret:x:0\n")
+    (tmp_path / "data").mkdir()
+    card = DatasetCard(**FACTS, layout="table", files={"table": place.format(outside=outside)})
+    with pytest.raises(ValueError, match=r"leads out of data: expected a relative path below it") as refused:
+        list(find_subjects(tmp_path / "data", card))
+    assert "secret" not in str(refused.value)

@@ -87,7 +87,7 @@ def test_a_picture_must_fit_into_memory(tmp_path: Path, monkeypatch: pytest.Monk
     (tmp_path / "facts").write_text("MemAvailable: 900 kB")
     monkeypatch.setattr(memory, "FACTS", tmp_path / "facts")
     reason = r"into the 0\.0 GB of memory that are free, got 1 × 400 × 300 pixels"
-    with pytest.raises(ValueError, match=rf"a\.{suffix} cannot be read: expected a picture that fits {reason}"):
+    with pytest.raises(ValueError, match=rf"a\.{suffix} cannot be read: expected an image that fits {reason}"):
         read_image(path)
 
 

@@ -11,8 +11,8 @@ from benchmarks.analysis.statistics import Interval
 from benchmarks.analysis.summary import write_task_csv
 from benchmarks.experiments.bench import Coordinates, Findings, Point
 from benchmarks.experiments.finding_tables import comma_separated
-from benchmarks.scoring.cells import original, safe, safe_line
 from benchmarks.scoring.results import Row, append_rows, read_rows
+from megamed.cells import original, safe, safe_line
 
 NAMES = [
     "=1+1",
