@@ -118,7 +118,7 @@ class Collection:
 
         Rows for which nobody annotated the label are never samples.
         """
-        subjects, cases, splits = (self._array(task, table).asstr()[()] for table in TABLES)
+        subjects, cases, splits = (self._array(task, table).asstr("utf-8")[()] for table in TABLES)
         areas = self.areas(task)
         return [
             Sample(int(row), subjects[row], cases[row], splits[row], int(areas[row]))
@@ -128,7 +128,7 @@ class Collection:
 
     def subjects(self, task: Task) -> tuple[str, ...]:
         """Read the subject of every row."""
-        return tuple(self._array(task, "subject").asstr()[()])
+        return tuple(self._array(task, "subject").asstr("utf-8")[()])
 
     def areas(self, task: Task) -> Int32[np.ndarray, " N"]:
         """Read the number of the label's pixels on every row; -1 where nobody annotated it."""
@@ -340,7 +340,8 @@ def _dataset_problems(collection: Collection, name: str, splits: dict[str, set[s
             yield f"{path.name} says other things of itself than the manifest. Build it again with --force."
         for view in contents.views:
             yield from _view_problems(file[view.group], view, contents.card)
-            for subject, split in zip(*(file[view.group][table].asstr()[()] for table in TABLES[::2]), strict=True):
+            tables = (file[view.group][table].asstr("utf-8")[()] for table in TABLES[::2])
+            for subject, split in zip(*tables, strict=True):
                 splits[subject].add(split)
     except (KeyError, OSError, ValueError) as error:
         yield f"{path.name} is malformed: {error}"

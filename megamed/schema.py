@@ -197,6 +197,10 @@ class DatasetCard(Frozen):
         if unnamed := used - {*self.labels, *self.files.unknown}:
             msg = f"files use unknown label values: expected {sorted(self.labels)}, got {sorted(unnamed)}."
             raise ValueError(msg)
+        names = (self.modality, *self.files.channels, *self.labels.values(), *self.derived_labels)
+        if wordless := [name for name in names if not slugify(name)]:
+            msg = f"name has no letters: expected letters or digits of any script, got {wordless[0]!r}. Use words."
+            raise ValueError(msg)
         slugs = [slugify(name) for name in (*self.labels.values(), *self.derived_labels)]
         if twice := sorted({slug for slug in slugs if slugs.count(slug) > 1}):
             msg = f"label names are not unique: expected one label per name, got {twice} more than once."

@@ -10,6 +10,7 @@ from torch import Tensor
 from benchmarks.predictors.protocol import NamedPredictor
 from incontext.networks import checkpoint
 from incontext.networks.families import Network
+from incontext.networks.sealed import Damaged, read_sealed_metadata
 from incontext.networks.support_code import ImageCodes
 from incontext.networks.support_once import SupportOnceNet
 from incontext.networks.universeg import load_universeg
@@ -65,13 +66,20 @@ def load_network(path: Path, device: str = "cpu") -> Network:
     Raises:
         ValueError: If the file holds no network.
     """
-    network = checkpoint.load(path) if _metadata(path) else load_universeg(path)
+    network = checkpoint.load(path) if _is_ours(path) else load_universeg(path)
     return network.to(device).eval()
 
 
 def _metadata(path: Path) -> dict[str, Any]:
-    """Metadata of a weights file of ours; empty if it is not one."""
+    """Metadata of a weights file of ours; empty if it is UniverSeg's."""
+    return checkpoint.read_metadata(path) if _is_ours(path) else {}
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a file is one of ours, as far as it can be read: what is damaged is told of where ours are read."""
+    if path.suffix == ".pt":
+        return False
     try:
-        return checkpoint.read_metadata(path)
-    except ValueError:
-        return {}
+        return not path.is_file() or "config" in read_sealed_metadata(path)
+    except Damaged:
+        return True

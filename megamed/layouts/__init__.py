@@ -53,7 +53,7 @@ def find_subjects(folder: Path, card: DatasetCard) -> list[Subject]:
         raise ValueError(msg)
     find: Callable[[Path, DatasetCard], Iterator[Case]] = import_module(f"megamed.layouts.{card.layout}").find_cases
     subjects: dict[str, Subject] = {}
-    for case in sorted(find(folder, card), key=lambda case: case.name):
+    for case in map(_with_text, sorted(find(folder, card), key=lambda case: case.name)):
         subject_id, problem = case.subject, case.problem
         if subject_id is None:
             try:
@@ -68,3 +68,11 @@ def find_subjects(folder: Path, card: DatasetCard) -> list[Subject]:
         else:
             subject.cases.append(dataclasses.replace(case, subject=subject_id))
     return [subjects[key] for key in sorted(subjects)]
+
+
+def _with_text(case: Case) -> Case:
+    """Give a case whose name is no text, as names of files may be, a name that is, and the problem."""
+    name = case.name.encode(errors="backslashreplace").decode()
+    if name == case.name:
+        return case
+    return Case(name, subject=name, problem=f"case {name!r} has no name: expected text in UTF-8. Rename its files.")

@@ -40,6 +40,18 @@ def test_run_prints_a_table_and_writes_the_files(collection: Path, tmp_path: Pat
     }  # fmt: skip
 
 
+def test_names_of_any_script_are_names(tmp_path: Path) -> None:
+    collection = build_squares(tmp_path, "heldout", "病例", modality="磁共振", labels={"1": "كبد"})
+    code, output, _ = run(collection, tmp_path / "out", "--support-size", 3, "--draws", 1, "--json")
+    assert code == 0
+    assert list(json.loads(output)["tasks"]) == ["squares/磁共振/2d/كبد"]
+    assert {row.case for row in read_rows(tmp_path / "out/rows.csv")} == {f"病例{case}" for case in range(6)}
+    for command in ("compare", "subgroups"):
+        assert bench(command, tmp_path / "out")[0] == 0
+    assert bench("report", tmp_path / "out", "--collection", collection)[0] == 0
+    assert "كبد" in (tmp_path / "out/report.html").read_text(encoding="utf-8")
+
+
 def test_json_is_the_summary_and_compare_agrees(collection: Path, tmp_path: Path) -> None:
     _, output, _ = run(collection, tmp_path / "out", "--support-size", 3, "--draws", 2, "--json")
     summary = json.loads(output)

@@ -1,6 +1,7 @@
 """Commands, their exit codes and their one-line errors."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -39,6 +40,40 @@ def test_from_folder_to_picture(make_dataset: Callable[..., Path], out: Path) ->
     assert (row["dataset"], row["subjects"], row["tasks"], row["samples"]) == ("drawn", 3, 3, 18)
     assert megamed("preview", out, "--out", out.parent / "preview", "--dataset", "drawn")[0] == 0
     assert (out.parent / "preview" / "drawn.png").stat().st_size > 0
+
+
+def test_names_of_any_script_are_names(
+    make_dataset: Callable[..., Path], build_folder: Callable[..., BuildReport], out: Path
+) -> None:
+    """A modality, labels and cases that no letter of English is in; the good dataset beside one without any stays."""
+    names = {"modality": "磁共振", "labels": {"1": "肝", "2": "كبد"}, "derived_labels": {"печень": [1, 2]}}
+    root = make_dataset(3, **names, subject_pattern="^(.+)_")
+    for path in root.glob("*/*.png"):
+        path.rename(path.with_name(f"病例{path.name}"))
+    make_dataset(1, "data/odd", id="odd", labels={"1": "🫁"}, derived_labels={})
+    report = build_folder(root.parent)
+    assert report.datasets["drawn"].subjects == 3
+    assert "name has no letters: expected letters or digits of any script, got '🫁'" in report.datasets["odd"].reason
+    for command in ("verify", "list"):
+        assert megamed(command, out)[0] == 0
+    code, stdout, _ = megamed("audit", out, "--json")
+    assert (code, json.loads(stdout)["images"]) == (0, 6)
+    for form in ("png", "npz", "nnunet"):
+        assert megamed("export", out, "--out", out.parent / form, "--format", form)[0] == 0
+    (table,) = (out.parent / "png").glob("*/cases.csv")
+    assert ",病例p0_a,病例p0," in table.read_text(encoding="utf-8")
+    assert megamed("preview", out, "--out", out.parent / "preview")[0] == 0
+
+
+def test_a_file_name_that_is_no_text_is_told(
+    make_dataset: Callable[..., Path], build_folder: Callable[..., BuildReport]
+) -> None:
+    root = make_dataset(2)
+    for folder in ("images", "labels"):
+        (root / folder / "p0_a.png").rename(os.fsdecode(os.fsencode(root / folder) + b"/p0_\xff.png"))
+    report = build_folder(root)
+    assert report.datasets["drawn"].subjects == 2
+    assert "has no name: expected text in UTF-8" in str(report.datasets["drawn"].rejected)
 
 
 def test_build_options_reach_the_build(make_dataset: Callable[..., Path], out: Path) -> None:

@@ -78,6 +78,8 @@ def test_masks_unite_label_values() -> None:
         ({"files": {"image": "a/*b*c*d*{case}"}}, r"at most 4 of \{…\} and \* in a name"),
         ({"files": {"positive_above": 0, "instance_divisor": 1000}}, "two meanings"),
         ({"layout": "zip"}, "layout"),
+        ({"modality": "🩻"}, "name has no letters"),
+        ({"labels": {1: "🫁"}}, "name has no letters"),
         ({"access": "closed"}, "access"),
     ],
 )

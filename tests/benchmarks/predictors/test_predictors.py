@@ -78,6 +78,18 @@ def test_weights_files_of_both_kinds_predict(tmp_path: Path, episodes: Any) -> N
         torch.testing.assert_close(ours.predict(*episodes), official.predict(*episodes), atol=1e-2, rtol=0)
 
 
+@pytest.mark.parametrize(
+    ("place", "fault"), [(slice(-40, -20), "content of checksum"), (slice(20), "expected a safetensors file")]
+)
+def test_damaged_weights_are_not_taken_for_those_of_others(tmp_path: Path, place: slice, fault: str) -> None:
+    path = tmp_path / "ours.safetensors"
+    content = bytearray(checkpoint.PACKAGED.read_bytes())
+    content[place] = b"x" * 20
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=rf"ours\.safetensors is not readable: .*{fault}"):
+        load_predictor(str(path))
+
+
 def test_networks_do_not_mind_who_else_is_in_the_batch(tmp_path: Path, episodes: Any) -> None:
     """But for the last bits, which differ between the kernels for batches of other sizes."""
     from incontext.networks.support_once import SupportOnceConfig, SupportOnceNet
