@@ -12,7 +12,7 @@ CONTAINER = (
     (Path("/sys/fs/cgroup"), "memory.max", "memory.current"),
     (Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes", "memory.usage_in_bytes"),
 )
-"""Where the two versions of control groups tell the limit of memory and what is used of it."""
+"""Folders and files in which each version of control groups tells the limit of memory and what is used of it."""
 UNKNOWN_BYTES = 2e9
 """Memory that is assumed to be free where the system does not report it."""
 BYTES_PER_VALUE = 8
