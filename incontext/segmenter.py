@@ -10,11 +10,12 @@ from typing import Any, Self
 import numpy as np
 import torch
 from jaxtyping import Float32
-from torch import Tensor, nn
+from torch import nn
 
 from incontext.images.arrays import Picture
 from incontext.images.channels import Channel
 from incontext.images.examples import (
+    SAMPLED_CASES,
     Example,
     Examples,
     Labels,
@@ -27,29 +28,27 @@ from incontext.images.examples import (
     thinned,
 )
 from incontext.images.input_checks import Expectations
-from incontext.images.normalisation import choose
 from incontext.images.source_image import Axis, SourceImage
-from incontext.images.tiling import choose_tiling
 from incontext.inference.backends import backend_of
 from incontext.inference.case_predictions import predict_cases
-from incontext.inference.estimator import Estimator
-from incontext.inference.labelled_volume import Labelled, PlaneLabels, Propagator, read_labelled
-from incontext.inference.loaded_network import LoadedNetwork
+from incontext.inference.labelled_volume import (
+    Labelled,
+    PlaneLabels,
+    Propagator,
+    classes_to_seek,
+    read_labelled,
+)
+from incontext.inference.network_estimator import NetworkEstimator
 from incontext.inference.propagation import Propagation
 from incontext.inference.reader import Choice, Doubt, Means, Reader
 from incontext.inference.segmentation import Classes, Report, Segmentation, finished, mean_dice
-from incontext.inference.support_pool import Fitted, Preparation, build_pool, structures
+from incontext.inference.support_pool import Fitted, Preparation, fit_examples
 from incontext.inference.task_file import Parameters, SavedTask, Weights, find_weights, read_task, write_task
 from incontext.networks.checkpoint import NAMED
-from incontext.networks.devices import choose_device
-from incontext.networks.quality import QualityModel
 from megamed.label_values import LabelRules, Unknown
 
-SAMPLED_CASES = 16
-"""Number of support images, and of queries, that the choice of preparation and the warnings are based on."""
 
-
-class Segmenter(Estimator):
+class Segmenter(NetworkEstimator):
     """Segmentation of images by labelled examples; nothing is trained.
 
     One pass per class, in which the class is foreground and all else background. The passes are resolved by
@@ -119,30 +118,7 @@ class Segmenter(Estimator):
         self.colours = colours
         self.unknown = unknown
         self._fitted: Fitted | None = None
-        self._loaded: tuple[Any, LoadedNetwork] | None = None
         self._reading: tuple[Any, Reader] | None = None
-
-    @classmethod
-    def from_pretrained(cls, weights: str | Path = "default", device: torch.device | str | None = None) -> Self:
-        """Load weights at once: `default`, `open` or a checkpoint file; nothing is downloaded.
-
-        Raises:
-            FileNotFoundError: If there is no such file.
-            ValueError: If it is not a weights file of this library.
-        """
-        segmenter = cls(weights, device=device)
-        segmenter._load()
-        return segmenter
-
-    @property
-    def network(self) -> nn.Module:
-        """The network, on its device."""
-        return self._load().shared()
-
-    @property
-    def state(self) -> Mapping[str, Tensor]:
-        """The network's parameters and buffers by name, for reading alone."""
-        return self._load().module.state_dict()
 
     @property
     def fitted(self) -> Fitted:
@@ -164,22 +140,6 @@ class Segmenter(Estimator):
         """Rules of the user on the values of labels."""
         return LabelRules.of(self.unknown, self.colours)
 
-    @property
-    def metadata(self) -> dict[str, Any]:
-        """Configuration, provenance and calibration of weights that come from a file."""
-        return self._load().metadata
-
-    @property
-    def temperature(self) -> float:
-        """Number that logits are divided by, so that probabilities are calibrated; masks do not depend on it."""
-        return self.metadata.get("calibration", {}).get("temperature", 1.0)
-
-    @property
-    def quality(self) -> QualityModel | None:
-        """Model that predicts the Dice of masks; None if the calibration of the weights has none."""
-        fields = self.metadata.get("calibration", {}).get("quality")
-        return None if fields is None else QualityModel.model_validate(fields)
-
     def fit(self, images: Pictures, labels: Labels, classes: Mapping[int, str] | None = None) -> Self:
         """Take over labelled examples: scale them, put them on the network's grid and keep them.
 
@@ -196,12 +156,7 @@ class Segmenter(Estimator):
         self._choice  # noqa: B018 - a mistake in it is told before anything is read
         examples = Examples(images, labels, self.rules, self.channel)
         sample = [examples[index].thinned() for index in spread(len(examples), SAMPLED_CASES)]
-        preparation = self._prepare(sample)
-        pool, values = build_pool(examples, preparation)
-        told = {value: name for example in sample for value, name in example.names.items()}
-        told |= {**examples.names, **(classes or {})}
-        names, decided = {value: told.get(value, str(value)) for value in values}, examples.rules
-        self._fitted = Fitted(pool, names, preparation, sample, bool(decided.instances), decided.unknown)
+        self._fitted = fit_examples(examples, sample, self._prepare(sample), classes or {})
         return self
 
     def predict(
@@ -321,10 +276,9 @@ class Segmenter(Estimator):
         sample = [labelled.example.thinned()] if labelled.values else list(self.fitted.sample)
         propagator = self._propagator(labelled, sample, classes or {}, config)
         others = self._fitted.pool.label_budget if self._fitted else 0
-        here = f"{len(labelled.labels)} labelled planes and what was found from them"
         report = self._report(
             propagator.preparation,
-            f"{here}, {others} labelled images of others" if others else here,
+            propagator.support_of(labelled),
             len(labelled.labels) + others,
             Expectations.of(sample, propagator.preparation.normalisation).warn_about([thinned(labelled.case)]),
         )
@@ -376,17 +330,6 @@ class Segmenter(Estimator):
     def _choice(self) -> Choice:
         return Choice(self.support, self.support_size, self.ensemble, self.flips, self.seed)
 
-    @property
-    def _torch_device(self) -> torch.device:
-        return choose_device(self.device)
-
-    def _load(self) -> LoadedNetwork:
-        """Return the network, opened anew only if weights or device have changed."""
-        key = self.weights, self.device
-        if self._loaded is None or self._loaded[0] != key:
-            self._loaded = key, LoadedNetwork.open(self.weights, self._torch_device)
-        return self._loaded[1]
-
     def _reader(self) -> Reader:
         """Return the reader of the pool, with the codes it has made; it is built anew only if anything has changed."""
         fitted, loaded = self.fitted, self._load()
@@ -398,21 +341,17 @@ class Segmenter(Estimator):
         return self._reading[1]
 
     def _prepare(self, sample: Sequence[Example]) -> Preparation:
-        normalisation = choose([example.case for example in sample], self.scaling)
-        return Preparation(normalisation, choose_tiling(structures(sample), self.tiling, self.size_px), self.size_px)
+        return Preparation.chosen(sample, self.scaling, self.tiling, self.size_px)
 
     def _propagator(
         self, labelled: Labelled, sample: Sequence[Example], classes: Mapping[int, str], config: Propagation | None
     ) -> Propagator:
         fitted = self._fitted
-        known = fitted.names if fitted else {}
-        told = {**labelled.names, **known, **classes}
-        names = {value: told.get(value, str(value)) for value in sorted(labelled.values | {*known})}
         return Propagator(
             backend=backend_of(self._load().module, self.backend),
             device=self._torch_device,
             preparation=fitted.preparation if fitted else self._prepare(sample),
-            classes=Classes(names, self.overlap, {**labelled.colours, **(fitted.colours if fitted else {})}),
+            classes=classes_to_seek(labelled, fitted, classes, self.overlap),
             temperature=self.temperature,
             fitted=fitted,
             config=config,

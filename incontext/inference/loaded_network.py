@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from incontext.networks.checkpoint import Checkpoint, locate
+from incontext.networks.quality import QualityModel
 
 
 class LoadedNetwork:
@@ -42,6 +43,17 @@ class LoadedNetwork:
             return cls(weights.to(device))
         file = Checkpoint.read(locate(weights))
         return cls(file.network(device), file.sha256, file.metadata)
+
+    @property
+    def temperature(self) -> float:
+        """Number that logits are divided by; 1 for weights that were not calibrated."""
+        return self.metadata.get("calibration", {}).get("temperature", 1.0)
+
+    @property
+    def quality(self) -> QualityModel | None:
+        """Model that predicts the Dice of masks; None for weights that were not calibrated for it."""
+        fields = self.metadata.get("calibration", {}).get("quality")
+        return None if fields is None else QualityModel.model_validate(fields)
 
     def shared(self) -> nn.Module:
         """The network, for somebody else to hold: from now on it may change at any time."""
