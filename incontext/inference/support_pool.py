@@ -63,12 +63,20 @@ class Pool:
         labels: Labels in {0, 1} and `UNKNOWN`, one layer for each class.
         annotated: Whether a class was looked for; where it was not, its label is 0 and says nothing.
         origins: Number of the labelled plane that each square was cut from.
+        examples: Number of the example that each square was cut from, in the order in which they were given; a stack
+            counts as so many as it has planes, a volume as one. None if each labelled plane is one.
     """
 
     images: Float32[Tensor, "P 1 size size"] = field(repr=False)
     labels: UInt8[Tensor, "P C size size"] = field(repr=False)
     annotated: Bool[Tensor, "P C"] = field(repr=False)
     origins: Int64[Tensor, " P"] = field(repr=False)
+    examples: Int64[Tensor, " P"] | None = field(default=None, repr=False)
+
+    @property
+    def units(self) -> Int64[Tensor, " P"]:
+        """Number of the example of each square: what is left out as a whole."""
+        return self.origins if self.examples is None else self.examples
 
     @property
     def label_budget(self) -> int:
@@ -130,6 +138,7 @@ class _Square:
     """Label of the classes that the square does not show: 0, and `UNKNOWN` where nobody judged."""
     annotated: frozenset[int] | None
     origin: int
+    example: int
 
 
 def fit_examples(
@@ -181,6 +190,7 @@ def build_pool(examples: Sequence[Example], preparation: Preparation) -> tuple[P
         torch.from_numpy(labels),
         torch.tensor(annotated),
         torch.tensor([square.origin for square in squares]),
+        torch.tensor([square.example for square in squares]),
     )
     return pool, values
 
@@ -196,7 +206,7 @@ def structures(examples: Sequence[Example]) -> list[Structure]:
 
 
 def _squares(examples: Sequence[Example], preparation: Preparation) -> Iterator[_Square]:
-    origin = 0
+    origin = first = 0
     for example in examples:
         planes = apply(example.case, preparation.normalisation)
         boxes = preparation.boxes(example.case)
@@ -215,8 +225,10 @@ def _squares(examples: Sequence[Example], preparation: Preparation) -> Iterator[
                     0 if unknown is None else binary_to_square(nothing, unknown, preparation.size_px, box),
                     example.annotated,
                     origin,
+                    first + plane * (example.case.kind == "stack"),
                 )
             origin += 1
+        first += len(example.case.planes) if example.case.kind == "stack" else 1
 
 
 def _kept(boxes: Sequence[Box], masks: Mapping[int, Bool[np.ndarray, "H W"]], most: int) -> list[Box]:
