@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from incontext.networks.checkpoint import Checkpoint, locate
 from incontext.networks.quality import QualityModel
+from incontext.networks.weights_delta import WeightsDelta
 
 
 class LoadedNetwork:
@@ -54,6 +55,16 @@ class LoadedNetwork:
         """Model that predicts the Dice of masks; None for weights that were not calibrated for it."""
         fields = self.metadata.get("calibration", {}).get("quality")
         return None if fields is None else QualityModel.model_validate(fields)
+
+    def moved(self, delta: WeightsDelta) -> Self:
+        """A copy of which the parameters have been moved, and which nobody else holds.
+
+        Raises:
+            ValueError: If the parameters are of other names or shapes.
+        """
+        copied = type(self)(delta.added_to(self.module).eval(), self.sha256, self.metadata)
+        copied._seen = None
+        return copied
 
     def shared(self) -> nn.Module:
         """The network, for somebody else to hold: from now on it may change at any time."""

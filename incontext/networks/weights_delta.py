@@ -98,12 +98,15 @@ class Tuned:
     """Outcome of tuning a network on the labelled images of a task.
 
     Attributes:
-        delta: What the parameters of the network are moved by; None if it stays as it is.
-        reason: What was decided and why, in words for a person.
+        delta: Differences that the parameters are moved by; None if the network stays as it is.
+        reason: Decision with its reason, in words for a person.
     """
 
     delta: WeightsDelta | None
     reason: str
+
+    def __str__(self) -> str:
+        return f"The network was {self.reason}."
 
 
 def _rows(values: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ changed; else it stays as it is.
 """
 
 import copy
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,8 @@ from typing import Annotated, Any, Protocol, Self, runtime_checkable
 import torch
 from jaxtyping import Bool, Float, Float32, Int64, UInt8
 from pydantic import BaseModel, ConfigDict, Field
+from rich import progress
+from rich.console import Console
 from torch import Tensor, nn
 
 from incontext.networks.protocols import Backend, LeaveOneOutNetwork
@@ -140,6 +143,11 @@ def learning(seed: int) -> Iterator[None]:
     with torch.inference_mode(False), torch.enable_grad(), torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         yield
+
+
+def shown_on_terminal(steps: Sequence[int]) -> Iterable[int]:
+    """Pass steps on, and show on a terminal how many are done and how long the others will take."""
+    return progress.track(steps, "Tuning", console=Console(stderr=True), disable=not sys.stderr.isatty())
 
 
 def _tune(
