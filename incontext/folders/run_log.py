@@ -71,9 +71,10 @@ def identity(segmenter: Segmenter, options: Mapping[str, object]) -> dict[str, s
     fitted = segmenter.fitted
     params = {name: value for name, value in segmenter.get_params().items() if name not in INDIFFERENT}
     pool = (fitted.pool.images, fitted.pool.labels, fitted.pool.annotated)
+    moved = tuned.delta.tensors().values() if (tuned := segmenter.tuned) and tuned.delta else ()
     return {
         "version": __version__,
-        "weights": _hash(segmenter.state.values(), segmenter.temperature),
+        "weights": _hash([*segmenter.state.values(), *moved], segmenter.temperature),
         "support": _hash(pool, (dict(fitted.names), fitted.preparation)),
         "options": json.dumps({**params, **options}, default=str),
     }

@@ -115,6 +115,7 @@ def segment_folder(
         faulty = fit_pairs(segmenter, examples, options.classes)
         examples = replace(examples, pairs=tuple(pair for pair in examples.pairs if pair.name not in faulty))
         notes += [f"{name} is left out of the support: {reason}" for name, reason in faulty.items()]
+    notes += [str(tuned)] if (tuned := segmenter.tuned) else []
     (out / "masks").mkdir(parents=True, exist_ok=True)
     with exclusive(out, "segment"):
         return _segment_queries(segmenter, queries, out, track, options, _Reading(examples, notes))
