@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Annotated, Any, Protocol, Self, runtime_checkable
+from typing import Annotated, Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Float32, Int64, UInt8
@@ -27,8 +27,6 @@ from incontext.networks.weights_delta import Tuned, WeightsDelta
 from incontext.training.augment import AugmentConfig, ImageChances, augment
 from incontext.training.losses import hard_dice, segmentation_loss
 
-IN_TASK = AugmentConfig.only(image=ImageChances().model_dump())
-"""Augmentation of single images alone, which leaves the task the same."""
 MOST_JUDGED = 32
 """Images of a class that are asked, and that are their support, to judge a network: more would cost time."""
 ENCODED_AT_ONCE = 16
@@ -45,12 +43,16 @@ class TuningConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    steps: Positive = 40
+    steps: Positive = 60
     """Steps of each of the two copies, if they go on gaining."""
     judge_every: Positive = 10
     """Number of steps between two judgements of the gain."""
     patience: Positive = 20
     """Number of steps without a further gain after which tuning ends."""
+    learned: tuple[str, ...] = ()
+    """Beginnings of the names of the parameters that are tuned; none for all."""
+    augmentation: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """Factor of the chances of augmentation, which changes single images alone and leaves the task the same."""
     learning_rate: Annotated[float, Field(gt=0)] = 3e-4
     warm_up: Positive = 5
     """Steps over which the learning rate of Adam rises."""
@@ -63,6 +65,12 @@ class TuningConfig(BaseModel):
     least_images: int = Field(default=4, ge=4)
     """Images of different groups that must show a class, for it to be learned."""
 
+    @property
+    def in_task(self) -> AugmentConfig:
+        """Chances of augmentation of single images."""
+        usual = ImageChances().model_dump()
+        return AugmentConfig.only(image={name: self.augmentation * chance for name, chance in usual.items()})
+
 
 DEFAULT = TuningConfig()
 
@@ -70,9 +78,6 @@ DEFAULT = TuningConfig()
 @runtime_checkable
 class TunableNetwork(LeaveOneOutNetwork, Protocol):
     """A network of which a copy can be tuned, such as any `torch.nn.Module` with the methods of a family."""
-
-    def requires_grad_(self, requires_grad: bool = True) -> Self:
-        """Say whether all parameters learn."""
 
     def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
         """Iterate over the parameters and their names."""
@@ -221,7 +226,9 @@ class _Learner:
         half: int,
         config: TuningConfig,
     ) -> None:
-        self.network = copy.deepcopy(network).requires_grad_(True)
+        self.network = copy.deepcopy(network)
+        for name, parameter in self.network.named_parameters():
+            parameter.requires_grad_(name.startswith(config.learned or ""))
         self.half = half
         self._data, self._plans, self._config = data, plans, config
         self._turns = _Turns(range(len(plans)))
@@ -238,7 +245,7 @@ class _Learner:
         others = in_rounds(_shuffled(set(plan.annotated) - set(queries)), groups, queries)
         chosen = [*queries, *others[: self._config.set_size - len(queries)]]
         images, labels = self._data.select(chosen, plan.index, device)
-        images, labels = augment(images[None], labels[None], IN_TASK)
+        images, labels = augment(images[None], labels[None], self._config.in_task)
         self._optimizer.zero_grad(set_to_none=True)
         logits = self.network.leave_one_out(images, labels, len(queries))
         segmentation_loss(logits.float(), labels[:, : len(queries)]).backward()

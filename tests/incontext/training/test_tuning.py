@@ -9,7 +9,7 @@ from torch import nn
 from incontext.networks.cross_block import CrossBlockConfig, CrossBlockNet
 from incontext.networks.support_once import SupportOnceConfig, SupportOnceNet
 from incontext.networks.weights_delta import Tuned
-from incontext.training.tuning import TuningConfig, TuningImages, in_rounds, tune
+from incontext.training.tuning import TuningConfig, TuningImages, in_rounds, learning, tune
 from megamed.unknown import UNKNOWN
 
 SMALL = SupportOnceConfig(channels=(4, 8, 8, 8), heads=1, head_channels=8, groups=2, fitted_channels=4)
@@ -135,6 +135,23 @@ def test_a_network_that_encodes_whole_sets_is_tuned_too() -> None:
     assert tune(network, drawings(4), SHORT).reason.startswith(("tuned", "not tuned: leave"))
 
 
+def test_only_what_shall_learn_is_moved(network: SupportOnceNet) -> None:
+    config = QUICK.model_copy(update={"learned": ("head", "guess"), "augmentation": 0.0})
+    assert {name.split(".")[0] for name in counts_of(tune(network, drawings(4), config))} == {"head", "guess"}
+
+
 def test_rounds_take_one_of_every_group_first() -> None:
     assert in_rounds([0, 1, 2, 3, 4], groups=[7, 7, 8, 8, 9]) == [0, 2, 4, 1, 3]
     assert in_rounds([0, 1, 2], groups=[7, 8, 9, 7], taken=[3]) == [1, 2, 0]
+
+
+def test_learning_is_seeded_differentiable_and_leaves_no_trace() -> None:
+    before = torch.get_rng_state()
+    drawn = []
+    with torch.inference_mode():
+        for seed in (1, 1, 2):
+            with learning(seed):
+                drawn.append(torch.rand(1).item())
+                assert torch.ones(1, requires_grad=True).mul(2).requires_grad
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert torch.equal(torch.get_rng_state(), before)
