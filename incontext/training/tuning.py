@@ -27,8 +27,10 @@ from incontext.networks.weights_delta import Tuned, WeightsDelta
 from incontext.training.augment import AugmentConfig, ImageChances, augment
 from incontext.training.losses import hard_dice, segmentation_loss
 
-MOST_JUDGED = 32
-"""Images of a class that are asked, and that are their support, to judge a network: more would cost time."""
+JUDGED = 32
+"""Images that are asked to judge a network, of all classes together, but four of each at least."""
+JUDGING = 16
+"""Images of a class that are the support of those, at most: more would cost time and change little."""
 ENCODED_AT_ONCE = 16
 """Images that are encoded at a time."""
 HALVES = (0, 1)
@@ -287,15 +289,16 @@ def _judge(
     network: TunableNetwork, data: TuningImages, plans: Sequence[_ClassPlan], half: int
 ) -> Float[Tensor, " judged"]:
     """Dice of the images of a half, of every class, when those of other groups are their support."""
-    return torch.cat([_judge_class(network, data, plan, half) for plan in plans])
+    count = max(2, JUDGED // (2 * len(plans)))
+    return torch.cat([_judge_class(network, data, plan, half, count) for plan in plans])
 
 
-def _judge_class(network: TunableNetwork, data: TuningImages, plan: _ClassPlan, half: int) -> Tensor:
+def _judge_class(network: TunableNetwork, data: TuningImages, plan: _ClassPlan, half: int, count: int) -> Tensor:
     groups = data.groups.tolist()
-    asked = in_rounds(plan.halves[half], groups)[: MOST_JUDGED // 2]
+    asked = in_rounds(plan.halves[half], groups)[:count]
     shown = in_rounds([*plan.halves[0], *plan.halves[1]], groups)
     rest = in_rounds(set(plan.annotated) - set(shown), groups)
-    pool = [*shown, *rest][:MOST_JUDGED]
+    pool = [*shown, *rest][:JUDGING]
     device = next(network.parameters()).device
     images, labels = data.select(pool, plan.index, device)
     encode = _encoder(network, images, labels)
