@@ -26,6 +26,7 @@ from incontext.folders.shell_options import (
     Select,
     SupportSize,
     TaskWeights,
+    Tune,
     UnknownValues,
     Weights,
     WriteFor,
@@ -65,6 +66,7 @@ def segment(
     select: Select = None,
     support_size: SupportSize = None,
     ensemble: Ensemble = None,
+    tune: Tune = None,
     weights: TaskWeights = None,
     device: Device = None,
     backend: Annotated[
@@ -105,7 +107,7 @@ def segment(
     from megamed.path_templates import read_templates
 
     given = (task, weights, device, select, support_size, ensemble, backend, channel)
-    segmenter = SegmenterOptions(*given, read_colours(colours), unknown).open()
+    segmenter = SegmenterOptions(*given, read_colours(colours), unknown, tune, not quiet).open()
     templates = read_templates(images, labels)
     options = SegmentOptions(read_classes(classes), mask_format, preview, statistics, overwrite, templates, tools)
     summary = segment_folder(segmenter, support, query, out, _progress(quiet), options)
@@ -151,6 +153,7 @@ def save_task(
     select: Select = None,
     support_size: SupportSize = None,
     ensemble: Ensemble = None,
+    tune: Tune = None,
     weights: Weights = "default",
     author: Annotated[str, typer.Option(help="Author of the task, for those who receive it.", show_default=False)] = "",
 ) -> None:
@@ -161,9 +164,11 @@ def save_task(
     from megamed.path_templates import read_templates
 
     given = (None, weights, None, select, support_size, ensemble, None, channel)
-    segmenter = SegmenterOptions(*given, read_colours(colours), unknown).open()
+    segmenter = SegmenterOptions(*given, read_colours(colours), unknown, tune).open()
     templates = read_templates(images, labels)
     save_folder_task(segmenter, support, out, read_classes(classes), templates, author=author)
+    if tuned := segmenter.tuned:
+        typer.echo(f"Note: {tuned}", err=True)
     print(f"Wrote {out}. It holds the labelled images: share it with those only who may see them.")
 
 

@@ -18,7 +18,7 @@ MAY_IMPORT = {
     "incontext.networks": "megamed",
     "incontext.synthesis": "",
     "incontext.training": "incontext.networks incontext.synthesis megamed",
-    "incontext.inference": "incontext.images incontext.networks megamed",
+    "incontext.inference": "incontext.images incontext.networks incontext.training megamed",
     "incontext.segmenter": "incontext.inference incontext.images incontext.networks megamed",
     "incontext.folders": "incontext incontext.segmenter incontext.inference incontext.images megamed",
     "incontext.cli": "incontext.folders incontext.segmenter incontext.training incontext.networks megamed",

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from benchmarks.analysis.summary import METHOD
-from benchmarks.experiments import choice, measuring, predicted_dice, retraining, robustness, supports
+from benchmarks.experiments import choice, measuring, predicted_dice, retraining, robustness, supports, tuning
 from benchmarks.experiments.bench import Bench, Findings
 from benchmarks.experiments.scoring import Condition, score
 
@@ -59,6 +59,12 @@ EXPERIMENTS: dict[str, Experiment] = {
         "labelled examples",
         scored(choice.support_choice),
         logarithmic=(True, False),
+        paired=True,
+    ),
+    "tuning": Experiment(
+        "What does tuning on the support gain, and what had better be tuned, and how?",
+        "tuning",
+        scored(tuning.tuning),
         paired=True,
     ),
     "corruption": Experiment(

@@ -15,6 +15,8 @@ from benchmarks.predictors.baselines import mean_mask, nearest_copy
 from benchmarks.predictors.own import from_module
 from benchmarks.predictors.protocol import NamedPredictor, Predictor, TaskExamples, TaskPredictor, specialise
 from benchmarks.predictors.prototypes import Prototypes, class_prototypes, grid_prototypes, prototype_matching
+from benchmarks.predictors.tuned import NAME as TUNED
+from benchmarks.predictors.tuned import SETTING, packaged_tuned
 from benchmarks.predictors.weights import from_weights, load_network
 from incontext.networks import checkpoint
 from incontext.networks.support_once import SupportOnceNet
@@ -42,6 +44,7 @@ CACHE = Path("runs") / "unet-full"
 PATTERNS = {
     "PATH": "the network in a weights file of ours or of UniverSeg v1 (a state dict, as in universeg.pt)",
     "MODULE:OBJECT": "a predictor of your own, in a Python module",
+    f"{TUNED}{SETTING}NAME=VALUE,...": "the packaged network, tuned on each support with other settings",
     f"NAME{MARK}KIND-STRENGTH": f"any of these, shown altered images or labels; kinds are {', '.join(KINDS)}",
 }
 """Patterns of the predictors that have no name of their own, with their descriptions."""
@@ -64,6 +67,7 @@ def known_predictors() -> dict[str, Known]:
     return {
         "packaged": Known(f"the default network, {checkpoint.PACKAGED.stem}", partial(_packaged, None)),
         **{name: Known("a packaged network", partial(_packaged, path)) for name, path in packaged.items()},
+        TUNED: Known("the default network, tuned on each support (a minute for 16 images)", packaged_tuned),
         "mean-mask": Known("the mean of the support labels", _settled(mean_mask)),
         "nearest-copy": Known("the label of the nearest support image", _settled(nearest_copy)),
         "atlas": Known(
@@ -101,6 +105,8 @@ def load_predictor(name: str, device: str = "cpu") -> NamedPredictor:
         return known[name].load(name, device)
     if Path(name).is_file():
         return from_weights(Path(name), device)
+    if name.startswith(f"{TUNED}{SETTING}"):
+        return packaged_tuned(name, device)
     if MARK in name:
         base, _, text = name.rpartition(MARK)
         return altered(load_predictor(base, device), Alteration.parse(text))

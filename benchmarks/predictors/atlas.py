@@ -11,9 +11,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from benchmarks.predictors.baselines import nearest_image
-from benchmarks.predictors.episode import Support, learning, one_by_one
+from benchmarks.predictors.episode import Support, one_by_one
 from benchmarks.predictors.protocol import CONFIDENT_LOGIT
 from incontext.networks.unknown import mean_over_images
+from incontext.training.tuning import learning
 
 FIELD_CELLS = 8
 WINDOW_PX = 9

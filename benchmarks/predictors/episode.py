@@ -1,8 +1,7 @@
 """Predictors that take one episode at a time, so that neither batch nor order of the support can change a result."""
 
 import hashlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Self
@@ -64,17 +63,6 @@ def fitted_once(fit: Callable[[Support], Fitted]) -> Predictor:
     """Make a predictor out of a function that fits a support; further queries with the same support cost no fit."""
     remembered = lru_cache(KEPT)(fit)
     return one_by_one(lambda query_image, support: remembered(support)(query_image))
-
-
-@contextmanager
-def learning(seed: int) -> Iterator[None]:
-    """Let gradients flow and draw from torch's global generator, seeded, leaving no trace on it.
-
-    Tensors that were made in inference mode have to be cloned inside.
-    """
-    with torch.inference_mode(False), torch.enable_grad(), torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        yield
 
 
 def content_hash(*tensors: Tensor) -> str:

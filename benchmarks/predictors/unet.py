@@ -13,12 +13,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmarks.plans.task_plans import stable_hash
-from benchmarks.predictors.episode import Fitted, Support, content_hash, fitted_once, learning, one_by_one
+from benchmarks.predictors.episode import Fitted, Support, content_hash, fitted_once, one_by_one
 from benchmarks.predictors.protocol import Predictor, TaskExamples
 from incontext.networks.stages import Stage
 from incontext.networks.unknown import as_shares
 from incontext.training.augment import AugmentConfig, ImageChances, augment
 from incontext.training.losses import segmentation_loss
+from incontext.training.tuning import learning
 from megamed.files import replacing
 
 logger = logging.getLogger(__name__)

@@ -90,9 +90,10 @@ class RunLog:
 def identity(segmenter: Segmenter, options: Mapping[str, object]) -> dict[str, str]:
     """Identify a run by version and hashes of weights, support and options: equal ones make equal masks."""
     params = {name: value for name, value in segmenter.get_params().items() if name not in INDIFFERENT}
+    moved = tuned.delta.tensors().values() if (tuned := segmenter.tuned) and tuned.delta else ()
     return {
         "version": f"{__version__}+{_code()}",
-        "weights": _hash(segmenter.state.values(), segmenter.temperature),
+        "weights": _hash([*segmenter.state.values(), *moved], segmenter.temperature),
         "support": _support(segmenter),
         "options": json.dumps({**params, **options}, default=str),
     }

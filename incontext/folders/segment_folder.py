@@ -119,6 +119,7 @@ def segment_folder(
         faulty = fit_pairs(segmenter, examples, options.classes)
         examples = replace(examples, pairs=tuple(pair for pair in examples.pairs if pair.name not in faulty))
         notes += [f"{name} is left out of the support: {reason}" for name, reason in faulty.items()]
+    notes += [str(tuned)] if (tuned := segmenter.tuned) else []
     with claimed(out, "segment", _written(options)) as ledger:
         make_folder(out / "masks")
         return _segment_queries(_Run(segmenter, out, options, ledger), queries, track, _Reading(examples, notes))

@@ -22,6 +22,8 @@ class SegmenterOptions:
         channel: Channel to look at of images that have several: its number, or `red`, `green` or `blue`.
         colours: Class values by the colours of labels.
         unknown: Values of pixels of labels that nobody judged.
+        tune: Steps, at most, of tuning the network on the labelled images; `auto` for a usual number of them.
+        show_progress: Whether tuning shows its progress on a terminal.
     """
 
     task: Path | None = None
@@ -34,6 +36,8 @@ class SegmenterOptions:
     channel: str | None = None
     colours: Mapping[str, int] | None = None
     unknown: Sequence[int] | None = None
+    tune: str | None = None
+    show_progress: bool = True
 
     def open(self) -> Segmenter:
         """Load the saved task or the weights, and set the parameters that are given.
@@ -62,5 +66,7 @@ class SegmenterOptions:
             "channel": self.channel,
             "colours": self.colours or None,
             "unknown": tuple(self.unknown) if self.unknown else None,
+            "tune": int(self.tune) if self.tune and self.tune.isdecimal() else self.tune,
         }
+        segmenter.show_progress = self.show_progress
         return segmenter.set_params(**{name: value for name, value in given.items() if value is not None})

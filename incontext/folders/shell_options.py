@@ -80,6 +80,15 @@ Ensemble = Annotated[
         min=1, help="Number of supports to select; their predicted probabilities are averaged.", show_default="1"
     ),
 ]
+Tune = Annotated[
+    str | None,
+    typer.Option(
+        metavar="auto | STEPS",
+        help="Tune a copy of the network on the labelled images, in about a minute: for a usual number of steps, or "
+        "for so many at most. It is kept only if labelled images that it did not learn from gain.",
+        show_default="0, for none",
+    ),
+]
 MaskFormat = Annotated[
     str | None,
     typer.Option(

@@ -39,6 +39,8 @@ MOST_CLASSES = 255
 NOTHING_SAID = LabelRules()
 SAMPLED_LABELS = 8
 """Label maps by which all are judged."""
+SAMPLED_CASES = 16
+"""Number of support images, and of queries, that the choice of preparation and the warnings are based on."""
 SAMPLED_PLANES = 8
 """Planes that stand for a stack or volume where only its kind is asked for."""
 

@@ -95,6 +95,21 @@ def read_labelled(
     return Labelled(case, planes, unknown=unknown, notes=notes)
 
 
+def classes_to_seek(labelled: Labelled, fitted: Fitted | None, named: Mapping[int, str], overlap: bool) -> Classes:
+    """The classes of labelled planes and of other volumes together.
+
+    Args:
+        labelled: The volume and its labelled planes.
+        fitted: Labelled squares of other volumes, if there are any.
+        named: Names of label values, which precede all others.
+        overlap: Whether a pixel may be of several classes at once.
+    """
+    known = fitted.names if fitted else {}
+    told = {**labelled.names, **known, **named}
+    names = {value: told.get(value, str(value)) for value in sorted(labelled.values | {*known})}
+    return Classes(names, overlap, {**labelled.colours, **(fitted.colours if fitted else {})})
+
+
 @dataclass(frozen=True)
 class Propagator:
     """Segmentation of volumes of which some planes are labelled, class by class and window by window.
@@ -128,6 +143,12 @@ class Propagator:
         for index, label in labelled.labels.items():
             planes[index] = DrawnPlane(label, values)
         return CasePrediction(emptied(case), planes)
+
+    def support_of(self, labelled: Labelled) -> str:
+        """Describe what a volume is segmented by, for its report."""
+        here = f"{len(labelled.labels)} labelled planes and what was found from them"
+        others = self.fitted.pool.label_budget if self.fitted else 0
+        return f"{here}, {others} labelled images of others" if others else here
 
     def _window(
         self, scaled: Float32[np.ndarray, "N H W"], labelled: Labelled, box: Box

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from incontext.networks.checkpoint import Checkpoint, locate
+from incontext.networks.quality import QualityModel
+from incontext.networks.weights_delta import WeightsDelta
 
 
 class LoadedNetwork:
@@ -42,6 +44,27 @@ class LoadedNetwork:
             return cls(weights.to(device))
         file = Checkpoint.read(locate(weights))
         return cls(file.network(device), file.sha256, file.metadata)
+
+    @property
+    def temperature(self) -> float:
+        """Number that logits are divided by; 1 for weights that were not calibrated."""
+        return self.metadata.get("calibration", {}).get("temperature", 1.0)
+
+    @property
+    def quality(self) -> QualityModel | None:
+        """Model that predicts the Dice of masks; None for weights that were not calibrated for it."""
+        fields = self.metadata.get("calibration", {}).get("quality")
+        return None if fields is None else QualityModel.model_validate(fields)
+
+    def moved(self, delta: WeightsDelta) -> Self:
+        """A copy of which the parameters have been moved, and which nobody else holds.
+
+        Raises:
+            ValueError: If the parameters are of other names or shapes.
+        """
+        copied = type(self)(delta.added_to(self.module).eval(), self.sha256, self.metadata)
+        copied._seen = None
+        return copied
 
     def shared(self) -> nn.Module:
         """The network, for somebody else to hold: from now on it may change at any time."""

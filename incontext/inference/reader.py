@@ -138,6 +138,23 @@ class Means:
         )
 
 
+@dataclass(frozen=True)
+class Encoded:
+    """Labelled squares that may support one class, as the network has encoded them.
+
+    Attributes:
+        squares: Indices of the squares in the pool.
+        codes: Codes of the squares.
+        draws: Support sets for all queries alike, as indices into the squares; none where every query has its own.
+        features: Features by which those nearest to a query are found; None where they are not sought.
+    """
+
+    squares: Int64[Tensor, " n"]
+    codes: Codes
+    draws: Sequence[Int64[Tensor, " size"]] = ()
+    features: Float[Tensor, "n C"] | None = None
+
+
 class Reader:
     """Segmentation of queries by a support pool, of which each image is encoded once, when it is first needed.
 
@@ -156,6 +173,7 @@ class Reader:
         self.classes = classes
         self.temperature = temperature
         self._codes: dict[tuple[int, ...], Any] = {}
+        self._encoded: list[Encoded] = []
         self._resampled: list[Codes] = []
 
     @property
@@ -174,10 +192,22 @@ class Reader:
             for axes in (FLIPS if self.choice.flips else FLIPS[:1])
             for logits in self._passes(queries.flip(axes), axes)
         ]
+        return self.mean(passes)
+
+    def mean(self, passes: Sequence[Float[Tensor, "N C size size"]]) -> Float32[Tensor, "N C size size"]:
+        """Log-odds of the mean probabilities of several passes."""
         if len(passes) == 1:
             return passes[0].float().cpu()
         mean = torch.stack([self.classes.probabilities(each.float()) for each in passes]).mean(dim=0)
         return self.classes.log_odds(mean).cpu()
+
+    @torch.inference_mode()
+    def encoded(self) -> list[Encoded]:
+        """The labelled squares that support each class, encoded once for this and for the next segmentation."""
+        if self.choice.per_query:
+            return self._of_queries(())
+        self._encoded = self._encoded or self._of_all(())
+        return self._encoded
 
     @torch.inference_mode()
     def doubt(self, queries: Float32[Tensor, "N 1 size size"], draws: int) -> Float32[Tensor, "N C size size"]:
@@ -202,43 +232,53 @@ class Reader:
 
     def _passes(self, queries: Tensor, axes: tuple[int, ...]) -> Iterator[Tensor]:
         """Logits (N, C, size, size) of the queries, once for each draw."""
-        if axes not in self._codes:
-            self._codes[axes] = self._encode_nearest(axes) if self.choice.per_query else self._encode_shared(axes)
         if self.choice.per_query:
-            yield from self._nearest_passes(queries, self._codes[axes])
-        else:
-            for draw in self._codes[axes]:
-                yield torch.cat([self._segment(queries, code, sets) for code, sets in draw], dim=1)
+            yield from self._nearest_passes(queries, self._of_queries(axes))
+            return
+        if axes not in self._codes:
+            self._codes[axes] = self._pooled(self._encoded if self._encoded and not axes else self._of_all(axes))
+            self._encoded = []
+        for draw in self._codes[axes]:
+            yield torch.cat([self._segment(queries, code, sets) for code, sets in draw], dim=1)
 
-    def _nearest_passes(self, queries: Tensor, codes: list[tuple[Tensor, Codes]]) -> Iterator[Tensor]:
-        asking = self._features(queries)
-        for indices in turns([self.choice.nearest(asking, known) for known, _ in codes]):
-            supports = [each.select(chosen).pooled() for (_, each), chosen in zip(codes, indices, strict=True)]
+    def _nearest_passes(self, queries: Tensor, encoded: Sequence[Encoded]) -> Iterator[Tensor]:
+        asking = self.features(queries)
+        for indices in turns([self.choice.nearest(asking, known(each)) for each in encoded]):
+            supports = [each.codes.select(chosen).pooled() for each, chosen in zip(encoded, indices, strict=True)]
             yield torch.cat([self.means.backend.segment(queries, support) for support in supports], dim=1)
 
     def _segment(self, queries: Tensor, code: Any, sets: int) -> Tensor:
         logits = self.means.backend.segment(queries.repeat(sets, 1, 1, 1), code)
         return logits.unflatten(0, (sets, len(queries)))[:, :, 0].transpose(0, 1)
 
-    def _encode_shared(self, axes: tuple[int, ...]) -> list[list[tuple[Any, int]]]:
+    def _pooled(self, encoded: Sequence[Encoded]) -> list[list[tuple[Any, int]]]:
         """Codes of all classes for each draw, stacked to batches where they fit, with the size of each batch."""
         draws: list[list[Any]] = []
+        for each in encoded:
+            is_all = len(each.draws) == 1
+            sets = [each.codes] if is_all else [each.codes.select(draw[None]) for draw in each.draws]
+            draws.append([codes.pooled() for codes in sets])
+        return [stacked(each, self.means.batch_size) for each in turns(draws)]
+
+    def _of_all(self, axes: tuple[int, ...]) -> list[Encoded]:
+        """The squares that are drawn for all queries alike, of each class."""
+        encoded = []
         for class_index in range(len(self.classes.names)):
             candidates = self._candidates(class_index)
             chosen = self.choice.shared(len(candidates), partial(self._pool_features, candidates))
             used, local = torch.cat(chosen).unique(return_inverse=True)
-            codes = self._encode(candidates[used], class_index, axes)
-            sets = [codes] if len(chosen) == 1 else [codes.select(each[None]) for each in local.split(len(chosen[0]))]
-            draws.append([each.pooled() for each in sets])
-        return [stacked(each, self.means.batch_size) for each in turns(draws)]
+            squares = candidates[used]
+            encoded.append(Encoded(squares, self._encode(squares, class_index, axes), local.split(len(chosen[0]))))
+        return encoded
 
-    def _encode_nearest(self, axes: tuple[int, ...]) -> list[tuple[Tensor, Codes]]:
-        """Features and codes of the candidates of each class."""
-        candidates = [self._candidates(class_index) for class_index in range(len(self.classes.names))]
-        return [
-            (self._pool_features(squares, axes), self._encode(squares, class_index, axes))
-            for class_index, squares in enumerate(candidates)
-        ]
+    def _of_queries(self, axes: tuple[int, ...]) -> list[Encoded]:
+        """The squares among which each query finds its own support, of each class."""
+        if axes not in self._codes:
+            self._codes[axes] = [
+                Encoded(squares, self._encode(squares, index, axes), features=self._pool_features(squares, axes))
+                for index, squares in enumerate(map(self._candidates, range(len(self.classes.names))))
+            ]
+        return self._codes[axes]
 
     def _candidates(self, class_index: int) -> Tensor:
         return self.pool.candidates(class_index, showing=self.choice.rule != "all")
@@ -255,9 +295,14 @@ class Reader:
 
     def _pool_features(self, squares: Tensor, axes: tuple[int, ...] = ()) -> Tensor:
         chunks = squares.split(self.means.batch_size)
-        return torch.cat([self._features(self.pool.images[chunk].flip(axes).to(self.means.device)) for chunk in chunks])
+        return torch.cat([self.features(self.pool.images[chunk].flip(axes).to(self.means.device)) for chunk in chunks])
 
-    def _features(self, images: Tensor) -> Tensor:
+    def features(self, images: Tensor) -> Tensor:
+        """Features (N, C) of images, by which those nearest to a query are found.
+
+        Raises:
+            ValueError: If the network computes none.
+        """
         if self.means.features is None:
             message = (
                 f"support={self.choice.rule!r} does not fit the network: expected one that computes features of "
@@ -282,6 +327,12 @@ class Doubt:
     def __call__(self, queries: Float32[Tensor, "N 1 size size"]) -> Float32[Tensor, "N C size size"]:
         """Uncertainty of each pixel of each query, in bits: see `Reader.doubt`."""
         return self.reader.doubt(queries, self.draws)
+
+
+def known(encoded: Encoded) -> Tensor:
+    """The features of squares among which each query finds its own support."""
+    assert encoded.features is not None
+    return encoded.features
 
 
 def turns(draws: Sequence[Sequence[Any]]) -> list[list[Any]]:

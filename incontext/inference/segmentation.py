@@ -37,6 +37,7 @@ class Report:
         label_budget: Number of labelled images in the support pool: the cost of the result in annotation.
         tiling: Windows through which images were seen, whole or in tiles, with the reason.
         weights: SHA-256 of the weights file; None for a network that came from none.
+        tuning: Outcome of tuning the network on the labelled images; None if it was not asked for.
         warnings: Faults that were noticed, each with its reason and a fix.
         seconds: Wall-clock time of the call, in seconds.
     """
@@ -46,6 +47,7 @@ class Report:
     label_budget: int
     tiling: str
     weights: str | None
+    tuning: str | None = None
     warnings: tuple[str, ...] = ()
     seconds: float = 0.0
 

@@ -3,18 +3,19 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Self
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float32, Int64, UInt8
 from torch import Tensor
 
-from incontext.images.examples import Example, spread
+from incontext.images.examples import Example, Examples, spread
 from incontext.images.input_checks import Expectations
-from incontext.images.normalisation import Normalisation, apply
+from incontext.images.normalisation import Normalisation, apply, choose
 from incontext.images.resampling import binary_to_square, to_square
 from incontext.images.source_image import SourceImage
-from incontext.images.tiling import Structure, Tiling, width_px
+from incontext.images.tiling import Structure, Tiling, choose_tiling, width_px
 from megamed.colour_tables import FULL
 from megamed.label_colours import colours_of
 from megamed.label_values import LabelRules
@@ -34,6 +35,12 @@ class Preparation:
     normalisation: Normalisation
     tiling: Tiling
     size_px: int
+
+    @classmethod
+    def chosen(cls, sample: Sequence[Example], scaling: str, tiling: str | int, size_px: int) -> Self:
+        """Choose the preparation that some examples call for, within what a user says; see `Segmenter`."""
+        normalisation = choose([example.case for example in sample], scaling)
+        return cls(normalisation, choose_tiling(structures(sample), tiling, size_px), size_px)
 
     def boxes(self, case: SourceImage) -> list[Box]:
         """The windows through which each plane of a case is seen."""
@@ -56,12 +63,20 @@ class Pool:
         labels: Labels in {0, 1} and `UNKNOWN`, one layer for each class.
         annotated: Whether a class was looked for; where it was not, its label is 0 and says nothing.
         origins: Number of the labelled plane that each square was cut from.
+        examples: Number of the example that each square was cut from, in the order in which they were given; a stack
+            counts as so many as it has planes, a volume as one. None if each labelled plane is one.
     """
 
     images: Float32[Tensor, "P 1 size size"] = field(repr=False)
     labels: UInt8[Tensor, "P C size size"] = field(repr=False)
     annotated: Bool[Tensor, "P C"] = field(repr=False)
     origins: Int64[Tensor, " P"] = field(repr=False)
+    examples: Int64[Tensor, " P"] | None = field(default=None, repr=False)
+
+    @property
+    def units(self) -> Int64[Tensor, " P"]:
+        """Number of the example of each square: what is left out as a whole."""
+        return self.origins if self.examples is None else self.examples
 
     @property
     def label_budget(self) -> int:
@@ -123,6 +138,29 @@ class _Square:
     """Label of the classes that the square does not show: 0, and `UNKNOWN` where nobody judged."""
     annotated: frozenset[int] | None
     origin: int
+    example: int
+
+
+def fit_examples(
+    examples: Examples, sample: Sequence[Example], preparation: Preparation, named: Mapping[int, str]
+) -> Fitted:
+    """Cut labelled examples into the squares of a support pool, and name their classes.
+
+    Args:
+        examples: The labelled examples.
+        sample: Some of them, thinned, to compare new images with.
+        preparation: How images are prepared.
+        named: Names of label values, which precede those that files tell.
+
+    Raises:
+        ValueError: If no example shows any class, or one does not fit.
+        OSError: If a file cannot be read.
+    """
+    pool, values = build_pool(examples, preparation)
+    told = {value: name for example in sample for value, name in example.names.items()}
+    told |= {**examples.names, **named}
+    names, decided = {value: told.get(value, str(value)) for value in values}, examples.rules
+    return Fitted(pool, names, preparation, sample, bool(decided.instances), decided.unknown)
 
 
 def build_pool(examples: Sequence[Example], preparation: Preparation) -> tuple[Pool, list[int]]:
@@ -152,6 +190,7 @@ def build_pool(examples: Sequence[Example], preparation: Preparation) -> tuple[P
         torch.from_numpy(labels),
         torch.tensor(annotated),
         torch.tensor([square.origin for square in squares]),
+        torch.tensor([square.example for square in squares]),
     )
     return pool, values
 
@@ -167,7 +206,7 @@ def structures(examples: Sequence[Example]) -> list[Structure]:
 
 
 def _squares(examples: Sequence[Example], preparation: Preparation) -> Iterator[_Square]:
-    origin = 0
+    origin = first = 0
     for example in examples:
         planes = apply(example.case, preparation.normalisation)
         boxes = preparation.boxes(example.case)
@@ -186,8 +225,10 @@ def _squares(examples: Sequence[Example], preparation: Preparation) -> Iterator[
                     0 if unknown is None else binary_to_square(nothing, unknown, preparation.size_px, box),
                     example.annotated,
                     origin,
+                    first + plane * (example.case.kind == "stack"),
                 )
             origin += 1
+        first += len(example.case.planes) if example.case.kind == "stack" else 1
 
 
 def _kept(boxes: Sequence[Box], masks: Mapping[int, Bool[np.ndarray, "H W"]], most: int) -> list[Box]:

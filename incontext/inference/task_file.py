@@ -24,6 +24,7 @@ from incontext.images.tiling import Tiling
 from incontext.inference.support_pool import Fitted, Pool, Preparation
 from incontext.networks.checkpoint import NAMED, locate
 from incontext.networks.sealed import Damaged, read_sealed_metadata, read_tensors, save_sealed
+from incontext.networks.weights_delta import Tuned, WeightsDelta
 from megamed.files import replacing, sha256_of
 from megamed.unknown import UNKNOWN
 
@@ -37,6 +38,9 @@ MOST_IMAGES = 2**20
 MOST_DRAWS = 256
 """Most support sets of an ensemble, each of which costs a prediction."""
 MOST_SEED = 2**32
+MOST_STEPS = 2**20
+TUNED = "tuned."
+"""Beginning of the names of tensors that the network is moved by."""
 LONGEST_NAME = 1000
 """Characters of the name of a class."""
 MOST_SAMPLES = 64
@@ -68,6 +72,7 @@ class Parameters(_Record):
     backend: Literal["torch", "onnx"]
     seed: int = Field(ge=-MOST_SEED, le=MOST_SEED)
     channel: int | Name | None = None
+    tune: Literal["auto"] | Annotated[int, Field(ge=0, le=MOST_STEPS)] = 0
 
 
 class Weights(_Record):
@@ -114,8 +119,9 @@ class _Sample(_Record):
 
 
 class _Head(_Record):
-    version: Literal[1, 2] = 1
-    """2 if some pixels are unknown, which readers of the first would take for background."""
+    version: Literal[1, 2, 3] = 1
+    """2 if some pixels are unknown, which readers of the first would take for background; 3 if the network was to be
+    tuned, which readers of both would read untuned."""
     names: dict[Value, Name] = Field(min_length=1)
     has_objects: bool = False
     unknown: tuple[Annotated[int, Field(ge=-(2**31), lt=2**32)], ...] | None = None
@@ -124,6 +130,8 @@ class _Head(_Record):
     size_px: int = Field(ge=LEAST_SIDE_PX, le=MOST_SIZE_PX)
     parameters: Parameters
     weights: Weights
+    tuning: Annotated[str, Field(max_length=LONGEST_NAME)] | None = None
+    """Outcome of tuning in words, if it was asked for; the tensors hold what it has changed."""
     sample: list[_Sample] = Field(max_length=MOST_SAMPLES)
 
     @model_validator(mode="after")
@@ -153,11 +161,12 @@ class _About(_Record):
 
 @dataclass(frozen=True, eq=False)
 class SavedTask:
-    """A saved task: everything of a fitted `Segmenter` but its weights."""
+    """A saved task: everything of a fitted `Segmenter` but its weights, and what these were moved by if it tuned."""
 
     fitted: Fitted
     parameters: Parameters
     weights: Weights
+    tuned: Tuned | None = None
     author: str = ""
     """Maker of the task, in words of their own; empty if not stated."""
 
@@ -167,7 +176,7 @@ def write_task(path: Path, task: SavedTask) -> Path:
     fitted = task.fitted
     unknown = fitted.pool.labels == UNKNOWN
     head = _Head(
-        version=2 if unknown.any() else 1,
+        version=3 if task.tuned else 2 if unknown.any() else 1,
         names=dict(fitted.names),
         has_objects=fitted.has_objects,
         unknown=fitted.unknown,
@@ -176,6 +185,7 @@ def write_task(path: Path, task: SavedTask) -> Path:
         size_px=fitted.preparation.size_px,
         parameters=task.parameters,
         weights=task.weights,
+        tuning=None if task.tuned is None else task.tuned.reason,
         sample=[_described(example) for example in fitted.sample],
     )
     tensors = {
@@ -186,6 +196,8 @@ def write_task(path: Path, task: SavedTask) -> Path:
     }
     if unknown.any():
         tensors["unknown"] = _packed(unknown)
+    if task.tuned and task.tuned.delta:
+        tensors |= {f"{TUNED}{name}": each for name, each in task.tuned.delta.tensors().items()}
     for index, example in enumerate(fitted.sample):
         tensors[f"sample.{index}.planes"] = torch.from_numpy(_narrowed(example.case.planes))
         tensors[f"sample.{index}.masks"] = torch.from_numpy(_masks(example))
@@ -241,6 +253,7 @@ def describe_task(path: Path) -> dict[str, Any]:
         "labelled_images": pool.label_budget,
         "author": task.author or None,
         "weights": task.weights.model_dump(),
+        "tuning": task.tuned and task.tuned.reason,
         "parameters": task.parameters.model_dump(),
         "normalisation": str(fitted.preparation.normalisation),
         "tiling": fitted.preparation.tiling.reason,
@@ -314,7 +327,9 @@ def _masks(example: Example) -> np.ndarray:
 
 
 def _task(head: _Head, tensors: Mapping[str, Tensor]) -> SavedTask:
-    names = {"images", "labels", "annotated", "origins", *(["unknown"] if head.version > 1 else [])}
+    tuned, tensors = _tuned(head, tensors)
+    has_unknown = head.version == 2 or (head.version > 2 and "unknown" in tensors)
+    names = {"images", "labels", "annotated", "origins", *(["unknown"] if has_unknown else [])}
     names |= {f"sample.{index}.{part}" for index in range(len(head.sample)) for part in ("planes", "masks")}
     _expect(tensors.keys() == names, f"tensors {', '.join(sorted(names))}, got {', '.join(sorted(tensors))}")
     fitted = Fitted(
@@ -328,7 +343,21 @@ def _task(head: _Head, tensors: Mapping[str, Tensor]) -> SavedTask:
         head.has_objects,
         head.unknown,
     )
-    return SavedTask(fitted, head.parameters, head.weights)
+    return SavedTask(fitted, head.parameters, head.weights, tuned)
+
+
+def _tuned(head: _Head, tensors: Mapping[str, Tensor]) -> tuple[Tuned | None, dict[str, Tensor]]:
+    """Outcome of tuning, and the tensors that are none of it."""
+    moved = {name.removeprefix(TUNED): each for name, each in tensors.items() if name.startswith(TUNED)}
+    rest = {name: each for name, each in tensors.items() if not name.startswith(TUNED)}
+    if head.tuning is None:
+        _expect(not moved, f"no tuned network where none is told of, got {len(moved)} tensors of one")
+        return None, rest
+    try:
+        return Tuned(WeightsDelta.read(moved) if moved else None, head.tuning), rest
+    except ValueError as error:
+        told = str(error)
+        raise _Unfit(told.rstrip(".")) from error
 
 
 def _pool(tensors: Mapping[str, Tensor], classes: int, size_px: int) -> Pool:

@@ -16,6 +16,8 @@ from typer.testing import CliRunner, Result
 from incontext.cli import app
 from incontext.networks import checkpoint
 from incontext.networks.support_once import SupportOnceConfig, SupportOnceNet
+from incontext.networks.weights_delta import Tuned, WeightsDelta
+from incontext.training import tuning
 from megamed.vocabulary import WrittenTool
 
 
@@ -54,6 +56,41 @@ def write_squares(folder: Path, names: list[str], labelled: bool = True) -> Path
 @pytest.fixture
 def support(tmp_path: Path) -> Path:
     return write_squares(tmp_path / "support", ["a.png", "b.png"])
+
+
+@pytest.fixture
+def tuned(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The most steps of each tuning, none of which is taken: logits grow by 20."""
+    steps: list[int] = []
+
+    def tune(network: object, data: object, config: tuning.TuningConfig, *_: object) -> Tuned:
+        steps.append(config.steps)
+        return Tuned(WeightsDelta.of({"head.bias": torch.full((4,), 20.0)}), "tuned 3 steps: better")
+
+    monkeypatch.setattr(tuning, "tune", tune)
+    return steps
+
+
+def test_a_network_is_tuned_if_asked_for_and_travels_with_the_task(
+    tmp_path: Path, support: Path, weights: Path, tuned: list[int]
+) -> None:
+    task = tmp_path / "square.task"
+    saved = run("save-task", "--support", support, "--out", task, "--weights", weights, "--tune", "auto")
+    told = "Note: The network was tuned 3 steps: better."
+    assert saved.exit_code == 0
+    assert told in saved.stderr
+    query = write_squares(tmp_path / "query", ["c.png"], labelled=False)
+    segmented = run("segment", "--task", task, "--weights", weights, "--query", query, "--out", tmp_path / "tuned")
+    assert told in segmented.stderr
+    assert read(tmp_path / "tuned" / "masks" / "c.png").all()
+    run("segment", "--task", task, "--weights", weights, "--query", query, "--out", tmp_path / "plain", "--tune", "0")
+    assert not read(tmp_path / "plain" / "masks" / "c.png").all()
+    assert tuned == [tuning.DEFAULT.steps]
+    by_folder = ("--support", support, "--query", query, "--weights", weights, "--out", tmp_path / "tuned")
+    assert run("segment", *by_folder, "--tune", "7", "--overwrite").exit_code == 0
+    assert tuned[1:] == [7]
+    assert "masks of another run" in run("segment", *by_folder).stderr
+    assert "tune is unknown" in run("segment", *by_folder, "--tune", "much").stderr
 
 
 def test_segment_writes_masks_preview_and_summary(tmp_path: Path, support: Path, weights: Path) -> None:

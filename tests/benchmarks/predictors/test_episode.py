@@ -2,7 +2,7 @@
 
 import torch
 
-from benchmarks.predictors.episode import KEPT, Fitted, Support, fitted_once, learning
+from benchmarks.predictors.episode import KEPT, Fitted, Support, fitted_once
 
 
 def test_order_does_not_matter_and_every_pixel_does() -> None:
@@ -35,15 +35,3 @@ def test_a_support_is_learned_once_while_it_is_remembered() -> None:
     predict(images[KEPT:, 0], images[KEPT:], labels[KEPT:])
     predict(images[:1, 0], images[:1], labels[:1])
     assert learned[-1] == learned[0]
-
-
-def test_learning_is_seeded_differentiable_and_leaves_no_trace() -> None:
-    before = torch.get_rng_state()
-    drawn = []
-    with torch.inference_mode():
-        for seed in (1, 1, 2):
-            with learning(seed):
-                drawn.append(torch.rand(1).item())
-                assert torch.ones(1, requires_grad=True).mul(2).requires_grad
-    assert drawn[0] == drawn[1] != drawn[2]
-    assert torch.equal(torch.get_rng_state(), before)

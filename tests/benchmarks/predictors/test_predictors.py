@@ -30,7 +30,12 @@ def test_every_name_is_explained() -> None:
     output = CliRunner().invoke(app, ["list", "predictors"]).stdout
     named, others = output.splitlines()[: -len(PATTERNS)], output.splitlines()[-len(PATTERNS) :]
     assert named == [f"{name}: {known.about}" for name, known in known_predictors().items()]
-    assert [line.split(": ")[0] for line in others] == ["PATH", "MODULE:OBJECT", "NAME+KIND-STRENGTH"]
+    assert [line.split(": ")[0] for line in others] == [
+        "PATH",
+        "MODULE:OBJECT",
+        "packaged-tuned@NAME=VALUE,...",
+        "NAME+KIND-STRENGTH",
+    ]
     assert CliRunner().invoke(app, ["list"]).stdout == CliRunner().invoke(app, ["list", "suites"]).stdout
 
 

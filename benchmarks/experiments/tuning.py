@@ -1,0 +1,39 @@
+"""The experiment on tuning: what a minute of tuning on the support gains, and what had better be tuned, and how."""
+
+from dataclasses import replace
+
+from benchmarks.experiments.bench import Bench, Coordinates
+from benchmarks.experiments.scoring import Condition
+from benchmarks.plans.task_plans import plan_suite
+from benchmarks.predictors.tuned import NAME, SETTING
+
+SIZES = (4, 16)
+UNTUNED = "not tuned"
+DECODER = "decoder/rising/head/guess"
+VARIANTS = {
+    "as by default": "",
+    "half as many steps": "steps=30",
+    "learning rate × 2": "learning_rate=6e-4",
+    "learning rate ÷ 2": "learning_rate=1.5e-4",
+    "half the augmentation": "augmentation=0.5",
+    "no augmentation": "augmentation=0",
+    "decoder alone": f"learned={DECODER},learning_rate=5e-4",
+    "all but the encoder": "learned=matches/values/contrasts/fits/decoder/rising/head/guess",
+}
+"""Settings of tuning by their names in the figure."""
+
+
+def tuning(bench: Bench) -> list[Condition]:
+    """Conditions in which the packaged network is tuned on supports that all queries of a task share, or is not."""
+    conditions = []
+    for size in SIZES:
+        settings = replace(bench.settings, support_size=size, supports="shared", query_subjects="test")
+        plans = plan_suite(bench.collection, settings)[0]
+        series = f"{size} images"
+        reference = Coordinates(UNTUNED, series)
+        conditions.append(Condition(reference, "packaged", plans))
+        conditions += [
+            Condition(Coordinates(name, series), f"{NAME}{SETTING}{text}" if text else NAME, plans, reference)
+            for name, text in VARIANTS.items()
+        ]
+    return conditions

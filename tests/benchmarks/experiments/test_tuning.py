@@ -1,0 +1,24 @@
+"""Conditions of the experiment on tuning: one support for all queries of a task, and settings that exist."""
+
+from collections.abc import Callable
+
+from benchmarks.experiments.bench import Bench
+from benchmarks.experiments.tuning import SIZES, VARIANTS, tuning
+from benchmarks.predictors.tuned import NAME, config_of
+
+
+def test_each_variant_is_compared_with_the_untuned_network_on_the_same_supports(
+    new_bench: Callable[..., Bench],
+) -> None:
+    conditions = tuning(new_bench("tuning"))
+    assert len(conditions) == len(SIZES) * (1 + len(VARIANTS))
+    for untuned in (each for each in conditions if each.reference is None):
+        against = [each for each in conditions if each.reference == untuned.place]
+        assert [each.predictor.partition("@")[0] for each in against] == len(VARIANTS) * [NAME]
+        assert all(each.plans == untuned.plans for each in against)
+        for plan in untuned.plans:
+            assert len({each.support for each in plan.episodes if each.draw == 0}) == 1
+
+
+def test_no_two_variants_are_alike() -> None:
+    assert len({config_of(f"{NAME}@{text}") for text in VARIANTS.values()}) == len(VARIANTS)

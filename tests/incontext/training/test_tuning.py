@@ -1,0 +1,157 @@
+"""Tuning of a copy of a network on the labelled images of a task."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import pytest
+import torch
+from torch import nn
+
+from incontext.networks.cross_block import CrossBlockConfig, CrossBlockNet
+from incontext.networks.support_once import SupportOnceConfig, SupportOnceNet
+from incontext.networks.weights_delta import Tuned
+from incontext.training.tuning import TuningConfig, TuningImages, in_rounds, learning, tune
+from megamed.unknown import UNKNOWN
+
+SMALL = SupportOnceConfig(channels=(4, 8, 8, 8), heads=1, head_channels=8, groups=2, fitted_channels=4)
+SHORT = TuningConfig(steps=2, judge_every=1, set_size=4, queries=2)
+QUICK = SHORT.model_copy(update={"steps": 1, "learning_rate": 1e-2})
+LEARNABLE = SHORT.model_copy(update={"steps": 4, "judge_every": 4, "learning_rate": 1e-2})
+
+
+def drawings(count: int, classes: int = 1) -> TuningImages:
+    """Bright squares on noise, of one size and grey value for each class."""
+    generator = torch.Generator().manual_seed(0)
+    images = 0.3 * torch.rand(count, 1, 32, 32, generator=generator)
+    labels = torch.zeros(count, classes, 32, 32, dtype=torch.uint8)
+    for index in range(count):
+        for each in range(classes):
+            row, column = torch.randint(2, 20, (2,), generator=generator).tolist()
+            window = slice(row, row + 8), slice(column, column + 8)
+            images[index, 0][window] += 0.6 / (each + 1)
+            labels[index, each][window] = 1
+    annotated = torch.ones(count, classes, dtype=torch.bool)
+    return TuningImages(images.clamp(0, 1), labels, annotated, torch.arange(count))
+
+
+def counts_of(tuned: Tuned) -> Mapping[str, torch.Tensor]:
+    """What a network was moved by, if it was."""
+    assert tuned.delta is not None, tuned.reason
+    return tuned.delta.counts
+
+
+@pytest.fixture
+def network() -> SupportOnceNet:
+    torch.manual_seed(0)
+    return SupportOnceNet(SMALL).eval()
+
+
+def test_a_network_that_gains_is_moved(network: SupportOnceNet) -> None:
+    found = tune(network, drawings(6), LEARNABLE)
+    assert found.delta is not None
+    assert "tuned 4 steps: leave-one-out Dice 0." in found.reason
+    data = drawings(6)
+    asked, label = data.images[:1], data.labels[:1] > 0
+
+    def overlap(each: SupportOnceNet) -> float:
+        mask = each(asked, data.images[None, 1:], data.labels[None, 1:].float()) > 0
+        return (mask & label).sum().item() / (mask | label).sum().item()
+
+    assert overlap(found.delta.added_to(network)) > overlap(network)
+
+
+def test_the_network_and_the_generator_stay_as_they_are(network: SupportOnceNet) -> None:
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    torch.manual_seed(3)
+    drawn = torch.rand(1)
+    torch.manual_seed(3)
+    tune(network, drawings(4), SHORT)
+    assert torch.equal(torch.rand(1), drawn)
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
+def test_equal_seeds_give_equal_networks(network: SupportOnceNet) -> None:
+    first, second, other = (counts_of(tune(network, drawings(4, classes=2), QUICK, seed)) for seed in (1, 1, 2))
+    assert all(torch.equal(count, second[name]) for name, count in first.items())
+    assert not all(torch.equal(count, other[name]) for name, count in first.items())
+
+
+def test_what_does_not_gain_is_not_kept(network: SupportOnceNet) -> None:
+    found = tune(network, drawings(4), SHORT.model_copy(update={"learning_rate": 1e-12}))
+    assert found.delta is None
+    assert found.reason.startswith("not tuned")
+
+
+def test_too_few_images_are_not_learned_from(network: SupportOnceNet) -> None:
+    assert tune(network, drawings(3), SHORT).reason == "not tuned: 4 labelled images must show a class, 3 do"
+
+
+def test_tiles_of_one_image_are_one_image(network: SupportOnceNet) -> None:
+    data = drawings(8)
+    of_two = TuningImages(data.images, data.labels, data.annotated, torch.arange(8) // 4)
+    assert tune(network, of_two, SHORT).delta is None
+
+
+def test_it_ends_when_nothing_is_gained_any_more(network: SupportOnceNet) -> None:
+    taken = []
+
+    def track(steps: Sequence[int]) -> Iterator[int]:
+        for step in steps:
+            taken.append(step)
+            yield step
+
+    config = SHORT.model_copy(update={"learning_rate": 1e-12, "steps": 9, "patience": 2})
+    assert tune(network, drawings(4), config, track=track).delta is None
+    assert taken == [1, 2]
+
+
+def test_an_interruption_leaves_the_generator_as_it_was(network: SupportOnceNet) -> None:
+    def track(steps: Iterable[int]) -> Iterator[int]:
+        yield 1
+        raise KeyboardInterrupt
+
+    torch.manual_seed(3)
+    state = torch.get_rng_state()
+    with pytest.raises(KeyboardInterrupt):
+        tune(network, drawings(4), SHORT, track=track)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_unknown_and_unannotated_parts_teach_nothing(network: SupportOnceNet) -> None:
+    data = drawings(5, classes=2)
+    unknown = data.labels.clone()
+    unknown[:, 0, :4] = UNKNOWN
+    annotated = data.annotated.clone()
+    annotated[4, 1] = False
+    unknown[4, 1] = 0
+    first = counts_of(tune(network, TuningImages(data.images, unknown, annotated, data.groups), QUICK))
+    unknown[4, 1] = 1
+    again = counts_of(tune(network, TuningImages(data.images, unknown, annotated, data.groups), QUICK))
+    assert all(torch.equal(count, again[name]) for name, count in first.items())
+
+
+def test_a_network_that_encodes_whole_sets_is_tuned_too() -> None:
+    torch.manual_seed(0)
+    network: nn.Module = CrossBlockNet(CrossBlockConfig((4, 4), (4,))).eval()
+    assert tune(network, drawings(4), SHORT).reason.startswith(("tuned", "not tuned: leave"))
+
+
+def test_only_what_shall_learn_is_moved(network: SupportOnceNet) -> None:
+    config = LEARNABLE.model_copy(update={"learned": ("decoder", "head"), "augmentation": 0.0})
+    assert {name.split(".")[0] for name in counts_of(tune(network, drawings(4), config))} == {"decoder", "head"}
+
+
+def test_rounds_take_one_of_every_group_first() -> None:
+    assert in_rounds([0, 1, 2, 3, 4], groups=[7, 7, 8, 8, 9]) == [0, 2, 4, 1, 3]
+    assert in_rounds([0, 1, 2], groups=[7, 8, 9, 7], taken=[3]) == [1, 2, 0]
+
+
+def test_learning_is_seeded_differentiable_and_leaves_no_trace() -> None:
+    before = torch.get_rng_state()
+    drawn = []
+    with torch.inference_mode():
+        for seed in (1, 1, 2):
+            with learning(seed):
+                drawn.append(torch.rand(1).item())
+                assert torch.ones(1, requires_grad=True).mul(2).requires_grad
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert torch.equal(torch.get_rng_state(), before)
