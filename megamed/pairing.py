@@ -1,40 +1,29 @@
 """Images of a folder and the labels that belong to each, found by the names of files and folders alone."""
 
 import os
-import re
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import takewhile
 from pathlib import Path, PurePosixPath
 
 from megamed import formats
 from megamed.annotation_files import ToolFiles, named_file
+from megamed.class_names import one_spelling
 from megamed.dicom_folders import data_files
 from megamed.file_names import (
-    AFFIXES,
-    ANNOTATOR_WORDS,
     FOLDER_WORDS,
-    KIND_FOLDER,
-    SPLIT_WORDS,
-    CaseIndex,
     FileName,
     NamedFile,
-    beginnings,
-    casefolded,
     sort_out,
 )
 from megamed.look_alikes import are_one_picture, is_label_like
+from megamed.matching import Match, by_class, match_labels
 from megamed.path_templates import Templates, by_templates
 
 MOST_COMPARED = 8
 """Number of photographs that are compared with the pictures of their names."""
 PHOTOGRAPHS = (".jpg", ".jpeg")
 """Endings of files that lose values, so that they hold no labels."""
-NUMBER = re.compile(r"\w?\d*")
-"""A piece of a name that only counts."""
-MOST_NAMED = 5
-"""Number of files that a message names."""
 
 
 @dataclass(frozen=True)
@@ -129,9 +118,9 @@ def find_pairs(folder: Path, templates: Templates | None = None, marks: Collecti
         )
         raise ValueError(msg)
     _check_unique(folder, images)
-    matched, orphans = _matched(images, labels)
+    matched, orphans = match_labels(images, labels)
     _check_some(images, labels, matched)
-    named = _by_class(matched)
+    named, spelt = by_class(matched)
     top = os.path.commonpath([folder / image.path.parent for image in images])
     pairs = [
         ImagePair(
@@ -143,7 +132,7 @@ def find_pairs(folder: Path, templates: Templates | None = None, marks: Collecti
     ]
     pairs, unused, more = _with_drawn(pairs, [folder / path for path in drawn])
     pairs, told = _with_annotations(pairs, images, tools)
-    notes += [*_orphan_notes(orphans), *_annotator_notes(matched, named), *more, *told]
+    notes += [*spelt, *_orphan_notes(orphans), *_annotator_notes(matched, named), *more, *told]
     notes += [f"{imageless[0]} is left out, for it holds no image{_more(len(imageless))}"] if imageless else []
     notes += [f"{streams[0]} is left out, for it is a pipe, socket or device{_more(len(streams))}"] if streams else []
     return Pairing(folder, tuple(pairs), tuple(notes), unused)
@@ -179,22 +168,58 @@ def _with_annotations(
     pairs: Sequence[ImagePair], images: Sequence[NamedFile], tools: ToolFiles
 ) -> tuple[list[ImagePair], list[str]]:
     """Give images without a label what an annotation tool saved for them: a file of their own, or a part of one."""
-    bare = {tools.folder / image.path: image for image in images}
-    bare = {pair.image: bare[pair.image] for pair in pairs if pair.image in bare and not pair.labels}
-    matched, orphans = _matched(list(bare.values()), tools.beside)
-    named = _by_class(matched)
-    left = [path for path, image in bare.items() if image not in named]
-    owners, notes = tools.owners(left, orphans)
+    known = {tools.folder / image.path: image for image in images}
+    taken = {pair.image: pair.files[1] for pair in pairs if pair.labels and pair.image in known}
+    found, orphans = match_labels(images, tools.beside)
+    double = [match.label for match in found if tools.folder / match.image.path in taken]
+    matched, notes = _of_one_tool([match for match in found if match.label not in double], tools)
+    named, spelt = by_class(matched)
+    taken |= {tools.folder / match.image.path: tools.folder / match.label.path for match in matched}
+    owners, told = tools.owners(list(known), taken, orphans)
     labels = {image: {"": (path,)} for image, path in owners.items()} | {
-        tools.folder / image.path: {name: tuple(tools.folder / path for path in paths) for name, paths in found.items()}
-        for image, found in named.items()
+        tools.folder / image.path: {name: tuple(tools.folder / path for path in paths) for name, paths in files.items()}
+        for image, files in named.items()
     }
-    without = [image for path, image in bare.items() if path not in labels]
-    odd = [each.label.path for each in _matched(without, tools.damaged)[0]]
-    notes += [f"{odd[0]} is left out, for it has the form of no annotation tool's file{_more(len(odd))}"] if odd else []
+    without = [image for path, image in known.items() if path not in {**taken, **labels}]
+    odd = [each.label.path for each in match_labels(without, tools.damaged)[0]]
     unused = [orphan for orphan in orphans if tools.folder / orphan.path not in owners.values()]
+    notes += [f"{double[0].path} is left out, for its image has another label{_more(len(double))}"] if double else []
+    notes += [*spelt, *told]
+    notes += [f"{odd[0]} is left out, for it has the form of no annotation tool's file{_more(len(odd))}"] if odd else []
     notes += [*_orphan_notes(unused), *_annotator_notes(matched, named)]
-    return [replace(pair, labels=labels.get(pair.image, pair.labels)) for pair in pairs], notes
+    return _named_alike([replace(pair, labels=labels.get(pair.image, pair.labels)) for pair in pairs]), notes
+
+
+def _named_alike(pairs: Sequence[ImagePair]) -> list[ImagePair]:
+    """Give files that name several classes to each of these, where other images have a file for each class."""
+    classes = {name: name for pair in pairs for name in pair.labels if name}
+    if not classes or not any("" in pair.labels for pair in pairs):
+        return list(pairs)
+    alike = []
+    for pair in pairs:
+        paths = pair.labels.get("", ())
+        found = formats.drawn_format(paths[0]) if paths else None
+        names = found.names(paths[0]).values() if found else ()
+        spelling = one_spelling([*classes, *names])
+        alike.append(replace(pair, labels={spelling[name]: paths for name in names}) if names else pair)
+    return alike
+
+
+def _of_one_tool(matched: Sequence[Match], tools: ToolFiles) -> tuple[list[Match], list[str]]:
+    """Keep, of files that several tools saved for one image, those of the tool that annotates most images."""
+    titles = {match.label: tools.title(match.label) for match in matched}
+    by_image = defaultdict(set)
+    for match in matched:
+        by_image[match.image].add(titles[match.label])
+    counts = Counter(title for found in by_image.values() for title in found)
+    chosen = {image: max(sorted(found), key=counts.__getitem__) for image, found in by_image.items()}
+    kept = [match for match in matched if titles[match.label] == chosen[match.image]]
+    others = [match for match in matched if titles[match.label] != chosen[match.image]]
+    if not others:
+        return kept, []
+    first = others[0]
+    why = f"{chosen[first.image]} annotates its image too, and no fewer images"
+    return kept, [f"{first.label.path} ({titles[first.label]}) is left out, for {why}{_more(len(others))}"]
 
 
 def _by_names(folder: Path, files: Sequence[PurePosixPath]) -> tuple[list[NamedFile], list[NamedFile], list[str]]:
@@ -251,166 +276,11 @@ def _check_unique(folder: Path, images: Sequence[NamedFile]) -> None:
             raise ValueError(msg)
 
 
-@dataclass(frozen=True)
-class _Match:
-    """A label and the image that it belongs to."""
-
-    image: NamedFile
-    label: NamedFile
-    case: str
-
-    @property
-    def pieces(self) -> tuple[str, ...]:
-        """Pieces of the label's path beyond its case: a class, an annotator or a number."""
-        folders = [
-            folder
-            for folder in self.label.name.folders
-            if folder not in self.image.name.folders and folder != self.case and not SPLIT_WORDS.fullmatch(folder)
-        ]
-        rest = self.label.name.case.removeprefix(self.case).strip("-_. ")
-        return (*folders, rest) if rest else tuple(folders)
-
-
-def _matched(images: Sequence[NamedFile], labels: Sequence[NamedFile]) -> tuple[list[_Match], list[NamedFile]]:
-    """Find the image of every label; labels without one come second.
-
-    Raises:
-        ValueError: If several images fit a label alike.
-    """
-    index = CaseIndex.of(images)
-    folded = CaseIndex.of(images, casefolded)
-    matched: list[_Match] = []
-    orphans = []
-    for label in labels:
-        case, candidates = index.find(label.name)
-        if not candidates:
-            case, candidates = _around(label.name, index)
-        if not candidates:
-            case, candidates = folded.find(casefolded(label.name))
-        nearest = _nearest(label, candidates)
-        if len(nearest) > 1:
-            names = ", ".join(str(image.path) for image in nearest[:MOST_NAMED])
-            msg = (
-                f"{label.path} may belong to several images: expected one, got {names}. Say which by templates of "
-                "paths, such as {case}_flair for images and {case}_seg for labels."
-            )
-            raise ValueError(msg)
-        if nearest:
-            matched.append(_Match(nearest[0], label, case))
-        else:
-            orphans.append(label)
-    more = list(_alone_together(images, matched, orphans))
-    matched += more
-    found = {id(match.label) for match in more}
-    return matched, [label for label in orphans if id(label) not in found]
-
-
-def _check_some(images: Sequence[NamedFile], labels: Sequence[NamedFile], matched: Sequence[_Match]) -> None:
+def _check_some(images: Sequence[NamedFile], labels: Sequence[NamedFile], matched: Sequence[Match]) -> None:
     if labels and not matched:
         names = f"{images[0].path} and {labels[0].path}"
         msg = (
             f"labels share no name with images: expected names such as 1.png and 1_mask.png, got {names}. Rename them."
-        )
-        raise ValueError(msg)
-
-
-def _around(label: FileName, index: CaseIndex) -> tuple[str, Sequence[NamedFile]]:
-    """Find the images that are called as a folder around a label, which has a class or anything else for its name."""
-    case = next((folder for folder in reversed(label.own_folders) if folder in index.cases), label.case)
-    return case, index.cases.get(case, ())
-
-
-def _nearest(label: NamedFile, candidates: Sequence[NamedFile]) -> list[NamedFile]:
-    """Keep the images that lie nearest to a label in the tree of folders."""
-    own = set(label.name.own_folders)
-    ranked = defaultdict(list)
-    for image in candidates:
-        theirs = set(image.name.own_folders)
-        if own and theirs and not own & theirs and not theirs & set(beginnings(label.name.case)):
-            continue
-        pairs = zip(label.name.folders, image.name.folders, strict=False)
-        common = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
-        is_same = image.name.stem in (label.name.stem, label.name.case)
-        ranked[len(own & theirs), common, is_same, _says_images(image)].append(image)
-    return ranked[max(ranked)] if ranked else []
-
-
-def _says_images(image: NamedFile) -> bool:
-    return any(KIND_FOLDER.fullmatch(folder) for folder in image.name.folders)
-
-
-def _alone_together(
-    images: Sequence[NamedFile], matched: Sequence[_Match], orphans: Sequence[NamedFile]
-) -> Iterator[_Match]:
-    """Pair the only image of a folder with its only label, whatever their names."""
-    taken = {match.image for match in matched}
-    counts = Counter(each.place for each in orphans)
-    by_folder = defaultdict(list)
-    for image in images:
-        by_folder[image.place].append(image)
-    for label in orphans:
-        beside = by_folder.get(label.place, [])
-        if label.place and counts[label.place] == len(beside) == 1 and beside[0] not in taken:
-            yield _Match(beside[0], label, label.name.case)
-
-
-def _by_class(matched: Sequence[_Match]) -> dict[NamedFile, dict[str, tuple[PurePosixPath, ...]]]:
-    """Group the files of every image's label by class.
-
-    Raises:
-        ValueError: If two files say the same of one image in different words.
-    """
-    common = set.intersection(*(set(match.pieces) for match in matched)) if matched else set()
-    variants = [" ".join(piece for piece in match.pieces if piece not in common) for match in matched]
-    classes = _class_names(matched, variants)
-    grouped: dict[NamedFile, dict[str, list[NamedFile]]] = defaultdict(lambda: defaultdict(list))
-    for match, class_name in zip(matched, classes, strict=True):
-        if class_name is not None:
-            grouped[match.image][class_name].append(match.label)
-    for by_class in grouped.values():
-        for labels in by_class.values():
-            _check_parts(labels)
-    return {
-        image: {name: tuple(label.path for label in labels) for name, labels in sorted(by_class.items())}
-        for image, by_class in grouped.items()
-    }
-
-
-def _class_names(matched: Sequence[_Match], variants: Sequence[str]) -> list[str | None]:
-    """Name the class that each label is of: empty for a label map, None for a label of a further annotator."""
-    different = {_unnumbered(variant) for variant in variants}
-    if len(different) < 2 or all(NUMBER.fullmatch(variant) for variant in different):
-        return [""] * len(matched)
-    if all(ANNOTATOR_WORDS.fullmatch(variant) for variant in different):
-        first: dict[NamedFile, str] = {}
-        for match, variant in sorted(zip(matched, variants, strict=True), key=lambda each: each[1]):
-            first.setdefault(match.image, variant)
-        return ["" if first[match.image] == variant else None for match, variant in zip(matched, variants, strict=True)]
-    alone = len({match.image for match in matched}) == len(matched)
-    if alone and len(different) > len(matched) / 2:
-        return [""] * len(matched)
-    return [_class_name(_unnumbered(variant)) for variant in variants]
-
-
-def _unnumbered(variant: str) -> str:
-    return re.sub(r"[-_. ]+\d+$", "", variant)
-
-
-def _class_name(variant: str) -> str:
-    """Take the words for labels off a class's name, as in `masks_liver` and `label-liver`."""
-    match = AFFIXES.fullmatch(variant)
-    return (match[2].strip("-_. ") if match else variant) or "label"
-
-
-def _check_parts(labels: Sequence[NamedFile]) -> None:
-    """Refuse labels of one class that differ in more than a number, as `1_mask` and `1_seg` do."""
-    stems = {(label.name.folders, re.sub(r"[-_ (]*\d+\)?$", "", label.name.suffix)) for label in labels}
-    names = [label.path for label in labels]
-    distinct = {(path.parent, formats.stem(path.name)) for path in names}
-    if len({suffix for _, suffix in stems}) > 1 or len(distinct) < len(names):
-        msg = (
-            f"{names[0]} and {names[1]} label the same image: expected one label, got {len(names)}. "
-            "Remove one, or say by a template which to take, such as {case}_seg."
         )
         raise ValueError(msg)
 
@@ -422,7 +292,7 @@ def _orphan_notes(orphans: Sequence[NamedFile]) -> list[str]:
 
 
 def _annotator_notes(
-    matched: Sequence[_Match], named: Mapping[NamedFile, Mapping[str, Sequence[PurePosixPath]]]
+    matched: Sequence[Match], named: Mapping[NamedFile, Mapping[str, Sequence[PurePosixPath]]]
 ) -> list[str]:
     used = {path for classes in named.values() for paths in classes.values() for path in paths}
     unused = [match.label for match in matched if match.label.path not in used]

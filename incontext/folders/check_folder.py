@@ -96,6 +96,7 @@ def check_folder(folder: Path, templates: Templates | None = None, rules: LabelR
     if card.unknown and rules.unknown is None:
         rules = replace(rules, unknown=card.unknown)
     findings, label_facts, looked = _look_at_labels(pairing, images, rules)
+    findings.names |= card.names
     known = [facts.size_px for facts in images.values() if facts.size_px]
     sizes = sorted(known, key=lambda size: (np.prod(size), size))
     notes = [*pairing.notes, *findings.all_notes()]
@@ -111,7 +112,7 @@ def check_folder(folder: Path, templates: Templates | None = None, rules: LabelR
         bare=len(pairing.bare),
         formats=dict(Counter(facts.format for facts in images.values()).most_common()),
         sizes_px=(sizes[0], sizes[-1]) if sizes else (),
-        classes=tuple(replace(each, name=card.names.get(each.value or 0, each.name)) for each in findings.classes),
+        classes=tuple(findings.classes),
         notes=tuple(notes),
         problems=(
             *_unlabelled(pairing),
@@ -151,7 +152,9 @@ def _look_at_labels(
             if formats.drawn_format(paths[0], canvas):
                 _look_at_drawn(findings, pair, paths, canvas, class_name)
                 continue
-            parts = [look_at(path, pixels=True, is_label=True) for path in paths]
+            parts = [look_at(path, pixels=True, label=rules) for path in paths]
+            for part in parts:
+                findings.add_palette(_name(part.path, pairing), part.colours, part.notes)
             for name, label in _united(parts):
                 findings.add(_name(name, pairing), label, class_name)
                 findings.names |= dict(formats.names_beside(name)[0])
@@ -170,13 +173,12 @@ def _look_at_drawn(
         found = formats.drawn_format(path, canvas)
         with Attempt() as reading:
             drawn = found.read(path, canvas) if found else None
-            segments = {class_name or each.name: each.draw() for each in drawn.segments} if drawn else {}
+            segments = {each.name: each.draw() for each in drawn.segments} if drawn else {}
+            findings.declared |= {*found.names(path).values()} if found and not class_name else set()
         if reading.error:
             findings.odd.append(reading.reason)
             continue
-        findings.add_drawn(
-            f"{path.name} for {pair.name}", {class_name or name: each for name, each in segments.items()}
-        )
+        findings.add_drawn(f"{path.name} for {pair.name}", segments, class_name)
         findings.notes += drawn.notes if drawn else []
 
 

@@ -235,3 +235,36 @@ def test_labels_on_a_transparent_layer_are_counted(tmp_path: Path) -> None:
     assert found.problems == ()
     assert [(each.value, each.images) for each in found.classes] == [(255, 2)]
     assert any("transparent layer: what is opaque" in note and "1 more" in note for note in found.notes)
+
+
+def save_with_palette(path: Path, label: np.ndarray, *colours: tuple[int, int, int]) -> None:
+    picture = Image.fromarray(label).convert("P")
+    picture.putpalette([0, 0, 0, *(part for colour in colours for part in colour)])
+    picture.save(path)
+
+
+def test_a_table_of_colours_counts_for_palettes_too(tmp_path: Path) -> None:
+    draw(tmp_path, 2, 0)
+    red, green = (255, 0, 0), (0, 255, 0)
+    for seed, palette in enumerate([(red, green), (green, red)]):
+        label = disc(seed)[1]
+        label[:2, :2] = 2
+        numbers = label if seed else np.array([0, 2, 1], np.uint8)[label]
+        save_with_palette(tmp_path / "labels" / f"{seed:04}.png", numbers, *palette)
+    (problem,) = check_folder(tmp_path).problems
+    assert problem.startswith("palettes of labels disagree")
+    found = check_folder(tmp_path, None, LabelRules(colours={"#ff0000": 7, "#00ff00": 4}))
+    assert found.problems == ()
+    shares = {each.value: each.share for each in found.classes}
+    assert shares[7] == pytest.approx(4 / (48 * 64))
+    assert shares[4] > 10 * shares[7]
+
+
+def test_the_black_one_of_two_colours_is_the_background(tmp_path: Path) -> None:
+    draw(tmp_path, 1, 0)
+    label = disc(0)[1]
+    picture = Image.fromarray(1 - label).convert("P")
+    picture.putpalette([255, 255, 255, 0, 0, 0])
+    picture.save(tmp_path / "labels" / "0000.png")
+    (found,) = check_folder(tmp_path).classes
+    assert found.share == pytest.approx(label.mean())
