@@ -12,4 +12,5 @@ def counted(notes: Iterable[str]) -> Iterator[str]:
     for note in notes:
         kinds.setdefault(note.partition(" ")[2].split(":")[-1], []).append(note)
     for first, *others in kinds.values():
-        yield f"{first} So it is with {len(others)} more." if others else first
+        sentence = f"{first.rstrip('.')}."
+        yield f"{sentence} So it is with {len(others)} more." if others else sentence

@@ -173,7 +173,7 @@ class LabelSurvey:
 
     def all_notes(self) -> list[str]:
         """Return how labels were read: of each kind of decision the first in words and the number of others."""
-        notes = [*dict.fromkeys(self.notes), *counted(self.readings)]
+        notes = [*counted(dict.fromkeys(self.notes)), *counted(self.readings)]
         notes += spelling_notes(key for key in self.shares if isinstance(key, str))
         drawn, unnamed = self._named(), self._unnamed()
         unused = [name for name in sorted(self.declared) if name_key(name) not in drawn]
