@@ -12,7 +12,9 @@ from megamed.class_names import one_spelling, spelling_notes
 from megamed.file_names import (
     AFFIXES,
     ANNOTATOR_WORDS,
+    FIELD_WORDS,
     KIND_FOLDER,
+    LISTED,
     SPLIT_WORDS,
     CaseIndex,
     FileName,
@@ -20,11 +22,13 @@ from megamed.file_names import (
     beginnings,
     casefolded,
 )
+from megamed.notes import left_out
 
 NUMBER = re.compile(r"\w?\d*")
 """A piece of a name that only counts."""
 MOST_NAMED = 5
 """Number of files that a message names."""
+OTHERS = "another annotator's label of its image is used"
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,9 @@ class Match:
             if folder not in self.image.name.folders and folder != self.case and not SPLIT_WORDS.fullmatch(folder)
         ]
         rest = self.label.name.case.removeprefix(self.case).strip("-_. ")
-        return (*folders, rest) if rest else tuple(folders)
+        annotator = self.label.name.suffix.strip("-_. ")
+        annotators = [annotator] if ANNOTATOR_WORDS.fullmatch(annotator) else []
+        return (*folders, rest, *annotators) if rest else (*folders, *annotators)
 
 
 def match_labels(images: Sequence[NamedFile], labels: Sequence[NamedFile]) -> tuple[list[Match], list[NamedFile]]:
@@ -125,13 +131,17 @@ def by_class(matched: Sequence[Match]) -> tuple[dict[NamedFile, dict[str, tuple[
     """Group the files of every image's label by class.
 
     Returns:
-        The files of each image by class, and notes on classes whose name is spelt in several ways.
+        The files of each image by class, and notes on labels that are left out and on classes that are spelt in several
+        ways.
 
     Raises:
         ValueError: If two files say the same of one image in different words.
     """
     common = set.intersection(*(set(match.pieces) for match in matched)) if matched else set()
     variants = [" ".join(piece for piece in match.pieces if piece not in common) for match in matched]
+    fields = [match for match, variant in zip(matched, variants, strict=True) if _is_field(variant, variants)]
+    judged = [(match, variant) for match, variant in zip(matched, variants, strict=True) if match not in fields]
+    matched, variants = [match for match, _ in judged], [variant for _, variant in judged]
     classes = _class_names(matched, variants)
     names = [name for name in classes if name]
     spelling = one_spelling(names) | {"": ""}
@@ -146,7 +156,16 @@ def by_class(matched: Sequence[Match]) -> tuple[dict[NamedFile, dict[str, tuple[
         image: {name: tuple(label.path for label in labels) for name, labels in sorted(found.items())}
         for image, found in grouped.items()
     }
-    return files, list(spelling_notes(names))
+    others = [match.label.path for match, class_name in zip(matched, classes, strict=True) if class_name is None]
+    why = "beside what annotators drew it is taken for the field of view"
+    notes = [*left_out([match.label.path for match in fields], why), *left_out(others, OTHERS), *spelling_notes(names)]
+    return files, notes
+
+
+def _is_field(variant: str, variants: Sequence[str]) -> bool:
+    """Whether a label is a mask of the field of view, which lies beside the labels of annotators."""
+    others = {each for each in variants if not FIELD_WORDS.fullmatch(each)}
+    return bool(FIELD_WORDS.fullmatch(variant) and others and all(map(ANNOTATOR_WORDS.fullmatch, others)))
 
 
 def _class_names(matched: Sequence[Match], variants: Sequence[str]) -> list[str | None]:
@@ -171,6 +190,7 @@ def _unnumbered(variant: str) -> str:
 
 def _class_name(variant: str) -> str:
     """Take the words for labels off a class's name, as in `masks_liver` and `label-liver`."""
+    variant = re.sub(rf"^{LISTED}(?=.)", "", variant)
     match = AFFIXES.fullmatch(variant)
     return (match[2].strip("-_. ") if match else variant) or "label"
 

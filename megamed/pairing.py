@@ -18,12 +18,14 @@ from megamed.file_names import (
 )
 from megamed.look_alikes import are_one_picture, is_label_like
 from megamed.matching import Match, by_class, match_labels
+from megamed.notes import left_out
 from megamed.path_templates import Templates, by_templates
 
 MOST_COMPARED = 8
 """Number of photographs that are compared with the pictures of their names."""
 PHOTOGRAPHS = (".jpg", ".jpeg")
 """Endings of files that lose values, so that they hold no labels."""
+NO_IMAGE = "it belongs to no image"
 
 
 @dataclass(frozen=True)
@@ -132,9 +134,9 @@ def find_pairs(folder: Path, templates: Templates | None = None, marks: Collecti
     ]
     pairs, unused, more = _with_drawn(pairs, [folder / path for path in drawn])
     pairs, told = _with_annotations(pairs, images, tools)
-    notes += [*spelt, *_orphan_notes(orphans), *_annotator_notes(matched, named), *more, *told]
-    notes += [f"{imageless[0]} is left out, for it holds no image{_more(len(imageless))}"] if imageless else []
-    notes += [f"{streams[0]} is left out, for it is a pipe, socket or device{_more(len(streams))}"] if streams else []
+    notes += [*spelt, *left_out([each.path for each in orphans], NO_IMAGE), *more, *told]
+    notes += left_out(imageless, "it holds no image")
+    notes += left_out(streams, "it is a pipe, socket or device")
     return Pairing(folder, tuple(pairs), tuple(notes), unused)
 
 
@@ -159,8 +161,8 @@ def _with_drawn(
             taken.append(label)
         else:
             found[nearest[0]] = replace(found[nearest[0]], labels={"": (label,)})
-    notes = [f"{taken[0]} is left out, for its series has another label{_more(len(taken))}"] if taken else []
-    notes += [f"{unused[0]} is left out, for no one series lies nearest to it{_more(len(unused))}"] if unused else []
+    notes = left_out(taken, "its series has another label")
+    notes += left_out(unused, "no one series lies nearest to it")
     return list(found.values()), tuple(unused), notes
 
 
@@ -183,10 +185,10 @@ def _with_annotations(
     without = [image for path, image in known.items() if path not in {**taken, **labels}]
     odd = [each.label.path for each in match_labels(without, tools.damaged)[0]]
     unused = [orphan for orphan in orphans if tools.folder / orphan.path not in owners.values()]
-    notes += [f"{double[0].path} is left out, for its image has another label{_more(len(double))}"] if double else []
+    notes += left_out([each.path for each in double], "its image has another label")
     notes += [*spelt, *told]
-    notes += [f"{odd[0]} is left out, for it has the form of no annotation tool's file{_more(len(odd))}"] if odd else []
-    notes += [*_orphan_notes(unused), *_annotator_notes(matched, named)]
+    notes += left_out(odd, "it has the form of no annotation tool's file")
+    notes += left_out([each.path for each in unused], NO_IMAGE)
     return _named_alike([replace(pair, labels=labels.get(pair.image, pair.labels)) for pair in pairs]), notes
 
 
@@ -217,9 +219,8 @@ def _of_one_tool(matched: Sequence[Match], tools: ToolFiles) -> tuple[list[Match
     others = [match for match in matched if titles[match.label] != chosen[match.image]]
     if not others:
         return kept, []
-    first = others[0]
-    why = f"{chosen[first.image]} annotates its image too, and no fewer images"
-    return kept, [f"{first.label.path} ({titles[first.label]}) is left out, for {why}{_more(len(others))}"]
+    why = f"{chosen[others[0].image]} annotates its image too, and no fewer images"
+    return kept, left_out([f"{each.label.path} ({titles[each.label]})" for each in others], why)
 
 
 def _by_names(folder: Path, files: Sequence[PurePosixPath]) -> tuple[list[NamedFile], list[NamedFile], list[str]]:
@@ -227,7 +228,7 @@ def _by_names(folder: Path, files: Sequence[PurePosixPath]) -> tuple[list[NamedF
     images, labels = sort_out(files)
     sorted_out = {each.path for each in (*images, *labels)}
     others = [path for path in files if path not in sorted_out]
-    notes = [f"{others[0]} is left out, for it renders another label anew{_more(len(others))}"] if others else []
+    notes = left_out(others, "it renders another label anew")
     if not images and not any(_says_labels(label) for label in labels):
         plain = [NamedFile(each.path, FileName(each.name.folders, "", each.name.stem, "", False)) for each in labels]
         return plain, [], notes
@@ -246,15 +247,16 @@ def _by_names(folder: Path, files: Sequence[PurePosixPath]) -> tuple[list[NamedF
     if not beside:
         return images, [], []
     if is_label_like(folder / beside[0].path):
-        note = f"{beside[0].path.name} is taken for the label of the photograph of that name" + _more(len(beside))
+        more = f", and so are {len(beside) - 1} others" if len(beside) > 1 else ""
+        note = f"{beside[0].path.name} is taken for the label of the photograph of that name{more}."
         return [each for each in images if each not in beside], beside, [note]
     copies = [photo for other in beside for photo in groups[other.group] if photo is not other]
     looked_at = zip(copies[:MOST_COMPARED], beside, strict=False)
     if not all(are_one_picture(folder / copy.path, folder / other.path) for copy, other in looked_at):
         return images, [], []
     why = f"{beside[0].path.name} is the same picture without loss"
-    note = f"{copies[0].path.name} is left out, for {why}{_more(len(copies))}"
-    return [each for each in images if each not in copies], [], [note]
+    notes = left_out([each.path.name for each in copies], why)
+    return [each for each in images if each not in copies], [], notes
 
 
 def _says_labels(label: NamedFile) -> bool:
@@ -283,26 +285,6 @@ def _check_some(images: Sequence[NamedFile], labels: Sequence[NamedFile], matche
             f"labels share no name with images: expected names such as 1.png and 1_mask.png, got {names}. Rename them."
         )
         raise ValueError(msg)
-
-
-def _orphan_notes(orphans: Sequence[NamedFile]) -> list[str]:
-    if not orphans:
-        return []
-    return [f"{orphans[0].path} is left out, for it belongs to no image{_more(len(orphans))}"]
-
-
-def _annotator_notes(
-    matched: Sequence[Match], named: Mapping[NamedFile, Mapping[str, Sequence[PurePosixPath]]]
-) -> list[str]:
-    used = {path for classes in named.values() for paths in classes.values() for path in paths}
-    unused = [match.label for match in matched if match.label.path not in used]
-    if not unused:
-        return []
-    return [f"{unused[0].path} is left out, for another annotator's label of its image is used{_more(len(unused))}"]
-
-
-def _more(count: int) -> str:
-    return f", and so are {count - 1} others." if count > 1 else "."
 
 
 def _below(path: Path, folder: Path) -> str:
