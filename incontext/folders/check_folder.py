@@ -148,8 +148,8 @@ def _look_at_labels(
     for pair in chosen:
         facts[pair.name] = []
         for class_name, paths in pair.labels.items():
-            canvas = Canvas(pair.image, images[pair.name].size_px)
-            if formats.drawn_format(paths[0], canvas):
+            canvas = _canvas(pair, images[pair.name]) if formats.drawn_format(paths[0]) else None
+            if canvas and formats.drawn_format(paths[0], canvas):
                 _look_at_drawn(findings, pair, paths, canvas, class_name)
                 continue
             parts = [look_at(path, pixels=True, label=rules) for path in paths]
@@ -162,13 +162,17 @@ def _look_at_labels(
     return findings, facts, len(chosen)
 
 
+def _canvas(pair: ImagePair, image: FileFacts) -> Canvas:
+    """Take the size and the place of an image; of a volume that was not opened they are read."""
+    if not image.size_px and not image.fault:
+        image = look_at(pair.image, pixels=True)
+    return Canvas(pair.image, image.size_px, image.geometry)
+
+
 def _look_at_drawn(
     findings: LabelSurvey, pair: ImagePair, paths: Sequence[Path], canvas: Canvas, class_name: str
 ) -> None:
     """Draw what an annotation tool saved for an image."""
-    if not canvas.shape:
-        pixels = look_at(pair.image, pixels=True).pixels
-        canvas = replace(canvas, shape=() if pixels is None else pixels.shape)
     for path in paths if canvas.shape else ():
         found = formats.drawn_format(path, canvas)
         with Attempt() as reading:

@@ -1,6 +1,7 @@
 """Facts of an image or label file that cost little: its header, and its pixels only where they are asked for."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -11,9 +12,9 @@ from PIL import Image, UnidentifiedImageError
 from megamed import formats
 from megamed.failures import Attempt
 from megamed.label_values import LabelRules, without_palette
-from megamed.readers import picture
+from megamed.readers import picture, tiff
 from megamed.readers.orientation_tag import TAG
-from megamed.readers.stored import StoredImage
+from megamed.readers.stored import Geometry, StoredImage
 
 HEADED = ("picture", "TIFF")
 """Formats whose header Pillow reads at little cost."""
@@ -37,6 +38,7 @@ class FileFacts:
         fault: Reason why the file cannot be read, if it cannot.
         notes: Decisions between several senses of a label's palette.
         colours: Colours of a label's values, if they are indices of a palette.
+        geometry: Place of the pixels in the patient, if they were read.
     """
 
     path: Path
@@ -48,6 +50,7 @@ class FileFacts:
     fault: str = ""
     notes: tuple[str, ...] = ()
     colours: Mapping[int, str] = field(default_factory=dict)
+    geometry: Geometry = field(default_factory=Geometry, repr=False)
 
 
 def look_at(path: Path, pixels: bool = False, label: LabelRules | None = None) -> FileFacts:
@@ -118,10 +121,14 @@ def _header(path: Path, opened: Image.Image) -> FileFacts:
     if orientation in ON_SIDE and opened.format != "TIFF":  # which Pillow turns by itself
         size = size[::-1]
     frames = 1 if opened.format in picture.PHOTOGRAPHS else getattr(opened, "n_frames", 1)
+    sides = ((frames,) if frames > 1 else ()) + size
+    if frames > 1 and opened.format == "TIFF":  # some pages may be smaller copies of others
+        with suppress(ImportError):
+            sides = tiff.sides_px(path)
     return FileFacts(
         path=path,
         format=opened.format or format_name(path),
-        size_px=((frames,) if frames > 1 else ()) + size,
+        size_px=sides,
         orientation=orientation,
         bits=16 if opened.mode.startswith("I;16") else 32 if opened.mode in ("I", "F") else 8,
     )
@@ -131,7 +138,8 @@ def _stored(path: Path, kind: str, label: LabelRules | None) -> FileFacts:
     """Read a file whole, through the table of formats."""
     stored = formats.read(formats.source_at(path))
     facts = _with_pixels(FileFacts(path, kind, bits=8 * stored.dtype.itemsize), stored, label)
-    return replace(facts, size_px=stored.shape if stored.axes else stored.array.shape)
+    sides = stored.shape if stored.axes else stored.array.shape
+    return replace(facts, size_px=sides, geometry=stored.geometry)
 
 
 def _with_pixels(facts: FileFacts, stored: StoredImage, label: LabelRules | None) -> FileFacts:

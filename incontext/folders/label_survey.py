@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Integer, Shaped, UInt8
 
-from megamed.class_names import all_of_it, name_key, spelling_notes, which_is_which
+from megamed.class_names import all_of_it, name_key, one_spelling, spelling_notes, which_is_which
 from megamed.colour_tables import BLACK, FULL, MAX_COLOURS, colour_counts
 from megamed.label_colours import Palettes
 from megamed.label_values import (
@@ -165,9 +165,10 @@ class LabelSurvey:
     def classes(self) -> list[ClassFacts]:
         """The classes in order; those of a name, however it is spelt, are one."""
         groups: dict[str, list[tuple[int | None, str, list[float]]]] = defaultdict(list)
-        for key in sorted(self.shares, key=lambda key: (isinstance(key, str), key)):
+        spelling = one_spelling(key for key in self.shares if isinstance(key, str))
+        for key in sorted(self.shares, key=lambda key: (0, key, "") if isinstance(key, int) else (1, 0, name_key(key))):
             value = key if isinstance(key, int) else None
-            name = str(key) if value is None else self.names.get(value, str(key))
+            name = spelling[str(key)] if value is None else self.names.get(value, str(key))
             groups[name_key(name)].append((value, name, self.shares[key]))
         return [_facts(group) for group in groups.values()]
 

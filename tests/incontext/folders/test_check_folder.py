@@ -268,3 +268,41 @@ def test_the_black_one_of_two_colours_is_the_background(tmp_path: Path) -> None:
     picture.save(tmp_path / "labels" / "0000.png")
     (found,) = check_folder(tmp_path).classes
     assert found.share == pytest.approx(label.mean())
+
+
+def test_a_smaller_copy_of_an_image_is_no_plane_of_it(tmp_path: Path) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    draw(tmp_path, 2, 0)
+    image, label = disc(0)
+    with tifffile.TiffWriter(tmp_path / "images" / "0000.tif") as file:
+        file.write(image, photometric="minisblack")
+        file.write(image[::4, ::4], photometric="minisblack", subfiletype=1)
+    (tmp_path / "images" / "0000.png").unlink()
+    found = check_folder(tmp_path)
+    assert not any("does not match" in problem for problem in found.problems)
+    assert found.sizes_px == (label.shape, label.shape)
+
+
+def test_segments_of_a_part_of_a_volume_lie_on_all_of_it(tmp_path: Path) -> None:
+    """Each file numbers its segments in its own way, so that only names tell the classes."""
+    sitk = pytest.importorskip("SimpleITK")
+    for number, names in enumerate([("organ", "tumour"), ("Tumour", "organ")]):
+        volume = np.random.default_rng(number).integers(0, 99, (6, 20, 20)).astype(np.float32)
+        image = sitk.GetImageFromArray(volume)
+        image.SetOrigin((1.0, 2.0, 3.0))
+        sitk.WriteImage(image, str(tmp_path / f"{number}.nii.gz"))
+        label = np.zeros(volume.shape, np.uint8)
+        label[2:4, 5:15, 5:15] = 1 + number
+        label[2:4, 8:10, 8:10] = 2 - number
+        drawn = sitk.GetImageFromArray(label)
+        drawn.CopyInformation(image)
+        part = drawn[4:18, 4:18, 1:5]
+        for place, name in enumerate(names):
+            facts = {"Name": name, "LabelValue": place + 1, "Layer": 0, "ID": f"Segment_{place + 1}"}
+            for key, value in facts.items():
+                part.SetMetaData(f"Segment{place}_{key}", str(value))
+        sitk.WriteImage(part, str(tmp_path / f"{number}.seg.nrrd"), True)
+    found = check_folder(tmp_path)
+    assert not found.problems
+    assert [each.name for each in found.classes] == ["organ", "tumour"]
+    assert [each.share for each in found.classes] == pytest.approx([192 / 2400, 8 / 2400])
