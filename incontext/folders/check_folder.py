@@ -92,9 +92,8 @@ def check_folder(folder: Path, templates: Templates | None = None, rules: LabelR
         OSError: If the folder cannot be read.
     """
     pairing = read_folder(folder, templates)
-    card, images, rules = read_own_card(folder), _look_at_images(pairing), rules or LabelRules()
-    if card.unknown and rules.unknown is None:
-        rules = replace(rules, unknown=card.unknown)
+    card, images = read_own_card(folder), _look_at_images(pairing)
+    rules = card.rules(pairing, rules or LabelRules())
     findings, label_facts, looked = _look_at_labels(pairing, images, rules)
     findings.names |= card.names
     known = [facts.size_px for facts in images.values() if facts.size_px]

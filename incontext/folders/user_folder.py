@@ -88,8 +88,9 @@ def fit_pairs(segmenter: Segmenter, examples: Pairing, classes: Mapping[int, str
         raise ValueError(message)
     card = read_own_card(examples.folder)
     names = {**card.names, **(classes or {})}
-    if card.unknown and segmenter.unknown is None:
-        segmenter.set_params(unknown=card.unknown)
+    rules = card.rules(examples, segmenter.rules)
+    if rules != segmenter.rules:
+        segmenter.set_params(unknown=rules.unknown, colours=rules.colours or None)
     faulty: dict[str, str] = {}
     with Attempt() as fitting:
         _fit(segmenter, labelled, examples.classes, names)

@@ -306,3 +306,16 @@ def test_segments_of_a_part_of_a_volume_lie_on_all_of_it(tmp_path: Path) -> None
     assert not found.problems
     assert [each.name for each in found.classes] == ["organ", "tumour"]
     assert [each.share for each in found.classes] == pytest.approx([192 / 2400, 8 / 2400])
+
+
+@pytest.mark.parametrize("in_colours", [True, False])
+def test_a_list_beside_the_labels_names_colours_or_values(tmp_path: Path, in_colours: bool) -> None:
+    draw(tmp_path, 2, 0)
+    (tmp_path / "labelmap.txt").write_text("background:0,0,0::\nnone:9,9,9::\ncell:250,50,83::\n")
+    for seed in range(2):
+        label = 2 * disc(seed)[1]
+        colours = np.array([(0, 0, 0), (9, 9, 9), (250, 50, 83)], np.uint8)
+        Image.fromarray(colours[label] if in_colours else label).save(tmp_path / "labels" / f"{seed:04}.png")
+    found = check_folder(tmp_path)
+    assert not found.problems
+    assert [(each.value, each.name) for each in found.classes] == [(2, "cell")]

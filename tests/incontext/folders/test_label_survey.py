@@ -126,4 +126,4 @@ def test_of_a_file_for_a_class_only_what_has_its_name_counts() -> None:
     masks = {"organ": blocks(1, 0) > 0, "tumour": blocks(0, 1) > 0}
     found.add_drawn("a.json", masks, "Organ")
     found.add_drawn("a.json", masks, "both")
-    assert [(each.name, each.share) for each in found.classes] == [("Organ", 0.25), ("both", 0.5)]
+    assert [(each.name, each.share) for each in found.classes] == [("both", 0.5), ("Organ", 0.25)]
