@@ -14,7 +14,7 @@ from megamed.readers.faults import is_stream
 
 IMAGE_WORDS = (
     *("images?", "imgs?", "im", "scans?", "orig(?:inal)?s?", "raw", "pictures?", "photos?", "volumes?", "frames?"),
-    *("ct", "mri?", "t1w?", "t1ce?", "t2w?", "flair", "dwi", "adc", "pet", "us", "jpegimages"),
+    *("ct", "mri?", "t1(?:w|ce|gd|n|c)?", "t2[wf]?", "flair", "dwi", "adc", "pet", "us", "jpegimages"),
     *("imaging", "inputs?"),
 )
 LABEL_WORDS = (
@@ -37,6 +37,8 @@ CLASS_MAPS = re.compile(r"SegmentationClass(?:Aug|PNG)?", re.I)
 """Folders of label maps in the VOC arrangement."""
 RENDERINGS = re.compile(r"SegmentationObject(?:PNG)?|Segmentation(?:Class|Object)(?:Npy|Visualization)", re.I)
 """Folders beside them: numbers of objects, arrays and pictures to look at."""
+SEQUENCES = ("flair", "t2f", "t2w", "t2", "t1ce", "t1gd", "t1c", "t1w", "t1n", "t1")
+"""Sequences of magnetic resonance by which files of one case differ, those that show most lesions first."""
 SEPARATORS = "-_. "
 MOST_FILES = 200_000
 

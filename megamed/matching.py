@@ -15,6 +15,7 @@ from megamed.file_names import (
     FIELD_WORDS,
     KIND_FOLDER,
     LISTED,
+    SEQUENCES,
     SPLIT_WORDS,
     CaseIndex,
     FileName,
@@ -51,6 +52,33 @@ class Match:
         annotator = self.label.name.suffix.strip("-_. ")
         annotators = [annotator] if ANNOTATOR_WORDS.fullmatch(annotator) else []
         return (*folders, rest, *annotators) if rest else (*folders, *annotators)
+
+
+def one_sequence(images: Sequence[NamedFile], labels: Sequence[NamedFile]) -> tuple[list[NamedFile], list[str]]:
+    """Keep, of several sequences of a case whose label says none of them, the one that most cases have.
+
+    Returns:
+        The images that are kept, and a note if others are not.
+    """
+    cases: dict[tuple[tuple[str, ...], str], dict[str, NamedFile]] = defaultdict(dict)
+    for image in images:
+        if (sequence := image.name.suffix.strip("-_. ").lower()) in SEQUENCES:
+            cases[image.name.folders, image.name.case][sequence] = image
+    labelled = {label.name.case for label in labels}
+    several = {place: found for place, found in cases.items() if len(found) > 1}
+    if not any(case in labelled for _, case in several):
+        return list(images), []
+    counts = Counter(sequence for found in several.values() for sequence in found)
+    chosen = max(SEQUENCES, key=lambda sequence: counts[sequence])
+    others = {id(image) for found in several.values() for name, image in found.items() if name != chosen}
+    named = ", ".join(sequence for sequence in SEQUENCES if counts[sequence])
+    kept = [image for image in images if id(image) not in others]
+    other = next(image.name for image in images if id(image) in others)
+    label = next(label.name for label in labels if label.name.case in {case for _, case in several})
+    templates = f"--images '{other.template(other.case)}' --labels '{label.template(label.case)}'"
+    note = f"of the sequences {named} of each case {chosen} is looked at. Choose another, such as {templates}."
+    without = [next(iter(found.values())).path for found in several.values() if chosen not in found]
+    return kept, [note, *left_out(without, f"its case has no {chosen}")]
 
 
 def match_labels(images: Sequence[NamedFile], labels: Sequence[NamedFile]) -> tuple[list[Match], list[NamedFile]]:

@@ -17,7 +17,7 @@ from megamed.file_names import (
     sort_out,
 )
 from megamed.look_alikes import are_one_picture, is_label_like
-from megamed.matching import Match, by_class, match_labels
+from megamed.matching import Match, by_class, match_labels, one_sequence
 from megamed.notes import left_out
 from megamed.path_templates import Templates, by_templates
 
@@ -120,6 +120,8 @@ def find_pairs(folder: Path, templates: Templates | None = None, marks: Collecti
         )
         raise ValueError(msg)
     _check_unique(folder, images)
+    images, sequences = one_sequence(images, [] if templates else labels)
+    notes += sequences
     matched, orphans = match_labels(images, labels)
     _check_some(images, labels, matched)
     named, spelt = by_class(matched)
