@@ -11,6 +11,7 @@ from megamed import formats
 from megamed.annotation_tools.drawn import Likeness, likeness, read_file, stems, tool_of
 from megamed.annotation_tools.tools import TOOLS
 from megamed.annotation_tools.yolo import NAME_LISTS
+from megamed.class_names import name_key
 from megamed.file_names import NamedFile, take_apart
 
 SUFFIXES = tuple({suffix for tool in TOOLS.values() for suffix in tool.suffixes})
@@ -52,6 +53,19 @@ class ToolFiles:
         """Name the tool that wrote a file."""
         found = tool_of(self.folder / file.path)
         return found.title if found else ""
+
+    def classes(self, file: NamedFile) -> frozenset[str] | None:
+        """Return what the classes of a file are called, however it is spelt; None if the file's own name may say it.
+
+        One that cannot be read has none; what is wrong with it is told when its label is read.
+        """
+        found = tool_of(self.folder / file.path)
+        if not found or not found.names_classes:
+            return None
+        try:
+            return frozenset(map(name_key, read_file(self.folder / file.path).classes.values()))
+        except (ValueError, OSError):
+            return frozenset()
 
     def owners(
         self, images: Sequence[Path], taken: Mapping[Path, Path], orphans: Sequence[NamedFile]

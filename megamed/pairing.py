@@ -17,7 +17,7 @@ from megamed.file_names import (
     sort_out,
 )
 from megamed.look_alikes import are_one_picture, is_label_like
-from megamed.matching import Match, by_class, match_labels, one_sequence
+from megamed.matching import OTHERS, Match, by_class, match_labels, one_sequence
 from megamed.notes import left_out
 from megamed.path_templates import Templates, by_templates
 
@@ -177,7 +177,10 @@ def _with_annotations(
     found, orphans = match_labels(images, tools.beside)
     double = [match.label for match in found if tools.folder / match.image.path in taken]
     matched, notes = _of_one_tool([match for match in found if match.label not in double], tools)
-    named, spelt = by_class(matched)
+    matched, others = _of_one_annotator(matched, tools)
+    notes += left_out([match.label.path for match in others], OTHERS)
+    named, spelt = by_class([match for match in matched if tools.classes(match.label) is None])
+    named |= _together([match for match in matched if tools.classes(match.label) is not None])
     taken |= {tools.folder / match.image.path: tools.folder / match.label.path for match in matched}
     owners, told = tools.owners(list(known), taken, orphans)
     labels = {image: {"": (path,)} for image, path in owners.items()} | {
@@ -192,6 +195,27 @@ def _with_annotations(
     notes += left_out(odd, "it has the form of no annotation tool's file")
     notes += left_out([each.path for each in unused], NO_IMAGE)
     return _named_alike([replace(pair, labels=labels.get(pair.image, pair.labels)) for pair in pairs]), notes
+
+
+def _of_one_annotator(matched: Sequence[Match], tools: ToolFiles) -> tuple[list[Match], list[Match]]:
+    """Keep, of several files that name the same classes of an image, the first; those of other classes go together."""
+    seen: dict[NamedFile, set[str]] = defaultdict(set)
+    kept: list[Match] = []
+    others: list[Match] = []
+    for match in sorted(matched, key=lambda match: match.label.path):
+        classes = tools.classes(match.label) or frozenset()
+        is_other = bool(seen[match.image] & classes)
+        (others if is_other else kept).append(match)
+        seen[match.image] |= classes
+    return kept, others
+
+
+def _together(matched: Sequence[Match]) -> dict[NamedFile, dict[str, tuple[PurePosixPath, ...]]]:
+    """Unite the files of each image, which name their classes."""
+    found: dict[NamedFile, tuple[PurePosixPath, ...]] = defaultdict(tuple)
+    for match in matched:
+        found[match.image] += (match.label.path,)
+    return {image: {"": paths} for image, paths in found.items()}
 
 
 def _named_alike(pairs: Sequence[ImagePair]) -> list[ImagePair]:

@@ -217,3 +217,33 @@ def test_a_file_that_names_its_classes_lies_beside_files_of_each_class(tmp_path:
     labelme(tmp_path, {"b.png": drawn})
     path = tmp_path / "b.json"
     assert find_pairs(tmp_path).pairs[1].labels == {"Organ": (path,), "nodule": (path,)}
+
+
+def test_folders_of_people_are_no_classes_where_files_name_theirs(tmp_path: Path) -> None:
+    write_images(tmp_path / "images", DRAWINGS)
+    for who in ("anna", "bob"):
+        (tmp_path / who).mkdir()
+        labelme(tmp_path / who, DRAWINGS)
+    found = find_pairs(tmp_path)
+    assert [pair.labels for pair in found.pairs] == [{"": (tmp_path / f"anna/{name}.json",)} for name in "ab"]
+    assert found.notes == (
+        "bob/a.json is left out, for another annotator's label of its image is used, and so are 1 others.",
+    )
+
+
+def test_files_of_different_classes_go_together(tmp_path: Path) -> None:
+    write_images(tmp_path / "images", DRAWINGS)
+    for name in ("lesion", "organ"):
+        (tmp_path / name).mkdir()
+        labelme(tmp_path / name, {"a.png": Drawing(SIZE, (square(name, 1, 1, 3),))})
+    found = find_pairs(tmp_path)
+    assert found.pairs[0].labels == {"": (tmp_path / "lesion/a.json", tmp_path / "organ/a.json")}
+    assert not found.notes
+
+
+def test_a_damaged_file_beside_an_image_loses_no_other(tmp_path: Path) -> None:
+    write_images(tmp_path, DRAWINGS)
+    labelme(tmp_path, DRAWINGS)
+    path = tmp_path / "a.json"
+    path.write_text(path.read_text()[:-20])
+    assert [pair.files[1].name for pair in find_pairs(tmp_path).pairs] == ["a.json", "b.json"]
