@@ -104,7 +104,7 @@ def read_values(values: Shaped[np.ndarray, "*grid"], name: str, rules: LabelRule
         notes.append(f"{name} has soft edges: it is cut off at half of its largest value, {values.max():g}.")
         values = hardened(values)
     whole = whole_numbers(values, name)
-    if whole.size and whole.max() > FULL and whole.max() in FULL_WORDS and distinct(whole).size <= 2:
+    if is_full_word(whole):
         notes.append(f"{name} is a mask of {whole.max()}: it is read as one class, {FULL}.")
         whole = (whole > 0).astype(np.uint8) * np.uint8(FULL)
     if rules.unknown is None and (void := suspected_void(whole)) is not None:
@@ -248,6 +248,11 @@ def may_be_label(pixels: Shaped[np.ndarray, "..."]) -> bool:
     if pixels.ndim == 3 and pixels.shape[-1] in (3, 4) and pixels.dtype == np.uint8:
         return len(colour_counts(pixels[..., :3])) <= MAX_COLOURS
     return distinct(pixels).size <= MAX_COLOURS or is_antialiased(pixels)
+
+
+def is_full_word(values: Integer[np.ndarray, "*grid"]) -> bool:
+    """Whether a label is a mask of two values, of which one is the largest number of 16 or 32 bits."""
+    return bool(values.size and values.max() > FULL and values.max() in FULL_WORDS and distinct(values).size <= 2)
 
 
 def hardened(values: Shaped[np.ndarray, "*grid"]) -> Integer[np.ndarray, "*grid"]:

@@ -15,6 +15,7 @@ from megamed.label_values import (
     distinct,
     hardened,
     is_antialiased,
+    is_full_word,
     is_instances,
     read_channels,
     split_unknown,
@@ -146,6 +147,8 @@ class LabelSurvey:
             self.colours |= found.keys() - {BLACK}
 
     def _count(self, name: str, label: Integer[np.ndarray, "..."]) -> None:
+        if is_full_word(label):
+            label = (label > 0).astype(np.uint8) * np.uint8(FULL)
         found = _counts(label)
         void = suspected_void(label) if self.rules.unknown is None else None
         if void is not None:
@@ -235,10 +238,11 @@ class LabelSurvey:
                 f"pixels that nobody judged, and left out. Say so: --unknown {void}; if it is a class, give it another "
                 "number."
             )
-        elif len(values) == 2 and values[-1] == FULL and not any(len(found) == 2 for found in self.sets):
+        elif len(values) > 1 and values[-1] == FULL and not any(len(found) > 1 for found in self.sets):
+            others = ", ".join(map(str, values[:-1][:SHOWN]))
             yield (
-                f"labels number one class in two ways, it seems: expected one value, got {values[0]} in some and "
-                f"{FULL} in others. Make them alike: label > 0."
+                f"labels number one class in several ways, it seems: expected one value, got {others} in some "
+                f"and {FULL} in others. Make them alike: label > 0."
             )
         elif len(values) > MANY_CLASSES:
             yield (

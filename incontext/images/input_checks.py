@@ -189,10 +189,11 @@ def _values(examples: Sequence[Example]) -> Iterator[str]:
                 f"{', '.join(map(str, edges[:5]))}{', …' if len(edges) > 5 else ''} as thin lines. The labels were "
                 "smoothed or compressed with loss: resize them by nearest neighbour, or cut them off: label > 127."
             )
-    elif len(classes) == 2 and WHITE in classes and not any(len(example.masks) == 2 for example in examples):
+    elif len(classes) > 1 and WHITE in classes and not any(len(example.masks) > 1 for example in examples):
+        others = ", ".join(str(value) for value in classes if value != WHITE)
         yield (
-            f"support_labels number one class in two ways, it seems: expected one value, got {min(classes)} in some "
-            f"labels and {WHITE} in others. Make them alike: label > 0."
+            f"support_labels number one class in several ways, it seems: expected one value, got {others} in "
+            f"some labels and {WHITE} in others. Make them alike: label > 0."
         )
 
 

@@ -59,7 +59,7 @@ def test_masks_of_classes_are_counted_by_name() -> None:
         ),
         (
             [blocks(1, 1), blocks(255, 255)],
-            "one class in two ways, it seems: expected one value, got 1 in some",
+            "one class in several ways, it seems: expected one value, got 1 in some",
         ),
         ([np.zeros((4, 4, 3), np.uint8) + np.arange(3, dtype=np.uint8)], "0.png: .*--colours '#000102=1'; black is"),
         ([np.full((4, 4), 0.5)], r"0\.png is no label map: expected whole numbers, got values from 0\.5"),
@@ -127,3 +127,14 @@ def test_of_a_file_for_a_class_only_what_has_its_name_counts() -> None:
     found.add_drawn("a.json", masks, "Organ")
     found.add_drawn("a.json", masks, "both")
     assert [(each.name, each.share) for each in found.classes] == [("both", 0.5), ("Organ", 0.25)]
+
+
+def test_masks_of_one_value_each_number_one_class() -> None:
+    found = findings(blocks(1, 0), blocks(254, 0), blocks(255, 0))
+    (problem,) = found.problems()
+    assert "expected one value, got 1, 254 in some and 255 in others" in problem
+
+
+def test_the_largest_number_of_16_bits_is_that_of_8() -> None:
+    wide = findings(blocks(1, 0).astype(np.uint16) * 65535)
+    assert [each.value for each in wide.classes] == [255]
