@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from incontext.folders.file_facts import UNREADABLE, is_picture
+from incontext.folders.file_facts import is_picture
+from megamed.failures import Attempt
 from megamed.label_values import LabelRules
 from megamed.pairing import Pairing
 from megamed.path_templates import Templates
@@ -74,8 +75,6 @@ def _in_colours(label: Path) -> bool:
     """Whether a label is a picture in colours, as its header says."""
     if not is_picture(label):
         return False
-    try:
-        with picture.opened(label) as opened:
-            return opened.mode in COLOURED
-    except UNREADABLE:
-        return False
+    with Attempt(), picture.opened(label) as opened:
+        return opened.mode in COLOURED
+    return False
