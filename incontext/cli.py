@@ -237,10 +237,10 @@ def info(
 ) -> None:
     """Print the provenance of network weights, or the classes and examples of a saved task, as JSON."""
     from incontext.folders.task_info import task_info
-    from incontext.networks.checkpoint import locate, read_metadata
+    from incontext.networks.checkpoint import Checkpoint, locate
 
     path = locate(file)
-    metadata = task_info(path) or read_metadata(path)
+    metadata = task_info(path) or Checkpoint.read(path).inspect()
     print(json.dumps(metadata, indent=2))
 
 

@@ -173,7 +173,7 @@ class Segmenter(NetworkEstimator):
             OSError: If a file cannot be read.
         """
         self._choice, self._tuning  # noqa: B018 - a mistake in them is told before anything is read
-        examples = Examples(images, labels, self.rules, self.channel)
+        examples = Examples(images, labels, self.rules, self.channel, classes or {})
         sample = [examples[index].thinned() for index in spread(len(examples), SAMPLED_CASES)]
         self._fitted = fit_examples(examples, sample, self._prepare(sample), classes or {})
         if self.tune:
@@ -233,7 +233,8 @@ class Segmenter(NetworkEstimator):
             ValueError: If an argument does not fit; the message names it and the fix.
             OSError: If a file cannot be read.
         """
-        examples = Examples(images, labels, self.fitted.rules_for_others(self.rules), self.channel)
+        rules, names = self.fitted.rules_for_others(self.rules), self.fitted.names
+        examples = Examples(images, labels, rules, self.channel, names)
         result = self.predict(images)
         return float(np.mean([mean_dice(result, i, example) for i, example in enumerate(examples)]))
 

@@ -11,6 +11,7 @@ from megamed import formats
 from megamed.annotation_tools.drawn import Likeness, likeness, read_file, stems, tool_of
 from megamed.annotation_tools.tools import TOOLS
 from megamed.annotation_tools.yolo import NAME_LISTS
+from megamed.class_names import name_key
 from megamed.file_names import NamedFile, take_apart
 
 SUFFIXES = tuple({suffix for tool in TOOLS.values() for suffix in tool.suffixes})
@@ -48,11 +49,32 @@ class ToolFiles:
                 (beside if found else damaged).append(named)
         return cls(folder, tuple(beside), tuple(common), tuple(damaged))
 
-    def owners(self, images: Sequence[Path], orphans: Sequence[NamedFile]) -> tuple[dict[Path, Path], list[str]]:
+    def title(self, file: NamedFile) -> str:
+        """Name the tool that wrote a file."""
+        found = tool_of(self.folder / file.path)
+        return found.title if found else ""
+
+    def classes(self, file: NamedFile) -> frozenset[str] | None:
+        """Return what the classes of a file are called, however it is spelt; None if the file's own name may say it.
+
+        One that cannot be read has none; what is wrong with it is told when its label is read.
+        """
+        found = tool_of(self.folder / file.path)
+        if not found or not found.names_classes:
+            return None
+        try:
+            return frozenset(map(name_key, read_file(self.folder / file.path).classes.values()))
+        except (ValueError, OSError):
+            return frozenset()
+
+    def owners(
+        self, images: Sequence[Path], taken: Mapping[Path, Path], orphans: Sequence[NamedFile]
+    ) -> tuple[dict[Path, Path], list[str]]:
         """Find the file that annotates each image, by the names of images that files state.
 
         Args:
-            images: The images that have no label otherwise.
+            images: All images.
+            taken: Labels of the images that have another.
             orphans: Files for one image that no image is called as: some state its name.
 
         Returns:
@@ -65,18 +87,19 @@ class ToolFiles:
         for image in images:
             for each in stems(image.name):
                 by_stem[each].add(image)
-        found: dict[Path, Path] = {}
+        found = dict(taken)
         notes = []
         for path in (*self.common, *(self.folder / orphan.path for orphan in orphans)):
             mentioned = _mentioned(path, by_stem)
             twice = [image for image in mentioned.values() if image and image in found]
             absent = [name for name, image in mentioned.items() if image is None]
             if twice:
-                notes.append(f"{path.name} is left out where {found[twice[0]].name} annotates the same images.")
+                which = f"such as {twice[0].name}, whose is {found[twice[0]].name}"
+                notes.append(f"{path.name} is left out for {len(twice)} images that have another label, {which}.")
             if absent:
                 notes.append(f"{path.name} mentions {len(absent)} images that have no file, such as {absent[0]}.")
             found = {image: path for image in mentioned.values() if image} | found
-        return found, notes
+        return {image: path for image, path in found.items() if image not in taken}, notes
 
 
 def named_file(folder: Path, name: str) -> ToolFiles | None:

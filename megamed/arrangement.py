@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from megamed import formats
 from megamed.annotation_files import ToolFiles
 from megamed.file_names import ANNOTATOR_WORDS, CaseIndex, NamedFile, sort_out, visible_files
 from megamed.layouts import bids
+from megamed.layouts.folder import template_pattern
 from megamed.layouts.nnunet import IGNORE, ignored
 from megamed.layouts.table import COLUMNS, REQUIRED
 from megamed.pairing import find_pairs
@@ -229,7 +231,10 @@ def _templates(folder: Path, files: Sequence[PurePosixPath]) -> Arrangement:
         raise ValueError(msg) from error
     if (image, label) in (("images/{case}", "labels/{case}"), ("volumes/{case}_image", "volumes/{case}_label")):
         rules = FileRules()
+    pattern = template_pattern(label, classes)
+    others = [each.path for each in labels if not pattern.fullmatch(unicodedata.normalize("NFC", str(each.path)))]
     words, hints = f"images are {image}, labels are {label}", " ".join(map(str, files[:50]))
+    words += f"; {len(others)} files may be labels too but are not read, such as {others[0]}" if others else ""
     return Arrangement("folder", words, rules, named, hints=hints)
 
 

@@ -14,20 +14,31 @@ from megamed.readers.faults import is_stream
 
 IMAGE_WORDS = (
     *("images?", "imgs?", "im", "scans?", "orig(?:inal)?s?", "raw", "pictures?", "photos?", "volumes?", "frames?"),
-    *("ct", "mri?", "t1w?", "t1ce?", "t2w?", "flair", "dwi", "adc", "pet", "us", "jpegimages"),
+    *("ct", "mri?", "t1(?:w|ce|gd|n|c)?", "t2[wf]?", "flair", "dwi", "adc", "pet", "us", "jpegimages"),
     *("imaging", "inputs?"),
 )
 LABEL_WORDS = (
     *("labels?", "masks?", "segs?", "segmentations?", "gts?", "(?:ground[-_ ]?)?truths?", "annotations?", "anno"),
     *("manuals?", "contours?", "targets?", "delineations?", "outlines?", "dseg"),
     "segmentation(?:class|object)(?:aug|png)?",
+    r"\d(?:st|nd|rd|th)[-_ ]?(?:ho|manual|observer|expert|reader|rater|grader|annotator)",
 )
-ANNOTATOR_WORDS = re.compile(r"(expert|annotator|reader|rater|observer|grader|doctor)s?[-_ ]?\w{0,2}", re.I)
-SPLIT_WORDS = re.compile(r"(?:train|val|test)[a-z]*", re.I)
+ANNOTATOR_WORDS = re.compile(
+    r"(expert|annotator|reader|rater|observer|grader|doctor)s?[-_ ]?\w{0,2}"
+    r"|\d(?:st|nd|rd|th)[-_ ]?(?:ho|manual|observer|expert|reader|rater|grader|annotator)?",
+    re.I,
+)
+FIELD_WORDS = re.compile(r"masks?|fov|field[-_ ]of[-_ ]view", re.I)
+"""Names of masks of what the camera shows, where other labels are those of annotators."""
+LISTED = r"(?:\w{1,2}[.)][-_ ]*)?"
+"""A number or letter before the name of a folder, as in `1. Images`."""
+SPLIT_WORDS = re.compile(rf"{LISTED}(?:train|val|test)[a-z]*(?:[-_ ]+(?:set|split|data))?", re.I)
 CLASS_MAPS = re.compile(r"SegmentationClass(?:Aug|PNG)?", re.I)
 """Folders of label maps in the VOC arrangement."""
 RENDERINGS = re.compile(r"SegmentationObject(?:PNG)?|Segmentation(?:Class|Object)(?:Npy|Visualization)", re.I)
 """Folders beside them: numbers of objects, arrays and pictures to look at."""
+SEQUENCES = ("flair", "t2f", "t2w", "t2", "t1ce", "t1gd", "t1c", "t1w", "t1n", "t1")
+"""Sequences of magnetic resonance by which files of one case differ, those that show most lesions first."""
 SEPARATORS = "-_. "
 MOST_FILES = 200_000
 
@@ -215,8 +226,8 @@ _AFTER = r"(?:tr)?(?:[-_ ]?\d+|[-_ ][^\W_]+)?"
 _LABEL_FOLDER = (
     rf"{_BEFORE}(?:{_LABEL}){_AFTER}|(?:[^\W_]+[-_ ])*[^\W_]*(?:masks?|labels?|segmentations?|groundtruths?)"
 )
-LABEL_FOLDER = re.compile(_LABEL_FOLDER, re.I)
-KIND_FOLDER = re.compile(rf"{_BEFORE}(?:{_IMAGE}){_AFTER}|{_LABEL_FOLDER}", re.I)
+LABEL_FOLDER = re.compile(rf"{LISTED}(?:{_LABEL_FOLDER})", re.I)
+KIND_FOLDER = re.compile(rf"{LISTED}(?:{_BEFORE}(?:{_IMAGE}){_AFTER}|{_LABEL_FOLDER})", re.I)
 """Names of folders that say whether images or labels are in them."""
 FOLDER_WORDS = re.compile(rf"{KIND_FOLDER.pattern}|{SPLIT_WORDS.pattern}", re.I)
 """Names of folders that say what is in them."""

@@ -1,6 +1,8 @@
 """Colours of label values: those that a source states, else fixed ones that colour-blind readers tell apart."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
@@ -43,6 +45,43 @@ def colours_of(values: Iterable[int], stated: Mapping[int, str] | None = None) -
         free = (colour, colour_of(value), *map(colour_of, range(1, MOST_COLOURS)))
         chosen[value] = next((each for each in free if each not in chosen.values()), colour)
     return dict(sorted(chosen.items()))
+
+
+@dataclass
+class Palettes:
+    """Colours that label files give to their values, compared from file to file."""
+
+    _seen: dict[int, dict[str, str]] = field(default_factory=dict)
+    """The files in which each value first has each of its colours."""
+
+    def compare(self, colours: Mapping[int, str], name: str) -> str:
+        """Return a note if a value has another colour than in the files before.
+
+        Args:
+            colours: Colours of the values of a file.
+            name: How messages call it.
+
+        Raises:
+            ValueError: If a colour has other values elsewhere too: then it may be the colours that tell classes.
+        """
+        bright = {value: colour for value, colour in colours.items() if not is_dark(colour)}
+        new = [value for value, colour in bright.items() if self._seen.get(value) and colour not in self._seen[value]]
+        for value, colour in bright.items():
+            self._seen.setdefault(value, {}).setdefault(colour, name)
+        unlike = [value for value, files in self._seen.items() if len(files) > 1]
+        used = Counter(colour for files in self._seen.values() for colour in files)
+        if unlike and max(used.values()) > 1:
+            got = ", ".join(f"{colour} in {file}" for colour, file in self._seen[unlike[0]].items())
+            pairs = ",".join(f"{colour}={value}" for value, colour in enumerate(sorted(used), start=1))
+            msg = (
+                f"palettes of labels disagree: expected one colour for the value {unlike[0]}, got {got}. If colours "
+                f"tell the classes, give each a value: --colours '{pairs}'; if values do, save them without a palette."
+            )
+            raise ValueError(msg)
+        if not new:
+            return ""
+        colour, file = next(iter(self._seen[new[0]].items()))
+        return f"{name} has another palette than {file}, where {new[0]} is {colour}: its values count, not its colours."
 
 
 def palette_of(stated: Mapping[int, str] | None = None) -> UInt8[np.ndarray, "256 3"]:

@@ -104,7 +104,7 @@ def read_values(values: Shaped[np.ndarray, "*grid"], name: str, rules: LabelRule
         notes.append(f"{name} has soft edges: it is cut off at half of its largest value, {values.max():g}.")
         values = hardened(values)
     whole = whole_numbers(values, name)
-    if whole.size and whole.max() > FULL and whole.max() in FULL_WORDS and distinct(whole).size <= 2:
+    if is_full_word(whole):
         notes.append(f"{name} is a mask of {whole.max()}: it is read as one class, {FULL}.")
         whole = (whole > 0).astype(np.uint8) * np.uint8(FULL)
     if rules.unknown is None and (void := suspected_void(whole)) is not None:
@@ -157,9 +157,27 @@ def read_palette(
     Of a mask of two colours of which one is black or transparent, this is the background, whichever index it has.
     """
     rules = rules or LabelRules()
+    pixels, notes = without_palette(indices, palette, name, rules, opacity)
+    if rules.colours:
+        return read_channels(pixels, name, rules)
+    return LabelReading(pixels, None, notes) if notes else read_values(pixels, name, rules)
+
+
+def without_palette(
+    indices: UInt8[np.ndarray, "*grid"],
+    palette: UInt8[np.ndarray, "entries 3"],
+    name: str,
+    rules: LabelRules,
+    opacity: Shaped[np.ndarray, "*grid"] | None = None,
+) -> tuple[UInt8[np.ndarray, "..."], tuple[str, ...]]:
+    """Return what the indices of a palette stand for, and a note if that was decided here.
+
+    They are colours, with their opacity, if the user names some; a mask if there are two of which one, not 0, is black
+    or transparent; else the indices themselves.
+    """
     if rules.colours:
         colours = palette[np.minimum(indices, len(palette) - 1)]
-        return read_channels(colours if opacity is None else np.dstack([colours, opacity]), name, rules)
+        return (colours if opacity is None else np.dstack([colours, opacity])), ()
     used = distinct(indices).tolist()
     unseen, what = [index for index in used if index < len(palette) and not palette[index].any()], "black"
     if opacity is not None:
@@ -170,8 +188,8 @@ def read_palette(
         note = (
             f"{name} has a palette in which {unseen[0]} is {what}: it is read as background, the other as one class, 1."
         )
-        return LabelReading((indices != unseen[0]).astype(np.uint8), None, (note,))
-    return read_values(indices, name, rules)
+        return (indices != unseen[0]).astype(np.uint8), (note,)
+    return indices, ()
 
 
 def whole_numbers(values: Shaped[np.ndarray, "*grid"], name: str) -> Integer[np.ndarray, "*grid"]:
@@ -230,6 +248,11 @@ def may_be_label(pixels: Shaped[np.ndarray, "..."]) -> bool:
     if pixels.ndim == 3 and pixels.shape[-1] in (3, 4) and pixels.dtype == np.uint8:
         return len(colour_counts(pixels[..., :3])) <= MAX_COLOURS
     return distinct(pixels).size <= MAX_COLOURS or is_antialiased(pixels)
+
+
+def is_full_word(values: Integer[np.ndarray, "*grid"]) -> bool:
+    """Whether a label is a mask of two values, of which one is the largest number of 16 or 32 bits."""
+    return bool(values.size and values.max() > FULL and values.max() in FULL_WORDS and distinct(values).size <= 2)
 
 
 def hardened(values: Shaped[np.ndarray, "*grid"]) -> Integer[np.ndarray, "*grid"]:

@@ -1,40 +1,31 @@
 """Images of a folder and the labels that belong to each, found by the names of files and folders alone."""
 
 import os
-import re
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import takewhile
 from pathlib import Path, PurePosixPath
 
 from megamed import formats
 from megamed.annotation_files import ToolFiles, named_file
+from megamed.class_names import one_spelling
 from megamed.dicom_folders import data_files
 from megamed.file_names import (
-    AFFIXES,
-    ANNOTATOR_WORDS,
     FOLDER_WORDS,
-    KIND_FOLDER,
-    SPLIT_WORDS,
-    CaseIndex,
     FileName,
     NamedFile,
-    beginnings,
-    casefolded,
     sort_out,
 )
 from megamed.look_alikes import are_one_picture, is_label_like
+from megamed.matching import OTHERS, Match, by_class, match_labels, one_sequence
+from megamed.notes import left_out
 from megamed.path_templates import Templates, by_templates
 
 MOST_COMPARED = 8
 """Number of photographs that are compared with the pictures of their names."""
 PHOTOGRAPHS = (".jpg", ".jpeg")
 """Endings of files that lose values, so that they hold no labels."""
-NUMBER = re.compile(r"\w?\d*")
-"""A piece of a name that only counts."""
-MOST_NAMED = 5
-"""Number of files that a message names."""
+NO_IMAGE = "it belongs to no image"
 
 
 @dataclass(frozen=True)
@@ -129,9 +120,11 @@ def find_pairs(folder: Path, templates: Templates | None = None, marks: Collecti
         )
         raise ValueError(msg)
     _check_unique(folder, images)
-    matched, orphans = _matched(images, labels)
+    images, sequences = one_sequence(images, [] if templates else labels)
+    notes += sequences
+    matched, orphans = match_labels(images, labels)
     _check_some(images, labels, matched)
-    named = _by_class(matched)
+    named, spelt = by_class(matched)
     top = os.path.commonpath([folder / image.path.parent for image in images])
     pairs = [
         ImagePair(
@@ -143,9 +136,9 @@ def find_pairs(folder: Path, templates: Templates | None = None, marks: Collecti
     ]
     pairs, unused, more = _with_drawn(pairs, [folder / path for path in drawn])
     pairs, told = _with_annotations(pairs, images, tools)
-    notes += [*_orphan_notes(orphans), *_annotator_notes(matched, named), *more, *told]
-    notes += [f"{imageless[0]} is left out, for it holds no image{_more(len(imageless))}"] if imageless else []
-    notes += [f"{streams[0]} is left out, for it is a pipe, socket or device{_more(len(streams))}"] if streams else []
+    notes += [*spelt, *left_out([each.path for each in orphans], NO_IMAGE), *more, *told]
+    notes += left_out(imageless, "it holds no image")
+    notes += left_out(streams, "it is a pipe, socket or device")
     return Pairing(folder, tuple(pairs), tuple(notes), unused)
 
 
@@ -170,8 +163,8 @@ def _with_drawn(
             taken.append(label)
         else:
             found[nearest[0]] = replace(found[nearest[0]], labels={"": (label,)})
-    notes = [f"{taken[0]} is left out, for its series has another label{_more(len(taken))}"] if taken else []
-    notes += [f"{unused[0]} is left out, for no one series lies nearest to it{_more(len(unused))}"] if unused else []
+    notes = left_out(taken, "its series has another label")
+    notes += left_out(unused, "no one series lies nearest to it")
     return list(found.values()), tuple(unused), notes
 
 
@@ -179,22 +172,81 @@ def _with_annotations(
     pairs: Sequence[ImagePair], images: Sequence[NamedFile], tools: ToolFiles
 ) -> tuple[list[ImagePair], list[str]]:
     """Give images without a label what an annotation tool saved for them: a file of their own, or a part of one."""
-    bare = {tools.folder / image.path: image for image in images}
-    bare = {pair.image: bare[pair.image] for pair in pairs if pair.image in bare and not pair.labels}
-    matched, orphans = _matched(list(bare.values()), tools.beside)
-    named = _by_class(matched)
-    left = [path for path, image in bare.items() if image not in named]
-    owners, notes = tools.owners(left, orphans)
+    known = {tools.folder / image.path: image for image in images}
+    taken = {pair.image: pair.files[1] for pair in pairs if pair.labels and pair.image in known}
+    found, orphans = match_labels(images, tools.beside)
+    double = [match.label for match in found if tools.folder / match.image.path in taken]
+    matched, notes = _of_one_tool([match for match in found if match.label not in double], tools)
+    matched, others = _of_one_annotator(matched, tools)
+    notes += left_out([match.label.path for match in others], OTHERS)
+    named, spelt = by_class([match for match in matched if tools.classes(match.label) is None])
+    named |= _together([match for match in matched if tools.classes(match.label) is not None])
+    taken |= {tools.folder / match.image.path: tools.folder / match.label.path for match in matched}
+    owners, told = tools.owners(list(known), taken, orphans)
     labels = {image: {"": (path,)} for image, path in owners.items()} | {
-        tools.folder / image.path: {name: tuple(tools.folder / path for path in paths) for name, paths in found.items()}
-        for image, found in named.items()
+        tools.folder / image.path: {name: tuple(tools.folder / path for path in paths) for name, paths in files.items()}
+        for image, files in named.items()
     }
-    without = [image for path, image in bare.items() if path not in labels]
-    odd = [each.label.path for each in _matched(without, tools.damaged)[0]]
-    notes += [f"{odd[0]} is left out, for it has the form of no annotation tool's file{_more(len(odd))}"] if odd else []
+    without = [image for path, image in known.items() if path not in {**taken, **labels}]
+    odd = [each.label.path for each in match_labels(without, tools.damaged)[0]]
     unused = [orphan for orphan in orphans if tools.folder / orphan.path not in owners.values()]
-    notes += [*_orphan_notes(unused), *_annotator_notes(matched, named)]
-    return [replace(pair, labels=labels.get(pair.image, pair.labels)) for pair in pairs], notes
+    notes += left_out([each.path for each in double], "its image has another label")
+    notes += [*spelt, *told]
+    notes += left_out(odd, "it has the form of no annotation tool's file")
+    notes += left_out([each.path for each in unused], NO_IMAGE)
+    return _named_alike([replace(pair, labels=labels.get(pair.image, pair.labels)) for pair in pairs]), notes
+
+
+def _of_one_annotator(matched: Sequence[Match], tools: ToolFiles) -> tuple[list[Match], list[Match]]:
+    """Keep, of several files that name the same classes of an image, the first; those of other classes go together."""
+    seen: dict[NamedFile, set[str]] = defaultdict(set)
+    kept: list[Match] = []
+    others: list[Match] = []
+    for match in sorted(matched, key=lambda match: match.label.path):
+        classes = tools.classes(match.label) or frozenset()
+        is_other = bool(seen[match.image] & classes)
+        (others if is_other else kept).append(match)
+        seen[match.image] |= classes
+    return kept, others
+
+
+def _together(matched: Sequence[Match]) -> dict[NamedFile, dict[str, tuple[PurePosixPath, ...]]]:
+    """Unite the files of each image, which name their classes."""
+    found: dict[NamedFile, tuple[PurePosixPath, ...]] = defaultdict(tuple)
+    for match in matched:
+        found[match.image] += (match.label.path,)
+    return {image: {"": paths} for image, paths in found.items()}
+
+
+def _named_alike(pairs: Sequence[ImagePair]) -> list[ImagePair]:
+    """Give files that name several classes to each of these, where other images have a file for each class."""
+    classes = {name: name for pair in pairs for name in pair.labels if name}
+    if not classes or not any("" in pair.labels for pair in pairs):
+        return list(pairs)
+    alike = []
+    for pair in pairs:
+        paths = pair.labels.get("", ())
+        found = formats.drawn_format(paths[0]) if paths else None
+        names = found.names(paths[0]).values() if found else ()
+        spelling = one_spelling([*classes, *names])
+        alike.append(replace(pair, labels={spelling[name]: paths for name in names}) if names else pair)
+    return alike
+
+
+def _of_one_tool(matched: Sequence[Match], tools: ToolFiles) -> tuple[list[Match], list[str]]:
+    """Keep, of files that several tools saved for one image, those of the tool that annotates most images."""
+    titles = {match.label: tools.title(match.label) for match in matched}
+    by_image = defaultdict(set)
+    for match in matched:
+        by_image[match.image].add(titles[match.label])
+    counts = Counter(title for found in by_image.values() for title in found)
+    chosen = {image: max(sorted(found), key=counts.__getitem__) for image, found in by_image.items()}
+    kept = [match for match in matched if titles[match.label] == chosen[match.image]]
+    others = [match for match in matched if titles[match.label] != chosen[match.image]]
+    if not others:
+        return kept, []
+    why = f"{chosen[others[0].image]} annotates its image too, and no fewer images"
+    return kept, left_out([f"{each.label.path} ({titles[each.label]})" for each in others], why)
 
 
 def _by_names(folder: Path, files: Sequence[PurePosixPath]) -> tuple[list[NamedFile], list[NamedFile], list[str]]:
@@ -202,7 +254,7 @@ def _by_names(folder: Path, files: Sequence[PurePosixPath]) -> tuple[list[NamedF
     images, labels = sort_out(files)
     sorted_out = {each.path for each in (*images, *labels)}
     others = [path for path in files if path not in sorted_out]
-    notes = [f"{others[0]} is left out, for it renders another label anew{_more(len(others))}"] if others else []
+    notes = left_out(others, "it renders another label anew")
     if not images and not any(_says_labels(label) for label in labels):
         plain = [NamedFile(each.path, FileName(each.name.folders, "", each.name.stem, "", False)) for each in labels]
         return plain, [], notes
@@ -221,15 +273,16 @@ def _by_names(folder: Path, files: Sequence[PurePosixPath]) -> tuple[list[NamedF
     if not beside:
         return images, [], []
     if is_label_like(folder / beside[0].path):
-        note = f"{beside[0].path.name} is taken for the label of the photograph of that name" + _more(len(beside))
+        more = f", and so are {len(beside) - 1} others" if len(beside) > 1 else ""
+        note = f"{beside[0].path.name} is taken for the label of the photograph of that name{more}."
         return [each for each in images if each not in beside], beside, [note]
     copies = [photo for other in beside for photo in groups[other.group] if photo is not other]
     looked_at = zip(copies[:MOST_COMPARED], beside, strict=False)
     if not all(are_one_picture(folder / copy.path, folder / other.path) for copy, other in looked_at):
         return images, [], []
     why = f"{beside[0].path.name} is the same picture without loss"
-    note = f"{copies[0].path.name} is left out, for {why}{_more(len(copies))}"
-    return [each for each in images if each not in copies], [], [note]
+    notes = left_out([each.path.name for each in copies], why)
+    return [each for each in images if each not in copies], [], notes
 
 
 def _says_labels(label: NamedFile) -> bool:
@@ -251,188 +304,13 @@ def _check_unique(folder: Path, images: Sequence[NamedFile]) -> None:
             raise ValueError(msg)
 
 
-@dataclass(frozen=True)
-class _Match:
-    """A label and the image that it belongs to."""
-
-    image: NamedFile
-    label: NamedFile
-    case: str
-
-    @property
-    def pieces(self) -> tuple[str, ...]:
-        """Pieces of the label's path beyond its case: a class, an annotator or a number."""
-        folders = [
-            folder
-            for folder in self.label.name.folders
-            if folder not in self.image.name.folders and folder != self.case and not SPLIT_WORDS.fullmatch(folder)
-        ]
-        rest = self.label.name.case.removeprefix(self.case).strip("-_. ")
-        return (*folders, rest) if rest else tuple(folders)
-
-
-def _matched(images: Sequence[NamedFile], labels: Sequence[NamedFile]) -> tuple[list[_Match], list[NamedFile]]:
-    """Find the image of every label; labels without one come second.
-
-    Raises:
-        ValueError: If several images fit a label alike.
-    """
-    index = CaseIndex.of(images)
-    folded = CaseIndex.of(images, casefolded)
-    matched: list[_Match] = []
-    orphans = []
-    for label in labels:
-        case, candidates = index.find(label.name)
-        if not candidates:
-            case, candidates = _around(label.name, index)
-        if not candidates:
-            case, candidates = folded.find(casefolded(label.name))
-        nearest = _nearest(label, candidates)
-        if len(nearest) > 1:
-            names = ", ".join(str(image.path) for image in nearest[:MOST_NAMED])
-            msg = (
-                f"{label.path} may belong to several images: expected one, got {names}. Say which by templates of "
-                "paths, such as {case}_flair for images and {case}_seg for labels."
-            )
-            raise ValueError(msg)
-        if nearest:
-            matched.append(_Match(nearest[0], label, case))
-        else:
-            orphans.append(label)
-    more = list(_alone_together(images, matched, orphans))
-    matched += more
-    found = {id(match.label) for match in more}
-    return matched, [label for label in orphans if id(label) not in found]
-
-
-def _check_some(images: Sequence[NamedFile], labels: Sequence[NamedFile], matched: Sequence[_Match]) -> None:
+def _check_some(images: Sequence[NamedFile], labels: Sequence[NamedFile], matched: Sequence[Match]) -> None:
     if labels and not matched:
         names = f"{images[0].path} and {labels[0].path}"
         msg = (
             f"labels share no name with images: expected names such as 1.png and 1_mask.png, got {names}. Rename them."
         )
         raise ValueError(msg)
-
-
-def _around(label: FileName, index: CaseIndex) -> tuple[str, Sequence[NamedFile]]:
-    """Find the images that are called as a folder around a label, which has a class or anything else for its name."""
-    case = next((folder for folder in reversed(label.own_folders) if folder in index.cases), label.case)
-    return case, index.cases.get(case, ())
-
-
-def _nearest(label: NamedFile, candidates: Sequence[NamedFile]) -> list[NamedFile]:
-    """Keep the images that lie nearest to a label in the tree of folders."""
-    own = set(label.name.own_folders)
-    ranked = defaultdict(list)
-    for image in candidates:
-        theirs = set(image.name.own_folders)
-        if own and theirs and not own & theirs and not theirs & set(beginnings(label.name.case)):
-            continue
-        pairs = zip(label.name.folders, image.name.folders, strict=False)
-        common = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
-        is_same = image.name.stem in (label.name.stem, label.name.case)
-        ranked[len(own & theirs), common, is_same, _says_images(image)].append(image)
-    return ranked[max(ranked)] if ranked else []
-
-
-def _says_images(image: NamedFile) -> bool:
-    return any(KIND_FOLDER.fullmatch(folder) for folder in image.name.folders)
-
-
-def _alone_together(
-    images: Sequence[NamedFile], matched: Sequence[_Match], orphans: Sequence[NamedFile]
-) -> Iterator[_Match]:
-    """Pair the only image of a folder with its only label, whatever their names."""
-    taken = {match.image for match in matched}
-    counts = Counter(each.place for each in orphans)
-    by_folder = defaultdict(list)
-    for image in images:
-        by_folder[image.place].append(image)
-    for label in orphans:
-        beside = by_folder.get(label.place, [])
-        if label.place and counts[label.place] == len(beside) == 1 and beside[0] not in taken:
-            yield _Match(beside[0], label, label.name.case)
-
-
-def _by_class(matched: Sequence[_Match]) -> dict[NamedFile, dict[str, tuple[PurePosixPath, ...]]]:
-    """Group the files of every image's label by class.
-
-    Raises:
-        ValueError: If two files say the same of one image in different words.
-    """
-    common = set.intersection(*(set(match.pieces) for match in matched)) if matched else set()
-    variants = [" ".join(piece for piece in match.pieces if piece not in common) for match in matched]
-    classes = _class_names(matched, variants)
-    grouped: dict[NamedFile, dict[str, list[NamedFile]]] = defaultdict(lambda: defaultdict(list))
-    for match, class_name in zip(matched, classes, strict=True):
-        if class_name is not None:
-            grouped[match.image][class_name].append(match.label)
-    for by_class in grouped.values():
-        for labels in by_class.values():
-            _check_parts(labels)
-    return {
-        image: {name: tuple(label.path for label in labels) for name, labels in sorted(by_class.items())}
-        for image, by_class in grouped.items()
-    }
-
-
-def _class_names(matched: Sequence[_Match], variants: Sequence[str]) -> list[str | None]:
-    """Name the class that each label is of: empty for a label map, None for a label of a further annotator."""
-    different = {_unnumbered(variant) for variant in variants}
-    if len(different) < 2 or all(NUMBER.fullmatch(variant) for variant in different):
-        return [""] * len(matched)
-    if all(ANNOTATOR_WORDS.fullmatch(variant) for variant in different):
-        first: dict[NamedFile, str] = {}
-        for match, variant in sorted(zip(matched, variants, strict=True), key=lambda each: each[1]):
-            first.setdefault(match.image, variant)
-        return ["" if first[match.image] == variant else None for match, variant in zip(matched, variants, strict=True)]
-    alone = len({match.image for match in matched}) == len(matched)
-    if alone and len(different) > len(matched) / 2:
-        return [""] * len(matched)
-    return [_class_name(_unnumbered(variant)) for variant in variants]
-
-
-def _unnumbered(variant: str) -> str:
-    return re.sub(r"[-_. ]+\d+$", "", variant)
-
-
-def _class_name(variant: str) -> str:
-    """Take the words for labels off a class's name, as in `masks_liver` and `label-liver`."""
-    match = AFFIXES.fullmatch(variant)
-    return (match[2].strip("-_. ") if match else variant) or "label"
-
-
-def _check_parts(labels: Sequence[NamedFile]) -> None:
-    """Refuse labels of one class that differ in more than a number, as `1_mask` and `1_seg` do."""
-    stems = {(label.name.folders, re.sub(r"[-_ (]*\d+\)?$", "", label.name.suffix)) for label in labels}
-    names = [label.path for label in labels]
-    distinct = {(path.parent, formats.stem(path.name)) for path in names}
-    if len({suffix for _, suffix in stems}) > 1 or len(distinct) < len(names):
-        msg = (
-            f"{names[0]} and {names[1]} label the same image: expected one label, got {len(names)}. "
-            "Remove one, or say by a template which to take, such as {case}_seg."
-        )
-        raise ValueError(msg)
-
-
-def _orphan_notes(orphans: Sequence[NamedFile]) -> list[str]:
-    if not orphans:
-        return []
-    return [f"{orphans[0].path} is left out, for it belongs to no image{_more(len(orphans))}"]
-
-
-def _annotator_notes(
-    matched: Sequence[_Match], named: Mapping[NamedFile, Mapping[str, Sequence[PurePosixPath]]]
-) -> list[str]:
-    used = {path for classes in named.values() for paths in classes.values() for path in paths}
-    unused = [match.label for match in matched if match.label.path not in used]
-    if not unused:
-        return []
-    return [f"{unused[0].path} is left out, for another annotator's label of its image is used{_more(len(unused))}"]
-
-
-def _more(count: int) -> str:
-    return f", and so are {count - 1} others." if count > 1 else "."
 
 
 def _below(path: Path, folder: Path) -> str:

@@ -23,6 +23,7 @@ from megamed.pixels import is_volume_file, read_colours, read_image, read_label
 from megamed.readers.source import Source
 from megamed.readers.volume import Volume
 from megamed.schema import DatasetCard, plain_slug, slugify
+from megamed.voc import read_label_map
 from megamed.vocabulary import CARD_NAMES
 
 PICTURES_READ, VOLUMES_READ = 300, 20
@@ -113,6 +114,7 @@ def propose(folder: Path) -> Proposal:
     names = arrangement.label_names or _names_in_labels(looked)
     draft = draft.model_copy(update={"labels": _unique(names) or draft.labels})
     described, label_checks = _describe_labels(draft, bool(names), look_at_labels(looked, draft))
+    described = _with_listed_names(described, folder)
     modality, modality_check = guess_modality(f"{folder.resolve().name} {arrangement.hints}", looked)
     pattern, subject_check = guess_subjects(draft, cases)
     facts = described.model_dump() | {"modality": modality, "subject_pattern": pattern}
@@ -313,6 +315,17 @@ def _describe_labels(card: DatasetCard, named: bool, found: LabelFindings) -> tu
     checks += _unknown_checks(described.files.unknown)
     shown = labels if labels.keys() == found.present.keys() - {*described.files.unknown} else {}
     return described, [*checks, f"{check}{f': {_areas(shown, found)}' if shown else ''}."]
+
+
+def _with_listed_names(card: DatasetCard, folder: Path) -> DatasetCard:
+    """Name the labels of a card as a `labelmap.txt` in the folder does, by their values or their colours."""
+    listed = read_label_map(folder)
+    if listed is None:
+        return card
+    by_colour = {value: listed.colours.get(colour) for colour, value in card.files.colours.items()}
+    numbers = {value: by_colour.get(value) if by_colour else value for value in card.labels}
+    names = {value: listed.names.get(number or 0, card.labels[value]) for value, number in numbers.items()}
+    return card.model_copy(update={"labels": _unique(names)})
 
 
 def _unknown_checks(unknown: Sequence[int]) -> list[str]:

@@ -92,10 +92,10 @@ def check_folder(folder: Path, templates: Templates | None = None, rules: LabelR
         OSError: If the folder cannot be read.
     """
     pairing = read_folder(folder, templates)
-    card, images, rules = read_own_card(folder), _look_at_images(pairing), rules or LabelRules()
-    if card.unknown and rules.unknown is None:
-        rules = replace(rules, unknown=card.unknown)
+    card, images = read_own_card(folder), _look_at_images(pairing)
+    rules = card.rules(pairing, rules or LabelRules())
     findings, label_facts, looked = _look_at_labels(pairing, images, rules)
+    findings.names |= card.names
     known = [facts.size_px for facts in images.values() if facts.size_px]
     sizes = sorted(known, key=lambda size: (np.prod(size), size))
     notes = [*pairing.notes, *findings.all_notes()]
@@ -111,7 +111,7 @@ def check_folder(folder: Path, templates: Templates | None = None, rules: LabelR
         bare=len(pairing.bare),
         formats=dict(Counter(facts.format for facts in images.values()).most_common()),
         sizes_px=(sizes[0], sizes[-1]) if sizes else (),
-        classes=tuple(replace(each, name=card.names.get(each.value or 0, each.name)) for each in findings.classes),
+        classes=tuple(findings.classes),
         notes=tuple(notes),
         problems=(
             *_unlabelled(pairing),
@@ -147,11 +147,13 @@ def _look_at_labels(
     for pair in chosen:
         facts[pair.name] = []
         for class_name, paths in pair.labels.items():
-            canvas = Canvas(pair.image, images[pair.name].size_px)
-            if formats.drawn_format(paths[0], canvas):
+            canvas = _canvas(pair, images[pair.name]) if formats.drawn_format(paths[0]) else None
+            if canvas and formats.drawn_format(paths[0], canvas):
                 _look_at_drawn(findings, pair, paths, canvas, class_name)
                 continue
-            parts = [look_at(path, pixels=True, is_label=True) for path in paths]
+            parts = [look_at(path, pixels=True, label=rules) for path in paths]
+            for part in parts:
+                findings.add_palette(_name(part.path, pairing), part.colours, part.notes)
             for name, label in _united(parts):
                 findings.add(_name(name, pairing), label, class_name)
                 findings.names |= dict(formats.names_beside(name)[0])
@@ -159,24 +161,27 @@ def _look_at_labels(
     return findings, facts, len(chosen)
 
 
+def _canvas(pair: ImagePair, image: FileFacts) -> Canvas:
+    """Take the size and the place of an image; of a volume that was not opened they are read."""
+    if not image.size_px and not image.fault:
+        image = look_at(pair.image, pixels=True)
+    return Canvas(pair.image, image.size_px, image.geometry)
+
+
 def _look_at_drawn(
     findings: LabelSurvey, pair: ImagePair, paths: Sequence[Path], canvas: Canvas, class_name: str
 ) -> None:
     """Draw what an annotation tool saved for an image."""
-    if not canvas.shape:
-        pixels = look_at(pair.image, pixels=True).pixels
-        canvas = replace(canvas, shape=() if pixels is None else pixels.shape)
     for path in paths if canvas.shape else ():
         found = formats.drawn_format(path, canvas)
         with Attempt() as reading:
             drawn = found.read(path, canvas) if found else None
-            segments = {class_name or each.name: each.draw() for each in drawn.segments} if drawn else {}
+            segments = {each.name: each.draw() for each in drawn.segments} if drawn else {}
+            findings.declared |= {*found.names(path).values()} if found and not class_name else set()
         if reading.error:
             findings.odd.append(reading.reason)
             continue
-        findings.add_drawn(
-            f"{path.name} for {pair.name}", {class_name or name: each for name, each in segments.items()}
-        )
+        findings.add_drawn(f"{path.name} for {pair.name}", segments, class_name)
         findings.notes += drawn.notes if drawn else []
 
 

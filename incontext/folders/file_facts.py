@@ -1,5 +1,7 @@
 """Facts of an image or label file that cost little: its header, and its pixels only where they are asked for."""
 
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -9,9 +11,10 @@ from PIL import Image, UnidentifiedImageError
 
 from megamed import formats
 from megamed.failures import Attempt
-from megamed.readers import picture
+from megamed.label_values import LabelRules, without_palette
+from megamed.readers import picture, tiff
 from megamed.readers.orientation_tag import TAG
-from megamed.readers.stored import StoredImage
+from megamed.readers.stored import Geometry, StoredImage
 
 HEADED = ("picture", "TIFF")
 """Formats whose header Pillow reads at little cost."""
@@ -33,6 +36,9 @@ class FileFacts:
         bits: Bits of a pixel value, if known.
         pixels: Pixels, if they were asked for and can be decoded.
         fault: Reason why the file cannot be read, if it cannot.
+        notes: Decisions between several senses of a label's palette.
+        colours: Colours of a label's values, if they are indices of a palette.
+        geometry: Place of the pixels in the patient, if they were read.
     """
 
     path: Path
@@ -42,21 +48,29 @@ class FileFacts:
     bits: int | None = None
     pixels: Shaped[np.ndarray, "..."] | None = field(default=None, repr=False)
     fault: str = ""
+    notes: tuple[str, ...] = ()
+    colours: Mapping[int, str] = field(default_factory=dict)
+    geometry: Geometry = field(default_factory=Geometry, repr=False)
 
 
-def look_at(path: Path, pixels: bool = False, is_label: bool = False) -> FileFacts:
-    """Read the header of a file and, if asked for, its pixels: grey values, or label values with palette indices.
+def look_at(path: Path, pixels: bool = False, label: LabelRules | None = None) -> FileFacts:
+    """Read the header of a file and, if asked for, its pixels: grey values, or the values or colours of a label.
 
     The file is opened once. Of other files than pictures nothing is read unless pixels are asked for, and of DICOM
     nothing at all.
+
+    Args:
+        path: The file or the folder of a series.
+        pixels: Whether to read pixels.
+        label: Rules of the user on the values of a label, if it is one.
     """
     kind = format_name(path)
     with Attempt() as reading:
         if is_picture(path):
-            return _picture(path, pixels, is_label)
+            return _picture(path, pixels, label)
         if kind == "DICOM" or not pixels:
             return FileFacts(path, kind)
-        return _stored(path, kind, is_label)
+        return _stored(path, kind, label)
     is_unknown = isinstance(reading.error, UnidentifiedImageError)
     return FileFacts(path, kind, fault="it is no picture of a known format" if is_unknown else reading.reason)
 
@@ -78,7 +92,7 @@ def format_name(path: Path) -> str:
     return {"JPG": "JPEG"}.get(suffix, suffix)
 
 
-def _picture(path: Path, pixels: bool, is_label: bool) -> FileFacts:
+def _picture(path: Path, pixels: bool, label: LabelRules | None) -> FileFacts:
     """Read the header of a picture and, if asked for, its pixels; those of TIFF as they are read elsewhere."""
     is_tiff = format_name(path) == "TIFF"
     try:
@@ -86,16 +100,17 @@ def _picture(path: Path, pixels: bool, is_label: bool) -> FileFacts:
     except UnidentifiedImageError:
         if not is_tiff:
             raise
-        return _stored(path, "TIFF", is_label)  # of a kind that Pillow does not know
+        return _stored(path, "TIFF", label)  # of a kind that Pillow does not know
     with opened:
         facts = _header(path, opened)
         if not pixels:
             return facts
         if is_tiff:
-            return replace(facts, pixels=_stored(path, "TIFF", is_label).pixels)
-        if not is_label:
+            found = _stored(path, "TIFF", label)
+            return replace(facts, pixels=found.pixels, notes=found.notes, colours=found.colours)
+        if label is None:
             opened.draft("L", (DRAFT_PX, DRAFT_PX))  # a photograph is decoded at a fraction of its size
-        return replace(facts, pixels=_values(picture.decode(opened), is_label))
+        return _with_pixels(facts, picture.decode(opened), label)
 
 
 def _header(path: Path, opened: Image.Image) -> FileFacts:
@@ -106,31 +121,38 @@ def _header(path: Path, opened: Image.Image) -> FileFacts:
     if orientation in ON_SIDE and opened.format != "TIFF":  # which Pillow turns by itself
         size = size[::-1]
     frames = 1 if opened.format in picture.PHOTOGRAPHS else getattr(opened, "n_frames", 1)
+    sides = ((frames,) if frames > 1 else ()) + size
+    if frames > 1 and opened.format == "TIFF":  # some pages may be smaller copies of others
+        with suppress(ImportError):
+            sides = tiff.sides_px(path)
     return FileFacts(
         path=path,
         format=opened.format or format_name(path),
-        size_px=((frames,) if frames > 1 else ()) + size,
+        size_px=sides,
         orientation=orientation,
         bits=16 if opened.mode.startswith("I;16") else 32 if opened.mode in ("I", "F") else 8,
     )
 
 
-def _stored(path: Path, kind: str, is_label: bool) -> FileFacts:
+def _stored(path: Path, kind: str, label: LabelRules | None) -> FileFacts:
     """Read a file whole, through the table of formats."""
     stored = formats.read(formats.source_at(path))
-    array = _values(stored, is_label)
-    sides = array.shape[:-1] if "C" in stored.axes and array.ndim == len(stored.axes) else array.shape
-    return FileFacts(path, kind, sides, bits=8 * stored.dtype.itemsize, pixels=array)
+    facts = _with_pixels(FileFacts(path, kind, bits=8 * stored.dtype.itemsize), stored, label)
+    sides = stored.shape if stored.axes else stored.array.shape
+    return replace(facts, size_px=sides, geometry=stored.geometry)
 
 
-def _values(stored: StoredImage, is_label: bool) -> Shaped[np.ndarray, "..."]:
-    """Take grey values of an image; of a label its numbers, or its colours and opacity unless they are all grey."""
-    shown = stored if is_label else stored.filled().displayed()
-    array = shown.array
-    if is_label and stored.opacity is not None and stored.palette is None:
-        return np.dstack([array, stored.opacity])
-    if not shown.axes.endswith("C"):
-        return array
-    if not is_label:
-        return picture.luminance(array) if array.ndim == 3 else array @ picture.LUMINANCE
-    return array[..., 0] if (array == array[..., :1]).all() else array
+def _with_pixels(facts: FileFacts, stored: StoredImage, label: LabelRules | None) -> FileFacts:
+    """Add grey values of an image; of a label its numbers, or its colours and opacity unless they are all grey."""
+    if label is None:
+        array, axes = (shown := stored.filled().displayed()).array, shown.axes
+        if axes.endswith("C"):
+            array = picture.luminance(array) if array.ndim == 3 else array @ picture.LUMINANCE
+        return replace(facts, pixels=array)
+    if stored.palette is not None:
+        array, notes = without_palette(stored.array, stored.palette, facts.path.name, label, stored.opacity)
+        return replace(facts, pixels=array, notes=notes, colours={} if notes or label.colours else stored.colours)
+    if stored.opacity is not None:
+        return replace(facts, pixels=np.dstack([stored.array, stored.opacity]))
+    is_grey = stored.axes.endswith("C") and not label.colours and (stored.array == stored.array[..., :1]).all()
+    return replace(facts, pixels=stored.array[..., 0] if is_grey else stored.array)

@@ -1,23 +1,28 @@
 """Survey of the labels of a folder: the classes that they show, and how many do not look like maps of classes."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Integer, Shaped, UInt8
 
+from megamed.class_names import all_of_it, name_key, one_spelling, spelling_notes, which_is_which
 from megamed.colour_tables import BLACK, FULL, MAX_COLOURS, colour_counts
+from megamed.label_colours import Palettes
 from megamed.label_values import (
     LabelRules,
+    distinct,
     hardened,
     is_antialiased,
+    is_full_word,
     is_instances,
     read_channels,
     split_unknown,
     suspected_void,
     whole_numbers,
 )
+from megamed.notes import counted
 
 MANY_CLASSES = 32
 """More values than these are looked at with suspicion."""
@@ -69,12 +74,20 @@ class LabelSurvey:
     """Descriptions of labels that are no maps of whole numbers."""
     names: dict[int, str] = field(default_factory=dict)
     """Names of values, where a file states them."""
+    declared: set[str] = field(default_factory=set)
+    """Names of classes in files of drawn labels, drawn or not."""
+    palettes: Palettes = field(default_factory=Palettes)
+    """Palettes of the labels."""
+    disagreement: str = ""
+    """Reason why it cannot be told whether colours or values tell the classes."""
     notes: list[str] = field(default_factory=list)
     """Remarks on what was drawn in more than one sense."""
 
     def add(self, name: str, label: Shaped[np.ndarray, "..."], class_name: str = "") -> None:
         """Count the values of a label, or the pixels above 0 of the mask of a class."""
-        if label.ndim == 3 and label.shape[-1] in (2, 3, 4) and label.dtype == np.uint8:
+        if label.ndim == 2 and self.rules.colours:
+            label = label[..., None]
+        if label.ndim == 3 and label.shape[-1] in (1, 2, 3, 4) and label.dtype == np.uint8:
             try:
                 reading = read_channels(label, name, self.rules)
             except ValueError as error:
@@ -86,6 +99,8 @@ class LabelSurvey:
         if class_name:
             if share := float(np.count_nonzero(label) / label.size):
                 self.shares[class_name].append(share)
+            if len(shown := [value for value in distinct(label).tolist() if value]) > 1 and not is_antialiased(label):
+                self.readings.append(all_of_it(name, [*map(str, shown)], class_name))
         elif is_antialiased(label):
             self.smoothed[name] = float(label.max())
             self._count(name, hardened(label))
@@ -95,11 +110,31 @@ class LabelSurvey:
             except ValueError as error:
                 self.odd.append(str(error))
 
-    def add_drawn(self, name: str, masks: Mapping[str, Shaped[np.ndarray, "..."]]) -> None:
-        """Count the pixels of structures that were drawn, by the names of their classes."""
+    def add_palette(self, name: str, colours: Mapping[int, str], notes: Iterable[str] = ()) -> None:
+        """Compare the colours that a file gives to its values with those of others.
+
+        Args:
+            name: Name of the file.
+            colours: Colours by value.
+            notes: Remarks on how its palette was read.
+        """
+        self.readings += notes
+        try:
+            self.readings += filter(None, [self.palettes.compare(colours, name)])
+        except ValueError as error:
+            self.disagreement = str(error)
+
+    def add_drawn(self, name: str, masks: Mapping[str, Shaped[np.ndarray, "..."]], class_name: str = "") -> None:
+        """Count the pixels of structures that were drawn, by the names of their classes.
+
+        Of a file for one class they are those of its name, or if none has it all.
+        """
+        if class_name:
+            own = {each for each in masks if name_key(each) == name_key(class_name)} or {*masks}
+            masks = {class_name: np.logical_or.reduce([masks[each] for each in own])} if own else {}
         shown = {name: share for name, mask in masks.items() if (share := float(np.count_nonzero(mask) / mask.size))}
-        for class_name, share in shown.items():
-            self.shares[class_name].append(share)
+        for drawn, share in shown.items():
+            self.shares[drawn].append(share)
         self.sets.append(frozenset())
         self.empty += [] if shown else [name]
 
@@ -112,6 +147,8 @@ class LabelSurvey:
             self.colours |= found.keys() - {BLACK}
 
     def _count(self, name: str, label: Integer[np.ndarray, "..."]) -> None:
+        if is_full_word(label):
+            label = (label > 0).astype(np.uint8) * np.uint8(FULL)
         found = _counts(label)
         void = suspected_void(label) if self.rules.unknown is None else None
         if void is not None:
@@ -129,21 +166,34 @@ class LabelSurvey:
 
     @property
     def classes(self) -> list[ClassFacts]:
-        """The classes in order."""
-        return [
-            self._facts(key, shares)
-            for key, shares in sorted(self.shares.items(), key=lambda each: (isinstance(each[0], str), each[0]))
-        ]
-
-    def _facts(self, key: int | str, shares: list[float]) -> ClassFacts:
-        value = key if isinstance(key, int) else None
-        name = str(key) if value is None else self.names.get(value, str(key))
-        return ClassFacts(value, name, len(shares), float(np.mean(shares)))
+        """The classes in order; those of a name, however it is spelt, are one."""
+        groups: dict[str, list[tuple[int | None, str, list[float]]]] = defaultdict(list)
+        spelling = one_spelling(key for key in self.shares if isinstance(key, str))
+        for key in sorted(self.shares, key=lambda key: (0, key, "") if isinstance(key, int) else (1, 0, name_key(key))):
+            value = key if isinstance(key, int) else None
+            name = spelling[str(key)] if value is None else self.names.get(value, str(key))
+            groups[name_key(name)].append((value, name, self.shares[key]))
+        return [_facts(group) for group in groups.values()]
 
     def all_notes(self) -> list[str]:
-        """Return how labels were read; of colours and opacity a sentence for the first and the number of others."""
-        more = f" So it is with {len(self.readings) - 1} more." if len(self.readings) > 1 else ""
-        return [*dict.fromkeys(self.notes), *(f"{each}{more}" for each in self.readings[:1])]
+        """Return how labels were read: of each kind of decision the first in words and the number of others."""
+        notes = [*counted(dict.fromkeys(self.notes)), *counted(self.readings)]
+        notes += spelling_notes(key for key in self.shares if isinstance(key, str))
+        drawn, unnamed = self._named(), self._unnamed()
+        unused = [name for name in sorted(self.declared) if name_key(name) not in drawn]
+        notes += [f"{name!r} is the name of a class that was drawn on no image." for name in unused]
+        if len(drawn) == len(unnamed) == 1:
+            notes += [f"{unnamed[0]} is taken for {name!r}, the only class that has a name." for name in drawn.values()]
+        return notes
+
+    def _named(self) -> dict[str, str]:
+        """The classes that labels name, by what their spellings have in common."""
+        names = [key for key in self.shares if isinstance(key, str)]
+        return {name_key(name): name for name in reversed(names)}
+
+    def _unnamed(self) -> list[int]:
+        """The values of label maps that nobody names."""
+        return sorted(key for key in self.shares if isinstance(key, int) and key not in self.names)
 
     def problems(self) -> Iterator[str]:
         """Yield what looks wrong, each with its reason and a fix."""
@@ -167,6 +217,11 @@ class LabelSurvey:
                 f"{len(self.smoothed)} of {len(self.sets)} labels have smoothed edges, such as {name}: expected a few "
                 f"classes, got values between 0 and {top:g}. Cut them off: label > {top / 2:g}."
             )
+        if self.disagreement:
+            yield self.disagreement
+        names, unnamed = [*self._named().values()], self._unnamed()
+        if names and unnamed and len(unnamed) + len(names) > 2:
+            yield which_is_which("a label map", unnamed, names)
         yield from self._odd_values()
 
     def _odd_values(self) -> Iterator[str]:
@@ -183,16 +238,23 @@ class LabelSurvey:
                 f"pixels that nobody judged, and left out. Say so: --unknown {void}; if it is a class, give it another "
                 "number."
             )
-        elif len(values) == 2 and values[-1] == FULL and not any(len(found) == 2 for found in self.sets):
+        elif len(values) > 1 and values[-1] == FULL and not any(len(found) > 1 for found in self.sets):
+            others = ", ".join(map(str, values[:-1][:SHOWN]))
             yield (
-                f"labels number one class in two ways, it seems: expected one value, got {values[0]} in some and "
-                f"{FULL} in others. Make them alike: label > 0."
+                f"labels number one class in several ways, it seems: expected one value, got {others} in some "
+                f"and {FULL} in others. Make them alike: label > 0."
             )
         elif len(values) > MANY_CLASSES:
             yield (
                 f"labels hold {len(values)} values, from {values[0]} to {values[-1]}: expected a few classes. Check "
                 "that they are label maps."
             )
+
+
+def _facts(group: Sequence[tuple[int | None, str, list[float]]]) -> ClassFacts:
+    """Describe a class by the value, the name and the shares of each way in which labels show it."""
+    shares = [share for _, _, each in group for share in each]
+    return ClassFacts(group[0][0], group[0][1], len(shares), float(np.mean(shares)))
 
 
 def _counts(label: Integer[np.ndarray, "..."]) -> dict[int, int]:

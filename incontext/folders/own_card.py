@@ -1,11 +1,20 @@
-"""Description that a user's folder holds of itself: a card, or the dataset.json of nnU-Net or the Decathlon."""
+"""Description that a user's folder holds of itself: a card, the dataset.json of nnU-Net or the Decathlon, a list."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from incontext.folders.file_facts import is_picture
+from megamed.failures import Attempt
+from megamed.label_values import LabelRules
+from megamed.pairing import Pairing
 from megamed.path_templates import Templates
+from megamed.readers import picture
+from megamed.voc import read_label_map
 from megamed.vocabulary import CARD_NAMES, DESCRIPTION
+
+COLOURED = ("RGB", "RGBA")
+"""Pillow's modes of pictures in colours."""
 
 
 @dataclass(frozen=True)
@@ -16,19 +25,35 @@ class OwnCard:
         templates: Paths of images and labels, if the card says them.
         names: Names of label values.
         unknown: Values of pixels of labels that nobody judged.
+        colours: Label values by colour, for labels that are drawn in colours.
         notes: Reasons why a card is not used.
     """
 
     templates: Templates | None = None
     names: Mapping[int, str] = field(default_factory=dict)
     unknown: tuple[int, ...] = ()
+    colours: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+    def rules(self, pairing: Pairing, given: LabelRules) -> LabelRules:
+        """Complete the rules of the user on label values.
+
+        Args:
+            pairing: The images of the folder, the first label of which tells whether labels are drawn in colours.
+            given: Rules of the user, which count first.
+        """
+        if self.unknown and given.unknown is None:
+            given = replace(given, unknown=self.unknown)
+        if self.colours and not given.colours and any(_in_colours(pair.files[1]) for pair in pairing.labelled[:1]):
+            given = replace(given, colours=self.colours)
+        return given
 
 
 def read_own_card(folder: Path) -> OwnCard:
     """Read the card of a folder; one that is faulty is not used, and a note says so."""
     if not any((folder / name).is_file() for name in (*CARD_NAMES, DESCRIPTION)):
-        return OwnCard()
+        listed = read_label_map(folder)
+        return OwnCard(names=listed.names, colours=listed.colours) if listed else OwnCard()
     # few folders have one: what reads it would take a sixth of a second of each command
     from megamed.arrangement import described
     from megamed.layouts import read_card
@@ -44,3 +69,12 @@ def read_own_card(folder: Path) -> OwnCard:
     except ValueError as error:
         return OwnCard(notes=(f"the card is not used: {error}",))
     return OwnCard(None, arrangement.label_names, arrangement.files.unknown) if arrangement else OwnCard()
+
+
+def _in_colours(label: Path) -> bool:
+    """Whether a label is a picture in colours, as its header says."""
+    if not is_picture(label):
+        return False
+    with Attempt(), picture.opened(label) as opened:
+        return opened.mode in COLOURED
+    return False

@@ -117,7 +117,11 @@ def segment_folder(
     if examples:
         _check_apart(out, examples.pairs, ())
         faulty = fit_pairs(segmenter, examples, options.classes)
+        rest = len(examples.bare) if queries == examples.bare else 0
         examples = replace(examples, pairs=tuple(pair for pair in examples.pairs if pair.name not in faulty))
+        notes += [f"{len(examples.labelled)} labelled images are the support, the {rest} others are segmented."] * bool(
+            rest
+        )
         notes += [f"{name} is left out of the support: {reason}" for name, reason in faulty.items()]
     notes += [str(tuned)] if (tuned := segmenter.tuned) else []
     with claimed(out, "segment", _written(options)) as ledger:
@@ -215,8 +219,7 @@ def _queries(
         message = "query is missing: expected a folder of images or an image, got none. Name what to segment."
         raise ValueError(message)
     if examples.bare:
-        counts = f"{len(examples.labelled)} labelled images are the support, the {len(examples.bare)} others are"
-        return examples.bare, [*_told(examples), f"{counts} segmented."]
+        return examples.bare, _told(examples)
     if query is None:
         message = (
             f"{examples.folder} has no image to segment: expected some without a label, got labels for all "

@@ -12,6 +12,7 @@ from incontext.images.arrays import Picture
 from incontext.images.examples import NOTHING_SAID, Example, Examples, Labels, Parts
 from incontext.images.source_image import SourceImage
 from incontext.segmenter import Segmenter
+from megamed.class_names import name_key
 from megamed.failures import Attempt
 from megamed.files import claimed_file
 from megamed.label_values import LabelRules
@@ -87,8 +88,9 @@ def fit_pairs(segmenter: Segmenter, examples: Pairing, classes: Mapping[int, str
         raise ValueError(message)
     card = read_own_card(examples.folder)
     names = {**card.names, **(classes or {})}
-    if card.unknown and segmenter.unknown is None:
-        segmenter.set_params(unknown=card.unknown)
+    rules = card.rules(examples, segmenter.rules)
+    if rules != segmenter.rules:
+        segmenter.set_params(unknown=rules.unknown, colours=rules.colours or None)
     faulty: dict[str, str] = {}
     with Attempt() as fitting:
         _fit(segmenter, labelled, examples.classes, names)
@@ -151,27 +153,30 @@ def read_masks(
         ValueError: If the label does not fit, or shows and names none of the classes.
         OSError: If it cannot be read.
     """
-    known = {value: name for value, name in names.items() if "" in pair.labels or name in pair.labels}
+    spelt = {name_key(name): name for name in pair.labels}
+    is_map = "" in pair.labels
+    known = {value: name for value, name in names.items() if is_map or name_key(name) in spelt}
     if not known:
         message = (
             f"label of {pair.name} is of none of the support's classes: expected {', '.join(names.values())}, "
             f"got {', '.join(pair.labels)}. Name the classes alike in both folders."
         )
         raise ValueError(message)
-    is_map = "" in pair.labels
-    examples = Examples([image], labels_of([pair], () if is_map else tuple(known.values())), rules)
+    by_class = () if is_map else tuple(spelt[name_key(name)] for name in known.values())
+    examples = Examples([image], labels_of([pair], by_class), rules, names=names)
     (example,) = examples
-    named = {name: value for value, name in examples.names.items()}
-    keys = {value: named.get(name, 0) if named else value for value, name in known.items()}
-    if is_map and example.masks and not set(example.masks) & set(keys.values()):
-        expected, got = (tuple(names.values()), tuple(named)) if named else (tuple(names), tuple(example.masks))
+    named = {value: name_key(name) for value, name in examples.names.items()}
+    meant = {value for value, name in known.items() if not named or named.get(value) == name_key(name)}
+    if is_map and example.masks and not example.masks.keys() & meant:
+        by_name, by_value = (names.values(), examples.names.values()), (names, example.masks)
+        expected, got = map(tuple, by_name if named else by_value)
         message = (
             f"label of {pair.name} shows none of the support's classes: expected {'names' if named else 'values'} "
             f"{expected}, got {got}. {'Name' if named else 'Number'} the classes alike in both folders."
         )
         raise ValueError(message)
     empty = np.zeros(image.planes.shape, dtype=bool)
-    masks = {value: example.masks.get(key, empty) for value, key in keys.items()}
+    masks = {value: example.masks.get(value, empty) if value in meant else empty for value in known}
     return Example(image, masks, unknown=example.unknown)
 
 

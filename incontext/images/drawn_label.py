@@ -58,20 +58,8 @@ def flatten(
         label[mask] = number
     shown = [int(value) for value in np.unique(label) if value]
     masks = {value: covered.get(value, label == value) for value in sorted({*shown, *covered})} if covered else {}
-    names = {number: name for name, number in values.items()} if values is not None else drawn.names
+    names = dict(drawn.names)
+    if values is not None:  # of several spellings of a name the first counts
+        names = dict(reversed([(number, name) for name, number in values.items()]))
     unjudged &= label == 0
     return FlatLabel(label, masks, names, unjudged if unjudged.any() else None)
-
-
-def numbered(stated: Sequence[Mapping[int, str]], most: int) -> dict[str, int]:
-    """Give every name that files state one value: theirs if all agree, else its place in the order of the alphabet.
-
-    Args:
-        stated: The names of each file by the values that it gives them.
-        most: Largest value that a label map holds.
-    """
-    pairs = {(value, name) for names in stated for value, name in names.items()}
-    values, names = ({pair[side] for pair in pairs} for side in (0, 1))
-    if len(values) == len(names) == len(pairs) and all(0 < value <= most for value, _ in pairs):
-        return {name: value for value, name in sorted(pairs)}
-    return {name: place for place, name in enumerate(sorted({name for _, name in pairs}), start=1)}

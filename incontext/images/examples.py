@@ -11,11 +11,13 @@ from jaxtyping import Bool, Integer, Shaped, UInt8
 
 from incontext.images.arrays import Picture
 from incontext.images.channels import Channel
-from incontext.images.drawn_label import numbered
+from incontext.images.class_values import ClassValues, numbered, one_class
 from incontext.images.orientation import PlaneLayout
 from incontext.images.source_image import (
     AS_CLASSES,
+    NONE,
     Axis,
+    ByValue,
     LabelCase,
     SourceImage,
     read_label_image,
@@ -23,6 +25,7 @@ from incontext.images.source_image import (
     stored_values,
 )
 from megamed import formats
+from megamed.label_colours import Palettes
 from megamed.label_values import LabelRules, distinct, is_instances, split_unknown, suspected_void
 
 Pictures = Picture | SourceImage | Sequence[Picture | SourceImage]
@@ -121,16 +124,24 @@ class Examples(Sequence[Example]):
         rules: What the user says of the values of labels; if nothing of unknown ones, 255 or -1 are, where they stand
             apart from the classes.
         channel: The channel to look at of images that have several.
+        names: Names of label values that are known: classes of these names have these values.
 
     Raises:
         ValueError: If there are none, or labels and images differ in number.
     """
 
     def __init__(
-        self, images: Pictures, labels: Labels, rules: LabelRules = NOTHING_SAID, channel: Channel = None
+        self,
+        images: Pictures,
+        labels: Labels,
+        rules: LabelRules = NOTHING_SAID,
+        channel: Channel = None,
+        names: ByValue = NONE,
     ) -> None:
         self._given_rules = rules
+        self._given_names = names
         self._colours: dict[str, str] = {}
+        self._palettes = Palettes()
         self.channel = channel
         self.images = as_list(images)
         if not self.images:
@@ -160,14 +171,20 @@ class Examples(Sequence[Example]):
             self.images[index], called(self.images[index], f"support_images[{index}]"), None, self.channel
         )
         if not self.by_name:
-            label = _read_label(self.maps[index], f"support_labels[{index}]", case, self.rules, self._drawn or None)
+            argument, values = f"support_labels[{index}]", self._values
+            label = _read_label(self.maps[index], argument, case, self.rules, values.drawn or None)
             self._check_colour(label.colour, index)
+            if not any(path in self._drawn_files for path in _paths(self.maps[index])):
+                name = called(_parts(self.maps[index])[0], argument)
+                unlike = "" if self.rules.colours else self._palettes.compare(label.colours, name)
+                label = values.meant(replace(label, notes=(*label.notes, unlike) if unlike else label.notes), name)
             masks = label.masks or LabelMap(label.planes)
             notes = (*self._void_notes(index), *label.notes) if label.unknown is not None else label.notes
+            notes = notes if index else (*notes, *values.notes)
             return Example(case, masks, None, label.names, notes, label.colours, label.unknown)
         read = {
-            value: _read_label(masks[index], f"support_labels[{name!r}][{index}]", case, self.rules)
-            for value, (name, masks) in enumerate(self.by_name.items(), start=1)
+            self._named[name]: _read_mask(masks[index], name, f"support_labels[{name!r}][{index}]", case, self.rules)
+            for name, masks in self.by_name.items()
             if masks[index] is not None
         }
         masks = {value: label.planes > 0 for value, label in read.items() if label.planes.any()}
@@ -202,8 +219,7 @@ class Examples(Sequence[Example]):
             ValueError: If another label had another colour.
         """
         if colour:
-            part = self.maps[index][0] if isinstance(self.maps[index], tuple) else self.maps[index]
-            self._colours.setdefault(colour, called(part, f"support_labels[{index}]"))
+            self._colours.setdefault(colour, called(_parts(self.maps[index])[0], f"support_labels[{index}]"))
         if len(self._colours) > 1:
             shown = ", ".join(f"{each} in {name}" for each, name in self._colours.items())
             table = {each: value for value, each in enumerate(sorted(self._colours), start=1)}
@@ -215,12 +231,23 @@ class Examples(Sequence[Example]):
             raise ValueError(msg)
 
     @cached_property
-    def _drawn(self) -> dict[str, int]:
+    def _named(self) -> dict[str, int]:
+        """Values of the classes that have masks of their own."""
+        return numbered([dict(enumerate(self.by_name, start=1))], MOST_CLASSES, self._given_names)
+
+    @cached_property
+    def _drawn_files(self) -> dict[Path, Mapping[int, str]]:
+        """The names of classes, by value, in each file of drawn labels."""
+        paths = dict.fromkeys(path for label in self.maps for path in _paths(label))
+        return {path: found.names(path) for path in paths if (found := formats.drawn_format(path))}
+
+    @cached_property
+    def _values(self) -> ClassValues:
         """One value for each class that files of drawn labels name, as each file may number them in its own way."""
-        parts = (part for label in self.maps for part in (label if isinstance(label, tuple) else (label,)))
-        paths = dict.fromkeys(Path(part) for part in parts if isinstance(part, str | Path))
-        known = [(found, path) for path in paths if (found := formats.drawn_format(path))]
-        return numbered([found.names(path) for found, path in known], MOST_CLASSES)
+        has_maps = not all(_paths(label) and {*_paths(label)} <= self._drawn_files.keys() for label in self.maps)
+        stated = [*self._drawn_files.values()]
+        drawn = numbered(stated, MOST_CLASSES, self._given_names, has_maps)
+        return ClassValues(self._given_names, drawn, MOST_CLASSES)
 
     def _void_notes(self, index: int) -> tuple[str, ...]:
         """A note on the value of a label map that is taken for unknown, though nobody said so."""
@@ -231,8 +258,7 @@ class Examples(Sequence[Example]):
 
     def _numbers(self, index: int) -> Integer[np.ndarray, "..."]:
         """Numbers of a label map before they are checked against its image; none if they are no integers."""
-        label = self.maps[index]
-        part = label[0] if isinstance(label, tuple) else label
+        part = _parts(self.maps[index])[0]
         values = stored_values(part, called(part, f"support_labels[{index}]"))
         return values if values.dtype.kind in "iu" and values.ndim in (2, 3) else np.zeros((1, 1), np.uint8)
 
@@ -240,8 +266,8 @@ class Examples(Sequence[Example]):
     def names(self) -> dict[int, str]:
         """Class names by label value, if the classes were given by name, or drawn in files that name them."""
         if self.by_name:
-            return dict(enumerate(self.by_name, start=1))
-        return {value: name for name, value in self._drawn.items()}
+            return {value: name for name, value in self._named.items()}
+        return self._values.names
 
 
 def as_list(pictures: object) -> list:
@@ -315,17 +341,42 @@ def _read_label(
     values: Mapping[str, int] | None = None,
 ) -> LabelCase:
     """Read the label of a case, whose parts are united if it has several; the largest value of a pixel counts."""
-    if not isinstance(source, tuple):
-        return read_label_image(source, called(source, argument), case, rules, values)
-    parts = [read_label_image(part, called(part, argument), case, rules, values) for part in source]
+    parts = [read_label_image(part, called(part, argument), case, rules, values) for part in _parts(source)]
+    return _joined(parts, are_drawn=bool(values))
+
+
+def _joined(parts: Sequence[LabelCase], are_drawn: bool = False) -> LabelCase:
+    """Unite the parts of a label; those that are drawn may overlap."""
+    if len(parts) == 1:
+        return parts[0]
     names = {value: name for part in parts for value, name in part.names.items()}
     colours = {value: colour for part in parts for value, colour in part.colours.items()}
     notes = tuple(dict.fromkeys(note for part in parts for note in part.notes))
     planes = np.maximum.reduce([part.planes for part in parts])
-    drawn = _united([part.masks or LabelMap(part.planes) for part in parts], planes) if values else {}
+    drawn = _united([part.masks or LabelMap(part.planes) for part in parts], planes) if are_drawn else {}
     colour = next((part.colour for part in parts if part.colour), "")
     unknown = _unjudged(parts)
     return LabelCase(planes, names, notes, drawn, colours, colour, None if unknown is None else unknown & (planes == 0))
+
+
+def _parts(label: Picture | Parts) -> Parts:
+    return label if isinstance(label, tuple) else (label,)
+
+
+def _paths(label: Picture | Parts) -> list[Path]:
+    """The files of a label; none if it is an array."""
+    return [Path(part) for part in _parts(label) if isinstance(part, str | Path)]
+
+
+def _read_mask(
+    source: Picture | Parts, class_name: str, argument: str, case: SourceImage, rules: LabelRules
+) -> LabelCase:
+    """Read the mask of a class: of structures that have names those of its name, else all that is drawn."""
+    parts = [
+        one_class(read_label_image(part, name := called(part, argument), case, rules), class_name, name)
+        for part in _parts(source)
+    ]
+    return _joined(parts)
 
 
 def _unjudged(labels: Sequence[LabelCase]) -> Bool[np.ndarray, "N H W"] | None:

@@ -11,6 +11,7 @@ from incontext.images.contrast import QUANTILES, distances, most_apart
 from incontext.images.examples import Example
 from incontext.images.normalisation import Normalisation, limits, sampled, scaled_apart
 from incontext.images.source_image import SourceImage
+from megamed.notes import counted
 
 TINY_PX, TINY_SHARE = 10, 0.01
 FULL_SHARE = 0.95
@@ -57,7 +58,7 @@ class Expectations:
                 *_blank("support_images", cases, normalisation),
                 *_areas(examples),
                 *_values(examples),
-                *_notes(examples),
+                *counted(note for example in examples for note in example.notes),
                 *_readings("support_images", cases),
             ),
         )
@@ -188,21 +189,12 @@ def _values(examples: Sequence[Example]) -> Iterator[str]:
                 f"{', '.join(map(str, edges[:5]))}{', …' if len(edges) > 5 else ''} as thin lines. The labels were "
                 "smoothed or compressed with loss: resize them by nearest neighbour, or cut them off: label > 127."
             )
-    elif len(classes) == 2 and WHITE in classes and not any(len(example.masks) == 2 for example in examples):
+    elif len(classes) > 1 and WHITE in classes and not any(len(example.masks) > 1 for example in examples):
+        others = ", ".join(str(value) for value in classes if value != WHITE)
         yield (
-            f"support_labels number one class in two ways, it seems: expected one value, got {min(classes)} in some "
-            f"labels and {WHITE} in others. Make them alike: label > 0."
+            f"support_labels number one class in several ways, it seems: expected one value, got {others} in "
+            f"some labels and {WHITE} in others. Make them alike: label > 0."
         )
-
-
-def _notes(examples: Sequence[Example]) -> Iterator[str]:
-    """Decisions between senses of the labels' values, the first of each kind in words and the others counted."""
-    kinds: dict[str, list[str]] = {}
-    for example in examples:
-        for note in example.notes:
-            kinds.setdefault(note.partition(" ")[2].split(":")[-1], []).append(note)
-    for first, *others in kinds.values():
-        yield f"{first} So it is with {len(others)} more." if others else first
 
 
 def _readings(argument: str, cases: Sequence[SourceImage]) -> Iterator[str]:

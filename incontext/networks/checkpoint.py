@@ -70,6 +70,9 @@ class Checkpoint:
         except Damaged as error:
             msg = f"{path} is not readable: expected a safetensors file, got: {error}. Save it anew."
             raise ValueError(msg) from error
+        if "task" in told:
+            msg = f"{path} is a saved task: expected network weights, got labelled examples. Pass it as --task."
+            raise ValueError(msg)
         if "config" not in told:
             msg = (
                 f"{path} has no config: expected weights saved by this library, got bare tensors. "
@@ -87,13 +90,8 @@ class Checkpoint:
         Raises:
             ValueError: If the tensors do not fit the config, or are not all finite numbers.
         """
-        tensors = read_tensors(self.path)
-        with torch.device("meta"):
-            network = build(self.config)
+        network, tensors = self._checked()
         shapes = network.state_dict()
-        if fault := misfit(shapes, tensors) or unusable(tensors):
-            msg = f"{self.path} does not fit its config {fault}. Save it anew."
-            raise ValueError(msg)
         # Into the memory layout that the network chose: convolutions are slower in another, and round otherwise.
         laid_out = {
             name: torch.empty_strided(shape.size(), shape.stride()).copy_(tensors[name])
@@ -101,6 +99,25 @@ class Checkpoint:
         }
         network.load_state_dict(laid_out, assign=True)
         return network.to(device).eval()
+
+    def _checked(self) -> tuple[Network, dict[str, torch.Tensor]]:
+        """Read the tensors and make the network that they fit, without memory of its own."""
+        tensors = read_tensors(self.path)
+        with torch.device("meta"):
+            network = build(self.config)
+        if fault := misfit(network.state_dict(), tensors) or unusable(tensors):
+            msg = f"{self.path} does not fit its config {fault}. Save it anew."
+            raise ValueError(msg)
+        return network, tensors
+
+    def inspect(self) -> dict[str, Any]:
+        """Return the metadata, having compared the tensors with the config.
+
+        Raises:
+            ValueError: If the tensors do not fit the config, or are not all finite numbers.
+        """
+        self._checked()
+        return self.metadata
 
 
 def save(path: Path, network: nn.Module, provenance: Mapping[str, Any], dtype: torch.dtype = torch.float16) -> None:

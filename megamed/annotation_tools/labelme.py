@@ -81,7 +81,10 @@ def write(path: Path, images: Sequence[SegmentedImage]) -> None:
 
 
 def _shape(shape: dict[str, Any], kind: str) -> Shape:
-    name, points = str(shape["label"]), np.array(shape["points"], float)
+    if not (name := str(shape["label"] or "").strip()):
+        msg = "it has no label"
+        raise ValueError(msg)
+    points = np.array(shape["points"], float)
     instance = "" if shape.get("group_id") is None else str(shape["group_id"])
     if kind == "mask":
         left, top = map(math.floor, points[0].tolist())

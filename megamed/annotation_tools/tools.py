@@ -34,6 +34,8 @@ class AnnotationTool:
     write: Callable[[Path, Sequence[SegmentedImage]], None]
     many_images: bool = False
     """Whether one file holds several images, else it lies beside each and has its name."""
+    names_classes: bool = True
+    """Whether a file says the class of each shape; if not, its own name may."""
     names_beside: Callable[[Path], Path | None] | None = None
     """Finds the file that names the classes of another, where tools keep them apart."""
 
@@ -53,8 +55,12 @@ TOOLS = {
     ),
     "yolo": AnnotationTool("YOLO", yolo.SUFFIXES, yolo.recognises, yolo.read, yolo.write, names_beside=yolo.names_file),
     "qupath": AnnotationTool("QuPath", qupath.SUFFIXES, qupath.recognises, qupath.read, qupath.write),
-    "imagej": AnnotationTool("ImageJ", imagej.SUFFIXES[::-1], imagej.recognises, imagej.read, imagej.write),
-    "napari": AnnotationTool("napari", napari.SUFFIXES, napari.recognises, napari.read, napari.write),
+    "imagej": AnnotationTool(
+        "ImageJ", imagej.SUFFIXES[::-1], imagej.recognises, imagej.read, imagej.write, names_classes=False
+    ),
+    "napari": AnnotationTool(
+        "napari", napari.SUFFIXES, napari.recognises, napari.read, napari.write, names_classes=False
+    ),
 }
 """Tools by the name that a user gives them. Of two that could recognise a file, the stricter comes first."""
 

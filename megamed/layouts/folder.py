@@ -80,7 +80,7 @@ def _mentioned_cases(folder: Path, card: DatasetCard, rules: FileRules) -> Itera
     if not files:
         msg = f"{folder.name} has no labels: expected an annotation tool's file {rules.label}, got none."
         raise ValueError(msg)
-    found, _ = ToolFiles(folder, common=files).owners(list(cases), ())
+    found, _ = ToolFiles(folder, common=files).owners(list(cases), {}, ())
     several = {name for name, count in Counter(cases[image] for image in found).items() if count > 1}
     for image, path in sorted(found.items()):
         name = cases[image]

@@ -3,6 +3,7 @@
 import io
 import math
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -54,6 +55,24 @@ def read(source: Source, most_pixels: int) -> StoredImage:
         pixel = tiff_calibration.pixel_size(file, series)
     stored = _through_pillow(source, most_pixels) if stored is None else stored
     return stored if pixel is None else replace(stored, geometry=Geometry(spacing=_spacing(stored, pixel)))
+
+
+def sides_px(path: Path) -> tuple[int, ...]:
+    """Return planes, if there are several, rows and columns of what `read` reads, from the headers of the pages.
+
+    Raises:
+        ValueError: If the file is damaged, or has pages of several sizes.
+        ImportError: If tifffile is not installed.
+    """
+    import tifffile
+
+    errors = (*picture.UNREADABLE, AttributeError, RuntimeError, tifffile.TiffFileError)
+    with one_error(path, *errors), tifffile.TiffFile(path) as file:
+        series = _whole_series(file)
+        sides = dict(zip(series.axes, series.shape, strict=True))
+        planes = [side for axis, side in sides.items() if axis not in "YXSC" and side > 1]
+        is_turned = series.keyframe.tags.valueof(TAG, 1) in range(5, 9)
+        return (*planes, *((sides["X"], sides["Y"]) if is_turned else (sides["Y"], sides["X"])))
 
 
 def write(mask: MaskImage, suffix: str) -> bytes:

@@ -3,6 +3,7 @@
 from pathlib import Path, PurePosixPath
 
 import pytest
+from PIL import Image
 
 from megamed.annotation_files import ToolFiles, named_file
 from megamed.pairing import find_pairs
@@ -16,6 +17,7 @@ from tests.tool_files import (
     label_files,
     labelme,
     napari,
+    qupath,
     square,
     write_images,
     yolo,
@@ -132,7 +134,11 @@ def test_what_is_not_used_is_told(tmp_path: Path) -> None:
     assert any(
         "instances_default.json mentions 1 images that have no file, such as gone.png." in note for note in notes
     )
-    assert any("is left out where annotations.xml annotates the same images" in note for note in notes)
+    assert any(
+        "instances_default.json is left out for 2 images that have another label, such as a.png, whose is annotations"
+        in note
+        for note in notes
+    )
     assert any("other.json" in note for note in notes)
 
 
@@ -182,3 +188,62 @@ def test_ordinary_files_are_passed_over(tmp_path: Path) -> None:
     tools = ToolFiles.among(tmp_path, [PurePosixPath(name) for name in ("notes.txt", "old.zip")])
     assert not tools.beside
     assert not tools.common
+
+
+def test_of_two_tools_that_annotate_an_image_the_one_with_more_images_is_used(tmp_path: Path) -> None:
+    write_images(tmp_path, DRAWINGS)
+    labelme(tmp_path, DRAWINGS)
+    qupath(tmp_path, {"a.png": DRAWINGS["b.png"]})
+    found = find_pairs(tmp_path)
+    assert [pair.labels for pair in found.pairs] == [{"": (tmp_path / f"{name}.json",)} for name in "ab"]
+    assert found.notes == ("a.geojson (QuPath) is left out, for LabelMe annotates its image too, and no fewer images.",)
+
+
+def test_what_a_tool_saved_for_an_image_with_a_label_map_is_left_out_and_that_is_said(tmp_path: Path) -> None:
+    write_images(tmp_path, DRAWINGS)
+    Image.new("L", (SIZE[1], SIZE[0])).save(tmp_path / "a_mask.png")
+    labelme(tmp_path, DRAWINGS)
+    found = find_pairs(tmp_path)
+    assert [pair.files[1].name for pair in found.pairs] == ["a_mask.png", "b.json"]
+    assert found.notes == ("a.json is left out, for its image has another label.",)
+
+
+def test_a_file_that_names_its_classes_lies_beside_files_of_each_class(tmp_path: Path) -> None:
+    write_images(tmp_path, DRAWINGS)
+    for name in ("Organ", "vessel"):
+        (tmp_path / "labels" / name).mkdir(parents=True)
+        Image.new("L", (SIZE[1], SIZE[0])).save(tmp_path / "labels" / name / "a.png")
+    drawn = Drawing(SIZE, (square("organ", 2, 2, 5), square("nodule", 9, 9, 3)))
+    labelme(tmp_path, {"b.png": drawn})
+    path = tmp_path / "b.json"
+    assert find_pairs(tmp_path).pairs[1].labels == {"Organ": (path,), "nodule": (path,)}
+
+
+def test_folders_of_people_are_no_classes_where_files_name_theirs(tmp_path: Path) -> None:
+    write_images(tmp_path / "images", DRAWINGS)
+    for who in ("anna", "bob"):
+        (tmp_path / who).mkdir()
+        labelme(tmp_path / who, DRAWINGS)
+    found = find_pairs(tmp_path)
+    assert [pair.labels for pair in found.pairs] == [{"": (tmp_path / f"anna/{name}.json",)} for name in "ab"]
+    assert found.notes == (
+        "bob/a.json is left out, for another annotator's label of its image is used, and so are 1 others.",
+    )
+
+
+def test_files_of_different_classes_go_together(tmp_path: Path) -> None:
+    write_images(tmp_path / "images", DRAWINGS)
+    for name in ("lesion", "organ"):
+        (tmp_path / name).mkdir()
+        labelme(tmp_path / name, {"a.png": Drawing(SIZE, (square(name, 1, 1, 3),))})
+    found = find_pairs(tmp_path)
+    assert found.pairs[0].labels == {"": (tmp_path / "lesion/a.json", tmp_path / "organ/a.json")}
+    assert not found.notes
+
+
+def test_a_damaged_file_beside_an_image_loses_no_other(tmp_path: Path) -> None:
+    write_images(tmp_path, DRAWINGS)
+    labelme(tmp_path, DRAWINGS)
+    path = tmp_path / "a.json"
+    path.write_text(path.read_text()[:-20])
+    assert [pair.files[1].name for pair in find_pairs(tmp_path).pairs] == ["a.json", "b.json"]

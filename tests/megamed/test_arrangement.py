@@ -42,3 +42,11 @@ def test_voc_is_recognised_by_its_folders(tmp_path: Path) -> None:
     )
     rules = find_arrangement(tmp_path).files
     assert (rules.image, rules.label) == ("JPEGImages/{case}", "SegmentationClass/{case}")
+
+
+def test_labels_that_no_template_reaches_are_told(tmp_path: Path) -> None:
+    names = [f"one/{kind}" for case in (1, 2, 3) for kind in (f"images/{case}.png", f"masks/{case}_seen.png")]
+    names += [f"two/{kind}" for case in (4, 5) for kind in (f"images/{case}.png", f"masks/{case}_drawn.png")]
+    found = find_arrangement(touch(tmp_path, *names))
+    assert found.files.label == "one/masks/{case}_seen"
+    assert found.words.endswith("; 2 files may be labels too but are not read, such as two/masks/4_drawn.png")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from megamed.label_colours import DARK, colour_of, colours_of, palette_of, rgb, stated_colours
+from megamed.label_colours import DARK, Palettes, colour_of, colours_of, palette_of, rgb, stated_colours
 
 VALUES = range(1, 256)
 
@@ -43,3 +43,20 @@ def test_a_ramp_of_greys_states_no_colours() -> None:
     ramp[2] = (1, 2, 3)
     assert stated_colours(ramp, [0, 2]) == {2: "#010203"}
     assert stated_colours(ramp, [0, 300]) == {}
+
+
+def test_palettes_that_differ_are_told() -> None:
+    palettes = Palettes()
+    assert not palettes.compare({1: "#ff0000", 2: "#00ff00"}, "a.png")
+    assert not palettes.compare({2: "#00ff00"}, "b.png")
+    assert not palettes.compare({1: "#000000"}, "black.png")
+    note = palettes.compare({1: "#0000ff"}, "c.png")
+    assert note == "c.png has another palette than a.png, where 1 is #ff0000: its values count, not its colours."
+
+
+def test_palettes_in_which_a_colour_changes_its_value_are_refused() -> None:
+    palettes = Palettes()
+    palettes.compare({1: "#ff0000", 2: "#00ff00"}, "a.png")
+    table = r"got #ff0000 in a.png, #00ff00 in b.png. If colours .* --colours '#00ff00=1,#ff0000=2'"
+    with pytest.raises(ValueError, match=table):
+        palettes.compare({1: "#00ff00", 2: "#ff0000"}, "b.png")

@@ -168,6 +168,60 @@ def test_one_annotator_s_labels_are_used_and_that_is_said(tmp_path: Path) -> Non
     assert found.notes == ("masks/expert2/1.png is left out, for another annotator's label of its image is used.",)
 
 
+def test_the_arrangement_of_retinas_with_fields_of_view_is_understood(tmp_path: Path) -> None:
+    names = [f"training/{name}" for name in ("images/21_training.tif", "1st_manual/21_manual1.gif")]
+    names += [
+        f"test/{name}" for name in ("images/01_test.tif", "1st_manual/01_manual1.gif", "2nd_manual/01_manual2.gif")
+    ]
+    folder = write(tmp_path, " ".join([*names, "training/mask/21_training_mask.gif", "test/mask/01_test_mask.gif"]))
+    found = find_pairs(folder)
+    assert {pair.image.name: [path.name for path in pair.files[1:]] for pair in found.pairs} == {
+        "21_training.tif": ["21_manual1.gif"],
+        "01_test.tif": ["01_manual1.gif"],
+    }
+    assert not found.classes
+    assert [note.partition(" is left out, for ")[2] for note in found.notes] == [
+        "beside what annotators drew it is taken for the field of view, and so are 1 others.",
+        "another annotator's label of its image is used.",
+    ]
+
+
+def test_observers_are_annotators(tmp_path: Path) -> None:
+    folder = write(tmp_path, "Image_01L.jpg Image_01L_1stHO.png Image_01L_2ndHO.png Image_02L.jpg")
+    found = find_pairs(folder)
+    assert [described(folder, pair) for pair in found.pairs] == ["Image_01L.jpg: Image_01L_1stHO.png", "Image_02L.jpg:"]
+    assert len(found.notes) == 1
+
+
+def test_folders_may_be_listed_by_numbers_and_letters(tmp_path: Path) -> None:
+    for name in (
+        "1. Original Images/a. Training Set/X_01.jpg",
+        "1. Original Images/b. Testing Set/X_02.jpg",
+        "2. All Segmentation Groundtruths/a. Training Set/1. Haemorrhages/X_01_HE.tif",
+        "2. All Segmentation Groundtruths/a. Training Set/2. Optic Disc/X_01_OD.tif",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    found = find_pairs(tmp_path)
+    assert found.classes == ("Haemorrhages HE", "Optic Disc OD")
+    assert [len(pair.labels) for pair in found.pairs] == [2, 0]
+
+
+def test_of_the_sequences_of_a_case_one_is_looked_at(tmp_path: Path) -> None:
+    names = [f"P{case}/P{case}_{kind}.nii.gz" for case in (1, 2) for kind in ("t1", "t1ce", "t2", "flair")]
+    folder = write(tmp_path, " ".join([*names, "P3/P3_t1gd.nii.gz", "P3/P3_t2f.nii.gz", "P1/P1_seg.nii.gz"]))
+    found = find_pairs(folder)
+    expected = ["P1/P1_flair.nii.gz: P1/P1_seg.nii.gz", "P2/P2_flair.nii.gz:"]
+    assert [described(folder, pair) for pair in found.pairs] == expected
+    note, absent = found.notes
+    assert absent == "P3/P3_t1gd.nii.gz is left out, for its case has no flair."
+    assert (
+        "flair is looked at. Choose another, such as --images '{case}/{case}_t1' --labels '{case}/{case}_seg'." in note
+    )
+    chosen = find_pairs(folder, read_templates("{case}/{case}_t1", "{case}/{case}_seg"))
+    assert described(folder, chosen.pairs[0]) == "P1/P1_t1.nii.gz: P1/P1_seg.nii.gz"
+
+
 def test_a_label_without_an_image_is_left_out_and_that_is_said(tmp_path: Path) -> None:
     found = find_pairs(write(tmp_path, "images/1.png labels/1.png labels/2.png labels/3.png"))
     assert len(found.pairs) == 1
@@ -227,11 +281,11 @@ def test_results_and_hidden_files_are_left_out(tmp_path: Path) -> None:
 
 
 def test_templates_say_what_names_do_not(tmp_path: Path) -> None:
-    folder = write(tmp_path, "p1/p1_flair.nii p1/p1_t1.nii p1/p1_seg.nii")
-    with pytest.raises(ValueError, match=r"p1_seg\.nii may belong to several images: expected one, got p1/p1_flair"):
+    folder = write(tmp_path, "p1/p1_early.nii p1/p1_late.nii p1/p1_seg.nii")
+    with pytest.raises(ValueError, match=r"p1_seg\.nii may belong to several images: expected one, got p1/p1_early"):
         find_pairs(folder)
-    found = find_pairs(folder, Templates("{case}/{case}_flair", "{case}/{case}_seg"))
-    assert [described(folder, pair) for pair in found.pairs] == ["p1/p1_flair.nii: p1/p1_seg.nii"]
+    found = find_pairs(folder, Templates("{case}/{case}_late", "{case}/{case}_seg"))
+    assert [described(folder, pair) for pair in found.pairs] == ["p1/p1_late.nii: p1/p1_seg.nii"]
     by_class = write(tmp_path / "more", "x/1.png y/liver/1.png y/spleen/1.png")
     found = find_pairs(by_class, Templates("x/{case}", "y/{class}/{case}"))
     assert found.classes == ("liver", "spleen")

@@ -235,3 +235,87 @@ def test_labels_on_a_transparent_layer_are_counted(tmp_path: Path) -> None:
     assert found.problems == ()
     assert [(each.value, each.images) for each in found.classes] == [(255, 2)]
     assert any("transparent layer: what is opaque" in note and "1 more" in note for note in found.notes)
+
+
+def save_with_palette(path: Path, label: np.ndarray, *colours: tuple[int, int, int]) -> None:
+    picture = Image.fromarray(label).convert("P")
+    picture.putpalette([0, 0, 0, *(part for colour in colours for part in colour)])
+    picture.save(path)
+
+
+def test_a_table_of_colours_counts_for_palettes_too(tmp_path: Path) -> None:
+    draw(tmp_path, 2, 0)
+    red, green = (255, 0, 0), (0, 255, 0)
+    for seed, palette in enumerate([(red, green), (green, red)]):
+        label = disc(seed)[1]
+        label[:2, :2] = 2
+        numbers = label if seed else np.array([0, 2, 1], np.uint8)[label]
+        save_with_palette(tmp_path / "labels" / f"{seed:04}.png", numbers, *palette)
+    (problem,) = check_folder(tmp_path).problems
+    assert problem.startswith("palettes of labels disagree")
+    found = check_folder(tmp_path, None, LabelRules(colours={"#ff0000": 7, "#00ff00": 4}))
+    assert found.problems == ()
+    shares = {each.value: each.share for each in found.classes}
+    assert shares[7] == pytest.approx(4 / (48 * 64))
+    assert shares[4] > 10 * shares[7]
+
+
+def test_the_black_one_of_two_colours_is_the_background(tmp_path: Path) -> None:
+    draw(tmp_path, 1, 0)
+    label = disc(0)[1]
+    picture = Image.fromarray(1 - label).convert("P")
+    picture.putpalette([255, 255, 255, 0, 0, 0])
+    picture.save(tmp_path / "labels" / "0000.png")
+    (found,) = check_folder(tmp_path).classes
+    assert found.share == pytest.approx(label.mean())
+
+
+def test_a_smaller_copy_of_an_image_is_no_plane_of_it(tmp_path: Path) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    draw(tmp_path, 2, 0)
+    image, label = disc(0)
+    with tifffile.TiffWriter(tmp_path / "images" / "0000.tif") as file:
+        file.write(image, photometric="minisblack")
+        file.write(image[::4, ::4], photometric="minisblack", subfiletype=1)
+    (tmp_path / "images" / "0000.png").unlink()
+    found = check_folder(tmp_path)
+    assert not any("does not match" in problem for problem in found.problems)
+    assert found.sizes_px == (label.shape, label.shape)
+
+
+def test_segments_of_a_part_of_a_volume_lie_on_all_of_it(tmp_path: Path) -> None:
+    """Each file numbers its segments in its own way, so that only names tell the classes."""
+    sitk = pytest.importorskip("SimpleITK")
+    for number, names in enumerate([("organ", "tumour"), ("Tumour", "organ")]):
+        volume = np.random.default_rng(number).integers(0, 99, (6, 20, 20)).astype(np.float32)
+        image = sitk.GetImageFromArray(volume)
+        image.SetOrigin((1.0, 2.0, 3.0))
+        sitk.WriteImage(image, str(tmp_path / f"{number}.nii.gz"))
+        label = np.zeros(volume.shape, np.uint8)
+        label[2:4, 5:15, 5:15] = 1 + number
+        label[2:4, 8:10, 8:10] = 2 - number
+        drawn = sitk.GetImageFromArray(label)
+        drawn.CopyInformation(image)
+        part = drawn[4:18, 4:18, 1:5]
+        for place, name in enumerate(names):
+            facts = {"Name": name, "LabelValue": place + 1, "Layer": 0, "ID": f"Segment_{place + 1}"}
+            for key, value in facts.items():
+                part.SetMetaData(f"Segment{place}_{key}", str(value))
+        sitk.WriteImage(part, str(tmp_path / f"{number}.seg.nrrd"), True)
+    found = check_folder(tmp_path)
+    assert not found.problems
+    assert [each.name for each in found.classes] == ["organ", "tumour"]
+    assert [each.share for each in found.classes] == pytest.approx([192 / 2400, 8 / 2400])
+
+
+@pytest.mark.parametrize("in_colours", [True, False])
+def test_a_list_beside_the_labels_names_colours_or_values(tmp_path: Path, in_colours: bool) -> None:
+    draw(tmp_path, 2, 0)
+    (tmp_path / "labelmap.txt").write_text("background:0,0,0::\nnone:9,9,9::\ncell:250,50,83::\n")
+    for seed in range(2):
+        label = 2 * disc(seed)[1]
+        colours = np.array([(0, 0, 0), (9, 9, 9), (250, 50, 83)], np.uint8)
+        Image.fromarray(colours[label] if in_colours else label).save(tmp_path / "labels" / f"{seed:04}.png")
+    found = check_folder(tmp_path)
+    assert not found.problems
+    assert [(each.value, each.name) for each in found.classes] == [(2, "cell")]

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from incontext.folders.file_facts import format_name, look_at
+from megamed.label_values import LabelRules
 
 GREY = np.arange(48, dtype=np.uint8).reshape(6, 8)
 
@@ -36,9 +37,9 @@ def test_pixels_are_those_of_the_file(tmp_path: Path) -> None:
     palette = Image.fromarray(GREY % 3, "P")
     palette.putpalette([0, 0, 0, 255, 0, 0, 0, 255, 0])
     palette.save(tmp_path / "p.png")
-    np.testing.assert_array_equal(look_at(tmp_path / "p.png", True, is_label=True).pixels, GREY % 3)
+    np.testing.assert_array_equal(look_at(tmp_path / "p.png", True, label=LabelRules()).pixels, GREY % 3)
     repeated = save(tmp_path / "r.png", np.stack([GREY] * 3, axis=-1))
-    np.testing.assert_array_equal(look_at(repeated, True, is_label=True).pixels, GREY)
+    np.testing.assert_array_equal(look_at(repeated, True, label=LabelRules()).pixels, GREY)
     deep = save(tmp_path / "d.png", GREY.astype(np.uint16) * 500)
     assert (look_at(deep, pixels=True).pixels.max(), look_at(deep).bits) == (47 * 500, 16)
 

@@ -59,7 +59,7 @@ def test_masks_of_classes_are_counted_by_name() -> None:
         ),
         (
             [blocks(1, 1), blocks(255, 255)],
-            "one class in two ways, it seems: expected one value, got 1 in some",
+            "one class in several ways, it seems: expected one value, got 1 in some",
         ),
         ([np.zeros((4, 4, 3), np.uint8) + np.arange(3, dtype=np.uint8)], "0.png: .*--colours '#000102=1'; black is"),
         ([np.full((4, 4), 0.5)], r"0\.png is no label map: expected whole numbers, got values from 0\.5"),
@@ -80,3 +80,61 @@ def test_what_is_no_class_is_told(labels: list[np.ndarray], problem: str) -> Non
 )
 def test_ordinary_classes_are_fine(labels: list[np.ndarray]) -> None:
     assert list(findings(*labels).problems()) == []
+
+
+def test_several_values_in_the_mask_of_a_class_are_told() -> None:
+    found = LabelSurvey()
+    found.add("a.png", blocks(1, 2), "liver")
+    found.add("b.png", blocks(1, 0), "liver")
+    assert found.all_notes() == ["a.png shows 1, 2: all of it is read as 'liver'."]
+
+
+def test_numbers_beside_names_are_told_unless_the_numbers_have_names() -> None:
+    found = findings(blocks(1, 2))
+    found.add_drawn("a.json", {"organ": blocks(1, 0) > 0})
+    (problem,) = found.problems()
+    assert "got 1, 2 beside organ. Say which is which, such as --classes '1=organ,2=another'" in problem
+    found.names |= {1: "Organ", 2: "tumour"}
+    assert not list(found.problems())
+    assert [(each.value, each.name, each.images) for each in found.classes] == [(1, "Organ", 2), (2, "tumour", 1)]
+
+
+def test_the_only_number_is_taken_for_the_only_name() -> None:
+    found = findings(blocks(255, 0))
+    found.add_drawn("a.json", {"organ": blocks(1, 0) > 0})
+    assert not list(found.problems())
+    assert found.all_notes() == ["255 is taken for 'organ', the only class that has a name."]
+
+
+def test_spellings_of_a_name_are_one_class() -> None:
+    found = LabelSurvey()
+    found.add_drawn("a.json", {"Organ": blocks(1, 0) > 0})
+    found.add_drawn("b.json", {"organ ": blocks(1, 1) > 0})
+    assert found.classes == [ClassFacts(None, "Organ", 2, 0.375)]
+    assert found.all_notes() == ["'Organ', 'organ ' are read as one class, 'Organ': only their spelling differs."]
+
+
+def test_a_class_that_is_drawn_nowhere_is_told() -> None:
+    found = LabelSurvey()
+    found.add_drawn("a.json", {"organ": blocks(1, 0) > 0})
+    found.declared |= {"organ", "tumour"}
+    assert found.all_notes() == ["'tumour' is the name of a class that was drawn on no image."]
+
+
+def test_of_a_file_for_a_class_only_what_has_its_name_counts() -> None:
+    found = LabelSurvey()
+    masks = {"organ": blocks(1, 0) > 0, "tumour": blocks(0, 1) > 0}
+    found.add_drawn("a.json", masks, "Organ")
+    found.add_drawn("a.json", masks, "both")
+    assert [(each.name, each.share) for each in found.classes] == [("both", 0.5), ("Organ", 0.25)]
+
+
+def test_masks_of_one_value_each_number_one_class() -> None:
+    found = findings(blocks(1, 0), blocks(254, 0), blocks(255, 0))
+    (problem,) = found.problems()
+    assert "expected one value, got 1, 254 in some and 255 in others" in problem
+
+
+def test_the_largest_number_of_16_bits_is_that_of_8() -> None:
+    wide = findings(blocks(1, 0).astype(np.uint16) * 65535)
+    assert [each.value for each in wide.classes] == [255]

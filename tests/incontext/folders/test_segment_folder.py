@@ -140,6 +140,15 @@ def test_images_without_a_label_are_segmented_by_the_others(tmp_path: Path, segm
     assert "1 images beside the labelled ones have no label: they are not used." in apart.notes
 
 
+def test_labels_that_are_left_out_do_not_count_as_support(tmp_path: Path, segmenter: Segmenter) -> None:
+    folder = write_pictures(tmp_path / "mine", ["a.png", "b.png", "c.png"])
+    (folder / "labels" / "b.png").unlink()
+    (folder / "labels" / "c.png").write_bytes(b"no picture")
+    summary = segment_folder(segmenter, folder, None, tmp_path / "out")
+    assert summary.support == ["a.png"]
+    assert "1 labelled images are the support, the 1 others are segmented." in summary.notes
+
+
 def test_without_images_to_segment_one_is_asked_for_them(tmp_path: Path, segmenter: Segmenter) -> None:
     folder = write_pictures(tmp_path / "mine", ["a.png"])
     with pytest.raises(ValueError, match=r"has no image to segment: .*got labels for all 1"):

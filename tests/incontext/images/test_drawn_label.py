@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.path import Path as Ring
 
-from incontext.images.drawn_label import flatten, numbered
+from incontext.images.drawn_label import flatten
 from incontext.images.examples import Examples
 from incontext.images.source_image import read_label_image, read_source_image
 from megamed.readers.stored import DrawnLabel, Geometry, Segment
@@ -154,19 +154,6 @@ def test_nothing_drawn_is_refused_unless_it_was_looked_for() -> None:
     with pytest.raises(ValueError, match="it is empty: expected segments"):
         flatten(drawn(), (1, 2, 4))
     assert not flatten(drawn(is_complete=True), (1, 2, 4)).label.any()
-
-
-@pytest.mark.parametrize(
-    ("stated", "values"),
-    [
-        ([{3: "a", 7: "b"}, {7: "b"}], {"a": 3, "b": 7}),
-        ([{1: "b"}, {1: "a", 2: "b"}], {"a": 1, "b": 2}),
-        ([{300: "a"}], {"a": 1}),
-        ([], {}),
-    ],
-)
-def test_names_have_the_values_on_which_files_agree(stated: list[dict[int, str]], values: dict[str, int]) -> None:
-    assert numbered(stated, 255) == values
 
 
 def test_named_channels_are_masks_that_may_overlap(tmp_path: Path) -> None:

@@ -133,6 +133,14 @@ def test_numbers_that_are_not_finite_are_refused(value, tmp_path):
         checkpoint.load(path)
     with pytest.raises(ValueError, match="expected finite numbers"):
         checkpoint.adopt(NETWORKS["support-once"](), path)
+    with pytest.raises(ValueError, match="expected finite numbers"):
+        checkpoint.Checkpoint.read(path).inspect()
+
+
+def test_a_task_is_no_network(tmp_path):
+    save_file({"images": torch.zeros(1)}, tmp_path / "liver.task", {"task": "{}"})
+    with pytest.raises(ValueError, match=r"liver\.task is a saved task: .*Pass it as --task\.$"):
+        checkpoint.load(tmp_path / "liver.task")
 
 
 def test_whole_numbers_are_no_weights(tmp_path):

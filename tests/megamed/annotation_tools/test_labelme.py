@@ -85,6 +85,7 @@ def test_a_group_is_one_object(tmp_path: Path) -> None:
         (shape("polygon", [[0, 0], [9, 9]]), "three or more points"),
         (shape("mask", [[0, 0], [9, 9]], mask="bm8="), "cannot identify"),
         ({"points": [[0, 0]]}, "no 'label'"),
+        (shape("polygon", [[0, 0], [9, 0], [9, 9]], label=None), "polygon left out: it has no label"),
         (None, "shape left out"),
     ],
 )

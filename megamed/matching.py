@@ -1,0 +1,236 @@
+"""Labels of a folder and the image that each belongs to, with the class that names of files and folders say."""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+from pathlib import PurePosixPath
+
+from megamed import formats
+from megamed.class_names import one_spelling, spelling_notes
+from megamed.file_names import (
+    AFFIXES,
+    ANNOTATOR_WORDS,
+    FIELD_WORDS,
+    KIND_FOLDER,
+    LISTED,
+    SEQUENCES,
+    SPLIT_WORDS,
+    CaseIndex,
+    FileName,
+    NamedFile,
+    beginnings,
+    casefolded,
+)
+from megamed.notes import left_out
+
+NUMBER = re.compile(r"\w?\d*")
+"""A piece of a name that only counts."""
+MOST_NAMED = 5
+"""Number of files that a message names."""
+OTHERS = "another annotator's label of its image is used"
+
+
+@dataclass(frozen=True)
+class Match:
+    """A label and the image that it belongs to."""
+
+    image: NamedFile
+    label: NamedFile
+    case: str
+
+    @property
+    def pieces(self) -> tuple[str, ...]:
+        """Pieces of the label's path beyond its case: a class, an annotator or a number."""
+        folders = [
+            folder
+            for folder in self.label.name.folders
+            if folder not in self.image.name.folders and folder != self.case and not SPLIT_WORDS.fullmatch(folder)
+        ]
+        rest = self.label.name.case.removeprefix(self.case).strip("-_. ")
+        annotator = self.label.name.suffix.strip("-_. ")
+        annotators = [annotator] if ANNOTATOR_WORDS.fullmatch(annotator) else []
+        return (*folders, rest, *annotators) if rest else (*folders, *annotators)
+
+
+def one_sequence(images: Sequence[NamedFile], labels: Sequence[NamedFile]) -> tuple[list[NamedFile], list[str]]:
+    """Keep, of several sequences of a case whose label says none of them, the one that most cases have.
+
+    Returns:
+        The images that are kept, and a note if others are not.
+    """
+    cases: dict[tuple[tuple[str, ...], str], dict[str, NamedFile]] = defaultdict(dict)
+    for image in images:
+        if (sequence := image.name.suffix.strip("-_. ").lower()) in SEQUENCES:
+            cases[image.name.folders, image.name.case][sequence] = image
+    labelled = {label.name.case for label in labels}
+    several = {place: found for place, found in cases.items() if len(found) > 1}
+    if not any(case in labelled for _, case in several):
+        return list(images), []
+    counts = Counter(sequence for found in several.values() for sequence in found)
+    chosen = max(SEQUENCES, key=lambda sequence: counts[sequence])
+    others = {id(image) for found in several.values() for name, image in found.items() if name != chosen}
+    named = ", ".join(sequence for sequence in SEQUENCES if counts[sequence])
+    kept = [image for image in images if id(image) not in others]
+    other = next(image.name for image in images if id(image) in others)
+    label = next(label.name for label in labels if label.name.case in {case for _, case in several})
+    templates = f"--images '{other.template(other.case)}' --labels '{label.template(label.case)}'"
+    note = f"of the sequences {named} of each case {chosen} is looked at. Choose another, such as {templates}."
+    without = [next(iter(found.values())).path for found in several.values() if chosen not in found]
+    return kept, [note, *left_out(without, f"its case has no {chosen}")]
+
+
+def match_labels(images: Sequence[NamedFile], labels: Sequence[NamedFile]) -> tuple[list[Match], list[NamedFile]]:
+    """Find the image of every label; labels without one come second.
+
+    Raises:
+        ValueError: If several images fit a label alike.
+    """
+    index = CaseIndex.of(images)
+    folded = CaseIndex.of(images, casefolded)
+    matched: list[Match] = []
+    orphans = []
+    for label in labels:
+        case, candidates = index.find(label.name)
+        if not candidates:
+            case, candidates = _around(label.name, index)
+        if not candidates:
+            case, candidates = folded.find(casefolded(label.name))
+        nearest = _nearest(label, candidates)
+        if len(nearest) > 1:
+            names = ", ".join(str(image.path) for image in nearest[:MOST_NAMED])
+            msg = (
+                f"{label.path} may belong to several images: expected one, got {names}. Say which by templates of "
+                "paths, such as {case}_flair for images and {case}_seg for labels."
+            )
+            raise ValueError(msg)
+        if nearest:
+            matched.append(Match(nearest[0], label, case))
+        else:
+            orphans.append(label)
+    more = list(_alone_together(images, matched, orphans))
+    matched += more
+    found = {id(match.label) for match in more}
+    return matched, [label for label in orphans if id(label) not in found]
+
+
+def _around(label: FileName, index: CaseIndex) -> tuple[str, Sequence[NamedFile]]:
+    """Find the images that are called as a folder around a label, which has a class or anything else for its name."""
+    case = next((folder for folder in reversed(label.own_folders) if folder in index.cases), label.case)
+    return case, index.cases.get(case, ())
+
+
+def _nearest(label: NamedFile, candidates: Sequence[NamedFile]) -> list[NamedFile]:
+    """Keep the images that lie nearest to a label in the tree of folders."""
+    own = set(label.name.own_folders)
+    ranked = defaultdict(list)
+    for image in candidates:
+        theirs = set(image.name.own_folders)
+        if own and theirs and not own & theirs and not theirs & set(beginnings(label.name.case)):
+            continue
+        pairs = zip(label.name.folders, image.name.folders, strict=False)
+        common = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+        is_same = image.name.stem in (label.name.stem, label.name.case)
+        ranked[len(own & theirs), common, is_same, _says_images(image)].append(image)
+    return ranked[max(ranked)] if ranked else []
+
+
+def _says_images(image: NamedFile) -> bool:
+    return any(KIND_FOLDER.fullmatch(folder) for folder in image.name.folders)
+
+
+def _alone_together(
+    images: Sequence[NamedFile], matched: Sequence[Match], orphans: Sequence[NamedFile]
+) -> Iterator[Match]:
+    """Pair the only image of a folder with its only label, whatever their names."""
+    taken = {match.image for match in matched}
+    counts = Counter(each.place for each in orphans)
+    by_folder = defaultdict(list)
+    for image in images:
+        by_folder[image.place].append(image)
+    for label in orphans:
+        beside = by_folder.get(label.place, [])
+        if label.place and counts[label.place] == len(beside) == 1 and beside[0] not in taken:
+            yield Match(beside[0], label, label.name.case)
+
+
+def by_class(matched: Sequence[Match]) -> tuple[dict[NamedFile, dict[str, tuple[PurePosixPath, ...]]], list[str]]:
+    """Group the files of every image's label by class.
+
+    Returns:
+        The files of each image by class, and notes on labels that are left out and on classes that are spelt in several
+        ways.
+
+    Raises:
+        ValueError: If two files say the same of one image in different words.
+    """
+    common = set.intersection(*(set(match.pieces) for match in matched)) if matched else set()
+    variants = [" ".join(piece for piece in match.pieces if piece not in common) for match in matched]
+    fields = [match for match, variant in zip(matched, variants, strict=True) if _is_field(variant, variants)]
+    judged = [(match, variant) for match, variant in zip(matched, variants, strict=True) if match not in fields]
+    matched, variants = [match for match, _ in judged], [variant for _, variant in judged]
+    classes = _class_names(matched, variants)
+    names = [name for name in classes if name]
+    spelling = one_spelling(names) | {"": ""}
+    grouped: dict[NamedFile, dict[str, list[NamedFile]]] = defaultdict(lambda: defaultdict(list))
+    for match, class_name in zip(matched, classes, strict=True):
+        if class_name is not None:
+            grouped[match.image][spelling[class_name]].append(match.label)
+    for found in grouped.values():
+        for labels in found.values():
+            _check_parts(labels)
+    files = {
+        image: {name: tuple(label.path for label in labels) for name, labels in sorted(found.items())}
+        for image, found in grouped.items()
+    }
+    others = [match.label.path for match, class_name in zip(matched, classes, strict=True) if class_name is None]
+    why = "beside what annotators drew it is taken for the field of view"
+    notes = [*left_out([match.label.path for match in fields], why), *left_out(others, OTHERS), *spelling_notes(names)]
+    return files, notes
+
+
+def _is_field(variant: str, variants: Sequence[str]) -> bool:
+    """Whether a label is a mask of the field of view, which lies beside the labels of annotators."""
+    others = {each for each in variants if not FIELD_WORDS.fullmatch(each)}
+    return bool(FIELD_WORDS.fullmatch(variant) and others and all(map(ANNOTATOR_WORDS.fullmatch, others)))
+
+
+def _class_names(matched: Sequence[Match], variants: Sequence[str]) -> list[str | None]:
+    """Name the class that each label is of: empty for a label map, None for a label of a further annotator."""
+    different = {_unnumbered(variant) for variant in variants}
+    if len(different) < 2 or all(NUMBER.fullmatch(variant) for variant in different):
+        return [""] * len(matched)
+    if all(ANNOTATOR_WORDS.fullmatch(variant) for variant in different):
+        first: dict[NamedFile, str] = {}
+        for match, variant in sorted(zip(matched, variants, strict=True), key=lambda each: each[1]):
+            first.setdefault(match.image, variant)
+        return ["" if first[match.image] == variant else None for match, variant in zip(matched, variants, strict=True)]
+    alone = len({match.image for match in matched}) == len(matched)
+    if alone and len(different) > len(matched) / 2:
+        return [""] * len(matched)
+    return [_class_name(_unnumbered(variant)) for variant in variants]
+
+
+def _unnumbered(variant: str) -> str:
+    return re.sub(r"[-_. ]+\d+$", "", variant)
+
+
+def _class_name(variant: str) -> str:
+    """Take the words for labels off a class's name, as in `masks_liver` and `label-liver`."""
+    variant = re.sub(rf"^{LISTED}(?=.)", "", variant)
+    match = AFFIXES.fullmatch(variant)
+    return (match[2].strip("-_. ") if match else variant) or "label"
+
+
+def _check_parts(labels: Sequence[NamedFile]) -> None:
+    """Refuse labels of one class that differ in more than a number, as `1_mask` and `1_seg` do."""
+    stems = {(label.name.folders, re.sub(r"[-_ (]*\d+\)?$", "", label.name.suffix)) for label in labels}
+    names = [label.path for label in labels]
+    distinct = {(path.parent, formats.stem(path.name)) for path in names}
+    if len({suffix for _, suffix in stems}) > 1 or len(distinct) < len(names):
+        msg = (
+            f"{names[0]} and {names[1]} label the same image: expected one label, got {len(names)}. "
+            "Remove one, or say by a template which to take, such as {case}_seg."
+        )
+        raise ValueError(msg)

@@ -1,0 +1,49 @@
+"""A list of classes beside the labels of the VOC arrangement gives values and colours their names."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from megamed.propose import propose
+from megamed.voc import read_label_map
+
+LISTED = """\
+# label:color_rgb:parts:actions
+background:0,0,0::
+cell:250,50,83::
+nucleus:50,183,250:head,tail:
+"""
+
+
+def test_classes_count_from_the_background(tmp_path: Path) -> None:
+    (tmp_path / "labelmap.txt").write_text(LISTED)
+    found = read_label_map(tmp_path)
+    assert found is not None
+    assert found.names == {1: "cell", 2: "nucleus"}
+    assert found.colours == {"#fa3253": 1, "#32b7fa": 2}
+
+
+@pytest.mark.parametrize("text", ["", "some notes\n", "a:1,2,3::\nb:1,2\n", "a:1,2,300::\n", "# only a comment\n"])
+def test_other_texts_are_passed_over(tmp_path: Path, text: str) -> None:
+    assert read_label_map(tmp_path) is None
+    (tmp_path / "labelmap.txt").write_text(text)
+    assert read_label_map(tmp_path) is None
+
+
+@pytest.mark.parametrize("in_colours", [True, False])
+def test_a_proposed_card_has_the_listed_names(tmp_path: Path, in_colours: bool) -> None:
+    (tmp_path / "labelmap.txt").write_text(LISTED)
+    for kind in ("JPEGImages", "SegmentationClass"):
+        (tmp_path / kind).mkdir()
+    label = np.zeros((20, 24), np.uint8)
+    label[2:9, 2:9], label[12:18, 12:18] = 1, 2
+    palette = np.array([(0, 0, 0), (250, 50, 83), (50, 183, 250)], np.uint8)
+    for case in "abc":
+        Image.fromarray(100 * label).convert("RGB").save(tmp_path / "JPEGImages" / f"{case}.jpg")
+        Image.fromarray(palette[label] if in_colours else label).save(tmp_path / "SegmentationClass" / f"{case}.png")
+    card = propose(tmp_path).card
+    named = {card.labels[value]: colour for colour, value in card.files.colours.items()}
+    assert {*card.labels.values()} == {"cell", "nucleus"}
+    assert named == ({"cell": "#fa3253", "nucleus": "#32b7fa"} if in_colours else {})
