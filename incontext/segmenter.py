@@ -174,7 +174,7 @@ class Segmenter(NetworkEstimator):
         """
         self._choice, self._tuning  # noqa: B018 - a mistake in them is told before anything is read
         examples = Examples(images, labels, self.rules, self.channel, classes or {})
-        sample = [examples[index].thinned() for index in spread(len(examples), SAMPLED_CASES)]
+        sample = examples.sample(SAMPLED_CASES)
         self._fitted = fit_examples(examples, sample, self._prepare(sample), classes or {})
         if self.tune:
             self._task_network()

@@ -13,6 +13,10 @@ EXPECTED = (ValueError, OSError, ImportError, FloatingPointError)
 """Errors that state what is wrong and what to do."""
 FULL_MEMORY = re.compile(r"out of memory|(?:can't|cannot|unable to) allocate", re.IGNORECASE)
 """Words of libraries that raise other errors than `MemoryError` where the memory is full."""
+DEAD_WORKER = re.compile(r"DataLoader worker .* (?:killed|exited)")
+"""Words by which a loader of batches tells that one of its processes is gone."""
+REPEATED = "Original Traceback"
+"""Mark of an error that was raised in another process and repeats what that one printed; its last line says what."""
 LONGEST = 1000
 """Number of characters above which an error is told by its beginning and its end."""
 
@@ -47,12 +51,14 @@ class Attempt:
 def told(error: BaseException) -> str:
     """Tell in one line why something failed: by an error's own words if it was foreseen, else with its class."""
     text = str(error)
+    if REPEATED in text:
+        text = text.strip().splitlines()[-1]
     if isinstance(error, MemoryError) or FULL_MEMORY.search(text):
         text = (
             "the memory is full: expected room for images and networks, got too little. Take smaller images or fewer "
             "workers, or close other programs."
         )
-    elif isinstance(error, BrokenExecutor):
+    elif isinstance(error, BrokenExecutor) or DEAD_WORKER.match(text):
         text = f"a worker process died: {text} Take fewer workers, or more memory, and the same command goes on."
     elif not (isinstance(error, EXPECTED) and text):
         text = f"something unforeseen happened: {type(error).__name__}: {text.rstrip('.')}. Please report it."

@@ -44,6 +44,8 @@ SAMPLED_LABELS = 8
 """Label maps by which all are judged."""
 SAMPLED_CASES = 16
 """Number of support images, and of queries, that the choice of preparation and the warnings are based on."""
+SAMPLED_PIXELS = 2**26
+"""Pixels of all examples together that stand for the others: a third of a gigabyte."""
 SAMPLED_PLANES = 8
 """Planes that stand for a stack or volume where only its kind is asked for."""
 
@@ -211,6 +213,12 @@ class Examples(Sequence[Example]):
             return replace(given, unknown=unknown)
         judged = [split_unknown(each, unknown or ())[0] for each in maps]
         return replace(given, unknown=unknown, instances=is_instances(judged[:1]) and is_instances(judged))
+
+    def sample(self, most: int) -> list[Example]:
+        """Evenly spread examples, thinned: at most so many, and of large images only as many as fit into memory."""
+        first = self[0].thinned()
+        fitting = max(1, SAMPLED_PIXELS // first.case.planes.size)
+        return [first, *(self[index].thinned() for index in spread(len(self), min(most, fitting))[1:])]
 
     def _check_colour(self, colour: str, index: int) -> None:
         """Refuse that labels of one colour each are drawn in several, which may be classes.

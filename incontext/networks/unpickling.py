@@ -52,8 +52,14 @@ def load_pickled(content: bytes, device: torch.device | str = "cpu") -> Any:
 
 
 def _check_zip(file: io.BytesIO) -> None:
-    """Compare the checksums that a zip archive has of its members, which torch passes over."""
+    """Compare the checksums that a zip archive has of its members, which torch passes over, and refuse packed ones.
+
+    Torch packs none; those of others may unpack to a thousand times their size.
+    """
     with zipfile.ZipFile(file) as archive:
+        if packed := [each.filename for each in archive.infolist() if each.compress_type != zipfile.ZIP_STORED]:
+            msg = f"a compressed {packed[0]}, where torch compresses nothing"
+            raise zipfile.BadZipFile(msg)
         if (damaged := archive.testzip()) is not None:
             msg = f"another checksum of {damaged} than it was written with"
             raise zipfile.BadZipFile(msg)

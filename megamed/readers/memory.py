@@ -70,7 +70,7 @@ def check_size(shape: tuple[int, ...], channels: int, most_pixels: int) -> None:
     pixels = math.prod(shape)
     sides = " × ".join(map(str, shape))
     if pixels > most_pixels:
-        msg = f"expected at most {most_pixels} pixels, got {sides}"
+        msg = f"expected at most {most_pixels} pixels, got {sides}. Cut it up, make it smaller, or free memory"
         raise ValueError(msg)
     check_room(pixels * channels, f"{sides} pixels")
 

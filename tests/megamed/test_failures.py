@@ -38,6 +38,13 @@ def test_full_memory_is_told_as_such(error: Exception) -> None:
     assert told(error).startswith("the memory is full: expected room")
 
 
+def test_an_error_of_another_process_is_told_without_its_traceback() -> None:
+    printed = "Original Traceback (most recent call last):\n  a\nKeyError: 3\n"
+    assert told(ValueError(f"Caught KeyError in DataLoader worker process 0.\n{printed}")) == "KeyError: 3"
+    dead = RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. ")
+    assert told(dead).startswith("a worker process died: DataLoader worker (pid 7) is killed")
+
+
 def test_a_long_reason_is_cut_in_the_middle() -> None:
     text = told(ValueError("a" * 10**6 + "b"))
     assert len(text) < LONGEST + 10

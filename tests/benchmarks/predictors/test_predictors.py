@@ -88,7 +88,8 @@ def test_weights_files_of_both_kinds_predict(tmp_path: Path, episodes: Any) -> N
 )
 def test_damaged_weights_are_not_taken_for_those_of_others(tmp_path: Path, place: slice, fault: str) -> None:
     path = tmp_path / "ours.safetensors"
-    content = bytearray(checkpoint.PACKAGED.read_bytes())
+    checkpoint.save(path, checkpoint.load_pretrained(), {})
+    content = bytearray(path.read_bytes())
     content[place] = b"x" * 20
     path.write_bytes(content)
     with pytest.raises(ValueError, match=rf"ours\.safetensors is not readable: .*{fault}"):

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
+from incontext.images import examples as examples_module
 from incontext.images.examples import Examples, LabelMap, as_list, emptied, on_grid, plane_of, spread, thinned
 from incontext.images.orientation import PlaneLayout
 from incontext.images.source_image import read_source_image
@@ -30,6 +31,14 @@ def test_examples_are_read_when_they_are_asked_for(tmp_path: Path) -> None:
     assert examples[0].annotated is None
     with pytest.raises(OSError, match=r"missing\.png is unreadable"):
         examples[1]
+
+
+@pytest.mark.parametrize(("pixels", "count"), [(64, 1), (200, 3), (10**6, 5)])
+def test_few_large_examples_stand_for_all(monkeypatch: pytest.MonkeyPatch, pixels: int, count: int) -> None:
+    """The first of 64 photographs of 4000 × 4000 pixels would fill the memory beside the others."""
+    monkeypatch.setattr(examples_module, "SAMPLED_PIXELS", pixels)
+    sample = Examples([IMAGE + index for index in range(10)], [LABEL] * 10).sample(5)
+    assert [int(example.case.planes.min()) for example in sample] == spread(10, count)
 
 
 def test_a_file_that_does_not_fit_is_named_by_its_path(tmp_path: Path) -> None:

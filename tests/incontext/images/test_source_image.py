@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
 
+from incontext.images import source_image
 from incontext.images.label_place import on_image
 from incontext.images.orientation import PlaneLayout, orientation_of, viewed
 from incontext.images.source_image import (
@@ -605,3 +606,13 @@ def test_the_mask_of_an_enhanced_file_is_no_segmentation(tmp_path: Path) -> None
     assert mask_suffix(enhanced) == ".nii.gz"
     with pytest.raises(ValueError, match=r"expected \.nii\.gz, .*, got \.dcm"):
         write_mask(np.ones((3, 4, 5), np.uint8), enhanced, tmp_path / "mask.dcm")
+
+
+def test_an_image_that_is_too_large_to_work_on_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would fit into memory, but not with all that is made of it on the way to its mask."""
+    monkeypatch.setattr(source_image, "free_bytes", lambda: 20.0 * 100)
+    for side in (10, 11):
+        Image.fromarray(np.zeros((side, side), np.uint8)).save(tmp_path / f"{side}.png")
+    assert read_source_image(tmp_path / "10.png", "a").shape == (10, 10)
+    with pytest.raises(OSError, match=r"11\.png cannot be read: expected at most 100 pixels, got 1 × 11 × 11"):
+        read_source_image(tmp_path / "11.png", "a")

@@ -4,6 +4,7 @@ import collections
 import io
 import pickle
 import random
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -55,6 +56,16 @@ def test_a_flipped_bit_of_a_tensor_is_noticed() -> None:
     place = content.index(STATE["layer.1.weight"].numpy().tobytes())
     with pytest.raises(Damaged, match="another checksum of"):
         load_pickled(content[:place] + b"\x01" + content[place + 1 :])
+
+
+def test_a_packed_archive_is_not_unpacked() -> None:
+    """Torch would inflate a megabyte to a gigabyte."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(saved(STATE, True))) as whole, zipfile.ZipFile(packed, "w") as other:
+        for name in whole.namelist():
+            other.writestr(name, whole.read(name), zipfile.ZIP_DEFLATED)
+    with pytest.raises(Damaged, match=r"a compressed .*, where torch compresses nothing"):
+        load_pickled(packed.getvalue())
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))

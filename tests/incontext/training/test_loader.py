@@ -1,6 +1,7 @@
 """Every batch reaches one process, in the step that it belongs to."""
 
 import itertools
+from multiprocessing import active_children
 from types import SimpleNamespace
 
 import pytest
@@ -11,6 +12,7 @@ from incontext.training.config import TrainConfig
 from incontext.training.distributed import ALONE, Processes
 from incontext.training.episodes import EpisodeConfig, TrainingData
 from incontext.training.loader import load_steps
+from megamed.failures import told
 
 CONFIG = TrainConfig(
     episodes=EpisodeConfig(images_per_batch=4, set_sizes=(2,), large_share=0), batches_per_step=4, workers=0
@@ -57,3 +59,14 @@ def test_batches_depend_on_their_number_alone(data):
         assert torch.equal(batch.images, alone.batches[number].images)
         assert torch.equal(batch.labels, alone.batches[number].labels)
         assert batch.queries == alone.batches[number].queries == 2
+
+
+def test_a_killed_worker_is_told_of(data):
+    """It is not waited for."""
+    steps = load_steps(CONFIG.model_copy(update={"workers": 1}), data, 0, ALONE)
+    next(steps)
+    (worker,) = active_children()
+    worker.kill()
+    with pytest.raises(RuntimeError) as killed:
+        list(itertools.islice(steps, 10))
+    assert told(killed.value).startswith("a worker process died: DataLoader worker")
