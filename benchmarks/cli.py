@@ -10,7 +10,7 @@ from benchmarks.messages import tell_failures, tell_skipped
 from megamed.command_line import CommandLine
 
 app = CommandLine(
-    "error",
+    "incontext-bench",
     help="Score in-context segmentation networks and baselines on tasks that they were not trained on.",
 )
 DEFAULT_PREDICTORS = ["packaged", "mean-mask", "nearest-copy"]

@@ -39,10 +39,12 @@ if TYPE_CHECKING:
     from incontext.folders.report import Summary
     from incontext.folders.segment_folder import Track
 
-app = CommandLine("Error", help="Segment images from a handful of labelled examples, without training.")
+app = CommandLine("incontext", help="Segment images from a handful of labelled examples, without training.")
 
 INCOMPLETE = 3
 """Exit status when some images could not be segmented, or look wrong."""
+NOTHING_DONE = 1
+"""Exit status when no image could be segmented."""
 
 
 @app.command()
@@ -355,7 +357,7 @@ def _in_lines(texts: Iterable[str]) -> str:
 
 
 def _report(summary: "Summary", content: str) -> None:
-    """Print the content, then notes, warnings and failures on stderr; exit with `INCOMPLETE` if there are failures."""
+    """Print the content, then notes, warnings and failures on stderr; the exit status tells of failures."""
     print(content)
     for note in summary.notes:
         typer.echo(one_line(f"Note: {note}"), err=True)
@@ -364,18 +366,18 @@ def _report(summary: "Summary", content: str) -> None:
     for file, reason in summary.failures.items():
         typer.echo(one_line(f"Failed: {file}: {reason}"), err=True)
     if summary.failures:
-        raise typer.Exit(INCOMPLETE)
+        raise typer.Exit(INCOMPLETE if summary.images else NOTHING_DONE)
 
 
 def _lines(summary: "Summary", out: Path) -> Iterator[str]:
+    from incontext.folders.report import counted
+
     for value, score in summary.mean_dice.items():
         name = summary.classes[value]
         yield f"Dice {f'label {name}' if name == str(value) else name}: {score:.3f}"
-    for report in summary.images:
-        if report.look_first:
-            yield f"Look first at {report.file}: its mask is probably poor."
+    yield from summary.look_first()
     earlier = f", {summary.resumed} of them by an earlier run" if summary.resumed else ""
-    yield f"{len(summary.images)} masks{earlier}, and summary.json, are in {out}."
+    yield f"{counted(len(summary.images), 'mask')}{earlier}, and summary.json, are in {out}."
     if summary.tool_files:
         more = f" and {len(summary.tool_files) - 1} more" if len(summary.tool_files) > 1 else ""
         yield f"Written for annotation tools: {summary.tool_files[0]}{more}."

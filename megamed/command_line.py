@@ -3,13 +3,17 @@
 import functools
 import sys
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from importlib.metadata import version as distribution_version
+from typing import Annotated, Any, TypeVar, cast
 
 import typer
 
 from megamed.failures import Attempt
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+DISTRIBUTION = "incontext-seg"
+"""Name of what is installed, which all packages are part of."""
 
 PASSING = (typer.Exit, typer.Abort, typer.BadParameter, BrokenPipeError)
 """Exceptions that the shell itself is told by; the last one means that nobody reads on."""
@@ -19,13 +23,13 @@ class CommandLine(typer.Typer):
     """Group of commands, each of which turns an error into one line on stderr and exit status 1.
 
     Args:
-        prefix: Word that the line begins with.
+        program: Name of the program, which `--version` tells.
         settings: Settings of `typer.Typer`.
     """
 
-    def __init__(self, prefix: str, **settings: Any) -> None:
+    def __init__(self, program: str, **settings: Any) -> None:
         super().__init__(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, **settings)
-        self._prefix = prefix
+        self.callback()(_before_any(program))
 
     def command(self, name: str | None = None, **settings: Any) -> Callable[[Command], Command]:
         """Add a command: see `typer.Typer.command`."""
@@ -39,10 +43,27 @@ class CommandLine(typer.Typer):
             with Attempt(*PASSING) as attempt:
                 function(*arguments, **options)
             if attempt.error is not None:
-                typer.echo(f"{self._prefix}: {attempt.reason}", err=True)
+                typer.echo(f"Error: {attempt.reason}", err=True)
                 raise typer.Exit(1) from attempt.error
 
         return cast(Command, command)
+
+
+def _before_any(program: str) -> Callable[..., None]:
+    """Make the function that reads the options before the command."""
+
+    def tell_version(asked: bool) -> bool:
+        if asked:
+            typer.echo(f"{program} {distribution_version(DISTRIBUTION)}")
+            raise typer.Exit
+        return asked
+
+    option = typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=tell_version)
+
+    def before(version: Annotated[bool, option] = False) -> None:
+        """Take the options before the command."""
+
+    return before
 
 
 def _print_all_scripts() -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Int32, UInt8
 from PIL import Image
 
+from megamed.cells import safe
 from megamed.collection import UNKNOWN_AREA, Collection
 from megamed.label_maps import MOST_VALUES, MapCoding, code_for
 from megamed.layouts.nnunet import IGNORE
@@ -196,7 +197,7 @@ def _write_nnunet(view: _View, out: Path, number: int) -> str:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "dataset.json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
     (folder / "splits_final.json").write_text(json.dumps([by_split], indent=1), encoding="utf-8")
-    table = [(_file_name(s), s.case, s.subject, s.split) for s in known]
+    table = [tuple(map(safe, (_file_name(s), s.case, s.subject, s.split))) for s in known]
     _write_table(folder / "cases.csv", ("file", "case", "subject", "split"), table)
     return ", ".join((f"{folder.name}: {len(known)} images", *_nnunet_notes(view, tasks, len(known), coding)))
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 import numpy as np
+from pydantic import BaseModel, Field, ValidationError
 
 from benchmarks.analysis.statistics import DatasetScores, estimate, subject_means
 from benchmarks.analysis.summary import CANDIDATE_METRICS, summarise, summarise_candidates
@@ -16,6 +17,7 @@ from benchmarks.plans.task_plans import DEFAULTS
 from benchmarks.scoring.results import Candidates, Cost, Row, read_records, read_rows, shared_rows, total_costs
 from benchmarks.scoring.settings_file import SETTINGS_NAME, is_summary_changed, read_settings
 from megamed.files import read_json
+from megamed.manifest import first_fault
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +27,29 @@ FURTHER_METRICS = tuple(name for name, kind in get_type_hints(Row).items() if ki
 """Names of the metrics beside Dice that rows hold."""
 NOTED = ("failed", "skipped", "training_data_not_compared")
 """Keys of a summary under which it names failures and omissions, where there are any."""
+
+
+class _Interval(BaseModel):
+    mean: float
+    low: float
+    high: float
+
+
+class _Settings(BaseModel):
+    support_size: int
+    seed: int
+
+
+class _Structure(BaseModel):
+    """Structure of a run's summary, as far as reports read it."""
+
+    settings: _Settings
+    method: str
+    overall: dict[str, _Interval]
+    datasets: dict[str, dict[str, _Interval]]
+    tasks: dict[str, dict[str, _Interval]]
+    counts: dict[str, dict[str, Any]]
+    predictors: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -151,9 +176,14 @@ def _runs_in(folder: Path) -> list[Path]:
 
 def _read_summary(run: Path) -> dict[str, Any]:
     summary = read_json(run / "summary.json", "Start the run's command again, which writes it anew.")
-    if "settings" not in summary or "overall" not in summary:
-        msg = f"{run / 'summary.json'} is no summary of a run: expected settings and scores, got {sorted(summary)}."
-        raise ValueError(msg)
+    try:
+        _Structure.model_validate(summary)
+    except ValidationError as error:
+        msg = (
+            f"{run / 'summary.json'} is no summary of a run: expected settings and scores, got another structure: "
+            f"{first_fault(error)}. Move it away and start the run's command again, which writes it anew."
+        )
+        raise ValueError(msg) from error
     if is_summary_changed(run):
         logger.warning(
             "%s was changed since it was written, and its figures are told as they are now. Move it away and start "

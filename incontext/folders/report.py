@@ -11,6 +11,8 @@ import numpy as np
 
 from megamed.cells import safe_line
 
+LOOKED_AT = 5
+"""Number of poor masks that are named."""
 NAMED = 3
 """Number of images that a warning names."""
 NUMBER = re.compile(r"\d+(\.\d+)?")
@@ -72,6 +74,23 @@ class Summary:
     notes: list[str] = field(default_factory=list)
     tool_files: list[str] = field(default_factory=list)
 
+    def look_first(self) -> Iterator[str]:
+        """Name the masks that are probably the poorest, each with its poorest class."""
+        worst = [
+            (*min((dice, value) for value, dice in report.predicted_dice.items()), report.file)
+            for report in self.images
+            if report.look_first and report.predicted_dice
+        ]
+        for dice, value, file in sorted(worst)[:LOOKED_AT]:
+            yield f"Look first at {file}: a Dice of {dice:.2f} is predicted for {self._named(value)}."
+        if len(worst) > LOOKED_AT:
+            more = counted(len(worst) - LOOKED_AT, "mask is", "masks are")
+            yield f"{more} probably poor, too: those with look_first in summary.json."
+
+    def _named(self, value: int) -> str:
+        name = self.classes[value]
+        return f"label {name}" if name == str(value) else name
+
     @property
     def mean_dice(self) -> dict[int, float]:
         """Each class's mean Dice over the images that were annotated for it; only of such classes."""
@@ -109,6 +128,15 @@ def _about(message: str, files: list[str]) -> str:
     if files[0] not in bare:
         return f"{listed(files)}: {bare}"
     return f"{bare} So it is with {listed(files[1:])}." if files[1:] else bare
+
+
+def counted(count: int, one: str, several: str = "") -> str:
+    """Write a number with its noun.
+
+    >>> counted(1, "mask"), counted(2, "mask"), counted(3, "other is", "others are")
+    ('1 mask', '2 masks', '3 others are')
+    """
+    return f"{count} {one if count == 1 else several or f'{one}s'}"
 
 
 def listed(files: Sequence[str]) -> str:

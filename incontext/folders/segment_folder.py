@@ -19,7 +19,7 @@ from incontext.folders.folder_images import read_folder
 from incontext.folders.kept_masks import read_back, read_edited
 from incontext.folders.mask_targets import check_apart, check_targets
 from incontext.folders.overlay import Tile, contact_sheet, draw
-from incontext.folders.report import ImageReport, Summary, grouped, statistics_csv
+from incontext.folders.report import ImageReport, Summary, counted, grouped, statistics_csv
 from incontext.folders.run_log import LOG, Done, RunLog, identity, stamp
 from incontext.folders.tool_files import SavedMasks, start_tool_files, write_tool_files
 from incontext.folders.user_folder import fit_pairs, read_masks
@@ -30,7 +30,7 @@ from incontext.inference.segmentation import Segmentation, dice_by_class
 from incontext.inference.support_pool import Fitted
 from incontext.segmenter import Segmenter
 from megamed import formats
-from megamed.failures import Attempt
+from megamed.failures import Attempt, one_line
 from megamed.files import Ledger, Unwritable, claimed, make_folder, replace_file, sha256_of
 from megamed.pairing import ImagePair, Pairing
 from megamed.path_templates import Templates
@@ -119,14 +119,18 @@ def segment_folder(
         faulty = fit_pairs(segmenter, examples, options.classes)
         rest = len(examples.bare) if queries == examples.bare else 0
         examples = replace(examples, pairs=tuple(pair for pair in examples.pairs if pair.name not in faulty))
-        notes += [f"{len(examples.labelled)} labelled images are the support, the {rest} others are segmented."] * bool(
-            rest
-        )
+        notes += [_shared_out(len(examples.labelled), rest)] if rest else []
         notes += [f"{name} is left out of the support: {reason}" for name, reason in faulty.items()]
     notes += [str(tuned)] if (tuned := segmenter.tuned) else []
     with claimed(out, "segment", _written(options)) as ledger:
         make_folder(out / "masks")
         return _segment_queries(_Run(segmenter, out, options, ledger), queries, track, _Reading(examples, notes))
+
+
+def _shared_out(labelled: int, bare: int) -> str:
+    """Note on the labelled and the other images of one folder."""
+    support = counted(labelled, "labelled image is", "labelled images are")
+    return f"{support} the support, the {counted(bare, 'other is', 'others are')} segmented."
 
 
 def _written(options: SegmentOptions) -> list[str]:
@@ -213,8 +217,9 @@ def _queries(
     if query is not None and not is_same:
         found = read_folder(query, templates and templates.elsewhere(query))
         unused = examples.bare if examples else ()
-        idle = [f"{len(unused)} images beside the labelled ones have no label: they are not used."] if unused else []
-        return found.pairs, [*_told(examples), *idle, *found.notes]
+        idle = counted(len(unused), "image beside the labelled ones has", "images beside the labelled ones have")
+        left = [f"{idle} no label, and no use."] if unused else []
+        return found.pairs, [*_told(examples), *left, *found.notes]
     if examples is None:
         message = "query is missing: expected a folder of images or an image, got none. Name what to segment."
         raise ValueError(message)
@@ -351,7 +356,7 @@ def _support_tile(example: Example, fitted: Fitted) -> Tile:
     plane = _fullest(label)
     image = apply(example.case, fitted.preparation.normalisation)[plane]
     name = example.case.source.name if example.case.source else ""
-    return Tile(f"support {name}", draw(image, label[plane], fitted.colours))
+    return Tile(one_line(f"support {name}"), draw(image, label[plane], fitted.colours))
 
 
 def _tiles(pair: ImagePair, report: ImageReport, segmenter: Segmenter, masks: Path) -> list[Tile]:
@@ -363,7 +368,7 @@ def _tiles(pair: ImagePair, report: ImageReport, segmenter: Segmenter, masks: Pa
     label = None if annotation is None else _drawn(annotation.masks, case)
     plane = _fullest(mask if label is None else label)
     image = apply(case, fitted.preparation.normalisation)[plane]
-    plain = Tile(report.file, draw(image, np.zeros_like(mask[plane]), {}))
+    plain = Tile(one_line(report.file), draw(image, np.zeros_like(mask[plane]), {}))
     predicted = draw(image, mask[plane], fitted.colours)
     if label is None or report.dice is None:
         return [plain, Tile("prediction", predicted)]

@@ -127,7 +127,7 @@ def test_probe_fails_a_network_that_ignores_its_support(collection: Path, monkey
 def test_probe_of_a_suite_without_tasks_ends_in_one_line(collection: Path) -> None:
     code, _, errors = bench("probe", "--collection", collection, "--device", "cpu")
     assert code == 1
-    assert errors.startswith("error: The collection has no task of suite 'dev': expected a dataset of role dev")
+    assert errors.startswith("Error: The collection has no task of suite 'dev': expected a dataset of role dev")
 
 
 def test_list_names_suites_and_tasks(collection: Path) -> None:
@@ -181,7 +181,7 @@ def test_subgroups_are_tabulated(collection: Path, tmp_path: Path) -> None:
     assert "Dice by size" in bench("subgroups", tmp_path / "out")[1]
     code, _, errors = bench(*asked)
     assert code == 1
-    assert errors.startswith("error: Unknown attribute: expected one of size, modality, age, got 'anatomy'.")
+    assert errors.startswith("Error: Unknown attribute: expected one of size, modality, age, got 'anatomy'.")
 
 
 @pytest.mark.parametrize(
@@ -201,6 +201,6 @@ def test_subgroups_are_tabulated(collection: Path, tmp_path: Path) -> None:
 def test_bad_input_ends_in_one_line(collection: Path, tmp_path: Path, arguments: tuple[str, str], message: str) -> None:
     code, output, errors = run(collection, tmp_path / "out", *arguments)
     assert (code, output) == (1, "")
-    assert errors.startswith("error: ")
+    assert errors.startswith("Error: ")
     assert message in errors
     assert errors.count("\n") == 1

@@ -23,7 +23,7 @@ def bench(*arguments: object) -> tuple[int, str]:
     result = CliRunner().invoke(app, [str(argument) for argument in arguments])
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     if result.exit_code == 1:
-        assert result.stderr.startswith("error: ")
+        assert result.stderr.startswith("Error: ")
         assert len(result.stderr.strip().splitlines()) == 1
         assert len(result.stderr) < 1500
     return result.exit_code, result.stdout or result.stderr

@@ -52,4 +52,4 @@ def test_a_killed_worker_is_told_in_one_line(collection: Path, tmp_path: Path, m
     asked = ("run", "--collection", collection, "--out", tmp_path / "out", "--support-size", 2, "--draws", 1)
     code, _, errors = bench(*asked, "--predictor", "crash_worker:crash", "--workers", 2)
     assert code == 1
-    assert errors.splitlines()[-1].startswith("error: A worker died")
+    assert errors.splitlines()[-1].startswith("Error: A worker died")

@@ -316,7 +316,7 @@ def test_segment_prints_its_summary_as_json_and_writes_statistics(tmp_path: Path
     assert row.startswith(f"c.png,c.png,255,square,{summary['images'][0]['area_px']['255']},")
     assert not (tmp_path / "out" / "overlay.png").exists()
     again = segment(tmp_path / "out", query, weights, "--support", support, "--classes", "255=square")
-    assert "1 masks, 1 of them by an earlier run" in again.stdout
+    assert "1 mask, 1 of them by an earlier run" in again.stdout
     other = segment(tmp_path / "out", query, weights, "--support", support, "--support-size", 1)
     assert other.exit_code == 1
     assert "add --overwrite" in other.stderr
@@ -457,3 +457,54 @@ def test_train_reports_a_mistake_in_one_line(
     assert result.exit_code == 1
     assert error in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
+
+
+def test_segment_that_did_nothing_says_so(tmp_path: Path, support: Path, weights: Path) -> None:
+    (query := tmp_path / "query").mkdir()
+    (query / "c.png").write_text("no image")
+    result = run("segment", "--support", support, "--query", query, "--out", tmp_path / "out", "--weights", weights)
+    assert result.exit_code == 1
+    assert result.stdout.startswith("0 masks, and summary.json, are in ")
+
+
+def test_segment_counts_in_plain_words_and_begins_its_summary_with_results(
+    tmp_path: Path, support: Path, weights: Path
+) -> None:
+    query = write_squares(tmp_path / "query", ["c.png"], labelled=False)
+    asked = ("segment", "--support", support, "--query", query, "--out", tmp_path / "out", "--weights", weights)
+    assert "\n1 mask, and summary.json, are in " in f"\n{run(*asked).stdout}"
+    keys = list(json.loads((tmp_path / "out" / "summary.json").read_text()))
+    assert keys[:2] == ["classes", "mean_dice"]
+    assert keys[-2:] == ["versions", "weights"]
+
+
+@pytest.mark.parametrize("command", ["segment", "save-task", "export", "propagate"])
+def test_a_place_that_cannot_be_written_to_is_named_in_one_line(
+    tmp_path: Path, support: Path, weights: Path, command: str
+) -> None:
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "folder").mkdir()
+    image = support / "images" / "a.png"
+    asked, told = {
+        "segment": (("--support", support, "--query", support, "--out", tmp_path / "file"), "expected a folder"),
+        "export": (("--out", tmp_path / "file"), "expected a folder, got the file"),
+        "save-task": (("--support", support, "--out", tmp_path / "folder"), "is a folder: expected a file to write"),
+        "propagate": ((image, "--labels", image, "--out", tmp_path / "file" / "a.png"), "expected"),
+    }[command]
+    result = run(command, *asked, "--weights", weights)
+    assert result.exit_code == 1
+    assert result.output.count("\n") == 1
+    assert told in result.output
+    assert "[Errno" not in result.output
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_task_of_somebody_else_is_not_replaced(tmp_path: Path, support: Path, weights: Path) -> None:
+    asked = ("save-task", "--support", support, "--weights", weights, "--out", tmp_path / "liver.task")
+    (tmp_path / "liver.task").write_text("mine")
+    result = run(*asked)
+    assert "liver.task is somebody's own" in result.stderr
+    assert (tmp_path / "liver.task").read_text() == "mine"
+    (tmp_path / "liver.task").unlink()
+    assert [run(*asked).exit_code for _ in range(2)] == [0, 0]
+    assert run("info", tmp_path / "nope.task").stderr.startswith("Error: ")

@@ -139,7 +139,7 @@ def test_bad_input_is_one_line(arguments: tuple[str, ...], tmp_path: Path, monke
     monkeypatch.chdir(tmp_path)
     code, stdout, stderr = megamed(*arguments)
     assert (code, stdout.strip()) == (1, "")
-    assert stderr.startswith("megamed: ")
+    assert stderr.startswith("Error: ")
     assert stderr.count("\n") == 1
     assert not (tmp_path / "out").exists()
 

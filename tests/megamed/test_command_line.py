@@ -2,6 +2,7 @@
 
 import io
 import sys
+from importlib.metadata import version
 
 import pytest
 import typer
@@ -28,7 +29,7 @@ def app_that_raises(error: BaseException) -> CommandLine:
 def test_every_failure_is_one_line_and_status_1(error: Exception) -> None:
     result = CliRunner().invoke(app_that_raises(error), ["fail"])
     assert (result.exit_code, result.stdout) == (1, "begun 1\n")
-    assert result.stderr.startswith("word: ")
+    assert result.stderr.startswith("Error: ")
     assert result.stderr.count("\n") == 1
 
 
@@ -36,7 +37,12 @@ def test_every_failure_is_one_line_and_status_1(error: Exception) -> None:
 def test_the_shell_has_its_own_ends(error: Exception, status: int) -> None:
     result = CliRunner().invoke(app_that_raises(error), ["fail"])
     assert result.exit_code == status
-    assert "word: " not in result.stderr
+    assert not result.stderr.startswith("Error: ")
+
+
+def test_every_program_tells_its_version() -> None:
+    result = CliRunner().invoke(app_that_raises(typer.Exit()), ["--version"])
+    assert (result.exit_code, result.stdout) == (0, f"word {version('incontext-seg')}\n")
 
 
 def test_options_are_read_as_without_it() -> None:
@@ -54,6 +60,6 @@ def test_letters_that_an_output_lacks_are_written_as_escapes(monkeypatch: pytest
     def show() -> None:
         sys.stdout.write("肝 ü \udcff\n")
 
-    app([], standalone_mode=False)
+    app(["show"], standalone_mode=False)
     stream.flush()
     assert stream.buffer.getvalue() == b"\\u809d \xfc \\udcff\n"  # type: ignore[attr-defined]

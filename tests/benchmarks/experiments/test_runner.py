@@ -75,7 +75,7 @@ def test_bad_input_ends_in_one_line(
 ) -> None:
     code, output, errors = experiment(name, collection, tmp_path / "out", *more)
     assert (code, output) == (1, "")
-    assert errors.startswith("error: ")
+    assert errors.startswith("Error: ")
     assert message in errors
     assert errors.count("\n") == 1
 

@@ -105,3 +105,19 @@ def test_other_benchmarks_are_refused(runs: Path, change: Change):
 def test_a_folder_without_a_run_is_refused(tmp_path: Path):
     with pytest.raises(ValueError, match=r"holds no run: expected summary.json there or one folder below, got none"):
         gather([tmp_path])
+
+
+@pytest.mark.parametrize("key", ["settings", "method", "overall", "datasets", "tasks", "counts"])
+@pytest.mark.parametrize("value", [None, 1, {"a": 1}, {"a": {"b": "c"}}], ids=["gone", "number", "flat", "other"])
+def test_another_structure_is_told_in_one_line(change: Change, key: str, value: object):
+    def damage(summary: dict) -> None:
+        del summary[key]
+        if value is not None:
+            summary[key] = value
+
+    folder = change(damage)
+    if (key, value) == ("counts", {"a": {"b": "c"}}):
+        assert gather([folder]).seconds_per_query("a") is None
+    else:
+        with pytest.raises(ValueError, match=rf"summary\.json is no summary of a run: .*: {key}.* writes it anew\.$"):
+            gather([folder])

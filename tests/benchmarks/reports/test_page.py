@@ -168,5 +168,5 @@ def test_command_writes_the_page_or_prints_tables(runs: Path, tmp_path: Path):
 def test_command_without_a_run_ends_in_one_line(tmp_path: Path):
     code, _, errors = report(tmp_path)
     assert code == 1
-    assert errors.startswith(f"error: {tmp_path} holds no run")
+    assert errors.startswith(f"Error: {tmp_path} holds no run")
     assert errors.count("\n") == 1

@@ -132,12 +132,12 @@ def test_images_without_a_label_are_segmented_by_the_others(tmp_path: Path, segm
     assert summary.support == ["a.png", "c.png"]
     assert summary.notes == [
         "images/a.png has the label labels/a.png.",
-        "2 labelled images are the support, the 1 others are segmented.",
+        "2 labelled images are the support, the 1 other is segmented.",
     ]
     again = segment_folder(segmenter, folder, folder, folder / "result")
     assert (again.resumed, again.images) == (1, summary.images)
     apart = segment_folder(segmenter, folder, folder / "images" / "a.png", tmp_path / "out")
-    assert "1 images beside the labelled ones have no label: they are not used." in apart.notes
+    assert "1 image beside the labelled ones has no label, and no use." in apart.notes
 
 
 def test_labels_that_are_left_out_do_not_count_as_support(tmp_path: Path, segmenter: Segmenter) -> None:

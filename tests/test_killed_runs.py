@@ -1,0 +1,17 @@
+"""Killed at any moment, alone or beside another, a command given again leaves what the undisturbed one leaves."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked here")
+@pytest.mark.parametrize("name", ["segment", "propagate", "build", "train", "bench"])
+def test_a_killed_command_goes_on_to_the_same(name: str, tmp_path: Path, repository: Path) -> None:
+    asked = [sys.executable, "-m", "tests.killed_runs", name, str(tmp_path / name)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(repository)}
+    result = subprocess.run(asked, cwd=repository, env=environment, capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
