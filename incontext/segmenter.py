@@ -39,19 +39,19 @@ from incontext.inference.labelled_volume import (
     read_labelled,
 )
 from incontext.inference.loaded_network import LoadedNetwork
-from incontext.inference.network_estimator import NetworkEstimator
 from incontext.inference.propagation import Propagation
 from incontext.inference.reader import Choice, Doubt, Means, Reader
 from incontext.inference.segmentation import Classes, Report, Segmentation, finished, mean_dice
-from incontext.inference.support_pool import Fitted, Preparation, build_pool, fit_examples
+from incontext.inference.support_pool import Preparation, build_pool, fit_examples
+from incontext.inference.task_estimator import TaskEstimator
 from incontext.inference.task_file import Parameters, SavedTask, Weights, find_weights, read_task, write_task
-from incontext.inference.task_network import TaskNetwork, Tuning
+from incontext.inference.task_network import TaskNetwork
 from incontext.networks.checkpoint import NAMED
 from incontext.networks.weights_delta import Tuned
 from megamed.label_values import LabelRules, Unknown
 
 
-class Segmenter(NetworkEstimator):
+class Segmenter(TaskEstimator):
     """Segmentation of images by labelled examples; nothing is trained.
 
     One pass per class, in which the class is foreground and all else background. The passes are resolved by
@@ -84,13 +84,9 @@ class Segmenter(NetworkEstimator):
             255 or -1 where it stands apart from classes that are counted through, and then a warning says so.
         tune: Tuning of a copy of the network on the labelled images, at `fit`: 0 for none, `auto`, or a number of steps
             at most. It takes about a minute on a processor core; `tuned` tells what it has come to. It stays without
-            effect where labelled images that were not learned from do not gain, or fewer than four show each class.
-
-    Attributes:
-        show_progress: Whether tuning shows how far it is and how long it will take, where stderr is a terminal.
+            effect where labelled images that were not learned from do not gain. Where fewer than four images show each
+            class it takes ten seconds, on augmented copies of them, and nothing judges it.
     """
-
-    show_progress = True
 
     def __init__(
         self,
@@ -130,29 +126,7 @@ class Segmenter(NetworkEstimator):
         self.colours = colours
         self.unknown = unknown
         self.tune = tune
-        self._fitted: Fitted | None = None
-        self._tuned: tuple[Any, TaskNetwork] | None = None
         self._reading: tuple[Any, Reader] | None = None
-
-    @property
-    def fitted(self) -> Fitted:
-        """State of the last `fit`: support pool, class names and preparation.
-
-        Raises:
-            ValueError: If nothing was fitted yet.
-        """
-        if self._fitted is None:
-            message = (
-                "Segmenter knows no examples: expected labelled images, got none. "
-                "Call fit(images, labels) first, or pass support_images and support_labels."
-            )
-            raise ValueError(message)
-        return self._fitted
-
-    @property
-    def tuned(self) -> Tuned | None:
-        """Outcome of tuning on the examples of `fit`; None if it was not asked for."""
-        return self._task_network().tuned
 
     @property
     def rules(self) -> LabelRules:
@@ -358,27 +332,8 @@ class Segmenter(NetworkEstimator):
         return segmenter
 
     @property
-    def _tuning(self) -> Tuning:
-        return Tuning(self.tune, self.seed, self.show_progress)
-
-    @property
     def _choice(self) -> Choice:
         return Choice(self.support, self.support_size, self.ensemble, self.flips, self.seed)
-
-    @property
-    def _tuning_key(self) -> tuple[Any, ...]:
-        """All that the outcome of tuning depends on."""
-        return self._fitted, self._load(), self._load().version, self._tuning
-
-    def _task_network(self) -> TaskNetwork:
-        """Return the network that reads the examples, tuned anew only if anything has changed."""
-        loaded = self._load()
-        if not self.tune or self._fitted is None:
-            return TaskNetwork(loaded)
-        if self._tuned is None or self._tuned[0] != self._tuning_key:
-            pool = self._fitted.pool
-            self._tuned = self._tuning_key, TaskNetwork.tuned_on(loaded, self._tuning, pool, pool.units)
-        return self._tuned[1]
 
     def _reader(self) -> Reader:
         """Return the reader of the pool, with the codes it has made; it is built anew only if anything has changed."""

@@ -93,7 +93,7 @@ class WeightsDelta:
         return cls(counts, lengths)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Tuned:
     """Outcome of tuning a network on the labelled images of a task.
 

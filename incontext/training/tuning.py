@@ -4,6 +4,9 @@ The images are split into two halves. One copy learns to segment the first half,
 others as its support, as the network was trained. The half that a copy has not learned tells how much it gained, and
 after how many steps most. If the two halves gain together, the network is moved by the mean of what the copies have
 changed; else it stays as it is.
+
+Of one to three images there are no halves to speak of. One copy learns from augmented copies of them, which are each
+other's support, for a few steps that nothing judges.
 """
 
 import copy
@@ -12,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Annotated, Any, Protocol, runtime_checkable
+from typing import Annotated, Any, Protocol, Self, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Float32, Int64, UInt8
@@ -64,14 +67,28 @@ class TuningConfig(BaseModel):
     """Images of a step at most: queries and their support."""
     queries: Positive = 4
     """Images of a step that are asked, at most."""
+    with_copies: bool = False
+    """Whether each step has as many images as that, and where there are not so many, further copies of them."""
     least_images: int = Field(default=4, ge=4)
-    """Images of different groups that must show a class, for it to be learned."""
+    """Images of different groups that must show a class, for what was learned of it to be judged."""
+    unjudged_steps: int = Field(default=24, ge=0)
+    """Steps, at most, where no class is shown by so many."""
+    unjudged_learning_rate: Annotated[float, Field(gt=0)] = 2e-4
+    unjudged_set_size: int = Field(default=6, ge=2)
+    """Images of such a step, most of which are copies."""
 
     @property
     def in_task(self) -> AugmentConfig:
         """Chances of augmentation of single images."""
         usual = ImageChances().model_dump()
         return AugmentConfig.only(image={name: self.augmentation * chance for name, chance in usual.items()})
+
+    @property
+    def unjudged(self) -> Self:
+        """Configuration for images that are too few to judge by."""
+        steps, rate = min(self.steps, self.unjudged_steps), self.unjudged_learning_rate
+        changes = {"steps": steps, "learning_rate": rate, "set_size": self.unjudged_set_size, "with_copies": True}
+        return self.model_copy(update=changes)
 
 
 DEFAULT = TuningConfig()
@@ -134,11 +151,7 @@ def tune(
     """
     with learning(seed):
         plans = _plans(data, config)
-        if not plans:
-            most = max(len(data.groups[shown].unique()) for shown in data.shown.T)
-            found = f"{config.least_images} labelled images must show a class, {most} do"
-            return Tuned(None, f"not tuned: {found}")
-        return _tune(network, data, plans, config, track)
+        return _tune(network, data, plans, config, track) if plans else _tune_unjudged(network, data, config, track)
 
 
 @contextmanager
@@ -181,6 +194,22 @@ def _tune(
     return Tuned(WeightsDelta.of(kept), f"tuned {steps} steps: {told}")
 
 
+def _tune_unjudged(network: TunableNetwork, data: TuningImages, config: TuningConfig, track: Track) -> Tuned:
+    few, annotated = config.unjudged, data.annotated.T
+    plans = [
+        _ClassPlan(index, [_indices(shown), []], _indices(annotated[index]))
+        for index, shown in enumerate(data.shown.T)
+        if shown.any()
+    ]
+    if not plans:
+        return Tuned(None, "not tuned: no labelled image shows a class")
+    learner = _Learner(network, data, plans, HALVES[0], few)
+    for _ in track(range(1, few.steps + 1)):
+        learner.step()
+    told = f"{few.steps} steps on augmented copies: labelled images are too few to judge by"
+    return Tuned(WeightsDelta.of(_mean_difference(network, [learner])), f"tuned {told}")
+
+
 @dataclass(frozen=True)
 class _ClassPlan:
     """Images of a class that are learned and judged, by their indices.
@@ -207,14 +236,19 @@ def _plans(data: TuningImages, config: TuningConfig) -> list[_ClassPlan]:
     }
     order = sorted(_shuffled(sorted(rarest)), key=rarest.__getitem__)
     halves = set(order[::2]), set(order[1::2])
-    return [
+    plans = [
         _ClassPlan(
             index,
-            [[i for i in shown[:, index].nonzero()[:, 0].tolist() if groups[i] in half] for half in halves],
-            data.annotated[:, index].nonzero()[:, 0].tolist(),
+            [[i for i in _indices(shown[:, index]) if groups[i] in half] for half in halves],
+            _indices(data.annotated[:, index]),
         )
         for index in classes
     ]
+    return [plan for plan in plans if all(plan.halves)]
+
+
+def _indices(chosen: Bool[Tensor, " n"]) -> list[int]:
+    return chosen.nonzero()[:, 0].tolist()
 
 
 class _Learner:
@@ -243,9 +277,11 @@ class _Learner:
         device = next(self.network.parameters()).device
         (number,) = self._turns.take(1)
         plan, queries = self._plans[number], self._queries[number].take(self._config.queries)
-        groups = self._data.groups.tolist()
-        others = in_rounds(_shuffled(set(plan.annotated) - set(queries)), groups, queries)
-        chosen = [*queries, *others[: self._config.set_size - len(queries)]]
+        others = in_rounds(_shuffled(set(plan.annotated) - set(queries)), self._data.groups.tolist(), queries)
+        if self._config.with_copies:
+            others += self._config.set_size * queries
+            queries = (self._config.queries * queries)[: self._config.queries]
+        chosen = [*queries, *others][: max(self._config.set_size, len(queries) + 1)]
         images, labels = self._data.select(chosen, plan.index, device)
         images, labels = augment(images[None], labels[None], self._config.in_task)
         self._optimizer.zero_grad(set_to_none=True)

@@ -12,6 +12,7 @@ from benchmarks.predictors.tuned import config_of, images_of
 from incontext.networks.unknown import UNKNOWN_SHARE
 from megamed.unknown import UNKNOWN
 
+UNTUNED = "packaged-tuned@unjudged_steps=0"
 QUICK = "packaged-tuned@steps=1,queries=2,set_size=3,learned=head,learning_rate=0.01"
 
 
@@ -30,9 +31,9 @@ def test_neither_batch_nor_order_of_the_support_matters(episodes: Any) -> None:
     assert torch.equal(together[1:], alone)
 
 
-def test_a_support_too_small_to_tune_on_is_read_by_the_packaged_network(episodes: Any) -> None:
+def test_a_network_that_is_not_tuned_is_the_packaged_one(episodes: Any) -> None:
     with torch.inference_mode():
-        tuned, packaged = (load_predictor(name).predict(*episodes) for name in ("packaged-tuned", "packaged"))
+        tuned, packaged = (load_predictor(name).predict(*episodes) for name in (UNTUNED, "packaged"))
     torch.testing.assert_close(tuned, packaged, rtol=1e-4, atol=1e-4)
 
 

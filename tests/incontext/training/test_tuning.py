@@ -13,7 +13,7 @@ from incontext.training.tuning import TuningConfig, TuningImages, in_rounds, lea
 from megamed.unknown import UNKNOWN
 
 SMALL = SupportOnceConfig(channels=(4, 8, 8, 8), heads=1, head_channels=8, groups=2, fitted_channels=4)
-SHORT = TuningConfig(steps=2, judge_every=1, set_size=4, queries=2)
+SHORT = TuningConfig(steps=2, judge_every=1, set_size=4, queries=2, unjudged_steps=1, unjudged_learning_rate=1e-2)
 QUICK = SHORT.model_copy(update={"steps": 1, "learning_rate": 1e-2})
 LEARNABLE = SHORT.model_copy(update={"steps": 4, "judge_every": 4, "learning_rate": 1e-2})
 
@@ -81,14 +81,23 @@ def test_what_does_not_gain_is_not_kept(network: SupportOnceNet) -> None:
     assert found.reason.startswith("not tuned")
 
 
-def test_too_few_images_are_not_learned_from(network: SupportOnceNet) -> None:
-    assert tune(network, drawings(3), SHORT).reason == "not tuned: 4 labelled images must show a class, 3 do"
+@pytest.mark.parametrize("count", [1, 3])
+def test_of_few_images_augmented_copies_are_learned(network: SupportOnceNet, count: int) -> None:
+    found = tune(network, drawings(count), SHORT)
+    assert found.reason.startswith("tuned 1 steps on augmented copies: labelled images are too few to judge by")
+    assert counts_of(found)
+
+
+def test_of_empty_labels_nothing_is_learned(network: SupportOnceNet) -> None:
+    data = drawings(2)
+    empty = TuningImages(data.images, torch.zeros_like(data.labels), data.annotated, data.groups)
+    assert tune(network, empty, SHORT) == Tuned(None, "not tuned: no labelled image shows a class")
 
 
 def test_tiles_of_one_image_are_one_image(network: SupportOnceNet) -> None:
     data = drawings(8)
     of_two = TuningImages(data.images, data.labels, data.annotated, torch.arange(8) // 4)
-    assert tune(network, of_two, SHORT).delta is None
+    assert "too few to judge by" in tune(network, of_two, SHORT).reason
 
 
 def test_it_ends_when_nothing_is_gained_any_more(network: SupportOnceNet) -> None:
