@@ -146,7 +146,7 @@ def test_labels_that_are_left_out_do_not_count_as_support(tmp_path: Path, segmen
     (folder / "labels" / "c.png").write_bytes(b"no picture")
     summary = segment_folder(segmenter, folder, None, tmp_path / "out")
     assert summary.support == ["a.png"]
-    assert "1 labelled images are the support, the 1 others are segmented." in summary.notes
+    assert "1 labelled image is the support, the 1 other is segmented." in summary.notes
 
 
 def test_without_images_to_segment_one_is_asked_for_them(tmp_path: Path, segmenter: Segmenter) -> None:
