@@ -1,6 +1,7 @@
 """Executors for the work of a build: processes of this machine, or the workers of a Dask scheduler."""
 
 import importlib
+import logging
 import multiprocessing
 import os
 import threading
@@ -56,6 +57,8 @@ def open_executor(workers: int | None = None, scheduler: str | None = None) -> I
         msg = f"workers and scheduler are both given: expected one, got {workers} and {scheduler!r}. Drop --workers."
         raise ValueError(msg)
     distributed = _distributed()
+    for name in ("distributed", "distributed.client"):  # they log a lost connection with its traceback; we tell of it
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     with distributed.Client(scheduler, set_as_default=False) as client:
         threads = sum(client.nthreads().values())
         if not threads:

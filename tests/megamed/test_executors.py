@@ -1,5 +1,6 @@
 """Builds on processes of this machine and on a Dask scheduler give the same bytes."""
 
+import logging
 import os
 import re
 import select
@@ -124,6 +125,7 @@ def test_a_cluster_that_vanishes_is_told_of(
     with pytest.raises(OSError, match=r"are gone: expected one at least, .* same command goes on"):
         lose_them()
     assert monotonic() - start_s < 30
+    assert not logging.getLogger("distributed.client").isEnabledFor(logging.ERROR)  # which prints a traceback
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")

@@ -21,7 +21,7 @@ PLACES = (
     ("build", "megamed.prepare:read_annotations"),
     ("build", "megamed.collection:DatasetWriter.append"),
     ("build", "megamed.build:_hash"),
-    ("build", "megamed.build:_publish"),
+    ("build", "megamed.collection_folder:CollectionFolder.publish"),
     ("list", "megamed.manifest:read_manifest"),
     ("show", "megamed.catalogue:load_card"),
     ("verify", "megamed.collection:verify"),
