@@ -4,7 +4,7 @@ from typing import Any
 
 from incontext.inference.network_estimator import NetworkEstimator
 from incontext.inference.support_pool import Fitted
-from incontext.inference.task_network import TaskNetwork, Tuning
+from incontext.inference.task_network import TaskNetwork, Tuning, groups_of
 from incontext.networks.weights_delta import Tuned
 
 
@@ -57,5 +57,5 @@ class TaskEstimator(NetworkEstimator):
             return TaskNetwork(loaded)
         if self._tuned is None or self._tuned[0] != self._tuning_key:
             pool = self._fitted.pool
-            self._tuned = self._tuning_key, TaskNetwork.tuned_on(loaded, self._tuning, pool, pool.units)
+            self._tuned = self._tuning_key, TaskNetwork.tuned_on(loaded, self._tuning, pool, groups_of(pool))
         return self._tuned[1]

@@ -6,6 +6,7 @@ from typing import Self
 from jaxtyping import Int64
 from torch import Tensor
 
+from incontext.inference.leave_one_out import LEAST_EXAMPLES
 from incontext.inference.loaded_network import LoadedNetwork
 from incontext.inference.support_pool import Pool
 from incontext.networks.weights_delta import Tuned
@@ -73,3 +74,8 @@ class TaskNetwork:
         with loaded.evaluating():
             track = shown_on_terminal if wish.show_progress else iter
             return cls.of(loaded, tune(loaded.module, data, config, wish.seed, track))
+
+
+def groups_of(pool: Pool) -> Int64[Tensor, " P"]:
+    """Number of the example of each square or, if examples are few, of its plane: its own volume judges it then."""
+    return pool.units if len(pool.units.unique()) >= LEAST_EXAMPLES else pool.origins

@@ -71,7 +71,7 @@ class TuningConfig(BaseModel):
     """Whether each step has as many images as that, and where there are not so many, further copies of them."""
     least_images: int = Field(default=4, ge=4)
     """Images of different groups that must show a class, for what was learned of it to be judged."""
-    unjudged_steps: int = Field(default=24, ge=0)
+    unjudged_steps: int = Field(default=16, ge=0)
     """Steps, at most, where no class is shown by so many."""
     unjudged_learning_rate: Annotated[float, Field(gt=0)] = 2e-4
     unjudged_set_size: int = Field(default=6, ge=2)

@@ -10,7 +10,9 @@ from torch import nn
 
 from incontext import Segmenter
 from incontext.inference import backends
+from incontext.inference.support_pool import Pool
 from incontext.inference.task_file import describe_task
+from incontext.inference.task_network import groups_of
 from incontext.networks import checkpoint
 from incontext.networks.support_once import SupportOnceConfig, SupportOnceNet
 from incontext.networks.weights_delta import Tuned, WeightsDelta
@@ -126,6 +128,16 @@ def test_a_network_that_cannot_leave_an_image_out_stays_as_it_is() -> None:
 
     segmenter = fitted(MeanLabel(), tune="auto")
     assert segmenter.predict(IMAGES[0]).report.tuning == "not tuned: the network has no method leave_one_out"
+
+
+@pytest.mark.parametrize(("volumes", "groups"), [(4, [0, 0, 1, 1, 2, 2, 3, 3]), (3, [0, 1, 2, 3, 4, 5])])
+def test_planes_of_a_volume_judge_each_other_only_if_volumes_are_few(volumes: int, groups: list[int]) -> None:
+    count = 2 * volumes
+    squares = torch.zeros(count, 1, 8, 8)
+    pool = Pool(
+        squares, squares.byte(), torch.ones(count, 1, dtype=torch.bool), torch.arange(count), torch.arange(count) // 2
+    )
+    assert groups_of(pool).tolist() == groups
 
 
 def test_labels_of_a_volume_s_planes_tune_its_network(weights: Path, tuner: Brightener) -> None:
