@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -12,6 +13,7 @@ from incontext.folders.shell_options import (
     INFO_HELP,
     SUPPORT_HELP,
     TOOLS,
+    Absent,
     ClassNames,
     Colours,
     Device,
@@ -74,6 +76,7 @@ def segment(
     backend: Annotated[
         Literal["torch", "onnx"] | None, typer.Option(help="Library that computes the network.", show_default="torch")
     ] = None,
+    absent: Absent = None,
     mask_format: MaskFormat = None,
     write: WriteFor = None,
     preview: Annotated[bool, typer.Option(help="Draw the masks over the images in overlay.png.")] = True,
@@ -109,9 +112,9 @@ def segment(
     from megamed.path_templates import read_templates
 
     given = (task, weights, device, select, support_size, ensemble, backend, channel)
-    segmenter = SegmenterOptions(*given, read_colours(colours), unknown, tune, not quiet).open()
-    templates = read_templates(images, labels)
-    options = SegmentOptions(read_classes(classes), mask_format, preview, statistics, overwrite, templates, tools)
+    segmenter = SegmenterOptions(*given, read_colours(colours), unknown, tune, not quiet, absent).open()
+    named, templates = read_classes(classes), read_templates(images, labels)
+    options = SegmentOptions(named, mask_format, preview, statistics, overwrite, templates, tools, _tell(quiet))
     summary = segment_folder(segmenter, support, query, out, _progress(quiet), options)
     _report(summary, (out / "summary.json").read_text(encoding="utf-8") if as_json else _in_lines(_lines(summary, out)))
 
@@ -127,6 +130,9 @@ def check(
 ) -> None:
     """Report what `segment` would use of a folder, what its label values are, and what looks wrong.
 
+    Four or more labelled images tell besides what Dice to expect of masks,
+    and which of the labels the others contradict.
+
     Exit status: 0 if nothing looks wrong, 3 if something does, 1 if the
     folder cannot be used.
     """
@@ -135,8 +141,14 @@ def check(
     from megamed.label_values import LabelRules
     from megamed.path_templates import read_templates
 
-    rules = LabelRules.of(unknown or None, read_colours(colours))
-    found = check_folder(folder, read_templates(images, labels), rules)
+    rules, templates = LabelRules.of(unknown or None, read_colours(colours)), read_templates(images, labels)
+    found = check_folder(folder, templates, rules)
+    if found.labelled:
+        from incontext.folders.expectation import expect_of_folder
+        from incontext.folders.segmenter_options import SegmenterOptions
+
+        options = SegmenterOptions(colours=rules.colours, unknown=unknown)
+        found = replace(found, expected=expect_of_folder(options.open(), folder, templates))
     print(found.as_json() if as_json else _in_lines(found.lines()))
     if found.problems:
         raise typer.Exit(INCOMPLETE)
@@ -354,6 +366,11 @@ def _progress(quiet: bool) -> "Track":
 def _in_lines(texts: Iterable[str]) -> str:
     """Write each text in a line of its own, whatever names it holds."""
     return "\n".join(map(one_line, texts))
+
+
+def _tell(quiet: bool) -> Callable[[str], object]:
+    """Return what prints a line on stderr, if anything is to be printed there."""
+    return str if quiet else lambda line: typer.echo(one_line(line), err=True)
 
 
 def _report(summary: "Summary", content: str) -> None:

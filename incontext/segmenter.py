@@ -31,6 +31,7 @@ from incontext.images.input_checks import Expectations
 from incontext.images.source_image import Axis, SourceImage
 from incontext.inference.backends import backend_of
 from incontext.inference.case_predictions import predict_cases
+from incontext.inference.expected import Expected
 from incontext.inference.labelled_volume import (
     Labelled,
     PlaneLabels,
@@ -39,6 +40,7 @@ from incontext.inference.labelled_volume import (
     read_labelled,
 )
 from incontext.inference.loaded_network import LoadedNetwork
+from incontext.inference.presence import Judgement, check_absent, judge_presence
 from incontext.inference.propagation import Propagation
 from incontext.inference.reader import Choice, Doubt, Means, Reader
 from incontext.inference.segmentation import Classes, Report, Segmentation, finished, mean_dice
@@ -78,6 +80,9 @@ class Segmenter(TaskEstimator):
             each labelled image and class; of a result the masks, and 64 kB for each plane and class.
         backend: Library to compute with, `torch` or `onnx`.
         seed: Seed of random choices.
+        absent: Treatment of a class in images that probably do not show it, if there are four or more examples: `auto`
+            draws nothing there if some examples lack the class, `suppress` in any case, `mark` only says so, `keep`
+            does not ask.
         channel: The channel to look at of images that have several: its number, or `red`, `green` or `blue`.
         colours: Values of the classes of labels that are drawn in colours, by colour as `#rrggbb`; black is background.
         unknown: Value or values of pixels of labels that nobody judged; they are neither learnt nor scored. By default
@@ -104,6 +109,7 @@ class Segmenter(TaskEstimator):
         memory_gb: float | None = None,
         backend: str = "torch",
         seed: int = 0,
+        absent: str = "auto",
         channel: Channel = None,
         colours: Mapping[str, int] | None = None,
         unknown: Unknown = None,
@@ -122,11 +128,24 @@ class Segmenter(TaskEstimator):
         self.memory_gb = memory_gb
         self.backend = backend
         self.seed = seed
+        self.absent = absent
         self.channel = channel
         self.colours = colours
         self.unknown = unknown
         self.tune = tune
-        self._reading: tuple[Any, Reader] | None = None
+        self._reading: tuple[Any, Judgement] | None = None
+
+    @property
+    def expected_(self) -> Expected | None:
+        """Expected Dice of new images, and the examples that look wrong, by segmenting each example by the others.
+
+        Computed at first access, in about the time that as many images take, and anew if examples, weights or
+        parameters change. None for fewer than four examples.
+
+        Raises:
+            ValueError: If nothing was fitted yet.
+        """
+        return self.judgement.expected
 
     @property
     def rules(self) -> LabelRules:
@@ -147,6 +166,7 @@ class Segmenter(TaskEstimator):
             OSError: If a file cannot be read.
         """
         self._choice, self._tuning  # noqa: B018 - a mistake in them is told before anything is read
+        check_absent(self.absent)
         examples = Examples(images, labels, self.rules, self.channel, classes or {})
         sample = examples.sample(SAMPLED_CASES)
         self._fitted = fit_examples(examples, sample, self._prepare(sample), classes or {})
@@ -184,11 +204,13 @@ class Segmenter(TaskEstimator):
                 yield case
 
         with self._task_network().network.evaluating():
-            reader = self._reader()
-            found = predict_cases(cases(), fitted.preparation, reader)
+            reader = self.judgement.reader
+            judge = None if self.absent == "keep" else self.judgement.presence
+            found = predict_cases(cases(), fitted.preparation, reader, judge)
+        found, presence = (found, None) if judge is None else judge_presence(found, judge, self.absent)
         warned = fitted.expectations.warn_about(sample)
         report = self._report(fitted.preparation, str(self._choice), fitted.pool.label_budget, warned, self.tuned)
-        result = Segmentation(found, reader.classes, report, self.quality)
+        result = Segmentation(found, reader.classes, report, self.quality, presence)
         result.report = finished(report, start)
         return result
 
@@ -227,7 +249,7 @@ class Segmenter(TaskEstimator):
             OSError: If a file cannot be read.
         """
         with self._task_network().network.evaluating():
-            reader = self._reader()
+            reader = self.judgement.reader
             found = predict_cases(as_source_images(images, self.channel), self.fitted.preparation, Doubt(reader, draws))
         maps = [each.on_grid(lambda entropy: entropy) for each in found]
         return [each[0] for each in maps] if len(reader.classes.names) == 1 else maps
@@ -335,14 +357,16 @@ class Segmenter(TaskEstimator):
     def _choice(self) -> Choice:
         return Choice(self.support, self.support_size, self.ensemble, self.flips, self.seed)
 
-    def _reader(self) -> Reader:
-        """Return the reader of the pool, with the codes it has made; it is built anew only if anything has changed."""
+    @property
+    def judgement(self) -> Judgement:
+        """Judgement of the examples on each other, made anew only if anything has changed."""
         fitted, loaded = self.fitted, self._task_network().network
         key = fitted, self._choice, self.overlap, loaded, loaded.version, self.backend, self.memory_gb
         if self._reading is None or self._reading[0] != key:
             classes = Classes(fitted.names, self.overlap, fitted.colours)
             means = Means.of(loaded.module, fitted.pool, self.backend, self.memory_gb, self._torch_device)
-            self._reading = key, Reader(fitted.pool, self._choice, means, classes, self.temperature)
+            reader = Reader(fitted.pool, self._choice, means, classes, self.temperature)
+            self._reading = key, Judgement(reader, loaded, self.quality)
         return self._reading[1]
 
     def _prepare(self, sample: Sequence[Example]) -> Preparation:

@@ -45,7 +45,8 @@ class SupportAttentionNet(SupportOnceNet):
         self.talk = nn.ModuleList(nn.Linear(channels, channels) for _ in self.matches)
         self.warmth = nn.Parameter(torch.full((len(self.matches),), 2.0))
 
-    def _decode(self, features: list[Tensor], code: SupportCode) -> Tensor:
+    def decode(self, features: list[Tensor], code: SupportCode) -> Tensor:
+        """Logits from the queries' features, after supports have talked to each other."""
         values = list(code.values)
         for level, talk in enumerate(self.talk):
             if level:
@@ -53,7 +54,7 @@ class SupportAttentionNet(SupportOnceNet):
                 heard = F.scaled_dot_product_attention(queries, code.keys[level], values[level], scale=1.0)
                 values[level] = values[level] + talk(heard)
         talked = SupportCode(code.keys, tuple(values), code.prototypes, code.moments, code.mean_label)
-        return super()._decode(features, talked)
+        return super().decode(features, talked)
 
 
 class FixedTemperatureNet(SupportOnceNet):

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float
@@ -20,6 +21,9 @@ from megamed.label_values import LabelRules
 from megamed.pairing import ImagePair, Pairing
 from megamed.path_templates import Templates
 from megamed.readers.stored import Canvas
+
+if TYPE_CHECKING:
+    from incontext.folders.expectation import Expectation
 
 SAMPLED_LABELLED, SAMPLED_BARE = 16, 32
 """Number of images whose pixels are read."""
@@ -48,6 +52,7 @@ class FolderCheck:
         classes: Facts of each label value.
         notes: Assumptions, and files that were not looked at.
         problems: Descriptions of what looks wrong, each with its reason and a fix.
+        expected: Judgement of the labelled images on each other, if they were asked; it is no part of the check.
     """
 
     folder: str
@@ -59,6 +64,7 @@ class FolderCheck:
     classes: tuple[ClassFacts, ...]
     notes: tuple[str, ...]
     problems: tuple[str, ...]
+    expected: "Expectation | None" = None
 
     def lines(self) -> Iterator[str]:
         """Describe the folder for people."""
@@ -73,6 +79,7 @@ class FolderCheck:
         yield from (f"Problem: {problem}" for problem in self.problems)
         if not self.problems:
             yield "Nothing looks wrong."
+        yield from self.expected.lines() if self.expected else ()
 
     def as_json(self) -> str:
         """Write the same for programs."""

@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
+from incontext.folders.expectation import Expectation
 from megamed.cells import safe_line
 
 LOOKED_AT = 5
@@ -17,7 +18,7 @@ NAMED = 3
 """Number of images that a warning names."""
 NUMBER = re.compile(r"\d+(\.\d+)?")
 
-COLUMNS = ("file", "mask", "label", "class", "pixels", "area_mm2", "volume_mm3", "predicted_dice", "dice")
+COLUMNS = ("file", "mask", "label", "class", "pixels", "area_mm2", "volume_mm3", "predicted_dice", "presence", "dice")
 """Columns of the table of statistics."""
 
 
@@ -36,6 +37,7 @@ class ImageReport:
         predicted_dice: Expected Dice of each class; None for weights that were not calibrated to predict it.
         look_first: Whether the mask is probably poor; None for such weights too.
         dice: Overlap with the image's label for each class that was annotated; None without a label.
+        presence: Probability that the image shows each class; None if it was not judged.
     """
 
     file: str
@@ -48,6 +50,7 @@ class ImageReport:
     predicted_dice: dict[int, float] | None
     look_first: bool | None
     dice: dict[int, float] | None
+    presence: dict[int, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,7 @@ class Summary:
         resumed: Number of the images that an earlier run had segmented.
         notes: Notes on how the folders were understood.
         tool_files: Files of annotation tools that were written, below the folder of results.
+        expected: Dice to expect by the labelled images, and those that look wrong; None if they are too few to tell.
     """
 
     support: list[str]
@@ -73,6 +77,7 @@ class Summary:
     resumed: int = 0
     notes: list[str] = field(default_factory=list)
     tool_files: list[str] = field(default_factory=list)
+    expected: Expectation | None = None
 
     def look_first(self) -> Iterator[str]:
         """Name the masks that are probably the poorest, each with its poorest class."""
@@ -150,7 +155,7 @@ def listed(files: Sequence[str]) -> str:
 
 def _rows(summary: Summary) -> Iterator[list[object]]:
     for report in summary.images:
-        optional = (report.area_mm2, report.volume_mm3, report.predicted_dice, report.dice)
+        optional = (report.area_mm2, report.volume_mm3, report.predicted_dice, report.presence, report.dice)
         for value, name in summary.classes.items():
             known = [f"{each[value]:.6g}" if each and value in each else None for each in optional]
             yield [report.file, report.mask, value, name, report.area_px[value], *known]

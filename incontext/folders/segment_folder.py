@@ -15,6 +15,7 @@ from jaxtyping import Bool, UInt8
 from PIL import Image
 
 from incontext import __version__
+from incontext.folders.expectation import PICTURE, Expectation, expectation_of, picture
 from incontext.folders.folder_images import read_folder
 from incontext.folders.kept_masks import read_back, read_edited
 from incontext.folders.mask_targets import check_apart, check_targets
@@ -58,6 +59,7 @@ class SegmentOptions:
         overwrite: Whether to discard what an earlier run did.
         templates: Paths of images and labels, where their names leave open which belong together.
         tools: Annotation tools in whose files the masks are written too.
+        tell: Function that is told, before anything is segmented, what the labelled images let one expect.
     """
 
     classes: Mapping[int, str] = field(default_factory=dict)
@@ -67,6 +69,7 @@ class SegmentOptions:
     overwrite: bool = False
     templates: Templates | None = None
     tools: tuple[WrittenTool, ...] = ()
+    tell: Callable[[str], object] = str
 
     @property
     def mask_suffix(self) -> str | None:
@@ -135,7 +138,7 @@ def _shared_out(labelled: int, bare: int) -> str:
 
 def _written(options: SegmentOptions) -> list[str]:
     """Names of the files that a run writes beside the masks."""
-    return [LOG, SUMMARY, *[PREVIEW] * options.preview, *[STATISTICS] * options.statistics]
+    return [LOG, SUMMARY, *[PREVIEW, PICTURE] * options.preview, *[STATISTICS] * options.statistics]
 
 
 @dataclass(frozen=True)
@@ -170,6 +173,8 @@ def _segment_queries(run: _Run, queries: Sequence[ImagePair], track: Track, told
     segmenter, out, options = run.segmenter, run.out, run.options
     log = RunLog(out, identity(segmenter, {"mask_format": options.mask_suffix}), options.overwrite)
     start_tool_files(out, options.tools, run.ledger, options.overwrite)
+    support = [pair.name for pair in told.examples.labelled] if told.examples else []
+    expected = _expected(segmenter, support, out, options)
     known = {pair.name for pair in queries if log.is_done(pair)}
     failures = {}
     for pair in track([pair for pair in queries if pair.name not in known]):
@@ -189,7 +194,7 @@ def _segment_queries(run: _Run, queries: Sequence[ImagePair], track: Track, told
         if attempt.error:
             failures[f"files for {tool}"] = attempt.reason
     summary = Summary(
-        [pair.name for pair in told.examples.labelled] if told.examples else [],
+        support,
         segmenter.fitted.names,
         reports,
         failures,
@@ -197,6 +202,7 @@ def _segment_queries(run: _Run, queries: Sequence[ImagePair], track: Track, told
         len(known),
         told.notes,
         [path.relative_to(out).as_posix() for path in written],
+        expected,
     )
     if options.statistics:
         replace_file(out / STATISTICS, statistics_csv(summary))
@@ -207,6 +213,18 @@ def _segment_queries(run: _Run, queries: Sequence[ImagePair], track: Track, told
             summary.failures[PREVIEW] = attempt.reason
     replace_file(out / SUMMARY, as_json(summary, segmenter))
     return summary
+
+
+def _expected(segmenter: Segmenter, support: Sequence[str], out: Path, options: SegmentOptions) -> Expectation | None:
+    """Tell what the labelled images let one expect, and draw those that look wrong."""
+    expected = expectation_of(segmenter, support)
+    (out / PICTURE).unlink(missing_ok=True)
+    if expected is not None:
+        for line in expected.lines():
+            options.tell(line)
+        if options.preview and (drawn := picture(segmenter, expected)):
+            replace_file(out / PICTURE, _png(drawn))
+    return expected
 
 
 def _queries(
@@ -311,6 +329,9 @@ def _report(
         predicted_dice=predicted,
         look_first=look_first,
         dice=None if label is None else dice_by_class(mask, label),
+        presence=None
+        if result.presence is None
+        else dict(zip(result.classes, result.presence[0].tolist(), strict=True)),
     )
 
 

@@ -24,6 +24,7 @@ class SegmenterOptions:
         unknown: Values of pixels of labels that nobody judged.
         tune: Steps, at most, of tuning the network on the labelled images; `auto` for a usual number of them.
         show_progress: Whether tuning shows its progress on a terminal.
+        absent: Treatment of classes that an image probably does not show.
     """
 
     task: Path | None = None
@@ -38,6 +39,7 @@ class SegmenterOptions:
     unknown: Sequence[int] | None = None
     tune: str | None = None
     show_progress: bool = True
+    absent: str | None = None
 
     def open(self) -> Segmenter:
         """Load the saved task or the weights, and set the parameters that are given.
@@ -67,6 +69,7 @@ class SegmenterOptions:
             "colours": self.colours or None,
             "unknown": tuple(self.unknown) if self.unknown else None,
             "tune": int(self.tune) if self.tune and self.tune.isdecimal() else self.tune,
+            "absent": self.absent,
         }
         segmenter.show_progress = self.show_progress
         return segmenter.set_params(**{name: value for name, value in given.items() if value is not None})

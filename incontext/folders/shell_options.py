@@ -89,6 +89,14 @@ Tune = Annotated[
         show_default="0, for none",
     ),
 ]
+Absent = Annotated[
+    Literal["auto", "suppress", "mark", "keep"] | None,
+    typer.Option(
+        help="Treatment of a class where an image probably does not show it: nothing is drawn if some labelled images "
+        "lack it (auto) or in any case (suppress), its probability alone says so (mark), or nobody asks (keep).",
+        show_default="auto",
+    ),
+]
 MaskFormat = Annotated[
     str | None,
     typer.Option(

@@ -1,6 +1,6 @@
 """Prediction of source images, with only as many squares in memory as the network computes at a time."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 
 import numpy as np
@@ -13,9 +13,12 @@ from incontext.inference.reader import Doubt, Reader
 from incontext.inference.segmentation import CasePrediction, Plane
 from incontext.inference.support_pool import Preparation
 
+Judge = Callable[[Tensor, Tensor], Tensor]
+"""Function from images (N, 1, H, W) and log-odds (N, C, H, W) to the probability (N, C) that each class is there."""
+
 
 def predict_cases(
-    cases: Iterable[SourceImage], preparation: Preparation, reader: Reader | Doubt
+    cases: Iterable[SourceImage], preparation: Preparation, reader: Reader | Doubt, judge: Judge | None = None
 ) -> list[CasePrediction]:
     """Compute log-odds of every source image, or its uncertainty if the reader is a `Doubt`.
 
@@ -31,13 +34,17 @@ def predict_cases(
 
     waiting = squares()
     logits: list[Tensor] = []
+    presence: list[Tensor] = []
     while batch := list(islice(waiting, reader.queries_per_batch)):
-        logits += reader(torch.from_numpy(np.stack(batch))[:, None])
-    rest = iter(logits)
+        images = torch.from_numpy(np.stack(batch))[:, None]
+        logits += (found := reader(images))
+        presence += judge(images, found) if judge else []
+    rest, judged = iter(logits), iter(presence)
 
     def planes(case: SourceImage) -> Iterator[Plane]:
         boxes = preparation.boxes(case)
         for _ in case.planes:
-            yield Plane(case.planes.shape[1:], boxes, torch.stack(list(islice(rest, len(boxes)))))
+            squares, probable = list(islice(rest, len(boxes))), list(islice(judged, len(boxes)))
+            yield Plane(case.planes.shape[1:], boxes, torch.stack(squares), torch.stack(probable) if judge else None)
 
     return [CasePrediction(case, list(planes(case))) for case in hollow]

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float32, Int64, UInt8
 from torch import Tensor
@@ -10,38 +11,58 @@ from torch import Tensor
 from incontext.images.examples import spread
 from incontext.inference.backends import finite
 from incontext.inference.reader import CODES_PER_SQUARE, Encoded, Reader, known, turns
+from incontext.inference.selection import region_features
 from incontext.networks.protocols import Codes
+from incontext.networks.quality import soft_counts
 from megamed.unknown import UNKNOWN
 
 LEAST_EXAMPLES = 4
 """Examples without which nothing is said: each would be segmented by two others or fewer."""
 MOST_EXAMPLES = 64
 """Examples that are judged, evenly spread among all, and squares of them unless each has one only."""
+LEAST_PROBABILITY = 0.002
+"""Least probability of what was drawn that counts, so that no single pixel decides."""
 IMPOSSIBLE = -30.0
 """Log-odds of a class that no other example shows."""
 
 
 @dataclass(frozen=True, eq=False)
 class LeftOut:
-    """Masks of examples by all others, compared with their labels; rows are examples, columns are classes.
+    """Squares of examples as they are segmented by the other examples, compared with their labels.
 
     Attributes:
-        examples: Number of the example of each row, as `Pool.units` has them.
-        overlap: Pixels of mask and label together: in both, in the mask, in the label.
+        examples: Numbers of the examples that were judged, as `Pool.units` has them: N.
+        rows: Row of `examples` that each of the M squares belongs to.
+        counts: Pixels of each square and class that are in mask and label, in the mask, and in the label.
+        soft_counts: Probabilities of each square and class, as `quality.soft_counts` adds them up.
+        surprise: Cross-entropy of the label under the probabilities, in nats, summed over the pixels of each square.
+        drawn: Features of what is found of each class in each square; see `region_features`. None if there are none.
+        labelled: Features of what a person drew of it.
+        annotated: Whether the class was looked for in each square.
     """
 
     examples: Int64[Tensor, " N"]
-    overlap: Float32[Tensor, "N C 3"] = field(repr=False)
+    rows: Int64[Tensor, " M"] = field(repr=False)
+    counts: Float32[Tensor, "M C 3"] = field(repr=False)
+    soft_counts: Float32[Tensor, "M C 3"] = field(repr=False)
+    surprise: Float32[Tensor, "M C"] = field(repr=False)
+    annotated: Bool[Tensor, "M C"] = field(repr=False)
+    drawn: Float32[Tensor, "M C F"] | None = field(default=None, repr=False)
+    labelled: Float32[Tensor, "M C F"] | None = field(default=None, repr=False)
+
+    def by_example(self, values: Float[Tensor, "M *shape"]) -> Float[Tensor, "N *shape"]:
+        """Add up values of squares to those of examples."""
+        return torch.zeros(len(self.examples), *values.shape[1:]).index_add_(0, self.rows, values)
 
     @property
     def shown(self) -> Bool[Tensor, "N C"]:
         """Whether an example shows a class."""
-        return self.overlap[..., 2] > 0
+        return self.by_example(self.counts)[..., 2] > 0
 
     @property
     def dice(self) -> Float[Tensor, "N C"]:
         """Dice of the masks; NaN where the example does not show the class."""
-        both, mask, label = self.overlap.unbind(-1)
+        both, mask, label = self.by_example(self.counts).unbind(-1)
         return torch.where(self.shown, 2 * both / (mask + label), torch.nan)
 
 
@@ -65,13 +86,35 @@ def leave_one_out(reader: Reader, examples: Sequence[int] | None = None) -> Left
     judged = [present[i] for i in spread(len(present), MOST_EXAMPLES)] if examples is None else list(examples)
     squares = torch.cat([_some((units == unit).nonzero()[:, 0], len(judged)) for unit in judged])
     rows = torch.tensor([judged.index(unit) for unit in units[squares].tolist()])
-    overlap = torch.zeros(len(judged), len(reader.classes.names), 3)
-    encoded = reader.encoded()
-    for part in torch.arange(len(squares)).split(reader.means.batch_size):
-        asked = squares[part]
-        masks = torch.stack([reader.classes.layers(each) for each in _log_odds(reader, encoded, asked)])
-        overlap.index_add_(0, rows[part], _overlap(masks, reader.pool.labels[asked]))
-    return LeftOut(torch.tensor(judged), overlap)
+    encoded, parts = reader.encoded(), []
+    for asked in squares.split(reader.means.batch_size):
+        images, labels = reader.pool.images[asked].to(reader.means.device), reader.pool.labels[asked]
+        log_odds = _log_odds(reader, encoded, asked, images)
+        masks = torch.stack([reader.classes.layers(each) for each in log_odds])
+        probabilities = reader.classes.probabilities(log_odds)
+        regions = (probabilities, (labels == 1).float()) if (stages := reader.stages(images)) else ()
+        looks = [region_features(stages or (), each).cpu() for each in regions]
+        parts.append((*_compared(probabilities, masks, labels), *looks))
+    counts, soft, surprise, *looks = map(torch.cat, zip(*parts, strict=True))
+    return LeftOut(torch.tensor(judged), rows, counts, soft, surprise, reader.pool.annotated[squares], *looks)
+
+
+@torch.inference_mode()
+def by_others(
+    reader: Reader, example: int
+) -> tuple[Float32[np.ndarray, "H W"], Bool[np.ndarray, "C H W"], Bool[np.ndarray, "C H W"]]:
+    """The square of an example that shows most, as image, label and masks by all other examples.
+
+    Args:
+        reader: Reader of the support pool.
+        example: Number of the example, as `Pool.units` has them.
+    """
+    pool = reader.pool
+    squares = (pool.units == example).nonzero()[:, 0]
+    square = squares[(pool.labels[squares] == 1).sum((1, 2, 3)).argmax()]
+    image = pool.images[square, None].to(reader.means.device)
+    (log_odds,) = _log_odds(reader, reader.encoded(), square[None], image)
+    return pool.images[square, 0].numpy(), (pool.labels[square] == 1).numpy(), reader.classes.layers(log_odds).numpy()
 
 
 def _some(squares: Int64[Tensor, " n"], examples: int) -> Int64[Tensor, " m"]:
@@ -79,16 +122,22 @@ def _some(squares: Int64[Tensor, " n"], examples: int) -> Int64[Tensor, " m"]:
     return squares[spread(len(squares), max(1, MOST_EXAMPLES // examples))]
 
 
-def _overlap(masks: Bool[Tensor, "N C H W"], labels: UInt8[Tensor, "N C H W"]) -> Float32[Tensor, "N C 3"]:
-    """Count pixels in mask and label, in the mask and in the label, where somebody judged."""
-    masks = masks & (labels != UNKNOWN)
-    drawn = labels == 1
-    return torch.stack([each.sum((2, 3)) for each in (masks & drawn, masks, drawn)], dim=-1).float()
+def _compared(
+    probabilities: Float32[Tensor, "N C H W"], masks: Bool[Tensor, "N C H W"], labels: UInt8[Tensor, "N C H W"]
+) -> tuple[Tensor, ...]:
+    """Compare masks with labels where somebody judged: `counts`, `soft_counts` and `surprise` of `LeftOut`."""
+    known, drawn = labels != UNKNOWN, labels == 1
+    masks = masks & known
+    counts = torch.stack([each.sum((2, 3)) for each in (masks & drawn, masks, drawn)], dim=-1).float()
+    soft = soft_counts((probabilities * known).flatten(0, 1), masks.flatten(0, 1)).unflatten(0, masks.shape[:2])
+    true = torch.where(drawn, probabilities, 1 - probabilities).clamp(min=LEAST_PROBABILITY)
+    return counts, soft, -(true.log() * known).sum((2, 3))
 
 
-def _log_odds(reader: Reader, encoded: Sequence[Encoded], asked: Int64[Tensor, " N"]) -> Float32[Tensor, "N C H W"]:
+def _log_odds(
+    reader: Reader, encoded: Sequence[Encoded], asked: Int64[Tensor, " N"], images: Float32[Tensor, "N 1 H W"]
+) -> Float32[Tensor, "N C H W"]:
     """Log-odds of squares of the pool, by supports without what was cut from the same example."""
-    images = reader.pool.images[asked].to(reader.means.device)
     passes = []
     for draw in turns([_supports(reader, each, asked, images) for each in encoded]):
         by_class = zip(encoded, draw, strict=True)

@@ -15,7 +15,7 @@ from incontext.inference.segmentation import Classes
 from incontext.inference.selection import diverse, image_features, nearest
 from incontext.inference.support_pool import Pool
 from incontext.inference.uncertainty import uncertainty
-from incontext.networks.protocols import Backend, Codes, FeatureEncoder
+from incontext.networks.protocols import Backend, Codes, FeatureEncoder, FeatureReader
 from incontext.networks.support_code import SupportCode
 from incontext.networks.unknown import as_shares
 
@@ -119,12 +119,14 @@ class Means:
         features: Function from images (N, 1, H, W) to features (N, C); None if the network has none.
         batch_size: Number of squares to compute at a time.
         device: The device to compute on.
+        stages: Function from images (N, 1, H, W) to features of every stage; None if the network has none.
     """
 
     backend: Backend
     features: Callable[[Tensor], Tensor] | None
     batch_size: int
     device: torch.device
+    stages: Callable[[Tensor], list[Tensor]] | None = None
 
     @classmethod
     def of(cls, network: nn.Module, pool: Pool, backend: str, memory_gb: float | None, device: torch.device) -> Self:
@@ -135,6 +137,7 @@ class Means:
             features=partial(image_features, network) if isinstance(network, FeatureEncoder) else None,
             batch_size=batch_size(pool.images.shape[-1] ** 2, supports, memory_gb, device),
             device=device,
+            stages=network.features if isinstance(network, FeatureEncoder) else None,
         )
 
 
@@ -174,6 +177,7 @@ class Reader:
         self.temperature = temperature
         self._codes: dict[tuple[int, ...], Any] = {}
         self._encoded: list[Encoded] = []
+        self._seen: tuple[Tensor, list[Tensor]] | None = None
         self._resampled: list[Codes] = []
 
     @property
@@ -190,9 +194,18 @@ class Reader:
         passes = [
             finite(logits).flip(axes) / self.temperature
             for axes in (FLIPS if self.choice.flips else FLIPS[:1])
-            for logits in self._passes(queries.flip(axes), axes)
+            for logits in self._passes(queries.flip(axes) if axes else queries, axes)
         ]
         return self.mean(passes)
+
+    @torch.inference_mode()
+    def stages(self, images: Tensor) -> list[Tensor] | None:
+        """Features of every stage, once for all that is asked of a batch of images; None if the network has none."""
+        if self.means.stages is None:
+            return None
+        if self._seen is None or self._seen[0] is not images:
+            self._seen = images, self.means.stages(images)
+        return self._seen[1]
 
     def mean(self, passes: Sequence[Float[Tensor, "N C size size"]]) -> Float32[Tensor, "N C size size"]:
         """Log-odds of the mean probabilities of several passes."""
@@ -248,7 +261,11 @@ class Reader:
             yield torch.cat([self.means.backend.segment(queries, support) for support in supports], dim=1)
 
     def _segment(self, queries: Tensor, code: Any, sets: int) -> Tensor:
-        logits = self.means.backend.segment(queries.repeat(sets, 1, 1, 1), code)
+        backend, stages = self.means.backend, self.stages(queries)
+        if isinstance(backend, FeatureReader) and stages:
+            logits = backend.decode([each.repeat(sets, 1, 1, 1) for each in stages], code)
+        else:
+            logits = backend.segment(queries.repeat(sets, 1, 1, 1), code)
         return logits.unflatten(0, (sets, len(queries)))[:, :, 0].transpose(0, 1)
 
     def _pooled(self, encoded: Sequence[Encoded]) -> list[list[tuple[Any, int]]]:

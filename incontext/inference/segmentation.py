@@ -96,6 +96,19 @@ class Classes:
         return self.mask(log_odds) == values[:, None, None]
 
 
+@dataclass(frozen=True, eq=False)
+class Presence:
+    """Presence of classes in images.
+
+    Attributes:
+        probability: Probability that an image shows a class; of a volume, that any of its planes does.
+        absent: Whether that is improbable in the whole of an image.
+    """
+
+    probability: Float32[np.ndarray, "images classes"]
+    absent: Bool[np.ndarray, "images classes"]
+
+
 @dataclass(frozen=True)
 class Plane:
     """The logits of a plane on the network's squares, from which logits on the plane's own grid are computed anew."""
@@ -103,6 +116,8 @@ class Plane:
     shape: tuple[int, int]
     boxes: Sequence[Box]
     logits: Float[Tensor, "tiles C size size"] = field(repr=False)
+    presence: Float[Tensor, "tiles C"] | None = field(default=None, repr=False)
+    """Probability that a square shows each class; None if it was not judged."""
 
     def bands(self) -> Iterator[Float[Tensor, "C rows W"]]:
         """The logits on the plane's own grid, some rows at a time."""
@@ -196,10 +211,17 @@ class Segmentation(Sequence[UInt8[np.ndarray, "*grid"]]):
         report: Account of settings, support, warnings and time.
         cases: The images, emptied of their pixels.
         overlap: Whether classes may overlap.
+        presence: Probability that an image shows a class; None if it was not judged, as with fewer than four examples.
+        absent: Whether a class is improbable in an image.
     """
 
     def __init__(
-        self, found: Sequence[CasePrediction], classes: Classes, report: Report, quality: QualityModel | None = None
+        self,
+        found: Sequence[CasePrediction],
+        classes: Classes,
+        report: Report,
+        quality: QualityModel | None = None,
+        presence: Presence | None = None,
     ) -> None:
         self.cases = [each.case for each in found]
         self.classes = dict(classes.names)
@@ -211,10 +233,17 @@ class Segmentation(Sequence[UInt8[np.ndarray, "*grid"]]):
         self._found = found
         self._classes = classes
         self._quality = quality
+        self.presence = None if presence is None else presence.probability
+        self.absent: Bool[np.ndarray, "images classes"] = (
+            np.zeros((len(found), len(classes.names)), dtype=bool) if presence is None else presence.absent
+        )
 
     @cached_property
     def predicted_dice(self) -> Float32[np.ndarray, "images classes"]:
         """Predicted Dice of each mask with what a person would draw, computed on first access.
+
+        Where a class is probably absent, its probability counts: that of absence if nothing is drawn, for then both are
+        empty, else that of presence.
 
         Raises:
             ValueError: If the calibration of the weights has no quality model.
@@ -222,7 +251,12 @@ class Segmentation(Sequence[UInt8[np.ndarray, "*grid"]]):
         if not len(self):
             return np.zeros((0, len(self.classes)), dtype=np.float32)
         log_odds = [each.expected_log_odds(self._classes) for each in self._found]
-        return np.stack([self._known_quality.dice_from(each).numpy() for each in log_odds])
+        drawn = np.stack([self._known_quality.dice_from(each).numpy() for each in log_odds])
+        if self.presence is None:
+            return drawn
+        empty = [[not self.layer(index, value).any() for value in self.classes] for index in range(len(self))]
+        expected = np.where(np.array(empty), 1 - self.presence, self.presence * drawn)
+        return np.where(self.absent, expected, drawn)
 
     @property
     def look_first(self) -> list[int]:

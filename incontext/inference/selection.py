@@ -1,5 +1,7 @@
 """Selection of images to label or to condition on, by their features: the nearest to a query, or a diverse set."""
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
@@ -7,12 +9,25 @@ from torch.nn import functional as F
 
 from incontext.networks.protocols import FeatureEncoder
 
+REGION_STAGE = 1
+"""Stage whose features tell best how a region looks: whether a class is there, on images of eleven datasets."""
+
 
 @torch.inference_mode()
 def image_features(network: FeatureEncoder, images: Float[Tensor, "N 1 H W"], stages: int = 3) -> Float[Tensor, "N C"]:
     """Features of whole images: the coarsest stages of a network, averaged over the image, each of unit length."""
     coarse = network.features(images)[-stages:]
     return torch.cat([F.normalize(stage.mean((2, 3)), dim=1) for stage in coarse], 1)
+
+
+def region_features(
+    stages: Sequence[Float[Tensor, "N _ _ _"]], weights: Float[Tensor, "N C H W"]
+) -> Float[Tensor, "N C F"]:
+    """Features of regions of images: a fine stage of a network, averaged with weights, of unit length."""
+    fine = stages[min(REGION_STAGE, len(stages) - 1)]
+    height, width = fine.shape[-2:]
+    shares = F.adaptive_avg_pool2d(weights.to(fine), (height, width))
+    return F.normalize(torch.einsum("NChw,NFhw->NCF", shares, fine), dim=-1)
 
 
 def nearest(

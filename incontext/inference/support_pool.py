@@ -65,6 +65,8 @@ class Pool:
         origins: Number of the labelled plane that each square was cut from.
         examples: Number of the example that each square was cut from, in the order in which they were given; a stack
             counts as so many as it has planes, a volume as one. None if each labelled plane is one.
+        places: Where each of these examples was given: index of the image, and plane if it is a stack. Empty if that is
+            not known, as for a saved task.
     """
 
     images: Float32[Tensor, "P 1 size size"] = field(repr=False)
@@ -72,6 +74,7 @@ class Pool:
     annotated: Bool[Tensor, "P C"] = field(repr=False)
     origins: Int64[Tensor, " P"] = field(repr=False)
     examples: Int64[Tensor, " P"] | None = field(default=None, repr=False)
+    places: Sequence[tuple[int, int | None]] = field(default=(), repr=False)
 
     @property
     def units(self) -> Int64[Tensor, " P"]:
@@ -172,7 +175,8 @@ def build_pool(examples: Sequence[Example], preparation: Preparation) -> tuple[P
     Raises:
         ValueError: If no example shows any class.
     """
-    squares = list(_squares(examples, preparation))
+    places: list[tuple[int, int | None]] = []
+    squares = list(_squares(examples, preparation, places))
     values = sorted({value for square in squares for value in square.labels})
     if not values:
         message = (
@@ -191,6 +195,7 @@ def build_pool(examples: Sequence[Example], preparation: Preparation) -> tuple[P
         torch.tensor(annotated),
         torch.tensor([square.origin for square in squares]),
         torch.tensor([square.example for square in squares]),
+        places,
     )
     return pool, values
 
@@ -205,9 +210,14 @@ def structures(examples: Sequence[Example]) -> list[Structure]:
     ]
 
 
-def _squares(examples: Sequence[Example], preparation: Preparation) -> Iterator[_Square]:
-    origin = first = 0
-    for example in examples:
+def _squares(
+    examples: Sequence[Example], preparation: Preparation, places: list[tuple[int, int | None]]
+) -> Iterator[_Square]:
+    """Cut examples into squares, and list the places of the examples."""
+    origin = 0
+    for index, example in enumerate(examples):
+        first, is_stack = len(places), example.case.kind == "stack"
+        places += [(index, plane) for plane in range(len(example.case.planes))] if is_stack else [(index, None)]
         planes = apply(example.case, preparation.normalisation)
         boxes = preparation.boxes(example.case)
         shown = example.shown
@@ -225,10 +235,9 @@ def _squares(examples: Sequence[Example], preparation: Preparation) -> Iterator[
                     0 if unknown is None else binary_to_square(nothing, unknown, preparation.size_px, box),
                     example.annotated,
                     origin,
-                    first + plane * (example.case.kind == "stack"),
+                    first + plane * is_stack,
                 )
             origin += 1
-        first += len(example.case.planes) if example.case.kind == "stack" else 1
 
 
 def _kept(boxes: Sequence[Box], masks: Mapping[int, Bool[np.ndarray, "H W"]], most: int) -> list[Box]:

@@ -71,6 +71,7 @@ class Parameters(_Record):
     size_px: int = Field(ge=LEAST_SIDE_PX, le=MOST_SIZE_PX)
     backend: Literal["torch", "onnx"]
     seed: int = Field(ge=-MOST_SEED, le=MOST_SEED)
+    absent: Literal["auto", "suppress", "mark", "keep"] = "auto"
     channel: int | Name | None = None
     tune: Literal["auto"] | Annotated[int, Field(ge=0, le=MOST_STEPS)] = 0
 
@@ -194,6 +195,8 @@ def write_task(path: Path, task: SavedTask) -> Path:
         "annotated": fitted.pool.annotated,
         "origins": fitted.pool.origins,
     }
+    if fitted.pool.examples is not None:
+        tensors["examples"] = fitted.pool.examples
     if unknown.any():
         tensors["unknown"] = _packed(unknown)
     if task.tuned and task.tuned.delta:
@@ -330,6 +333,7 @@ def _task(head: _Head, tensors: Mapping[str, Tensor]) -> SavedTask:
     tuned, tensors = _tuned(head, tensors)
     has_unknown = head.version == 2 or (head.version > 2 and "unknown" in tensors)
     names = {"images", "labels", "annotated", "origins", *(["unknown"] if has_unknown else [])}
+    names |= {"examples"} & tensors.keys()  # which older files lack
     names |= {f"sample.{index}.{part}" for index in range(len(head.sample)) for part in ("planes", "masks")}
     _expect(tensors.keys() == names, f"tensors {', '.join(sorted(names))}, got {', '.join(sorted(tensors))}")
     fitted = Fitted(
@@ -377,7 +381,9 @@ def _pool(tensors: Mapping[str, Tensor], classes: int, size_px: int) -> Pool:
         unknown = _unpacked(tensors["unknown"], shape)
         _expect(not (labels & unknown).any(), "unknown pixels outside of labels, got some inside")
         labels += unknown * UNKNOWN
-    return Pool(images, labels, tensors["annotated"], tensors["origins"])
+    if "examples" in tensors:
+        _fits("examples", tensors["examples"], torch.int64, (count,))
+    return Pool(images, labels, tensors["annotated"], tensors["origins"], tensors.get("examples"))
 
 
 def _packed(bits: Tensor) -> Tensor:

@@ -80,3 +80,11 @@ class FeatureEncoder(Protocol):
 
     def features(self, images: Tensor, /) -> list[Tensor]:
         """Features (N, C, h, w) of every stage, fine to coarse."""
+
+
+@runtime_checkable
+class FeatureReader(FeatureEncoder, Protocol):
+    """A network that segments queries by their features, so that these serve several classes and purposes."""
+
+    def decode(self, features: list[Tensor], code: Any, /) -> Tensor:
+        """Logits of the queries with these features, as `segment` gives them for the images."""

@@ -176,7 +176,7 @@ class SupportOnceNet(nn.Module):
             ValueError: If the queries do not divide among the support sets or differ from them in size.
         """
         check_queries(query_images, code)
-        return self._decode(self.features(query_images), code)
+        return self.decode(self.features(query_images), code)
 
     def leave_one_out(
         self, images: Float[Tensor, "B n 1 H W"], labels: Float[Tensor, "B n 1 H W"], queries: int | None = None
@@ -205,7 +205,7 @@ class SupportOnceNet(nn.Module):
         features = self.features(rearrange(images, "B n one H W -> (B n) one H W"))
         code = self._image_codes(features, labels).leaving_one_out(queries).pooled()
         asking = [stage.unflatten(0, (sets, count))[:, :queries].flatten(0, 1) for stage in features]
-        return self._decode(asking, code).unflatten(0, (sets, queries))
+        return self.decode(asking, code).unflatten(0, (sets, queries))
 
     def _check(self, images: Tensor, labels: Tensor) -> None:
         if images.shape != labels.shape:
@@ -280,7 +280,7 @@ class SupportOnceNet(nn.Module):
         """Features of unit length (N, C, h, w), in which pixels of query and support are compared."""
         return F.normalize(self.contrasts[level](features), dim=1)
 
-    def _decode(self, features: list[Tensor], code: SupportCode) -> Tensor:
+    def decode(self, features: list[Tensor], code: SupportCode) -> Tensor:
         """Logits (N, 1, H, W) from the queries' features of every stage and what these read of the support."""
         fine = self.config.fine_stages
         attended = [self._attend(level, tokens, code) for level, tokens in enumerate(features[fine:])]

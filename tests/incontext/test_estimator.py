@@ -38,6 +38,7 @@ def test_parameters_are_stored_unchanged() -> None:
         "tiling": 300,
         "size_px": 64,
         "device": "cpu",
+        "absent": "mark",
         "memory_gb": 0.5,
         "backend": "onnx",
         "seed": 7,

@@ -22,11 +22,11 @@ def test_mean_dice_is_of_labelled_images() -> None:
 def test_the_table_has_a_row_for_each_image_and_class() -> None:
     reports = [image("a.png", None, {1: 0.75, 2: 0.0}), image('"b", c.png', {1: 0.5, 2: 1.0})]
     assert statistics_csv(Summary([], {1: "liver", 2: "spleen"}, reports)).splitlines() == [
-        "file,mask,label,class,pixels,area_mm2,volume_mm3,predicted_dice,dice",
-        "a.png,a.png,1,liver,3,0.75,,0.75,",
-        "a.png,a.png,2,spleen,0,0,,0.5,",
-        '"""b"", c.png","""b"", c.png",1,liver,3,,,0.75,0.5',
-        '"""b"", c.png","""b"", c.png",2,spleen,0,,,0.5,1',
+        "file,mask,label,class,pixels,area_mm2,volume_mm3,predicted_dice,presence,dice",
+        "a.png,a.png,1,liver,3,0.75,,0.75,,",
+        "a.png,a.png,2,spleen,0,0,,0.5,,",
+        '"""b"", c.png","""b"", c.png",1,liver,3,,,0.75,,0.5',
+        '"""b"", c.png","""b"", c.png",2,spleen,0,,,0.5,,1',
     ]
 
 

@@ -61,7 +61,7 @@ def test_squares_of_one_example_are_left_out_together() -> None:
     assert leave_one_out(reader(pool, MeanLabel())).dice[0, 0] < 0.01
     found = leave_one_out(reader(together, MeanLabel()))
     assert found.examples.tolist() == [0, 1, 2, 3, 4]
-    assert found.overlap[0, 0].tolist() == [2, 2, 2 * 32 * 32]
+    assert found.by_example(found.counts)[0, 0].tolist() == [2, 2, 2 * 32 * 32]
 
 
 def test_unknown_pixels_do_not_count() -> None:
@@ -69,7 +69,7 @@ def test_unknown_pixels_do_not_count() -> None:
     pool.labels[:] = 1
     pool.labels[0, :, :16] = UNKNOWN
     found = leave_one_out(reader(pool, MeanLabel()))
-    assert found.overlap[0, 0].tolist() == [16 * 32] * 3
+    assert found.counts[0, 0].tolist() == [16 * 32] * 3
     assert found.dice[0, 0] == 1
 
 
@@ -77,7 +77,7 @@ def test_a_class_that_no_other_example_shows_has_no_mask() -> None:
     pool = draw_pool(5, classes=2)
     pool.annotated[1:, 1] = False
     pool.labels[0, 1, :3] = 1
-    assert leave_one_out(reader(pool, tiny_network())).overlap[0, 1, 1] == 0
+    assert leave_one_out(reader(pool, tiny_network())).counts[0, 1, 1] == 0
 
 
 def test_of_many_examples_and_squares_some_are_judged() -> None:
@@ -124,5 +124,5 @@ def test_what_it_encodes_serves_the_images_that_follow(choice: Choice) -> None:
 
 
 def test_two_calls_agree_to_the_bit() -> None:
-    first, second = (leave_one_out(reader(draw_pool(6), tiny_network())).overlap for _ in range(2))
+    first, second = (leave_one_out(reader(draw_pool(6), tiny_network())).soft_counts for _ in range(2))
     assert np.array_equal(first, second)

@@ -50,6 +50,7 @@ def draw_pool(count: int = 6, classes: int = 1, seed: int = 0) -> Pool:
 def reader(pool: Pool, network: nn.Module, choice: Choice | None = None, **changes: Any) -> Reader:
     backend = network if isinstance(network, SupportOnceNet) else WholeSetBackend(network)
     settings = {
+        "stages": network.features if isinstance(network, SupportOnceNet) else None,
         "features": lambda images: images.mean(dim=(2, 3)),
         "batch_size": 4,
         "device": torch.device("cpu"),
@@ -86,9 +87,15 @@ def test_classes_of_one_support_size_are_one_pass() -> None:
     class Counting(SupportOnceNet):
         passes = 0
 
-        def segment(self, query_images: Tensor, code: Any) -> Tensor:
+        encoded = 0
+
+        def features(self, images: Tensor) -> list[Tensor]:
+            self.encoded += len(images)
+            return super().features(images)
+
+        def decode(self, features: list[Tensor], code: Any) -> Tensor:
             self.passes += 1
-            return super().segment(query_images, code)
+            return super().decode(features, code)
 
     torch.manual_seed(0)
     network = Counting(CONFIG).eval()
@@ -96,8 +103,11 @@ def test_classes_of_one_support_size_are_one_pass() -> None:
     assert many.queries_per_batch == 1
     many(queries(1))
     assert network.passes == 1
+    encoded = network.encoded
+    many(queries(1))
+    assert network.encoded == encoded + 1  # for all classes
     reader(draw_pool(classes=3), network, batch_size=2)(queries(1))
-    assert network.passes == 1 + 2
+    assert network.passes == 2 + 2
 
 
 def test_an_image_not_annotated_for_a_class_says_nothing_of_it() -> None:

@@ -1,0 +1,110 @@
+"""Expectations of masks from the labelled images of a folder, and a picture of those that the others contradict."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, UInt8
+from PIL import Image
+
+from incontext.folders.folder_images import read_folder
+from incontext.folders.overlay import Tile, contact_sheet, draw
+from incontext.folders.user_folder import fit_pairs
+from incontext.images.examples import spread
+from incontext.inference.leave_one_out import MOST_EXAMPLES
+from incontext.segmenter import Segmenter
+from megamed.failures import Attempt
+from megamed.path_templates import Templates
+
+PICTURE = "contradicted.png"
+"""Name of the picture of examples that look wrong."""
+DRAWN = 10
+"""Examples in the picture."""
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """Dice to expect of new images, and labelled images that look wrong.
+
+    Attributes:
+        dice: Expected Dice of each class, by label value.
+        interval: Interval of 95 % confidence of each.
+        suspects: Names of the labelled images whose labels look wrong, worst first.
+        numbers: Numbers of these examples, in the order in which they were given.
+        classes: Names of the classes by label value.
+    """
+
+    dice: dict[int, float]
+    interval: dict[int, tuple[float, float]]
+    suspects: list[str]
+    numbers: list[int]
+    classes: Mapping[int, str]
+
+    def lines(self) -> Iterator[str]:
+        """Tell people, class by class."""
+        for value, dice in self.dice.items():
+            low, high = self.interval[value]
+            of = "" if len(self.classes) == 1 else f" of {self.classes[value]}"
+            half = (high - low) / 2
+            yield f"Expect a Dice{of} of about {dice:.2f} ± {half:.2f}: so the labelled images segment each other."
+        for name in self.suspects:
+            yield f"{name} looks wrong: the other labelled images contradict its label."
+
+
+def expectation_of(segmenter: Segmenter, names: Sequence[str] = ()) -> Expectation | None:
+    """Judge a fitted segmenter's examples by each other; None if they are too few.
+
+    Args:
+        segmenter: Segmenter with examples.
+        names: Names of the images that it was fitted to, in their order; by default examples are numbered from 1.
+    """
+    found = segmenter.expected_
+    if found is None:
+        return None
+    places = segmenter.fitted.pool.places if names else ()
+
+    def name(number: int) -> str:
+        if not places:
+            return f"Labelled image {number + 1}"
+        index, plane = places[number]
+        return names[index] if plane is None else f"{names[index]}, plane {plane}"
+
+    suspects = list(found.suspects)
+    names_of = dict(segmenter.fitted.names)
+    return Expectation(dict(found.dice), dict(found.interval), [*map(name, suspects)], suspects, names_of)
+
+
+def expect_of_folder(segmenter: Segmenter, folder: Path, templates: Templates | None = None) -> Expectation | None:
+    """Judge the labelled images of a folder by each other, of many some; None if they are too few or do not fit.
+
+    Args:
+        segmenter: Segmenter to fit to them.
+        folder: Folder in which some images have labels.
+        templates: Paths of images and labels, where their names leave open which belong together.
+    """
+    found = read_folder(folder, templates)
+    some = tuple(found.labelled[i] for i in spread(len(found.labelled), MOST_EXAMPLES))
+    faulty: dict[str, str] = {}
+    with Attempt() as fitting:
+        faulty = fit_pairs(segmenter, replace(found, pairs=some))
+    if fitting.error:
+        return None
+    return expectation_of(segmenter, [pair.name for pair in some if pair.name not in faulty])
+
+
+def picture(segmenter: Segmenter, expected: Expectation) -> Image.Image | None:
+    """Draw each suspect, its label, and what the other examples say, in a row; None if there is no suspect."""
+    rows = []
+    for name, number in zip(expected.suspects[:DRAWN], expected.numbers, strict=False):
+        image, label, mask = segmenter.judgement.by_others(number)
+        shown = [("image", label & False), ("its label", label), ("the others say", mask)]
+        colours = dict(enumerate(segmenter.fitted.colours.values(), start=1))
+        rows.append([Tile(f"{name}, {what}", draw(image, _flat(layers), colours)) for what, layers in shown])
+    return contact_sheet(rows) if rows else None
+
+
+def _flat(layers: Bool[np.ndarray, "C H W"]) -> UInt8[np.ndarray, "H W"]:
+    """Number the classes of layers from 1; of those that overlap the last one stays."""
+    numbered = np.arange(1, len(layers) + 1, dtype=np.uint8)[:, None, None] * (layers > 0)
+    return numbered.max(axis=0)

@@ -1,0 +1,110 @@
+"""Dice to expect of new images, by leave-one-out on the examples, and examples that the others contradict."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import NormalDist
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from incontext.inference.leave_one_out import LEAST_EXAMPLES, LeftOut
+
+CONFIDENCE = 0.95
+CONTRADICTED = 2.0
+"""Contradiction from which an example is called wrong, if its Dice too is below `FAR_BELOW` times the median."""
+FAR_BELOW = 0.9
+NATS_APART = 0.1
+"""Surprise per pixel by which examples of the most even tasks differ all the same."""
+ROBUST = 1.4826
+"""Standard deviation of a normal distribution, in multiples of its median absolute deviation."""
+
+
+@dataclass(frozen=True, eq=False)
+class Expected:
+    """Dice to expect of new images of the examples' kind, measured on the examples by leave-one-out.
+
+    Attributes:
+        dice: Expected Dice of each class by label value, where an image shows it; of those only that at least
+            `LEAST_EXAMPLES` of the judged examples show.
+        interval: Interval of 95 % confidence of each expected Dice, by Student's t over the examples.
+        examples: Numbers of the judged examples, in the order in which they were given; a stack counts as so many as it
+            has planes.
+        per_example: Dice of each judged example and class by the others; NaN where the example does not show the class.
+        contradiction: How much the others contradict the label of each judged example: the cross-entropy of the label
+            under their prediction for each pixel of the structure, in robust standard deviations above the median of
+            all examples. It is comparable within a task alone.
+        suspects: Numbers of the examples whose labels look wrong, worst first.
+    """
+
+    dice: Mapping[int, float]
+    interval: Mapping[int, tuple[float, float]]
+    examples: Sequence[int]
+    per_example: Float[np.ndarray, "N C"] = field(repr=False)
+    contradiction: Float[np.ndarray, " N"] = field(repr=False)
+    suspects: Sequence[int]
+
+    @classmethod
+    def of(cls, found: LeftOut, values: Sequence[int]) -> "Expected | None":
+        """Judge examples by what others say of them; None if they are fewer than `LEAST_EXAMPLES`.
+
+        Args:
+            found: Examples, each segmented by the others.
+            values: Label values of the classes.
+        """
+        if len(found.examples) < LEAST_EXAMPLES:
+            return None
+        per_example, contradiction = found.dice.numpy(), _contradiction(found)
+        of_class = {value: each[~np.isnan(each)] for value, each in zip(values, per_example.T, strict=True)}
+        known = {value: each for value, each in of_class.items() if len(each) >= LEAST_EXAMPLES}
+        mean = np.array([each[~np.isnan(each)].mean() if (~np.isnan(each)).any() else np.nan for each in per_example])
+        is_wrong = (contradiction > CONTRADICTED) & (mean < FAR_BELOW * np.nanmedian(mean))
+        numbers = found.examples.tolist()
+        return cls(
+            {value: float(each.mean()) for value, each in known.items()},
+            {value: _interval(each) for value, each in known.items()},
+            numbers,
+            per_example,
+            contradiction,
+            [numbers[row] for row in np.argsort(-np.nan_to_num(contradiction), kind="stable") if is_wrong[row]],
+        )
+
+    def __str__(self) -> str:
+        return ", ".join(f"{value}: {self.told(value)}" for value in self.dice)
+
+    def told(self, value: int) -> str:
+        """Tell the expected Dice of a class with half the width of its interval.
+
+        >>> Expected({1: 0.871}, {1: (0.84, 0.9)}, [], np.zeros((0, 1)), np.zeros(0), []).told(1)
+        '0.87 ± 0.03'
+        """
+        low, high = self.interval[value]
+        return f"{self.dice[value]:.2f} ± {(high - low) / 2:.2f}"
+
+
+def _contradiction(found: LeftOut) -> Float[np.ndarray, " N"]:
+    """Surprise per pixel of the structure, in robust deviations from the median; NaN where no class is shown."""
+    labels = found.by_example(found.counts)[..., 2]
+    areas = torch.maximum(labels, found.by_example(found.soft_counts)[..., 2]) * found.shown
+    surprise = found.by_example(found.surprise) * found.shown
+    apart = (surprise.sum(1) / areas.sum(1)).numpy()
+    middle = np.nanmedian(apart)
+    return (apart - middle) / (ROBUST * np.nanmedian(np.abs(apart - middle)) + NATS_APART)
+
+
+def _interval(dice: Float[np.ndarray, " n"]) -> tuple[float, float]:
+    """Interval of confidence of a mean by Student's t, within 0 and 1."""
+    half = _student(len(dice) - 1) * dice.std(ddof=1) / np.sqrt(len(dice))
+    return float(max(0, dice.mean() - half)), float(min(1, dice.mean() + half))
+
+
+def _student(freedom: int) -> float:
+    """Two-sided quantile of Student's t at `CONFIDENCE`, within one per cent from three degrees of freedom.
+
+    Source:
+        Abramowitz and Stegun, Handbook of Mathematical Functions, 26.7.5.
+    """
+    z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
+    first, second = (z**3 + z) / 4, (5 * z**5 + 16 * z**3 + 3 * z) / 96
+    third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
+    return z + first / freedom + second / freedom**2 + third / freedom**3

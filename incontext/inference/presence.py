@@ -1,0 +1,272 @@
+"""Presence: the probability that a class is in an image at all, by what leave-one-out finds on the examples.
+
+A network that is asked where something is draws something. What it draws where nothing is, is less sure of itself and
+less like what people drew than what it draws on examples that show the class. Examples that do not tell how much less.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Final
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from incontext.inference.expected import Expected
+from incontext.inference.leave_one_out import IMPOSSIBLE, LEAST_EXAMPLES, LeftOut, by_others, leave_one_out
+from incontext.inference.loaded_network import LoadedNetwork
+from incontext.inference.reader import Reader
+from incontext.inference.segmentation import CasePrediction, DrawnPlane, Plane, Presence
+from incontext.inference.selection import region_features
+from incontext.networks.quality import QualityModel, expected_log_odds, soft_counts
+
+ABSENT = ("auto", "suppress", "mark", "keep")
+"""Treatments of a class where it is improbable: it is not drawn if some examples lack it, it is never drawn, it is only
+marked, or nobody asks. The second one is no default: if all examples are of one patient, the images of others look so
+unlike them that what is there would be taken away."""
+PRIOR: Final = (1.25, 1.07, 2.31)
+"""Log-odds of presence of a mask as good as those of the examples, and weights of predicted Dice and of likeness, as
+fitted on images with and without the class of eleven datasets; see docs/findings.md."""
+CERTAINTY: Final = (0.1, 1.0, 1.0)
+"""Precision of these three, which empty examples have to overcome."""
+IMPROBABLE_BY_EXAMPLES, IMPROBABLE = 0.5, 0.08
+"""Probability below which a class counts as absent: if some examples lack it, and if all show it."""
+SPREAD = 0.5
+"""Standard deviation that is added to that of the examples, of which there may be few."""
+FARTHEST = 3.0
+"""Deviations from the examples beyond which nothing becomes less probable: neither sign decides alone."""
+NEAREST = 3
+"""Labels to which what is drawn has to be alike."""
+LEAST_DICE, LEAST_DISTANCE = 0.001, 0.02
+NEWTON_STEPS = 20
+
+
+@dataclass(frozen=True, eq=False)
+class ClassPresence:
+    """A logistic model of predicted Dice and likeness, relative to the examples that show a class.
+
+    Attributes:
+        labelled: Features of what people drew on these examples; None if the network has no features.
+        centre: Mean of both signs over these examples, by the others.
+        spread: Standard deviation of both signs over these examples, and `SPREAD`.
+        weights: Constant and weights of both signs.
+        improbable: Probability below which the class counts as absent; 0 if too few examples show it.
+        is_taught: Whether some examples lack the class.
+    """
+
+    labelled: Float[Tensor, "K F"] | None = field(repr=False)
+    centre: Float[Tensor, "2"]
+    spread: Float[Tensor, "2"]
+    weights: Float[Tensor, "3"]
+    improbable: float
+    is_taught: bool = False
+
+    def __call__(self, signs: Float[Tensor, "N 2"]) -> Float[Tensor, " N"]:
+        """Probability that squares show the class, of which something with these signs was found."""
+        return (self.inputs(signs) @ self.weights).sigmoid()
+
+    def inputs(self, signs: Float[Tensor, "N 2"]) -> Float[Tensor, "N 3"]:
+        """Return 1 and both signs in deviations from the examples, as the weights take them."""
+        apart = ((signs - self.centre) / self.spread).clamp(-FARTHEST, FARTHEST)
+        return torch.cat([torch.ones_like(apart[:, :1]), apart], dim=1)
+
+
+@dataclass(frozen=True, eq=False)
+class PresenceModel:
+    """Judges in squares the presence of each class of a reader.
+
+    Attributes:
+        reader: Reader that segments the squares.
+        quality: Model that predicts the Dice of masks.
+        classes: Model of each class.
+    """
+
+    reader: Reader
+    quality: QualityModel
+    classes: Sequence[ClassPresence]
+
+    @classmethod
+    def of(cls, found: LeftOut, reader: Reader, quality: QualityModel) -> "PresenceModel | None":
+        """Fit to examples; None if fewer than `LEAST_EXAMPLES` were judged.
+
+        Args:
+            found: Examples, each segmented by the others.
+            reader: Reader that segmented them.
+            quality: Model that predicts the Dice of masks.
+        """
+        if len(found.examples) < LEAST_EXAMPLES:
+            return None
+        count = found.counts.shape[1]
+        return cls(reader, quality, [_fitted(found, class_index, quality) for class_index in range(count)])
+
+    @property
+    def improbable(self) -> Float[Tensor, " C"]:
+        """Probability below which each class counts as absent."""
+        return torch.tensor([each.improbable for each in self.classes])
+
+    def taken_off(self, absent: str) -> Bool[Tensor, " C"]:
+        """Whether each class is taken off where it is improbable, by the treatment that a user chose."""
+        return torch.tensor([absent == "suppress" or (absent == "auto" and each.is_taught) for each in self.classes])
+
+    @torch.inference_mode()
+    def __call__(self, images: Float[Tensor, "N 1 H W"], log_odds: Float[Tensor, "N C H W"]) -> Float[Tensor, "N C"]:
+        """Probability that each square shows each class, by what was found in it."""
+        masks = torch.stack([self.reader.classes.layers(each) for each in log_odds])
+        probabilities, stages = self.reader.classes.probabilities(log_odds), self.reader.stages(images)
+        drawn = region_features(stages, probabilities).cpu() if stages else None
+        found = []
+        for index, model in enumerate(self.classes):
+            soft = soft_counts(probabilities[:, index], masks[:, index])
+            likeness = _likeness(None if drawn is None else drawn[:, index], model.labelled)
+            found.append(model(_signs(soft, likeness, self.quality)))
+        return torch.stack(found, dim=1)
+
+
+class Judgement:
+    """Judgement of a reader's examples on each other, of which each part is computed when it is first asked for.
+
+    Args:
+        reader: Reader of the examples.
+        network: Network that the reader computes with.
+        quality: Model that predicts the Dice of masks; None if there is none, and then presence is not judged.
+    """
+
+    def __init__(self, reader: Reader, network: LoadedNetwork, quality: QualityModel | None) -> None:
+        self.reader = reader
+        self._network = network
+        self._quality = quality
+
+    @cached_property
+    def left_out(self) -> LeftOut:
+        """The examples as the others segment them."""
+        with self._network.evaluating():
+            return leave_one_out(self.reader)
+
+    def by_others(self, example: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """An example's image (H, W) as the network sees it, its label and the masks by the others (C, H, W).
+
+        Args:
+            example: Number of the example, as in `Expected`; of several squares, the one that shows most.
+        """
+        with self._network.evaluating():
+            return by_others(self.reader, example)
+
+    @cached_property
+    def expected(self) -> Expected | None:
+        """Expected Dice of new images, and examples that look wrong; None if the examples are too few."""
+        return Expected.of(self.left_out, list(self.reader.classes.names))
+
+    @cached_property
+    def presence(self) -> PresenceModel | None:
+        """Model of presence; None if weights or examples do not allow it."""
+        if self._quality is None or len(self.reader.pool.units.unique()) < LEAST_EXAMPLES:
+            return None
+        return PresenceModel.of(self.left_out, self.reader, self._quality)
+
+
+def check_absent(absent: str) -> None:
+    """Make sure that it is known what becomes of classes where they are improbable.
+
+    Raises:
+        ValueError: If it is none of `ABSENT`.
+    """
+    if absent not in ABSENT:
+        msg = f"absent is unknown: expected {', '.join(ABSENT)}, got {absent!r}. Choose one."
+        raise ValueError(msg)
+
+
+def judge_presence(
+    found: Sequence[CasePrediction], model: PresenceModel, absent: str
+) -> tuple[list[CasePrediction], Presence]:
+    """Judge by planes whether images show the classes: a plane does if one of its squares does.
+
+    Args:
+        found: What was found in each image, with the presence of each class in each square.
+        model: Model by which that presence was judged.
+        absent: Treatment of a class on planes where it is improbable: one of `ABSENT`.
+
+    Returns:
+        What is left of the predictions, and the presence of each class in each image.
+    """
+    improbable, taken_off = model.improbable, model.taken_off(absent)
+    left, probable = [], np.zeros((len(found), len(improbable)), dtype=np.float32)
+    for index, case in enumerate(found):
+        by_plane = torch.stack([_presence(plane) for plane in case.planes])
+        is_off = (by_plane < improbable) & taken_off
+        taken = [_without(plane, off) for plane, off in zip(case.planes, is_off, strict=True)]
+        left.append(replace(case, planes=taken))
+        probable[index] = by_plane.amax(0).numpy()
+    return left, Presence(probable, probable < improbable.numpy())
+
+
+def _presence(plane: Plane | DrawnPlane) -> Float[Tensor, " C"]:
+    assert isinstance(plane, Plane)
+    assert plane.presence is not None
+    return plane.presence.amax(0)
+
+
+def _without(plane: Plane | DrawnPlane, absent: Bool[Tensor, " C"]) -> Plane | DrawnPlane:
+    """Take classes off a plane."""
+    if not absent.any() or isinstance(plane, DrawnPlane):
+        return plane
+    logits = plane.logits.clone()
+    logits[:, absent] = IMPOSSIBLE
+    return replace(plane, logits=logits)
+
+
+def _fitted(found: LeftOut, index: int, quality: QualityModel) -> ClassPresence:
+    """Fit the model of a class: its weights have the greatest posterior probability, with a normal prior at `PRIOR`."""
+    shown, annotated, prior = found.counts[:, index, 2] > 0, found.annotated[:, index], torch.tensor(PRIOR)
+    labelled = None if found.labelled is None else found.labelled[shown, index]
+    if shown.sum() < LEAST_EXAMPLES:
+        return ClassPresence(labelled, torch.zeros(2), torch.ones(2), prior, 0.0)
+    others = found.rows[:, None] != found.rows[shown]
+    likeness = _likeness(None if found.drawn is None else found.drawn[:, index], labelled, others)
+    signs = _signs(found.soft_counts[:, index], likeness, quality)
+    centre, spread = signs[shown].mean(0), signs[shown].std(0, correction=0) + SPREAD
+    model = ClassPresence(labelled, centre, spread, prior, IMPROBABLE)
+    if shown[annotated].all():
+        return model
+    weights = _posterior(model.inputs(signs[annotated]), shown[annotated].float(), prior)
+    return replace(model, weights=weights, improbable=IMPROBABLE_BY_EXAMPLES, is_taught=True)
+
+
+def _signs(
+    soft: Float[Tensor, "N 3"], likeness: Float[Tensor, " N"] | None, quality: QualityModel
+) -> Float[Tensor, "N 2"]:
+    """Signs of presence: log-odds of predicted Dice, and likeness."""
+    dice = quality.dice_from(expected_log_odds(soft)).clamp(LEAST_DICE, 1 - LEAST_DICE)
+    return torch.stack([dice.logit(), torch.zeros_like(dice) if likeness is None else likeness], dim=1)
+
+
+def _likeness(
+    drawn: Float[Tensor, "N F"] | None, labelled: Float[Tensor, "K F"] | None, may: Bool[Tensor, "N K"] | None = None
+) -> Float[Tensor, " N"] | None:
+    """Likeness of regions to the labels that they are most alike, by the cosine of their features; None without any.
+
+    Args:
+        drawn: Features of regions.
+        labelled: Features of labels.
+        may: Which labels each region may be compared with; by default all.
+    """
+    if drawn is None or labelled is None:
+        return None
+    cosine = drawn @ labelled.T
+    if may is not None:
+        cosine = cosine.masked_fill(~may, -1)
+    return -(1 + LEAST_DISTANCE - cosine.topk(min(NEAREST, len(labelled))).values.mean(1)).log()
+
+
+def _posterior(
+    inputs: Float[Tensor, "M 3"], present: Float[Tensor, " M"], prior: Float[Tensor, "3"]
+) -> Float[Tensor, "3"]:
+    """Weights of a logistic model of greatest posterior probability, by Newton's method."""
+    certainty, weights = torch.tensor(CERTAINTY), prior
+    for _ in range(NEWTON_STEPS):
+        probable = (inputs @ weights).sigmoid()
+        slope = inputs.T @ (probable - present) + certainty * (weights - prior)
+        curvature = (inputs * (probable * (1 - probable))[:, None]).T @ inputs + certainty.diag()
+        weights = weights - torch.linalg.solve(curvature, slope)
+    return weights

@@ -1,0 +1,112 @@
+"""What a folder's labelled images let one expect, by file name."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from typer.testing import CliRunner
+
+from incontext import Segmenter
+from incontext.cli import app
+from incontext.folders.expectation import PICTURE, expect_of_folder, expectation_of
+from incontext.folders.segment_folder import SegmentOptions, segment_folder
+
+
+class Thresholder(nn.Module):
+    """Finds what is bright in the query, whatever the support shows."""
+
+    def forward(self, query_images: Tensor, support_images: Tensor, support_labels: Tensor) -> Tensor:
+        return 20 * (query_images - 0.5)
+
+
+def segmenter() -> Segmenter:
+    return Segmenter(Thresholder(), size_px=32, device="cpu")
+
+
+def write_folder(folder: Path, count: int = 6, swapped: tuple[int, int] | None = (1, 4)) -> Path:
+    """Bright discs named c0, c1 …, of which two labels may be swapped, and one more image without a label."""
+    rows, columns = np.mgrid[:40, :40]
+    labels = [(rows - 20) ** 2 + (columns - 6 - 5 * i) ** 2 < 40 for i in range(count + 1)]
+    order = list(range(count))
+    if swapped:
+        order[swapped[0]], order[swapped[1]] = swapped[::-1]
+    for part in ("images", "labels"):
+        (folder / part).mkdir(parents=True)
+    for i, label in enumerate(labels):
+        Image.fromarray((50 + 150 * label).astype(np.uint8)).save(folder / "images" / f"c{i}.png")
+    for i, source in enumerate(order):
+        Image.fromarray(labels[source].astype(np.uint8)).save(folder / "labels" / f"c{i}.png")
+    return folder
+
+
+def test_examples_that_look_wrong_are_called_by_their_files(tmp_path: Path) -> None:
+    found = expect_of_folder(segmenter(), write_folder(tmp_path))
+    assert found is not None
+    assert {*found.suspects} == {"c1.png", "c4.png"}
+    lines = list(found.lines())
+    assert lines[0].startswith(f"Expect a Dice of about {found.dice[1]:.2f} ± ")
+    assert lines[1] == f"{found.suspects[0]} looks wrong: the other labelled images contradict its label."
+
+
+def test_examples_of_a_saved_task_are_numbered(tmp_path: Path) -> None:
+    fitted = segmenter()
+    expect_of_folder(fitted, write_folder(tmp_path))
+    found = expectation_of(fitted)
+    assert found is not None
+    assert {*found.suspects} == {"Labelled image 2", "Labelled image 5"}
+
+
+def test_a_plane_of_a_stack_is_named_beside_its_file() -> None:
+    rng, rows = np.random.default_rng(0), np.mgrid[:32, :32][0]
+    labels = np.stack([(rows > 4 + 2 * i) & (rows < 14 + 2 * i) for i in range(6)]).astype(np.uint8)
+    images = (50 + 150 * labels + rng.integers(0, 5, labels.shape)).astype(np.uint8)
+    labels[[1, 4]] = labels[[4, 1]]
+    found = expectation_of(segmenter().fit([images[0], images[1:]], [labels[0], labels[1:]]), ["a.tif", "b.tif"])
+    assert found is not None
+    assert {*found.suspects} == {"b.tif, plane 0", "b.tif, plane 3"}
+
+
+def test_too_few_examples_and_unusable_ones_let_nothing_be_expected(tmp_path: Path) -> None:
+    assert expect_of_folder(segmenter(), write_folder(tmp_path / "few", 3, None)) is None
+    empty = write_folder(tmp_path / "empty", 4, None)
+    for path in (empty / "labels").iterdir():
+        Image.fromarray(np.zeros((40, 40), np.uint8)).save(path)
+    assert expect_of_folder(segmenter(), empty) is None
+
+
+def test_a_run_begins_with_what_is_expected_and_draws_what_is_contradicted(tmp_path: Path) -> None:
+    folder, out, told = write_folder(tmp_path / "in"), tmp_path / "out", []
+
+    def track(pairs):
+        assert len(told) == 3
+        return pairs
+
+    segment_folder(segmenter(), folder, None, out, track, SegmentOptions(tell=told.append))
+    written = json.loads((out / "summary.json").read_text())["expected"]
+    assert {*written["suspects"]} == {"c1.png", "c4.png"}
+    assert written["dice"]["1"] == pytest.approx(written["interval"]["1"][0], abs=1)
+    with Image.open(out / PICTURE) as picture:
+        assert picture.size[0] > 3 * 160
+
+
+def test_a_picture_of_an_earlier_run_does_not_stay(tmp_path: Path) -> None:
+    folder, out = write_folder(tmp_path / "in"), tmp_path / "out"
+    segment_folder(segmenter(), folder, None, out)
+    clean = write_folder(tmp_path / "clean", swapped=None)
+    segment_folder(segmenter(), clean, None, out, options=SegmentOptions(overwrite=True))
+    assert not (out / PICTURE).exists()
+
+
+def test_check_tells_what_to_expect(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path)
+    result = CliRunner().invoke(app, ["check", str(folder)])
+    assert result.exit_code == 0, result.output
+    assert "Expect a Dice of about 0." in result.stdout
+    assert "c1.png looks wrong: the other labelled images contradict its label." in result.stdout
+    as_json = json.loads(CliRunner().invoke(app, ["check", str(folder), "--json"]).stdout)
+    assert {*as_json["expected"]["suspects"]} == {"c1.png", "c4.png"}
+    assert torch.tensor(as_json["expected"]["interval"]["1"]).shape == (2,)

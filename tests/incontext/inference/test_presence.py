@@ -1,0 +1,159 @@
+"""Whether a class is in an image at all."""
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from incontext import Segmenter
+from incontext.images.source_image import read_source_image
+from incontext.inference.leave_one_out import LeftOut
+from incontext.inference.presence import ABSENT, IMPROBABLE, IMPROBABLE_BY_EXAMPLES, PresenceModel, judge_presence
+from incontext.inference.segmentation import CasePrediction, Classes, Plane
+from incontext.networks.quality import QualityModel, soft_counts
+from megamed.squares import Box
+from tests.incontext.inference.test_reader import MeanLabel, draw_pool, reader
+from tests.incontext.test_segmenter import discs
+
+QUALITY = QualityModel(bias=0, confidence=1, coverage=1, flag_below=0.6)
+SIDE_PX = 32
+PRESENT = [3, 3.5, 4, 4.5]
+
+
+def drawn(sure: float) -> Tensor:
+    """Log-odds of a square of a quarter of the image."""
+    log_odds = torch.full((1, 1, SIDE_PX, SIDE_PX), -8.0)
+    log_odds[..., :16, :16] = sure
+    return log_odds
+
+
+def left_out(present: list[float], absent: list[float], annotated: bool = True, looks: bool = False) -> LeftOut:
+    """Examples with and without the class, of which masks of these log-odds are drawn; all look alike."""
+    log_odds = torch.cat([drawn(each) for each in (*present, *absent)])
+    probabilities, masks = log_odds.sigmoid()[:, 0], log_odds[:, 0] > 0
+    counts = torch.zeros(len(log_odds), 1, 3)
+    counts[: len(present), :, 2] = 256
+    looked_for = torch.ones(len(log_odds), 1, dtype=torch.bool)
+    looked_for[len(present) :] = annotated
+    alike = torch.tensor([[1.0, 0.0]]).expand(len(log_odds), 1, 2) if looks else None
+    return LeftOut(
+        examples=torch.arange(len(log_odds)),
+        rows=torch.arange(len(log_odds)),
+        counts=counts,
+        soft_counts=soft_counts(probabilities, masks)[:, None],
+        surprise=torch.zeros(len(log_odds), 1),
+        annotated=looked_for,
+        drawn=alike,
+        labelled=alike,
+    )
+
+
+def model(present: list[float], absent: list[float], annotated: bool = True, looks: bool = False) -> PresenceModel:
+    """A model of a network whose features are darkness and grey value, if it has any."""
+    read = reader(draw_pool(), MeanLabel(), stages=(lambda x: [torch.cat([1 - x, x], 1)]) if looks else None)
+    found = PresenceModel.of(left_out(present, absent, annotated, looks), read, QUALITY)
+    assert found is not None
+    return found
+
+
+def judged(judge: PresenceModel, sure: float, grey: float = 0) -> float:
+    return float(judge(torch.full((1, 1, SIDE_PX, SIDE_PX), float(grey)), drawn(sure)))
+
+
+def test_the_surer_of_itself_a_mask_is_the_more_probable_is_the_class() -> None:
+    found = [judged(model(PRESENT, []), sure) for sure in (1, 2, 3, 4)]
+    assert found == sorted(found)
+    assert found[0] < 0.5 < found[-1]
+
+
+def test_the_less_it_looks_like_what_was_labelled_the_less_probable_is_the_class() -> None:
+    judge = model(PRESENT, [], looks=True)
+    found = [judged(judge, 4, grey) for grey in (0.6, 0.5, 0.3, 0)]
+    assert found == sorted(found)
+    assert found[0] < IMPROBABLE < 0.5 < found[-1]
+
+
+def test_neither_sign_decides_beyond_all_bounds() -> None:
+    assert judged(model(PRESENT, []), 0.01) == pytest.approx(judged(model(PRESENT, []), 0.2), abs=1e-6)
+
+
+def test_empty_examples_move_the_boundary() -> None:
+    alone, taught = model(PRESENT, []), model(PRESENT, [2.9, 2.8, 2.9, 2.8])
+    assert judged(alone, 2.8) > judged(taught, 2.8)
+    assert alone.improbable.tolist() == pytest.approx([IMPROBABLE])
+    assert taught.improbable.tolist() == [IMPROBABLE_BY_EXAMPLES]
+
+
+def test_examples_that_were_not_annotated_for_a_class_are_no_evidence() -> None:
+    unjudged, alone = model(PRESENT, [2, 2], annotated=False), model(PRESENT, [])
+    assert torch.equal(unjudged.classes[0].weights, alone.classes[0].weights)
+
+
+def test_of_a_class_that_few_show_nothing_is_improbable() -> None:
+    assert model([3, 3.5, 4], [2, 2]).improbable.tolist() == [0]
+    assert PresenceModel.of(left_out([3, 3, 3], []), reader(draw_pool(), MeanLabel()), QUALITY) is None
+
+
+def prediction(*planes: list[float]) -> CasePrediction:
+    """Planes of which each square has a presence, and a mask."""
+    case = read_source_image(np.zeros((len(planes), SIDE_PX, SIDE_PX), np.uint8), "x")
+    boxes = [Box(0, 0, SIDE_PX, SIDE_PX)]
+    shape = (SIDE_PX, SIDE_PX)
+    squares = [(boxes * len(each), torch.cat([drawn(4)] * len(each)), torch.tensor(each)[:, None]) for each in planes]
+    return CasePrediction(case, [Plane(shape, *each) for each in squares])
+
+
+def test_a_class_is_taken_off_the_planes_where_it_is_improbable() -> None:
+    asked = [prediction([0.9], [0.2]), prediction([0.1], [0.3]), prediction([0.1, 0.6])]
+    half = model(PRESENT, [2, 2])
+    assert half.improbable.tolist() == [0.5]
+    left, presence = judge_presence(asked, half, "suppress")
+    areas = [[int((each > 0).sum()) for each in case.on_planes(Classes({1: "disc"}).mask)] for case in left]
+    assert areas == [[256, 0], [0, 0], [256]]
+    assert presence.absent.tolist() == [[False], [True], [False]]
+    assert presence.probability.tolist() == [[pytest.approx(0.9)], [pytest.approx(0.3)], [pytest.approx(0.6)]]
+    marked, also = judge_presence(asked, half, "mark")
+    assert np.array_equal(also.probability, presence.probability)
+    assert [(each.on_planes(Classes({1: "disc"}).mask) > 0).sum() for each in marked] == [512, 512, 256]
+
+
+def test_nothing_is_drawn_where_examples_say_that_nothing_is() -> None:
+    images, labels = discs(6, (48, 48))
+    noise = [np.random.default_rng(i).integers(40, 60, (48, 48)).astype(np.uint8) for i in range(5)]
+    images = [image + each % 10 for image, each in zip(images, [*noise, noise[0]], strict=True)]
+    segmenter = Segmenter(device="cpu").fit([*images, *noise[:3]], [*labels, *[0 * labels[0]] * 3])
+    result = segmenter.predict([images[0], noise[4]])
+    assert result.presence is not None
+    assert result.presence[0, 0] > 0.5 > result.presence[1, 0]
+    assert result.absent.tolist() == [[False], [True]]
+    assert result[0].any()
+    assert not result[1].any()
+    assert result.predicted_dice[1, 0] == pytest.approx(1 - result.presence[1, 0])
+    kept = segmenter.set_params(absent="keep").predict(noise[4])
+    assert kept.presence is None
+    assert not kept.absent.any()
+
+
+def test_without_empty_examples_a_class_is_taken_off_only_if_asked() -> None:
+    alone, taught = model(PRESENT, []), model(PRESENT, [2, 2])
+    taken = {absent: (bool(alone.taken_off(absent)), bool(taught.taken_off(absent))) for absent in ABSENT}
+    assert taken == {"auto": (False, True), "suppress": (True, True), "mark": (False, False), "keep": (False, False)}
+
+
+def test_what_is_drawn_though_it_is_improbable_is_to_be_looked_at_first() -> None:
+    images, labels = discs(6, (48, 48))
+    noise = np.random.default_rng(4).integers(40, 60, (48, 48)).astype(np.uint8)
+    noise[5:12, 30:40] = 75
+    result = Segmenter(device="cpu").fit(images, labels).predict([images[0], noise])
+    assert result.absent.tolist() == [[False], [True]]
+    assert result.look_first == [1]
+
+
+def test_too_few_examples_or_weights_without_calibration_say_nothing() -> None:
+    images, labels = discs(3)
+    assert Segmenter(device="cpu").fit(images, labels).predict(images[0]).presence is None
+
+
+def test_what_becomes_of_absent_classes_must_be_known() -> None:
+    with pytest.raises(ValueError, match="absent is unknown: expected auto, suppress, mark, keep, got 'drop'"):
+        Segmenter(absent="drop").fit(*discs(1))
