@@ -89,6 +89,7 @@ def _answer(asking: socket.socket) -> None:
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
         os.close(stream)
+    sys.stdin, sys.stdout, sys.stderr = (os.fdopen(number, mode, closefd=False) for number, mode in enumerate("rww"))
     os.chdir(told["folder"])
     os.environ.clear()
     os.environ.update(told["environment"])
