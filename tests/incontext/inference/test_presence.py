@@ -1,5 +1,7 @@
 """Whether a class is in an image at all."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -82,6 +84,18 @@ def test_empty_examples_move_the_boundary() -> None:
     assert judged(alone, 2.8) > judged(taught, 2.8)
     assert alone.improbable.tolist() == pytest.approx([IMPROBABLE])
     assert taught.improbable.tolist() == [IMPROBABLE_BY_EXAMPLES]
+
+
+@pytest.mark.parametrize("odd", [1, 4])
+def test_odd_examples_do_not_make_all_others_improbable(odd: int) -> None:
+    found = left_out([4.0] * 12 + [1.0] * odd, [-1, -1])
+    angles = torch.tensor([0.0] * 12 + [0.6] * (odd + 2))
+    looks = torch.stack([angles.cos(), angles.sin()], dim=1)[:, None]
+    labelled = torch.tensor([[1.0, 0.0]]).expand(len(angles), 1, 2)
+    found = replace(found, drawn=looks, labelled=labelled)
+    judge = PresenceModel.of(found, reader(draw_pool(), MeanLabel(), stages=lambda x: [1 - x, x]), QUALITY)
+    assert judge is not None
+    assert judge.classes[0](judge.classes[0].centre[None]).item() > 0.9
 
 
 def test_examples_that_were_not_annotated_for_a_class_are_no_evidence() -> None:
