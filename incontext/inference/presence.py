@@ -52,7 +52,7 @@ class ClassPresence:
 
     Attributes:
         labelled: Features of what people drew on these examples; None if the network has no features.
-        centre: Mean of both signs over these examples, by the others.
+        centre: Mean of both signs over these examples, by the others; NaN if they are too few, and then presence is.
         spread: Standard deviation of both signs over these examples, and `SPREAD`.
         weights: Constant and weights of both signs.
         improbable: Probability below which the class counts as absent; 0 if too few examples show it.
@@ -223,8 +223,8 @@ def _fitted(found: LeftOut, index: int, quality: QualityModel) -> ClassPresence:
     """Fit the model of a class: its weights have the greatest posterior probability, with a normal prior at `PRIOR`."""
     shown, annotated, prior = found.counts[:, index, 2] > 0, found.annotated[:, index], torch.tensor(PRIOR)
     labelled = None if found.labelled is None else found.labelled[shown, index]
-    if shown.sum() < LEAST_EXAMPLES:
-        return ClassPresence(labelled, torch.zeros(2), torch.ones(2), prior, 0.0)
+    if len(found.rows[shown].unique()) < LEAST_EXAMPLES:
+        return ClassPresence(labelled, torch.full((2,), torch.nan), torch.ones(2), prior, 0.0)
     others = found.rows[:, None] != found.rows[shown]
     likeness = _likeness(None if found.drawn is None else found.drawn[:, index], labelled, others)
     signs = _signs(found.soft_counts[:, index], likeness, quality)

@@ -1,5 +1,6 @@
 """Whether a class is in an image at all."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -104,8 +105,18 @@ def test_examples_that_were_not_annotated_for_a_class_are_no_evidence() -> None:
 
 
 def test_of_a_class_that_few_show_nothing_is_improbable() -> None:
-    assert model([3, 3.5, 4], [2, 2]).improbable.tolist() == [0]
+    few = model([3, 3.5, 4], [2, 2])
+    assert few.improbable.tolist() == [0]
+    assert math.isnan(judged(few, 4))
     assert PresenceModel.of(left_out([3, 3, 3], []), reader(draw_pool(), MeanLabel()), QUALITY) is None
+
+
+def test_squares_of_one_example_are_no_further_ones() -> None:
+    found = left_out([3, 3.5, 4, 4.5, 4], [2, 2, 2])
+    found = replace(found, examples=torch.arange(4), rows=torch.tensor([0, 0, 0, 0, 0, 1, 2, 3]))
+    judge = PresenceModel.of(found, reader(draw_pool(), MeanLabel()), QUALITY)
+    assert judge is not None
+    assert judge.improbable.tolist() == [0]
 
 
 def prediction(*planes: list[float]) -> CasePrediction:
