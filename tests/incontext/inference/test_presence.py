@@ -182,3 +182,6 @@ def test_too_few_examples_or_weights_without_calibration_say_nothing() -> None:
 def test_what_becomes_of_absent_classes_must_be_known() -> None:
     with pytest.raises(ValueError, match="absent is unknown: expected auto, suppress, mark, keep, got 'drop'"):
         Segmenter(absent="drop").fit(*discs(1))
+    changed = Segmenter(device="cpu").fit(*discs(1)).set_params(absent="drop")
+    with pytest.raises(ValueError, match="absent is unknown"):
+        changed.predict(discs(1)[0])
