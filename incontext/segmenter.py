@@ -194,6 +194,7 @@ class Segmenter(TaskEstimator):
                 raise ValueError(message)
             self._load()
             return copy.copy(self).fit(support_images, support_labels).predict(images)
+        check_absent(self.absent)
         start, fitted, pictures = time.perf_counter(), self.fitted, as_list(images)
         looked_at, sample = set(spread(len(pictures), SAMPLED_CASES)), []
 

@@ -329,10 +329,14 @@ def _report(
         predicted_dice=predicted,
         look_first=look_first,
         dice=None if label is None else dice_by_class(mask, label),
-        presence=None
-        if result.presence is None
-        else dict(zip(result.classes, result.presence[0].tolist(), strict=True)),
+        presence=_presence(result),
     )
+
+
+def _presence(result: Segmentation) -> dict[int, float] | None:
+    """Read the presence of each class that was judged; None if none was."""
+    found = {} if result.presence is None else dict(zip(result.classes, result.presence[0].tolist(), strict=True))
+    return {value: each for value, each in found.items() if not math.isnan(each)} or None
 
 
 def _predicted(result: Segmentation) -> tuple[dict[int, float] | None, bool | None]:

@@ -46,13 +46,13 @@ class Expected:
 
     @classmethod
     def of(cls, found: LeftOut, values: Sequence[int]) -> "Expected | None":
-        """Judge examples by what others say of them; None if they are fewer than `LEAST_EXAMPLES`.
+        """Judge examples by what others say of them; None if they are fewer than `LEAST_EXAMPLES`, or show nothing.
 
         Args:
             found: Examples, each segmented by the others.
             values: Label values of the classes.
         """
-        if len(found.examples) < LEAST_EXAMPLES:
+        if len(found.examples) < LEAST_EXAMPLES or not found.shown.any():
             return None
         per_example, contradiction = found.dice.numpy(), _contradiction(found)
         of_class = {value: each[~np.isnan(each)] for value, each in zip(values, per_example.T, strict=True)}

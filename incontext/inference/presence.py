@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+from torch.nn import functional as F
 
 from incontext.inference.expected import Expected
 from incontext.inference.leave_one_out import IMPOSSIBLE, LEAST_EXAMPLES, LeftOut, by_others, leave_one_out
@@ -41,6 +42,8 @@ NEAREST = 3
 """Labels to which what is drawn has to be alike."""
 LEAST_DICE, LEAST_DISTANCE = 0.001, 0.02
 NEWTON_STEPS = 20
+SHARES = 16
+"""Number of halvings of a step of Newton's that are tried."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +52,7 @@ class ClassPresence:
 
     Attributes:
         labelled: Features of what people drew on these examples; None if the network has no features.
-        centre: Mean of both signs over these examples, by the others.
+        centre: Mean of both signs over these examples, by the others; NaN if they are too few, and then presence is.
         spread: Standard deviation of both signs over these examples, and `SPREAD`.
         weights: Constant and weights of both signs.
         improbable: Probability below which the class counts as absent; 0 if too few examples show it.
@@ -220,8 +223,8 @@ def _fitted(found: LeftOut, index: int, quality: QualityModel) -> ClassPresence:
     """Fit the model of a class: its weights have the greatest posterior probability, with a normal prior at `PRIOR`."""
     shown, annotated, prior = found.counts[:, index, 2] > 0, found.annotated[:, index], torch.tensor(PRIOR)
     labelled = None if found.labelled is None else found.labelled[shown, index]
-    if shown.sum() < LEAST_EXAMPLES:
-        return ClassPresence(labelled, torch.zeros(2), torch.ones(2), prior, 0.0)
+    if len(found.rows[shown].unique()) < LEAST_EXAMPLES:
+        return ClassPresence(labelled, torch.full((2,), torch.nan), torch.ones(2), prior, 0.0)
     others = found.rows[:, None] != found.rows[shown]
     likeness = _likeness(None if found.drawn is None else found.drawn[:, index], labelled, others)
     signs = _signs(found.soft_counts[:, index], likeness, quality)
@@ -262,11 +265,18 @@ def _likeness(
 def _posterior(
     inputs: Float[Tensor, "M 3"], present: Float[Tensor, " M"], prior: Float[Tensor, "3"]
 ) -> Float[Tensor, "3"]:
-    """Weights of a logistic model of greatest posterior probability, by Newton's method."""
+    """Weights of a logistic model of greatest posterior probability, by Newton's method.
+
+    Whole steps overshoot without end where all probabilities are near 0 or 1; the best of ever shorter ones is taken.
+    """
     certainty, weights = torch.tensor(CERTAINTY), prior
+    shares = 0.5 ** torch.arange(SHARES)[:, None]
     for _ in range(NEWTON_STEPS):
         probable = (inputs @ weights).sigmoid()
         slope = inputs.T @ (probable - present) + certainty * (weights - prior)
         curvature = (inputs * (probable * (1 - probable))[:, None]).T @ inputs + certainty.diag()
-        weights = weights - torch.linalg.solve(curvature, slope)
+        tried = weights - shares * torch.linalg.solve(curvature, slope)
+        log_odds = tried @ inputs.T
+        cost = (F.softplus(log_odds) - log_odds * present).sum(1) + (certainty * (tried - prior) ** 2).sum(1) / 2
+        weights = tried[cost.argmin()]
     return weights

@@ -204,7 +204,7 @@ class Reader:
         if self.means.stages is None:
             return None
         if self._seen is None or self._seen[0] is not images:
-            self._seen = images, self.means.stages(images)
+            self._seen = images, self.means.stages(images.to(self.means.device))
         return self._seen[1]
 
     def mean(self, passes: Sequence[Float[Tensor, "N C size size"]]) -> Float32[Tensor, "N C size size"]:

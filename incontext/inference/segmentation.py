@@ -101,7 +101,8 @@ class Presence:
     """Presence of classes in images.
 
     Attributes:
-        probability: Probability that an image shows a class; of a volume, that any of its planes does.
+        probability: Probability that an image shows a class; of a volume, that any of its planes does. NaN for classes
+            that too few examples show.
         absent: Whether that is improbable in the whole of an image.
     """
 
@@ -211,7 +212,8 @@ class Segmentation(Sequence[UInt8[np.ndarray, "*grid"]]):
         report: Account of settings, support, warnings and time.
         cases: The images, emptied of their pixels.
         overlap: Whether classes may overlap.
-        presence: Probability that an image shows a class; None if it was not judged, as with fewer than four examples.
+        presence: Probability that an image shows a class, NaN for classes that fewer than four examples show; None if
+            it was not judged, as with fewer than four examples at all.
         absent: Whether a class is improbable in an image.
     """
 

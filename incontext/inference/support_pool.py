@@ -20,6 +20,7 @@ from megamed.colour_tables import FULL
 from megamed.label_colours import colours_of
 from megamed.label_values import LabelRules
 from megamed.squares import Box
+from megamed.unknown import UNKNOWN
 
 EMPTY_TILES = 4
 """Tiles of a labelled image that show a label, for each kept tile that shows none."""
@@ -61,7 +62,7 @@ class Pool:
     Attributes:
         images: Grey values in [0, 1].
         labels: Labels in {0, 1} and `UNKNOWN`, one layer for each class.
-        annotated: Whether a class was looked for; where it was not, its label is 0 and says nothing.
+        annotated: Whether a class was looked for in any pixel; where it was not, its label says nothing.
         origins: Number of the labelled plane that each square was cut from.
         examples: Number of the example that each square was cut from, in the order in which they were given; a stack
             counts as so many as it has planes, a volume as one. None if each labelled plane is one.
@@ -192,7 +193,7 @@ def build_pool(examples: Sequence[Example], preparation: Preparation) -> tuple[P
     pool = Pool(
         torch.from_numpy(np.stack([square.image for square in squares]))[:, None],
         torch.from_numpy(labels),
-        torch.tensor(annotated),
+        torch.tensor(annotated) & torch.from_numpy((labels != UNKNOWN).any(axis=(2, 3))),
         torch.tensor([square.origin for square in squares]),
         torch.tensor([square.example for square in squares]),
         places,

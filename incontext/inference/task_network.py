@@ -1,6 +1,7 @@
 """The network that a task is segmented by: the one loaded or, if that is asked for, a copy tuned on its examples."""
 
 from dataclasses import dataclass, field
+from numbers import Integral
 from typing import Self
 
 from jaxtyping import Int64
@@ -30,7 +31,8 @@ class Tuning:
     show_progress: bool = field(default=True, compare=False)
 
     def __post_init__(self) -> None:
-        if self.steps != "auto" and (isinstance(self.steps, str) or self.steps < 0):
+        is_number = isinstance(self.steps, Integral) and self.steps is not True and self.steps >= 0
+        if self.steps != "auto" and not is_number:
             msg = f"tune is unknown: expected 'auto', 0 or a number of steps, got {self.steps!r}. Choose one."
             raise ValueError(msg)
 

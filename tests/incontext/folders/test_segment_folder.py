@@ -114,6 +114,19 @@ def test_reports_measure_what_masks_show(tmp_path: Path, segmenter: Segmenter) -
     assert (one.volume_mm3, one.area_mm2) == (None, {2: 1.5 * one.area_px[2]})
 
 
+def test_no_presence_is_told_of_a_class_that_few_images_show(tmp_path: Path) -> None:
+    support = write_pictures(tmp_path / "support", [f"{number}.png" for number in range(4)])
+    with Image.open(file := support / "labels" / "0.png") as label:
+        other = np.array(label)
+    other[:4, :4] = 7
+    Image.fromarray(other).save(file)
+    query = write_pictures(tmp_path / "query", ["q.png"], labelled=False)
+    out = tmp_path / "out"
+    (report,) = segment_folder(Segmenter(device="cpu"), support, query / "images" / "q.png", out).images
+    assert report.presence is not None
+    assert list(report.presence) == [2]
+
+
 def test_a_query_whose_label_is_empty_is_scored(tmp_path: Path, segmenter: Segmenter) -> None:
     support = write_pictures(tmp_path / "support", ["a.png", "b.png"])
     query = write_pictures(tmp_path / "query", ["c.png"])

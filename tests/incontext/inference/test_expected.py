@@ -47,6 +47,11 @@ def test_fewer_than_four_examples_say_nothing() -> None:
     assert Expected.of(left_out([[0.7], [0.8], [0.8]]), [1]) is None
 
 
+@pytest.mark.filterwarnings("error")
+def test_judged_examples_that_show_nothing_say_nothing() -> None:
+    assert Expected.of(left_out([[math.nan]] * 5), [1]) is None
+
+
 def test_an_example_counts_for_the_classes_that_it_shows() -> None:
     found = Expected.of(left_out([[0.5, math.nan], [0.5, 0.9], [0.5, 0.9], [0.5, 0.9]]), [1, 2])
     assert found is not None

@@ -1,5 +1,8 @@
 """Whether a class is in an image at all."""
 
+import math
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -84,14 +87,36 @@ def test_empty_examples_move_the_boundary() -> None:
     assert taught.improbable.tolist() == [IMPROBABLE_BY_EXAMPLES]
 
 
+@pytest.mark.parametrize("odd", [1, 4])
+def test_odd_examples_do_not_make_all_others_improbable(odd: int) -> None:
+    found = left_out([4.0] * 12 + [1.0] * odd, [-1, -1])
+    angles = torch.tensor([0.0] * 12 + [0.6] * (odd + 2))
+    looks = torch.stack([angles.cos(), angles.sin()], dim=1)[:, None]
+    labelled = torch.tensor([[1.0, 0.0]]).expand(len(angles), 1, 2)
+    found = replace(found, drawn=looks, labelled=labelled)
+    judge = PresenceModel.of(found, reader(draw_pool(), MeanLabel(), stages=lambda x: [1 - x, x]), QUALITY)
+    assert judge is not None
+    assert judge.classes[0](judge.classes[0].centre[None]).item() > 0.9
+
+
 def test_examples_that_were_not_annotated_for_a_class_are_no_evidence() -> None:
     unjudged, alone = model(PRESENT, [2, 2], annotated=False), model(PRESENT, [])
     assert torch.equal(unjudged.classes[0].weights, alone.classes[0].weights)
 
 
 def test_of_a_class_that_few_show_nothing_is_improbable() -> None:
-    assert model([3, 3.5, 4], [2, 2]).improbable.tolist() == [0]
+    few = model([3, 3.5, 4], [2, 2])
+    assert few.improbable.tolist() == [0]
+    assert math.isnan(judged(few, 4))
     assert PresenceModel.of(left_out([3, 3, 3], []), reader(draw_pool(), MeanLabel()), QUALITY) is None
+
+
+def test_squares_of_one_example_are_no_further_ones() -> None:
+    found = left_out([3, 3.5, 4, 4.5, 4], [2, 2, 2])
+    found = replace(found, examples=torch.arange(4), rows=torch.tensor([0, 0, 0, 0, 0, 1, 2, 3]))
+    judge = PresenceModel.of(found, reader(draw_pool(), MeanLabel()), QUALITY)
+    assert judge is not None
+    assert judge.improbable.tolist() == [0]
 
 
 def prediction(*planes: list[float]) -> CasePrediction:
@@ -157,3 +182,6 @@ def test_too_few_examples_or_weights_without_calibration_say_nothing() -> None:
 def test_what_becomes_of_absent_classes_must_be_known() -> None:
     with pytest.raises(ValueError, match="absent is unknown: expected auto, suppress, mark, keep, got 'drop'"):
         Segmenter(absent="drop").fit(*discs(1))
+    changed = Segmenter(device="cpu").fit(*discs(1)).set_params(absent="drop")
+    with pytest.raises(ValueError, match="absent is unknown"):
+        changed.predict(discs(1)[0])

@@ -83,6 +83,13 @@ def test_a_pool_in_chunks_is_the_pool_at_once(build: Callable[[], nn.Module], ba
     torch.testing.assert_close(found, torch.cat(expected, dim=1), atol=1e-4, rtol=1e-4)
 
 
+def test_images_go_where_the_network_computes_before_their_features_are_taken() -> None:
+    on_device = reader(draw_pool(), tiny_network(), device=torch.device("meta"), stages=lambda images: [images])
+    found = on_device.stages(queries(2))
+    assert found is not None
+    assert found[0].device.type == "meta"
+
+
 def test_classes_of_one_support_size_are_one_pass() -> None:
     class Counting(SupportOnceNet):
         passes = 0

@@ -13,6 +13,7 @@ from incontext.images.source_image import read_source_image
 from incontext.images.tiling import Tiling
 from incontext.inference import support_pool as pool_module
 from incontext.inference.support_pool import Preparation, build_pool, structures
+from megamed.label_values import LabelRules
 
 WHOLE = Preparation(Normalisation("min-max"), Tiling(None, ""), 16)
 TILES = replace(WHOLE, tiling=Tiling(16, ""))
@@ -54,6 +55,14 @@ def test_masks_by_name_may_be_missing_and_overlap() -> None:
     assert examples.names == {1: "inner", 2: "outer"}
     assert pool.annotated.tolist() == [[True, True], [False, True]]
     assert pool.labels.sum(dim=(-2, -1)).tolist() == [[16, 64], [0, 64]]
+
+
+def test_an_image_of_which_nobody_judged_a_pixel_was_not_annotated() -> None:
+    judged, unknown = corner(16, slice(8), slice(8)), np.full((16, 16), 9, np.uint8)
+    partly = np.where(np.arange(16) < 8, unknown, 0)
+    examples = Examples([picture()] * 3, [judged, unknown, partly], LabelRules(unknown=(9,)))
+    pool, _ = build_pool(examples, WHOLE)
+    assert pool.annotated.tolist() == [[True], [False], [True]]
 
 
 def test_of_a_stack_the_labelled_planes_are_kept() -> None:

@@ -170,7 +170,7 @@ def test_graphs_are_those_of_the_tuned_network(
     assert len(asked) == 2
 
 
-@pytest.mark.parametrize("mistake", ["fast", -1])
+@pytest.mark.parametrize("mistake", ["fast", -1, True])
 def test_a_mistake_is_told_before_anything_is_read(mistake: str | int) -> None:
     with pytest.raises(ValueError, match="tune is unknown: expected 'auto', 0 or a number of steps"):
         Segmenter("nowhere.safetensors", tune=mistake).fit(["nowhere.png"], ["nowhere.png"])
