@@ -4,7 +4,7 @@ A network that is asked where something is draws something. What it draws where 
 less like what people drew than what it draws on examples that show the class. Examples that do not tell how much less.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Final
@@ -131,12 +131,21 @@ class Judgement:
         reader: Reader of the examples.
         network: Network that the reader computes with.
         quality: Model that predicts the Dice of masks; None if there is none, and then presence is not judged.
+        before: Function that makes the judgement by the network as it was before it was tuned on these examples; None
+            if it was not. Having learned them, it segments them better than new images, and contradicts no label.
     """
 
-    def __init__(self, reader: Reader, network: LoadedNetwork, quality: QualityModel | None) -> None:
+    def __init__(
+        self,
+        reader: Reader,
+        network: LoadedNetwork,
+        quality: QualityModel | None,
+        before: Callable[[], "Judgement"] | None = None,
+    ) -> None:
         self.reader = reader
         self._network = network
         self._quality = quality
+        self._before = before
 
     @cached_property
     def left_out(self) -> LeftOut:
@@ -144,19 +153,26 @@ class Judgement:
         with self._network.evaluating():
             return leave_one_out(self.reader)
 
+    @cached_property
+    def _unlearned(self) -> "Judgement":
+        """Judgement by a network that has not learned the examples."""
+        return self._before() if self._before else self
+
     def by_others(self, example: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """An example's image (H, W) as the network sees it, its label and the masks by the others (C, H, W).
 
         Args:
             example: Number of the example, as in `Expected`; of several squares, the one that shows most.
         """
+        if self._unlearned is not self:
+            return self._unlearned.by_others(example)
         with self._network.evaluating():
             return by_others(self.reader, example)
 
     @cached_property
     def expected(self) -> Expected | None:
         """Expected Dice of new images, and examples that look wrong; None if the examples are too few."""
-        return Expected.of(self.left_out, list(self.reader.classes.names))
+        return Expected.of(self._unlearned.left_out, list(self.reader.classes.names))
 
     @cached_property
     def presence(self) -> PresenceModel | None:
