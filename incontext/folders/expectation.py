@@ -53,7 +53,7 @@ class Expectation:
             spread = f"{dice:.2f} ± {half:.2f}{when}"
             yield f"Expect a Dice{of} of about {spread}: so the labelled images segment each other."
         for name in self.suspects:
-            yield f"{name} looks wrong: the other labelled images contradict its label."
+            yield f"Look at the label of {name}: the other labelled images contradict it."
 
 
 def expectation_of(segmenter: Segmenter, names: Sequence[str] = ()) -> Expectation | None:

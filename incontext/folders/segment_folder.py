@@ -224,6 +224,7 @@ def _expected(segmenter: Segmenter, support: Sequence[str], out: Path, options: 
             options.tell(line)
         if options.preview and (drawn := picture(segmenter, expected)):
             replace_file(out / PICTURE, _png(drawn))
+            options.tell(f"Drawn in {out / PICTURE}: what is contradicted, and what the others say.")
     return expected
 
 
