@@ -316,8 +316,9 @@ def _report(
     chosen = probabilities.reshape(-1, *mask.shape).max(axis=0)[mask > 0]
     confidence = float(chosen.mean()) if chosen.size else None
     predicted, look_first = _predicted(result)
+    absent = tuple(value for value, is_absent in zip(result.classes, result.absent[0], strict=True) if is_absent)
     if kept is not None:
-        mask, confidence, predicted, look_first = kept, None, None, None
+        mask, confidence, predicted, look_first, absent = kept, None, None, None, ()
     pixels = {value: int((mask == value).sum()) for value in result.classes}
     return ImageReport(
         file=file,
@@ -333,6 +334,7 @@ def _report(
         presence=None
         if result.presence is None
         else dict(zip(result.classes, result.presence[0].tolist(), strict=True)),
+        absent=absent,
     )
 
 

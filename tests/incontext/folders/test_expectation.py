@@ -111,3 +111,13 @@ def test_check_tells_what_to_expect(tmp_path: Path) -> None:
     as_json = json.loads(CliRunner().invoke(app, ["check", str(folder), "--json"]).stdout)
     assert {*as_json["expected"]["suspects"]} == {"c1.png", "c4.png"}
     assert torch.tensor(as_json["expected"]["interval"]["1"]).shape == (2,)
+
+
+def test_an_image_that_probably_lacks_the_class_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("incontext.inference.presence.IMPROBABLE", 1.1)
+    folder, out = write_folder(tmp_path / "in", swapped=None), tmp_path / "out"
+    arguments = ["segment", "--support", folder, "--out", out, "--absent", "suppress", "--quiet"]
+    result = CliRunner().invoke(app, [*map(str, arguments)])
+    assert "Probably without label 1: c6.png." in result.stdout.splitlines()
+    (report,) = json.loads((out / "summary.json").read_text())["images"]
+    assert (report["absent"], report["area_px"]) == ([1], {"1": 0})
