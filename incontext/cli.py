@@ -393,6 +393,7 @@ def _lines(summary: "Summary", out: Path) -> Iterator[str]:
         name = summary.classes[value]
         yield f"Dice {f'label {name}' if name == str(value) else name}: {score:.3f}"
     yield from summary.look_first()
+    yield from summary.absent()
     earlier = f", {summary.resumed} of them by an earlier run" if summary.resumed else ""
     yield f"{counted(len(summary.images), 'mask')}{earlier}, and summary.json, are in {out}."
     if summary.tool_files:

@@ -2,8 +2,9 @@
 
 import copy
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -140,7 +141,8 @@ class Segmenter(TaskEstimator):
         """Expected Dice of new images, and the examples that look wrong, by segmenting each example by the others.
 
         Computed at first access, in about the time that as many images take, and anew if examples, weights or
-        parameters change. None for fewer than four examples.
+        parameters change. None for fewer than four examples. A network that was tuned is judged as it was before, since
+        it has learned the examples; `tuned` tells what tuning gains on such as it has not.
 
         Raises:
             ValueError: If nothing was fitted yet.
@@ -364,11 +366,16 @@ class Segmenter(TaskEstimator):
         fitted, loaded = self.fitted, self._task_network().network
         key = fitted, self._choice, self.overlap, loaded, loaded.version, self.backend, self.memory_gb
         if self._reading is None or self._reading[0] != key:
-            classes = Classes(fitted.names, self.overlap, fitted.colours)
-            means = Means.of(loaded.module, fitted.pool, self.backend, self.memory_gb, self._torch_device)
-            reader = Reader(fitted.pool, self._choice, means, classes, self.temperature)
-            self._reading = key, Judgement(reader, loaded, self.quality)
+            before = None if loaded is self._load() else partial(self._judgement_by, self._load())
+            self._reading = key, self._judgement_by(loaded, before)
         return self._reading[1]
+
+    def _judgement_by(self, network: LoadedNetwork, before: Callable[[], Judgement] | None = None) -> Judgement:
+        fitted = self.fitted
+        classes = Classes(fitted.names, self.overlap, fitted.colours)
+        means = Means.of(network.module, fitted.pool, self.backend, self.memory_gb, self._torch_device)
+        reader = Reader(fitted.pool, self._choice, means, classes, self.temperature)
+        return Judgement(reader, network, self.quality, before)
 
     def _prepare(self, sample: Sequence[Example]) -> Preparation:
         return Preparation.chosen(sample, self.scaling, self.tiling, self.size_px)

@@ -78,7 +78,7 @@ class FolderCheck:
         yield from (f"Note: {note}" for note in self.notes)
         yield from (f"Problem: {problem}" for problem in self.problems)
         if not self.problems:
-            yield "Nothing looks wrong."
+            yield "Nothing looks wrong with the files."
         yield from self.expected.lines() if self.expected else ()
 
     def as_json(self) -> str:

@@ -33,6 +33,7 @@ class Expectation:
         suspects: Names of the labelled images whose labels look wrong, worst first.
         numbers: Numbers of these examples, in the order in which they were given.
         classes: Names of the classes by label value.
+        before_tuning: Whether the network was tuned since, so that more is to be expected.
     """
 
     dice: dict[int, float]
@@ -40,16 +41,19 @@ class Expectation:
     suspects: list[str]
     numbers: list[int]
     classes: Mapping[int, str]
+    before_tuning: bool = False
 
     def lines(self) -> Iterator[str]:
         """Tell people, class by class."""
+        when = " before tuning" if self.before_tuning else ""
         for value, dice in self.dice.items():
             low, high = self.interval[value]
             of = "" if len(self.classes) == 1 else f" of {self.classes[value]}"
             half = (high - low) / 2
-            yield f"Expect a Dice{of} of about {dice:.2f} ± {half:.2f}: so the labelled images segment each other."
+            spread = f"{dice:.2f} ± {half:.2f}{when}"
+            yield f"Expect a Dice{of} of about {spread}: so the labelled images segment each other."
         for name in self.suspects:
-            yield f"{name} looks wrong: the other labelled images contradict its label."
+            yield f"Look at the label of {name}: the other labelled images contradict it."
 
 
 def expectation_of(segmenter: Segmenter, names: Sequence[str] = ()) -> Expectation | None:
@@ -72,7 +76,8 @@ def expectation_of(segmenter: Segmenter, names: Sequence[str] = ()) -> Expectati
 
     suspects = list(found.suspects)
     names_of = dict(segmenter.fitted.names)
-    return Expectation(dict(found.dice), dict(found.interval), [*map(name, suspects)], suspects, names_of)
+    is_tuned = bool((tuned := segmenter.tuned) and tuned.delta)
+    return Expectation(dict(found.dice), dict(found.interval), [*map(name, suspects)], suspects, names_of, is_tuned)
 
 
 def expect_of_folder(segmenter: Segmenter, folder: Path, templates: Templates | None = None) -> Expectation | None:

@@ -12,6 +12,9 @@ from megamed.label_values import LabelRules
 ITS_OWN = LabelRules((), instances=False)
 """Meaning of the values of a mask that was written here: each is a class."""
 
+EDITED = "mask was edited since it was written: it is kept, and measured as it stands. Delete it to have it made anew."
+"""Warning of a mask that somebody edited."""
+
 
 def read_back(path: Path, name: str, case: SourceImage, fitted: Fitted) -> UInt8[np.ndarray, "N H W"]:
     """Read a mask's file as label values on the planes of its image.

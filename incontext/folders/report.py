@@ -38,6 +38,7 @@ class ImageReport:
         look_first: Whether the mask is probably poor; None for such weights too.
         dice: Overlap with the image's label for each class that was annotated; None without a label.
         presence: Probability that the image shows each class; None if it was not judged.
+        absent: Label values of classes that the image probably lacks, of which nothing may have been drawn.
     """
 
     file: str
@@ -51,6 +52,7 @@ class ImageReport:
     look_first: bool | None
     dice: dict[int, float] | None
     presence: dict[int, float] | None = None
+    absent: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,12 @@ class Summary:
         if len(worst) > LOOKED_AT:
             more = counted(len(worst) - LOOKED_AT, "mask is", "masks are")
             yield f"{more} probably poor, too: those with look_first in summary.json."
+
+    def absent(self) -> Iterator[str]:
+        """Name the images that probably lack each class."""
+        for value in self.classes:
+            if files := [report.file for report in self.images if value in report.absent]:
+                yield f"Probably without {self._named(value)}: {listed(files)}."
 
     def _named(self, value: int) -> str:
         name = self.classes[value]

@@ -15,10 +15,11 @@ from torch import Tensor
 
 from incontext import __version__
 from incontext.folders import RUN_LOG
+from incontext.folders.kept_masks import EDITED
 from incontext.folders.report import ImageReport
 from incontext.segmenter import Segmenter
 from megamed import formats
-from megamed.files import append, replace_file, sha256_of
+from megamed.files import Ledger, append, replace_file, sha256_of
 from megamed.pairing import ImagePair
 
 LOG = RUN_LOG
@@ -30,6 +31,9 @@ DIGITS = 16
 HEADERS = (".mhd", ".mha", ".nhdr", ".nrrd")
 """Endings of files that may name another file with the pixels."""
 MOST_HEADER_BYTES = 2**12
+
+IDENTITY = {"version", "weights", "support", "options"}
+"""Parts of the identity of a run; see `identity`."""
 
 INDIFFERENT = ("weights", "device", "memory_gb")
 """Parameters that do not identify a run: they change no mask, or (`weights`) are identified by their tensors."""
@@ -85,6 +89,29 @@ class RunLog:
             return False
         mask = self._masks / done.report.mask
         return mask.is_file() and sha256_of(mask) == done.sha256
+
+
+def adopt_former(out: Path, ledger: Ledger, files: Iterable[str]) -> None:
+    """Enter into an empty ledger what a run of a former version, which kept none, left in a folder of results.
+
+    The first line of its log says that the folder is ours; masks are entered as far as they are as the log tells, since
+    somebody may have edited the others.
+
+    Args:
+        out: Folder of results.
+        ledger: Ledger of the folder.
+        files: Names of the files that a run writes beside the masks.
+    """
+    if not ledger.is_new or not (out / LOG).is_file():
+        return
+    first, *lines = _lines_of(out / LOG)
+    if _parts_of(first).keys() != IDENTITY:
+        return
+    ledger.adopt(*(out / name for name in files))
+    for done in filter(None, map(_parsed, lines)):
+        mask = out / "masks" / done.report.mask
+        if EDITED not in done.warnings and mask.is_file() and sha256_of(mask) == done.sha256:
+            ledger.adopt(mask)
 
 
 def identity(segmenter: Segmenter, options: Mapping[str, object]) -> dict[str, str]:
@@ -168,7 +195,7 @@ def _read(out: Path, run: Mapping[str, str]) -> dict[str, Done]:
             )
             raise ValueError(message)
         return {}
-    first, *lines = (out / LOG).read_text(encoding="utf-8", errors="replace").splitlines() or [""]
+    first, *lines = _lines_of(out / LOG)
     if changed := _changed(first, run):
         message = (
             f"{out} holds the masks of another run: expected the same version, weights, support and options, "
@@ -180,11 +207,21 @@ def _read(out: Path, run: Mapping[str, str]) -> dict[str, Done]:
 
 
 def _changed(line: str, run: Mapping[str, str]) -> list[str]:
-    try:
-        before = TypeAdapter(dict[str, str]).validate_json(line)
-    except ValidationError:
-        before = {}
+    before = _parts_of(line)
     return [name for name, value in run.items() if before.get(name) != value]
+
+
+def _lines_of(path: Path) -> list[str]:
+    """Read the lines of a log, of which there is at least an empty one."""
+    return path.read_text(encoding="utf-8", errors="replace").splitlines() or [""]
+
+
+def _parts_of(line: str) -> dict[str, str]:
+    """Parse the identity of a run; an empty one of any other line."""
+    try:
+        return TypeAdapter(dict[str, str]).validate_json(line)
+    except ValidationError:
+        return {}
 
 
 def _parsed(line: str) -> Done | None:

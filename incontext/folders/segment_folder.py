@@ -17,11 +17,11 @@ from PIL import Image
 from incontext import __version__
 from incontext.folders.expectation import PICTURE, Expectation, expectation_of, picture
 from incontext.folders.folder_images import read_folder
-from incontext.folders.kept_masks import read_back, read_edited
+from incontext.folders.kept_masks import EDITED, read_back, read_edited
 from incontext.folders.mask_targets import check_apart, check_targets
 from incontext.folders.overlay import Tile, contact_sheet, draw
 from incontext.folders.report import ImageReport, Summary, counted, grouped, statistics_csv
-from incontext.folders.run_log import LOG, Done, RunLog, identity, stamp
+from incontext.folders.run_log import LOG, Done, RunLog, adopt_former, identity, stamp
 from incontext.folders.tool_files import SavedMasks, start_tool_files, write_tool_files
 from incontext.folders.user_folder import fit_pairs, read_masks
 from incontext.images.examples import Example, on_grid
@@ -37,8 +37,6 @@ from megamed.pairing import ImagePair, Pairing
 from megamed.path_templates import Templates
 from megamed.vocabulary import WrittenTool
 
-EDITED = "mask was edited since it was written: it is kept, and measured as it stands. Delete it to have it made anew."
-"""Warning of a mask that somebody edited."""
 SUMMARY, PREVIEW, STATISTICS = "summary.json", "overlay.png", "statistics.csv"
 PREVIEW_COLUMNS = 6
 PREVIEW_QUERIES = 30
@@ -125,7 +123,9 @@ def segment_folder(
         notes += [_shared_out(len(examples.labelled), rest)] if rest else []
         notes += [f"{name} is left out of the support: {reason}" for name, reason in faulty.items()]
     notes += [str(tuned)] if (tuned := segmenter.tuned) else []
-    with claimed(out, "segment", _written(options)) as ledger:
+    with claimed(out, "segment") as ledger:
+        adopt_former(out, ledger, _written(options))
+        ledger.refuse_foreign(out / name for name in _written(options))
         make_folder(out / "masks")
         return _segment_queries(_Run(segmenter, out, options, ledger), queries, track, _Reading(examples, notes))
 
@@ -224,6 +224,7 @@ def _expected(segmenter: Segmenter, support: Sequence[str], out: Path, options: 
             options.tell(line)
         if options.preview and (drawn := picture(segmenter, expected)):
             replace_file(out / PICTURE, _png(drawn))
+            options.tell(f"Drawn in {out / PICTURE}: what is contradicted, and what the others say.")
     return expected
 
 
@@ -315,8 +316,9 @@ def _report(
     chosen = probabilities.reshape(-1, *mask.shape).max(axis=0)[mask > 0]
     confidence = float(chosen.mean()) if chosen.size else None
     predicted, look_first = _predicted(result)
+    absent = tuple(value for value, is_absent in zip(result.classes, result.absent[0], strict=True) if is_absent)
     if kept is not None:
-        mask, confidence, predicted, look_first = kept, None, None, None
+        mask, confidence, predicted, look_first, absent = kept, None, None, None, ()
     pixels = {value: int((mask == value).sum()) for value in result.classes}
     return ImageReport(
         file=file,
@@ -330,6 +332,7 @@ def _report(
         look_first=look_first,
         dice=None if label is None else dice_by_class(mask, label),
         presence=_presence(result),
+        absent=absent,
     )
 
 

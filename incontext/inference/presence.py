@@ -4,7 +4,7 @@ A network that is asked where something is draws something. What it draws where 
 less like what people drew than what it draws on examples that show the class. Examples that do not tell how much less.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Final
@@ -32,8 +32,10 @@ PRIOR: Final = (1.25, 1.07, 2.31)
 fitted on images with and without the class of eleven datasets; see docs/findings.md."""
 CERTAINTY: Final = (0.1, 1.0, 1.0)
 """Precision of these three, which empty examples have to overcome."""
-IMPROBABLE_BY_EXAMPLES, IMPROBABLE = 0.5, 0.08
-"""Probability below which a class counts as absent: if some examples lack it, and if all show it."""
+IMPROBABLE_BY_EXAMPLES, IMPROBABLE = 0.4, 0.08
+"""Probability below which a class counts as absent: if some examples lack it, and if all show it.
+
+The former gave the best Dice over images with and without the class; see docs/findings.md."""
 SPREAD = 0.5
 """Standard deviation that is added to that of the examples, of which there may be few."""
 FARTHEST = 3.0
@@ -134,12 +136,21 @@ class Judgement:
         reader: Reader of the examples.
         network: Network that the reader computes with.
         quality: Model that predicts the Dice of masks; None if there is none, and then presence is not judged.
+        before: Function that makes the judgement by the network as it was before it was tuned on these examples; None
+            if it was not. Having learned them, it segments them better than new images, and contradicts no label.
     """
 
-    def __init__(self, reader: Reader, network: LoadedNetwork, quality: QualityModel | None) -> None:
+    def __init__(
+        self,
+        reader: Reader,
+        network: LoadedNetwork,
+        quality: QualityModel | None,
+        before: Callable[[], "Judgement"] | None = None,
+    ) -> None:
         self.reader = reader
         self._network = network
         self._quality = quality
+        self._before = before
 
     @cached_property
     def left_out(self) -> LeftOut:
@@ -147,19 +158,26 @@ class Judgement:
         with self._network.evaluating():
             return leave_one_out(self.reader)
 
+    @cached_property
+    def _unlearned(self) -> "Judgement":
+        """Judgement by a network that has not learned the examples."""
+        return self._before() if self._before else self
+
     def by_others(self, example: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """An example's image (H, W) as the network sees it, its label and the masks by the others (C, H, W).
 
         Args:
             example: Number of the example, as in `Expected`; of several squares, the one that shows most.
         """
+        if self._unlearned is not self:
+            return self._unlearned.by_others(example)
         with self._network.evaluating():
             return by_others(self.reader, example)
 
     @cached_property
     def expected(self) -> Expected | None:
         """Expected Dice of new images, and examples that look wrong; None if the examples are too few."""
-        return Expected.of(self.left_out, list(self.reader.classes.names))
+        return Expected.of(self._unlearned.left_out, list(self.reader.classes.names))
 
     @cached_property
     def presence(self) -> PresenceModel | None:

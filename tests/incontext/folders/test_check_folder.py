@@ -50,7 +50,7 @@ def test_a_sound_folder_is_described(tmp_path: Path) -> None:
     assert json.loads(found.as_json())["classes"][0]["images"] == 4
     lines = list(found.lines())
     assert lines[0] == ("4 labelled and 3 bare images (7 PNG); images/0000.png has the label labels/0000.png.")
-    assert lines[-1] == "Nothing looks wrong."
+    assert lines[-1] == "Nothing looks wrong with the files."
 
 
 def test_labels_with_a_palette_mean_their_indices(tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def test_examples_that_look_wrong_are_called_by_their_files(tmp_path: Path) -> N
     assert {*found.suspects} == {"c1.png", "c4.png"}
     lines = list(found.lines())
     assert lines[0].startswith(f"Expect a Dice of about {found.dice[1]:.2f} ± ")
-    assert lines[1] == f"{found.suspects[0]} looks wrong: the other labelled images contradict its label."
+    assert lines[1] == f"Look at the label of {found.suspects[0]}: the other labelled images contradict it."
 
 
 def test_examples_of_a_saved_task_are_numbered(tmp_path: Path) -> None:
@@ -82,7 +82,8 @@ def test_a_run_begins_with_what_is_expected_and_draws_what_is_contradicted(tmp_p
     folder, out, told = write_folder(tmp_path / "in"), tmp_path / "out", []
 
     def track(pairs):
-        assert len(told) == 3
+        assert len(told) == 4
+        assert told[-1] == f"Drawn in {out / PICTURE}: what is contradicted, and what the others say."
         return pairs
 
     segment_folder(segmenter(), folder, None, out, track, SegmentOptions(tell=told.append))
@@ -106,7 +107,17 @@ def test_check_tells_what_to_expect(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["check", str(folder)])
     assert result.exit_code == 0, result.output
     assert "Expect a Dice of about 0." in result.stdout
-    assert "c1.png looks wrong: the other labelled images contradict its label." in result.stdout
+    assert "Look at the label of c1.png: the other labelled images contradict it." in result.stdout
     as_json = json.loads(CliRunner().invoke(app, ["check", str(folder), "--json"]).stdout)
     assert {*as_json["expected"]["suspects"]} == {"c1.png", "c4.png"}
     assert torch.tensor(as_json["expected"]["interval"]["1"]).shape == (2,)
+
+
+def test_an_image_that_probably_lacks_the_class_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("incontext.inference.presence.IMPROBABLE", 1.1)
+    folder, out = write_folder(tmp_path / "in", swapped=None), tmp_path / "out"
+    arguments = ["segment", "--support", folder, "--out", out, "--absent", "suppress", "--quiet"]
+    result = CliRunner().invoke(app, [*map(str, arguments)])
+    assert "Probably without label 1: c6.png." in result.stdout.splitlines()
+    (report,) = json.loads((out / "summary.json").read_text())["images"]
+    assert (report["absent"], report["area_px"]) == ([1], {"1": 0})

@@ -50,6 +50,12 @@ def test_the_poorest_masks_are_named_with_class_and_predicted_dice() -> None:
     assert list(Summary([], {1: "1"}, [image("good.png", None)]).look_first()) == []
 
 
+def test_images_that_probably_lack_a_class_are_named() -> None:
+    reports = [replace(image(f"{name}.png", None), absent=(2,)) for name in "abcd"] + [image("e.png", None)]
+    lines = list(Summary([], {1: "1", 2: "spleen"}, reports).absent())
+    assert lines == ["Probably without spleen: a.png, b.png, c.png and 1 more."]
+
+
 def test_warnings_are_said_once_with_the_images_that_gave_them() -> None:
     warned = [(f"{name}.png", f"images are dark: got {number}.") for number, name in enumerate("abcde")]
     warned += [("a.png", "support_labels are small."), ("b.png", "support_labels are small.")]

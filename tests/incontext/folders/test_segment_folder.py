@@ -12,12 +12,14 @@ from PIL import Image
 
 from incontext import Segmenter
 from incontext.folders.folder_images import read_folder
-from incontext.folders.segment_folder import EDITED, SegmentOptions, segment_folder
+from incontext.folders.kept_masks import EDITED
+from incontext.folders.run_log import LOG
+from incontext.folders.segment_folder import SegmentOptions, segment_folder
 from incontext.folders.user_folder import fit_folder
 from incontext.images.source_image import read_label_image, read_source_image
 from incontext.networks.support_once import SupportOnceConfig, SupportOnceNet
 from megamed import files
-from megamed.files import exclusive, move_into_place
+from megamed.files import LEDGER_NAME, exclusive, move_into_place, sha256_of
 from tests.dicom_files import series_affine, write_segmentation, write_series
 
 
@@ -385,6 +387,29 @@ def test_results_among_the_queries_are_no_image(tmp_path: Path, segmenter: Segme
     segment_folder(segmenter, support, tmp_path / "query", tmp_path / "query" / "out")
     assert list((tmp_path / "query" / "out" / "masks").glob("*.dcm"))
     assert [pair.image.name for pair in read_folder(tmp_path / "query").pairs] == ["scan"]
+
+
+def test_results_of_a_version_without_ledger_are_overwritten_but_for_edited_masks(
+    tmp_path: Path, segmenter: Segmenter
+) -> None:
+    support = write_pictures(tmp_path / "support", ["a.png"])
+    query = write_pictures(tmp_path / "query", ["c.png", "d.png", "e.png"], labelled=False)
+    segment_folder(segmenter, support, query, out := tmp_path / "out")
+    masks = [out / "masks" / name for name in ("c.png", "d.png", "e.png")]
+    ours = [sha256_of(path) for path in masks]
+    for path, rows in zip(masks[:2], (5, 10), strict=True):
+        drawn = np.zeros((20, 24), np.uint8)
+        drawn[:rows] = 2
+        Image.fromarray(drawn).save(path)
+    segment_folder(segmenter, support, query, out)  # whose log tells of two edited masks
+    log = (out / LOG).read_text().replace('"version": "', '"version": "former')
+    written, *lines = log.splitlines(keepends=True)
+    lines = [line.replace(EDITED, "") if '"file":"d.png"' in line else line for line in lines]  # made by that version
+    (out / LOG).write_text(written + "".join(lines))
+    (out / LEDGER_NAME).unlink()
+    summary = segment_folder(segmenter, support, query, out, options=SegmentOptions(overwrite=True))
+    assert [message for message in summary.warnings if "edited" in message] == [f"c.png: {EDITED}"]
+    assert [sha256_of(path) == before for path, before in zip(masks, ours, strict=True)] == [False, True, True]
 
 
 def test_another_run_needs_overwrite(tmp_path: Path, segmenter: Segmenter) -> None:

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from incontext import Segmenter
+from incontext.folders.expectation import expectation_of
 from incontext.inference import backends
 from incontext.inference.support_pool import Pool
 from incontext.inference.task_file import describe_task
@@ -65,6 +66,20 @@ def test_the_tuned_network_computes_and_the_report_says_so(weights: Path, tuner:
     assert tuned.predict(IMAGES[0]).report.tuning == "tuned 1 steps: better"
     assert plain.predict(IMAGES[0]).report.tuning is None
     assert plain.tuned is None
+
+
+def test_examples_are_judged_by_the_network_that_has_not_learned_them(weights: Path, tuner: Brightener) -> None:
+    plain, tuned = fitted(weights), fitted(weights, tune="auto")
+    surprise = [each.judgement.left_out.surprise for each in (plain, tuned)]
+    assert not torch.allclose(*surprise)
+    judged = [each.expected_ for each in (plain, tuned)]
+    assert all(judged)
+    np.testing.assert_array_equal(*[each.contradiction for each in judged if each])
+    np.testing.assert_array_equal(*[each.judgement.by_others(1)[2] for each in (plain, tuned)])
+    told = [expectation_of(each) for each in (plain, tuned)]
+    assert [each.before_tuning for each in told if each] == [False, True]
+    lines = [next(each.lines()) for each in told if each]
+    assert lines[1] == lines[0].replace(": so", " before tuning: so")
 
 
 def test_it_is_tuned_anew_only_if_something_has_changed_that_counts(weights: Path, tuner: Brightener) -> None:
