@@ -126,12 +126,16 @@ def check(
     labels: LabelTemplate = None,
     colours: Colours = None,
     unknown: UnknownValues = None,
+    expect: Annotated[
+        bool, typer.Option("--expect/--no-expect", help="Let four or more labelled images segment each other.")
+    ] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
     """Report what `segment` would use of a folder, what its label values are, and what looks wrong.
 
     Four or more labelled images tell besides what Dice to expect of masks,
-    and which of the labels the others contradict.
+    and which of the labels the others contradict; this takes some seconds
+    more, and --no-expect leaves it out.
 
     Exit status: 0 if nothing looks wrong, 3 if something does, 1 if the
     folder cannot be used.
@@ -142,14 +146,19 @@ def check(
     from megamed.path_templates import read_templates
 
     rules, templates = LabelRules.of(unknown or None, read_colours(colours)), read_templates(images, labels)
-    found = check_folder(folder, templates, rules)
-    if found.labelled:
+    found, expected = check_folder(folder, templates, rules), None
+    if not as_json:
+        print(_in_lines(found.lines()), flush=True)
+    if found.labelled and expect:
         from incontext.folders.expectation import expect_of_folder
         from incontext.folders.segmenter_options import SegmenterOptions
 
         options = SegmenterOptions(colours=rules.colours, unknown=unknown)
-        found = replace(found, expected=expect_of_folder(options.open(), folder, templates))
-    print(found.as_json() if as_json else _in_lines(found.lines()))
+        expected = expect_of_folder(options.open(), folder, templates)
+    if as_json:
+        print(replace(found, expected=expected).as_json())
+    elif expected:
+        print(_in_lines(expected.lines()))
     if found.problems:
         raise typer.Exit(INCOMPLETE)
 

@@ -67,7 +67,7 @@ class FolderCheck:
     expected: "Expectation | None" = None
 
     def lines(self) -> Iterator[str]:
-        """Describe the folder for people."""
+        """Describe the files of the folder for people."""
         formats = ", ".join(f"{count} {name}" for name, count in self.formats.items())
         yield f"{self.labelled} labelled and {self.bare} bare images ({formats}); {self.arrangement}."
         if self.sizes_px:
@@ -79,7 +79,6 @@ class FolderCheck:
         yield from (f"Problem: {problem}" for problem in self.problems)
         if not self.problems:
             yield "Nothing looks wrong with the files."
-        yield from self.expected.lines() if self.expected else ()
 
     def as_json(self) -> str:
         """Write the same for programs."""

@@ -108,6 +108,9 @@ def test_check_tells_what_to_expect(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert "Expect a Dice of about 0." in result.stdout
     assert "Look at the label of c1.png: the other labelled images contradict it." in result.stdout
+    alone = CliRunner().invoke(app, ["check", str(folder), "--no-expect"])
+    assert result.stdout.startswith(alone.stdout)
+    assert "Expect" not in alone.stdout
     as_json = json.loads(CliRunner().invoke(app, ["check", str(folder), "--json"]).stdout)
     assert {*as_json["expected"]["suspects"]} == {"c1.png", "c4.png"}
     assert torch.tensor(as_json["expected"]["interval"]["1"]).shape == (2,)
