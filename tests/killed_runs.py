@@ -156,6 +156,13 @@ def segment(folder: Path) -> list[object]:
     return ["segment", "--support", support, "--query", query, "--weights", weights, *tools]
 
 
+def tune(folder: Path) -> list[object]:
+    support = write_images(folder / "support", "abcd")
+    query = write_images(folder / "query", ["q0", "q1"], labelled=False)
+    weights = write_weights(folder / "w.safetensors")
+    return ["segment", "--support", support, "--query", query, "--weights", weights, "--tune", 4, "--quiet"]
+
+
 def propagate(folder: Path) -> list[object]:
     image, label = drawn(0, 8)
     label[1:] = 0
@@ -185,6 +192,7 @@ def collection(folder: Path) -> Path:
 
 COMMANDS = {
     "segment": Killed(incontext_cli.app, segment, of_segment),
+    "tune": Killed(incontext_cli.app, tune, of_segment),
     "propagate": Killed(incontext_cli.app, propagate, lambda out: as_written(out.parent), "out/mask.tif"),
     "build": Killed(megamed_cli.app, build, of_build),
     "train": Killed(incontext_cli.app, train, of_training),

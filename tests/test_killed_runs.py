@@ -9,7 +9,7 @@ import pytest
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked here")
-@pytest.mark.parametrize("name", ["segment", "propagate", "build", "train", "bench"])
+@pytest.mark.parametrize("name", ["segment", "tune", "propagate", "build", "train", "bench"])
 def test_a_killed_command_goes_on_to_the_same(name: str, tmp_path: Path, repository: Path) -> None:
     asked = [sys.executable, "-m", "tests.killed_runs", name, str(tmp_path / name)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(repository)}
