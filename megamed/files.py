@@ -239,7 +239,8 @@ class Ledger:
 
     def knows(self, path: Path, of: str = "") -> bool:
         """Whether a file is as one of these programs wrote it, of certain inputs if these are given; see `add`."""
-        return (_hash(path), of) in self._known or (not of and (_first_line(path), "") in self._known)
+        # the first line comes first: a file that grows line by line is not read whole for each of them
+        return (not of and (_first_line(path), "") in self._known) or (_hash(path), of) in self._known
 
     def refuse_foreign(self, paths: Iterable[Path]) -> None:
         """Make sure that no file of somebody else is at some paths.
