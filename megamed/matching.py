@@ -64,9 +64,10 @@ def one_sequence(images: Sequence[NamedFile], labels: Sequence[NamedFile]) -> tu
     for image in images:
         if (sequence := image.name.suffix.strip("-_. ").lower()) in SEQUENCES:
             cases[image.name.folders, image.name.case][sequence] = image
-    labelled = {label.name.case for label in labels}
     several = {place: found for place, found in cases.items() if len(found) > 1}
-    if not any(case in labelled for _, case in several):
+    places = {case for _, case in several}
+    label = next((label.name for label in labels if label.name.case in places), None)
+    if label is None:
         return list(images), []
     counts = Counter(sequence for found in several.values() for sequence in found)
     chosen = max(SEQUENCES, key=lambda sequence: counts[sequence])
@@ -74,7 +75,6 @@ def one_sequence(images: Sequence[NamedFile], labels: Sequence[NamedFile]) -> tu
     named = ", ".join(sequence for sequence in SEQUENCES if counts[sequence])
     kept = [image for image in images if id(image) not in others]
     other = next(image.name for image in images if id(image) in others)
-    label = next(label.name for label in labels if label.name.case in {case for _, case in several})
     templates = f"--images '{other.template(other.case)}' --labels '{label.template(label.case)}'"
     note = f"of the sequences {named} of each case {chosen} is looked at. Choose another, such as {templates}."
     without = [next(iter(found.values())).path for found in several.values() if chosen not in found]
@@ -167,9 +167,10 @@ def by_class(matched: Sequence[Match]) -> tuple[dict[NamedFile, dict[str, tuple[
     """
     common = set.intersection(*(set(match.pieces) for match in matched)) if matched else set()
     variants = [" ".join(piece for piece in match.pieces if piece not in common) for match in matched]
-    fields = [match for match, variant in zip(matched, variants, strict=True) if _is_field(variant, variants)]
-    judged = [(match, variant) for match, variant in zip(matched, variants, strict=True) if match not in fields]
-    matched, variants = [match for match, _ in judged], [variant for _, variant in judged]
+    are_fields = _are_fields(variants)
+    fields = [match for match, is_field in zip(matched, are_fields, strict=True) if is_field]
+    matched = [match for match, is_field in zip(matched, are_fields, strict=True) if not is_field]
+    variants = [variant for variant, is_field in zip(variants, are_fields, strict=True) if not is_field]
     classes = _class_names(matched, variants)
     names = [name for name in classes if name]
     spelling = one_spelling(names) | {"": ""}
@@ -190,10 +191,12 @@ def by_class(matched: Sequence[Match]) -> tuple[dict[NamedFile, dict[str, tuple[
     return files, notes
 
 
-def _is_field(variant: str, variants: Sequence[str]) -> bool:
-    """Whether a label is a mask of the field of view, which lies beside the labels of annotators."""
-    others = {each for each in variants if not FIELD_WORDS.fullmatch(each)}
-    return bool(FIELD_WORDS.fullmatch(variant) and others and all(map(ANNOTATOR_WORDS.fullmatch, others)))
+def _are_fields(variants: Sequence[str]) -> list[bool]:
+    """Whether each label is a mask of the field of view, which lies beside the labels of annotators."""
+    are_named_so = [bool(FIELD_WORDS.fullmatch(variant)) for variant in variants]
+    others = {variant for variant, is_named_so in zip(variants, are_named_so, strict=True) if not is_named_so}
+    beside_annotators = bool(others) and all(map(ANNOTATOR_WORDS.fullmatch, others))
+    return [is_named_so and beside_annotators for is_named_so in are_named_so]
 
 
 def _class_names(matched: Sequence[Match], variants: Sequence[str]) -> list[str | None]:

@@ -176,7 +176,7 @@ def _with_annotations(
     taken = {pair.image: pair.files[1] for pair in pairs if pair.labels and pair.image in known}
     found, orphans = match_labels(images, tools.beside)
     double = [match.label for match in found if tools.folder / match.image.path in taken]
-    matched, notes = _of_one_tool([match for match in found if match.label not in double], tools)
+    matched, notes = _of_one_tool([match for match in found if tools.folder / match.image.path not in taken], tools)
     matched, others = _of_one_annotator(matched, tools)
     notes += left_out([match.label.path for match in others], OTHERS)
     named, spelt = by_class([match for match in matched if tools.classes(match.label) is None])
@@ -187,9 +187,11 @@ def _with_annotations(
         tools.folder / image.path: {name: tuple(tools.folder / path for path in paths) for name, paths in files.items()}
         for image, files in named.items()
     }
-    without = [image for path, image in known.items() if path not in {**taken, **labels}]
+    labelled = taken.keys() | labels.keys()
+    without = [image for path, image in known.items() if path not in labelled]
     odd = [each.label.path for each in match_labels(without, tools.damaged)[0]]
-    unused = [orphan for orphan in orphans if tools.folder / orphan.path not in owners.values()]
+    used = {*owners.values()}
+    unused = [orphan for orphan in orphans if tools.folder / orphan.path not in used]
     notes += left_out([each.path for each in double], "its image has another label")
     notes += [*spelt, *told]
     notes += left_out(odd, "it has the form of no annotation tool's file")
@@ -275,14 +277,19 @@ def _by_names(folder: Path, files: Sequence[PurePosixPath]) -> tuple[list[NamedF
     if is_label_like(folder / beside[0].path):
         more = f", and so are {len(beside) - 1} others" if len(beside) > 1 else ""
         note = f"{beside[0].path.name} is taken for the label of the photograph of that name{more}."
-        return [each for each in images if each not in beside], beside, [note]
+        return _without(images, beside), beside, [note]
     copies = [photo for other in beside for photo in groups[other.group] if photo is not other]
     looked_at = zip(copies[:MOST_COMPARED], beside, strict=False)
     if not all(are_one_picture(folder / copy.path, folder / other.path) for copy, other in looked_at):
         return images, [], []
     why = f"{beside[0].path.name} is the same picture without loss"
     notes = left_out([each.path.name for each in copies], why)
-    return [each for each in images if each not in copies], [], notes
+    return _without(images, copies), [], notes
+
+
+def _without(images: Sequence[NamedFile], others: Collection[NamedFile]) -> list[NamedFile]:
+    left = set(others)
+    return [each for each in images if each not in left]
 
 
 def _says_labels(label: NamedFile) -> bool:
