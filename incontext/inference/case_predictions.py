@@ -36,7 +36,7 @@ def predict_cases(
     logits: list[Tensor] = []
     presence: list[Tensor] = []
     while batch := list(islice(waiting, reader.queries_per_batch)):
-        images = torch.from_numpy(np.stack(batch))[:, None]
+        images = torch.from_numpy(np.stack(batch))[:, None].to(reader.device)  # once for reader and judge
         logits += (found := reader(images))
         presence += judge(images, found) if judge else []
     rest, judged = iter(logits), iter(presence)

@@ -181,6 +181,11 @@ class Reader:
         self._resampled: list[Codes] = []
 
     @property
+    def device(self) -> torch.device:
+        """The device that queries are computed on."""
+        return self.means.device
+
+    @property
     def queries_per_batch(self) -> int:
         """Number of queries whose passes for all classes fill a batch."""
         if self.choice.per_query:
@@ -335,6 +340,11 @@ class Doubt:
 
     reader: Reader
     draws: int
+
+    @property
+    def device(self) -> torch.device:
+        """The device that queries are computed on, as for the reader."""
+        return self.reader.device
 
     @property
     def queries_per_batch(self) -> int:

@@ -20,6 +20,8 @@ PREPARATION = Preparation(Normalisation("min-max"), Tiling(None, ""), 4)
 class Echo(Reader):
     """Answers every query with its own grey values."""
 
+    device = torch.device("cpu")
+
     def __init__(self, queries_per_batch: int) -> None:
         self.most = queries_per_batch
 
@@ -47,6 +49,7 @@ def test_images_are_read_as_they_are_needed() -> None:
     log = []
 
     class Blank(Reader):
+        device = torch.device("cpu")
         queries_per_batch = 2
 
         def __init__(self) -> None:
@@ -86,3 +89,22 @@ def test_predictions_keep_no_pixels_of_their_image() -> None:
 
 def test_no_image_has_no_prediction() -> None:
     assert predict_cases([], PREPARATION, Echo(2)) == []
+
+
+def test_reader_and_judge_are_shown_the_same_squares() -> None:
+    """Features that were computed for one serve the other then, on any device."""
+    shown: list[Tensor] = []
+
+    class Shown(Echo):
+        device = torch.device("meta")
+
+        def __call__(self, queries: Tensor) -> Tensor:
+            shown.append(queries)
+            return torch.zeros(queries.shape)
+
+    def judge(images: Tensor, log_odds: Tensor) -> Tensor:
+        assert images is shown[-1]
+        return torch.ones(len(log_odds), 1)
+
+    predict_cases(ramps(), PREPARATION, Shown(2), judge)
+    assert {each.device.type for each in shown} == {"meta"}
