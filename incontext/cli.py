@@ -396,15 +396,14 @@ def _report(summary: "Summary", content: str) -> None:
 
 
 def _lines(summary: "Summary", out: Path) -> Iterator[str]:
-    from incontext.folders.report import counted
+    from incontext.folders.report import with_noun
 
     for value, score in summary.mean_dice.items():
-        name = summary.classes[value]
-        yield f"Dice {f'label {name}' if name == str(value) else name}: {score:.3f}"
+        yield f"Dice {summary.named(value)}: {score:.3f}"
     yield from summary.look_first()
     yield from summary.absent()
     earlier = f", {summary.resumed} of them by an earlier run" if summary.resumed else ""
-    yield f"{counted(len(summary.images), 'mask')}{earlier}, and summary.json, are in {out}."
+    yield f"{with_noun(len(summary.images), 'mask')}{earlier}, and summary.json, are in {out}."
     if summary.tool_files:
         more = f" and {len(summary.tool_files) - 1} more" if len(summary.tool_files) > 1 else ""
         yield f"Written for annotation tools: {summary.tool_files[0]}{more}."

@@ -12,6 +12,7 @@ from incontext.folders.folder_images import read_folder
 from incontext.folders.overlay import Tile, contact_sheet, draw
 from incontext.folders.user_folder import fit_pairs
 from incontext.images.examples import spread
+from incontext.inference.expected import told
 from incontext.inference.leave_one_out import MOST_EXAMPLES
 from incontext.segmenter import Segmenter
 from megamed.failures import Attempt
@@ -47,11 +48,9 @@ class Expectation:
         """Tell people, class by class."""
         when = " before tuning" if self.before_tuning else ""
         for value, dice in self.dice.items():
-            low, high = self.interval[value]
             of = "" if len(self.classes) == 1 else f" of {self.classes[value]}"
-            half = (high - low) / 2
-            spread = f"{dice:.2f} ± {half:.2f}{when}"
-            yield f"Expect a Dice{of} of about {spread}: so the labelled images segment each other."
+            about = told(dice, self.interval[value])
+            yield f"Expect a Dice{of} of about {about}{when}: so the labelled images segment each other."
         for name in self.suspects:
             yield f"Look at the label of {name}: the other labelled images contradict it."
 

@@ -89,18 +89,19 @@ class Summary:
             if report.look_first and report.predicted_dice
         ]
         for dice, value, file in sorted(worst)[:LOOKED_AT]:
-            yield f"Look first at {file}: a Dice of {dice:.2f} is predicted for {self._named(value)}."
+            yield f"Look first at {file}: a Dice of {dice:.2f} is predicted for {self.named(value)}."
         if len(worst) > LOOKED_AT:
-            more = counted(len(worst) - LOOKED_AT, "mask is", "masks are")
+            more = with_noun(len(worst) - LOOKED_AT, "mask is", "masks are")
             yield f"{more} probably poor, too: those with look_first in summary.json."
 
     def absent(self) -> Iterator[str]:
         """Name the images that probably lack each class."""
         for value in self.classes:
             if files := [report.file for report in self.images if value in report.absent]:
-                yield f"Probably without {self._named(value)}: {listed(files)}."
+                yield f"Probably without {self.named(value)}: {listed(files)}."
 
-    def _named(self, value: int) -> str:
+    def named(self, value: int) -> str:
+        """Call a class by its name; one without is called label and its value."""
         name = self.classes[value]
         return f"label {name}" if name == str(value) else name
 
@@ -143,10 +144,10 @@ def _about(message: str, files: list[str]) -> str:
     return f"{bare} So it is with {listed(files[1:])}." if files[1:] else bare
 
 
-def counted(count: int, one: str, several: str = "") -> str:
+def with_noun(count: int, one: str, several: str = "") -> str:
     """Write a number with its noun.
 
-    >>> counted(1, "mask"), counted(2, "mask"), counted(3, "other is", "others are")
+    >>> with_noun(1, "mask"), with_noun(2, "mask"), with_noun(3, "other is", "others are")
     ('1 mask', '2 masks', '3 others are')
     """
     return f"{count} {one if count == 1 else several or f'{one}s'}"

@@ -20,7 +20,7 @@ from incontext.folders.folder_images import read_folder
 from incontext.folders.kept_masks import EDITED, read_back, read_edited
 from incontext.folders.mask_targets import check_apart, check_targets
 from incontext.folders.overlay import Tile, contact_sheet, draw
-from incontext.folders.report import ImageReport, Summary, counted, grouped, statistics_csv
+from incontext.folders.report import ImageReport, Summary, grouped, statistics_csv, with_noun
 from incontext.folders.run_log import LOG, Done, RunLog, adopt_former, identity, stamp
 from incontext.folders.tool_files import SavedMasks, start_tool_files, write_tool_files
 from incontext.folders.user_folder import fit_pairs, read_masks
@@ -132,8 +132,8 @@ def segment_folder(
 
 def _shared_out(labelled: int, bare: int) -> str:
     """Note on the labelled and the other images of one folder."""
-    support = counted(labelled, "labelled image is", "labelled images are")
-    return f"{support} the support, the {counted(bare, 'other is', 'others are')} segmented."
+    support = with_noun(labelled, "labelled image is", "labelled images are")
+    return f"{support} the support, the {with_noun(bare, 'other is', 'others are')} segmented."
 
 
 def _written(options: SegmentOptions) -> list[str]:
@@ -236,7 +236,7 @@ def _queries(
     if query is not None and not is_same:
         found = read_folder(query, templates and templates.elsewhere(query))
         unused = examples.bare if examples else ()
-        idle = counted(len(unused), "image beside the labelled ones has", "images beside the labelled ones have")
+        idle = with_noun(len(unused), "image beside the labelled ones has", "images beside the labelled ones have")
         left = [f"{idle} no label, and no use."] if unused else []
         return found.pairs, [*_told(examples), *left, *found.notes]
     if examples is None:

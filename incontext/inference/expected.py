@@ -78,8 +78,13 @@ class Expected:
         >>> Expected({1: 0.871}, {1: (0.84, 0.9)}, [], np.zeros((0, 1)), np.zeros(0), []).told(1)
         '0.87 ± 0.03'
         """
-        low, high = self.interval[value]
-        return f"{self.dice[value]:.2f} ± {(high - low) / 2:.2f}"
+        return told(self.dice[value], self.interval[value])
+
+
+def told(dice: float, interval: tuple[float, float]) -> str:
+    """Tell a Dice with half the width of its interval."""
+    low, high = interval
+    return f"{dice:.2f} ± {(high - low) / 2:.2f}"
 
 
 def _contradiction(found: LeftOut) -> Float[np.ndarray, " N"]:
