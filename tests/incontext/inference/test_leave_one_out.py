@@ -12,10 +12,15 @@ from torch import Tensor
 from incontext.inference.leave_one_out import MOST_EXAMPLES, leave_one_out
 from incontext.inference.reader import Choice, Reader
 from incontext.inference.support_pool import Pool
-from incontext.networks.support_code import ImageCodes
-from incontext.networks.support_once import SupportOnceNet
 from megamed.unknown import UNKNOWN
-from tests.incontext.inference.test_reader import CONFIG, MeanLabel, draw_pool, queries, reader, tiny_network
+from tests.incontext.inference.test_reader import (
+    MeanLabel,
+    counting_network,
+    draw_pool,
+    queries,
+    reader,
+    tiny_network,
+)
 
 
 def without(pool: Pool, example: int) -> Pool:
@@ -107,15 +112,8 @@ def test_only_those_asked_for_are_judged_and_all_others_are_their_support() -> N
 
 @pytest.mark.parametrize("choice", [Choice(), Choice("nearest", size=3), Choice("random", size=3, draws=2)])
 def test_what_it_encodes_serves_the_images_that_follow(choice: Choice) -> None:
-    encoded: list[int] = []
-
-    class Counting(SupportOnceNet):
-        def encode_images(self, images: Tensor, labels: Tensor) -> ImageCodes:
-            encoded.append(len(images))
-            return super().encode_images(images, labels)
-
-    torch.manual_seed(0)
-    read = reader(draw_pool(8), Counting(CONFIG).eval(), choice)
+    network, encoded = counting_network()
+    read = reader(draw_pool(8), network, choice)
     leave_one_out(read)
     before = sum(encoded)
     found = read(queries(2))

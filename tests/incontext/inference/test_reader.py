@@ -223,7 +223,8 @@ def test_flipped_queries_give_flipped_masks() -> None:
     assert len(FLIPS) == 4
 
 
-def test_images_are_encoded_once() -> None:
+def counting_network() -> tuple[SupportOnceNet, list[int]]:
+    """A network, and the numbers of images that it encodes at a time."""
     encoded: list[int] = []
 
     class Counting(SupportOnceNet):
@@ -232,7 +233,12 @@ def test_images_are_encoded_once() -> None:
             return super().encode_images(images, labels)
 
     torch.manual_seed(0)
-    read = reader(draw_pool(10), Counting(CONFIG).eval(), Choice("random", size=2, draws=2))
+    return Counting(CONFIG).eval(), encoded
+
+
+def test_images_are_encoded_once() -> None:
+    network, encoded = counting_network()
+    read = reader(draw_pool(10), network, Choice("random", size=2, draws=2))
     read(queries(2))
     read(queries(3))
     assert sum(encoded) <= 4
