@@ -112,7 +112,6 @@ def test_a_cluster_that_vanishes_is_told_of(
 ) -> None:
     """A task that nobody is left to do fails, where Dask would wait without end."""
     monkeypatch.setattr("megamed.executors.ALONE_SECONDS", 2.0)
-    start_s = monotonic()
 
     def lose_them() -> None:
         with open_executor(None, scheduler) as (executor, _):
@@ -124,7 +123,6 @@ def test_a_cluster_that_vanishes_is_told_of(
 
     with pytest.raises(OSError, match=r"are gone: expected one at least, .* same command goes on"):
         lose_them()
-    assert monotonic() - start_s < 30
     assert not logging.getLogger("distributed.client").isEnabledFor(logging.ERROR)  # which prints a traceback
 
 
