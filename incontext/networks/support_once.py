@@ -193,6 +193,17 @@ class SupportOnceNet(nn.Module):
         Raises:
             ValueError: If a set holds fewer than two images or than queries, or as `encode_support` does.
         """
+        asking, code = self.left_out(images, labels, queries)
+        return self.decode(asking, code).unflatten(0, (len(images), -1))
+
+    def left_out(
+        self, images: Float[Tensor, "B n 1 H W"], labels: Float[Tensor, "B n 1 H W"], queries: int | None = None
+    ) -> tuple[list[Tensor], SupportCode]:
+        """Features of the queries of `leave_one_out`, set by set, and the code of the support of each.
+
+        Raises:
+            ValueError: As `leave_one_out` does.
+        """
         self._check(images, labels)
         sets, count = images.shape[:2]
         queries = count if queries is None else queries
@@ -205,7 +216,7 @@ class SupportOnceNet(nn.Module):
         features = self.features(rearrange(images, "B n one H W -> (B n) one H W"))
         code = self._image_codes(features, labels).leaving_one_out(queries).pooled()
         asking = [stage.unflatten(0, (sets, count))[:, :queries].flatten(0, 1) for stage in features]
-        return self.decode(asking, code).unflatten(0, (sets, queries))
+        return asking, code
 
     def _check(self, images: Tensor, labels: Tensor) -> None:
         if images.shape != labels.shape:
@@ -282,6 +293,10 @@ class SupportOnceNet(nn.Module):
 
     def decode(self, features: list[Tensor], code: SupportCode) -> Tensor:
         """Logits (N, 1, H, W) from the queries' features of every stage and what these read of the support."""
+        return self.decode_stages(features, code)[0]
+
+    def decode_stages(self, features: list[Tensor], code: SupportCode) -> tuple[Tensor, list[Tensor]]:
+        """The logits of `decode`, and the features that the decoder has computed at every stage, fine to coarse."""
         fine = self.config.fine_stages
         attended = [self._attend(level, tokens, code) for level, tokens in enumerate(features[fine:])]
         # The finest coarse stage has `fine` heads more; what they fetch are cells of prototypes, not reads of its own.
@@ -290,6 +305,7 @@ class SupportOnceNet(nn.Module):
         compared = [self._compare(level, features[level], cells[level], code) for level in range(fine)]
         reads = compared + attended
         risen: list[Tensor] = []
+        stages: list[Tensor] = []
         guess = None
         for level in reversed(range(len(features))):
             here = features[level]
@@ -300,10 +316,11 @@ class SupportOnceNet(nn.Module):
             # they decode is a correction of them.
             if level == fine and self.config.second_fit:
                 guess = F.pixel_shuffle(self.guess(fused), self.config.attend_from_px)
+            stages.insert(0, fused)
             if level:
                 risen = [F.interpolate(self.rising[level - 1](fused), scale_factor=2, mode="bilinear")]
         logits = F.pixel_shuffle(self.head(fused), self.config.stem_px)
-        return logits if guess is None else logits + guess
+        return (logits if guess is None else logits + guess), stages
 
     def _fit(self, level: int, features: Tensor, guess: Tensor | None, code: SupportCode) -> list[Tensor]:
         """Scores of the classifier fitted to the support, then of that fitted to the guess, and the guess itself."""
