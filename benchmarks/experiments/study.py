@@ -12,7 +12,7 @@ from importlib import resources
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import mean
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -22,7 +22,8 @@ from incontext.networks import checkpoint
 from incontext.networks.protocols import SupportNetwork
 from incontext.training.config import TrainConfig
 from incontext.training.episodes import TrainingData, dev_tasks
-from incontext.training.loop import DEV_SEED, dev_dice, train
+from incontext.training.loop import DEV_SEED, train
+from incontext.training.objectives import dev_dice
 from megamed import Collection
 from megamed.files import claimed, read_json, write_json
 
@@ -115,7 +116,7 @@ def measure(collection: Path, out: Path, trial: Trial) -> dict[str, Any]:
     relative = compare_trainings(Training(config, data), default)
     affordable = config.model_copy(update={"steps": max(1, round(trial.steps / relative["cost"]))})
     weights = train(affordable, collection, trial.folder(out), "cpu")
-    network = checkpoint.load(weights)
+    network, usual = checkpoint.load(weights), cast(SupportNetwork, default.state.network.eval())
     return {
         "row": trial.row,
         "seed": trial.seed,
@@ -123,9 +124,7 @@ def measure(collection: Path, out: Path, trial: Trial) -> dict[str, Any]:
         "queries_learnt": relative["queries"] / relative["cost"],
         "parameters": sum(each.numel() for each in network.parameters()),
         "dev_dice": score(network, collection),
-        "query_cost": {
-            str(size): compare_queries(network, default.state.network.eval(), size) for size in SUPPORT_SIZES
-        },
+        "query_cost": {str(size): compare_queries(network, usual, size) for size in SUPPORT_SIZES},
     }
 
 

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from incontext.networks.families import FAMILIES, Network, NetworkConfig, build, describe
+from incontext.networks.families import FAMILIES, Network, NetworkConfig, SavedNetwork, build, describe
+from incontext.networks.prompted import PromptedNet
 from incontext.networks.sealed import Damaged, read_sealed_metadata, read_tensors, save_sealed
 from incontext.networks.tensors import misfit, unusable
 from incontext.networks.weights_metadata import checked_config
@@ -83,6 +84,21 @@ class Checkpoint:
         return cls(path, config, {name: json.loads(told[name]) for name in METADATA if name in told}, sha256)
 
     def network(self, device: torch.device | str = "cpu") -> Network:
+        """Build a network that segments, in float32 and evaluation mode.
+
+        Raises:
+            ValueError: If it is a prompted network, or as `build`.
+        """
+        network = self.build()
+        if isinstance(network, PromptedNet):
+            msg = (
+                f"{self.path} cannot segment by itself: expected weights of another family, got those of a prompted "
+                "network. Pass the weights that it stands beside."
+            )
+            raise ValueError(msg)
+        return network.to(device)
+
+    def build(self) -> SavedNetwork:
         """Build the network, in float32 and evaluation mode.
 
         Its shape is compared with the tensors before memory is taken: no file asks for more than it holds.
@@ -98,9 +114,9 @@ class Checkpoint:
             for name, shape in shapes.items()
         }
         network.load_state_dict(laid_out, assign=True)
-        return network.to(device).eval()
+        return network.eval()
 
-    def _checked(self) -> tuple[Network, dict[str, torch.Tensor]]:
+    def _checked(self) -> tuple[SavedNetwork, dict[str, torch.Tensor]]:
         """Read the tensors and make the network that they fit, without memory of its own."""
         tensors = read_tensors(self.path)
         with torch.device("meta"):
@@ -126,7 +142,7 @@ def save(path: Path, network: nn.Module, provenance: Mapping[str, Any], dtype: t
     Raises:
         ValueError: If the network is of no known family.
     """
-    if not isinstance(network, Network):
+    if not isinstance(network, SavedNetwork):
         msg = (
             f"network cannot be saved: expected one of {', '.join(FAMILIES)}, got {type(network).__name__}. "
             "Save its state_dict with safetensors instead."
@@ -172,7 +188,7 @@ def load(path: Path, device: torch.device | str = "cpu") -> Network:
     return Checkpoint.read(path).network(device)
 
 
-def adopt(network: Network, path: Path) -> list[str]:
+def adopt(network: SavedNetwork, path: Path) -> list[str]:
     """Start a network from the weights in a file, which may be those of a smaller one of its family.
 
     Where a tensor has grown, old outputs ignore the new inputs, so that the network goes on computing what it did, as

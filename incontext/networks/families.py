@@ -8,15 +8,19 @@ from pydantic import GetCoreSchemaHandler, PlainSerializer
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from incontext.networks.cross_block import CrossBlockConfig, CrossBlockNet
+from incontext.networks.prompted import PromptedConfig, PromptedNet
 from incontext.networks.support_once import SupportOnceConfig, SupportOnceNet
 
-NetworkConfig = SupportOnceConfig | CrossBlockConfig
+NetworkConfig = SupportOnceConfig | CrossBlockConfig | PromptedConfig
 Network = SupportOnceNet | CrossBlockNet
+"""A network of a family that segments images by a support."""
+SavedNetwork = Network | PromptedNet
 """A network of a family that can be saved and trained."""
 
-FAMILIES: dict[str, tuple[type[NetworkConfig], type[Network]]] = {
+FAMILIES: dict[str, tuple[type[NetworkConfig], type[SavedNetwork]]] = {
     "support-once": (SupportOnceConfig, SupportOnceNet),
     "cross-block": (CrossBlockConfig, CrossBlockNet),
+    "prompted": (PromptedConfig, PromptedNet),
 }
 """Classes of the configuration and of the network, by the name of their family."""
 
@@ -27,9 +31,9 @@ def describe(config: NetworkConfig) -> dict[str, Any]:
     return {"family": family, **dataclasses.asdict(config)}
 
 
-def build(config: NetworkConfig) -> Network:
+def build(config: NetworkConfig) -> SavedNetwork:
     """Build a network with random weights, of the family that the configuration belongs to."""
-    network_class: Callable[[Any], Network] = FAMILIES[describe(config)["family"]][1]
+    network_class: Callable[[Any], SavedNetwork] = FAMILIES[describe(config)["family"]][1]
     return network_class(config)
 
 

@@ -65,9 +65,14 @@ class PromptedConfig:
             )
             raise ValueError(msg)
 
+    @property
+    def stride_px(self) -> int:
+        """Stride of the coarsest tokens; image sides must be multiples of it."""
+        return int(self.stem_px * 2 ** (len(self.channels) - 1))
+
 
 class Reading(NamedTuple):
-    """What a support-once network knows of queries, before and after it reads their support.
+    """Knowledge of a support-once network about queries, before and after it reads their support.
 
     `automatic` are the logits that it gives, (N, 1, H, W), 0 where there is no support. `stages` are the features of
     the queries beside those that its decoder made of them and of the support, fine to coarse, (N, 2·C, h, w); the
@@ -117,7 +122,7 @@ class Begun(NamedTuple):
     matched: tuple[Tensor, ...]
     """Features of unit length, in which pixels are compared."""
     alike: Float[Tensor, "N heads T T"]
-    """How much each token of the attended stage reads from each."""
+    """Share of each token of the attended stage in what another reads, over the last axis."""
 
 
 class PromptedNet(nn.Module):
@@ -218,7 +223,7 @@ class PromptedNet(nn.Module):
         return reading.automatic + F.pixel_shuffle(self.head(here), self.config.stem_px) + bump
 
     def _alike(self, alike: Tensor, features: Tensor) -> Tensor:
-        """What each token reads from those that look like it."""
+        """Values that each token reads from those that look like it."""
         values = rearrange(self.value(features), "N (heads C) h w -> N heads (h w) C", heads=self.config.heads)
         height, width = features.shape[-2:]
         mixed: Tensor = self.mix(rearrange(alike @ values, "N heads (h w) C -> N (heads C) h w", h=height, w=width))

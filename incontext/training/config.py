@@ -13,9 +13,32 @@ from incontext.networks.support_once import SupportOnceConfig
 from incontext.training.augment import AugmentConfig
 from incontext.training.episodes import EpisodeConfig
 from incontext.training.losses import LossConfig
+from incontext.training.prompts import PromptConfig
 
-SHIPPED = ("default", "open")
+SHIPPED = ("default", "open", "prompted")
 """Configurations that come with the package."""
+
+
+class PromptTraining(BaseModel):
+    """Configuration of what a prompted network is asked in its training."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    beside: str = "default"
+    """Weights of the support-once network that it stands beside: a name or a file."""
+    rounds: int = Field(default=4, gt=0)
+    """Rounds of prompts on each query, each with a loss."""
+    unsupported_share: float = Field(default=0.2, ge=0, le=1)
+    """Chance that a query is asked without any support."""
+    own_mask_share: float = Field(default=0.2, ge=0, le=1)
+    """Chance that the labels of a batch's supports are masks of the network, as those are that somebody accepted."""
+    first_share: float = Field(default=0.5, ge=0, le=1)
+    """Chance that a supported query's first prompts do not look at its mask; those of an unsupported one never do."""
+    centre_share: float = Field(default=0.3, ge=0, le=1)
+    """Chance that a round of a query is a single click at the centre of the largest error."""
+    obedience: float = Field(default=0.1, ge=0)
+    """Weight of the cross-entropy of prompted pixels beside the other losses."""
+    simulation: PromptConfig = PromptConfig()
 
 
 class TrainConfig(BaseModel):
@@ -40,6 +63,8 @@ class TrainConfig(BaseModel):
     """Batches whose queries make up one optimiser step; processes share them."""
 
     loss: LossConfig = LossConfig()
+    prompts: PromptTraining = PromptTraining()
+    """Prompts by which a network of the family `prompted` is asked; without effect on others."""
     learning_rate: float = Field(default=1.5e-3, gt=0)
     schedule: Literal["plateau", "cosine"] = "plateau"
     """A plateau with a linear fall to zero at its end can be extended; a cosine falls to zero all along."""
@@ -90,7 +115,7 @@ def read_config(source: str, **overrides: object) -> TrainConfig:
     """
     path = resources.files("incontext.training") / "configs" / f"{source}.toml" if source in SHIPPED else Path(source)
     if not path.is_file():
-        msg = f"configuration is missing: expected {' or '.join(SHIPPED)} or a TOML file, got {source}. Check the path."
+        msg = f"configuration is missing: expected {', '.join(SHIPPED)} or a TOML file, got {source}. Check the path."
         raise FileNotFoundError(msg)
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))

@@ -4,30 +4,29 @@ import json
 import math
 import subprocess
 import time
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional as F
 
 from incontext.networks import checkpoint
 from incontext.networks.devices import choose_device
-from incontext.networks.protocols import LeaveOneOutNetwork, SupportNetwork
+from incontext.networks.protocols import SupportNetwork
 from incontext.networks.unknown import readings
 from incontext.training.batches import Batch
 from incontext.training.config import TrainConfig
 from incontext.training.distributed import ALONE, Processes, joined, own_device
-from incontext.training.episodes import DevTask, TrainingData
+from incontext.training.episodes import TrainingData
 from incontext.training.loader import StepInput, load_steps
 from incontext.training.log import TABLES, TrainingLog, mean
-from incontext.training.losses import hard_dice, segmentation_loss
+from incontext.training.objectives import Objective, objective_of
 from incontext.training.probe import probe
 from incontext.training.state import TrainState, union
 from megamed.files import claimed, make_folder, replacing
@@ -70,6 +69,7 @@ def train(
     """
     device = own_device(choose_device(device))
     check_precision(config, device)
+    objective = objective_of(config, device)
     data = TrainingData.load(collection_path, DEV_SEED, config.episodes)
     make_folder(out)
     with ExitStack() as stack:
@@ -82,21 +82,32 @@ def train(
             ledger.adopt(saved, *(out / name for name in WRITTEN * (ledger.is_new and saved.exists())))
             ledger.refuse_foreign(out / name for name in WRITTEN)
         if processes.first:
-            record = Record(config, data, out, stack.enter_context(TrainingLog(out, state.step)))
+            record = Record(config, objective, data, out, stack.enter_context(TrainingLog(out, state.step)))
         inputs = load_steps(config, data, state.step, processes, pin_memory=device.type == "cuda")
         while state.progress(config) < 1:
             given = next(inputs)
             with saving_what_diverges(out, config, given, processes):
-                figures = training_step(state, config, given, processes)
+                figures = training_step(state, config, given, processes, objective)
             if processes.first:
                 record.after_step(state, figures)
     return out / WEIGHTS
 
 
 def training_step(
-    state: TrainState, config: TrainConfig, given: StepInput, processes: Processes = ALONE
+    state: TrainState,
+    config: TrainConfig,
+    given: StepInput,
+    processes: Processes = ALONE,
+    objective: Objective | None = None,
 ) -> dict[str, float]:
     """One optimiser step on the mean loss over all queries, whichever batch and process they are in.
+
+    Args:
+        state: State of the run, which is changed.
+        config: Configuration of the training.
+        given: Batches of this process.
+        processes: Processes that train together.
+        objective: What is learned; by default what the configuration says.
 
     Returns:
         Figures of the step.
@@ -108,8 +119,10 @@ def training_step(
     learning_rate = config.learning_rate_at(state.step, state.progress(config))
     state.optimizer.zero_grad(set_to_none=True)
     small = state.progress(config) < config.small_share
-    batches = (halved(b) if small and fits_halved(b, config) else b for b in given.batches.values())
-    totals = add_gradients(state.network, config, batches)
+    batches = {i: halved(b) if small and fits_halved(b, config) else b for i, b in given.batches.items()}
+    totals = (objective or objective_of(config, next(state.network.parameters()).device)).add_gradients(
+        state.network, batches
+    )
     gradients = state.gradients()
     processes.add_up(gradients)
     processes.add_up([totals])
@@ -142,27 +155,6 @@ def training_step(
     }
 
 
-def add_gradients(network: LeaveOneOutNetwork, config: TrainConfig, batches: Iterable[Batch]) -> Tensor:
-    """Add up the gradients of the losses of all queries.
-
-    Returns:
-        The sums over the queries of loss and Dice, and their number.
-    """
-    device = next(network.parameters()).device
-    totals = torch.zeros(3, dtype=torch.float64, device=device)
-    for images, labels, queries in batches:
-        images, labels = images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
-        with torch.autocast(device.type, torch.bfloat16, enabled=config.mixed_precision):
-            logits = network.leave_one_out(images, labels, queries)
-        asked = labels[:, :queries]
-        loss = segmentation_loss(logits.float(), asked, config.loss)
-        count = len(images) * queries
-        (loss * count).backward()
-        dice = hard_dice(logits.detach(), asked).mean()
-        totals += count * torch.stack([loss.detach(), dice, torch.ones_like(dice)])
-    return totals
-
-
 def fits_halved(batch: Batch, config: TrainConfig) -> bool:
     """Whether the network takes images of half the size."""
     return all(side % (2 * config.network.stride_px) == 0 for side in batch.images.shape[-2:])
@@ -182,6 +174,7 @@ class Record:
     """Files that the first process keeps of a run: tables, weights, and the state to resume from."""
 
     config: TrainConfig
+    objective: Objective
     data: TrainingData
     out: Path
     log: TrainingLog
@@ -197,8 +190,8 @@ class Record:
             notes = self._summarise(state)
         if finished or step % config.dev_every == 0:
             notes |= self._validate(state)
-        if self.data.dev and (finished or step % config.probe_every == 0):
-            self.log.write("probe", step, probe(state.average, self.data.dev))
+        if self.objective.probed and self.data.dev and (finished or step % config.probe_every == 0):
+            self.log.write("probe", step, probe(cast(SupportNetwork, state.average), self.data.dev))
         if finished or step % config.checkpoint_every == 0:
             state.save(self.out / "state.pt", config)
         self.log.advance(state.progress(config), step, notes)
@@ -213,29 +206,17 @@ class Record:
 
     def _validate(self, state: TrainState) -> dict[str, float]:
         """Save the averaged weights, and once more if they are the best so far on dev."""
-        source = provenance(self.config, self.data, state)
+        source = provenance(self.config, self.data, state) | self.objective.provenance()
         checkpoint.save(self.out / WEIGHTS, state.average, source)
         if not self.data.dev:
             return {}
-        by_dataset = dev_dice(state.average, self.data.dev)
-        dice = float(np.mean(list(by_dataset.values())))
-        self.log.write("dev", state.step, {"cpu_minutes": state.cpu_seconds / 60, "mean": dice} | by_dataset)
+        found = self.objective.dev_dice(state.average, self.data.dev)
+        dice = float(np.mean(list(found.values())))
+        self.log.write("dev", state.step, {"cpu_minutes": state.cpu_seconds / 60, "mean": dice} | found)
         if dice > state.best_dev:
             state.best_dev = dice
             checkpoint.save(self.out / BEST, state.average, source | {"dev_dice": dice})
         return {"dev": dice}
-
-
-@torch.inference_mode()
-def dev_dice(network: SupportNetwork, tasks: Sequence[DevTask]) -> dict[str, float]:
-    """Mean Dice of each dataset: over its tasks, of the mean over their queries."""
-    device = next(network.parameters()).device
-    by_dataset = defaultdict(list)
-    for task in tasks:
-        code = network.encode_support(task.support_images.to(device), task.support_labels.to(device))
-        logits = network.segment(task.query_images.to(device), code)
-        by_dataset[task.dataset].append(hard_dice(logits, task.query_labels.to(device)).mean().item())
-    return {dataset: float(np.mean(values)) for dataset, values in by_dataset.items()}
 
 
 @contextmanager

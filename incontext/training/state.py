@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from incontext.networks import checkpoint
-from incontext.networks.families import Network, build
+from incontext.networks.families import SavedNetwork, build
 from incontext.training.config import TrainConfig
 from incontext.training.episodes import TrainingData
 from incontext.training.saved_state import FIX, read_state, write_state
@@ -30,8 +30,8 @@ AND = " | "
 class TrainState:
     """State of a run: everything that changes from step to step."""
 
-    network: Network
-    average: Network
+    network: SavedNetwork
+    average: SavedNetwork
     """Network whose weights are the moving average."""
     optimizer: torch.optim.Optimizer
     step: int = 0

@@ -16,7 +16,7 @@ from safetensors import safe_open
 from incontext.networks import checkpoint
 from incontext.networks.cross_block import CrossBlockConfig
 from incontext.networks.support_once import SupportOnceConfig
-from incontext.training import loader, loop
+from incontext.training import loader, loop, objectives
 from incontext.training.augment import AugmentConfig
 from incontext.training.batches import Batch, StepBatches
 from incontext.training.config import TrainConfig
@@ -160,7 +160,7 @@ def test_the_best_weights_on_dev_are_kept(finished_run):
 
 def test_worse_weights_on_dev_are_not_kept_and_the_end_is_saved(collection_path, tmp_path, monkeypatch):
     found = iter([0.6, 0.3])
-    monkeypatch.setattr(loop, "dev_dice", lambda *_: {"eyes": next(found)})
+    monkeypatch.setattr(objectives, "dev_dice", lambda *_: {"eyes": next(found)})
     config = SMALL.model_copy(update={"steps": 4, "dev_every": 2, "probe_every": 100, "checkpoint_every": 100})
     train(config, collection_path, tmp_path, "cpu")
     best = checkpoint.read_metadata(tmp_path / "best.safetensors")["provenance"]
