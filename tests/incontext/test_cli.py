@@ -445,7 +445,7 @@ def test_train_writes_weights_that_segment(tmp_path: Path, support: Path, collec
 @pytest.mark.parametrize(
     ("options", "error"),
     [
-        (("--config", "elsewhere.toml"), "configuration is missing: expected default or open or a TOML file"),
+        (("--config", "elsewhere.toml"), "configuration is missing: expected default, open, prompted or a TOML file"),
         (("--steps", 0), "steps: Input should be greater than 0"),
         (("--init", "none.safetensors"), "weights are missing"),
     ],
