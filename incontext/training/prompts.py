@@ -20,11 +20,10 @@ from jaxtyping import Float, Shaped
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
+from incontext.networks.prompted import BOX, INSIDE, OUTSIDE
 from incontext.training.marks import SCRIBBLES, WAYS, Hand, Part, Parts, Pixels
 from megamed.unknown import UNKNOWN_SHARE
 
-INSIDE, OUTSIDE, BOX = range(3)
-"""Channels of prompts."""
 SIDE_PX = 128
 Chance = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
