@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float32
 from torch import nn
 
-from incontext.images.arrays import Picture
+from incontext.images.arrays import Picture, is_short_stack
 from incontext.images.channels import Channel
 from incontext.images.examples import (
     SAMPLED_CASES,
@@ -285,6 +285,7 @@ class Segmenter(TaskEstimator):
             OSError: If a file cannot be read.
         """
         start = time.perf_counter()
+        axis = 0 if axis is None and is_short_stack(volume) else axis
         volume = as_source_image(volume, called(volume, "volume"), axis, self.channel)
         rules = self._fitted.rules_for_others(self.rules) if self._fitted else self.rules
         labelled = read_labelled(volume, labels, rules=replace(rules, instances=False))

@@ -97,6 +97,12 @@ def grey(array: Shaped[np.ndarray, "..."], name: str, stack: bool = False) -> Fl
     return planes
 
 
+def is_short_stack(source: object) -> bool:
+    """Whether this is an array or tensor of 3 or 4 planes, which as one image could be taken for channels."""
+    shape = tuple(source.shape) if isinstance(source, np.ndarray | Tensor) else ()
+    return len(shape) == 3 and shape[0] in COLOURS and shape[-1] not in COLOURS
+
+
 def class_values(values: Shaped[np.ndarray, "*grid"], name: str) -> UInt8[np.ndarray, "*grid"]:
     """Label values as classes: 0 is background, every other value a class.
 

@@ -294,7 +294,7 @@ class Segmentation(Sequence[UInt8[np.ndarray, "*grid"]]):
             return self.masks[index][list(self.classes).index(value)] > 0
         return self.masks[index] == value
 
-    def write(self, index: int, path: Path) -> Path:
+    def write(self, index: int, path: str | Path) -> Path:
         """Write a mask in the format of a suffix, with the geometry of its image: see `source_image.write_mask`.
 
         Raises:
@@ -306,9 +306,9 @@ class Segmentation(Sequence[UInt8[np.ndarray, "*grid"]]):
                 "Write them one by one, or set overlap=False."
             )
             raise ValueError(message)
-        return write_mask(self.masks[index], self.cases[index], path, self.classes, self.colours)
+        return write_mask(self.masks[index], self.cases[index], Path(path), self.classes, self.colours)
 
-    def write_as(self, tool: WrittenTool, folder: Path) -> list[Path]:
+    def write_as(self, tool: WrittenTool, folder: str | Path) -> list[Path]:
         """Write all masks in the files of an annotation tool, with the names and colours of the classes.
 
         A tool that has one file for all images gets `coco.json` or the like, whose entries of other images stay; the
@@ -328,7 +328,7 @@ class Segmentation(Sequence[UInt8[np.ndarray, "*grid"]]):
         from megamed.annotation_tools import writers
 
         names = file_names([case.source for case in self.cases])
-        return writers.write_files(folder, tool, [self.drawn(index, name) for index, name in enumerate(names)])
+        return writers.write_files(Path(folder), tool, [self.drawn(index, name) for index, name in enumerate(names)])
 
     def drawn(self, index: int, file_name: str) -> SegmentedImage:
         """Return the masks of an image by class, as annotation tools take them."""

@@ -50,6 +50,13 @@ def test_labelled_planes_stay_as_drawn_and_the_others_are_found() -> None:
     assert result.cases[0].shape == volume.shape
 
 
+@pytest.mark.parametrize("count", [3, 4])
+def test_an_array_of_as_few_planes_as_colours_is_a_volume_here(count: int) -> None:
+    volume, label = ball(count)
+    result = segmenter().propagate(volume, {count // 2: label[count // 2]})
+    assert result[0].shape == volume.shape
+
+
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_any_axis_finds_the_same(axis: int) -> None:
     volume, label = ball()

@@ -101,7 +101,7 @@ def test_overlapping_classes_have_a_mask_each() -> None:
 
 def test_a_mask_is_written_on_its_grid(tmp_path: Path) -> None:
     result = segmentation(left(5.0)[None], ONE, np.zeros((8, 20)))
-    assert result.write(0, tmp_path / "mask.png") == tmp_path / "mask.png"
+    assert result.write(0, str(tmp_path / "mask.png")) == tmp_path / "mask.png"
     with Image.open(tmp_path / "mask.png") as picture:
         np.testing.assert_array_equal(np.asarray(picture), result[0])
 
@@ -173,7 +173,7 @@ def test_classes_that_overlap_are_whole_in_the_files_of_tools(tmp_path: Path) ->
     logits = torch.stack([left(5.0), torch.full((8, 8), 5.0)])
     classes = Classes({3: "liver", 8: "spleen"}, overlap=True, colours={8: "#ff0000"})
     result = segmentation(logits, classes, np.zeros((8, 8)))
-    (path,) = result.write_as("coco", tmp_path)
+    (path,) = result.write_as("coco", str(tmp_path))
     (image,) = coco.read(path)
     assert image.file_name == "image0"
     assert {name: int(mask.sum()) for name, mask in image.labels().items()} == {"liver": 32, "spleen": 64}
