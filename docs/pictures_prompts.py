@@ -1,0 +1,77 @@
+"""Draw the picture of docs/prompts.md: `python docs/pictures_prompts.py`.
+
+Each column is one invented image. A click is drawn as a diamond. Eleven greys and five colours keep the file small.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw
+from scipy import ndimage
+
+from incontext.synthesis.tasks import synthetic_set
+from incontext.training.prompts import BOX, INSIDE, OUTSIDE, PromptConfig, corrections, first_prompts, join
+
+SIZE_PX, COLUMNS, GAP_PX, CAPTION_PX = 128, 8, 4, 14
+SEED = 23
+WHITE, LABEL, MASK, GREEN, RED, YELLOW = range(10, 16)
+GREYS = [grey * 255 // WHITE for grey in range(WHITE + 1) for _ in "RGB"]
+COLOURS = [255, 140, 0, 90, 160, 255, 0, 210, 60, 235, 30, 50, 255, 225, 60]
+CROSS = ndimage.generate_binary_structure(2, 1)
+
+
+def border(mask: np.ndarray) -> np.ndarray:
+    """The inner border of a mask, which the frame of the image does not close."""
+    return mask & ~ndimage.binary_erosion(mask, border_value=1)
+
+
+def marked(marks: np.ndarray) -> np.ndarray:
+    """Scribbles as they are, and single pixels as diamonds."""
+    numbers, _ = ndimage.label(marks, np.ones((3, 3)))
+    single = marks & (np.bincount(numbers.ravel())[numbers] == 1)
+    return marks | ndimage.binary_dilation(single, CROSS, 2)
+
+
+def row(images: np.ndarray, labels: torch.Tensor, prompts: torch.Tensor, masks: torch.Tensor | None) -> np.ndarray:
+    """Images side by side, with labels, masks and prompts in colours of the palette."""
+    cells = []
+    for i, image in enumerate(images):
+        cell = np.round(image / 255 * WHITE).astype(np.uint8)
+        cell[border(labels[i, 0].numpy() > 0)] = LABEL
+        if masks is not None:
+            cell[border(masks[i, 0].numpy() > 0)] = MASK
+        box, inside, outside = (prompts[i, channel].numpy() > 0 for channel in (BOX, INSIDE, OUTSIDE))
+        cell[box & ~ndimage.binary_erosion(box)] = YELLOW
+        cell[marked(inside)], cell[marked(outside)] = GREEN, RED
+        cells.append(np.pad(cell, ((0, 0), (0, GAP_PX)), constant_values=WHITE))
+    return np.hstack(cells)
+
+
+def main() -> None:
+    """Draw all rows and write the picture beside this file."""
+    rng = np.random.default_rng(SEED)
+    drawn = [synthetic_set(1, SIZE_PX, rng) for _ in range(COLUMNS)]
+    images = np.concatenate([image for image, _ in drawn])
+    labels = torch.from_numpy(np.concatenate([label for _, label in drawn])).float()[:, None]
+    masks = torch.roll(labels, (7, -6), (2, 3))
+    clicks, scribble = (
+        corrections(labels, masks, rng, PromptConfig(scribbled=share, careless=0)) for share in (0.0, 1.0)
+    )
+    rows = {
+        "where to begin": (first_prompts(labels, rng), None),
+        "where to begin, drawn again": (first_prompts(labels, rng), None),
+        "clicks where a mask is wrong": (clicks, masks),
+        "a scribble where it is wrong, joined to the clicks": (join(clicks, scribble), masks),
+    }
+    height = SIZE_PX + CAPTION_PX
+    picture = Image.new("P", (COLUMNS * (SIZE_PX + GAP_PX), len(rows) * height), WHITE)
+    picture.putpalette(GREYS + COLOURS)
+    for index, (caption, (prompts, over)) in enumerate(rows.items()):
+        ImageDraw.Draw(picture).text((2, index * height + 1), caption, 0)
+        picture.paste(Image.fromarray(row(images, labels, prompts, over)), (0, index * height + CAPTION_PX))
+    picture.save(Path(__file__).with_name("prompts.png"), optimize=True)
+
+
+if __name__ == "__main__":
+    main()
