@@ -10,6 +10,7 @@ Source:
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -22,9 +23,11 @@ REACH_PX = 8, 64
 """Range of how far a scribble reaches from a pixel of its course in images of 128×128; nobody draws a whole border."""
 CONNECTED = np.ones((3, 3))
 """Pixels that touch at a corner belong together."""
-WAYS = ("anywhere", "centre", "border")
+Way = Literal["anywhere", "centre", "border"]
+WAYS: tuple[Way, ...] = ("anywhere", "centre", "border")
 """Places in a part that a person may click."""
-SCRIBBLES = ("line", "ridge", "contour")
+Course = Literal["line", "ridge", "contour"]
+SCRIBBLES: tuple[Course, ...] = ("line", "ridge", "contour")
 Pixels = tuple[Int[np.ndarray, "_"], Int[np.ndarray, "_"]]
 """Rows and columns of some pixels of an image."""
 
@@ -108,7 +111,7 @@ class Part:
         deepest = np.argwhere(self.depth == self.depth.max())
         return self._on_image(deepest[((deepest - deepest.mean(0)) ** 2).sum(1).argmin()])
 
-    def click(self, way: str, hand: Hand, rng: np.random.Generator) -> tuple[int, int]:
+    def click(self, way: Way, hand: Hand, rng: np.random.Generator) -> tuple[int, int]:
         """Draw a pixel of the image: anywhere inside, the centre, or one near the border."""
         if way == "centre":
             return self.centre()
@@ -118,7 +121,7 @@ class Part:
             pixels = _some_of(band & (self.depth < self.frame), band)
         return self._on_image(random_pixel(pixels, rng))
 
-    def scribble(self, kind: str, hand: Hand, rng: np.random.Generator) -> Pixels:
+    def scribble(self, kind: Course, hand: Hand, rng: np.random.Generator) -> Pixels:
         """Draw pixels of the image along a straight line, the centreline, or a contour at some depth; at least one."""
         rows, columns = np.nonzero({"line": self._line, "ridge": self._ridge, "contour": self._contour}[kind](rng))
         strokes = self._broken(_near((rows, columns), hand, rng), hand, rng)

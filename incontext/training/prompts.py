@@ -11,8 +11,8 @@ Source:
 """
 
 import math
-from collections.abc import Iterator
-from typing import Annotated
+from collections.abc import Callable, Iterator
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -21,12 +21,13 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
 from incontext.networks.prompted import BOX, INSIDE, OUTSIDE
-from incontext.training.marks import SCRIBBLES, WAYS, Hand, Part, Parts, Pixels
+from incontext.training.marks import SCRIBBLES, WAYS, Hand, Part, Parts, Pixels, Way
 from megamed.unknown import UNKNOWN_SHARE
 
 SIDE_PX = 128
 Chance = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
+Kind = Literal["box", "clicks", "scribbles"]
 
 
 class PromptConfig(BaseModel):
@@ -34,6 +35,8 @@ class PromptConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    kinds: tuple[Kind, ...] = Field(default=("box", "clicks", "scribbles"), min_length=1)
+    """Prompts to begin with: one of the combinations of these, all equally probable."""
     inside: tuple[Count, Count] = (1, 3)
     """Range of the number of clicks inside at the start, and of that of scribbles."""
     outside: tuple[Count, Count] = (0, 3)
@@ -48,6 +51,8 @@ class PromptConfig(BaseModel):
     """Standard deviation of how far a scribble strays."""
     corrections: tuple[Count, Count] = (1, 3)
     """Range of the number of clicks that correct a mask at once; one scribble may take their place."""
+    ways: tuple[Way, ...] = Field(default=WAYS, min_length=1)
+    """Places in the error to click, all equally probable."""
     scribbled: Chance = 0.3
     """Share of corrections that are a scribble."""
     careless: Chance = 0.2
@@ -77,16 +82,17 @@ def first_prompts(
     """
     maps, hand = _nothing(labels), _hand(labels, config)
     for drawn, label, own in zip(maps, _arrays(labels), _generators(len(labels), rng), strict=True):
-        kinds = int(own.integers(1, 8))
+        chosen = int(own.integers(1, 2 ** len(config.kinds)))
+        kinds = {kind for bit, kind in enumerate(config.kinds) if chosen >> bit & 1}
         inside, outside = label > UNKNOWN_SHARE, label < UNKNOWN_SHARE
         empty = not inside.any()
-        if kinds & 1 and not empty:
+        if "box" in kinds and not empty:
             drawn[BOX] = _box(inside, config.box_px * hand.scale, own)
-        ways = [_click] * bool(kinds & 2 or (empty and kinds == 1)) + [_scribble] * bool(kinds & 4)
+        marks = [mark for kind, mark in MARKS.items() if kind in kinds or (empty and kinds == {"box"})]
         for region, into, count in ((inside, drawn[INSIDE], config.inside), (outside, drawn[OUTSIDE], config.outside)):
-            if ways and region.any():
+            if marks and region.any():
                 parts, least = Parts(region), max(count[0], empty)
-                for mark in ways:
+                for mark in marks:
                     for _ in range(own.integers(least, max(count[1], least) + 1)):
                         into[mark(parts.around(own), hand, own)] = True
     return _tensor(maps, labels)
@@ -136,6 +142,13 @@ def join(before: Float[Tensor, "N 3 H W"], further: Float[Tensor, "N 3 H W"]) ->
     return torch.maximum(kept, further)
 
 
+def partial_labels(maps: Float[Tensor, "N 3 H W"]) -> Float[Tensor, "N 1 H W"]:
+    """Turn prompts into labels of which all but what they say is unknown; outside of a box nothing is inside."""
+    inside, outside, box = (maps[:, [channel]] > 0 for channel in range(3))
+    outside |= box.flatten(1).any(1)[:, None, None, None] & ~box & ~inside
+    return torch.where(inside, 1.0, torch.where(outside, 0.0, UNKNOWN_SHARE))
+
+
 def _hand(labels: Tensor, config: PromptConfig) -> Hand:
     """Scale what a person draws to the size of some images."""
     scale = math.sqrt(labels.shape[-2] * labels.shape[-1]) / SIDE_PX
@@ -182,6 +195,10 @@ def _scribble(part: Part, hand: Hand, rng: np.random.Generator) -> Pixels:
     return part.scribble(SCRIBBLES[rng.integers(len(SCRIBBLES))], hand, rng)
 
 
+MARKS: dict[Kind, Callable[[Part, Hand, np.random.Generator], Pixels]] = {"clicks": _click, "scribbles": _scribble}
+"""Functions that make one mark of a kind."""
+
+
 def _error_parts(label: np.ndarray, mask: np.ndarray) -> Parts:
     """Connected parts of what a mask missed, and of what it should have left out."""
     return Parts((label > UNKNOWN_SHARE) & ~mask, (label < UNKNOWN_SHARE) & mask)
@@ -196,7 +213,7 @@ def _marks(parts: Parts, hand: Hand, config: PromptConfig, rng: np.random.Genera
     least, most = config.corrections
     by_area = iter((1 + np.argsort(-parts.areas, kind="stable")).tolist())
     for _ in range(rng.integers(least, most + 1)):
-        way = WAYS[rng.integers(len(WAYS))]
+        way = config.ways[rng.integers(len(config.ways))]
         number = next(by_area, None) if way == "centre" else None
         part = parts.around(rng) if number is None else parts[number]
         row, column = part.click(way, hand, rng)

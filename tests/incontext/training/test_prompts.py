@@ -15,6 +15,7 @@ from incontext.training.prompts import (
     corrections,
     first_prompts,
     join,
+    partial_labels,
 )
 from megamed.unknown import UNKNOWN_SHARE
 
@@ -120,6 +121,15 @@ def test_full_labels_get_none_outside_and_unknown_ones_none_at_all() -> None:
     assert not centre_click(nothing, torch.ones_like(nothing)).any()
 
 
+@pytest.mark.parametrize("kind", ["box", "clicks", "scribbles"])
+def test_a_person_begins_with_what_is_asked_for(kind: str) -> None:
+    some = labels(30)
+    maps = first_prompts(some, rng(), PromptConfig(kinds=(kind,), inside=(2, 2), outside=(1, 1)))
+    assert kinds(maps) == {(kind == "box", kind != "box")}
+    assert kind != "clicks" or maps[:, OUTSIDE].flatten(1).sum(1).eq(1).all()
+    assert kind != "scribbles" or maps[:, OUTSIDE].flatten(1).sum(1).median() > 1
+
+
 @pytest.mark.parametrize("scribbled", [0, 1])
 def test_careful_corrections_lie_in_the_error(scribbled: float) -> None:
     some = labels(60)
@@ -176,6 +186,13 @@ def test_the_robot_clicks_the_middle_of_the_largest_error() -> None:
     assert torch.equal(centre_click(label, mask > 0), centre_click(label, mask))
 
 
+def test_corrections_at_the_centre_are_the_robots() -> None:
+    some = labels(30)
+    masks = wrong(some)
+    config = PromptConfig(ways=("centre",), corrections=(1, 1), scribbled=0, careless=0)
+    assert torch.equal(corrections(some, masks, rng(), config), centre_click(some, masks))
+
+
 def test_errors_of_both_signs_do_not_connect() -> None:
     """Four missed pixels beside three wrong ones: the click goes to the four."""
     label, mask = drawn("####... ......."), drawn("....### .......")
@@ -229,6 +246,17 @@ def test_later_prompts_overrule_earlier_ones() -> None:
     assert torch.equal(joined[0, BOX], before[0, BOX])
     assert torch.equal(join(before, torch.zeros_like(before)), before)
     assert torch.equal(join(torch.zeros_like(before), further), further)
+
+
+def test_prompts_make_partial_labels() -> None:
+    maps = torch.zeros(3, 3, 2, 4)
+    maps[:2, INSIDE, 0, 1] = 1
+    maps[:2, OUTSIDE, 1, 2] = 1
+    maps[1:, BOX, :, 1:3] = 1
+    marks, both, box = partial_labels(maps)[:, 0].tolist()
+    assert marks == [[0.5, 1, 0.5, 0.5], [0.5, 0.5, 0, 0.5]]
+    assert both == [[0, 1, 0.5, 0], [0, 0.5, 0, 0]]
+    assert box == [[0, 0.5, 0.5, 0], [0, 0.5, 0.5, 0]]
 
 
 def test_configurations_refuse_what_they_do_not_know() -> None:
