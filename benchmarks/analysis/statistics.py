@@ -20,12 +20,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
 from statistics import NormalDist, fmean
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-
-from benchmarks.scoring.results import Candidates, Row
 
 REPLICATES = 2000
 """Bootstrap resamples: the interval's ends move by less than a tenth of its width from seed to seed."""
@@ -65,8 +63,25 @@ class DatasetScores:
         return _mean(self.values, axis=2)
 
 
+@runtime_checkable
+class Scored(Protocol):
+    """Anything that was measured of a subject in a task, such as a `Row`."""
+
+    @property
+    def dataset(self) -> str:
+        """Id of the dataset."""
+
+    @property
+    def task(self) -> str:
+        """Id of the task."""
+
+    @property
+    def subject(self) -> str:
+        """Name of the subject."""
+
+
 def subject_means(
-    rows: Iterable[Row | Candidates],
+    rows: Iterable[Scored],
     columns: Sequence[str],
     metric: str = "dice",
     column: Callable[[Any], str] = attrgetter("predictor"),

@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 from benchmarks.analysis.statistics import Interval
 from benchmarks.plans.task_plans import Settings
 from benchmarks.scoring.evaluator import Execution
-from benchmarks.scoring.results import Row, claim_folder
+from benchmarks.scoring.results import claim_folder
 from megamed import Collection, manifest
 from megamed.files import read_json, sha256_of, write_json
 
-Track = Callable[[Iterable[list[Row]], int], Iterable[list[Row]]]
-"""Function that passes batches of rows through while it shows progress towards the total number of rows."""
+Track = Callable[[Iterable[list[Any]], int], Iterable[list[Any]]]
+"""Function that passes batches of rows, or of other pieces, through while it shows progress towards their total."""
 
 GROUPINGS = ("dataset", "modality", "anatomy")
 """Groupings of datasets by which a training can leave some out."""

@@ -3,15 +3,15 @@
 import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 from rich.table import Table
 
 from benchmarks.analysis.summary import annotator_table, score_table, size_table
-from benchmarks.scoring.results import Row
 
+Piece = TypeVar("Piece")
 PIPE_COLUMNS = 120
 """Width of tables in a pipe, where no terminal states one; the 80 columns that rich assumes are too few."""
 
@@ -39,8 +39,8 @@ def show_tables(*tables: Table) -> None:
         console.print(table)
 
 
-def with_progress(batches: Iterable[list[Row]], total: int) -> Iterator[list[Row]]:
-    """Pass batches of rows through, showing on stderr how many of the total are done and the time left."""
+def with_progress(batches: Iterable[list[Piece]], total: int) -> Iterator[list[Piece]]:
+    """Pass batches of rows, or of other pieces, through; show on stderr how many are done and the time left."""
     columns = ("scoring", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
         bar = progress.add_task("scoring", total=total)

@@ -4,12 +4,25 @@ from collections import ChainMap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any, Protocol, runtime_checkable
 
-from benchmarks.predictors import NamedPredictor
 from megamed import Collection, Task
 from megamed.audit import content_hash, each_image
 
 EXAMPLES = 3
+
+
+@runtime_checkable
+class Trained(Protocol):
+    """Anything with the metadata of a weights file, such as a `NamedPredictor`."""
+
+    @property
+    def name(self) -> str:
+        """Name by which results know it."""
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """Metadata of the weights file, which states the training data."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +35,7 @@ class Leaks:
     """Mapping of a predictor → ids of its training datasets that the collection lacks, which cannot be compared."""
 
 
-def find_leaks(collection: Collection, tasks: Iterable[Task], predictors: Iterable[NamedPredictor]) -> Leaks:
+def find_leaks(collection: Collection, tasks: Iterable[Task], predictors: Iterable[Trained]) -> Leaks:
     """Look for images of some tasks among the training data that the weights' provenance lists."""
     tasks = list(tasks)
     seen: dict[str, dict[str, str]] = {}
@@ -42,7 +55,7 @@ def find_leaks(collection: Collection, tasks: Iterable[Task], predictors: Iterab
     return Leaks(seen, not_compared)
 
 
-def trained_on(predictor: NamedPredictor) -> list[str]:
+def trained_on(predictor: Trained) -> list[str]:
     """Ids of the datasets that a predictor's weights were trained on, as far as their file says."""
     return sorted(predictor.provenance.get("provenance", {}).get("datasets", ()))
 
