@@ -3,6 +3,7 @@
 import os
 import sys
 from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 from torch import nn
@@ -17,16 +18,7 @@ def from_module(name: str, device: str = "cpu") -> NamedPredictor:
     Raises:
         ValueError: If the module or the object does not exist, the object is no predictor, or `identity_of` refuses it.
     """
-    module_name, _, attribute = name.partition(":")
-    module = _import(module_name)
-    if not hasattr(module, attribute):
-        public = sorted(each for each in vars(module) if not each.startswith("_"))
-        msg = (
-            f"Module {module_name!r} lacks the predictor: expected an object {attribute!r}, got {', '.join(public)}. "
-            "Correct what follows the colon."
-        )
-        raise ValueError(msg)
-    predictor = getattr(module, attribute)
+    module, predictor = object_of(name)
     if isinstance(predictor, type) or not (callable(predictor) or isinstance(predictor, TaskPredictor)):
         kind = f"the class {predictor.__name__}" if isinstance(predictor, type) else type(predictor).__name__
         msg = (
@@ -37,6 +29,24 @@ def from_module(name: str, device: str = "cpu") -> NamedPredictor:
     if isinstance(predictor, nn.Module):
         predictor.to(device).eval()
     return NamedPredictor(name, predictor, identity_of(module, predictor), provenance={})
+
+
+def object_of(name: str) -> tuple[ModuleType, Any]:
+    """Import what a name as `module:object` says, and the module that holds it.
+
+    Raises:
+        ValueError: If the module or the object does not exist.
+    """
+    module_name, _, attribute = name.partition(":")
+    module = _import(module_name)
+    if not hasattr(module, attribute):
+        public = sorted(each for each in vars(module) if not each.startswith("_"))
+        msg = (
+            f"Module {module_name!r} lacks the predictor: expected an object {attribute!r}, got {', '.join(public)}. "
+            "Correct what follows the colon."
+        )
+        raise ValueError(msg)
+    return module, getattr(module, attribute)
 
 
 def _import(name: str) -> Any:
