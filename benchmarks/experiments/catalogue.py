@@ -5,7 +5,17 @@ from dataclasses import dataclass
 from typing import Literal
 
 from benchmarks.analysis.summary import METHOD
-from benchmarks.experiments import choice, measuring, predicted_dice, retraining, robustness, supports, tuning
+from benchmarks.experiments import (
+    choice,
+    clicks,
+    dataset_curve,
+    measuring,
+    predicted_dice,
+    retraining,
+    robustness,
+    supports,
+    tuning,
+)  # fmt: skip
 from benchmarks.experiments.bench import Bench, Findings
 from benchmarks.experiments.scoring import Condition, score
 
@@ -84,6 +94,23 @@ EXPERIMENTS: dict[str, Experiment] = {
         "strength",
         scored(robustness.label_noise),
         paired=True,
+    ),
+    "clicks": Experiment(
+        "How fast do clicks mend masks, with so many labelled examples and with none?",
+        "clicks",
+        clicks.clicks,
+    ),
+    "robots": Experiment(
+        "How much does it matter who corrects, and how?",
+        "turns",
+        clicks.robots,
+    ),
+    "dataset-curve": Experiment(
+        "How many clicks does an image take when the masks accepted before are its support?",
+        "image",
+        dataset_curve.dataset_curve,
+        unit="clicks",
+        scale=1.0,
     ),
     "probe": Experiment(
         "Does the network read its support, or answer from memory?",
