@@ -13,6 +13,7 @@ from benchmarks.experiments import (
     predicted_dice,
     retraining,
     robustness,
+    scribbled_support,
     supports,
     tuning,
 )  # fmt: skip
@@ -111,6 +112,12 @@ EXPERIMENTS: dict[str, Experiment] = {
         dataset_curve.dataset_curve,
         unit="clicks",
         scale=1.0,
+    ),
+    "scribbled-support": Experiment(
+        "What are examples worth that are scribbled on in the place of being drawn?",
+        "labelled examples",
+        scored(scribbled_support.scribbled_support),
+        logarithmic=(True, False),
     ),
     "probe": Experiment(
         "Does the network read its support, or answer from memory?",

@@ -1,4 +1,4 @@
-"""Annotation errors of support labels: labels too small, too large, out of place, with blots, or of another image.
+"""Annotation errors of support labels: too small, too large, out of place, with blots, of another image, or scribbled.
 
 Each function takes labels in {0, 1}, a strength, and `names`: fingerprints of the labelled images, which seed all that
 is random.
@@ -6,12 +6,14 @@ is random.
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
 from benchmarks.predictors.chance import uniform
 from incontext.training.augment import dilate, erode, has_lost
+from incontext.training.prompts import PromptConfig, first_prompts, partial_labels
 
 AnnotationError = Callable[[Tensor, float, Tensor], Tensor]
 """Function from labels (B, S, 1, H, W), a strength and the images' fingerprints (B, S) to labels."""
@@ -85,12 +87,27 @@ def exchanged(
     return passed
 
 
+def scribbled(
+    labels: Float[Tensor, "B S 1 H W"], count: float, names: Int64[Tensor, "B S"]
+) -> Float[Tensor, "B S 1 H W"]:
+    """Let no more be known of each label than `count` scribbles inside and as many outside; the rest is unknown."""
+    number = int(count)
+    config = PromptConfig(kinds=("scribbles",), inside=(number, number), outside=(number, number))
+    seeds = (name % 2**63 for name in names.flatten().tolist())
+    known = [
+        partial_labels(first_prompts(label, np.random.default_rng(seed), config))
+        for label, seed in zip(labels.flatten(0, 1).split(1), seeds, strict=True)
+    ]
+    return torch.cat(known).view_as(labels)
+
+
 ANNOTATION_ERRORS: dict[str, AnnotationError] = {
     "eroded": eroded,
     "dilated": dilated,
     "shifted": shifted,
     "blotted": blotted,
     "exchanged": exchanged,
+    "scribbled": scribbled,
 }
 """Annotation errors by the name that an alteration states."""
 OF_SETS = ("exchanged",)

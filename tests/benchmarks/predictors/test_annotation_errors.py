@@ -12,11 +12,13 @@ from benchmarks.predictors.annotation_errors import (
     dilated,
     eroded,
     exchanged,
+    scribbled,
     shifted,
 )  # fmt: skip
 from benchmarks.predictors.chance import mixed
+from megamed.unknown import UNKNOWN_SHARE
 
-STRENGTH = {"eroded": 1.0, "dilated": 1.0, "shifted": 3.0, "blotted": 2.0, "exchanged": 1.0}
+STRENGTH = {"eroded": 1.0, "dilated": 1.0, "shifted": 3.0, "blotted": 2.0, "exchanged": 1.0, "scribbled": 1.0}
 
 
 def squares(count: int = 4) -> Tensor:
@@ -92,4 +94,14 @@ def test_a_label_is_changed_by_itself(kind: str) -> None:
     alone = [change(squares()[:, [place]], STRENGTH[kind], names()[:, [place]]) for place in range(4)]
     assert torch.equal(torch.cat(alone, 1), together)
     assert not torch.equal(together, squares())
-    assert set(together.unique().tolist()) <= {0.0, 1.0}
+    assert set(together.unique().tolist()) <= {0.0, 1.0, *([UNKNOWN_SHARE] if kind == "scribbled" else [])}
+
+
+def test_of_a_scribbled_label_no_more_is_known_than_the_scribbles() -> None:
+    labels = squares()
+    found = scribbled(labels, 2.0, names())
+    known = found != UNKNOWN_SHARE
+    assert torch.equal(found[known], labels[known])
+    for share in (0.0, 1.0):
+        assert (found == share).flatten(2).any(2).all()
+    assert known.float().mean() < 0.3
