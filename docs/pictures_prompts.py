@@ -10,8 +10,9 @@ import torch
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
+from incontext.networks.prompted import BOX, INSIDE, OUTSIDE
 from incontext.synthesis.tasks import synthetic_set
-from incontext.training.prompts import BOX, INSIDE, OUTSIDE, PromptConfig, corrections, first_prompts, join
+from incontext.training.prompts import PromptConfig, corrections, first_prompts, join
 
 SIZE_PX, COLUMNS, GAP_PX, CAPTION_PX = 128, 8, 4, 14
 SEED = 23

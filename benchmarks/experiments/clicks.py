@@ -12,7 +12,7 @@ from benchmarks.experiments.dialogue import ROBOTS, converse
 from benchmarks.experiments.prompted_tasks import Course, Turns, measure_tasks, question_of, scores_of, turns_to
 from benchmarks.experiments.supports import first, pools
 from benchmarks.plans.task_plans import TaskPlan
-from benchmarks.predictors.prompted import PromptedPredictor
+from benchmarks.predictors.protocol import PromptedPredictor
 from benchmarks.scoring.evaluator import EpisodeImages
 
 SIZES = (0, 1, 4, 16)

@@ -13,7 +13,7 @@ from benchmarks.experiments.bench import Bench, Coordinates, Findings
 from benchmarks.experiments.dialogue import ROBOTS, converse
 from benchmarks.experiments.prompted_tasks import Course, measure_tasks, question_of, scores_of, turns_to
 from benchmarks.plans.task_plans import Episode, TaskPlan, choose_queries, plan_suite, stable_hash
-from benchmarks.predictors.prompted import PromptedPredictor
+from benchmarks.predictors.protocol import PromptedPredictor
 from benchmarks.scoring.evaluator import EpisodeImages
 
 IMAGES = 18

@@ -10,10 +10,11 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from benchmarks.plans.task_plans import stable_hash
-from benchmarks.predictors.prompted import PromptedPredictor
+from benchmarks.predictors.protocol import PromptedPredictor
 from benchmarks.scoring.metrics import overlap_measures
+from incontext.networks.prompted import BOX, INSIDE, OUTSIDE
 from incontext.networks.unknown import judged
-from incontext.training.prompts import BOX, INSIDE, OUTSIDE, PromptConfig, corrections, join
+from incontext.training.prompts import PromptConfig, corrections, join
 
 ROBOTS: dict[str, PromptConfig] = {
     "centre": PromptConfig(ways=("centre",), corrections=(1, 1), scribbled=0, careless=0),

@@ -11,7 +11,8 @@ from benchmarks.experiments.averages import Score, mean_of
 from benchmarks.experiments.bench import Bench
 from benchmarks.experiments.dialogue import Dialogue, Question
 from benchmarks.plans.task_plans import Episode, TaskPlan, plan_hash, stable_hash
-from benchmarks.predictors.prompted import NamedPrompted, PromptedPredictor, load_prompted
+from benchmarks.predictors.prompted import load_prompted
+from benchmarks.predictors.protocol import NamedPrompted, PromptedPredictor
 from benchmarks.scoring.evaluator import EpisodeImages, exactly
 from benchmarks.scoring.leaks import find_leaks
 

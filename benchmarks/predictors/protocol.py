@@ -1,5 +1,6 @@
 """Protocols of predictors, the examples that they may be trained on per task, and the name that results know."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -13,6 +14,10 @@ from megamed import Collection
 
 CONFIDENT_LOGIT = 10.0
 """Logit for a pixel copied from an annotation."""
+
+Answer = Callable[[Tensor, Tensor | None], Tensor]
+"""Function from all prompts so far (B, 3, H, W), as `incontext.training.prompts` has them, and the logits before the
+latest of them, None if there are none, to logits (B, 1, H, W); a logit ≥ 0 is foreground."""
 
 
 @runtime_checkable
@@ -45,6 +50,20 @@ class SharingPredictor(Predictor, Protocol):
         ...
 
 
+@runtime_checkable
+class PromptedPredictor(Protocol):
+    """Predictor that reads queries once, for all prompts on them."""
+
+    def begin(
+        self,
+        query_images: Float[Tensor, "B 1 H W"],
+        support_images: Float[Tensor, "B S 1 H W"],
+        support_labels: Float[Tensor, "B S 1 H W"],
+    ) -> Answer:
+        """Read queries and their supports, of S ≥ 0 images; labels are 0, 1 and, where nobody judged, 1/2."""
+        ...
+
+
 class TaskExamples(NamedTuple):
     """Labelled images of a task to train on: those of subjects that are not asked about.
 
@@ -72,6 +91,18 @@ class NamedPredictor:
     predict: Predictor | TaskPredictor
     fingerprint: str
     """Identity of this version: the weights' SHA-256, a hash of the settings, or a baseline's name."""
+    provenance: dict[str, Any]
+    """Metadata of the weights file, which states the training data."""
+
+
+@dataclass(frozen=True)
+class NamedPrompted:
+    """Prompted predictor with the name and the fingerprint by which results know it."""
+
+    name: str
+    predictor: PromptedPredictor
+    fingerprint: str
+    """Identity of this version, such as the SHA-256 of the weights."""
     provenance: dict[str, Any]
     """Metadata of the weights file, which states the training data."""
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from benchmarks.experiments import clicks, prompted_tasks
 from benchmarks.experiments.bench import Bench, Coordinates
 from benchmarks.experiments.dialogue import ROBOTS
-from benchmarks.predictors.prompted import NamedPrompted
+from benchmarks.predictors.protocol import NamedPrompted
 from benchmarks.scoring.leaks import Leaks
 
 NewBench = Callable[..., Bench]

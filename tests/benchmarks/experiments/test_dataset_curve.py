@@ -12,7 +12,7 @@ from benchmarks.experiments import dataset_curve as curves
 from benchmarks.experiments import prompted_tasks
 from benchmarks.experiments.bench import Bench, Coordinates
 from benchmarks.experiments.dataset_curve import ALONE, JOINING, dataset_curve, rows_of_images
-from benchmarks.predictors.prompted import NamedPrompted
+from benchmarks.predictors.protocol import NamedPrompted
 
 NewBench = Callable[..., Bench]
 IMAGES = 5

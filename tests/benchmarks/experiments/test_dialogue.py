@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.experiments.dialogue import ROBOTS, Question, converse
-from incontext.training.prompts import INSIDE, OUTSIDE
+from incontext.networks.prompted import INSIDE, OUTSIDE
 from megamed.unknown import UNKNOWN_SHARE
 
 SIDE_PX = 24

@@ -6,10 +6,8 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
+from incontext.networks.prompted import BOX, INSIDE, OUTSIDE
 from incontext.training.prompts import (
-    BOX,
-    INSIDE,
-    OUTSIDE,
     PromptConfig,
     centre_click,
     corrections,
