@@ -71,7 +71,7 @@ def curve(start: Coordinates, courses: Sequence[Course], reached: dict[str, Turn
     about = ["", *(f"{(mean - before) / (1 - before):.0%} of the error gone" if before < 1 else "" for mean in after)]
     obeyed = [each.obeyed for each in courses if each.obeyed is not None]
     about[-1] = "; ".join(
-        [about[-1], *(f"Dice {dice}: {turns}" for dice, turns in reached.items())]
+        [about[-1], *(f"to {dice} in {turns}" for dice, turns in reached.items())]
         + ([f"{fmean(obeyed):.1%} of the prompted pixels obeyed"] if obeyed else [])
     )
     return [replace(point, about=remark) for point, remark in zip(points, about, strict=True)]

@@ -53,8 +53,8 @@ def test_every_click_is_a_point_with_what_it_mends(new_bench: NewBench) -> None:
     assert points["S = 1", 1].about == "0% of the error gone"
     assert points["S = 4", 0].about == ""
     assert points["S = 0", 4].about == (
-        "100% of the error gone; Dice 0.80: 3.0 (3.0, 3.0), 0% never; Dice 0.85: 3.0 (3.0, 3.0), 0% never; "
-        "Dice 0.90: 3.0 (3.0, 3.0), 0% never; 100.0% of the prompted pixels obeyed"
+        "100% of the error gone; to 0.80 in 3.0 (3.0, 3.0), 0% never; to 0.85 in 3.0 (3.0, 3.0), 0% never; "
+        "to 0.90 in 3.0 (3.0, 3.0), 0% never; 100.0% of the prompted pixels obeyed"
     )
     assert findings.details["turns to"]["slow, S = 1"]["0.90"]["turns"]["mean"] == 2
     assert findings.details["fingerprints"] == {"slow": "v1"}
