@@ -64,7 +64,7 @@ class DatasetScores:
 
 
 @runtime_checkable
-class Scored(Protocol):
+class OfSubject(Protocol):
     """Anything that was measured of a subject in a task, such as a `Row`."""
 
     @property
@@ -81,7 +81,7 @@ class Scored(Protocol):
 
 
 def subject_means(
-    rows: Iterable[Scored],
+    rows: Iterable[OfSubject],
     columns: Sequence[str],
     metric: str = "dice",
     column: Callable[[Any], str] = attrgetter("predictor"),

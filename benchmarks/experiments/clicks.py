@@ -21,7 +21,7 @@ TARGETS = (0.8, 0.85, 0.9)
 """Values of Dice of which it is told how many turns they take."""
 
 
-class Series(NamedTuple):
+class RobotSeries(NamedTuple):
     """Number of labelled examples, and robot user, of a curve in the figure."""
 
     size: int
@@ -30,15 +30,15 @@ class Series(NamedTuple):
 
 def clicks(bench: Bench) -> Findings:
     """Measure Dice after each click at the centre of the largest error, for supports of each size."""
-    return corrected(bench, {f"S = {size}": Series(size, "centre") for size in SIZES})
+    return corrected(bench, {f"S = {size}": RobotSeries(size, "centre") for size in SIZES})
 
 
 def robots(bench: Bench) -> Findings:
     """Measure Dice after each turn of each robot user."""
-    return corrected(bench, {robot: Series(bench.settings.support_size, robot) for robot in ROBOTS})
+    return corrected(bench, {robot: RobotSeries(bench.settings.support_size, robot) for robot in ROBOTS})
 
 
-def corrected(bench: Bench, series: dict[str, Series]) -> Findings:
+def corrected(bench: Bench, series: dict[str, RobotSeries]) -> Findings:
     """Measure Dice after each turn, each compared with none, and the turns that it takes to reach the targets."""
     seed, several = bench.settings.seed, len(bench.options.predictors) > 1
     measures = {name: partial(courses, seed, each) for name, each in series.items()}
@@ -53,7 +53,7 @@ def corrected(bench: Bench, series: dict[str, Series]) -> Findings:
 
 
 def courses(
-    seed: int, series: Series, predictor: PromptedPredictor, images: EpisodeImages, plan: TaskPlan
+    seed: int, series: RobotSeries, predictor: PromptedPredictor, images: EpisodeImages, plan: TaskPlan
 ) -> Iterator[Course]:
     """Let a robot correct every query of a task, whose supports are the beginnings of those planned."""
     for episode in first(plan, series.size).episodes:

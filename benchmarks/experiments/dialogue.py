@@ -26,7 +26,7 @@ ROBOTS: dict[str, PromptConfig] = {
 clicks left out or misplaced by up to 3 pixels of 128, or one scribble, at each turn."""
 
 
-class Question(NamedTuple):
+class PromptedQuery(NamedTuple):
     """A query with its label and its support."""
 
     image: Float[Tensor, "1 1 H W"]
@@ -50,7 +50,7 @@ class Dialogue:
 
 def converse(
     predictor: PromptedPredictor,
-    question: Question,
+    question: PromptedQuery,
     robot: PromptConfig,
     turns: int,
     seed: tuple[object, ...],
@@ -86,7 +86,7 @@ def converse(
     return Dialogue(dice, mask, obeyed(mask, maps))
 
 
-def mask_of(logits: Tensor | None, question: Question) -> Bool[Tensor, "1 1 H W"]:
+def mask_of(logits: Tensor | None, question: PromptedQuery) -> Bool[Tensor, "1 1 H W"]:
     """Mask of logits, empty if there are none."""
     return torch.zeros_like(question.image, dtype=torch.bool) if logits is None else logits >= 0
 

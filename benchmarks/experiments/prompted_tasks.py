@@ -9,7 +9,7 @@ import torch
 from benchmarks.analysis.statistics import Interval
 from benchmarks.experiments.averages import Score, mean_of
 from benchmarks.experiments.bench import Bench
-from benchmarks.experiments.dialogue import Dialogue, Question
+from benchmarks.experiments.dialogue import Dialogue, PromptedQuery
 from benchmarks.plans.task_plans import Episode, TaskPlan, plan_hash, stable_hash
 from benchmarks.predictors.prompted import load_prompted
 from benchmarks.predictors.protocol import NamedPrompted, PromptedPredictor
@@ -82,11 +82,11 @@ Measured = dict[tuple[str, str], list[Course]]
 """Courses of all tasks by the names of the predictor and of the measure."""
 
 
-def question_of(images: EpisodeImages, episode: Episode) -> Question:
+def question_of(images: EpisodeImages, episode: Episode) -> PromptedQuery:
     """The query of an episode with its support, which may be empty."""
     rows = [images.indices[sample.row] for sample in episode.support]
     image, label = images.examples(torch.tensor([images.indices[episode.query.row]]))
-    return Question(image, label, *images.examples(torch.tensor([rows], dtype=torch.long)))
+    return PromptedQuery(image, label, *images.examples(torch.tensor([rows], dtype=torch.long)))
 
 
 def measure_tasks(

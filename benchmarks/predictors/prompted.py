@@ -27,7 +27,7 @@ KEPT = 512
 
 
 @dataclass(frozen=True)
-class Example:
+class HashedExample:
     """Labelled image, known by its contents."""
 
     image: Float[Tensor, "1 1 H W"] = field(compare=False)
@@ -59,7 +59,7 @@ class PromptedNetworks:
 
     def _code(self, images: Tensor, labels: Tensor) -> SupportCode:
         pairs = zip(images.flatten(0, 1).split(1), labels.flatten(0, 1).split(1), strict=True)
-        codes = ImageCodes.joined([self._encode(Example(*pair, content_hash(*pair))) for pair in pairs])
+        codes = ImageCodes.joined([self._encode(HashedExample(*pair, content_hash(*pair))) for pair in pairs])
         return codes.select(torch.arange(images.shape[0] * images.shape[1]).view(images.shape[:2])).pooled()
 
 

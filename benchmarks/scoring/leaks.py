@@ -13,7 +13,7 @@ EXAMPLES = 3
 
 
 @runtime_checkable
-class Trained(Protocol):
+class HasProvenance(Protocol):
     """Anything with the metadata of a weights file, such as a `NamedPredictor`."""
 
     @property
@@ -35,7 +35,7 @@ class Leaks:
     """Mapping of a predictor → ids of its training datasets that the collection lacks, which cannot be compared."""
 
 
-def find_leaks(collection: Collection, tasks: Iterable[Task], predictors: Iterable[Trained]) -> Leaks:
+def find_leaks(collection: Collection, tasks: Iterable[Task], predictors: Iterable[HasProvenance]) -> Leaks:
     """Look for images of some tasks among the training data that the weights' provenance lists."""
     tasks = list(tasks)
     seen: dict[str, dict[str, str]] = {}
@@ -55,7 +55,7 @@ def find_leaks(collection: Collection, tasks: Iterable[Task], predictors: Iterab
     return Leaks(seen, not_compared)
 
 
-def trained_on(predictor: Trained) -> list[str]:
+def trained_on(predictor: HasProvenance) -> list[str]:
     """Ids of the datasets that a predictor's weights were trained on, as far as their file says."""
     return sorted(predictor.provenance.get("provenance", {}).get("datasets", ()))
 

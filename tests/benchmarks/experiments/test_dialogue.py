@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmarks.experiments.dialogue import ROBOTS, Question, converse
+from benchmarks.experiments.dialogue import ROBOTS, PromptedQuery, converse
 from incontext.networks.prompted import INSIDE, OUTSIDE
 from megamed.unknown import UNKNOWN_SHARE
 
@@ -35,11 +35,11 @@ class Painter:
         return answer
 
 
-def question(support: int = 1) -> Question:
+def question(support: int = 1) -> PromptedQuery:
     label = torch.zeros(1, 1, SIDE_PX, SIDE_PX)
     label[..., 3:21, 8:17] = 1
     examples = label[:, None].expand(-1, support, -1, -1, -1)
-    return Question(label, label, examples, examples)
+    return PromptedQuery(label, label, examples, examples)
 
 
 def test_a_robot_clicks_until_all_is_right() -> None:
