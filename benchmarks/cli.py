@@ -322,6 +322,9 @@ def experiment(
             help="Name of a dataset, modality or anatomy to leave out; repeatable.", show_default="three of them"
         ),
     ] = None,
+    scribbles: Annotated[
+        Path | None, typer.Option(help="Folder of scribbles that people drew, for the experiment on them.")
+    ] = None,
     device: Device = None,
     workers: Workers = None,
     scheduler: Scheduler = None,
@@ -340,7 +343,8 @@ def experiment(
     from megamed import Collection
 
     settings = Settings(suite, support_size, draws, queries, seed, query_subjects)
-    options = ExperimentOptions(settings, tuple(predictor), steps, seeds, by, tuple(leave_out or ()))
+    left_out, drawn = tuple(leave_out or ()), str(scribbles or "")
+    options = ExperimentOptions(settings, tuple(predictor), steps, seeds, by, left_out, drawn)
     execution = Execution(str(choose_device(device)), workers=workers, scheduler=scheduler)
     folder = out or Path("experiments") / name
     done = run_experiment(Bench(name, Collection(collection), options, folder, execution, with_progress))

@@ -78,6 +78,8 @@ class ExperimentOptions:
     """Grouping by which a training leaves data out: one of `GROUPINGS`."""
     leave_out: tuple[str, ...] = ()
     """Names of the groups to leave out, one after the other; by default a few."""
+    scribbles: str = ""
+    """Folder of people's scribbles."""
 
     def __post_init__(self) -> None:
         if self.by not in GROUPINGS:
@@ -109,7 +111,7 @@ class Bench:
     @cached_property
     def identity(self) -> dict[str, Any]:
         """Options and collection hash that decide the outcome, as JSON values; equal identities may share a folder."""
-        options = asdict(self.options)
+        options = {name: value for name, value in asdict(self.options).items() if name != "scribbles" or value}
         decides = {
             "experiment": self.name,
             **options.pop("settings"),

@@ -10,6 +10,7 @@ from benchmarks.experiments import (
     clicks,
     dataset_curve,
     measuring,
+    people,
     predicted_dice,
     retraining,
     robustness,
@@ -112,6 +113,11 @@ EXPERIMENTS: dict[str, Experiment] = {
         dataset_curve.dataset_curve,
         unit="clicks",
         scale=1.0,
+    ),
+    "people": Experiment(
+        "Do people's scribbles mend masks as much as simulated ones?",
+        "labelled examples",
+        people.people,
     ),
     "scribbled-support": Experiment(
         "What are examples worth that are scribbled on in the place of being drawn?",
