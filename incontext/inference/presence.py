@@ -186,6 +186,16 @@ class Judgement:
             return None
         return PresenceModel.of(self.left_out, self.reader, self._quality)
 
+    def may_take_off(self, absent: str) -> bool:
+        """Whether classes may be taken off images where they are improbable; to tell costs nothing.
+
+        Args:
+            absent: Treatment of such classes: one of `ABSENT`.
+        """
+        pool = self.reader.pool
+        lacking = pool.annotated & ~(pool.labels == 1).flatten(2).any(-1)
+        return absent == "suppress" or (absent == "auto" and bool(lacking.any()))
+
 
 def check_absent(absent: str) -> None:
     """Make sure that it is known what becomes of classes where they are improbable.

@@ -10,10 +10,11 @@ from typing import overload
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float32, Shaped, UInt8
+from jaxtyping import Bool, Float, Float32, Int64, Shaped, UInt8
 from torch import Tensor
 
 from incontext.images.examples import Example, on_grid
+from incontext.images.prompts import Prompts
 from incontext.images.source_image import SourceImage, write_mask
 from incontext.images.tiling import blend
 from incontext.networks.measures import dice_of_areas
@@ -25,6 +26,8 @@ from megamed.vocabulary import WrittenTool
 
 CERTAIN = 20.0
 """Log-odds of a class where a person drew it; elsewhere on that plane its negative."""
+LEAST_SAID = 2.0
+"""Least log-odds, of either sign, of pixels that are said to be inside or outside of a class."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,7 @@ class Report:
         weights: SHA-256 of the weights file; None for a network that came from none.
         tuning: Outcome of tuning the network on the labelled images; None if it was not asked for.
         warnings: Faults that were noticed, each with its reason and a fix.
+        prompts: Number of clicks, scribbles, boxes and masks by which images were corrected.
         seconds: Wall-clock time of the call, in seconds.
     """
 
@@ -49,6 +53,7 @@ class Report:
     weights: str | None
     tuning: str | None = None
     warnings: tuple[str, ...] = ()
+    prompts: int = 0
     seconds: float = 0.0
 
 
@@ -109,6 +114,47 @@ class Presence:
     probability: Float32[np.ndarray, "images classes"]
     absent: Bool[np.ndarray, "images classes"]
 
+    def after(
+        self, told: Mapping[int, Prompts], judged: Sequence[int], values: Sequence[int], usual: int
+    ) -> "Presence":
+        """The presence of classes after prompts: what a person points at is there.
+
+        Args:
+            told: What was said of images, by their index.
+            judged: Label values of the classes that were judged.
+            values: Label values of all classes.
+            usual: Label value of the class that prompts are about that name none.
+        """
+        probability = np.full((len(self.probability), len(values)), np.nan, np.float32)
+        absent = np.zeros(probability.shape, dtype=bool)
+        columns = [values.index(value) for value in judged]
+        probability[:, columns], absent[:, columns] = self.probability, self.absent
+        for image, prompts in told.items():
+            for stroke in prompts.strokes:
+                column = values.index(stroke.label or usual)
+                absent[image, column] = False
+                if stroke.inside:
+                    probability[image, column] = 1
+        return Presence(probability, absent)
+
+
+@dataclass(frozen=True)
+class Said:
+    """Pixels of a plane of which a person said whether they are of a class."""
+
+    class_index: int
+    inside: bool
+    rows: Int64[np.ndarray, " n"] = field(repr=False)
+    columns: Int64[np.ndarray, " n"] = field(repr=False)
+
+    def obeyed(self, band: Float[Tensor, "C rows W"], start: int) -> None:
+        """Change logits so that these pixels are as they are said to be, in rows from `start` on."""
+        here = (self.rows >= start) & (self.rows < start + band.shape[1])
+        rows, columns = torch.from_numpy(self.rows[here] - start), torch.from_numpy(self.columns[here])
+        found = band[self.class_index, rows, columns]
+        obeying = found.clamp(min=LEAST_SAID) if self.inside else found.clamp(max=-LEAST_SAID)
+        band[self.class_index, rows, columns] = obeying
+
 
 @dataclass(frozen=True)
 class Plane:
@@ -119,10 +165,15 @@ class Plane:
     logits: Float[Tensor, "tiles C size size"] = field(repr=False)
     presence: Float[Tensor, "tiles C"] | None = field(default=None, repr=False)
     """Probability that a square shows each class; None if it was not judged."""
+    said: Sequence[Said] = ()
+    """Pixels that are as a person said; later words count more than earlier ones."""
 
     def bands(self) -> Iterator[Float[Tensor, "C rows W"]]:
         """The logits on the plane's own grid, some rows at a time."""
-        yield from (band for _, band in blend(self.logits, self.boxes, self.shape))
+        for rows, band in blend(self.logits, self.boxes, self.shape):
+            for each in self.said:
+                each.obeyed(band, rows.start)
+            yield band
 
 
 @dataclass(frozen=True)
