@@ -89,9 +89,11 @@ class Classes:
         """The most probable label value of each pixel; if classes may overlap, a mask for each."""
         if self.overlap:
             return (log_odds > 0).to(torch.uint8)
-        best, index = log_odds.max(dim=0)
-        values = torch.tensor(list(self.names), dtype=torch.uint8, device=index.device)
-        return torch.where(best > 0, values[index], 0)
+        mask, best = torch.zeros_like(log_odds[0], dtype=torch.uint8), torch.zeros_like(log_odds[0])
+        for value, layer in zip(self.names, log_odds, strict=True):  # class by class: several times as fast as `max`
+            mask.masked_fill_(layer > best, value)
+            best = torch.maximum(best, layer)
+        return mask
 
     def layers(self, log_odds: Float[Tensor, "C H W"]) -> Bool[Tensor, "C H W"]:
         """The masks of all classes, each in a layer of its own."""
