@@ -98,15 +98,7 @@ def segment(
     Exit status: 0 if all is done, 3 if some image could not be segmented, 1
     if nothing could be done, 2 if the command is mistaken.
     """
-    if (support and task) or not (support or task or prompts):
-        message = "give --support or --task, one of the two, or --prompts."
-        raise typer.BadParameter(message)
-    if not support and query is None:
-        message = "give --query, the images to segment."
-        raise typer.BadParameter(message)
-    if task and classes:
-        message = "--classes does not go with --task, which has its names."
-        raise typer.BadParameter(message)
+    _check_sources(support, query, task, prompts, classes)
     tools = tuple(dict.fromkeys(map(_tool, write or ())))
     from incontext.folders.class_names import read_classes, read_colours
     from incontext.folders.prompt_file import PromptFile
@@ -358,6 +350,21 @@ def calibrate(
 
     calibration = calibrate_checkpoint(weights, collection, seed, device)
     print(json.dumps(calibration, indent=2))
+
+
+def _check_sources(
+    support: Path | None, query: Path | None, task: Path | None, prompts: Path | None, classes: str | None
+) -> None:
+    """Refuse sources of what to segment that do not go together."""
+    if (support and task) or not (support or task or prompts):
+        message = "give --support or --task, one of the two, or --prompts."
+        raise typer.BadParameter(message)
+    if not support and query is None:
+        message = "give --query, the images to segment."
+        raise typer.BadParameter(message)
+    if task and classes:
+        message = "--classes does not go with --task, which has its names."
+        raise typer.BadParameter(message)
 
 
 def _tool(name: str) -> WrittenTool:

@@ -9,7 +9,7 @@ from jaxtyping import Float, Float32, UInt8
 from torch import Tensor
 
 from incontext.images.marks import INSIDE, OUTSIDE, Mark
-from incontext.inference.segmentation import Plane, Said
+from incontext.inference.planes import Plane, Said
 from incontext.networks.prompted import Begun, PromptedNet, read
 from incontext.networks.support_code import SupportCode
 from incontext.networks.support_once import SupportOnceNet

@@ -14,8 +14,8 @@ from incontext.inference.case_predictions import predict_cases
 from incontext.inference.corrections import PlaneCorrector, PromptedReader
 from incontext.inference.editor import Editor
 from incontext.inference.loaded_network import LoadedNetwork
+from incontext.inference.planes import CasePrediction, Classes, DrawnPlane, Plane
 from incontext.inference.presence import Judgement, judge_presence
-from incontext.inference.segmentation import CasePrediction, Classes, DrawnPlane, Plane
 from incontext.inference.support_pool import Fitted, Preparation
 from incontext.networks.prompted import PromptedNet
 from incontext.networks.support_code import SupportCode

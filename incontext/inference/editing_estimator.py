@@ -16,8 +16,9 @@ from incontext.inference.case_predictions import predict_cases
 from incontext.inference.editing import Editing
 from incontext.inference.editor import Editor
 from incontext.inference.growth import grown, without_examples
+from incontext.inference.planes import CasePrediction, Classes
 from incontext.inference.presence import check_absent, judge_presence
-from incontext.inference.segmentation import CasePrediction, Classes, Presence
+from incontext.inference.segmentation import Presence
 from incontext.inference.support_pool import Fitted
 from incontext.inference.task_estimator import TaskEstimator
 from incontext.networks.checkpoint import locate

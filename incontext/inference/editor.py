@@ -11,7 +11,7 @@ from incontext.images.prompts import Number, Points, Prompts, Stroke
 from incontext.images.source_image import SourceImage
 from incontext.inference.corrections import Corrections, PlaneCorrector, pixels_said
 from incontext.inference.loaded_network import LoadedNetwork
-from incontext.inference.segmentation import CasePrediction, Classes, Plane
+from incontext.inference.planes import CasePrediction, Classes, Plane
 
 
 class Editor:

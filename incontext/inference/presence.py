@@ -18,8 +18,9 @@ from torch.nn import functional as F
 from incontext.inference.expected import Expected
 from incontext.inference.leave_one_out import IMPOSSIBLE, LEAST_EXAMPLES, LeftOut, by_others, leave_one_out
 from incontext.inference.loaded_network import LoadedNetwork
+from incontext.inference.planes import CasePrediction, DrawnPlane, Plane
 from incontext.inference.reader import Reader
-from incontext.inference.segmentation import CasePrediction, DrawnPlane, Plane, Presence
+from incontext.inference.segmentation import Presence
 from incontext.inference.selection import region_features
 from incontext.networks.quality import QualityModel, expected_log_odds, soft_counts
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from incontext.inference.backends import backend_of, finite
 from incontext.inference.memory import batch_size
-from incontext.inference.segmentation import Classes
+from incontext.inference.planes import Classes
 from incontext.inference.selection import diverse, image_features, nearest
 from incontext.inference.support_pool import Pool
 from incontext.inference.uncertainty import uncertainty

@@ -8,9 +8,9 @@ from incontext.images.channels import Channel
 from incontext.images.examples import SAMPLED_CASES, Example, Examples, Labels, Pictures
 from incontext.inference.loaded_network import LoadedNetwork
 from incontext.inference.network_estimator import NetworkEstimator
+from incontext.inference.planes import Classes
 from incontext.inference.presence import Judgement, check_absent
 from incontext.inference.reader import Choice, Means, Reader
-from incontext.inference.segmentation import Classes
 from incontext.inference.support_pool import Fitted, Preparation, fit_examples
 from incontext.inference.task_network import TaskNetwork, Tuning, groups_of
 from incontext.networks.weights_delta import Tuned
