@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from torch import nn
 
-from incontext.images.arrays import Picture
+from incontext.images.arrays import Picture, is_short_stack
 from incontext.images.examples import Example, Examples, Labels, as_source_image, called, thinned
 from incontext.images.prompts import Prompts
 from incontext.images.source_image import Axis, SourceImage
@@ -21,7 +21,6 @@ from incontext.inference.presence import check_absent, judge_presence
 from incontext.inference.segmentation import Presence
 from incontext.inference.support_pool import Fitted
 from incontext.inference.task_estimator import TaskEstimator
-from incontext.networks.checkpoint import locate
 from incontext.networks.prompted import PromptedNet
 from incontext.networks.prompted_weights import load_prompted
 
@@ -72,6 +71,7 @@ class EditingEstimator(TaskEstimator):
             ValueError: If an argument does not fit, or the weights have no network for prompts.
             OSError: If the file cannot be read.
         """
+        axis = 0 if plane is not None and axis is None and is_short_stack(image) else axis
         case = as_source_image(image, called(image, "image"), axis, self.channel)
         known = self._fitted.names if self._fitted else {}
         value = _value(label, known)
@@ -102,7 +102,8 @@ class EditingEstimator(TaskEstimator):
             OSError: If a file cannot be read.
         """
         if plane is not None:
-            image = as_source_image(image, called(image, "image"), None, self.channel)
+            axis = 0 if is_short_stack(image) else None
+            image = as_source_image(image, called(image, "image"), axis, self.channel)
             label = _whole(label, image, plane)
         labels: Labels = {name: [mask] for name, mask in label.items()} if isinstance(label, Mapping) else [label]
         if self._fitted is None or self._fitted.pool.is_empty:
@@ -215,7 +216,7 @@ class EditingEstimator(TaskEstimator):
             raise ValueError(message)
         key = self.weights, self.device
         if self._prompted is None or self._prompted[0] != key:
-            self._prompted = key, load_prompted(locate(self.weights)).to(self._torch_device).eval()
+            self._prompted = key, load_prompted(self.weights, self._torch_device)
         return self._prompted[1]
 
 

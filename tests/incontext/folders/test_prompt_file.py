@@ -14,26 +14,21 @@ from incontext import Segmenter
 from incontext.cli import app
 from incontext.folders.prompt_file import PromptFile
 from incontext.images.prompts import Prompts
-from incontext.inference import editing_estimator
 from incontext.networks import checkpoint
-from incontext.networks.prompted import PromptedNet
+from incontext.networks.prompted_weights import prompted_beside
+from megamed.files import sha256_of
 from megamed.pairing import ImagePair
 from tests.incontext.inference.test_editor import discs, segmenter
 
 
 @pytest.fixture
-def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A file of weights of a small network, with a network for prompts."""
-    made = segmenter()
-
-    def load(path: Path) -> PromptedNet:
-        assert path == tmp_path / "small.safetensors"
-        assert made.prompted is not None
-        return made.prompted
-
-    monkeypatch.setattr(editing_estimator, "load_prompted", load)
-    checkpoint.save(tmp_path / "small.safetensors", made.weights, {})  # type: ignore[arg-type]
-    return tmp_path / "small.safetensors"
+def weights(tmp_path: Path) -> Path:
+    """A file of weights of a small network, with a network for prompts beside it."""
+    made, path = segmenter(), tmp_path / "small.safetensors"
+    checkpoint.save(path, made.network, {})
+    assert made.prompted is not None
+    checkpoint.save(prompted_beside(path), made.prompted, {"beside": {"sha256": sha256_of(path)}})
+    return path
 
 
 @pytest.fixture
