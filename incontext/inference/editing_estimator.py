@@ -1,5 +1,6 @@
 """An estimator whose masks are corrected by prompts, and whose examples grow one by one."""
 
+import warnings
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -46,6 +47,7 @@ class EditingEstimator(TaskEstimator):
 
     prompted: PromptedNet | None = None
     _prompted: tuple[Any, PromptedNet] | None = None
+    _has_told_of_torch: bool = False
 
     def edit(
         self,
@@ -143,6 +145,10 @@ class EditingEstimator(TaskEstimator):
             names: Names of the classes by label value.
         """
         check_absent(self.absent)
+        if self.backend == "onnx" and not self._has_told_of_torch:
+            self._has_told_of_torch = True
+            message = "prompts are computed by torch: backend='onnx' has no graph for them, and computes all else."
+            warnings.warn(message, stacklevel=3)
         named = dict(sorted(names.items()))
         fitted = self._fitted or self._without_examples([thinned(case)], named)
         loaded = self._task_network().network

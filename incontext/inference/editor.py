@@ -5,13 +5,14 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float32, Shaped, UInt8
 
-from incontext.images.examples import emptied
+from incontext.images.examples import emptied, on_grid
 from incontext.images.marks import Mark
 from incontext.images.prompts import Number, Points, Prompts, Stroke
 from incontext.images.source_image import SourceImage
 from incontext.inference.corrections import Corrections, PlaneCorrector, pixels_said
 from incontext.inference.loaded_network import LoadedNetwork
 from incontext.inference.planes import CasePrediction, Classes, Plane
+from megamed.unknown import UNKNOWN
 
 
 class Editor:
@@ -150,6 +151,18 @@ class Editor:
     def mask(self) -> UInt8[np.ndarray, "..."]:
         """Mask on the image's own grid, of 0 and label values; if classes may overlap, one {0, 1} mask per class."""
         return self._found.on_grid(self._resolution.mask)
+
+    @property
+    def said(self) -> UInt8[np.ndarray, "H W"]:
+        """Label map of what was said of single pixels, `UNKNOWN` elsewhere: scribbles as the label of an example.
+
+        It is one where 255 means that nobody judged: `Segmenter(unknown=255).fit([image], [editor.said])`.
+        """
+        label = np.full(self._image.planes.shape, UNKNOWN, np.uint8)
+        for mark, index in self._marks[: self._done]:
+            if mark.is_said:
+                label[0, mark.rows, mark.columns] = list(self.classes)[index] if mark.stroke.inside else 0
+        return on_grid(label, self._image)
 
     @property
     def probabilities(self) -> Float32[np.ndarray, "..."]:

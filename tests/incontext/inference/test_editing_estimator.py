@@ -8,10 +8,14 @@ import torch
 from torch import Tensor
 
 from incontext.images.prompts import Prompts
+from incontext.inference import reader
 from incontext.inference.presence import ClassPresence, PresenceModel
 from incontext.networks.quality import QualityModel
 from incontext.networks.support_code import ImageCodes
 from incontext.networks.support_once import SupportOnceConfig, SupportOnceNet
+from incontext.networks.weights_delta import Tuned, WeightsDelta
+from incontext.training import tuning
+from megamed.unknown import UNKNOWN
 from tests.incontext.inference.test_editor import discs, segmenter, taught
 
 
@@ -130,3 +134,47 @@ def test_weights_without_a_network_for_prompts_say_so() -> None:
     made.prompted = segmenter().prompted
     with pytest.raises(ValueError, match=r"weights cannot be prompted: .* got Identity"):
         made.edit(images[0])
+
+
+def test_graphs_of_onnx_are_joined_by_torch_which_is_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader, "backend_of", lambda network, name: network)
+    made, image = taught(backend="onnx")
+    with pytest.warns(UserWarning, match="prompts are computed by torch: backend='onnx' has no graph for them"):
+        made.edit(image)
+    assert made.edit(image).click(2, 2).any()
+
+
+def test_a_tuned_network_stays_as_it_is_when_an_example_joins(monkeypatch: pytest.MonkeyPatch) -> None:
+    tuned = []
+
+    def tune(*_: object) -> Tuned:
+        tuned.append(1)
+        return Tuned(WeightsDelta.of({"head.bias": torch.ones(4)}), "tuned 1 steps: better")
+
+    monkeypatch.setattr(tuning, "tune", tune)
+    images, labels = discs(3)
+    made = segmenter(tune=1).fit(images[:2], labels[:2])
+    plain = segmenter().fit(images[:2], labels[:2])
+    moved, still = (each.edit(images[2]).probabilities for each in (made, plain))
+    assert (moved > still).all()
+    assert made.add(images[2], labels[2]).edit(images[2]).click(1, 1)[1, 1]
+    assert made.tuned is not None
+    assert len(tuned) == 1
+
+
+def test_scribbles_are_a_label_of_an_example() -> None:
+    images, labels = discs(2)
+    editor = segmenter().edit(images[0])
+    editor.scribble([(20, 10), (20, 20)])
+    editor.scribble([(2, 2), (2, 50), (38, 50)], inside=False)
+    said = editor.said
+    assert {*np.unique(said)} == {0, 1, 255}
+    assert (said[20, 10:21] == 1).all()
+    assert (said[2, 2:51] == 0).all()
+    made = segmenter(unknown=255).fit([images[0]], [said])
+    assert (made.fitted.pool.labels == UNKNOWN).float().mean() > 0.5
+    assert made.fitted.names == {1: "1"}
+    scribbled = made.predict(images[1]).probabilities[0]
+    dense = segmenter().fit([images[0]], [labels[0]]).predict(images[1]).probabilities[0]
+    assert not np.allclose(scribbled, dense)
+    assert made.add(images[1], said).fitted.pool.label_budget == 2
