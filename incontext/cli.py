@@ -23,6 +23,7 @@ from incontext.folders.shell_options import (
     ImageTemplate,
     LabelTemplate,
     MaskFormat,
+    PromptsFile,
     Quiet,
     SavedTask,
     Select,
@@ -77,6 +78,7 @@ def segment(
         Literal["torch", "onnx"] | None, typer.Option(help="Library that computes the network.", show_default="torch")
     ] = None,
     absent: Absent = None,
+    prompts: PromptsFile = None,
     mask_format: MaskFormat = None,
     write: WriteFor = None,
     preview: Annotated[bool, typer.Option(help="Draw the masks over the images in overlay.png.")] = True,
@@ -88,7 +90,7 @@ def segment(
     as_json: Annotated[bool, typer.Option("--json", help="Print summary.json instead of a short report.")] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Segment images by labelled examples, which are in a folder or in a saved task.
+    """Segment images by labelled examples, which are in a folder or in a saved task, or by prompts alone.
 
     The same command continues a run that was stopped. Where images to
     segment have labels, Dice is reported.
@@ -96,17 +98,10 @@ def segment(
     Exit status: 0 if all is done, 3 if some image could not be segmented, 1
     if nothing could be done, 2 if the command is mistaken.
     """
-    if (support is None) == (task is None):
-        message = "give --support or --task, one of the two."
-        raise typer.BadParameter(message)
-    if task and query is None:
-        message = "give --query, the images that the task is to segment."
-        raise typer.BadParameter(message)
-    if task and classes:
-        message = "--classes does not go with --task, which has its names."
-        raise typer.BadParameter(message)
+    _check_sources(support, query, task, prompts, classes)
     tools = tuple(dict.fromkeys(map(_tool, write or ())))
     from incontext.folders.class_names import read_classes, read_colours
+    from incontext.folders.prompt_file import PromptFile
     from incontext.folders.segment_folder import SegmentOptions, segment_folder
     from incontext.folders.segmenter_options import SegmenterOptions
     from megamed.path_templates import read_templates
@@ -114,7 +109,8 @@ def segment(
     given = (task, weights, device, select, support_size, ensemble, backend, channel)
     segmenter = SegmenterOptions(*given, read_colours(colours), unknown, tune, not quiet, absent).open()
     named, templates = read_classes(classes), read_templates(images, labels)
-    options = SegmentOptions(named, mask_format, preview, statistics, overwrite, templates, tools, _tell(quiet))
+    said = PromptFile.read(prompts) if prompts else PromptFile()
+    options = SegmentOptions(named, mask_format, preview, statistics, overwrite, templates, tools, said, _tell(quiet))
     summary = segment_folder(segmenter, support, query, out, _progress(quiet), options)
     _report(summary, (out / "summary.json").read_text(encoding="utf-8") if as_json else _in_lines(_lines(summary, out)))
 
@@ -354,6 +350,21 @@ def calibrate(
 
     calibration = calibrate_checkpoint(weights, collection, seed, device)
     print(json.dumps(calibration, indent=2))
+
+
+def _check_sources(
+    support: Path | None, query: Path | None, task: Path | None, prompts: Path | None, classes: str | None
+) -> None:
+    """Refuse sources of what to segment that do not go together."""
+    if (support and task) or not (support or task or prompts):
+        message = "give --support or --task, one of the two, or --prompts."
+        raise typer.BadParameter(message)
+    if not support and query is None:
+        message = "give --query, the images to segment."
+        raise typer.BadParameter(message)
+    if task and classes:
+        message = "--classes does not go with --task, which has its names."
+        raise typer.BadParameter(message)
 
 
 def _tool(name: str) -> WrittenTool:

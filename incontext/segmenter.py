@@ -2,11 +2,10 @@
 
 import copy
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import torch
@@ -29,9 +28,11 @@ from incontext.images.examples import (
     thinned,
 )
 from incontext.images.input_checks import Expectations
+from incontext.images.prompts import Prompts
 from incontext.images.source_image import Axis, SourceImage
 from incontext.inference.backends import backend_of
 from incontext.inference.case_predictions import predict_cases
+from incontext.inference.editing_estimator import EditingEstimator, prompts_of
 from incontext.inference.expected import Expected
 from incontext.inference.labelled_volume import (
     Labelled,
@@ -41,20 +42,19 @@ from incontext.inference.labelled_volume import (
     read_labelled,
 )
 from incontext.inference.loaded_network import LoadedNetwork
-from incontext.inference.presence import Judgement, check_absent, judge_presence
+from incontext.inference.presence import check_absent
 from incontext.inference.propagation import Propagation
-from incontext.inference.reader import Choice, Doubt, Means, Reader
-from incontext.inference.segmentation import Classes, Report, Segmentation, finished, mean_dice
-from incontext.inference.support_pool import Preparation, build_pool, fit_examples
-from incontext.inference.task_estimator import TaskEstimator
+from incontext.inference.reader import Doubt
+from incontext.inference.segmentation import Report, Segmentation, finished, mean_dice
+from incontext.inference.support_pool import Preparation, build_pool
 from incontext.inference.task_file import Parameters, SavedTask, Weights, find_weights, read_task, write_task
 from incontext.inference.task_network import TaskNetwork
 from incontext.networks.checkpoint import NAMED
 from incontext.networks.weights_delta import Tuned
-from megamed.label_values import LabelRules, Unknown
+from megamed.label_values import Unknown
 
 
-class Segmenter(TaskEstimator):
+class Segmenter(EditingEstimator):
     """Segmentation of images by labelled examples; nothing is trained.
 
     One pass per class, in which the class is foreground and all else background. The passes are resolved by
@@ -134,7 +134,6 @@ class Segmenter(TaskEstimator):
         self.colours = colours
         self.unknown = unknown
         self.tune = tune
-        self._reading: tuple[Any, Judgement] | None = None
 
     @property
     def expected_(self) -> Expected | None:
@@ -149,42 +148,22 @@ class Segmenter(TaskEstimator):
         """
         return self.judgement.expected
 
-    @property
-    def rules(self) -> LabelRules:
-        """Rules of the user on the values of labels."""
-        return LabelRules.of(self.unknown, self.colours)
-
-    def fit(self, images: Pictures, labels: Labels, classes: Mapping[int, str] | None = None) -> Self:
-        """Take over labelled examples: scale them, put them on the network's grid and keep them.
-
-        Args:
-            images: The labelled examples: one or a list of arrays, tensors, PIL images or paths.
-            labels: One label map per image, on its grid; 0 is background, and an image may lack a class. Or by the name
-                of each class its masks, which may overlap; None where an image was not annotated for it.
-            classes: Names of label values.
-
-        Raises:
-            ValueError: If an argument does not fit; the message names it and the fix.
-            OSError: If a file cannot be read.
-        """
-        self._choice, self._tuning  # noqa: B018 - a mistake in them is told before anything is read
-        check_absent(self.absent)
-        examples = Examples(images, labels, self.rules, self.channel, classes or {})
-        sample = examples.sample(SAMPLED_CASES)
-        self._fitted = fit_examples(examples, sample, self._prepare(sample), classes or {})
-        if self.tune:
-            self._task_network()
-        return self
-
     def predict(
-        self, images: Pictures, support_images: Pictures | None = None, support_labels: Labels | None = None
+        self,
+        images: Pictures,
+        support_images: Pictures | None = None,
+        support_labels: Labels | None = None,
+        *,
+        prompts: Prompts | Sequence[Prompts | None] | None = None,
     ) -> Segmentation:
-        """Segment images as the examples show.
+        """Segment images as the examples show, and as is said of them.
 
         Args:
             images: Arrays or tensors (H, W), (H, W, 3 or 4) or (N, H, W), PIL images or paths: one or a list.
             support_images: Labelled examples for this call alone; by default those of `fit`.
             support_labels: Labels of the support images, in the forms that `fit` takes.
+            prompts: What is said of each image, or None: the mask is then the one that an editor finds; see `edit`.
+                Where all images have prompts, no examples are needed.
 
         Raises:
             ValueError: If an argument does not fit, or there are no examples; the message names the fix.
@@ -195,25 +174,26 @@ class Segmenter(TaskEstimator):
                 message = "support_images and support_labels go together: expected both, got one. Pass the other too."
                 raise ValueError(message)
             self._load()
-            return copy.copy(self).fit(support_images, support_labels).predict(images)
+            return copy.copy(self).fit(support_images, support_labels).predict(images, prompts=prompts)
         check_absent(self.absent)
-        start, fitted, pictures = time.perf_counter(), self.fitted, as_list(images)
-        looked_at, sample = set(spread(len(pictures), SAMPLED_CASES)), []
+        start, pictures = time.perf_counter(), as_list(images)
+        told = prompts_of(prompts, len(pictures), self.has_examples)
+        looked_at, sample, prompted = set(spread(len(pictures), SAMPLED_CASES)), [], {}
 
         def cases() -> Iterator[SourceImage]:
             for index, case in enumerate(as_source_images(pictures, self.channel)):
                 if index in looked_at:
                     sample.append(thinned(case))
+                if index in told:
+                    prompted[index] = case
                 yield case
 
-        with self._task_network().network.evaluating():
-            reader = self.judgement.reader
-            judge = None if self.absent == "keep" else self.judgement.presence
-            found = predict_cases(cases(), fitted.preparation, reader, judge)
-        found, presence = (found, None) if judge is None else judge_presence(found, judge, self.absent)
+        answer = self._answer(cases(), told, prompted)
+        fitted, support = answer.fitted, str(self._choice) if self.has_examples else "none: prompts alone"
         warned = fitted.expectations.warn_about(sample)
-        report = self._report(fitted.preparation, str(self._choice), fitted.pool.label_budget, warned, self.tuned)
-        result = Segmentation(found, reader.classes, report, self.quality, presence)
+        report = self._report(fitted.preparation, support, fitted.pool.label_budget, warned, self.tuned)
+        report = replace(report, prompts=sum(map(len, told.values())))
+        result = Segmentation(answer.found, answer.classes, report, self.quality, answer.presence)
         result.report = finished(report, start)
         return result
 
@@ -356,30 +336,6 @@ class Segmenter(TaskEstimator):
         if task.tuned:
             segmenter._tuned = segmenter._tuning_key, TaskNetwork.of(segmenter._load(), task.tuned)
         return segmenter
-
-    @property
-    def _choice(self) -> Choice:
-        return Choice(self.support, self.support_size, self.ensemble, self.flips, self.seed)
-
-    @property
-    def judgement(self) -> Judgement:
-        """Judgement of the examples on each other, made anew only if anything has changed."""
-        fitted, loaded = self.fitted, self._task_network().network
-        key = fitted, self._choice, self.overlap, loaded, loaded.version, self.backend, self.memory_gb
-        if self._reading is None or self._reading[0] != key:
-            before = None if loaded is self._load() else partial(self._judgement_by, self._load())
-            self._reading = key, self._judgement_by(loaded, before)
-        return self._reading[1]
-
-    def _judgement_by(self, network: LoadedNetwork, before: Callable[[], Judgement] | None = None) -> Judgement:
-        fitted = self.fitted
-        classes = Classes(fitted.names, self.overlap, fitted.colours)
-        means = Means.of(network.module, fitted.pool, self.backend, self.memory_gb, self._torch_device)
-        reader = Reader(fitted.pool, self._choice, means, classes, self.temperature)
-        return Judgement(reader, network, self.quality, before)
-
-    def _prepare(self, sample: Sequence[Example]) -> Preparation:
-        return Preparation.chosen(sample, self.scaling, self.tiling, self.size_px)
 
     def _propagator(
         self,

@@ -28,7 +28,7 @@ for name in "ab":
 """
 """Makes a folder of volumes, of which one is labelled."""
 TOOLS = "docs/annotation-tools.md"
-TUTORIALS = ("own-images", "volumes", "collection", "benchmark")
+TUTORIALS = ("own-images", "correcting", "volumes", "collection", "benchmark")
 PAGES = ("README.md", "docs/problems.md", TOOLS, *(f"docs/tutorials/{name}.md" for name in TUTORIALS))
 
 

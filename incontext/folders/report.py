@@ -39,6 +39,7 @@ class ImageReport:
         dice: Overlap with the image's label for each class that was annotated; None without a label.
         presence: Probability that the image shows each class; None if it was not judged.
         absent: Label values of classes that the image probably lacks, of which nothing may have been drawn.
+        prompts: Number of prompts that corrected the mask.
     """
 
     file: str
@@ -53,6 +54,7 @@ class ImageReport:
     dice: dict[int, float] | None
     presence: dict[int, float] | None = None
     absent: tuple[int, ...] = ()
+    prompts: int = 0
 
 
 @dataclass(frozen=True)

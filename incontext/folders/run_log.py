@@ -17,6 +17,8 @@ from incontext import __version__
 from incontext.folders import RUN_LOG
 from incontext.folders.kept_masks import EDITED
 from incontext.folders.report import ImageReport
+from incontext.images.prompt_json import as_json
+from incontext.images.prompts import Prompts
 from incontext.segmenter import Segmenter
 from megamed import formats
 from megamed.files import Ledger, append, replace_file, sha256_of
@@ -82,10 +84,10 @@ class RunLog:
         append(self._path, f"{_line(done)}\n")
         self.done[done.report.file] = done
 
-    def is_done(self, pair: ImagePair) -> bool:
-        """Whether an image has the mask that it was given, and is the image that this was made of."""
+    def is_done(self, pair: ImagePair, prompts: Prompts | None = None) -> bool:
+        """Whether an image has the mask that it was given, and is the image that this was made of, by these prompts."""
         done = self.done.get(pair.name)
-        if done is None or done.stamp != stamp(pair):
+        if done is None or done.stamp != stamp(pair, prompts):
             return False
         mask = self._masks / done.report.mask
         return mask.is_file() and sha256_of(mask) == done.sha256
@@ -146,14 +148,14 @@ def _code() -> str:
     return digest.hexdigest()[:DIGITS]
 
 
-def stamp(pair: ImagePair) -> str:
-    """Hash names and content of the files of an image and of its label, so that any change is noticed.
+def stamp(pair: ImagePair, prompts: Prompts | None = None) -> str:
+    """Hash names and content of the files of an image and of its label, and its prompts, so that any change is noticed.
 
     Sizes and times would not do: archives set all times alike, and a corrected label has the size of the former one.
     """
     files = {"": [pair.image]} | {f"label {name}": [*paths] for name, paths in sorted(pair.labels.items())}
     states = [(name, path.name, _content(path)) for name, each in files.items() for path in _all_files(each)]
-    return sha256_of(repr(states).encode())[:DIGITS]
+    return sha256_of(repr((states, as_json(prompts)) if prompts else states).encode())[:DIGITS]
 
 
 def _all_files(paths: Iterable[Path]) -> Iterator[Path]:

@@ -11,35 +11,33 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Bool, UInt8
+from jaxtyping import UInt8
 from PIL import Image
 
 from incontext import __version__
 from incontext.folders.expectation import PICTURE, Expectation, expectation_of, picture
 from incontext.folders.folder_images import read_folder
-from incontext.folders.kept_masks import EDITED, read_back, read_edited
+from incontext.folders.kept_masks import EDITED, read_edited
 from incontext.folders.mask_targets import check_apart, check_targets
-from incontext.folders.overlay import Tile, contact_sheet, draw
+from incontext.folders.preview import draw_preview, read_annotation
+from incontext.folders.prompt_file import PromptFile, check_classes, seek_prompted
 from incontext.folders.report import ImageReport, Summary, grouped, statistics_csv, with_noun
 from incontext.folders.run_log import LOG, Done, RunLog, adopt_former, identity, stamp
 from incontext.folders.tool_files import SavedMasks, start_tool_files, write_tool_files
-from incontext.folders.user_folder import fit_pairs, read_masks
+from incontext.folders.user_folder import fit_pairs
 from incontext.images.examples import Example, on_grid
-from incontext.images.normalisation import apply
-from incontext.images.source_image import SourceImage, mask_suffix, read_source_image
+from incontext.images.prompts import Prompts
+from incontext.images.source_image import mask_suffix, read_source_image
 from incontext.inference.segmentation import Segmentation, dice_by_class
-from incontext.inference.support_pool import Fitted
 from incontext.segmenter import Segmenter
 from megamed import formats
-from megamed.failures import Attempt, one_line
+from megamed.failures import Attempt
 from megamed.files import Ledger, Unwritable, claimed, make_folder, replace_file, sha256_of
 from megamed.pairing import ImagePair, Pairing
 from megamed.path_templates import Templates
 from megamed.vocabulary import WrittenTool
 
 SUMMARY, PREVIEW, STATISTICS = "summary.json", "overlay.png", "statistics.csv"
-PREVIEW_COLUMNS = 6
-PREVIEW_QUERIES = 30
 
 Track = Callable[[Sequence[ImagePair]], Iterable[ImagePair]]
 """Function that passes pairs on one by one, and may show the progress."""
@@ -57,6 +55,7 @@ class SegmentOptions:
         overwrite: Whether to discard what an earlier run did.
         templates: Paths of images and labels, where their names leave open which belong together.
         tools: Annotation tools in whose files the masks are written too.
+        prompts: Clicks, scribbles, boxes and masks that correct the masks of images.
         tell: Function that is told, before anything is segmented, what the labelled images let one expect.
     """
 
@@ -67,6 +66,7 @@ class SegmentOptions:
     overwrite: bool = False
     templates: Templates | None = None
     tools: tuple[WrittenTool, ...] = ()
+    prompts: PromptFile = field(default_factory=PromptFile)
     tell: Callable[[str], object] = str
 
     @property
@@ -96,7 +96,8 @@ def segment_folder(
 
     Args:
         segmenter: Segmenter to use.
-        support: Folder in which some images have labels; None if the segmenter has learned already.
+        support: Folder in which some images have labels; None if the segmenter has learned already, or if images are
+            segmented by prompts alone: those that have none are left out then.
         query: Folder of images, or one image; where they have labels, Dice is reported. If it is None or the support
             itself, the images of the support that have no label.
         out: Folder to write into.
@@ -112,6 +113,8 @@ def segment_folder(
     """
     examples = read_folder(support, options.templates) if support else None
     queries, notes = _queries(examples, query, options.templates)
+    prompts, unused = options.prompts.of_images(queries)
+    notes += unused
     _check_apart(out, queries, [support, query])
     check_apart(segmenter.overlap)
     check_targets(queries, options.mask_suffix, options.tools)
@@ -122,12 +125,17 @@ def segment_folder(
         examples = replace(examples, pairs=tuple(pair for pair in examples.pairs if pair.name not in faulty))
         notes += [_shared_out(len(examples.labelled), rest)] if rest else []
         notes += [f"{name} is left out of the support: {reason}" for name, reason in faulty.items()]
+    if prompts and not segmenter.has_examples:
+        queries, bare = seek_prompted(segmenter, queries, prompts, options.classes)
+        notes += bare
+    check_classes(options.prompts.name, prompts, segmenter.fitted.names)
     notes += [str(tuned)] if (tuned := segmenter.tuned) else []
     with claimed(out, "segment") as ledger:
         adopt_former(out, ledger, _written(options))
         ledger.refuse_foreign(out / name for name in _written(options))
         make_folder(out / "masks")
-        return _segment_queries(_Run(segmenter, out, options, ledger), queries, track, _Reading(examples, notes))
+        run = _Run(segmenter, out, options, ledger, prompts)
+        return _segment_queries(run, queries, track, _Reading(examples, notes))
 
 
 def _shared_out(labelled: int, bare: int) -> str:
@@ -149,6 +157,7 @@ class _Run:
     out: Path
     options: SegmentOptions
     ledger: Ledger
+    prompts: Mapping[str, Prompts]
 
     @property
     def masks(self) -> Path:
@@ -175,7 +184,7 @@ def _segment_queries(run: _Run, queries: Sequence[ImagePair], track: Track, told
     start_tool_files(out, options.tools, run.ledger, options.overwrite)
     support = [pair.name for pair in told.examples.labelled] if told.examples else []
     expected = _expected(segmenter, support, out, options)
-    known = {pair.name for pair in queries if log.is_done(pair)}
+    known = {pair.name for pair in queries if log.is_done(pair, run.prompts.get(pair.name))}
     failures = {}
     for pair in track([pair for pair in queries if pair.name not in known]):
         with Attempt(Unwritable) as attempt:
@@ -208,7 +217,7 @@ def _segment_queries(run: _Run, queries: Sequence[ImagePair], track: Track, told
         replace_file(out / STATISTICS, statistics_csv(summary))
     if options.preview:
         with Attempt(Unwritable) as attempt:
-            replace_file(out / PREVIEW, _png(_preview(queries, summary, segmenter, run.masks)))
+            replace_file(out / PREVIEW, _png(draw_preview(queries, summary, segmenter, run.masks)))
         if attempt.error:
             summary.failures[PREVIEW] = attempt.reason
     replace_file(out / SUMMARY, as_json(summary, segmenter))
@@ -217,7 +226,7 @@ def _segment_queries(run: _Run, queries: Sequence[ImagePair], track: Track, told
 
 def _expected(segmenter: Segmenter, support: Sequence[str], out: Path, options: SegmentOptions) -> Expectation | None:
     """Tell what the labelled images let one expect, and draw those that look wrong."""
-    expected = expectation_of(segmenter, support)
+    expected = expectation_of(segmenter, support) if segmenter.has_examples else None
     (out / PICTURE).unlink(missing_ok=True)
     if expected is not None:
         for line in expected.lines():
@@ -269,11 +278,12 @@ def _check_apart(out: Path, pairs: Sequence[ImagePair], folders: Iterable[Path |
 
 def _segment_pair(run: _Run, pair: ImagePair) -> Done:
     """Write the mask of an image unless somebody edited the one that is there; report its classes and warnings."""
-    segmenter, state = run.segmenter, stamp(pair)
+    segmenter, prompts = run.segmenter, run.prompts.get(pair.name)
+    state = stamp(pair, prompts)
     case = read_source_image(pair.image, str(pair.image), channel=segmenter.channel)
-    label, faults = _annotation(pair, case, segmenter)
+    label, faults = read_annotation(pair, case, segmenter)
     with warnings.catch_warnings(action="ignore"):
-        result = segmenter.predict(case)
+        result = segmenter.predict(case, prompts=prompts)
     path = run.masks / f"{formats.stem(pair.name)}{run.options.mask_suffix or mask_suffix(case)}"
     make_folder(path.parent)
     kept = _write_or_keep(run, result, path)
@@ -296,16 +306,6 @@ def _write_or_keep(run: _Run, result: Segmentation, path: Path) -> UInt8[np.ndar
         replace_file(path, ours)
         return None
     return on_grid(planes, result.cases[0])
-
-
-def _annotation(pair: ImagePair, case: SourceImage, segmenter: Segmenter) -> tuple[Example | None, tuple[str, ...]]:
-    """Read the masks that a query is scored by; None, and the reason, if its label cannot be used."""
-    if not pair.labels:
-        return None, ()
-    fitted = segmenter.fitted
-    with Attempt() as attempt:
-        return read_masks(pair, case, fitted.names, fitted.rules_for_others(segmenter.rules)), ()
-    return None, (f"{pair.name} is segmented, but not scored: {attempt.reason}",)
 
 
 def _report(
@@ -333,6 +333,7 @@ def _report(
         dice=None if label is None else dice_by_class(mask, label),
         presence=_presence(result),
         absent=absent,
+        prompts=result.report.prompts,
     )
 
 
@@ -353,61 +354,6 @@ def _predicted(result: Segmentation) -> tuple[dict[int, float] | None, bool | No
 def _times(pixels: Mapping[int, int], size: float | None) -> dict[int, float] | None:
     """Area or volume of each class, by that of a pixel; None if it is unknown."""
     return None if size is None else {value: count * size for value, count in pixels.items()}
-
-
-def _preview(queries: Sequence[ImagePair], summary: Summary, segmenter: Segmenter, masks: Path) -> Image.Image:
-    """Draw a row of the support above rows of queries, whose 2 or 3 tiles stay in one row."""
-    fitted = segmenter.fitted
-    support = [_support_tile(example, fitted) for example in fitted.sample[:PREVIEW_COLUMNS]]
-    by_name = {pair.name: pair for pair in queries}
-    shown = summary.images[:PREVIEW_QUERIES]
-    tiles: list[Tile] = []
-    for report in shown:
-        with Attempt() as attempt:
-            tiles += _tiles(by_name[report.file], report, segmenter, masks)
-        if attempt.error:
-            summary.failures[f"{report.file} in overlay.png"] = attempt.reason
-    rows = [tiles[start : start + PREVIEW_COLUMNS] for start in range(0, len(tiles), PREVIEW_COLUMNS)]
-    return contact_sheet([support, *rows])
-
-
-def _drawn(masks: Mapping[int, Bool[np.ndarray, "N H W"]], case: SourceImage) -> UInt8[np.ndarray, "N H W"]:
-    """Make one label map of masks; of classes that overlap the last one stays."""
-    label = np.zeros(case.planes.shape, dtype=np.uint8)
-    for value, mask in masks.items():
-        label[mask] = value
-    return label
-
-
-def _support_tile(example: Example, fitted: Fitted) -> Tile:
-    label = _drawn(example.masks, example.case)
-    plane = _fullest(label)
-    image = apply(example.case, fitted.preparation.normalisation)[plane]
-    name = example.case.source.name if example.case.source else ""
-    return Tile(one_line(f"support {name}"), draw(image, label[plane], fitted.colours))
-
-
-def _tiles(pair: ImagePair, report: ImageReport, segmenter: Segmenter, masks: Path) -> list[Tile]:
-    """Draw an image's fullest plane, its annotation and its mask; all are read from disk again."""
-    fitted = segmenter.fitted
-    case = read_source_image(pair.image, report.file, channel=segmenter.channel)
-    mask = read_back(masks / report.mask, report.mask, case, fitted)
-    annotation, _ = _annotation(pair, case, segmenter) if report.dice is not None else (None, ())
-    label = None if annotation is None else _drawn(annotation.masks, case)
-    plane = _fullest(mask if label is None else label)
-    image = apply(case, fitted.preparation.normalisation)[plane]
-    plain = Tile(one_line(report.file), draw(image, np.zeros_like(mask[plane]), {}))
-    predicted = draw(image, mask[plane], fitted.colours)
-    if label is None or report.dice is None:
-        return [plain, Tile("prediction", predicted)]
-    mean = np.mean([*report.dice.values()])
-    annotated = Tile("annotation", draw(image, label[plane], fitted.colours))
-    return [plain, annotated, Tile(f"prediction, Dice {mean:.2f}", predicted)]
-
-
-def _fullest(label: np.ndarray) -> int:
-    """Index of the plane of (N, H, W) with the most labelled pixels."""
-    return int(np.count_nonzero(label, axis=(1, 2)).argmax())
 
 
 def as_json(summary: Summary, segmenter: Segmenter) -> str:

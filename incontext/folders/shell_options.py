@@ -112,6 +112,14 @@ WriteFor = Annotated[
         show_default=False,
     ),
 ]
+PromptsFile = Annotated[
+    Path | None,
+    typer.Option(
+        help="JSON file of clicks, scribbles and boxes by the names of images, which correct their masks; with it, no "
+        "labelled images are needed.",
+        show_default=False,
+    ),
+]
 SavedTask = Annotated[
     Path | None, typer.Option(help="File that `save-task` wrote, instead of --support.", show_default=False)
 ]

@@ -105,6 +105,13 @@ def scaled_apart(case: SourceImage, normalisation: Normalisation) -> list[Source
     return _parts(case, normalisation.by_plane)
 
 
+def of_plane(case: SourceImage, normalisation: Normalisation, plane: int) -> Normalisation:
+    """The scaling by which a plane that is taken out of a case becomes what it becomes within it."""
+    parts = scaled_apart(case, normalisation)
+    low, high = limits(parts[plane if len(parts) > 1 else 0], normalisation)
+    return replace(normalisation, kind="window", low=low, high=high)
+
+
 def limits(case: SourceImage, normalisation: Normalisation) -> tuple[float, float]:
     """The grey values of what is scaled as one image that become 0 and 1."""
     if normalisation.low is not None and normalisation.high is not None:

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from incontext.images.examples import emptied
 from incontext.images.source_image import SourceImage
+from incontext.inference.planes import CasePrediction, Plane
 from incontext.inference.reader import Doubt, Reader
-from incontext.inference.segmentation import CasePrediction, Plane
 from incontext.inference.support_pool import Preparation
 
 Judge = Callable[[Tensor, Tensor], Tensor]

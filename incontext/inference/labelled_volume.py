@@ -17,8 +17,8 @@ from incontext.images.examples import Example, LabelMap, called, emptied, plane_
 from incontext.images.normalisation import apply
 from incontext.images.resampling import binary_to_square, to_square
 from incontext.images.source_image import AS_CLASSES, Axis, SourceImage, read_label_image, read_source_image
+from incontext.inference.planes import CasePrediction, Classes, DrawnPlane, Plane
 from incontext.inference.propagation import LabelledPlanes, Propagation, propagate
-from incontext.inference.segmentation import CasePrediction, Classes, DrawnPlane, Plane
 from incontext.inference.support_pool import Fitted, Preparation
 from incontext.networks.protocols import Backend
 from incontext.networks.unknown import as_shares

@@ -18,8 +18,9 @@ from torch.nn import functional as F
 from incontext.inference.expected import Expected
 from incontext.inference.leave_one_out import IMPOSSIBLE, LEAST_EXAMPLES, LeftOut, by_others, leave_one_out
 from incontext.inference.loaded_network import LoadedNetwork
+from incontext.inference.planes import CasePrediction, DrawnPlane, Plane
 from incontext.inference.reader import Reader
-from incontext.inference.segmentation import CasePrediction, DrawnPlane, Plane, Presence
+from incontext.inference.segmentation import Presence
 from incontext.inference.selection import region_features
 from incontext.networks.quality import QualityModel, expected_log_odds, soft_counts
 
@@ -185,6 +186,16 @@ class Judgement:
         if self._quality is None or len(self.reader.pool.units.unique()) < LEAST_EXAMPLES:
             return None
         return PresenceModel.of(self.left_out, self.reader, self._quality)
+
+    def may_take_off(self, absent: str) -> bool:
+        """Whether classes may be taken off images where they are improbable; to tell costs nothing.
+
+        Args:
+            absent: Treatment of such classes: one of `ABSENT`.
+        """
+        pool = self.reader.pool
+        lacking = pool.annotated & ~(pool.labels == 1).flatten(2).any(-1)
+        return absent == "suppress" or (absent == "auto" and bool(lacking.any()))
 
 
 def check_absent(absent: str) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from incontext.inference.backends import backend_of, finite
 from incontext.inference.memory import batch_size
-from incontext.inference.segmentation import Classes
+from incontext.inference.planes import Classes
 from incontext.inference.selection import diverse, image_features, nearest
 from incontext.inference.support_pool import Pool
 from incontext.inference.uncertainty import uncertainty
@@ -179,6 +179,7 @@ class Reader:
         self._encoded: list[Encoded] = []
         self._seen: tuple[Tensor, list[Tensor]] | None = None
         self._resampled: list[Codes] = []
+        self._earlier: dict[int, Encoded] = {}
 
     @property
     def device(self) -> torch.device:
@@ -212,6 +213,15 @@ class Reader:
             self._seen = images, self.means.stages(images.to(self.means.device))
         return self._seen[1]
 
+    def go_on_from(self, earlier: "Reader") -> None:
+        """Take over the codes of squares that another reader has encoded by the same network.
+
+        Args:
+            earlier: A reader of the first squares of this one's pool.
+        """
+        encoded = earlier._codes.get((), []) if self.choice.per_query else earlier._encoded
+        self._earlier = dict(zip(earlier.classes.names, encoded, strict=True)) if encoded else earlier._earlier
+
     def mean(self, passes: Sequence[Float[Tensor, "N C size size"]]) -> Float32[Tensor, "N C size size"]:
         """Log-odds of the mean probabilities of several passes."""
         if len(passes) == 1:
@@ -243,6 +253,19 @@ class Reader:
         ]
         return torch.cat(maps, dim=1).float().cpu()
 
+    @torch.inference_mode()
+    def support_code(self, queries: Float32[Tensor, "N 1 size size"], class_index: int) -> SupportCode:
+        """Code of the support by which queries are segmented; of an ensemble that of the first draw."""
+        if self.choice.per_query:
+            encoded = self._of_queries(())[class_index]
+            chosen = self.choice.nearest(self.features(queries), known(encoded))[0]
+            return encoded.codes.select(chosen).pooled()
+        for code, sets in self._shared_codes(())[0]:
+            if class_index < sets:
+                return code.of_set(class_index)
+            class_index -= sets
+        raise AssertionError
+
     def _shared(self, class_index: int) -> Tensor:
         """Indices into the pool of the first support set that all queries share."""
         candidates = self._candidates(class_index)
@@ -253,11 +276,15 @@ class Reader:
         if self.choice.per_query:
             yield from self._nearest_passes(queries, self._of_queries(axes))
             return
-        if axes not in self._codes:
-            self._codes[axes] = self._pooled(self._encoded if self._encoded and not axes else self._of_all(axes))
-            self._encoded = []
-        for draw in self._codes[axes]:
+        for draw in self._shared_codes(axes):
             yield torch.cat([self._segment(queries, code, sets) for code, sets in draw], dim=1)
+
+    def _shared_codes(self, axes: tuple[int, ...]) -> list[list[tuple[Any, int]]]:
+        """Codes of the support sets that all queries share, for each draw; see `_pooled`."""
+        if axes not in self._codes:
+            encoded = self._of_all(axes) if axes else self.encoded()
+            self._codes[axes] = self._pooled(encoded)
+        return self._codes[axes]
 
     def _nearest_passes(self, queries: Tensor, encoded: Sequence[Encoded]) -> Iterator[Tensor]:
         asking = self.features(queries)
@@ -306,6 +333,19 @@ class Reader:
         return self.pool.candidates(class_index, showing=self.choice.rule != "all")
 
     def _encode(self, squares: Tensor, class_index: int, axes: tuple[int, ...]) -> Codes:
+        earlier = None if axes else self._earlier.get(list(self.classes.names)[class_index])
+        known = torch.zeros(0, dtype=torch.int64) if earlier is None else earlier.squares
+        is_known = torch.isin(squares, known)
+        if earlier is None or not is_known.any():
+            return self._encode_now(squares, class_index, axes)
+        taken = earlier.codes.select(torch.searchsorted(known, squares[is_known])[None].to(self.means.device))
+        if is_known.all():
+            return taken
+        joined = type(taken).joined([taken, self._encode_now(squares[~is_known], class_index, axes)])
+        order = torch.cat([is_known.nonzero()[:, 0], (~is_known).nonzero()[:, 0]]).argsort()
+        return joined.select(order[None].to(self.means.device))
+
+    def _encode_now(self, squares: Tensor, class_index: int, axes: tuple[int, ...]) -> Codes:
         parts = [
             self.means.backend.encode_images(
                 self.pool.images[chunk].flip(axes).to(self.means.device),

@@ -2,29 +2,26 @@
 
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import overload
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float32, Shaped, UInt8
-from torch import Tensor
+from jaxtyping import Bool, Float32, UInt8
 
 from incontext.images.examples import Example, on_grid
-from incontext.images.source_image import SourceImage, write_mask
-from incontext.images.tiling import blend
+from incontext.images.prompts import Prompts
+from incontext.images.source_image import write_mask
+from incontext.inference.next_plane import next_plane
+from incontext.inference.planes import CasePrediction, Classes
 from incontext.networks.measures import dice_of_areas
-from incontext.networks.quality import QualityModel, expected_log_odds, soft_counts
+from incontext.networks.quality import QualityModel
 from megamed.annotation_tools.model import SegmentedImage, distinct_names, file_names
 from megamed.label_colours import colours_of
-from megamed.squares import Box
 from megamed.vocabulary import WrittenTool
-
-CERTAIN = 20.0
-"""Log-odds of a class where a person drew it; elsewhere on that plane its negative."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +36,7 @@ class Report:
         weights: SHA-256 of the weights file; None for a network that came from none.
         tuning: Outcome of tuning the network on the labelled images; None if it was not asked for.
         warnings: Faults that were noticed, each with its reason and a fix.
+        prompts: Number of clicks, scribbles, boxes and masks by which images were corrected.
         seconds: Wall-clock time of the call, in seconds.
     """
 
@@ -49,51 +47,8 @@ class Report:
     weights: str | None
     tuning: str | None = None
     warnings: tuple[str, ...] = ()
+    prompts: int = 0
     seconds: float = 0.0
-
-
-@dataclass(frozen=True)
-class Classes:
-    """The classes of a segmentation, and the rule by which they compete for pixels.
-
-    Attributes:
-        names: Names by label value, in the order of logits and probabilities along C.
-        overlap: Whether a pixel may be of several classes at once.
-        colours: Colours by label value as `#rrggbb`.
-    """
-
-    names: Mapping[int, str]
-    overlap: bool = False
-    colours: Mapping[int, str] = field(default_factory=dict)
-
-    def probabilities(self, log_odds: Float[Tensor, "*N C H W"]) -> Float[Tensor, "*N C H W"]:
-        """Probability of each class: a softmax with a background of log-odds 0 or, if classes may overlap, sigmoids."""
-        if self.overlap:
-            return log_odds.sigmoid()
-        background = torch.zeros_like(log_odds[..., :1, :, :])
-        return torch.cat([background, log_odds], dim=-3).softmax(dim=-3)[..., 1:, :, :]
-
-    def log_odds(self, probabilities: Float[Tensor, "*N C H W"]) -> Float[Tensor, "*N C H W"]:
-        """Log-odds of each class against the background, from probabilities: the inverse of `probabilities`."""
-        if self.overlap:
-            return probabilities.logit(eps=1e-6)
-        background = 1 - probabilities.sum(dim=-3, keepdim=True)
-        return probabilities.clamp(min=1e-6).log() - background.clamp(min=1e-6).log()
-
-    def mask(self, log_odds: Float[Tensor, "C H W"]) -> UInt8[Tensor, "*C H W"]:
-        """The most probable label value of each pixel; if classes may overlap, a mask for each."""
-        if self.overlap:
-            return (log_odds > 0).to(torch.uint8)
-        best, index = log_odds.max(dim=0)
-        values = torch.tensor(list(self.names), dtype=torch.uint8, device=index.device)
-        return torch.where(best > 0, values[index], 0)
-
-    def layers(self, log_odds: Float[Tensor, "C H W"]) -> Bool[Tensor, "C H W"]:
-        """The masks of all classes, each in a layer of its own."""
-        if self.overlap:
-            return log_odds > 0
-        values = torch.tensor(list(self.names), dtype=torch.uint8, device=log_odds.device)
-        return self.mask(log_odds) == values[:, None, None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,73 +64,28 @@ class Presence:
     probability: Float32[np.ndarray, "images classes"]
     absent: Bool[np.ndarray, "images classes"]
 
-
-@dataclass(frozen=True)
-class Plane:
-    """The logits of a plane on the network's squares, from which logits on the plane's own grid are computed anew."""
-
-    shape: tuple[int, int]
-    boxes: Sequence[Box]
-    logits: Float[Tensor, "tiles C size size"] = field(repr=False)
-    presence: Float[Tensor, "tiles C"] | None = field(default=None, repr=False)
-    """Probability that a square shows each class; None if it was not judged."""
-
-    def bands(self) -> Iterator[Float[Tensor, "C rows W"]]:
-        """The logits on the plane's own grid, some rows at a time."""
-        yield from (band for _, band in blend(self.logits, self.boxes, self.shape))
-
-
-@dataclass(frozen=True)
-class DrawnPlane:
-    """A plane that a person labelled, which stays as it was drawn."""
-
-    label: UInt8[np.ndarray, "H W"] = field(repr=False)
-    values: Sequence[int]
-
-    def bands(self) -> Iterator[Float[Tensor, "C rows W"]]:
-        """Log-odds of ±`CERTAIN`, by the label."""
-        drawn = torch.from_numpy(np.stack([self.label == each for each in self.values]))
-        yield CERTAIN * (2 * drawn.float() - 1)
-
-
-@dataclass(frozen=True)
-class CasePrediction:
-    """The prediction for one source image: the logits of its planes, on the network's squares.
-
-    Attributes:
-        case: The source image, which may have been emptied of its pixels.
-        planes: The planes of the source image, in their order along its axis.
-    """
-
-    case: SourceImage
-    planes: Sequence[Plane | DrawnPlane]
-
-    def on_planes(self, resolve: Callable[[Tensor], Tensor]) -> Shaped[np.ndarray, "*C N H W"]:
-        """Map logits (C, rows, W), band by band, to values on the planes of the case.
+    def after(
+        self, told: Mapping[int, Prompts], judged: Sequence[int], values: Sequence[int], usual: int
+    ) -> "Presence":
+        """The presence of classes after prompts: what a person points at is there.
 
         Args:
-            resolve: Function of the logits of some rows, such as `Classes.mask`.
+            told: What was said of images, by their index.
+            judged: Label values of the classes that were judged.
+            values: Label values of all classes.
+            usual: Label value of the class that prompts are about that name none.
         """
-        return np.stack([_resolved(plane, resolve) for plane in self.planes], axis=-3)
-
-    def on_grid(self, resolve: Callable[[Tensor], Tensor]) -> Shaped[np.ndarray, "*grid"]:
-        """Map logits to values on the grid of the source, (*grid) or (C, *grid), as `on_planes` does."""
-        planes = self.on_planes(resolve)
-        if planes.ndim == 3:
-            return on_grid(planes, self.case)
-        return np.stack([on_grid(layer, self.case) for layer in planes])
-
-    def expected_log_odds(self, classes: Classes) -> Float[Tensor, "C 2"]:
-        """Log-odds of expected precision and recall, one pair per class, over the planes that nobody drew."""
-        total = torch.zeros(len(classes.names), 3)
-        for plane in self.planes:
-            for band in plane.bands() if isinstance(plane, Plane) else ():
-                total += soft_counts(classes.probabilities(band), classes.layers(band)).cpu()
-        return expected_log_odds(total)
-
-
-def _resolved(plane: Plane | DrawnPlane, resolve: Callable[[Tensor], Tensor]) -> np.ndarray:
-    return torch.cat([resolve(band).cpu() for band in plane.bands()], dim=-2).numpy()
+        probability = np.full((len(self.probability), len(values)), np.nan, np.float32)
+        absent = np.zeros(probability.shape, dtype=bool)
+        columns = [values.index(value) for value in judged]
+        probability[:, columns], absent[:, columns] = self.probability, self.absent
+        for image, prompts in told.items():
+            for stroke in prompts.strokes:
+                column = values.index(stroke.label or usual)
+                absent[image, column] = False
+                if stroke.inside:
+                    probability[image, column] = 1
+        return Presence(probability, absent)
 
 
 class Probabilities(Sequence[Float32[np.ndarray, "*grid"]]):
@@ -293,6 +203,17 @@ class Segmentation(Sequence[UInt8[np.ndarray, "*grid"]]):
         if self.overlap:
             return self.masks[index][list(self.classes).index(value)] > 0
         return self.masks[index] == value
+
+    def next_plane(self, index: int = 0) -> int:
+        """Index of the plane of a stack or volume whose drawing would help most: see `next_plane.next_plane`.
+
+        Args:
+            index: Index of the stack or volume.
+
+        Raises:
+            ValueError: If all of its planes are drawn.
+        """
+        return next_plane(self._found[index], self._classes)
 
     def write(self, index: int, path: str | Path) -> Path:
         """Write a mask in the format of a suffix, with the geometry of its image: see `source_image.write_mask`.

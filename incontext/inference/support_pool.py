@@ -1,6 +1,6 @@
 """Preparation of images as squares for the network, and the support pool of labelled squares."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Self
@@ -81,6 +81,11 @@ class Pool:
     def units(self) -> Int64[Tensor, " P"]:
         """Number of the example of each square: what is left out as a whole."""
         return self.origins if self.examples is None else self.examples
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no labelled square."""
+        return len(self.origins) == 0
 
     @property
     def label_budget(self) -> int:
@@ -167,18 +172,25 @@ def fit_examples(
     return Fitted(pool, names, preparation, sample, bool(decided.instances), decided.unknown)
 
 
-def build_pool(examples: Sequence[Example], preparation: Preparation) -> tuple[Pool, list[int]]:
+def build_pool(
+    examples: Sequence[Example], preparation: Preparation, known: Collection[int] = ()
+) -> tuple[Pool, list[int]]:
     """Cut labelled examples into squares.
+
+    Args:
+        examples: The labelled examples.
+        preparation: How images are prepared.
+        known: Label values of classes that other examples show, which need not be among these.
 
     Returns:
         The pool, and the label values of its classes, ascending.
 
     Raises:
-        ValueError: If no example shows any class.
+        ValueError: If no example shows any class, and none is known.
     """
     places: list[tuple[int, int | None]] = []
     squares = list(_squares(examples, preparation, places))
-    values = sorted({value for square in squares for value in square.labels})
+    values = sorted({value for square in squares for value in square.labels} | {*known})
     if not values:
         message = (
             "support_labels have no foreground: expected a non-zero value in at least one, got only 0. "

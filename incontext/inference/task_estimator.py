@@ -1,11 +1,20 @@
-"""An estimator with labelled examples, and with a network that may be tuned on them."""
+"""An estimator with labelled examples, which reads images by them and judges them, by a network that may be tuned."""
 
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, Self
 
+from incontext.images.channels import Channel
+from incontext.images.examples import SAMPLED_CASES, Example, Examples, Labels, Pictures
+from incontext.inference.loaded_network import LoadedNetwork
 from incontext.inference.network_estimator import NetworkEstimator
-from incontext.inference.support_pool import Fitted
+from incontext.inference.planes import Classes
+from incontext.inference.presence import Judgement, check_absent
+from incontext.inference.reader import Choice, Means, Reader
+from incontext.inference.support_pool import Fitted, Preparation, fit_examples
 from incontext.inference.task_network import TaskNetwork, Tuning, groups_of
 from incontext.networks.weights_delta import Tuned
+from megamed.label_values import LabelRules, Unknown
 
 
 class TaskEstimator(NetworkEstimator):
@@ -15,11 +24,26 @@ class TaskEstimator(NetworkEstimator):
         show_progress: Whether tuning shows how far it is and how long it will take, where stderr is a terminal.
     """
 
+    support: str
+    support_size: int | None
+    ensemble: int
+    flips: bool
+    overlap: bool
+    scaling: str
+    tiling: str | int
+    size_px: int
+    memory_gb: float | None
+    backend: str
+    absent: str
+    channel: Channel
+    colours: Mapping[str, int] | None
+    unknown: Unknown
     tune: str | int
     seed: int
     show_progress: bool = True
     _fitted: Fitted | None = None
     _tuned: tuple[Any, TaskNetwork] | None = None
+    _reading: tuple[Any, Judgement] | None = None
 
     @property
     def fitted(self) -> Fitted:
@@ -37,9 +61,65 @@ class TaskEstimator(NetworkEstimator):
         return self._fitted
 
     @property
+    def rules(self) -> LabelRules:
+        """Rules of the user on the values of labels."""
+        return LabelRules.of(self.unknown, self.colours)
+
+    def fit(self, images: Pictures, labels: Labels, classes: Mapping[int, str] | None = None) -> Self:
+        """Take over labelled examples: scale them, put them on the network's grid and keep them.
+
+        Args:
+            images: The labelled examples: one or a list of arrays, tensors, PIL images or paths.
+            labels: One label map per image, on its grid; 0 is background, and an image may lack a class. Or by the name
+                of each class its masks, which may overlap; None where an image was not annotated for it.
+            classes: Names of label values.
+
+        Raises:
+            ValueError: If an argument does not fit; the message names it and the fix.
+            OSError: If a file cannot be read.
+        """
+        self._choice, self._tuning  # noqa: B018 - a mistake in them is told before anything is read
+        check_absent(self.absent)
+        examples = Examples(images, labels, self.rules, self.channel, classes or {})
+        sample = examples.sample(SAMPLED_CASES)
+        self._fitted = fit_examples(examples, sample, self._prepare(sample), classes or {})
+        if self.tune:
+            self._task_network()
+        return self
+
+    @property
     def tuned(self) -> Tuned | None:
         """Outcome of tuning on the examples of `fit`; None if it was not asked for."""
         return self._task_network().tuned
+
+    @property
+    def judgement(self) -> Judgement:
+        """Judgement of the examples on each other, made anew only if anything has changed."""
+        if self._reading is None or self._reading[0] != self._reading_key:
+            loaded = self._task_network().network
+            before = None if loaded is self._load() else partial(self._judgement_by, self._load())
+            self._reading = self._reading_key, self._judgement_by(loaded, before)
+        return self._reading[1]
+
+    @property
+    def _reading_key(self) -> tuple[Any, ...]:
+        """All that the reading of examples depends on."""
+        loaded = self._task_network().network
+        return self.fitted, self._choice, self.overlap, loaded, loaded.version, self.backend, self.memory_gb
+
+    def _judgement_by(self, network: LoadedNetwork, before: Callable[[], Judgement] | None = None) -> Judgement:
+        fitted = self.fitted
+        classes = Classes(fitted.names, self.overlap, fitted.colours)
+        means = Means.of(network.module, fitted.pool, self.backend, self.memory_gb, self._torch_device)
+        reader = Reader(fitted.pool, self._choice, means, classes, self.temperature)
+        return Judgement(reader, network, self.quality, before)
+
+    @property
+    def _choice(self) -> Choice:
+        return Choice(self.support, self.support_size, self.ensemble, self.flips, self.seed)
+
+    def _prepare(self, sample: Sequence[Example]) -> Preparation:
+        return Preparation.chosen(sample, self.scaling, self.tiling, self.size_px)
 
     @property
     def _tuning(self) -> Tuning:
@@ -53,7 +133,7 @@ class TaskEstimator(NetworkEstimator):
     def _task_network(self) -> TaskNetwork:
         """Return the network that reads the examples, tuned anew only if anything has changed."""
         loaded = self._load()
-        if not self.tune or self._fitted is None:
+        if not self.tune or self._fitted is None or self._fitted.pool.is_empty:
             return TaskNetwork(loaded)
         if self._tuned is None or self._tuned[0] != self._tuning_key:
             pool = self._fitted.pool

@@ -48,6 +48,21 @@ class SupportCode:
             seen=_joined_seen(codes),
         )
 
+    def of_set(self, index: int) -> "SupportCode":
+        """The code of one of the support sets."""
+
+        def pick(each: Tensor) -> Tensor:
+            return each[index : index + 1]
+
+        return SupportCode(
+            keys=tuple(map(pick, self.keys)),
+            values=tuple(map(pick, self.values)),
+            prototypes=tuple(map(pick, self.prototypes)),
+            moments=tuple(map(pick, self.moments)),
+            mean_label=pick(self.mean_label),
+            seen=None if self.seen is None else tuple(map(pick, self.seen)),
+        )
+
 
 def _joined_seen(codes: Sequence[SupportCode]) -> tuple[Tensor, ...] | None:
     """Join the marks of tokens of several batches; None if all are read."""

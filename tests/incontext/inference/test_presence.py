@@ -11,8 +11,8 @@ from torch import Tensor
 from incontext import Segmenter
 from incontext.images.source_image import read_source_image
 from incontext.inference.leave_one_out import LeftOut
+from incontext.inference.planes import CasePrediction, Classes, Plane
 from incontext.inference.presence import ABSENT, IMPROBABLE, IMPROBABLE_BY_EXAMPLES, PresenceModel, judge_presence
-from incontext.inference.segmentation import CasePrediction, Classes, Plane
 from incontext.networks.quality import QualityModel, soft_counts
 from megamed.squares import Box
 from tests.incontext.inference.test_reader import MeanLabel, draw_pool, reader

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from incontext import Segmenter
 from incontext.inference.backends import WholeSetBackend
+from incontext.inference.planes import Classes
 from incontext.inference.reader import FLIPS, Choice, Means, Reader, stacked
-from incontext.inference.segmentation import Classes
 from incontext.inference.support_pool import Pool
 from incontext.networks.cross_block import CrossBlockConfig, CrossBlockNet
 from incontext.networks.support_code import ImageCodes

@@ -9,7 +9,8 @@ from PIL import Image
 
 from incontext.images.examples import emptied
 from incontext.images.source_image import read_source_image
-from incontext.inference.segmentation import CasePrediction, Classes, DrawnPlane, Plane, Report, Segmentation, dice
+from incontext.inference.planes import CasePrediction, Classes, DrawnPlane, Plane
+from incontext.inference.segmentation import Report, Segmentation, dice
 from incontext.networks.quality import QualityModel
 from megamed.annotation_tools import coco, labelme, qupath
 from megamed.label_colours import colour_of

@@ -1,0 +1,89 @@
+"""Preview of a run over a folder: rows of labelled images, and of images with their annotations and masks."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, UInt8
+from PIL import Image
+
+from incontext.folders.kept_masks import read_back
+from incontext.folders.overlay import Tile, contact_sheet, draw
+from incontext.folders.report import ImageReport, Summary
+from incontext.folders.user_folder import read_masks
+from incontext.images.examples import Example
+from incontext.images.normalisation import apply
+from incontext.images.source_image import SourceImage, read_source_image
+from incontext.inference.support_pool import Fitted
+from incontext.segmenter import Segmenter
+from megamed.failures import Attempt, one_line
+from megamed.pairing import ImagePair
+
+PREVIEW_COLUMNS = 6
+PREVIEW_QUERIES = 30
+
+
+def draw_preview(queries: Sequence[ImagePair], summary: Summary, segmenter: Segmenter, masks: Path) -> Image.Image:
+    """Draw a row of the support above rows of queries, whose 2 or 3 tiles stay in one row."""
+    fitted = segmenter.fitted
+    examples = fitted.sample[:PREVIEW_COLUMNS] if segmenter.has_examples else ()
+    support = [_support_tile(example, fitted) for example in examples]
+    by_name = {pair.name: pair for pair in queries}
+    shown = summary.images[:PREVIEW_QUERIES]
+    tiles: list[Tile] = []
+    for report in shown:
+        with Attempt() as attempt:
+            tiles += _tiles(by_name[report.file], report, segmenter, masks)
+        if attempt.error:
+            summary.failures[f"{report.file} in overlay.png"] = attempt.reason
+    rows = [tiles[start : start + PREVIEW_COLUMNS] for start in range(0, len(tiles), PREVIEW_COLUMNS)]
+    return contact_sheet([support, *rows] if support else rows)
+
+
+def _drawn(masks: Mapping[int, Bool[np.ndarray, "N H W"]], case: SourceImage) -> UInt8[np.ndarray, "N H W"]:
+    """Make one label map of masks; of classes that overlap the last one stays."""
+    label = np.zeros(case.planes.shape, dtype=np.uint8)
+    for value, mask in masks.items():
+        label[mask] = value
+    return label
+
+
+def _support_tile(example: Example, fitted: Fitted) -> Tile:
+    label = _drawn(example.masks, example.case)
+    plane = _fullest(label)
+    image = apply(example.case, fitted.preparation.normalisation)[plane]
+    name = example.case.source.name if example.case.source else ""
+    return Tile(one_line(f"support {name}"), draw(image, label[plane], fitted.colours))
+
+
+def _tiles(pair: ImagePair, report: ImageReport, segmenter: Segmenter, masks: Path) -> list[Tile]:
+    """Draw an image's fullest plane, its annotation and its mask; all are read from disk again."""
+    fitted = segmenter.fitted
+    case = read_source_image(pair.image, report.file, channel=segmenter.channel)
+    mask = read_back(masks / report.mask, report.mask, case, fitted)
+    annotation, _ = read_annotation(pair, case, segmenter) if report.dice is not None else (None, ())
+    label = None if annotation is None else _drawn(annotation.masks, case)
+    plane = _fullest(mask if label is None else label)
+    image = apply(case, fitted.preparation.normalisation)[plane]
+    plain = Tile(one_line(report.file), draw(image, np.zeros_like(mask[plane]), {}))
+    predicted = draw(image, mask[plane], fitted.colours)
+    if label is None or report.dice is None:
+        return [plain, Tile("prediction", predicted)]
+    mean = np.mean([*report.dice.values()])
+    annotated = Tile("annotation", draw(image, label[plane], fitted.colours))
+    return [plain, annotated, Tile(f"prediction, Dice {mean:.2f}", predicted)]
+
+
+def _fullest(label: np.ndarray) -> int:
+    """Index of the plane of (N, H, W) with the most labelled pixels."""
+    return int(np.count_nonzero(label, axis=(1, 2)).argmax())
+
+
+def read_annotation(pair: ImagePair, case: SourceImage, segmenter: Segmenter) -> tuple[Example | None, tuple[str, ...]]:
+    """Read the masks that a query is scored by; None, and the reason, if its label cannot be used."""
+    if not pair.labels:
+        return None, ()
+    fitted = segmenter.fitted
+    with Attempt() as attempt:
+        return read_masks(pair, case, fitted.names, fitted.rules_for_others(segmenter.rules)), ()
+    return None, (f"{pair.name} is segmented, but not scored: {attempt.reason}",)

@@ -1,0 +1,145 @@
+"""A file of prompts for the images of a folder: what is said of each, by the name of its file."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Self
+
+from incontext.folders.report import listed, with_noun
+from incontext.images.examples import SAMPLED_CASES, spread, thinned
+from incontext.images.prompt_json import from_json
+from incontext.images.prompts import Prompts
+from incontext.images.source_image import SourceImage, read_source_image
+from incontext.segmenter import Segmenter
+from megamed import formats
+from megamed.failures import Attempt
+from megamed.pairing import ImagePair
+
+
+@dataclass(frozen=True)
+class PromptFile:
+    """Prompts by the names that a file gives to images.
+
+    Attributes:
+        name: Name of the file.
+        prompts: Prompts about each image.
+    """
+
+    name: str = ""
+    prompts: Mapping[str, Prompts] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read a JSON object with the prompts about each image under the name of its file; see `images.prompt_json`.
+
+        Raises:
+            ValueError: If the file holds anything else; the message names the file and the entry.
+            OSError: If it cannot be read.
+        """
+        try:
+            content = json.loads(path.read_text("utf-8"))
+        except ValueError as error:
+            msg = f"{path} is not readable: expected JSON, got {error}. Correct it."
+            raise ValueError(msg) from error
+        if not isinstance(content, dict) or not content:
+            msg = (
+                f"{path} holds no prompts: expected an object with names of images, got {type(content).__name__}. "
+                'Write {"a.png": [{"click": [row, column]}], …}.'
+            )
+            raise ValueError(msg)
+        return cls(path.name, {name: from_json(each, f"{path}: {name}") for name, each in content.items()})
+
+    def of_images(self, images: Sequence[ImagePair]) -> tuple[dict[str, Prompts], list[str]]:
+        """Find the prompts about each image, by its name below its folder or, if that is clear, by less or more of it.
+
+        A name may lack folders or the suffix, or have folders above that of the images.
+
+        Args:
+            images: The images.
+
+        Returns:
+            Prompts by the name of the image, and notes on those that are about none of them.
+
+        Raises:
+            ValueError: If none is about any of the images, or a name means several.
+        """
+        found: dict[str, Prompts] = {}
+        idle = []
+        for name, prompts in self.prompts.items():
+            meant = [pair.name for pair in images if pair.name == name]
+            meant = meant or [pair.name for pair in images if _is_called(pair.name, name)]
+            if len(meant) > 1:
+                msg = f"{self.name}: {name} is not clear: expected one image, got {listed(meant)}. Name the folder too."
+                raise ValueError(msg)
+            if not meant:
+                idle.append(name)
+            elif prompts:
+                found[meant[0]] = prompts
+        if self.prompts and len(idle) == len(self.prompts):
+            names = listed([pair.name for pair in images])
+            msg = (
+                f"{self.name} is about none of the images: expected names such as {names}, got {listed(idle)}. Rename."
+            )
+            raise ValueError(msg)
+        unused = f"{self.name}: {with_noun(len(idle), 'name is', 'names are')} of no image to segment: {listed(idle)}."
+        return found, [unused] if idle else []
+
+
+def _is_called(image: str, name: str) -> bool:
+    """Whether the shorter path is the end of the longer, with the image's suffix or without."""
+    ends = [PurePosixPath(each.replace("\\", "/")).parts for each in (image, formats.stem(image), name)]
+    *known, asked = ends
+    return any(each[-(count := min(len(each), len(asked))) :] == asked[-count:] for each in known)
+
+
+def seek_prompted(
+    segmenter: Segmenter, images: Sequence[ImagePair], prompts: Mapping[str, Prompts], classes: Mapping[int, str]
+) -> tuple[list[ImagePair], list[str]]:
+    """Prepare to segment those images of a folder that have prompts, without any example.
+
+    Args:
+        segmenter: Segmenter without examples.
+        images: The images of the folder, by which their preparation is chosen.
+        prompts: Prompts by the names of images.
+        classes: Names of label values; others that prompts name are called by their value.
+
+    Returns:
+        The images that have prompts, and a note on the others.
+
+    Raises:
+        ValueError: If none has any.
+        OSError: If no image can be read.
+    """
+    named = {label: str(label) for each in prompts.values() for label in each.labels}
+    sample: list[SourceImage] = []
+    for index in spread(len(images), SAMPLED_CASES):
+        with Attempt() as reading:
+            path = images[index].image
+            sample.append(thinned(read_source_image(path, str(path), channel=segmenter.channel)))
+    if reading.error and not sample:
+        raise reading.error
+    segmenter.seek(sample, {**named, **classes})
+    left = [pair for pair in images if pair.name in prompts]
+    bare = with_noun(len(images) - len(left), "image has", "images have")
+    return left, [f"{bare} no prompts, and without labelled images no mask."] if len(left) < len(images) else []
+
+
+def check_classes(name: str, prompts: Mapping[str, Prompts], classes: Mapping[int, str]) -> None:
+    """Make sure that prompts are about known classes.
+
+    Args:
+        name: Name of the file of prompts.
+        prompts: Prompts by the names of images.
+        classes: Names of the classes by label value.
+
+    Raises:
+        ValueError: If a prompt names another.
+    """
+    for image, each in prompts.items():
+        if unknown := [label for label in each.labels if label not in classes]:
+            msg = (
+                f"{name}: {image} names an unknown class: expected label to be {', '.join(map(str, classes))}, got "
+                f"{unknown[0]}. Correct it, or add a labelled image that shows the class."
+            )
+            raise ValueError(msg)

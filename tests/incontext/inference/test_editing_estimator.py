@@ -1,0 +1,180 @@
+"""Correcting without examples, and examples that grow one by one."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from incontext.images.prompts import Prompts
+from incontext.inference import reader
+from incontext.inference.presence import ClassPresence, PresenceModel
+from incontext.networks.quality import QualityModel
+from incontext.networks.support_code import ImageCodes
+from incontext.networks.support_once import SupportOnceConfig, SupportOnceNet
+from incontext.networks.weights_delta import Tuned, WeightsDelta
+from incontext.training import tuning
+from megamed.unknown import UNKNOWN
+from tests.incontext.inference.test_editor import discs, segmenter, taught
+
+
+def test_before_any_example_a_mask_is_what_prompts_make_of_it() -> None:
+    images, _ = discs(2)
+    made = segmenter()
+    editor = made.edit(images[0], label="cell")
+    assert editor.classes == {1: "cell"}
+    assert not editor.mask.any()
+    assert editor.click(20, 15)[20, 15] == 1
+    found = made.predict(images, prompts=[editor.prompts, Prompts().box(2, 2, 9, 9)])
+    np.testing.assert_array_equal(found.masks[0], editor.mask)
+    assert (found.report.label_budget, found.report.support) == (0, "none: prompts alone")
+    with pytest.raises(ValueError, match=r"images\[1\] has no prompts: expected some, as there are no examples"):
+        made.predict(images, prompts=[editor.prompts, None])
+    with pytest.raises(ValueError, match="prompts do not match images: expected 2, got 1"):
+        made.predict(images, prompts=[editor.prompts])
+
+
+def test_a_class_that_no_example_shows_is_sought_by_prompts_alone() -> None:
+    made, image = taught()
+    editor, before = made.edit(image, label=5), made.predict(image).masks[0]
+    np.testing.assert_array_equal(editor.mask, before)
+    mask = editor.click(2, 50)
+    assert mask[2, 50] == 5
+    found = made.predict(image, prompts=editor.prompts)
+    assert list(found.classes) == [1, 2, 5]
+    np.testing.assert_array_equal(found.masks[0], mask)
+    assert list(made.add(image, mask).fitted.names) == [1, 2, 5]
+    assert made.fitted.pool.annotated[:, 2].tolist() == [False, False, True]
+
+
+def counting(**params: Any) -> tuple[Any, list[int]]:
+    """A segmenter, and the numbers of images that it encodes at a time."""
+    encoded: list[int] = []
+
+    class Counting(SupportOnceNet):
+        def encode_images(self, images: Tensor, labels: Tensor) -> ImageCodes:
+            encoded.append(len(images))
+            return super().encode_images(images, labels)
+
+    torch.manual_seed(0)
+    made = segmenter(**params)
+    made.weights = Counting(SupportOnceConfig(channels=(4, 8, 8), heads=1, head_channels=8, groups=2))
+    return made, encoded
+
+
+@pytest.mark.parametrize(
+    "params",
+    [{}, {"support": "nearest", "support_size": 2}, {"support": "diverse", "support_size": 2}, {"tiling": 32}],
+    ids=["all", "nearest", "diverse", "tiles"],
+)
+def test_examples_that_join_are_those_of_one_fit_and_nothing_else_is_read_again(params: dict[str, Any]) -> None:
+    images, labels = discs(5)
+    made, encoded = counting(**params)
+    made.fit(images[:2], labels[:2]).predict(images[4])
+    del encoded[:]
+    made.add(images[2], labels[2]).add(images[3], labels[3])
+    found = made.predict(images[4])
+    squares = len(made.fitted.pool.images)
+    if "support" not in params:
+        assert sum(encoded) == squares // 2
+    at_once = counting(**params)[0].fit(images[:4], labels[:4])
+    assert len(at_once.fitted.pool.images) == squares
+    torch.testing.assert_close(made.fitted.pool.images, at_once.fitted.pool.images)
+    assert made.fitted.pool.units.tolist() == at_once.fitted.pool.units.tolist()
+    assert made.fitted.pool.places == at_once.fitted.pool.places
+    np.testing.assert_allclose(found.probabilities[0], at_once.predict(images[4]).probabilities[0], atol=1e-5)
+
+
+def test_the_first_example_is_fitted_and_an_empty_one_may_follow() -> None:
+    images, labels = discs(2)
+    made = segmenter().add(images[0], labels[0], {1: "disc"})
+    assert made.fitted.names == {1: "disc"}
+    made.add(images[1], np.zeros_like(labels[1]))
+    assert made.predict(images[1]).report.label_budget == 2
+
+
+def test_one_plane_of_a_volume_joins() -> None:
+    images, labels = discs(5)
+    volume = np.moveaxis(np.stack(images), 0, 2).astype(np.int32)
+    stack = np.moveaxis(volume, 2, 0)
+    made = segmenter().fit([stack], [np.stack([labels[0], *[0 * label for label in labels[1:]]])])
+    made.add(stack, labels[2], plane=2)
+    assert made.fitted.pool.label_budget == 2
+    torch.testing.assert_close(made.fitted.pool.labels[1, 0].sum(), made.fitted.pool.labels[0, 0].sum(), atol=9, rtol=0)
+
+
+def test_a_prompted_class_is_not_taken_off_as_absent(monkeypatch: pytest.MonkeyPatch) -> None:
+    images, labels = discs(6)
+    made = segmenter(absent="suppress").fit(images[:5], labels[:5])
+
+    quality = QualityModel(bias=0, confidence=1, coverage=1, flag_below=0.6)
+    never = ClassPresence(None, torch.zeros(2), torch.ones(2), torch.tensor([-100.0, 0, 0]), improbable=0.5)
+    model = PresenceModel(made.judgement.reader, quality, [never])
+    monkeypatch.setitem(vars(made.judgement), "presence", model)
+    assert not made.predict(images[5]).masks[0].any()
+    editor = made.edit(images[5])
+    assert not editor.mask.any()
+    mask = editor.click(20, 30)
+    assert mask[20, 30]
+    found = made.predict(images[5], prompts=editor.prompts)
+    np.testing.assert_array_equal(found.masks[0], mask)
+    assert not found.absent.any()
+    assert found.presence is not None
+    assert found.presence[0, 0] == 1
+
+
+def test_weights_without_a_network_for_prompts_say_so() -> None:
+    images, _ = discs(1)
+    made = segmenter()
+    made.prompted = None
+    with pytest.raises(ValueError, match=r"weights have no network for prompts: .* got a module"):
+        made.edit(images[0])
+    made.weights = torch.nn.Identity()
+    made.prompted = segmenter().prompted
+    with pytest.raises(ValueError, match=r"weights cannot be prompted: .* got Identity"):
+        made.edit(images[0])
+
+
+def test_graphs_of_onnx_are_joined_by_torch_which_is_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader, "backend_of", lambda network, name: network)
+    made, image = taught(backend="onnx")
+    with pytest.warns(UserWarning, match="prompts are computed by torch: backend='onnx' has no graph for them"):
+        made.edit(image)
+    assert made.edit(image).click(2, 2).any()
+
+
+def test_a_tuned_network_stays_as_it_is_when_an_example_joins(monkeypatch: pytest.MonkeyPatch) -> None:
+    tuned = []
+
+    def tune(*_: object) -> Tuned:
+        tuned.append(1)
+        return Tuned(WeightsDelta.of({"head.bias": torch.ones(4)}), "tuned 1 steps: better")
+
+    monkeypatch.setattr(tuning, "tune", tune)
+    images, labels = discs(3)
+    made = segmenter(tune=1).fit(images[:2], labels[:2])
+    plain = segmenter().fit(images[:2], labels[:2])
+    moved, still = (each.edit(images[2]).probabilities for each in (made, plain))
+    assert (moved > still).all()
+    assert made.add(images[2], labels[2]).edit(images[2]).click(1, 1)[1, 1]
+    assert made.tuned is not None
+    assert len(tuned) == 1
+
+
+def test_scribbles_are_a_label_of_an_example() -> None:
+    images, labels = discs(2)
+    editor = segmenter().edit(images[0])
+    editor.scribble([(20, 10), (20, 20)])
+    editor.scribble([(2, 2), (2, 50), (38, 50)], inside=False)
+    said = editor.said
+    assert {*np.unique(said)} == {0, 1, 255}
+    assert (said[20, 10:21] == 1).all()
+    assert (said[2, 2:51] == 0).all()
+    made = segmenter(unknown=255).fit([images[0]], [said])
+    assert (made.fitted.pool.labels == UNKNOWN).float().mean() > 0.5
+    assert made.fitted.names == {1: "1"}
+    scribbled = made.predict(images[1]).probabilities[0]
+    dense = segmenter().fit([images[0]], [labels[0]]).predict(images[1]).probabilities[0]
+    assert not np.allclose(scribbled, dense)
+    assert made.add(images[1], said).fitted.pool.label_budget == 2
