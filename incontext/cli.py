@@ -1,4 +1,4 @@
-"""`incontext segment · check · save-task · propagate · demo · info · convert · export · train · calibrate`."""
+"""The shell: `incontext segment`, `annotate`, `train` and others, each of which calls one function and prints."""
 
 import json
 import re
@@ -34,6 +34,7 @@ from incontext.folders.shell_options import (
     Weights,
     WriteFor,
 )
+from incontext.page.command import annotate
 from megamed.command_line import CommandLine
 from megamed.failures import one_line
 from megamed.vocabulary import WrittenTool
@@ -48,6 +49,8 @@ INCOMPLETE = 3
 """Exit status when some images could not be segmented, or look wrong."""
 NOTHING_DONE = 1
 """Exit status when no image could be segmented."""
+
+app.command()(annotate)
 
 
 @app.command()

@@ -1,0 +1,42 @@
+"""`incontext annotate`: its options, and what it prints."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from incontext.folders.shell_options import ClassNames, Device, SavedTask, TaskWeights
+
+MISSING = 'what serves the page is missing: pip install "incontext-seg[page]"'
+
+
+def annotate(
+    folder: Annotated[Path, typer.Argument(help="Folder of images, of which some may have labels.")],
+    task: SavedTask = None,
+    classes: ClassNames = None,
+    weights: TaskWeights = None,
+    device: Device = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen at.", show_default="any free one")] = 0,
+    browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
+) -> None:
+    """Draw the first image in the browser, watch the others being segmented, correct, and take the masks away.
+
+    The page is on this machine alone. All that is drawn is kept in the
+    folder at once, and masks that are accepted lie in labels/, where
+    `segment --support` finds them. Needs the `page` extra.
+    """
+    from incontext.folders.segmenter_options import SegmenterOptions
+
+    try:
+        from incontext.page.serve import ServeOptions, serve
+    except ModuleNotFoundError as error:
+        if error.name not in ("fastapi", "uvicorn"):
+            raise
+        raise ModuleNotFoundError(MISSING, name=error.name) from error
+    options = SegmenterOptions(task, weights, device)
+
+    def tell(address: str) -> None:
+        typer.echo(f"Open {address}")
+        typer.echo("Ctrl-C ends it; all that is drawn is kept.", err=True)
+
+    serve(folder, ServeOptions(options, classes, port, browser, tell))

@@ -1,0 +1,153 @@
+"""Messages between the page and its server, in JSON."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from incontext.page.live import Prediction, Progress
+from incontext.page.store import ListedImage
+
+MOST_CLASSES = 255
+LONGEST_NAME = 200
+TABS = r"^[0-9a-f]{8,64}$"
+"""Pattern of the names that tabs give themselves."""
+
+Value = Annotated[int, Field(ge=1, le=MOST_CLASSES)]
+Run = Annotated[int, Field(ge=0, le=2**40)]
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(extra="forbid", from_attributes=True)
+
+
+class ClassMessage(_Message):
+    """A class that is drawn."""
+
+    value: Value
+    name: Annotated[str, Field(min_length=1, max_length=LONGEST_NAME, pattern=r'^[^\x00-\x1f"]*$')]
+    colour: Annotated[str, Field(pattern=r"^#[0-9a-f]{6}$")]
+
+
+class ClassesMessage(_Message):
+    """All classes, in their order."""
+
+    classes: Annotated[list[ClassMessage], Field(min_length=1, max_length=MOST_CLASSES)]
+
+
+class ImageEntry(_Message):
+    """An image of the list."""
+
+    id: int
+    name: str
+    state: str
+    dice: float | None = None
+    look_first: bool = False
+    failure: str = ""
+    is_suspect: bool = False
+
+    @classmethod
+    def told(
+        cls, index: int, image: ListedImage, found: Prediction | None, failure: str, suspects: set[str]
+    ) -> "ImageEntry":
+        """Tell the state of an image."""
+        state = "predicted" if found and image.state == "bare" else image.state
+        shown = found if state == "predicted" else None
+        return cls(
+            id=index,
+            name=image.name,
+            state=state,
+            dice=shown.dice if shown else None,
+            look_first=bool(shown and shown.look_first),
+            failure=failure,
+            is_suspect=image.pair.name in suspects,
+        )
+
+
+class ProgressMessage(_Message):
+    """Progress of what runs in the background."""
+
+    stage: str
+    done: int
+    total: int
+    eta_s: float | None
+    error: str
+
+    @classmethod
+    def told(cls, progress: Progress) -> "ProgressMessage":
+        """Tell the progress."""
+        return cls.model_validate(progress)
+
+
+class ExpectedMessage(_Message):
+    """Dice to expect of new images, by class."""
+
+    value: int
+    dice: float
+    low: float
+    high: float
+
+
+class NewsMessage(_Message):
+    """State of the folder, or what is new in it."""
+
+    images: list[ImageEntry]
+    classes: list[ClassMessage]
+    expected: list[ExpectedMessage]
+    progress: ProgressMessage
+
+
+class SessionMessage(NewsMessage):
+    """State of the folder, for a tab that opens."""
+
+    folder: str
+    notes: list[str]
+
+
+class ImageMessage(_Message):
+    """An image that is opened."""
+
+    id: int
+    name: str
+    planes: int
+    height: int
+    width: int
+    has_colours: bool
+    bits: int
+    low: float
+    high: float
+    window: tuple[float, float]
+    spacing_mm: tuple[float, float, float] | None
+    undoable: int
+    redoable: int
+    drawn_planes: list[int]
+    round: int
+
+
+class StrokeMessage(_Message):
+    """Pixels of a plane that take other values, as starts and lengths by value."""
+
+    plane: Annotated[int, Field(ge=0)]
+    tool: Annotated[str, Field(pattern=r"^[a-z]{1,20}$")]
+    runs: dict[Annotated[int, Field(ge=0, le=MOST_CLASSES)], list[Run]]
+
+
+class DrawnMessage(_Message):
+    """State of a drawing after a stroke; the runs are to be shown, all planes if there is none."""
+
+    undoable: int
+    redoable: int
+    state: str
+    plane: int | None = None
+    runs: dict[int, list[int]] = {}
+
+
+class AcceptedMessage(_Message):
+    """The label file that was written, below the folder."""
+
+    label: str
+
+
+class Refusal(_Message):
+    """Reason why nothing was done."""
+
+    detail: str

@@ -1,0 +1,71 @@
+"""Servers of the page for tests: the command itself, in a fork of this process, which has imported all it needs."""
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from incontext.cli import app
+from tests.killed_runs import finish, write_weights
+
+LONGEST_S = 120
+"""Seconds after which a server ends by itself."""
+
+
+@dataclass
+class Served:
+    """A server that runs.
+
+    Attributes:
+        address: Address of its page, with the token.
+        process: Number of its process.
+    """
+
+    address: str
+    process: int
+
+    def kill(self) -> None:
+        """Kill it in the middle of whatever it does."""
+        os.kill(self.process, signal.SIGKILL)
+        finish(self.process)
+        self.process = 0
+
+    def end(self) -> int:
+        """Interrupt it, as Ctrl-C does, and return its exit status."""
+        os.kill(self.process, signal.SIGINT)
+        process, self.process = self.process, 0
+        return finish(process)
+
+
+@contextmanager
+def served(folder: Path, *options: str) -> Iterator[Served]:
+    """Serve the page of a folder by a network that learned nothing."""
+    weights = folder.parent / "weights.safetensors"
+    if not weights.exists():
+        write_weights(weights)
+    reading, writing = os.pipe()
+    process = os.fork()
+    if not process:
+        os.close(reading)
+        sys.stdout = os.fdopen(writing, "w")
+        signal.alarm(LONGEST_S)  # it must not outlive a test that fails
+        status = 70
+        try:
+            app(["annotate", str(folder), "--no-browser", "--weights", str(weights), *options])
+        except SystemExit as end:
+            status = int(end.code or 0)
+        finally:
+            os._exit(status)
+    os.close(writing)
+    with os.fdopen(reading) as told:
+        words = told.readline().split()
+        assert words, "the server ended before it told its address"
+        found = Served(words[-1], process)
+        try:
+            yield found
+        finally:
+            if found.process:
+                found.end()

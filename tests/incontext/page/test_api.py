@@ -1,0 +1,255 @@
+"""The server: strokes and labels by requests, every attack refused, and its OpenAPI document kept to."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+pytest.importorskip("fastapi")
+pytest.importorskip("httpx2")
+
+from fastapi.testclient import TestClient
+
+from incontext.page.api import Page, build_app
+from incontext.page.guard import MOST_BYTES, Guard
+from incontext.page.live import Live
+from incontext.page.store import STORE, opened
+from tests.incontext.page.test_store import SIDE, SQUARE, plain_folder, segmenter
+from tests.killed_runs import drawn, write_stack
+
+PORT, TOKEN, TAB = 4321, "secret-token", "0123456789abcdef"
+HOST = f"127.0.0.1:{PORT}"
+RUNS = {str(value): flat for value, flat in SQUARE.items()}
+EVIL = "<img src=x onerror=alert(1)>.png"
+
+
+@pytest.fixture
+def page(tmp_path: Path) -> Iterator[Page]:
+    folder = plain_folder(tmp_path / "in")
+    Image.fromarray(drawn(3)[0][0]).save(folder / EVIL)
+    write_stack(folder / "z.tif", drawn(4, 3)[0])
+    with opened(folder) as annotated:
+        found = Page(annotated, Live(annotated, segmenter))
+        found.news.tab = TAB
+        yield found
+
+
+@pytest.fixture
+def client(page: Page) -> Iterator[TestClient]:
+    guard = Guard(build_app(page), PORT, TOKEN)
+    with TestClient(guard, f"http://{HOST}/{TOKEN}/", headers={"x-tab": TAB}) as found:
+        yield found
+
+
+def id_of(client: TestClient, name: str) -> int:
+    return next(each["id"] for each in client.get("api/session").json()["images"] if each["name"] == name)
+
+
+# ------------------------------------------------------------------------------------------------------ what it does
+
+
+def test_a_stroke_is_kept_shown_undone_and_accepted(client: TestClient, page: Page) -> None:
+    index = id_of(client, "a.png")
+    assert client.get(f"api/images/{index}").json()["undoable"] == 0
+    answer = client.post(f"api/images/{index}/strokes", json={"plane": 0, "tool": "brush", "runs": RUNS})
+    assert answer.json() == {"undoable": 1, "redoable": 0, "state": "drawn", "plane": 0, "runs": {}}
+    assert len([*(page.folder.folder / STORE / "strokes").iterdir()]) == 1
+    shown = np.frombuffer(client.get(f"api/images/{index}/planes/0/label").content, np.uint8)
+    assert shown.sum() == 81
+    undone = client.post(f"api/images/{index}/undo").json()
+    assert undone["runs"] == {"0": SQUARE[1]}
+    assert client.post(f"api/images/{index}/redo").json()["runs"] == RUNS
+    assert client.post(f"api/images/{index}/accept").json() == {"label": "labels/a.png"}
+    assert np.asarray(Image.open(page.folder.folder / "labels" / "a.png")).sum() == 81
+    assert client.get("api/session").json()["images"][index]["state"] == "accepted"
+
+
+def test_planes_are_sent_as_they_are(client: TestClient) -> None:
+    index = id_of(client, "z.tif")
+    told = client.get(f"api/images/{index}").json()
+    assert (told["planes"], told["height"], told["width"], told["bits"]) == (3, SIDE, SIDE, 8)
+    for number, plane in enumerate(drawn(4, 3)[0]):
+        assert client.get(f"api/images/{index}/planes/{number}").content == plane.tobytes()
+    assert client.get(f"api/images/{index}/thumbnail").content[:4] == b"\x89PNG"
+
+
+def test_the_first_example_must_show_something(client: TestClient) -> None:
+    answer = client.post("api/images/0/accept")
+    assert answer.status_code == 409
+    assert "nothing is drawn" in answer.json()["detail"]
+
+
+def test_classes_are_named_anew(client: TestClient, page: Page) -> None:
+    classes = [{"value": 1, "name": "disc", "colour": "#112233"}, {"value": 4, "name": "rim", "colour": "#445566"}]
+    assert client.put("api/classes", json={"classes": classes}).json()["classes"] == classes
+    assert json.loads((page.folder.folder / STORE / "classes.json").read_text())["classes"] == classes
+    assert client.put("api/classes", json={"classes": [classes[0]] * 2}).status_code == 409
+
+
+# ----------------------------------------------------------------------------------------------- what it refuses
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"host": "evil.example"}, 421),
+        ({"host": f"evil.example:{PORT}"}, 421),
+        ({"host": "127.0.0.1"}, 421),
+        ({"host": ""}, 421),
+        ({"origin": "https://evil.example"}, 403),
+        ({"origin": "null"}, 403),
+        ({"origin": "http://127.0.0.1:1"}, 403),
+        ({"sec-fetch-site": "cross-site"}, 403),
+        ({"sec-fetch-site": "same-site"}, 403),
+        ({"origin": f"http://{HOST}", "sec-fetch-site": "same-origin"}, 200),
+        ({"host": f"localhost:{PORT}"}, 200),
+    ],
+)
+def test_other_pages_and_other_hosts_are_refused(client: TestClient, headers: dict[str, str], status: int) -> None:
+    assert client.get("api/session", headers=headers).status_code == status
+    index = {"plane": 0, "tool": "brush", "runs": RUNS}
+    assert client.post("api/images/0/strokes", json=index, headers=headers).status_code == status
+
+
+@pytest.mark.parametrize("path", ["/", "/api/session", "/wrong/api/session", f"/{TOKEN}x/api/session", f"//{TOKEN}/"])
+def test_without_the_token_nothing_is_there(client: TestClient, path: str) -> None:
+    answer = client.get(f"http://{HOST}{path}")
+    assert answer.status_code == 404
+    assert TOKEN not in answer.text
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "static/../api.py",
+        "static/%2e%2e/api.py",
+        "static/..%2fapi.py",
+        "static/%2e%2e%2f%2e%2e%2f%2e%2e%2fpyproject.toml",
+        "static//etc/passwd",
+        "static/%2fetc%2fpasswd",
+        "api/images/..%2f..%2fetc%2fpasswd",
+        "api/images/-1",
+        "api/images/99",
+        "api/images/0/planes/7",
+        "api/images/0/planes/7/label",
+    ],
+)
+def test_no_path_leads_out(client: TestClient, path: str) -> None:
+    answer = client.get(path)
+    assert answer.status_code in (404, 409, 422)
+    assert "root:" not in answer.text
+    assert "import" not in answer.text
+
+
+def test_large_bodies_are_refused(client: TestClient) -> None:
+    large = b"[" + b"0," * (MOST_BYTES // 2) + b"0]"
+    told = client.post("api/images/0/strokes", content=large)
+    untold = client.post("api/images/0/strokes", content=iter([large[: len(large) // 2], large[len(large) // 2 :]]))
+    assert (told.status_code, untold.status_code) == (413, 413)
+
+
+def test_another_tab_cannot_draw(client: TestClient, page: Page) -> None:
+    for method, path, content in [
+        ("POST", "api/images/0/strokes", {"plane": 0, "tool": "brush", "runs": RUNS}),
+        ("POST", "api/images/0/undo", None),
+        ("POST", "api/images/0/redo", None),
+        ("POST", "api/images/0/accept", None),
+        ("PUT", "api/classes", {"classes": [{"value": 1, "name": "disc", "colour": "#112233"}]}),
+    ]:
+        answer = client.request(method, path, json=content, headers={"x-tab": "f" * 16})
+        assert answer.status_code == 409
+        assert "another tab" in answer.json()["detail"]
+    assert not (page.folder.folder / STORE).exists()
+
+
+def test_names_are_sent_as_data_and_nothing_is_run(client: TestClient) -> None:
+    answer = client.get("api/session")
+    assert EVIL in [each["name"] for each in answer.json()["images"]]
+    assert answer.headers["content-type"] == "application/json"
+    for path in ("", "api/session", "api/images/0/thumbnail"):
+        headers = client.get(path).headers
+        assert "default-src 'none'" in headers["content-security-policy"]
+        assert "unsafe" not in headers["content-security-policy"]
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["referrer-policy"] == "no-referrer"
+
+
+def test_pixels_outside_of_an_image_are_refused(client: TestClient, page: Page) -> None:
+    for runs in ({"1": [SIDE * SIDE - 1, 2]}, {"1": [5]}, {"1": [0, 0]}):
+        answer = client.post("api/images/0/strokes", json={"plane": 0, "tool": "brush", "runs": runs})
+        assert answer.status_code == 409
+    assert not (page.folder.folder / STORE).exists()
+
+
+def test_a_damaged_image_says_so(client: TestClient, page: Page) -> None:
+    (page.folder.folder / "b.png").write_bytes(b"no picture")
+    answer = client.get(f"api/images/{id_of(client, 'b.png')}")
+    assert answer.status_code == 507
+    assert "b.png is unreadable" in answer.json()["detail"]
+
+
+# ------------------------------------------------------------------------------------------- its OpenAPI document
+
+
+def values_of(schema: dict[str, Any], document: dict[str, Any]) -> st.SearchStrategy[Any]:
+    """Values that a schema allows, and now and then others."""
+    if "$ref" in schema:
+        schema = document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+    anything = st.sampled_from([None, -1, 2**70, "", "../..", "\x00", EVIL, [], {}, [[]]])
+    match schema.get("type"):
+        case "integer":
+            allowed: st.SearchStrategy[Any] = st.integers(schema.get("minimum", -5), min(schema.get("maximum", 50), 50))
+        case "string":
+            allowed = st.from_regex(schema["pattern"]) if "pattern" in schema else st.text(max_size=20)
+        case "array":
+            allowed = st.lists(values_of(schema["items"], document), max_size=4)
+        case "object":
+            inner = schema.get("properties", {})
+            allowed = st.fixed_dictionaries({name: values_of(each, document) for name, each in inner.items()})
+            if not inner:
+                allowed = st.dictionaries(
+                    st.sampled_from(["0", "1", "x"]), values_of(schema["additionalProperties"], document)
+                )
+        case other:
+            raise AssertionError(other)
+    return st.one_of(allowed, allowed, allowed, anything)
+
+
+def requests_of(document: dict[str, Any]) -> st.SearchStrategy[tuple[str, str, dict[str, Any], Any, set[str]]]:
+    """Requests that a document describes: method, path, parameters, body and the answers that may come."""
+    found = []
+    for path, methods in document["paths"].items():
+        for method, each in methods.items():
+            names = {part["name"]: values_of(part["schema"], document) for part in each.get("parameters", ())}
+            body = each.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema")
+            content = values_of(body, document) if body else st.none()
+            if not path.endswith("events"):  # which never ends
+                parts = st.just(method), st.just(path), st.fixed_dictionaries(names), content
+                found.append(st.tuples(*parts, st.just(set(each["responses"]))))
+    return st.one_of(found)
+
+
+def test_requests_are_answered_as_the_document_says(client: TestClient) -> None:
+    document = client.get("openapi.json").json()
+    assert len(document["paths"]) == 11
+
+    @settings(max_examples=150)
+    @given(requests_of(document))
+    def check(request: tuple[str, str, dict[str, Any], Any, set[str]]) -> None:
+        method, path, parameters, content, expected = request
+        tab = parameters.pop("x-tab", TAB)
+        ascii_tab = tab if isinstance(tab, str) and re.fullmatch("[ -~]*", tab) else "?"
+        filled = path.lstrip("/").format(**{name: str(each).replace("/", "%2f") for name, each in parameters.items()})
+        answer = client.request(method, filled.replace("\x00", "%00"), json=content, headers={"x-tab": ascii_tab})
+        assert str(answer.status_code) in expected | {"404"}, answer.text
+        if answer.headers["content-type"] == "application/json":
+            answer.json()
+
+    check()

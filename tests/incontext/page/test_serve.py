@@ -1,0 +1,117 @@
+"""The process behind the page: reached from this machine alone, one at a time, ended cleanly, killed without loss."""
+
+import json
+import os
+import random
+import socket
+import threading
+import time
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+import pytest
+
+pytest.importorskip("fastapi")
+
+from typer.testing import CliRunner
+
+from incontext.cli import app
+from incontext.page.store import STORE, opened
+from tests.incontext.page.served import Served, served
+from tests.incontext.page.test_store import plain_folder
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs fork")
+TAB = "0123456789abcdef"
+KILLS = 3
+
+
+def ask(server: Served, path: str, content: object = None, tab: str = TAB) -> dict:
+    data = None if content is None else json.dumps(content).encode()
+    request = Request(server.address + path, data, {"x-tab": tab, "content-type": "application/json"})
+    with urlopen(request, timeout=30) as answer:
+        return json.load(answer)
+
+
+def enter(server: Served, tab: str = TAB) -> object:
+    """Become the one tab: what is returned is the stream of news, to be closed."""
+    return urlopen(f"{server.address}api/events?tab={tab}", timeout=30)
+
+
+def test_only_this_machine_is_listened_to(tmp_path: Path) -> None:
+    with served(plain_folder(tmp_path / "in")) as server:
+        assert server.address.startswith("http://127.0.0.1:")
+        port = int(server.address.split(":")[2].split("/")[0])
+        table = Path("/proc/net/tcp").read_text() if Path("/proc/net/tcp").exists() else ""
+        listening = [line.split()[1] for line in table.splitlines() if line.split()[1].endswith(f":{port:04X}")]
+        assert set(listening) <= {f"0100007F:{port:04X}"}
+        assert len(ask(server, "api/session")["images"]) == 3
+
+
+def test_interruption_ends_it_cleanly_with_a_tab_open(tmp_path: Path) -> None:
+    folder = plain_folder(tmp_path / "in")
+    with served(folder) as server:
+        with enter(server):
+            began = time.monotonic()
+            assert server.end() == 0
+        assert time.monotonic() - began < 20
+    assert sorted(path.name for path in folder.iterdir()) == ["a.png", "b.png", "c.png"]
+
+
+def test_a_second_server_is_refused_with_a_word(tmp_path: Path) -> None:
+    folder = plain_folder(tmp_path / "in")
+    with opened(folder):
+        result = CliRunner().invoke(app, ["annotate", str(folder), "--no-browser"])
+    assert result.exit_code == 1
+    assert "is in use: expected to annotate there alone" in result.output
+
+
+def test_a_second_tab_is_refused_until_the_first_is_closed(tmp_path: Path) -> None:
+    with served(plain_folder(tmp_path / "in")) as server:
+        first = enter(server)
+        for tab in ("f" * 16, TAB):  # a tab that was doubled has the same name
+            with pytest.raises(HTTPError, match="409"):
+                enter(server, tab)
+        with pytest.raises(HTTPError, match="409"):
+            ask(server, "api/images/0/accept", {}, "f" * 16)
+        first.close()  # type: ignore[attr-defined]
+        for _ in range(100):
+            try:
+                enter(server, "f" * 16).close()  # type: ignore[attr-defined]
+                break
+            except HTTPError:
+                time.sleep(0.05)
+        else:
+            pytest.fail("the closed tab still keeps others out")
+
+
+def test_a_taken_port_and_what_is_no_folder_are_refused(tmp_path: Path) -> None:
+    folder = plain_folder(tmp_path / "in")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        result = CliRunner().invoke(app, ["annotate", str(folder), "--no-browser", "--port", port])
+    assert f"port {port} cannot be used" in result.output
+    result = CliRunner().invoke(app, ["annotate", str(folder / "a.png"), "--no-browser"])
+    assert "is no folder" in result.output
+
+
+def test_kills_of_the_server_lose_no_stroke_that_was_answered(tmp_path: Path) -> None:
+    folder, moments, answered = plain_folder(tmp_path / "in"), random.Random(0), 0
+    for _ in range(KILLS):
+        with served(folder) as server, enter(server):  # type: ignore[attr-defined]
+            assert ask(server, "api/images/0")["undoable"] in (answered, answered + 1)
+            answered = ask(server, "api/images/0")["undoable"]
+            timer = threading.Timer(moments.uniform(0.05, 0.3), server.kill)
+            timer.start()
+            try:
+                while True:
+                    runs = {1 + answered % 2: [answered % 900, 20]}
+                    answered = ask(server, "api/images/0/strokes", {"plane": 0, "tool": "brush", "runs": runs})[
+                        "undoable"
+                    ]
+            except OSError:  # it is dead
+                timer.join()
+    with opened(folder) as annotated:
+        assert answered <= annotated.open(0).drawing.undoable <= answered + 1
+    assert answered > KILLS
+    assert [path.name for path in (folder / STORE).iterdir()] == ["strokes"]
