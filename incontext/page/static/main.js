@@ -1,0 +1,372 @@
+// The page: one image on the screen, its strokes to the server, news from it, and what the keys do.
+
+import { change, getBytes, getJson, listen, Refused, settled } from "./api.js";
+import { apply } from "./raster.js";
+import { ImageList, nameOf, stateOf } from "./list.js";
+import { Panel } from "./panel.js";
+import { Tools } from "./tools.js";
+import { View } from "./view.js";
+
+const by = id => document.getElementById(id);
+const PLANES_KEPT = 24;
+
+class App {
+  constructor() {
+    this.view = new View(by("view"));
+    this.panel = new Panel(this);
+    this.tools = new Tools(this, this.view, by("over"));
+    this.list = new ImageList(by("images"), id => this.open(id));
+    this.image = null; this.plane = 0; this.planes = new Map();
+    this.isLocked = true; this.pending = 0;
+    this.opening = 0; this.frame = null;
+  }
+
+  async start() {
+    this._theme();
+    listen(news => this.hear(news), begun => this._ended(begun));
+    this.session = await getJson("session");
+    by("folder").textContent = this.session.folder;
+    document.title = `${this.session.folder} – annotate`;
+    this.panel.showClasses();
+    this.list.update(this.session.images);
+    this._tell();
+    this.isLocked = false;
+    const first = this.list.shown.find(image => !image.failure);
+    if (first) await this.open(first.id);
+    by("view").focus();
+  }
+
+  // ------------------------------------------------------------------------------------------------ news
+
+  /** Take over what is new. */
+  hear(news) {
+    if (!this.session) return;
+    for (const image of news.images) this.session.images[image.id] = image;
+    Object.assign(this.session, { expected: news.expected, progress: news.progress });
+    const before = JSON.stringify(this.session.classes);
+    this.session.classes = news.classes;
+    if (JSON.stringify(news.classes) !== before) { this.panel.showClasses(); this.redraw(); }
+    this.list.update(news.images);
+    this._tell();
+    const fresh = news.images.find(image => image.id === this.image?.id);
+    if (fresh) this._refresh(fresh);
+  }
+
+  /** Show a newer prediction of the image on the screen, unless somebody draws on it. */
+  async _refresh(entry) {
+    this.panel.showImage(this.image, entry);
+    if (entry.state !== "predicted" || this.tools.isBusy || this.pending) return;
+    const { id } = this.image, image = await getJson(`images/${id}`);
+    if (this.image.id !== id || this.tools.isBusy || this.pending) return;
+    Object.assign(this.image, image);
+    await this._label();
+  }
+
+  _tell() {
+    const { images, progress } = this.session;
+    const accepted = images.filter(image => image.state === "accepted").length;
+    by("count").textContent = `${accepted} accepted of ${images.length}`;
+    by("hint").textContent = accepted || this.image?.undoable ? "" : "Draw the structure on this image, then accept it: the others follow.";
+    const left = progress.eta_s === null ? "" : ` · ${progress.eta_s < 1 ? "under 1" : Math.ceil(progress.eta_s)} s left`;
+    by("stage-text").textContent = progress.error || {
+      loading: "Loading the network …", waiting: "", learning: "Learning from the examples …",
+      predicting: `Segmented ${progress.done} of ${progress.total}${left}`, judging: "Judging the examples by each other …",
+      idle: progress.total ? `All ${progress.total} segmented` : "",
+    }[progress.stage];
+    by("stage-text").classList.toggle("error", Boolean(progress.error));
+    by("progress").hidden = progress.stage !== "predicting";
+    by("progress").value = progress.total ? progress.done / progress.total : 0;
+    this.panel.showExamples();
+  }
+
+  _ended(begun) {
+    this.isLocked = true;
+    this.say(begun ? "The program has ended. All that you drew is kept; start it again to go on." : "This folder is open in another tab: draw there, or close it and reload this page.", true, true);
+  }
+
+  // ------------------------------------------------------------------------------------------------ images
+
+  /** Show an image. */
+  async open(id) {
+    if (!this.session?.images[id]) return;
+    const turn = ++this.opening;
+    this.tools.giveUp();
+    await settled();
+    try {
+      const image = await getJson(`images/${id}`);
+      if (turn !== this.opening) return;
+      const plane = image.drawn_planes.length ? image.drawn_planes[Math.floor(image.drawn_planes.length / 2)] : Math.floor(image.planes / 2);
+      this.planes.clear();
+      this.image = image;
+      this.view.window = [...image.window];
+      this.list.choose(id);
+      await this._plane(plane, true);
+    } catch (error) {
+      this._failed(error);
+      return;
+    }
+    by("slices").hidden = this.image.planes < 2;
+    by("slice").max = this.image.planes - 1;
+    this._ticks();
+    this._tell();
+    const entry = this.session.images[id];
+    this.panel.showImage(this.image, entry);
+    this._drawn(this.image);
+    by("view").setAttribute("aria-label", `Image ${this.image.name}, ${nameOf(stateOf(entry))}`);
+  }
+
+  /** Show a plane of the image. */
+  async _plane(plane, fits = false) {
+    const { image } = this;
+    const [data, label] = await Promise.all([this._data(plane), getBytes(`images/${image.id}/planes/${plane}/label`)]);
+    if (this.image !== image) return;
+    this.plane = plane;
+    this.view.show(image, data, new Uint8Array(label));
+    this.view.resize();
+    if (fits) this.view.fit();
+    by("slice").value = plane;
+    by("slice-number").textContent = `${plane + 1} / ${image.planes}`;
+    this.redraw();
+    for (const near of [plane + 1, plane - 1]) if (near >= 0 && near < image.planes) this._data(near).catch(() => {});
+  }
+
+  async _data(plane) {
+    const { id, bits } = this.image;
+    if (!this.planes.has(plane)) {
+      const bytes = getBytes(`images/${id}/planes/${plane}`);
+      this.planes.set(plane, bytes.then(buffer => (bits === 16 ? new Uint16Array(buffer) : new Uint8Array(buffer))));
+      if (this.planes.size > PLANES_KEPT) this.planes.delete(this.planes.keys().next().value);
+    }
+    return this.planes.get(plane);
+  }
+
+  async _label() {
+    const { image, plane } = this, label = await getBytes(`images/${image.id}/planes/${plane}/label`);
+    if (this.image !== image || this.plane !== plane || this.tools.isBusy) return;
+    this.view.label = new Uint8Array(label);
+    this.redraw();
+    this._ticks();
+  }
+
+  async step(by) {
+    if (!this.image || this.image.planes < 2) return;
+    const plane = Math.max(0, Math.min(this.image.planes - 1, this.plane + by));
+    if (plane === this.plane) return;
+    this.tools.giveUp();
+    await settled();
+    await this._plane(plane).catch(error => this._failed(error));
+  }
+
+  _ticks() {
+    const { planes, drawn_planes: drawn } = this.image, canvas = by("ticks");
+    canvas.replaceChildren(...(planes > 1 ? drawn : []).map(plane => {
+      const tick = document.createElement("i");
+      tick.style.left = `${plane / (planes - 1) * 100}%`;
+      return tick;
+    }));
+  }
+
+  /** Paint again soon: a part of the image, or all. */
+  redraw(box = null) {
+    this.dirty = box && this.dirty !== "all" ? this._joined(this.dirty, box) : "all";
+    this.frame ??= requestAnimationFrame(() => {
+      const { dirty } = this;
+      this.frame = this.dirty = null;
+      this.view.draw(dirty === "all" ? null : dirty);
+      if (dirty === "all") this.tools.drawOver();
+    });
+  }
+
+  _joined(a, b) {
+    if (!a) return { left: b.left, top: b.top, right: b.right, bottom: b.bottom };
+    return { left: Math.min(a.left, b.left), top: Math.min(a.top, b.top), right: Math.max(a.right, b.right), bottom: Math.max(a.bottom, b.bottom) };
+  }
+
+  // ------------------------------------------------------------------------------------------------ changes
+
+  /** Send a stroke; the server answers when it is on the disk. */
+  async keep(stroke, tool) {
+    const runs = stroke.runs();
+    if (!runs.length) return;
+    const { image, plane } = this;
+    if (stroke.value && !image.drawn_planes.includes(plane)) { image.drawn_planes.push(plane); this._ticks(); }
+    await this._send(() => change("POST", `images/${image.id}/strokes`, { plane, tool, runs: { [stroke.value]: runs } }));
+  }
+
+  async undo(what) {
+    if (!this.image) return;
+    this.tools.giveUp();
+    const { image } = this, answer = await this._send(() => change("POST", `images/${image.id}/${what}`));
+    if (!answer || this.image !== image) return;
+    if (answer.plane === null) await this._label();
+    else if (answer.plane !== this.plane && Object.keys(answer.runs).length) await this._plane(answer.plane);
+    else this.redraw(apply(answer.runs, this.view.label, this.view.width));
+    this.say(what === "undo" ? "Undone" : "Done again");
+  }
+
+  async accept() {
+    if (!this.image || this.isLocked) return;
+    this.tools.giveUp();
+    const { image } = this, answer = await this._send(() => change("POST", `images/${image.id}/accept`));
+    if (!answer) return;
+    const entry = this.session.images[image.id];
+    Object.assign(entry, { state: "accepted", dice: null, look_first: false });
+    this.list.update([entry]);
+    this._tell();
+    this.say(`Accepted ${image.name}`);
+    if (this.image !== image) return;
+    const next = this.list.worst();
+    if (next >= 0) await this.open(next);
+  }
+
+  async setClasses(classes) {
+    const answer = await this._send(() => change("PUT", "classes", { classes }));
+    if (answer) this.session.classes = answer.classes;
+    this.panel.showClasses();
+    this.redraw();
+  }
+
+  /** Prompts have their place here. */
+  prompt() {}
+
+  /** Send a change; what is refused is told, and the truth is shown again. */
+  async _send(request) {
+    if (this.isLocked) return null;
+    const { image } = this;
+    this.pending++;
+    try {
+      const answer = await request();
+      by("saved").textContent = `Saved ${new Date().toLocaleTimeString()}`;
+      if (answer.undoable !== undefined && this.image === image) this._drawn(answer);
+      return answer;
+    } catch (error) {
+      this._failed(error);
+      if (image && this.image === image) await this._label().catch(() => {});
+      return null;
+    } finally {
+      this.pending--;
+    }
+  }
+
+  _drawn({ undoable, redoable, state }) {
+    Object.assign(this.image, { undoable, redoable });
+    by("undo").disabled = !undoable;
+    by("redo").disabled = !redoable;
+    const entry = this.session.images[this.image.id];
+    if (state && entry.state !== state) { Object.assign(entry, { state, dice: null, look_first: false }); this.list.update([entry]); this._tell(); }
+  }
+
+  _failed(error) {
+    if (!(error instanceof Refused)) throw error;
+    this.say(error.message, true);
+  }
+
+  /** Tell something, to a screen reader too; a problem stays on the screen for a while, or until the end. */
+  say(text, isProblem = false, stays = false) {
+    by("spoken").textContent = text;
+    if (!isProblem) return;
+    by("message").textContent = text;
+    by("message").hidden = false;
+    clearTimeout(this.hiding);
+    if (!stays && !this.isLocked) this.hiding = setTimeout(() => { by("message").hidden = true; }, 6000);
+  }
+
+  _theme() {
+    const root = document.documentElement, kept = localStorage.getItem("theme");
+    if (kept) root.dataset.theme = kept;
+    this.turnTheme = () => {
+      const isDark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+      root.dataset.theme = isDark ? "light" : "dark";
+      localStorage.setItem("theme", root.dataset.theme);
+      this.redraw();
+    };
+  }
+}
+
+const app = new App();
+
+function choose(tool) {
+  app.tools.choose(tool);
+  for (const button of document.querySelectorAll("[data-tool]")) button.setAttribute("aria-pressed", button.dataset.tool === tool);
+  app.say(tool);
+}
+
+function setSize(size) {
+  app.tools.setSize(size);
+  by("size").value = app.tools.size;
+  by("size-px").textContent = app.tools.size;
+}
+
+function toggle(id, name) {
+  app.view[name] = by(id).checked;
+  app.redraw();
+}
+
+function zoom(factor) {
+  const { view } = app, [x, y] = app.tools.last ?? [view.left + view.canvas.width / 2 / view.zoom, view.top + view.canvas.height / 2 / (view.zoom * view.aspect)];
+  view.zoomAt(x, y, factor);
+  app.redraw();
+}
+
+const flip = id => { by(id).checked = !by(id).checked; by(id).dispatchEvent(new Event("change")); };
+
+const KEYS = {
+  b: () => choose("brush"), e: () => choose("eraser"), p: () => choose("polygon"), f: () => choose("fill"),
+  "[": () => setSize(app.tools.size * 0.85 - 0.5), "]": () => setSize(app.tools.size * 1.15 + 0.5),
+  z: () => app.undo("undo"), Z: () => app.undo("redo"), a: () => app.accept(),
+  n: () => app.open(app.list.next(1)), N: () => app.open(app.list.next(-1)),
+  ",": () => app.step(-1), ".": () => app.step(1), PageUp: () => app.step(-1), PageDown: () => app.step(1),
+  h: () => flip("hide"), o: () => flip("outline"), r: () => resetWindow(), t: () => app.turnTheme(),
+  "+": () => zoom(1.25), "=": () => zoom(1.25), "-": () => zoom(0.8), 0: () => { app.view.fit(); app.redraw(); },
+  "?": () => by("help").showModal(),
+};
+const ON_CANVAS = {
+  ArrowLeft: s => app.tools.movePen(-s, 0), ArrowRight: s => app.tools.movePen(s, 0),
+  ArrowUp: s => app.tools.movePen(0, -s), ArrowDown: s => app.tools.movePen(0, s),
+  Enter: (_, event) => app.tools.press(event.shiftKey), Backspace: () => app.tools.dropCorner(), Escape: () => app.tools.giveUp(),
+};
+
+function resetWindow() {
+  if (app.image) app.view.window = [...app.image.window];
+  app.redraw();
+}
+
+function pressed(event) {
+  const { target, key } = event;
+  if (by("help").open || target.matches("input[type=text], input[type=search], select")) return;
+  if ((event.ctrlKey || event.metaKey) && key.toLowerCase() === "z") {
+    event.preventDefault();
+    app.undo(event.shiftKey ? "redo" : "undo");
+    return;
+  }
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  if (key === " " && target === by("view") || key === "w") { app.tools.held.add(key); if (key === " ") event.preventDefault(); return; }
+  if (target === by("view") && ON_CANVAS[key]) { event.preventDefault(); ON_CANVAS[key](event.shiftKey ? 10 : 1, event); return; }
+  if (target === by("images") && ["ArrowDown", "ArrowUp"].includes(key)) { event.preventDefault(); app.open(app.list.next(key === "ArrowDown" ? 1 : -1)); return; }
+  if (target === by("images") && key === "Enter") { by("view").focus(); return; }
+  if (target.matches("input[type=range]") && /^(Arrow|Page)/.test(key)) return;
+  if (/^[1-9]$/.test(key)) { app.panel.choose(Number(key) - 1); return; }
+  const act = KEYS[key] ?? KEYS[key.toLowerCase()];
+  if (act && app.session) { event.preventDefault(); act(); }
+}
+
+document.addEventListener("keydown", pressed);
+document.addEventListener("keyup", event => app.tools.held.delete(event.key.toLowerCase()));
+window.addEventListener("blur", () => app.tools.held.clear());
+for (const button of document.querySelectorAll("[data-tool]")) button.addEventListener("click", () => choose(button.dataset.tool));
+by("undo").addEventListener("click", () => app.undo("undo"));
+by("redo").addEventListener("click", () => app.undo("redo"));
+by("accept").addEventListener("click", () => app.accept());
+by("size").addEventListener("input", event => setSize(Number(event.target.value)));
+by("slice").addEventListener("input", event => app.step(Number(event.target.value) - app.plane));
+by("opacity").addEventListener("input", event => { app.view.opacity = event.target.value / 100; app.redraw(); });
+by("outline").addEventListener("change", () => toggle("outline", "isOutline"));
+by("hide").addEventListener("change", () => toggle("hide", "isHidden"));
+by("window-reset").addEventListener("click", resetWindow);
+by("theme").addEventListener("click", () => app.turnTheme());
+by("help-open").addEventListener("click", () => by("help").showModal());
+by("search").addEventListener("input", event => { app.list.filter = event.target.value.toLowerCase(); app.list.arrange(); });
+by("order").addEventListener("change", event => { app.list.order = event.target.value; app.list.arrange(); });
+new ResizeObserver(() => { app.view.resize(); app.redraw(); }).observe(by("stage"));
+choose("brush");
+app.start().catch(error => app._failed(error));

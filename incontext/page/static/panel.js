@@ -1,0 +1,116 @@
+// The column at the right: classes with names, colours and keys, and what is known of the image and the examples.
+
+const PALETTE = ["#e69f00", "#56b4e9", "#009e73", "#f0e442", "#d55e00", "#cc79a7", "#0072b2"];
+const SVG = "http://www.w3.org/2000/svg";
+const ENOUGH = 4;  // examples from which on they can judge each other
+
+/** An eye, crossed out if it is shut. */
+function drawEye(isShut) {
+  const svg = document.createElementNS(SVG, "svg"), path = document.createElementNS(SVG, "path");
+  svg.setAttribute("viewBox", "0 0 24 24");
+  path.setAttribute("d", `M2 12s4-7 10-7 10 7 10 7-4 7-10 7S2 12 2 12zM12 9a3 3 0 100 6 3 3 0 000-6${isShut ? "M4 20L20 4" : ""}`);
+  svg.append(path);
+  return svg;
+}
+
+export class Panel {
+  constructor(app) {
+    this.app = app;
+    this.active = 1;
+    this.list = document.getElementById("classes");
+    document.getElementById("add-class").addEventListener("click", () => this._add());
+  }
+
+  get classes() { return this.app.session.classes; }
+
+  /** Draw the list of classes anew, unless a name is being written. */
+  showClasses() {
+    if (this.list.contains(document.activeElement) && document.activeElement.type === "text") return;
+    if (!this.classes.some(each => each.value === this.active)) this.active = this.classes[0]?.value ?? 1;
+    this.list.replaceChildren(...this.classes.map((each, index) => this._row(each, index)));
+    this.app.view.colours = new Map(this.classes.map(each => [each.value, each.colour]));
+  }
+
+  choose(index) {
+    const found = this.classes[index];
+    if (!found) return;
+    this.active = found.value;
+    this.showClasses();
+    this.app.say(`Class ${found.name}`);
+  }
+
+  showImage(image, entry) {
+    const facts = [];
+    const mm = image.spacing_mm;
+    const size = `${image.width} × ${image.height}${image.planes > 1 ? ` × ${image.planes}` : ""} px`;
+    facts.push(["Size", size]);
+    if (mm) facts.push(["Pixel", `${mm[2].toPrecision(3)} × ${mm[1].toPrecision(3)} mm`]);
+    if (entry.dice !== null) facts.push(["Predicted Dice", entry.dice.toFixed(2)]);
+    if (entry.is_suspect) facts.push(["Note", "the other examples contradict this one"]);
+    document.getElementById("facts").replaceChildren(...facts.flatMap(([name, value]) => {
+      const term = document.createElement("dt"), told = document.createElement("dd");
+      term.textContent = name; told.textContent = value;
+      return [term, told];
+    }));
+  }
+
+  showExamples() {
+    const { images, expected } = this.app.session;
+    const accepted = images.filter(image => image.state === "accepted").length;
+    const worst = expected.length ? expected.reduce((a, b) => (a.dice < b.dice ? a : b)) : null;
+    let advice = "";
+    if (!accepted) advice = "Draw one image and accept it.";
+    else if (accepted < ENOUGH) advice = `Accept ${ENOUGH - accepted} more, and they tell what Dice to expect of the others.`;
+    else if (worst) advice = `New images will have a Dice of about ${worst.dice.toFixed(2)} (${worst.low.toFixed(2)} to ${worst.high.toFixed(2)}): so the examples segment each other.`;
+    document.getElementById("advice").textContent = advice;
+    document.getElementById("expected").textContent = worst ? `expected Dice ${worst.dice.toFixed(2)} ± ${((worst.high - worst.low) / 2).toFixed(2)}` : "";
+    document.getElementById("suspects").replaceChildren(...images.filter(image => image.is_suspect).map(image => {
+      const item = document.createElement("li"), button = document.createElement("button");
+      button.type = "button"; button.textContent = `Look at ${image.name}: the other examples contradict it`;
+      button.addEventListener("click", () => this.app.open(image.id));
+      item.append(button);
+      return item;
+    }));
+  }
+
+  _row(each, index) {
+    const row = document.createElement("li"), colour = document.createElement("input"), name = document.createElement("input");
+    const radio = document.createElement("input"), key = document.createElement("kbd"), eye = document.createElement("button");
+    radio.type = "radio"; radio.name = "class"; radio.checked = each.value === this.active;
+    radio.setAttribute("aria-label", `Draw ${each.name}`);
+    radio.addEventListener("change", () => this.choose(index));
+    colour.type = "color"; colour.value = each.colour; colour.setAttribute("aria-label", `Colour of ${each.name}`);
+    colour.addEventListener("change", () => this._change(each.value, { colour: colour.value }));
+    name.type = "text"; name.value = each.name; name.maxLength = 200; name.setAttribute("aria-label", `Name of class ${each.value}`);
+    name.addEventListener("change", () => this._change(each.value, { name: name.value.trim() || each.name }));
+    name.addEventListener("keydown", event => { if (event.key === "Enter") name.blur(); });
+    key.textContent = index < 9 ? index + 1 : "";
+    const hidden = this.app.view.hiddenClasses;
+    eye.type = "button"; eye.className = "eye"; eye.append(drawEye(hidden.has(each.value)));
+    eye.setAttribute("aria-pressed", hidden.has(each.value)); eye.setAttribute("aria-label", `Hide ${each.name}`);
+    eye.addEventListener("click", () => {
+      if (!hidden.delete(each.value)) hidden.add(each.value);
+      this.showClasses();
+      this.app.redraw();
+    });
+    row.classList.toggle("active", radio.checked);
+    row.addEventListener("click", event => { if (event.target === row || event.target === key) this.choose(index); });
+    row.append(radio, colour, name, key, eye);
+    return row;
+  }
+
+  _change(value, what) {
+    this.app.setClasses(this.classes.map(each => (each.value === value ? { ...each, ...what } : each)));
+  }
+
+  _add() {
+    const used = new Set(this.classes.map(each => each.value));
+    let value = 1;
+    while (used.has(value)) value++;
+    if (value > 254) return;
+    const colours = new Set(this.classes.map(each => each.colour));
+    const colour = PALETTE.find(each => !colours.has(each)) ?? PALETTE[value % PALETTE.length];
+    this.active = value;
+    this.app.setClasses([...this.classes, { value, name: `class ${value}`, colour }]);
+  }
+}

@@ -1,0 +1,226 @@
+// Pens, polygons and the like: what pointer and keys do on the image.
+
+import { Stroke } from "./raster.js";
+
+const DRAWING = ["brush", "eraser"];
+export const PROMPTS = ["click", "box"];
+
+export class Tools {
+  constructor(app, view, over) {
+    Object.assign(this, { app, view, over });
+    this.name = "brush"; this.size = 16;
+    this.stroke = null; this.pen = null; this.points = []; this.last = null;
+    this.held = new Set();  // keys
+    this.drag = null;
+    const canvas = view.canvas;
+    canvas.addEventListener("pointerdown", event => this._down(event));
+    canvas.addEventListener("pointermove", event => this._move(event));
+    canvas.addEventListener("pointerup", event => this._up(event));
+    canvas.addEventListener("pointercancel", event => this._up(event));
+    canvas.addEventListener("pointerleave", () => { if (!this.stroke) { this.last = null; this.drawOver(); } });
+    canvas.addEventListener("dblclick", () => { if (this.name === "polygon") this.closePolygon(false); });
+    canvas.addEventListener("contextmenu", event => event.preventDefault());
+    canvas.addEventListener("wheel", event => this._wheel(event), { passive: false });
+  }
+
+  get isBusy() { return this.stroke !== null || this.points.length > 0 || this.drag !== null; }
+
+  choose(name) {
+    this.giveUp();
+    this.name = name;
+    this.drawOver();
+  }
+
+  setSize(size) { this.size = Math.max(1, Math.min(120, Math.round(size))); this.drawOver(); }
+
+  /** Give up what has begun, and show what was there. */
+  giveUp() {
+    if (this.stroke) { this.stroke.cancel(); this.app.redraw(this.stroke.box); }
+    this.stroke = null; this.pen = null; this.points = []; this.drag = null;
+    this.drawOver();
+  }
+
+  // ------------------------------------------------------------------------------------------------ pointer
+
+  _down(event) {
+    if (!this.app.image || this.app.isLocked) return;
+    const canvas = this.view.canvas, [x, y] = this.view.toImage(event.clientX, event.clientY);
+    canvas.focus({ preventScroll: true });
+    canvas.setPointerCapture(event.pointerId);
+    this.last = [x, y];
+    if (this.held.has(" ") || event.button === 1) this.drag = { what: "pan", x: event.clientX, y: event.clientY };
+    else if (this.held.has("w")) this.drag = { what: "window", x: event.clientX, y: event.clientY, from: [...this.view.window] };
+    else if (DRAWING.includes(this.name) && event.button === 0) this.begin(x, y, event.shiftKey);
+    else if (this.name === "polygon" && event.button === 0) this.corner(x, y, event.shiftKey);
+    else if (this.name === "fill" && event.button === 0) this.fill(x, y);
+    else if (PROMPTS.includes(this.name)) this.drag = { what: this.name, from: [x, y], to: [x, y], inside: event.button !== 2 };
+  }
+
+  _move(event) {
+    const places = event.getCoalescedEvents?.() ?? [], view = this.view;
+    const [x, y] = view.toImage(event.clientX, event.clientY);
+    if (this.drag?.what === "pan") {
+      view.pan(event.clientX - this.drag.x, event.clientY - this.drag.y);
+      Object.assign(this.drag, { x: event.clientX, y: event.clientY });
+      this.app.redraw();
+    } else if (this.drag?.what === "window") {
+      this._window(event.clientX - this.drag.x, event.clientY - this.drag.y);
+    } else if (this.drag) {
+      this.drag.to = [x, y];
+    } else if (this.stroke && !this.pen) {
+      for (const each of places.length ? places : [event]) this.lineTo(...view.toImage(each.clientX, each.clientY));
+    }
+    this.last = [x, y];
+    this.drawOver();
+  }
+
+  _up() {
+    if (this.drag && PROMPTS.includes(this.drag.what)) this.app.prompt(this.drag);
+    this.drag = null;
+    if (this.stroke && !this.pen) this.end();
+    this.drawOver();
+  }
+
+  _wheel(event) {
+    event.preventDefault();
+    const [x, y] = this.view.toImage(event.clientX, event.clientY);
+    this.view.zoomAt(x, y, Math.exp(-event.deltaY * (event.deltaMode ? 0.05 : 0.0015)));
+    this.app.redraw();
+  }
+
+  _window(dx, dy) {
+    const [black, white] = this.drag.from, { low, high } = this.app.image, unit = (high - low) / 400;
+    const width = Math.max(unit, white - black + dx * unit), level = (black + white) / 2 + dy * unit;
+    this.view.window = [level - width / 2, level + width / 2];
+    this.app.redraw();
+  }
+
+  // ------------------------------------------------------------------------------------------------ strokes
+
+  begin(x, y, erases) {
+    const value = this.name === "eraser" || erases ? 0 : this.app.panel.active;
+    this.stroke = new Stroke(this.view.label, this.view.width, this.view.height, value);
+    this.at = [x, y];
+    this.lineTo(x, y);
+  }
+
+  lineTo(x, y) {
+    const radius = this.size / 2;
+    this.stroke.line(...this.at, x, y, radius);
+    const [x0, y0] = this.at;
+    this.at = [x, y];
+    this.app.redraw({ left: Math.min(x0, x) - radius - 1, top: Math.min(y0, y) - radius - 1, right: Math.max(x0, x) + radius + 2, bottom: Math.max(y0, y) + radius + 2 });
+  }
+
+  end() {
+    const { stroke } = this;
+    this.stroke = null;
+    this.app.keep(stroke, this.name);
+  }
+
+  corner(x, y, erases) {
+    const [first] = this.points;
+    if (first && this.points.length > 2) {
+      const [ax, ay] = this.view.toCanvas(...first), [bx, by] = this.view.toCanvas(x, y);
+      if (Math.hypot(ax - bx, ay - by) < 10 * this.view.scale) { this.closePolygon(erases); return; }
+    }
+    const [before] = this.points.slice(-1);
+    if (!before || Math.hypot(before[0] - x, before[1] - y) > 0.3) this.points.push([x, y]);
+    this.drawOver();
+  }
+
+  closePolygon(erases) {
+    if (this.points.length > 2) {
+      const stroke = new Stroke(this.view.label, this.view.width, this.view.height, erases ? 0 : this.app.panel.active);
+      stroke.polygon(this.points);
+      this.app.redraw(stroke.box);
+      this.app.keep(stroke, "polygon");
+    }
+    this.points = [];
+    this.drawOver();
+  }
+
+  fill(x, y) {
+    const column = Math.floor(x), row = Math.floor(y), { width, height } = this.view;
+    if (column < 0 || row < 0 || column >= width || row >= height) return;
+    const stroke = new Stroke(this.view.label, width, height, this.app.panel.active);
+    if (!stroke.fill(column, row)) { this.app.say("Nothing encloses this place: draw a closed outline first.", true); return; }
+    this.app.redraw(stroke.box);
+    this.app.keep(stroke, "fill");
+  }
+
+  // ------------------------------------------------------------------------------------------------ keyboard
+
+  /** Move the pen by keys; while it is down it draws. */
+  movePen(dx, dy) {
+    const { width, height } = this.view;
+    const from = this.last ?? [width / 2, height / 2];
+    const x = Math.max(0.5, Math.min(width - 0.5, Math.floor(from[0]) + 0.5 + dx));
+    const y = Math.max(0.5, Math.min(height - 0.5, Math.floor(from[1]) + 0.5 + dy));
+    this.last = [x, y];
+    this.view.reveal(x, y);
+    if (this.pen) this.lineTo(x, y);
+    else this.app.redraw();
+    this.drawOver();
+  }
+
+  /** Put the pen down or lift it, set a corner, or fill. */
+  press(erases) {
+    this.last ??= [this.view.width / 2, this.view.height / 2];
+    const [x, y] = this.last;
+    if (this.name === "polygon") {
+      const [first] = this.points;
+      if (first && this.points.length > 2 && Math.hypot(first[0] - x, first[1] - y) < 2) this.closePolygon(erases);
+      else this.corner(x, y, erases);
+    } else if (this.name === "fill") this.fill(x, y);
+    else if (PROMPTS.includes(this.name)) this.app.prompt({ what: "click", from: [x, y], to: [x, y], inside: !erases });
+    else if (this.pen) { this.pen = null; this.end(); this.app.say("Pen up"); }
+    else { this.begin(x, y, erases); this.pen = true; this.app.say("Pen down"); }
+    this.drawOver();
+  }
+
+  /** Take the last corner of a polygon off; false if there is none. */
+  dropCorner() {
+    if (!this.points.length) return false;
+    this.points.pop();
+    this.drawOver();
+    return true;
+  }
+
+  // ------------------------------------------------------------------------------------------------ above the image
+
+  /** Draw the pen, a polygon in the making, or a box. */
+  drawOver() {
+    const { over, view } = this, pen = over.getContext("2d");
+    if (over.width !== view.canvas.width || over.height !== view.canvas.height) {
+      over.width = view.canvas.width; over.height = view.canvas.height;
+    }
+    pen.clearRect(0, 0, over.width, over.height);
+    if (!this.app.image) return;
+    const line = path => {
+      for (const [width, colour] of [[3 * view.scale, "rgba(0,0,0,.55)"], [1.4 * view.scale, "#fff"]]) {
+        pen.lineWidth = width; pen.strokeStyle = colour; pen.stroke(path);
+      }
+    };
+    if (this.points.length) {
+      const path = new Path2D(), places = [...this.points, ...(this.last ? [this.last] : [])];
+      places.forEach((point, i) => path[i ? "lineTo" : "moveTo"](...view.toCanvas(...point)));
+      for (const point of this.points) { const [x, y] = view.toCanvas(...point); path.moveTo(x + 4, y); path.arc(x, y, 4, 0, 7); }
+      line(path);
+    }
+    if (this.drag?.what === "box") {
+      const path = new Path2D(), [x0, y0] = view.toCanvas(...this.drag.from), [x1, y1] = view.toCanvas(...this.drag.to);
+      path.rect(x0, y0, x1 - x0, y1 - y0);
+      line(path);
+    }
+    if (!this.last) return;
+    const path = new Path2D(), [x, y] = view.toCanvas(...this.last);
+    if (DRAWING.includes(this.name)) {
+      const radius = Math.max(this.size / 2 * view.zoom, 1);
+      path.ellipse(x, y, radius, Math.max(radius * view.aspect, 1), 0, 0, 7);
+    } else {
+      path.moveTo(x - 7, y); path.lineTo(x + 7, y); path.moveTo(x, y - 7); path.lineTo(x, y + 7);
+    }
+    line(path);
+  }
+}

@@ -1,0 +1,173 @@
+// The image and what is drawn on it, as pixels of the screen; nothing larger than the screen is ever painted.
+
+const OUTLINE = 0.95;
+const MOST_ZOOM = 64;
+
+export class View {
+  constructor(canvas) {
+    this.canvas = canvas;
+    this.context = canvas.getContext("2d", { alpha: false });
+    this.zoom = 1; this.left = 0; this.top = 0;  // pixels of the screen per pixel; the image's place at the corner
+    this.opacity = 0.4; this.isOutline = false; this.isHidden = false;
+    this.colours = new Map(); this.hiddenClasses = new Set();
+    this.window = [0, 255];
+    this.image = null;
+  }
+
+  /** Show another image: its numbers, and its label of one byte a pixel. */
+  show(image, data, label) {
+    this.image = image; this.label = label; this.width = image.width; this.height = image.height;
+    this.levels = [data];  // each half as large as the one before
+  }
+
+  get aspect() { const mm = this.image?.spacing_mm; return mm ? mm[1] / mm[2] : 1; }
+
+  resize() {
+    const scale = window.devicePixelRatio || 1, box = this.canvas.parentElement.getBoundingClientRect();
+    const width = Math.max(1, Math.round(box.width * scale)), height = Math.max(1, Math.round(box.height * scale));
+    if (this.canvas.width !== width || this.canvas.height !== height) {
+      this.canvas.width = width; this.canvas.height = height;
+    }
+    this.scale = scale;
+  }
+
+  fit() {
+    if (!this.image) return;
+    const { width, height } = this.canvas;
+    this.zoom = Math.min(width / this.width, height / (this.height * this.aspect)) * 0.96;
+    if (this.zoom > 1 && this.aspect === 1) this.zoom = Math.max(1, Math.floor(this.zoom));
+    this.left = this.width / 2 - width / 2 / this.zoom;
+    this.top = this.height / 2 - height / 2 / (this.zoom * this.aspect);
+  }
+
+  /** Place in the image of a place on the screen. */
+  toImage(clientX, clientY) {
+    const box = this.canvas.getBoundingClientRect();
+    return [
+      this.left + (clientX - box.left) * this.scale / this.zoom,
+      this.top + (clientY - box.top) * this.scale / (this.zoom * this.aspect),
+    ];
+  }
+
+  /** Place on the canvas of a place in the image. */
+  toCanvas(x, y) { return [(x - this.left) * this.zoom, (y - this.top) * this.zoom * this.aspect]; }
+
+  zoomAt(x, y, factor) {
+    const zoom = Math.min(MOST_ZOOM, Math.max(0.02, this.zoom * factor));
+    this.left = x - (x - this.left) * this.zoom / zoom;
+    this.top = y - (y - this.top) * this.zoom / zoom;
+    this.zoom = zoom;
+  }
+
+  pan(dx, dy) { this.left -= dx * this.scale / this.zoom; this.top -= dy * this.scale / (this.zoom * this.aspect); }
+
+  /** Move so that a place in the image is on the screen. */
+  reveal(x, y) {
+    const [cx, cy] = this.toCanvas(x, y), { width, height } = this.canvas;
+    if (cx < 0 || cx >= width) this.left = x - width / 2 / this.zoom;
+    if (cy < 0 || cy >= height) this.top = y - height / 2 / (this.zoom * this.aspect);
+  }
+
+  /** Paint what is on the screen, or the part of it that a box of the image's pixels takes. */
+  draw(box = null) {
+    const { canvas } = this;
+    let x0 = 0, y0 = 0, x1 = canvas.width, y1 = canvas.height;
+    if (box) {
+      const [left, top] = this.toCanvas(box.left, box.top), [right, bottom] = this.toCanvas(box.right, box.bottom);
+      x0 = Math.max(0, Math.floor(left) - 2); y0 = Math.max(0, Math.floor(top) - 2);
+      x1 = Math.min(canvas.width, Math.ceil(right) + 2); y1 = Math.min(canvas.height, Math.ceil(bottom) + 2);
+    }
+    if (x0 >= x1 || y0 >= y1) return;
+    const pixels = this.context.createImageData(x1 - x0, y1 - y0);
+    if (this.image) this._paint(new Uint32Array(pixels.data.buffer), x0, y0, x1, y1);
+    this.context.putImageData(pixels, x0, y0);
+  }
+
+  _paint(out, x0, y0, x1, y1) {
+    const { width, height, label } = this, ground = this._ground();
+    const step = Math.max(0, Math.min(6, Math.floor(Math.log2(1 / this.zoom))));
+    const level = this._level(step), columns = level.width, colours = this.image.has_colours;
+    const lut = this._lut(), tints = this._tints(), data = level.data;
+    const count = x1 - x0, xs = this._columns(x0 - 1, count + 2);
+    const vertical = this.zoom * this.aspect;
+    const rowAt = y => { const row = Math.floor(this.top + (y + 0.5) / vertical); return row < 0 || row >= height ? -1 : row; };
+    const at = (row, x) => (row < 0 || xs[x] < 0 ? 0 : label[row * width + xs[x]]);
+    const shows = !this.isHidden && label;
+    for (let y = y0, i = 0; y < y1; y++) {
+      const row = rowAt(y), above = rowAt(y - 1), below = rowAt(y + 1);
+      for (let x = 1; x <= count; x++, i++) {
+        const column = xs[x];
+        if (row < 0 || column < 0) { out[i] = ground; continue; }
+        const place = Math.min(row >> step, level.height - 1) * columns + Math.min(column >> step, columns - 1);
+        let r, g, b;
+        if (colours) { r = lut[data[place * 3]]; g = lut[data[place * 3 + 1]]; b = lut[data[place * 3 + 2]]; }
+        else r = g = b = lut[data[place]];
+        if (shows) {
+          const value = label[row * width + column];
+          let tint = value ? tints[value] : null, alpha = this.isOutline ? 0 : this.opacity;
+          if (tint && (at(row, x - 1) !== value || at(row, x + 1) !== value || at(above, x) !== value || at(below, x) !== value)) alpha = OUTLINE;
+          if (tint && alpha) { r += (tint[0] - r) * alpha; g += (tint[1] - g) * alpha; b += (tint[2] - b) * alpha; }
+        }
+        out[i] = 0xff000000 | (b << 16) | (g << 8) | r;
+      }
+    }
+  }
+
+  /** Columns of the image under columns of the screen, -1 outside. */
+  _columns(x0, count) {
+    const found = new Int32Array(count);
+    for (let x = 0; x < count; x++) {
+      const column = Math.floor(this.left + (x0 + x + 0.5) / this.zoom);
+      found[x] = column < 0 || column >= this.width ? -1 : column;
+    }
+    return found;
+  }
+
+  /** The image, halved some times by averages, so that small ones are not grainy. */
+  _level(step) {
+    const parts = this.image.has_colours ? 3 : 1;
+    while (this.levels.length <= step) {
+      const index = this.levels.length - 1, from = this.levels[index];
+      const width = Math.ceil(this.width / 2 ** index), height = Math.ceil(this.height / 2 ** index);
+      const columns = Math.ceil(width / 2), rows = Math.ceil(height / 2);
+      const half = new from.constructor(columns * rows * parts);
+      for (let row = 0; row < rows; row++) {
+        const upper = 2 * row * width, lower = Math.min(2 * row + 1, height - 1) * width;
+        for (let column = 0; column < columns; column++) {
+          const left = 2 * column, right = Math.min(left + 1, width - 1);
+          for (let part = 0; part < parts; part++) {
+            half[(row * columns + column) * parts + part] = (from[(upper + left) * parts + part]
+              + from[(upper + right) * parts + part] + from[(lower + left) * parts + part]
+              + from[(lower + right) * parts + part]) / 4;
+          }
+        }
+      }
+      this.levels.push(half);
+    }
+    return { data: this.levels[step], width: Math.ceil(this.width / 2 ** step), height: Math.ceil(this.height / 2 ** step) };
+  }
+
+  /** Brightness of each stored number, by the window. */
+  _lut() {
+    const { low, high, bits } = this.image, [black, white] = this.window, key = [low, high, bits, black, white].join();
+    if (this._lutKey === key) return this._lutValues;
+    const size = 2 ** bits, lut = new Uint8ClampedArray(size), span = Math.max(white - black, 1e-9);
+    for (let i = 0; i < size; i++) lut[i] = (low + i * (high - low) / (size - 1) - black) / span * 255;
+    this._lutKey = key;
+    return this._lutValues = lut;
+  }
+
+  _tints() {
+    const tints = new Array(256).fill(null);
+    for (const [value, colour] of this.colours) {
+      if (!this.hiddenClasses.has(value)) tints[value] = [1, 3, 5].map(i => parseInt(colour.slice(i, i + 2), 16));
+    }
+    if (!tints[255]) tints[255] = [128, 128, 128];
+    return tints;
+  }
+
+  _ground() {
+    const [r, g, b] = getComputedStyle(this.canvas).backgroundColor.match(/\d+/g).map(Number);
+    return (0xff000000 | (b << 16) | (g << 8) | r) >>> 0;
+  }
+}
