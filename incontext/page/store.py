@@ -115,6 +115,8 @@ class AnnotatedFolder:
         self.meet({**read_own_card(folder).names, **(classes or {})})
         for value, name in (classes or {}).items():
             self.classes[value] = replace(self.classes[value], name=name)
+        if classes:
+            self.set_classes([*self.classes.values()])
         if not self.classes and not any(image.is_example for image in self.images):
             self.meet({1: "structure"})
 
@@ -180,6 +182,7 @@ class AnnotatedFolder:
         is_new = not path.exists()
         self._keep_foreign(path, opened.drawing.standing)
         make_folder(path.parent)
+        self.set_classes([*self.classes.values()])
         self._describe(path.parent)
         file_colours = colours_of(self.classes, self._stated)
         mask = on_grid(opened.drawing.planes, opened.case)

@@ -118,8 +118,9 @@ class App {
   /** Show a plane of the image. */
   async _plane(plane, fits = false) {
     const { image } = this;
+    this.wanted = plane;
     const [data, label] = await Promise.all([this._data(plane), getBytes(`images/${image.id}/planes/${plane}/label`)]);
-    if (this.image !== image) return;
+    if (this.image !== image || this.wanted !== plane) return;
     this.plane = plane;
     this.view.show(image, data, new Uint8Array(label));
     this.view.resize();
@@ -148,13 +149,15 @@ class App {
     this._ticks();
   }
 
+  /** Go some slices on; of many steps in a hurry only the last one is shown. */
   async step(by) {
     if (!this.image || this.image.planes < 2) return;
-    const plane = Math.max(0, Math.min(this.image.planes - 1, this.plane + by));
-    if (plane === this.plane) return;
+    const plane = Math.max(0, Math.min(this.image.planes - 1, this.wanted + by));
+    if (plane === this.wanted) return;
+    this.wanted = plane;
     this.tools.giveUp();
     await settled();
-    await this._plane(plane).catch(error => this._failed(error));
+    if (this.wanted === plane) await this._plane(plane).catch(error => this._failed(error));
   }
 
   _ticks() {
@@ -358,7 +361,7 @@ by("undo").addEventListener("click", () => app.undo("undo"));
 by("redo").addEventListener("click", () => app.undo("redo"));
 by("accept").addEventListener("click", () => app.accept());
 by("size").addEventListener("input", event => setSize(Number(event.target.value)));
-by("slice").addEventListener("input", event => app.step(Number(event.target.value) - app.plane));
+by("slice").addEventListener("input", event => app.step(Number(event.target.value) - app.wanted));
 by("opacity").addEventListener("input", event => { app.view.opacity = event.target.value / 100; app.redraw(); });
 by("outline").addEventListener("change", () => toggle("outline", "isOutline"));
 by("hide").addEventListener("change", () => toggle("hide", "isHidden"));

@@ -1,0 +1,223 @@
+"""The page in a real browser: what a person does with mouse and keys, and what lies on the disk afterwards."""
+
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip("fastapi")
+pytest.importorskip("playwright")
+
+from playwright.sync_api import expect, sync_playwright
+
+from incontext.page.store import opened
+from tests.incontext.page.served import Served, served
+from tests.incontext.page.test_api import EVIL
+from tests.incontext.page.test_store import SIDE, plain_folder
+from tests.killed_runs import drawn, write_stack
+
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+pytestmark = pytest.mark.skipif(BROWSER is None, reason="needs Chromium or Chrome on the PATH")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox", "--disable-gpu"])
+        yield found
+        found.close()
+
+
+class Person:
+    """Somebody before the page.
+
+    Attributes:
+        page: The tab, as the driver knows it.
+        server: The server behind it.
+    """
+
+    def __init__(self, page: Any, server: Served) -> None:
+        self.page, self.server = page, server
+        self.errors: list[str] = []
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("dialog", lambda dialog: self.errors.append(dialog.message))
+
+    def visit(self) -> None:
+        """Open the page, and wait for the image."""
+        self.page.goto(self.server.address)
+        expect(self.page.locator("#facts dt").first).to_be_visible()
+
+    def at(self, column: float, row: float) -> tuple[float, float]:
+        """Place on the screen of a place in the image, which is fitted into the middle."""
+        box = self.page.locator("#view").bounding_box()
+        zoom = max(1, int(min(box["width"] / SIDE, box["height"] / SIDE) * 0.96))
+        return box["x"] + box["width"] / 2 + (column - SIDE / 2) * zoom, box["y"] + box["height"] / 2 + (
+            row - SIDE / 2
+        ) * zoom
+
+    def drag(self, *places: tuple[float, float]) -> None:
+        """Draw from place to place in the image."""
+        self.page.mouse.move(*self.at(*places[0]))
+        self.page.mouse.down()
+        for place in places[1:]:
+            self.page.mouse.move(*self.at(*place))
+        self.page.mouse.up()
+
+    def press(self, *keys: str) -> None:
+        """Press keys one after the other."""
+        for key in keys:
+            self.page.keyboard.press(key)
+
+    def undoable(self, can: bool = True) -> None:
+        """Wait until something can be undone, or nothing."""
+        expect(self.page.locator("#undo")).to_be_enabled(enabled=can)
+
+
+@contextmanager
+def person(browser: Any, folder: Path, *options: str) -> Iterator[Person]:
+    with served(folder, *options) as server:
+        page = browser.new_page(viewport={"width": 1200, "height": 760})
+        found = Person(page, server)
+        try:
+            found.visit()
+            yield found
+            assert not found.errors
+        finally:
+            page.close()
+
+
+def mask_of(path: Path) -> np.ndarray:
+    return np.asarray(Image.open(path))
+
+
+def test_a_first_image_is_drawn_and_the_others_follow(browser: Any, tmp_path: Path) -> None:
+    folder = plain_folder(tmp_path / "in")
+    with person(browser, folder) as somebody:
+        page = somebody.page
+        expect(page.locator("#hint")).to_contain_text("Draw the structure on this image")
+        somebody.drag((8, 8), (20, 8), (20, 20))
+        somebody.undoable()
+        expect(page.locator("#saved")).to_contain_text("Saved")
+        somebody.press("z")
+        somebody.undoable(False)
+        somebody.press("Shift+Z")
+        somebody.undoable()
+        somebody.press("a")
+        expect(page.locator("#count")).to_have_text("1 accepted of 3")
+        expect(page.locator("[data-state=predicted], [data-state=doubtful]")).to_have_count(2)
+        expect(page.locator("#images [aria-selected]")).to_contain_text("b.png")
+        page.reload()
+        expect(page.locator("#count")).to_have_text("1 accepted of 3")
+        expect(page.locator("#message")).to_be_hidden()
+    mask = mask_of(folder / "labels" / "a.png")
+    assert set(np.unique(mask)) == {0, 1}
+    assert mask[8, 8] == mask[8, 20] == mask[20, 20] == 1
+
+
+def test_outlines_are_filled_erased_and_closed_as_polygons(browser: Any, tmp_path: Path) -> None:
+    folder = plain_folder(tmp_path / "in", "a")
+    with person(browser, folder) as somebody:
+        page = somebody.page
+        somebody.press("p")
+        for place in ((4, 4), (28, 4), (28, 28), (4, 28), (4, 4)):
+            page.mouse.click(*somebody.at(*place))
+        somebody.undoable()
+        somebody.press("e", "[", "[", "[")
+        somebody.drag((10, 10), (22, 10), (22, 22), (10, 22), (10, 10))
+        somebody.press("f")
+        page.mouse.click(*somebody.at(2, 2))
+        expect(page.locator("#message")).to_contain_text("Nothing encloses this place")
+        somebody.press("a")
+        expect(page.locator("#count")).to_have_text("1 accepted of 1")
+    mask = mask_of(folder / "labels" / "a.png")
+    assert mask[5, 5] == 1
+    assert mask[2, 2] == mask[10, 16] == mask[22, 16] == 0
+    assert mask[4:28, 4:28].sum() == mask.sum()
+
+
+def test_all_is_done_by_keyboard_in_several_classes(browser: Any, tmp_path: Path) -> None:
+    folder = plain_folder(tmp_path / "in", "ab")
+    with person(browser, folder, "--classes", "1=disc,2=rim") as somebody:
+        page = somebody.page
+        expect(page.locator("#view")).to_be_focused()
+        somebody.press("[", "[", "[", "[", "[", "[", "Enter", "Shift+ArrowLeft", "Enter")
+        somebody.undoable()
+        somebody.press("2", "Shift+ArrowDown", "Enter", "ArrowRight", "ArrowRight", "Enter")
+        somebody.press("n")
+        expect(page.locator("#images [aria-selected]")).to_contain_text("b.png")
+        somebody.press("Shift+N")
+        expect(page.locator("#images [aria-selected]")).to_contain_text("a.png")
+        somebody.press("?")
+        expect(page.locator("#help")).to_be_visible()
+        somebody.press("Escape", "h", "h", "o", "t", "0", "a")
+        expect(page.locator("#count")).to_have_text("1 accepted of 2")
+    with opened(folder) as annotated:
+        planes = annotated.open(0).drawing.planes[0]
+        assert {value: each.name for value, each in annotated.classes.items()} == {1: "disc", 2: "rim"}
+    assert planes[16, 6] == planes[16, 16] == 1
+    assert planes[26, 6] == planes[26, 8] == 2
+
+
+def test_slices_of_a_volume_are_drawn_one_by_one(browser: Any, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    write_stack(tmp_path / "in" / "a.tif", drawn(0, 5)[0])
+    with person(browser, tmp_path / "in") as somebody:
+        page = somebody.page
+        expect(page.locator("#slice-number")).to_have_text("3 / 5")
+        somebody.drag((8, 8), (20, 8))
+        somebody.undoable()
+        somebody.press(".")
+        expect(page.locator("#slice-number")).to_have_text("4 / 5")
+        somebody.drag((8, 20), (20, 20))
+        expect(page.locator("#ticks i")).to_have_count(2)
+        somebody.press(",", ",")
+        expect(page.locator("#slice-number")).to_have_text("2 / 5")
+        somebody.press("z")  # what is undone is shown
+        expect(page.locator("#slice-number")).to_have_text("4 / 5")
+        somebody.press("Shift+Z", "a")
+        expect(page.locator("#count")).to_have_text("1 accepted of 1")
+    with opened(tmp_path / "in") as annotated:
+        planes = annotated.open(0).drawing.planes
+    assert planes.any(axis=(1, 2)).tolist() == [False, False, True, True, False]
+    assert planes[2, 8, 14] == planes[3, 20, 14] == 1
+
+
+def test_what_a_killed_server_was_told_is_there_again(browser: Any, tmp_path: Path) -> None:
+    folder = plain_folder(tmp_path / "in", "a")
+    with person(browser, folder) as somebody:
+        somebody.drag((8, 8), (20, 8))
+        somebody.undoable()
+        somebody.server.kill()
+        expect(somebody.page.locator("#message")).to_contain_text("All that you drew is kept")
+    with person(browser, folder) as somebody:
+        somebody.undoable()
+        expect(somebody.page.locator("#images [aria-selected]")).to_contain_text("drawn, not accepted")
+
+
+def test_a_second_tab_is_told_so_and_names_are_no_markup(browser: Any, tmp_path: Path) -> None:
+    folder = plain_folder(tmp_path / "in", "a")
+    shutil.copy(folder / "a.png", folder / EVIL)
+    with person(browser, folder, "--classes", "1=<b>x</b>") as somebody:
+        expect(somebody.page.locator("#images b").first).to_have_text(EVIL)
+        expect(somebody.page.locator("#classes input[type=text]")).to_have_value("<b>x</b>")
+        other = browser.new_page()
+        other.goto(somebody.server.address)
+        expect(other.locator("#message")).to_contain_text("open in another tab")
+        other.close()
+        somebody.drag((8, 8), (20, 8))
+        somebody.undoable()
+
+
+def test_everything_that_can_be_operated_has_a_name(browser: Any, tmp_path: Path) -> None:
+    with person(browser, plain_folder(tmp_path / "in", "a")) as somebody:
+        page = somebody.page
+        operated = page.locator("button:visible, input:visible, select:visible, canvas[tabindex], [role=option]")
+        assert operated.count() > 20
+        for index in range(operated.count()):
+            expect(operated.nth(index)).to_have_accessible_name(re.compile(r"\S"))
