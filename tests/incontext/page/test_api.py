@@ -240,7 +240,7 @@ def test_requests_are_answered_as_the_document_says(client: TestClient) -> None:
     document = client.get("openapi.json").json()
     assert len(document["paths"]) == 11
 
-    @settings(max_examples=150)
+    @settings(max_examples=60)
     @given(requests_of(document))
     def check(request: tuple[str, str, dict[str, Any], Any, set[str]]) -> None:
         method, path, parameters, content, expected = request
