@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 from benchmarks.experiments import clicks, prompted_tasks
 from benchmarks.experiments.bench import Bench, Coordinates
 from benchmarks.experiments.dialogue import ROBOTS
+from benchmarks.plans.task_plans import Settings
 from benchmarks.predictors.protocol import NamedPrompted
 from benchmarks.scoring.leaks import Leaks
 
@@ -31,6 +33,12 @@ class Slow:
             return torch.where(query_images > 0.5, 1.0 if count >= 3 else -1.0, -1.0)
 
         return answer
+
+
+@pytest.fixture
+def new_bench(new_bench: NewBench) -> NewBench:
+    """Makes a bench that asks about two queries."""
+    return partial(new_bench, settings=Settings("heldout", support_size=4, draws=1, queries=2))
 
 
 @pytest.fixture(autouse=True)
