@@ -156,7 +156,8 @@ def courses(
         drawn = scribbles.prompts(plan.task, episode.query.case)
         assert drawn is not None  # no other queries are planned
         rng = np.random.default_rng(stable_hash(seed, plan.task.id, episode.query.case, episode.draw))
-        yield Course.of(plan, episode, one_round(predictor, question, turn.who, drawn, rng))
+        dialogue = one_round(predictor, question, turn.who, drawn.to(question.image), rng)
+        yield Course.of(plan, episode, dialogue)
 
 
 def one_round(
@@ -172,15 +173,14 @@ def one_round(
         rng: Generator of simulated ones.
     """
     answer = predictor.begin(question.image, question.support_images, question.support_labels)
-    none = torch.zeros_like(drawn)
-    before = answer(none, None) if question.support_images.shape[1] else None
+    before = answer(torch.zeros_like(drawn), None) if question.support_images.shape[1] else None
     mask = mask_of(before, question)
     if who == PERSON:
-        maps = drawn.to(question.image)
+        maps = drawn
     elif who == CORRECTING:
         maps = corrections(question.label, mask, rng, ROBOTS["scribbles"])
     else:
-        inside, outside = (Parts(channel.numpy() > 0).count for channel in drawn[0, :BOX])
+        inside, outside = (Parts(channel.numpy(force=True) > 0).count for channel in drawn[0, :BOX])
         config = PromptConfig(kinds=("scribbles",), inside=(inside, inside), outside=(outside, outside))
         maps = first_prompts(question.label, rng, config)
     after = mask_of(answer(maps, before), question)
