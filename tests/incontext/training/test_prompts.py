@@ -207,6 +207,8 @@ def test_equal_seeds_give_equal_prompts_whatever_else_is_drawn(draw) -> None:
     np.random.default_rng().random()
     assert torch.equal(draw(some, rng(3)), first)
     assert not torch.equal(draw(some, rng(4)), first)
+    one_by_one = rng(3)
+    assert torch.equal(torch.cat([draw(each, one_by_one) for each in some.split(1)]), first)
     other = some.clone()
     other[3] = 0
     changed = draw(other, rng(3))
