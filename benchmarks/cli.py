@@ -379,6 +379,9 @@ def volumes(
         "runs/volumes"
     ),
     seed: Annotated[int, typer.Option(help="Seed of the choice of volumes and of the bootstrap.")] = 0,
+    asking: Annotated[
+        bool, typer.Option("--asking", help="Compare slices asked for one by one with slices spread evenly.")
+    ] = False,
     device: Device = None,
     as_json: AsJson = False,
 ) -> None:
@@ -392,7 +395,7 @@ def volumes(
     from incontext.networks.checkpoint import PACKAGED
     from incontext.networks.devices import choose_device
 
-    settings = VolumeSettings(tuple(dataset or ()), labelled, others, most, axis, seed)
+    settings = VolumeSettings(tuple(dataset or ()), labelled, others, most, axis, seed, asking)
     summary = run_volumes(data, settings, weights or PACKAGED, out, str(choose_device(device)), with_progress)
     show({0: summary}, as_json)
 

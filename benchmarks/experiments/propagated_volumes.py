@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, UInt8
 
 from benchmarks.experiments.source_volumes import SourceVolume, VolumeSettings, find_volumes, read_volumes
 from benchmarks.plans.task_plans import Settings, TaskPlan, stable_hash
@@ -36,6 +36,9 @@ METHODS: dict[str, dict[str, Any] | None] = {
 
 The first method is the default, from which the others are subtracted.
 """
+ASKED, SPREAD = "slices asked for", "slices spread evenly"
+"""Methods that differ in the slices that are labelled: those that `Segmentation.next_plane` names, after the middle one
+of those that show the label; or slices spread over these. Both are propagated as by default."""
 MEASURED = "Segmenter.propagate, on the volume's own grid"
 """Description of the measured function, stored with the settings, so that no run continues results of another one."""
 
@@ -45,6 +48,8 @@ Track = Callable[[Iterable[list[Row]], int], Iterable[list[Row]]]
 
 def methods_of(settings: VolumeSettings) -> list[str]:
     """Methods that can be asked; interpolation is none of them if the volume itself has no labelled slices."""
+    if settings.asking:
+        return [ASKED, SPREAD]
     return [name for name, changes in METHODS.items() if changes is not None or not settings.others]
 
 
@@ -79,10 +84,12 @@ class Question:
 
         Args:
             segmenter: Segmenter to ask; it is fitted anew where other volumes hold the support.
-            method: Name of the method, one of `METHODS`.
+            method: Name of the method, one of `METHODS`, or `ASKED` or `SPREAD`.
             folder: Empty folder for the volume's file and the support's, which a user would have.
         """
-        volume, label, changes = self.volume, self.volume.labels[self.label].astype(np.uint8), METHODS[method]
+        volume, label, changes = self.volume, self.volume.labels[self.label].astype(np.uint8), METHODS.get(method, {})
+        if method == ASKED:
+            return self._asking(segmenter, volume.save(folder / "volume.nii"), label)
         if changes is None:
             planes = torch.from_numpy(volume.planes(label)).float()[:, None]
             depths = interpolated({index: planes[index] for index in self.own}, volume.count, volume.step)
@@ -98,9 +105,22 @@ class Question:
         result = segmenter.propagate(volume.save(folder / "volume.nii"), labels, axis=volume.axis, config=config)
         return result[0] > 0
 
+    def _asking(self, segmenter: Segmenter, path: Path, label: UInt8[np.ndarray, "X Y Z"]) -> Bool[np.ndarray, "X Y Z"]:
+        """Segment the volume in a file by slices that it is asked for, the middle one first."""
+        axis, asked = self.volume.axis, self.volume.indices(self.label, 1)
+        while True:
+            labels = {index: np.take(label, index, axis) for index in asked}
+            result = segmenter.propagate(path, labels, axis=axis)
+            if len(asked) == self.labelled:
+                return result[0] > 0
+            asked.append(result.next_plane())
+
     def score(self, mask: Bool[np.ndarray, "X Y Z"], method: str) -> Row:
-        """Score all slices that were not labelled, together, against the annotation."""
-        volume, own = self.volume, self.own
+        """Score all slices that were not labelled, together, against the annotation.
+
+        Where methods differ in what is labelled, all slices are scored, as they would be handed on.
+        """
+        volume, own = self.volume, [] if method in (ASKED, SPREAD) else self.own
         asked = [index for index in range(volume.count) if index not in own]
         found, truth = (volume.planes(each)[asked] for each in (mask, volume.labels[self.label]))
         known = [(teacher.case, index) for teacher, indices in self.known.items() for index in indices]
@@ -140,14 +160,15 @@ def run_volumes(
         track: Progress display: see `Track`.
 
     Returns:
-        The summary, as in `summary.json`; differences are of propagation minus each other method.
+        The summary, as in `summary.json`; differences are of the first method minus each other one.
 
     Raises:
         ValueError: If there is nothing to score, a file is damaged, or `out` holds results of other settings.
     """
     names = methods_of(settings)
-    methods = {name: asdict(Propagation(**(METHODS[name] or {}))) for name in names}
-    decided = json.loads(json.dumps(asdict(settings) | {"methods": methods, "measured": MEASURED}))
+    methods = {name: asdict(Propagation(**(METHODS.get(name) or {}))) for name in names}
+    chosen = {name: value for name, value in asdict(settings).items() if name != "asking"}  # the methods tell
+    decided = json.loads(json.dumps(chosen | {"methods": methods, "measured": MEASURED}))
     datasets = find_volumes(root, settings)
     with claimed(out, decided, dict.fromkeys(names, sha256_of(weights))), exactly():
         store, segmenter = Store.open(out), segmenter_of(weights, device)

@@ -40,12 +40,19 @@ class VolumeSettings:
     """Axis to slice along, one of `standardise.AXES`; by default across thick slices, else across axial ones."""
     seed: int = 0
     """Seed of the choice of volumes and of the bootstrap."""
+    asking: bool = False
+    """Whether slices that are asked for, one after the other, are compared with slices that are spread evenly."""
 
     def __post_init__(self) -> None:
         for name, least in (("labelled", 1), ("others", 0), ("volumes", 1)):
             if (value := getattr(self, name)) < least:
                 msg = f"{name} is too small: expected at least {least}, got {value}."
                 raise ValueError(msg)
+        if self.asking and self.others:
+            msg = (
+                f"Slices are asked for in the volume itself: expected no others, got {self.others}. Ask, or use others."
+            )
+            raise ValueError(msg)
         if self.axis and self.axis not in standardise.AXES:
             msg = f"Unknown axis: expected one of {', '.join(standardise.AXES)}, got {self.axis!r}."
             raise ValueError(msg)

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from benchmarks.cli import app
 from benchmarks.experiments import propagated_volumes
-from benchmarks.experiments.propagated_volumes import METHODS, Question, questions, run_volumes
+from benchmarks.experiments.propagated_volumes import ASKED, METHODS, SPREAD, Question, questions, run_volumes
 from benchmarks.experiments.source_volumes import SourceVolume, VolumeSettings, find_volumes, read_volumes
 from benchmarks.scoring.results import read_rows
 from incontext import Segmenter
@@ -135,6 +135,52 @@ def test_labelled_slices_are_not_scored(root: Path) -> None:
     assert (row.support_size, row.subject, row.dice) == (3, "s0", 1)
     other = Question(volume, "ball", read(root)[2:], 3).score(volume.labels["ball"], "slice by slice")
     assert (other.label_px, other.support_size) == (volume.labels["ball"].sum(), 6)
+
+
+class Asking(Segmenter):
+    """A segmenter that finds nothing but what was drawn, and asks for the first slices, one after the other."""
+
+    def __init__(self) -> None:
+        self.drawn: list[dict[int, np.ndarray]] = []
+
+    def propagate(self, path: Path, labels: dict[int, np.ndarray], axis: int) -> "Asking":
+        self.drawn.append(labels)
+        return self
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        mask = np.zeros((24, 20, 12))
+        for plane, label in self.drawn[-1].items():
+            mask[..., plane] = label
+        return mask
+
+    def next_plane(self) -> int:
+        return len(self.drawn) - 1
+
+
+def test_slices_are_drawn_as_they_are_asked_for_and_all_are_scored(root: Path, tmp_path: Path) -> None:
+    volume, asking = read(root)[0], Asking()
+    question = Question(volume, "ball", [volume], 3)
+    mask = question.answer(asking, ASKED, tmp_path)
+    middle = volume.indices("ball", 1)
+    assert [list(labels) for labels in asking.drawn] == [middle, [*middle, 0], [*middle, 0, 1]]
+    assert all((label == volume.labels["ball"][..., index]).all() for index, label in asking.drawn[-1].items())
+    row = question.score(mask, ASKED)
+    assert row.label_px == volume.labels["ball"].sum()
+    assert row.mask_px == sum(label.sum() for label in asking.drawn[-1].values())
+
+
+@pytest.mark.filterwarnings(
+    "ignore:images differ from support_images in contrast"
+)  # one slice knows little of a volume
+def test_slices_asked_for_are_compared_with_those_spread_evenly(root: Path, network: Path, tmp_path: Path) -> None:
+    summary = run_volumes(root, VolumeSettings(volumes=1, labelled=2, asking=True), network, tmp_path / "out")
+    assert list(summary["overall"]) == [ASKED, SPREAD]
+    assert set(summary["difference"]["minus"]) == {SPREAD}
+    assert summary["overall"][ASKED]["mean"] > 0.97
+    with pytest.raises(ValueError, match="results of another run"):
+        run_volumes(root, VolumeSettings(volumes=1, labelled=2), network, tmp_path / "out")
+    with pytest.raises(ValueError, match="Slices are asked for in the volume itself: expected no others, got 2"):
+        VolumeSettings(others=2, asking=True)
 
 
 def test_a_perfect_network_scores_1_slice_by_slice(root: Path, network: Path, tmp_path: Path) -> None:
