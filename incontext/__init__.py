@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from warnings import warn
 
 if TYPE_CHECKING:
+    from incontext.images.prompts import Prompts
     from incontext.images.source_image import read_label_image, read_source_image, write_mask
     from incontext.inference.segmentation import Segmentation
     from incontext.networks.checkpoint import load_pretrained
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Prompts": "images.prompts",
     "Segmentation": "inference.segmentation",
     "Segmenter": "segmenter",
     "load_pretrained": "networks.checkpoint",
@@ -30,6 +32,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "Prompts",
     "Segmentation",
     "Segmenter",
     "load_pretrained",

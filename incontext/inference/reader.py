@@ -1,7 +1,7 @@
 """Segmentation of squares by a support pool: supports are selected, encoded once, and read by every query."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Self
 
@@ -16,7 +16,7 @@ from incontext.inference.selection import diverse, image_features, nearest
 from incontext.inference.support_pool import Pool
 from incontext.inference.uncertainty import uncertainty
 from incontext.networks.protocols import Backend, Codes, FeatureEncoder, FeatureReader
-from incontext.networks.support_code import SupportCode
+from incontext.networks.support_code import ImageCodes, SupportCode
 from incontext.networks.unknown import as_shares
 
 RULES = ("all", "nearest", "diverse", "random")
@@ -260,11 +260,7 @@ class Reader:
             encoded = self._of_queries(())[class_index]
             chosen = self.choice.nearest(self.features(queries), known(encoded))[0]
             return encoded.codes.select(chosen).pooled()
-        for code, sets in self._shared_codes(())[0]:
-            if class_index < sets:
-                return code.of_set(class_index)
-            class_index -= sets
-        raise AssertionError
+        return _of_classes(self._shared_codes(())[0])[class_index]
 
     def _shared(self, class_index: int) -> Tensor:
         """Indices into the pool of the first support set that all queries share."""
@@ -284,6 +280,8 @@ class Reader:
         if axes not in self._codes:
             encoded = self._of_all(axes) if axes else self.encoded()
             self._codes[axes] = self._pooled(encoded)
+            if not axes and len(self._codes[axes]) == 1:
+                self._encoded = _viewed(encoded, self._codes[axes][0])
         return self._codes[axes]
 
     def _nearest_passes(self, queries: Tensor, encoded: Sequence[Encoded]) -> Iterator[Tensor]:
@@ -400,6 +398,20 @@ def known(encoded: Encoded) -> Tensor:
     """The features of squares among which each query finds its own support."""
     assert encoded.features is not None
     return encoded.features
+
+
+def _of_classes(codes: Sequence[tuple[SupportCode, int]]) -> list[SupportCode]:
+    """Take stacks of codes apart: see `stacked`."""
+    return [code.of_set(index) for code, sets in codes for index in range(sets)]
+
+
+def _viewed(encoded: Sequence[Encoded], pooled: Sequence[tuple[Any, int]]) -> list[Encoded]:
+    """Let the codes of labelled squares lie in the memory of the sets that all of them form, one for each class."""
+    codes = [each.codes for each in encoded if isinstance(each.codes, ImageCodes)]
+    if len(codes) < len(encoded):
+        return list(encoded)
+    views = [each.viewed(code) for each, code in zip(codes, _of_classes(pooled), strict=True)]
+    return [replace(each, codes=view) for each, view in zip(encoded, views, strict=True)]
 
 
 def turns(draws: Sequence[Sequence[Any]]) -> list[list[Any]]:

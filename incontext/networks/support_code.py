@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from einops import rearrange
@@ -96,6 +96,14 @@ class ImageCodes:
             mean_label=mean_over_images(self.labels),
             seen=self._seen(),
         )
+
+    def viewed(self, code: SupportCode) -> "ImageCodes":
+        """The same codes, with keys and values that lie in the memory of the code that these were pooled to."""
+
+        def view(tensor: Tensor) -> Tensor:
+            return rearrange(tensor, "B heads (S T) C -> B S heads T C", S=self.labels.shape[1])
+
+        return replace(self, keys=tuple(map(view, code.keys)), values=tuple(map(view, code.values)))
 
     def _seen(self) -> tuple[Tensor, ...] | None:
         """Whether anything was judged of each token; in sets of which nothing was, all are read."""

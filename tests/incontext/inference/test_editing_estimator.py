@@ -1,5 +1,6 @@
 """Correcting without examples, and examples that grow one by one."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -7,9 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from incontext import Segmenter
 from incontext.images.prompts import Prompts
 from incontext.inference import reader
 from incontext.inference.presence import ClassPresence, PresenceModel
+from incontext.networks import checkpoint
 from incontext.networks.quality import QualityModel
 from incontext.networks.support_code import ImageCodes
 from incontext.networks.support_once import SupportOnceConfig, SupportOnceNet
@@ -178,3 +181,15 @@ def test_scribbles_are_a_label_of_an_example() -> None:
     dense = segmenter().fit([images[0]], [labels[0]]).predict(images[1]).probabilities[0]
     assert not np.allclose(scribbled, dense)
     assert made.add(images[1], said).fitted.pool.label_budget == 2
+
+
+def test_a_task_holds_examples_that_joined(tmp_path: Path) -> None:
+    images, labels = discs(4)
+    made, path = segmenter(), tmp_path / "small.safetensors"
+    checkpoint.save(path, made.network, {})
+    made = segmenter().set_params(weights=path).fit(images[:1], labels[:1])
+    made.add(images[1], np.where(labels[1] > 0, 2, 0), {2: "other"}).add(images[2], labels[2])
+    opened = Segmenter.load_task(made.save_task(tmp_path / "task"), path, "cpu")
+    assert opened.fitted.names == {1: "1", 2: "other"}
+    np.testing.assert_array_equal(opened.predict(images[3]).masks[0], made.predict(images[3]).masks[0])
+    assert opened.add(images[3], labels[3]).predict(images[3]).report.label_budget == 4

@@ -85,6 +85,20 @@ def test_pixels_obey_on_grids_of_every_size(shape: tuple[int, int], tiling: str 
     assert editor.scribble(drawn)[drawn].all()
 
 
+def test_masks_do_not_depend_on_the_temperature() -> None:
+    found = []
+    for temperature in (1.0, 2.5):
+        made, image = taught()
+        made.metadata["calibration"] = {"temperature": temperature}
+        editor = made.edit(image)
+        editor.click(20, 22)
+        mask = editor.click(4, 4, inside=False)
+        np.testing.assert_array_equal(made.predict(image, prompts=editor.prompts).masks[0], mask)
+        found.append((mask, editor.probabilities.max()))
+    np.testing.assert_array_equal(found[0][0], found[1][0])
+    assert found[0][1] > found[1][1]
+
+
 def test_undo_and_redo_restore_every_mask() -> None:
     made, image = taught()
     editor = made.edit(image)

@@ -73,3 +73,15 @@ def test_stacked_codes_are_those_of_a_batch() -> None:
     rows = torch.tensor([[0, 1], [2, 3], [1, 3]])
     alone = [codes.select(row[None]).pooled() for row in rows]
     assert_equal(SupportCode.stacked(alone), codes.select(rows).pooled())
+
+
+def test_one_set_of_many_and_its_images_take_no_memory_of_their_own() -> None:
+    codes = drawn(1, 4)
+    rows = torch.tensor([[0, 1], [2, 3]])
+    code = codes.select(rows).pooled()
+    alone = codes.select(rows[1:])
+    assert_equal(code.of_set(1), alone.pooled())
+    viewed = alone.viewed(code.of_set(1))
+    assert_equal(viewed, alone)
+    for mine, pooled in zip((*viewed.keys, *viewed.values), (*code.keys, *code.values), strict=True):
+        assert mine.untyped_storage().data_ptr() == pooled.untyped_storage().data_ptr()
