@@ -15,7 +15,7 @@ class App {
     this.view = new View(by("view"));
     this.panel = new Panel(this);
     this.tools = new Tools(this, this.view, by("over"));
-    this.list = new ImageList(by("images"), id => this.open(id));
+    this.list = new ImageList(by("images"), id => { this.open(id); by("view").focus(); });
     this.image = null; this.plane = 0; this.planes = new Map();
     this.isLocked = true; this.pending = 0;
     this.opening = 0; this.frame = null;
