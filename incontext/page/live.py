@@ -4,8 +4,8 @@ import threading
 import time
 import warnings
 import zlib
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -68,13 +68,38 @@ class Progress:
     error: str = ""
 
 
+class Turnstile:
+    """Turnstile at the segmenter: a person, who waits before the screen, comes before the images in the background."""
+
+    def __init__(self) -> None:
+        self._busy, self._next = threading.Lock(), threading.Lock()
+
+    @contextmanager
+    def first(self) -> Iterator[None]:
+        """Wait for the one that is at work, and for nobody else."""
+        with self._next:
+            self._busy.acquire()
+        try:
+            yield
+        finally:
+            self._busy.release()
+
+    @contextmanager
+    def last(self) -> Iterator[None]:
+        """Wait as long as a person does."""
+        with self._next:
+            pass
+        with self.first():
+            yield
+
+
 class Live:
     """A thread that segments the images of a folder by those that are accepted.
 
     Args:
         folder: The folder.
         load: Function that loads the segmenter.
-        notify: Function that is told of news, in this thread.
+        notify: Function that is told of news, in the thread.
 
     Attributes:
         lock: Lock on the folder, which everybody holds who reads or changes what it knows.
@@ -82,6 +107,7 @@ class Live:
         failures: Reasons why images could not be segmented, by their index.
         expected: Expected Dice of new images, and examples that the others contradict; None if not known.
         progress: Progress of the round.
+        takes_prompts: Whether the weights have a network for clicks and the like.
     """
 
     def __init__(self, folder: AnnotatedFolder, load: Callable[[], Segmenter], notify: Notify = len) -> None:
@@ -90,6 +116,9 @@ class Live:
         self.failures: dict[int, str] = {}
         self.expected: Expectation | None = None
         self.progress = Progress()
+        self.takes_prompts = False
+        self._segmenter: Segmenter | None = None
+        self._turnstile = Turnstile()
         self._folder, self._load, self._notify = folder, load, notify
         self._changed = threading.Condition(self.lock)
         self._round = 1
@@ -121,10 +150,25 @@ class Live:
         with self.lock:
             self._looked_at = index
 
+    @contextmanager
+    def borrowed(self) -> Iterator[Segmenter]:
+        """Lend the segmenter to a person, after the image that is being segmented.
+
+        Raises:
+            ValueError: If it is not loaded yet.
+        """
+        if self._segmenter is None:
+            msg = "network is not loaded yet: expected it in some seconds. Draw meanwhile."
+            raise ValueError(msg)
+        with self._turnstile.first(), warnings.catch_warnings(action="ignore"):
+            yield self._segmenter
+
     def _run(self) -> None:
         with Attempt() as loading:
             segmenter = self._load()
             check_apart(segmenter.overlap)
+            self.takes_prompts = _takes_prompts(segmenter)
+            self._segmenter = segmenter
         if loading.error:
             self._tell(Progress("idle", error=loading.reason))
             return
@@ -145,7 +189,7 @@ class Live:
         """Fit the segmenter to all examples, as the shell would; what fails is told."""
         self._tell(Progress("learning"))
         faulty: dict[str, str] = {}
-        with Attempt() as fitting, warnings.catch_warnings(action="ignore"):
+        with Attempt() as fitting, self._turnstile.last(), warnings.catch_warnings(action="ignore"):
             found = read_folder(self._folder.folder)
             faulty = fit_pairs(segmenter, found)
         if fitting.error:
@@ -184,7 +228,8 @@ class Live:
         image = self._folder.images[index]
         with Attempt() as attempt, warnings.catch_warnings(action="ignore"):
             case = read_source_image(image.pair.image, image.name)
-            found = _packed(segmenter.predict(case), now)
+            with self._turnstile.last():
+                found = _packed(segmenter.predict(case), now)
         with self.lock:
             if attempt.error:
                 self.failures[index] = attempt.reason
@@ -196,7 +241,7 @@ class Live:
         """Let the examples judge each other."""
         count = self.progress.total
         self._tell(Progress("judging", count, count))
-        with Attempt() as attempt, warnings.catch_warnings(action="ignore"):
+        with Attempt() as attempt, self._turnstile.last(), warnings.catch_warnings(action="ignore"):
             expected = expectation_of(segmenter, self._learned)
         with self.lock:
             self.expected = None if attempt.error else expected
@@ -222,6 +267,13 @@ def _knows_examples(segmenter: Segmenter) -> bool:
     with suppress(ValueError):
         return bool(segmenter.fitted)
     return False
+
+
+def _takes_prompts(segmenter: Segmenter) -> bool:
+    """Whether an edit can be begun."""
+    with Attempt() as attempt:
+        segmenter.edit(np.zeros((segmenter.size_px, segmenter.size_px), np.float32))
+    return attempt.error is None
 
 
 def _left(start: float, count: int, waiting: int) -> float | None:

@@ -4,7 +4,7 @@ import { change, getBytes, getJson, listen, Refused, settled } from "./api.js";
 import { apply } from "./raster.js";
 import { ImageList, nameOf, stateOf } from "./list.js";
 import { Panel } from "./panel.js";
-import { Tools } from "./tools.js";
+import { PROMPTS, Tools } from "./tools.js";
 import { View } from "./view.js";
 
 const by = id => document.getElementById(id);
@@ -42,7 +42,7 @@ class App {
   hear(news) {
     if (!this.session) return;
     for (const image of news.images) this.session.images[image.id] = image;
-    Object.assign(this.session, { expected: news.expected, progress: news.progress });
+    Object.assign(this.session, { expected: news.expected, progress: news.progress, takes_prompts: news.takes_prompts });
     const before = JSON.stringify(this.session.classes);
     this.session.classes = news.classes;
     if (JSON.stringify(news.classes) !== before) { this.panel.showClasses(); this.redraw(); }
@@ -76,6 +76,7 @@ class App {
     by("stage-text").classList.toggle("error", Boolean(progress.error));
     by("progress").hidden = progress.stage !== "predicting";
     by("progress").value = progress.total ? progress.done / progress.total : 0;
+    for (const tool of PROMPTS) document.querySelector(`[data-tool=${tool}]`).hidden = !this.session.takes_prompts;
     this.panel.showExamples();
   }
 
@@ -229,8 +230,15 @@ class App {
     this.redraw();
   }
 
-  /** Prompts have their place here. */
-  prompt() {}
+  /** Say where the class is, by a click, a scribble or a box; the answer is a stroke of the network's. */
+  async prompt({ what, points, inside }) {
+    const { image, plane } = this, value = this.panel.active;
+    const answer = await this._send(() => change("POST", `images/${image.id}/prompts`, { plane, value, kind: what, points, inside }));
+    if (!answer || this.image !== image || this.plane !== plane) return;
+    if (!image.drawn_planes.includes(plane)) { image.drawn_planes.push(plane); this._ticks(); }
+    this.redraw(apply(answer.runs, this.view.label, this.view.width));
+    this.say(Object.keys(answer.runs).length ? "Mask changed" : "Nothing changed");
+  }
 
   /** Send a change; what is refused is told, and the truth is shown again. */
   async _send(request) {
@@ -289,6 +297,7 @@ class App {
 const app = new App();
 
 function choose(tool) {
+  if (PROMPTS.includes(tool) && !app.session.takes_prompts) return;
   app.tools.choose(tool);
   for (const button of document.querySelectorAll("[data-tool]")) button.setAttribute("aria-pressed", button.dataset.tool === tool);
   app.say(tool);
@@ -315,6 +324,7 @@ const flip = id => { by(id).checked = !by(id).checked; by(id).dispatchEvent(new 
 
 const KEYS = {
   b: () => choose("brush"), e: () => choose("eraser"), p: () => choose("polygon"), f: () => choose("fill"),
+  c: () => choose("click"), x: () => choose("box"),
   "[": () => setSize(app.tools.size * 0.85 - 0.5), "]": () => setSize(app.tools.size * 1.15 + 0.5),
   z: () => app.undo("undo"), Z: () => app.undo("redo"), a: () => app.accept(),
   n: () => app.open(app.list.next(1)), N: () => app.open(app.list.next(-1)),
