@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from incontext.folders.shell_options import ClassNames, Device, SavedTask, TaskWeights
+from incontext.folders.shell_options import ClassNames, SavedTask, TaskWeights
 
 MISSING = 'what serves the page is missing: pip install "incontext-seg[page]"'
 EXAMPLE = Path("annotate-example")
@@ -19,7 +19,10 @@ def annotate(
     task: SavedTask = None,
     classes: ClassNames = None,
     weights: TaskWeights = None,
-    device: Device = None,
+    results: Annotated[
+        Path | None,
+        typer.Option(help="Folder that `segment` wrote, whose masks are to be corrected.", show_default=False),
+    ] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen at.", show_default="any free one")] = 0,
     browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
     example: Annotated[
@@ -44,7 +47,7 @@ def annotate(
         if error.name not in ("fastapi", "uvicorn"):
             raise
         raise ModuleNotFoundError(MISSING, name=error.name) from error
-    options, place = SegmenterOptions(task, weights, device), folder or EXAMPLE
+    options, place = SegmenterOptions(task, weights), folder or EXAMPLE
     if example:
         from incontext.folders.demo import STRUCTURES, write_example
 
@@ -55,4 +58,4 @@ def annotate(
         typer.echo(f"Open {address}")
         typer.echo("Ctrl-C ends it; all that is drawn is kept.", err=True)
 
-    serve(place, ServeOptions(options, classes, port, browser, tell))
+    serve(place, ServeOptions(options, classes, port, browser, tell, results))

@@ -4,9 +4,10 @@ import threading
 import time
 import warnings
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from typing import Self
 
 import numpy as np
 from jaxtyping import UInt8
@@ -21,6 +22,8 @@ from incontext.page.store import AnnotatedFolder
 from incontext.segmenter import Segmenter
 from megamed.failures import Attempt
 
+Before = Callable[[AnnotatedFolder], Iterable[tuple[int, "Prediction"]]]
+"""Function that yields predictions that were made before, by the index of their image."""
 Notify = Callable[[Sequence[int]], object]
 """Function that is told of which images something is new; of none if it is about all."""
 
@@ -42,6 +45,12 @@ class Prediction:
     dice: float | None
     look_first: bool
     round: int
+
+    @classmethod
+    def packing(cls, planes: UInt8[np.ndarray, "N H W"], dice: float | None, look_first: bool, round: int) -> Self:
+        """Pack the values of a mask."""
+        packed = zlib.compress(np.ascontiguousarray(planes).tobytes(), 1)
+        return cls((planes.shape[0], planes.shape[1], planes.shape[2]), packed, dice, look_first, round)
 
     @property
     def planes(self) -> UInt8[np.ndarray, "N H W"]:
@@ -100,6 +109,7 @@ class Live:
         folder: The folder.
         load: Function that loads the segmenter.
         notify: Function that is told of news, in the thread.
+        before: Function that yields predictions that were made before.
 
     Attributes:
         lock: Lock on the folder, which everybody holds who reads or changes what it knows.
@@ -110,7 +120,13 @@ class Live:
         takes_prompts: Whether the weights have a network for clicks and the like.
     """
 
-    def __init__(self, folder: AnnotatedFolder, load: Callable[[], Segmenter], notify: Notify = len) -> None:
+    def __init__(
+        self,
+        folder: AnnotatedFolder,
+        load: Callable[[], Segmenter],
+        notify: Notify = len,
+        before: Before = lambda _: (),
+    ) -> None:
         self.lock = threading.RLock()
         self.predictions: dict[int, Prediction] = {}
         self.failures: dict[int, str] = {}
@@ -119,7 +135,7 @@ class Live:
         self.takes_prompts = False
         self._segmenter: Segmenter | None = None
         self._turnstile = Turnstile()
-        self._folder, self._load, self._notify = folder, load, notify
+        self._folder, self._load, self._notify, self._before = folder, load, notify, before
         self._changed = threading.Condition(self.lock)
         self._round = 1
         self._learned: list[str] = []
@@ -164,6 +180,10 @@ class Live:
             yield self._segmenter
 
     def _run(self) -> None:
+        for index, prediction in self._before(self._folder):
+            with self.lock:
+                self.predictions[index] = prediction
+            self._notify([index])
         with Attempt() as loading:
             segmenter = self._load()
             check_apart(segmenter.overlap)
@@ -283,10 +303,10 @@ def _left(start: float, count: int, waiting: int) -> float | None:
 
 def _packed(result: Segmentation, now: int) -> Prediction:
     case = result.cases[0]
-    planes = np.ascontiguousarray(case.view.planes(result.masks[0].reshape(case.grid)))
+    planes = case.view.planes(result.masks[0].reshape(case.grid))
     dice, look_first = None, False
     with suppress(ValueError):  # weights without a quality model predict no Dice
         by_class, look_first = result.predicted_dice[0], bool(result.look_first)
         shown = np.array([result.layer(0, value).any() for value in result.classes])
         dice = float(by_class[shown].min() if shown.any() else by_class.max())
-    return Prediction(planes.shape, zlib.compress(planes.tobytes(), 1), dice, look_first, now)
+    return Prediction.packing(planes, dice, look_first, now)
