@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from fastapi import FastAPI, Header, HTTPException, Query, Request
@@ -13,6 +13,7 @@ from fastapi.staticfiles import StaticFiles
 from incontext.images.source_image import read_source_image
 from incontext.page.display import ScreenImage
 from incontext.page.drawing import Redrawn
+from incontext.page.export import archive, task_of
 from incontext.page.live import Live
 from incontext.page.messages import (
     TABS,
@@ -34,6 +35,7 @@ from incontext.page.news import News
 from incontext.page.prompting import PlaneEditor
 from incontext.page.store import AnnotatedFolder, DrawnClass, OpenImage
 from megamed.failures import told
+from megamed.vocabulary import WrittenTool
 
 Responses = dict[int | str, dict[str, Any]]
 """Answers by status, for the OpenAPI document."""
@@ -222,6 +224,7 @@ def build_app(page: Page) -> FastAPI:
     _add_state(app, page)
     _add_pixels(app, page)
     _add_drawing(app, page)
+    _add_export(app, page)
     return app
 
 
@@ -314,6 +317,21 @@ def _add_drawing(app: FastAPI, page: Page) -> None:
         with page.live.lock:
             path = page.accept(index)
         return AcceptedMessage(label=path.relative_to(page.folder.folder).as_posix())
+
+
+def _add_export(app: FastAPI, page: Page) -> None:
+    @app.get("/api/export/{form}", responses=BYTES, response_class=Response)
+    def export(form: Literal["masks", "task"] | WrittenTool) -> Response:
+        """All masks in an archive: label maps, or the files of an annotation tool; or the examples as a saved task."""
+        if form == "task":
+            return _download(task_of(page.live), "examples.task")
+        tool = None if form == "masks" else form
+        return _download(archive(page.folder, page.live, tool), f"{form}.zip")
+
+
+def _download(content: bytes, name: str) -> Response:
+    headers = {"content-disposition": f'attachment; filename="{name}"'}
+    return Response(content, media_type="application/octet-stream", headers=headers)
 
 
 def _check_tab(page: Page, tab: str) -> None:

@@ -1,6 +1,6 @@
 // The page: one image on the screen, its strokes to the server, news from it, and what the keys do.
 
-import { change, getBytes, getJson, listen, Refused, settled } from "./api.js";
+import { change, getBlob, getBytes, getJson, listen, Refused, settled } from "./api.js";
 import { apply } from "./raster.js";
 import { ImageList, nameOf, stateOf } from "./list.js";
 import { Panel } from "./panel.js";
@@ -230,6 +230,20 @@ class App {
     this.redraw();
   }
 
+  /** Let the browser keep all masks as a file. */
+  async export(form) {
+    if (!form) return;
+    this.say("Exporting …");
+    try {
+      const link = document.createElement("a");
+      link.href = URL.createObjectURL(await getBlob(`export/${form}`));
+      link.download = form === "task" ? "examples.task" : `${this.session.folder}-${form}.zip`;
+      link.click();
+      setTimeout(() => URL.revokeObjectURL(link.href), 60000);
+      this.say("Exported");
+    } catch (error) { this._failed(error); }
+  }
+
   /** Say where the class is, by a click, a scribble or a box; the answer is a stroke of the network's. */
   async prompt({ what, points, inside }) {
     const { image, plane } = this, value = this.panel.active;
@@ -378,6 +392,10 @@ by("hide").addEventListener("change", () => toggle("hide", "isHidden"));
 by("window-reset").addEventListener("click", resetWindow);
 by("theme").addEventListener("click", () => app.turnTheme());
 by("help-open").addEventListener("click", () => by("help").showModal());
+by("export").addEventListener("change", event => {
+  app.export(event.target.value);
+  event.target.value = "";
+});
 by("search").addEventListener("input", event => { app.list.filter = event.target.value.toLowerCase(); app.list.arrange(); });
 by("order").addEventListener("change", event => { app.list.order = event.target.value; app.list.arrange(); });
 new ResizeObserver(() => { app.view.resize(); app.redraw(); }).observe(by("stage"));
