@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int64, UInt8
 from PIL import Image
 
 from incontext.folders.report import Summary
@@ -47,13 +47,34 @@ def write_slices(folder: Path) -> tuple[Path, Path]:
         return _write_slices(folder, brain, label)
 
 
+def write_example(folder: Path) -> None:
+    """Write the same slices to be annotated, one of which is; a folder that has images already stays as it is.
+
+    Raises:
+        ModuleNotFoundError: If nilearn, which ships the brain, is not installed.
+    """
+    if (folder / "images").exists():
+        return
+    brain, label = _read_template()
+    with claimed(folder, "draw"):
+        heights = _heights(brain)
+        drawn = heights[len(heights) // 2]
+        for height in heights:
+            _write_slice(folder / "images" / f"axial_{height:03d}.png", np.round(brain[..., height] * 255))
+        _write_slice(folder / "labels" / f"axial_{drawn:03d}.png", label[..., drawn])
+
+
+def _heights(brain: Float[np.ndarray, "X Y Z"]) -> Int64[np.ndarray, " n"]:
+    """Heights of the slices, in voxels."""
+    low, high = (round(share * brain.shape[2]) for share in HEIGHTS)
+    return np.linspace(low, high, SUPPORT_SLICES + QUERY_SLICES).round().astype(int)
+
+
 def _write_slices(
     folder: Path, brain: Float[np.ndarray, "X Y Z"], label: UInt8[np.ndarray, "X Y Z"]
 ) -> tuple[Path, Path]:
-    low, high = (round(share * brain.shape[2]) for share in HEIGHTS)
-    heights = np.linspace(low, high, SUPPORT_SLICES + QUERY_SLICES).round().astype(int)
     folders = folder / "support", folder / "query"
-    for i, height in enumerate(heights):
+    for i, height in enumerate(_heights(brain)):
         target = folders[0] if i % 3 == 1 else folders[1]
         _write_slice(target / "images" / f"axial_{height:03d}.png", np.round(brain[..., height] * 255))
         _write_slice(target / "labels" / f"axial_{height:03d}.png", label[..., height])

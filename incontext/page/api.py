@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from fastapi import FastAPI, Header, HTTPException, Query, Request
@@ -13,6 +13,7 @@ from fastapi.staticfiles import StaticFiles
 from incontext.images.source_image import read_source_image
 from incontext.page.display import ScreenImage
 from incontext.page.drawing import Redrawn
+from incontext.page.export import archive, task_of
 from incontext.page.live import Live
 from incontext.page.messages import (
     TABS,
@@ -25,13 +26,16 @@ from incontext.page.messages import (
     ImageMessage,
     NewsMessage,
     ProgressMessage,
+    PromptMessage,
     Refusal,
     SessionMessage,
     StrokeMessage,
 )
 from incontext.page.news import News
+from incontext.page.prompting import PlaneEditor
 from incontext.page.store import AnnotatedFolder, DrawnClass, OpenImage
 from megamed.failures import told
+from megamed.vocabulary import WrittenTool
 
 Responses = dict[int | str, dict[str, Any]]
 """Answers by status, for the OpenAPI document."""
@@ -64,6 +68,7 @@ class Page:
         self.news = News(self.tell)
         self._shown: dict[int, ScreenImage] = {}
         self._thumbnails: dict[int, bytes] = {}
+        self._editor: tuple[object, PlaneEditor] | None = None
 
     def tell(self, indices: Collection[int]) -> NewsMessage:
         """Tell the state of some images, of classes, and of what runs in the background."""
@@ -73,6 +78,7 @@ class Page:
                 classes=[ClassMessage.model_validate(each) for each in self.folder.classes.values()],
                 expected=self._expected(),
                 progress=ProgressMessage.told(self.live.progress),
+                takes_prompts=self.live.takes_prompts,
             )
 
     def session(self) -> SessionMessage:
@@ -120,6 +126,25 @@ class Page:
             drawn_planes=np.flatnonzero(found.drawing.planes.any(axis=(1, 2))).tolist(),
             round=prediction.round if prediction else 0,
         )
+
+    def prompt(self, index: int, said: PromptMessage) -> Redrawn:
+        """Let the network answer a click, a scribble or a box; the answer is kept like a stroke.
+
+        Raises:
+            ValueError: If the network is not loaded yet, takes no prompts, or a point is not on the image.
+        """
+        with self.live.borrowed() as segmenter, self.live.lock:
+            opened = self.open(index)
+            if said.plane >= len(opened.drawing.planes):
+                raise HTTPException(404, f"plane is unknown: expected one of {len(opened.drawing.planes)}.")
+            key = index, said.plane, said.value, segmenter.fitted if segmenter.has_examples else None
+            if self._editor is None or self._editor[0] != key:
+                self._editor = key, PlaneEditor(segmenter, opened.case, said.plane, said.value)
+            drawn = opened.drawing.planes[said.plane]
+            runs = self._editor[1].answer(said.kind, said.points, said.inside, drawn).told()
+            if runs:
+                opened.drawing.stroke(said.plane, runs, said.kind)
+            return Redrawn(said.plane, runs)
 
     def accept(self, index: int) -> Path:
         """Make an image an example.
@@ -199,6 +224,7 @@ def build_app(page: Page) -> FastAPI:
     _add_state(app, page)
     _add_pixels(app, page)
     _add_drawing(app, page)
+    _add_export(app, page)
     return app
 
 
@@ -262,6 +288,14 @@ def _add_drawing(app: FastAPI, page: Page) -> None:
             page.open(index).drawing.stroke(message.plane, message.runs, message.tool)
             return page.drawn(index, NOTHING)
 
+    @app.post("/api/images/{index}/prompts")
+    def prompt(index: Index, message: PromptMessage, tab: Tab) -> DrawnMessage:
+        """Say where a class is; what changes by it is kept, and told."""
+        _check_tab(page, tab)
+        redrawn = page.prompt(index, message)
+        with page.live.lock:
+            return page.drawn(index, redrawn)
+
     @app.post("/api/images/{index}/undo")
     def undo(index: Index, tab: Tab) -> DrawnMessage:
         """Take the last stroke back."""
@@ -283,6 +317,21 @@ def _add_drawing(app: FastAPI, page: Page) -> None:
         with page.live.lock:
             path = page.accept(index)
         return AcceptedMessage(label=path.relative_to(page.folder.folder).as_posix())
+
+
+def _add_export(app: FastAPI, page: Page) -> None:
+    @app.get("/api/export/{form}", responses=BYTES, response_class=Response)
+    def export(form: Literal["masks", "task"] | WrittenTool) -> Response:
+        """All masks in an archive: label maps, or the files of an annotation tool; or the examples as a saved task."""
+        if form == "task":
+            return _download(task_of(page.live), "examples.task")
+        tool = None if form == "masks" else form
+        return _download(archive(page.folder, page.live, tool), f"{form}.zip")
+
+
+def _download(content: bytes, name: str) -> Response:
+    headers = {"content-disposition": f'attachment; filename="{name}"'}
+    return Response(content, media_type="application/octet-stream", headers=headers)
 
 
 def _check_tab(page: Page, tab: str) -> None:

@@ -5,19 +5,30 @@ from typing import Annotated
 
 import typer
 
-from incontext.folders.shell_options import ClassNames, Device, SavedTask, TaskWeights
+from incontext.folders.shell_options import ClassNames, SavedTask, TaskWeights
 
 MISSING = 'what serves the page is missing: pip install "incontext-seg[page]"'
+EXAMPLE = Path("annotate-example")
+"""Folder of the example, where none is named."""
 
 
 def annotate(
-    folder: Annotated[Path, typer.Argument(help="Folder of images, of which some may have labels.")],
+    folder: Annotated[
+        Path | None, typer.Argument(help="Folder of images, of which some may have labels.", show_default=False)
+    ] = None,
     task: SavedTask = None,
     classes: ClassNames = None,
     weights: TaskWeights = None,
-    device: Device = None,
+    results: Annotated[
+        Path | None,
+        typer.Option(help="Folder that `segment` wrote, whose masks are to be corrected.", show_default=False),
+    ] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen at.", show_default="any free one")] = 0,
     browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
+    example: Annotated[
+        bool,
+        typer.Option("--example", help="Begin with slices of a brain, one of them drawn; needs the `demo` extra."),
+    ] = False,
 ) -> None:
     """Draw the first image in the browser, watch the others being segmented, correct, and take the masks away.
 
@@ -25,6 +36,9 @@ def annotate(
     folder at once, and masks that are accepted lie in labels/, where
     `segment --support` finds them. Needs the `page` extra.
     """
+    if folder is None and not example:
+        message = "give a folder of images, or --example."
+        raise typer.BadParameter(message)
     from incontext.folders.segmenter_options import SegmenterOptions
 
     try:
@@ -33,10 +47,15 @@ def annotate(
         if error.name not in ("fastapi", "uvicorn"):
             raise
         raise ModuleNotFoundError(MISSING, name=error.name) from error
-    options = SegmenterOptions(task, weights, device)
+    options, place = SegmenterOptions(task, weights), folder or EXAMPLE
+    if example:
+        from incontext.folders.demo import STRUCTURES, write_example
+
+        write_example(place)
+        classes = classes or ",".join(f"{value}={name}" for value, name in STRUCTURES.items())
 
     def tell(address: str) -> None:
         typer.echo(f"Open {address}")
         typer.echo("Ctrl-C ends it; all that is drawn is kept.", err=True)
 
-    serve(folder, ServeOptions(options, classes, port, browser, tell))
+    serve(place, ServeOptions(options, classes, port, browser, tell, results))

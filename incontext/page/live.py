@@ -4,9 +4,10 @@ import threading
 import time
 import warnings
 import zlib
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from typing import Self
 
 import numpy as np
 from jaxtyping import UInt8
@@ -21,6 +22,8 @@ from incontext.page.store import AnnotatedFolder
 from incontext.segmenter import Segmenter
 from megamed.failures import Attempt
 
+Before = Callable[[AnnotatedFolder], Iterable[tuple[int, "Prediction"]]]
+"""Function that yields predictions that were made before, by the index of their image."""
 Notify = Callable[[Sequence[int]], object]
 """Function that is told of which images something is new; of none if it is about all."""
 
@@ -42,6 +45,12 @@ class Prediction:
     dice: float | None
     look_first: bool
     round: int
+
+    @classmethod
+    def packing(cls, planes: UInt8[np.ndarray, "N H W"], dice: float | None, look_first: bool, round: int) -> Self:
+        """Pack the values of a mask."""
+        packed = zlib.compress(np.ascontiguousarray(planes).tobytes(), 1)
+        return cls((planes.shape[0], planes.shape[1], planes.shape[2]), packed, dice, look_first, round)
 
     @property
     def planes(self) -> UInt8[np.ndarray, "N H W"]:
@@ -68,13 +77,39 @@ class Progress:
     error: str = ""
 
 
+class Turnstile:
+    """Turnstile at the segmenter: a person, who waits before the screen, comes before the images in the background."""
+
+    def __init__(self) -> None:
+        self._busy, self._next = threading.Lock(), threading.Lock()
+
+    @contextmanager
+    def first(self) -> Iterator[None]:
+        """Wait for the one that is at work, and for nobody else."""
+        with self._next:
+            self._busy.acquire()
+        try:
+            yield
+        finally:
+            self._busy.release()
+
+    @contextmanager
+    def last(self) -> Iterator[None]:
+        """Wait as long as a person does."""
+        with self._next:
+            pass
+        with self.first():
+            yield
+
+
 class Live:
     """A thread that segments the images of a folder by those that are accepted.
 
     Args:
         folder: The folder.
         load: Function that loads the segmenter.
-        notify: Function that is told of news, in this thread.
+        notify: Function that is told of news, in the thread.
+        before: Function that yields predictions that were made before.
 
     Attributes:
         lock: Lock on the folder, which everybody holds who reads or changes what it knows.
@@ -82,15 +117,25 @@ class Live:
         failures: Reasons why images could not be segmented, by their index.
         expected: Expected Dice of new images, and examples that the others contradict; None if not known.
         progress: Progress of the round.
+        takes_prompts: Whether the weights have a network for clicks and the like.
     """
 
-    def __init__(self, folder: AnnotatedFolder, load: Callable[[], Segmenter], notify: Notify = len) -> None:
+    def __init__(
+        self,
+        folder: AnnotatedFolder,
+        load: Callable[[], Segmenter],
+        notify: Notify = len,
+        before: Before = lambda _: (),
+    ) -> None:
         self.lock = threading.RLock()
         self.predictions: dict[int, Prediction] = {}
         self.failures: dict[int, str] = {}
         self.expected: Expectation | None = None
         self.progress = Progress()
-        self._folder, self._load, self._notify = folder, load, notify
+        self.takes_prompts = False
+        self._segmenter: Segmenter | None = None
+        self._turnstile = Turnstile()
+        self._folder, self._load, self._notify, self._before = folder, load, notify, before
         self._changed = threading.Condition(self.lock)
         self._round = 1
         self._learned: list[str] = []
@@ -121,10 +166,29 @@ class Live:
         with self.lock:
             self._looked_at = index
 
+    @contextmanager
+    def borrowed(self) -> Iterator[Segmenter]:
+        """Lend the segmenter to a person, after the image that is being segmented.
+
+        Raises:
+            ValueError: If it is not loaded yet.
+        """
+        if self._segmenter is None:
+            msg = "network is not loaded yet: expected it in some seconds. Draw meanwhile."
+            raise ValueError(msg)
+        with self._turnstile.first(), warnings.catch_warnings(action="ignore"):
+            yield self._segmenter
+
     def _run(self) -> None:
+        for index, prediction in self._before(self._folder):
+            with self.lock:
+                self.predictions[index] = prediction
+            self._notify([index])
         with Attempt() as loading:
             segmenter = self._load()
             check_apart(segmenter.overlap)
+            self.takes_prompts = _takes_prompts(segmenter)
+            self._segmenter = segmenter
         if loading.error:
             self._tell(Progress("idle", error=loading.reason))
             return
@@ -145,7 +209,7 @@ class Live:
         """Fit the segmenter to all examples, as the shell would; what fails is told."""
         self._tell(Progress("learning"))
         faulty: dict[str, str] = {}
-        with Attempt() as fitting, warnings.catch_warnings(action="ignore"):
+        with Attempt() as fitting, self._turnstile.last(), warnings.catch_warnings(action="ignore"):
             found = read_folder(self._folder.folder)
             faulty = fit_pairs(segmenter, found)
         if fitting.error:
@@ -184,7 +248,8 @@ class Live:
         image = self._folder.images[index]
         with Attempt() as attempt, warnings.catch_warnings(action="ignore"):
             case = read_source_image(image.pair.image, image.name)
-            found = _packed(segmenter.predict(case), now)
+            with self._turnstile.last():
+                found = _packed(segmenter.predict(case), now)
         with self.lock:
             if attempt.error:
                 self.failures[index] = attempt.reason
@@ -196,7 +261,7 @@ class Live:
         """Let the examples judge each other."""
         count = self.progress.total
         self._tell(Progress("judging", count, count))
-        with Attempt() as attempt, warnings.catch_warnings(action="ignore"):
+        with Attempt() as attempt, self._turnstile.last(), warnings.catch_warnings(action="ignore"):
             expected = expectation_of(segmenter, self._learned)
         with self.lock:
             self.expected = None if attempt.error else expected
@@ -224,6 +289,13 @@ def _knows_examples(segmenter: Segmenter) -> bool:
     return False
 
 
+def _takes_prompts(segmenter: Segmenter) -> bool:
+    """Whether an edit can be begun."""
+    with Attempt() as attempt:
+        segmenter.edit(np.zeros((segmenter.size_px, segmenter.size_px), np.float32))
+    return attempt.error is None
+
+
 def _left(start: float, count: int, waiting: int) -> float | None:
     """Seconds that the rest will take."""
     return (time.monotonic() - start) / count * waiting if count else None
@@ -231,10 +303,10 @@ def _left(start: float, count: int, waiting: int) -> float | None:
 
 def _packed(result: Segmentation, now: int) -> Prediction:
     case = result.cases[0]
-    planes = np.ascontiguousarray(case.view.planes(result.masks[0].reshape(case.grid)))
+    planes = case.view.planes(result.masks[0].reshape(case.grid))
     dice, look_first = None, False
     with suppress(ValueError):  # weights without a quality model predict no Dice
         by_class, look_first = result.predicted_dice[0], bool(result.look_first)
         shown = np.array([result.layer(0, value).any() for value in result.classes])
         dice = float(by_class[shown].min() if shown.any() else by_class.max())
-    return Prediction(planes.shape, zlib.compress(planes.tobytes(), 1), dice, look_first, now)
+    return Prediction.packing(planes, dice, look_first, now)

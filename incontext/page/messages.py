@@ -1,6 +1,6 @@
 """Messages between the page and its server, in JSON."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -9,10 +9,12 @@ from incontext.page.store import ListedImage
 
 MOST_CLASSES = 255
 LONGEST_NAME = 200
+MOST_POINTS = 20_000
 TABS = r"^[0-9a-f]{8,64}$"
 """Pattern of the names that tabs give themselves."""
 
 Value = Annotated[int, Field(ge=1, le=MOST_CLASSES)]
+Place = Annotated[float, Field(ge=0, le=2**31, allow_inf_nan=False)]
 Run = Annotated[int, Field(ge=0, le=2**40)]
 
 
@@ -94,6 +96,7 @@ class NewsMessage(_Message):
     classes: list[ClassMessage]
     expected: list[ExpectedMessage]
     progress: ProgressMessage
+    takes_prompts: bool
 
 
 class SessionMessage(NewsMessage):
@@ -129,6 +132,16 @@ class StrokeMessage(_Message):
     plane: Annotated[int, Field(ge=0)]
     tool: Annotated[str, Field(pattern=r"^[a-z]{1,20}$")]
     runs: dict[Annotated[int, Field(ge=0, le=MOST_CLASSES)], list[Run]]
+
+
+class PromptMessage(_Message):
+    """What a person says of a class in a plane: a click, a scribble, or the corners of a box, as rows and columns."""
+
+    plane: Annotated[int, Field(ge=0)]
+    value: Value
+    kind: Literal["click", "scribble", "box"]
+    points: Annotated[list[tuple[Place, Place]], Field(min_length=1, max_length=MOST_POINTS)]
+    inside: bool = True
 
 
 class DrawnMessage(_Message):

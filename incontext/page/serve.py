@@ -15,6 +15,7 @@ from incontext.folders.segmenter_options import SegmenterOptions
 from incontext.page.api import Page, build_app
 from incontext.page.guard import Guard
 from incontext.page.live import Live
+from incontext.page.results import Results
 from incontext.page.store import opened
 
 HOST = "127.0.0.1"
@@ -33,6 +34,7 @@ class ServeOptions:
         port: Port to listen at; 0 for any that is free.
         browser: Whether to open a browser.
         tell: Function that is told the address.
+        results: Folder of results of `segment`, whose masks are corrected; None for none.
     """
 
     segmenter: SegmenterOptions
@@ -40,6 +42,7 @@ class ServeOptions:
     port: int = 0
     browser: bool = True
     tell: Callable[[str], object] = str
+    results: Path | None = None
 
 
 class _Server(uvicorn.Server):
@@ -67,9 +70,12 @@ def serve(folder: Path, options: ServeOptions) -> None:
         ValueError: If it has no images, or another process is at work there.
         OSError: If it cannot be read or written to, or the port is taken.
     """
-    with opened(folder, read_classes(options.classes)) as annotated, _listening(options.port) as listener:
+    results = Results(options.results) if options.results else None
+    classes = {**(results.classes if results else {}), **read_classes(options.classes)}
+    with opened(folder, classes) as annotated, _listening(options.port) as listener:
         port, token = listener.getsockname()[1], secrets.token_urlsafe(TOKEN_BYTES)
-        live = Live(annotated, options.segmenter.open, lambda images: page.news.post(images))
+        before = results.predictions if results else lambda _: ()
+        live = Live(annotated, options.segmenter.open, lambda images: page.news.post(images), before)
         page = Page(annotated, live)
         guard = Guard(build_app(page), port, token)
         config = uvicorn.Config(guard, log_level="error", timeout_graceful_shutdown=GRACE_S, ws="none")

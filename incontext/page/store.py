@@ -57,7 +57,7 @@ class ListedImage:
 
     Attributes:
         pair: The image and the files of its label.
-        name: Path below the folder.
+        name: Path below the folder of all images.
         log: File of its strokes.
         standing: State by its log.
     """
@@ -198,9 +198,9 @@ class AnnotatedFolder:
         return sum(each.case.planes.nbytes for each in self._open.values())
 
     def _listed(self, pair: ImagePair) -> ListedImage:
-        name = pair.image.relative_to(self.folder).as_posix() if pair.image != self.folder else pair.name
-        log = self._store / "strokes" / f"{sha256_of(name.encode())[:32]}.jsonl"
-        return ListedImage(pair, name, log, DrawnState.of(StrokeLog(log).entries))
+        place = pair.image.relative_to(self.folder).as_posix()  # which the arrangement of others does not change
+        log = self._store / "strokes" / f"{sha256_of(place.encode())[:32]}.jsonl"
+        return ListedImage(pair, pair.name, log, DrawnState.of(StrokeLog(log).entries))
 
     def _read(self, index: int) -> OpenImage:
         image = self.images[index]

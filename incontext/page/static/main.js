@@ -1,10 +1,10 @@
 // The page: one image on the screen, its strokes to the server, news from it, and what the keys do.
 
-import { change, getBytes, getJson, listen, Refused, settled } from "./api.js";
+import { change, getBlob, getBytes, getJson, listen, Refused, settled } from "./api.js";
 import { apply } from "./raster.js";
 import { ImageList, nameOf, stateOf } from "./list.js";
 import { Panel } from "./panel.js";
-import { Tools } from "./tools.js";
+import { PROMPTS, Tools } from "./tools.js";
 import { View } from "./view.js";
 
 const by = id => document.getElementById(id);
@@ -15,7 +15,7 @@ class App {
     this.view = new View(by("view"));
     this.panel = new Panel(this);
     this.tools = new Tools(this, this.view, by("over"));
-    this.list = new ImageList(by("images"), id => this.open(id));
+    this.list = new ImageList(by("images"), id => { this.open(id); by("view").focus(); });
     this.image = null; this.plane = 0; this.planes = new Map();
     this.isLocked = true; this.pending = 0;
     this.opening = 0; this.frame = null;
@@ -42,7 +42,7 @@ class App {
   hear(news) {
     if (!this.session) return;
     for (const image of news.images) this.session.images[image.id] = image;
-    Object.assign(this.session, { expected: news.expected, progress: news.progress });
+    Object.assign(this.session, { expected: news.expected, progress: news.progress, takes_prompts: news.takes_prompts });
     const before = JSON.stringify(this.session.classes);
     this.session.classes = news.classes;
     if (JSON.stringify(news.classes) !== before) { this.panel.showClasses(); this.redraw(); }
@@ -76,6 +76,7 @@ class App {
     by("stage-text").classList.toggle("error", Boolean(progress.error));
     by("progress").hidden = progress.stage !== "predicting";
     by("progress").value = progress.total ? progress.done / progress.total : 0;
+    for (const tool of PROMPTS) document.querySelector(`[data-tool=${tool}]`).hidden = !this.session.takes_prompts;
     this.panel.showExamples();
   }
 
@@ -229,8 +230,29 @@ class App {
     this.redraw();
   }
 
-  /** Prompts have their place here. */
-  prompt() {}
+  /** Let the browser keep all masks as a file. */
+  async export(form) {
+    if (!form) return;
+    this.say("Exporting …");
+    try {
+      const link = document.createElement("a");
+      link.href = URL.createObjectURL(await getBlob(`export/${form}`));
+      link.download = form === "task" ? "examples.task" : `${this.session.folder}-${form}.zip`;
+      link.click();
+      setTimeout(() => URL.revokeObjectURL(link.href), 60000);
+      this.say("Exported");
+    } catch (error) { this._failed(error); }
+  }
+
+  /** Say where the class is, by a click, a scribble or a box; the answer is a stroke of the network's. */
+  async prompt({ what, points, inside }) {
+    const { image, plane } = this, value = this.panel.active;
+    const answer = await this._send(() => change("POST", `images/${image.id}/prompts`, { plane, value, kind: what, points, inside }));
+    if (!answer || this.image !== image || this.plane !== plane) return;
+    if (!image.drawn_planes.includes(plane)) { image.drawn_planes.push(plane); this._ticks(); }
+    this.redraw(apply(answer.runs, this.view.label, this.view.width));
+    this.say(Object.keys(answer.runs).length ? "Mask changed" : "Nothing changed");
+  }
 
   /** Send a change; what is refused is told, and the truth is shown again. */
   async _send(request) {
@@ -289,6 +311,7 @@ class App {
 const app = new App();
 
 function choose(tool) {
+  if (PROMPTS.includes(tool) && !app.session.takes_prompts) return;
   app.tools.choose(tool);
   for (const button of document.querySelectorAll("[data-tool]")) button.setAttribute("aria-pressed", button.dataset.tool === tool);
   app.say(tool);
@@ -315,6 +338,7 @@ const flip = id => { by(id).checked = !by(id).checked; by(id).dispatchEvent(new 
 
 const KEYS = {
   b: () => choose("brush"), e: () => choose("eraser"), p: () => choose("polygon"), f: () => choose("fill"),
+  c: () => choose("click"), x: () => choose("box"),
   "[": () => setSize(app.tools.size * 0.85 - 0.5), "]": () => setSize(app.tools.size * 1.15 + 0.5),
   z: () => app.undo("undo"), Z: () => app.undo("redo"), a: () => app.accept(),
   n: () => app.open(app.list.next(1)), N: () => app.open(app.list.next(-1)),
@@ -368,6 +392,10 @@ by("hide").addEventListener("change", () => toggle("hide", "isHidden"));
 by("window-reset").addEventListener("click", resetWindow);
 by("theme").addEventListener("click", () => app.turnTheme());
 by("help-open").addEventListener("click", () => by("help").showModal());
+by("export").addEventListener("change", event => {
+  app.export(event.target.value);
+  event.target.value = "";
+});
 by("search").addEventListener("input", event => { app.list.filter = event.target.value.toLowerCase(); app.list.arrange(); });
 by("order").addEventListener("change", event => { app.list.order = event.target.value; app.list.arrange(); });
 new ResizeObserver(() => { app.view.resize(); app.redraw(); }).observe(by("stage"));

@@ -53,7 +53,7 @@ export class Tools {
     else if (DRAWING.includes(this.name) && event.button === 0) this.begin(x, y, event.shiftKey);
     else if (this.name === "polygon" && event.button === 0) this.corner(x, y, event.shiftKey);
     else if (this.name === "fill" && event.button === 0) this.fill(x, y);
-    else if (PROMPTS.includes(this.name)) this.drag = { what: this.name, from: [x, y], to: [x, y], inside: event.button !== 2 };
+    else if (PROMPTS.includes(this.name)) this.drag = { what: this.name, from: [x, y], to: [x, y], way: [[x, y]], inside: event.button !== 2 && !event.shiftKey };
   }
 
   _move(event) {
@@ -67,6 +67,7 @@ export class Tools {
       this._window(event.clientX - this.drag.x, event.clientY - this.drag.y);
     } else if (this.drag) {
       this.drag.to = [x, y];
+      this.drag.way.push([x, y]);
     } else if (this.stroke && !this.pen) {
       for (const each of places.length ? places : [event]) this.lineTo(...view.toImage(each.clientX, each.clientY));
     }
@@ -75,10 +76,20 @@ export class Tools {
   }
 
   _up() {
-    if (this.drag && PROMPTS.includes(this.drag.what)) this.app.prompt(this.drag);
+    if (this.drag && PROMPTS.includes(this.drag.what)) this._say(this.drag);
     this.drag = null;
     if (this.stroke && !this.pen) this.end();
     this.drawOver();
+  }
+
+  /** Say what was clicked, scribbled or boxed, in rows and columns; a drag with the click is a scribble. */
+  _say({ what, from, to, way, inside }) {
+    const { width, height, zoom, scale } = this.view, isDrag = Math.hypot(to[0] - from[0], to[1] - from[1]) * zoom > 4 * scale;
+    if (what === "box" && !isDrag) return;
+    const kind = what === "click" && isDrag ? "scribble" : what, places = kind === "click" ? [from] : kind === "box" ? [from, to] : way;
+    const inImage = ([x, y]) => [Math.min(height - 1, Math.max(0, Math.floor(y))), Math.min(width - 1, Math.max(0, Math.floor(x)))];
+    if (kind === "click" && (from[0] < 0 || from[1] < 0 || from[0] >= width || from[1] >= height)) return;
+    this.app.prompt({ what: kind, points: places.map(inImage), inside });
   }
 
   _wheel(event) {
@@ -173,7 +184,7 @@ export class Tools {
       if (first && this.points.length > 2 && Math.hypot(first[0] - x, first[1] - y) < 2) this.closePolygon(erases);
       else this.corner(x, y, erases);
     } else if (this.name === "fill") this.fill(x, y);
-    else if (PROMPTS.includes(this.name)) this.app.prompt({ what: "click", from: [x, y], to: [x, y], inside: !erases });
+    else if (PROMPTS.includes(this.name)) this._say({ what: "click", from: [x, y], to: [x, y], inside: !erases });
     else if (this.pen) { this.pen = null; this.end(); this.app.say("Pen up"); }
     else { this.begin(x, y, erases); this.pen = true; this.app.say("Pen down"); }
     this.drawOver();
@@ -211,6 +222,11 @@ export class Tools {
     if (this.drag?.what === "box") {
       const path = new Path2D(), [x0, y0] = view.toCanvas(...this.drag.from), [x1, y1] = view.toCanvas(...this.drag.to);
       path.rect(x0, y0, x1 - x0, y1 - y0);
+      line(path);
+    }
+    if (this.drag?.what === "click") {
+      const path = new Path2D();
+      this.drag.way.forEach((point, i) => path[i ? "lineTo" : "moveTo"](...view.toCanvas(...point)));
       line(path);
     }
     if (!this.last) return;

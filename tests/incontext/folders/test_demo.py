@@ -11,7 +11,9 @@ from typer.testing import CliRunner
 pytest.importorskip("nilearn", reason="the brain slices come with the extra `demo`")
 
 from incontext.cli import app
-from incontext.folders.demo import QUERY_SLICES, SUPPORT_SLICES, write_slices
+from incontext.folders import demo
+from incontext.folders.demo import QUERY_SLICES, SUPPORT_SLICES, write_example, write_slices
+from incontext.folders.folder_images import read_folder
 
 
 def test_slices_are_apart_and_labelled(tmp_path: Path) -> None:
@@ -25,6 +27,18 @@ def test_slices_are_apart_and_labelled(tmp_path: Path) -> None:
                 assert brain.size == structures.size
                 label = np.asarray(structures)
             assert set(np.unique(label)) == {0, 1, 2}
+
+
+def test_the_example_has_one_label_and_is_written_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    template = np.linspace(0, 1, 8 * 8 * 80).reshape(8, 8, 80), np.ones((8, 8, 80), np.uint8)
+    monkeypatch.setattr(demo, "_read_template", lambda: template)
+    write_example(tmp_path)
+    (labelled,) = read_folder(tmp_path).labelled
+    assert len(read_folder(tmp_path).bare) == SUPPORT_SLICES + QUERY_SLICES - 1
+    label = labelled.files[1]
+    label.write_bytes(b"mine")
+    write_example(tmp_path)
+    assert label.read_bytes() == b"mine"
 
 
 def test_demo_segments_the_brain(tmp_path: Path) -> None:

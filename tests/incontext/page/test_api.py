@@ -21,6 +21,7 @@ from incontext.page.api import Page, build_app
 from incontext.page.guard import MOST_BYTES, Guard
 from incontext.page.live import Live
 from incontext.page.store import STORE, opened
+from tests.incontext.inference.test_editor import segmenter as prompted
 from tests.incontext.page.test_store import SIDE, SQUARE, plain_folder, segmenter
 from tests.killed_runs import drawn, write_stack
 
@@ -78,6 +79,20 @@ def test_planes_are_sent_as_they_are(client: TestClient) -> None:
     for number, plane in enumerate(drawn(4, 3)[0]):
         assert client.get(f"api/images/{index}/planes/{number}").content == plane.tobytes()
     assert client.get(f"api/images/{index}/thumbnail").content[:4] == b"\x89PNG"
+
+
+def test_a_click_is_answered_kept_and_undone(client: TestClient, page: Page) -> None:
+    click = {"plane": 0, "value": 1, "kind": "click", "points": [[5, 7]]}
+    assert "not loaded yet" in client.post("api/images/0/prompts", json=click).json()["detail"]
+    page.live._segmenter = prompted()
+    answer = client.post("api/images/0/prompts", json=click).json()
+    assert answer["undoable"] == 1
+    assert answer["runs"]["1"]
+    assert page.folder.open(0).drawing.planes[0, 5, 7] == 1
+    assert client.post("api/images/0/undo").json()["runs"].keys() == {"0"}
+    assert not page.folder.open(0).drawing.planes.any()
+    far = client.post("api/images/0/prompts", json={**click, "points": [[5, 700]]})
+    assert far.status_code == 409
 
 
 def test_the_first_example_must_show_something(client: TestClient) -> None:
@@ -158,6 +173,7 @@ def test_large_bodies_are_refused(client: TestClient) -> None:
 def test_another_tab_cannot_draw(client: TestClient, page: Page) -> None:
     for method, path, content in [
         ("POST", "api/images/0/strokes", {"plane": 0, "tool": "brush", "runs": RUNS}),
+        ("POST", "api/images/0/prompts", {"plane": 0, "value": 1, "kind": "click", "points": [[5, 5]]}),
         ("POST", "api/images/0/undo", None),
         ("POST", "api/images/0/redo", None),
         ("POST", "api/images/0/accept", None),
@@ -204,12 +220,17 @@ def values_of(schema: dict[str, Any], document: dict[str, Any]) -> st.SearchStra
         schema = document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
     anything = st.sampled_from([None, -1, 2**70, "", "../..", "\x00", EVIL, [], {}, [[]]])
     match schema.get("type"):
-        case "integer":
+        case "boolean":
+            allowed = st.booleans()
+        case "integer" | "number":
             allowed: st.SearchStrategy[Any] = st.integers(schema.get("minimum", -5), min(schema.get("maximum", 50), 50))
         case "string":
-            allowed = st.from_regex(schema["pattern"]) if "pattern" in schema else st.text(max_size=20)
+            allowed = st.from_regex(schema["pattern"]) if "pattern" in schema else st.sampled_from(schema["enum"])
+        case None:
+            allowed = st.one_of([values_of(each, document) for each in schema["anyOf"]])
         case "array":
-            allowed = st.lists(values_of(schema["items"], document), max_size=4)
+            inner = schema["items"] if "items" in schema else schema["prefixItems"][0]
+            allowed = st.lists(values_of(inner, document), max_size=schema.get("maxItems", 4) % 5)
         case "object":
             inner = schema.get("properties", {})
             allowed = st.fixed_dictionaries({name: values_of(each, document) for name, each in inner.items()})
@@ -238,7 +259,7 @@ def requests_of(document: dict[str, Any]) -> st.SearchStrategy[tuple[str, str, d
 
 def test_requests_are_answered_as_the_document_says(client: TestClient) -> None:
     document = client.get("openapi.json").json()
-    assert len(document["paths"]) == 11
+    assert len(document["paths"]) == 13
 
     @settings(max_examples=60)
     @given(requests_of(document))

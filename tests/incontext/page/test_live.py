@@ -11,7 +11,7 @@ from PIL import Image
 
 from incontext import Segmenter
 from incontext.folders.user_folder import fit_folder
-from incontext.page.live import Live, Progress
+from incontext.page.live import Live, Progress, Turnstile
 from incontext.page.store import AnnotatedFolder, opened
 from tests.incontext.page.test_store import draw_and_accept, plain_folder, segmenter
 
@@ -132,3 +132,32 @@ def test_closing_ends_it_in_the_middle(tmp_path: Path) -> None:
 def test_classes_that_overlap_are_refused(tmp_path: Path) -> None:
     with running(plain_folder(tmp_path / "in"), lambda: segmenter().set_params(overlap=True)) as (_, live):
         live.wait_for(lambda progress: "overlap" in progress.error)
+
+
+def test_a_person_comes_before_the_images_in_the_background() -> None:
+    turnstile, begun, waiting = Turnstile(), threading.Event(), threading.Event()
+    order: list[object] = []
+
+    def background() -> None:
+        for number in range(3):
+            with turnstile.last():
+                order.append(number)
+                begun.set()
+                assert waiting.wait(PATIENCE_S)
+
+    thread = threading.Thread(target=background)
+    thread.start()
+    assert begun.wait(PATIENCE_S)
+    person = threading.Thread(target=lambda: enter(turnstile, order))
+    person.start()
+    while not turnstile._next.locked():
+        pass
+    waiting.set()
+    thread.join()
+    person.join()
+    assert order == [0, "person", 1, 2]
+
+
+def enter(turnstile: Turnstile, order: list[object]) -> None:
+    with turnstile.first():
+        order.append("person")

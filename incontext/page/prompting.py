@@ -1,0 +1,108 @@
+"""Clicks, scribbles and boxes of the page: answered by an editor of the plane that is on the screen."""
+
+import hashlib
+
+import numpy as np
+from jaxtyping import Shaped, UInt8
+
+from incontext.images.examples import plane_of
+from incontext.images.prompts import Number, Points
+from incontext.images.source_image import SourceImage
+from incontext.inference.editor import Editor
+from incontext.page.runs import Runs
+from incontext.segmenter import Segmenter
+
+
+class PlaneEditor:
+    """An editor of one plane, in rows and columns of the screen.
+
+    Args:
+        segmenter: Segmenter that reads the image.
+        case: The image.
+        plane: Index of the plane.
+        value: Label value of the class that prompts are about.
+    """
+
+    def __init__(self, segmenter: Segmenter, case: SourceImage, plane: int, value: int) -> None:
+        self._case = case if case.kind == "image" else plane_of(case, plane)
+        self._editor: Editor = segmenter.edit(case, value, plane=None if case.kind == "image" else plane)
+        self._value = value
+        self._states = [self._seen(self._shown)]
+        self._done = 0
+
+    def answer(self, kind: str, points: Points, inside: bool, drawn: UInt8[np.ndarray, "H W"]) -> Runs:
+        """Say something of the class, and return the pixels that change by it, with their values.
+
+        Args:
+            kind: `click`, `scribble` or `box`.
+            points: Rows and columns: of the click, of points of a line, or of two corners of the box.
+            inside: Whether these pixels are said to be of the class.
+            drawn: Label on the screen, which the answer goes on from.
+
+        Raises:
+            ValueError: If a point is not on the image.
+        """
+        there = [self._place(row, column) for row, column in points]
+        self._go_on_from(drawn)
+        before = self._shown
+        if kind == "click":
+            self._editor.click(*there[0], inside)
+        elif kind == "scribble":
+            self._editor.scribble(there, inside)
+        else:
+            (top, left), (bottom, right) = there[0], there[-1]
+            self._editor.box(min(top, bottom), min(left, right), max(top, bottom) + 1, max(left, right) + 1)
+        changed = self._changed(before, drawn)
+        self._say(changed)
+        return Runs.between(drawn, changed)
+
+    def _changed(self, before: UInt8[np.ndarray, "H W"], drawn: UInt8[np.ndarray, "H W"]) -> UInt8[np.ndarray, "H W"]:
+        """Change the pixels that have joined the class or left it, and no others, which may be drawn more finely."""
+        after = self._shown
+        joined, left = (after == self._value) & (before != self._value), (after != self._value) & (drawn == self._value)
+        left &= before == self._value
+        return np.where(joined, np.uint8(self._value), np.where(left, after, drawn))
+
+    def _go_on_from(self, drawn: UInt8[np.ndarray, "H W"]) -> None:
+        """Take prompts back, or say them again, as was done on the screen; begin with what was drawn otherwise."""
+        seen = self._seen(drawn)
+        if seen not in self._states:
+            self._editor.start_from(self._stored(drawn == self._value))
+            self._say(drawn)
+            return
+        steps = self._states.index(seen) - self._done
+        for _ in range(abs(steps)):
+            self._editor.redo() if steps > 0 else self._editor.undo()
+        self._done += steps
+
+    def _say(self, shown: UInt8[np.ndarray, "H W"]) -> None:
+        """Take note of what the screen shows after something was said."""
+        self._states = [*self._states[: self._done + 1], self._seen(shown)]
+        self._done += 1
+
+    def _seen(self, shown: UInt8[np.ndarray, "H W"]) -> bytes:
+        """Digest of the class on the screen."""
+        return hashlib.sha256((shown == self._value).tobytes()).digest()
+
+    @property
+    def _shown(self) -> UInt8[np.ndarray, "H W"]:
+        """The mask of the editor, as the screen shows it."""
+        return self._case.view.planes(self._editor.mask.reshape(self._case.grid))[0]
+
+    def _stored(self, shown: Shaped[np.ndarray, "H W"]) -> Shaped[np.ndarray, "H W"]:
+        """What the screen shows, in the order of the image's array."""
+        return np.ascontiguousarray(self._case.view.array(shown[None])).reshape(self._case.shape)
+
+    def _place(self, row: Number, column: Number) -> tuple[int, int]:
+        """Row and column in the image's array of a place on the screen."""
+        height, width = self._case.planes.shape[1:]
+        if not (0 <= row < height and 0 <= column < width):
+            msg = f"prompt is not on the image: expected rows below {height} and columns below {width}, got others."
+            raise ValueError(msg)
+        _, down, across = self._case.view.axes
+        steps = self._case.view.steps
+        place = {
+            down: int(row) if steps[1] > 0 else height - 1 - int(row),
+            across: int(column) if steps[2] > 0 else width - 1 - int(column),
+        }
+        return place[1], place[2]
