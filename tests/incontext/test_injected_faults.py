@@ -74,7 +74,7 @@ def test_one_image_fails_and_no_other(
 @pytest.mark.parametrize(
     ("place", "what"),
     [
-        ("incontext.folders.segment_folder:_tiles", "2.png in overlay.png"),
+        ("incontext.folders.preview:_tiles", "2.png in overlay.png"),
         ("incontext.folders.segment_folder:_png", "overlay.png"),
         ("incontext.folders.segment_folder:write_tool_files", "files for coco"),
     ],
