@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from incontext.folders.shell_options import (
+    COLLECTION_HELP,
     INFO_HELP,
     SUPPORT_HELP,
     TOOLS,
@@ -35,7 +36,7 @@ from incontext.folders.shell_options import (
     WriteFor,
 )
 from incontext.page.command import annotate
-from megamed.command_line import CommandLine
+from megamed.command_line import CommandLine, table
 from megamed.failures import one_line
 from megamed.vocabulary import WrittenTool
 
@@ -160,6 +161,30 @@ def check(
         print(_in_lines(expected.lines()))
     if found.problems:
         raise typer.Exit(INCOMPLETE)
+
+
+@app.command()
+def tasks(
+    collection: Annotated[Path, typer.Argument(metavar="COLLECTION", help=COLLECTION_HELP)],
+    words: Annotated[list[str] | None, typer.Argument(help="Name of a structure, such as optic disc.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """List the tasks of a collection, or those of a structure: how each dataset defines it, side by side.
+
+    In brackets stand labels on the same images that are part of the
+    structure, or more than it.
+
+    Exit status: 1 if no task is of the structure; the nearest are named.
+    """
+    from megamed.collection import Collection
+    from megamed.definitions import definitions
+
+    with Collection(collection) as opened:
+        found = definitions(opened, " ".join(words or ()))
+    if as_json:
+        print(json.dumps([each.as_dict() for each in found], indent=1, ensure_ascii=False))
+    else:
+        print(table([each.row() for each in found]))
 
 
 @app.command()

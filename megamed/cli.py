@@ -1,7 +1,6 @@
 """The `megamed` command: each command calls one function of the library and prints."""
 
 import json
-import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from megamed.command_line import CommandLine
+from megamed.command_line import CommandLine, table
 from megamed.failures import one_line
 from megamed.vocabulary import Access, Role
 
@@ -152,7 +151,7 @@ def list_command(
     else:
         entries = read_manifest(collection).datasets.values()
         summaries = [_summary(entry) for entry in entries if wanted.accepts(entry.card)]
-    print(json.dumps(summaries, indent=1, ensure_ascii=False) if as_json else _table(summaries))
+    print(json.dumps(summaries, indent=1, ensure_ascii=False) if as_json else _listed(summaries))
 
 
 @app.command("show")
@@ -294,13 +293,9 @@ def _summary(entry: "DatasetEntry") -> dict[str, str | int]:
     }
 
 
-def _table(summaries: list[dict[str, str | int]]) -> str:
-    """Format summaries as a table of aligned columns."""
-    rows = [[textwrap.shorten(str(cell), 40, placeholder="…") for cell in each.values()] for each in summaries]
-    cells = [list(summaries[0]), *rows] if summaries else []
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = ("  ".join(map(str.ljust, line, widths)).rstrip() for line in cells)
-    return "\n".join([*lines, f"{len(summaries)} datasets"])
+def _listed(summaries: list[dict[str, str | int]]) -> str:
+    """Format descriptions of datasets as a table with their number below."""
+    return "\n".join(filter(None, (table(summaries), f"{len(summaries)} datasets")))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
-"""Commands of a shell that end in a result or in one line on stderr, whatever happens."""
+"""Commands of a shell that end in a result or in one line on stderr, whatever happens; and tables for them."""
 
 import functools
 import sys
-from collections.abc import Callable
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version as distribution_version
 from typing import Annotated, Any, TypeVar, cast
 
@@ -14,6 +15,9 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 DISTRIBUTION = "incontext-seg"
 """Name of what is installed, which all packages are part of."""
+
+LONGEST_CELL = 40
+"""Letters of a cell of a table; what is longer is cut."""
 
 PASSING = (typer.Exit, typer.Abort, typer.BadParameter, BrokenPipeError)
 """Exceptions that the shell itself is told by; the last one means that nobody reads on."""
@@ -47,6 +51,14 @@ class CommandLine(typer.Typer):
                 raise typer.Exit(1) from attempt.error
 
         return cast(Command, command)
+
+
+def table(rows: Sequence[Mapping[str, str | int]]) -> str:
+    """Format rows of the same columns as aligned columns under their names."""
+    texts = [[textwrap.shorten(str(cell), LONGEST_CELL, placeholder="…") for cell in row.values()] for row in rows]
+    cells = [list(rows[0]), *texts] if rows else []
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in cells)
 
 
 def _before_any(program: str) -> Callable[..., None]:

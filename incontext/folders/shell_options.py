@@ -15,6 +15,7 @@ TOOLS: tuple[WrittenTool, ...] = get_args(WrittenTool)
 
 WEIGHTS_HELP = "Network weights: `default`, `open` (trained on openly licensed data only) or a checkpoint file."
 
+COLLECTION_HELP = "Folder of a collection, as `megamed build` writes it, or one of its files."
 INFO_HELP = "`default`, `open`, a checkpoint file, or a file that `save-task` wrote."
 Weights = Annotated[str, typer.Option(help=WEIGHTS_HELP)]
 TaskWeights = Annotated[

@@ -508,3 +508,19 @@ def test_a_task_of_somebody_else_is_not_replaced(tmp_path: Path, support: Path, 
     (tmp_path / "liver.task").unlink()
     assert [run(*asked).exit_code for _ in range(2)] == [0, 0]
     assert run("info", tmp_path / "nope.task").stderr.startswith("Error: ")
+
+
+def test_the_tasks_of_a_structure_are_listed_by_any_of_its_names(collection_path: Path) -> None:
+    listed = json.loads(run("tasks", collection_path, "disks", "--json").stdout)
+    assert [each["task"].split("/")[0] for each in listed] == ["bones", "cells", "eyes", "toys"]
+    table = run("tasks", collection_path, "disc").stdout
+    assert "disc" in table
+    assert "square" not in table
+    assert "square" in run("tasks", collection_path).stdout
+
+
+def test_a_structure_without_a_task_is_refused_in_one_line(collection_path: Path) -> None:
+    refused = run("tasks", collection_path, "spleen")
+    assert refused.exit_code == 1
+    assert refused.stderr.startswith("Error: 'spleen' is in no task of the collection")
+    assert refused.stderr.count("\n") == 1

@@ -1,0 +1,216 @@
+"""Tasks of a collection by the name of a structure: those that mean it, or the nearest names and a refusal."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from typing import TYPE_CHECKING
+
+from megamed.schema import Task
+from megamed.terms import Meaning, Words, fold, grammar, likeness, read, split_modalities
+
+if TYPE_CHECKING:
+    from megamed.collection import Collection
+
+FROM_CONTEXT = 0.04
+"""Cost of a word that not the label but the card of its dataset tells of."""
+OPTIONAL_APART = 0.02
+"""Cost of a word that is optional and said on one side alone."""
+UNLIKE = 0.005
+"""Cost of a label that is spelt otherwise than what was asked for, so that of equal ones the literal one is first."""
+MOST_NEAREST = 3
+"""Names that a refusal offers."""
+LEAST_NEAR = 0.25
+"""Nearness of a name that a refusal offers: words in common, as a share of all, and letters in common."""
+
+
+@dataclass(frozen=True)
+class Named:
+    """A task with all by which it may be asked for.
+
+    Attributes:
+        task: The task.
+        anatomy: Text of the card that says what the images show.
+        title: Further text of the card, which may name what is labelled.
+        others: Labels of the dataset besides the task's.
+    """
+
+    task: Task
+    anatomy: str = ""
+    title: str = ""
+    others: tuple[str, ...] = ()
+
+    @cached_property
+    def spelt(self) -> Words:
+        """Words of the label as it is spelt."""
+        return fold(self.task.label)
+
+    @cached_property
+    def readings(self) -> tuple[Meaning, ...]:
+        """Structures that the label may mean."""
+        return _read(self.task.label)
+
+    @cached_property
+    def meant(self) -> frozenset[str]:
+        """All words that the label may mean."""
+        return frozenset[str]().union(*(reading.words for reading in self.readings))
+
+    @cached_property
+    def modalities(self) -> frozenset[str]:
+        """Modalities that the images are of, with all that these are."""
+        return split_modalities(fold(self.task.modality))[0]
+
+    @cached_property
+    def told(self) -> frozenset[str]:
+        """Words of the card that may stand in a query beside the label: no finding, number or other label."""
+        taken = frozenset[str]().union(*(each.words for label in self.others for each in _read(label)))
+        words = (_surely(self.anatomy) | (_surely(self.title) - taken)) - grammar().findings
+        numberless = frozenset(word for word in words if not any(map(str.isdigit, word)))
+        return numberless.union(*(grammar().shown[modality] for modality in self.modalities))
+
+
+@cache
+def _read(text: str) -> tuple[Meaning, ...]:
+    return tuple(read(fold(text), frozenset(fold(text))))
+
+
+def _surely(text: str) -> frozenset[str]:
+    """Words that a text means in whatever way it is read, and its own: a disc of the spine says nothing of an eye."""
+    return frozenset.intersection(*(each.words for each in _read(text))).union(fold(text))
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A task that means what was asked for.
+
+    Attributes:
+        task: The task.
+        cost: Cost of what was guessed to find it: 0 if the label is what was said.
+    """
+
+    task: Task
+    cost: float
+
+
+@dataclass(frozen=True)
+class Found:
+    """Answer to the question which tasks are of a structure.
+
+    Attributes:
+        query: The question.
+        hits: The tasks that mean it, the likeliest first; none if the question is refused.
+        nearest: Labels whose names are nearest, of a question that is refused.
+        elsewhere: Tasks of the structure by other modalities than the one that was asked for.
+        modalities: Modalities that the question names.
+    """
+
+    query: str
+    hits: Sequence[Hit]
+    nearest: Sequence[str] = ()
+    elsewhere: Sequence[Task] = field(default=(), repr=False)
+    modalities: frozenset[str] = frozenset()
+
+    @property
+    def tasks(self) -> list[Task]:
+        """The tasks of the likeliest meaning, which differ by dataset, modality or axis."""
+        return [hit.task for hit in self.hits if _meaning(hit) == _meaning(self.hits[0])]
+
+    def refusal(self) -> str:
+        """Say why nothing is found, and what is near."""
+        if self.elsewhere:
+            got = ", ".join(sorted({f"{task.label} in {task.modality}" for task in self.elsewhere}))
+            return (
+                f"{self.query!r} is in no task of the collection: expected a modality that it has, got "
+                f"{', '.join(sorted(self.modalities))}. There are {got}."
+            )
+        nearest = f"The nearest are {', '.join(self.nearest)}." if self.nearest else "None has a name like it."
+        return f"{self.query!r} is in no task of the collection: expected a structure that it labels. {nearest}"
+
+
+def _meaning(hit: Hit) -> tuple[float, str]:
+    return round(hit.cost, 3), hit.task.label
+
+
+def named_tasks(collection: "Collection") -> list[Named]:
+    """Return what is known of each task of a collection by which it may be asked for."""
+    named = []
+    for task in collection.tasks():
+        card = collection.card(task.dataset)
+        others = tuple(sorted({*card.masks} - {task.label}))
+        named.append(Named(task, card.anatomy, f"{card.title} {card.id}", others))
+    return named
+
+
+def find(query: str, named: Iterable[Named]) -> Found:
+    """Find the tasks of a structure by any of its names.
+
+    A task answers if its label means nothing that was not asked for, and all that was asked for is in its label or in
+    what its card says of the images.
+
+    Args:
+        query: Name of a structure, and if wanted of a modality: "optic disc", "Leber im CT".
+        named: The tasks to choose from.
+    """
+    choices, words = list(named), fold(query)
+    known = frozenset[str]().union(*(each.spelt for each in choices), *(each.told for each in choices))
+    modalities, rest = split_modalities(words)
+    hits, elsewhere = _answers(query, read(rest, known), modalities, choices)
+    if not hits and rest != words:  # a structure may be called as a modality is, such as a pet or a pathology
+        hits, _ = _answers(query, read(words, known), frozenset(), choices)
+    if hits:
+        return Found(query, sorted(hits, key=lambda hit: (hit.cost, hit.task.id)), modalities=modalities)
+    return Found(query, (), () if elsewhere else _nearest(rest, read(rest, known), choices), elsewhere, modalities)
+
+
+def _answers(
+    query: str, readings: Iterable[Meaning], modalities: frozenset[str], choices: Sequence[Named]
+) -> tuple[list[Hit], list[Task]]:
+    """Return the tasks that a question means, and those that it would mean but for their modality."""
+    asked = [reading for reading in readings if reading.words]
+    said, words = frozenset[str]().union(*(reading.words for reading in asked)), fold(query)
+    assumed = frozenset[str]().union(*(grammar().shown[modality] for modality in modalities))
+    hits, elsewhere = [], []
+    for each in choices:
+        if not said & each.meant:
+            continue
+        pairs = ((one, two) for one in asked for two in each.readings)
+        costs = [cost for one, two in pairs if (cost := _cost(one, two, each.told, assumed)) is not None]
+        if costs and modalities <= each.modalities:
+            cost = 0.0 if words == each.spelt else min(costs)
+            hits.append(Hit(each.task, cost + UNLIKE * (1 - likeness(_plain(query), _plain(each.task.label)))))
+        elif costs:
+            elsewhere.append(each.task)
+    return hits, elsewhere
+
+
+def _cost(asked: Meaning, label: Meaning, told: frozenset[str], assumed: frozenset[str]) -> float | None:
+    """Return the cost of taking a label for what was asked for; None if it is not."""
+    optional = grammar().optional
+    want, need = asked.words - optional, label.words - optional
+    if not need:  # a label of optional words alone, such as "region"
+        want, need = asked.words, label.words
+    beyond = want - need
+    if not need & want or not need <= want | assumed or not beyond <= told:
+        return None
+    apart = (asked.words ^ label.words) & optional
+    return asked.cost + label.cost + FROM_CONTEXT * len(beyond | (need - want)) + OPTIONAL_APART * len(apart)
+
+
+def _nearest(words: Words, asked: Sequence[Meaning], choices: Sequence[Named]) -> list[str]:
+    """Return the labels nearest to a question: by words in common, then by letters."""
+    text, best = " ".join(words), defaultdict[str, float](float)
+    for each in choices:
+        common = [_overlap(one.words, two.words) for one in asked for two in each.readings]
+        near = max(common, default=0.0) + likeness(text, " ".join(each.spelt))
+        best[each.task.label] = max(best[each.task.label], near)
+    ranked = sorted(best, key=lambda label: (-best[label], label))
+    return [label for label in ranked if best[label] >= LEAST_NEAR][:MOST_NEAREST]
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s_-]+", " ", name.casefold()).strip()
+
+
+def _overlap(first: frozenset[str], second: frozenset[str]) -> float:
+    return len(first & second) / max(1, len(first | second))

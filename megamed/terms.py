@@ -1,0 +1,301 @@
+"""Words of queries and labels, read as the structures that they mean: synonyms, languages, spellings, modalities.
+
+Any text becomes readings: sets of words, the same for all names of a structure. What a word means is data, in
+terms.toml; nothing here knows a structure.
+"""
+
+import math
+import re
+import tomllib
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from itertools import product
+from typing import Any
+
+LANGUAGES = ("en", "de", "fr", "es", "zh")
+"""Languages in which the table has names, English first."""
+LONGEST_PHRASE = 8
+"""Words of a name that the table may hold."""
+MOST_READINGS = 64
+"""Readings of a text that are looked at; few texts have more than four."""
+LEAST_ALIKE = 0.6
+"""Likeness of a word that nobody knows and a known one from which it is taken for its misspelling."""
+LEAST_LETTERS = 4
+"""Letters of a word that may be misspelt, and of the first part of a compound."""
+LINKS = ("", "n", "s", "en", "es", "er", "e")
+"""Letters that German puts between the parts of a compound."""
+SYNONYM = 0.01
+"""Cost of a synonym, so that of two structures the one whose own name was said comes first."""
+APART = 0.02
+"""Cost of reading a phrase that the table has word by word, as in "prostate gland" for a gland of the prostate."""
+REORDERED = 0.01
+"""Cost of taking words in another order for a phrase of the table: "cancer of the prostate"."""
+MISSPELT = 0.3
+"""Cost of a misspelling, for each unit by which the likeness lacks of 1."""
+
+Words = tuple[str, ...]
+_ATLANTIC = (
+    ("ae", "e"),
+    ("oe", "e"),
+    ("tumour", "tumor"),
+    ("colour", "color"),
+    ("grey", "gray"),
+    ("disk", "disc"),
+    ("centre", "center"),
+    ("fibre", "fiber"),
+)
+_PLURALS = (("ies", "y"), ("chi", "chus"), ("clei", "cleus"), ("campi", "campus"), ("mata", "ma"), ("sses", "ss"))
+_SAME = ("ss", "us", "is")
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """One meaning of a text.
+
+    Attributes:
+        words: Words of the structure's own name.
+        cost: Cost of what was guessed to get there; 0 for the text itself.
+    """
+
+    words: frozenset[str]
+    cost: float = 0.0
+
+
+@dataclass(frozen=True)
+class Grammar:
+    """The table of names, folded for look-up.
+
+    Attributes:
+        forms: Meanings of each phrase, with what they cost.
+        sets: Meanings of phrases by the words that they mean one by one, in whatever order these were said.
+        modalities: Modalities that each phrase names, with all that they are.
+        shown: Words of what images of a modality show, said or not.
+        optional: Words that may be there or not.
+        findings: Words that a label alone can tell of.
+        known: Words that occur in any name.
+    """
+
+    forms: Mapping[Words, tuple[Meaning, ...]]
+    sets: Mapping[frozenset[str], tuple[Meaning, ...]]
+    modalities: Mapping[Words, frozenset[str]]
+    shown: Mapping[str, frozenset[str]]
+    optional: frozenset[str]
+    findings: frozenset[str]
+    known: frozenset[str]
+
+
+def fold(text: str) -> Words:
+    """Split a text into words without case, accents, plural and what differs between British and American English.
+
+    >>> fold("Tumours, (grey) disks"), fold("肝脏CT"), fold("Vertebrae")
+    (('tumor', 'gray', 'disc'), ('肝脏', 'ct'), ('vertebra',))
+    """
+    plain = unicodedata.normalize("NFKD", text.casefold())
+    bare = "".join(letter for letter in plain if unicodedata.category(letter) != "Mn")
+    return tuple(_singular(word) for word in re.findall(r"[a-z0-9œæ]+|[\u3400-\u9fff]+|[^\W_a-z0-9]+", bare))
+
+
+def _singular(word: str) -> str:
+    """Fold one word; what this makes of it need not be a word, but must be the same for both of its forms."""
+    if not word.isascii():
+        word = word.replace("œ", "oe").replace("æ", "ae")
+    if len(word) > LEAST_LETTERS and word.endswith("ae"):
+        word = word[:-1]
+    for british, american in _ATLANTIC:
+        word = word.replace(british, american)
+    for plural, singular in _PLURALS:
+        if len(word) > LEAST_LETTERS and word.endswith(plural):
+            return word[: -len(plural)] + singular
+    return word[:-1] if len(word) >= LEAST_LETTERS and word.endswith("s") and not word.endswith(_SAME) else word
+
+
+def likeness(first: str, second: str) -> float:
+    """Share of pairs and triples of letters that two words have in common, with their beginnings and ends, in [0, 1].
+
+    >>> likeness("liver", "liver"), likeness("liver", "kidney") < 0.2 < likeness("livr", "liver")
+    (1.0, True)
+    """
+    one, two = _grams(first), _grams(second)
+    return 2 * len(one & two) / (len(one) + len(two))
+
+
+@cache
+def _grams(word: str) -> frozenset[str]:
+    ends = f"^{word}$"
+    return frozenset(ends[i : i + size] for size in (2, 3) for i in range(len(ends) - size + 1))
+
+
+@cache
+def grammar() -> Grammar:
+    """Read the table of names once."""
+    table = tomllib.loads(files("megamed").joinpath("terms.toml").read_text(encoding="utf-8"))
+    forms: dict[Words, dict[frozenset[str], float]] = defaultdict(dict)
+    for name, term in table["terms"].items():
+        own = fold(name)
+        meaning = frozenset((*own, *fold(term.get("is", ""))))
+        forms[own][meaning] = 0.0
+        for other in _others(term):
+            forms[fold(other)].setdefault(meaning, SYNONYM)
+    for word in table["ignored"]:
+        forms[fold(word)].setdefault(frozenset(), 0.0)
+    optional, findings = (
+        frozenset(word for text in table[of] for word in fold(text)) for of in ("optional", "findings")
+    )
+    meanings = {form: tuple(Meaning(words, cost) for words, cost in found.items()) for form, found in forms.items()}
+    sets: dict[frozenset[str], tuple[Meaning, ...]] = defaultdict(tuple)
+    for form, found in meanings.items():
+        if len(form) > 1:
+            for each in _apart(form, meanings):
+                sets[each.words] += found
+    return Grammar(
+        meanings,
+        sets,
+        _modalities(table["modalities"]),
+        {name: frozenset(fold(entry.get("shows", ""))) for name, entry in table["modalities"].items()},
+        optional,
+        findings,
+        frozenset(word for form in forms for word in form) | optional | findings,
+    )
+
+
+def _others(term: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the synonyms of a term in all languages; German ones also as keyboards without umlauts write them."""
+    for language in LANGUAGES:
+        for name in term.get(language, ()):
+            yield name
+            if language == "de":
+                yield name.translate(str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "Ä": "Ae", "Ö": "Oe", "Ü": "Ue"}))
+
+
+def _modalities(table: Mapping[str, Any]) -> dict[Words, frozenset[str]]:
+    def all_of(name: str) -> frozenset[str]:
+        return frozenset({name}) | (all_of(table[name]["is"]) if "is" in table[name] else frozenset())
+
+    return {fold(text): all_of(name) for name, entry in table.items() for text in entry["names"]}
+
+
+def split_modalities(words: Words) -> tuple[frozenset[str], Words]:
+    """Take the names of modalities out of a text: the modalities, with all that they are, and the other words.
+
+    >>> split_modalities(fold("liver in T2 MRI"))[1]
+    ('liver', 'in')
+    """
+    named, rest, start = frozenset[str](), list[str](), 0
+    while start < len(words):
+        phrase = _longest(words, start, grammar().modalities)
+        if phrase:
+            named |= grammar().modalities[phrase]
+        else:
+            rest.append(words[start])
+        start += len(phrase) or 1
+    return named, tuple(rest)
+
+
+def read(words: Words, also_known: frozenset[str] = frozenset()) -> list[Meaning]:
+    """Read words as structures, in all ways that their ambiguity leaves, the likeliest first.
+
+    Args:
+        words: Folded words.
+        also_known: Words besides those of the table that are not to be taken for misspelt ones.
+    """
+    parts, start = list[Sequence[Meaning]](), 0
+    while start < len(words):
+        phrase = _longest(words, start, grammar().forms)
+        parts.append(_phrase(phrase) if phrase else _single(words[start], also_known))
+        start += len(phrase) or 1
+    readings = _joined(parts)
+    seen = {each.words for each in readings}
+    others = [
+        Meaning(meant.words, each.cost + meant.cost + REORDERED)
+        for each in readings
+        for meant in grammar().sets.get(each.words, ())
+        if meant.words not in seen
+    ]
+    return sorted([*readings, *others], key=_rank)
+
+
+def _rank(reading: Meaning) -> tuple[float, int, list[str]]:
+    return reading.cost, len(reading.words), sorted(reading.words)
+
+
+def _joined(parts: Iterable[Iterable[Meaning]]) -> list[Meaning]:
+    """Return the readings of a text by those of its parts, the likeliest first."""
+    best = {frozenset[str](): 0.0}
+    for part in parts:
+        longer: dict[frozenset[str], float] = {}
+        for (words, cost), other in product(best.items(), part):
+            joint = words | other.words
+            longer[joint] = min(longer.get(joint, math.inf), cost + other.cost)
+        likeliest = sorted((Meaning(words, cost) for words, cost in longer.items()), key=_rank)
+        best = {each.words: each.cost for each in likeliest[:MOST_READINGS]}
+    return [Meaning(words, cost) for words, cost in best.items()]
+
+
+def _phrase(phrase: Words) -> list[Meaning]:
+    """Read a phrase of the table, also word by word."""
+    forms = grammar().forms
+    if len(phrase) == 1:
+        return list(forms[phrase])
+    return [*forms[phrase], *(Meaning(each.words, each.cost + APART) for each in _apart(phrase, forms))]
+
+
+def _apart(phrase: Words, forms: Mapping[Words, tuple[Meaning, ...]]) -> list[Meaning]:
+    """Read a phrase word by word; a word of several meanings is but itself."""
+    single = [forms.get((word,), ()) for word in phrase]
+    literal = [(Meaning(frozenset({word})),) for word in phrase]
+    return _joined(meant if len(meant) == 1 else word for meant, word in zip(single, literal, strict=True))
+
+
+def _longest(words: Words, start: int, table: Mapping[Words, object]) -> Words:
+    """Return the longest phrase of a table that begins at a word; empty if there is none."""
+    for end in range(min(len(words), start + LONGEST_PHRASE), start, -1):
+        if words[start:end] in table:
+            return words[start:end]
+    return ()
+
+
+def _single(word: str, also_known: frozenset[str]) -> tuple[Meaning, ...]:
+    """Read a word that is no name of the table: known, a compound of known ones, misspelt, or of no known meaning."""
+    itself = Meaning(frozenset({word}))
+    if word in also_known or word in grammar().known:
+        return (itself,)
+    if compound := _compound(word):
+        return tuple(read(compound))
+    near, alike = nearest_word(word, (grammar().known | also_known) - grammar().optional)
+    if alike < LEAST_ALIKE:
+        return (itself,)
+    cost = MISSPELT * (1 - alike)
+    meant = grammar().forms.get((near,), (Meaning(frozenset({near})),))
+    return tuple(Meaning(each.words, each.cost + cost) for each in meant)
+
+
+def nearest_word(word: str, known: Iterable[str]) -> tuple[str, float]:
+    """Return the known word of the same first letter that is most like another, and how much it is.
+
+    Of equally like ones it is the first of the alphabet.
+    """
+    if len(word) < LEAST_LETTERS or not word.isalpha():
+        return word, 0.0
+    likely = [each for each in known if len(each) >= LEAST_LETTERS and each[0] == word[0]]
+    return max(((each, likeness(word, each)) for each in sorted(likely)), key=lambda found: found[1], default=(word, 0))
+
+
+def _compound(word: str) -> Words:
+    """Split a word into two names of the table, as German and Chinese join them; empty if it is none.
+
+    >>> _compound("nierentumor"), _compound("肝脏肿瘤2"), _compound("table")
+    (('niere', 'tumor'), (), ())
+    """
+    least = 1 if not word.isascii() else LEAST_LETTERS
+    forms = grammar().forms
+    for cut in range(len(word) - least, least - 1, -1):
+        first, second = word[:cut], (_singular(word[cut:]),)
+        stems = [first.removesuffix(link) for link in LINKS if first.endswith(link)]
+        head = next((stem for stem in stems if (_singular(stem),) in forms), None)
+        if head and second in forms:
+            return (_singular(head), *second)
+    return ()
