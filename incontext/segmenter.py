@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
@@ -53,6 +53,10 @@ from incontext.networks.checkpoint import NAMED
 from incontext.networks.weights_delta import Tuned
 from megamed.label_values import Unknown
 
+if TYPE_CHECKING:
+    from incontext.inference.named_task import Source
+    from megamed.collection import Collection
+
 
 class Segmenter(EditingEstimator):
     """Segmentation of images by labelled examples; nothing is trained.
@@ -92,7 +96,12 @@ class Segmenter(EditingEstimator):
             at most. It takes about a minute on a processor core; `tuned` tells what it has come to. It stays without
             effect where labelled images that were not learned from do not gain. Where fewer than four images show each
             class it takes ten seconds, on augmented copies of them, and nothing judges it.
+
+    Attributes:
+        sources: Tasks of a collection that were compared by `from_collection`, the one that was learned from first.
     """
+
+    sources: "tuple[Source, ...]" = ()
 
     def __init__(
         self,
@@ -134,6 +143,36 @@ class Segmenter(EditingEstimator):
         self.colours = colours
         self.unknown = unknown
         self.tune = tune
+
+    @classmethod
+    def from_collection(
+        cls, collection: "str | Path | Collection", name: str, like: Pictures | None = None, **parameters: Any
+    ) -> Self:
+        """Learn a structure by its name from labelled images of a collection, instead of examples of one's own.
+
+        Of the tasks of the structure, the one is taken whose images segment each other best and look most like the
+        images to segment; `sources` names all that were compared, the one that was taken first.
+
+        Args:
+            collection: Collection, or its folder.
+            name: Name of the structure, and if wanted of a modality: "optic disc", "Leber im CT".
+            like: Some of the images to segment, which decide on the task, the labelled images and the scaling of grey
+                values. Without them, CT is expected in Hounsfield units.
+            parameters: Parameters of the segmenter; supports are the nearest labelled images unless `support` says
+                otherwise.
+
+        Raises:
+            ValueError: If no task is of the structure, and the message has the nearest names; or if a parameter does
+                not fit.
+            OSError: If a file cannot be read.
+        """
+        from incontext.inference.named_task import fit_named, opened
+
+        learner = cls(**{"support": "nearest", **parameters})
+        with opened(collection) as found:
+            learned, sources = fit_named(learner, found, name, like)
+        learned.sources = sources
+        return learned
 
     @property
     def expected_(self) -> Expected | None:

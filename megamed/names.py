@@ -19,6 +19,8 @@ OPTIONAL_APART = 0.02
 """Cost of a word that is optional and said on one side alone."""
 UNLIKE = 0.005
 """Cost of a label that is spelt otherwise than what was asked for, so that of equal ones the literal one is first."""
+AS_LIKELY = 0.03
+"""Cost beyond that of the likeliest task up to which another is as likely: the cost of a synonym, not of a guess."""
 MOST_NEAREST = 3
 """Names that a refusal offers."""
 LEAST_NEAR = 0.25
@@ -113,8 +115,8 @@ class Found:
 
     @property
     def tasks(self) -> list[Task]:
-        """The tasks of the likeliest meaning, which differ by dataset, modality or axis."""
-        return [hit.task for hit in self.hits if _meaning(hit) == _meaning(self.hits[0])]
+        """The tasks that mean it as likely as the likeliest, but for dataset, modality, axis or spelling."""
+        return [hit.task for hit in self.hits if hit.cost <= self.hits[0].cost + AS_LIKELY]
 
     def refusal(self) -> str:
         """Say why nothing is found, and what is near."""
@@ -126,10 +128,6 @@ class Found:
             )
         nearest = f"The nearest are {', '.join(self.nearest)}." if self.nearest else "None has a name like it."
         return f"{self.query!r} is in no task of the collection: expected a structure that it labels. {nearest}"
-
-
-def _meaning(hit: Hit) -> tuple[float, str]:
-    return round(hit.cost, 3), hit.task.label
 
 
 def named_tasks(collection: "Collection") -> list[Named]:

@@ -1,0 +1,218 @@
+"""Labelled images of a collection for a structure that is named: of its tasks the one that fits the queries best."""
+
+import copy
+import textwrap
+from collections import defaultdict
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, NamedTuple, TypeVar
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from incontext.images.contrast import CONTRAST, QUANTILES, distances
+from incontext.images.examples import SAMPLED_CASES, Pictures, as_list, as_source_images, spread, thinned
+from incontext.images.normalisation import Normalisation, choose
+from incontext.images.source_image import SourceImage
+from incontext.inference.leave_one_out import LEAST_EXAMPLES, leave_one_out
+from incontext.inference.task_estimator import TaskEstimator
+from megamed.collection import Collection
+from megamed.names import find, named_tasks
+from megamed.schema import Sample, Task
+from megamed.squares import CT_WINDOW_HU
+from megamed.terms import fold, split_modalities
+from megamed.unknown import UNKNOWN
+
+Learner = TypeVar("Learner", bound=TaskEstimator)
+
+MOST_TASKS = 8
+"""Tasks of a structure that are compared; further ones are the less likely meanings of its name."""
+LOOKED_AT = 64
+"""Labelled images of a task that are compared with the images to segment."""
+MOST_IMAGES = 32
+"""Labelled images of a task that are kept to choose supports from: those most like the images to segment."""
+JUDGED = 12
+"""Labelled images of a task that segment each other, by which it is ranked."""
+NEAREST = 3
+"""Labelled images that an image to segment has to be like."""
+LIKENESS_SCALE = 0.1
+"""Lack of likeness by which a task's Dice counts less by a factor of e."""
+CONTRAST_SCALE = CONTRAST
+"""Difference in contrast by which it counts less by that factor: the largest within a dataset. A negative of the images
+has much the same features, and is no example for them."""
+LONGEST_LICENCE = 60
+"""Letters of a licence that a line on a source has room for."""
+FULL = 255
+"""Stored value of 1."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A task of a collection that answers to a name, and how well it suits.
+
+    Attributes:
+        task: The task.
+        title: Title of its dataset.
+        licence: Licence of the dataset as its source states it; empty if it is not known.
+        images: Number of its labelled images that were looked at.
+        dice: Mean Dice of some of its images, each segmented by the others; None if they are too few.
+        likeness: Mean cosine of the features of the images to segment and of those nearest to them, at most 1; None if
+            no images to segment were given.
+        contrast: Median difference of their quantiles of grey values in [0, 1], as in `incontext.images.contrast`.
+    """
+
+    task: Task
+    title: str
+    licence: str
+    images: int
+    dice: float | None
+    likeness: float | None = None
+    contrast: float = 0.0
+
+    def __str__(self) -> str:
+        signs = {"Dice on itself": self.dice, "likeness": self.likeness}
+        told = "".join(f", {name} {value:.2f}" for name, value in signs.items() if value is not None)
+        licence = textwrap.shorten(self.licence or "unknown", LONGEST_LICENCE, placeholder=" …")
+        return f"{self.task.id} ({self.title}; licence: {licence}; {self.images} images{told})"
+
+    @property
+    def worth(self) -> float:
+        """Dice of the task on itself, the less the more unlike its images are."""
+        likeness = 1.0 if self.likeness is None else self.likeness
+        unlike = (1 - likeness) / LIKENESS_SCALE + self.contrast / CONTRAST_SCALE
+        return (self.dice or 0.0) * float(np.exp(-unlike))
+
+
+def opened(collection: str | Path | Collection) -> AbstractContextManager[Collection]:
+    """Open a collection for as long as it is needed, unless somebody has opened it."""
+    return nullcontext(collection) if isinstance(collection, Collection) else Collection(collection)
+
+
+def fit_named(
+    learner: Learner, collection: Collection, name: str, like: Pictures | None = None
+) -> tuple[Learner, tuple[Source, ...]]:
+    """Let an estimator learn a structure that is named from a collection.
+
+    Of the tasks that mean it, the one is taken whose images do best in segmenting each other and are most like the
+    images to segment. A collection's images are scaled already; those to segment are scaled as their own values call
+    for, and if none are given as the task's modality does.
+
+    Args:
+        learner: Estimator with parameters and no examples; it stays as it is.
+        collection: Collection to look in.
+        name: Name of a structure, and if wanted of a modality, in the words of `megamed.names.find`.
+        like: Some of the images to segment.
+
+    Returns:
+        The estimator that has learned, and the tasks that were compared, of which it learned from the first.
+
+    Raises:
+        ValueError: If no task is of the structure; the message has the nearest names.
+    """
+    found = find(name, named_tasks(collection))
+    if not found.hits:
+        raise ValueError(found.refusal())
+    sample = [] if like is None else _sample(learner, like)
+    compared = [_Candidate(learner, collection, task, sample).learned() for task in found.tasks[:MOST_TASKS]]
+    compared.sort(key=lambda each: -each[1].worth)
+    best = compared[0][0]
+    if learner.tune:
+        best.set_params(tune=learner.tune).tuned  # noqa: B018 - it is tuned now and not at the first image
+    return best, tuple(source for _, source in compared)
+
+
+def _sample(learner: TaskEstimator, like: Pictures) -> list[SourceImage]:
+    """Read some of the images to segment, thinned."""
+    pictures = as_list(like)
+    chosen = [pictures[index] for index in spread(len(pictures), SAMPLED_CASES)]
+    return [thinned(case) for case in as_source_images(chosen, learner.channel)]
+
+
+class Nearness(NamedTuple):
+    """Order of labelled images by their likeness to those to segment, and their likeness and difference in contrast."""
+
+    order: Sequence[int] = ()
+    likeness: float | None = None
+    contrast: float = 0.0
+
+
+class _Candidate(Generic[Learner]):
+    """A task that answers to a name, and some of the images to segment."""
+
+    def __init__(self, learner: Learner, collection: Collection, task: Task, sample: Sequence[SourceImage]) -> None:
+        self.learner = learner
+        self.collection = collection
+        self.task = task
+        self.sample = sample
+        self.scaling = choose(sample, learner.scaling) if sample else _usual_scaling(task)
+
+    def learned(self) -> tuple[Learner, Source]:
+        """Learn from the images that are most like those to segment, and say how well the task suits."""
+        samples = _of_many_subjects(self.collection.samples(self.task), LOOKED_AT)
+        near, rows = Nearness(), [sample.row for sample in samples]
+        if self.sample:
+            near = self._nearness(self._fitted(rows))
+            rows = [rows[index] for index in near.order]
+        learned = self._fitted(rows[:MOST_IMAGES])
+        card, dice = self.collection.card(self.task.dataset), _dice_on_itself(learned)
+        source = Source(self.task, card.title, card.license or "", len(rows), dice, near.likeness, near.contrast)
+        return learned, source
+
+    def _fitted(self, rows: Sequence[int]) -> Learner:
+        """Fit a copy of the estimator to labelled images, in the grey values of the images to segment."""
+        images, labels = self.collection.images(self.task, rows), self.collection.labels(self.task, rows)
+        grey: Sequence[np.ndarray] = list(images)
+        if self.scaling.low is not None and self.scaling.high is not None:
+            width = self.scaling.high - self.scaling.low
+            grey = [self.scaling.low + image / np.float32(FULL) * np.float32(width) for image in images]
+        unknown = UNKNOWN if (labels == UNKNOWN).any() else self.learner.unknown
+        copied = copy.copy(self.learner).set_params(scaling=self.scaling.kind, unknown=unknown, tune=0)
+        return copied.fit(grey, list(labels), {1: self.task.label})
+
+    def _nearness(self, fitted: TaskEstimator) -> Nearness:
+        """Compare the images to segment with the labelled ones."""
+        reader, preparation = fitted.judgement.reader, fitted.fitted.preparation
+        squares = np.stack([square for case in self.sample for square in preparation.squares(case)])
+        known = reader.pool.images
+        features = [reader.features(each.to(reader.device)) for each in (torch.from_numpy(squares)[:, None], known)]
+        asked, found = (F.normalize(each, dim=1) for each in features)
+        cosines = asked @ found.T
+        quantiles = [np.quantile(each.reshape(len(each), -1), QUANTILES, axis=1).T for each in (squares, known.numpy())]
+        return Nearness(
+            cosines.amax(0).argsort(descending=True, stable=True).tolist(),
+            float(cosines.topk(min(NEAREST, len(known)), dim=1).values.mean()),
+            float(np.median(distances(*quantiles))),
+        )
+
+
+def _usual_scaling(task: Task) -> Normalisation:
+    """Scaling of images that nobody has seen: CT is in Hounsfield units, MR has outliers, others have neither."""
+    modalities, _ = split_modalities(fold(task.modality))
+    if "ct" in modalities:
+        return Normalisation("window", *CT_WINDOW_HU)
+    return Normalisation("percentile" if "mr" in modalities else "min-max")
+
+
+def _of_many_subjects(samples: Sequence[Sample], most: int) -> list[Sample]:
+    """Choose samples, evenly spread over each subject's, of as many subjects as possible: one of each, then another."""
+    by_subject: dict[str, list[Sample]] = defaultdict(list)
+    for sample in samples:
+        by_subject[sample.subject].append(sample)
+    each = max(1, most // len(by_subject))
+    chosen = [[found[index] for index in spread(len(found), each)] for found in by_subject.values()]
+    turns = [found[turn] for turn in range(each) for found in chosen if turn < len(found)]
+    return [turns[index] for index in spread(len(turns), most)]
+
+
+def _dice_on_itself(learned: TaskEstimator) -> float | None:
+    """Mean Dice of some examples by the others; None if they are too few to say."""
+    reader = learned.judgement.reader
+    present = reader.pool.units.unique().tolist()
+    if len(present) < LEAST_EXAMPLES:
+        return None
+    with learned._load().evaluating():
+        found = leave_one_out(reader, [present[index] for index in spread(len(present), JUDGED)])
+    return float(found.dice.nanmean())
