@@ -1,7 +1,6 @@
 """The shell: `incontext segment`, `annotate`, `train` and others, each of which calls one function and prints."""
 
 import json
-import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,9 +12,9 @@ from incontext.folders.shell_options import (
     COLLECTION_HELP,
     INFO_HELP,
     SUPPORT_HELP,
-    TOOLS,
     Absent,
     ClassNames,
+    CollectionOfTasks,
     Colours,
     Device,
     Ensemble,
@@ -34,11 +33,12 @@ from incontext.folders.shell_options import (
     UnknownValues,
     Weights,
     WriteFor,
+    check_sources,
+    tool_named,
 )
 from incontext.page.command import annotate
 from megamed.command_line import CommandLine, table
 from megamed.failures import one_line
-from megamed.vocabulary import WrittenTool
 
 if TYPE_CHECKING:
     from incontext.folders.report import Summary
@@ -66,6 +66,7 @@ def segment(
         ),
     ] = None,
     task: SavedTask = None,
+    collection: CollectionOfTasks = None,
     images: ImageTemplate = None,
     labels: LabelTemplate = None,
     classes: ClassNames = None,
@@ -94,7 +95,7 @@ def segment(
     as_json: Annotated[bool, typer.Option("--json", help="Print summary.json instead of a short report.")] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Segment images by labelled examples, which are in a folder or in a saved task, or by prompts alone.
+    """Segment images by labelled examples, which are in a folder, a saved task or a collection, or by prompts alone.
 
     The same command continues a run that was stopped. Where images to
     segment have labels, Dice is reported.
@@ -102,8 +103,8 @@ def segment(
     Exit status: 0 if all is done, 3 if some image could not be segmented, 1
     if nothing could be done, 2 if the command is mistaken.
     """
-    _check_sources(support, query, task, prompts, classes)
-    tools = tuple(dict.fromkeys(map(_tool, write or ())))
+    check_sources(support, query, task, prompts, classes, collection)
+    tools = tuple(dict.fromkeys(map(tool_named, write or ())))
     from incontext.folders.class_names import read_classes, read_colours
     from incontext.folders.prompt_file import PromptFile
     from incontext.folders.segment_folder import SegmentOptions, segment_folder
@@ -111,7 +112,8 @@ def segment(
     from megamed.path_templates import read_templates
 
     given = (task, weights, device, select, support_size, ensemble, backend, channel)
-    segmenter = SegmenterOptions(*given, read_colours(colours), unknown, tune, not quiet, absent).open()
+    chosen = SegmenterOptions(*given, read_colours(colours), unknown, tune, not quiet, absent, collection, query)
+    segmenter = chosen.open()
     named, templates = read_classes(classes), read_templates(images, labels)
     said = PromptFile.read(prompts) if prompts else PromptFile()
     options = SegmentOptions(named, mask_format, preview, statistics, overwrite, templates, tools, said, _tell(quiet))
@@ -378,30 +380,6 @@ def calibrate(
 
     calibration = calibrate_checkpoint(weights, collection, seed, device)
     print(json.dumps(calibration, indent=2))
-
-
-def _check_sources(
-    support: Path | None, query: Path | None, task: Path | None, prompts: Path | None, classes: str | None
-) -> None:
-    """Refuse sources of what to segment that do not go together."""
-    if (support and task) or not (support or task or prompts):
-        message = "give --support or --task, one of the two, or --prompts."
-        raise typer.BadParameter(message)
-    if not support and query is None:
-        message = "give --query, the images to segment."
-        raise typer.BadParameter(message)
-    if task and classes:
-        message = "--classes does not go with --task, which has its names."
-        raise typer.BadParameter(message)
-
-
-def _tool(name: str) -> WrittenTool:
-    """Return the annotation tool that a name means, in any case and with or without hyphens."""
-    for tool in TOOLS:
-        if re.sub(r"[-_ ]", "", name.lower()) == tool.replace("-", ""):
-            return tool
-    message = f"{name!r} is none of {', '.join(TOOLS)}."
-    raise typer.BadParameter(message, param_hint="--write")
 
 
 def _progress(quiet: bool) -> "Track":

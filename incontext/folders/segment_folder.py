@@ -130,6 +130,8 @@ def segment_folder(
         notes += bare
     check_classes(options.prompts.name, prompts, segmenter.fitted.names)
     notes += [str(tuned)] if (tuned := segmenter.tuned) else []
+    notes += [f"Learned from {source}." for source in segmenter.sources[:1]]
+    notes += [f"Compared with {source}." for source in segmenter.sources[1:]]
     with claimed(out, "segment") as ledger:
         adopt_former(out, ledger, _written(options))
         ledger.refuse_foreign(out / name for name in _written(options))

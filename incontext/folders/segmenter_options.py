@@ -4,7 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from incontext.folders.folder_images import read_folder
+from incontext.images.examples import SAMPLED_CASES, spread, thinned
+from incontext.images.source_image import SourceImage, read_source_image
 from incontext.segmenter import Segmenter
+from megamed.failures import Attempt
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,8 @@ class SegmenterOptions:
         tune: Steps, at most, of tuning the network on the labelled images; `auto` for a usual number of them.
         show_progress: Whether tuning shows its progress on a terminal.
         absent: Treatment of classes that an image probably does not show.
+        collection: Collection in which `task` is the name of a structure.
+        query: Images to segment, by which labelled images of a collection are chosen.
     """
 
     task: Path | None = None
@@ -40,6 +46,8 @@ class SegmenterOptions:
     tune: str | None = None
     show_progress: bool = True
     absent: str | None = None
+    collection: Path | None = None
+    query: Path | None = None
 
     def open(self) -> Segmenter:
         """Load the saved task or the weights, and set the parameters that are given.
@@ -55,12 +63,16 @@ class SegmenterOptions:
                 "Drop it, or choose by --select nearest, diverse or random."
             )
             raise ValueError(msg)
-        if self.task:
+        if self.collection:
+            like, weights = self._like(), self.weights or "default"
+            given = {"weights": weights, "device": self.device, "channel": self.channel}
+            segmenter = Segmenter.from_collection(self.collection, str(self.task), like, **given)
+        elif self.task:
             segmenter = Segmenter.load_task(self.task, self.weights, self.device)
         else:
             segmenter = Segmenter.from_pretrained(self.weights or "default", self.device)
         rule = self.support or ("nearest" if self.support_size or self.ensemble else None)
-        given = {
+        parameters = {
             "support": rule,
             "support_size": self.support_size,
             "ensemble": self.ensemble,
@@ -72,4 +84,14 @@ class SegmenterOptions:
             "absent": self.absent,
         }
         segmenter.show_progress = self.show_progress
-        return segmenter.set_params(**{name: value for name, value in given.items() if value is not None})
+        return segmenter.set_params(**{name: value for name, value in parameters.items() if value is not None})
+
+    def _like(self) -> list[SourceImage] | None:
+        """Read some of the images to segment, thinned; None if none can be read, which is told at their turn."""
+        assert self.query is not None
+        pairs, found = read_folder(self.query).pairs, []
+        for index in spread(len(pairs), SAMPLED_CASES):
+            with Attempt():
+                image = pairs[index].image
+                found.append(thinned(read_source_image(image, str(image), channel=self.channel)))
+        return found or None

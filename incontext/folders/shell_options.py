@@ -1,5 +1,6 @@
-"""Options of the shell that several commands share, with their help."""
+"""Options of the shell that several commands share, with their help, and which of them go together."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
@@ -122,5 +123,49 @@ PromptsFile = Annotated[
     ),
 ]
 SavedTask = Annotated[
-    Path | None, typer.Option(help="File that `save-task` wrote, instead of --support.", show_default=False)
+    Path | None,
+    typer.Option(
+        help="File that `save-task` wrote, instead of --support; or a structure's name, with --collection.",
+        show_default=False,
+    ),
 ]
+CollectionOfTasks = Annotated[
+    Path | None,
+    typer.Option(
+        help="Collection, as `megamed build` writes it, in which --task is the name of a structure, such as 'optic "
+        "disc' or 'liver in CT', instead of a file.",
+        show_default=False,
+    ),
+]
+
+
+def check_sources(
+    support: Path | None,
+    query: Path | None,
+    task: Path | None,
+    prompts: Path | None,
+    classes: str | None,
+    collection: Path | None,
+) -> None:
+    """Refuse sources of what to segment that do not go together."""
+    if (support and task) or not (support or task or prompts):
+        message = "give --support or --task, one of the two, or --prompts."
+        raise typer.BadParameter(message)
+    if not support and query is None:
+        message = "give --query, the images to segment."
+        raise typer.BadParameter(message)
+    if collection and (support or not task):
+        message = "give --task with --collection, the name of what to segment, and no --support."
+        raise typer.BadParameter(message)
+    if task and classes:
+        message = "--classes does not go with --task, which has its names."
+        raise typer.BadParameter(message)
+
+
+def tool_named(name: str) -> WrittenTool:
+    """Return the annotation tool that a name means, in any case and with or without hyphens."""
+    for tool in TOOLS:
+        if re.sub(r"[-_ ]", "", name.lower()) == tool.replace("-", ""):
+            return tool
+    message = f"{name!r} is none of {', '.join(TOOLS)}."
+    raise typer.BadParameter(message, param_hint="--write")

@@ -524,3 +524,16 @@ def test_a_structure_without_a_task_is_refused_in_one_line(collection_path: Path
     assert refused.exit_code == 1
     assert refused.stderr.startswith("Error: 'spleen' is in no task of the collection")
     assert refused.stderr.count("\n") == 1
+
+
+def test_images_are_segmented_by_the_name_of_a_task_in_a_collection(
+    collection_path: Path, weights: Path, tmp_path: Path
+) -> None:
+    query = write_squares(tmp_path / "query", ["a.png"], labelled=False)
+    command = ("segment", "--collection", collection_path, "--query", query, "--weights", weights, "--quiet")
+    assert run(*command, "--task", "disks", "--out", tmp_path / "out").exit_code == 0
+    notes = json.loads((tmp_path / "out" / "summary.json").read_text())["notes"]
+    assert [note.split()[0] for note in notes if "CC0" in note] == ["Learned", "Compared", "Compared", "Compared"]
+    assert read(tmp_path / "out" / "masks" / "a.png").shape == (30, 40)
+    assert "is in no task" in run(*command, "--task", "liver", "--out", tmp_path / "other").stderr
+    assert run(*command, "--out", tmp_path / "other").exit_code == 2
