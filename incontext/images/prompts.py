@@ -131,19 +131,10 @@ class Prompts:
         """
         return self._with(Stroke("mask", DrawnMask.of(_mask(mask, "mask")), True, label, plane))
 
-    def on_plane(self, plane: int | None) -> Self:
-        """Select the prompts about a plane; those about None are about an image, which has one."""
-        return replace(self, strokes=tuple(each for each in self.strokes if each.plane == plane))
-
     @property
     def labels(self) -> list[int]:
         """Label values that are named, ascending."""
         return sorted({each.label for each in self.strokes if each.label is not None})
-
-    @property
-    def planes(self) -> list[int | None]:
-        """Planes that something is said of, in their order."""
-        return sorted({each.plane for each in self.strokes}, key=lambda plane: -1 if plane is None else plane)
 
     def __len__(self) -> int:
         return len(self.strokes)

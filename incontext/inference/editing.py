@@ -74,11 +74,14 @@ class Editing:
         Raises:
             ValueError: If a prompt does not fit the image or the classes.
         """
-        planes = list(found.planes)
-        for plane in prompts.planes:
-            editor = self.begin(case, label, plane)
-            editor.apply(prompts)
-            planes[plane or 0] = replace(editor.predicted_plane, presence=None)
+        planes, editors = list(found.planes), dict[int, Editor]()
+        for stroke in prompts.strokes:
+            index = _checked(case, stroke.plane)
+            if index not in editors:
+                editors[index] = self.begin(case, label, index)
+            editors[index].say(stroke)
+        for index, editor in editors.items():
+            planes[index] = replace(editor.predicted_plane, presence=None)
         return replace(found, planes=planes)
 
     def nothing(self, case: SourceImage) -> CasePrediction:

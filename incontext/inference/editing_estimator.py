@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple, Self
 
-import numpy as np
 from torch import nn
 
 from incontext.images.arrays import Picture, is_short_stack
@@ -17,6 +16,7 @@ from incontext.inference.case_predictions import predict_cases
 from incontext.inference.editing import Editing
 from incontext.inference.editor import Editor
 from incontext.inference.growth import grown, without_examples
+from incontext.inference.labelled_volume import in_whole
 from incontext.inference.planes import CasePrediction, Classes
 from incontext.inference.presence import check_absent, judge_presence
 from incontext.inference.segmentation import Presence
@@ -95,7 +95,8 @@ class EditingEstimator(TaskEstimator):
 
         Args:
             image: The image, stack or volume.
-            label: Label of the image, in the forms that `fit` takes, such as the mask of an editor.
+            label: Label of the image, in the forms that `fit` takes, such as the mask of an editor; of classes that may
+                overlap its `masks`.
             classes: Names of label values.
             plane: Index of the plane of a stack or volume that the label is of; None if it is of the whole.
 
@@ -106,7 +107,9 @@ class EditingEstimator(TaskEstimator):
         if plane is not None:
             axis = 0 if is_short_stack(image) else None
             image = as_source_image(image, called(image, "image"), axis, self.channel)
-            label = _whole(label, image, plane)
+            by_name = label if isinstance(label, Mapping) else {"": label}
+            whole = {name: in_whole(each, image, plane) for name, each in by_name.items()}
+            label = whole if isinstance(label, Mapping) else whole[""]
         labels: Labels = {name: [mask] for name, mask in label.items()} if isinstance(label, Mapping) else [label]
         if self._fitted is None or self._fitted.pool.is_empty:
             named = self._fitted.names if self._fitted else {}
@@ -237,13 +240,6 @@ def _value(label: int | str | None, known: Mapping[int, str]) -> int:
         message = f"label is no class: expected a value from 1 to 255, got {label}. 0 is the background."
         raise ValueError(message)
     return int(label)
-
-
-def _whole(label: Any, case: SourceImage, plane: int) -> np.ndarray:
-    """A label map of a stack or volume of which one plane is labelled."""
-    whole = np.zeros(case.grid, np.uint8)
-    np.moveaxis(whole, case.axis, 0)[plane] = label
-    return whole.reshape(case.shape)
 
 
 def prompts_of(

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float32, Shaped, UInt8
+from jaxtyping import Bool, Float32, Shaped, UInt8
 
 from incontext.images.examples import emptied, on_grid
 from incontext.images.marks import Mark
@@ -113,13 +113,14 @@ class Editor:
     def apply(self, prompts: Prompts) -> UInt8[np.ndarray, "..."]:
         """Say all that prompts say of this image or plane, one after the other, and return the mask.
 
-        Prompts about no class in particular are about `label`.
+        Prompts about no class in particular are about `label`; those about no plane are about this one.
 
         Raises:
             ValueError: If one does not fit the image or names another class; those before it stay.
         """
-        for stroke in prompts.on_plane(self.plane).strokes:
-            self._say(stroke)
+        for stroke in prompts.strokes:
+            if stroke.plane is None or stroke.plane == (self.plane or 0):
+                self.say(stroke)
         return self.mask
 
     def undo(self) -> UInt8[np.ndarray, "..."]:
@@ -153,6 +154,11 @@ class Editor:
         return self._found.on_grid(self._resolution.mask)
 
     @property
+    def masks(self) -> dict[str, Bool[np.ndarray, "H W"]]:
+        """Mask of each class by its name: the label of an example, also where classes may overlap."""
+        return dict(zip(self.classes.values(), self._found.on_grid(self._resolution.layers), strict=True))
+
+    @property
     def said(self) -> UInt8[np.ndarray, "H W"]:
         """Label map of what was said of single pixels, `UNKNOWN` elsewhere: scribbles as the label of an example.
 
@@ -183,10 +189,15 @@ class Editor:
     def _take(self, prompts: Prompts) -> UInt8[np.ndarray, "..."]:
         """Say what is about the class of this editor, and return the mask."""
         for stroke in prompts.strokes:
-            self._say(stroke)
+            self.say(stroke)
         return self.mask
 
-    def _say(self, stroke: Stroke) -> None:
+    def say(self, stroke: Stroke) -> None:
+        """Say one thing, whatever plane it names; the mask is made when it is asked for.
+
+        Raises:
+            ValueError: If it does not fit the image or names another class; then nothing was said.
+        """
         named = Stroke(stroke.kind, stroke.where, stroke.inside, stroke.label or self.label, self.plane)
         index = _index(list(self.classes), named)
         mark = Mark.of(named, self._image)

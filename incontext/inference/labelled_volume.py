@@ -9,14 +9,21 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float32, UInt8
+from jaxtyping import Bool, Float, Float32, Shaped, UInt8
 from torch import Tensor
 
 from incontext.images.arrays import Picture
 from incontext.images.examples import Example, LabelMap, called, emptied, plane_of
 from incontext.images.normalisation import apply
 from incontext.images.resampling import binary_to_square, to_square
-from incontext.images.source_image import AS_CLASSES, Axis, SourceImage, read_label_image, read_source_image
+from incontext.images.source_image import (
+    AS_CLASSES,
+    Axis,
+    SourceImage,
+    read_label_image,
+    read_source_image,
+    stored_values,
+)
 from incontext.inference.planes import CasePrediction, Classes, DrawnPlane, Plane
 from incontext.inference.propagation import LabelledPlanes, Propagation, propagate
 from incontext.inference.support_pool import Fitted, Preparation
@@ -196,3 +203,26 @@ def suitable(case: SourceImage, box: Box) -> Propagation:
         return Propagation()
     between, row, column = case.spacing_mm
     return Propagation(step=between / max(box.height * row, box.width * column))
+
+
+def in_whole(label: Picture, case: SourceImage, plane: int) -> Shaped[np.ndarray, "*grid"]:
+    """A label map of a stack or volume, all 0 but for one plane that was labelled.
+
+    Args:
+        label: Label values on the grid that the source's array has at that plane.
+        case: The stack or volume.
+        plane: Index of the plane.
+
+    Raises:
+        ValueError: If there is no such plane, or the label has another size.
+    """
+    values, within = stored_values(label, called(label, "label")), plane_of(case, 0).shape
+    if not 0 <= plane < len(case.planes) or values.shape != within:
+        msg = (
+            f"label does not fit a plane: expected {within} and an index from 0 to {len(case.planes) - 1}, got "
+            f"{values.shape} and {plane}. Pass what was drawn on that plane."
+        )
+        raise ValueError(msg)
+    whole = np.zeros(case.grid, values.dtype)
+    np.moveaxis(whole, case.axis, 0)[plane] = values
+    return whole.reshape(case.shape)

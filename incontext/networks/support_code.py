@@ -98,7 +98,7 @@ class ImageCodes:
         )
 
     def viewed(self, code: SupportCode) -> "ImageCodes":
-        """The same codes, with keys and values that lie in the memory of the code that these were pooled to."""
+        """Let keys and values lie in the memory of the code that these codes were pooled to."""
 
         def view(tensor: Tensor) -> Tensor:
             return rearrange(tensor, "B heads (S T) C -> B S heads T C", S=self.labels.shape[1])

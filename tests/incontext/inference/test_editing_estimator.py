@@ -97,6 +97,17 @@ def test_the_first_example_is_fitted_and_an_empty_one_may_follow() -> None:
     assert made.predict(images[1]).report.label_budget == 2
 
 
+def test_masks_that_overlap_join_by_name() -> None:
+    made, image = taught(overlap=True)
+    editor = made.edit(image)
+    editor.click(20, 20)
+    editor.label = 2
+    editor.click(20, 20)
+    assert all(mask[20, 20] for mask in editor.masks.values())
+    assert made.add(image, editor.masks).fitted.names == {1: "1", 2: "2"}
+    assert (made.fitted.pool.labels[2] == 1).flatten(1).any(1).all()
+
+
 def test_one_plane_of_a_volume_joins() -> None:
     images, labels = discs(5)
     volume = np.moveaxis(np.stack(images), 0, 2).astype(np.int32)
@@ -105,6 +116,12 @@ def test_one_plane_of_a_volume_joins() -> None:
     made.add(stack, labels[2], plane=2)
     assert made.fitted.pool.label_budget == 2
     torch.testing.assert_close(made.fitted.pool.labels[1, 0].sum(), made.fitted.pool.labels[0, 0].sum(), atol=9, rtol=0)
+    editor = made.edit(stack, plane=3)
+    editor.click(9, 9)
+    assert made.add(stack, editor.masks, plane=3).fitted.pool.label_budget == 3
+    for label, plane in ((labels[0], 9), (labels[0].T, 1)):
+        with pytest.raises(ValueError, match=r"label does not fit a plane: expected \(40, 56\) and an index"):
+            made.add(stack, label, plane=plane)
 
 
 def test_a_prompted_class_is_not_taken_off_as_absent(monkeypatch: pytest.MonkeyPatch) -> None:

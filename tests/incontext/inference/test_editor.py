@@ -175,6 +175,15 @@ def test_a_plane_of_a_volume() -> None:
     found = made.predict(volume, prompts=editor.prompts)
     np.testing.assert_array_equal(found.masks[0][2], editor.mask)
     np.testing.assert_array_equal(found.masks[0][1], made.predict(volume).masks[0][1])
+    several = Prompts().click(4, 50, plane=2).click(5, 5, plane=1)
+    found = made.predict(volume, prompts=several)
+    np.testing.assert_array_equal(found.masks[0][2], editor.mask)
+    assert found.masks[0][1][5, 5]
+    with pytest.raises(ValueError, match=r"plane is not clear: .* got none"):
+        made.predict(volume, prompts=Prompts().click(4, 50))
+    np.testing.assert_array_equal(made.edit(volume, plane=2).apply(Prompts().click(4, 50)), editor.mask)
+    image, at_first = images[0], Prompts().click(4, 50, plane=0)
+    np.testing.assert_array_equal(made.predict(image, prompts=at_first).masks[0], made.edit(image).click(4, 50))
     with pytest.raises(ValueError, match=r"plane is not clear: expected an index from 0 to 4 .* got none"):
         made.edit(volume)
 
