@@ -135,7 +135,7 @@ class StrokeMessage(_Message):
 
 
 class PromptMessage(_Message):
-    """What a person says of a class in a plane: a click, a scribble, or the corners of a box, as rows and columns."""
+    """Prompt about a class in a plane: a click, a scribble, or the corners of a box, as rows and columns."""
 
     plane: Annotated[int, Field(ge=0)]
     value: Value

@@ -90,7 +90,7 @@ class PlaneEditor:
         return self._case.view.planes(self._editor.mask.reshape(self._case.grid))[0]
 
     def _stored(self, shown: Shaped[np.ndarray, "H W"]) -> Shaped[np.ndarray, "H W"]:
-        """What the screen shows, in the order of the image's array."""
+        """Bring what the screen shows into the order of the image's array."""
         return np.ascontiguousarray(self._case.view.array(shown[None])).reshape(self._case.shape)
 
     def _place(self, row: Number, column: Number) -> tuple[int, int]:

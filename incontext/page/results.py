@@ -13,7 +13,7 @@ from megamed.files import read_json
 SUMMARY, MASKS = "summary.json", "masks"
 
 
-class Results:
+class SegmentedFolder:
     """The folder that a run of `segment` wrote.
 
     Args:

@@ -15,7 +15,7 @@ from incontext.folders.segmenter_options import SegmenterOptions
 from incontext.page.api import Page, build_app
 from incontext.page.guard import Guard
 from incontext.page.live import Live
-from incontext.page.results import Results
+from incontext.page.results import SegmentedFolder
 from incontext.page.store import opened
 
 HOST = "127.0.0.1"
@@ -70,7 +70,7 @@ def serve(folder: Path, options: ServeOptions) -> None:
         ValueError: If it has no images, or another process is at work there.
         OSError: If it cannot be read or written to, or the port is taken.
     """
-    results = Results(options.results) if options.results else None
+    results = SegmentedFolder(options.results) if options.results else None
     classes = {**(results.classes if results else {}), **read_classes(options.classes)}
     with opened(folder, classes) as annotated, _listening(options.port) as listener:
         port, token = listener.getsockname()[1], secrets.token_urlsafe(TOKEN_BYTES)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
+from incontext.folders import RUN_LOG
 from incontext.folders.folder_images import read_folder
 from incontext.folders.own_card import read_own_card
 from incontext.folders.user_folder import labels_of
@@ -168,7 +169,8 @@ class AnnotatedFolder:
     def accept(self, index: int) -> Path:
         """Write the drawing of an image as its label, which makes it an example.
 
-        A label of somebody else's that is there is copied to the hidden folder before.
+        A label of somebody else's that is there is copied to the hidden folder before. If nothing was drawn since
+        it was accepted, the label stays as it is.
 
         Returns:
             The file of the label.
@@ -177,7 +179,10 @@ class AnnotatedFolder:
             ValueError: If a label in this place would not be found, or would lie outside of the folder.
             Unwritable: If the system refuses.
         """
+        self.noticed(index)
         image, opened = self.images[index], self.open(index)
+        if image.state == "accepted":
+            return image.pair.files[1]
         path = self._label_path(image, opened.case)
         is_new = not path.exists()
         self._keep_foreign(path, opened.drawing.standing)
@@ -295,6 +300,12 @@ def opened(folder: Path, classes: Mapping[int, str] | None = None) -> Iterator[A
     if not folder.is_dir():
         msg = f"{folder} is no folder: expected a folder of images. Check the path."
         raise NotADirectoryError(msg)
+    if (folder / RUN_LOG).is_file():
+        msg = (
+            f"{folder} holds results: expected the folder of the images, got what `segment` made of them. Name that "
+            f"folder, and add --results {folder}."
+        )
+        raise ValueError(msg)
     with exclusive(folder, "annotate"):
         yield AnnotatedFolder(folder, classes)
 

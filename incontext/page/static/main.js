@@ -18,7 +18,7 @@ class App {
     this.list = new ImageList(by("images"), id => { this.open(id); by("view").focus(); });
     this.image = null; this.plane = 0; this.planes = new Map();
     this.isLocked = true; this.pending = 0;
-    this.opening = 0; this.frame = null;
+    this.opening = 0; this.frame = null; this.early = [];
   }
 
   async start() {
@@ -29,6 +29,7 @@ class App {
     document.title = `${this.session.folder} – annotate`;
     this.panel.showClasses();
     this.list.update(this.session.images);
+    for (const news of this.early.splice(0)) this.hear(news);
     this._tell();
     this.isLocked = false;
     const first = this.list.shown.find(image => !image.failure);
@@ -40,7 +41,7 @@ class App {
 
   /** Take over what is new. */
   hear(news) {
-    if (!this.session) return;
+    if (!this.session) { this.early.push(news); return; }
     for (const image of news.images) this.session.images[image.id] = image;
     Object.assign(this.session, { expected: news.expected, progress: news.progress, takes_prompts: news.takes_prompts });
     const before = JSON.stringify(this.session.classes);

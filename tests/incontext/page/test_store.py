@@ -113,6 +113,7 @@ def test_labels_of_somebody_else_are_shown_and_kept_when_they_are_replaced(tmp_p
         assert [image.state for image in annotated.images] == ["accepted"] * 2
         found = annotated.open(0).drawing.planes
         assert np.array_equal(found, drawn(0)[1])
+        assert annotated.accept(0) == folder / "labels" / "a.png"  # nothing was drawn
         assert not (folder / STORE).exists()
         annotated.open(0).drawing.stroke(0, {1: [0, 5]}, "brush")
         assert annotated.accept(0) == folder / "labels" / "a.png"
@@ -172,6 +173,13 @@ def test_what_is_no_folder_is_refused(tmp_path: Path) -> None:
     for path in (tmp_path / "none", Path(__file__)):
         with pytest.raises(NotADirectoryError, match="is no folder"):
             opened(path).__enter__()
+
+
+def test_results_are_refused_with_the_way_to_correct_them(tmp_path: Path) -> None:
+    folder = plain_folder(tmp_path / "out")
+    (folder / "progress.jsonl").touch()
+    with pytest.raises(ValueError, match=r"add --results .*out"):
+        opened(folder).__enter__()
 
 
 def test_a_link_that_leads_out_is_refused(tmp_path: Path) -> None:
