@@ -26,6 +26,9 @@ NAMED = {"default": PACKAGED, "open": PACKAGED.with_name("open.safetensors")}
 KNOWN_SHA256 = {
     NAMED["default"]: "4e6198f1ec12b2bf5fed849fb354bd7e3e07039148b6c1ea29ada2ef1256cd24",
     NAMED["open"]: "0a7ecccbb106754e1658f62ba206ceb43af4bfbe906f456e8b153b35aada176a",
+    PACKAGED.with_name(
+        "default-prompts.safetensors"
+    ): "9b37afa5452476cded4e23e0f906543026b302ec035036e926cf9c9c7be09cfe",
 }
 """Hashes of the packaged weights, which are changed together with these."""
 

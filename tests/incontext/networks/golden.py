@@ -1,8 +1,9 @@
 """Drawn episodes and the logits that the packaged weights give for them: arithmetic that must not drift unnoticed.
 
 `golden_logits.json` holds, for each of the packaged weights, each support size and each image size, the logits of two
-queries at fixed pixels, and their mean and standard deviation over the whole maps. Whoever means to change what the
-networks compute, or the weights, writes the file anew and says so in CHANGELOG.md:
+queries at fixed pixels, and their mean and standard deviation over the whole maps; and for the weights that take
+prompts, the same after two rounds of them. Whoever means to change what the networks compute, or the weights, writes
+the file anew and says so in CHANGELOG.md:
 
     python -m tests.incontext.networks.golden
 """
@@ -10,14 +11,21 @@ networks compute, or the weights, writes the file anew and says so in CHANGELOG.
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from incontext.networks.prompted import BOX, INSIDE, OUTSIDE, PromptedNet, read
+from incontext.networks.support_once import SupportOnceNet
+
 FILE = Path(__file__).with_name("golden_logits.json")
 SUPPORT_SIZES = (1, 3, 8)
 SIZES_PX = ((64, 96), (128, 128))
+PROMPTED_SIZES = (0, 3)
+"""Support sizes of the episodes that are prompted."""
+PROMPTED_PX = (128, 128)
 PIXELS = 32
 """Pinned pixels of each query."""
 
@@ -59,14 +67,39 @@ def case_name(weights: str, support_size: int, size_px: tuple[int, int]) -> str:
     return f"{weights}, S = {support_size}, {size_px[0]} × {size_px[1]}"
 
 
-def expected(weights: str, support_size: int, size_px: tuple[int, int]) -> dict[str, list[float]]:
+def expected(case: str) -> dict[str, list[float]]:
     """What the file holds of an episode."""
-    return json.loads(FILE.read_text(encoding="utf-8"))[case_name(weights, support_size, size_px)]
+    return json.loads(FILE.read_text(encoding="utf-8"))[case]
 
 
-def write(load: Callable[[str], torch.nn.Module], names: tuple[str, ...] = ("default", "open")) -> None:
+def prompted_name(support_size: int) -> str:
+    """The name in the file of an episode that is prompted."""
+    return f"default-prompts, S = {support_size}"
+
+
+def prompted(network: SupportOnceNet, prompts: PromptedNet, support_size: int) -> Tensor:
+    """Logits of the queries after a click inside and one outside, and a box and a line that follow them."""
+    queries, images, labels = draw_episode(max(1, support_size), PROMPTED_PX)
+    code = network.encode_support(images, labels) if support_size else None
+    begun = prompts.begin(read(network, queries, code))
+    maps = torch.zeros(2, 3, *PROMPTED_PX)
+    maps[:, INSIDE, 60, 70] = maps[:, OUTSIDE, 100, 20] = 1
+    logits = prompts.refine(begun, maps)
+    maps[0, BOX, 20:90, 30:100] = maps[1, OUTSIDE, 30, 10:60] = 1
+    return prompts.refine(begun, maps, logits)
+
+
+def rounded(logits: Tensor) -> dict[str, list[float]]:
+    """What is kept of logits, to a millionth."""
+    return {part: [round(value, 6) for value in values] for part, values in pinned(logits).items()}
+
+
+def write(
+    load: Callable[[str], Any], load_prompts: Callable[[str], PromptedNet], names: tuple[str, ...] = ("default", "open")
+) -> None:
     """Write the file anew from what networks, loaded by the name of their weights, compute now."""
     kept = {}
+    prompts = load_prompts("default")
     for name in names:
         network = load(name)
         for support_size in SUPPORT_SIZES:
@@ -74,13 +107,16 @@ def write(load: Callable[[str], torch.nn.Module], names: tuple[str, ...] = ("def
                 queries, images, labels = draw_episode(support_size, size_px)
                 with torch.inference_mode():
                     logits = network(queries, *(each.repeat(len(queries), 1, 1, 1, 1) for each in (images, labels)))
-                rounded = {part: [round(value, 6) for value in values] for part, values in pinned(logits).items()}
-                kept[case_name(name, support_size, size_px)] = rounded
+                kept[case_name(name, support_size, size_px)] = rounded(logits)
+    for support_size in PROMPTED_SIZES:
+        with torch.inference_mode():
+            kept[prompted_name(support_size)] = rounded(prompted(load("default"), prompts, support_size))
     rows = (f"{json.dumps(name, ensure_ascii=False)}: {json.dumps(each)}" for name, each in kept.items())
     FILE.write_text("{\n" + ",\n".join(rows) + "\n}\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
     from incontext.networks.checkpoint import load_pretrained
+    from incontext.networks.prompted_weights import load_prompted
 
-    write(load_pretrained)
+    write(load_pretrained, load_prompted)
