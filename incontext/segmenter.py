@@ -54,7 +54,7 @@ from incontext.networks.weights_delta import Tuned
 from megamed.label_values import Unknown
 
 if TYPE_CHECKING:
-    from incontext.inference.named_task import Source
+    from incontext.inference.named_task import ComparedTask
     from megamed.collection import Collection
 
 
@@ -101,7 +101,7 @@ class Segmenter(EditingEstimator):
         sources: Tasks of a collection that were compared by `from_collection`, the one that was learned from first.
     """
 
-    sources: "tuple[Source, ...]" = ()
+    sources: "tuple[ComparedTask, ...]" = ()
 
     def __init__(
         self,

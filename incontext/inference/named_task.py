@@ -50,7 +50,7 @@ FULL = 255
 
 
 @dataclass(frozen=True)
-class Source:
+class ComparedTask:
     """A task of a collection that answers to a name, and how well it suits.
 
     Attributes:
@@ -93,7 +93,7 @@ def opened(collection: str | Path | Collection) -> AbstractContextManager[Collec
 
 def fit_named(
     learner: Learner, collection: Collection, name: str, like: Pictures | None = None
-) -> tuple[Learner, tuple[Source, ...]]:
+) -> tuple[Learner, tuple[ComparedTask, ...]]:
     """Let an estimator learn a structure that is named from a collection.
 
     Of the tasks that mean it, the one is taken whose images do best in segmenting each other and are most like the
@@ -149,7 +149,7 @@ class _Candidate(Generic[Learner]):
         self.sample = sample
         self.scaling = choose(sample, learner.scaling) if sample else _usual_scaling(task)
 
-    def learned(self) -> tuple[Learner, Source]:
+    def learned(self) -> tuple[Learner, ComparedTask]:
         """Learn from the images that are most like those to segment, and say how well the task suits."""
         samples = _of_many_subjects(self.collection.samples(self.task), LOOKED_AT)
         near, rows = Nearness(), [sample.row for sample in samples]
@@ -158,7 +158,7 @@ class _Candidate(Generic[Learner]):
             rows = [rows[index] for index in near.order]
         learned = self._fitted(rows[:MOST_IMAGES])
         card, dice = self.collection.card(self.task.dataset), _dice_on_itself(learned)
-        source = Source(self.task, card.title, card.license or "", len(rows), dice, near.likeness, near.contrast)
+        source = ComparedTask(self.task, card.title, card.license or "", len(rows), dice, near.likeness, near.contrast)
         return learned, source
 
     def _fitted(self, rows: Sequence[int]) -> Learner:

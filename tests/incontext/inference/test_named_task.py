@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from incontext.images.examples import as_source_images
-from incontext.inference.named_task import LOOKED_AT, Source, _Candidate, _of_many_subjects
+from incontext.inference.named_task import LOOKED_AT, ComparedTask, _Candidate, _of_many_subjects
 from incontext.networks.support_once import SupportOnceConfig, SupportOnceNet
 from incontext.segmenter import Segmenter
 from megamed.collection import Collection
@@ -72,9 +72,9 @@ def test_a_structure_that_no_task_has_is_refused(collection: Collection) -> None
 def test_a_task_is_worth_more_the_better_it_segments_itself_and_the_more_alike_it_is() -> None:
     task = Task.from_id("a/ct/2d/liver")
     signs = [(0.8, 0.9, 0.1), (0.7, 0.9, 0.1), (0.8, 0.8, 0.1), (0.8, 0.9, 0.5)]
-    worth = [Source(task, "", "", 4, *each).worth for each in signs]
+    worth = [ComparedTask(task, "", "", 4, *each).worth for each in signs]
     assert worth[0] > max(worth[1:])
-    assert Source(task, "", "", 4, None, 0.9).worth == 0
+    assert ComparedTask(task, "", "", 4, None, 0.9).worth == 0
 
 
 def test_samples_are_of_as_many_subjects_as_possible() -> None:
