@@ -8,7 +8,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from incontext.cli import app
+from incontext.networks import checkpoint
+from incontext.networks.prompted import PromptedConfig, PromptedNet
+from incontext.networks.prompted_weights import prompted_beside
+from megamed.files import sha256_of
 from tests.killed_runs import finish, write_weights
 
 LONGEST_S = 120
@@ -42,10 +48,12 @@ class Served:
 
 @contextmanager
 def served(folder: Path, *options: str) -> Iterator[Served]:
-    """Serve the page of a folder by a network that learned nothing."""
+    """Serve the page of a folder by networks that learned nothing."""
     weights = folder.parent / "weights.safetensors"
     if not weights.exists():
-        write_weights(weights)
+        prompted = PromptedNet(PromptedConfig(read_channels=(8, 8, 8), channels=(8, 8, 8), matched_channels=4))
+        told = {"beside": {"sha256": sha256_of(write_weights(weights))}}
+        checkpoint.save(prompted_beside(weights), prompted, told, torch.float32)
     reading, writing = os.pipe()
     process = os.fork()
     if not process:

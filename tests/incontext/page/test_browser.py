@@ -22,12 +22,15 @@ from tests.incontext.page.test_api import EVIL
 from tests.incontext.page.test_store import SIDE, plain_folder
 from tests.killed_runs import drawn, write_stack
 
+PATIENCE_MS = 60_000
+"""Time that anything may take on a busy machine."""
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="needs Chromium or Chrome on the PATH")
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
+    expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
         found = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox", "--disable-gpu"])
         yield found
@@ -162,6 +165,31 @@ def test_all_is_done_by_keyboard_in_several_classes(browser: Any, tmp_path: Path
         assert {value: each.name for value, each in annotated.classes.items()} == {1: "disc", 2: "rim"}
     assert planes[16, 6] == planes[16, 16] == 1
     assert planes[26, 6] == planes[26, 8] == 2
+
+
+def test_clicks_scribbles_and_boxes_are_answered_and_undone(browser: Any, tmp_path: Path) -> None:
+    folder = plain_folder(tmp_path / "in", "a")
+    with person(browser, folder) as somebody:
+        page = somebody.page
+        expect(page.locator("[data-tool=click]")).to_be_visible()
+        somebody.press("c")
+        page.mouse.click(*somebody.at(10.5, 5.5))
+        expect(page.locator("#spoken")).to_have_text("Mask changed")
+        page.mouse.click(*somebody.at(20.5, 9.5), button="right")
+        somebody.drag((4.5, 20.5), (12.5, 20.5))
+        somebody.press("x")
+        somebody.drag((2.5, 2.5), (30.5, 30.5))
+        somebody.press("c")
+        page.mouse.click(*somebody.at(25.5, 25.5))
+        somebody.press("a")
+        expect(page.locator("#count")).to_have_text("1 accepted of 1")
+        mask = mask_of(folder / "labels" / "a.png")
+        for _ in range(5):
+            somebody.press("z")
+        somebody.undoable(False)
+    assert mask[5, 10] == mask[25, 25] == 1
+    assert mask[20, 4:13].all()
+    assert mask[9, 20] == 0
 
 
 def test_slices_of_a_volume_are_drawn_one_by_one(browser: Any, tmp_path: Path) -> None:
