@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Bool, UInt8
 
 from incontext.page.runs import Runs
 from incontext.page.stroke_log import Entry, StrokeLog
@@ -84,7 +84,7 @@ class Drawing:
         self._log = log
         self._done: list[_Change] = []
         self._undone: list[_Change] = []
-        self._base = ""
+        self._base, self._has_base = "", False
         for entry in log.entries:
             self._play(entry)
 
@@ -97,6 +97,17 @@ class Drawing:
     def redoable(self) -> int:
         """Number of strokes that were taken back and can be made again."""
         return len(self._undone)
+
+    @property
+    def judged(self) -> Bool[np.ndarray, " N"]:
+        """Planes that somebody has judged: those that were drawn on, and all if a mask of all was begun with or taken.
+
+        Where nothing was drawn at all, it was judged that there is nothing.
+        """
+        touched = {each.plane for each in self._done}
+        if self._has_base or None in touched or not touched:
+            return np.ones(len(self.planes), bool)
+        return np.isin(np.arange(len(self.planes)), [each for each in touched if each is not None])
 
     @property
     def standing(self) -> DrawnState:
@@ -112,7 +123,7 @@ class Drawing:
         if self.standing.is_drawn:
             msg = "drawing has begun: expected none, got strokes. Use replace."
             raise ValueError(msg)
-        self._base = self._packed(planes)
+        self._base, self._has_base = self._packed(planes), True
         self.planes[...] = planes
 
     def stroke(self, plane: int, runs: Mapping[int, Sequence[int]], tool: str) -> None:
@@ -175,6 +186,7 @@ class Drawing:
             case "whole":
                 return self._replace(entry["planes"])
             case "base":
+                self._has_base = True
                 self._replace(entry["planes"])
                 self._done.clear()
             case "undo":

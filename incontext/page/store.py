@@ -26,11 +26,14 @@ from megamed.files import exclusive, make_folder, read_json, replace_file, sha25
 from megamed.label_colours import colours_of
 from megamed.label_values import LabelRules
 from megamed.pairing import ImagePair, Pairing
+from megamed.unknown import UNKNOWN
 
 STORE = ".annotate"
 """Name of the hidden folder in which strokes, classes and replaced labels are kept."""
 CLASSES = "classes.json"
 LABELS = "labels"
+SEGMENTS, VOLUME = ".dcm", ".nii.gz"
+"""Suffixes of labels of a DICOM series: the first holds no planes that nobody judged, hence the second for these."""
 MOST_OPEN = 4
 """Images that stay open, so that going back and forth reads nothing anew."""
 MOST_OPEN_BYTES = 2**28
@@ -169,6 +172,7 @@ class AnnotatedFolder:
     def accept(self, index: int) -> Path:
         """Write the drawing of an image as its label, which makes it an example.
 
+        Of a stack or volume, planes on which nothing was drawn are unknown in it, unless nothing was drawn at all.
         A label of somebody else's that is there is copied to the hidden folder before. If nothing was drawn since
         it was accepted, the label stays as it is.
 
@@ -183,18 +187,20 @@ class AnnotatedFolder:
         image, opened = self.images[index], self.open(index)
         if image.state == "accepted":
             return image.pair.files[1]
-        path = self._label_path(image, opened.case)
+        drawing = opened.drawing
+        path = self._label_path(image, opened.case, bool(drawing.judged.all()))
         is_new = not path.exists()
-        self._keep_foreign(path, opened.drawing.standing)
+        self._keep_foreign(path, drawing.standing)
         make_folder(path.parent)
         self.set_classes([*self.classes.values()])
         self._describe(path.parent)
         file_colours = colours_of(self.classes, self._stated)
-        mask = on_grid(opened.drawing.planes, opened.case)
+        judged = drawing.judged[:, None, None] | path.name.endswith(SEGMENTS)
+        mask = on_grid(np.where(judged, drawing.planes, np.uint8(UNKNOWN)), opened.case)
         write_mask(mask, opened.case, path, {value: each.name for value, each in self.classes.items()}, file_colours)
         if is_new:
             self._check_found(image, path)
-        opened.drawing.accept(sha256_of(path))
+        drawing.accept(sha256_of(path))
         image.pair = replace(image.pair, labels={"": (path,)})
         self.noticed(index)
         return path
@@ -233,13 +239,16 @@ class AnnotatedFolder:
         self.meet({value: told[value] for value in example.masks}, example.colours)
         return _flat(example)
 
-    def _label_path(self, image: ListedImage, case: SourceImage) -> Path:
+    def _label_path(self, image: ListedImage, case: SourceImage, is_whole: bool) -> Path:
         paths = image.pair.files[1:]
         if len(paths) == 1 and "" in image.pair.labels and not formats.drawn_format(paths[0]):
             suffix = mask_suffix(replace(case, source=paths[0]))
             if paths[0].name.lower().endswith(suffix):
                 return self._inside(paths[0])
-        return self._inside(self.folder / LABELS / f"{formats.stem(image.pair.name)}{mask_suffix(case)}")
+        place, suffix = self._inside(self.folder / LABELS / formats.stem(image.pair.name)), mask_suffix(case)
+        if suffix == SEGMENTS and not is_whole and not place.with_name(f"{place.name}{suffix}").exists():
+            suffix = VOLUME
+        return place.with_name(f"{place.name}{suffix}")
 
     def _inside(self, path: Path) -> Path:
         if not path.resolve().is_relative_to(self.folder.resolve()):

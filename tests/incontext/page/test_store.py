@@ -91,19 +91,46 @@ def test_volumes_and_stacks_keep_their_formats(tmp_path: Path) -> None:
             assert label.planes[1].sum() == label.planes.sum() == 81
 
 
-def test_a_series_is_one_image(tmp_path: Path) -> None:
+def test_planes_on_which_nothing_was_drawn_are_unknown(tmp_path: Path) -> None:
+    """Else a volume of which one plane was drawn would be an example of seven without the structure."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    planes = drawn(0, 3)[0]
+    image = read_source_image(write_stack(folder / "a.tif", planes), "image")
+    with opened(folder) as annotated:
+        label = read_label_image(draw_and_accept(annotated, plane=1), "label", image)
+        assert label.unknown is not None
+        assert np.flatnonzero((~label.unknown).any((1, 2))).tolist() == [1]
+        annotated.open(0).drawing.replace(np.zeros(planes.shape, np.uint8), "predicted")
+        label = read_label_image(annotated.accept(0), "label", image)
+        assert label.unknown is None
+        assert not label.planes.any()
+    with opened(folder) as annotated:
+        assert annotated.open(0).drawing.judged.all()
+        annotated.open(0).drawing.undo()
+        assert annotated.open(0).drawing.judged.tolist() == [each == 1 for each in range(len(planes))]
+
+
+@pytest.mark.parametrize(("is_whole", "suffix"), [(True, ".dcm"), (False, ".nii.gz")])
+def test_a_series_is_one_image(tmp_path: Path, is_whole: bool, suffix: str) -> None:
+    """DICOM-SEG knows nothing of planes that nobody judged, so that a volume takes its place for these."""
     affine = series_affine(np.eye(3), (3.0, 1.0, 1.0), (0.0, 0.0, 0.0))
     write_series(tmp_path / "in" / "scan", drawn(0, 5)[0].astype(int), affine)
     with opened(tmp_path / "in") as annotated:
         assert len(annotated.images) == 1
+        if is_whole:
+            annotated.open(0).drawing.replace(np.zeros((5, SIDE, SIDE), np.uint8), "predicted")
         path = draw_and_accept(annotated, plane=2)
         planes = annotated.open(0).drawing.planes.copy()
-    assert path.suffix == ".dcm"
+    assert path.name == f"scan{suffix}"
     with opened(tmp_path / "in") as annotated:
         assert annotated.images[0].state == "accepted"
         assert np.array_equal(annotated.open(0).drawing.planes, planes)
     (pair,) = read_folder(tmp_path / "in").labelled
     assert pair.image == tmp_path / "in" / "scan"
+    label = read_label_image(path, "label", read_source_image(pair.image, "image"))
+    assert set(np.unique(label.planes)) == {0, 1}
+    assert (label.unknown is None) == is_whole
 
 
 def test_labels_of_somebody_else_are_shown_and_kept_when_they_are_replaced(tmp_path: Path) -> None:
