@@ -23,8 +23,10 @@ PREVIEW_COLUMNS = 6
 PREVIEW_QUERIES = 30
 
 
-def draw_preview(queries: Sequence[ImagePair], summary: Summary, segmenter: Segmenter, masks: Path) -> Image.Image:
-    """Draw a row of the support above rows of queries, whose 2 or 3 tiles stay in one row."""
+def draw_preview(
+    queries: Sequence[ImagePair], summary: Summary, segmenter: Segmenter, masks: Path
+) -> Image.Image | None:
+    """Draw a row of the support above rows of queries, whose 2 or 3 tiles stay in one row; None of nothing."""
     fitted = segmenter.fitted
     examples = fitted.sample[:PREVIEW_COLUMNS] if segmenter.has_examples else ()
     support = [_support_tile(example, fitted) for example in examples]
@@ -37,7 +39,8 @@ def draw_preview(queries: Sequence[ImagePair], summary: Summary, segmenter: Segm
         if attempt.error:
             summary.failures[f"{report.file} in overlay.png"] = attempt.reason
     rows = [tiles[start : start + PREVIEW_COLUMNS] for start in range(0, len(tiles), PREVIEW_COLUMNS)]
-    return contact_sheet([support, *rows] if support else rows)
+    rows = [support, *rows] if support else rows
+    return contact_sheet(rows) if rows else None
 
 
 def _drawn(masks: Mapping[int, Bool[np.ndarray, "N H W"]], case: SourceImage) -> UInt8[np.ndarray, "N H W"]:

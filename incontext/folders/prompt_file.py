@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Self
+from typing import Any, Self
 
 from incontext.folders.report import listed, with_noun
 from incontext.images.examples import SAMPLED_CASES, spread, thinned
@@ -38,13 +38,17 @@ class PromptFile:
             OSError: If it cannot be read.
         """
         try:
-            content = json.loads(path.read_text("utf-8"))
+            content = json.loads(path.read_text("utf-8"), object_pairs_hook=_once)
+        except _SaidTwice as error:
+            msg = f"{path} says something twice: expected each name once in an object, got {error} again. Join the two."
+            raise ValueError(msg) from error
         except ValueError as error:
             msg = f"{path} is not readable: expected JSON, got {error}. Correct it."
             raise ValueError(msg) from error
-        if not isinstance(content, dict) or not content:
+        if not isinstance(content, dict) or not any(content.values()):
+            got = f"a {type(content).__name__}" if content and not isinstance(content, dict) else "none"
             msg = (
-                f"{path} holds no prompts: expected an object with names of images, got {type(content).__name__}. "
+                f"{path} holds no prompts: expected an object with prompts by the names of images, got {got}. "
                 'Write {"a.png": [{"click": [row, column]}], …}.'
             )
             raise ValueError(msg)
@@ -84,6 +88,20 @@ class PromptFile:
             raise ValueError(msg)
         unused = f"{self.name}: {with_noun(len(idle), 'name is', 'names are')} of no image to segment: {listed(idle)}."
         return found, [unused] if idle else []
+
+
+class _SaidTwice(ValueError):
+    """Name that stands twice in an object, of which JSON would keep the last without a word."""
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make an object of names and values, each name once."""
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise _SaidTwice(repr(name))
+        found[name] = value
+    return found
 
 
 def _is_called(image: str, name: str) -> bool:

@@ -219,7 +219,8 @@ def _segment_queries(run: _Run, queries: Sequence[ImagePair], track: Track, told
         replace_file(out / STATISTICS, statistics_csv(summary))
     if options.preview:
         with Attempt(Unwritable) as attempt:
-            replace_file(out / PREVIEW, _png(draw_preview(queries, summary, segmenter, run.masks)))
+            if preview := draw_preview(queries, summary, segmenter, run.masks):
+                replace_file(out / PREVIEW, _png(preview))
         if attempt.error:
             summary.failures[PREVIEW] = attempt.reason
     replace_file(out / SUMMARY, as_json(summary, segmenter))

@@ -17,6 +17,7 @@ Programs around the Segment Anything model have columns before rows: `points` or
 Boxes are made before points; `label` and `plane` say the same as above. Such an object may be a part of a list, too.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from numbers import Real
 from typing import Any
@@ -149,8 +150,10 @@ def _numbers(kind: str, where: Any) -> list[float]:
 
 
 def _number(key: str, value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < (1 if key == "label" else 0):
-        msg = f"expected {key} to be a whole number from {1 if key == 'label' else 0}, got {value!r}"
+    least, most = (1, 255) if key == "label" else (0, math.inf)
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        to = f" to {most}" if most < math.inf else ""
+        msg = f"expected {key} to be a whole number from {least}{to}, got {value!r}"
         raise _Unlike(msg)
     return value
 

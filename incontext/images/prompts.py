@@ -1,7 +1,7 @@
 """Prompts: clicks, scribbles, boxes and masks by which a person says on an image's own grid where a class is."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Self
 
@@ -157,7 +157,7 @@ def _drawn(drawn: Shaped[np.ndarray, "..."] | Points) -> tuple[tuple[int, int], 
             msg = "scribble is empty: expected a pixel at least, got a mask of none. Draw one."
             raise ValueError(msg)
         return DrawnMask.of(mask)
-    points = [tuple(point) for point in drawn]
+    points = [tuple(point) if isinstance(point, Iterable) else () for point in drawn]
     if not points or any(len(point) != 2 for point in points):
         msg = f"scribble is no line: expected rows and columns of points, got {drawn!r}. Pass [(row, column), …]."
         raise ValueError(msg)

@@ -144,7 +144,7 @@ def _checked(case: SourceImage, plane: int | None) -> int:
     if plane is None and (case.kind == "image" or count == 1):
         return 0
     if plane is None or not 0 <= plane < count:
-        told = "none" if plane is None else plane
-        msg = f"plane is not clear: expected an index from 0 to {count - 1} of this {case.kind}, got {told}. Name one."
+        told, fix = ("none", "Name one, as plane.") if plane is None else (plane, "Choose one of these.")
+        msg = f"plane is not clear: expected an index from 0 to {count - 1} of this {case.kind}, got {told}. {fix}"
         raise ValueError(msg)
     return int(plane)

@@ -56,6 +56,7 @@ class EditingEstimator(TaskEstimator):
         *,
         plane: int | None = None,
         axis: Axis = None,
+        classes: Mapping[int, str] | None = None,
     ) -> Editor:
         """Begin to correct the mask of an image by clicks, scribbles and boxes.
 
@@ -68,6 +69,7 @@ class EditingEstimator(TaskEstimator):
                 sought by prompts alone.
             plane: Index of the plane of a stack or volume.
             axis: Axis from plane to plane; see `source_image.read_source_image`.
+            classes: Names of classes by label value that no example shows, if there are several.
 
         Raises:
             ValueError: If an argument does not fit, or the weights have no network for prompts.
@@ -75,7 +77,7 @@ class EditingEstimator(TaskEstimator):
         """
         axis = 0 if plane is not None and axis is None and is_short_stack(image) else axis
         case = as_source_image(image, called(image, "image"), axis, self.channel)
-        known = self._fitted.names if self._fitted else {}
+        known = {**{_value(value, {}): name for value, name in (classes or {}).items()}, **self._known}
         value = _value(label, known)
         new = {} if value in known else {value: label if isinstance(label, str) else str(value)}
         return self._editing(case, {**known, **new}).begin(case, value, plane)
@@ -137,6 +139,11 @@ class EditingEstimator(TaskEstimator):
         self._fitted = self._without_examples([thinned(case) for case in images], classes or {1: ONE_CLASS})
         return self
 
+    @property
+    def _known(self) -> Mapping[int, str]:
+        """Names of the classes of the examples, of which there may be none."""
+        return self._fitted.names if self._fitted else {}
+
     def _without_examples(self, sample: Sequence[SourceImage], names: Mapping[int, str]) -> Fitted:
         return without_examples(names, self._prepare([Example(case, {}) for case in sample]), sample)
 
@@ -189,7 +196,7 @@ class EditingEstimator(TaskEstimator):
             found = dict(enumerate(by_examples))
         else:
             deque(cases, maxlen=0)  # reads what is prompted
-        known = self._fitted.names if self._fitted else {}
+        known = self._known
         named = {label: str(label) for prompts in told.values() for label in prompts.labels}
         names = dict(sorted({**named, **known}.items())) or {1: ONE_CLASS}
         usual = next(iter(known or names))
@@ -256,6 +263,13 @@ def prompts_of(
         ValueError: If they are not as many as the images, or nothing at all tells what to segment in one.
     """
     given = [prompts] if isinstance(prompts, Prompts) else list(prompts or [])
+    if isinstance(prompts, Mapping) or (wrong := [each for each in given if not isinstance(each, Prompts | None)]):
+        got = type(prompts if isinstance(prompts, Mapping) else wrong[0]).__name__
+        message = (
+            f"prompts are unusable: expected Prompts or None for each image, got a {got}. What JSON holds becomes "
+            "Prompts by incontext.images.prompt_json.from_json."
+        )
+        raise ValueError(message)
     if given and len(given) != images:
         message = f"prompts do not match images: expected {images}, got {len(given)}. Pass one for each image, or None."
         raise ValueError(message)

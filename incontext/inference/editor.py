@@ -65,7 +65,7 @@ class Editor:
         if value not in self.classes:
             message = (
                 f"label is unknown: expected one of {', '.join(map(str, self.classes))}, got {value}. "
-                "Name a new class when you begin: edit(image, label=…)."
+                "Name further classes when you begin: edit(image, classes={value: name, …})."
             )
             raise ValueError(message)
         self._label = value

@@ -97,8 +97,15 @@ def test_without_labelled_images_those_with_prompts_are_segmented(run: Callable[
     ("said", "error"),
     [
         ({"0.png": [{"click": [1]}]}, "prompts.json: 0.png, entry 0 is no prompt: expected 2 numbers for a click"),
-        ({"x.png": []}, "prompts.json is about none of the images: expected names such as 0.png, 1.png, got x.png"),
+        (
+            {"x.png": [{"click": [1, 1]}]},
+            "prompts.json is about none of the images: expected names such as 0.png, 1.png, got x.png",
+        ),
         ([], "prompts.json holds no prompts: expected an object"),
+        (
+            {"0.png": []},
+            "prompts.json holds no prompts: expected an object with prompts by the names of images, got none",
+        ),
         ({"0.png": [{"click": [99, 1]}]}, "Failed: 0.png: click is not on the image"),
         (
             {"0.png": [{"click": [9, 1], "label": 3}]},
@@ -112,6 +119,21 @@ def test_what_is_wrong_with_a_prompt_is_told_with_its_image(
     found = run(said, "--support", folder / "support")
     assert found.exit_code > 0
     assert error in " ".join(found.stderr.split())
+
+
+def test_a_name_that_stands_twice_is_refused(tmp_path: Path) -> None:
+    """JSON would keep the last without a word."""
+    path = tmp_path / "prompts.json"
+    path.write_text('{"0.png": [{"click": [1, 1]}], "0.png": [{"click": [2, 2]}]}')
+    with pytest.raises(ValueError, match=r"says something twice: expected each name once in an object, got '0\.png'"):
+        PromptFile.read(path)
+
+
+def test_where_every_image_fails_there_is_no_preview(run: Callable[..., Result], folder: Path) -> None:
+    found = run({"0.png": [{"click": [99, 1]}]})
+    assert "click is not on the image" in found.stderr
+    assert "overlay.png" not in found.stderr
+    assert not (folder / "out" / "overlay.png").exists()
 
 
 def test_names_of_images_may_be_short_where_they_are_clear() -> None:

@@ -38,6 +38,21 @@ def test_before_any_example_a_mask_is_what_prompts_make_of_it() -> None:
         made.predict(images, prompts=[editor.prompts])
 
 
+def test_several_classes_are_sought_before_any_example() -> None:
+    images, _ = discs(1)
+    made = segmenter()
+    editor = made.edit(images[0], classes={1: "cell", 4: "vessel"})
+    editor.click(20, 15)
+    editor.label = 4
+    mask = editor.click(2, 50)
+    assert (mask[20, 15], mask[2, 50], editor.classes) == (1, 4, {1: "cell", 4: "vessel"})
+    found = made.predict(images, prompts=editor.prompts)
+    np.testing.assert_array_equal(found.masks[0], mask)
+    assert made.edit(images[0], "vessel", classes={1: "cell", 4: "vessel"}).label == 4
+    with pytest.raises(ValueError, match="label is no class: expected a value from 1 to 255, got 300"):
+        made.edit(images[0], classes={300: "cell"})
+
+
 def test_a_class_that_no_example_shows_is_sought_by_prompts_alone() -> None:
     made, image = taught()
     editor, before = made.edit(image, label=5), made.predict(image).masks[0]
