@@ -181,5 +181,5 @@ def test_graphs_of_the_packaged_weights_give_the_golden_logits(backend: OnnxBack
     size_px = golden.SIZES_PX[0]
     queries, images, labels = golden.draw_episode(support_size, size_px)
     found = golden.pinned(backend.segment(queries, backend.encode_images(images[0], labels[0]).pooled()))
-    for part, expected in golden.expected("default", support_size, size_px).items():
+    for part, expected in golden.expected(golden.case_name("default", support_size, size_px)).items():
         torch.testing.assert_close(torch.tensor(found[part]), torch.tensor(expected), **TOLERANCE)

@@ -10,6 +10,8 @@ from safetensors.torch import load_file, save_file
 from incontext.networks import checkpoint
 from incontext.networks.cross_block import CrossBlockConfig, CrossBlockNet
 from incontext.networks.families import describe
+from incontext.networks.prompted import PromptedNet
+from incontext.networks.prompted_weights import ENDING, load_prompted
 from incontext.networks.support_once import SupportOnceConfig, SupportOnceNet
 
 PACKAGED = dict(checkpoint.NAMED)
@@ -47,12 +49,20 @@ def test_a_calibration_is_written_into_the_file_and_changes_no_tensor(tmp_path):
     assert checkpoint.load(path).config == NETWORKS["support-once"]().config
 
 
-@pytest.mark.parametrize("name", [path.stem for path in sorted(checkpoint.PACKAGED.parent.glob("*.safetensors"))])
-def test_the_packaged_weights_load_and_say_where_they_come_from(name):
-    assert isinstance(checkpoint.load_pretrained(name), SupportOnceNet)
-    provenance = checkpoint.read_metadata(checkpoint.NAMED[name])["provenance"]
+@pytest.mark.parametrize("path", sorted(checkpoint.PACKAGED.parent.glob("*.safetensors")), ids=lambda path: path.stem)
+def test_the_packaged_weights_load_and_say_where_they_come_from(path):
+    assert path in checkpoint.KNOWN_SHA256
+    if path in checkpoint.NAMED.values():
+        assert isinstance(checkpoint.load_pretrained(path.stem), SupportOnceNet)
+    else:
+        assert isinstance(load_prompted(path.stem.removesuffix(ENDING)), PromptedNet)
+    provenance = checkpoint.read_metadata(path)["provenance"]
     assert {"datasets", "steps", "seed", "commit"} <= set(provenance)
-    assert checkpoint.NAMED[name].stat().st_size <= 5 * 2**20
+    assert path.stat().st_size <= 5 * 2**20
+
+
+def test_the_packaged_weights_are_small_together():
+    assert sum(path.stat().st_size for path in checkpoint.PACKAGED.parent.glob("*.safetensors")) <= 15 * 10**6
 
 
 @pytest.mark.parametrize("name", checkpoint.NAMED)
