@@ -47,6 +47,20 @@ def check_sizes(**sizes: int | tuple[int, ...]) -> None:
             raise ValueError(msg)
 
 
+def check_groups(channels: tuple[int, ...], groups: int) -> None:
+    """Make sure that the channels of every stage divide into the groups of its GroupNorms.
+
+    Raises:
+        ValueError: If those of one do not.
+    """
+    if any(width % groups for width in channels):
+        msg = (
+            f"channels do not divide into groups: expected multiples of {groups}, got {channels}. "
+            "Change channels or groups."
+        )
+        raise ValueError(msg)
+
+
 def conv2d(in_channels: int, out_channels: int, size_px: int = 3, slope: float = SLOPE) -> nn.Conv2d:
     """Convolution that keeps the size, Kaiming-initialised for the φ after it; slope 1 where none follows."""
     conv = nn.Conv2d(in_channels, out_channels, size_px, padding=size_px // 2)

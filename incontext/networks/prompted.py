@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from incontext.networks.layers import check_sizes
+from incontext.networks.layers import check_groups, check_sizes
 from incontext.networks.stages import Stage
 from incontext.networks.support_code import SupportCode
 from incontext.networks.support_once import SupportOnceNet, check_queries, check_sides
@@ -58,12 +58,7 @@ class PromptedConfig:
                 f"and {len(self.read_channels)}. Name a number of channels for each stage."
             )
             raise ValueError(msg)
-        if any(width % self.groups for width in self.channels):
-            msg = (
-                f"channels do not divide into groups: expected multiples of {self.groups}, got {self.channels}. "
-                "Change channels or groups."
-            )
-            raise ValueError(msg)
+        check_groups(self.channels, self.groups)
 
     @property
     def stride_px(self) -> int:

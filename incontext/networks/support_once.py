@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from incontext.networks.layers import check_sizes
+from incontext.networks.layers import check_groups, check_sizes
 from incontext.networks.stages import Stage
 from incontext.networks.support_code import ImageCodes, SupportCode
 from incontext.networks.support_reads import PATCH_PX, FittedRead, TokenMatch, label_patches
@@ -73,12 +73,7 @@ class SupportOnceConfig:
         if self.second_fit and not self.fitted_channels:
             msg = "second_fit has nothing to fit: expected fitted_channels above 0, got 0. Set second_fit to false."
             raise ValueError(msg)
-        if any(width % self.groups for width in self.channels):
-            msg = (
-                f"channels do not divide into groups: expected multiples of {self.groups}, got {self.channels}. "
-                "Change channels or groups."
-            )
-            raise ValueError(msg)
+        check_groups(self.channels, self.groups)
 
     @property
     def fine_stages(self) -> int:
