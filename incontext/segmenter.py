@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float32
 from torch import nn
 
-from incontext.images.arrays import Picture, is_short_stack
+from incontext.images.arrays import Picture, stack_axis
 from incontext.images.channels import Channel
 from incontext.images.examples import (
     SAMPLED_CASES,
@@ -304,8 +304,7 @@ class Segmenter(EditingEstimator):
             OSError: If a file cannot be read.
         """
         start = time.perf_counter()
-        axis = 0 if axis is None and is_short_stack(volume) else axis
-        volume = as_source_image(volume, called(volume, "volume"), axis, self.channel)
+        volume = as_source_image(volume, called(volume, "volume"), stack_axis(volume, axis), self.channel)
         rules = self._fitted.rules_for_others(self.rules) if self._fitted else self.rules
         labelled = read_labelled(volume, labels, rules=replace(rules, instances=False))
         if not labelled.values and self._fitted is None:

@@ -97,10 +97,14 @@ def grey(array: Shaped[np.ndarray, "..."], name: str, stack: bool = False) -> Fl
     return planes
 
 
-def is_short_stack(source: object) -> bool:
-    """Whether this is an array or tensor of 3 or 4 planes, which as one image could be taken for channels."""
+def stack_axis(source: object, axis: int | str | None) -> int | str | None:
+    """Axis from plane to plane of what is known to be no single image: the one that is given, if one is.
+
+    Else it is the first of an array or tensor of 3 or 4 planes, which could be taken for channels.
+    """
     shape = tuple(source.shape) if isinstance(source, np.ndarray | Tensor) else ()
-    return len(shape) == 3 and shape[0] in COLOURS and shape[-1] not in COLOURS
+    is_short = len(shape) == 3 and shape[0] in COLOURS and shape[-1] not in COLOURS
+    return 0 if axis is None and is_short else axis
 
 
 def class_values(values: Shaped[np.ndarray, "*grid"], name: str) -> UInt8[np.ndarray, "*grid"]:

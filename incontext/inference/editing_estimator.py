@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Self
 
 from torch import nn
 
-from incontext.images.arrays import Picture, is_short_stack
+from incontext.images.arrays import Picture, stack_axis
 from incontext.images.examples import Example, Examples, Labels, as_source_image, called, thinned
 from incontext.images.prompts import Prompts
 from incontext.images.source_image import Axis, SourceImage
@@ -75,7 +75,7 @@ class EditingEstimator(TaskEstimator):
             ValueError: If an argument does not fit, or the weights have no network for prompts.
             OSError: If the file cannot be read.
         """
-        axis = 0 if plane is not None and axis is None and is_short_stack(image) else axis
+        axis = axis if plane is None else stack_axis(image, axis)
         case = as_source_image(image, called(image, "image"), axis, self.channel)
         known = {**{_value(value, {}): name for value, name in (classes or {}).items()}, **self._known}
         value = _value(label, known)
@@ -107,8 +107,7 @@ class EditingEstimator(TaskEstimator):
             OSError: If a file cannot be read.
         """
         if plane is not None:
-            axis = 0 if is_short_stack(image) else None
-            image = as_source_image(image, called(image, "image"), axis, self.channel)
+            image = as_source_image(image, called(image, "image"), stack_axis(image, None), self.channel)
             by_name = label if isinstance(label, Mapping) else {"": label}
             whole = {name: in_whole(each, image, plane) for name, each in by_name.items()}
             label = whole if isinstance(label, Mapping) else whole[""]
