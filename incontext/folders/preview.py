@@ -1,10 +1,9 @@
 """Preview of a run over a folder: rows of labelled images, and of images with their annotations and masks."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, UInt8
 from PIL import Image
 
 from incontext.folders.kept_masks import read_back
@@ -43,16 +42,8 @@ def draw_preview(
     return contact_sheet(rows) if rows else None
 
 
-def _drawn(masks: Mapping[int, Bool[np.ndarray, "N H W"]], case: SourceImage) -> UInt8[np.ndarray, "N H W"]:
-    """Make one label map of masks; of classes that overlap the last one stays."""
-    label = np.zeros(case.planes.shape, dtype=np.uint8)
-    for value, mask in masks.items():
-        label[mask] = value
-    return label
-
-
 def _support_tile(example: Example, fitted: Fitted) -> Tile:
-    label = _drawn(example.masks, example.case)
+    label = example.label_map
     plane = _fullest(label)
     image = apply(example.case, fitted.preparation.normalisation)[plane]
     name = example.case.source.name if example.case.source else ""
@@ -65,7 +56,7 @@ def _tiles(pair: ImagePair, report: ImageReport, segmenter: Segmenter, masks: Pa
     case = read_source_image(pair.image, report.file, channel=segmenter.channel)
     mask = read_back(masks / report.mask, report.mask, case, fitted)
     annotation, _ = read_annotation(pair, case, segmenter) if report.dice is not None else (None, ())
-    label = None if annotation is None else _drawn(annotation.masks, case)
+    label = None if annotation is None else annotation.label_map
     plane = _fullest(mask if label is None else label)
     image = apply(case, fitted.preparation.normalisation)[plane]
     plain = Tile(one_line(report.file), draw(image, np.zeros_like(mask[plane]), {}))

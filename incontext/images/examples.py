@@ -106,6 +106,14 @@ class Example:
             return LabelMap(self.masks.label[plane])
         return {value: mask[plane] for value, mask in self.masks.items() if mask[plane].any()}
 
+    @property
+    def label_map(self) -> UInt8[np.ndarray, "N H W"]:
+        """All masks as one map of label values; of classes that overlap the last one stays."""
+        label = np.zeros(self.case.planes.shape, np.uint8)
+        for value, mask in self.masks.items():
+            label[mask] = value
+        return label
+
     def thinned(self) -> Self:
         """Some of the labelled planes, to stand for all; if there is none, of the others."""
         planes = self.shown or list(range(len(self.case.planes)))

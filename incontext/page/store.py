@@ -333,9 +333,7 @@ def _rules(pairing: Pairing) -> LabelRules:
 
 def _flat(example: Example) -> UInt8[np.ndarray, "N H W"]:
     """Make one label map of masks; of classes that overlap the last one stays, and the unknown stays unknown."""
-    label = np.zeros(example.case.planes.shape, np.uint8)
-    for value, mask in example.masks.items():
-        label[mask] = value
+    label = example.label_map
     if example.unknown is not None:
-        label[example.unknown & (label == 0)] = 255
+        label[example.unknown & (label == 0)] = UNKNOWN
     return label
