@@ -100,10 +100,13 @@ def from_weights(path: Path | None, device: str = "cpu") -> NamedPrompted:
         ValueError: If the file is damaged, or the weights that its network stands beside are unknown.
     """
     name, given = ("packaged", checkpoint.PACKAGED) if path is None else (path.stem, path)
-    found = Checkpoint.read(given).build()
-    base, beside = (_base_of(given), given) if isinstance(found, PromptedNet) else (given, prompted_beside(given))
-    prompted = found.to(device) if isinstance(found, PromptedNet) else load_beside(base, device)
-    network = checkpoint.load(base, device)
+    found = Checkpoint.read(given).build().to(device)
+    if isinstance(found, PromptedNet):
+        base, beside = _base_of(given), given
+        network, prompted = checkpoint.load(base, device), found
+    else:
+        base, beside = given, prompted_beside(given)
+        network, prompted = found, load_beside(base, device)
     if not isinstance(network, SupportOnceNet):
         msg = f"{base} takes no prompts: expected a support-once network, got {type(network).__name__}."
         raise ValueError(msg)
@@ -111,7 +114,7 @@ def from_weights(path: Path | None, device: str = "cpu") -> NamedPrompted:
     datasets = sorted({name for each in known for name in each.get("provenance", {}).get("datasets", ())})
     return NamedPrompted(
         name,
-        PromptedNetworks(network, prompted.eval()),
+        PromptedNetworks(network, prompted),
         f"{sha256_of(base)} and {sha256_of(beside)}",
         {"provenance": {"datasets": datasets}},
     )
