@@ -7,13 +7,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Self
 
 from incontext.folders.report import listed, with_noun
-from incontext.images.examples import SAMPLED_CASES, spread, thinned
+from incontext.folders.user_folder import read_sample
 from incontext.images.prompt_json import from_json
 from incontext.images.prompts import Prompts
-from incontext.images.source_image import SourceImage, read_source_image
 from incontext.segmenter import Segmenter
 from megamed import formats
-from megamed.failures import Attempt
 from megamed.pairing import ImagePair
 
 
@@ -130,13 +128,9 @@ def seek_prompted(
         OSError: If no image can be read.
     """
     named = {label: str(label) for each in prompts.values() for label in each.labels}
-    sample: list[SourceImage] = []
-    for index in spread(len(images), SAMPLED_CASES):
-        with Attempt() as reading:
-            path = images[index].image
-            sample.append(thinned(read_source_image(path, str(path), channel=segmenter.channel)))
-    if reading.error and not sample:
-        raise reading.error
+    sample, error = read_sample(images, segmenter.channel)
+    if error and not sample:
+        raise error
     segmenter.seek(sample, {**named, **classes})
     left = [pair for pair in images if pair.name in prompts]
     bare = with_noun(len(images) - len(left), "image has", "images have")

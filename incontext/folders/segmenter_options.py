@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from incontext.folders.folder_images import read_folder
-from incontext.images.examples import SAMPLED_CASES, spread, thinned
-from incontext.images.source_image import SourceImage, read_source_image
+from incontext.folders.user_folder import read_sample
+from incontext.images.source_image import SourceImage
 from incontext.segmenter import Segmenter
-from megamed.failures import Attempt
 
 
 @dataclass(frozen=True)
@@ -89,9 +88,4 @@ class SegmenterOptions:
     def _like(self) -> list[SourceImage] | None:
         """Read some of the images to segment, thinned; None if none can be read, which is told at their turn."""
         assert self.query is not None
-        pairs, found = read_folder(self.query).pairs, []
-        for index in spread(len(pairs), SAMPLED_CASES):
-            with Attempt():
-                image = pairs[index].image
-                found.append(thinned(read_source_image(image, str(image), channel=self.channel)))
-        return found or None
+        return read_sample(read_folder(self.query).pairs, self.channel)[0] or None

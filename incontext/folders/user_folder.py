@@ -9,8 +9,18 @@ import numpy as np
 from incontext.folders.folder_images import read_folder
 from incontext.folders.own_card import read_own_card
 from incontext.images.arrays import Picture
-from incontext.images.examples import NOTHING_SAID, Example, Examples, Labels, Parts
-from incontext.images.source_image import SourceImage
+from incontext.images.channels import Channel
+from incontext.images.examples import (
+    NOTHING_SAID,
+    SAMPLED_CASES,
+    Example,
+    Examples,
+    Labels,
+    Parts,
+    spread,
+    thinned,
+)
+from incontext.images.source_image import SourceImage, read_source_image
 from incontext.segmenter import Segmenter
 from megamed.class_names import name_key
 from megamed.failures import Attempt
@@ -29,6 +39,22 @@ def fit_folder(
     """Fit a segmenter to the labelled images of a folder, with a warning of what is left out: see `fit_pairs`."""
     if faulty := fit_pairs(segmenter, read_folder(folder, templates), classes):
         warnings.warn("\n".join(f"{name} is left out: {reason}" for name, reason in faulty.items()), stacklevel=2)
+
+
+def read_sample(pairs: Sequence[ImagePair], channel: Channel = None) -> tuple[list[SourceImage], Exception | None]:
+    """Read some of the images of a folder, thinned, to stand for all; one that cannot be read is left out.
+
+    Returns:
+        The images, and the error of the last one to be read, if it had one.
+    """
+    found: list[SourceImage] = []
+    error: Exception | None = None
+    for index in spread(len(pairs), SAMPLED_CASES):
+        with Attempt() as reading:
+            path = pairs[index].image
+            found.append(thinned(read_source_image(path, str(path), channel=channel)))
+        error = reading.error
+    return found, error
 
 
 def save_folder_task(
