@@ -24,7 +24,7 @@ demo: install  ## Segment brain slices from six labelled ones; the picture is de
 	$(BIN)/incontext demo --out demo
 
 test: install  ## Run all tests
-	$(BIN)/python -m pytest -n 2 --dist=loadgroup
+	$(BIN)/python -m pytest -n 2 --dist=loadgroup --durations=40
 
 check: install  ## Lint, formatting and types
 	$(BIN)/ruff check
