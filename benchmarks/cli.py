@@ -1,4 +1,4 @@
-"""The command `incontext-bench`: run, freeze, compare, report and list benchmarks, and probe weights."""
+"""The command `incontext-bench`: run, freeze, compare, report, enter and list benchmarks, and probe weights."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from benchmarks.board.command import leaderboard, submit
 from benchmarks.messages import tell_failures, tell_skipped
 from megamed.command_line import CommandLine
 
@@ -407,6 +408,10 @@ def speed() -> None:
 
     for line in measure():
         typer.echo(line)
+
+
+app.command()(submit)
+app.command()(leaderboard)
 
 
 @app.command(name="list")

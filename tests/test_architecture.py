@@ -32,6 +32,7 @@ MAY_IMPORT = {
     "benchmarks.run": "benchmarks.analysis benchmarks.scoring benchmarks.predictors benchmarks.plans megamed",
     "benchmarks.reports": "benchmarks.analysis benchmarks.scoring benchmarks.predictors benchmarks.plans "
     "incontext.networks megamed",
+    "benchmarks.board": "benchmarks.reports benchmarks.analysis benchmarks.scoring benchmarks.plans megamed",
     "benchmarks.experiments": "benchmarks.* incontext.* megamed",
     "benchmarks.messages": "megamed",
     "benchmarks.cli": "benchmarks.* incontext.networks megamed",

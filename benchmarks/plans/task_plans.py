@@ -117,7 +117,12 @@ class TaskPlan:
 
 def support_hash(episodes: Iterable[Episode]) -> str:
     """Eight hex digits that name the cases in the supports of some episodes, in order."""
-    return f"{stable_hash(*(sample.case for episode in episodes for sample in episode.support)):016x}"[:8]
+    return hash_of_cases(sample.case for episode in episodes for sample in episode.support)
+
+
+def hash_of_cases(cases: Iterable[str]) -> str:
+    """Eight hex digits that name cases, in order."""
+    return f"{stable_hash(*cases):016x}"[:8]
 
 
 def stable_hash(*parts: object) -> int:

@@ -66,13 +66,32 @@ class TaskLine:
     scores: dict[str, Interval]
 
 
-def render(results: Results, groups: Sequence[SubgroupTable] = (), examples: "ShownQueries | None" = None) -> str:
+@dataclass(frozen=True)
+class EntryLine:
+    """Line of the table of entries, which tells whose each predictor is."""
+
+    name: str
+    by: str
+    link: str
+    note: str
+    date: str
+    trained_on: str
+    key: str
+
+
+def render(
+    results: Results,
+    groups: Sequence[SubgroupTable] = (),
+    examples: "ShownQueries | None" = None,
+    entries: Sequence[EntryLine] = (),
+) -> str:
     """Write the HTML page of a report.
 
     Args:
         results: Results of the benchmark to report.
         groups: Scores by subgroup, a table per attribute.
         examples: Pictures of queries by task, if there are any.
+        entries: Lines on the predictors, where people entered them on a leaderboard.
 
     Raises:
         ValueError: If jinja2 is not installed.
@@ -116,6 +135,7 @@ def render(results: Results, groups: Sequence[SubgroupTable] = (), examples: "Sh
         annotators=results.annotators(),
         groups=groups,
         examples=examples,
+        entries=entries,
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         style=style,

@@ -1,7 +1,7 @@
 """Search for test images that weights were trained on, by content rather than by name."""
 
 from collections import ChainMap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Protocol, runtime_checkable
@@ -57,7 +57,12 @@ def find_leaks(collection: Collection, tasks: Iterable[Task], predictors: Iterab
 
 def trained_on(predictor: HasProvenance) -> list[str]:
     """Ids of the datasets that a predictor's weights were trained on, as far as their file says."""
-    return sorted(predictor.provenance.get("provenance", {}).get("datasets", ()))
+    return dataset_ids(predictor.provenance)
+
+
+def dataset_ids(metadata: Mapping[str, Any]) -> list[str]:
+    """Ids of the datasets that weights were trained on, as far as their metadata say."""
+    return sorted(metadata.get("provenance", {}).get("datasets", ()))
 
 
 def _contents(collection: Collection, tasks: Iterable[Task]) -> dict[str, str]:

@@ -145,6 +145,13 @@ def read_records(path: Path, kind: type[Record]) -> list[Record]:
         return []
     content = path.read_bytes()
     content = content[: content.rfind(b"\n") + 1]
+    records = parse_records(path, content, kind)
+    check_lines(path, content)
+    return records
+
+
+def parse_records(path: Path, content: bytes, kind: type[Record]) -> list[Record]:
+    """Parse a table of complete lines, which stands in a file or within one: see `read_records`."""
     lines = _cells(path, content)
     _, header = next(lines, (1, list(get_type_hints(kind))))
     columns = _known_columns(path, kind, header)
@@ -163,7 +170,6 @@ def read_records(path: Path, kind: type[Record]) -> list[Record]:
         except ValueError as error:
             raise ValueError(_damaged(path, number, str(error))) from None
         records.append(record)
-    check_lines(path, content)
     return records
 
 

@@ -1,0 +1,194 @@
+"""Entries of a leaderboard: the rows that one predictor made of a frozen list, hashed and signed, in one JSON file."""
+
+import base64
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from benchmarks.board import signature
+from benchmarks.plans.frozen_lists import FrozenList
+from benchmarks.scoring.leaks import dataset_ids
+from benchmarks.scoring.results import Cost, Row, parse_records, read_records, read_rows, table_text, total_costs
+from benchmarks.scoring.settings_file import CONTENT, SUMMARY_NAME, read_settings
+from megamed.files import claimed_file, read_json, replace_file, sha256_of
+from megamed.manifest import first_fault
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+PACKAGES = ("incontext-seg", "torch", "numpy")
+SEALS = {"sha256", "signature"}
+Line = Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\r\n]*$")]
+
+
+class About(BaseModel):
+    """Description of an entry by those who made it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Annotated[str, StringConstraints(min_length=1, max_length=60, pattern=r"^[^\r\n]*\S[^\r\n]*$")]
+    """Name on the leaderboard."""
+    by: Line = ""
+    """People or group."""
+    link: Annotated[str, StringConstraints(max_length=500, pattern=r"^(https?://\S+)?$")] = ""
+    """Address of a paper or of code."""
+    note: Line = ""
+    """Description of the predictor in a sentence."""
+    trained_on: tuple[str, ...] | None = None
+    """Ids of the datasets that it was trained on; None if nobody says."""
+
+
+class Entry(BaseModel):
+    """Sealed entry of a leaderboard."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal["incontext-bench-entry-1"] = "incontext-bench-entry-1"
+    about: About
+    date: str
+    """Day on which it was made, as 2026-01-31."""
+    list_sha256: str
+    """Hash of the frozen list: see `FrozenList.hash`."""
+    fingerprint: str
+    """Identity of the predictor, such as the SHA-256 of its weights."""
+    versions: dict[str, str]
+    """Versions of packages that it was computed with."""
+    costs: dict[str, float]
+    """Time and memory, by the names of a summary's counts."""
+    contents: dict[str, dict[str, str]]
+    """Hashes of all images with their labels: task → case → hash."""
+    rows: str
+    """All rows, as CSV."""
+    key: str
+    """Public key that the signature is of, as `ssh-ed25519 AAAA…`."""
+    sha256: str = ""
+    """Hash of all other fields but the signature."""
+    signature: str = Field(default="", repr=False)
+    """Signature of the same by the key, in base64."""
+
+    @property
+    def predictions(self) -> int:
+        """Number of rows."""
+        return self.rows.count("\n") - 1
+
+    def sealed_content(self) -> bytes:
+        """The bytes that hash and signature are of."""
+        return json.dumps(self.model_dump(exclude=SEALS), sort_keys=True).encode()
+
+    def sealed(self, key: "Ed25519PrivateKey") -> "Entry":
+        """Copy the entry with its hash, signed by a key."""
+        keyed = self.model_copy(update={"key": signature.public_text(key)})
+        content = keyed.sealed_content()
+        seals = {"sha256": sha256_of(content), "signature": base64.b64encode(key.sign(content)).decode()}
+        return keyed.model_copy(update=seals)
+
+
+def about_of(*, trained_on: Sequence[str] | None, **told: str) -> About:
+    """Describe an entry by options of the shell.
+
+    Args:
+        trained_on: Ids of datasets, or `nothing` alone; None if nobody says.
+        **told: The other fields of `About`.
+
+    Raises:
+        ValueError: If a name is empty or too long, or the link is no address.
+    """
+    datasets = None if trained_on is None else tuple(each for each in trained_on if each != "nothing")
+    try:
+        return About(**told, trained_on=datasets)
+    except ValidationError as error:
+        msg = f"The entry cannot be described so: {first_fault(error)}. Correct the option."
+        raise ValueError(msg) from None
+
+
+def make_entry(folder: Path, frozen: FrozenList, predictor: str | None, about: About) -> Entry:
+    """Make an entry of what a run scored, not yet sealed.
+
+    Args:
+        folder: Result folder of `incontext-bench run --list`.
+        frozen: Frozen list of the run.
+        predictor: Name of the predictor in the results; None if there is one alone.
+        about: What people say of it. Datasets that its weights file names are added to those it was trained on.
+
+    Raises:
+        ValueError: If the run was made by another list, or has no such predictor.
+    """
+    settings = read_settings(folder)
+    if settings.get("plan_hash") != frozen.plan_hash:
+        msg = (
+            f"{folder} was not scored by this list: expected plan {frozen.plan_hash}, got {settings.get('plan_hash')}. "
+            "Run `incontext-bench run --list` with it."
+        )
+        raise ValueError(msg)
+    rows = read_rows(folder / "rows.csv")
+    names = sorted({row.predictor for row in rows})
+    chosen = names[0] if predictor is None and len(names) == 1 else predictor
+    if chosen not in names:
+        msg = f"{folder} has no predictor {chosen!r}: expected one of {', '.join(names)}. Name it by --predictor."
+        raise ValueError(msg)
+    known = read_json(folder / SUMMARY_NAME, "Start the run's command again.").get("predictors", {}).get(chosen, {})
+    trained = {*dataset_ids(known), *(about.trained_on or ())}
+    told = about.trained_on is not None or "provenance" in known
+    return Entry(
+        about=about.model_copy(update={"trained_on": tuple(sorted(trained)) if told else None}),
+        date=datetime.now(UTC).date().isoformat(),
+        list_sha256=frozen.hash,
+        fingerprint=settings["predictors"].get(chosen, ""),
+        versions={name: version(name) for name in PACKAGES},
+        costs=total_costs(read_records(folder / "costs.csv", Cost)).get(chosen, {}),
+        contents=settings.get(CONTENT, {}),
+        rows=table_text([row for row in rows if row.predictor == chosen], list(Row.__dataclass_fields__)),
+        key="",
+    )
+
+
+def write_entry(path: Path, entry: Entry) -> None:
+    """Write a sealed entry as a JSON file.
+
+    Raises:
+        ValueError: If the file is somebody's own.
+        OSError: If it cannot be written.
+    """
+    with claimed_file(path, "submit"):
+        replace_file(path, entry.model_dump_json(indent=1) + "\n")
+
+
+def read_entry(path: Path) -> Entry:
+    """Read an entry, and make sure that it is as it was sealed.
+
+    Raises:
+        ValueError: If the file is no entry, or was changed since.
+    """
+    try:
+        entry = Entry.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        msg = f"{path} is no entry: {first_fault(error)}. Make one with `incontext-bench submit`."
+        raise ValueError(msg) from None
+    content = entry.sealed_content()
+    if entry.sha256 != sha256_of(content):
+        msg = f"{path} was changed: expected the hash {entry.sha256[:16]}, got {sha256_of(content)[:16]}. Submit anew."
+        raise ValueError(msg)
+    if not signature.is_signed(content, entry.signature, entry.key):
+        msg = f"{path} is not signed by its key: expected the signature of {entry.key[:40]}…, got another. Submit anew."
+        raise ValueError(msg)
+    return entry
+
+
+def rows_of(path: Path, entry: Entry) -> list[Row]:
+    """Read the rows of an entry.
+
+    Raises:
+        ValueError: If the table is damaged.
+    """
+    return parse_records(path, entry.rows.encode(), Row)
+
+
+def as_summary(entry: Entry) -> dict[str, Any]:
+    """Collect what a report tells of an entry's predictor."""
+    plain = entry.about.model_dump(exclude={"name"})
+    return plain | {"fingerprint": entry.fingerprint, "date": entry.date, "versions": entry.versions}

@@ -1,0 +1,153 @@
+"""Verification of entries: complete, of the list's episodes, of the same images, of masks that can be, and unseen."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from math import isclose, isfinite
+from pathlib import Path
+
+from benchmarks.board.entry import Entry
+from benchmarks.plans.frozen_lists import FrozenList, FrozenTask
+from benchmarks.plans.task_plans import hash_of_cases
+from benchmarks.scoring.results import Row
+from megamed import Task
+
+EXAMPLES = 3
+ROUNDED = 1e-6
+"""Greatest change of a metric by its rounding to six decimals, doubled."""
+
+Prediction = tuple[str, str, int]
+"""Task, query case and draw."""
+
+
+@dataclass(frozen=True)
+class AskedPrediction:
+    """Request of a list for one prediction: the number of examples, and the hash of their cases."""
+
+    support_size: int
+    support_hash: str
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An entry with its rows, before it is verified."""
+
+    path: Path
+    entry: Entry
+    rows: tuple[Row, ...]
+
+
+def check_list(candidate: Candidate, frozen: FrozenList) -> None:
+    """Check that an entry is of a list, holds each of its predictions, and was not trained on its datasets.
+
+    Raises:
+        ValueError: If it is not so.
+    """
+    path, entry = candidate.path, candidate.entry
+    if entry.list_sha256 != frozen.hash:
+        msg = (
+            f"{path} is of another list: expected the hash {frozen.hash[:16]}, got {entry.list_sha256[:16]}. "
+            "Score it by this leaderboard's list."
+        )
+        raise ValueError(msg)
+    datasets = {Task.from_id(task).dataset for task in frozen.tasks}
+    if seen := sorted(datasets & set(entry.about.trained_on or ())):
+        msg = f"{path} was trained on {', '.join(seen)}: expected none of the list's datasets. Train without them."
+        raise ValueError(msg)
+    _check_predictions(candidate, asked_of(frozen, candidate.rows[0].ensemble if candidate.rows else 1))
+
+
+def asked_of(frozen: FrozenList, ensemble: int) -> dict[Prediction, AskedPrediction]:
+    """Every prediction that a list asks for, each of an ensemble of so many consecutive draws."""
+    asked: dict[Prediction, AskedPrediction] = {}
+    for name, task in frozen.tasks.items():
+        for (case, draw), supports in _groups(task, ensemble):
+            asked[name, case, draw] = AskedPrediction(len(supports), hash_of_cases(supports))
+    return asked
+
+
+def _groups(task: FrozenTask, ensemble: int) -> Iterator[tuple[tuple[str, int], list[str]]]:
+    """Query case and draw of each prediction, with the cases of its supports in order."""
+
+    def key(episode: tuple[int, int, tuple[int, ...]]) -> tuple[str, int]:
+        query, draw, _ = episode
+        return task.cases[query], draw // ensemble
+
+    for which, episodes in groupby(sorted(task.episodes, key=lambda each: (key(each), each[1])), key):
+        yield which, [task.cases[index] for _, _, support in episodes for index in support]
+
+
+def _check_predictions(candidate: Candidate, asked: Mapping[Prediction, AskedPrediction]) -> None:
+    path = candidate.path
+    made = {(row.task, row.case, row.draw): row for row in candidate.rows}
+    for what, names in (("lacks", asked.keys() - made.keys()), ("has unasked", made.keys() - asked.keys())):
+        if names:
+            msg = f"{path} {what} predictions: expected {len(asked)}, {what} {_some(names)}. Score the whole list."
+            raise ValueError(msg)
+    for name, row in made.items():
+        wanted = asked[name]
+        if (row.support_size, row.support_hash) != (wanted.support_size, wanted.support_hash):
+            msg = f"{path} was shown other examples: expected those of the list, got others at {_some([name])}."
+            raise ValueError(msg)
+        if fault := impossible(row):
+            msg = f"{path} has a row that no mask has, at {_some([name])}: {fault}. Submit the run's own rows."
+            raise ValueError(msg)
+
+
+def impossible(row: Row) -> str:
+    """Tell why no mask can have the areas and the overlap of a row; empty if one can."""
+    total_px = row.mask_px + row.label_px
+    if not total_px:
+        return "" if row.dice == 1 else f"expected Dice 1 of an empty mask of nothing, got {row.dice}"
+    shared_px = row.dice * total_px / 2
+    slack = ROUNDED * total_px
+    if not isclose(shared_px, round(shared_px), abs_tol=slack) or shared_px > min(row.mask_px, row.label_px) + slack:
+        return f"expected an overlap of whole pixels, within mask and label, got {shared_px:.3f}"
+    shares = {
+        "iou": total_px - round(shared_px),
+        "sensitivity": row.label_px,
+        "precision": row.mask_px,
+    }
+    for name, area_px in shares.items():
+        told = getattr(row, name)
+        if area_px and isfinite(told) and not isclose(told, round(shared_px) / area_px, abs_tol=ROUNDED):
+            return f"expected {name} {round(shared_px) / area_px:.6f} of such an overlap, got {told}"
+    return ""
+
+
+def refuse_other_images(candidates: Sequence[Candidate]) -> dict[Path, str]:
+    """Reasons against entries whose images, labels or subjects differ from those of most others, by file.
+
+    Where as many entries have one as the other, those of the first entry by name count.
+    """
+    if not candidates:
+        return {}
+    seen = {each.path: _images(each) for each in candidates}
+    votes = Counter(tuple(sorted(images.items())) for images in seen.values())
+    usual = dict(votes.most_common(1)[0][0])
+    refused = {}
+    for path, images in seen.items():
+        if other := sorted(name for name in usual.keys() | images.keys() if usual.get(name) != images.get(name)):
+            refused[path] = (
+                f"{path} was scored on other images: expected those of most entries, got others in {_some(other)}. "
+                "Score it on the collection that the list was made of."
+            )
+    return refused
+
+
+def _images(candidate: Candidate) -> dict[tuple[str, str], tuple[str, tuple[tuple[str, int], ...]]]:
+    """Hash of each image with its label, and of a query also subject and area of the label; by task and case."""
+    contents = candidate.entry.contents
+    hashes = {(task, case): digest for task, cases in contents.items() for case, digest in cases.items()}
+    queries: dict[tuple[str, str], set[tuple[str, int]]] = defaultdict(set)
+    for row in candidate.rows:
+        queries[row.task, row.case].add((row.subject, row.label_px))
+    names = hashes.keys() | queries.keys()
+    return {name: (hashes.get(name, ""), tuple(sorted(queries.get(name, ())))) for name in names}
+
+
+def _some(names: Iterable[tuple[str | int, ...]]) -> str:
+    first = sorted(names)
+    more = f" and {len(first) - EXAMPLES} more" if len(first) > EXAMPLES else ""
+    return ", ".join(" ".join(map(str, name)) for name in first[:EXAMPLES]) + more

@@ -1,0 +1,121 @@
+"""A folder of entries becomes a page, from which every forged one is missing."""
+
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from typer.testing import CliRunner
+
+from benchmarks.board.entry import Entry, make_entry, write_entry
+from benchmarks.board.leaderboard import make_leaderboard, read_board
+from benchmarks.board.signature import public_text
+from benchmarks.cli import app
+from benchmarks.plans.frozen_lists import FrozenList
+from tests.benchmarks.reports.test_page import BROWSER, QUIET, Outline
+
+STRANGER = Ed25519PrivateKey.generate()
+
+
+def renamed(entry: Entry, name: str, key: Ed25519PrivateKey, **about: str) -> Entry:
+    told = entry.about.model_copy(update={"name": name, **about})
+    return entry.model_copy(update={"about": told}).sealed(key)
+
+
+def test_commands_enter_and_rank(run: Path, frozen_list: Path, key_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "list.json").write_bytes(frozen_list.read_bytes())
+    for name in ("nearest-copy", "mean-mask"):
+        arguments = [run, "--list", frozen_list, "--predictor", name, "--name", f"The {name}", "--by", "us"]
+        arguments += ["--trained-on", "nothing", "--key", key_file, "--out", tmp_path / f"{name}.json"]
+        result = CliRunner().invoke(app, ["submit", *map(str, arguments)])
+        assert result.exit_code == 0, result.output
+        assert result.stdout.startswith(f"{tmp_path / name}.json: 8 predictions of list ")
+    result = CliRunner().invoke(app, ["leaderboard", str(tmp_path)])
+    assert (result.exit_code, result.stdout) == (0, f"{tmp_path}/leaderboard.html: 2 entries\n")
+    page = (tmp_path / "leaderboard.html").read_text()
+    assert page.index("The nearest-copy") < page.index("The mean-mask")
+    assert Outline(page).open == []
+
+
+def test_scores_are_those_of_the_run(board: Callable[..., Path], entry: Entry, run: Path, frozen: FrozenList) -> None:
+    import json
+
+    _, made = make_leaderboard(board())
+    told = json.loads((run / "summary.json").read_text())["overall"]["nearest-copy"]["mean"]
+    assert f"{100 * told:.1f} (" in (made.entries["copy"].path.parent / "leaderboard.html").read_text()
+
+
+def test_a_forged_entry_is_refused_and_named_and_the_others_stay(board: Callable[..., Path], entry: Entry) -> None:
+    row = entry.rows.splitlines()[1]
+    cells = row.split(",")
+    better = ",".join("0.987654" if name == "dice" else cell for name, cell in zip(header(entry), cells, strict=True))
+    forged = entry.model_copy(update={"rows": entry.rows.replace(row, better)})
+    folder = board(changed=forged, resealed=renamed(forged, "resealed", STRANGER))
+    result = CliRunner().invoke(app, ["leaderboard", str(folder)])
+    assert result.exit_code == 3
+    assert re.search(r"^refused: \S+changed\.json was changed", result.stderr, re.MULTILINE)
+    assert re.search(r"^refused: \S+resealed\.json has a row that no mask has", result.stderr, re.MULTILINE)
+    page = (folder / "leaderboard.html").read_text()
+    assert "resealed.json has a row that no mask has" in page
+    assert '<th scope="row">resealed' not in page
+
+
+def header(entry: Entry) -> list[str]:
+    return entry.rows.splitlines()[0].split(",")
+
+
+def test_strangers_are_refused_where_keys_are_listed(
+    board: Callable[..., Path], entry: Entry, key: Ed25519PrivateKey
+) -> None:
+    folder = board(b=renamed(entry, "other", STRANGER))
+    assert set(read_board(folder, folder / "list.json").entries) == {"copy", "other"}
+    (folder / "keys").write_text(f"{public_text(key)} Ada\n")
+    page, made = make_leaderboard(folder)
+    assert set(made.entries) == {"copy"}
+    assert "is signed by a stranger" in made.refused["b.json"]
+    assert "(Ada)" in page.read_text()
+
+
+def test_a_name_belongs_to_its_key_and_its_latest_entry_counts(
+    board: Callable[..., Path], entry: Entry, key: Ed25519PrivateKey
+) -> None:
+    later = entry.model_copy(update={"date": "9999-01-01"}).sealed(key)
+    folder = board(b=later, c=renamed(entry, "copy", STRANGER))
+    made = read_board(folder, folder / "list.json")
+    assert made.entries["copy"].path.name == "b.json"
+    assert "entered again" in made.refused["a.json"]
+    assert "another key has it" in made.refused["c.json"]
+
+
+def test_without_entries_or_list_there_is_no_page(tmp_path: Path, frozen_list: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="expected the frozen list"):
+        make_leaderboard(tmp_path)
+    (tmp_path / "list.json").write_bytes(frozen_list.read_bytes())
+    with pytest.raises(ValueError, match="has no valid entry: expected one at least, got none at all"):
+        make_leaderboard(tmp_path)
+    (tmp_path / "a.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"got \S+a\.json is no entry"):
+        make_leaderboard(tmp_path)
+    assert not (tmp_path / "leaderboard.html").exists()
+
+
+def test_ten_entries_in_a_browser(
+    board: Callable[..., Path], entry: Entry, run: Path, frozen: FrozenList, key: Ed25519PrivateKey, tmp_path: Path
+) -> None:
+    mean = make_entry(run, frozen, "mean-mask", entry.about.model_copy(update={"name": "mean <b>"}))
+    folder = board(mean=mean.sealed(key))
+    for number in range(8):
+        link = "https://example.org/?a=1&b=\"'" if number else ""
+        write_entry(folder / f"{number}.json", renamed(entry, f"entry {number}", STRANGER, link=link))
+    page, made = make_leaderboard(folder)
+    assert (len(made.entries), made.refused) == (10, {})
+    if BROWSER is None:
+        pytest.skip("no Chromium here")
+    command = [BROWSER, *QUIET, f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", page.name]
+    done = subprocess.run(command, cwd=folder, check=True, capture_output=True, encoding="utf-8", timeout=600)
+    assert "CONSOLE" not in done.stderr
+    entries = done.stdout[done.stdout.index('id="entries"') : done.stdout.index('id="figures"')]
+    assert entries.count('<th scope="row">') == 10
+    assert "mean &lt;b&gt;" in entries
