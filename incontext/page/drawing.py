@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool, Int64, UInt8
 
-from incontext.page.runs import Runs
+from incontext.page.runs import Runs, indices_at
 from incontext.page.stroke_log import Entry, StrokeLog
 
 BASE, STROKE, WHOLE, UNDO, REDO, ACCEPT = "base", "stroke", "whole", "undo", "redo", "accept"
@@ -67,7 +67,7 @@ class Step:
     """
 
     plane: int | None
-    indices: bytes
+    places: bytes
     before: bytes
     after: bytes
     said: Said | None = None
@@ -77,6 +77,11 @@ class Step:
     def values(packed: bytes) -> UInt8[np.ndarray, " n"]:
         """Unpack the values of the pixels that a step changes."""
         return np.frombuffer(zlib.decompress(packed), np.uint8)
+
+    @property
+    def indices(self) -> Int64[np.ndarray, " n"]:
+        """Indices of the pixels that a step changes in its plane."""
+        return indices_at(np.frombuffer(zlib.decompress(self.places), np.int64).reshape(-1, 2))
 
     def put(self, packed: bytes, plane: UInt8[np.ndarray, "H W"], index: int) -> None:
         """Let a plane have the values that it had before or after.
@@ -90,7 +95,7 @@ class Step:
         if self.plane is None:
             plane[...] = values.reshape(-1, *plane.shape)[index]
         elif self.plane == index:
-            plane.reshape(-1)[np.frombuffer(zlib.decompress(self.indices), np.int64)] = values
+            plane.reshape(-1)[self.indices] = values
 
 
 class Drawing:
@@ -276,8 +281,8 @@ class Drawing:
     def _make(self, plane: int, runs: Runs, said: Said | None, withdrawn: int | None) -> Redrawn:
         flat = self.planes[plane].reshape(-1)
         before = zlib.compress(flat[runs.indices].tobytes(), 1)
-        indices, after = zlib.compress(runs.indices.tobytes(), 1), zlib.compress(runs.values.tobytes(), 1)
-        return self._do(Step(plane, indices, before, after, said, withdrawn))
+        places, after = zlib.compress(runs.places.tobytes(), 1), zlib.compress(runs.values.tobytes(), 1)
+        return self._do(Step(plane, places, before, after, said, withdrawn))
 
     def _replace(self, packed: str) -> Redrawn:
         try:
@@ -300,6 +305,6 @@ class Drawing:
         if change.plane is None:
             self.planes[...] = values.reshape(self.planes.shape)
             return Redrawn(None, {})
-        runs = Runs(np.frombuffer(zlib.decompress(change.indices), np.int64), values)
+        runs = Runs(change.indices, values)
         self.planes[change.plane].reshape(-1)[runs.indices] = values
         return Redrawn(change.plane, runs.told())
