@@ -67,12 +67,8 @@ def serve(folder: Path, options: ServeOptions) -> None:
     """
     check_target(folder)
     with _listening(options.port) as listener, ExitStack() as held:
-        port, token, doorway, opening = (
-            listener.getsockname()[1],
-            secrets.token_urlsafe(TOKEN_BYTES),
-            Doorway(),
-            Attempt(),
-        )
+        port, token = listener.getsockname()[1], secrets.token_urlsafe(TOKEN_BYTES)
+        doorway, opening = Doorway(), Attempt()
         guard = Guard(doorway, port, token)
         config = uvicorn.Config(guard, log_level="error", timeout_graceful_shutdown=GRACE_S, ws="none", lifespan="off")
         server = _Server(config, doorway.close)
