@@ -372,7 +372,7 @@ class Segmenter(EditingEstimator):
         segmenter._choice  # noqa: B018 - a mistake in it is told at once
         segmenter._fitted = task.fitted
         if task.tuned:
-            segmenter._tuned = segmenter._tuning_key, TaskNetwork.of(segmenter._load(), task.tuned)
+            segmenter.keep_tuned(task.tuned)
         return segmenter
 
     def _propagator(

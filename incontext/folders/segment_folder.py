@@ -114,6 +114,7 @@ def segment_folder(
     examples = read_folder(support, options.templates) if support else None
     queries, notes = _queries(examples, query, options.templates)
     prompts, unused = options.prompts.of_images(queries)
+    unprompted: Collection[str] = ()
     notes += unused
     _check_apart(out, queries, [support, query])
     check_apart(segmenter.overlap)
@@ -126,6 +127,7 @@ def segment_folder(
         notes += [_shared_out(len(examples.labelled), rest)] if rest else []
         notes += [f"{name} is left out of the support: {reason}" for name, reason in faulty.items()]
     if prompts and not segmenter.has_examples:
+        unprompted = {pair.name for pair in queries} - prompts.keys()
         queries, bare = seek_prompted(segmenter, queries, prompts, options.classes)
         notes += bare
     check_classes(options.prompts.name, prompts, segmenter.fitted.names)
@@ -137,7 +139,7 @@ def segment_folder(
         ledger.refuse_foreign(out / name for name in _written(options))
         make_folder(out / "masks")
         run = _Run(segmenter, out, options, ledger, prompts)
-        return _segment_queries(run, queries, track, _Reading(examples, notes))
+        return _segment_queries(run, queries, track, _Reading(examples, notes, unprompted))
 
 
 def _shared_out(labelled: int, bare: int) -> str:
@@ -173,10 +175,19 @@ def _of_support(segmenter: Segmenter) -> Collection[str]:
 
 @dataclass(frozen=True)
 class _Reading:
-    """Examples of a run, and notes on how its folders were understood."""
+    """Examples of a run, notes on how its folders were understood, and names of images that are left out.
+
+    Those are left out of which no prompt says anything, where nothing but prompts says what to segment.
+    """
 
     examples: Pairing | None
     notes: list[str]
+    unprompted: Collection[str]
+
+    def stale(self, log: RunLog) -> list[str]:
+        """Tell of masks that a run before made of images that are left out now."""
+        masks = [log.done[name].report.mask for name in sorted(self.unprompted) if name in log.done]
+        return [f"masks/{mask} is of a run before: no prompt is about its image now. Delete it." for mask in masks]
 
 
 def _segment_queries(run: _Run, queries: Sequence[ImagePair], track: Track, told: _Reading) -> Summary:
@@ -211,7 +222,7 @@ def _segment_queries(run: _Run, queries: Sequence[ImagePair], track: Track, told
         failures,
         grouped([(each.report.file, message) for each in done for message in each.warnings], _of_support(segmenter)),
         len(known),
-        told.notes,
+        [*told.notes, *told.stale(log)],
         [path.relative_to(out).as_posix() for path in written],
         expected,
     )

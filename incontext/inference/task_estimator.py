@@ -1,6 +1,6 @@
 """An estimator with labelled examples, which reads images by them and judges them, by a network that may be tuned."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Self
 
@@ -22,6 +22,8 @@ class TaskEstimator(NetworkEstimator):
 
     Attributes:
         show_progress: Whether tuning shows how far it is and how long it will take, where stderr is a terminal.
+        track_tuning: Function that passes the numbers of the steps of tuning on one by one, to show progress elsewhere;
+            what it raises ends the tuning, and nothing has changed then.
     """
 
     support: str
@@ -41,6 +43,7 @@ class TaskEstimator(NetworkEstimator):
     tune: str | int
     seed: int
     show_progress: bool = True
+    track_tuning: Callable[[Sequence[int]], Iterable[int]] | None = None
     _fitted: Fitted | None = None
     _tuned: tuple[Any, TaskNetwork] | None = None
     _reading: tuple[Any, Judgement] | None = None
@@ -92,6 +95,15 @@ class TaskEstimator(NetworkEstimator):
         """Outcome of tuning on the examples of `fit`; None if it was not asked for."""
         return self._task_network().tuned
 
+    def keep_tuned(self, tuned: Tuned) -> Self:
+        """Take over what tuning has come to before, or elsewhere, instead of tuning on the present examples.
+
+        Raises:
+            ValueError: If another network was tuned.
+        """
+        self._tuned = self._tuning_key, TaskNetwork.of(self._load(), tuned)
+        return self
+
     @property
     def judgement(self) -> Judgement:
         """Judgement of the examples on each other, made anew only if anything has changed."""
@@ -123,7 +135,7 @@ class TaskEstimator(NetworkEstimator):
 
     @property
     def _tuning(self) -> Tuning:
-        return Tuning(self.tune, self.seed, self.show_progress)
+        return Tuning(self.tune, self.seed, self.show_progress, self.track_tuning)
 
     @property
     def _tuning_key(self) -> tuple[Any, ...]:

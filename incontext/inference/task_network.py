@@ -1,5 +1,6 @@
 """The network that a task is segmented by: the one loaded or, if that is asked for, a copy tuned on its examples."""
 
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from numbers import Integral
 from typing import Self
@@ -21,6 +22,7 @@ class Tuning:
         steps: Largest number of steps, or `auto`; 0 for no tuning.
         seed: Seed of all that is drawn.
         show_progress: Whether a terminal shows how far it is.
+        track: Function that passes the numbers of steps on one by one instead; what it raises ends the tuning.
 
     Raises:
         ValueError: If the number of steps is none.
@@ -29,6 +31,7 @@ class Tuning:
     steps: str | int = 0
     seed: int = 0
     show_progress: bool = field(default=True, compare=False)
+    track: Callable[[Sequence[int]], Iterable[int]] | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         is_number = isinstance(self.steps, Integral) and self.steps is not True and self.steps >= 0
@@ -74,7 +77,7 @@ class TaskNetwork:
         config = TuningConfig() if wish.steps == "auto" else TuningConfig(steps=int(wish.steps))
         data = TuningImages(pool.images, pool.labels, pool.annotated, groups)
         with loaded.evaluating():
-            track = shown_on_terminal if wish.show_progress else iter
+            track = wish.track or (shown_on_terminal if wish.show_progress else iter)
             return cls.of(loaded, tune(loaded.module, data, config, wish.seed, track))
 
 

@@ -39,15 +39,7 @@ def annotate(
     if folder is None and not example:
         message = "give a folder of images, or --example."
         raise typer.BadParameter(message)
-    from incontext.folders.segmenter_options import SegmenterOptions
-
-    try:
-        from incontext.page.serve import ServeOptions, serve
-    except ModuleNotFoundError as error:
-        if error.name not in ("fastapi", "uvicorn"):
-            raise
-        raise ModuleNotFoundError(MISSING, name=error.name) from error
-    options, place = SegmenterOptions(task, weights), folder or EXAMPLE
+    place = folder or EXAMPLE
     if example:
         from incontext.folders.demo import STRUCTURES, write_example
 
@@ -58,4 +50,12 @@ def annotate(
         typer.echo(f"Open {address}")
         typer.echo("Ctrl-C ends it; all that is drawn is kept.", err=True)
 
-    serve(place, ServeOptions(options, classes, port, browser, tell, results))
+    try:
+        from incontext.page.serve import ServeOptions, serve
+        from incontext.page.target import PageOptions
+
+        serve(place, ServeOptions(PageOptions(task, weights, classes, results), port, browser, tell))
+    except ModuleNotFoundError as error:
+        if error.name not in ("fastapi", "starlette", "uvicorn"):
+            raise
+        raise ModuleNotFoundError(MISSING, name=error.name) from error

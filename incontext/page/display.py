@@ -4,7 +4,7 @@ import io
 from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Shaped, UInt8
+from jaxtyping import Float, Shaped, UInt8
 from PIL import Image
 
 from incontext.images.normalisation import choose, limits
@@ -13,6 +13,8 @@ from megamed import formats
 
 THUMBNAIL_PX = 88
 WORD = 2**16 - 1
+LETTERS = ("RL", "AP", "HF")
+"""Letters of the sides of the patient, along each axis of its coordinates."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,8 +69,11 @@ class ScreenImage:
         if not 0 <= index < len(self.planes):
             msg = f"plane is unknown: expected 0 to {len(self.planes) - 1}, got {index}."
             raise ValueError(msg)
-        plane = self.planes[index]
-        return plane.astype(plane.dtype.newbyteorder("<")).tobytes()
+        return _bytes(self.planes[index])
+
+    def across(self, axis: int, place: int) -> bytes:
+        """Numbers of the plane through a row (axis 1) or a column (axis 2) of all planes, plane after plane."""
+        return _bytes(self.planes.take(place, axis))
 
     def thumbnail(self, side_px: int = THUMBNAIL_PX) -> bytes:
         """PNG of the middle plane, fitted into a square."""
@@ -87,6 +92,36 @@ class ScreenImage:
         stored = self.low + values * ((self.high - self.low) / (2**self.bits - 1))
         black, white = self.window
         return (np.clip((stored - black) / (white - black), 0, 1) * 255).astype(np.uint8)
+
+
+def _bytes(plane: Shaped[np.ndarray, "..."]) -> bytes:
+    return plane.astype(plane.dtype.newbyteorder("<")).tobytes()
+
+
+def rises(case: SourceImage) -> bool:
+    """Whether each plane lies nearer to the head than the one before it."""
+    affine = None if case.geometry is None else case.geometry.affine
+    if affine is None:
+        return False
+    through = affine[:3, case.view.axes[0]] * case.view.steps[0]
+    return int(np.abs(through).argmax()) == 2 and through[2] > 0
+
+
+def sides(case: SourceImage) -> list[str]:
+    """Sides of the patient at the left, top, right and bottom of the planes, a letter each; none if unknown.
+
+    Letters are right and left (R, L), front and back (A, P), head and feet (H, F).
+    """
+    affine = None if case.geometry is None else case.geometry.affine
+    if affine is None:
+        return []
+    down, right = (affine[:3, case.view.axes[i]] * case.view.steps[i] for i in (1, 2))
+
+    def letter(way: Float[np.ndarray, "3"]) -> str:
+        axis = int(np.abs(way).argmax())
+        return LETTERS[axis][0 if way[axis] > 0 else 1]
+
+    return [letter(-right), letter(-down), letter(right), letter(down)]
 
 
 def _colours(case: SourceImage) -> UInt8[np.ndarray, "H W 3"] | None:

@@ -5,12 +5,12 @@ import binascii
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool, Int64, UInt8
 
-from incontext.page.runs import Runs
+from incontext.page.runs import Runs, indices_at
 from incontext.page.stroke_log import Entry, StrokeLog
 
 BASE, STROKE, WHOLE, UNDO, REDO, ACCEPT = "base", "stroke", "whole", "undo", "redo", "accept"
@@ -52,17 +52,50 @@ class Redrawn:
     runs: Mapping[int, Sequence[int]]
 
 
+Said = Mapping[str, Any]
+"""Kind, points, class and side of a prompt, as `PromptMessage` has them."""
+
+
 @dataclass(frozen=True)
-class _Change:
-    """A stroke with what is needed to take it back: values before and after, packed."""
+class Step:
+    """A stroke with what is needed to take it back: values before and after, packed.
+
+    Attributes:
+        plane: The plane that changed; None if all may have.
+        said: What the network answered by this stroke; None if a person drew it.
+        withdrawn: Number of the step whose prompt this one takes out of what was said; None if it takes none.
+    """
 
     plane: int | None
-    indices: bytes
+    places: bytes
     before: bytes
     after: bytes
+    said: Said | None = None
+    withdrawn: int | None = None
 
-    def values(self, packed: bytes) -> UInt8[np.ndarray, " n"]:
+    @staticmethod
+    def values(packed: bytes) -> UInt8[np.ndarray, " n"]:
+        """Unpack the values of the pixels that a step changes."""
         return np.frombuffer(zlib.decompress(packed), np.uint8)
+
+    @property
+    def indices(self) -> Int64[np.ndarray, " n"]:
+        """Indices of the pixels that a step changes in its plane."""
+        return indices_at(np.frombuffer(zlib.decompress(self.places), np.int64).reshape(-1, 2))
+
+    def put(self, packed: bytes, plane: UInt8[np.ndarray, "H W"], index: int) -> None:
+        """Let a plane have the values that it had before or after.
+
+        Args:
+            packed: Values before, or after.
+            plane: The plane, which is changed.
+            index: Index of the plane.
+        """
+        values = self.values(packed)
+        if self.plane is None:
+            plane[...] = values.reshape(-1, *plane.shape)[index]
+        elif self.plane == index:
+            plane.reshape(-1)[self.indices] = values
 
 
 class Drawing:
@@ -82,8 +115,8 @@ class Drawing:
     def __init__(self, shape: tuple[int, int, int], log: StrokeLog) -> None:
         self.planes: UInt8[np.ndarray, "N H W"] = np.zeros(shape, np.uint8)
         self._log = log
-        self._done: list[_Change] = []
-        self._undone: list[_Change] = []
+        self._done: list[Step] = []
+        self._undone: list[Step] = []
         self._base, self._has_base = "", False
         for entry in log.entries:
             self._play(entry)
@@ -97,6 +130,35 @@ class Drawing:
     def redoable(self) -> int:
         """Number of strokes that were taken back and can be made again."""
         return len(self._undone)
+
+    @property
+    def prompts(self) -> dict[int, tuple[int, Said]]:
+        """Planes of prompts that count, and what was said, by the numbers of their steps."""
+        withdrawn = self.withdrawn
+        return {
+            number: (step.plane, step.said)
+            for number, step in enumerate(self._done)
+            if step.said is not None and step.plane is not None and number not in withdrawn
+        }
+
+    @property
+    def withdrawn(self) -> set[int]:
+        """Numbers of the steps whose prompts do not count any more."""
+        return {step.withdrawn for step in self._done if step.withdrawn is not None}
+
+    def since_said(self, plane: int) -> tuple[UInt8[np.ndarray, "H W"], list[tuple[int, Step]]]:
+        """Return a plane as it was before the first prompt on it, and the steps from that on, with their numbers."""
+        steps = [*enumerate(self._done)]
+        first = next((n for n, step in steps if step.said is not None and step.plane == plane), len(steps))
+        state, later = self.planes[plane].copy(), steps[first:]
+        for _, step in reversed(later):
+            step.put(step.before, state, plane)
+        return state, later
+
+    @property
+    def drawn(self) -> list[int]:
+        """Indices of the planes that somebody has drawn or said something on."""
+        return sorted({step.plane for step in self._done if step.plane is not None})
 
     @property
     def judged(self) -> Bool[np.ndarray, " N"]:
@@ -126,20 +188,31 @@ class Drawing:
         self._base, self._has_base = self._packed(planes), True
         self.planes[...] = planes
 
-    def stroke(self, plane: int, runs: Mapping[int, Sequence[int]], tool: str) -> None:
+    def stroke(
+        self,
+        plane: int,
+        runs: Mapping[int, Sequence[int]],
+        tool: str,
+        said: Said | None = None,
+        withdrawn: int | None = None,
+    ) -> None:
         """Give pixels of a plane other values; on the disk when this returns.
 
         Args:
             plane: Index of the plane.
             runs: Starts and lengths of pixels by the value that they take.
             tool: Name of the tool, for the record.
+            said: What the network answers by this; None if a person drew it.
+            withdrawn: Number of the step whose prompt does not count any more; None if all do as before.
 
         Raises:
             ValueError: If a pixel is outside of the plane.
             Unwritable: If the system refuses to keep it; nothing changed then.
         """
         self._parsed(plane, runs)
-        self._add({"do": STROKE, "plane": plane, "tool": tool, "runs": {str(each): [*runs[each]] for each in runs}})
+        entry = {"do": STROKE, "plane": plane, "tool": tool, "runs": {str(each): [*runs[each]] for each in runs}}
+        told = {"said": said, "withdrawn": withdrawn}
+        self._add({**entry, **{name: each for name, each in told.items() if each is not None}})
 
     def replace(self, planes: UInt8[np.ndarray, "N H W"], tool: str) -> None:
         """Put other values in place of all; that, too, can be taken back.
@@ -182,7 +255,8 @@ class Drawing:
         match entry["do"]:
             case "stroke":
                 runs = {int(value): flat for value, flat in entry["runs"].items()}
-                return self._make(entry["plane"], self._parsed(entry["plane"], runs))
+                parsed = self._parsed(entry["plane"], runs)
+                return self._make(entry["plane"], parsed, entry.get("said"), entry.get("withdrawn"))
             case "whole":
                 return self._replace(entry["planes"])
             case "base":
@@ -204,11 +278,11 @@ class Drawing:
             raise ValueError(msg)
         return Runs.parse(runs, sides[0] * sides[1])
 
-    def _make(self, plane: int, runs: Runs) -> Redrawn:
+    def _make(self, plane: int, runs: Runs, said: Said | None, withdrawn: int | None) -> Redrawn:
         flat = self.planes[plane].reshape(-1)
         before = zlib.compress(flat[runs.indices].tobytes(), 1)
-        indices, after = zlib.compress(runs.indices.tobytes(), 1), zlib.compress(runs.values.tobytes(), 1)
-        return self._do(_Change(plane, indices, before, after))
+        places, after = zlib.compress(runs.places.tobytes(), 1), zlib.compress(runs.values.tobytes(), 1)
+        return self._do(Step(plane, places, before, after, said, withdrawn))
 
     def _replace(self, packed: str) -> Redrawn:
         try:
@@ -218,19 +292,19 @@ class Drawing:
         except (ValueError, zlib.error, binascii.Error) as error:
             msg = f"log is of another image: expected {self.planes.size} pixels, got others. Move it away."
             raise ValueError(msg) from error
-        return self._do(_Change(None, b"", zlib.compress(self.planes.tobytes(), 1), after))
+        return self._do(Step(None, b"", zlib.compress(self.planes.tobytes(), 1), after))
 
-    def _do(self, change: _Change) -> Redrawn:
+    def _do(self, change: Step) -> Redrawn:
         self._done.append(change)
         self._undone.clear()
         return self._shown(change, change.after)
 
-    def _shown(self, change: _Change, packed: bytes) -> Redrawn:
+    def _shown(self, change: Step, packed: bytes) -> Redrawn:
         """Let a change have its values, before or after."""
         values = change.values(packed)
         if change.plane is None:
             self.planes[...] = values.reshape(self.planes.shape)
             return Redrawn(None, {})
-        runs = Runs(np.frombuffer(zlib.decompress(change.indices), np.int64), values)
+        runs = Runs(change.indices, values)
         self.planes[change.plane].reshape(-1)[runs.indices] = values
         return Redrawn(change.plane, runs.told())

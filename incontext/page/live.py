@@ -3,59 +3,28 @@
 import threading
 import time
 import warnings
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from typing import Self
+from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import UInt8
 
 from incontext.folders.expectation import Expectation, expectation_of
-from incontext.folders.folder_images import read_folder
 from incontext.folders.mask_targets import check_apart
-from incontext.folders.user_folder import fit_pairs
 from incontext.images.source_image import read_source_image
-from incontext.inference.segmentation import Segmentation
+from incontext.page.learner import Learner, take_tuned
+from incontext.page.prediction import Prediction
 from incontext.page.store import AnnotatedFolder
+from incontext.page.tuner import Tuner
+from incontext.page.turnstile import Turnstile
+from incontext.page.volumes import Propagated, PropagationTask, put
 from incontext.segmenter import Segmenter
 from megamed.failures import Attempt
 
-Before = Callable[[AnnotatedFolder], Iterable[tuple[int, "Prediction"]]]
+Before = Callable[[AnnotatedFolder], Iterable[tuple[int, Prediction]]]
 """Function that yields predictions that were made before, by the index of their image."""
 Notify = Callable[[Sequence[int]], object]
 """Function that is told of which images something is new; of none if it is about all."""
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """A mask that was predicted, packed.
-
-    Attributes:
-        shape: Numbers of planes, rows and columns.
-        packed: Values of the classes.
-        dice: Predicted Dice: the least of the classes that were found; None if the weights predict none.
-        look_first: Whether it is probably poor.
-        round: Number of the round of examples by which it was made.
-    """
-
-    shape: tuple[int, int, int]
-    packed: bytes = field(repr=False)
-    dice: float | None
-    look_first: bool
-    round: int
-
-    @classmethod
-    def packing(cls, planes: UInt8[np.ndarray, "N H W"], dice: float | None, look_first: bool, round: int) -> Self:
-        """Pack the values of a mask."""
-        packed = zlib.compress(np.ascontiguousarray(planes).tobytes(), 1)
-        return cls((planes.shape[0], planes.shape[1], planes.shape[2]), packed, dice, look_first, round)
-
-    @property
-    def planes(self) -> UInt8[np.ndarray, "N H W"]:
-        """Values of the classes, unpacked."""
-        return np.frombuffer(zlib.decompress(self.packed), np.uint8).reshape(self.shape)
 
 
 @dataclass(frozen=True)
@@ -63,7 +32,8 @@ class Progress:
     """Progress of what runs in the background.
 
     Attributes:
-        stage: `loading`, `waiting` for examples, `learning`, `predicting`, `judging` the examples, or `idle`.
+        stage: `loading`, `waiting` for examples, `learning`, `predicting`, `propagating` through a volume, `judging`
+            the examples, or `idle`.
         done: Number of images that were predicted in this round.
         total: Number of all to predict.
         eta_s: Seconds that the rest will take, as long as an image has taken so far; None if that is not known.
@@ -75,31 +45,6 @@ class Progress:
     total: int = 0
     eta_s: float | None = None
     error: str = ""
-
-
-class Turnstile:
-    """Turnstile at the segmenter: a person, who waits before the screen, comes before the images in the background."""
-
-    def __init__(self) -> None:
-        self._busy, self._next = threading.Lock(), threading.Lock()
-
-    @contextmanager
-    def first(self) -> Iterator[None]:
-        """Wait for the one that is at work, and for nobody else."""
-        with self._next:
-            self._busy.acquire()
-        try:
-            yield
-        finally:
-            self._busy.release()
-
-    @contextmanager
-    def last(self) -> Iterator[None]:
-        """Wait as long as a person does."""
-        with self._next:
-            pass
-        with self.first():
-            yield
 
 
 class Live:
@@ -118,6 +63,8 @@ class Live:
         expected: Expected Dice of new images, and examples that the others contradict; None if not known.
         progress: Progress of the round.
         takes_prompts: Whether the weights have a network for clicks and the like.
+        tuner: Tuning of the network.
+        propagated: Outcomes of propagations, by the index of their image.
     """
 
     def __init__(
@@ -138,9 +85,14 @@ class Live:
         self._folder, self._load, self._notify, self._before = folder, load, notify, before
         self._changed = threading.Condition(self.lock)
         self._round = 1
-        self._learned: list[str] = []
+        self._learner = Learner(folder)
+        self._joined: list[int] | None = None
+        self._tuned: Segmenter | None = None
+        self.tuner = Tuner(lambda: self._notify([]))
         self._looked_at = 0
         self._is_closing = False
+        self.propagated: dict[int, Propagated] = {}
+        self._volumes: list[tuple[int, PropagationTask]] = []
         self._thread = threading.Thread(target=self._run, name="live", daemon=True)
 
     def start(self) -> None:
@@ -149,16 +101,54 @@ class Live:
 
     def close(self) -> None:
         """End after the image that is being segmented."""
+        self.tuner.close()
         with self._changed:
             self._is_closing = True
             self._changed.notify_all()
         if self._thread.is_alive():
             self._thread.join()
 
-    def examples_changed(self) -> None:
-        """Segment all images again, as an example has joined or changed."""
+    def examples_changed(self, joined: int | None = None) -> None:
+        """Segment all images again, as an example has joined or changed.
+
+        Args:
+            joined: Index of the image that was accepted; None if any label may have changed.
+        """
         with self._changed:
-            self._round += 1
+            self._joined = None if joined is None or self._joined is None else [*self._joined, joined]
+            self._begin_round()
+
+    def tune(self) -> None:
+        """Begin to tune the network on the examples; if that is a gain, all images are segmented again.
+
+        Raises:
+            ValueError: If there is no example, or it is tuned already.
+        """
+        with self.borrowed() as segmenter:
+            if not segmenter.has_examples:
+                msg = "there is no example: expected an accepted image to tune on, got none. Draw one and accept it."
+                raise ValueError(msg)
+            self.tuner.start(segmenter, self._take)
+
+    def _take(self, tuned: Segmenter) -> None:
+        with self._changed:
+            self._tuned = tuned
+            self._begin_round()
+
+    def _begin_round(self) -> None:
+        self._round += 1
+        self._changed.notify_all()
+
+    def propagate(self, index: int) -> None:
+        """Let what is drawn on some planes of a volume be found on all others, soon.
+
+        Raises:
+            ValueError: If there is nothing to propagate.
+        """
+        with self._changed:
+            names = {value: each.name for value, each in self._folder.classes.items()}
+            task = PropagationTask.of(self._folder.open(index), names)
+            self._volumes = [each for each in self._volumes if each[0] != index] + [(index, task)]
             self._changed.notify_all()
 
     def look_at(self, index: int) -> None:
@@ -192,38 +182,48 @@ class Live:
         if loading.error:
             self._tell(Progress("idle", error=loading.reason))
             return
-        learned, has_task = 0, _knows_examples(segmenter)
+        finished, has_task = 0, _knows_examples(segmenter)
         while not self._is_closing:
+            self._propagate_wanted(segmenter)
             with self._changed:
                 now, examples = self._round, any(image.is_example for image in self._folder.images)
             if not examples and not has_task:
                 self._tell(Progress("waiting"))
-            elif learned == now or not examples or self._learn(segmenter):
-                learned = now
-                self._predict_all(segmenter, now)
-                if self._is_current(now):
-                    self._judge(segmenter)
+            elif now != finished:
+                finished = now
+                if self._learn(segmenter, examples):
+                    self._predict_all(segmenter, now)
+                    if self._is_current(now):
+                        self._judge(segmenter)
             self._wait_for_change(now)
 
-    def _learn(self, segmenter: Segmenter) -> bool:
-        """Fit the segmenter to all examples, as the shell would; what fails is told."""
+    def _learn(self, segmenter: Segmenter, examples: bool) -> bool:
+        """Let the segmenter know the examples, if there are any, and what tuning has come to; what fails is told."""
+        with self.lock:
+            joined, self._joined = self._joined, []
+            tuned, self._tuned = self._tuned, None
+        if not examples and not tuned:
+            return True
         self._tell(Progress("learning"))
-        faulty: dict[str, str] = {}
-        with Attempt() as fitting, self._turnstile.last(), warnings.catch_warnings(action="ignore"):
-            found = read_folder(self._folder.folder)
-            faulty = fit_pairs(segmenter, found)
-        if fitting.error:
-            self._tell(Progress("idle", error=fitting.reason))
+        with Attempt() as learning, self._turnstile.last(), warnings.catch_warnings(action="ignore"):
+            if tuned:
+                take_tuned(segmenter, tuned)
+            if examples and joined != []:
+                self._learner.learn(segmenter, joined)
+        if learning.error:
+            with self.lock:
+                self._joined = None
+            self._tell(Progress("idle", error=learning.reason))
             return False
         with self.lock:
             self._folder.meet(segmenter.fitted.names, segmenter.fitted.colours)
-            self._learned = [pair.name for pair in found.labelled if pair.name not in faulty]
         return True
 
     def _predict_all(self, segmenter: Segmenter, now: int) -> None:
         """Segment all images without a label or strokes, until something changes."""
         start, count = time.monotonic(), 0
         while self._is_current(now):
+            self._propagate_wanted(segmenter)
             with self.lock:
                 todo = self._todo(now)
                 done = len([each for each in self.predictions.values() if each.round == now])
@@ -249,7 +249,7 @@ class Live:
         with Attempt() as attempt, warnings.catch_warnings(action="ignore"):
             case = read_source_image(image.pair.image, image.name)
             with self._turnstile.last():
-                found = _packed(segmenter.predict(case), now)
+                found = Prediction.of(segmenter.predict(case), now)
         with self.lock:
             if attempt.error:
                 self.failures[index] = attempt.reason
@@ -257,12 +257,30 @@ class Live:
                 self.predictions[index] = found
         self._notify([index])
 
+    def _propagate_wanted(self, segmenter: Segmenter) -> None:
+        """Propagate through the volumes for which that was asked."""
+        while self._volumes and not self._is_closing:
+            with self.lock:
+                (index, task), *self._volumes = self._volumes
+                before = self.progress
+            self._tell(Progress("propagating"))
+            with Attempt() as attempt, warnings.catch_warnings(action="ignore"):
+                with self._turnstile.last():
+                    found, following = task.run(segmenter)
+                with self.lock:
+                    put(self._folder.open(index), found)
+                    self._folder.noticed(index)
+                    count = self.propagated[index].count + 1 if index in self.propagated else 1
+                    self.propagated[index] = Propagated(count, found.dice, following)
+            self._notify([index])
+            self._tell(replace(before, error=attempt.reason))
+
     def _judge(self, segmenter: Segmenter) -> None:
         """Let the examples judge each other."""
         count = self.progress.total
         self._tell(Progress("judging", count, count))
         with Attempt() as attempt, self._turnstile.last(), warnings.catch_warnings(action="ignore"):
-            expected = expectation_of(segmenter, self._learned)
+            expected = expectation_of(segmenter, self._learner.names)
         with self.lock:
             self.expected = None if attempt.error else expected
         self._tell(Progress("idle", count, count, error=attempt.reason))
@@ -273,7 +291,7 @@ class Live:
 
     def _wait_for_change(self, now: int) -> None:
         with self._changed:
-            while not self._is_closing and self._round == now:
+            while not self._is_closing and self._round == now and not self._volumes:
                 self._changed.wait()
 
     def _tell(self, progress: Progress) -> None:
@@ -299,14 +317,3 @@ def _takes_prompts(segmenter: Segmenter) -> bool:
 def _left(start: float, count: int, waiting: int) -> float | None:
     """Seconds that the rest will take."""
     return (time.monotonic() - start) / count * waiting if count else None
-
-
-def _packed(result: Segmentation, now: int) -> Prediction:
-    case = result.cases[0]
-    planes = case.view.planes(result.masks[0].reshape(case.grid))
-    dice, look_first = None, False
-    with suppress(ValueError):  # weights without a quality model predict no Dice
-        by_class, look_first = result.predicted_dice[0], bool(result.look_first)
-        shown = np.array([result.layer(0, value).any() for value in result.classes])
-        dice = float(by_class[shown].min() if shown.any() else by_class.max())
-    return Prediction.packing(planes, dice, look_first, now)

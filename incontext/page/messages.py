@@ -1,10 +1,13 @@
 """Messages between the page and its server, in JSON."""
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from incontext.page.live import Prediction, Progress
+from incontext.page.drawing import Said
+from incontext.page.live import Progress
+from incontext.page.prediction import Prediction
 from incontext.page.store import ListedImage
 
 MOST_CLASSES = 255
@@ -12,6 +15,9 @@ LONGEST_NAME = 200
 MOST_POINTS = 20_000
 TABS = r"^[0-9a-f]{8,64}$"
 """Pattern of the names that tabs give themselves."""
+
+SHORT = ("kind", "value", "inside")
+"""Parts of what was said that are told in a list of prompts."""
 
 Value = Annotated[int, Field(ge=1, le=MOST_CLASSES)]
 Place = Annotated[float, Field(ge=0, le=2**31, allow_inf_nan=False)]
@@ -46,6 +52,8 @@ class ImageEntry(_Message):
     look_first: bool = False
     failure: str = ""
     is_suspect: bool = False
+    is_absent: bool = False
+    propagations: int = 0
 
     @classmethod
     def told(
@@ -62,6 +70,7 @@ class ImageEntry(_Message):
             look_first=bool(shown and shown.look_first),
             failure=failure,
             is_suspect=image.pair.name in suspects,
+            is_absent=bool(shown and shown.is_absent),
         )
 
 
@@ -78,6 +87,16 @@ class ProgressMessage(_Message):
     def told(cls, progress: Progress) -> "ProgressMessage":
         """Tell the progress."""
         return cls.model_validate(progress)
+
+
+class TuningMessage(_Message):
+    """Progress of tuning, and what the last one has come to."""
+
+    is_running: bool
+    done: int
+    total: int
+    eta_s: float | None
+    outcome: str
 
 
 class ExpectedMessage(_Message):
@@ -97,6 +116,7 @@ class NewsMessage(_Message):
     expected: list[ExpectedMessage]
     progress: ProgressMessage
     takes_prompts: bool
+    tuning: TuningMessage
 
 
 class SessionMessage(NewsMessage):
@@ -104,6 +124,33 @@ class SessionMessage(NewsMessage):
 
     folder: str
     notes: list[str]
+
+
+class PromptEntry(_Message):
+    """A prompt of an image that counts, with its number and its first point."""
+
+    number: int
+    plane: int
+    value: int
+    kind: str
+    inside: bool
+    at: tuple[float, float]
+
+    @classmethod
+    def listed(cls, prompts: Mapping[int, tuple[int, Said]]) -> "list[PromptEntry]":
+        """List prompts in the order in which they were said."""
+        return [
+            cls(number=number, plane=plane, at=said["points"][0], **{name: said[name] for name in SHORT})
+            for number, (plane, said) in prompts.items()
+        ]
+
+
+class PropagatedMessage(_Message):
+    """Outcome of a propagation through a volume."""
+
+    count: int
+    dice: float | None
+    next_plane: int | None
 
 
 class ImageMessage(_Message):
@@ -123,6 +170,14 @@ class ImageMessage(_Message):
     undoable: int
     redoable: int
     drawn_planes: list[int]
+    prompts: list[PromptEntry]
+    presence: dict[int, float]
+    sides: list[str]
+    axes: tuple[int, int, int]
+    steps: tuple[int, int, int]
+    is_flat: bool
+    rises: bool
+    propagated: PropagatedMessage | None
     round: int
 
 
@@ -135,13 +190,21 @@ class StrokeMessage(_Message):
 
 
 class PromptMessage(_Message):
-    """Prompt about a class in a plane: a click, a scribble, or the corners of a box, as rows and columns."""
+    """Prompt about a class in a plane: a click, a scribble, or two corners of a box, as rows and columns."""
 
     plane: Annotated[int, Field(ge=0)]
     value: Value
     kind: Literal["click", "scribble", "box"]
     points: Annotated[list[tuple[Place, Place]], Field(min_length=1, max_length=MOST_POINTS)]
     inside: bool = True
+
+    @model_validator(mode="after")
+    def _has_its_points(self) -> Self:
+        count = {"click": 1, "box": 2}.get(self.kind, len(self.points))
+        if len(self.points) != count:
+            msg = f"points of a {self.kind} are wrong: expected {count}, got {len(self.points)}."
+            raise ValueError(msg)
+        return self
 
 
 class DrawnMessage(_Message):
@@ -150,6 +213,7 @@ class DrawnMessage(_Message):
     undoable: int
     redoable: int
     state: str
+    prompts: list[PromptEntry]
     plane: int | None = None
     runs: dict[int, list[int]] = {}
 

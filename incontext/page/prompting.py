@@ -1,6 +1,8 @@
 """Clicks, scribbles and boxes of the page: answered by an editor of the plane that is on the screen."""
 
 import hashlib
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from jaxtyping import Shaped, UInt8
@@ -9,7 +11,9 @@ from incontext.images.examples import plane_of
 from incontext.images.prompts import Number, Points
 from incontext.images.source_image import SourceImage
 from incontext.inference.editor import Editor
+from incontext.page.drawing import Said
 from incontext.page.runs import Runs
+from incontext.page.store import OpenImage
 from incontext.segmenter import Segmenter
 
 
@@ -106,3 +110,66 @@ class PlaneEditor:
             across: int(column) if steps[2] > 0 else width - 1 - int(column),
         }
         return place[1], place[2]
+
+
+class Prompter:
+    """A keeper of the editor of the plane that was prompted last, which answers prompts."""
+
+    def __init__(self) -> None:
+        self._kept: tuple[object, PlaneEditor] | None = None
+
+    def answer(self, segmenter: Segmenter, opened: OpenImage, plane: int, said: Said) -> Runs:
+        """Say something of a plane of an image, and return the pixels that change by it, with their values.
+
+        Args:
+            segmenter: Segmenter that reads the image.
+            opened: The image.
+            plane: Index of the plane.
+            said: Kind, points, class value and side.
+
+        Raises:
+            ValueError: If a point is not on the image, or the weights take no prompts.
+        """
+        key = opened, plane, said["value"], segmenter.fitted if segmenter.has_examples else None
+        if self._kept is None or self._kept[0] != key:
+            self._kept = key, PlaneEditor(segmenter, opened.case, plane, said["value"])
+        return _answered(self._kept[1], said, opened.drawing.planes[plane])
+
+    def withdrawn(self, segmenter: Segmenter, opened: OpenImage, number: int) -> Runs:
+        """Find what a plane would be without one of the prompts, all else that was drawn and said on it done again.
+
+        Args:
+            segmenter: Segmenter that reads the image.
+            opened: The image.
+            number: Number of the step of the prompt.
+
+        Returns:
+            The pixels that change by it, with their values.
+
+        Raises:
+            ValueError: If there is no such prompt.
+        """
+        drawing = opened.drawing
+        if number not in drawing.prompts:
+            msg = f"prompt is unknown: expected one of {', '.join(map(str, drawing.prompts)) or 'none'}, got {number}."
+            raise ValueError(msg)
+        plane, _ = drawing.prompts[number]
+        without = drawing.withdrawn | {number}
+        state, steps = drawing.since_said(plane)
+        editors: dict[int, PlaneEditor] = {}
+        for each, step in steps:
+            if each in without or step.withdrawn is not None:
+                continue
+            if step.said is None or step.plane != plane:
+                step.put(step.after, state, plane)
+                continue
+            value = step.said["value"]
+            if value not in editors:
+                editors[value] = PlaneEditor(segmenter, opened.case, plane, value)
+            runs = _answered(editors[value], step.said, state)
+            state.reshape(-1)[runs.indices] = runs.values
+        return Runs.between(drawing.planes[plane], state)
+
+
+def _answered(editor: PlaneEditor, said: Mapping[str, Any], drawn: UInt8[np.ndarray, "H W"]) -> Runs:
+    return editor.answer(said["kind"], [(row, column) for row, column in said["points"]], said["inside"], drawn)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from incontext.images.source_image import read_label_image, read_source_image
-from incontext.page.live import Prediction
+from incontext.page.prediction import Prediction
 from incontext.page.store import AnnotatedFolder
 from megamed.failures import Attempt
 from megamed.files import read_json

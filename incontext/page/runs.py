@@ -46,8 +46,7 @@ class Runs:
             if lengths.sum() + sum(map(len, indices)) > size:
                 msg = f"runs overlap: expected each of {size} pixels once, got more. Reload the page."
                 raise ValueError(msg)
-            before = np.cumsum(lengths) - lengths
-            indices.append(np.repeat(starts - before, lengths) + np.arange(lengths.sum()))
+            indices.append(indices_at(np.stack([starts, lengths], axis=1)))
             values.append(np.full(lengths.sum(), value, np.uint8))
         return cls(np.concatenate(indices), np.concatenate(values))
 
@@ -65,11 +64,28 @@ class Runs:
 
     def told(self) -> dict[int, list[int]]:
         """Starts and lengths by value, as `parse` reads them."""
-        if not len(self.indices):
-            return {}
-        breaks = np.flatnonzero((np.diff(self.indices) != 1) | (np.diff(self.values) != 0)) + 1
-        firsts = np.concatenate([[0], breaks])
-        lengths = np.diff(np.concatenate([firsts, [len(self.indices)]]))
-        pairs = np.stack([self.indices[firsts], lengths], axis=1)
-        values = self.values[firsts]
+        breaks = (np.diff(self.indices) != 1) | (np.diff(self.values) != 0)
+        pairs = _pairs(self.indices, breaks)
+        values = self.values[np.cumsum(pairs[:, 1]) - 1]
         return {int(value): pairs[values == value].reshape(-1).tolist() for value in np.unique(values)}
+
+    @property
+    def places(self) -> Int64[np.ndarray, "runs 2"]:
+        """Starts and lengths of the pixels in their order, without their values: mostly far fewer than indices."""
+        return _pairs(self.indices, np.diff(self.indices) != 1)
+
+
+def indices_at(places: Int64[np.ndarray, "runs 2"]) -> Int64[np.ndarray, " n"]:
+    """Indices of pixels by their places, in the same order."""
+    starts, lengths = places.T
+    before = np.cumsum(lengths) - lengths
+    return np.repeat(starts - before, lengths) + np.arange(lengths.sum())
+
+
+def _pairs(indices: Int64[np.ndarray, " n"], breaks: Bool[np.ndarray, " m"]) -> Int64[np.ndarray, "runs 2"]:
+    """Starts and lengths of runs of indices, which end where a break follows."""
+    if not len(indices):
+        return np.zeros((0, 2), np.int64)
+    firsts = np.concatenate([[0], np.flatnonzero(breaks) + 1])
+    lengths = np.diff(np.concatenate([firsts, [len(indices)]]))
+    return np.stack([indices[firsts], lengths], axis=1)

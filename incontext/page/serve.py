@@ -3,20 +3,19 @@
 import secrets
 import signal
 import socket
+import threading
 import webbrowser
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import uvicorn
 
-from incontext.folders.class_names import read_classes
-from incontext.folders.segmenter_options import SegmenterOptions
-from incontext.page.api import Page, build_app
+from incontext.page.doorway import Doorway
 from incontext.page.guard import Guard
-from incontext.page.live import Live
-from incontext.page.results import SegmentedFolder
-from incontext.page.store import opened
+from incontext.page.target import PageOptions, check_target
+from megamed.failures import Attempt
 
 HOST = "127.0.0.1"
 """Address that is listened at, which no other machine reaches."""
@@ -29,20 +28,16 @@ class ServeOptions:
     """Options of the page.
 
     Attributes:
-        segmenter: Options of what segments.
-        classes: Names of label values, as `read_classes` reads them.
+        page: Options of what is behind the page.
         port: Port to listen at; 0 for any that is free.
         browser: Whether to open a browser.
         tell: Function that is told the address.
-        results: Folder of results of `segment`, whose masks are corrected; None for none.
     """
 
-    segmenter: SegmenterOptions
-    classes: str | None = None
+    page: PageOptions
     port: int = 0
     browser: bool = True
     tell: Callable[[str], object] = str
-    results: Path | None = None
 
 
 class _Server(uvicorn.Server):
@@ -70,27 +65,44 @@ def serve(folder: Path, options: ServeOptions) -> None:
         ValueError: If it has no images, or another process is at work there.
         OSError: If it cannot be read or written to, or the port is taken.
     """
-    results = SegmentedFolder(options.results) if options.results else None
-    classes = {**(results.classes if results else {}), **read_classes(options.classes)}
-    with opened(folder, classes) as annotated, _listening(options.port) as listener:
+    check_target(folder)
+    with _listening(options.port) as listener, ExitStack() as held:
         port, token = listener.getsockname()[1], secrets.token_urlsafe(TOKEN_BYTES)
-        before = results.predictions if results else lambda _: ()
-        live = Live(annotated, options.segmenter.open, lambda images: page.news.post(images), before)
-        page = Page(annotated, live)
-        guard = Guard(build_app(page), port, token)
-        config = uvicorn.Config(guard, log_level="error", timeout_graceful_shutdown=GRACE_S, ws="none")
+        doorway, opening = Doorway(), Attempt()
+        guard = Guard(doorway, port, token)
+        config = uvicorn.Config(guard, log_level="error", timeout_graceful_shutdown=GRACE_S, ws="none", lifespan="off")
+        server = _Server(config, doorway.close)
+
+        def open_folder() -> None:
+            with opening:
+                _open(folder, options.page, doorway, held)
+            if opening.error:
+                doorway.refuse(opening.reason)
+                server.stop()
+
+        for number in (signal.SIGINT, signal.SIGTERM):  # the server has handlers of its own, and calls these at its end
+            signal.signal(number, lambda *_: server.stop())
+        thread = threading.Thread(target=open_folder, name="opening")
+        thread.start()
         address = f"http://{HOST}:{port}/{token}/"
-        live.start()
         options.tell(address)
         if options.browser:
             webbrowser.open(address)
-        server = _Server(config, page.news.close)
-        for number in (signal.SIGINT, signal.SIGTERM):  # the server has handlers of its own, and calls these at its end
-            signal.signal(number, lambda *_: server.stop())
         try:
             server.run(sockets=[listener])
         finally:
-            live.close()
+            thread.join()
+    if opening.error:
+        raise opening.error
+
+
+def _open(folder: Path, options: PageOptions, doorway: Doorway, held: ExitStack) -> None:
+    """Load the libraries and the folder, and let requests through."""
+    from incontext.page.api import build_app
+    from incontext.page.assembled import assembled
+
+    page = held.enter_context(assembled(folder, options))
+    doorway.open(build_app(page), page.news.close)
 
 
 def _listening(port: int) -> socket.socket:

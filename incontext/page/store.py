@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from incontext.folders import RUN_LOG
 from incontext.folders.folder_images import read_folder
 from incontext.folders.own_card import read_own_card
 from incontext.folders.user_folder import labels_of
@@ -18,6 +17,7 @@ from incontext.images.examples import Example, Examples, on_grid
 from incontext.images.source_image import SourceImage, mask_suffix, read_source_image, write_mask
 from incontext.page.drawing import Drawing, DrawnState
 from incontext.page.stroke_log import StrokeLog
+from incontext.page.target import check_target
 from megamed import formats
 from megamed.annotation_tools.itksnap import DESCRIPTIONS, write_classes
 from megamed.annotation_tools.model import LabelClass
@@ -306,15 +306,7 @@ def opened(folder: Path, classes: Mapping[int, str] | None = None) -> Iterator[A
         ValueError: If it has no images, or another process is at work there.
         OSError: If it cannot be read or written to.
     """
-    if not folder.is_dir():
-        msg = f"{folder} is no folder: expected a folder of images. Check the path."
-        raise NotADirectoryError(msg)
-    if (folder / RUN_LOG).is_file():
-        msg = (
-            f"{folder} holds results: expected the folder of the images, got what `segment` made of them. Name that "
-            f"folder, and add --results {folder}."
-        )
-        raise ValueError(msg)
+    check_target(folder)
     with exclusive(folder, "annotate"):
         yield AnnotatedFolder(folder, classes)
 

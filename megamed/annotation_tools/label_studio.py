@@ -68,18 +68,29 @@ def images_in(path: Path) -> list[str]:
 
 def _file_names(task: dict[str, Any]) -> list[str]:
     data = mapping(task.get("data"))
-    return [str(data.get("image")), _file_name(data)]
+    return [str(data.get("image")), file_name_of(data)]
 
 
 def _task(image: SegmentedImage) -> dict[str, Any]:
     """Describe an image."""
+    return {"data": {"image": image.file_name}, "predictions": [{"result": regions_of(image)}]}
+
+
+def regions_of(image: SegmentedImage, control: str = "tag", shown: str = "image") -> list[dict[str, Any]]:
+    """Describe the masks of an image as brush strokes, a region for each class that is there.
+
+    Args:
+        image: The image.
+        control: Name of the control that holds brush labels, in the configuration of the project.
+        shown: Name of the control that shows the image.
+    """
     height, width = image.size
-    results = [
+    return [
         {
             "id": f"mask{index}",
             "type": "brushlabels",
-            "from_name": "tag",
-            "to_name": "image",
+            "from_name": control,
+            "to_name": shown,
             "origin": "prediction",
             "image_rotation": 0,
             "original_width": width,
@@ -89,7 +100,6 @@ def _task(image: SegmentedImage) -> dict[str, Any]:
         for index, (name, mask) in enumerate(image.masks.items())
         if mask.any()
     ]
-    return {"data": {"image": image.file_name}, "predictions": [{"result": results}]}
 
 
 def _tasks(path: Path) -> list[dict[str, Any]]:
@@ -104,7 +114,7 @@ def _tasks(path: Path) -> list[dict[str, Any]]:
 
 def _images(task: dict[str, Any]) -> Iterator[AnnotatedImage]:
     """Read the annotations of a task, or of one that has none the predictions."""
-    file_name = _file_name(mapping(task.get("data")) or task)
+    file_name = file_name_of(mapping(task.get("data")) or task)
     annotations = objects(task.get("annotations") or task.get("completions"))
     annotations = [each for each in annotations if not each.get("was_cancelled")]
     if "data" not in task:  # JSON-MIN: results under the names of their controls
@@ -173,8 +183,12 @@ def _shape(value: dict[str, Any], kind: str, name: str, size: Size | None) -> Sh
     raise ValueError(msg)
 
 
-def _file_name(data: dict[str, Any]) -> str:
-    """Find the image's name in its address: a path, an upload, a local file or an object in a cloud."""
+def file_name_of(data: dict[str, Any]) -> str:
+    """Find the image's name in its address: a path, an upload, a local file or an object in a cloud.
+
+    Args:
+        data: Data of a task.
+    """
     texts = [value for value in data.values() if isinstance(value, str)]
     address = str(data.get("image") or data.get("img") or next(iter(texts), ""))
     parts = urlsplit(address)

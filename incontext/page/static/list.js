@@ -31,7 +31,7 @@ export class ImageList {
       row.element.dataset.state = state;
       row.icon.textContent = image.failure ? "✕" : icon;
       const dice = image.dice === null ? "" : `Dice ${image.dice.toFixed(2)}`;
-      row.told.textContent = image.failure || [dice || told, image.is_suspect ? "contradicted" : ""].filter(Boolean).join(" · ");
+      row.told.textContent = image.failure || [dice || told, image.is_absent ? "probably absent" : "", image.is_suspect ? "contradicted" : ""].filter(Boolean).join(" · ");
       row.element.setAttribute("aria-label", `${image.name}, ${image.failure || told} ${dice}`);
     }
     if (images.length) this.arrange();

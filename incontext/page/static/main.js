@@ -1,6 +1,7 @@
 // The page: one image on the screen, its strokes to the server, news from it, and what the keys do.
 
 import { change, getBlob, getBytes, getJson, listen, Refused, settled } from "./api.js";
+import { Across } from "./across.js";
 import { apply } from "./raster.js";
 import { ImageList, nameOf, stateOf } from "./list.js";
 import { Panel } from "./panel.js";
@@ -16,6 +17,7 @@ class App {
     this.panel = new Panel(this);
     this.tools = new Tools(this, this.view, by("over"));
     this.list = new ImageList(by("images"), id => { this.open(id); by("view").focus(); });
+    this.across = new Across(this, [by("across-row"), by("across-column")]);
     this.image = null; this.plane = 0; this.planes = new Map();
     this.isLocked = true; this.pending = 0;
     this.opening = 0; this.frame = null; this.early = [];
@@ -43,7 +45,8 @@ class App {
   hear(news) {
     if (!this.session) { this.early.push(news); return; }
     for (const image of news.images) this.session.images[image.id] = image;
-    Object.assign(this.session, { expected: news.expected, progress: news.progress, takes_prompts: news.takes_prompts });
+    const { expected, progress, takes_prompts, tuning } = news;
+    Object.assign(this.session, { expected, progress, takes_prompts, tuning });
     const before = JSON.stringify(this.session.classes);
     this.session.classes = news.classes;
     if (JSON.stringify(news.classes) !== before) { this.panel.showClasses(); this.redraw(); }
@@ -56,11 +59,17 @@ class App {
   /** Show a newer prediction of the image on the screen, unless somebody draws on it. */
   async _refresh(entry) {
     this.panel.showImage(this.image, entry);
-    if (entry.state !== "predicted" || this.tools.isBusy || this.pending) return;
+    const isFound = entry.propagations !== (this.image.propagated?.count ?? 0);
+    if (entry.state !== "predicted" && !isFound || this.tools.isBusy || this.pending) return;
     const { id } = this.image, image = await getJson(`images/${id}`);
     if (this.image.id !== id || this.tools.isBusy || this.pending) return;
     Object.assign(this.image, image);
     await this._label();
+    if (!isFound) return;
+    this._drawn(image);
+    this.panel.showImage(this.image, entry);
+    this.across.show();
+    this.say("Propagated");
   }
 
   _tell() {
@@ -71,7 +80,7 @@ class App {
     const left = progress.eta_s === null ? "" : ` · ${progress.eta_s < 1 ? "under 1" : Math.ceil(progress.eta_s)} s left`;
     by("stage-text").textContent = progress.error || {
       loading: "Loading the network …", waiting: "", learning: "Learning from the examples …",
-      predicting: `Segmented ${progress.done} of ${progress.total}${left}`, judging: "Judging the examples by each other …",
+      propagating: "Propagating through the volume …", predicting: `Segmented ${progress.done} of ${progress.total}${left}`, judging: "Judging the examples by each other …",
       idle: progress.total ? `All ${progress.total} segmented` : "",
     }[progress.stage];
     by("stage-text").classList.toggle("error", Boolean(progress.error));
@@ -79,6 +88,7 @@ class App {
     by("progress").value = progress.total ? progress.done / progress.total : 0;
     for (const tool of PROMPTS) document.querySelector(`[data-tool=${tool}]`).hidden = !this.session.takes_prompts;
     this.panel.showExamples();
+    this.panel.showTuning();
   }
 
   _ended(begun) {
@@ -99,6 +109,7 @@ class App {
       if (turn !== this.opening) return;
       const plane = image.drawn_planes.length ? image.drawn_planes[Math.floor(image.drawn_planes.length / 2)] : Math.floor(image.planes / 2);
       this.planes.clear();
+      this.across.at = null;
       this.image = image;
       this.view.window = [...image.window];
       this.list.choose(id);
@@ -110,6 +121,7 @@ class App {
     by("slices").hidden = this.image.planes < 2;
     by("slice").max = this.image.planes - 1;
     this._ticks();
+    this._sides();
     this._tell();
     const entry = this.session.images[id];
     this.panel.showImage(this.image, entry);
@@ -130,6 +142,7 @@ class App {
     by("slice").value = plane;
     by("slice-number").textContent = `${plane + 1} / ${image.planes}`;
     this.redraw();
+    this.across.show();
     for (const near of [plane + 1, plane - 1]) if (near >= 0 && near < image.planes) this._data(near).catch(() => {});
   }
 
@@ -169,6 +182,27 @@ class App {
       tick.style.left = `${plane / (planes - 1) * 100}%`;
       return tick;
     }));
+  }
+
+  /** Letters of the patient's sides beside the image. */
+  _sides() {
+    by("sides").replaceChildren(...this.image.sides.map(letter => {
+      const told = document.createElement("i");
+      told.textContent = letter;
+      return told;
+    }));
+  }
+
+  /** Tell the pixel under the pointer: its row and column, its indices in the file's array, and its value. */
+  showPosition(place) {
+    const { image, plane, view } = this, [column, row] = (place ?? [-1, -1]).map(Math.floor);
+    const isIn = image && row >= 0 && column >= 0 && row < image.height && column < image.width;
+    if (!isIn) { by("position").textContent = ""; return; }
+    const at = [plane, row, column], sides = [image.planes, image.height, image.width], file = [];
+    image.axes.forEach((axis, i) => { file[axis] = image.steps[i] > 0 ? at[i] : sides[i] - 1 - at[i]; });
+    const data = view.levels[0], pixel = row * image.width + column, unit = (image.high - image.low) / (2 ** image.bits - 1);
+    const value = image.has_colours ? [0, 1, 2].map(i => data[pixel * 3 + i]).join(" ") : Number((image.low + data[pixel] * unit).toPrecision(4));
+    by("position").textContent = `row ${row}, column ${column}${image.is_flat ? "" : ` · file [${file.join(", ")}]`} · ${value}`;
   }
 
   /** Paint again soon: a part of the image, or all. */
@@ -255,6 +289,29 @@ class App {
     this.say(Object.keys(answer.runs).length ? "Mask changed" : "Nothing changed");
   }
 
+  /** Take a prompt back, whatever came after it. */
+  async withdraw(number) {
+    const { image } = this, answer = await this._send(() => change("DELETE", `images/${image.id}/prompts/${number}`));
+    if (!answer || this.image !== image) return;
+    if (answer.plane !== this.plane) await this._plane(answer.plane);
+    else this.redraw(apply(answer.runs, this.view.label, this.view.width));
+    this.say("Taken back");
+  }
+
+  /** Let what is drawn on some slices be found on all others. */
+  async propagate() {
+    if (!this.image || this.image.planes < 2) return;
+    const answer = await this._send(() => change("POST", `images/${this.image.id}/propagation`));
+    if (answer) this.say("Propagating");
+  }
+
+  /** Begin to tune the network, or end it. */
+  async tune() {
+    const answer = await this._send(() => change(this.session.tuning.is_running ? "DELETE" : "POST", "tuning"));
+    if (answer) this.session.tuning = answer;
+    this.panel.showTuning();
+  }
+
   /** Send a change; what is refused is told, and the truth is shown again. */
   async _send(request) {
     if (this.isLocked) return null;
@@ -263,7 +320,7 @@ class App {
     try {
       const answer = await request();
       by("saved").textContent = `Saved ${new Date().toLocaleTimeString()}`;
-      if (answer.undoable !== undefined && this.image === image) this._drawn(answer);
+      if (answer.undoable !== undefined && this.image === image) { this._drawn(answer); this.across.show(); }
       return answer;
     } catch (error) {
       this._failed(error);
@@ -274,8 +331,10 @@ class App {
     }
   }
 
-  _drawn({ undoable, redoable, state }) {
-    Object.assign(this.image, { undoable, redoable });
+  _drawn({ undoable, redoable, state, prompts }) {
+    Object.assign(this.image, { undoable, redoable, prompts });
+    this.panel.showPrompts(this.image);
+    this.tools.drawOver();
     by("undo").disabled = !undoable;
     by("redo").disabled = !redoable;
     const entry = this.session.images[this.image.id];
@@ -346,6 +405,7 @@ const KEYS = {
   ",": () => app.step(-1), ".": () => app.step(1), PageUp: () => app.step(-1), PageDown: () => app.step(1),
   h: () => flip("hide"), o: () => flip("outline"), r: () => resetWindow(), t: () => app.turnTheme(),
   "+": () => zoom(1.25), "=": () => zoom(1.25), "-": () => zoom(0.8), 0: () => { app.view.fit(); app.redraw(); },
+  g: () => app.propagate(), v: () => crosshair(),
   "?": () => by("help").showModal(),
 };
 const ON_CANVAS = {
@@ -353,6 +413,10 @@ const ON_CANVAS = {
   ArrowUp: s => app.tools.movePen(0, -s), ArrowDown: s => app.tools.movePen(0, s),
   Enter: (_, event) => app.tools.press(event.shiftKey), Backspace: () => app.tools.dropCorner(), Escape: () => app.tools.giveUp(),
 };
+
+function crosshair() {
+  if (app.tools.last) app.across.put(app.tools.last[1], app.tools.last[0]);
+}
 
 function resetWindow() {
   if (app.image) app.view.window = [...app.image.window];
@@ -384,6 +448,8 @@ window.addEventListener("blur", () => app.tools.held.clear());
 for (const button of document.querySelectorAll("[data-tool]")) button.addEventListener("click", () => choose(button.dataset.tool));
 by("undo").addEventListener("click", () => app.undo("undo"));
 by("redo").addEventListener("click", () => app.undo("redo"));
+by("propagate").addEventListener("click", () => app.propagate());
+by("tune").addEventListener("click", () => app.tune());
 by("accept").addEventListener("click", () => app.accept());
 by("size").addEventListener("input", event => setSize(Number(event.target.value)));
 by("slice").addEventListener("input", event => app.step(Number(event.target.value) - app.wanted));

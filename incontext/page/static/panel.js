@@ -46,6 +46,11 @@ export class Panel {
     facts.push(["Size", size]);
     if (mm) facts.push(["Pixel", `${mm[2].toPrecision(3)} × ${mm[1].toPrecision(3)} mm`]);
     if (entry.dice !== null) facts.push(["Predicted Dice", entry.dice.toFixed(2)]);
+    const found = image.propagated;
+    if (found?.dice != null) facts.push(["Propagated, Dice", found.dice.toFixed(2)]);
+    if (found?.next_plane != null) facts.push(["Draw next", `slice ${found.next_plane + 1}`]);
+    const shown = Object.entries(image.presence).map(([value, share]) => `${this._name(Number(value))} ${Math.round(share * 100)} %${share < 0.5 ? ", probably absent" : ""}`);
+    if (entry.state === "predicted" && shown.length) facts.push(["Is there", shown.join("; ")]);
     if (entry.is_suspect) facts.push(["Note", "the other examples contradict this one"]);
     document.getElementById("facts").replaceChildren(...facts.flatMap(([name, value]) => {
       const term = document.createElement("dt"), told = document.createElement("dd");
@@ -53,6 +58,34 @@ export class Panel {
       return [term, told];
     }));
   }
+
+  /** List what was said of the image; each can be taken back. */
+  showPrompts(image) {
+    document.getElementById("prompts").replaceChildren(...image.prompts.map(({ number, plane, value, kind, inside }) => {
+      const item = document.createElement("li"), text = document.createElement("button"), off = document.createElement("button");
+      const side = kind === "box" ? "around" : inside ? "inside" : "outside";
+      const told = `${kind} ${side} ${this._name(value)}${image.planes > 1 ? `, slice ${plane + 1}` : ""}`;
+      text.type = off.type = "button";
+      text.textContent = told; off.textContent = "×";
+      off.setAttribute("aria-label", `Take back: ${told}`);
+      text.addEventListener("click", () => this.app.step(plane - this.app.wanted));
+      off.addEventListener("click", () => this.app.withdraw(number));
+      item.append(text, off);
+      return item;
+    }));
+  }
+
+  /** Tell how far tuning is, and what it has come to. */
+  showTuning() {
+    const { tuning, images } = this.app.session, button = document.getElementById("tune");
+    button.hidden = !tuning.is_running && !images.some(image => image.state === "accepted");
+    button.textContent = tuning.is_running ? "Stop tuning" : "Tune on the examples";
+    const left = tuning.eta_s === null ? "" : ` · ${Math.ceil(tuning.eta_s)} s left`;
+    const going = tuning.total ? `Step ${tuning.done} of ${tuning.total}${left}` : "Tuning begins …";
+    document.getElementById("tuning").textContent = tuning.is_running ? going : tuning.outcome;
+  }
+
+  _name(value) { return this.classes.find(each => each.value === value)?.name ?? `class ${value}`; }
 
   showExamples() {
     const { images, expected } = this.app.session;

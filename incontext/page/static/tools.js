@@ -229,6 +229,9 @@ export class Tools {
       this.drag.way.forEach((point, i) => path[i ? "lineTo" : "moveTo"](...view.toCanvas(...point)));
       line(path);
     }
+    if (PROMPTS.includes(this.name)) line(this._said());
+    if (this.app.image.planes > 1 && this.app.across.at) line(this._crosshair());
+    this.app.showPosition(this.last);
     if (!this.last) return;
     const path = new Path2D(), [x, y] = view.toCanvas(...this.last);
     if (DRAWING.includes(this.name)) {
@@ -238,5 +241,27 @@ export class Tools {
       path.moveTo(x - 7, y); path.lineTo(x + 7, y); path.moveTo(x, y - 7); path.lineTo(x, y + 7);
     }
     line(path);
+  }
+
+  /** Ends of the lines along which the planes across cut this one, at the edges of the image. */
+  _crosshair() {
+    const path = new Path2D(), { view } = this, [row, column] = this.app.across.at.map(each => each + 0.5), far = 12 * view.scale;
+    const [x, y] = view.toCanvas(column, row), [left, top] = view.toCanvas(0, 0), [right, bottom] = view.toCanvas(view.width, view.height);
+    for (const [from, to] of [[[left, y], [left + far, y]], [[right - far, y], [right, y]], [[x, top], [x, top + far]], [[x, bottom - far], [x, bottom]]]) {
+      path.moveTo(...from); path.lineTo(...to);
+    }
+    return path;
+  }
+
+  /** Marks where something was said: a plus inside, a minus outside. */
+  _said() {
+    const path = new Path2D(), { scale } = this.view, radius = 5 * scale;
+    for (const { plane, kind, inside, at } of this.app.image.prompts) {
+      if (plane !== this.app.plane) continue;
+      const [x, y] = this.view.toCanvas(at[1] + 0.5, at[0] + 0.5);
+      path.moveTo(x - radius, y); path.lineTo(x + radius, y);
+      if (inside && kind !== "box") { path.moveTo(x, y - radius); path.lineTo(x, y + radius); }
+    }
+    return path;
   }
 }

@@ -91,6 +91,9 @@ def test_without_labelled_images_those_with_prompts_are_segmented(run: Callable[
     assert (summary["classes"], summary["label_budget"]) == ({"2": "disc"}, 0)
     again = run({"query/0.png": [{"click": [3, 50], "label": 2}]}, "--classes", "2=disc")
     assert "1 of them by an earlier run" in again.output
+    other = run({"1.png": [{"click": [3, 50], "label": 2}]}, "--classes", "2=disc")
+    assert "masks/0.png is of a run before: no prompt is about its image now." in other.stderr
+    assert "1.png is of" not in other.stderr
 
 
 @pytest.mark.parametrize(

@@ -17,9 +17,11 @@ pytest.importorskip("httpx2")
 
 from fastapi.testclient import TestClient
 
-from incontext.page.api import Page, build_app
+from incontext.page.api import build_app
+from incontext.page.doorway import Doorway
 from incontext.page.guard import MOST_BYTES, Guard
 from incontext.page.live import Live
+from incontext.page.state import Page
 from incontext.page.store import STORE, opened
 from tests.incontext.inference.test_editor import segmenter as prompted
 from tests.incontext.page.test_store import SIDE, SQUARE, plain_folder, segmenter
@@ -44,7 +46,9 @@ def page(tmp_path: Path) -> Iterator[Page]:
 
 @pytest.fixture
 def client(page: Page) -> Iterator[TestClient]:
-    guard = Guard(build_app(page), PORT, TOKEN)
+    doorway = Doorway()
+    doorway.open(build_app(page))
+    guard = Guard(doorway, PORT, TOKEN)
     with TestClient(guard, f"http://{HOST}/{TOKEN}/", headers={"x-tab": TAB}) as found:
         yield found
 
@@ -60,7 +64,7 @@ def test_a_stroke_is_kept_shown_undone_and_accepted(client: TestClient, page: Pa
     index = id_of(client, "a.png")
     assert client.get(f"api/images/{index}").json()["undoable"] == 0
     answer = client.post(f"api/images/{index}/strokes", json={"plane": 0, "tool": "brush", "runs": RUNS})
-    assert answer.json() == {"undoable": 1, "redoable": 0, "state": "drawn", "plane": 0, "runs": {}}
+    assert answer.json() == {"undoable": 1, "redoable": 0, "state": "drawn", "prompts": [], "plane": 0, "runs": {}}
     assert len([*(page.folder.folder / STORE / "strokes").iterdir()]) == 1
     shown = np.frombuffer(client.get(f"api/images/{index}/planes/0/label").content, np.uint8)
     assert shown.sum() == 81
@@ -81,6 +85,17 @@ def test_planes_are_sent_as_they_are(client: TestClient) -> None:
     assert client.get(f"api/images/{index}/thumbnail").content[:4] == b"\x89PNG"
 
 
+def test_planes_across_a_volume_are_cut_out_of_it(client: TestClient, page: Page) -> None:
+    index, planes = id_of(client, "z.tif"), drawn(4, 3)[0]
+    page.folder.open(index).drawing.stroke(1, SQUARE, "brush")
+    label = page.folder.open(index).drawing.planes
+    for axis, place in ((1, 9), (2, 20)):
+        content = client.get(f"api/images/{index}/across/{axis}/{place}").content
+        assert content == planes.take(place, axis).tobytes() + label.take(place, axis).tobytes()
+        assert client.get(f"api/images/{index}/across/{axis}/{SIDE}").status_code == 404
+    assert client.get(f"api/images/{index}/across/0/0").status_code == 422
+
+
 def test_a_click_is_answered_kept_and_undone(client: TestClient, page: Page) -> None:
     click = {"plane": 0, "value": 1, "kind": "click", "points": [[5, 7]]}
     assert "not loaded yet" in client.post("api/images/0/prompts", json=click).json()["detail"]
@@ -93,6 +108,31 @@ def test_a_click_is_answered_kept_and_undone(client: TestClient, page: Page) -> 
     assert not page.folder.open(0).drawing.planes.any()
     far = client.post("api/images/0/prompts", json={**click, "points": [[5, 700]]})
     assert far.status_code == 409
+
+
+def test_a_prompt_is_taken_out_of_several(client: TestClient, page: Page) -> None:
+    page.live._segmenter = prompted()
+    click = {"plane": 0, "value": 1, "kind": "click"}
+    for points in ([[5, 7]], [[20, 22]]):
+        told = client.post("api/images/0/prompts", json={**click, "points": points}).json()["prompts"]
+    assert [(each["number"], each["at"], each["inside"]) for each in told] == [(0, [5, 7], True), (1, [20, 22], True)]
+    client.post("api/images/0/strokes", json={"plane": 0, "tool": "brush", "runs": {"1": [0, 3]}})
+    answer = client.delete("api/images/0/prompts/0").json()
+    assert [each["number"] for each in answer["prompts"]] == [1]
+    left = page.folder.open(0).drawing.planes[0].copy()
+    assert left[0, :3].all()
+    assert client.get("api/images/0").json()["prompts"] == answer["prompts"]
+    assert client.delete("api/images/0/prompts/0").status_code == 409
+    client.post("api/images/0/undo")
+    assert [each["number"] for each in client.get("api/images/0").json()["prompts"]] == [0, 1]
+    assert left[20, 22]
+
+
+def test_tuning_is_begun_and_ended_by_requests(client: TestClient, page: Page) -> None:
+    assert "not loaded yet" in client.post("api/tuning").json()["detail"]
+    page.live._segmenter = segmenter()
+    assert "there is no example" in client.post("api/tuning").json()["detail"]
+    assert client.delete("api/tuning").json()["is_running"] is False
 
 
 def test_the_first_example_must_show_something(client: TestClient) -> None:
@@ -174,6 +214,9 @@ def test_another_tab_cannot_draw(client: TestClient, page: Page) -> None:
     for method, path, content in [
         ("POST", "api/images/0/strokes", {"plane": 0, "tool": "brush", "runs": RUNS}),
         ("POST", "api/images/0/prompts", {"plane": 0, "value": 1, "kind": "click", "points": [[5, 5]]}),
+        ("DELETE", "api/images/0/prompts/0", None),
+        ("POST", "api/tuning", None),
+        ("DELETE", "api/tuning", None),
         ("POST", "api/images/0/undo", None),
         ("POST", "api/images/0/redo", None),
         ("POST", "api/images/0/accept", None),
@@ -202,6 +245,25 @@ def test_pixels_outside_of_an_image_are_refused(client: TestClient, page: Page) 
         answer = client.post("api/images/0/strokes", json={"plane": 0, "tool": "brush", "runs": runs})
         assert answer.status_code == 409
     assert not (page.folder.folder / STORE).exists()
+
+
+def test_values_of_no_class_are_refused(client: TestClient, page: Page) -> None:
+    page.live._segmenter = prompted()
+    click = {"plane": 0, "value": 7, "kind": "click", "points": [[5, 7]]}
+    for path, content in (("strokes", {"plane": 0, "tool": "brush", "runs": {"7": [0, 9]}}), ("prompts", click)):
+        answer = client.post(f"api/images/0/{path}", json=content)
+        assert answer.status_code == 409
+        assert "value is of no class: expected one of 1, or 0 to erase, got 7" in answer.json()["detail"]
+    assert not (page.folder.folder / STORE).exists()
+
+
+@pytest.mark.parametrize(("kind", "count"), [("box", 1), ("box", 3), ("click", 2)])
+def test_prompts_have_as_many_points_as_their_kind(client: TestClient, kind: str, count: int) -> None:
+    answer = client.post(
+        "api/images/0/prompts", json={"plane": 0, "value": 1, "kind": kind, "points": [[5, 7]] * count}
+    )
+    assert answer.status_code == 422
+    assert f"points of a {kind} are wrong" in answer.text
 
 
 def test_a_damaged_image_says_so(client: TestClient, page: Page) -> None:
@@ -259,7 +321,7 @@ def requests_of(document: dict[str, Any]) -> st.SearchStrategy[tuple[str, str, d
 
 def test_requests_are_answered_as_the_document_says(client: TestClient) -> None:
     document = client.get("openapi.json").json()
-    assert len(document["paths"]) == 13
+    assert len(document["paths"]) == 17
 
     @settings(max_examples=60)
     @given(requests_of(document))

@@ -13,7 +13,9 @@ from PIL import Image
 
 pytest.importorskip("fastapi")
 pytest.importorskip("playwright")
+pytest.importorskip("axe_playwright_python")
 
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect, sync_playwright
 
 from incontext.page.store import opened
@@ -175,6 +177,7 @@ def test_clicks_scribbles_and_boxes_are_answered_and_undone(browser: Any, tmp_pa
         somebody.press("c")
         page.mouse.click(*somebody.at(10.5, 5.5))
         expect(page.locator("#spoken")).to_have_text("Mask changed")
+        expect(page.locator("#position")).to_have_text(re.compile(r"row 5, column 10 · \d+"))
         page.mouse.click(*somebody.at(20.5, 9.5), button="right")
         somebody.drag((4.5, 20.5), (12.5, 20.5))
         somebody.press("x")
@@ -184,9 +187,14 @@ def test_clicks_scribbles_and_boxes_are_answered_and_undone(browser: Any, tmp_pa
         somebody.press("a")
         expect(page.locator("#count")).to_have_text("1 accepted of 1")
         mask = mask_of(folder / "labels" / "a.png")
-        for _ in range(5):
-            somebody.press("z")
-        somebody.undoable(False)
+        told = page.locator("#prompts li")
+        expect(told.last).to_contain_text("click inside")
+        count = told.count()
+        page.get_by_role("button", name=re.compile("Take back: click inside")).last.click()
+        expect(told).to_have_count(count - 1)
+        page.locator("#view").focus()
+        somebody.press("z")
+        expect(told).to_have_count(count)
     assert mask[5, 10] == mask[25, 25] == 1
     assert mask[20, 4:13].all()
     assert mask[9, 20] == 0
@@ -208,7 +216,20 @@ def test_slices_of_a_volume_are_drawn_one_by_one(browser: Any, tmp_path: Path) -
         expect(page.locator("#slice-number")).to_have_text("2 / 5")
         somebody.press("z")  # what is undone is shown
         expect(page.locator("#slice-number")).to_have_text("4 / 5")
-        somebody.press("Shift+Z", "a")
+        somebody.press("Shift+Z")
+        expect(page.locator("#across")).to_be_visible()
+        page.mouse.move(*somebody.at(10.5, 12.5))
+        somebody.press("v")
+        expect(page.locator("#position")).to_contain_text("row 12, column 10 · file [3, 12, 10]")
+        somebody.press("g")
+        expect(page.locator("#spoken")).to_have_text("Propagated")
+        expect(page.locator("#facts")).to_contain_text("Draw next")
+        somebody.press("z")
+        expect(page.locator("#spoken")).to_have_text("Undone")
+        row = page.locator("#across-row").bounding_box()
+        page.mouse.click(row["x"] + row["width"] / 2, row["y"] + row["height"] / 10)
+        expect(page.locator("#slice-number")).to_have_text("1 / 5")
+        somebody.press("a")
         expect(page.locator("#count")).to_have_text("1 accepted of 1")
     with opened(tmp_path / "in") as annotated:
         planes = annotated.open(0).drawing.planes
@@ -242,10 +263,16 @@ def test_a_second_tab_is_told_so_and_names_are_no_markup(browser: Any, tmp_path:
         somebody.undoable()
 
 
-def test_everything_that_can_be_operated_has_a_name(browser: Any, tmp_path: Path) -> None:
-    with person(browser, plain_folder(tmp_path / "in", "a")) as somebody:
+def test_everything_that_can_be_operated_has_a_name_and_nothing_keeps_people_out(browser: Any, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    write_stack(tmp_path / "in" / "a.tif", drawn(0, 3)[0])
+    with person(browser, tmp_path / "in") as somebody:
         page = somebody.page
         operated = page.locator("button:visible, input:visible, select:visible, canvas[tabindex], [role=option]")
         assert operated.count() > 20
         for index in range(operated.count()):
             expect(operated.nth(index)).to_have_accessible_name(re.compile(r"\S"))
+        for _ in range(2):  # light and dark
+            found = Axe().run(page).response["violations"]
+            assert [each for each in found if each["impact"] in ("serious", "critical")] == []
+            somebody.press("t")

@@ -11,7 +11,8 @@ from PIL import Image
 
 from incontext import Segmenter
 from incontext.page.export import archive, task_of
-from incontext.page.live import Live, Prediction
+from incontext.page.live import Live
+from incontext.page.prediction import Prediction
 from incontext.page.store import AnnotatedFolder, opened
 from tests.incontext.page.test_store import SIDE, draw_and_accept, plain_folder, segmenter
 

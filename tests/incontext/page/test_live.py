@@ -7,11 +7,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from incontext import Segmenter
 from incontext.folders.user_folder import fit_folder
-from incontext.page.live import Live, Progress, Turnstile
+from incontext.page.live import Live, Progress
 from incontext.page.store import AnnotatedFolder, opened
 from tests.incontext.page.test_store import draw_and_accept, plain_folder, segmenter
 
@@ -87,6 +88,27 @@ def test_a_further_example_changes_all(tmp_path: Path) -> None:
         assert live.predictions[6].round == 2  # somebody draws there
 
 
+def test_tuning_goes_on_beside_and_the_predictions_follow(tmp_path: Path) -> None:
+    with running(plain_folder(tmp_path / "in", "abc")) as (annotated, live):
+        draw_and_accept(annotated)
+        live.examples_changed()
+        live.wait_for(is_done)
+        before = live.predictions[1].round
+        live.tune()
+        with pytest.raises(ValueError, match="network is being tuned"):
+            live.tune()
+        live.wait_for(lambda progress: is_done(progress) and live.predictions[2].round > before)
+        assert "augmented copies" in live.tuner.progress.outcome
+        assert not live.tuner.progress.is_running
+
+
+def test_without_an_example_there_is_nothing_to_tune_on(tmp_path: Path) -> None:
+    with running(plain_folder(tmp_path / "in", "a")) as (_, live):
+        live.wait_for(lambda progress: progress.stage == "waiting")
+        with pytest.raises(ValueError, match="there is no example"):
+            live.tune()
+
+
 def test_what_cannot_be_read_is_told_and_the_rest_is_done(tmp_path: Path) -> None:
     folder = plain_folder(tmp_path / "in", "abc")
     (folder / "b.png").write_bytes(b"no picture")
@@ -132,32 +154,3 @@ def test_closing_ends_it_in_the_middle(tmp_path: Path) -> None:
 def test_classes_that_overlap_are_refused(tmp_path: Path) -> None:
     with running(plain_folder(tmp_path / "in"), lambda: segmenter().set_params(overlap=True)) as (_, live):
         live.wait_for(lambda progress: "overlap" in progress.error)
-
-
-def test_a_person_comes_before_the_images_in_the_background() -> None:
-    turnstile, begun, waiting = Turnstile(), threading.Event(), threading.Event()
-    order: list[object] = []
-
-    def background() -> None:
-        for number in range(3):
-            with turnstile.last():
-                order.append(number)
-                begun.set()
-                assert waiting.wait(PATIENCE_S)
-
-    thread = threading.Thread(target=background)
-    thread.start()
-    assert begun.wait(PATIENCE_S)
-    person = threading.Thread(target=lambda: enter(turnstile, order))
-    person.start()
-    while not turnstile._next.locked():
-        pass
-    waiting.set()
-    thread.join()
-    person.join()
-    assert order == [0, "person", 1, 2]
-
-
-def enter(turnstile: Turnstile, order: list[object]) -> None:
-    with turnstile.first():
-        order.append("person")

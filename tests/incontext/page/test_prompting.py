@@ -7,8 +7,11 @@ import pytest
 
 from incontext import read_source_image
 from incontext.images.source_image import SourceImage
-from incontext.page.prompting import PlaneEditor
+from incontext.page.drawing import Drawing
+from incontext.page.prompting import PlaneEditor, Prompter
 from incontext.page.runs import Runs
+from incontext.page.store import OpenImage
+from incontext.page.stroke_log import StrokeLog
 from tests.incontext.inference.test_editor import segmenter, taught
 
 Drawn = np.ndarray
@@ -57,6 +60,28 @@ def test_a_prompt_that_was_undone_was_never_said(case: SourceImage) -> None:
     left = changed(one, first.answer("click", [(30, 40)], True, one))
     one = changed(drawn, other.answer("click", [(20, 22)], True, drawn))
     assert np.array_equal(left, changed(one, other.answer("click", [(30, 40)], True, one)))
+
+
+def test_a_prompt_that_is_withdrawn_was_never_said(case: SourceImage, tmp_path: Path) -> None:
+    made = taught()[0]
+
+    def drawn(name: str, *rows: int) -> OpenImage:
+        opened, prompter = OpenImage(case, Drawing(case.planes.shape, StrokeLog(tmp_path / name))), Prompter()
+        for row in rows:
+            said = {"kind": "click", "points": [[row, row + 2]], "value": 1, "inside": True}
+            runs = prompter.answer(made, opened, 0, said).told()
+            opened.drawing.stroke(0, runs, "click", said)
+        return opened
+
+    many, few = drawn("many", 3, 20, 30), drawn("few", 3, 30)
+    runs = Prompter().withdrawn(made, many, 1).told()
+    many.drawing.stroke(0, runs, "withdraw", withdrawn=1)
+    assert np.array_equal(many.drawing.planes, few.drawing.planes)
+    assert [*many.drawing.prompts] == [0, 2]
+    again = OpenImage(case, Drawing(case.planes.shape, StrokeLog(tmp_path / "many")))
+    assert again.drawing.prompts == many.drawing.prompts
+    again.drawing.stroke(0, Prompter().withdrawn(made, again, 2).told(), "withdraw", withdrawn=2)
+    assert np.array_equal(again.drawing.planes, drawn("one", 3).drawing.planes)
 
 
 @pytest.mark.parametrize("signs", [(1, 1, 1), (-1, 1, -1), (1, -1, 1)])

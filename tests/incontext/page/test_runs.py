@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from incontext.page.runs import Runs
+from incontext.page.runs import Runs, indices_at
 
 PLANES = hnp.arrays(np.uint8, (5, 7), elements=st.integers(0, 3))
 
@@ -19,6 +19,7 @@ def test_runs_between_two_planes_make_one_of_the_other(before: np.ndarray, after
     made.reshape(-1)[found.indices] = found.values
     assert np.array_equal(made, after)
     assert len(found.indices) == np.count_nonzero(before != after)
+    assert np.array_equal(indices_at(found.places), found.indices)
 
 
 def test_runs_join_neighbouring_pixels_of_one_value() -> None:

@@ -4,6 +4,8 @@ import json
 import os
 import random
 import socket
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -46,6 +48,11 @@ def test_only_this_machine_is_listened_to(tmp_path: Path) -> None:
         listening = [line.split()[1] for line in table.splitlines() if line.split()[1].endswith(f":{port:04X}")]
         assert set(listening) <= {f"0100007F:{port:04X}"}
         assert len(ask(server, "api/session")["images"]) == 3
+
+
+def test_the_screen_waits_for_no_library_that_segments() -> None:
+    program = "import sys, incontext.page.serve; assert not {'torch', 'fastapi', 'scipy', 'PIL'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_interruption_ends_it_cleanly_with_a_tab_open(tmp_path: Path) -> None:
@@ -105,7 +112,7 @@ def test_kills_of_the_server_lose_no_stroke_that_was_answered(tmp_path: Path) ->
             timer.start()
             try:
                 while True:
-                    runs = {1 + answered % 2: [answered % 900, 20]}
+                    runs = {answered % 2: [answered % 900, 20]}
                     answered = ask(server, "api/images/0/strokes", {"plane": 0, "tool": "brush", "runs": runs})[
                         "undoable"
                     ]

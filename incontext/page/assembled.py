@@ -1,0 +1,36 @@
+"""The parts of the page put together: a folder that is open, what segments it, and what tells of both."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from incontext.folders.class_names import read_classes
+from incontext.folders.segmenter_options import SegmenterOptions
+from incontext.page.live import Live
+from incontext.page.results import SegmentedFolder
+from incontext.page.state import Page
+from incontext.page.store import opened
+from incontext.page.target import PageOptions
+
+
+@contextmanager
+def assembled(folder: Path, options: PageOptions) -> Iterator[Page]:
+    """Open a folder, begin to segment, and yield the page, until nobody needs it.
+
+    Raises:
+        NotADirectoryError: If it is no folder.
+        ValueError: If it has no images, another process is at work there, or an option is malformed.
+        OSError: If it cannot be read or written to.
+    """
+    results = SegmentedFolder(options.results) if options.results else None
+    classes = {**(results.classes if results else {}), **read_classes(options.classes)}
+    with opened(folder, classes) as annotated:
+        before = results.predictions if results else lambda _: ()
+        load = SegmenterOptions(options.task, options.weights).open
+        live = Live(annotated, load, lambda images: page.news.post(images), before)
+        page = Page(annotated, live)
+        live.start()
+        try:
+            yield page
+        finally:
+            live.close()

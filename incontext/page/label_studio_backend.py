@@ -1,0 +1,121 @@
+"""The machine-learning backend of Label Studio: the routes by which it asks for masks of its tasks.
+
+    python -m incontext.page.label_studio_backend my.task IMAGES
+
+See https://labelstud.io/guide/ml_create.
+"""
+
+import warnings
+from pathlib import Path
+from typing import Annotated, Any
+from xml.etree import ElementTree
+
+import numpy as np
+import typer
+from fastapi import FastAPI, HTTPException
+from pydantic import BaseModel
+
+from incontext.folders.segmenter_options import SegmenterOptions
+from incontext.inference.segmentation import Segmentation
+from incontext.segmenter import Segmenter
+from megamed.annotation_tools.label_studio import UPLOAD_MARK, file_name_of, regions_of
+
+VERSION = "incontext"
+"""Name under which Label Studio lists what is predicted."""
+BRUSH = "BrushLabels"
+
+
+class TasksMessage(BaseModel):
+    """Tasks to predict, and the configuration of their project."""
+
+    tasks: list[dict[str, Any]]
+    label_config: str = ""
+
+
+def build_backend(segmenter: Segmenter, folder: Path) -> FastAPI:
+    """Make the backend.
+
+    Args:
+        segmenter: Segmenter with examples.
+        folder: Folder of the images, which are known by their names; nothing outside of it is read.
+    """
+    app = FastAPI(title="incontext for Label Studio", docs_url=None, redoc_url=None)
+
+    @app.get("/health")
+    def health() -> dict[str, str]:
+        """Whether it runs."""
+        return {"status": "UP", "model_class": VERSION}
+
+    @app.post("/setup")
+    def setup() -> dict[str, str]:
+        """Version of the model, for a project that is being connected."""
+        return {"model_version": VERSION}
+
+    @app.post("/webhook")
+    def webhook() -> dict[str, str]:
+        """Take note of an event; nothing is learned from it."""
+        return {"status": "ignored"}
+
+    @app.post("/predict")
+    def predict(message: TasksMessage) -> dict[str, list[dict[str, Any]]]:
+        """Segment the images of tasks."""
+        control, shown = controls_of(message.label_config)
+        found = []
+        for task in message.tasks:
+            name = file_name_of(task.get("data") or {})
+            with warnings.catch_warnings(action="ignore"):
+                result = segmenter.predict(place_of(folder, name))
+            regions = regions_of(result.drawn(0, name), control, shown)
+            found.append({"result": regions, "score": score_of(result), "model_version": VERSION})
+        return {"results": found}
+
+    return app
+
+
+def controls_of(configuration: str) -> tuple[str, str]:
+    """Find the names of the brush and of the image in the configuration of a project; the usual ones if it has none."""
+    try:
+        brush = next(ElementTree.fromstring(configuration).iter(BRUSH), None) if configuration else None
+    except ElementTree.ParseError as error:
+        raise HTTPException(422, f"label_config is no XML: {error}.") from error
+    return ("tag", "image") if brush is None else (brush.get("name", "tag"), brush.get("toName", "image"))
+
+
+def place_of(folder: Path, name: str) -> Path:
+    """Find the file of an image, by its path below the folder or by its name alone, as uploads have it.
+
+    Raises:
+        HTTPException: If there is none in the folder.
+    """
+    below = folder.resolve()
+    for given in (name, Path(name).name, UPLOAD_MARK.sub("", Path(name).name)):
+        path = (below / given).resolve()
+        if path.is_relative_to(below) and path.is_file():
+            return path
+    raise HTTPException(404, f"image is unknown: expected one in {folder.name}, got {Path(name).name}.")
+
+
+def score_of(result: Segmentation) -> float | None:
+    """Predicted Dice of the poorest class; None if the weights predict none."""
+    try:
+        return float(np.min(result.predicted_dice))
+    except ValueError:
+        return None
+
+
+def main(
+    task: Annotated[Path, typer.Argument(help="File of a saved task.")],
+    images: Annotated[Path, typer.Argument(help="Folder of the images of the project.")],
+    host: Annotated[str, typer.Option(help="Address to listen at; 127.0.0.1 is reached from this machine alone.")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int, typer.Option(help="Port to listen at.")] = 9090,
+) -> None:
+    """Predict for Label Studio by a saved task."""
+    import uvicorn
+
+    uvicorn.run(build_backend(SegmenterOptions(task).open(), images), host=host, port=port, log_level="warning")
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,229 @@
+"""The state behind the server: what is told of the folder and its images, and what a request changes."""
+
+from collections.abc import Collection
+from pathlib import Path
+
+import numpy as np
+from fastapi import HTTPException
+
+from incontext.images.source_image import read_source_image
+from incontext.page.display import ScreenImage, rises, sides
+from incontext.page.drawing import Redrawn
+from incontext.page.live import Live
+from incontext.page.messages import (
+    ClassMessage,
+    DrawnMessage,
+    ExpectedMessage,
+    ImageEntry,
+    ImageMessage,
+    NewsMessage,
+    ProgressMessage,
+    PromptEntry,
+    PromptMessage,
+    PropagatedMessage,
+    SessionMessage,
+    TuningMessage,
+)
+from incontext.page.news import News
+from incontext.page.prompting import Prompter
+from incontext.page.store import AnnotatedFolder, OpenImage
+
+
+class Page:
+    """The state behind the server: the folder, what runs in the background, and the tab.
+
+    Args:
+        folder: The folder that is annotated.
+        live: Segmentation in the background.
+    """
+
+    def __init__(self, folder: AnnotatedFolder, live: Live) -> None:
+        self.folder, self.live = folder, live
+        self.news = News(self.tell)
+        self._shown: dict[int, ScreenImage] = {}
+        self._thumbnails: dict[int, bytes] = {}
+        self._prompter = Prompter()
+
+    def tell(self, indices: Collection[int]) -> NewsMessage:
+        """Tell the state of some images, of classes, and of what runs in the background."""
+        with self.live.lock:
+            return NewsMessage(
+                images=[self._entry(index) for index in sorted(indices)],
+                classes=[ClassMessage.model_validate(each) for each in self.folder.classes.values()],
+                expected=self._expected(),
+                progress=ProgressMessage.told(self.live.progress),
+                takes_prompts=self.live.takes_prompts,
+                tuning=TuningMessage.model_validate(self.live.tuner.progress),
+            )
+
+    def session(self) -> SessionMessage:
+        """Tell the state of the folder and of all its images."""
+        with self.live.lock:
+            news = self.tell(range(len(self.folder.images)))
+            return SessionMessage(**dict(news), folder=self.folder.folder.resolve().name, notes=[*self.folder.notes])
+
+    def check(self, index: int) -> None:
+        """Make sure that there is an image of this number.
+
+        Raises:
+            HTTPException: If there is none.
+        """
+        if index >= len(self.folder.images):
+            raise HTTPException(404, f"image is unknown: expected 0 to {len(self.folder.images) - 1}, got {index}.")
+
+    def open(self, index: int) -> OpenImage:
+        """Open an image of the folder."""
+        self.check(index)
+        return self.folder.open(index)
+
+    def opened(self, index: int) -> ImageMessage:
+        """Open an image to be looked at; what was predicted is there to be corrected."""
+        found, live = self.open(index), self.live
+        live.look_at(index)
+        prediction = live.predictions.get(index)
+        if prediction and self.folder.images[index].state == "bare":
+            found.drawing.begin(prediction.planes)
+        shown, (planes, height, width) = self.shown(index), found.drawing.planes.shape
+        return ImageMessage(
+            id=index,
+            name=self.folder.images[index].name,
+            planes=planes,
+            height=height,
+            width=width,
+            has_colours=shown.has_colours,
+            bits=shown.bits,
+            low=shown.low,
+            high=shown.high,
+            window=shown.window,
+            spacing_mm=found.case.spacing_mm,
+            undoable=found.drawing.undoable,
+            redoable=found.drawing.redoable,
+            prompts=PromptEntry.listed(found.drawing.prompts),
+            sides=sides(found.case),
+            axes=found.case.view.axes,
+            steps=found.case.view.steps,
+            is_flat=found.case.kind == "image",
+            rises=rises(found.case),
+            propagated=PropagatedMessage.model_validate(live.propagated[index]) if index in live.propagated else None,
+            presence={**prediction.presence} if prediction else {},
+            drawn_planes=np.flatnonzero(found.drawing.planes.any(axis=(1, 2))).tolist(),
+            round=prediction.round if prediction else 0,
+        )
+
+    def check_classes(self, values: Collection[int]) -> None:
+        """Make sure that values are of classes that can be drawn, or of the background.
+
+        Raises:
+            ValueError: If one is not.
+        """
+        if unknown := sorted({*values} - {0, *self.folder.classes}):
+            msg = (
+                f"value is of no class: expected one of {', '.join(map(str, self.folder.classes))}, or 0 to erase, got "
+                f"{unknown[0]}. Add the class first."
+            )
+            raise ValueError(msg)
+
+    def prompt(self, index: int, said: PromptMessage) -> Redrawn:
+        """Let the network answer a click, a scribble or a box; the answer is kept like a stroke.
+
+        Raises:
+            ValueError: If the network is not loaded yet, takes no prompts, or a point is not on the image.
+        """
+        with self.live.borrowed() as segmenter, self.live.lock:
+            opened = self.open(index)
+            self.check_classes([said.value])
+            if said.plane >= len(opened.drawing.planes):
+                raise HTTPException(404, f"plane is unknown: expected one of {len(opened.drawing.planes)}.")
+            told = said.model_dump(exclude={"plane"})
+            runs = self._prompter.answer(segmenter, opened, said.plane, told).told()
+            if runs:
+                opened.drawing.stroke(said.plane, runs, said.kind, told)
+            return Redrawn(said.plane, runs)
+
+    def withdraw(self, index: int, number: int) -> Redrawn:
+        """Take a prompt back, whatever was said and drawn since; that is kept like a stroke.
+
+        Raises:
+            ValueError: If the network is not loaded yet, or there is no such prompt.
+        """
+        with self.live.borrowed() as segmenter, self.live.lock:
+            opened = self.open(index)
+            runs = self._prompter.withdrawn(segmenter, opened, number).told()
+            plane, _ = opened.drawing.prompts[number]
+            opened.drawing.stroke(plane, runs, "withdraw", withdrawn=number)
+            return Redrawn(plane, runs)
+
+    def accept(self, index: int) -> Path:
+        """Make an image an example.
+
+        Raises:
+            ValueError: If it would be the only one, and shows nothing.
+        """
+        others = any(image.is_example for image in self.folder.images)
+        if not others and not self.open(index).drawing.planes.any():
+            msg = "nothing is drawn: expected a structure in the first image, got none. Draw one."
+            raise ValueError(msg)
+        path = self.folder.accept(index)
+        self.live.examples_changed(index)
+        self.news.post([index])
+        return path
+
+    def shown(self, index: int) -> ScreenImage:
+        """An image for the screen; the last one is kept."""
+        if index not in self._shown:
+            self._shown = {index: ScreenImage.of(self.open(index).case)}
+        return self._shown[index]
+
+    def across(self, index: int, axis: int, place: int) -> tuple[bytes, bytes]:
+        """Numbers and label values of a volume in the plane through a row or a column of all its planes.
+
+        Args:
+            index: Index of the image.
+            axis: 1 for the plane through a row, 2 for that through a column.
+            place: Index of the row or the column.
+
+        Raises:
+            HTTPException: If there is no such plane.
+        """
+        shown, label = self.shown(index), self.open(index).drawing.planes
+        if place >= label.shape[axis]:
+            raise HTTPException(404, f"plane is unknown: expected 0 to {label.shape[axis] - 1}, got {place}.")
+        return shown.across(axis, place), np.ascontiguousarray(label.take(place, axis)).tobytes()
+
+    def thumbnail(self, index: int) -> bytes:
+        """PNG of an image, made once."""
+        self.check(index)
+        if index not in self._thumbnails:
+            image = self.folder.images[index]
+            self._thumbnails[index] = ScreenImage.of(read_source_image(image.pair.image, image.name)).thumbnail()
+        return self._thumbnails[index]
+
+    def drawn(self, index: int, redrawn: Redrawn) -> DrawnMessage:
+        """Tell the state of a drawing after a stroke."""
+        self.folder.noticed(index)
+        drawing = self.folder.open(index).drawing
+        return DrawnMessage(
+            undoable=drawing.undoable,
+            redoable=drawing.redoable,
+            state=self.folder.images[index].state,
+            prompts=PromptEntry.listed(drawing.prompts),
+            plane=redrawn.plane,
+            runs={value: [*flat] for value, flat in redrawn.runs.items()},
+        )
+
+    def _expected(self) -> list[ExpectedMessage]:
+        found = self.live.expected
+        if found is None:
+            return []
+        return [
+            ExpectedMessage(value=value, dice=dice, low=found.interval[value][0], high=found.interval[value][1])
+            for value, dice in found.dice.items()
+        ]
+
+    def _entry(self, index: int) -> ImageEntry:
+        live = self.live
+        suspects = set(live.expected.suspects) if live.expected else set()
+        found, failure = live.predictions.get(index), live.failures.get(index, "")
+        entry = ImageEntry.told(index, self.folder.images[index], found, failure, suspects)
+        entry.propagations = live.propagated[index].count if index in live.propagated else 0
+        return entry
