@@ -51,6 +51,8 @@ class FileFormat:
     """Tells a file of the format by its content."""
     find: Callable[[Path], Source] | None = None
     """Finds the files of one image in a folder."""
+    channels: Callable[[Path], tuple[str, ...]] | None = None
+    """Returns the names or indices of a file's channels, if it has several that are no colours."""
     has_parts: bool = False
     """Whether a file holds any number of arrays, so that it is not by itself one image."""
 
@@ -68,7 +70,8 @@ FORMATS = (
         (".png", ".bmp"), frozenset({"image"}),
     ),
     FileFormat(
-        "TIFF", (".tiff", ".tif"), tiff.read, tiff.write, (".tif", ".tiff"), frozenset({"image", "stack"})
+        "TIFF", (".tiff", ".tif"), tiff.read, tiff.write, (".tif", ".tiff"), frozenset({"image", "stack"}),
+        channels=tiff.channels_in,
     ),
     FileFormat("NumPy array", (".npy",), arrays.read),
     FileFormat("NumPy archive", (".npz",), arrays.read, has_parts=True),
@@ -212,6 +215,17 @@ def read(source: Source, most_pixels: int = MAX_VOXELS) -> StoredImage:
         return dicom.read(source, most_pixels)
     found = format_of(source.files[0])
     return (found.read if found else picture.read)(source, most_pixels)
+
+
+def channels_in(source: Source) -> tuple[str, ...]:
+    """Return the names or indices of the channels of an image among which one has to be chosen; nothing without choice.
+
+    Raises:
+        ValueError: If it is damaged.
+        ImportError: If the library for its format is not installed.
+    """
+    found = None if source.part else format_of(source.files[0])
+    return found.channels(source.files[0]) if found and found.channels else ()
 
 
 def drawn_format(path: Path, canvas: Canvas | None = None) -> DrawnFormat | None:

@@ -1,11 +1,13 @@
 """Pixels that a collection takes from a file: one grey channel, label values or colours, of a picture or volume."""
 
+from dataclasses import replace
+
 import numpy as np
 from jaxtyping import Real, Shaped, UInt8
 
 from megamed import formats
 from megamed.colour_tables import as_bytes
-from megamed.readers import picture
+from megamed.readers import channels, picture
 from megamed.readers.faults import one_error
 from megamed.readers.source import SERIES, Source
 from megamed.readers.stored import StoredImage
@@ -13,7 +15,6 @@ from megamed.readers.volume import MAX_VOXELS, Volume
 
 MOST_PIXELS = MAX_VOXELS
 """The largest picture that is read."""
-COLOUR_CHANNELS = ("red", "green", "blue")
 LUMINANCE = "luminance"
 
 
@@ -21,7 +22,8 @@ def read_image(source: Source, notes: list[str] | None = None) -> Real[np.ndarra
     """Read a picture as one grey channel, or a volume: colour becomes luminance, 16-bit and float stay as they are.
 
     Args:
-        source: Where it lies; its part may be `red`, `green` or `blue` to read this channel instead.
+        source: Where it lies; its part may be `red`, `green` or `blue`, or the index or name of a channel, to read this
+            channel instead.
         notes: List to which remarks of the reader are added.
 
     Raises:
@@ -45,14 +47,15 @@ def _grey(stored: StoredImage, source: Source) -> Real[np.ndarray, "H W"] | Volu
     if _is_volume(stored):
         return _volume(stored, source)
     array = stored.displayed().array
-    if source.part in COLOUR_CHANNELS and array.ndim == 3:
-        return array[..., COLOUR_CHANNELS.index(source.part)]
-    if stored.axes and source.part not in ("", LUMINANCE, SERIES):
-        msg = (
-            f"{source.name} cannot be read: expected one of {COLOUR_CHANNELS} of a colour picture, "
-            f"got {source.part!r} of shape {array.shape}."
-        )
-        raise ValueError(msg)
+    if stored.axes and not stored.has_part and source.part not in ("", LUMINANCE, SERIES):
+        index = channels.index_of(source.part, array.shape[2]) if array.ndim == 3 else None
+        if index is None:
+            msg = (
+                f"{source.name} cannot be read: expected one of {channels.COLOURS} of a colour picture, "
+                f"got {source.part!r} of shape {array.shape}."
+            )
+            raise ValueError(msg)
+        return array[..., index]
     if array.ndim == 3:
         return picture.luminance(array)
     return array * np.uint8(255) if array.dtype == bool and stored.axes else _whole(array)
@@ -95,7 +98,7 @@ def is_volume_file(source: Source) -> bool:
 
 def _read(source: Source) -> StoredImage:
     """Read the first frame of a picture, all of a volume, or an array that is a picture."""
-    stored = formats.read(source, MOST_PIXELS)
+    stored = formats.read(replace(source, part="") if source.part == LUMINANCE else source, MOST_PIXELS)
     if stored.array.dtype.kind not in "buif":
         msg = f"{source.name} cannot be read: expected real numbers, got {stored.array.dtype}."
         raise ValueError(msg)

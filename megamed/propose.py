@@ -18,7 +18,7 @@ from megamed.arrangement import Arrangement, find_arrangement
 from megamed.files import replace_file
 from megamed.label_values import split_unknown, suspected_void
 from megamed.labels import read_annotations
-from megamed.layouts import Case, LabelSource, find_subjects
+from megamed.layouts import Case, LabelSource, Subject, find_subjects
 from megamed.pixels import is_volume_file, read_colours, read_image, read_label
 from megamed.readers.source import Source
 from megamed.readers.volume import Volume
@@ -105,6 +105,9 @@ def propose(folder: Path) -> Proposal:
     arrangement = find_arrangement(folder)
     draft = _draft(folder, arrangement)
     subjects = find_subjects(folder, draft)
+    if channels := _channels(draft, subjects):
+        draft = draft.model_copy(update={"files": draft.files.model_copy(update={"channels": channels})})
+        subjects = find_subjects(folder, draft)
     cases = [case for subject in subjects for case in subject.cases]
     problems = [problem for subject in subjects for problem in subject.problems]
     if not cases:
@@ -119,6 +122,8 @@ def propose(folder: Path) -> Proposal:
     pattern, subject_check = guess_subjects(draft, cases)
     facts = described.model_dump() | {"modality": modality, "subject_pattern": pattern}
     checks = [f"{len(cases)} cases found; {arrangement.words}.", *label_checks, modality_check, subject_check]
+    if channels:
+        checks.append(f"channels {', '.join(channels)} are modalities of their own; remove those not wanted.")
     if len(looked) < len(cases):
         checks.append(f"{len(looked)} cases were looked into; the others may hold labels that [labels] lacks.")
     if problems:
@@ -219,6 +224,23 @@ def _draft(folder: Path, arrangement: Arrangement) -> DatasetCard:
         layout=arrangement.layout,
         files=arrangement.files,
     )
+
+
+def _channels(card: DatasetCard, subjects: Sequence[Subject]) -> dict[str, str]:
+    """Make a modality of each channel of images that have several, as the first that can be read has them."""
+    names: tuple[str, ...] = ()
+    cases = [case for subject in subjects for case in subject.cases if card.layout in ("folder", "table")]
+    for source in (source for case in cases[:PICTURES_READ] for source in case.images.values()):
+        try:
+            names = formats.channels_in(source)
+            break
+        except ValueError:
+            continue
+    slugs = Counter(map(slugify, names))
+    return {
+        name: f"channel {name}" if name.isdecimal() or slugs[slugify(name)] > 1 or not slugify(name) else name
+        for name in names
+    }
 
 
 def _unique(names: dict[int, str]) -> dict[int, str]:

@@ -53,6 +53,8 @@ class StoredImage:
     to labels, which may be drawn on a transparent layer."""
     names: Mapping[int, str] = field(default_factory=dict)
     """The names that the file itself gives to its label values."""
+    has_part: bool = False
+    """Whether these are the pixels of the channel that the source asked for, so that nothing is left to choose."""
     is_lossy: bool = False
     """Whether the compression changed values, as JPEG does."""
     notes: tuple[str, ...] = ()

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Shaped, UInt8
 from PIL import Image
 
-from megamed.readers import picture, tiff_calibration
+from megamed.readers import channels, picture, tiff_calibration, tiff_channels
 from megamed.readers.faults import one_error
 from megamed.readers.memory import check_size
 from megamed.readers.orientation_tag import TAG, turn_note, turned_upright
@@ -31,7 +31,7 @@ def read(source: Source, most_pixels: int) -> StoredImage:
     """Read a page as a picture, several as planes; reduced copies of the first page are left out.
 
     Where white is zero, values stay as they are stored: they say the same, and a label's must not change. Of a file
-    with channels that are no colours, the one whose index `part` gives is read.
+    with channels that are no colours, the one is read whose index or name `part` gives.
 
     Raises:
         ValueError: If the file cannot be decoded, is larger than `most_pixels`, has pages of several sizes, or channels
@@ -51,7 +51,7 @@ def read(source: Source, most_pixels: int) -> StoredImage:
         check_size((planes, page.imagelength, page.imagewidth), samples, most_pixels)
         # tifffile turns YCbCr to RGB within JPEG only; Pillow knows this and the other spaces of colour
         is_plain = page.photometric in PLAIN or (page.photometric, page.compression) == (YCBCR, JPEG)
-        stored = _decoded(series, source.part) if is_plain else None
+        stored = _decoded(file, series, source.part) if is_plain else None
         pixel = tiff_calibration.pixel_size(file, series)
     stored = _through_pillow(source, most_pixels) if stored is None else stored
     return stored if pixel is None else replace(stored, geometry=Geometry(spacing=_spacing(stored, pixel)))
@@ -73,6 +73,23 @@ def sides_px(path: Path) -> tuple[int, ...]:
         planes = [side for axis, side in sides.items() if axis not in "YXSC" and side > 1]
         is_turned = series.keyframe.tags.valueof(TAG, 1) in range(5, 9)
         return (*planes, *((sides["X"], sides["Y"]) if is_turned else (sides["Y"], sides["X"])))
+
+
+def channels_in(path: Path) -> tuple[str, ...]:
+    """Return the names of the channels that have planes of their own, or their indices; nothing if there is one.
+
+    Raises:
+        ValueError: If the file is damaged, or has pages of several sizes.
+        ImportError: If tifffile is not installed.
+    """
+    import tifffile
+
+    errors = (*picture.UNREADABLE, AttributeError, RuntimeError, tifffile.TiffFileError)
+    with one_error(path, *errors), tifffile.TiffFile(path) as file:
+        series = _whole_series(file)
+        count = dict(zip(series.axes, series.shape, strict=True)).get("C", 1)
+        names = tiff_channels.names_in(file, series, count)
+        return tuple(name or str(index) for index, name in enumerate(names or [""] * count)) if count > 1 else ()
 
 
 def write(mask: MaskImage, suffix: str) -> bytes:
@@ -106,7 +123,7 @@ def _whole_series(file: Any) -> Any:
     return whole[0]
 
 
-def _decoded(series: Any, part: str) -> StoredImage | None:
+def _decoded(file: Any, series: Any, part: str) -> StoredImage | None:
     """Decode a series; None if its codec is not installed."""
     page = series.keyframe
     try:
@@ -121,11 +138,21 @@ def _decoded(series: Any, part: str) -> StoredImage | None:
     if opacity is not None:
         hidden, hidden_axes = _sorted(opacity, axes.replace("S", ""))
         opacity = picture.told(turned_upright(hidden, orientation, hidden_axes.index("Y")))
-    array, axes = _chosen(*_sorted(array, axes), part)
+    array, axes = _sorted(array, axes)
+    has_part = False
+    if axes.endswith("S") and array.shape[-1] == 3:
+        axes = axes.replace("S", "C")
+    else:
+        array = array if axes.endswith(("S", "C")) else array[..., None]
+        names = tiff_channels.names_in(file, series, array.shape[-1])
+        array, has_part = _chosen(array, part, names)
+        axes = axes.rstrip("SC")
     array = turned_upright(array, orientation, axes.index("Y"))
     lossy = int(page.compression) in LOSSY
     palette = _palette(page) if page.photometric == PALETTE and array.dtype == np.uint8 else None
-    return StoredImage(array, axes, palette=palette, opacity=opacity, is_lossy=lossy, notes=turn_note(orientation))
+    return StoredImage(
+        array, axes, has_part=has_part, palette=palette, opacity=opacity, is_lossy=lossy, notes=turn_note(orientation)
+    )
 
 
 def _without_opacity(
@@ -159,17 +186,27 @@ def _sorted(array: Shaped[np.ndarray, "..."], axes: str) -> tuple[Shaped[np.ndar
     return array.transpose(order), "Z" * len(planes) + "YX" + "".join(axis for axis in axes if axis in "SC")
 
 
-def _chosen(array: Shaped[np.ndarray, "..."], axes: str, part: str) -> tuple[Shaped[np.ndarray, "..."], str]:
-    """Take the chosen one of channels that are no colours."""
-    if axes[-1] in "YX" or (axes[-1] == "S" and array.shape[-1] == 3):
-        return array, axes.replace("S", "C")
-    if not part.isdecimal() or int(part) >= array.shape[-1]:
+def _chosen(
+    array: Shaped[np.ndarray, "*grid channels"], part: str, names: tuple[str, ...]
+) -> tuple[Shaped[np.ndarray, "*grid"], bool]:
+    """Take the chosen one of channels that are no colours, and tell whether it is the one that was asked for.
+
+    A single one is taken for any number, and if it has no name for any name: files of one channel lie among others.
+    """
+    count = array.shape[-1]
+    index = channels.index_of(part, count, names) if part else None
+    if index is None and count == 1 and (part.isdecimal() or not (part and names)):
+        return array[..., 0], False
+    if index is None:
+        listed, example = channels.listed(count, names), (names[0] if names else "") or 0
         msg = (
-            f"it holds {array.shape[-1]} channels: expected one, or the number of one from 0 on, got {part or 'none'}. "
-            "Choose it: channel=0, in the shell --channel 0"
+            f"it has no channel {part!r}: expected {listed}. Choose one of these"
+            if part
+            else f"it holds {count} channels: expected one, or the choice of {listed}, got none. "
+            f"Choose it: channel={example!r}, in the shell --channel {example}"
         )
         raise ValueError(msg)
-    return array[..., int(part)], axes[:-1]
+    return array[..., index], True
 
 
 def _palette(page: Any) -> UInt8[np.ndarray, "256 3"]:

@@ -318,6 +318,23 @@ def test_modality_is_guessed_from_words_then_values(tmp_path: Path, name: str, l
     assert propose(root).card.modality == modality
 
 
+def test_channels_become_modalities(tmp_path: Path, build_folder: Callable[..., BuildReport]) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    (tmp_path / "cells/images").mkdir(parents=True)
+    stains = {"axes": "CYX", "Labels": ["DAPI", "actin (488)"]}
+    for case in "ab":
+        tifffile.imwrite(
+            tmp_path / f"cells/images/{case}.tif", np.stack([image(1), image(2)]), imagej=True, metadata=stains
+        )
+        save(tmp_path, f"cells/labels/{case}.png", label(1))
+    (tmp_path / "cells/images/a.tif").write_bytes((tmp_path / "cells/images/b.tif").read_bytes()[:9])  # is told later
+    proposal = propose(tmp_path / "cells")
+    assert any("channels DAPI, actin (488) are modalities of their own" in check for check in proposal.checks)
+    write_proposal(proposal, tmp_path / "cells")
+    build_folder(tmp_path / "cells")
+    assert {task.modality for task in Collection(tmp_path / "out").tasks()} == {"dapi", "actin-488"}
+
+
 def test_card_is_never_overwritten_unasked(tmp_path: Path) -> None:
     root = tmp_path / "data"
     with_folders(root)

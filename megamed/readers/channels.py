@@ -1,0 +1,38 @@
+"""The channel that a person means of an image with several: by index, by colour, or by the name in its file."""
+
+import unicodedata
+from collections.abc import Sequence
+
+COLOURS = ("red", "green", "blue")
+
+
+def index_of(channel: str, count: int, names: Sequence[str] = ()) -> int | None:
+    """Find the index of a channel; None if there is no such channel, or several have the name.
+
+    A number is an index, and where it is too large for one it may be a name, as channels of microscopes are called
+    after wavelengths: `488`. Upper and lower case are the same.
+
+    Args:
+        channel: What a person wrote.
+        count: The number of channels.
+        names: Names of the channels, "" where a channel has none; a colour is meant only where none has one.
+    """
+    if channel.isdecimal() and int(channel) < count:
+        return int(channel)
+    called = [_folded(name) for name in (names if any(names) else COLOURS[:count])]
+    return called.index(_folded(channel)) if called.count(_folded(channel)) == 1 else None
+
+
+def listed(count: int, names: Sequence[str] = ()) -> str:
+    """List the channels of which one can be chosen.
+
+    >>> listed(2, ["DAPI", "GFP"]), listed(3)
+    ("0 'DAPI', 1 'GFP'", '0 to 2')
+    """
+    if not any(names):
+        return f"0 to {count - 1}"
+    return ", ".join(f"{index} {name!r}" if name else str(index) for index, name in enumerate(names))
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFKC", name).strip().casefold()
