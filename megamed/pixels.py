@@ -6,7 +6,8 @@ import numpy as np
 from jaxtyping import Real, Shaped, UInt8
 
 from megamed import formats
-from megamed.colour_tables import as_bytes
+from megamed.colour_tables import FULL, as_bytes
+from megamed.label_values import LabelRules, without_palette
 from megamed.readers import channels, picture
 from megamed.readers.faults import one_error
 from megamed.readers.source import SERIES, Source
@@ -39,8 +40,11 @@ def read_image(source: Source, notes: list[str] | None = None) -> Real[np.ndarra
 
 
 def read_mask(source: Source) -> Real[np.ndarray, "H W"] | Volume:
-    """Read a mask as `read_image` reads a picture, but for NaN, which is left as it is and above no threshold."""
-    return _grey(_read(source), source)
+    """Read a mask as `read_image` reads a picture, but for NaN, which is left as it is and above no threshold.
+
+    Of one that is drawn on a transparent layer, what is transparent is 0.
+    """
+    return _grey(_visible(_read(source), source.name), source)
 
 
 def _grey(stored: StoredImage, source: Source) -> Real[np.ndarray, "H W"] | Volume:
@@ -64,11 +68,13 @@ def _grey(stored: StoredImage, source: Source) -> Real[np.ndarray, "H W"] | Volu
 def read_label(source: Source) -> Real[np.ndarray, "H W"] | Volume:
     """Read a label map, or a volume of labels; the values of a palette image are its indices.
 
+    On a transparent layer, what is transparent is 0; what is drawn in black or in one colour is 255.
+
     Raises:
         ValueError: If it cannot be decoded, is too large or has colours.
         ImportError: If the library for its format is not installed.
     """
-    stored = _read(source)
+    stored = _visible(_read(source), source.name)
     if _is_volume(stored):
         return _volume(stored, source)
     if stored.axes and (stored.array.ndim != 2 or stored.array.dtype.kind == "f"):
@@ -110,6 +116,21 @@ def _read(source: Source) -> StoredImage:
     if stored.axes.startswith("TYX"):
         return StoredImage(stored.array[0], stored.axes[1:], palette=stored.palette)
     return stored
+
+
+def _visible(stored: StoredImage, name: str) -> StoredImage:
+    """Return a label without what is transparent in it; a layer that shows one colour, or black, is a mask."""
+    if stored.opacity is None or _is_volume(stored):
+        return stored
+    if stored.palette is not None:
+        indices, _ = without_palette(stored.array, stored.palette, name, LabelRules(), stored.opacity)
+        return replace(stored, array=indices, opacity=None)
+    drawn, array = stored.opacity > stored.opacity.max() / 2, stored.array
+    shown = array[drawn]
+    if (shown == shown[:1]).all() and (array.ndim == 3 or not shown.any()):
+        return replace(stored, array=drawn.astype(np.uint8) * np.uint8(FULL), axes="YX", opacity=None)
+    hidden = ~drawn if array.ndim == 2 else ~drawn[..., None]
+    return replace(stored, array=np.where(hidden, array.dtype.type(0), array), opacity=None)
 
 
 def _picture(stored: StoredImage, source: Source) -> StoredImage:
