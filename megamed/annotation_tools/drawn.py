@@ -3,7 +3,7 @@
 import functools
 import unicodedata
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PureWindowsPath
 from typing import TypeAlias
@@ -11,7 +11,7 @@ from typing import TypeAlias
 import numpy as np
 from jaxtyping import UInt8
 
-from megamed.annotation_tools.model import AnnotatedImage, Size
+from megamed.annotation_tools.model import AnnotatedImage, Shape, Size
 from megamed.annotation_tools.tools import TOOLS, AnnotationTool
 from megamed.readers.stored import Canvas, DrawnLabel, Geometry, Segment
 
@@ -162,13 +162,17 @@ def read_drawn(path: Path, canvas: Canvas) -> DrawnLabel:
         _check_size(file, entry, size)
     values = {name: value for value, name in _renamed(file, canvas).items()}
 
-    def drawn(name: str) -> UInt8[np.ndarray, "N H W"]:
+    def painted(shapes_of: Callable[[AnnotatedImage], Iterable[Shape]]) -> UInt8[np.ndarray, "N H W"]:
         mask = np.zeros((count, *size), bool)
         for plane, entry in planes:
-            shapes = tuple(shape for shape in entry.shapes if _class_name(file, shape.class_name, canvas) == name)
-            for found in replace(entry, shapes=shapes).labels(size).values():
-                mask[plane] |= found
+            for shape in shapes_of(entry):
+                shape.paint(mask[plane])
         return mask.astype(np.uint8)
+
+    def drawn(name: str) -> UInt8[np.ndarray, "N H W"]:
+        return painted(
+            lambda entry: (each for each in entry.shapes if _class_name(file, each.class_name, canvas) == name)
+        )
 
     shown = dict.fromkeys(_class_name(file, each.class_name, canvas) for entry in entries for each in entry.shapes)
     segments = [Segment(values[name], name, functools.partial(drawn, name)) for name in shown]
@@ -177,7 +181,8 @@ def read_drawn(path: Path, canvas: Canvas) -> DrawnLabel:
     colours = {
         _class_name(file, each.name, canvas): each.colour for entry in entries for each in entry.classes if each.colour
     }
-    return DrawnLabel(Geometry(), tuple(segments), names, notes, is_complete=True, colours=colours)
+    unknown = Segment(0, "", lambda: painted(lambda entry: entry.unknown)) if any(e.unknown for e in entries) else None
+    return DrawnLabel(Geometry(), tuple(segments), names, notes, is_complete=True, colours=colours, unknown=unknown)
 
 
 def _entries(file: AnnotationFile, canvas: Canvas) -> list[AnnotatedImage]:
@@ -223,7 +228,7 @@ def _planes(file: AnnotationFile, entries: list[AnnotatedImage], count: int) -> 
     Raises:
         ValueError: If that is not told, or there is no such plane.
     """
-    numbers = {entry.plane for entry in entries if entry.shapes}
+    numbers = {entry.plane for entry in entries if entry.shapes or entry.unknown}
     if count == 1 and len(numbers) < 2:
         return [(0, entry) for entry in entries]
     if count > 1 and None in numbers:
