@@ -23,6 +23,32 @@ def index_of(channel: str, count: int, names: Sequence[str] = ()) -> int | None:
     return called.index(_folded(channel)) if called.count(_folded(channel)) == 1 else None
 
 
+def chosen(part: str, count: int, names: Sequence[str] = ()) -> int | None:
+    """Choose among the channels of a file; None if there is one, which is taken whatever was asked for.
+
+    A single one is taken for any number, and if it has no name for any name: files of one channel lie among others.
+
+    Args:
+        part: What was asked for; empty if nothing was.
+        count: The number of channels.
+        names: Names of the channels.
+
+    Raises:
+        ValueError: If there is no such channel, or nothing tells which of several is meant.
+    """
+    index = index_of(part, count, names) if part else None
+    if index is None and (count > 1 or (part and not part.isdecimal() and names)):
+        known, example = listed(count, names), (names[0] if names else "") or 0
+        msg = (
+            f"it has no channel {part!r}: expected {known}. Choose one of these"
+            if part
+            else f"it holds {count} channels: expected one, or the choice of {known}, got none. "
+            f"Choose it: channel={example!r}, in the shell --channel {example}"
+        )
+        raise ValueError(msg)
+    return index
+
+
 def listed(count: int, names: Sequence[str] = ()) -> str:
     """List the channels of which one can be chosen.
 

@@ -145,7 +145,8 @@ def _decoded(file: Any, series: Any, part: str) -> StoredImage | None:
     else:
         array = array if axes.endswith(("S", "C")) else array[..., None]
         names = tiff_channels.names_in(file, series, array.shape[-1])
-        array, has_part = _chosen(array, part, names)
+        index = channels.chosen(part, array.shape[-1], names)
+        array, has_part = array[..., index or 0], index is not None
         axes = axes.rstrip("SC")
     array = turned_upright(array, orientation, axes.index("Y"))
     lossy = int(page.compression) in LOSSY
@@ -184,29 +185,6 @@ def _sorted(array: Shaped[np.ndarray, "..."], axes: str) -> tuple[Shaped[np.ndar
         msg = f"expected one axis of planes, got {axes} of {array.shape}. Save one volume or time point as its own file"
         raise ValueError(msg)
     return array.transpose(order), "Z" * len(planes) + "YX" + "".join(axis for axis in axes if axis in "SC")
-
-
-def _chosen(
-    array: Shaped[np.ndarray, "*grid channels"], part: str, names: tuple[str, ...]
-) -> tuple[Shaped[np.ndarray, "*grid"], bool]:
-    """Take the chosen one of channels that are no colours, and tell whether it is the one that was asked for.
-
-    A single one is taken for any number, and if it has no name for any name: files of one channel lie among others.
-    """
-    count = array.shape[-1]
-    index = channels.index_of(part, count, names) if part else None
-    if index is None and count == 1 and (part.isdecimal() or not (part and names)):
-        return array[..., 0], False
-    if index is None:
-        listed, example = channels.listed(count, names), (names[0] if names else "") or 0
-        msg = (
-            f"it has no channel {part!r}: expected {listed}. Choose one of these"
-            if part
-            else f"it holds {count} channels: expected one, or the choice of {listed}, got none. "
-            f"Choose it: channel={example!r}, in the shell --channel {example}"
-        )
-        raise ValueError(msg)
-    return array[..., index], True
 
 
 def _palette(page: Any) -> UInt8[np.ndarray, "256 3"]:
