@@ -322,7 +322,11 @@ def _describe_labels(card: DatasetCard, named: bool, found: LabelFindings) -> tu
         reason = found.unreadable[0] if found.unreadable else "only zeros."
         msg = f"{card.id} has no labelled pixel: expected some in {found.cases} cases, got {reason}"
         raise ValueError(msg)
-    labels, rules, check = _colour_labels(colours) if colours else _value_labels(sorted(found.present), found.share)
+    values = sorted(found.present)
+    if trimap := _trimap_labels(values) if "trimap" in card.files.label.lower() else None:
+        labels, rules, check = trimap
+    else:
+        labels, rules, check = _colour_labels(colours) if colours else _value_labels(values, found.share)
     checks = (
         [f"{len(found.unreadable)} labels cannot be read, such as: {found.unreadable[0]}"] if found.unreadable else []
     )
@@ -370,6 +374,14 @@ def _colour_labels(colours: list[str]) -> tuple[dict[int, str], dict[str, object
     if len(colours) > MOST_LABELS:
         check = f"labels have {len(colours)} colours, as JPEG blurs them; draw them in few, or they are rejected"
     return labels, {"colours": table | unknown, "unknown": tuple(unknown.values())}, check
+
+
+def _trimap_labels(values: list[int]) -> tuple[dict[int, str], dict[str, object], str] | None:
+    """Tell what values of trimaps mean, whose borders are unknown, as above; None if they are those of others."""
+    check = "labels are trimaps of a foreground, name it, a background and a border that nobody judged"
+    if values == [1, 2, 3]:
+        return {1: "label", 2: "background"}, {"unknown": (3,)}, check
+    return ({1: "label"}, {"unknown": (128,), "positive_above": 0}, check) if values == [128, 255] else None
 
 
 def _value_labels(values: list[int], share: dict[int, float]) -> tuple[dict[int, str], dict[str, object], str]:
