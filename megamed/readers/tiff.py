@@ -48,7 +48,13 @@ def read(source: Source, most_pixels: int) -> StoredImage:
         page = series.keyframe
         samples = max(page.samplesperpixel, 1)
         planes = math.prod(series.shape) // max(page.imagelength * page.imagewidth * samples, 1)
-        check_size((planes, page.imagelength, page.imagewidth), samples, most_pixels)
+        try:
+            check_size((planes, page.imagelength, page.imagewidth), samples, most_pixels)
+        except ValueError as error:
+            if not (smaller := _smaller(file, series)):
+                raise
+            msg = f"{error}. It has smaller levels, {smaller}: save one as an image of its own"
+            raise ValueError(msg) from error
         # tifffile turns YCbCr to RGB within JPEG only; Pillow knows this and the other spaces of colour
         is_plain = page.photometric in PLAIN or (page.photometric, page.compression) == (YCBCR, JPEG)
         stored = _decoded(file, series, source.part) if is_plain else None
@@ -99,6 +105,12 @@ def write(mask: MaskImage, suffix: str) -> bytes:
     tags = tiff_calibration.tags(mask.geometry.spacing, len(mask.array)) if mask.geometry.spacing else {}
     first.save(content, "TIFF", save_all=True, append_images=others, compression="tiff_deflate", tiffinfo=tags)
     return content.getvalue()
+
+
+def _smaller(file: Any, series: Any) -> str:
+    """List the sizes of the reduced copies of an image, which lie below its page or are pages of their own."""
+    copies = [*series.levels[1:], *(each for each in file.series if each.keyframe.is_reduced)]
+    return ", ".join(f"{each.keyframe.imagelength} × {each.keyframe.imagewidth}" for each in copies)
 
 
 def _spacing(stored: StoredImage, pixel: PixelSize) -> tuple[float, ...] | None:
