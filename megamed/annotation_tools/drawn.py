@@ -182,11 +182,21 @@ def read_drawn(path: Path, canvas: Canvas) -> DrawnLabel:
         _class_name(file, each.name, canvas): each.colour for entry in entries for each in entry.classes if each.colour
     }
     unknown = Segment(0, "", lambda: painted(lambda entry: entry.unknown)) if any(e.unknown for e in entries) else None
-    return DrawnLabel(Geometry(), tuple(segments), names, notes, is_complete=True, colours=colours, unknown=unknown)
+    place = canvas.geometry if _slices(canvas) else Geometry()
+    return DrawnLabel(place, tuple(segments), names, notes, is_complete=True, colours=colours, unknown=unknown)
+
+
+def _slices(canvas: Canvas) -> tuple[Path, ...]:
+    """Return the files of a DICOM series that has one for each plane; nothing for other images."""
+    files = canvas.geometry.files
+    return files if len(canvas.shape) == 3 and len(files) == canvas.shape[0] > 1 else ()
 
 
 def _entries(file: AnnotationFile, canvas: Canvas) -> list[AnnotatedImage]:
-    """Return what a file says of an image, which it must mention if it has several."""
+    """Return what a file says of an image, or of slices of a series, which it must mention if it has several."""
+    mentioned = ((plane, entry) for plane, path in enumerate(_slices(canvas)) for entry in file.entries(path))
+    if of_slices := [replace(entry, plane=plane) for plane, entry in mentioned]:
+        return of_slices
     if not file.tool.many_images or (canvas.path is None and len(file.file_names) == 1):
         return list(file.images)
     entries = file.entries(canvas.path) if canvas.path else []
@@ -212,10 +222,11 @@ def _of_one_annotator(entries: list[AnnotatedImage]) -> tuple[list[AnnotatedImag
 
 def _plane_size(file: AnnotationFile, canvas: Canvas) -> tuple[Size, int]:
     """Return height and width of the image, and the number of its planes."""
-    if len(canvas.shape) == 3 and canvas.geometry.affine is not None:
+    if len(canvas.shape) == 3 and canvas.geometry.affine is not None and not _slices(canvas):
         msg = (
-            f"{file.path.name} was drawn on pictures: expected a picture or a stack of pages, got a volume of "
-            f"{canvas.shape}. Save the labels of a volume as a label map, such as .nii.gz or .seg.nrrd."
+            f"{file.path.name} was drawn on pictures: expected a picture, a stack of pages or the files of a "
+            f"DICOM series, got a volume of {canvas.shape}. Save the labels of a volume as a label map, such as "
+            ".nii.gz or .seg.nrrd."
         )
         raise ValueError(msg)
     *planes, height, width = canvas.shape
