@@ -126,6 +126,7 @@ def check(
     folder: Annotated[Path, typer.Argument(help=SUPPORT_HELP)],
     images: ImageTemplate = None,
     labels: LabelTemplate = None,
+    classes: ClassNames = None,
     colours: Colours = None,
     unknown: UnknownValues = None,
     expect: Annotated[
@@ -143,12 +144,13 @@ def check(
     folder cannot be used.
     """
     from incontext.folders.check_folder import check_folder
-    from incontext.folders.class_names import read_colours
+    from incontext.folders.class_names import read_classes, read_colours
     from megamed.label_values import LabelRules
     from megamed.path_templates import read_templates
 
     rules, templates = LabelRules.of(unknown or None, read_colours(colours)), read_templates(images, labels)
-    found, expected = check_folder(folder, templates, rules), None
+    named = read_classes(classes)
+    found, expected = check_folder(folder, templates, rules, named), None
     if not as_json:
         print(_in_lines(found.lines()), flush=True)
     if found.labelled and expect:
@@ -156,7 +158,7 @@ def check(
         from incontext.folders.segmenter_options import SegmenterOptions
 
         options = SegmenterOptions(colours=rules.colours, unknown=unknown)
-        expected = expect_of_folder(options.open(), folder, templates)
+        expected = expect_of_folder(options.open(), folder, templates, named)
     if as_json:
         print(replace(found, expected=expected).as_json())
     elif expected:

@@ -88,7 +88,8 @@ class Segmenter(EditingEstimator):
         absent: Treatment of a class in images that probably do not show it, if there are four or more examples: `auto`
             draws nothing there if some examples lack the class, `suppress` in any case, `mark` only says so, `keep`
             does not ask.
-        channel: The channel to look at of images that have several: its number, or `red`, `green` or `blue`.
+        channel: The channel to look at of images that have several: its number, its name in the file, or
+            `red`, `green` or `blue`.
         colours: Values of the classes of labels that are drawn in colours, by colour as `#rrggbb`; black is background.
         unknown: Value or values of pixels of labels that nobody judged; they are neither learnt nor scored. By default
             255 or -1 where it stands apart from classes that are counted through, and then a warning says so.

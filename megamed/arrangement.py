@@ -25,6 +25,9 @@ from megamed.schema import FileRules, slugify
 from megamed.vocabulary import DESCRIPTION, Layout
 
 MOST_CLASSES = 200
+MOST_LISTED = 4
+NUMBERED_PEOPLE = re.compile(r"(?:manual|r)[-_ ]?\d", re.I)
+"""Names of what several people drew, where several differ in nothing else."""
 MOST_VALUES = 255
 """Largest label value of a card."""
 
@@ -215,7 +218,7 @@ def _case_template(path: Path, image: Path, folder: Path) -> str:
 def _templates(folder: Path, files: Sequence[PurePosixPath]) -> Arrangement:
     """Find the path templates of images and labels."""
     images, labels = sort_out(files)
-    image_templates, label_templates = _matched(images, labels)
+    image_templates, label_templates, unread = _matched(images, labels)
     if not label_templates:
         msg = (
             f"{folder} is not understood: expected images/ and labels/ with equal file names, or names such as 1.png "
@@ -234,21 +237,26 @@ def _templates(folder: Path, files: Sequence[PurePosixPath]) -> Arrangement:
     pattern = template_pattern(label, classes)
     others = [each.path for each in labels if not pattern.fullmatch(unicodedata.normalize("NFC", str(each.path)))]
     words, hints = f"images are {image}, labels are {label}", " ".join(map(str, files[:50]))
+    if unread:
+        listed = ", ".join(unread[:MOST_LISTED]) + (", …" if len(unread) > MOST_LISTED else "")
+        words += f"; other images of the same labels, {listed}, are not read: name one as `image` to read it instead"
     words += f"; {len(others)} files may be labels too but are not read, such as {others[0]}" if others else ""
     return Arrangement("folder", words, rules, named, hints=hints)
 
 
-def _matched(images: Sequence[NamedFile], labels: Sequence[NamedFile]) -> tuple[Counter[str], Counter[str]]:
-    """Count the templates of images and labels that belong together."""
+def _matched(images: Sequence[NamedFile], labels: Sequence[NamedFile]) -> tuple[Counter[str], Counter[str], list[str]]:
+    """Count the templates of images and labels that belong together, and list those of the other images of labels."""
     index = CaseIndex.of(images)
     image_templates: Counter[str] = Counter()
     label_templates: Counter[str] = Counter()
+    others: set[str] = set()
     for label in labels:
         case, found = index.find(label.name)
         if found:
             image_templates[found[-1].name.template(case)] += 1
+            others |= {each.name.template(case) for each in found[:-1]}
             label_templates[label.name.template(case)] += 1
-    return image_templates, label_templates
+    return image_templates, label_templates, sorted(others - image_templates.keys())
 
 
 def _united(images: Counter[str], labels: Counter[str]) -> tuple[str, str, dict[str, int]]:
@@ -258,12 +266,22 @@ def _united(images: Counter[str], labels: Counter[str]) -> tuple[str, str, dict[
     image = image.replace("{}", "*")
     if not label_variants:
         return image, label, {}
+    if label_variants != image_variants and _are_annotators(label, label_variants):
+        return image, label.replace("{}", "{annotator}"), {}
     if label_variants == image_variants or all(re.fullmatch(r"\w?\d*", variant) for variant in label_variants):
         return image, label.replace("{}", "*"), {}
-    if all(ANNOTATOR_WORDS.fullmatch(variant) for variant in label_variants):
-        return image, label.replace("{}", "{annotator}"), {}
     classes = {name: value for value, name in enumerate(sorted(label_variants), start=1) if slugify(name)}
     return image, label.replace("{}", "{class}"), classes
+
+
+def _are_annotators(template: str, variants: set[str]) -> bool:
+    """Whether what differs between labels says who drew them, alone or with the word before it: `expert_A`, `r1`."""
+    before = re.search(r"[^\W\d_]*[-_ ]?(?=\{\})", template)
+    starts = ("", before[0] if before else "")
+    return any(
+        all(ANNOTATOR_WORDS.fullmatch(start + each) or NUMBERED_PEOPLE.fullmatch(each) for each in variants)
+        for start in starts
+    )
 
 
 def _without_numbers(templates: Counter[str]) -> Counter[str]:

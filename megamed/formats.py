@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from megamed.annotation_tools import drawn, itksnap, ome_tiff, slicer, tools
+from megamed.annotation_tools import ome_zarr as ome_zarr_labels
 from megamed.readers import (
     arrays,
     dicom,
@@ -17,6 +18,7 @@ from megamed.readers import (
     metaimage,
     nifti,
     nrrd,
+    ome_zarr,
     picture,
     tiff,
 )
@@ -51,6 +53,10 @@ class FileFormat:
     """Tells a file of the format by its content."""
     find: Callable[[Path], Source] | None = None
     """Finds the files of one image in a folder."""
+    is_folder: Callable[[Path], bool] | None = None
+    """Tells a folder that is one image of the format, whatever it is called."""
+    channels: Callable[[Path], tuple[str, ...]] | None = None
+    """Returns the names or indices of a file's channels, if it has several that are no colours."""
     has_parts: bool = False
     """Whether a file holds any number of arrays, so that it is not by itself one image."""
 
@@ -68,8 +74,10 @@ FORMATS = (
         (".png", ".bmp"), frozenset({"image"}),
     ),
     FileFormat(
-        "TIFF", (".tiff", ".tif"), tiff.read, tiff.write, (".tif", ".tiff"), frozenset({"image", "stack"})
+        "TIFF", (".tiff", ".tif"), tiff.read, tiff.write, (".tif", ".tiff"), frozenset({"image", "stack"}),
+        channels=tiff.channels_in,
     ),
+    FileFormat("OME-Zarr", (), ome_zarr.read, is_folder=ome_zarr.is_image),
     FileFormat("NumPy array", (".npy",), arrays.read),
     FileFormat("NumPy archive", (".npz",), arrays.read, has_parts=True),
 )  # fmt: skip
@@ -96,6 +104,7 @@ def _read_dicom(path: Path, canvas: Canvas) -> DrawnLabel:
 
 
 DRAWN_FORMATS = (
+    DrawnFormat("OME-Zarr", ome_zarr_labels.recognises, ome_zarr_labels.names_in, ome_zarr_labels.read_drawn),
     DrawnFormat(
         "DICOM",
         dicom_labels.recognises,
@@ -148,6 +157,8 @@ def format_of(path: Path) -> FileFormat | None:
     Digits behind the last dot, as in the UIDs that name DICOM files, are no suffix.
     """
     name, is_bare = path.name.lower(), not path.suffix.strip(".0123456789")
+    if (is_bare or name.endswith(".zarr")) and path.is_dir():
+        return next((each for each in FORMATS if each.is_folder and each.is_folder(path)), None)
     for each in FORMATS:
         if name.endswith(each.suffixes) or (is_bare and each.has_mark and each.has_mark(path)):
             return each
@@ -184,13 +195,13 @@ def stem(name: str) -> str:
 
 
 def source_at(path: Path) -> Source:
-    """Return the source that a path means: a file, or the one series in a folder.
+    """Return the source that a path means: a file, a folder that is one image, or the one series in a folder.
 
     Raises:
         ValueError: If a folder holds none or several.
         ImportError: If the library for the format is not installed.
     """
-    if not path.is_dir():
+    if not path.is_dir() or format_of(path):
         return Source((path,))
     return next(each.find for each in FORMATS if each.find)(path)
 
@@ -212,6 +223,17 @@ def read(source: Source, most_pixels: int = MAX_VOXELS) -> StoredImage:
         return dicom.read(source, most_pixels)
     found = format_of(source.files[0])
     return (found.read if found else picture.read)(source, most_pixels)
+
+
+def channels_in(source: Source) -> tuple[str, ...]:
+    """Return the names or indices of the channels of an image among which one has to be chosen; nothing without choice.
+
+    Raises:
+        ValueError: If it is damaged.
+        ImportError: If the library for its format is not installed.
+    """
+    found = None if source.part else format_of(source.files[0])
+    return found.channels(source.files[0]) if found and found.channels else ()
 
 
 def drawn_format(path: Path, canvas: Canvas | None = None) -> DrawnFormat | None:

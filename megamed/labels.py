@@ -140,6 +140,8 @@ def _drawn(source: LabelSource, card: DatasetCard, image: Grid, drawn: DrawnLabe
     for segment in drawn.segments:
         if (value := values[segment.name]) is not None:
             yield _Part.drawn(_fitting(drawn.to_ras(segment), image) > 0, value, card.files)
+    if drawn.unknown:
+        yield _Part(set(), _nothing(image), _fitting(drawn.to_ras(drawn.unknown), image) > 0)
 
 
 def _segment_value(segment: Segment, source: LabelSource, card: DatasetCard) -> int | None:

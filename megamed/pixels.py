@@ -1,11 +1,14 @@
 """Pixels that a collection takes from a file: one grey channel, label values or colours, of a picture or volume."""
 
+from dataclasses import replace
+
 import numpy as np
 from jaxtyping import Real, Shaped, UInt8
 
 from megamed import formats
-from megamed.colour_tables import as_bytes
-from megamed.readers import picture
+from megamed.colour_tables import FULL, as_bytes
+from megamed.label_values import LabelRules, without_palette
+from megamed.readers import channels, picture
 from megamed.readers.faults import one_error
 from megamed.readers.source import SERIES, Source
 from megamed.readers.stored import StoredImage
@@ -13,7 +16,6 @@ from megamed.readers.volume import MAX_VOXELS, Volume
 
 MOST_PIXELS = MAX_VOXELS
 """The largest picture that is read."""
-COLOUR_CHANNELS = ("red", "green", "blue")
 LUMINANCE = "luminance"
 
 
@@ -21,7 +23,8 @@ def read_image(source: Source, notes: list[str] | None = None) -> Real[np.ndarra
     """Read a picture as one grey channel, or a volume: colour becomes luminance, 16-bit and float stay as they are.
 
     Args:
-        source: Where it lies; its part may be `red`, `green` or `blue` to read this channel instead.
+        source: Where it lies; its part may be `red`, `green` or `blue`, or the index or name of a channel, to read this
+            channel instead.
         notes: List to which remarks of the reader are added.
 
     Raises:
@@ -37,22 +40,26 @@ def read_image(source: Source, notes: list[str] | None = None) -> Real[np.ndarra
 
 
 def read_mask(source: Source) -> Real[np.ndarray, "H W"] | Volume:
-    """Read a mask as `read_image` reads a picture, but for NaN, which is left as it is and above no threshold."""
-    return _grey(_read(source), source)
+    """Read a mask as `read_image` reads a picture, but for NaN, which is left as it is and above no threshold.
+
+    Of one that is drawn on a transparent layer, what is transparent is 0.
+    """
+    return _grey(_visible(_read(source), source.name), source)
 
 
 def _grey(stored: StoredImage, source: Source) -> Real[np.ndarray, "H W"] | Volume:
     if _is_volume(stored):
         return _volume(stored, source)
     array = stored.displayed().array
-    if source.part in COLOUR_CHANNELS and array.ndim == 3:
-        return array[..., COLOUR_CHANNELS.index(source.part)]
-    if stored.axes and source.part not in ("", LUMINANCE, SERIES):
-        msg = (
-            f"{source.name} cannot be read: expected one of {COLOUR_CHANNELS} of a colour picture, "
-            f"got {source.part!r} of shape {array.shape}."
-        )
-        raise ValueError(msg)
+    if stored.axes and not stored.has_part and source.part not in ("", LUMINANCE, SERIES):
+        index = channels.index_of(source.part, array.shape[2]) if array.ndim == 3 else None
+        if index is None:
+            msg = (
+                f"{source.name} cannot be read: expected one of {channels.COLOURS} of a colour picture, "
+                f"got {source.part!r} of shape {array.shape}."
+            )
+            raise ValueError(msg)
+        return array[..., index]
     if array.ndim == 3:
         return picture.luminance(array)
     return array * np.uint8(255) if array.dtype == bool and stored.axes else _whole(array)
@@ -61,11 +68,13 @@ def _grey(stored: StoredImage, source: Source) -> Real[np.ndarray, "H W"] | Volu
 def read_label(source: Source) -> Real[np.ndarray, "H W"] | Volume:
     """Read a label map, or a volume of labels; the values of a palette image are its indices.
 
+    On a transparent layer, what is transparent is 0; what is drawn in black or in one colour is 255.
+
     Raises:
         ValueError: If it cannot be decoded, is too large or has colours.
         ImportError: If the library for its format is not installed.
     """
-    stored = _read(source)
+    stored = _visible(_read(source), source.name)
     if _is_volume(stored):
         return _volume(stored, source)
     if stored.axes and (stored.array.ndim != 2 or stored.array.dtype.kind == "f"):
@@ -95,7 +104,7 @@ def is_volume_file(source: Source) -> bool:
 
 def _read(source: Source) -> StoredImage:
     """Read the first frame of a picture, all of a volume, or an array that is a picture."""
-    stored = formats.read(source, MOST_PIXELS)
+    stored = formats.read(replace(source, part="") if source.part == LUMINANCE else source, MOST_PIXELS)
     if stored.array.dtype.kind not in "buif":
         msg = f"{source.name} cannot be read: expected real numbers, got {stored.array.dtype}."
         raise ValueError(msg)
@@ -107,6 +116,21 @@ def _read(source: Source) -> StoredImage:
     if stored.axes.startswith("TYX"):
         return StoredImage(stored.array[0], stored.axes[1:], palette=stored.palette)
     return stored
+
+
+def _visible(stored: StoredImage, name: str) -> StoredImage:
+    """Return a label without what is transparent in it; a layer that shows one colour, or black, is a mask."""
+    if stored.opacity is None or _is_volume(stored):
+        return stored
+    if stored.palette is not None:
+        indices, _ = without_palette(stored.array, stored.palette, name, LabelRules(), stored.opacity)
+        return replace(stored, array=indices, opacity=None)
+    drawn, array = stored.opacity > stored.opacity.max() / 2, stored.array
+    shown = array[drawn]
+    if (shown == shown[:1]).all() and (array.ndim == 3 or not shown.any()):
+        return replace(stored, array=drawn.astype(np.uint8) * np.uint8(FULL), axes="YX", opacity=None)
+    hidden = ~drawn if array.ndim == 2 else ~drawn[..., None]
+    return replace(stored, array=np.where(hidden, array.dtype.type(0), array), opacity=None)
 
 
 def _picture(stored: StoredImage, source: Source) -> StoredImage:

@@ -18,7 +18,7 @@ from megamed.arrangement import Arrangement, find_arrangement
 from megamed.files import replace_file
 from megamed.label_values import split_unknown, suspected_void
 from megamed.labels import read_annotations
-from megamed.layouts import Case, LabelSource, find_subjects
+from megamed.layouts import Case, LabelSource, Subject, find_subjects
 from megamed.pixels import is_volume_file, read_colours, read_image, read_label
 from megamed.readers.source import Source
 from megamed.readers.volume import Volume
@@ -105,6 +105,9 @@ def propose(folder: Path) -> Proposal:
     arrangement = find_arrangement(folder)
     draft = _draft(folder, arrangement)
     subjects = find_subjects(folder, draft)
+    if channels := _channels(draft, subjects):
+        draft = draft.model_copy(update={"files": draft.files.model_copy(update={"channels": channels})})
+        subjects = find_subjects(folder, draft)
     cases = [case for subject in subjects for case in subject.cases]
     problems = [problem for subject in subjects for problem in subject.problems]
     if not cases:
@@ -119,6 +122,8 @@ def propose(folder: Path) -> Proposal:
     pattern, subject_check = guess_subjects(draft, cases)
     facts = described.model_dump() | {"modality": modality, "subject_pattern": pattern}
     checks = [f"{len(cases)} cases found; {arrangement.words}.", *label_checks, modality_check, subject_check]
+    if channels:
+        checks.append(f"channels {', '.join(channels)} are modalities of their own; remove those not wanted.")
     if len(looked) < len(cases):
         checks.append(f"{len(looked)} cases were looked into; the others may hold labels that [labels] lacks.")
     if problems:
@@ -221,6 +226,23 @@ def _draft(folder: Path, arrangement: Arrangement) -> DatasetCard:
     )
 
 
+def _channels(card: DatasetCard, subjects: Sequence[Subject]) -> dict[str, str]:
+    """Make a modality of each channel of images that have several, as the first that can be read has them."""
+    names: tuple[str, ...] = ()
+    cases = [case for subject in subjects for case in subject.cases if card.layout in ("folder", "table")]
+    for source in (source for case in cases[:PICTURES_READ] for source in case.images.values()):
+        try:
+            names = formats.channels_in(source)
+            break
+        except ValueError:
+            continue
+    slugs = Counter(map(slugify, names))
+    return {
+        name: f"channel {name}" if name.isdecimal() or slugs[slugify(name)] > 1 or not slugify(name) else name
+        for name in names
+    }
+
+
 def _unique(names: dict[int, str]) -> dict[int, str]:
     """Give every label value a name that no other has."""
     slugs = Counter(slugify(name) for name in names.values())
@@ -300,7 +322,11 @@ def _describe_labels(card: DatasetCard, named: bool, found: LabelFindings) -> tu
         reason = found.unreadable[0] if found.unreadable else "only zeros."
         msg = f"{card.id} has no labelled pixel: expected some in {found.cases} cases, got {reason}"
         raise ValueError(msg)
-    labels, rules, check = _colour_labels(colours) if colours else _value_labels(sorted(found.present), found.share)
+    values = sorted(found.present)
+    if trimap := _trimap_labels(values) if "trimap" in card.files.label.lower() else None:
+        labels, rules, check = trimap
+    else:
+        labels, rules, check = _colour_labels(colours) if colours else _value_labels(values, found.share)
     checks = (
         [f"{len(found.unreadable)} labels cannot be read, such as: {found.unreadable[0]}"] if found.unreadable else []
     )
@@ -348,6 +374,14 @@ def _colour_labels(colours: list[str]) -> tuple[dict[int, str], dict[str, object
     if len(colours) > MOST_LABELS:
         check = f"labels have {len(colours)} colours, as JPEG blurs them; draw them in few, or they are rejected"
     return labels, {"colours": table | unknown, "unknown": tuple(unknown.values())}, check
+
+
+def _trimap_labels(values: list[int]) -> tuple[dict[int, str], dict[str, object], str] | None:
+    """Tell what values of trimaps mean, whose borders are unknown, as above; None if they are those of others."""
+    check = "labels are trimaps of a foreground, name it, a background and a border that nobody judged"
+    if values == [1, 2, 3]:
+        return {1: "label", 2: "background"}, {"unknown": (3,)}, check
+    return ({1: "label"}, {"unknown": (128,), "positive_above": 0}, check) if values == [128, 255] else None
 
 
 def _value_labels(values: list[int], share: dict[int, float]) -> tuple[dict[int, str], dict[str, object], str]:

@@ -114,7 +114,7 @@ class FileRules(Frozen):
     """Divisor of instance numbers that count by class: the label value is the integer quotient."""
     channels: dict[Name, Name] = {}
     """Modalities by channel, for channels that are modalities of their own: `red`, `green`, `blue` or `luminance` of
-    pictures, the number of a channel of volumes (`0`, `1`, ...), or a BIDS suffix (`T1w`)."""
+    pictures, the name of a channel in its file (`DAPI`) or its number (`0`, `1`, ...), or a BIDS suffix (`T1w`)."""
     table: str = "cases.csv"
     """Table of layout `table`, with the columns image, label and optionally case, subject, split, annotator, class."""
 

@@ -1,12 +1,15 @@
-"""Names and colours of classes in a `labelmap.txt`, which tools write beside the labels of the VOC arrangement."""
+"""Lists that lie in the VOC arrangement: names and colours of classes in `labelmap.txt`, splits in `ImageSets`."""
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 from megamed.colour_tables import BLACK
+from megamed.vocabulary import Split
 
+SETS = Path("ImageSets", "Segmentation")
 NAME = "labelmap.txt"
 LINE = re.compile(r"\s*([^:#][^:]*):(\d+),(\d+),(\d+):[^:]*:[^:]*")
 """A line of it: name, red, green and blue, parts and actions."""
@@ -39,3 +42,20 @@ def read_label_map(folder: Path) -> LabelMapText | None:
     shown = [(name, colour) for name, colour in coloured if colour != BLACK]
     names = {value: name for value, (name, _) in enumerate(shown, start=1)}
     return LabelMapText(names, {colour: value for value, (_, colour) in enumerate(shown, start=1)})
+
+
+def read_splits(folder: Path) -> dict[str, Split]:
+    """Read the split of each case that `train.txt`, `val.txt` or `test.txt` of a folder's image sets lists.
+
+    Raises:
+        ValueError: If a case is in two of them.
+    """
+    found: dict[str, Split] = {}
+    for split in get_args(Split):
+        path = folder / SETS / f"{split}.txt"
+        lines = path.read_text("utf-8", errors="replace").splitlines() if path.is_file() else ()
+        for name in (line.split()[0] for line in lines if line.strip()):
+            if found.setdefault(name, split) != split:
+                msg = f"{SETS} lists {name!r} twice: expected one split, got {found[name]} and {split}. Remove one."
+                raise ValueError(msg)
+    return found

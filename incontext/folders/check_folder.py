@@ -85,13 +85,19 @@ class FolderCheck:
         return json.dumps(asdict(self), indent=2)
 
 
-def check_folder(folder: Path, templates: Templates | None = None, rules: LabelRules | None = None) -> FolderCheck:
+def check_folder(
+    folder: Path,
+    templates: Templates | None = None,
+    rules: LabelRules | None = None,
+    names: Mapping[int, str] | None = None,
+) -> FolderCheck:
     """Look at the headers of all images of a folder, at its labels, and at the pixels of some images.
 
     Args:
         folder: Folder in which some images have labels.
         templates: Paths of images and labels, where their names leave open which belong together.
         rules: What the user says of the values of labels; of unknown ones, by default what a card in the folder says.
+        names: Names that the user gives to label values, before those of a card.
 
     Raises:
         ValueError: If there is no image, or names have several readings.
@@ -101,10 +107,16 @@ def check_folder(folder: Path, templates: Templates | None = None, rules: LabelR
     card, images = read_own_card(folder), _look_at_images(pairing)
     rules = card.rules(pairing, rules or LabelRules())
     findings, label_facts, looked = _look_at_labels(pairing, images, rules)
-    findings.names |= card.names
+    findings.names |= {**card.names, **(names or {})}
     known = [facts.size_px for facts in images.values() if facts.size_px]
     sizes = sorted(known, key=lambda size: (np.prod(size), size))
     notes = [*pairing.notes, *findings.all_notes()]
+    shown = {each.value for each in findings.classes}
+    notes += [
+        f"no label that was looked at shows {value} {name!r}."
+        for value, name in (names or {}).items()
+        if value not in shown
+    ]
     if looked < len(pairing.labelled):
         notes.append(f"{looked} of {len(pairing.labelled)} labels were looked at.")
     closed = sum(not (facts.size_px or facts.fault) and facts.pixels is None for facts in images.values())

@@ -79,19 +79,22 @@ def expectation_of(segmenter: Segmenter, names: Sequence[str] = ()) -> Expectati
     return Expectation(dict(found.dice), dict(found.interval), [*map(name, suspects)], suspects, names_of, is_tuned)
 
 
-def expect_of_folder(segmenter: Segmenter, folder: Path, templates: Templates | None = None) -> Expectation | None:
+def expect_of_folder(
+    segmenter: Segmenter, folder: Path, templates: Templates | None = None, names: Mapping[int, str] | None = None
+) -> Expectation | None:
     """Judge the labelled images of a folder by each other, of many some; None if they are too few or do not fit.
 
     Args:
         segmenter: Segmenter to fit to them.
         folder: Folder in which some images have labels.
         templates: Paths of images and labels, where their names leave open which belong together.
+        names: Names that the user gives to label values.
     """
     found = read_folder(folder, templates)
     some = tuple(found.labelled[i] for i in spread(len(found.labelled), MOST_EXAMPLES))
     faulty: dict[str, str] = {}
     with Attempt() as fitting:
-        faulty = fit_pairs(segmenter, replace(found, pairs=some))
+        faulty = fit_pairs(segmenter, replace(found, pairs=some), names or {})
     if fitting.error:
         return None
     return expectation_of(segmenter, [pair.name for pair in some if pair.name not in faulty])

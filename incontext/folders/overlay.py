@@ -4,11 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 from PIL import Image, ImageDraw
 
 from megamed.label_colours import rgb
 
+UNKNOWN_RGB = (160, 160, 160)
+"""Colour of every second pixel, as on a chessboard, where nobody judged."""
 TINT = 0.35
 """Weight of a class's colour inside its outline."""
 
@@ -28,13 +30,25 @@ def draw(
     label: UInt8[np.ndarray, "H W"],
     colours: Mapping[int, str],
     size_px: int = 160,
+    unknown: Bool[np.ndarray, "H W"] | None = None,
 ) -> Image.Image:
-    """Draw a label map over its image, fitted into a square of `size_px`; values with a colour are tinted, outlined."""
+    """Draw a label map over its image, fitted into a square of `size_px`.
+
+    Args:
+        image: Grey values in [0, 1].
+        label: Label values.
+        colours: Colours of the values; those without one are not drawn, the others are tinted and outlined.
+        size_px: Side of the picture.
+        unknown: Pixels that nobody judged, which are checked.
+    """
     scale = size_px / max(image.shape)
     size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
     grey = Image.fromarray(np.round(image * 255).astype(np.uint8)).resize(size, Image.Resampling.BILINEAR)
-    shown = np.asarray(Image.fromarray(label).resize(size, Image.Resampling.NEAREST))
+    shown = _resized(label, size)
     pixels = np.stack([np.asarray(grey, dtype=np.float32)] * 3, axis=-1)
+    if unknown is not None:
+        checked = np.indices(shown.shape).sum(axis=0) % 2 == 0
+        pixels[checked & (_resized(unknown.astype(np.uint8), size) > 0)] = UNKNOWN_RGB
     for value, colour in colours.items():
         inside = shown == value
         weight = np.where(_outline(inside), 1.0, TINT * inside)[..., None]
@@ -58,6 +72,10 @@ def contact_sheet(rows: Sequence[Sequence[Tile]], margin_px: int = 4) -> Image.I
             pen.text((x, y), _fit(pen, tile.caption, side), fill="black")
             sheet.paste(tile.picture, (x, y + CAPTION_PX))
     return sheet
+
+
+def _resized(label: UInt8[np.ndarray, "H W"], size: tuple[int, int]) -> UInt8[np.ndarray, "h w"]:
+    return np.asarray(Image.fromarray(label).resize(size, Image.Resampling.NEAREST))
 
 
 def _fit(pen: ImageDraw.ImageDraw, caption: str, width_px: int) -> str:

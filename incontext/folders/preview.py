@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float
 from PIL import Image
 
 from incontext.folders.kept_masks import read_back
@@ -47,7 +48,12 @@ def _support_tile(example: Example, fitted: Fitted) -> Tile:
     plane = _fullest(label)
     image = apply(example.case, fitted.preparation.normalisation)[plane]
     name = example.case.source.name if example.case.source else ""
-    return Tile(one_line(f"support {name}"), draw(image, label[plane], fitted.colours))
+    return Tile(one_line(f"support {name}"), _annotated(example, image, plane, fitted))
+
+
+def _annotated(example: Example, image: Float[np.ndarray, "H W"], plane: int, fitted: Fitted) -> Image.Image:
+    unknown = None if example.unknown is None else example.unknown[plane]
+    return draw(image, example.label_map[plane], fitted.colours, unknown=unknown)
 
 
 def _tiles(pair: ImagePair, report: ImageReport, segmenter: Segmenter, masks: Path) -> list[Tile]:
@@ -61,10 +67,10 @@ def _tiles(pair: ImagePair, report: ImageReport, segmenter: Segmenter, masks: Pa
     image = apply(case, fitted.preparation.normalisation)[plane]
     plain = Tile(one_line(report.file), draw(image, np.zeros_like(mask[plane]), {}))
     predicted = draw(image, mask[plane], fitted.colours)
-    if label is None or report.dice is None:
+    if annotation is None or report.dice is None:
         return [plain, Tile("prediction", predicted)]
     mean = np.mean([*report.dice.values()])
-    annotated = Tile("annotation", draw(image, label[plane], fitted.colours))
+    annotated = Tile("annotation", _annotated(annotation, image, plane, fitted))
     return [plain, annotated, Tile(f"prediction, Dice {mean:.2f}", predicted)]
 
 

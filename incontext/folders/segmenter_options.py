@@ -22,7 +22,8 @@ class SegmenterOptions:
         support_size: Number of labelled images in a support.
         ensemble: Number of supports whose probabilities are averaged.
         backend: Library that computes the network: `torch` or `onnx`.
-        channel: Channel to look at of images that have several: its number, or `red`, `green` or `blue`.
+        channel: Channel to look at of images that have several: its number, its name in the file, or `red`, `green` or
+            `blue`.
         colours: Class values by the colours of labels.
         unknown: Values of pixels of labels that nobody judged.
         tune: Steps, at most, of tuning the network on the labelled images; `auto` for a usual number of them.

@@ -53,7 +53,7 @@ ImageChannel = Annotated[
     str | None,
     typer.Option(
         "--channel",
-        help="Channel to look at of images that have several: its number from 0 on, red, green or blue.",
+        help="Channel to look at of images that have several: its number from 0 on, its name, red, green or blue.",
         show_default="colours as grey",
     ),
 ]

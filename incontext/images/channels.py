@@ -5,19 +5,19 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Shaped
 
+from megamed.readers.channels import COLOURS, index_of, listed
 from megamed.readers.source import Source
 from megamed.readers.stored import StoredImage
 
 Channel = int | str | None
-"""The number of a channel, or `red`, `green` or `blue`; None where images are to have one, or colours."""
-COLOUR_NAMES = ("red", "green", "blue")
+"""The index or name of a channel, or `red`, `green` or `blue`; None where images are to have one, or colours."""
 MOST_CHANNELS = 16
 """Length up to which an axis of an array, shorter than the others, is taken for that of channels."""
 
 
 def asked(source: Source, channel: Channel) -> Source:
     """Return a source with the channel that its reader is to take; a series has none."""
-    return source if channel is None or source.part else replace(source, part=str(_number(channel)))
+    return source if channel is None or source.part else replace(source, part=str(channel))
 
 
 def of_stored(stored: StoredImage, name: str, channel: Channel) -> StoredImage:
@@ -50,23 +50,10 @@ def of_array(array: Shaped[np.ndarray, "..."], name: str, channel: Channel) -> S
 
 
 def _taken(array: Shaped[np.ndarray, "..."], axis: int, name: str, channel: Channel) -> Shaped[np.ndarray, "..."]:
-    number, count = _number(channel), array.shape[axis]
-    if number >= count:
-        msg = f"{name} has no channel {channel}: expected 0 to {count - 1}, got {number}. Choose one of these."
+    count = array.shape[axis]
+    number = index_of(str(channel), count)
+    if number is None:
+        expected = f"{listed(count)}, or {', '.join(COLOURS[:count])}"
+        msg = f"{name} has no channel {channel!r}: expected {expected}, got {channel!r}. Choose one of these."
         raise ValueError(msg)
     return array.take(number, axis=axis)
-
-
-def _number(channel: Channel) -> int:
-    """The number of a channel.
-
-    Raises:
-        ValueError: If it is neither a number nor a colour.
-    """
-    text = str(channel)
-    if text in COLOUR_NAMES:
-        return COLOUR_NAMES.index(text)
-    if not text.isdecimal():
-        msg = f"channel is unknown: expected a number from 0 on, or {', '.join(COLOUR_NAMES)}, got {channel!r}."
-        raise ValueError(msg)
-    return int(text)

@@ -42,7 +42,8 @@ def flatten(
     if not drawn.segments and not drawn.is_complete:
         msg = "it is empty: expected segments or regions drawn on the series, got none. Draw them."
         raise ValueError(msg)
-    label, unjudged = np.zeros(grid, np.uint16), np.zeros(grid, bool)
+    label = np.zeros(grid, np.uint16)
+    unjudged = np.zeros(grid, bool) if drawn.unknown is None else drawn.unknown.draw().reshape(grid) > 0
     covered: dict[int, Bool[np.ndarray, "I J K"]] = {}
     for segment in drawn.segments:
         mask = segment.draw().reshape(grid) > 0

@@ -119,9 +119,11 @@ class Example:
         planes = self.shown or list(range(len(self.case.planes)))
         planes = [planes[place] for place in spread(len(planes), SAMPLED_PLANES)]
         case = replace(self.case, planes=self.case.planes[planes])
+        unknown = None if self.unknown is None else self.unknown[planes]
         if isinstance(self.masks, LabelMap):
-            return replace(self, case=case, masks=LabelMap(self.masks.label[planes]))
-        return replace(self, case=case, masks={value: mask[planes] for value, mask in self.masks.items()})
+            return replace(self, case=case, masks=LabelMap(self.masks.label[planes]), unknown=unknown)
+        masks = {value: mask[planes] for value, mask in self.masks.items()}
+        return replace(self, case=case, masks=masks, unknown=unknown)
 
 
 class Examples(Sequence[Example]):

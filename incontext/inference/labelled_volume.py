@@ -55,7 +55,9 @@ class Labelled:
         indices = list(self.labels)
         case = replace(self.case, planes=self.case.planes[indices])
         drawn = LabelMap(np.stack([self.labels[index] for index in indices]))
-        return Example(case, drawn, None, self.names, self.notes, self.colours)
+        nowhere = np.zeros(drawn.label.shape[1:], bool)
+        unknown = np.stack([self.unknown.get(index, nowhere) for index in indices]) if self.unknown else None
+        return Example(case, drawn, None, self.names, self.notes, self.colours, unknown)
 
     @property
     def values(self) -> set[int]:
@@ -140,15 +142,16 @@ class Propagator:
     config: Propagation | None = None
 
     def __call__(self, labelled: Labelled) -> CasePrediction:
-        """Segment all planes; those that are labelled stay as they were drawn."""
+        """Segment all planes; those that are labelled stay as they were drawn, where somebody judged."""
         case, boxes = labelled.case, self.preparation.boxes(labelled.case)
         # what is drawn on one plane is sought on the next: an array, too, is one thing here
         scaled = apply(case, replace(self.preparation.normalisation, by_plane=False))
         logits = torch.stack([self._window(scaled, labelled, box) for box in boxes], dim=1) / self.temperature
         values = tuple(self.classes.names)
-        planes: list[Plane | DrawnPlane] = [Plane(case.planes.shape[1:], boxes, each) for each in logits]
+        found = [Plane(case.planes.shape[1:], boxes, each) for each in logits]
+        planes: list[Plane | DrawnPlane] = [*found]
         for index, label in labelled.labels.items():
-            planes[index] = DrawnPlane(label, values)
+            planes[index] = DrawnPlane(label, values, labelled.unknown.get(index), found[index])
         return CasePrediction(emptied(case), planes)
 
     def support_of(self, labelled: Labelled) -> str:

@@ -106,15 +106,26 @@ class Plane:
 
 @dataclass(frozen=True)
 class DrawnPlane:
-    """A plane that a person labelled, which stays as it was drawn."""
+    """A plane that a person labelled, which stays as it was drawn, but for the pixels that nobody judged."""
 
     label: UInt8[np.ndarray, "H W"] = field(repr=False)
     values: Sequence[int]
+    unknown: Bool[np.ndarray, "H W"] | None = field(default=None, repr=False)
+    """Pixels that nobody judged, which are as in `found`; None if there are none."""
+    found: Plane | None = None
+    """Logits that the network finds on the plane; needed where there are unknown pixels."""
 
     def bands(self) -> Iterator[Float[Tensor, "C rows W"]]:
-        """Log-odds of ±`CERTAIN`, by the label."""
+        """Log-odds of ±`CERTAIN`, by the label, where somebody judged."""
         drawn = torch.from_numpy(np.stack([self.label == each for each in self.values]))
-        yield CERTAIN * (2 * drawn.float() - 1)
+        certain = CERTAIN * (2 * drawn.float() - 1)
+        if self.unknown is None or self.found is None:
+            yield certain
+            return
+        start = 0
+        for band in self.found.bands():
+            rows = slice(start, start := start + band.shape[1])
+            yield torch.where(torch.from_numpy(self.unknown[rows]), band.cpu(), certain[:, rows])
 
 
 @dataclass(frozen=True)

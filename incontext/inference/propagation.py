@@ -21,6 +21,7 @@ from incontext.inference.selection import image_features, nearest
 from incontext.networks.distance import distance_transform
 from incontext.networks.measures import dice
 from incontext.networks.protocols import Backend, Codes, FeatureEncoder
+from megamed.unknown import UNKNOWN_SHARE
 
 CERTAIN = 20.0
 """Logit of pixels that a person labelled as foreground; that of background is its negative."""
@@ -89,12 +90,13 @@ def propagate(
     Args:
         network: Backend that encodes labelled planes and segments others.
         planes: Planes in their order along the axis, in [0, 1].
-        labels: Labels in {0, 1}, by their index in `planes`; may be empty if there are `others`.
+        labels: Labels in {0, 1}, or `UNKNOWN_SHARE` where nobody judged, by their index in `planes`; may be empty if
+            there are `others`.
         others: Labelled planes of other volumes.
         config: Parameters of the propagation; by default those of `Propagation`.
 
     Returns:
-        Logits of all planes; on labelled ones they are ±`CERTAIN`, by the label.
+        Logits of all planes; on labelled ones they are ±`CERTAIN`, by the label, where somebody judged.
 
     Raises:
         ValueError: If nothing is labelled, or a label or an image of `others` does not fit the planes.
@@ -159,6 +161,10 @@ def _outward(support: "_Support", labels: Mapping[int, Tensor]) -> Tensor:
     for index, label in labels.items():
         logits[index] = CERTAIN * (2 * label - 1)
     support.learn(labels)
+    unjudged = {index: where for index, label in labels.items() if (where := label == UNKNOWN_SHARE).any()}
+    if unjudged:
+        for index, found in zip(unjudged, support.segment(list(unjudged)), strict=True):
+            logits[index] = torch.where(unjudged[index], found, logits[index])
     shape = _Shape(labels, config)
     for wave in waves(len(logits), list(labels)):
         logits[wave] = shape.pulled(wave, support.segment(wave))

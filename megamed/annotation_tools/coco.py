@@ -138,12 +138,13 @@ def _collect(
     category = str(annotation.get("category_id"))
     name = classes[category].name if category in classes else f"category {category}"
     if annotation.get("iscrowd"):
-        collector.note("crowd: a group of objects, drawn as one")
+        collector.note("crowd, a group of objects that nobody outlined: its pixels are unknown")
     if not annotation.get("segmentation"):
         collector.note("annotation without segmentation, left out: a bounding box only")
         return
     instance = str(annotation.get("id", ""))
-    collector.add("segmentation", _shape, annotation["segmentation"], name, instance, _size(image))
+    shape = (_shape, annotation["segmentation"], name, instance, _size(image))
+    collector.add("segmentation", *shape, judged=not annotation.get("iscrowd"))
 
 
 def _size(image: dict[str, Any]) -> Size | None:

@@ -3,7 +3,7 @@
 import functools
 import unicodedata
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PureWindowsPath
 from typing import TypeAlias
@@ -11,7 +11,7 @@ from typing import TypeAlias
 import numpy as np
 from jaxtyping import UInt8
 
-from megamed.annotation_tools.model import AnnotatedImage, Size
+from megamed.annotation_tools.model import AnnotatedImage, Shape, Size
 from megamed.annotation_tools.tools import TOOLS, AnnotationTool
 from megamed.readers.stored import Canvas, DrawnLabel, Geometry, Segment
 
@@ -162,13 +162,17 @@ def read_drawn(path: Path, canvas: Canvas) -> DrawnLabel:
         _check_size(file, entry, size)
     values = {name: value for value, name in _renamed(file, canvas).items()}
 
-    def drawn(name: str) -> UInt8[np.ndarray, "N H W"]:
+    def painted(shapes_of: Callable[[AnnotatedImage], Iterable[Shape]]) -> UInt8[np.ndarray, "N H W"]:
         mask = np.zeros((count, *size), bool)
         for plane, entry in planes:
-            shapes = tuple(shape for shape in entry.shapes if _class_name(file, shape.class_name, canvas) == name)
-            for found in replace(entry, shapes=shapes).labels(size).values():
-                mask[plane] |= found
+            for shape in shapes_of(entry):
+                shape.paint(mask[plane])
         return mask.astype(np.uint8)
+
+    def drawn(name: str) -> UInt8[np.ndarray, "N H W"]:
+        return painted(
+            lambda entry: (each for each in entry.shapes if _class_name(file, each.class_name, canvas) == name)
+        )
 
     shown = dict.fromkeys(_class_name(file, each.class_name, canvas) for entry in entries for each in entry.shapes)
     segments = [Segment(values[name], name, functools.partial(drawn, name)) for name in shown]
@@ -177,11 +181,22 @@ def read_drawn(path: Path, canvas: Canvas) -> DrawnLabel:
     colours = {
         _class_name(file, each.name, canvas): each.colour for entry in entries for each in entry.classes if each.colour
     }
-    return DrawnLabel(Geometry(), tuple(segments), names, notes, is_complete=True, colours=colours)
+    unknown = Segment(0, "", lambda: painted(lambda entry: entry.unknown)) if any(e.unknown for e in entries) else None
+    place = canvas.geometry if _slices(canvas) else Geometry()
+    return DrawnLabel(place, tuple(segments), names, notes, is_complete=True, colours=colours, unknown=unknown)
+
+
+def _slices(canvas: Canvas) -> tuple[Path, ...]:
+    """Return the files of a DICOM series that has one for each plane; nothing for other images."""
+    files = canvas.geometry.files
+    return files if len(canvas.shape) == 3 and len(files) == canvas.shape[0] > 1 else ()
 
 
 def _entries(file: AnnotationFile, canvas: Canvas) -> list[AnnotatedImage]:
-    """Return what a file says of an image, which it must mention if it has several."""
+    """Return what a file says of an image, or of slices of a series, which it must mention if it has several."""
+    mentioned = ((plane, entry) for plane, path in enumerate(_slices(canvas)) for entry in file.entries(path))
+    if of_slices := [replace(entry, plane=plane) for plane, entry in mentioned]:
+        return of_slices
     if not file.tool.many_images or (canvas.path is None and len(file.file_names) == 1):
         return list(file.images)
     entries = file.entries(canvas.path) if canvas.path else []
@@ -207,10 +222,11 @@ def _of_one_annotator(entries: list[AnnotatedImage]) -> tuple[list[AnnotatedImag
 
 def _plane_size(file: AnnotationFile, canvas: Canvas) -> tuple[Size, int]:
     """Return height and width of the image, and the number of its planes."""
-    if len(canvas.shape) == 3 and canvas.geometry.affine is not None:
+    if len(canvas.shape) == 3 and canvas.geometry.affine is not None and not _slices(canvas):
         msg = (
-            f"{file.path.name} was drawn on pictures: expected a picture or a stack of pages, got a volume of "
-            f"{canvas.shape}. Save the labels of a volume as a label map, such as .nii.gz or .seg.nrrd."
+            f"{file.path.name} was drawn on pictures: expected a picture, a stack of pages or the files of a "
+            f"DICOM series, got a volume of {canvas.shape}. Save the labels of a volume as a label map, such as "
+            ".nii.gz or .seg.nrrd."
         )
         raise ValueError(msg)
     *planes, height, width = canvas.shape
@@ -223,7 +239,7 @@ def _planes(file: AnnotationFile, entries: list[AnnotatedImage], count: int) -> 
     Raises:
         ValueError: If that is not told, or there is no such plane.
     """
-    numbers = {entry.plane for entry in entries if entry.shapes}
+    numbers = {entry.plane for entry in entries if entry.shapes or entry.unknown}
     if count == 1 and len(numbers) < 2:
         return [(0, entry) for entry in entries]
     if count > 1 and None in numbers:

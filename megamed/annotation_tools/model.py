@@ -111,6 +111,8 @@ class AnnotatedImage:
     size: Size | None = None
     """Height and width of the image as the tool showed it, if the file states them."""
     shapes: tuple[Shape, ...] = ()
+    unknown: tuple[Shape, ...] = ()
+    """Regions in which nobody judged the pixels, unless a shape covers them."""
     classes: tuple[LabelClass, ...] = ()
     """All classes that the file states, drawn or not, in its order."""
     notes: tuple[str, ...] = ()

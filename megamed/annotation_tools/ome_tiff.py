@@ -7,7 +7,6 @@ them.
 import functools
 from collections.abc import Mapping
 from pathlib import Path
-from xml.etree import ElementTree
 
 import numpy as np
 from jaxtyping import Bool, Integer
@@ -17,6 +16,7 @@ from megamed.files import replacing
 from megamed.readers.faults import needs, one_error
 from megamed.readers.picture import UNREADABLE
 from megamed.readers.stored import Canvas, DrawnLabel, Geometry, Segment
+from megamed.readers.tiff_channels import ome_names
 from megamed.readers.volume import check_header
 
 SUFFIXES = (".ome.tif", ".ome.tiff")
@@ -46,7 +46,7 @@ def read_labels(path: Path) -> LabelLayers:
         # of types that are equal in size, such as long and long long, the one that goes by the size
         array = series.asarray().astype(dtype.newbyteorder("="), copy=False).view(dtype.name)
         axes = series.axes.lower()
-        names = _channel_names(file.ome_metadata or "")
+        names = ome_names(file.ome_metadata or "")
     if "c" not in axes:
         return LabelLayers((array,), axes)
     layers = tuple(np.moveaxis(array, axes.index("c"), 0))
@@ -74,7 +74,7 @@ def names_in(path: Path) -> dict[int, str]:
     with needs("tifffile", "TIFF"):
         import tifffile
     with one_error(path, *UNREADABLE, tifffile.TiffFileError), tifffile.TiffFile(path) as file:
-        names = _channel_names(file.ome_metadata or "")
+        names = ome_names(file.ome_metadata or "")
     return dict(enumerate(names, start=1)) if all(names) else {}
 
 
@@ -126,12 +126,3 @@ def write_plain(path: Path, labels: Integer[np.ndarray, "..."]) -> None:
         import tifffile
     with replacing(path) as partial:
         tifffile.imwrite(partial, labels, photometric="minisblack", compression="zlib")
-
-
-def _channel_names(xml: str) -> list[str]:
-    """List the names of the channels of the first image; empty if it states none."""
-    if not xml or "<!ENTITY" in xml:
-        return []
-    image = next((each for each in ElementTree.fromstring(xml).iter() if each.tag.endswith("}Image")), None)
-    channels = (each for each in image.iter() if each.tag.endswith("}Channel")) if image is not None else ()
-    return [each.get("Name", "") for each in channels]

@@ -3,7 +3,7 @@
 Both versions of the format that are in use are read, 0.4 on Zarr 2 and 0.5 on Zarr 3, at full resolution.
 """
 
-import json
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,10 +17,11 @@ from megamed.files import replacing
 from megamed.label_colours import colour_of, rgb
 from megamed.readers.faults import needs, one_error
 from megamed.readers.memory import check_room
+from megamed.readers.ome_zarr import AXES, FAULTS, GROUP_FILES, attributes, inside, levels
+from megamed.readers.stored import Canvas, DrawnLabel, Geometry, Segment
 
 SUFFIXES = (".zarr",)
 MAX_VALUES = 2**30
-GROUP_FILES = (".zattrs", "zarr.json")
 NAMES = ("class", "name", "label")
 """Properties of a value that name it, the likeliest first."""
 
@@ -29,15 +30,16 @@ def recognises(path: Path) -> bool:
     """Whether a folder is an OME-Zarr image with labels, its group of labels, or one of them."""
     group = path / "labels" if (path / "labels").is_dir() else path
     return any((group / name).is_file() for name in GROUP_FILES) and (
-        bool(_attributes(group).get("labels")) or "image-label" in _attributes(group)
+        bool(attributes(group).get("labels")) or "image-label" in attributes(group)
     )
 
 
-def read_labels(path: Path) -> dict[str, LabelLayers]:
+def read_labels(path: Path, shape: tuple[int, ...] | None = None) -> dict[str, LabelLayers]:
     """Read the label maps of an image, by name.
 
     Args:
         path: The image, its group `labels`, or one of the label maps in it.
+        shape: Size of the level to read, without axes of length 1; by default, or if there is none, full resolution.
 
     Raises:
         ValueError: If the folder holds no labels, or they cannot be decoded or are too large.
@@ -45,14 +47,47 @@ def read_labels(path: Path) -> dict[str, LabelLayers]:
     """
     with needs("zarr", "OME-Zarr", extra="omezarr"):
         import zarr
-    group = path / "labels" if (path / "labels").is_dir() else path
-    attributes = _attributes(group)
-    names = [_inside(str(name)) for name in attributes.get("labels") or []]
-    folders = [group] if "multiscales" in attributes else [group / name for name in names]
-    if not folders:
-        msg = f"{path.name} holds no labels: expected a group labels that lists them, got none."
+    return {folder.name: _read_one(folder, zarr, shape) for folder in _label_folders(path)}
+
+
+def names_in(path: Path) -> dict[int, str]:
+    """Return the names of the structures by number: those of values, and of label maps whose values have none.
+
+    Raises:
+        ValueError: If the folder holds no labels, or they are damaged.
+    """
+    return dict(enumerate(_structures(path), start=1))
+
+
+def read_drawn(path: Path, canvas: Canvas) -> DrawnLabel:
+    """Read the labels of an image, at the level that has its size.
+
+    A label map whose values have no names numbers objects of one class, which is called as the map.
+
+    Raises:
+        ValueError: If they cannot be read, or no level has the size of the image.
+        ImportError: If zarr is not installed.
+    """
+    found = read_labels(path, canvas.shape)
+    masks: dict[str, Bool[np.ndarray, ...]] = {}
+    for name, layers in found.items():
+        drawn = layers.labels() if layers.classes else {name: layers.layers[0] > 0}
+        for each, mask in drawn.items():
+            masks[each] = masks[each] | mask if each in masks else mask
+    if stray := sorted({shape for mask in masks.values() if (shape := _without_ones(mask.shape)) != canvas.shape}):
+        msg = (
+            f"{path.name} does not match its image: expected labels of {canvas.shape}, got {stray[0]}. "
+            "Pass the image at the level of its labels."
+        )
         raise ValueError(msg)
-    return {folder.name: _read_one(folder, zarr) for folder in folders}
+    planes = (-1, *canvas.shape[-2:])
+    segments = tuple(
+        Segment(number, name, functools.partial(np.reshape, masks[name].astype(np.uint8), planes))
+        for number, name in names_in(path).items()
+        if name in masks
+    )
+    colours = {each.name: each.colour for layers in found.values() for _, each in layers.classes if each.colour}
+    return DrawnLabel(Geometry(), segments, names_in(path), is_complete=True, colours=colours)
 
 
 def write_labels(
@@ -113,39 +148,47 @@ def replace(
         write(partial, masks, axes, classes)
 
 
-def _attributes(folder: Path) -> dict[str, Any]:
-    """Read what a group says of itself; those of version 0.5 stand under `ome`."""
-    for name in GROUP_FILES:
-        if (folder / name).is_file():
-            with one_error(folder, ValueError, OSError):
-                content = json.loads((folder / name).read_text(encoding="utf-8"))
-            found = content.get("attributes", {}) if name == "zarr.json" else content
-            return found.get("ome", found) if isinstance(found, dict) else {}
-    return {}
+def _label_folders(path: Path) -> list[Path]:
+    """List the folders of the label maps.
 
-
-def _inside(name: str) -> str:
-    """Refuse a name that leads out of the folder."""
-    if Path(name).is_absolute() or ".." in Path(name).parts:
-        msg = f"expected the name of a folder inside of the image, got {name!r}."
+    Raises:
+        ValueError: If there are none.
+    """
+    group = path / "labels" if (path / "labels").is_dir() else path
+    stated = attributes(group)
+    names = [inside(str(name)) for name in stated.get("labels") or []]
+    folders = [group] if "multiscales" in stated else [group / name for name in names]
+    if not folders:
+        msg = f"{path.name} holds no labels: expected a group labels that lists them, got none."
         raise ValueError(msg)
-    return name
+    return folders
 
 
-def _read_one(folder: Path, zarr: Any) -> LabelLayers:
-    attributes = _attributes(folder)
-    with one_error(folder, ValueError, OSError, KeyError, IndexError, TypeError, RuntimeError):
-        scales = attributes["multiscales"][0]
-        array = zarr.open_array(folder / _inside(scales["datasets"][0]["path"]), mode="r")
+def _structures(path: Path) -> list[str]:
+    """List the names of the structures in their order, each once."""
+    named = {folder.name: _classes(attributes(folder).get("image-label") or {}) for folder in _label_folders(path)}
+    names = (each.name for folder, classes in named.items() for each in classes or [LabelClass(folder)])
+    return list(dict.fromkeys(names))
+
+
+def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return a shape without axes of length 1 before rows and columns."""
+    return (*(side for side in shape[:-2] if side > 1), *shape[-2:])
+
+
+def _read_one(folder: Path, zarr: Any, shape: tuple[int, ...] | None) -> LabelLayers:
+    with one_error(folder, *FAULTS):
+        arrays = [zarr.open_array(level.folder, mode="r") for level in levels(folder)]
+        array = next((each for each in arrays if _without_ones(each.shape) == shape), arrays[0])
         if math.prod(array.shape) > MAX_VALUES or array.dtype.kind not in "biu":
             msg = f"expected at most {MAX_VALUES} whole numbers, got {array.dtype} {array.shape}"
             raise ValueError(msg)
         check_room(math.prod(array.shape), f"{array.dtype} {array.shape}")
-        axes = "".join(str(axis["name"] if isinstance(axis, dict) else axis)[0] for axis in scales.get("axes", ()))
+        axes = levels(folder)[0].axes
         labels = np.asarray(array[...])
     labels = labels.astype(np.uint8) if labels.dtype == bool else labels
-    classes = tuple((0, each) for each in _classes(attributes.get("image-label") or {}))
-    return LabelLayers((labels,), axes or "tczyx"[-labels.ndim :], classes)
+    classes = tuple((0, each) for each in _classes(attributes(folder).get("image-label") or {}))
+    return LabelLayers((labels,), axes or AXES[-labels.ndim :], classes)
 
 
 def _classes(description: Mapping[str, Any]) -> list[LabelClass]:

@@ -26,16 +26,24 @@ class ShapeCollector:
 
     def __init__(self) -> None:
         self.shapes: list[Shape] = []
+        self.unknown: list[Shape] = []
         self._notes: Counter[str] = Counter()
 
     def note(self, text: str) -> None:
         """Remember what a reader should tell, once for all shapes of which it is true."""
         self._notes[text] += 1
 
-    def add(self, kind: str, read: Callable[..., Shape], *arguments: Any) -> None:
-        """Add the shape that a function makes of its arguments, or note why it cannot."""
+    def add(self, kind: str, read: Callable[..., Shape], *arguments: Any, judged: bool = True) -> None:
+        """Add the shape that a function makes of its arguments, or note why it cannot.
+
+        Args:
+            kind: How the note calls it.
+            read: The function.
+            arguments: What it is given.
+            judged: Whether somebody judged its pixels; else it bounds a region in which nobody did.
+        """
         try:
-            self.shapes.append(read(*arguments))
+            (self.shapes if judged else self.unknown).append(read(*arguments))
         except FAULTS as error:
             reason = f"no {error}" if isinstance(error, KeyError) else str(error)
             self.note(f"{kind} left out: {' '.join(reason.split()).rstrip('.')}")
@@ -45,7 +53,7 @@ class ShapeCollector:
         names = dict.fromkeys(shape.class_name for shape in self.shapes)
         notes = tuple(f"{count} × {text}" for text, count in self._notes.items())
         classes = image.classes or tuple(LabelClass(name) for name in names)
-        return replace(image, shapes=tuple(self.shapes), classes=classes, notes=notes)
+        return replace(image, shapes=tuple(self.shapes), unknown=tuple(self.unknown), classes=classes, notes=notes)
 
 
 def ring(points: Any) -> Float[np.ndarray, "points 2"]:

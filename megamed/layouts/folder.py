@@ -5,7 +5,7 @@ import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from megamed import formats
@@ -16,6 +16,7 @@ from megamed.layouts.cases import Case, LabelSource, pairing_problem
 from megamed.readers.faults import is_stream
 from megamed.readers.source import Source
 from megamed.schema import DatasetCard, FileRules, slugify
+from megamed.voc import read_splits
 
 NO_DATA = frozenset({"card.toml", "meta.json", *YOLO_CARDS, *NAME_LISTS})
 """Cards, and lists of the names of classes."""
@@ -33,7 +34,8 @@ def find_cases(folder: Path, card: DatasetCard) -> Iterator[Case]:
     """Yield a case for every name that an image or a label has.
 
     Raises:
-        ValueError: If the folder has neither `images/` nor `volumes/`, or both, and the card gives no template.
+        ValueError: If the folder has neither `images/` nor `volumes/`, or both, and the card gives no template, or if a
+            case is in two splits.
     """
     rules = _rules(folder, card.files)
     if "{case}" not in rules.label:
@@ -60,8 +62,9 @@ def find_cases(folder: Path, card: DatasetCard) -> Iterator[Case]:
             cases[match["case"]].images.append(path)
         elif not card.files.image:  # a file of neither kind is a case without a label: reported, not ignored
             cases[path.name].images.append(path)
+    splits = read_splits(folder)
     for case, found in sorted(cases.items()):
-        yield _case(case, found, card, rules, classes)
+        yield replace(_case(case, found, card, rules, classes), split=splits.get(case))
 
 
 def _mentioned_cases(folder: Path, card: DatasetCard, rules: FileRules) -> Iterator[Case]:

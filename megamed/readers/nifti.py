@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from megamed.readers import channels
 from megamed.readers.faults import check_expansion, needs, one_error
 from megamed.readers.lengths import mm_per
 from megamed.readers.source import Source
@@ -47,7 +48,7 @@ def read(source: Source, most_pixels: int) -> StoredImage:
         space = (*image.shape[:3], 1)[:3] if image.ndim == 2 else image.shape[:3]
         check_header(space, image.get_data_dtype())
         if source.part and image.ndim == 4:
-            image = _volume_of(image, int(source.part))
+            image = _volume_of(image, source.part)
         if math.prod(image.shape[3:]) != 1:
             msg = (
                 f"it holds {math.prod(image.shape[3:])} volumes: expected one, got shape {image.shape}. "
@@ -103,9 +104,10 @@ def _geometry(image: Any) -> tuple[Geometry, tuple[str, ...]]:
     return Geometry(in_mm @ image.affine, spacing, header=image.header, other_affines=others), tuple(notes)
 
 
-def _volume_of(image: Any, index: int) -> Any:
-    if index >= image.shape[3]:
-        msg = f"expected channel {index}, got {image.shape[3]} channels"
+def _volume_of(image: Any, channel: str) -> Any:
+    index = channels.index_of(channel, image.shape[3])
+    if index is None:
+        msg = f"it has no channel {channel}: expected {channels.listed(image.shape[3])}. Choose one of these"
         raise ValueError(msg)
     return image.slicer[..., index]
 

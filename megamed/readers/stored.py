@@ -53,6 +53,8 @@ class StoredImage:
     to labels, which may be drawn on a transparent layer."""
     names: Mapping[int, str] = field(default_factory=dict)
     """The names that the file itself gives to its label values."""
+    has_part: bool = False
+    """Whether these are the pixels of the channel that the source asked for, so that nothing is left to choose."""
     is_lossy: bool = False
     """Whether the compression changed values, as JPEG does."""
     notes: tuple[str, ...] = ()
@@ -103,7 +105,7 @@ class StoredImage:
     def to_ras(self) -> Volume:
         """Turn the image so that its axes run to the patient's right, front and head, by flips and swaps only.
 
-        Planes without a place become axial ones, one millimetre apart.
+        Planes without a place become axial ones; where the file states no distances, pixels are cubes of 1 mm.
 
         Raises:
             ValueError: If the image is no volume.
@@ -113,7 +115,9 @@ class StoredImage:
         if self.array.ndim != 3 or "C" in self.axes:
             msg = f"expected three axes of space, got {self.array.shape}"
             raise ValueError(msg)
-        return stack(self.array.astype(np.uint8) if self.array.dtype == bool else self.array)
+        pages = self.array.astype(np.uint8) if self.array.dtype == bool else self.array
+        spacing = self.geometry.spacing
+        return stack(pages, (spacing[0], spacing[1], spacing[2])) if spacing and len(spacing) == 3 else stack(pages)
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,6 +156,8 @@ class DrawnLabel:
     """Whether whoever drew it looked for all classes, so that those which are not drawn are absent."""
     colours: Mapping[str, str] = field(default_factory=dict)
     """The colours, as `#rrggbb`, of the names that the file gives one."""
+    unknown: Segment | None = None
+    """The region in which nobody judged the pixels, unless a structure covers them; None if there is none."""
 
     def to_ras(self, segment: Segment) -> Volume | UInt8[np.ndarray, "H W"]:
         """Draw a segment, turned as `StoredImage.to_ras` turns its image; on a single picture as it is."""

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Shaped, UInt8
 from PIL import Image
 
-from megamed.readers import picture, tiff_calibration
+from megamed.readers import channels, picture, tiff_calibration, tiff_channels
 from megamed.readers.faults import one_error
 from megamed.readers.memory import check_size
 from megamed.readers.orientation_tag import TAG, turn_note, turned_upright
@@ -31,7 +31,7 @@ def read(source: Source, most_pixels: int) -> StoredImage:
     """Read a page as a picture, several as planes; reduced copies of the first page are left out.
 
     Where white is zero, values stay as they are stored: they say the same, and a label's must not change. Of a file
-    with channels that are no colours, the one whose index `part` gives is read.
+    with channels that are no colours, the one is read whose index or name `part` gives.
 
     Raises:
         ValueError: If the file cannot be decoded, is larger than `most_pixels`, has pages of several sizes, or channels
@@ -48,10 +48,16 @@ def read(source: Source, most_pixels: int) -> StoredImage:
         page = series.keyframe
         samples = max(page.samplesperpixel, 1)
         planes = math.prod(series.shape) // max(page.imagelength * page.imagewidth * samples, 1)
-        check_size((planes, page.imagelength, page.imagewidth), samples, most_pixels)
+        try:
+            check_size((planes, page.imagelength, page.imagewidth), samples, most_pixels)
+        except ValueError as error:
+            if not (smaller := _smaller(file, series)):
+                raise
+            msg = f"{error}. It has smaller levels, {smaller}: save one as an image of its own"
+            raise ValueError(msg) from error
         # tifffile turns YCbCr to RGB within JPEG only; Pillow knows this and the other spaces of colour
         is_plain = page.photometric in PLAIN or (page.photometric, page.compression) == (YCBCR, JPEG)
-        stored = _decoded(series, source.part) if is_plain else None
+        stored = _decoded(file, series, source.part) if is_plain else None
         pixel = tiff_calibration.pixel_size(file, series)
     stored = _through_pillow(source, most_pixels) if stored is None else stored
     return stored if pixel is None else replace(stored, geometry=Geometry(spacing=_spacing(stored, pixel)))
@@ -75,6 +81,23 @@ def sides_px(path: Path) -> tuple[int, ...]:
         return (*planes, *((sides["X"], sides["Y"]) if is_turned else (sides["Y"], sides["X"])))
 
 
+def channels_in(path: Path) -> tuple[str, ...]:
+    """Return the names of the channels that have planes of their own, or their indices; nothing if there is one.
+
+    Raises:
+        ValueError: If the file is damaged, or has pages of several sizes.
+        ImportError: If tifffile is not installed.
+    """
+    import tifffile
+
+    errors = (*picture.UNREADABLE, AttributeError, RuntimeError, tifffile.TiffFileError)
+    with one_error(path, *errors), tifffile.TiffFile(path) as file:
+        series = _whole_series(file)
+        count = dict(zip(series.axes, series.shape, strict=True)).get("C", 1)
+        names = tiff_channels.names_in(file, series, count)
+        return tuple(name or str(index) for index, name in enumerate(names or [""] * count)) if count > 1 else ()
+
+
 def write(mask: MaskImage, suffix: str) -> bytes:
     """Return the planes of a mask as pages, with the size of its image's pixels as ImageJ and others read it."""
     first, *others = [Image.fromarray(np.ascontiguousarray(plane)) for plane in mask.array]
@@ -82,6 +105,12 @@ def write(mask: MaskImage, suffix: str) -> bytes:
     tags = tiff_calibration.tags(mask.geometry.spacing, len(mask.array)) if mask.geometry.spacing else {}
     first.save(content, "TIFF", save_all=True, append_images=others, compression="tiff_deflate", tiffinfo=tags)
     return content.getvalue()
+
+
+def _smaller(file: Any, series: Any) -> str:
+    """List the sizes of the reduced copies of an image, which lie below its page or are pages of their own."""
+    copies = [*series.levels[1:], *(each for each in file.series if each.keyframe.is_reduced)]
+    return ", ".join(f"{each.keyframe.imagelength} × {each.keyframe.imagewidth}" for each in copies)
 
 
 def _spacing(stored: StoredImage, pixel: PixelSize) -> tuple[float, ...] | None:
@@ -106,7 +135,7 @@ def _whole_series(file: Any) -> Any:
     return whole[0]
 
 
-def _decoded(series: Any, part: str) -> StoredImage | None:
+def _decoded(file: Any, series: Any, part: str) -> StoredImage | None:
     """Decode a series; None if its codec is not installed."""
     page = series.keyframe
     try:
@@ -121,11 +150,22 @@ def _decoded(series: Any, part: str) -> StoredImage | None:
     if opacity is not None:
         hidden, hidden_axes = _sorted(opacity, axes.replace("S", ""))
         opacity = picture.told(turned_upright(hidden, orientation, hidden_axes.index("Y")))
-    array, axes = _chosen(*_sorted(array, axes), part)
+    array, axes = _sorted(array, axes)
+    has_part = False
+    if axes.endswith("S") and array.shape[-1] == 3:
+        axes = axes.replace("S", "C")
+    else:
+        array = array if axes.endswith(("S", "C")) else array[..., None]
+        names = tiff_channels.names_in(file, series, array.shape[-1])
+        index = channels.chosen(part, array.shape[-1], names)
+        array, has_part = array[..., index or 0], index is not None
+        axes = axes.rstrip("SC")
     array = turned_upright(array, orientation, axes.index("Y"))
     lossy = int(page.compression) in LOSSY
     palette = _palette(page) if page.photometric == PALETTE and array.dtype == np.uint8 else None
-    return StoredImage(array, axes, palette=palette, opacity=opacity, is_lossy=lossy, notes=turn_note(orientation))
+    return StoredImage(
+        array, axes, has_part=has_part, palette=palette, opacity=opacity, is_lossy=lossy, notes=turn_note(orientation)
+    )
 
 
 def _without_opacity(
@@ -157,19 +197,6 @@ def _sorted(array: Shaped[np.ndarray, "..."], axes: str) -> tuple[Shaped[np.ndar
         msg = f"expected one axis of planes, got {axes} of {array.shape}. Save one volume or time point as its own file"
         raise ValueError(msg)
     return array.transpose(order), "Z" * len(planes) + "YX" + "".join(axis for axis in axes if axis in "SC")
-
-
-def _chosen(array: Shaped[np.ndarray, "..."], axes: str, part: str) -> tuple[Shaped[np.ndarray, "..."], str]:
-    """Take the chosen one of channels that are no colours."""
-    if axes[-1] in "YX" or (axes[-1] == "S" and array.shape[-1] == 3):
-        return array, axes.replace("S", "C")
-    if not part.isdecimal() or int(part) >= array.shape[-1]:
-        msg = (
-            f"it holds {array.shape[-1]} channels: expected one, or the number of one from 0 on, got {part or 'none'}. "
-            "Choose it: channel=0, in the shell --channel 0"
-        )
-        raise ValueError(msg)
-    return array[..., int(part)], axes[:-1]
 
 
 def _palette(page: Any) -> UInt8[np.ndarray, "256 3"]:

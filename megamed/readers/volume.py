@@ -69,9 +69,15 @@ def usable_orientations(affine: Float[np.ndarray, "4 4"]) -> Any:
     return orientations
 
 
-def stack(pages: Real[np.ndarray, "Z H W"]) -> Volume:
-    """Make a volume of pages without geometry; its axial planes show them as they are."""
-    return Volume(pages.transpose(2, 1, 0)[::-1, ::-1], (1.0, 1.0, 1.0), np.eye(4))
+def stack(pages: Real[np.ndarray, "Z H W"], spacing_mm: tuple[float, float, float] = (1.0, 1.0, 1.0)) -> Volume:
+    """Make a volume of pages without a place in the patient; its axial planes show them as they are.
+
+    Args:
+        pages: Planes in their order.
+        spacing_mm: Distances of planes, rows and columns.
+    """
+    between, row, column = spacing_mm
+    return Volume(pages.transpose(2, 1, 0)[::-1, ::-1], (column, row, between), np.eye(4))
 
 
 def check_header(shape: tuple[int, ...], dtype: np.dtype) -> None:

@@ -50,3 +50,26 @@ def test_labels_that_no_template_reaches_are_told(tmp_path: Path) -> None:
     found = find_arrangement(touch(tmp_path, *names))
     assert found.files.label == "one/masks/{case}_seen"
     assert found.words.endswith("; 2 files may be labels too but are not read, such as two/masks/4_drawn.png")
+
+
+@pytest.mark.parametrize(
+    ("names", "label"),
+    [
+        (("masks/expert_A/{}", "masks/expert_B/{}"), "masks/expert_{annotator}/{case}"),
+        (("labels_r1/{}", "labels_r2/{}"), "labels_{annotator}/{case}"),
+        (("masks/manual1/{}", "masks/manual2/{}"), "masks/{annotator}/{case}"),
+        (("masks/{}_mask_1", "masks/{}_mask_2"), "masks/{case}_mask*"),
+    ],
+)
+def test_what_several_people_drew_is_not_united(tmp_path: Path, names: tuple[str, ...], label: str) -> None:
+    """Numbers behind the name of a case count parts of one label; behind a word for a person they tell people apart."""
+    files = [f"{name.format(case)}.png" for name in ("images/{}", *names) for case in ("x", "y", "z")]
+    assert find_arrangement(touch(tmp_path, *files)).files.label == label
+
+
+def test_images_of_a_label_that_are_not_read_are_told(tmp_path: Path) -> None:
+    kinds = ("flair", "seg", "t1", "t1ce", "t2")
+    touch(tmp_path, *[f"B_{case}/B_{case}_{kind}.nii.gz" for case in ("01", "02") for kind in kinds])
+    found = find_arrangement(tmp_path)
+    assert found.files.image == "{case}/{case}_t2"
+    assert "labels, {case}/{case}_flair, {case}/{case}_t1, {case}/{case}_t1ce, are not read" in found.words

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from megamed.pixels import read_colours, read_image, read_mask
+from megamed.pixels import read_colours, read_image, read_label, read_mask
 from megamed.readers.source import Source
 
 
@@ -32,3 +32,23 @@ def test_what_is_transparent_has_no_colour(tmp_path: Path) -> None:
     colours = read_colours(Source((tmp_path / "a.png",)))
     assert not colours[0].any()
     assert (colours[1:] == (200, 100, 50)).all()
+
+
+@pytest.mark.parametrize("ink", [(0, 0, 0), (255, 255, 255), (200, 100, 50)], ids=["black", "white", "coloured"])
+def test_what_is_drawn_on_a_transparent_layer_is_a_mask(tmp_path: Path, ink: tuple[int, int, int]) -> None:
+    """Whatever colour it has, and whatever colour hides under what is transparent."""
+    layer = np.full((4, 5, 4), (*ink, 0), np.uint8)
+    layer[1:3, :2, 3] = 255
+    Image.fromarray(layer).save(tmp_path / "a.png")
+    Image.fromarray(layer[..., [0, 3]]).save(tmp_path / "b.png")
+    names = ["a.png", "b.png"] if ink[0] in (0, 255) else ["a.png"]
+    for source in (Source((tmp_path / name,)) for name in names):
+        for read in (read_mask(source), read_label(source)):
+            assert np.array_equal(read, np.where(layer[..., 3] > 0, 255, 0))
+
+
+def test_values_on_a_transparent_layer_stay(tmp_path: Path) -> None:
+    values = np.arange(20, dtype=np.uint8).reshape(4, 5)
+    opacity = np.where(values % 2, np.uint8(255), np.uint8(0))
+    Image.fromarray(np.dstack([values, opacity])).save(tmp_path / "a.png")
+    assert np.array_equal(read_label(Source((tmp_path / "a.png",))), np.where(values % 2, values, 0))

@@ -11,7 +11,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from megamed import Collection, DatasetCard
+from megamed.annotation import masks_of
 from megamed.build import BuildReport
+from megamed.labels import read_annotations
+from megamed.layouts import find_subjects
 from megamed.propose import propose, to_toml, write_proposal
 
 SIZE_PX = 24
@@ -316,6 +319,41 @@ def test_modality_is_guessed_from_words_then_values(tmp_path: Path, name: str, l
     save(root, "volumes/a_image.nii.gz", image().astype(np.int16) * 5 + low)
     save(root, "volumes/a_label.nii.gz", label(1))
     assert propose(root).card.modality == modality
+
+
+def test_channels_become_modalities(tmp_path: Path, build_folder: Callable[..., BuildReport]) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    (tmp_path / "cells/images").mkdir(parents=True)
+    stains = {"axes": "CYX", "Labels": ["DAPI", "actin (488)"]}
+    for case in "ab":
+        tifffile.imwrite(
+            tmp_path / f"cells/images/{case}.tif", np.stack([image(1), image(2)]), imagej=True, metadata=stains
+        )
+        save(tmp_path, f"cells/labels/{case}.png", label(1))
+    (tmp_path / "cells/images/a.tif").write_bytes((tmp_path / "cells/images/b.tif").read_bytes()[:9])  # is told later
+    proposal = propose(tmp_path / "cells")
+    assert any("channels DAPI, actin (488) are modalities of their own" in check for check in proposal.checks)
+    write_proposal(proposal, tmp_path / "cells")
+    build_folder(tmp_path / "cells")
+    assert {task.modality for task in Collection(tmp_path / "out").tasks()} == {"dapi", "actin-488"}
+
+
+@pytest.mark.parametrize(("values", "unknown", "labels"), [((2, 1, 3), 3, {1, 2}), ((0, 255, 128), 128, {1})])
+def test_the_border_of_a_trimap_is_unknown(
+    tmp_path: Path, values: tuple[int, int, int], unknown: int, labels: set[int]
+) -> None:
+    """Oxford-IIIT Pet counts foreground, background and border from 1, programs for matting use greys."""
+    background, foreground, border = values
+    drawn = np.full((SIZE_PX, SIZE_PX), background, np.uint8)
+    drawn[4:20, 4:20], drawn[6:18, 6:18] = border, foreground
+    for case in "ab":
+        save(tmp_path, f"images/{case}.png", image())
+        save(tmp_path, f"annotations/trimaps/{case}.png", drawn)
+    card = propose(tmp_path).card
+    assert (card.files.unknown, set(card.labels)) == ((unknown,), labels)
+    case = find_subjects(tmp_path, card)[0].cases[0]
+    masks = masks_of(read_annotations(case, card, image()), card.masks)
+    assert np.array_equal(masks["label"], np.where(drawn == border, 255, drawn == foreground))
 
 
 def test_card_is_never_overwritten_unasked(tmp_path: Path) -> None:

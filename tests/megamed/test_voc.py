@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from megamed.layouts import find_subjects
 from megamed.propose import propose
-from megamed.voc import read_label_map
+from megamed.voc import read_label_map, read_splits
 
 LISTED = """\
 # label:color_rgb:parts:actions
@@ -47,3 +48,30 @@ def test_a_proposed_card_has_the_listed_names(tmp_path: Path, in_colours: bool) 
     named = {card.labels[value]: colour for colour, value in card.files.colours.items()}
     assert {*card.labels.values()} == {"cell", "nucleus"}
     assert named == ({"cell": "#fa3253", "nucleus": "#32b7fa"} if in_colours else {})
+
+
+def voc_folder(root: Path, **sets: str) -> Path:
+    """Three pictures with labels, and image sets."""
+    label = np.zeros((16, 16), np.uint8)
+    label[2:12, 2:12] = 1
+    for folder, suffix in (("JPEGImages", "jpg"), ("SegmentationClass", "png"), ("ImageSets/Segmentation", "")):
+        (root / folder).mkdir(parents=True)
+        for case in "abc" if suffix else "":
+            Image.fromarray(label if suffix == "png" else label * 200).save(root / folder / f"{case}.{suffix}")
+    for name, text in sets.items():
+        (root / "ImageSets/Segmentation" / f"{name}.txt").write_text(text)
+    return root
+
+
+def test_image_sets_are_splits(tmp_path: Path) -> None:
+    folder = voc_folder(tmp_path, train="a\nb  1\n", val="c\n", trainval="a\nb\nc\n")
+    assert read_splits(folder) == {"a": "train", "b": "train", "c": "val"}
+    proposal = propose(folder)
+    assert "subjects and splits are those that the folder states." in proposal.checks
+    subjects = find_subjects(folder, proposal.card)
+    assert {subject.id: subject.split for subject in subjects} == {"a": "train", "b": "train", "c": "val"}
+
+
+def test_a_case_in_two_splits_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="lists 'a' twice: expected one split, got train and test"):
+        read_splits(voc_folder(tmp_path, train="a\n", test="b\na\n"))

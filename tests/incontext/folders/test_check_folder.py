@@ -314,3 +314,9 @@ def test_a_list_beside_the_labels_names_colours_or_values(tmp_path: Path, in_col
     found = check_folder(tmp_path)
     assert not found.problems
     assert [(each.value, each.name) for each in found.classes] == [(2, "cell")]
+
+
+def test_classes_are_called_as_the_user_says(tmp_path: Path) -> None:
+    found = check_folder(draw(tmp_path, 2, 0), names={1: "disc", 3: "cup"})
+    assert [each.name for each in found.classes] == ["disc"]
+    assert "no label that was looked at shows 3 'cup'." in found.notes

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from incontext.folders.overlay import CAPTION_PX, Tile, contact_sheet, draw
+from incontext.folders.overlay import CAPTION_PX, UNKNOWN_RGB, Tile, contact_sheet, draw
 
 
 def test_classes_are_outlined_in_their_colours_and_the_rest_stays_grey():
@@ -41,3 +41,13 @@ def test_a_caption_of_several_lines_is_one_line():
     picture = draw(np.zeros((2, 2)), np.zeros((2, 2), np.uint8), {}, 60)
     broken, joined = (contact_sheet([[Tile(text, picture)]]) for text in ("a\nb.png", "a b.png"))
     assert np.array_equal(broken, joined)
+
+
+def test_pixels_that_nobody_judged_are_checked():
+    label, unknown = np.zeros((8, 8), np.uint8), np.zeros((8, 8), bool)
+    label[:, :2], unknown[:, 1:5] = 1, True
+    pixels = np.asarray(draw(np.zeros((8, 8)), label, {1: "#e69f00"}, 8, unknown))
+    checked = (pixels == UNKNOWN_RGB).all(axis=-1)
+    assert not checked[:, :2].any(), "a class that is drawn there nevertheless hides them"
+    assert checked[:, 2:5].sum() == 12
+    assert not checked[:, 5:].any()

@@ -1,5 +1,6 @@
 """Structures drawn on an image: every tool's polygons on the pixels that they cover, those that overlap kept whole."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,9 @@ def test_of_what_was_drawn_some_may_mark_what_nobody_judged() -> None:
     assert flat.unknown is not None
     assert np.array_equal(flat.unknown, (masks[1] > 0) & (flat.label == 0))
     assert flatten(drawn, (1, 4, 6)).unknown is None
+    crowd = replace(drawn, segments=segments[::2], unknown=Segment(0, "", lambda: masks[1]))
+    assert np.array_equal(flatten(crowd, (1, 4, 6)).unknown, flat.unknown)
+    assert np.array_equal(flatten(crowd, (1, 4, 6)).label, flat.label)
 
 
 def star(random: np.random.Generator, centre: tuple[float, float], radius: float) -> np.ndarray:

@@ -190,3 +190,14 @@ def test_labels_of_one_colour_each_are_one_class_only_if_it_is_the_same() -> Non
     with pytest.raises(ValueError, match=r"got #ff0000 in support_labels\[0\], #0000ff in .* --colours '#0000ff=1,#ff"):
         list(Examples(images, [red, blue]))
     assert [list(example.masks) for example in Examples(images, [red, blue], rules)] == [[1], [2]]
+
+
+def test_unknown_pixels_stay_with_their_planes() -> None:
+    stack, label = np.zeros((30, 8, 8), np.uint8), np.zeros((30, 8, 8), np.uint8)
+    label[:, 2:4], label[:, 5] = 1, 255
+    label[::2, 6] = 255
+    (example,) = Examples([stack], [label], LabelRules.of(255))
+    few = example.thinned()
+    assert few.unknown is not None
+    assert few.unknown.shape == few.case.planes.shape
+    assert few.unknown[0, 6].all()

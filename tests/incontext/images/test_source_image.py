@@ -588,8 +588,19 @@ def test_a_channel_is_that_of_every_form(tmp_path: Path) -> None:
     assert np.array_equal(read_source_image(channels, "image", channel="green").planes[0], channels[..., 1])
     with pytest.raises(ValueError, match="image has no channel 7: expected 0 to 2"):
         read_source_image(channels, "image", channel=7)
-    with pytest.raises(ValueError, match="channel is unknown: expected a number from 0 on, or red"):
+    with pytest.raises(ValueError, match="image has no channel 'DAPI': expected 0 to 2, or red, green, blue"):
         read_source_image(channels, "image", channel="DAPI")
+
+
+def test_a_channel_is_known_by_its_name_in_the_file(tmp_path: Path) -> None:
+    stains = np.random.default_rng(0).integers(0, 255, (2, 20, 30), np.uint8)
+    path = tmp_path / "a.ome.tif"
+    tifffile.imwrite(
+        path, stains, photometric="minisblack", metadata={"axes": "CYX", "Channel": {"Name": ["DAPI", "GFP"]}}
+    )
+    assert np.array_equal(read_source_image(path, "image", channel="GFP").planes, stains[1:])
+    with pytest.raises(OSError, match=r"has no channel 'CD8': expected 0 'DAPI', 1 'GFP'"):
+        read_source_image(path, "image", channel="CD8")
 
 
 def test_the_mask_of_an_enhanced_file_is_no_segmentation(tmp_path: Path) -> None:

@@ -50,6 +50,20 @@ def test_labelled_planes_stay_as_drawn_and_the_others_are_found() -> None:
     assert result.cases[0].shape == volume.shape
 
 
+def test_pixels_that_nobody_judged_are_found_on_labelled_planes_too() -> None:
+    volume, label = ball()
+    drawn = label[4] * np.uint8(1)
+    drawn[:, 28:] = 255
+    drawn[:10, 40:] = 0
+    torch.manual_seed(0)
+    net = segmenter(Thresholder())
+    net.unknown = 255
+    found = net.propagate(volume, {4: drawn})[0][4]
+    judged = drawn != 255
+    np.testing.assert_array_equal(found[judged], drawn[judged])
+    assert (found & label[4])[~judged].sum() > 0.9 * label[4][~judged].sum() > 0
+
+
 @pytest.mark.parametrize("count", [3, 4])
 def test_an_array_of_as_few_planes_as_colours_is_a_volume_here(count: int) -> None:
     volume, label = ball(count)

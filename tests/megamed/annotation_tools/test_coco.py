@@ -12,8 +12,16 @@ import pytest
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
+from megamed.annotation import masks_of
 from megamed.annotation_tools import coco
+from megamed.annotation_tools.drawn import read_drawn
 from megamed.annotation_tools.model import AnnotatedImage, SegmentedImage
+from megamed.labels import read_annotations
+from megamed.layouts import Case, LabelSource
+from megamed.readers.source import Source
+from megamed.readers.stored import Canvas
+from megamed.schema import DatasetCard
+from megamed.unknown import UNKNOWN
 
 SIZE = (45, 60)
 
@@ -142,3 +150,25 @@ def test_missing_keys_and_unknown_categories(tmp_path: Path) -> None:
     path.write_text(json.dumps({"images": 3}))
     with pytest.raises(ValueError, match=r"x.json is malformed: expected an object with a list of images"):
         coco.read(path)
+
+
+def test_pixels_of_a_crowd_are_unknown_but_for_its_objects(tmp_path: Path) -> None:
+    """Nobody outlined what is in a crowd; pycocotools leaves it out of scores for the same reason."""
+    crowd, polyp = np.zeros((2, *SIZE), bool)
+    crowd[5:25, 10:40], polyp[20:30, 30:50] = True, True
+    encoded = coco_mask.encode(np.asfortranarray(crowd.astype(np.uint8)))
+    stored = {"size": [45, 60], "counts": encoded["counts"].decode()}
+    square = [30, 20, 50, 20, 50, 30, 30, 30]
+    image = read(tmp_path, {"id": 1, "segmentation": stored, "iscrowd": 1}, {"id": 2, "segmentation": [square]})
+    assert list(image.labels()) == ["polyp"]
+    assert np.array_equal(image.labels()["polyp"], polyp)
+    drawn = read_drawn(tmp_path / "instances.JSON", Canvas(Path("a.png"), SIZE))
+    assert drawn.unknown is not None
+    assert np.array_equal(drawn.unknown.draw()[0], crowd)
+    np.save(tmp_path / "a.npy", np.zeros(SIZE, np.uint8))
+    label = LabelSource(Source((tmp_path / "instances.JSON",)))
+    case = Case("a", {"endoscopy": Source((tmp_path / "a.npy",))}, (label,), "a")
+    card = DatasetCard(id="drawn", modality="endoscopy", labels={1: "polyp", 2: "never drawn"})
+    masks = masks_of(read_annotations(case, card, np.zeros(SIZE, np.uint8)), card.masks)
+    assert np.array_equal(masks["polyp"], np.where(polyp, 1, np.where(crowd, UNKNOWN, 0)))
+    assert np.array_equal(masks["never-drawn"], np.where(crowd, UNKNOWN, 0))

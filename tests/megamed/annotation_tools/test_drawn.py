@@ -1,6 +1,7 @@
 """A tool's file and an image: which of the file's images is meant, on which planes, and what cannot be meant."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from megamed.annotation_tools import drawn
 from megamed.annotation_tools.drawn import likeness, names_in, read_drawn, read_file
 from megamed.readers.stored import Canvas, Geometry
-from tests.tool_files import Drawing, coco, label_studio, labelme, square, yolo
+from tests.tool_files import Drawing, Drawings, coco, label_studio, labelme, square, yolo
 
 SIZE = (8, 10)
 BOX = square("lesion", 2, 3, 4)
@@ -161,3 +162,16 @@ def test_remarks_name_their_file(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     path.write_text(path.read_text().replace('"polygon"', '"line"'))
     assert drawn.notes_in(path) == ["a.json: 1 × line left out: it has no inside"]
+
+
+@pytest.mark.parametrize("write", [coco, labelme])
+def test_slices_of_a_series_are_known_by_their_files(tmp_path: Path, write: Callable[[Path, Drawings], None]) -> None:
+    """Whatever picture format they were converted to for the tool, and whatever order their names have."""
+    files = tuple(tmp_path / f"{name}.dcm" for name in ("9", "1", "5"))
+    canvas = Canvas(tmp_path, (3, *SIZE), Geometry(np.eye(4), files=files))
+    write(tmp_path, {"5.png": Drawing(SIZE, (BOX,))})
+    (segment,) = read_drawn(next(tmp_path.glob("*.json")), canvas).segments
+    assert segment.draw().sum(axis=(1, 2)).tolist() == [0, 0, 16]
+    assert np.array_equal(segment.draw()[2, 3:7, 2:6], np.ones((4, 4)))
+    with pytest.raises(ValueError, match="a stack of pages or the files of a DICOM series, got a volume"):
+        read_drawn(next(tmp_path.glob("*.json")), Canvas(tmp_path / "a.nii", (3, *SIZE), Geometry(np.eye(4))))

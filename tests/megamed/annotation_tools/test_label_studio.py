@@ -1,14 +1,21 @@
 """Label Studio: a brush stroke packed by its own converter, and results as its documentation shows them."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from megamed.annotation_tools import label_studio
-from megamed.annotation_tools.model import AnnotatedImage
+from megamed.annotation_tools.drawn import read_drawn
+from megamed.annotation_tools.model import AnnotatedImage, SegmentedImage
+from megamed.annotation_tools.writers import write_files
+from megamed.pairing import find_pairs
+from megamed.propose import propose
+from megamed.readers.stored import Canvas
 
 BRUSH = Path(__file__).with_name("label_studio_brush.json")
 """Packed by `image2annotation` of label-studio-sdk 2.1.2 from the drawing below."""
@@ -119,3 +126,23 @@ def test_one_bad_region_does_not_lose_the_image(tmp_path: Path, bad: Any, note: 
 def test_a_turned_canvas_is_noted(tmp_path: Path) -> None:
     value = {"points": [[0, 0], [50, 0], [50, 50]], "polygonlabels": ["A"]}
     assert "turned by 90" in read(tmp_path, region("polygonlabels", value, image_rotation=90)).notes[0]
+
+
+def test_a_brush_stroke_labels_its_image_in_a_folder_and_goes_back(tmp_path: Path) -> None:
+    """The export names the upload; the folder has the file that was uploaded."""
+    shutil.copy(BRUSH, tmp_path / "export.json")
+    for number in (1, 2):
+        Image.fromarray(np.full((30, 44), 40 * number, np.uint8)).save(tmp_path / f"slide {number}.png")
+    first, second = find_pairs(tmp_path).pairs
+    assert first.labels == {"": (tmp_path / "export.json",)}
+    assert not second.labels
+    card = propose(tmp_path).card
+    assert (card.files.label, card.labels) == ("export.json", {1: "Tumour"})
+    canvas = Canvas(first.image, drawing().shape)
+    (stroke,) = read_drawn(tmp_path / "export.json", canvas).segments
+    masks = {"Tumour": stroke.draw()[0] > 0}
+    (path,) = write_files(tmp_path / "out", "labelstudio", [SegmentedImage("slide 1.png", drawing().shape, masks)])
+    (back,) = read_drawn(path, canvas).segments
+    assert back.name == stroke.name == "Tumour"
+    for found in (stroke, back):
+        assert np.array_equal(found.draw()[0], drawing())

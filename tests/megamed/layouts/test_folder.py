@@ -118,6 +118,21 @@ def test_channels_are_modalities(draw: Draw, prepare: Prepare) -> None:
     assert green.masks.keys() == grey.masks.keys() == {"disc"}
 
 
+def test_channels_have_the_names_of_their_file(draw: Draw, prepare: Prepare, tmp_path: Path) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    stains = np.random.default_rng(0).integers(0, 255, (2, 8, 8), np.uint8)
+    stains[:, 0, :2] = 0, 255
+    named = {"axes": "CYX", "Channel": {"Name": ["DAPI", "GFP"]}}
+    (tmp_path / "images").mkdir()
+    tifffile.imwrite(tmp_path / "images/a.ome.tif", stains, photometric="minisblack", metadata=named)
+    draw("labels/a.ome.png", {0: 1})
+    for key in ("GFP", "1"):
+        (actin,) = prepare(files={"channels": {key: "actin"}}).rows
+        assert np.array_equal(actin.image, stains[1])
+    ((problem,),) = prepare(files={"channels": {"CD8": "T cells"}}).problems.values()
+    assert "it has no channel 'CD8': expected 0 'DAPI', 1 'GFP'" in problem
+
+
 @given(st.text("abc._-() 1", min_size=1).filter(lambda name: not name.startswith(".")))
 def test_templates_read_back_what_they_name(name: str) -> None:
     suffixed = template_pattern("{case}/masks/{class}/{case}_mask*", {"a_b": 1, "a": 2}).fullmatch

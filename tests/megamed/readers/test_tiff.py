@@ -114,6 +114,8 @@ def test_reduced_copies_are_left_out(tmp_path: Path, sub: bool) -> None:
         file.write(array, tile=(32, 32), subifds=1 if sub else 0)
         file.write(array[::2, ::2], tile=(32, 32), subfiletype=1)
     assert np.array_equal(stored(tmp_path / "a.tif").array, array)
+    with pytest.raises(ValueError, match=r"got 1 × 64 × 96.* It has smaller levels, 32 × 48: save one as an image"):
+        formats.read(Source((tmp_path / "a.tif",)), 2000)
 
 
 @pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_adobe_deflate", "packbits", "group4"])

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from megamed import formats
+from megamed.pixels import read_image
 from megamed.readers.orientation_tag import TAG
 from megamed.readers.source import Source
 from megamed.readers.stored import Geometry, MaskImage
+from megamed.readers.volume import Volume, on_grid
 
 tifffile = pytest.importorskip("tifffile")
 
@@ -70,3 +72,18 @@ def test_a_mask_states_the_size_of_its_pixels(tmp_path: Path, spacing: tuple[flo
     with tifffile.TiffFile(tmp_path / "a.tif") as file:
         assert file.pages[0].resolutionunit == 3
         assert file.imagej_metadata["unit"] == "cm"
+
+
+@pytest.mark.parametrize(("stated", "voxel_mm"), [({"spacing": 3.0}, (0.25, 0.5, 3.0)), ({}, (1.0, 1.0, 1.0))])
+def test_planes_of_a_collection_have_their_distances(
+    tmp_path: Path, stated: dict[str, float], voxel_mm: tuple[float, float, float]
+) -> None:
+    """Thick sections are not cut across, and their label need not be calibrated; nothing is known without their gap."""
+    facts = {"unit": "mm", "axes": "ZYX", **stated}
+    tifffile.imwrite(tmp_path / "a.tif", STACK, imagej=True, resolution=(4.0, 2.0), metadata=facts)
+    tifffile.imwrite(tmp_path / "label.tif", STACK, imagej=True, metadata={"axes": "ZYX"})
+    image, label = (read_image(Source((tmp_path / name,))) for name in ("a.tif", "label.tif"))
+    assert isinstance(image, Volume)
+    assert isinstance(label, Volume)
+    assert image.spacing_mm == pytest.approx(voxel_mm)
+    assert on_grid(label, image).shape == image.array.shape

@@ -1,0 +1,139 @@
+"""Read OME-Zarr images, which are folders: at full resolution, or at the level of the pyramid that a path leads to."""
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from megamed.readers import channels
+from megamed.readers.faults import needs, one_error
+from megamed.readers.lengths import mm_per
+from megamed.readers.memory import check_size
+from megamed.readers.source import Source
+from megamed.readers.stored import Geometry, StoredImage
+
+GROUP_FILES = (".zattrs", "zarr.json")
+ARRAY_FILES = (".zarray", "zarr.json")
+AXES = "tczyx"
+"""Axes of versions that do not name them, as many of the last ones as there are."""
+FAULTS = (ValueError, OSError, KeyError, IndexError, TypeError, AttributeError, RuntimeError)
+
+
+@dataclass(frozen=True)
+class Level:
+    """One resolution of an image."""
+
+    folder: Path
+    axes: str
+    scale: tuple[float, ...]
+    """Size of a pixel along each axis, in the units of `units`."""
+    units: tuple[str, ...]
+
+
+def attributes(folder: Path) -> dict[str, Any]:
+    """Read what a group says of itself; what version 0.5 says stands under `ome`.
+
+    Raises:
+        ValueError: If the text is damaged.
+    """
+    for name in GROUP_FILES:
+        if (folder / name).is_file():
+            with one_error(folder, ValueError, OSError):
+                content = json.loads((folder / name).read_text(encoding="utf-8"))
+            found = content.get("attributes", {}) if name == "zarr.json" else content
+            return found.get("ome", found) if isinstance(found, dict) else {}
+    return {}
+
+
+def is_image(path: Path) -> bool:
+    """Whether a folder is an image, or a level of one."""
+    if not any((path / name).is_file() for name in (*GROUP_FILES, ARRAY_FILES[0])):
+        return False
+    return "multiscales" in attributes(path) or any(level.folder == path for level in levels(path.parent))
+
+
+def levels(group: Path) -> list[Level]:
+    """List the resolutions of an image, the largest first; none if the folder is no image.
+
+    Raises:
+        ValueError: If its description is damaged.
+    """
+    with one_error(group, *FAULTS):
+        scales = (attributes(group).get("multiscales") or [{}])[0]
+        stated = [axis if isinstance(axis, dict) else {"name": axis} for axis in scales.get("axes") or ()]
+        found = []
+        for each in scales.get("datasets") or ():
+            steps = [step["scale"] for step in each.get("coordinateTransformations") or () if "scale" in step]
+            names = "".join(str(axis["name"])[0].lower() for axis in stated)
+            units = tuple(str(axis.get("unit", "")) for axis in stated)
+            found.append(Level(group / inside(str(each["path"])), names, tuple(map(float, (steps or [()])[0])), units))
+        return found
+
+
+def inside(name: str) -> str:
+    """Refuse a name that leads out of the folder."""
+    if Path(name).is_absolute() or ".." in Path(name).parts:
+        msg = f"expected the name of a folder inside of the image, got {name!r}."
+        raise ValueError(msg)
+    return name
+
+
+def read(source: Source, most_pixels: int) -> StoredImage:
+    """Read an image as planes or as one; of several channels the one whose index or name `part` gives.
+
+    Raises:
+        ValueError: If it cannot be decoded, has several volumes or channels of which none is chosen, or is larger than
+            `most_pixels`; the message then names the levels.
+        ImportError: If zarr is not installed.
+    """
+    (path,) = source.files
+    with needs("zarr", "OME-Zarr", extra="omezarr"):
+        import zarr
+    group = path if "multiscales" in attributes(path) else path.parent
+    known = levels(group)
+    with one_error(path, *FAULTS):
+        level = known[0] if group == path else next(each for each in known if each.folder == path)
+        array = zarr.open_array(level.folder, mode="r")
+        axes = level.axes or AXES[-array.ndim :]
+        sides = dict(zip(axes, array.shape, strict=True))
+        planes = [axis for axis in axes if axis not in "cyx" and sides[axis] > 1]
+        if len(planes) > 1:
+            msg = f"expected one axis of planes, got {axes} of {array.shape}. Save one time point as its own image"
+            raise ValueError(msg)
+        try:
+            check_size((math.prod(sides[axis] for axis in planes), sides["y"], sides["x"]), 1, most_pixels)
+        except ValueError as error:
+            smaller = ", ".join(f"{each.folder} of {_sides(each, zarr)}" for each in known[1:])
+            msg = f"{error}. Smaller levels: {smaller or 'none'}"
+            raise ValueError(msg) from error
+        index = _channel(group, sides.get("c", 1), source.part)
+        chosen = np.asarray(array[tuple(index or 0 if axis == "c" else slice(None) for axis in axes)])
+        kept = [axis for axis in axes if axis in planes or axis in "yx"]
+        order = [kept.index(axis) for axis in (*planes, "y", "x")]
+        pixels = chosen.reshape([sides[axis] for axis in kept]).transpose(order)
+    geometry = Geometry(spacing=_spacing_mm(level, [*planes, "y", "x"]))
+    return StoredImage(pixels, "Z" * len(planes) + "YX", geometry, has_part=index is not None)
+
+
+def _channel(group: Path, count: int, part: str) -> int | None:
+    """Find the channel that is meant, as `channels.chosen` does."""
+    names = [str(each.get("label", "")) for each in (attributes(group).get("omero") or {}).get("channels") or ()]
+    return channels.chosen(part, count, names if len(names) == count else [])
+
+
+def _sides(level: Level, zarr: Any) -> str:
+    *_, rows, columns = zarr.open_array(level.folder, mode="r").shape
+    return f"{rows} × {columns}"
+
+
+def _spacing_mm(level: Level, axes: list[str]) -> tuple[float, ...] | None:
+    """Return the distances along some axes in millimetres; None if one is not stated."""
+    if len(level.scale) != len(level.axes):
+        return None
+    places = [level.axes.index(axis) for axis in axes]
+    units = [mm_per(level.units[place]) for place in places]
+    steps = [level.scale[place] * unit for place, unit in zip(places, units, strict=True) if unit]
+    return tuple(steps) if len(steps) == len(units) else None
