@@ -34,6 +34,7 @@ from incontext.inference.backends import backend_of
 from incontext.inference.case_predictions import predict_cases
 from incontext.inference.editing_estimator import EditingEstimator, prompts_of
 from incontext.inference.expected import Expected
+from incontext.inference.hub import fetch, is_repository
 from incontext.inference.labelled_volume import (
     Labelled,
     PlaneLabels,
@@ -353,19 +354,30 @@ class Segmenter(EditingEstimator):
 
     @classmethod
     def load_task(
-        cls, path: str | Path, weights: str | Path | None = None, device: torch.device | str | None = None
+        cls,
+        path: str | Path,
+        weights: str | Path | None = None,
+        device: torch.device | str | None = None,
+        *,
+        revision: str | None = None,
+        endpoint: str | None = None,
     ) -> Self:
-        """Load a task that `save_task` wrote, ready to predict.
+        """Load a task that `save_task` wrote, ready to predict, from a file or from a hub.
 
         Args:
-            path: File of the saved task.
+            path: File of the saved task, or `owner/name`, which is downloaded once.
             weights: Weights that the task was made with; by default sought among the packaged ones and beside the task.
             device: The device to compute on; by default a GPU if there is one.
+            revision: Branch, tag or commit of a repository; by default `main`.
+            endpoint: Address of the hub; by default that in HF_ENDPOINT, else https://huggingface.co.
 
         Raises:
             FileNotFoundError: If there is no such file, or its weights are not at hand; the message names them.
             ValueError: If it is no task, or damaged.
+            OSError: If the hub does not give it, or not as it should be; nothing is kept then.
         """
+        if is_repository(path, revision):
+            path = fetch(str(path), "task", revision, endpoint)
         task = read_task(path := Path(path))
         at_hand: list[str | Path] = [*NAMED, path.parent / task.weights.name] if weights is None else [weights]
         segmenter = cls(find_weights(task.weights, at_hand), device=device).set_params(**task.parameters.model_dump())
