@@ -14,7 +14,7 @@ from typing import Any, NoReturn, Self
 from urllib.parse import quote, urlsplit
 
 from incontext.inference.backends import cache_folder
-from incontext.inference.hub_contents import CONTENTS, Contents, Kind, ListedFile
+from incontext.inference.hub_contents import CONTENTS, HubContents, Kind, ListedFile
 from megamed.files import make_folder, replace_file, replacing, sha256_of
 
 NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
@@ -146,13 +146,13 @@ class Repository:
         """The commit that the revision was when it was last asked for; None if it never was."""
         return self.last.read_text(encoding="ascii") if self.last.is_file() else None
 
-    def kept(self, commit: str) -> Contents | None:
+    def kept(self, commit: str) -> HubContents | None:
         """Contents of a commit that is here, each file as its hash says; None otherwise."""
         folder = self.folder / commit
         if not (folder / CONTENTS).is_file():
             return None
         try:
-            contents = Contents.parsed((folder / CONTENTS).read_bytes())
+            contents = HubContents.parsed((folder / CONTENTS).read_bytes())
         except ValueError:  # damaged since
             return None
         whole = (
@@ -161,7 +161,7 @@ class Repository:
         )
         return contents if all(whole) else None
 
-    def main_file(self, contents: Contents, commit: str, kind: Kind) -> Path:
+    def main_file(self, contents: HubContents, commit: str, kind: Kind) -> Path:
         """Return the file to load.
 
         Raises:
@@ -188,7 +188,7 @@ class Repository:
             self.refuse("the commit of the revision, as JSON", f"{got!r}", fix)
         return commit
 
-    def bring(self, commit: str, kind: Kind) -> Contents:
+    def bring(self, commit: str, kind: Kind) -> HubContents:
         """Bring all files of a commit; their folder appears when all are here.
 
         Raises:
@@ -196,7 +196,7 @@ class Repository:
         """
         text = self._text(f"{self.name}/resolve/{commit}/{CONTENTS}")
         try:
-            contents = Contents.parsed(text)
+            contents = HubContents.parsed(text)
         except ValueError as error:
             fix = "Ask its owner to publish it anew by `incontext publish`, or update incontext-seg."
             self.refuse(f"a list of its contents in {CONTENTS}", str(error), fix)
@@ -216,7 +216,7 @@ class Repository:
             HubError: In any case, or the error that is given.
         """
         at = "" if self.revision == "main" else f" at revision {self.revision}"
-        msg = f"{self.name}{at} cannot be had from {self.endpoint}: expected {expected}, got {got}. {fix}"
+        msg = f"{self.name}{at} fails on {self.endpoint}: expected {expected}, got {got}. {fix}"
         raise error(msg)
 
     def _text(self, path: str) -> bytes:

@@ -5,17 +5,16 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
+from incontext.inference.image_source import LONGEST, ImageSource
+
 CONTENTS = "incontext.json"
 MOST_BYTES = 2**32
 """Largest file that is taken from a hub, in bytes."""
 MOST_FILES = 8
-LONGEST = 1000
-"""Characters of a text that a list of contents holds."""
 
 Kind = Literal["weights", "task"]
 FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][\w.-]{0,99}\.safetensors$")]
 """Name of a file to load: a bare one, of the one format in which nothing can be executed."""
-Text = Annotated[str, StringConstraints(max_length=LONGEST)]
 
 
 class ListedFile(BaseModel):
@@ -27,21 +26,7 @@ class ListedFile(BaseModel):
     size_bytes: int = Field(ge=1, le=MOST_BYTES)
 
 
-class ImageSource(BaseModel):
-    """Dataset that images come from.
-
-    Attributes:
-        title: Title or name of the dataset.
-        licence: Licence as its source states it; empty if it is not known.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    title: Text = ""
-    licence: Text = ""
-
-
-class Contents(BaseModel):
+class HubContents(BaseModel):
     """List of what a repository holds. Further entries, of later versions, are not read.
 
     Attributes:
@@ -59,7 +44,7 @@ class Contents(BaseModel):
     kind: Kind
     main: FileName
     files: dict[FileName, ListedFile] = Field(min_length=1, max_length=MOST_FILES)
-    licence: Text = ""
+    licence: Annotated[str, StringConstraints(max_length=LONGEST)] = ""
     sources: tuple[ImageSource, ...] = ()
 
     @model_validator(mode="after")

@@ -111,10 +111,12 @@ class Handler(BaseHTTPRequestHandler):
             told = json.loads(content)
             name = f"{told['organization']}/{told['name']}"
             if name in self.server.files:
-                self.answer(b"", 409)
+                self.answer(json.dumps({"url": f"{self.server.endpoint}/{name}"}).encode(), 409)
                 return
             self.server.files[name] = {".gitattributes": b""}
             self.tell({"url": f"{self.server.endpoint}/{name}"})
+        elif path == "/api/validate-yaml":
+            self.tell({"errors": [], "warnings": []})
         elif "/preupload/" in path:
             names = [each["path"] for each in json.loads(content)["files"]]
             self.tell({"files": [{"path": name, "uploadMode": "regular", "shouldIgnore": False} for name in names]})

@@ -190,7 +190,10 @@ FAULTS: dict[str, tuple[Callable[[HubServer], None], str]] = {
     "pickle": (relisted(main="model.pkl", files={"model.pkl": LISTED}), "wrong at main"),
     "file outside": (relisted(files={"../model.safetensors": LISTED}), "wrong at files"),
     "main file is not listed": (relisted(main="other.safetensors"), "expected other.safetensors among the files"),
-    "list comes from elsewhere": (at("incontext.json", elsewhere), "expected an answer of the hub itself, got one of localhost"),
+    "list comes from elsewhere": (
+        at("incontext.json", elsewhere),
+        "expected an answer of the hub itself, got one of localhost",
+    ),
     "other kind": (relisted(kind="task"), "got one of kind task. Load it by Segmenter.load_task"),
     "file is missing": (at(FILE, status(404)), "expected model.safetensors, got a repository without it"),
     "file is cut": (at(FILE, content(CONTENT[:99], len(CONTENT))), "RemoteProtocolError"),
