@@ -51,14 +51,17 @@ class Unreachable(HubError):
     """A hub that does not answer, or is too busy to."""
 
 
-def require_library() -> None:
+def require_library(work: str) -> None:
     """Make sure that the library that speaks with hubs is installed.
+
+    Args:
+        work: What takes it, for messages.
 
     Raises:
         ModuleNotFoundError: If it is not.
     """
     if find_spec("huggingface_hub") is None:
-        msg = 'huggingface_hub, which speaks with hubs, is missing: pip install "incontext-seg[hub]"'
+        msg = f'{work} takes huggingface_hub, which is missing: pip install "incontext-seg[hub]"'
         raise ModuleNotFoundError(msg, name="huggingface_hub")
 
 
@@ -262,7 +265,7 @@ class Repository:
         Raises:
             HubError: If there is none.
         """
-        require_library()
+        require_library(f"{self.name} is no file here, and to seek it on a hub")
         import httpx2
         from huggingface_hub.errors import OfflineModeIsEnabled
         from huggingface_hub.utils import build_hf_headers, get_session

@@ -133,7 +133,7 @@ class Publication:
             HubError: If the hub refuses, or something else is in the repository.
             ModuleNotFoundError: If the extra `hub` is not installed.
         """
-        require_library()
+        require_library("publishing")
         from huggingface_hub import CommitOperationAdd, CommitOperationCopy, CommitOperationDelete, HfApi
 
         there = Repository.of(name, None, terms.endpoint)

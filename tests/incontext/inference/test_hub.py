@@ -240,6 +240,12 @@ def test_a_fault_leaves_what_was_there(server: HubServer, tmp_path: Path) -> Non
     assert kept(tmp_path) == before
 
 
+def test_without_the_library_a_name_may_be_a_mistaken_path(server: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub, "find_spec", lambda name: None)
+    with pytest.raises(ModuleNotFoundError, match=r"owner/name is no file here, and to seek .*incontext-seg\[hub\]"):
+        fetch(NAME, "weights")
+
+
 @pytest.mark.parametrize("endpoint", ["nowhere", "http://[", "ftp://127.0.0.1", "file:///etc"])
 def test_an_address_that_is_none(endpoint: str) -> None:
     with pytest.raises(ValueError, match="is no address of a hub"):
