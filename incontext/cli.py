@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from incontext.folders.library_command import library
+from incontext.folders.publish_command import publish
 from incontext.folders.shell_options import (
     COLLECTION_HELP,
     INFO_HELP,
@@ -22,6 +24,7 @@ from incontext.folders.shell_options import (
     ImageChannel,
     ImageTemplate,
     LabelTemplate,
+    LibraryOfTasks,
     MaskFormat,
     PromptsFile,
     Quiet,
@@ -34,6 +37,7 @@ from incontext.folders.shell_options import (
     Weights,
     WriteFor,
     check_sources,
+    task_in,
     tool_named,
 )
 from incontext.page.command import annotate
@@ -52,6 +56,8 @@ NOTHING_DONE = 1
 """Exit status when no image could be segmented."""
 
 app.command()(annotate)
+app.command()(publish)
+app.add_typer(library, name="library")
 
 
 @app.command()
@@ -67,6 +73,7 @@ def segment(
     ] = None,
     task: SavedTask = None,
     collection: CollectionOfTasks = None,
+    library_folder: LibraryOfTasks = None,
     images: ImageTemplate = None,
     labels: LabelTemplate = None,
     classes: ClassNames = None,
@@ -104,6 +111,8 @@ def segment(
     if nothing could be done, 2 if the command is mistaken.
     """
     check_sources(support, query, task, prompts, classes, collection)
+    if library_folder:
+        task = task_in(library_folder, task)
     tools = tuple(dict.fromkeys(map(tool_named, write or ())))
     from incontext.folders.class_names import read_classes, read_colours
     from incontext.folders.prompt_file import PromptFile

@@ -32,7 +32,7 @@ from incontext.images.prompts import Prompts
 from incontext.images.source_image import Axis, SourceImage
 from incontext.inference.backends import backend_of
 from incontext.inference.case_predictions import predict_cases
-from incontext.inference.editing_estimator import EditingEstimator, prompts_of
+from incontext.inference.editing_estimator import prompts_of
 from incontext.inference.expected import Expected
 from incontext.inference.labelled_volume import (
     Labelled,
@@ -45,11 +45,10 @@ from incontext.inference.loaded_network import LoadedNetwork
 from incontext.inference.presence import check_absent
 from incontext.inference.propagation import Propagation
 from incontext.inference.reader import Doubt
+from incontext.inference.saved_estimator import SavedEstimator
 from incontext.inference.segmentation import Report, Segmentation, finished, mean_dice
 from incontext.inference.support_pool import Preparation, build_pool
-from incontext.inference.task_file import Parameters, SavedTask, Weights, find_weights, read_task, write_task
 from incontext.inference.task_network import TaskNetwork
-from incontext.networks.checkpoint import NAMED
 from incontext.networks.weights_delta import Tuned
 from megamed.label_values import Unknown
 
@@ -58,7 +57,7 @@ if TYPE_CHECKING:
     from megamed.collection import Collection
 
 
-class Segmenter(EditingEstimator):
+class Segmenter(SavedEstimator):
     """Segmentation of images by labelled examples; nothing is trained.
 
     One pass per class, in which the class is foreground and all else background. The passes are resolved by
@@ -271,6 +270,7 @@ class Segmenter(EditingEstimator):
             ValueError: If an argument does not fit, or there are no examples; the message names the fix.
             OSError: If a file cannot be read.
         """
+        self.fitted_images("tell uncertainty")
         with self._task_network().network.evaluating():
             reader = self.judgement.reader
             found = predict_cases(as_source_images(images, self.channel), self.fitted.preparation, Doubt(reader, draws))
@@ -305,6 +305,8 @@ class Segmenter(EditingEstimator):
             OSError: If a file cannot be read.
         """
         start = time.perf_counter()
+        if self._fitted:
+            self.fitted_images("propagate")
         volume = as_source_image(volume, called(volume, "volume"), stack_axis(volume, axis), self.channel)
         rules = self._fitted.rules_for_others(self.rules) if self._fitted else self.rules
         labelled = read_labelled(volume, labels, rules=replace(rules, instances=False))
@@ -333,48 +335,6 @@ class Segmenter(EditingEstimator):
         result = Segmentation([found], propagator.classes, report, self.quality)
         result.report = finished(report, start)
         return result
-
-    def save_task(self, path: str | Path, author: str = "") -> Path:
-        """Write the fitted state into one file, for `load_task` to read here or elsewhere.
-
-        Of the weights it holds what tuning has changed, if it has changed any: up to 2.4 MB for the packaged ones.
-
-        The file holds the labelled images: share it only with those who may see them.
-
-        Args:
-            path: File to write.
-            author: Who made the task, for those who receive it.
-
-        Raises:
-            ValueError: If there are no examples, or the weights come from no file, so that nobody could find them.
-        """
-        fitted, weights = self.fitted, Weights.of(self.weights, self._load().sha256)
-        parameters = Parameters(**{name: getattr(self, name) for name in Parameters.model_fields})
-        return write_task(Path(path), SavedTask(fitted, parameters, weights, self.tuned, author))
-
-    @classmethod
-    def load_task(
-        cls, path: str | Path, weights: str | Path | None = None, device: torch.device | str | None = None
-    ) -> Self:
-        """Load a task that `save_task` wrote, ready to predict.
-
-        Args:
-            path: File of the saved task.
-            weights: Weights that the task was made with; by default sought among the packaged ones and beside the task.
-            device: The device to compute on; by default a GPU if there is one.
-
-        Raises:
-            FileNotFoundError: If there is no such file, or its weights are not at hand; the message names them.
-            ValueError: If it is no task, or damaged.
-        """
-        task = read_task(path := Path(path))
-        at_hand: list[str | Path] = [*NAMED, path.parent / task.weights.name] if weights is None else [weights]
-        segmenter = cls(find_weights(task.weights, at_hand), device=device).set_params(**task.parameters.model_dump())
-        segmenter._choice  # noqa: B018 - a mistake in it is told at once
-        segmenter._fitted = task.fitted
-        if task.tuned:
-            segmenter.keep_tuned(task.tuned)
-        return segmenter
 
     def _propagator(
         self,

@@ -36,6 +36,10 @@ class Unwritable(OSError):
     """A file that the system refuses to write; the message names it and the remedy."""
 
 
+class InUse(ValueError):
+    """A place in which another process is at work."""
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Give a path to write to, and put what was written there in place of `path`, unless an error came between.
@@ -347,7 +351,7 @@ def exclusive(folder: Path, work: str = "build", name: str = "") -> Iterator[Non
         name: The one file that others are kept from writing; empty for the whole folder.
 
     Raises:
-        ValueError: If another holds it.
+        InUse: If another holds it.
         Unwritable: If the folder cannot be written to.
     """
     path = folder / (f".{name}{LOCK_NAME}" if name else LOCK_NAME)
@@ -357,7 +361,7 @@ def exclusive(folder: Path, work: str = "build", name: str = "") -> Iterator[Non
         if not (_locked(file) and path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno()))):
             there = "alone" if name else "there alone"
             msg = f"{folder / name} is in use: expected to {work} {there}, got another at work. Wait for its end."
-            raise ValueError(msg)
+            raise InUse(msg)
         _HELD.add(file)
         try:
             yield

@@ -29,7 +29,13 @@ for name in "ab":
 """Makes a folder of volumes, of which one is labelled."""
 TOOLS = "docs/annotation-tools.md"
 TUTORIALS = ("own-images", "correcting", "volumes", "collection", "benchmark")
-PAGES = ("README.md", "docs/problems.md", TOOLS, *(f"docs/tutorials/{name}.md" for name in TUTORIALS))
+PAGES = (
+    "README.md",
+    "docs/problems.md",
+    "docs/sharing.md",
+    TOOLS,
+    *(f"docs/tutorials/{name}.md" for name in TUTORIALS),
+)
 
 
 def blocks(page: Path) -> list[tuple[str, bool, str]]:
@@ -100,7 +106,8 @@ def test_commands_and_options_exist(page: str, repository: Path, environment: di
     for words in commands(repository / page):
         if words[0] in ("make", *INSTALLERS, *SHELL):
             continue
-        path = [words[0]] + [word for word in words[1:2] if not word.startswith("-")]
+        depth = 3 if words[1:2] == ["library"] else 2
+        path = [words[0]] + [word for word in words[1:depth] if not word.startswith("-")]
         helped = subprocess.run([*path, "--help"], env=environment, capture_output=True, text=True, check=False)
         assert helped.returncode == 0, f"{' '.join(words)}: {helped.stderr}"
         for option in [word.split("=")[0] for word in words if word.startswith("--")]:

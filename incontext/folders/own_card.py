@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from incontext.folders.file_facts import is_picture
+from incontext.inference.image_source import ImageSource
 from megamed.failures import Attempt
 from megamed.label_values import LabelRules
 from megamed.pairing import Pairing
@@ -27,6 +28,7 @@ class OwnCard:
         unknown: Values of pixels of labels that nobody judged.
         colours: Label values by colour, for labels that are drawn in colours.
         notes: Reasons why a card is not used.
+        source: Dataset and licence that the card names; None without a card.
     """
 
     templates: Templates | None = None
@@ -34,6 +36,7 @@ class OwnCard:
     unknown: tuple[int, ...] = ()
     colours: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    source: ImageSource | None = None
 
     def rules(self, pairing: Pairing, given: LabelRules) -> LabelRules:
         """Complete the rules of the user on label values.
@@ -64,7 +67,8 @@ def read_own_card(folder: Path) -> OwnCard:
             image, label = card.files.image, card.files.label
             has_templates = card.layout == "folder" and bool(image or label)
             templates = Templates(**{key: text for key, text in (("image", image), ("label", label)) if text})
-            return OwnCard(templates if has_templates else None, card.labels, card.files.unknown)
+            source = ImageSource.of(card.title or card.id, card.license)
+            return OwnCard(templates if has_templates else None, card.labels, card.files.unknown, source=source)
         arrangement = described(folder)
     except ValueError as error:
         return OwnCard(notes=(f"the card is not used: {error}",))

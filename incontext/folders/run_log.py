@@ -19,6 +19,7 @@ from incontext.folders.kept_masks import EDITED
 from incontext.folders.report import ImageReport
 from incontext.images.prompt_json import as_json
 from incontext.images.prompts import Prompts
+from incontext.inference.task_codes import tensors_of
 from incontext.segmenter import Segmenter
 from megamed import formats
 from megamed.files import Ledger, append, replace_file, sha256_of
@@ -135,7 +136,8 @@ def _support(segmenter: Segmenter) -> str:
     except ValueError:
         return ""
     pool = (fitted.pool.images, fitted.pool.labels, fitted.pool.annotated)
-    return _hash(pool, (dict(fitted.names), dict(fitted.colours), fitted.preparation))
+    learned = tensors_of(fitted.codes).values() if fitted.codes else pool
+    return _hash(learned, (dict(fitted.names), dict(fitted.colours), fitted.preparation))
 
 
 @cache

@@ -68,7 +68,7 @@ class SegmenterOptions:
             given = {"weights": weights, "device": self.device, "channel": self.channel}
             segmenter = Segmenter.from_collection(self.collection, str(self.task), like, **given)
         elif self.task:
-            segmenter = Segmenter.load_task(self.task, self.weights, self.device)
+            segmenter = Segmenter.load_task(str(self.task), self.weights, self.device)
         else:
             segmenter = Segmenter.from_pretrained(self.weights or "default", self.device)
         rule = self.support or ("nearest" if self.support_size or self.ensemble else None)

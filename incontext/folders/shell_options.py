@@ -14,7 +14,10 @@ SupportRule = Literal["all", "nearest", "diverse", "random"]
 TOOLS: tuple[WrittenTool, ...] = get_args(WrittenTool)
 """Annotation tools whose files are written."""
 
-WEIGHTS_HELP = "Network weights: `default`, `open` (trained on openly licensed data only) or a checkpoint file."
+WEIGHTS_HELP = (
+    "Network weights: `default`, `open` (trained on openly licensed data only), a checkpoint file, or owner/name on a "
+    "hub."
+)
 
 COLLECTION_HELP = "Folder of a collection, as `megamed build` writes it, or one of its files."
 INFO_HELP = "`default`, `open`, a checkpoint file, or a file that `save-task` wrote."
@@ -125,7 +128,8 @@ PromptsFile = Annotated[
 SavedTask = Annotated[
     Path | None,
     typer.Option(
-        help="File that `save-task` wrote, instead of --support; or a structure's name, with --collection.",
+        help="File that `save-task` wrote, or owner/name on a hub, instead of --support; or a name, with --collection "
+        "or --library.",
         show_default=False,
     ),
 ]
@@ -137,6 +141,25 @@ CollectionOfTasks = Annotated[
         show_default=False,
     ),
 ]
+
+LibraryOfTasks = Annotated[
+    Path | None,
+    typer.Option(
+        "--library",
+        help="Folder of a library, as `incontext library add` makes it, in which --task is a name instead of a file.",
+        show_default=False,
+    ),
+]
+
+
+def task_in(library: Path, name: Path | None) -> Path:
+    """Return the file of a task of a library, which is as it was added."""
+    if name is None:
+        message = "give --task with --library, the name of the task."
+        raise typer.BadParameter(message)
+    from incontext.inference.task_library import TaskLibrary
+
+    return TaskLibrary.open(library).file(str(name))
 
 
 def check_sources(

@@ -126,6 +126,8 @@ def fit_pairs(segmenter: Segmenter, examples: Pairing, classes: Mapping[int, str
         if not faulty or not usable:
             raise fitting.error
         _fit(segmenter, usable, examples.classes, names)
+    if card.source:
+        segmenter.credit(card.source)
     if absent := sorted((classes or {}).keys() - segmenter.fitted.names.keys()):
         message = (
             f"classes name values that no label has: expected some of {', '.join(map(str, segmenter.fitted.names))}, "

@@ -115,7 +115,7 @@ def _extent(what: str, known: Range, limit: float, measured: list[float]) -> Ite
 
 
 def _range(values: list[float]) -> Range:
-    return min(values), max(values)
+    return (min(values), max(values)) if values else (0.0, np.inf)
 
 
 def _known_cuts(cases: Sequence[SourceImage]) -> frozenset[str]:

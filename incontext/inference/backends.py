@@ -202,15 +202,15 @@ class OnnxBackend:
         check_sides(images, self.config)
 
 
-def cache_folder() -> Path:
-    """Folder for exported graphs, in the system's folder for caches."""
+def cache_folder(content: str = "onnx") -> Path:
+    """Folder for exported graphs, or for other content, in the system's folder for caches."""
     if sys.platform == "win32":
         root = Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
     elif sys.platform == "darwin":
         root = Path.home() / "Library" / "Caches"
     else:
         root = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-    return root / "incontext" / "onnx"
+    return root / "incontext" / content
 
 
 def _session(path: Path) -> Any:

@@ -112,10 +112,10 @@ class EditingEstimator(TaskEstimator):
             whole = {name: in_whole(each, image, plane) for name, each in by_name.items()}
             label = whole if isinstance(label, Mapping) else whole[""]
         labels: Labels = {name: [mask] for name, mask in label.items()} if isinstance(label, Mapping) else [label]
-        if self._fitted is None or self._fitted.pool.is_empty:
+        if self._fitted is None or self._fitted.is_empty:
             named = self._fitted.names if self._fitted else {}
             return self.fit([image], labels, {**named, **(classes or {})})
-        fitted = self._fitted
+        fitted = self.fitted_images("learn one more image")
         rules = replace(fitted.rules_for_others(self.rules), instances=fitted.has_objects)
         names = {**fitted.names, **(classes or {})}
         after = grown(fitted, Examples([image], labels, rules, self.channel, names), classes or {})
@@ -166,7 +166,7 @@ class EditingEstimator(TaskEstimator):
             classes=Classes(named, self.overlap, fitted.colours),
             prompted=self._prompted_network(),
             loaded=loaded,
-            judgement=None if fitted.pool.is_empty else self.judgement,
+            judgement=None if fitted.is_empty else self.judgement,
             absent=self.absent,
             temperature=self.temperature,
             device=self._torch_device,
@@ -175,7 +175,7 @@ class EditingEstimator(TaskEstimator):
     @property
     def has_examples(self) -> bool:
         """Whether anything was learned by `fit` or `add`."""
-        return self._fitted is not None and not self._fitted.pool.is_empty
+        return self._fitted is not None and not self._fitted.is_empty
 
     def _answer(
         self, cases: Iterable[SourceImage], told: Mapping[int, Prompts], prompted: Mapping[int, SourceImage]

@@ -17,6 +17,7 @@ from incontext.images.contrast import CONTRAST, QUANTILES, distances
 from incontext.images.examples import SAMPLED_CASES, Pictures, as_list, as_source_images, spread, thinned
 from incontext.images.normalisation import Normalisation, choose
 from incontext.images.source_image import SourceImage
+from incontext.inference.image_source import ImageSource
 from incontext.inference.leave_one_out import LEAST_EXAMPLES, leave_one_out
 from incontext.inference.task_estimator import TaskEstimator
 from megamed.collection import Collection
@@ -158,6 +159,7 @@ class _Candidate(Generic[Learner]):
             rows = [rows[index] for index in near.order]
         learned = self._fitted(rows[:MOST_IMAGES])
         card, dice = self.collection.card(self.task.dataset), _dice_on_itself(learned)
+        learned.credit(ImageSource.of(card.title or card.id, card.license))
         source = ComparedTask(self.task, card.title, card.license or "", len(rows), dice, near.likeness, near.contrast)
         return learned, source
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from incontext.inference.estimator import Estimator
+from incontext.inference.hub import fetch, is_repository
 from incontext.inference.loaded_network import LoadedNetwork
 from incontext.networks.devices import choose_device
 from incontext.networks.quality import QualityModel
@@ -21,13 +22,31 @@ class NetworkEstimator(Estimator):
     _loaded: tuple[Any, LoadedNetwork] | None = None
 
     @classmethod
-    def from_pretrained(cls, weights: str | Path = "default", device: torch.device | str | None = None) -> Self:
-        """Load weights at once: `default`, `open` or a checkpoint file; nothing is downloaded.
+    def from_pretrained(
+        cls,
+        weights: str | Path = "default",
+        device: torch.device | str | None = None,
+        *,
+        revision: str | None = None,
+        endpoint: str | None = None,
+    ) -> Self:
+        """Load weights at once: `default`, `open`, a checkpoint file, or `owner/name` on a hub.
+
+        Nothing is downloaded unless a repository is named, and that only once; see `incontext.inference.hub`.
+
+        Args:
+            weights: Name, file or repository.
+            device: The device to compute on; by default a GPU if there is one.
+            revision: Branch, tag or commit of the repository; by default `main`.
+            endpoint: Address of the hub; by default that in HF_ENDPOINT, else https://huggingface.co.
 
         Raises:
             FileNotFoundError: If there is no such file.
             ValueError: If it is not a weights file of this library.
+            OSError: If the hub does not give it, or not as it should be; nothing is kept then.
         """
+        if is_repository(weights, revision):
+            weights = fetch(str(weights), "weights", revision, endpoint)
         loaded = cls().set_params(weights=weights, device=device)
         loaded._load()
         return loaded

@@ -178,6 +178,8 @@ class Judgement:
     @cached_property
     def expected(self) -> Expected | None:
         """Expected Dice of new images, and examples that look wrong; None if the examples are too few."""
+        if self.reader.pool.is_empty:
+            return None
         return Expected.of(self._unlearned.left_out, list(self.reader.classes.names))
 
     @cached_property

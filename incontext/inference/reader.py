@@ -10,10 +10,11 @@ from jaxtyping import Float, Float32, Int64
 from torch import Tensor, nn
 
 from incontext.inference.backends import backend_of, finite
+from incontext.inference.code_stacks import of_classes, stacked
 from incontext.inference.memory import batch_size
 from incontext.inference.planes import Classes
 from incontext.inference.selection import diverse, image_features, nearest
-from incontext.inference.support_pool import Pool
+from incontext.inference.support_pool import Pool, SharedCodes
 from incontext.inference.uncertainty import uncertainty
 from incontext.networks.protocols import Backend, Codes, FeatureEncoder, FeatureReader
 from incontext.networks.support_code import ImageCodes, SupportCode
@@ -238,6 +239,40 @@ class Reader:
         return self._encoded
 
     @torch.inference_mode()
+    def shared_codes(self) -> SharedCodes:
+        """Codes of the supports that all queries share; all that is predicted is a function of them and the query.
+
+        Raises:
+            ValueError: If every query has a support of its own, or the network has no such codes.
+        """
+        if self.choice.per_query:
+            message = (
+                "task has no code of its own: expected one support for all images, got the nearest to each. "
+                "Choose support='all' or 'diverse'."
+            )
+            raise ValueError(message)
+        views = FLIPS if self.choice.flips else FLIPS[:1]
+        return {axes: [of_classes(draw) for draw in self._shared_codes(axes)] for axes in views}
+
+    def read(self, codes: SharedCodes) -> None:
+        """Take over the codes of supports whose images are not at hand.
+
+        Raises:
+            ValueError: If they are not of this network.
+        """
+        blank, most = torch.zeros(1, *self.pool.images.shape[1:], device=self.device), self.means.batch_size
+        like = self.means.backend.encode_images(blank, blank).pooled()
+        if not all(code.is_like(like) for draws in codes.values() for draw in draws for code in draw):
+            message = (
+                "codes of the task do not fit the network: expected those of its weights, got others. Load others."
+            )
+            raise ValueError(message)
+        self._codes = {
+            axes: [stacked([code.to(self.device) for code in draw], most) for draw in draws]
+            for axes, draws in codes.items()
+        }
+
+    @torch.inference_mode()
     def doubt(self, queries: Float32[Tensor, "N 1 size size"], draws: int) -> Float32[Tensor, "N C size size"]:
         """Uncertainty of each pixel about each class, in bits: see `uncertainty.uncertainty`.
 
@@ -260,7 +295,7 @@ class Reader:
             encoded = self._of_queries(())[class_index]
             chosen = self.choice.nearest(self.features(queries), known(encoded))[0]
             return encoded.codes.select(chosen).pooled()
-        return _of_classes(self._shared_codes(())[0])[class_index]
+        return of_classes(self._shared_codes(())[0])[class_index]
 
     def _shared(self, class_index: int) -> Tensor:
         """Indices into the pool of the first support set that all queries share."""
@@ -400,32 +435,15 @@ def known(encoded: Encoded) -> Tensor:
     return encoded.features
 
 
-def _of_classes(codes: Sequence[tuple[SupportCode, int]]) -> list[SupportCode]:
-    """Take stacks of codes apart: see `stacked`."""
-    return [code.of_set(index) for code, sets in codes for index in range(sets)]
-
-
 def _viewed(encoded: Sequence[Encoded], pooled: Sequence[tuple[Any, int]]) -> list[Encoded]:
     """Let the codes of labelled squares lie in the memory of the sets that all of them form, one for each class."""
     codes = [each.codes for each in encoded if isinstance(each.codes, ImageCodes)]
     if len(codes) < len(encoded):
         return list(encoded)
-    views = [each.viewed(code) for each, code in zip(codes, _of_classes(pooled), strict=True)]
+    views = [each.viewed(code) for each, code in zip(codes, of_classes(pooled), strict=True)]
     return [replace(each, codes=view) for each, view in zip(encoded, views, strict=True)]
 
 
 def turns(draws: Sequence[Sequence[Any]]) -> list[list[Any]]:
     """Transpose the draws of each class into the classes of each draw; a class with fewer draws starts anew."""
     return [[of_class[i % len(of_class)] for of_class in draws] for i in range(max(map(len, draws)))]
-
-
-def stacked(codes: Sequence[Any], most: int) -> list[tuple[Any, int]]:
-    """Stack codes of single support sets into batches of equally large sets, and count the sets of each batch."""
-    stacks: list[list[Any]] = []
-    for code in codes:
-        fits = stacks and len(stacks[-1]) < most and isinstance(code, SupportCode)
-        if fits and code.keys[0].shape == stacks[-1][0].keys[0].shape:
-            stacks[-1].append(code)
-        else:
-            stacks.append([code])
-    return [(SupportCode.stacked(stack) if len(stack) > 1 else stack[0], len(stack)) for stack in stacks]

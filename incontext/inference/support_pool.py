@@ -16,6 +16,7 @@ from incontext.images.normalisation import Normalisation, apply, choose
 from incontext.images.resampling import binary_to_square, to_square
 from incontext.images.source_image import SourceImage
 from incontext.images.tiling import Structure, Tiling, choose_tiling, width_px
+from incontext.networks.support_code import SupportCode
 from megamed.colour_tables import FULL
 from megamed.label_colours import colours_of
 from megamed.label_values import LabelRules
@@ -27,6 +28,9 @@ EMPTY_TILES = 4
 MOST_TILES = 256
 """Tiles that are kept of all labelled images together, unless the images or their classes are more: further ones would
 cost time and gain little."""
+
+SharedCodes = Mapping[tuple[int, ...], Sequence[Sequence[SupportCode]]]
+"""Codes of the supports that all queries share: by the axes that a view reverses, of each draw, of each class."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +115,8 @@ class Fitted:
         sample: Some of the examples, thinned, with which new images are compared.
         has_objects: Whether the values of the examples' labels number objects of one class.
         unknown: Values of pixels that nobody judged in the examples' labels; None if neither they nor the user say.
+        codes: Codes of the support of each view, draw and class, where the labelled images themselves are not at hand;
+            the pool is empty then. None where they are.
     """
 
     pool: Pool = field(repr=False)
@@ -119,6 +125,12 @@ class Fitted:
     sample: Sequence[Example] = field(repr=False)
     has_objects: bool = False
     unknown: tuple[int, ...] | None = None
+    codes: SharedCodes | None = field(default=None, repr=False)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing tells what to segment."""
+        return self.pool.is_empty and self.codes is None
 
     def rules_for_others(self, given: LabelRules) -> LabelRules:
         """Rules for labels of images to segment: the user's, and where these say nothing what the examples decided."""

@@ -1,11 +1,14 @@
 """An estimator with labelled examples, which reads images by them and judges them, by a network that may be tuned."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, Self
 
 from incontext.images.channels import Channel
 from incontext.images.examples import SAMPLED_CASES, Example, Examples, Labels, Pictures
+from incontext.inference.growth import without_examples
+from incontext.inference.image_source import ImageSource
 from incontext.inference.loaded_network import LoadedNetwork
 from incontext.inference.network_estimator import NetworkEstimator
 from incontext.inference.planes import Classes
@@ -47,6 +50,7 @@ class TaskEstimator(NetworkEstimator):
     _fitted: Fitted | None = None
     _tuned: tuple[Any, TaskNetwork] | None = None
     _reading: tuple[Any, Judgement] | None = None
+    _credited: tuple[Fitted, tuple[ImageSource, ...]] | None = None
 
     @property
     def fitted(self) -> Fitted:
@@ -62,6 +66,46 @@ class TaskEstimator(NetworkEstimator):
             )
             raise ValueError(message)
         return self._fitted
+
+    def fitted_images(self, work: str) -> Fitted:
+        """State of the last `fit` for work that takes the labelled images themselves.
+
+        Args:
+            work: What is to be done, for messages.
+
+        Raises:
+            ValueError: If nothing was fitted, or what was is a task without images.
+        """
+        if self.fitted.codes:
+            message = (
+                f"task cannot {work}: expected labelled images, got their code alone. Ask whoever published it for the "
+                "task with its images, or fit your own."
+            )
+            raise ValueError(message)
+        return self.fitted
+
+    def without_images(self) -> Fitted:
+        """State of the last `fit` with codes of its support in the place of the labelled images.
+
+        Raises:
+            ValueError: If nothing was fitted, or each image is segmented by a support of its own.
+        """
+        fitted = self.fitted
+        if fitted.codes:
+            return fitted
+        with self._task_network().network.evaluating():
+            codes = self.judgement.reader.shared_codes()
+        empty = without_examples(fitted.names, fitted.preparation, [])
+        return replace(empty, has_objects=fitted.has_objects, unknown=fitted.unknown, codes=codes)
+
+    def credit(self, *sources: ImageSource) -> None:
+        """Name the datasets that the examples of the last `fit` come from, for those who receive the task."""
+        self._credited = self.fitted, sources
+
+    @property
+    def image_sources(self) -> tuple[ImageSource, ...]:
+        """Datasets that the examples come from, as far as it is known of all of them."""
+        return self._credited[1] if self._credited and self._credited[0] is self._fitted else ()
 
     @property
     def rules(self) -> LabelRules:
@@ -124,6 +168,8 @@ class TaskEstimator(NetworkEstimator):
         classes = Classes(fitted.names, self.overlap, fitted.colours)
         means = Means.of(network.module, fitted.pool, self.backend, self.memory_gb, self._torch_device)
         reader = Reader(fitted.pool, self._choice, means, classes, self.temperature)
+        if fitted.codes:
+            reader.read(fitted.codes)
         return Judgement(reader, network, self.quality, before)
 
     @property

@@ -4,6 +4,7 @@ The file is a safetensors one, in which nothing can be executed and no tensor ca
 holds the labelled images, scaled, and samples of them as they were; it holds no paths and no patient's data besides.
 """
 
+import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -21,7 +22,10 @@ from incontext.images.examples import MOST_CLASSES, Example, LabelMap
 from incontext.images.normalisation import Normalisation
 from incontext.images.source_image import Kind, SourceImage
 from incontext.images.tiling import Tiling
+from incontext.inference.growth import without_examples
+from incontext.inference.image_source import ImageSource
 from incontext.inference.support_pool import Fitted, Pool, Preparation
+from incontext.inference.task_codes import codes_of, tensors_of
 from incontext.networks.checkpoint import NAMED, locate
 from incontext.networks.sealed import Damaged, read_sealed_metadata, read_tensors, save_sealed
 from incontext.networks.weights_delta import Tuned, WeightsDelta
@@ -120,9 +124,9 @@ class _Sample(_Record):
 
 
 class _Head(_Record):
-    version: Literal[1, 2, 3] = 1
+    version: Literal[1, 2, 3, 4] = 1
     """2 if some pixels are unknown, which readers of the first would take for background; 3 if the network was to be
-    tuned, which readers of both would read untuned."""
+    tuned, which readers of both would read untuned; 4 if there are codes in the place of images."""
     names: dict[Value, Name] = Field(min_length=1)
     has_objects: bool = False
     unknown: tuple[Annotated[int, Field(ge=-(2**31), lt=2**32)], ...] | None = None
@@ -156,6 +160,7 @@ class _Head(_Record):
 class _About(_Record):
     task: Json[_Head]
     author: str = ""
+    sources: Json[tuple[ImageSource, ...]] = ()
     format: str | None = None
     """Framework of the tensors, which some programs state."""
 
@@ -170,6 +175,8 @@ class SavedTask:
     tuned: Tuned | None = None
     author: str = ""
     """Maker of the task, in words of their own; empty if not stated."""
+    sources: tuple[ImageSource, ...] = ()
+    """Datasets that the images come from, as far as it is known of all of them."""
 
 
 def write_task(path: Path, task: SavedTask) -> Path:
@@ -177,7 +184,7 @@ def write_task(path: Path, task: SavedTask) -> Path:
     fitted = task.fitted
     unknown = fitted.pool.labels == UNKNOWN
     head = _Head(
-        version=3 if task.tuned else 2 if unknown.any() else 1,
+        version=4 if fitted.codes else 3 if task.tuned else 2 if unknown.any() else 1,
         names=dict(fitted.names),
         has_objects=fitted.has_objects,
         unknown=fitted.unknown,
@@ -189,12 +196,16 @@ def write_task(path: Path, task: SavedTask) -> Path:
         tuning=None if task.tuned is None else task.tuned.reason,
         sample=[_described(example) for example in fitted.sample],
     )
-    tensors = {
-        "images": fitted.pool.images,
-        "labels": _packed(fitted.pool.labels == 1),
-        "annotated": fitted.pool.annotated,
-        "origins": fitted.pool.origins,
-    }
+    tensors = (
+        tensors_of(fitted.codes)
+        if fitted.codes
+        else {
+            "images": fitted.pool.images,
+            "labels": _packed(fitted.pool.labels == 1),
+            "annotated": fitted.pool.annotated,
+            "origins": fitted.pool.origins,
+        }
+    )
     if fitted.pool.examples is not None:
         tensors["examples"] = fitted.pool.examples
     if unknown.any():
@@ -206,6 +217,8 @@ def write_task(path: Path, task: SavedTask) -> Path:
         tensors[f"sample.{index}.masks"] = torch.from_numpy(_masks(example))
     with replacing(path) as partial:
         about = {"task": head.model_dump_json(), "author": task.author}
+        if task.sources:
+            about["sources"] = json.dumps([each.model_dump() for each in task.sources])
         save_sealed({name: each.contiguous() for name, each in tensors.items()}, partial, about)
     return path
 
@@ -223,7 +236,8 @@ def read_task(path: Path) -> SavedTask:
     try:
         _expect(path.stat().st_size <= MOST_BYTES, f"at most {MOST_BYTES} bytes, got {path.stat().st_size}")
         about = _About.model_validate(read_sealed_metadata(path))
-        return replace(_task(about.task, read_tensors(path)), author=about.author)
+        task = _task(about.task, read_tensors(path))
+        return replace(task, author=about.author, sources=about.sources)
     except (Damaged, ValidationError, _Unfit) as error:
         msg = f"{path} is no readable task: {_told(error)}. Save it anew, or update incontext-seg."
         raise ValueError(msg) from error
@@ -245,7 +259,11 @@ def describe_task(path: Path) -> dict[str, Any]:
         FileNotFoundError: If there is no such file.
         ValueError: If it is no task, is damaged, or of a later version.
     """
-    task = read_task(path)
+    return {**described(read_task(path)), "size_bytes": path.stat().st_size}
+
+
+def described(task: SavedTask) -> dict[str, Any]:
+    """Tell what a task segments, by how many labelled images, and how, as JSON takes it."""
     pool, fitted = task.fitted.pool, task.fitted
     shown = [len(pool.origins[pool.candidates(place, showing=True)].unique()) for place in range(len(fitted.names))]
     return {
@@ -254,13 +272,14 @@ def describe_task(path: Path) -> dict[str, Any]:
             for (value, name), count in zip(fitted.names.items(), shown, strict=True)
         },
         "labelled_images": pool.label_budget,
+        "codes_only": fitted.codes is not None,
         "author": task.author or None,
+        "sources": [each.model_dump() for each in task.sources],
         "weights": task.weights.model_dump(),
         "tuning": task.tuned and task.tuned.reason,
         "parameters": task.parameters.model_dump(),
         "normalisation": str(fitted.preparation.normalisation),
         "tiling": fitted.preparation.tiling.reason,
-        "size_bytes": path.stat().st_size,
     }
 
 
@@ -331,6 +350,8 @@ def _masks(example: Example) -> np.ndarray:
 
 def _task(head: _Head, tensors: Mapping[str, Tensor]) -> SavedTask:
     tuned, tensors = _tuned(head, tensors)
+    if head.version == 4:
+        return SavedTask(_without_images(head, tensors), head.parameters, head.weights, tuned)
     has_unknown = head.version == 2 or (head.version > 2 and "unknown" in tensors)
     names = {"images", "labels", "annotated", "origins", *(["unknown"] if has_unknown else [])}
     names |= {"examples"} & tensors.keys()  # which older files lack
@@ -348,6 +369,18 @@ def _task(head: _Head, tensors: Mapping[str, Tensor]) -> SavedTask:
         head.unknown,
     )
     return SavedTask(fitted, head.parameters, head.weights, tuned)
+
+
+def _without_images(head: _Head, tensors: Mapping[str, Tensor]) -> Fitted:
+    """Make the state of a task whose images are not in the file."""
+    _expect(not head.sample, f"no sample in a task without images, got {len(head.sample)}")
+    try:
+        codes = codes_of(tensors, len(head.names))
+    except ValueError as error:
+        told = str(error)
+        raise _Unfit(told.rstrip(".")) from error
+    nothing = without_examples(head.names, Preparation(head.normalisation, head.tiling, head.size_px), [])
+    return replace(nothing, has_objects=head.has_objects, unknown=head.unknown, codes=codes)
 
 
 def _tuned(head: _Head, tensors: Mapping[str, Tensor]) -> tuple[Tuned | None, dict[str, Tensor]]:

@@ -1,7 +1,7 @@
 """Codes of the support-once network: of single labelled images, and of the support sets that they form."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -11,6 +11,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from incontext.networks.unknown import judged, mean_over_images
+
+PARTS = ("keys", "values", "prototypes", "moments", "seen")
+"""Fields of a code that hold a tensor for each stage."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,49 @@ class SupportCode:
             seen=_joined_seen(codes),
         )
 
+    @classmethod
+    def of(cls, tensors: Mapping[str, Tensor]) -> "SupportCode":
+        """Put together what `tensors` names.
+
+        Raises:
+            ValueError: If one is missing or is none of a code.
+        """
+        parts: dict[str, list[Tensor]] = {part: [] for part in PARTS}
+        for name in sorted(tensors.keys() - {"mean_label"}):
+            part, _, index = name.partition("_")
+            if part not in parts or index != str(len(parts[part])):
+                msg = f"code has an odd part: expected numbers of {', '.join(PARTS)} from 0 on, got {name}."
+                raise ValueError(msg)
+            parts[part].append(tensors[name])
+        if "mean_label" not in tensors:
+            msg = f"code is incomplete: expected mean_label, got {', '.join(sorted(tensors))}."
+            raise ValueError(msg)
+        keys, values, prototypes, moments, seen = map(tuple, parts.values())
+        return cls(keys, values, prototypes, moments, tensors["mean_label"], seen or None)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All tensors, by the name of their field and the number in it."""
+        named = {f"{part}_{i}": each for part in PARTS for i, each in enumerate(getattr(self, part) or ())}
+        return {**named, "mean_label": self.mean_label}
+
+    def to(self, device: torch.device) -> "SupportCode":
+        """The code on a device."""
+        return SupportCode.of({name: each.to(device) for name, each in self.tensors().items()})
+
+    def is_like(self, other: "SupportCode") -> bool:
+        """Whether another code is of the same network and size of images, whatever their number."""
+        ours, theirs = self.tensors(), other.tensors()
+        known = {name for name in ours.keys() | theirs.keys() if not name.startswith("seen")}
+        if not known <= ours.keys() & theirs.keys():
+            return False
+        seen = [tuple(each.shape) for each in self.seen or ()]
+        return (
+            all(_shape_of_one(name, ours[name]) == _shape_of_one(name, theirs[name]) for name in known)
+            and (tokens := _tokens(self)) == [value.shape[2] for value in self.values]
+            and all(many % few == 0 for many, few in zip(tokens, _tokens(other), strict=True))
+            and seen in ([], [(len(self.mean_label), count) for count in tokens])
+        )
+
     def of_set(self, index: int) -> "SupportCode":
         """The code of one of the support sets."""
 
@@ -62,6 +108,17 @@ class SupportCode:
             mean_label=pick(self.mean_label),
             seen=None if self.seen is None else tuple(map(pick, self.seen)),
         )
+
+
+def _tokens(code: SupportCode) -> list[int]:
+    """Number of tokens of each attended stage."""
+    return [key.shape[2] for key in code.keys]
+
+
+def _shape_of_one(name: str, tensor: Tensor) -> tuple[int, ...]:
+    """Shape of a tensor of a code but for its number of tokens, which grows with the images."""
+    shape = tuple(tensor.shape)
+    return (*shape[:2], *shape[3:]) if name.startswith(("keys", "values")) else shape
 
 
 def _joined_seen(codes: Sequence[SupportCode]) -> tuple[Tensor, ...] | None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from megamed.licences import is_open
+from megamed.licences import is_open, may_be_passed_on
 
 OPEN = (
     "CC0",
@@ -34,3 +34,13 @@ def test_open(licence: str) -> None:
 @pytest.mark.parametrize("licence", NOT_OPEN)
 def test_not_open(licence: str | None) -> None:
     assert not is_open(licence)
+
+
+@pytest.mark.parametrize("licence", [*OPEN, "CC BY-NC 4.0", "CC-BY-NC-SA 3.0 Unported (README)"])
+def test_copies_may_be_passed_on(licence: str) -> None:
+    assert may_be_passed_on(licence)
+
+
+@pytest.mark.parametrize("licence", [each for each in NOT_OPEN if each != "CC BY-NC 4.0"] + ["CC BY-NC-ND 4.0"])
+def test_copies_may_not_surely_be_passed_on(licence: str | None) -> None:
+    assert not may_be_passed_on(licence)

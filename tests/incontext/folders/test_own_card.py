@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from incontext.folders.own_card import OwnCard, read_own_card
+from incontext.inference.image_source import ImageSource
 from megamed.pairing import Templates
 
 
@@ -11,7 +12,8 @@ def test_a_card_says_where_files_lie_and_what_values_mean(tmp_path: Path) -> Non
     (tmp_path / "card.toml").write_text(
         'id = "a"\nmodality = "CT"\n[labels]\n3 = "lung"\n[files]\nlabel = "drawn/{case}"\n'
     )
-    assert read_own_card(tmp_path) == OwnCard(Templates(label="drawn/{case}"), {3: "lung"})
+    source = ImageSource(title="a")
+    assert read_own_card(tmp_path) == OwnCard(Templates(label="drawn/{case}"), {3: "lung"}, source=source)
 
 
 def test_dataset_json_names_classes(tmp_path: Path) -> None:

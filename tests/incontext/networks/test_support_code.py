@@ -1,6 +1,6 @@
 """Laws of support codes, on random numbers in the place of features: no network is needed."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import torch
 
@@ -85,3 +85,22 @@ def test_one_set_of_many_and_its_images_take_no_memory_of_their_own() -> None:
     assert_equal(viewed, alone)
     for mine, pooled in zip((*viewed.keys, *viewed.values), (*code.keys, *code.values), strict=True):
         assert mine.untyped_storage().data_ptr() == pooled.untyped_storage().data_ptr()
+
+
+def test_a_code_is_the_tensors_that_it_names() -> None:
+    code = drawn(1, 3).pooled()
+    back = SupportCode.of(code.tensors())
+    assert back.tensors().keys() == code.tensors().keys()
+    assert all(torch.equal(back.tensors()[name], each) for name, each in code.tensors().items())
+
+
+def test_codes_of_one_network_are_alike_whatever_the_number_of_images() -> None:
+    code, one = drawn(1, 3).pooled(), drawn(1, 1).pooled()
+    assert code.is_like(one)
+    assert not one.is_like(code)  # a code has at least the tokens of an image
+    for field in ("keys", "prototypes", "moments"):
+        parts = getattr(code, field)
+        assert not replace(code, **{field: (parts[0][..., :-1], *parts[1:])}).is_like(one), field
+        assert not replace(code, **{field: parts[:-1]}).is_like(one), field
+    assert not replace(code, mean_label=code.mean_label[..., :-1]).is_like(one)
+    assert not replace(code, values=(code.values[0][:, :, :-1], *code.values[1:])).is_like(one)
