@@ -1,10 +1,9 @@
 """The shell: `incontext segment`, `annotate`, `train` and others, each of which calls one function and prints."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
@@ -13,6 +12,8 @@ from incontext.folders.publish_command import publish
 from incontext.folders.shell_options import (
     COLLECTION_HELP,
     INFO_HELP,
+    MODEL_HELP,
+    MODEL_SUFFIXES,
     SUPPORT_HELP,
     Absent,
     ClassNames,
@@ -37,23 +38,16 @@ from incontext.folders.shell_options import (
     Weights,
     WriteFor,
     check_sources,
+    refuse_beside_model,
     task_in,
     tool_named,
 )
+from incontext.folders.shell_report import INCOMPLETE, in_lines, lines, progress, report, report_model, tell
 from incontext.page.command import annotate
 from megamed.command_line import CommandLine, table
 from megamed.failures import one_line
 
-if TYPE_CHECKING:
-    from incontext.folders.report import Summary
-    from incontext.folders.segment_folder import Track
-
 app = CommandLine("incontext", help="Segment images from a handful of labelled examples, without training.")
-
-INCOMPLETE = 3
-"""Exit status when some images could not be segmented, or look wrong."""
-NOTHING_DONE = 1
-"""Exit status when no image could be segmented."""
 
 app.command()(annotate)
 app.command()(publish)
@@ -113,6 +107,12 @@ def segment(
     check_sources(support, query, task, prompts, classes, collection)
     if library_folder:
         task = task_in(library_folder, task)
+    if task and query and not collection and task.name.lower().endswith(MODEL_SUFFIXES):
+        learned = (colours, unknown, select, support_size, ensemble, tune, weights, device, backend, absent, prompts)
+        refuse_beside_model((*learned, write, statistics or None))
+        from incontext.folders.exported_model import segment_by_model
+
+        return report_model(segment_by_model(task, query, out, mask_format, channel, progress(quiet)), out)
     tools = tuple(dict.fromkeys(map(tool_named, write or ())))
     from incontext.folders.class_names import read_classes, read_colours
     from incontext.folders.prompt_file import PromptFile
@@ -125,9 +125,9 @@ def segment(
     segmenter = chosen.open()
     named, templates = read_classes(classes), read_templates(images, labels)
     said = PromptFile.read(prompts) if prompts else PromptFile()
-    options = SegmentOptions(named, mask_format, preview, statistics, overwrite, templates, tools, said, _tell(quiet))
-    summary = segment_folder(segmenter, support, query, out, _progress(quiet), options)
-    _report(summary, (out / "summary.json").read_text(encoding="utf-8") if as_json else _in_lines(_lines(summary, out)))
+    options = SegmentOptions(named, mask_format, preview, statistics, overwrite, templates, tools, said, tell(quiet))
+    summary = segment_folder(segmenter, support, query, out, progress(quiet), options)
+    report(summary, (out / "summary.json").read_text(encoding="utf-8") if as_json else in_lines(lines(summary, out)))
 
 
 @app.command()
@@ -161,7 +161,7 @@ def check(
     named = read_classes(classes)
     found, expected = check_folder(folder, templates, rules, named), None
     if not as_json:
-        print(_in_lines(found.lines()), flush=True)
+        print(in_lines(found.lines()), flush=True)
     if found.labelled and expect:
         from incontext.folders.expectation import expect_of_folder
         from incontext.folders.segmenter_options import SegmenterOptions
@@ -171,7 +171,7 @@ def check(
     if as_json:
         print(replace(found, expected=expected).as_json())
     elif expected:
-        print(_in_lines(expected.lines()))
+        print(in_lines(expected.lines()))
     if found.problems:
         raise typer.Exit(INCOMPLETE)
 
@@ -287,8 +287,8 @@ def demo(
     from incontext.folders.demo import run
     from incontext.folders.segmenter_options import SegmenterOptions
 
-    summary = run(SegmenterOptions(weights=weights, device=device).open(), out, _progress(quiet))
-    _report(summary, _in_lines(_lines(summary, out / "result")))
+    summary = run(SegmenterOptions(weights=weights, device=device).open(), out, progress(quiet))
+    report(summary, in_lines(lines(summary, out / "result")))
 
 
 @app.command()
@@ -320,13 +320,25 @@ def convert(
 
 @app.command()
 def export(
-    out: Annotated[Path, typer.Option(help="Folder for encode.onnx and segment.onnx.")],
-    weights: Weights = "default",
+    out: Annotated[Path, typer.Option(help=MODEL_HELP)],
+    task: Annotated[Path | None, typer.Option(help="File that `save-task` wrote.", show_default=False)] = None,
+    weights: TaskWeights = None,
 ) -> None:
-    """Export network weights as two ONNX graphs, which any ONNX runtime computes; needs the `onnx` extra."""
+    """Export a saved task as an ordinary model: an image in, probabilities of its classes out.
+
+    Without --task, network weights are exported as two ONNX graphs, which
+    encode labelled images and segment others. Needs the `onnx` extra, and
+    for .bioimage.zip the extra `bioimage`.
+    """
+    if task:
+        from incontext.folders.task_info import export_task
+
+        export_task(task, out, weights)
+        print(f"Wrote {out}. It holds no images, but what the network made of the labelled ones.")
+        return
     from incontext.networks.onnx_graphs import export_checkpoint
 
-    export_checkpoint(weights, out)
+    export_checkpoint(weights or "default", out)
     print(f"Wrote encode.onnx and segment.onnx to {out}.")
 
 
@@ -391,50 +403,6 @@ def calibrate(
 
     calibration = calibrate_checkpoint(weights, collection, seed, device)
     print(json.dumps(calibration, indent=2))
-
-
-def _progress(quiet: bool) -> "Track":
-    from rich.console import Console
-    from rich.progress import track
-
-    return lambda cases: track(cases, "Segmenting", console=Console(stderr=True), disable=quiet)
-
-
-def _in_lines(texts: Iterable[str]) -> str:
-    """Write each text in a line of its own, whatever names it holds."""
-    return "\n".join(map(one_line, texts))
-
-
-def _tell(quiet: bool) -> Callable[[str], object]:
-    """Return what prints a line on stderr, if anything is to be printed there."""
-    return str if quiet else lambda line: typer.echo(one_line(line), err=True)
-
-
-def _report(summary: "Summary", content: str) -> None:
-    """Print the content, then notes, warnings and failures on stderr; the exit status tells of failures."""
-    print(content)
-    for note in summary.notes:
-        typer.echo(one_line(f"Note: {note}"), err=True)
-    for message in summary.warnings:
-        typer.echo(one_line(f"Warning: {message}"), err=True)
-    for file, reason in summary.failures.items():
-        typer.echo(one_line(f"Failed: {file}: {reason}"), err=True)
-    if summary.failures:
-        raise typer.Exit(INCOMPLETE if summary.images else NOTHING_DONE)
-
-
-def _lines(summary: "Summary", out: Path) -> Iterator[str]:
-    from incontext.folders.report import with_noun
-
-    for value, score in summary.mean_dice.items():
-        yield f"Dice {summary.named(value)}: {score:.3f}"
-    yield from summary.look_first()
-    yield from summary.absent()
-    earlier = f", {summary.resumed} of them by an earlier run" if summary.resumed else ""
-    yield f"{with_noun(len(summary.images), 'mask')}{earlier}, and summary.json, are in {out}."
-    if summary.tool_files:
-        more = f" and {len(summary.tool_files) - 1} more" if len(summary.tool_files) > 1 else ""
-        yield f"Written for annotation tools: {summary.tool_files[0]}{more}."
 
 
 if __name__ == "__main__":

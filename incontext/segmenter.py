@@ -336,6 +336,32 @@ class Segmenter(SavedEstimator):
         result.report = finished(report, start)
         return result
 
+    def export(self, path: str | Path, author: str = "") -> Path:
+        """Write what was learned as an ordinary model: an image in, probabilities of the classes out.
+
+        Whoever runs it needs neither the labelled images nor this library. It takes one image (1, 1, H, W) of grey
+        values as files hold them, of any size, and gives probabilities (1, classes, H, W), equal to those of `predict`
+        to 1e-4; that is checked before the file appears. To trace it takes about a minute.
+
+        Args:
+            path: File to write: `.onnx`, `.pt2` for `torch.export.load`, or `.bioimage.zip` for BioImage.IO.
+            author: Who made the model; only a BioImage.IO package says it.
+
+        Raises:
+            ValueError: If there are no examples, each image has a support of its own (`support="nearest"`), the suffix
+                is unknown, or the network is no family of this library.
+            ModuleNotFoundError: If the extra for the format, `onnx` or `bioimage`, is not installed.
+        """
+        from incontext.inference.model_files import ModelFile, writer_of
+        from incontext.inference.model_of_task import checks_of, described, one_input
+
+        writer_of(path := Path(path))
+        fitted, network = self.fitted, self._task_network().network
+        model = one_input(self.judgement, network, fitted.preparation, self.absent)
+        report = self._report(fitted.preparation, str(self._choice), fitted.pool.label_budget, (), self.tuned)
+        about = described(fitted, report, self.overlap)
+        return ModelFile(model, about, checks_of(fitted.sample, self.predict_proba), author).write(path)
+
     def _propagator(
         self,
         network: LoadedNetwork,

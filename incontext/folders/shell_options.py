@@ -1,6 +1,7 @@
 """Options of the shell that several commands share, with their help, and which of them go together."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
@@ -21,6 +22,12 @@ WEIGHTS_HELP = (
 
 COLLECTION_HELP = "Folder of a collection, as `megamed build` writes it, or one of its files."
 INFO_HELP = "`default`, `open`, a checkpoint file, or a file that `save-task` wrote."
+MODEL_SUFFIXES = (".onnx", ".bioimage.zip")
+"""Ends of the names of exported models that segment by themselves."""
+MODEL_HELP = (
+    "File of the model, with --task: .onnx, .pt2 (torch.export) or .bioimage.zip (BioImage.IO); else folder for "
+    "encode.onnx and segment.onnx."
+)
 Weights = Annotated[str, typer.Option(help=WEIGHTS_HELP)]
 TaskWeights = Annotated[
     str | None, typer.Option(help=WEIGHTS_HELP, show_default="default, or those that the task was saved with")
@@ -128,8 +135,8 @@ PromptsFile = Annotated[
 SavedTask = Annotated[
     Path | None,
     typer.Option(
-        help="File that `save-task` wrote, or owner/name on a hub, instead of --support; or a name, with --collection "
-        "or --library.",
+        help="File that `save-task` or `export` wrote, or owner/name on a hub, instead of --support; or a name, with "
+        "--collection or --library.",
         show_default=False,
     ),
 ]
@@ -192,3 +199,14 @@ def tool_named(name: str) -> WrittenTool:
             return tool
     message = f"{name!r} is none of {', '.join(TOOLS)}."
     raise typer.BadParameter(message, param_hint="--write")
+
+
+def refuse_beside_model(given: Sequence[object]) -> None:
+    """Refuse options that decide what an exported model has decided already.
+
+    Args:
+        given: Values of these options; None or empty for those that were not given.
+    """
+    if any(given):
+        message = "an exported model takes --query, --out, --mask-format, --channel and --quiet alone."
+        raise typer.BadParameter(message)

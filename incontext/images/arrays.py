@@ -1,12 +1,32 @@
 """Arrays and tensors of any number of axes as grey planes or as label values."""
 
 from pathlib import Path
+from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
-import torch
 from jaxtyping import Float32, Shaped, UInt8
 from PIL import Image
-from torch import Tensor
+
+
+@runtime_checkable
+class Tensor(Protocol):
+    """A tensor of torch, which need not be imported to read what is none."""
+
+    dtype: Any
+    shape: Any
+
+    def detach(self) -> Self:
+        """Return the values without their history."""
+
+    def cpu(self) -> Self:
+        """Return the values in the memory of the processor."""
+
+    def float(self) -> Self:
+        """Return the values in single precision."""
+
+    def numpy(self) -> Any:
+        """Return an array of the values."""
+
 
 Picture = np.ndarray | Tensor | Image.Image | str | Path
 """Types that a user may pass as one image, stack, volume or label."""
@@ -32,23 +52,25 @@ def to_array(source: np.ndarray | Tensor, name: str, finite: bool = True) -> Sha
     Raises:
         ValueError: If it holds no real numbers, or nothing, or others than finite ones.
     """
-    if isinstance(source, Tensor):
-        source = source.detach().cpu()
-        source = (source.float() if source.dtype is torch.bfloat16 else source).numpy()
-    if source.dtype.kind not in "buif":
-        msg = f"{name} holds no numbers: expected integer or float pixels, got {source.dtype}. Cast it."
+    if isinstance(source, np.ndarray):
+        array = source
+    else:
+        values = source.detach().cpu()
+        array = (values.float() if str(values.dtype) == "torch.bfloat16" else values).numpy()
+    if array.dtype.kind not in "buif":
+        msg = f"{name} holds no numbers: expected integer or float pixels, got {array.dtype}. Cast it."
         raise ValueError(msg)
-    if source.size == 0:
-        msg = f"{name} is empty: expected at least one pixel, got shape {source.shape}. Leave empty images out."
+    if array.size == 0:
+        msg = f"{name} is empty: expected at least one pixel, got shape {array.shape}. Leave empty images out."
         raise ValueError(msg)
-    if finite and source.dtype.kind == "f" and not np.isfinite(source).all():
-        bad = int((~np.isfinite(source)).sum())
+    if finite and array.dtype.kind == "f" and not np.isfinite(array).all():
+        bad = int((~np.isfinite(array)).sum())
         msg = (
             f"{name} is not finite: expected numbers only, got {bad} NaN or infinite pixels. "
             "Replace them, for instance with numpy.nan_to_num."
         )
         raise ValueError(msg)
-    return source
+    return array
 
 
 def array_of(source: object, name: str, finite: bool = True) -> Shaped[np.ndarray, "..."]:

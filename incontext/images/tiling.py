@@ -153,8 +153,13 @@ def _blend_rows(logits: Tensor, boxes: Sequence[Box], shape: tuple[int, int], ro
 @lru_cache(maxsize=4)
 def _window(size_px: int) -> Float[Tensor, "size_px size_px"]:
     """A smooth hill, 1 in the middle of a square and nearly 0 at its edge."""
-    hill = torch.sin(math.pi * (torch.arange(size_px) + 0.5) / size_px).square() + 1e-3
-    return hill[:, None] * hill
+    along = hill(size_px)
+    return along[:, None] * along
+
+
+def hill(size_px: int) -> Float[Tensor, " size_px"]:
+    """Weights along either side of a tile, by whose products its pixels count where tiles overlap."""
+    return torch.sin(math.pi * (torch.arange(size_px) + 0.5) / size_px).square() + 1e-3
 
 
 def _starts(extent_px: int, tile_px: int) -> list[int]:

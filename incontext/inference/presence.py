@@ -120,7 +120,19 @@ class PresenceModel:
     def __call__(self, images: Float[Tensor, "N 1 H W"], log_odds: Float[Tensor, "N C H W"]) -> Float[Tensor, "N C"]:
         """Probability that each square shows each class, by what was found in it."""
         masks = torch.stack([self.reader.classes.layers(each) for each in log_odds])
-        probabilities, stages = self.reader.classes.probabilities(log_odds), self.reader.stages(images)
+        return self.probability(self.reader.stages(images), log_odds, masks)
+
+    def probability(
+        self, stages: list[Tensor] | None, log_odds: Float[Tensor, "N C H W"], masks: Bool[Tensor, "N C H W"]
+    ) -> Float[Tensor, "N C"]:
+        """Probability that each square shows each class, by what was found in it.
+
+        Args:
+            stages: Features of the squares at every stage; None if the network has none.
+            log_odds: Log-odds of the classes.
+            masks: Masks of the classes.
+        """
+        probabilities = self.reader.classes.probabilities(log_odds)
         drawn = region_features(stages, probabilities).cpu() if stages else None
         found = []
         for index, model in enumerate(self.classes):

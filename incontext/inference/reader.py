@@ -297,6 +297,21 @@ class Reader:
             return encoded.codes.select(chosen).pooled()
         return of_classes(self._shared_codes(())[0])[class_index]
 
+    @torch.inference_mode()
+    def supports(self, axes: tuple[int, ...] = ()) -> list[list[tuple[Any, int]]]:
+        """Codes of the support of all queries in one of the `FLIPS`, for each draw: see `stacked`.
+
+        Raises:
+            ValueError: If every query has a support of its own.
+        """
+        if self.choice.per_query:
+            message = (
+                "support is not the same for all images: expected 'all', 'diverse' or 'random', got 'nearest'. "
+                "Choose another one."
+            )
+            raise ValueError(message)
+        return self._shared_codes(axes)
+
     def _shared(self, class_index: int) -> Tensor:
         """Indices into the pool of the first support set that all queries share."""
         candidates = self._candidates(class_index)

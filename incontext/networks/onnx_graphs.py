@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.export import Dim
+from torch.export import Dim, ExportedProgram
 from torch.nn import functional as F
 
 from incontext.networks.checkpoint import load, locate, read_metadata
@@ -163,23 +163,39 @@ def _write(
     """
     stride = graph.network.config.stride_px
     inputs = {name: F.pixel_unshuffle(each, stride) if name in IMAGES else each for name, each in example.items()}
-    with _quiet():
+    with quiet():
         program = torch.export.export(graph, (), inputs, dynamic_shapes=_dynamic_shapes(inputs), strict=False)
-        traced = torch.onnx.export(
-            program,
-            dynamo=True,
-            opset_version=OPSET,
-            output_names=outputs,
-            custom_translation_table={torch.ops.aten.linalg_solve.default: _solve},
-            verbose=False,
-        )
-    assert traced is not None
+        traced = converted(program, output_names=outputs)
     _unfold(traced.model, stride)
+    with replacing(path) as partial:
+        save(traced, partial, told)
+
+
+def converted(program: ExportedProgram, **options: Any) -> torch.onnx.ONNXProgram:
+    """Convert a traced program to ONNX.
+
+    Args:
+        program: Program to convert, in which linear systems are symmetric and positive definite.
+        options: Names of inputs and outputs, and whether to optimise: see `torch.onnx.export`.
+    """
+    traced = torch.onnx.export(
+        program,
+        dynamo=True,
+        opset_version=OPSET,
+        custom_translation_table={torch.ops.aten.linalg_solve.default: _solve},
+        verbose=False,
+        **options,
+    )
+    assert traced is not None
+    return traced
+
+
+def save(traced: torch.onnx.ONNXProgram, path: Path, told: Mapping[str, Any]) -> None:
+    """Write a graph with its metadata, each value as JSON."""
     for node in traced.model.graph.all_nodes():
         node.metadata_props.clear()  # they contain paths of this machine
     traced.model.metadata_props.update({name: json.dumps(value) for name, value in told.items()})
-    with replacing(path) as partial:
-        traced.save(partial)
+    traced.save(path)
 
 
 def _dynamic_shapes(inputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -227,7 +243,7 @@ def _unfold(model: Any, stride: int) -> None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Silence log messages and warnings of the exporter, which concern nobody who uses the graphs."""
     exporter = logging.getLogger("torch.onnx")
     level = exporter.level

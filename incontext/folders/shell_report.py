@@ -1,0 +1,83 @@
+"""Output of the shell about a run: its progress, its outcome, and an exit status that tells of failures."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from megamed.failures import one_line
+
+if TYPE_CHECKING:
+    from incontext.folders.exported_model import ModelRun
+    from incontext.folders.report import Summary
+    from incontext.folders.segment_folder import Track
+
+INCOMPLETE = 3
+"""Exit status when some images could not be segmented, or look wrong."""
+NOTHING_DONE = 1
+"""Exit status when no image could be segmented."""
+
+
+def progress(quiet: bool) -> "Track":
+    """Return what shows the progress through images on a terminal."""
+    from rich.console import Console
+    from rich.progress import track
+
+    return lambda cases: track(cases, "Segmenting", console=Console(stderr=True), disable=quiet)
+
+
+def in_lines(texts: Iterable[str]) -> str:
+    """Write each text in a line of its own, whatever names it holds."""
+    return "\n".join(map(one_line, texts))
+
+
+def tell(quiet: bool) -> Callable[[str], object]:
+    """Return what prints a line on stderr, if anything is to be printed there."""
+    return str if quiet else lambda line: typer.echo(one_line(line), err=True)
+
+
+def report(summary: "Summary", content: str) -> None:
+    """Print the content, then notes, warnings and failures on stderr; the exit status tells of failures."""
+    typer.echo(content)
+    tell_faults(summary.notes, summary.warnings, summary.failures, bool(summary.images))
+
+
+def report_model(run: "ModelRun", out: Path) -> None:
+    """Print the outcome of a run of an exported model."""
+    typer.echo(f"{len(run.masks)} of {len(run.masks) + len(run.failures)} images have a mask in {out}.")
+    tell_faults(run.notes, (), run.failures, bool(run.masks))
+
+
+def tell_faults(notes: Iterable[str], warnings: Iterable[str], failures: Mapping[str, str], any_done: bool) -> None:
+    """Print notes, warnings and failures on stderr; the exit status tells of failures.
+
+    Args:
+        notes: Decisions that were taken.
+        warnings: Faults that were noticed.
+        failures: Reasons by the file that failed.
+        any_done: Whether anything else was done.
+    """
+    for note in notes:
+        typer.echo(one_line(f"Note: {note}"), err=True)
+    for message in warnings:
+        typer.echo(one_line(f"Warning: {message}"), err=True)
+    for file, reason in failures.items():
+        typer.echo(one_line(f"Failed: {file}: {reason}"), err=True)
+    if failures:
+        raise typer.Exit(INCOMPLETE if any_done else NOTHING_DONE)
+
+
+def lines(summary: "Summary", out: Path) -> Iterator[str]:
+    """Tell in a few lines what a run has come to."""
+    from incontext.folders.report import with_noun
+
+    for value, score in summary.mean_dice.items():
+        yield f"Dice {summary.named(value)}: {score:.3f}"
+    yield from summary.look_first()
+    yield from summary.absent()
+    earlier = f", {summary.resumed} of them by an earlier run" if summary.resumed else ""
+    yield f"{with_noun(len(summary.images), 'mask')}{earlier}, and summary.json, are in {out}."
+    if summary.tool_files:
+        more = f" and {len(summary.tool_files) - 1} more" if len(summary.tool_files) > 1 else ""
+        yield f"Written for annotation tools: {summary.tool_files[0]}{more}."

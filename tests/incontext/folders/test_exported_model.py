@@ -1,0 +1,134 @@
+"""Images are segmented by a graph alone, without torch."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from incontext.cli import app
+
+onnx = pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+
+ABOUT = {
+    "format": "incontext-model-1",
+    "classes": {"3": "disc", "5": "ring"},
+    "colours": {"3": "#ff0000", "5": "#00ff00"},
+    "overlap": False,
+    "scaling": "min-max (as asked)",
+    "scaled_by_plane": False,
+}
+
+
+def write_graph(path: Path, **changed: object) -> Path:
+    """A graph whose first class is as probable as a pixel is bright, and whose second has the half of what is left."""
+    helper = onnx.helper
+    channels = {"image": 1, "probabilities": 2}
+    shapes = [helper.make_tensor_value_info(name, 1, [1, n, "h", "w"]) for name, n in channels.items()]
+    numbers = [helper.make_tensor(name, 1, [1], [value]) for name, value in (("one", 1.0), ("half", 0.45))]
+    nodes = [
+        helper.make_node("Sub", ["one", "image"], ["rest"]),
+        helper.make_node("Mul", ["rest", "half"], ["other"]),
+        helper.make_node("Concat", ["image", "other"], ["probabilities"], axis=1),
+    ]
+    graph = helper.make_graph(nodes, "two", shapes[:1], shapes[1:], numbers)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    helper.set_model_props(model, {name: json.dumps(value) for name, value in {**ABOUT, **changed}.items()})
+    onnx.save(model, path)
+    return path
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    Image.fromarray(np.eye(6, 8, dtype=np.float32)).save(folder / "a.tif")
+    np.save(folder / "b.npy", np.stack([np.eye(5), 1 - np.eye(5)]).astype(np.float32))
+    return folder
+
+
+def segment(*options: object) -> tuple[int, str]:
+    result = CliRunner().invoke(app, ["segment", *map(str, options)])
+    return result.exit_code, result.output
+
+
+def test_masks_have_the_label_values_of_the_most_probable_class(tmp_path: Path, images: Path) -> None:
+    (images / "c.png").write_bytes(b"no picture")
+    model, out = write_graph(tmp_path / "a.onnx"), tmp_path / "out"
+    code, told = segment("--task", model, "--query", images, "--out", out)
+    assert code == 3
+    assert "2 of 3 images have a mask" in told
+    assert "Failed: c.png" in told
+    mask = np.asarray(Image.open(out / "masks" / "a.tif"))
+    np.testing.assert_array_equal(mask, 3 * np.eye(6, 8, dtype=np.uint8))
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["masks"].keys() == {"a.tif", "b.npy"}
+    assert summary["model"] == ABOUT
+    assert len([note for note in summary["notes"] if "scaled by itself" in note]) == 1
+
+
+def test_a_mask_that_somebody_made_is_not_replaced(tmp_path: Path, images: Path) -> None:
+    model, out = write_graph(tmp_path / "a.onnx"), tmp_path / "out"
+    (out / "masks").mkdir(parents=True)
+    (out / "masks" / "a.tif").write_text("mine")
+    code, told = segment("--task", model, "--query", images / "a.tif", "--out", out)
+    assert code == 1
+    assert "somebody's own" in told
+    assert (out / "masks" / "a.tif").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (("--tune", "auto"), "an exported model takes"),
+        (("--select", "nearest"), "an exported model takes"),
+    ],
+)
+def test_options_that_it_has_decided_are_refused(
+    options: tuple[str, ...], expected: str, tmp_path: Path, images: Path
+) -> None:
+    model = write_graph(tmp_path / "a.onnx")
+    code, told = segment("--task", model, "--query", images, "--out", tmp_path / "out", *options)
+    assert code == 2
+    assert expected in told
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"no graph", None])
+def test_a_file_that_is_no_model_is_refused_in_one_line(content: bytes | None, tmp_path: Path, images: Path) -> None:
+    path = tmp_path / "a.onnx"
+    if content is not None:
+        path.write_bytes(content)
+    code, told = segment("--task", path, "--query", images, "--out", tmp_path / "out")
+    assert code == 1
+    assert str(path) in told.replace("\n", "")
+    assert ("is missing" if content is None else "is no exported model") in told.replace("\n", "")
+
+
+def test_classes_that_overlap_are_refused(tmp_path: Path, images: Path) -> None:
+    model = write_graph(tmp_path / "a.onnx", overlap=True)
+    code, told = segment("--task", model, "--query", images, "--out", tmp_path / "out")
+    assert code == 1
+    assert "classes that overlap" in told.replace("\n", "")
+
+
+def test_torch_is_not_imported(tmp_path: Path, images: Path, repository: Path) -> None:
+    model, out = write_graph(tmp_path / "a.onnx"), tmp_path / "out"
+    program = f"""
+import sys
+from incontext.cli import app
+sys.argv = ["incontext", "segment", "--task", {str(model)!r}, "--query", {str(images)!r}, "--out", {str(out)!r}]
+try:
+    app()
+except SystemExit as exit:
+    assert not exit.code, exit.code
+for name in ("torch", "kornia", "scipy", "h5py", "onnx"):
+    assert name not in sys.modules, name
+"""
+    subprocess.run([sys.executable, "-c", program], cwd=repository, check=True)
+    assert (out / "masks" / "a.tif").is_file()

@@ -1,0 +1,151 @@
+"""Exported models find in any image what the segmenter finds that they were made of."""
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import jaxtyping
+import numpy as np
+import pytest
+import torch
+
+from incontext.inference import model_files
+from incontext.inference.model_files import Check, ModelFile, writer_of
+from incontext.inference.model_of_task import described, one_input
+from incontext.networks.cross_block import CrossBlockConfig, CrossBlockNet
+from incontext.networks.support_once import SupportOnceConfig, SupportOnceNet
+from incontext.segmenter import Segmenter
+
+pytestmark = pytest.mark.filterwarnings("ignore:images")  # they are of other sizes than the examples, on purpose
+
+SIZES = [(40, 60), (32, 32), (30, 19), (90, 50), (25, 120)]
+CONFIG = SupportOnceConfig(channels=(4, 4, 8), heads=1, head_channels=4, groups=2, fitted_channels=2)
+
+
+def draw(height: int, width: int, seed: int, small: bool = True) -> tuple[np.ndarray, np.ndarray]:
+    """A bright disc (1) and, if asked, a brighter square (2) on noise."""
+    rng = np.random.default_rng(seed)
+    rows, columns = np.mgrid[:height, :width]
+    disc = (rows - height * (0.3 + 0.04 * seed)) ** 2 + (columns - width * 0.4) ** 2 < (min(height, width) * 0.2) ** 2
+    label = disc.astype(np.uint8)
+    if small:
+        label[-height // 4 : -height // 8, -width // 4 : -width // 8] = 2
+    return (rng.normal(100.0 * label, 20) - 15).astype(np.float32), label
+
+
+def fitted(network: torch.nn.Module | None = None, lacking: bool = False, **parameters: object) -> Segmenter:
+    torch.manual_seed(1)
+    network = network or SupportOnceNet(CONFIG)
+    examples = [draw(40, 60, seed, small=not lacking or seed < 4) for seed in range(6)]
+    images, labels = zip(*examples, strict=True)
+    settings = {"size_px": 32, "device": "cpu", **parameters}
+    return Segmenter(network, **settings).fit(list(images), list(labels), {1: "disc", 2: "square"})
+
+
+@pytest.fixture
+def _unchecked() -> Iterator[None]:
+    """Checks of shapes cannot be traced."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"scaling": "min-max"},
+        {"scaling": "percentile"},
+        {"scaling": "window", "overlap": True},
+        {"flips": True, "support": "random", "support_size": 2, "ensemble": 2},
+        {"tiling": 24},
+        {"tiling": 24, "overlap": True, "flips": True},
+        {"network": CrossBlockNet(CrossBlockConfig((2, 2), (2,)))},
+    ],
+    ids=str,
+)
+def test_the_module_computes_what_predict_does(parameters: dict) -> None:
+    segmenter = fitted(**parameters)
+    model = one_input(segmenter.judgement, segmenter._task_network().network, segmenter.fitted.preparation, "keep")
+    segmenter.set_params(absent="keep")
+    images = [draw(*size, 2)[0] for size in SIZES] + [np.full((20, 30), 7, np.float32)]
+    for image, expected in zip(images, segmenter.predict_proba(images), strict=True):
+        found = model(torch.from_numpy(image)[None, None])[0].numpy()
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+
+
+@torch.no_grad()
+def test_classes_are_taken_off_where_they_are_improbable() -> None:
+    segmenter = fitted("default", lacking=True)
+    model = one_input(segmenter.judgement, segmenter._task_network().network, segmenter.fitted.preparation, "auto")
+    assert model.presence is not None
+    images = [draw(40, 60, seed, small=seed % 2 == 0)[0] for seed in (7, 8)]
+    found = [model(torch.from_numpy(image)[None, None])[0].numpy() for image in images]
+    for expected, each in zip(segmenter.predict_proba(images), found, strict=True):
+        np.testing.assert_allclose(each, expected, rtol=0, atol=1e-5)
+    assert min(each[1].max() for each in found) < 1e-6 < 0.5 < max(each[1].max() for each in found)
+
+
+@pytest.mark.xdist_group("onnx")
+@pytest.mark.usefixtures("_unchecked")
+def test_a_graph_and_a_program_find_the_same(tmp_path: Path) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    segmenter = fitted(scaling="percentile")
+    graph, program = segmenter.export(tmp_path / "a.onnx"), segmenter.export(tmp_path / "a.pt2")
+    session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+    told: dict[str, str] = {model_files.ABOUT: ""}
+    run = torch.export.load(program, extra_files=told).module()
+    for size in SIZES:
+        image = draw(*size, 3)[0]
+        (expected,) = segmenter.predict_proba(image)
+        np.testing.assert_allclose(session.run(None, {"image": image[None, None]})[0][0], expected, rtol=0, atol=1e-4)
+        np.testing.assert_allclose(run(torch.from_numpy(image)[None, None])[0].numpy(), expected, rtol=0, atol=1e-4)
+    about = {name: json.loads(value) for name, value in session.get_modelmeta().custom_metadata_map.items()}
+    assert about["classes"] == {"1": "disc", "2": "square"}
+    assert json.loads(told[model_files.ABOUT]) == about
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.onnx", "a.pt2"]
+
+
+def test_a_file_that_finds_something_else_does_not_appear(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    segmenter = fitted(support="random", support_size=2)
+    model = one_input(segmenter.judgement, segmenter._task_network().network, segmenter.fitted.preparation, "keep")
+    check = Check(np.zeros((4, 4), np.float32), np.full((1, 4, 4), 0.5, np.float32))
+
+    def other(file: ModelFile, path: Path) -> None:
+        path.write_text("other")
+        model_files._verify(path, file.checks, lambda image: image + 0.5002)
+
+    monkeypatch.setitem(model_files.WRITERS, ".pt2", other)
+    (tmp_path / "a.pt2").write_text("before")
+    with pytest.raises(ValueError, match=r"does not compute what the segmenter does: .* got 0\.0002 apart"):
+        ModelFile(model, {}, [check]).write(tmp_path / "a.pt2")
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("a.pt2", "before")]
+
+
+def test_what_cannot_be_exported_is_refused_at_once(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"a\.task is no file of a model: expected \.onnx"):
+        writer_of(tmp_path / "a.task")
+    with pytest.raises(ValueError, match="support is not the same for all images"):
+        fitted(support="nearest", support_size=2).export(tmp_path / "a.pt2")
+    with pytest.raises(ValueError, match=r"network cannot be exported: .* got Whole"):
+        fitted(Whole()).export(tmp_path / "a.pt2")
+    assert not list(tmp_path.iterdir())
+
+
+class Whole(torch.nn.Module):
+    """A network of somebody else."""
+
+    def forward(self, queries: torch.Tensor, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        return labels.mean(1) - 0.5
+
+
+def test_a_model_tells_what_it_is_made_of() -> None:
+    segmenter = fitted()
+    report = replace(segmenter.predict(draw(40, 60, 1)[0]).report, seconds=0.0)
+    about = described(segmenter.fitted, report, overlap=False)
+    assert json.loads(json.dumps(about)) == about
+    assert about["labelled_images"] == 6
+    assert about["scaled_by_plane"]
+    assert sys.getsizeof(json.dumps(about)) < 4000
