@@ -40,7 +40,7 @@ from incontext.folders.shell_options import (
     check_sources,
     refuse_beside_model,
     task_in,
-    tool_named,
+    tools_named,
 )
 from incontext.folders.shell_report import INCOMPLETE, in_lines, lines, progress, report, report_model, tell
 from incontext.page.command import annotate
@@ -105,15 +105,13 @@ def segment(
     if nothing could be done, 2 if the command is mistaken.
     """
     check_sources(support, query, task, prompts, classes, collection)
-    if library_folder:
-        task = task_in(library_folder, task)
+    task = task_in(library_folder, task) if library_folder else task
     if task and query and not collection and task.name.lower().endswith(MODEL_SUFFIXES):
         learned = (colours, unknown, select, support_size, ensemble, tune, weights, device, backend, absent, prompts)
         refuse_beside_model((*learned, write, statistics or None))
         from incontext.folders.exported_model import segment_by_model
 
         return report_model(segment_by_model(task, query, out, mask_format, channel, progress(quiet)), out)
-    tools = tuple(dict.fromkeys(map(tool_named, write or ())))
     from incontext.folders.class_names import read_classes, read_colours
     from incontext.folders.prompt_file import PromptFile
     from incontext.folders.segment_folder import SegmentOptions, segment_folder
@@ -122,11 +120,10 @@ def segment(
 
     given = (task, weights, device, select, support_size, ensemble, backend, channel)
     chosen = SegmenterOptions(*given, read_colours(colours), unknown, tune, not quiet, absent, collection, query)
-    segmenter = chosen.open()
-    named, templates = read_classes(classes), read_templates(images, labels)
+    named, templates, tools = read_classes(classes), read_templates(images, labels), tools_named(write or ())
     said = PromptFile.read(prompts) if prompts else PromptFile()
     options = SegmentOptions(named, mask_format, preview, statistics, overwrite, templates, tools, said, tell(quiet))
-    summary = segment_folder(segmenter, support, query, out, progress(quiet), options)
+    summary = segment_folder(chosen.open(), support, query, out, progress(quiet), options)
     report(summary, (out / "summary.json").read_text(encoding="utf-8") if as_json else in_lines(lines(summary, out)))
 
 

@@ -28,7 +28,7 @@ def submit(
         ),
     ] = None,
     key: Annotated[Path, typer.Option(help="Private Ed25519 key of OpenSSH to sign with.")] = SIGNING_KEY,
-    out: Annotated[Path | None, typer.Option(help="Entry to write.", show_default="NAME.json")] = None,
+    out: Annotated[Path | None, typer.Option(help="Submission to write.", show_default="NAME.json")] = None,
 ) -> None:
     """Write what a predictor scored on a frozen list as an entry of a leaderboard, hashed and signed."""
     from benchmarks.board.entry import about_of, make_entry, write_entry

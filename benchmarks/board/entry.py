@@ -43,7 +43,7 @@ class About(BaseModel):
     """Ids of the datasets that it was trained on; None if nobody says."""
 
 
-class Entry(BaseModel):
+class Submission(BaseModel):
     """Sealed entry of a leaderboard."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -80,7 +80,7 @@ class Entry(BaseModel):
         """The bytes that hash and signature are of."""
         return json.dumps(self.model_dump(exclude=SEALS), sort_keys=True).encode()
 
-    def sealed(self, key: "Ed25519PrivateKey") -> "Entry":
+    def sealed(self, key: "Ed25519PrivateKey") -> "Submission":
         """Copy the entry with its hash, signed by a key."""
         keyed = self.model_copy(update={"key": signature.public_text(key)})
         content = keyed.sealed_content()
@@ -106,7 +106,7 @@ def about_of(*, trained_on: Sequence[str] | None, **told: str) -> About:
         raise ValueError(msg) from None
 
 
-def make_entry(folder: Path, frozen: FrozenList, predictor: str | None, about: About) -> Entry:
+def make_entry(folder: Path, frozen: FrozenList, predictor: str | None, about: About) -> Submission:
     """Make an entry of what a run scored, not yet sealed.
 
     Args:
@@ -134,7 +134,7 @@ def make_entry(folder: Path, frozen: FrozenList, predictor: str | None, about: A
     known = read_json(folder / SUMMARY_NAME, "Start the run's command again.").get("predictors", {}).get(chosen, {})
     trained = {*dataset_ids(known), *(about.trained_on or ())}
     told = about.trained_on is not None or "provenance" in known
-    return Entry(
+    return Submission(
         about=about.model_copy(update={"trained_on": tuple(sorted(trained)) if told else None}),
         date=datetime.now(UTC).date().isoformat(),
         list_sha256=frozen.hash,
@@ -147,7 +147,7 @@ def make_entry(folder: Path, frozen: FrozenList, predictor: str | None, about: A
     )
 
 
-def write_entry(path: Path, entry: Entry) -> None:
+def write_entry(path: Path, entry: Submission) -> None:
     """Write a sealed entry as a JSON file.
 
     Raises:
@@ -158,14 +158,14 @@ def write_entry(path: Path, entry: Entry) -> None:
         replace_file(path, entry.model_dump_json(indent=1) + "\n")
 
 
-def read_entry(path: Path) -> Entry:
+def read_entry(path: Path) -> Submission:
     """Read an entry, and make sure that it is as it was sealed.
 
     Raises:
         ValueError: If the file is no entry, or was changed since.
     """
     try:
-        entry = Entry.model_validate_json(path.read_bytes())
+        entry = Submission.model_validate_json(path.read_bytes())
     except ValidationError as error:
         msg = f"{path} is no entry: {first_fault(error)}. Make one with `incontext-bench submit`."
         raise ValueError(msg) from None
@@ -179,7 +179,7 @@ def read_entry(path: Path) -> Entry:
     return entry
 
 
-def rows_of(path: Path, entry: Entry) -> list[Row]:
+def rows_of(path: Path, entry: Submission) -> list[Row]:
     """Read the rows of an entry.
 
     Raises:
@@ -188,7 +188,7 @@ def rows_of(path: Path, entry: Entry) -> list[Row]:
     return parse_records(path, entry.rows.encode(), Row)
 
 
-def as_summary(entry: Entry) -> dict[str, Any]:
+def as_summary(entry: Submission) -> dict[str, Any]:
     """Collect what a report tells of an entry's predictor."""
     plain = entry.about.model_dump(exclude={"name"})
     return plain | {"fingerprint": entry.fingerprint, "date": entry.date, "versions": entry.versions}

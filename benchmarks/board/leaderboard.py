@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from benchmarks.analysis.summary import summarise
-from benchmarks.board.entry import Entry, as_summary, read_entry, rows_of
+from benchmarks.board.entry import Submission, as_summary, read_entry, rows_of
 from benchmarks.board.signature import fingerprint, read_allowed
 from benchmarks.board.verification import Candidate, check_list, refuse_other_images
 from benchmarks.plans.frozen_lists import FrozenList, read_list
@@ -131,7 +131,7 @@ def entry_lines(board: Board) -> list[EntryLine]:
     return [EntryLine(name, **_told(each.entry, board.keys)) for name, each in board.entries.items()]
 
 
-def _told(entry: Entry, keys: dict[str, str] | None) -> dict[str, str]:
+def _told(entry: Submission, keys: dict[str, str] | None) -> dict[str, str]:
     trained, key = entry.about.trained_on, fingerprint(entry.key)
     return {
         "by": entry.about.by,

@@ -7,7 +7,7 @@ from itertools import groupby
 from math import isclose, isfinite
 from pathlib import Path
 
-from benchmarks.board.entry import Entry
+from benchmarks.board.entry import Submission
 from benchmarks.plans.frozen_lists import FrozenList, FrozenTask
 from benchmarks.plans.task_plans import hash_of_cases
 from benchmarks.scoring.results import Row
@@ -34,7 +34,7 @@ class Candidate:
     """An entry with its rows, before it is verified."""
 
     path: Path
-    entry: Entry
+    entry: Submission
     rows: tuple[Row, ...]
 
 

@@ -192,13 +192,15 @@ def check_sources(
         raise typer.BadParameter(message)
 
 
-def tool_named(name: str) -> WrittenTool:
-    """Return the annotation tool that a name means, in any case and with or without hyphens."""
-    for tool in TOOLS:
-        if re.sub(r"[-_ ]", "", name.lower()) == tool.replace("-", ""):
-            return tool
-    message = f"{name!r} is none of {', '.join(TOOLS)}."
-    raise typer.BadParameter(message, param_hint="--write")
+def tools_named(names: Sequence[str]) -> tuple[WrittenTool, ...]:
+    """Return the annotation tools that names mean, each once, in any case and with or without hyphens."""
+    known = {tool.replace("-", ""): tool for tool in TOOLS}
+    plain = {name: re.sub(r"[-_ ]", "", name.lower()) for name in names}
+    for name in names:
+        if plain[name] not in known:
+            message = f"{name!r} is none of {', '.join(TOOLS)}."
+            raise typer.BadParameter(message, param_hint="--write")
+    return tuple(dict.fromkeys(known[plain[name]] for name in names))
 
 
 def refuse_beside_model(given: Sequence[object]) -> None:

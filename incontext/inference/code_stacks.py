@@ -21,3 +21,8 @@ def stacked(codes: Sequence[Any], most: int) -> list[tuple[Any, int]]:
         else:
             stacks.append([code])
     return [(SupportCode.stacked(stack) if len(stack) > 1 else stack[0], len(stack)) for stack in stacks]
+
+
+def turns(draws: Sequence[Sequence[Any]]) -> list[list[Any]]:
+    """Transpose the draws of each class into the classes of each draw; a class with fewer draws starts anew."""
+    return [[of_class[i % len(of_class)] for of_class in draws] for i in range(max(map(len, draws)))]

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from incontext.images.examples import spread
 from incontext.inference.backends import finite
-from incontext.inference.reader import CODES_PER_SQUARE, Encoded, Reader, known, turns
+from incontext.inference.code_stacks import turns
+from incontext.inference.reader import CODES_PER_SQUARE, Encoded, Reader, known
 from incontext.inference.selection import region_features
 from incontext.networks.protocols import Codes
 from incontext.networks.quality import soft_counts

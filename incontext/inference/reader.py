@@ -10,7 +10,7 @@ from jaxtyping import Float, Float32, Int64
 from torch import Tensor, nn
 
 from incontext.inference.backends import backend_of, finite
-from incontext.inference.code_stacks import of_classes, stacked
+from incontext.inference.code_stacks import of_classes, stacked, turns
 from incontext.inference.memory import batch_size
 from incontext.inference.planes import Classes
 from incontext.inference.selection import diverse, image_features, nearest
@@ -245,14 +245,8 @@ class Reader:
         Raises:
             ValueError: If every query has a support of its own, or the network has no such codes.
         """
-        if self.choice.per_query:
-            message = (
-                "task has no code of its own: expected one support for all images, got the nearest to each. "
-                "Choose support='all' or 'diverse'."
-            )
-            raise ValueError(message)
         views = FLIPS if self.choice.flips else FLIPS[:1]
-        return {axes: [of_classes(draw) for draw in self._shared_codes(axes)] for axes in views}
+        return {axes: [of_classes(draw) for draw in self.supports(axes)] for axes in views}
 
     def read(self, codes: SharedCodes) -> None:
         """Take over the codes of supports whose images are not at hand.
@@ -263,9 +257,7 @@ class Reader:
         blank, most = torch.zeros(1, *self.pool.images.shape[1:], device=self.device), self.means.batch_size
         like = self.means.backend.encode_images(blank, blank).pooled()
         if not all(code.is_like(like) for draws in codes.values() for draw in draws for code in draw):
-            message = (
-                "codes of the task do not fit the network: expected those of its weights, got others. Load others."
-            )
+            message = "codes do not fit the network: expected those of its weights, got others. Load others."
             raise ValueError(message)
         self._codes = {
             axes: [stacked([code.to(self.device) for code in draw], most) for draw in draws]
@@ -305,10 +297,7 @@ class Reader:
             ValueError: If every query has a support of its own.
         """
         if self.choice.per_query:
-            message = (
-                "support is not the same for all images: expected 'all', 'diverse' or 'random', got 'nearest'. "
-                "Choose another one."
-            )
+            message = "support is not one for all images: expected all, diverse or random, got nearest. Choose one."
             raise ValueError(message)
         return self._shared_codes(axes)
 
@@ -457,8 +446,3 @@ def _viewed(encoded: Sequence[Encoded], pooled: Sequence[tuple[Any, int]]) -> li
         return list(encoded)
     views = [each.viewed(code) for each, code in zip(codes, of_classes(pooled), strict=True)]
     return [replace(each, codes=view) for each, view in zip(encoded, views, strict=True)]
-
-
-def turns(draws: Sequence[Sequence[Any]]) -> list[list[Any]]:
-    """Transpose the draws of each class into the classes of each draw; a class with fewer draws starts anew."""
-    return [[of_class[i % len(of_class)] for of_class in draws] for i in range(max(map(len, draws)))]

@@ -10,7 +10,7 @@ pytest.importorskip("cryptography")
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from benchmarks.board.entry import About, Entry, make_entry, write_entry
+from benchmarks.board.entry import About, Submission, make_entry, write_entry
 from benchmarks.plans.frozen_lists import FrozenList, freeze_to, read_list
 from benchmarks.plans.task_plans import Settings
 from benchmarks.run import run_benchmark
@@ -53,16 +53,16 @@ def key_file(key: Ed25519PrivateKey, tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.fixture(scope="package")
-def entry(run: Path, frozen: FrozenList, key: Ed25519PrivateKey) -> Entry:
+def entry(run: Path, frozen: FrozenList, key: Ed25519PrivateKey) -> Submission:
     """The sealed entry of the baseline that copies the nearest label."""
     return make_entry(run, frozen, "nearest-copy", About(name="copy", by="us", trained_on=())).sealed(key)
 
 
 @pytest.fixture
-def board(tmp_path: Path, frozen_list: Path, entry: Entry) -> Callable[..., Path]:
+def board(tmp_path: Path, frozen_list: Path, entry: Submission) -> Callable[..., Path]:
     """Makes a folder with the list, a valid entry `a.json`, and others under the names given."""
 
-    def made(**others: Entry) -> Path:
+    def made(**others: Submission) -> Path:
         (tmp_path / "board").mkdir()
         (tmp_path / "board/list.json").write_bytes(frozen_list.read_bytes())
         for name, each in {"a": entry, **others}.items():

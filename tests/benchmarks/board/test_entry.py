@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from benchmarks.board.entry import About, Entry, about_of, make_entry, read_entry, rows_of, write_entry
+from benchmarks.board.entry import About, Submission, about_of, make_entry, read_entry, rows_of, write_entry
 from benchmarks.plans.frozen_lists import FrozenList
 from benchmarks.scoring.results import read_rows
 
 
-def test_an_entry_comes_back_with_the_rows_of_its_predictor(entry: Entry, run: Path, tmp_path: Path) -> None:
+def test_an_entry_comes_back_with_the_rows_of_its_predictor(entry: Submission, run: Path, tmp_path: Path) -> None:
     write_entry(tmp_path / "entry.json", entry)
     assert read_entry(tmp_path / "entry.json") == entry
     expected = [row for row in read_rows(run / "rows.csv") if row.predictor == "nearest-copy"]
@@ -29,15 +29,15 @@ def changed(value: Any) -> Any:
     return value + 1 if isinstance(value, float) else f"{value}x"
 
 
-@pytest.mark.parametrize("field", [name for name in Entry.model_fields if name not in ("format", "about")])
-def test_a_change_of_any_field_is_refused(entry: Entry, field: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("field", [name for name in Submission.model_fields if name not in ("format", "about")])
+def test_a_change_of_any_field_is_refused(entry: Submission, field: str, tmp_path: Path) -> None:
     plain = entry.model_dump(mode="json")
     (tmp_path / "entry.json").write_text(json.dumps(plain | {field: changed(plain[field])}))
     with pytest.raises(ValueError, match=r"entry\.json (was changed|is not signed)"):
         read_entry(tmp_path / "entry.json")
 
 
-def test_a_changed_row_is_refused_also_with_its_hash_made_anew(entry: Entry, tmp_path: Path) -> None:
+def test_a_changed_row_is_refused_also_with_its_hash_made_anew(entry: Submission, tmp_path: Path) -> None:
     row = entry.rows.splitlines()[1]
     forged = entry.model_copy(update={"rows": entry.rows.replace(row, row.replace(",0.", ",0.9", 1))})
     hashed = forged.sealed(Ed25519PrivateKey.generate()).sha256

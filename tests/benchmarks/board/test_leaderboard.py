@@ -1,5 +1,6 @@
 """A folder of entries becomes a page, from which every forged one is missing."""
 
+import json
 import re
 import subprocess
 from collections.abc import Callable
@@ -9,7 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from typer.testing import CliRunner
 
-from benchmarks.board.entry import Entry, make_entry, write_entry
+from benchmarks.board.entry import Submission, make_entry, write_entry
 from benchmarks.board.leaderboard import make_leaderboard, read_board
 from benchmarks.board.signature import public_text
 from benchmarks.cli import app
@@ -19,7 +20,7 @@ from tests.benchmarks.reports.test_page import BROWSER, QUIET, Outline
 STRANGER = Ed25519PrivateKey.generate()
 
 
-def renamed(entry: Entry, name: str, key: Ed25519PrivateKey, **about: str) -> Entry:
+def renamed(entry: Submission, name: str, key: Ed25519PrivateKey, **about: str) -> Submission:
     told = entry.about.model_copy(update={"name": name, **about})
     return entry.model_copy(update={"about": told}).sealed(key)
 
@@ -39,15 +40,13 @@ def test_commands_enter_and_rank(run: Path, frozen_list: Path, key_file: Path, t
     assert Outline(page).open == []
 
 
-def test_scores_are_those_of_the_run(board: Callable[..., Path], entry: Entry, run: Path, frozen: FrozenList) -> None:
-    import json
-
+def test_scores_are_those_of_the_run(board: Callable[..., Path], run: Path) -> None:
     _, made = make_leaderboard(board())
     told = json.loads((run / "summary.json").read_text())["overall"]["nearest-copy"]["mean"]
     assert f"{100 * told:.1f} (" in (made.entries["copy"].path.parent / "leaderboard.html").read_text()
 
 
-def test_a_forged_entry_is_refused_and_named_and_the_others_stay(board: Callable[..., Path], entry: Entry) -> None:
+def test_a_forged_entry_is_refused_and_named_and_the_others_stay(board: Callable[..., Path], entry: Submission) -> None:
     row = entry.rows.splitlines()[1]
     cells = row.split(",")
     better = ",".join("0.987654" if name == "dice" else cell for name, cell in zip(header(entry), cells, strict=True))
@@ -62,12 +61,12 @@ def test_a_forged_entry_is_refused_and_named_and_the_others_stay(board: Callable
     assert '<th scope="row">resealed' not in page
 
 
-def header(entry: Entry) -> list[str]:
+def header(entry: Submission) -> list[str]:
     return entry.rows.splitlines()[0].split(",")
 
 
 def test_strangers_are_refused_where_keys_are_listed(
-    board: Callable[..., Path], entry: Entry, key: Ed25519PrivateKey
+    board: Callable[..., Path], entry: Submission, key: Ed25519PrivateKey
 ) -> None:
     folder = board(b=renamed(entry, "other", STRANGER))
     assert set(read_board(folder, folder / "list.json").entries) == {"copy", "other"}
@@ -79,7 +78,7 @@ def test_strangers_are_refused_where_keys_are_listed(
 
 
 def test_a_name_belongs_to_its_key_and_its_latest_entry_counts(
-    board: Callable[..., Path], entry: Entry, key: Ed25519PrivateKey
+    board: Callable[..., Path], entry: Submission, key: Ed25519PrivateKey
 ) -> None:
     later = entry.model_copy(update={"date": "9999-01-01"}).sealed(key)
     folder = board(b=later, c=renamed(entry, "copy", STRANGER))
@@ -102,7 +101,7 @@ def test_without_entries_or_list_there_is_no_page(tmp_path: Path, frozen_list: P
 
 
 def test_ten_entries_in_a_browser(
-    board: Callable[..., Path], entry: Entry, run: Path, frozen: FrozenList, key: Ed25519PrivateKey, tmp_path: Path
+    board: Callable[..., Path], entry: Submission, run: Path, frozen: FrozenList, key: Ed25519PrivateKey, tmp_path: Path
 ) -> None:
     mean = make_entry(run, frozen, "mean-mask", entry.about.model_copy(update={"name": "mean <b>"}))
     folder = board(mean=mean.sealed(key))

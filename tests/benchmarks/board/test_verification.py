@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.board.entry import Entry, rows_of
+from benchmarks.board.entry import Submission, rows_of
 from benchmarks.board.verification import Candidate, asked_of, check_list, impossible, refuse_other_images
 from benchmarks.plans.frozen_lists import FrozenList, FrozenTask
 from benchmarks.scoring.metrics import overlap_measures
@@ -16,7 +16,7 @@ PATH = Path("entry.json")
 
 
 @pytest.fixture
-def candidate(entry: Entry) -> Candidate:
+def candidate(entry: Submission) -> Candidate:
     return Candidate(PATH, entry, tuple(rows_of(PATH, entry)))
 
 

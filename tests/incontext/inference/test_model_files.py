@@ -127,7 +127,7 @@ def test_a_file_that_finds_something_else_does_not_appear(tmp_path: Path, monkey
 def test_what_cannot_be_exported_is_refused_at_once(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"a\.task is no file of a model: expected \.onnx"):
         writer_of(tmp_path / "a.task")
-    with pytest.raises(ValueError, match="support is not the same for all images"):
+    with pytest.raises(ValueError, match="support is not one for all images"):
         fitted(support="nearest", support_size=2).export(tmp_path / "a.pt2")
     with pytest.raises(ValueError, match=r"network cannot be exported: .* got Whole"):
         fitted(Whole()).export(tmp_path / "a.pt2")
