@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections import defaultdict
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,11 @@ COSTLY = {"torch", "numpy", "h5py", "pydantic", "jaxtyping", "PIL", "kornia", "m
 """Packages that `--help` can do without: each takes a tenth of a second or more to import."""
 
 
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
 def modules(repository: Path, package: str) -> list[Path]:
     return sorted((repository / package).rglob("*.py"))
 
@@ -53,10 +59,11 @@ def room_of(module: str) -> str:
     return package if package == "megamed" or not inner else f"{package}.{inner[0]}"
 
 
+@cache
 def imported_modules(path: Path, repository: Path) -> set[str]:
     """All that a module imports; of `from room import module`, the module."""
     names = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -107,7 +114,7 @@ def test_class_names_are_unique(repository: Path) -> None:
     homes = defaultdict(list)
     for package in PACKAGES:
         for path in modules(repository, package):
-            for node in ast.parse(path.read_text()).body:
+            for node in parsed(path).body:
                 if isinstance(node, ast.ClassDef):
                     homes[node.name].append(path)
     assert not {name: paths for name, paths in homes.items() if len(paths) > 1}
@@ -135,7 +142,7 @@ def test_one_module_knows_hdf5(repository: Path) -> None:
 @pytest.mark.parametrize("package", PACKAGES)
 def test_every_module_opens_with_its_responsibility(repository: Path, package: str) -> None:
     for path in modules(repository, package):
-        assert ast.get_docstring(ast.parse(path.read_text())), f"{path} has no docstring"
+        assert ast.get_docstring(parsed(path)), f"{path} has no docstring"
 
 
 @pytest.mark.parametrize("package", PACKAGES)

@@ -97,7 +97,7 @@ def grids(shape: tuple[int, ...]) -> set[tuple[int, ...]]:
 
 
 @settings(
-    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 @given(st.data())
 def test_a_mask_of_the_input_s_size_or_a_clear_error(network: SupportOnceNet, data: st.DataObject) -> None:
