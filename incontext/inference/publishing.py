@@ -108,6 +108,12 @@ class Publication:
         facts = described(task) | {"expected_dice": dice, "codes_only": codes_only}
         return cls("task", [file, *([weights] if weights else [])], task.sources, facts)
 
+    @property
+    def common_licence(self) -> str:
+        """The licence of all sources; empty where they differ, and each is told by itself."""
+        licences = {each.licence for each in self.sources}
+        return licences.pop() if len(licences) == 1 else ""
+
     def contents(self, licence: str) -> HubContents:
         """List the files with their sizes and hashes.
 
@@ -137,7 +143,7 @@ class Publication:
         from huggingface_hub import CommitOperationAdd, CommitOperationCopy, CommitOperationDelete, HfApi
 
         there = Repository.of(name, None, terms.endpoint)
-        licence = terms.licence or next(iter({each.licence for each in self.sources}), "")
+        licence = terms.licence or self.common_licence
         texts = {
             CONTENTS: self.contents(licence).model_dump_json(indent=2),
             CARD: card_of(name, self.kind, licence, self.sources, self.facts),

@@ -12,7 +12,7 @@ import torch
 from incontext import Segmenter
 from incontext.inference.hub import HubError
 from incontext.inference.image_source import ImageSource
-from incontext.inference.publishing import Terms, check_images
+from incontext.inference.publishing import Publication, Terms, check_images
 from incontext.networks import checkpoint
 from incontext.networks.support_once import SupportOnceConfig, SupportOnceNet
 from tests.incontext.hub_server import HubServer, serving
@@ -98,6 +98,12 @@ def test_images_that_may_not_be_shared_stay_here(
     assert not server.asked
     for told in ({"codes_only": True}, {"anyway": True}):
         check_images(sources, Terms(**{**terms, **told}))
+
+
+def test_of_several_licences_none_is_that_of_the_whole(tmp_path: Path) -> None:
+    other = ImageSource(title="Hearts", licence="CC0")
+    for sources, whole in (((OPEN,), "CC BY 4.0"), ((OPEN, OPEN), "CC BY 4.0"), ((OPEN, other), ""), ((), "")):
+        assert Publication("task", [tmp_path], sources, {}).common_licence == whole
 
 
 def test_licences_that_are_stated_count(weights: Path) -> None:
