@@ -97,6 +97,19 @@ class Step:
         elif self.plane == index:
             plane.reshape(-1)[self.indices] = values
 
+    def make(self, plane: UInt8[np.ndarray, "H W"], index: int) -> None:
+        """Change a plane, which was another before, as this step did: a stroke draws, a mask of all planes differs.
+
+        Args:
+            plane: The plane, which is changed.
+            index: Index of the plane.
+        """
+        if self.plane is not None:
+            self.put(self.after, plane, index)
+            return
+        before, after = (self.values(each).reshape(-1, *plane.shape)[index] for each in (self.before, self.after))
+        plane[before != after] = after[before != after]
+
 
 class Drawing:
     """Label planes of an image and all strokes by which they came to be.
