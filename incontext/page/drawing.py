@@ -97,6 +97,19 @@ class Step:
         elif self.plane == index:
             plane.reshape(-1)[self.indices] = values
 
+    def make(self, plane: UInt8[np.ndarray, "H W"], index: int) -> None:
+        """Change a plane, which was another before, as this step did: a stroke draws, a mask of all planes differs.
+
+        Args:
+            plane: The plane, which is changed.
+            index: Index of the plane.
+        """
+        if self.plane is not None:
+            self.put(self.after, plane, index)
+            return
+        before, after = (self.values(each).reshape(-1, *plane.shape)[index] for each in (self.before, self.after))
+        plane[before != after] = after[before != after]
+
 
 class Drawing:
     """Label planes of an image and all strokes by which they came to be.
@@ -157,8 +170,8 @@ class Drawing:
 
     @property
     def drawn(self) -> list[int]:
-        """Indices of the planes that somebody has drawn or said something on."""
-        return sorted({step.plane for step in self._done if step.plane is not None})
+        """Indices of the planes that somebody has drawn or said something on that counts."""
+        return sorted({plane for plane in self._touched if plane is not None})
 
     @property
     def judged(self) -> Bool[np.ndarray, " N"]:
@@ -166,10 +179,17 @@ class Drawing:
 
         Where nothing was drawn at all, it was judged that there is nothing.
         """
-        touched = {each.plane for each in self._done}
+        touched = self._touched
         if self._has_base or None in touched or not touched:
             return np.ones(len(self.planes), bool)
         return np.isin(np.arange(len(self.planes)), [each for each in touched if each is not None])
+
+    @property
+    def _touched(self) -> set[int | None]:
+        """Planes of all steps but prompts that do not count any more; None for a mask of all."""
+        withdrawn = self.withdrawn
+        counting = (step for number, step in enumerate(self._done) if number not in withdrawn)
+        return {step.plane for step in counting if step.withdrawn is None}
 
     @property
     def standing(self) -> DrawnState:

@@ -12,13 +12,16 @@ from xml.etree import ElementTree
 
 import numpy as np
 import typer
-from fastapi import FastAPI, HTTPException
+from fastapi import FastAPI, HTTPException, Request
+from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
 from incontext.folders.segmenter_options import SegmenterOptions
 from incontext.inference.segmentation import Segmentation
 from incontext.segmenter import Segmenter
 from megamed.annotation_tools.label_studio import UPLOAD_MARK, file_name_of, regions_of
+from megamed.annotation_tools.text_files import mapping
+from megamed.failures import told
 
 VERSION = "incontext"
 """Name under which Label Studio lists what is predicted."""
@@ -41,6 +44,11 @@ def build_backend(segmenter: Segmenter, folder: Path) -> FastAPI:
     """
     app = FastAPI(title="incontext for Label Studio", docs_url=None, redoc_url=None)
 
+    @app.exception_handler(ValueError)
+    @app.exception_handler(OSError)
+    def refuse(_: Request, error: Exception) -> JSONResponse:
+        return JSONResponse({"detail": told(error)}, 422)
+
     @app.get("/health")
     def health() -> dict[str, str]:
         """Whether it runs."""
@@ -62,7 +70,7 @@ def build_backend(segmenter: Segmenter, folder: Path) -> FastAPI:
         control, shown = controls_of(message.label_config)
         found = []
         for task in message.tasks:
-            name = file_name_of(task.get("data") or {})
+            name = file_name_of(mapping(task.get("data")))
             with warnings.catch_warnings(action="ignore"):
                 result = segmenter.predict(place_of(folder, name))
             regions = regions_of(result.drawn(0, name), control, shown)
@@ -73,12 +81,20 @@ def build_backend(segmenter: Segmenter, folder: Path) -> FastAPI:
 
 
 def controls_of(configuration: str) -> tuple[str, str]:
-    """Find the names of the brush and of the image in the configuration of a project; the usual ones if it has none."""
+    """Find the names of the brush and of the image in the configuration of a project; the usual ones if none is sent.
+
+    Raises:
+        HTTPException: If it is no XML, or has no brush.
+    """
+    if not configuration:
+        return "tag", "image"
     try:
-        brush = next(ElementTree.fromstring(configuration).iter(BRUSH), None) if configuration else None
+        brush = next(ElementTree.fromstring(configuration).iter(BRUSH), None)
     except ElementTree.ParseError as error:
         raise HTTPException(422, f"label_config is no XML: {error}.") from error
-    return ("tag", "image") if brush is None else (brush.get("name", "tag"), brush.get("toName", "image"))
+    if brush is None:
+        raise HTTPException(422, f"label_config takes no masks: expected {BRUSH}, got other controls. Add this one.")
+    return brush.get("name", "tag"), brush.get("toName", "image")
 
 
 def place_of(folder: Path, name: str) -> Path:

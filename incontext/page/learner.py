@@ -74,11 +74,13 @@ class Learner:
         """Fit to all examples, as the shell would; a network that was tuned stays as it is."""
         self._fitted_to = 0
         wish, tuned = segmenter.tune, segmenter.tuned if segmenter.tune and segmenter.has_examples else None
-        segmenter.set_params(tune=0)
         found = read_folder(self._folder.folder)
-        faulty = fit_pairs(segmenter, found)
-        if tuned:
-            segmenter.set_params(tune=wish).keep_tuned(tuned)
+        segmenter.set_params(tune=0)
+        try:
+            faulty = fit_pairs(segmenter, found)
+        finally:
+            if tuned:
+                segmenter.set_params(tune=wish).keep_tuned(tuned)
         self.names = [pair.name for pair in found.labelled if pair.name not in faulty]
         self._fitted_to = len(self.names)
 

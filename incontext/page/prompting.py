@@ -161,7 +161,7 @@ class Prompter:
             if each in without or step.withdrawn is not None:
                 continue
             if step.said is None or step.plane != plane:
-                step.put(step.after, state, plane)
+                step.make(state, plane)
                 continue
             value = step.said["value"]
             if value not in editors:

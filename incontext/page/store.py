@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -110,6 +111,7 @@ class AnnotatedFolder:
         self.notes = self._pairing.notes
         self.images = [self._listed(pair) for pair in self._pairing.pairs]
         self._open: dict[int, OpenImage] = {}
+        self._opening = threading.RLock()  # two drawings of one image would not know of each other's strokes
         self._checked = False
         self.classes: dict[int, DrawnClass] = {}
         kept = self._store / CLASSES
@@ -159,11 +161,12 @@ class AnnotatedFolder:
             ValueError: If the image or its label cannot be used.
             OSError: If a file cannot be read.
         """
-        found = self._open.pop(index, None) or self._read(index)
-        self._open[index] = found
-        while len(self._open) > 1 and (len(self._open) > MOST_OPEN or self._open_bytes() > MOST_OPEN_BYTES):
-            self._open.pop(next(iter(self._open)))
-        return found
+        with self._opening:
+            found = self._open.pop(index, None) or self._read(index)
+            self._open[index] = found
+            while len(self._open) > 1 and (len(self._open) > MOST_OPEN or self._open_bytes() > MOST_OPEN_BYTES):
+                self._open.pop(next(iter(self._open)))
+            return found
 
     def noticed(self, index: int) -> None:
         """Take note of what was drawn in an image."""

@@ -83,6 +83,8 @@ class Tuner:
     def _run(self, segmenter: Segmenter, take: Callable[[Segmenter], object]) -> None:
         with Attempt() as tuning, warnings.catch_warnings(action="ignore"):
             tuned = segmenter.tuned
+            if self._is_stopped:  # after the last step
+                raise Stopped
         if tuning.error:
             outcome = "stopped: nothing has changed" if isinstance(tuning.error, Stopped) else tuning.reason
         else:

@@ -157,3 +157,16 @@ def test_kills_lose_nothing_that_was_acknowledged(tmp_path: Path) -> None:
             told += more
         os.close(reading)
         assert 0 <= opened(path).undoable - known - told <= 1
+
+
+def test_a_plane_whose_prompts_were_all_withdrawn_was_not_drawn_on(tmp_path: Path) -> None:
+    """Else an example would say that nothing is there, and no propagation would find it."""
+    drawing = opened(tmp_path / "a.jsonl")
+    drawing.stroke(1, RUNS["a"], "brush")
+    said = {"kind": "click", "points": [[0, 0]], "value": 1, "inside": True}
+    drawing.stroke(0, RUNS["a"], "click", said)
+    drawing.stroke(0, {0: [0, 9]}, "withdraw", withdrawn=1)
+    for each in (drawing, opened(tmp_path / "a.jsonl")):
+        assert (each.drawn, each.judged.tolist()) == ([1], [False, True])
+    drawing.undo()
+    assert (drawing.drawn, drawing.judged.all()) == ([0, 1], True)

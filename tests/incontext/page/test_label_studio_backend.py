@@ -62,6 +62,31 @@ def test_nothing_outside_of_the_folder_is_read(client: TestClient, tmp_path: Pat
     assert "image is unknown" in answer.json()["detail"]
 
 
-def test_a_configuration_that_is_no_xml_is_refused(client: TestClient) -> None:
-    content = {"tasks": [{"data": {"image": "a.png"}}], "label_config": "<View>"}
-    assert client.post("/predict", json=content).status_code == 422
+@pytest.mark.parametrize(
+    ("configuration", "detail"),
+    [
+        ("<View>", "is no XML"),
+        ('<View><Image name="image" value="$image"/><RectangleLabels name="tag" toName="image"/></View>', "no masks"),
+    ],
+)
+def test_a_configuration_that_takes_no_masks_is_refused(client: TestClient, configuration: str, detail: str) -> None:
+    answer = client.post("/predict", json={"tasks": [{"data": {"image": "a.png"}}], "label_config": configuration})
+    assert answer.status_code == 422
+    assert detail in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("data", "status", "detail"),
+    [
+        ({"image": "broken.png"}, 422, "broken.png"),
+        ({"image": "http://["}, 422, "Invalid IPv6 URL"),
+        (["a.png"], 404, "image is unknown"),
+    ],
+)
+def test_a_task_that_cannot_be_predicted_is_told(
+    client: TestClient, tmp_path: Path, data: object, status: int, detail: str
+) -> None:
+    (tmp_path / "in" / "broken.png").write_bytes(b"no picture")
+    answer = client.post("/predict", json={"tasks": [{"data": data}]})
+    assert answer.status_code == status
+    assert detail in answer.json()["detail"]

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from incontext.networks.weights_delta import Tuned
 from incontext.page import learner
 from incontext.page.learner import Learner
 from incontext.page.store import AnnotatedFolder, DrawnClass, opened
@@ -71,3 +72,23 @@ def test_all_are_read_again_if_one_was_corrected_or_a_class_is_new_or_renamed(
     draw_and_accept(folder, 5)
     learned.learn(made, [5])
     assert fits == [4, 4, 5, 6]
+
+
+def test_a_network_that_was_tuned_stays_so_if_examples_cannot_be_read(
+    folder: AnnotatedFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learned, made = Learner(folder), segmenter()
+    learned.learn(made, None)
+    made.set_params(tune="auto").keep_tuned(Tuned(None, "tuned before"))
+
+    def failing(*_: object) -> None:
+        msg = "disk is gone"
+        raise OSError(msg)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(learner, "fit_pairs", failing)
+        with pytest.raises(OSError, match="disk is gone"):
+            learned.learn(made, None)
+    learned.learn(made, None)
+    assert made.tuned
+    assert made.tuned.reason == "tuned before"

@@ -84,6 +84,18 @@ def test_a_prompt_that_is_withdrawn_was_never_said(case: SourceImage, tmp_path: 
     assert np.array_equal(again.drawing.planes, drawn("one", 3).drawing.planes)
 
 
+def test_a_prompt_is_withdrawn_from_beneath_a_propagation(case: SourceImage, tmp_path: Path) -> None:
+    """Planes that were prompted stay when others are found, and so hold the prompt once more."""
+    made = taught()[0]
+    opened = OpenImage(case, Drawing(case.planes.shape, StrokeLog(tmp_path / "log")))
+    said = {"kind": "click", "points": [[20, 22]], "value": 1, "inside": True}
+    opened.drawing.stroke(0, Prompter().answer(made, opened, 0, said).told(), "click", said)
+    opened.drawing.replace(opened.drawing.planes.copy(), "propagate")
+    opened.drawing.stroke(0, {2: [0, 9]}, "brush")
+    opened.drawing.stroke(0, Prompter().withdrawn(made, opened, 0).told(), "withdraw", withdrawn=0)
+    assert np.flatnonzero(opened.drawing.planes).tolist() == [*range(9)]
+
+
 @pytest.mark.parametrize("signs", [(1, 1, 1), (-1, 1, -1), (1, -1, 1)])
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1)])
 def test_planes_of_a_volume_are_prompted_as_they_are_shown(

@@ -1,6 +1,9 @@
 """Folders that are annotated: states, labels as the shell takes them, and nothing that is overwritten."""
 
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +15,7 @@ from incontext import Segmenter, read_label_image, read_source_image
 from incontext.folders.folder_images import read_folder
 from incontext.folders.segment_folder import segment_folder
 from incontext.networks.support_once import SupportOnceConfig, SupportOnceNet
-from incontext.page.store import STORE, AnnotatedFolder, DrawnClass, opened
+from incontext.page.store import STORE, AnnotatedFolder, DrawnClass, OpenImage, opened
 from tests.dicom_files import series_affine, write_series
 from tests.killed_runs import drawn, write_images, write_stack
 
@@ -227,3 +230,19 @@ def test_strokes_are_kept_under_names_of_the_images(tmp_path: Path) -> None:
     Image.fromarray(drawn(5)[0][0]).save(folder / "aa.png")
     with opened(folder) as annotated:
         assert [image.state for image in annotated.images] == ["bare", "bare", "drawn"]
+
+
+def test_an_image_is_open_once_whoever_asks_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two drawings of one image would not know of each other's strokes."""
+    with opened(plain_folder(tmp_path / "in")) as annotated:
+        read, both = annotated._read, threading.Barrier(2)
+
+        def reading(index: int) -> OpenImage:
+            with suppress(threading.BrokenBarrierError):
+                both.wait(0.2)
+            return read(index)
+
+        monkeypatch.setattr(annotated, "_read", reading)
+        with ThreadPoolExecutor(2) as pool:
+            first, second = pool.map(annotated.open, [0, 0])
+        assert first is second

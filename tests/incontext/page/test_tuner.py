@@ -55,3 +55,8 @@ def test_it_ends_on_demand_and_may_begin_anew() -> None:
     tuner.start(slow(lambda step: ended.set()), taken.append)
     assert ended.wait(PATIENCE_S)
     tuner.close()
+
+
+def test_it_ends_on_demand_after_its_last_step_too() -> None:
+    tuner, taken, _ = tuned_by(lambda tuner, step: tuner.stop() if step == 99 else None)
+    assert (tuner.progress.outcome, taken) == ("stopped: nothing has changed", [])
