@@ -85,7 +85,13 @@ def _check_predictions(candidate: Candidate, asked: Mapping[Prediction, AskedPre
         if names:
             msg = f"{path} {what} predictions: expected {len(asked)}, {what} {_some(names)}. Score the whole list."
             raise ValueError(msg)
+    if len(candidate.rows) != len(made):  # rows under several predictors' names
+        msg = f"{path} repeats predictions: expected {len(made)} rows, got {len(candidate.rows)}. Submit one predictor."
+        raise ValueError(msg)
     for name, row in made.items():
+        if row.dataset != (dataset := Task.from_id(row.task).dataset):
+            msg = f"{path} has a row of another dataset: expected {dataset}, got {row.dataset}. Submit the run's rows."
+            raise ValueError(msg)
         wanted = asked[name]
         if (row.support_size, row.support_hash) != (wanted.support_size, wanted.support_hash):
             msg = f"{path} was shown other examples: expected those of the list, got others at {_some([name])}."

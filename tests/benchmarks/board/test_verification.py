@@ -54,6 +54,14 @@ def test_predictions_are_those_of_the_list(candidate: Candidate, frozen: FrozenL
             check_list(altered(candidate, **fields), frozen)
 
 
+def test_no_row_counts_twice_or_for_another_dataset(candidate: Candidate, frozen: FrozenList) -> None:
+    twice = (replace(candidate.rows[0], predictor="another", dice=1.0), *candidate.rows)
+    with pytest.raises(ValueError, match="repeats predictions: expected 8 rows, got 9"):
+        check_list(replace(candidate, rows=twice), frozen)
+    with pytest.raises(ValueError, match="has a row of another dataset: expected squares, got easy"):
+        check_list(altered(candidate, dataset="easy"), frozen)
+
+
 def test_better_rows_are_no_masks(candidate: Candidate, frozen: FrozenList) -> None:
     better = min(1.0, candidate.rows[0].dice + 0.01)
     assert better != candidate.rows[0].dice
