@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 PACKAGES = ("incontext-seg", "torch", "numpy")
 SEALS = {"sha256", "signature"}
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Line = Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\r\n]*$")]
 
 
@@ -43,6 +44,16 @@ class About(BaseModel):
     """Ids of the datasets that it was trained on; None if nobody says."""
 
 
+class Costs(BaseModel):
+    """Time and memory of predictions, by the names of a summary's counts."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seconds_per_query: NotNegative | None = None
+    peak_mb: NotNegative | None = None
+    batch: NotNegative | None = None
+
+
 class Submission(BaseModel):
     """Sealed entry of a leaderboard."""
 
@@ -58,8 +69,7 @@ class Submission(BaseModel):
     """Identity of the predictor, such as the SHA-256 of its weights."""
     versions: dict[str, str]
     """Versions of packages that it was computed with."""
-    costs: dict[str, float]
-    """Time and memory, by the names of a summary's counts."""
+    costs: Costs
     contents: dict[str, dict[str, str]]
     """Hashes of all images with their labels: task → case → hash."""
     rows: str
@@ -140,7 +150,7 @@ def make_entry(folder: Path, frozen: FrozenList, predictor: str | None, about: A
         list_sha256=frozen.hash,
         fingerprint=settings["predictors"].get(chosen, ""),
         versions={name: version(name) for name in PACKAGES},
-        costs=total_costs(read_records(folder / "costs.csv", Cost)).get(chosen, {}),
+        costs=Costs(**total_costs(read_records(folder / "costs.csv", Cost)).get(chosen, {})),
         contents=settings.get(CONTENT, {}),
         rows=table_text([row for row in rows if row.predictor == chosen], list(Row.__dataclass_fields__)),
         key="",

@@ -1,5 +1,6 @@
 """The page of a leaderboard: entries of a folder, verified and ranked by paired clustered intervals."""
 
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -73,7 +74,7 @@ def read_board(folder: Path, frozen_list: Path, keys: Path | None = None) -> Boa
             continue
         try:
             candidates.append(_verified(path, frozen, allowed))
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             refused[path.name] = str(error)
     for reasons in (refuse_other_images(candidates), _refuse_taken_names(candidates)):
         candidates = [each for each in candidates if each.path not in reasons]
@@ -99,15 +100,23 @@ def _refuse_taken_names(candidates: Sequence[Candidate]) -> dict[Path, str]:
     refused: dict[Path, str] = {}
     holders: dict[str, Candidate] = {}
     for each in candidates:
-        holder = holders.setdefault(each.entry.about.name, each)
+        name, other = _alike(each.entry.about.name), each
+        holder = holders.setdefault(name, each)
         if holder is each:
             continue
-        name, other = each.entry.about.name, each
         if holder.entry.key == each.entry.key and each.entry.date >= holder.entry.date:
             holders[name], other = each, holder
-        why = "it was entered again" if holder.entry.key == each.entry.key else "another key has it"
-        refused[other.path] = f"{other.path} has the name {name!r}, but {why}: {holders[name].path.name}. Rename it."
+        why = "it was entered again" if holder.entry.key == each.entry.key else "another key has it or one like it"
+        told = f"{other.path} has the name {other.entry.about.name!r}, but {why}"
+        refused[other.path] = f"{told}: {holders[name].path.name}. Rename it."
     return refused
+
+
+def _alike(name: str) -> str:
+    """A name as readers take it: in any case, with any spaces, and without characters that nobody sees."""
+    plain = unicodedata.normalize("NFKC", name).casefold()
+    seen = "".join(letter for letter in plain if unicodedata.category(letter) not in ("Cf", "Cc"))
+    return " ".join(seen.split())
 
 
 def results_of(board: Board) -> Results:
@@ -116,7 +125,7 @@ def results_of(board: Board) -> Results:
     settings, names = board.frozen.settings, list(board.entries)
     summary = summarise(rows, names, settings.seed) | {"settings": asdict(settings)}
     for name, each in board.entries.items():
-        summary["counts"][name] |= each.entry.costs
+        summary["counts"][name] |= each.entry.costs.model_dump(exclude_none=True)
     plain = {key: value for key, value in asdict(settings).items() if key != "support_size"}
     return Results(
         settings=plain | {"list": board.frozen.hash},

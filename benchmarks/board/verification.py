@@ -89,20 +89,26 @@ def _check_predictions(candidate: Candidate, asked: Mapping[Prediction, AskedPre
         msg = f"{path} repeats predictions: expected {len(made)} rows, got {len(candidate.rows)}. Submit one predictor."
         raise ValueError(msg)
     for name, row in made.items():
-        if row.dataset != (dataset := Task.from_id(row.task).dataset):
-            msg = f"{path} has a row of another dataset: expected {dataset}, got {row.dataset}. Submit the run's rows."
+        if fault := _fault(row, asked[name]):
+            msg = f"{path} {fault}, at {_some([name])}. Submit the run's own rows."
             raise ValueError(msg)
-        wanted = asked[name]
-        if (row.support_size, row.support_hash) != (wanted.support_size, wanted.support_hash):
-            msg = f"{path} was shown other examples: expected those of the list, got others at {_some([name])}."
-            raise ValueError(msg)
-        if fault := impossible(row):
-            msg = f"{path} has a row that no mask has, at {_some([name])}: {fault}. Submit the run's own rows."
-            raise ValueError(msg)
+
+
+def _fault(row: Row, asked: AskedPrediction) -> str:
+    """Tell why a row does not answer what was asked; empty if it does."""
+    if row.dataset != (dataset := Task.from_id(row.task).dataset):
+        return f"has a row of another dataset: expected {dataset}, got {row.dataset}"
+    if (row.support_size, row.support_hash) != (asked.support_size, asked.support_hash):
+        return "was shown other examples: expected those of the list, got others"
+    if fault := impossible(row):
+        return f"has a row that no mask has: {fault}"
+    return ""
 
 
 def impossible(row: Row) -> str:
     """Tell why no mask can have the areas and the overlap of a row; empty if one can."""
+    if unknown := [name for name in ("dice", "iou", "sensitivity", "precision") if not isfinite(getattr(row, name))]:
+        return f"expected a number for each measure of overlap, got none for {', '.join(unknown)}"
     total_px = row.mask_px + row.label_px
     if not total_px:
         return "" if row.dice == 1 else f"expected Dice 1 of an empty mask of nothing, got {row.dice}"
@@ -117,7 +123,7 @@ def impossible(row: Row) -> str:
     }
     for name, area_px in shares.items():
         told = getattr(row, name)
-        if area_px and isfinite(told) and not isclose(told, round(shared_px) / area_px, abs_tol=ROUNDED):
+        if area_px and not isclose(told, round(shared_px) / area_px, abs_tol=ROUNDED):
             return f"expected {name} {round(shared_px) / area_px:.6f} of such an overlap, got {told}"
     return ""
 

@@ -81,11 +81,13 @@ def test_a_name_belongs_to_its_key_and_its_latest_entry_counts(
     board: Callable[..., Path], entry: Submission, key: Ed25519PrivateKey
 ) -> None:
     later = entry.model_copy(update={"date": "9999-01-01"}).sealed(key)
-    folder = board(b=later, c=renamed(entry, "copy", STRANGER))
+    folder = board(b=later, c=renamed(entry, "COPY\u200b ", STRANGER))
+    (folder / "d.json").mkdir()
     made = read_board(folder, folder / "list.json")
     assert made.entries["copy"].path.name == "b.json"
     assert "entered again" in made.refused["a.json"]
     assert "another key has it" in made.refused["c.json"]
+    assert "directory" in made.refused["d.json"]
 
 
 def test_without_entries_or_list_there_is_no_page(tmp_path: Path, frozen_list: Path) -> None:

@@ -1,5 +1,6 @@
 """Entries are of the whole list, of its images and examples, and of masks that there can be."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -92,20 +93,26 @@ def row(**fields: float) -> Row:
     return Row("p", "d", "d/m/2d/l", "s", "c", 0, 2, "00000000", **fields)  # type: ignore[arg-type]
 
 
+HALF = {"mask_px": 100, "label_px": 100, "dice": 0.5, "iou": 0.333333, "sensitivity": 0.5, "precision": 0.5}
+
+
 @pytest.mark.parametrize(
     "fields",
     [
-        {"mask_px": 100, "label_px": 100, "dice": 0.5, "iou": 0.4},
-        {"mask_px": 100, "label_px": 100, "dice": 0.505},
-        {"mask_px": 10, "label_px": 100, "dice": 0.9},
-        {"mask_px": 100, "label_px": 100, "dice": 0.5, "sensitivity": 0.6},
-        {"mask_px": 100, "label_px": 50, "dice": 0.4, "precision": 0.6},
-        {"mask_px": 0, "label_px": 0, "dice": 0.5},
-        {"mask_px": 0, "label_px": 9, "dice": 1.0},
+        {"iou": 0.4},
+        {"dice": 0.505},
+        {"sensitivity": 0.6},
+        {"precision": 0.6},
+        {"dice": math.nan},
+        {"precision": math.nan},
+        {"mask_px": 10, "dice": 0.909091, "iou": 0.833333, "sensitivity": 0.5, "precision": 5.0},
+        {"mask_px": 0, "label_px": 0},
+        {"mask_px": 0, "dice": 1.0},
     ],
 )
 def test_other_rows_are_not(fields: dict[str, float]) -> None:
-    assert impossible(row(**fields))
+    assert not impossible(row(**HALF))
+    assert impossible(row(**HALF | fields))
 
 
 def test_ensembles_are_asked_once_for_their_draws(frozen: FrozenList) -> None:
