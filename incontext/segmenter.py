@@ -360,7 +360,7 @@ class Segmenter(SavedEstimator):
         model = one_input(self.judgement, network, fitted.preparation, self.absent)
         report = self._report(fitted.preparation, str(self._choice), fitted.pool.label_budget, (), self.tuned)
         about = described(fitted, report, self.overlap)
-        return ModelFile(model, about, checks_of(fitted.sample, self.predict_proba), author).write(path)
+        return ModelFile(model, about, checks_of(fitted, self.predict_proba), author).write(path)
 
     def _propagator(
         self,

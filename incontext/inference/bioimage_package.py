@@ -8,6 +8,7 @@ import importlib.util
 import json
 import re
 import tempfile
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,7 +63,8 @@ def write_package(file: "ModelFile", path: Path, write_graph: Callable[["ModelFi
         folder = Path(name)
         write_graph(file, folder / "model.onnx")
         _write_parts(file, folder)
-        made = save_bioimageio_package(_description(file, folder), output_path=folder / "package.zip")
+        with warnings.catch_warnings(action="ignore", category=ResourceWarning):  # it closes no file that it reads
+            made = save_bioimageio_package(_description(file, folder), output_path=folder / "package.zip")
         path.write_bytes(Path(made).read_bytes())
 
 

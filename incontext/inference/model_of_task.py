@@ -1,13 +1,14 @@
 """A fitted segmenter → the one module that it is exported as, what is told of it, and images to check it by."""
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float32
 
-from incontext.images.examples import Example, spread
+from incontext.images.examples import spread
 from incontext.images.orientation import PlaneLayout
 from incontext.images.source_image import SourceImage
 from incontext.inference.loaded_network import LoadedNetwork
@@ -68,22 +69,30 @@ def described(fitted: Fitted, report: Report, overlap: bool) -> dict[str, Any]:
     }
 
 
-def checks_of(sample: Sequence[Example], predict: Callable[[list[SourceImage]], list[np.ndarray]]) -> list[Check]:
-    """Segment some labelled images, and parts of them that have other sides.
+def checks_of(fitted: Fitted, predict: Callable[[list[Any]], list[np.ndarray]]) -> list[Check]:
+    """Segment some labelled images, or a drawn one where a task has none, and parts of them that have other sides.
 
     Args:
-        sample: Labelled images.
+        fitted: Labelled images, and how images are prepared.
         predict: Function that gives the probabilities of images.
     """
-    images = []
-    for index in spread(len(sample), CHECKED):
-        case = sample[index].case
-        plane = case.planes[len(case.planes) // 2]
-        images += [plane, plane[: -(-2 * plane.shape[0] // 3), plane.shape[1] // 4 :]]
-    cases = [_alone(np.ascontiguousarray(each), sample[0].case) for each in images]
+    sample = fitted.sample
+    cases = [sample[index].case for index in spread(len(sample), CHECKED)] if sample else []
+    planes = [case.planes[len(case.planes) // 2] for case in cases] or [_drawn(fitted.preparation)]
+    parts = [plane[: -(-2 * plane.shape[0] // 3), plane.shape[1] // 4 :] for plane in planes]
+    images = [np.ascontiguousarray(each) for each in (*planes, *parts)]
     with warnings.catch_warnings(action="ignore"):
-        found = predict(cases)
-    return [Check(case.planes[0], each.reshape(-1, *case.shape)) for case, each in zip(cases, found, strict=True)]
+        found = predict([_alone(each, cases[0]) if cases else each for each in images])
+    return [Check(image, each.reshape(-1, *image.shape)) for image, each in zip(images, found, strict=True)]
+
+
+def _drawn(preparation: Preparation) -> Float32[np.ndarray, "H W"]:
+    """Waves with noise, in the range of the grey values where that is known."""
+    side_px, scale = preparation.tiling.side_px or preparation.size_px, preparation.normalisation
+    rows, columns = np.mgrid[:side_px, : 3 * side_px // 2] * (9 / side_px)
+    waves = np.sin(rows) * np.cos(columns) / 3 + np.random.default_rng(0).normal(0.5, 0.1, rows.shape)
+    low, high = (0, 1) if scale.low is None or scale.high is None else (scale.low, scale.high)
+    return (low + waves * (high - low)).astype(np.float32)
 
 
 def _alone(plane: np.ndarray, case: SourceImage) -> SourceImage:

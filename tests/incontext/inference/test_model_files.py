@@ -13,7 +13,7 @@ import torch
 
 from incontext.inference import model_files
 from incontext.inference.model_files import Check, ModelFile, writer_of
-from incontext.inference.model_of_task import described, one_input
+from incontext.inference.model_of_task import checks_of, described, one_input
 from incontext.networks.cross_block import CrossBlockConfig, CrossBlockNet
 from incontext.networks.support_once import SupportOnceConfig, SupportOnceNet
 from incontext.segmenter import Segmenter
@@ -86,6 +86,19 @@ def test_classes_are_taken_off_where_they_are_improbable() -> None:
     for expected, each in zip(segmenter.predict_proba(images), found, strict=True):
         np.testing.assert_allclose(each, expected, rtol=0, atol=1e-5)
     assert min(each[1].max() for each in found) < 1e-6 < 0.5 < max(each[1].max() for each in found)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("codes_only", [True, False])
+def test_a_saved_task_is_checked_with_images_or_without(codes_only: bool, tmp_path: Path) -> None:
+    fitted("default").save_task(tmp_path / "a.task", codes_only=codes_only)
+    task = Segmenter.load_task(tmp_path / "a.task", device="cpu")
+    model = one_input(task.judgement, task._task_network().network, task.fitted.preparation, "keep")
+    checks = checks_of(task.fitted, task.set_params(absent="keep").predict_proba)
+    assert len({check.image.shape for check in checks}) > 1
+    for check in checks:
+        found = model(torch.from_numpy(check.image.astype(np.float32))[None, None])[0].numpy()
+        np.testing.assert_allclose(found, check.probabilities, rtol=0, atol=1e-5)
 
 
 @pytest.mark.xdist_group("onnx")
