@@ -36,7 +36,7 @@ def outcome(folder: Path, repository: Path, **environment: str) -> tuple[int, st
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "tests.skips", "-p", "no:cacheprovider", "-c", os.devnull, folder],
         cwd=folder,
-        env={**known, "PYTHONPATH": str(repository), **environment},
+        env={**known, "PYTHONPATH": str(repository), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", **environment},
         capture_output=True,
         text=True,
         check=False,
