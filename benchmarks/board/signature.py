@@ -3,28 +3,15 @@
 import base64
 import binascii
 import hashlib
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from megamed.extras import require
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 HOW = "Make one: ssh-keygen -t ed25519 -f {path}"
-
-
-def require() -> None:
-    """Make sure that the package that signs is there.
-
-    Raises:
-        ModuleNotFoundError: If it is not.
-    """
-    if find_spec("cryptography") is None:
-        msg = (
-            "cryptography cannot be imported: expected the extra leaderboard, got an installation without it. "
-            "Run: pip install 'incontext-seg[leaderboard]'."
-        )
-        raise ModuleNotFoundError(msg)
 
 
 def read_private_key(path: Path, passphrase: str | None = None) -> "Ed25519PrivateKey":
@@ -39,7 +26,7 @@ def read_private_key(path: Path, passphrase: str | None = None) -> "Ed25519Priva
         ValueError: If it holds something else, or the passphrase is missing or wrong.
         ModuleNotFoundError: If the extra `leaderboard` is not installed.
     """
-    require()
+    require("leaderboard", "cryptography")
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.serialization import load_ssh_private_key
@@ -77,7 +64,7 @@ def public_text(key: "Ed25519PrivateKey") -> str:
 
 def is_signed(content: bytes, signature: str, public: str) -> bool:
     """Whether a signature in base64 is that of some content by a public key; False also if either is malformed."""
-    require()
+    require("leaderboard", "cryptography")
     from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
     from cryptography.hazmat.primitives.serialization import load_ssh_public_key

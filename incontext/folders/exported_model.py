@@ -1,6 +1,5 @@
 """Segmentation of images by an exported model, by what reads and writes files and an ONNX runtime alone: no torch."""
 
-import importlib.util
 import json
 import os
 import zipfile
@@ -17,6 +16,7 @@ from incontext.folders.folder_images import read_folder
 from incontext.images.examples import on_grid
 from incontext.images.source_image import SourceImage, mask_suffix, read_source_image, write_mask
 from megamed import formats
+from megamed.extras import require
 from megamed.failures import Attempt
 from megamed.files import Unwritable, claimed, make_folder, write_json
 from megamed.pairing import ImagePair
@@ -48,12 +48,7 @@ class ExportedModel:
             ValueError: If it is no model of this library.
             ModuleNotFoundError: If onnxruntime is not installed.
         """
-        if importlib.util.find_spec("onnxruntime") is None:
-            msg = (
-                "onnxruntime cannot be imported: expected the extra run, got an installation without it. "
-                "Run: pip install 'incontext-seg[run]'."
-            )
-            raise ModuleNotFoundError(msg)
+        require("run", "onnxruntime")
         import onnxruntime
         from onnxruntime.capi import onnxruntime_pybind11_state as faults
 

@@ -18,6 +18,7 @@ from incontext.networks import onnx_graphs
 from incontext.networks.protocols import Backend, SupportEncoder
 from incontext.networks.support_code import ImageCodes, SupportCode
 from incontext.networks.support_once import SupportOnceConfig, check_queries, check_sides
+from megamed.extras import require
 
 SCORES_BYTES: int = 2**26
 """Memory for attention scores at a time: a graph holds them all, where torch's fused attention holds few."""
@@ -144,7 +145,7 @@ class OnnxBackend:
             ValueError: If the network cannot be exported.
             ModuleNotFoundError: If the extra `onnx` is not installed.
         """
-        onnx_graphs.require("onnxruntime")
+        require("onnx", "onnxruntime")
         network = onnx_graphs.exportable(network)
         # Graphs that an earlier version of the library has traced are not those of this one.
         sources = b"".join(path.read_bytes() for path in sorted(Path(onnx_graphs.__file__).parent.glob("*.py")))
@@ -214,7 +215,7 @@ def cache_folder(content: str = "onnx") -> Path:
 
 
 def _session(path: Path) -> Any:
-    onnx_graphs.require("onnxruntime")
+    require("onnx", "onnxruntime")
     import onnxruntime
 
     if not path.is_file():

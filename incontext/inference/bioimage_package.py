@@ -4,7 +4,6 @@ Source:
     https://github.com/bioimage-io/spec-bioimage-io, model 0.5.
 """
 
-import importlib.util
 import json
 import re
 import tempfile
@@ -17,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 from incontext.networks.onnx_graphs import OPSET
+from megamed.extras import require
 
 if TYPE_CHECKING:
     from incontext.inference.model_files import ModelFile
@@ -51,12 +51,7 @@ def write_package(file: "ModelFile", path: Path, write_graph: Callable[["ModelFi
     Raises:
         ModuleNotFoundError: If the extra `bioimage` is not installed.
     """
-    if importlib.util.find_spec("bioimageio") is None:
-        msg = (
-            "bioimageio.spec cannot be imported: expected the extra bioimage, got an installation without it. "
-            "Run: pip install 'incontext-seg[bioimage]'."
-        )
-        raise ModuleNotFoundError(msg)
+    require("bioimage", "bioimageio.spec")
     from bioimageio.spec import save_bioimageio_package
 
     with tempfile.TemporaryDirectory() as name:

@@ -17,6 +17,7 @@ from torch.export import Dim, ExportedProgram
 
 from incontext.inference.one_input import OneInput
 from incontext.networks import onnx_graphs
+from megamed.extras import require
 from megamed.files import replacing
 
 TOLERANCE = 1e-4
@@ -84,7 +85,7 @@ def writer_of(path: Path) -> Writer:
         )
         raise ValueError(msg)
     if suffix != PT2:
-        onnx_graphs.require("onnx", "onnxscript", "onnxruntime")
+        require("onnx", "onnx", "onnxscript", "onnxruntime")
     return WRITERS[suffix]
 
 

@@ -1,7 +1,6 @@
 """The support-once network as two ONNX graphs: one encodes labelled images, the other segments queries."""
 
 import hashlib
-import importlib.util
 import json
 import logging
 import warnings
@@ -19,6 +18,7 @@ from incontext.networks.checkpoint import load, locate, read_metadata
 from incontext.networks.families import Network, describe
 from incontext.networks.support_code import ImageCodes, SupportCode
 from incontext.networks.support_once import SupportOnceNet
+from megamed.extras import require
 from megamed.files import claimed, replacing
 
 ENCODE, SEGMENT = "encode.onnx", "segment.onnx"
@@ -45,7 +45,7 @@ def export(network: nn.Module, folder: Path, metadata: Mapping[str, Any] | None 
         OSError: If the folder cannot be written.
     """
     network = exportable(network)
-    require("onnx", "onnxscript")
+    require("onnx", "onnx", "onnxscript")
     told = {**(metadata or {}), "config": describe(network.config), "sha256": fingerprint(network)}
     with torch.inference_mode(False):  # what is made in that mode cannot be traced
         twin = SupportOnceNet(network.config).eval().requires_grad_(False)
@@ -107,20 +107,6 @@ def fingerprint(network: Network) -> str:
 def named_parts(codes: ImageCodes | SupportCode) -> dict[str, Tensor]:
     """The tensors of codes, but for the labels, under the names that they have in the graphs."""
     return {f"{part}_{i}": tensor for part in CODE_PARTS for i, tensor in enumerate(getattr(codes, part))}
-
-
-def require(*packages: str) -> None:
-    """Make sure that packages of the extra `onnx` are there.
-
-    Raises:
-        ModuleNotFoundError: If one is not.
-    """
-    if missing := [package for package in packages if importlib.util.find_spec(package) is None]:
-        msg = (
-            f"{' and '.join(missing)} cannot be imported: expected the extra onnx, got an installation without it. "
-            "Run: pip install 'incontext-seg[onnx]'."
-        )
-        raise ModuleNotFoundError(msg)
 
 
 class _Encode(nn.Module):

@@ -15,7 +15,7 @@ from incontext.images.source_image import read_source_image
 from incontext.page.learner import Learner, take_tuned
 from incontext.page.prediction import Prediction
 from incontext.page.store import AnnotatedFolder
-from incontext.page.tuner import Tuner
+from incontext.page.tuner import Tuner, seconds_left
 from incontext.page.turnstile import Turnstile
 from incontext.page.volumes import Propagated, PropagationTask, put
 from incontext.segmenter import Segmenter
@@ -227,7 +227,7 @@ class Live:
             with self.lock:
                 todo = self._todo(now)
                 done = len([each for each in self.predictions.values() if each.round == now])
-            self._tell(Progress("predicting", done, done + len(todo), _left(start, count, len(todo))))
+            self._tell(Progress("predicting", done, done + len(todo), seconds_left(start, count, len(todo))))
             if not todo:
                 return
             self._predict(segmenter, todo[0], now)
@@ -312,8 +312,3 @@ def _takes_prompts(segmenter: Segmenter) -> bool:
     with Attempt() as attempt:
         segmenter.edit(np.zeros((segmenter.size_px, segmenter.size_px), np.float32))
     return attempt.error is None
-
-
-def _left(start: float, count: int, waiting: int) -> float | None:
-    """Seconds that the rest will take."""
-    return (time.monotonic() - start) / count * waiting if count else None

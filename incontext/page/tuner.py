@@ -100,10 +100,15 @@ class Tuner:
         for done, step in enumerate(steps):
             if self._is_stopped:
                 raise Stopped
-            each = (time.monotonic() - start) / done if done else None
-            self._tell(replace(self.progress, done=done, total=total, eta_s=each and each * (total - done)))
+            eta_s = seconds_left(start, done, total - done)
+            self._tell(replace(self.progress, done=done, total=total, eta_s=eta_s))
             yield step
 
     def _tell(self, progress: TuningProgress) -> None:
         self.progress = progress
         self._notify()
+
+
+def seconds_left(start: float, done: int, waiting: int) -> float | None:
+    """Seconds that the rest will take, as long as each has taken since a time of the clock; None before the first."""
+    return (time.monotonic() - start) / done * waiting if done else None

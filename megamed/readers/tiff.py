@@ -2,6 +2,8 @@
 
 import io
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -39,12 +41,10 @@ def read(source: Source, most_pixels: int) -> StoredImage:
     """
     (path,) = source.files
     try:
-        import tifffile
+        import tifffile  # noqa: F401 - without it, Pillow reads what it can
     except ImportError:
         return _through_pillow(source, most_pixels)
-    errors = (*picture.UNREADABLE, AttributeError, RuntimeError, tifffile.TiffFileError)
-    with one_error(path, *errors), tifffile.TiffFile(path) as file:
-        series = _whole_series(file)
+    with _opened(path) as (file, series):
         page = series.keyframe
         samples = max(page.samplesperpixel, 1)
         planes = math.prod(series.shape) // max(page.imagelength * page.imagewidth * samples, 1)
@@ -70,11 +70,7 @@ def sides_px(path: Path) -> tuple[int, ...]:
         ValueError: If the file is damaged, or has pages of several sizes.
         ImportError: If tifffile is not installed.
     """
-    import tifffile
-
-    errors = (*picture.UNREADABLE, AttributeError, RuntimeError, tifffile.TiffFileError)
-    with one_error(path, *errors), tifffile.TiffFile(path) as file:
-        series = _whole_series(file)
+    with _opened(path) as (_, series):
         sides = dict(zip(series.axes, series.shape, strict=True))
         planes = [side for axis, side in sides.items() if axis not in "YXSC" and side > 1]
         is_turned = series.keyframe.tags.valueof(TAG, 1) in range(5, 9)
@@ -88,11 +84,7 @@ def channels_in(path: Path) -> tuple[str, ...]:
         ValueError: If the file is damaged, or has pages of several sizes.
         ImportError: If tifffile is not installed.
     """
-    import tifffile
-
-    errors = (*picture.UNREADABLE, AttributeError, RuntimeError, tifffile.TiffFileError)
-    with one_error(path, *errors), tifffile.TiffFile(path) as file:
-        series = _whole_series(file)
+    with _opened(path) as (file, series):
         count = dict(zip(series.axes, series.shape, strict=True)).get("C", 1)
         names = tiff_channels.names_in(file, series, count)
         return tuple(name or str(index) for index, name in enumerate(names or [""] * count)) if count > 1 else ()
@@ -105,6 +97,21 @@ def write(mask: MaskImage, suffix: str) -> bytes:
     tags = tiff_calibration.tags(mask.geometry.spacing, len(mask.array)) if mask.geometry.spacing else {}
     first.save(content, "TIFF", save_all=True, append_images=others, compression="tiff_deflate", tiffinfo=tags)
     return content.getvalue()
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
+    """Open a file, and its planes as one series; whatever cannot be decoded within is told in one way.
+
+    Raises:
+        ValueError: If the file is damaged, or has pages of several sizes.
+        ImportError: If tifffile is not installed.
+    """
+    import tifffile
+
+    errors = (*picture.UNREADABLE, AttributeError, RuntimeError, tifffile.TiffFileError)
+    with one_error(path, *errors), tifffile.TiffFile(path) as file:
+        yield file, _whole_series(file)
 
 
 def _smaller(file: Any, series: Any) -> str:
