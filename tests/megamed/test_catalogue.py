@@ -105,6 +105,11 @@ ASKED_FOR = {
     "CURVAS": "curvas",
     "SA-Med2D-20M": "sa_med2d_20m",
     "IMed-361M": "imed361m",
+    "MedTrinity-25M": "medtrinity_25m",
+    "RadGenome-Chest CT": "radgenome_chest_ct",
+    "CRCD": "crcd",
+    "T-SYNTH": "tsynth",
+    "DIS5K": "dis5k",
 }
 
 
