@@ -5,6 +5,8 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
+# The tests start hundreds of processes, which would compile all that they import if nobody kept what was compiled.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help install demo test check docs format
 
