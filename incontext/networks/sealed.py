@@ -28,8 +28,11 @@ def save_sealed(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str
     Raises:
         OSError: If the file cannot be written.
     """
+    path.touch()
+    mode = path.stat().st_mode  # safetensors puts a file in its place that nobody but its owner may read
     try:
         save_file(dict(tensors), path, {**metadata, CHECKSUM: UNKNOWN})
+        path.chmod(mode)
     except SafetensorError as error:  # of the system, whose number is in the text alone
         number = re.search(r"os error (\d+)", str(error))
         raise OSError(int(number[1]) if number else errno.EIO, str(error), str(path)) from error

@@ -25,6 +25,12 @@ def test_write_then_read_is_identity(tmp_path: Path) -> None:
         assert file.metadata().keys() == {"config", "checksum"}
 
 
+def test_whoever_may_read_any_new_file_may_read_it(tmp_path: Path) -> None:
+    (tmp_path / "new").touch()
+    save_sealed(TENSORS, tmp_path / "a", TOLD)
+    assert (tmp_path / "a").stat().st_mode == (tmp_path / "new").stat().st_mode
+
+
 def test_every_byte_counts(tmp_path: Path) -> None:
     path, rng = tmp_path / "a", random.Random(0)
     save_sealed(TENSORS, path, TOLD)
