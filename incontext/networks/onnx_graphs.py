@@ -164,11 +164,13 @@ def converted(program: ExportedProgram, **options: Any) -> torch.onnx.ONNXProgra
         program: Program to convert, in which linear systems are symmetric and positive definite.
         options: Names of inputs and outputs, and whether to optimise: see `torch.onnx.export`.
     """
+    from incontext.networks.onnx_solver import solve
+
     traced = torch.onnx.export(
         program,
         dynamo=True,
         opset_version=OPSET,
-        custom_translation_table={torch.ops.aten.linalg_solve.default: _solve},
+        custom_translation_table={torch.ops.aten.linalg_solve.default: solve},
         verbose=False,
         **options,
     )
@@ -191,25 +193,6 @@ def _dynamic_shapes(inputs: Mapping[str, Any]) -> dict[str, Any]:
     shapes: dict[str, Any] = {"mean_label": {2: rows, 3: columns}, "keys": tokens, "values": tokens}
     shapes |= {name: tuple({} for _ in inputs.get(name, ())) for name in ("prototypes", "moments")}
     return {name: shapes.get(name, {0: count, 2: rows, 3: columns}) for name in inputs}
-
-
-def _solve(matrix: Any, target: Any, left: bool = True) -> Any:
-    """`torch.linalg.solve` for symmetric positive definite matrices, by Gauss–Jordan elimination; ONNX has no solver.
-
-    Such matrices need no pivoting. Every step takes the first column away, until the solution is left.
-    """
-    from onnxscript import opset18
-
-    op: Any = opset18
-    size = matrix.shape[-1]
-    first, last, axis = (op.Constant(value_ints=[index]) for index in (1, 2**31 - 1, 2))
-    rest = op.Concat(matrix, target, axis=-1)
-    for i in range(size):
-        here, unit = op.Constant(value_ints=[i]), op.Constant(value_floats=[float(i == j) for j in range(size)])
-        column, rest = op.Gather(rest, op.Constant(value_ints=[0]), axis=-1), op.Slice(rest, first, last, axis)
-        row = op.Div(op.Gather(rest, here, axis=-2), op.Gather(column, here, axis=-2))
-        rest = op.Sub(rest, op.Mul(op.Sub(column, op.Unsqueeze(unit, first)), row))
-    return rest
 
 
 def _unfold(model: Any, stride: int) -> None:

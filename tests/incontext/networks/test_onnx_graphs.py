@@ -2,7 +2,6 @@
 
 import importlib.util
 
-import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
@@ -47,19 +46,6 @@ def test_the_network_that_is_traced_computes_the_same():
     parts = code.keys, code.values, code.prototypes, code.moments
     found = traced(F.pixel_unshuffle(queries, stride), *parts, F.pixel_unshuffle(code.mean_label, stride))
     torch.testing.assert_close(found, network.segment(queries, code), rtol=0, atol=1e-6)
-
-
-def test_elimination_is_as_exact_as_torch():
-    """On Gram matrices as a fit has them: features of unlike spread, and a ridge of a few thousandths."""
-    pytest.importorskip("onnxscript")
-    generator = torch.Generator().manual_seed(0)
-    inputs = torch.randn(3, 25, 500, generator=generator) * torch.logspace(0, -2, 25)[:, None]
-    matrix = inputs @ inputs.mT / 500 + 1e-3 * torch.eye(25)
-    target = torch.randn(3, 25, 4, generator=generator)
-    exact = torch.linalg.solve(matrix.double(), target.double())
-    found = torch.from_numpy(np.asarray(onnx_graphs._solve(matrix.numpy(), target.numpy()).value))
-    assert (found - exact).norm() < 1e-6 * exact.norm()
-    assert (found - exact).norm() < 3 * (torch.linalg.solve(matrix, target) - exact).norm()
 
 
 def test_a_graph_of_somebody_else_is_not_replaced(tmp_path, monkeypatch):
