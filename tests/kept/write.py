@@ -1,7 +1,7 @@
 """Write what people keep, as this version of the library writes it: weights, tasks and a collection, all small.
 
-Run `python -m tests.kept.write` once for each release, and commit the folder; `tests/test_kept_files.py` makes sure that
-every later version opens it and finds the same in it. The folder of a released version is never written again.
+Run `python -m tests.kept.write` once for each release, and commit the folder; `tests/test_kept_files.py` makes sure
+that every later version opens it and finds the same in it. The folder of a released version is never written again.
 """
 
 import json
@@ -61,7 +61,7 @@ def segmenters(weights: Path) -> dict[str, Segmenter]:
 
 
 def write_collection(folder: Path) -> None:
-    """Build a collection of six pictures of three people, which two annotators drew, with a corner that nobody judged."""
+    """Build a collection of six pictures of three people: two annotators drew them, and nobody judged a corner."""
     with tempfile.TemporaryDirectory() as scratch:
         source = Path(scratch) / "drawn"
         for place in ("images", "labels/ann", "labels/bob"):
@@ -103,7 +103,9 @@ def main() -> None:
     folder = KEPT / __version__
     folder.mkdir()
     torch.manual_seed(0)
-    network = SupportOnceNet(SupportOnceConfig(channels=(4, 4, 8), heads=1, head_channels=4, groups=2, fitted_channels=2))
+    network = SupportOnceNet(
+        SupportOnceConfig(channels=(4, 4, 8), heads=1, head_channels=4, groups=2, fitted_channels=2)
+    )
     checkpoint.save(folder / WEIGHTS, network, {})
     expected = {}
     for name, segmenter in segmenters(folder / WEIGHTS).items():
