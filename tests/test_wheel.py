@@ -4,10 +4,15 @@ import re
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import zipfile
 from pathlib import Path
 
 import pytest
+from hatchling.builders.sdist import SdistBuilder
+from hatchling.builders.wheel import WheelBuilder
+
+LARGEST_BYTES = 20 * 2**20
 
 SEGMENT = """
 import incontext, numpy
@@ -74,6 +79,18 @@ def test_wheel_holds_code_weights_and_cards_but_no_tests(repository: Path, wheel
         }
         assert source <= names
     assert not [name for name in names if name.startswith(("tests/", "benchmarks/perf/"))]
+
+
+def test_the_source_distribution_builds_the_same_wheel(repository: Path, wheel: Path, tmp_path: Path) -> None:
+    (sources,) = SdistBuilder(str(repository)).build(directory=str(tmp_path))
+    with tarfile.open(sources) as archive:
+        archive.extractall(tmp_path, filter="data")
+    (root,) = (path for path in tmp_path.iterdir() if path.is_dir())
+    assert (root / "LICENSE").is_file()
+    (again,) = WheelBuilder(str(root)).build(directory=str(tmp_path / "dist"), versions=["standard"])
+    assert Path(again).name == wheel.name
+    assert Path(again).read_bytes() == wheel.read_bytes()
+    assert wheel.stat().st_size < LARGEST_BYTES
 
 
 @pytest.fixture(scope="module")
