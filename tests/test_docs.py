@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
 from importlib import import_module
 from pathlib import Path
 
@@ -66,6 +67,12 @@ def test_every_room_and_journey_is_told(repository: Path) -> None:
     folders = {room for room in MAY_IMPORT if (repository / room.replace(".", "/")).is_dir()}
     assert folders - {"incontext", "benchmarks", "benchmarks.perf"} <= told <= MAY_IMPORT.keys()
     assert [title for title in re.findall(r"^## (.*)$", text, re.MULTILINE) if title in JOURNEYS] == list(JOURNEYS)
+
+
+def test_every_extra_says_what_it_is_for(repository: Path) -> None:
+    extras = tomllib.loads((repository / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    told = re.findall(r"^\| `(\w+)` \| .+ \|$", page(repository, "install"), re.MULTILINE)
+    assert sorted(told) == sorted(extras.keys() - {"dev"})
 
 
 def test_every_part_takes_two_files_at_most_and_a_test(repository: Path) -> None:
