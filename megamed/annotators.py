@@ -1,7 +1,14 @@
 """Meaning of the names of annotators: whose work it is, with which tool, and whether it is what all agreed on."""
 
 import re
+from collections.abc import Iterable
 
+from megamed.layouts.cases import Case
+
+CONSENSUS = re.compile(
+    r"(?:gold|consensus|majority|fused|fusion|staple)(?:[-_ ]?(?:standard|labels?|vote|truth))?", re.I
+)
+"""Names in the place of an annotator's for what annotators agreed on."""
 TOOL = re.compile(
     r"[-_ ](?:amira|cvat|fiji|imagej|itk-?snap|labelme|matlab|mitk|napari|photoshop|qupath|slicer|via)$", re.I
 )
@@ -15,3 +22,9 @@ def person_of(annotator: str) -> str:
     ('expert1', 'reader-2', 'imagej')
     """
     return TOOL.sub("", annotator)
+
+
+def agreed_in(cases: Iterable[Case]) -> str | None:
+    """Name of what annotators agreed on, the first in alphabetical order; None if no label of the cases has one."""
+    names = {label.annotator for case in cases for label in case.labels}
+    return min(filter(CONSENSUS.fullmatch, names), default=None)
