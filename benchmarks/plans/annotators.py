@@ -12,14 +12,14 @@ from megamed.schema import ANNOTATOR_MARK
 
 
 @dataclass(frozen=True)
-class People:
+class Annotators:
     """People who drew a task's label."""
 
     drawn: dict[str, dict[int, Task]]
     """Mapping of a person's name → row of an image → task that holds what the person drew on it."""
 
     @classmethod
-    def of(cls, collection: Collection, task: Task) -> "People":
+    def of(cls, collection: Collection, task: Task) -> "Annotators":
         """Look up who drew what; of what one person drew on an image with several tools, the first by name counts."""
         drawn: dict[str, dict[int, Task]] = defaultdict(dict)
         for other in collection.tasks([task.dataset]):
@@ -34,7 +34,7 @@ class People:
         return tuple(name for name, rows in self.drawn.items() if row in rows)
 
 
-def drawn_by_several(collection: Collection, plans: Sequence[TaskPlan], size: int) -> list[tuple[TaskPlan, People]]:
+def drawn_by_several(collection: Collection, plans: Sequence[TaskPlan], size: int) -> list[tuple[TaskPlan, Annotators]]:
     """Keep the queries that two or more people drew, with supports that all of these drew, too.
 
     Args:
@@ -47,7 +47,7 @@ def drawn_by_several(collection: Collection, plans: Sequence[TaskPlan], size: in
     """
     kept = []
     for plan in plans:
-        people = People.of(collection, plan.task)
+        people = Annotators.of(collection, plan.task)
         episodes = [
             _shown_by_all(episode, people, size) for episode in plan.episodes if len(people.on(episode.query.row)) > 1
         ]
@@ -62,7 +62,7 @@ def drawn_by_several(collection: Collection, plans: Sequence[TaskPlan], size: in
     return kept
 
 
-def _shown_by_all(episode: Episode, people: People, size: int) -> Episode:
+def _shown_by_all(episode: Episode, people: Annotators, size: int) -> Episode:
     """Cut a support down to the first images that everybody drew who drew the query."""
     asked = set(people.on(episode.query.row))
     support = [sample for sample in episode.support if asked <= set(people.on(sample.row))]

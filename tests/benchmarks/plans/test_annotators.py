@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.plans.annotators import People, drawn_by_several
+from benchmarks.plans.annotators import Annotators, drawn_by_several
 from benchmarks.plans.suites import count_annotators
 from benchmarks.plans.task_plans import Settings, plan_suite, with_annotators
 from megamed import Collection, Task
@@ -32,7 +32,7 @@ class TwoTools(AnnotatedCollection):
 
 
 def test_people_are_known_by_what_they_drew(annotated: Collection) -> None:
-    people = People.of(annotated, DISC)
+    people = Annotators.of(annotated, DISC)
     assert people.drawn.keys() == {"ann", "bob"}
     assert people.on(10) == ("ann",)
     assert people.on(20) == ("ann", "bob")
@@ -40,7 +40,7 @@ def test_people_are_known_by_what_they_drew(annotated: Collection) -> None:
 
 
 def test_two_tools_are_of_one_person() -> None:
-    people = People.of(TwoTools(), DISC)
+    people = Annotators.of(TwoTools(), DISC)
     assert people.drawn.keys() == {"ann", "bob"}
     assert [people.drawn["bob"][row].label for row in (10, 20, 30)] == [
         "disc-by-bob_via", "disc-by-bob_amira", "disc-by-bob_amira"
