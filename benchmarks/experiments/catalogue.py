@@ -26,9 +26,8 @@ from benchmarks.experiments.scoring import Condition, score
 OF_SEEDS = "Dice on datasets of a suite; mean over draws of queries and supports, and the range of these draws."
 OF_RANKS = "Spearman's correlation; mean over draws of queries and supports, and the range of these draws."
 OF_PEOPLE = (
-    "Dice, areas under the curve (AUC), correlations, and distances relative to their unit; mean over datasets of the "
-    "mean over subjects of the mean over images, people and draws, with 95 % intervals and paired differences by "
-    "bootstrap of subjects and, of all sets, of tasks."
+    "Mean over datasets of the mean over subjects of the mean over images, people and draws, with 95 % intervals and "
+    "paired differences by bootstrap of subjects and, over several datasets, of tasks."
 )
 OF_TIMES = "Processor time per query on one thread at 128×128 pixels; median of several runs, and their range."
 
