@@ -61,25 +61,29 @@ def overlay(
 
 
 def masks_of(
-    annotations: Mapping[str, Annotation], wanted: Mapping[str, tuple[int, ...]]
+    annotations: Mapping[str, Annotation], wanted: Mapping[str, tuple[int, ...]], consensus: str = ""
 ) -> dict[str, UInt8[np.ndarray, "..."]]:
     """Make a binary label of each wanted union of labels that somebody annotated.
 
     Args:
         annotations: Annotation of each annotator by name; a single one without a name is "".
         wanted: Label values that each mask unites, by the mask's name.
+        consensus: Name of the annotator whose masks are what the others agreed on; empty if there is none.
 
     Returns:
-        The pixels that more than half of the annotators drew, by the mask's name, and the mask of each annotator who
-        has a name as `<name>-by-<annotator>`. A mask that nobody annotated is missing. Pixels that nobody judged, or
-        of which those who did not could decide, are `UNKNOWN`.
+        The pixels that more than half of the annotators drew, or those of the consensus where it drew any, by the
+        mask's name; and the mask of each other annotator who has a name as `<name>-by-<annotator>`. A mask that nobody
+        annotated is missing. Pixels that nobody judged, or of which those who did not could decide, are `UNKNOWN`.
     """
     masks = {}
     for name, values in wanted.items():
         drawn = {who: mask for who, each in annotations.items() if (mask := each.union(values)) is not None}
-        if drawn:
+        agreed_on = drawn.pop(consensus, None) if consensus else None
+        if agreed_on is not None:
+            masks[name] = agreed_on
+        elif drawn:
             masks[name] = majority(list(drawn.values()))
-            masks |= {f"{name}{ANNOTATOR_MARK}{who}": mask for who, mask in drawn.items() if who}
+        masks |= {f"{name}{ANNOTATOR_MARK}{who}": mask for who, mask in drawn.items() if who}
     return masks
 
 

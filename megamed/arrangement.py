@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from megamed import formats
 from megamed.annotation_files import ToolFiles
+from megamed.annotators import CONSENSUS, person_of
 from megamed.file_names import ANNOTATOR_WORDS, CaseIndex, NamedFile, sort_out, visible_files
 from megamed.layouts import bids
 from megamed.layouts.folder import template_pattern
@@ -240,6 +241,7 @@ def _templates(folder: Path, files: Sequence[PurePosixPath]) -> Arrangement:
     if unread:
         listed = ", ".join(unread[:MOST_LISTED]) + (", …" if len(unread) > MOST_LISTED else "")
         words += f"; other images of the same labels, {listed}, are not read: name one as `image` to read it instead"
+    words += "; write {annotator} for {class} if these are people who drew the same" if "{class}" in label else ""
     words += f"; {len(others)} files may be labels too but are not read, such as {others[0]}" if others else ""
     return Arrangement("folder", words, rules, named, hints=hints)
 
@@ -264,10 +266,11 @@ def _united(images: Counter[str], labels: Counter[str]) -> tuple[str, str, dict[
     image, image_variants = _varying(images)
     label, label_variants = _varying(_without_numbers(labels))
     image = image.replace("{}", "*")
+    for template, variants in ((label, label_variants), _varying(labels, "(/)")):
+        if variants != image_variants and _are_annotators(template, variants):
+            return image, template.replace("{}", "{annotator}"), {}
     if not label_variants:
         return image, label, {}
-    if label_variants != image_variants and _are_annotators(label, label_variants):
-        return image, label.replace("{}", "{annotator}"), {}
     if label_variants == image_variants or all(re.fullmatch(r"\w?\d*", variant) for variant in label_variants):
         return image, label.replace("{}", "*"), {}
     classes = {name: value for value, name in enumerate(sorted(label_variants), start=1) if slugify(name)}
@@ -278,8 +281,9 @@ def _are_annotators(template: str, variants: set[str]) -> bool:
     """Whether what differs between labels says who drew them, alone or with the word before it: `expert_A`, `r1`."""
     before = re.search(r"[^\W\d_]*[-_ ]?(?=\{\})", template)
     starts = ("", before[0] if before else "")
-    return any(
-        all(ANNOTATOR_WORDS.fullmatch(start + each) or NUMBERED_PEOPLE.fullmatch(each) for each in variants)
+    people = {person_of(each) for each in variants if not CONSENSUS.fullmatch(each)}
+    return bool(people) and any(
+        all(ANNOTATOR_WORDS.fullmatch(start + each) or NUMBERED_PEOPLE.fullmatch(each) for each in people)
         for start in starts
     )
 
@@ -294,9 +298,9 @@ def _without_numbers(templates: Counter[str]) -> Counter[str]:
     return united
 
 
-def _varying(templates: Counter[str]) -> tuple[str, set[str]]:
+def _varying(templates: Counter[str], separators: str = r"([/\-_.])") -> tuple[str, set[str]]:
     """Find the one piece in which templates differ, as `{}`, and its variants; else take the commonest template."""
-    split = [re.split(r"([/\-_.])", template) for template in templates]
+    split = [re.split(separators, template) for template in templates]
     if len(templates) > 1 and len({len(pieces) for pieces in split}) == 1:
         columns = [set(column) for column in zip(*split, strict=True)]
         differing = [index for index, column in enumerate(columns) if len(column) > 1]

@@ -129,9 +129,10 @@ def _write_png(view: _View, out: Path, _: int) -> str:
     drawn = {task: task.label.partition(ANNOTATOR_MARK) for task in view.tasks}
     by_annotators = {label for label, mark, _ in drawn.values() if mark}
     drawn = {
-        task: (label, mark, annotator)
+        task: (label, mark, annotator or view.card.consensus or "")
         for task, (label, mark, annotator) in drawn.items()
-        if label in names and (mark or label not in by_annotators)  # a consensus is derived again
+        # A majority is derived again; a consensus was drawn.
+        if label in names and (mark or view.card.consensus or label not in by_annotators)
     }
     lines = []
     for sample in view.samples:

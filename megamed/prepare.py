@@ -81,7 +81,7 @@ def _row(
     Labels are resized one by one, unions and consensus derived from the result: a union is exactly its parts.
     """
     squares = {who: _standard_annotation(each, standard, plane) for who, each in plane.annotations.items()}
-    masks = masks_of(squares, card.masks)
+    masks = masks_of(squares, card.masks, card.consensus_slug)
     return StandardSlice(
         modality=slugify(modality),
         axis=plane.axis,
@@ -150,7 +150,7 @@ def _slices(image: Volume, annotations: Annotations, card: DatasetCard, standard
     axes = standardise.slicing_axes(image.array.shape, image.spacing_mm)
     areas: dict[int, list[Integer[np.ndarray, " slices"]]] = {axis: [] for axis in axes}
     for name, values in card.masks.items():  # one at a time: a hundred masks of a volume would fill the memory
-        mask = masks_of(annotations, {name: values}).get(name)
+        mask = masks_of(annotations, {name: values}, card.consensus_slug).get(name)
         if mask is not None:
             for axis in axes:
                 areas[axis].append(foreground(mask).sum(axis=tuple({0, 1, 2} - {axis})))

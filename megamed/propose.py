@@ -14,6 +14,7 @@ from jaxtyping import Real
 from megamed import formats
 from megamed.annotation_tools.drawn import notes_in
 from megamed.annotation_tools.slicer import is_nameless
+from megamed.annotators import agreed_in
 from megamed.arrangement import Arrangement, find_arrangement
 from megamed.files import replace_file
 from megamed.label_values import split_unknown, suspected_void
@@ -120,7 +121,7 @@ def propose(folder: Path) -> Proposal:
     described = _with_listed_names(described, folder)
     modality, modality_check = guess_modality(f"{folder.resolve().name} {arrangement.hints}", looked)
     pattern, subject_check = guess_subjects(draft, cases)
-    facts = described.model_dump() | {"modality": modality, "subject_pattern": pattern}
+    facts = described.model_dump() | {"modality": modality, "subject_pattern": pattern, "consensus": agreed_in(cases)}
     checks = [f"{len(cases)} cases found; {arrangement.words}.", *label_checks, modality_check, subject_check]
     if channels:
         checks.append(f"channels {', '.join(channels)} are modalities of their own; remove those not wanted.")

@@ -10,7 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 
 from megamed.subject_pattern import compiled, first_group
 from megamed.vocabulary import Access, Layout, Role, Split
@@ -94,8 +103,9 @@ class FileRules(Frozen):
     image: str = ""
     """Template of the images in layout `folder`, by default `images/{case}`."""
     label: str = ""
-    """Template of the labels in layout `folder`, by default `labels/{case}`; `masks/{class}/{case}` is another. Or the
-    file in which an annotation tool saved the labels of many images, with its suffix: `annotations.json`."""
+    """Template of the labels in layout `folder`, by default `labels/{case}`, or `labels/{annotator}/{case}` if the card
+    names annotators; `masks/{class}/{case}` is another. Or the file in which an annotation tool saved the labels of
+    many images, with its suffix: `annotations.json`."""
     classes: dict[Name, LabelValue] = {}
     """Label values by the names that `{class}`, segments of a DICOM-SEG, RTSTRUCT regions or a table's column `class`
     take, where these are not the labels' own. Every positive pixel of such a file is of that class; of what has one of
@@ -152,6 +162,15 @@ class DatasetCard(Frozen):
     """Unions of label values that are tasks of their own."""
     annotated: dict[Name, tuple[str, ...]] = {}
     """Subjects for whom a label was annotated, by label, if not for all. For others it is unknown, not absent."""
+    annotators: dict[Name, int] = {}
+    """Number of cases that each annotator drew, by name, where several people drew the same images."""
+    consensus: Name | None = None
+    """Name of the annotator whose labels are what the others agreed on, if there is one. No person, it has no part in
+    a majority: where it drew, it is what others are compared with."""
+    label_layout: str = ""
+    """Description of where the labels of each annotator lie, for people; `files` is what is read."""
+    inter_annotator_dice: dict[str, JsonValue] = {}
+    """Dice between annotators as the source of the card measured it."""
     layout: Layout = "folder"
     """Name of the arrangement of the files."""
     files: FileRules = FileRules()
@@ -177,6 +196,8 @@ class DatasetCard(Frozen):
     notes: str = ""
     n_cases: int | None = None
     n_subjects: int | None = None
+    size_mb: float | None = None
+    """Size of the dataset's files, in megabytes."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -189,6 +210,9 @@ class DatasetCard(Frozen):
                 raise ValueError(msg)
         if nameless := set(self.annotated) - set(self.labels.values()):
             msg = f"annotated names unknown labels: expected {sorted(self.labels.values())}, got {sorted(nameless)}."
+            raise ValueError(msg)
+        if self.consensus and self.annotators and self.consensus not in self.annotators:
+            msg = f"consensus is of nobody: expected one of {sorted(self.annotators)}, got {self.consensus!r}."
             raise ValueError(msg)
         if both := sorted({*self.labels} & {*self.files.unknown}):
             msg = f"label values have two meanings: expected either a name or to be unknown, got both for {both}."
@@ -211,6 +235,11 @@ class DatasetCard(Frozen):
     def modality_slug(self) -> str:
         """The modality as it appears in task ids."""
         return slugify(self.modality)
+
+    @property
+    def consensus_slug(self) -> str:
+        """Name of the consensus as annotations have it; empty if there is none."""
+        return slugify(self.consensus or "")
 
     @property
     def masks(self) -> dict[str, tuple[int, ...]]:

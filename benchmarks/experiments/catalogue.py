@@ -9,9 +9,11 @@ from benchmarks.experiments import (
     choice,
     clicks,
     dataset_curve,
+    label_conflicts,
     measuring,
     people,
     predicted_dice,
+    raters,
     retraining,
     robustness,
     scribbled_support,
@@ -23,6 +25,10 @@ from benchmarks.experiments.scoring import Condition, score
 
 OF_SEEDS = "Dice on datasets of a suite; mean over draws of queries and supports, and the range of these draws."
 OF_RANKS = "Spearman's correlation; mean over draws of queries and supports, and the range of these draws."
+OF_PEOPLE = (
+    "Mean over datasets of the mean over subjects of the mean over images, people and draws, with 95 % intervals and "
+    "paired differences by bootstrap of subjects and, over several datasets, of tasks."
+)
 OF_TIMES = "Processor time per query on one thread at 128×128 pixels; median of several runs, and their range."
 
 
@@ -130,6 +136,20 @@ EXPERIMENTS: dict[str, Experiment] = {
         "support",
         measuring.probing,
         method=OF_SEEDS,
+    ),
+    "raters": Experiment(
+        "Does the network differ from people as they do from each other, and is it unsure where they disagree?",
+        "dataset",
+        raters.raters,
+        unit="%",
+        method=OF_PEOPLE,
+    ),
+    "label-conflicts": Experiment(
+        "Whose definition does a mask follow if the examples mix two?",
+        "% of the examples by the wider definition",
+        label_conflicts.label_conflicts,
+        unit="%",
+        method=OF_PEOPLE,
     ),
     "predicted-dice": Experiment(
         "Does predicted Dice put masks in the order of the Dice that they have?",

@@ -1,6 +1,7 @@
 """The figure of an experiment: lines over numbers or bars over names, with intervals, in panels side by side."""
 
 from collections.abc import Sequence
+from itertools import chain
 from math import log10
 from pathlib import Path
 
@@ -33,11 +34,13 @@ def draw(path: Path, experiment: Experiment, findings: Findings) -> None:
     figure = Figure(figsize=(PANEL_INCHES * len(panels), HEIGHT_INCHES), layout="constrained", dpi=150)
     all_axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     named: dict[str, Artist] = {}
+    # A series has one colour in all panels, for they have one legend.
+    colours = {name: f"C{number}" for number, name in enumerate(by_series([*chain(*panels.values())]))}
     for axes, (panel, points) in zip(all_axes, panels.items(), strict=True):
         if isinstance(points[0].place.x, str):
-            draw_bars(axes, points, experiment)
+            draw_bars(axes, points, experiment, colours)
         else:
-            draw_lines(axes, points, experiment)
+            draw_lines(axes, points, experiment, colours)
         draw_references(axes, points, findings.points, experiment)
         axes.set(title=panel, xlabel=experiment.axis)
         axes.spines[["top", "right"]].set_visible(False)
@@ -71,7 +74,7 @@ def by_series(points: Sequence[Point]) -> dict[str, list[Point]]:
     return series
 
 
-def draw_lines(axes: Axes, points: Sequence[Point], experiment: Experiment) -> None:
+def draw_lines(axes: Axes, points: Sequence[Point], experiment: Experiment, colours: dict[str, str]) -> None:
     """Draw a line with intervals for each series; series are shifted, so that intervals do not hide each other."""
     across, up = experiment.logarithmic
     ticks = sorted({float(point.place.x) for point in points})
@@ -81,7 +84,10 @@ def draw_lines(axes: Axes, points: Sequence[Point], experiment: Experiment) -> N
         shift = SPREAD_SHARE * (number - (len(series) - 1) / 2)
         positions = [beside(float(point.place.x), shift, (ticks[0], ticks[-1]), across) for point in some]
         style = f"{MARKERS[number % len(MARKERS)]}-"
-        axes.errorbar(positions, values, [below, above], fmt=style, label=name, capsize=2, markersize=4, linewidth=1.2)
+        axes.errorbar(
+            positions, values, [below, above], fmt=style, label=name, color=colours[name], capsize=2, markersize=4,
+            linewidth=1.2,
+        )  # fmt: skip
     if across:
         axes.set_xscale("log")
     if up:
@@ -99,7 +105,7 @@ def beside(position: float, shift: float, limits: tuple[float, float], logarithm
     return position + shift * (high - low)
 
 
-def draw_bars(axes: Axes, points: Sequence[Point], experiment: Experiment) -> None:
+def draw_bars(axes: Axes, points: Sequence[Point], experiment: Experiment, colours: dict[str, str]) -> None:
     """Draw a group of bars with intervals for each name, a bar for each series."""
     names = list(dict.fromkeys(str(point.place.x) for point in points))
     series = by_series(points)
@@ -107,7 +113,10 @@ def draw_bars(axes: Axes, points: Sequence[Point], experiment: Experiment) -> No
     for number, (name, some) in enumerate(series.items()):
         values, below, above = ends(some, experiment)
         positions = [names.index(str(point.place.x)) + (number - (len(series) - 1) / 2) * width for point in some]
-        axes.bar(positions, values, width, yerr=[below, above], label=name, capsize=3, error_kw={"linewidth": 1})
+        axes.bar(
+            positions, values, width, yerr=[below, above], label=name, color=colours[name], capsize=3,
+            error_kw={"linewidth": 1},
+        )  # fmt: skip
     axes.set_xticks(range(len(names)), names)
     if len(names) * max(map(len, names)) > LABEL_CHARACTERS:
         axes.tick_params(axis="x", rotation=30)

@@ -10,6 +10,7 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from megamed import Collection, Task
+from megamed.annotators import person_of
 from megamed.schema import ANNOTATOR_MARK
 from megamed.vocabulary import Role
 
@@ -84,8 +85,14 @@ def consensus(task: Task) -> str:
 
 
 def count_annotators(tasks: Iterable[Task]) -> Counter[str]:
-    """Number of annotators of each label, by the id of its consensus task."""
-    return Counter(consensus(task) for task in tasks if ANNOTATOR_MARK in task.label)
+    """Number of people who drew each label, by the id of its consensus task."""
+    return Counter(map(consensus, of_distinct_people(task for task in tasks if ANNOTATOR_MARK in task.label)))
+
+
+def of_distinct_people(tasks: Iterable[Task]) -> tuple[Task, ...]:
+    """Keep one task of each person, the first, if somebody drew the same with several tools."""
+    first = {person_of(task.id): task for task in reversed(list(tasks))}
+    return tuple(first.values())[::-1]
 
 
 SUITES: dict[str, Suite] = {name: Suite.model_validate(facts) for name, facts in _DATA["suites"].items()}

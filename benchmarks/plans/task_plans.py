@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.plans.suites import SUITES, consensus
+from benchmarks.plans.suites import SUITES, consensus, of_distinct_people
 from megamed import Collection, Sample, Task
 from megamed.schema import ANNOTATOR_MARK
 
@@ -232,7 +232,7 @@ def with_annotators(collection: Collection, plans: Iterable[TaskPlan]) -> list[T
 def _annotators(collection: Collection, plan: TaskPlan, tasks: Sequence[Task]) -> dict[int, tuple[Task, ...]]:
     known = {task: collection.areas(task) >= 0 for task in tasks}
     rows = {episode.query.row for episode in plan.episodes}
-    by_row = {row: tuple(task for task in tasks if known[task][row]) for row in sorted(rows)}
+    by_row = {row: of_distinct_people(task for task in tasks if known[task][row]) for row in sorted(rows)}
     return {row: tasks for row, tasks in by_row.items() if len(tasks) > 1}
 
 

@@ -37,7 +37,7 @@ def find_cases(folder: Path, card: DatasetCard) -> Iterator[Case]:
         ValueError: If the folder has neither `images/` nor `volumes/`, or both, and the card gives no template, or if a
             case is in two splits.
     """
-    rules = _rules(folder, card.files)
+    rules = _rules(folder, card)
     if "{case}" not in rules.label:
         yield from _mentioned_cases(folder, card, rules)
         return
@@ -117,8 +117,9 @@ def _case(name: str, found: _Found, card: DatasetCard, rules: FileRules, classes
     return Case(name, modalities(found.images[0], card), labels)
 
 
-def _rules(folder: Path, rules: FileRules) -> FileRules:
+def _rules(folder: Path, card: DatasetCard) -> FileRules:
     """Complete the templates."""
+    rules = card.files
     if rules.image and rules.label:
         return rules
     kinds = [name for name in ("images", "volumes") if (folder / name).is_dir()]
@@ -127,6 +128,8 @@ def _rules(folder: Path, rules: FileRules) -> FileRules:
         raise ValueError(msg)
     volumes = kinds == ["volumes"] and not rules.image
     image, label = ("volumes/{case}_image", "volumes/{case}_label") if volumes else ("images/{case}", "labels/{case}")
+    if card.annotators and not volumes:
+        label = "labels/{annotator}/{case}"
     return rules.model_copy(update={"image": rules.image or image, "label": rules.label or label})
 
 

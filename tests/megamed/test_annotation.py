@@ -61,5 +61,14 @@ def test_majority_is_of_those_who_annotated_the_label() -> None:
     assert np.array_equal(masks["a-by-bob"], mask(".##"))
 
 
+def test_a_consensus_has_no_vote_and_is_what_others_agreed_on() -> None:
+    drawings = {"ann": drawn("##.."), "bob": drawn("##.."), "gold": drawn("..##")}
+    masks = masks_of(drawings, {"a": (1,)}, "gold")
+    assert masks.keys() == {"a", "a-by-ann", "a-by-bob"}
+    assert np.array_equal(masks["a"], mask("..##"))
+    del drawings["gold"]
+    assert np.array_equal(masks_of(drawings, {"a": (1,)}, "gold")["a"], mask("##..")), "nobody drew it here"
+
+
 def test_the_one_annotator_needs_no_name() -> None:
     assert masks_of({"": drawn("#..")}, {"a": (1,)}).keys() == {"a"}

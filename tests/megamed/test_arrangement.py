@@ -57,6 +57,9 @@ def test_labels_that_no_template_reaches_are_told(tmp_path: Path) -> None:
     [
         (("masks/expert_A/{}", "masks/expert_B/{}"), "masks/expert_{annotator}/{case}"),
         (("labels_r1/{}", "labels_r2/{}"), "labels_{annotator}/{case}"),
+        (("labels/expert1_amira/{}", "labels/expert2_imagej/{}", "labels/gold/{}"), "labels/{annotator}/{case}"),
+        (("labels/expert1/{}", "labels/consensus/{}"), "labels/{annotator}/{case}"),
+        (("labels/gold/{}", "labels/silver/{}"), "labels/{class}/{case}"),
         (("masks/manual1/{}", "masks/manual2/{}"), "masks/{annotator}/{case}"),
         (("masks/{}_mask_1", "masks/{}_mask_2"), "masks/{case}_mask*"),
     ],

@@ -136,10 +136,13 @@ def test_nnunet_keeps_a_tumour_in_an_organ(
             assert np.array_equal(np.isin(read(path), facts["labels"][name]), mask > 0)
 
 
+@pytest.mark.parametrize("consensus", [None, "b"])
 def test_several_annotators_stay_apart(
-    make_dataset: Callable[..., Path], build_folder: Callable[..., BuildReport], tmp_path: Path
+    make_dataset: Callable[..., Path], build_folder: Callable[..., BuildReport], tmp_path: Path, consensus: str | None
 ) -> None:
-    root = make_dataset(2, layout="table", labels={"1": "disc"}, derived_labels={}, files={"positive_above": 0})
+    """What they agreed on is derived again, or was drawn and stays what it is."""
+    facts = {"labels": {"1": "disc"}, "derived_labels": {}, "files": {"positive_above": 0}}
+    root = make_dataset(2, layout="table", consensus=consensus, **facts)
     lines = ["image,label,subject,annotator"]
     for subject in range(2):
         for view, annotator in ("aa", "ab", "bb"):
@@ -151,7 +154,7 @@ def test_several_annotators_stay_apart(
     assert report.complete, report.lines()
     with Collection(tmp_path / "out") as first, Collection(tmp_path / "again") as second:
         assert [task.label for task in second.tasks()] == [task.label for task in first.tasks()]
-        assert [task.label for task in first.tasks()] == ["disc", "disc-by-a", "disc-by-b"]
+        assert [task.label for task in first.tasks()] == ["disc", "disc-by-a", "disc-by-b"][: 2 if consensus else 3]
         for before, after in zip(first.tasks(), second.tasks(), strict=True):
             assert second.samples(after) == first.samples(before)
 

@@ -103,6 +103,13 @@ def with_annotators(root: Path) -> None:
         save(root, f"masks/expert2/{case}.png", label(1, 1))
 
 
+def with_tools_and_gold(root: Path) -> None:
+    for case in ("1", "2"):
+        save(root, f"images/{case}.png", image())
+        for name in ("expert1_amira", "expert1_imagej", "expert2_amira", "gold"):
+            save(root, f"labels/{name}/{case}.png", label(1, 1))
+
+
 def with_colours(root: Path) -> None:
     for case in ("1", "2"):
         save(root, f"images/{case}.png", image())
@@ -269,6 +276,7 @@ CASES: dict[Arrangement, tuple[int, set[str]]] = {
     with_class_suffixes: (2, {"ex", "he"}),
     with_split_folders: (3, {"label"}),
     with_annotators: (2, {"label", "label-by-expert1", "label-by-expert2"}),
+    with_tools_and_gold: (2, {"label", "label-by-expert1_amira", "label-by-expert1_imagej", "label-by-expert2_amira"}),
     with_colours: (2, {"label-1", "label-2"}),
     with_blurred_masks: (2, {"label"}),
     with_objects: (2, {"object"}),

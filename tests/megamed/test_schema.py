@@ -81,6 +81,7 @@ def test_masks_unite_label_values() -> None:
         ({"modality": "🩻"}, "name has no letters"),
         ({"labels": {1: "🫁"}}, "name has no letters"),
         ({"access": "closed"}, "access"),
+        ({"annotators": {"ann": 2}, "consensus": "bob"}, "consensus is of nobody"),
     ],
 )
 def test_contradictory_card_is_refused(change: dict[str, object], fault: str) -> None:

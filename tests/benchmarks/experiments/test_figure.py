@@ -71,3 +71,15 @@ def test_names_are_bars_a_colour_per_series(drawn) -> None:
     assert [text.get_text() for text in axes.get_xticklabels()] == ["ct", "mr"]
     assert sorted(bar.get_x() + bar.get_width() / 2 for bar in axes.patches) == pytest.approx([-0.2, 0.2, 0.8, 1.2])
     assert {bar.get_height() for bar in axes.patches} == {50}
+
+
+def test_a_series_has_one_colour_in_all_panels(drawn) -> None:
+    """Panels have one legend, so another series has another colour, wherever it stands."""
+    points = [Point(Coordinates("ct", series, panel), INTERVAL) for panel, series in ("ax", "bx", "by")]
+    left, right = ({bar.get_facecolor() for bar in axes.patches} for axes in drawn("leave-one-out", points).axes)
+    assert len(left) == 1
+    assert len(right) == 2
+    assert left < right
+    lines = [Point(Coordinates(1, series, panel), INTERVAL) for panel, series in ("ax", "by")]
+    colours = [{line.get_color() for line in axes.get_lines()} for axes in drawn("support-size", lines).axes]
+    assert not colours[0] & colours[1]

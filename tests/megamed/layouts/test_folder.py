@@ -1,6 +1,7 @@
 """Paths that follow a template."""
 
 import unicodedata
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from megamed.layouts import find_datasets, find_subjects, read_card
 from megamed.layouts.folder import template_pattern
 
 Draw = Callable[..., np.ndarray]
@@ -106,6 +108,27 @@ def test_annotators_stand_side_by_side_with_their_majority(draw: Draw, prepare: 
     expected = {"disc": 8, "disc-by-ann": 16, "disc-by-bob-b": 16, "disc-by-eve": 16}
     assert found.areas("a") == expected
     assert found.areas("b") == {"disc": 8, "disc-by-ann": 8}, "what the others would have drawn is unknown"
+
+
+def test_a_card_that_names_annotators_needs_no_template(draw: Draw, prepare: Prepare) -> None:
+    """Facts about them are taken as they stand, and what they agreed on is no work of one of them."""
+    draw("images/a.png")
+    for annotator, rows in {"E1_amira": (0, 1), "E2": (0, 1, 2), "Gold": (5,)}.items():
+        draw(f"labels/{annotator}/a.png", dict.fromkeys(rows, 1))
+    facts = {"label_layout": "labels/<annotator>/<case>.png", "inter_annotator_dice": {"median": 0.8}, "size_mb": 3.5}
+    named = {"annotators": {"E1_amira": 1, "E2": 1, "Gold": 1}, "consensus": "Gold"}
+    found = prepare(labels={1: "disc"}, **named, **facts)
+    assert not found.problems
+    assert found.areas("a") == {"disc": 8, "disc-by-e1_amira": 16, "disc-by-e2": 24}
+
+
+def test_real_annotators_are_found(shared: Path) -> None:
+    for folder in find_datasets(shared / "data_raters"):
+        card = read_card(folder)
+        subjects = find_subjects(folder, card)
+        assert not [problem for subject in subjects for problem in subject.problems]
+        labels = [label for subject in subjects for case in subject.cases for label in case.labels]
+        assert Counter(label.annotator for label in labels) == card.annotators
 
 
 def test_channels_are_modalities(draw: Draw, prepare: Prepare) -> None:
