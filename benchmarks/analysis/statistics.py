@@ -42,6 +42,17 @@ class Interval:
     mean: float
     low: float
     high: float
+    subjects: int = 0
+    """Number of subjects that the estimate is of; 0 where it is not of subjects."""
+
+    def scaled(self, factor: float) -> "Interval":
+        """The interval in another unit."""
+        return replace(self, mean=factor * self.mean, low=factor * self.low, high=factor * self.high)
+
+    def written(self, form: str = ".1f") -> str:
+        """The estimate and the ends of its interval, `81.2 (78.0, 84.1)`; one subject tells nothing of an interval."""
+        ends = "one subject" if self.subjects == 1 else f"{self.low:{form}}, {self.high:{form}}"
+        return f"{self.mean:{form}} ({ends})"
 
 
 @dataclass(frozen=True)
@@ -167,7 +178,9 @@ def intervals(
     """Estimate of every predictor with its bootstrap interval."""
     resampled = resample(scores, seed, replicates, unit)
     tail = small_sample_tail(len(scores)) if unit == "dataset" and len(scores) > 2 else TAIL
-    return [interval(mean, resampled[:, index], tail) for index, mean in enumerate(estimate(scores))]
+    counts = sum((~np.isnan(dataset.values)).any(axis=1).sum(axis=1) for dataset in scores)
+    found = [interval(mean, resampled[:, index], tail) for index, mean in enumerate(estimate(scores))]
+    return [replace(each, subjects=int(count)) for each, count in zip(found, counts, strict=True)]
 
 
 def small_sample_tail(count: int) -> float:

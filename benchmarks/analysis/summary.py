@@ -133,10 +133,15 @@ def score_table(summary: dict[str, Any]) -> Table:
     predictors = list(summary["overall"])
     plan = summary.get("settings", {}).get("plan_hash")
     about = summary["method"] + (f" Plan {plan}." if plan else "")
-    table = Table("Dice, % (95 % interval)", *predictors, caption=about, caption_justify="left")
+    table = Table("Dice, % (95 % interval)", "subjects", *predictors, caption=about, caption_justify="left")
 
     def add(name: str, values: dict[str, Any], style: str | None = None) -> None:
-        table.add_row(name, *(percent(values[key]) if key in values else "" for key in predictors), style=style)
+        table.add_row(
+            name,
+            subjects_of(values),
+            *(percent(values[key]) if key in values else "" for key in predictors),
+            style=style,
+        )
 
     for dataset, values in summary["datasets"].items():
         add(dataset, values)
@@ -150,11 +155,11 @@ def score_table(summary: dict[str, Any]) -> Table:
         add(f"{summary['difference']['reference']} minus it", minus)
     counts = [summary["counts"][name] for name in predictors]
     table.add_section()
-    table.add_row("labelled examples per query, at most", *(f"{each['label_budget']}" for each in counts))
+    table.add_row("labelled examples per query, at most", "", *(f"{each['label_budget']}" for each in counts))
     costs = (("milliseconds per query", "seconds_per_query", 1000, 1), ("peak memory, MB", "peak_mb", 1, 0))
     for name, key, scale, digits in costs:
         if any(key in each for each in counts):
-            table.add_row(name, *(f"{scale * each[key]:.{digits}f}" if key in each else "" for each in counts))
+            table.add_row(name, "", *(f"{scale * each[key]:.{digits}f}" if key in each else "" for each in counts))
     return table
 
 
@@ -195,11 +200,16 @@ def size_table(summaries: Mapping[int, dict[str, Any]]) -> Table:
     return table
 
 
-def percent(value: Mapping[str, float]) -> str:
+def subjects_of(values: Mapping[str, Mapping[str, Any]]) -> str:
+    """Number of subjects that the scores of a line are of, at most; empty if a summary of an older version lacks it."""
+    return str(max((value.get("subjects", 0) for value in values.values()), default=0) or "")
+
+
+def percent(value: Mapping[str, Any]) -> str:
     """`81.2 (78.0, 84.1)`: the mean and both ends of its interval, times 100."""
-    return f"{100 * value['mean']:.1f} ({100 * value['low']:.1f}, {100 * value['high']:.1f})"
+    return Interval(**value).scaled(100.0).written()
 
 
-def plain(value: Mapping[str, float]) -> str:
+def plain(value: Mapping[str, Any]) -> str:
     """`0.812 (0.78, 0.841)`: the mean and both ends of its interval, in three significant digits."""
-    return f"{value['mean']:.3g} ({value['low']:.3g}, {value['high']:.3g})"
+    return Interval(**value).written(".3g")

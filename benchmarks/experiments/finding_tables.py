@@ -2,7 +2,6 @@
 
 import csv
 import io
-from dataclasses import astuple
 from math import isfinite
 
 from benchmarks.analysis.statistics import Interval
@@ -36,7 +35,7 @@ def _record(point: Point) -> list[object]:
 
 
 def _ends(value: Interval) -> list[str]:
-    return [f"{each:.4f}" for each in astuple(value)]
+    return [f"{each:.4f}" for each in (value.mean, value.low, value.high)]
 
 
 def markdown(name: str, experiment: Experiment, findings: Findings, protocol: str) -> str:
@@ -76,5 +75,4 @@ def written(value: Interval, scale: float, sign: str = "") -> str:
     """Write a value and the ends of its interval, multiplied by a scale: `81.2 (78.0, 84.1)`; empty for NaN."""
     if not isfinite(value.mean):
         return ""
-    mean, low, high = (f"{scale * each:{sign}.1f}" for each in (value.mean, value.low, value.high))
-    return f"{mean} ({low}, {high})"
+    return value.scaled(scale).written(f"{sign}.1f")

@@ -59,7 +59,7 @@ class Turns:
     """Share of the queries that never reach it."""
 
     def __str__(self) -> str:
-        return f"{self.turns.mean:.1f} ({self.turns.low:.1f}, {self.turns.high:.1f}), {self.never.mean:.0%} never"
+        return f"{self.turns.written()}, {self.never.mean:.0%} never"
 
 
 def turns_to(courses: Sequence[Course], dice: float, most: int, seed: int) -> Turns:

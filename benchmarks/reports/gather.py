@@ -33,6 +33,7 @@ class _Interval(BaseModel):
     mean: float
     low: float
     high: float
+    subjects: int = 0
 
 
 class _Settings(BaseModel):

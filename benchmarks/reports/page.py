@@ -112,7 +112,7 @@ def render(
     )
     environment.filters |= {
         "per_cent": per_cent,
-        "percents": _percents,
+        "percents": lambda value: value.scaled(100.0),
         "number": number,
         "plain": plain,
         "duration": duration,
@@ -152,8 +152,8 @@ def standings(results: Results, styles: Mapping[str, int]) -> list[Standing]:
         Standing(
             name=name,
             style=styles[name],
-            score=_percents(Interval(**overall[name])),
-            behind=_percents(gaps[index]) if index else None,
+            score=Interval(**overall[name]).scaled(100.0),
+            behind=gaps[index].scaled(100.0) if index else None,
             p=tests[index].adjusted_p if index else None,
             first=100 * float(firsts[index]),
             metrics=tuple(values[name] for values in metrics.values()),
@@ -235,7 +235,7 @@ def counts(results: Results) -> list[tuple[str, list[str]]]:
 
 def per_cent(value: Interval) -> str:
     """Write a value in per cent with its interval, `81.2 (78.0, 84.1)`, or a dash for NaN."""
-    return f"{value.mean:.1f} ({value.low:.1f}, {value.high:.1f})" if isfinite(value.mean) else "–"
+    return value.written() if isfinite(value.mean) else "–"
 
 
 def number(value: float) -> str:
@@ -260,13 +260,9 @@ def pretty(value: object) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False, default=str)
 
 
-def _intervals(values: Mapping[str, Mapping[str, float]]) -> dict[str, Interval]:
+def _intervals(values: Mapping[str, Mapping[str, Any]]) -> dict[str, Interval]:
     """Convert a summary's scores to intervals in per cent."""
-    return {name: _percents(Interval(**value)) for name, value in values.items() if isfinite(value["mean"])}
-
-
-def _percents(value: Interval) -> Interval:
-    return Interval(100 * value.mean, 100 * value.low, 100 * value.high)
+    return {name: Interval(**value).scaled(100.0) for name, value in values.items() if isfinite(value["mean"])}
 
 
 def _text(value: object) -> str:

@@ -5,11 +5,11 @@ import io
 from collections.abc import Callable, Iterator, Sequence
 from math import isfinite
 
-from benchmarks.analysis.summary import percent, plain
+from benchmarks.analysis.summary import percent, plain, subjects_of
 from benchmarks.reports.gather import Results
 from megamed.cells import safe_line
 
-CSV_HEADER = ("support_size", "level", "name", "predictor", "dice", "low", "high")
+CSV_HEADER = ("support_size", "level", "name", "predictor", "dice", "low", "high", "subjects")
 LATEX_SPECIAL = str.maketrans(
     {
         **{character: f"\\{character}" for character in "&%$#_{}"},
@@ -24,9 +24,9 @@ def markdown(results: Results) -> str:
     """Write Markdown tables of scores over all datasets by support size, and per task at the largest, in per cent."""
     parts = [
         f"Dice, % (95 % interval) on suite `{results.settings['suite']}`.\n",
-        _markdown_table(("examples per query", *results.ranking), by_size(results)),
+        _markdown_table(("examples per query", "subjects", *results.ranking), by_size(results)),
         f"\nWith {results.size} labelled examples per query:\n",
-        _markdown_table(("task", *results.ranking), by_task(results)),
+        _markdown_table(("task", "subjects", *results.ranking), by_task(results)),
         *_markdown_annotators(results),
         f"\n{results.main.summary['method']}\n",
         *(f"\nPlan at {size} examples: `{each.plan_hash}`." for size, each in results.sizes.items()),
@@ -46,9 +46,9 @@ def latex(results: Results) -> str:
             f"% {_settings(results)}",
             *(f"% plan at {size} examples: {each.plan_hash}" for size, each in results.sizes.items()),
             *(f"% {kind}: {_listed(notes)}".replace("\n", " ") for kind, notes in results.notes.items()),
-            _latex_table(("Examples per query", *results.ranking), by_size(results)),
+            _latex_table(("Examples per query", "Subjects", *results.ranking), by_size(results)),
             "",
-            _latex_table((f"Task, {results.size} examples", *results.ranking), by_task(results)),
+            _latex_table((f"Task, {results.size} examples", "Subjects", *results.ranking), by_task(results)),
             "",
         ]
     )
@@ -66,7 +66,8 @@ def comma_separated(results: Results) -> str:
             for name, by_predictor in named.items():
                 for predictor, value in by_predictor.items():
                     ends = [f"{value[end]:.4f}" for end in ("mean", "low", "high")]
-                    writer.writerow(safe_line([size, level, name, predictor, *ends]))
+                    subjects = value.get("subjects", "")
+                    writer.writerow(safe_line([size, level, name, predictor, *ends, subjects]))
     return text.getvalue()
 
 
@@ -75,15 +76,16 @@ FORMATS: dict[str, Callable[[Results], str]] = {"markdown": markdown, "csv": com
 
 
 def by_size(results: Results) -> Iterator[list[str]]:
-    """Yield the cells of a line per support size: the size, then the mean over datasets of each predictor."""
+    """Yield the cells of a line per support size: it, the subjects, then the mean over datasets of each predictor."""
     for size, each in results.sizes.items():
-        yield [str(size), *_cells(each.summary["overall"], results.ranking)]
+        overall = each.summary["overall"]
+        yield [str(size), subjects_of(overall), *_cells(overall, results.ranking)]
 
 
 def by_task(results: Results) -> Iterator[list[str]]:
-    """Yield the cells of a line per task at the largest support size: its id, then the score of each predictor."""
+    """Yield the cells of a line per task at the largest support size: its id, its subjects, then each score."""
     for task, values in results.main.summary["tasks"].items():
-        yield [task, *_cells(values, results.ranking)]
+        yield [task, subjects_of(values), *_cells(values, results.ranking)]
 
 
 def by_annotators(results: Results) -> Iterator[list[str]]:

@@ -52,6 +52,7 @@ def test_estimate_by_hand() -> None:
 def test_equal_scores_have_a_degenerate_interval() -> None:
     (found,) = intervals([scores([0.8, 0.8], [0.8, NAN]), scores([0.8, 0.8, 0.8])])
     assert (found.mean, found.low, found.high) == pytest.approx((0.8, 0.8, 0.8))
+    assert found.subjects == 5
 
 
 def test_interval_is_wider_when_subjects_differ_more() -> None:

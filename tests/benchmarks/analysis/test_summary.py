@@ -41,6 +41,11 @@ def test_percent():
     assert percent({"mean": 0.812, "low": 0.78, "high": 0.8411}) == "81.2 (78.0, 84.1)"
 
 
+def test_one_subject_has_no_interval():
+    assert percent({"mean": 0.5, "low": 0.5, "high": 0.5, "subjects": 1}) == "50.0 (one subject)"
+    assert percent({"mean": 0.5, "low": 0.5, "high": 0.5, "subjects": 2}) == "50.0 (50.0, 50.0)"
+
+
 def test_table_has_a_line_per_dataset_and_task_and_the_gain():
     console = Console(width=100, file=io.StringIO())
     console.print(score_table(SUMMARY))

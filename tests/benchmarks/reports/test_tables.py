@@ -17,9 +17,11 @@ def results(runs: Path) -> Results:
 def test_markdown_has_both_tables_and_the_hashes(results: Results):
     text = FORMATS["markdown"](results)
     first, second = results.ranking
-    assert f"| examples per query | {first} | {second} |\n| --- | ---: | ---: |\n| 1 | " in text
+    assert f"| examples per query | subjects | {first} | {second} |\n| --- | ---: | ---: | ---: |\n| 1 | " in text
     scores = results.main.summary["tasks"]["squares/drawing/2d/square"]
-    assert f"| squares/drawing/2d/square | {percent(scores[first])} | {percent(scores[second])} |" in text
+    subjects = scores[first]["subjects"]
+    assert subjects > 1
+    assert f"| squares/drawing/2d/square | {subjects} | {percent(scores[first])} | {percent(scores[second])} |" in text
     assert all(each.plan_hash in text for each in results.sizes.values())
     assert results.settings["collection_sha256"] in text
 
@@ -39,4 +41,4 @@ def test_latex_escapes(results: Results):
     text = FORMATS["latex"](type(results)(results.settings, {3: main}, {}, {}))
     assert r"a\_b\&c" in text
     assert r"d\_1/mr/2d/50\% & " in text
-    assert text.count(r"\begin{tabular}{lr}") == text.count(r"\end{tabular}") == 2
+    assert text.count(r"\begin{tabular}{lrr}") == text.count(r"\end{tabular}") == 2
