@@ -1,7 +1,6 @@
 """A volume or sequence as a person has it, some of its planes labelled → all its planes segmented, on its own grid.
 
-What `incontext.inference.propagation` does on the network's grid is done for each class and for each window that planes
-are seen by.
+What `incontext.inference.propagation` does on the network's grid is done for each window that planes are seen by.
 """
 
 from collections.abc import Mapping
@@ -25,7 +24,7 @@ from incontext.images.source_image import (
     stored_values,
 )
 from incontext.inference.planes import CasePrediction, Classes, DrawnPlane, Plane
-from incontext.inference.propagation import LabelledPlanes, Propagation, propagate
+from incontext.inference.propagation import LabelledPlanes, Propagation, LabelledStructure, propagate_all
 from incontext.inference.support_pool import Fitted, Preparation
 from incontext.networks.protocols import Backend
 from incontext.networks.unknown import as_shares
@@ -121,7 +120,7 @@ def classes_to_seek(labelled: Labelled, fitted: Fitted | None, named: Mapping[in
 
 @dataclass(frozen=True)
 class Propagator:
-    """Segmentation of volumes of which some planes are labelled, class by class and window by window.
+    """Segmentation of volumes of which some planes are labelled, window by window.
 
     Attributes:
         backend: The network, or its exported graphs.
@@ -166,11 +165,10 @@ class Propagator:
         planes = np.stack([to_square(plane, self.preparation.size_px, box) for plane in scaled])
         squares = torch.from_numpy(planes)[:, None].to(self.device)
         config = self.config or suitable(labelled.case, box)
-        found = [
-            propagate(self.backend, squares, self._labels(labelled, value, box), self._others(value), config)
-            for value in self.classes.names
+        structures = [
+            LabelledStructure(self._labels(labelled, value, box), self._others(value)) for value in self.classes.names
         ]
-        return torch.cat(found, dim=1).cpu()
+        return propagate_all(self.backend, squares, structures, config, self.classes.overlap).cpu()
 
     def _labels(self, labelled: Labelled, value: int, box: Box) -> dict[int, Float32[Tensor, "1 size size"]]:
         """Squares of a class's labels, by the index of their plane.

@@ -3,7 +3,8 @@
 Planes at equal distance from a labelled one form a wave. A wave is segmented with the nearest labelled planes and the
 predictions just before it as support. Its logits are pulled towards the shape that the labels have between them, as far
 as this shape has agreed with what the network found so far; then its predictions join the support of the next wave.
-At the end the logits of every plane are averaged with those of its neighbours.
+Several structures travel side by side: what joins is where each is more probable than all others, so that none grows
+into its neighbours from plane to plane. At the end the logits of every plane are averaged with those of its neighbours.
 """
 
 from bisect import bisect_left
@@ -75,7 +76,16 @@ class LabelledPlanes:
     labels: Float[Tensor, "S 1 H W"]
 
 
-@torch.inference_mode()
+@dataclass(frozen=True)
+class LabelledStructure:
+    """One structure to segment: its labels on planes of the volume itself, and on planes of other volumes."""
+
+    labels: Mapping[int, Float[Tensor, "1 _ _"]]
+    """Labels in {0, 1}, or `UNKNOWN_SHARE` where nobody judged, by the index of their plane; may be empty if there are
+    `others`."""
+    others: LabelledPlanes | None = None
+
+
 def propagate(
     network: Backend,
     planes: Float[Tensor, "N 1 H W"],
@@ -83,6 +93,18 @@ def propagate(
     others: LabelledPlanes | None = None,
     config: Propagation | None = None,
 ) -> Float[Tensor, "N 1 H W"]:
+    """Segment all planes of a volume or a sequence by the labels of a few, for one structure: see `propagate_all`."""
+    return propagate_all(network, planes, [LabelledStructure(labels, others)], config)
+
+
+@torch.inference_mode()
+def propagate_all(
+    network: Backend,
+    planes: Float[Tensor, "N 1 H W"],
+    structures: Sequence[LabelledStructure],
+    config: Propagation | None = None,
+    overlap: bool = False,
+) -> Float[Tensor, "N C H W"]:
     """Segment all planes of a volume or a sequence by the labels of a few.
 
     Memory beside planes and logits grows with the labelled planes, not with N.
@@ -90,28 +112,55 @@ def propagate(
     Args:
         network: Backend that encodes labelled planes and segments others.
         planes: Planes in their order along the axis, in [0, 1].
-        labels: Labels in {0, 1}, or `UNKNOWN_SHARE` where nobody judged, by their index in `planes`; may be empty if
-            there are `others`.
-        others: Labelled planes of other volumes.
+        structures: The structures to segment; those that are labelled in `planes` are so on the same ones.
         config: Parameters of the propagation; by default those of `Propagation`.
+        overlap: Whether a pixel may be of several structures.
 
     Returns:
-        Logits of all planes; on labelled ones they are ±`CERTAIN`, by the label, where somebody judged.
+        Logits of each structure against the background, on all planes; on labelled ones they are ±`CERTAIN`, by the
+        label, where somebody judged.
 
     Raises:
         ValueError: If nothing is labelled, or a label or an image of `others` does not fit the planes.
         FloatingPointError: If the network's logits are not finite.
     """
-    config = config or Propagation()
-    _check(planes, labels, others)
-    support = _Support(network, planes, others, config)
-    if labels:
-        return _outward(support, labels)
-    found = support.segment(range(len(planes)))
+    config, logits = config or Propagation(), planes.new_empty(len(planes), len(structures), *planes.shape[2:])
+    for each in structures:
+        _check(planes, each.labels, each.others)
+    supports = [_Support(network, planes, each.others, config) for each in structures]
+    together = [index for index, each in enumerate(structures) if each.labels]
+    if together:
+        labels = [structures[index].labels for index in together]
+        logits[:, together] = _outward([supports[index] for index in together], labels, overlap)
+    for index, each in enumerate(structures):
+        if not each.labels:
+            logits[:, index : index + 1] = _from_others(supports[index])
+    return logits
+
+
+def against_others(logits: Float[Tensor, "N C H W"]) -> Float[Tensor, "N C H W"]:
+    """Log-odds of each structure against the background and all other structures, from those against the former alone.
+
+    >>> against_others(torch.tensor([[[[0.0]], [[0.0]]]])).exp().flatten().tolist()
+    [0.5, 0.5]
+    """
+    if logits.shape[1] == 1:
+        return logits
+    all_but = [
+        torch.cat([torch.zeros_like(logits[:, :1]), logits[:, :k], logits[:, k + 1 :]], 1)
+        for k in range(logits.shape[1])
+    ]
+    return logits - torch.stack([each.logsumexp(1) for each in all_but], 1)
+
+
+def _from_others(support: "_Support") -> Tensor:
+    """Logits (N, 1, H, W) of a structure that is labelled in other volumes alone, outward from the surest planes."""
+    config = support.config
+    found = support.segment(range(len(support.planes)))
     seeds = _seeds(found, config.seeds)
     if not seeds:
         return found
-    logits = _outward(support, {index: (found[index] > 0).float() for index in seeds})
+    logits = _outward([support], [{index: (found[index] > 0).float() for index in seeds}])
     logits[seeds] = found[seeds]
     return logits
 
@@ -156,8 +205,25 @@ def waves(count: int, start: Sequence[int]) -> Iterator[list[int]]:
     yield from (by_distance[distance] for distance in sorted(by_distance) if distance)
 
 
-def _outward(support: "_Support", labels: Mapping[int, Tensor]) -> Tensor:
-    config, logits = support.config, torch.empty_like(support.planes)
+def _outward(supports: Sequence["_Support"], labels: Sequence[Mapping[int, Tensor]], overlap: bool = False) -> Tensor:
+    """Logits (N, C, H, W) of structures that are labelled on the same planes, whose waves go out together."""
+    config, planes = supports[0].config, supports[0].planes
+    logits = torch.cat([_drawn(support, known) for support, known in zip(supports, labels, strict=True)], 1)
+    shapes = [_Shape(known, config) for known in labels]
+    for wave in waves(len(planes), list(labels[0])):
+        for index, (support, shape) in enumerate(zip(supports, shapes, strict=True)):
+            logits[wave, index] = shape.pulled(wave, support.segment(wave))[:, 0]
+        found = logits[wave] if overlap else against_others(logits[wave])
+        for index, support in enumerate(supports):
+            support.join(wave, found[:, index : index + 1])
+    for index, known in enumerate(labels):
+        _settle(logits[:, index : index + 1], config.neighbours, known)
+    return logits
+
+
+def _drawn(support: "_Support", labels: Mapping[int, Tensor]) -> Tensor:
+    """Let a support learn labelled planes, and return their logits (N, 1, H, W); those of others are yet to come."""
+    logits = torch.empty_like(support.planes)
     for index, label in labels.items():
         logits[index] = CERTAIN * (2 * label - 1)
     support.learn(labels)
@@ -165,11 +231,6 @@ def _outward(support: "_Support", labels: Mapping[int, Tensor]) -> Tensor:
     if unjudged:
         for index, found in zip(unjudged, support.segment(list(unjudged)), strict=True):
             logits[index] = torch.where(unjudged[index], found, logits[index])
-    shape = _Shape(labels, config)
-    for wave in waves(len(logits), list(labels)):
-        logits[wave] = shape.pulled(wave, support.segment(wave))
-        support.join(wave, logits)
-    _settle(logits, config.neighbours, labels)
     return logits
 
 
@@ -197,12 +258,13 @@ class _Support:
         self.labelled = sorted(labels)
         self._encode(self.labelled, self.planes[self.labelled], torch.stack([labels[each] for each in self.labelled]))
 
-    def join(self, wave: list[int], logits: Tensor) -> None:
+    def join(self, wave: list[int], logits: Float[Tensor, "n 1 H W"]) -> None:
         """Encode the confident predictions of a wave, and drop the wave that is now out of reach."""
         if not self.config.reach:
             return
-        confident = [index for index in wave if confidence(logits[[index]]) >= self.config.confidence]
-        self._encode(confident, self.planes[confident], (logits[confident] > 0).float())
+        sure = [row for row in range(len(wave)) if confidence(logits[[row]]) >= self.config.confidence]
+        confident = [wave[row] for row in sure]
+        self._encode(confident, self.planes[confident], (logits[sure] > 0).float())
         self.waves.append(confident)
         if len(self.waves) > self.config.reach:
             for index in self.waves.popleft():

@@ -16,9 +16,12 @@ from incontext.inference.propagation import (
     DEPTH,
     LabelledPlanes,
     Propagation,
+    LabelledStructure,
+    against_others,
     confidence,
     interpolated,
     propagate,
+    propagate_all,
     signed_distance,
     waves,
 )
@@ -183,6 +186,45 @@ def test_predictions_that_join_let_a_label_follow_what_moves():
     alone, joining = (propagate(Follower(), discs, {0: discs[0]}, config=config) for config in (ALONE, JOINING))
     assert torch.equal(joining > 0, discs > 0)
     assert not (alone[8] > 0).any()
+
+
+@pytest.fixture
+def halves() -> list[Tensor]:
+    """Two halves (1, 32, 32) of a square that look alike and touch."""
+    left, right = torch.zeros(2, 1, SIDE, SIDE)
+    left[:, 8:24, 8:16] = 1
+    right[:, 8:24, 16:24] = 1
+    return [left, right]
+
+
+def test_structures_side_by_side_do_not_grow_into_each_other(halves):
+    planes = torch.stack([halves[0] + halves[1]] * 6)
+    found = propagate_all(Follower(), planes, [LabelledStructure({0: half}) for half in halves], JOINING)
+    masks = against_others(found) > 0
+    assert torch.equal(masks[5], torch.cat(halves) > 0)
+    alone = propagate(Follower(), planes, {0: halves[0]}, config=JOINING)
+    assert torch.equal(alone[5] > 0, planes[5] > 0)
+
+
+def test_structures_that_may_overlap_travel_as_if_alone(halves):
+    planes, structures = torch.stack([halves[0] + halves[1]] * 6), [LabelledStructure({0: half}) for half in halves]
+    found = propagate_all(Follower(), planes, structures, overlap=True)
+    for index, half in enumerate(halves):
+        assert torch.equal(found[:, [index]], propagate(Follower(), planes, {0: half}))
+
+
+@torch.no_grad()
+def test_the_order_of_structures_is_irrelevant(network):
+    planes, structures = noise(5), [LabelledStructure({1: disc(column)}) for column in (8, 16, 24)]
+    found, turned = (propagate_all(network, planes, each) for each in (structures, structures[::-1]))
+    torch.testing.assert_close(found, turned.flip(1), **TOLERANCE)
+
+
+def test_a_structure_is_weighed_against_the_background_and_all_others():
+    logits = torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    shares = torch.cat([torch.zeros(2, 1, 4, 4), logits], 1).softmax(1)[:, 1:]
+    torch.testing.assert_close(against_others(logits).sigmoid(), shares)
+    assert torch.equal(against_others(logits[:, :1]), logits[:, :1])
 
 
 def test_predictions_join_only_if_sure():
