@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float32
 from torch import nn
 
-from incontext.images.arrays import Picture, stack_axis
+from incontext.images.arrays import Picture
 from incontext.images.channels import Channel
 from incontext.images.examples import (
     SAMPLED_CASES,
@@ -21,12 +21,11 @@ from incontext.images.examples import (
     Labels,
     Pictures,
     as_list,
-    as_source_image,
     as_source_images,
-    called,
     spread,
     thinned,
 )
+from incontext.images.frames import Frames
 from incontext.images.input_checks import Expectations
 from incontext.images.prompts import Prompts
 from incontext.images.source_image import Axis, SourceImage
@@ -279,7 +278,7 @@ class Segmenter(SavedEstimator):
 
     def propagate(
         self,
-        volume: Picture | SourceImage,
+        volume: Picture | SourceImage | Frames,
         labels: PlaneLabels | None = None,
         classes: Mapping[int, str] | None = None,
         axis: Axis = None,
@@ -292,9 +291,10 @@ class Segmenter(SavedEstimator):
         supports do not count here.
 
         Args:
-            volume: A stack or volume, in the forms that `predict` takes.
+            volume: A stack or volume, in the forms that `predict` takes; or a list of frames, each such an image.
             labels: Label maps by the index of their plane, oriented like the source's array; or one of the whole
-                volume, of which every plane with a class is labelled. None to use the examples of `fit` alone.
+                volume, of which every plane with a class is labelled. Of a list of frames also masks by class name
+                and by the index of the frame. None to use the examples of `fit` alone.
             classes: Names of label values.
             axis: Axis from plane to plane; see `source_image.read_source_image`.
             config: Parameters of the propagation; by default shapes are interpolated between the planes of a volume, as
@@ -307,9 +307,8 @@ class Segmenter(SavedEstimator):
         start = time.perf_counter()
         if self._fitted:
             self.fitted_images("propagate")
-        volume = as_source_image(volume, called(volume, "volume"), stack_axis(volume, axis), self.channel)
         rules = self._fitted.rules_for_others(self.rules) if self._fitted else self.rules
-        labelled = read_labelled(volume, labels, rules=replace(rules, instances=False))
+        labelled = read_labelled(volume, labels, axis, replace(rules, instances=False), self.channel)
         if not labelled.values and self._fitted is None:
             message = (
                 "labels show nothing: expected at least one labelled plane that shows a class, got none. "

@@ -11,8 +11,10 @@ import torch
 from jaxtyping import Bool, Float, Float32, Shaped, UInt8
 from torch import Tensor
 
-from incontext.images.arrays import Picture
-from incontext.images.examples import Example, LabelMap, called, emptied, plane_of
+from incontext.images.arrays import Picture, stack_axis
+from incontext.images.channels import Channel
+from incontext.images.examples import Example, Examples, LabelMap, Parts, as_source_image, called, emptied, plane_of
+from incontext.images.frames import Frames, read_frames
 from incontext.images.normalisation import apply
 from incontext.images.resampling import binary_to_square, to_square
 from incontext.images.source_image import (
@@ -20,19 +22,21 @@ from incontext.images.source_image import (
     Axis,
     SourceImage,
     read_label_image,
-    read_source_image,
     stored_values,
 )
 from incontext.inference.planes import CasePrediction, Classes, DrawnPlane, Plane
-from incontext.inference.propagation import LabelledPlanes, Propagation, LabelledStructure, propagate_all
+from incontext.inference.propagation import LabelledPlanes, LabelledStructure, Propagation, propagate_all
 from incontext.inference.support_pool import Fitted, Preparation
 from incontext.networks.protocols import Backend
 from incontext.networks.unknown import as_shares
 from megamed.label_values import LabelRules
 from megamed.squares import Box
 
-PlaneLabels = Mapping[int, Picture] | Picture
-"""Label maps by the index of their plane; or one of the whole volume, of which every plane with a class is labelled."""
+FrameMasks = Mapping[str, Mapping[int, Picture | Parts]]
+"""Masks of single frames by class name and by the index of the frame."""
+PlaneLabels = Mapping[int, Picture | Parts] | FrameMasks | Picture
+"""Label maps by the index of their plane; or one of the whole volume, of which every plane with a class is labelled. Of
+frames that are passed one by one, also masks by class name, and labels in several parts."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,21 +69,29 @@ class Labelled:
 
 
 def read_labelled(
-    volume: Picture | SourceImage, labels: PlaneLabels | None, axis: Axis = None, rules: LabelRules = AS_CLASSES
+    volume: Picture | SourceImage | Frames,
+    labels: PlaneLabels | None,
+    axis: Axis = None,
+    rules: LabelRules = AS_CLASSES,
+    channel: Channel = None,
 ) -> Labelled:
-    """Read a volume and the labels of some of its planes.
+    """Read a volume or frames, and the labels of some of its planes.
 
     Args:
-        volume: A stack or volume, in any form that `read_source_image` takes.
+        volume: A stack or volume, in any form that `read_source_image` takes, or a list of frames.
         labels: Label maps, each oriented like the plane of the source's array. None or empty if no plane is labelled.
-        axis: Axis from plane to plane, as in `read_source_image`; a `SourceImage` has its own.
+        axis: Axis from plane to plane, as in `read_source_image`; a `SourceImage` and a list of frames have their own.
         rules: Meaning of the values of labels.
+        channel: The channel to look at, where there are several.
 
     Raises:
-        ValueError: If the volume is a single image, or a label does not fit.
+        ValueError: If the volume is a single image, frames differ in size, or a label does not fit.
         OSError: If a file cannot be read.
     """
-    case = volume if isinstance(volume, SourceImage) else read_source_image(volume, called(volume, "volume"), axis)
+    if isinstance(volume, list | tuple):
+        case = read_frames(volume, channel)
+    else:
+        case = as_source_image(volume, called(volume, "volume"), stack_axis(volume, axis), channel)
     if case.kind == "image":
         msg = f"volume has no planes: expected a stack or volume, got an image of {case.shape}. Use predict for images."
         raise ValueError(msg)
@@ -90,17 +102,39 @@ def read_labelled(
         drawn = {index: plane for index, plane in enumerate(label.planes) if plane.any()}
         unknown = {} if label.unknown is None else {index: label.unknown[index] for index in drawn}
         return Labelled(case, drawn, label.names, label.colours, unknown, label.notes)
-    if wrong := [index for index in labels if index not in range(len(case.planes))]:
+    by_name = {str(name): masks for name, masks in labels.items() if isinstance(masks, Mapping)}
+    maps = {int(index): label for index, label in labels.items() if not isinstance(label, Mapping)}
+    indices = sorted({index for masks in by_name.values() for index in masks} | maps.keys())
+    if wrong := [index for index in indices if index not in range(len(case.planes))]:
         msg = f"labels name no plane: expected indices from 0 to {len(case.planes) - 1}, got {wrong}. Correct them."
         raise ValueError(msg)
+    if isinstance(volume, list | tuple) and indices:
+        known = {name: [masks.get(index) for index in indices] for name, masks in by_name.items()}
+        drawn_on = [volume[index] for index in indices]
+        examples = Examples(drawn_on, known or [maps[index] for index in indices], rules, channel)
+        return _of_examples(case, dict(zip(indices, examples, strict=True)), examples.names)
     read = {
         index: read_label_image(label, called(label, f"labels[{index}]"), plane_of(case, index), rules)
-        for index, label in sorted(labels.items())
+        for index, label in sorted(maps.items())
+        if not isinstance(label, tuple)
     }
     planes = {index: label.planes[0] for index, label in read.items()}
     unknown = {index: label.unknown[0] for index, label in read.items() if label.unknown is not None}
     notes = tuple(dict.fromkeys(note for label in read.values() for note in label.notes))
     return Labelled(case, planes, unknown=unknown, notes=notes)
+
+
+def _of_examples(case: SourceImage, examples: Mapping[int, Example], names: Mapping[int, str]) -> Labelled:
+    """Put together what was read of single frames of a case: each label lies on its own frame, whatever its file is."""
+    each = examples.values()
+    return Labelled(
+        case,
+        {index: example.label_map[0] for index, example in examples.items()},
+        {**{value: name for example in each for value, name in example.names.items()}, **names},
+        {value: colour for example in each for value, colour in example.colours.items()},
+        {index: example.unknown[0] for index, example in examples.items() if example.unknown is not None},
+        tuple(dict.fromkeys(note for example in each for note in example.notes)),
+    )
 
 
 def classes_to_seek(labelled: Labelled, fitted: Fitted | None, named: Mapping[int, str], overlap: bool) -> Classes:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from incontext import Segmenter
@@ -91,6 +92,28 @@ def test_a_label_of_the_whole_is_that_of_its_planes_that_show_something() -> Non
     assert set(np.unique(whole[0])) <= {0, 7}
 
 
+def test_frames_one_by_one_are_segmented_as_a_stack_of_them_is(tmp_path: Path) -> None:
+    film, label = ball()
+    for index, frame in enumerate(film):
+        Image.fromarray(frame).save(tmp_path / f"{index}.png")
+        Image.fromarray(label[index]).save(tmp_path / f"label{index}.png")
+    frames = [tmp_path / f"{index}.png" for index in range(len(film))]
+    of_stack = segmenter().propagate(film, {0: label[0], 4: label[4]})
+    drawn = {index: tmp_path / f"label{index}.png" for index in (0, 4)}
+    named = segmenter().propagate(frames, {"ball": drawn})
+    assert named.classes == {1: "ball"}
+    for result in (segmenter().propagate(list(film), {0: label[0], 4: label[4]}), named):
+        assert result[0].shape == film.shape
+        np.testing.assert_array_equal(result[0], of_stack[0])
+
+
+def test_a_frame_in_which_nothing_was_drawn_is_labelled_too() -> None:
+    film, label = ball()
+    result = segmenter(Thresholder()).propagate(list(film), {4: label[4], 3: np.zeros_like(label[3])})
+    assert not result[0][3].any()
+    assert result.report.label_budget == 2
+
+
 def test_classes_are_found_side_by_side() -> None:
     volume, label = ball()
     halves = label * np.where(np.arange(56) < 30, 3, 5).astype(np.uint8)
@@ -163,9 +186,11 @@ def test_shapes_are_interpolated_in_volumes_as_far_as_planes_are_apart() -> None
         (ball()[0], {0: ball()[1][0, 1:]}, r"labels\[0\] does not match its image: expected \(40, 56\)"),
         (ball()[0], {0: np.zeros((40, 56))}, "labels show nothing"),
         (ball()[0], None, "labels show nothing"),
+        ([*ball()[0]], {9: ball()[1][0]}, r"labels name no plane: expected indices from 0 to 8, got \[9\]"),
+        ([*ball()[0]], {}, "labels show nothing"),
     ],
-    ids=["image", "no such plane", "other size", "empty", "none"],
+    ids=["image", "no such plane", "other size", "empty", "none", "no such frame", "none of frames"],
 )
-def test_what_does_not_fit_is_refused(volume: np.ndarray, labels: dict | None, fault: str) -> None:
+def test_what_does_not_fit_is_refused(volume: np.ndarray | list, labels: dict | None, fault: str) -> None:
     with pytest.raises(ValueError, match=fault):
         segmenter(Thresholder()).propagate(volume, labels)
