@@ -69,6 +69,16 @@ class FileName:
         return "/".join((*folders, f"{self.prefix}{{case}}{self.case.removeprefix(case)}{self.suffix}"))
 
 
+def natural_order(name: str) -> tuple[tuple[int, str], ...]:
+    """Key that sorts names as people number them: numbers by their value, all else letter by letter.
+
+    >>> sorted(["frame10.png", "frame9.png", "frame1.png"], key=natural_order)
+    ['frame1.png', 'frame9.png', 'frame10.png']
+    """
+    parts = re.split(r"([0-9]+)", name)
+    return tuple((int(part), "") if index % 2 else (-1, part) for index, part in enumerate(parts))
+
+
 @dataclass(frozen=True)
 class NamedFile:
     """A data file of a folder, and what its name says."""

@@ -17,6 +17,7 @@ from benchmarks.experiments import (
     retraining,
     robustness,
     scribbled_support,
+    sequences,
     supports,
     tuning,
 )  # fmt: skip
@@ -46,9 +47,9 @@ class Experiment:
     method: str = METHOD
     logarithmic: tuple[bool, bool] = (False, False)
     """Whether the horizontal and the vertical axis are logarithmic."""
-    kind: Literal["scores", "trains", "leaves", "times"] = "scores"
-    """Kind of measurement: `scores` of given predictors; of networks that it `trains`; of networks on the data that
-    their training `leaves` out; or `times` without any data."""
+    kind: Literal["scores", "films", "trains", "leaves", "times"] = "scores"
+    """Kind of measurement: `scores` of given predictors; the same on `films`; of networks that it `trains`; of networks
+    on the data that their training `leaves` out; or `times` without any data."""
     paired: bool = False
     """Whether the figure shows paired differences from the reference of each point, in place of the values."""
 
@@ -130,6 +131,12 @@ EXPERIMENTS: dict[str, Experiment] = {
         "labelled examples",
         scored(scribbled_support.scribbled_support),
         logarithmic=(True, False),
+    ),
+    "sequences": Experiment(
+        "Do labels that travel through a film beat those that each frame is segmented by alone?",
+        "frames from the nearest labelled one",
+        sequences.sequences,
+        kind="films",
     ),
     "probe": Experiment(
         "Does the network read its support, or answer from memory?",

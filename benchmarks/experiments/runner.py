@@ -62,6 +62,8 @@ def sentence(bench: Bench, experiment: Experiment, findings: Findings) -> str:
     if experiment.kind == "times":
         return "Random images and labels."
     options, settings = bench.options, bench.settings
+    if experiment.kind == "films":
+        return f"All films of the collection `{bench.identity['collection_sha256']}`, seed {settings.seed}."
     hashes = dict.fromkeys(findings.details.get("plan_hashes", {}).values())
     parts = [
         "Tasks of what is left out" if experiment.kind == "leaves" else f"Suite `{settings.suite}`",

@@ -39,6 +39,10 @@ PlaneLabels = Mapping[int, Picture | Parts] | FrameMasks | Picture
 frames that are passed one by one, also masks by class name, and labels in several parts."""
 
 
+FILM = Propagation(continuity=0.0, stillness=256.0)
+"""Parameters for films, chosen on laryngoscopy, where much moves, so that they do no harm there."""
+
+
 @dataclass(frozen=True, eq=False)
 class Labelled:
     """A stack or volume, and the label maps of some of its planes by the index of the plane."""
@@ -229,11 +233,11 @@ class Propagator:
 def suitable(case: SourceImage, box: Box) -> Propagation:
     """Choose the parameters of propagation by the kind of a source image, its spacing and the window that is seen.
 
-    In a stack, such as the frames of a film, things may move, so that shapes are not interpolated. In a volume they
-    recede with the distance between planes.
+    In a stack, such as the frames of a film, things may move, so that shapes are not interpolated; as far as a frame
+    looks like a labelled one, they stay. In a volume they recede with the distance between planes.
     """
     if case.kind != "volume":
-        return Propagation(continuity=0.0)
+        return FILM
     if case.spacing_mm is None:
         return Propagation()
     between, row, column = case.spacing_mm

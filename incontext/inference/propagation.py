@@ -2,9 +2,10 @@
 
 Planes at equal distance from a labelled one form a wave. A wave is segmented with the nearest labelled planes and the
 predictions just before it as support. Its logits are pulled towards the shape that the labels have between them, as far
-as this shape has agreed with what the network found so far; then its predictions join the support of the next wave.
-Several structures travel side by side: what joins is where each is more probable than all others, so that none grows
-into its neighbours from plane to plane. At the end the logits of every plane are averaged with those of its neighbours.
+as this shape has agreed with what the network found so far; or, in a film, towards the nearest label, as far as a frame
+looks like the one that was labelled. Then its predictions join the support of the next wave. Several structures travel
+side by side: what joins is where each is more probable than all others together, so that none grows into its neighbours
+from plane to plane. At the end the logits of every plane are averaged with those of its neighbours.
 """
 
 from bisect import bisect_left
@@ -16,6 +17,7 @@ from itertools import pairwise
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+from torch.nn import functional as F
 
 from incontext.inference.backends import finite
 from incontext.inference.selection import image_features, nearest
@@ -34,6 +36,8 @@ LEAST_DICE = 0.5
 """Dice of neighbouring masks above which their logits are averaged."""
 BOUND = 4.0
 """Bound of a plane's logits, either way, in the mean with those of its neighbours."""
+LIKENESS = (0.6, 0.9)
+"""Correlation of a frame with the nearest labelled one from which on its label counts, and from which on in full."""
 SLACK = 0.001
 """Share of a plane that may be foreground without much effect on the confidence of a prediction."""
 
@@ -53,6 +57,9 @@ class Propagation:
     which things move."""
     step: float = 0.01
     """Distance of neighbouring planes, in sides of a plane: with each plane beyond the labels a shape recedes by it."""
+    stillness: float = 0.0
+    """Pull of a frame that looks like the nearest labelled one towards the label of that: logits per distance from its
+    edge, in sides of a plane; 0 for volumes."""
     neighbours: float = 0.3
     """Weight of the planes before and after in the final mean of logits, beside 1 for the plane itself; 0 for none."""
     seeds: int = 3
@@ -211,14 +218,29 @@ def _outward(supports: Sequence["_Support"], labels: Sequence[Mapping[int, Tenso
     logits = torch.cat([_drawn(support, known) for support, known in zip(supports, labels, strict=True)], 1)
     shapes = [_Shape(known, config) for known in labels]
     for wave in waves(len(planes), list(labels[0])):
+        alike = _likeness(planes, wave, list(labels[0])) if config.stillness else None
         for index, (support, shape) in enumerate(zip(supports, shapes, strict=True)):
-            logits[wave, index] = shape.pulled(wave, support.segment(wave))[:, 0]
+            pulled = shape.pulled(wave, support.segment(wave))
+            logits[wave, index] = (pulled if alike is None else shape.held(wave, pulled, alike))[:, 0]
         found = logits[wave] if overlap else against_others(logits[wave])
         for index, support in enumerate(supports):
             support.join(wave, found[:, index : index + 1])
     for index, known in enumerate(labels):
         _settle(logits[:, index : index + 1], config.neighbours, known)
     return logits
+
+
+def _likeness(planes: Tensor, wave: Sequence[int], labelled: Sequence[int]) -> Float[Tensor, "n 1 1 1"]:
+    """Share, in [0, 1], in which each plane of a wave counts as still: by its correlation with the nearest labelled."""
+    known = [_nearest(labelled, index) for index in wave]
+    one, other = (planes[rows].flatten(1) for rows in (wave, known))
+    alike = F.cosine_similarity(one - one.mean(1, keepdim=True), other - other.mean(1, keepdim=True))
+    low, high = LIKENESS
+    return ((alike - low) / (high - low)).clamp(0, 1)[:, None, None, None]
+
+
+def _nearest(labelled: Sequence[int], index: int) -> int:
+    return min(labelled, key=lambda each: (abs(each - index), each))
 
 
 def _drawn(support: "_Support", labels: Mapping[int, Tensor]) -> Tensor:
@@ -330,12 +352,13 @@ class _Shape:
     def __init__(self, labels: Mapping[int, Tensor], config: Propagation) -> None:
         self.config = config
         self.indices = sorted(labels)
-        self.depths = {index: signed_distance(labels[index]) for index in self.indices} if config.continuity else {}
+        is_used = config.continuity or config.stillness
+        self.depths = {index: signed_distance(labels[index]) for index in self.indices} if is_used else {}
         self.common = self.drawn = 0.0
 
     def pulled(self, wave: list[int], logits: Float[Tensor, "n 1 H W"]) -> Float[Tensor, "n 1 H W"]:
         """Logits of a wave, pulled towards the shape as far as it has agreed with those so far."""
-        if not self.depths:
+        if not self.config.continuity:
             return logits
         depths = torch.stack([self.depth(index) for index in wave])
         known = [row for row, index in enumerate(wave) if self._is_known(index)]
@@ -345,6 +368,13 @@ class _Shape:
         low, high = AGREEMENT
         strength = min(1.0, max(0.0, (self.common / max(self.drawn, 1.0) - low) / (high - low)))
         return logits + strength * self.config.continuity * depths
+
+    def held(
+        self, wave: list[int], logits: Float[Tensor, "n 1 H W"], alike: Float[Tensor, "n 1 1 1"]
+    ) -> Float[Tensor, "n 1 H W"]:
+        """Logits of a wave, pulled towards the nearest labels in the share in which the planes are still."""
+        nearest = torch.stack([self.depths[_nearest(self.indices, index)] for index in wave])
+        return logits + alike * self.config.stillness * nearest
 
     def depth(self, index: int) -> Float[Tensor, "1 H W"]:
         """Signed distance from the structure's edge on a plane."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from incontext import Segmenter
 from incontext.images.source_image import read_source_image
-from incontext.inference.labelled_volume import read_labelled, suitable
+from incontext.inference.labelled_volume import FILM, read_labelled, suitable
 from incontext.inference.propagation import Propagation
 from incontext.networks.support_once import SupportOnceConfig, SupportOnceNet
 from megamed.squares import letterbox
@@ -171,7 +171,8 @@ def test_the_planes_of_a_scan_are_labelled_as_its_file_has_them(tmp_path: Path) 
 def test_shapes_are_interpolated_in_volumes_as_far_as_planes_are_apart() -> None:
     stack = read_source_image(np.zeros((5, 20, 40)), "stack")
     box = letterbox((20, 40))
-    assert suitable(stack, box) == Propagation(continuity=0.0)
+    assert suitable(stack, box) == FILM
+    assert FILM.continuity == 0
     volume = replace(stack, kind="volume", spacing_mm=(5.0, 0.5, 0.5))
     assert suitable(volume, box).step == pytest.approx(5 / 20)
     assert suitable(volume, box).continuity == Propagation().continuity

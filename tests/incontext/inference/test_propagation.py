@@ -267,6 +267,16 @@ def test_a_shape_that_disagrees_is_not_heard():
     torch.testing.assert_close(pulled, propagate(Seer(), frames, labels, config=JOINING))
 
 
+def test_in_a_still_film_labels_stay_and_in_one_that_moves_they_do_not_count():
+    label, still = disc(12), Propagation(continuity=0.0, neighbours=0.0, stillness=256.0)
+    wider = disc(12, radius=6)
+    stays = propagate(Seer(), torch.stack([0.8 * wider] * 3), {0: label}, config=still)
+    assert torch.equal(stays[1:] > 0, torch.stack([label] * 2) > 0)
+    frames = torch.stack([disc(column) for column in (6, 16, 26)])
+    found, plain = (propagate(Seer(), frames, {0: label}, config=config) for config in (still, JOINING))
+    assert torch.equal(found, plain)
+
+
 def test_a_plane_gives_in_to_neighbours_that_are_alike():
     planes = torch.stack([0.9 * disc(16)] * 3)
     planes[0, 0, 16, 16] = planes[2, 0, 16, 16] = 0.9
