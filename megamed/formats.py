@@ -21,6 +21,7 @@ from megamed.readers import (
     ome_zarr,
     picture,
     tiff,
+    video,
 )
 from megamed.readers.faults import check_no_stream
 from megamed.readers.source import SERIES, Source
@@ -58,7 +59,7 @@ class FileFormat:
     channels: Callable[[Path], tuple[str, ...]] | None = None
     """Returns the names or indices of a file's channels, if it has several that are no colours."""
     has_parts: bool = False
-    """Whether a file holds any number of arrays, so that it is not by itself one image."""
+    """Whether a file holds any number of arrays or images, so that it is not by itself one image of a folder."""
 
 
 FORMATS = (
@@ -80,6 +81,9 @@ FORMATS = (
     FileFormat("OME-Zarr", (), ome_zarr.read, is_folder=ome_zarr.is_image),
     FileFormat("NumPy array", (".npy",), arrays.read),
     FileFormat("NumPy archive", (".npz",), arrays.read, has_parts=True),
+    FileFormat(
+        "video", (".webm", ".mpeg", ".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpg"), video.read, has_parts=True,
+    ),
 )  # fmt: skip
 
 
