@@ -11,6 +11,7 @@ from incontext.folders.library_command import library
 from incontext.folders.publish_command import publish
 from incontext.folders.shell_options import (
     COLLECTION_HELP,
+    DRAWN_HELP,
     INFO_HELP,
     MODEL_HELP,
     MODEL_SUFFIXES,
@@ -42,7 +43,17 @@ from incontext.folders.shell_options import (
     task_in,
     tools_named,
 )
-from incontext.folders.shell_report import INCOMPLETE, in_lines, lines, progress, report, report_model, tell
+from incontext.folders.shell_report import (
+    INCOMPLETE,
+    counting,
+    in_lines,
+    lines,
+    progress,
+    report,
+    report_film,
+    report_model,
+    tell,
+)
 from incontext.page.command import annotate
 from megamed.command_line import CommandLine, table
 from megamed.failures import one_line
@@ -231,14 +242,13 @@ def save_task(
 
 @app.command()
 def propagate(
-    volume: Annotated[Path, typer.Argument(help="Volume, DICOM series or image stack to segment.")],
-    out: Annotated[Path, typer.Option(help="Mask to write; its suffix decides the file type.")],
-    labels: Annotated[
-        Path | None,
-        typer.Option(
-            help="Label map of the volume's size, with a few planes drawn and the others empty.", show_default=False
-        ),
-    ] = None,
+    volume: Annotated[
+        Path, typer.Argument(help="Volume, DICOM series, image stack, video or folder of frames to segment.")
+    ],
+    out: Annotated[
+        Path, typer.Option(help="Mask to write, whose suffix decides the file type; a folder of masks for a film.")
+    ],
+    labels: Annotated[Path | None, typer.Option(help=DRAWN_HELP, show_default="those beside the frames")] = None,
     task: Annotated[
         Path | None,
         typer.Option(help="File that `save-task` wrote, with labelled planes of other volumes.", show_default=False),
@@ -256,19 +266,30 @@ def propagate(
     ] = None,
     weights: TaskWeights = None,
     device: Device = None,
+    quiet: Quiet = False,
 ) -> None:
-    """Segment a volume by labels of a few of its planes; labelled planes keep their labels."""
-    if labels is None and task is None:
-        message = "give --labels, or --task, or both."
-        raise typer.BadParameter(message)
+    """Segment a volume or a film by labels of a few planes or frames, which keep them.
+
+    Of a video or a folder of frames, --out gets a mask of each frame and
+    overlay.gif, an animated preview, and the frame is named that had best
+    be labelled next. Videos need the extra `video`.
+    """
     from incontext.folders.class_names import read_classes, read_colours
     from incontext.folders.propagate_file import propagate_file
+    from incontext.folders.propagate_film import is_film, propagate_film
     from incontext.folders.segmenter_options import SegmenterOptions
 
-    read = read_colours(colours)
-    options = SegmenterOptions(task, weights, device, channel=channel, colours=read, unknown=unknown)
-    warned = propagate_file(options.open(), volume, out, labels, classes=read_classes(classes), axis=axis)
-    for message in warned:
+    frames = volume.exists() and is_film(volume) and not out.suffix
+    if labels is None and task is None and not (frames and volume.is_dir()):
+        message = "give --labels, or --task, or both."
+        raise typer.BadParameter(message)
+    named, read = read_classes(classes), read_colours(colours)
+    segmenter = SegmenterOptions(task, weights, device, channel=channel, colours=read, unknown=unknown).open()
+    if frames:
+        with counting(quiet) as told:
+            found = propagate_film(segmenter, volume, out, labels, classes=named, told=told)
+        return report_film(found, out)
+    for message in propagate_file(segmenter, volume, out, labels, classes=named, axis=axis):
         typer.echo(one_line(f"Warning: {message}"), err=True)
     print(f"Wrote {out}.")
 

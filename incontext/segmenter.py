@@ -2,7 +2,7 @@
 
 import copy
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -283,6 +283,7 @@ class Segmenter(SavedEstimator):
         classes: Mapping[int, str] | None = None,
         axis: Axis = None,
         config: Propagation | None = None,
+        told: Callable[[int, int], object] | None = None,
     ) -> Segmentation:
         """Segment a volume or sequence from the labels of a few of its planes, and by the examples of `fit` if any.
 
@@ -299,6 +300,7 @@ class Segmenter(SavedEstimator):
             axis: Axis from plane to plane; see `source_image.read_source_image`.
             config: Parameters of the propagation; by default shapes are interpolated between the planes of a volume, as
                 far as the spacing makes them alike, and not between those of a stack, such as the frames of a film.
+            told: Function that is told, meanwhile, how many planes are done, and of how many.
 
         Raises:
             ValueError: If an argument does not fit, or nothing is labelled; the message names the fix.
@@ -330,7 +332,7 @@ class Segmenter(SavedEstimator):
             by.tuned,
         )
         with by.network.evaluating():
-            found = propagator(labelled)
+            found = replace(propagator, told=told)(labelled)
         result = Segmentation([found], propagator.classes, report, self.quality)
         result.report = finished(report, start)
         return result

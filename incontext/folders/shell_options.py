@@ -20,6 +20,10 @@ WEIGHTS_HELP = (
     "hub."
 )
 
+DRAWN_HELP = (
+    "Label map of the volume's size, with a few planes drawn and the others empty; of a film, also a folder of labels "
+    "that have the names or numbers of their frames, from 0 on in a video."
+)
 COLLECTION_HELP = "Folder of a collection, as `megamed build` writes it, or one of its files."
 INFO_HELP = "`default`, `open`, a checkpoint file, or a file that `save-task` wrote."
 MODEL_SUFFIXES = (".onnx", ".bioimage.zip")

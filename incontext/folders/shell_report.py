@@ -1,6 +1,7 @@
 """Output of the shell about a run: its progress, its outcome, and an exit status that tells of failures."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from megamed.failures import one_line
 
 if TYPE_CHECKING:
     from incontext.folders.exported_model import ModelRun
+    from incontext.folders.propagate_film import FilmOutcome
     from incontext.folders.report import Summary
     from incontext.folders.segment_folder import Track
 
@@ -25,6 +27,17 @@ def progress(quiet: bool) -> "Track":
     from rich.progress import track
 
     return lambda cases: track(cases, "Segmenting", console=Console(stderr=True), disable=quiet)
+
+
+@contextmanager
+def counting(quiet: bool) -> Iterator[Callable[[int, int], object]]:
+    """Show how much is done on a terminal, and how long the rest will take; what is yielded is to be told both."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), disable=quiet) as shown:
+        task = shown.add_task("Propagating", total=None)
+        yield lambda done, total: shown.update(task, completed=done, total=total)
 
 
 def in_lines(texts: Iterable[str]) -> str:
@@ -47,6 +60,16 @@ def report_model(run: "ModelRun", out: Path) -> None:
     """Print the outcome of a run of an exported model."""
     typer.echo(f"{len(run.masks)} of {len(run.masks) + len(run.failures)} images have a mask in {out}.")
     tell_faults(run.notes, (), run.failures, bool(run.masks))
+
+
+def report_film(found: "FilmOutcome", out: Path) -> None:
+    """Print what became of a film, and the frame to label next."""
+    for message in found.warnings:
+        typer.echo(one_line(f"Warning: {message}"), err=True)
+    if found.masks:
+        typer.echo(f"{found.masks} masks and overlay.gif are in {out}.")
+    if found.next_frame:
+        typer.echo(f"Label frame {found.next_frame} next: much is uncertain there, far from what is labelled.")
 
 
 def tell_faults(notes: Iterable[str], warnings: Iterable[str], failures: Mapping[str, str], any_done: bool) -> None:

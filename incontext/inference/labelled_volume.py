@@ -3,7 +3,7 @@
 What `incontext.inference.propagation` does on the network's grid is done for each window that planes are seen by.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -168,6 +168,7 @@ class Propagator:
         temperature: The number that logits are divided by.
         fitted: Labelled squares of other volumes, if there are any.
         config: Parameters of the propagation; by default those that are `suitable` for the volume.
+        told: Function that is told how many planes are done, and of how many, the windows of a plane counted apart.
     """
 
     backend: Backend
@@ -177,13 +178,15 @@ class Propagator:
     temperature: float = 1.0
     fitted: Fitted | None = field(default=None, repr=False)
     config: Propagation | None = None
+    told: Callable[[int, int], object] | None = None
 
     def __call__(self, labelled: Labelled) -> CasePrediction:
         """Segment all planes; those that are labelled stay as they were drawn, where somebody judged."""
         case, boxes = labelled.case, self.preparation.boxes(labelled.case)
         # what is drawn on one plane is sought on the next: an array, too, is one thing here
         scaled = apply(case, replace(self.preparation.normalisation, by_plane=False))
-        logits = torch.stack([self._window(scaled, labelled, box) for box in boxes], dim=1) / self.temperature
+        done = _Count(len(labelled.labels) * len(boxes), len(boxes) * len(case.planes), self.told)
+        logits = torch.stack([self._window(scaled, labelled, box, done) for box in boxes], dim=1) / self.temperature
         values = tuple(self.classes.names)
         found = [Plane(case.planes.shape[1:], boxes, each) for each in logits]
         planes: list[Plane | DrawnPlane] = [*found]
@@ -198,7 +201,7 @@ class Propagator:
         return f"{here}, {others} labelled images of others" if others else here
 
     def _window(
-        self, scaled: Float32[np.ndarray, "N H W"], labelled: Labelled, box: Box
+        self, scaled: Float32[np.ndarray, "N H W"], labelled: Labelled, box: Box, done: "_Count"
     ) -> Float[Tensor, "N C size size"]:
         planes = np.stack([to_square(plane, self.preparation.size_px, box) for plane in scaled])
         squares = torch.from_numpy(planes)[:, None].to(self.device)
@@ -206,7 +209,7 @@ class Propagator:
         structures = [
             LabelledStructure(self._labels(labelled, value, box), self._others(value)) for value in self.classes.names
         ]
-        return propagate_all(self.backend, squares, structures, config, self.classes.overlap).cpu()
+        return propagate_all(self.backend, squares, structures, config, self.classes.overlap, done.add).cpu()
 
     def _labels(self, labelled: Labelled, value: int, box: Box) -> dict[int, Float32[Tensor, "1 size size"]]:
         """Squares of a class's labels, by the index of their plane.
@@ -228,6 +231,20 @@ class Propagator:
         chosen = pool.candidates(index, showing=False)
         labels = pool.labels[chosen, index, None]
         return LabelledPlanes(pool.images[chosen].to(self.device), as_shares(labels.to(self.device)))
+
+
+@dataclass
+class _Count:
+    """Number of planes that are done, those that were drawn among them, of which somebody may want to be told."""
+
+    done: int
+    total: int
+    told: Callable[[int, int], object] | None
+
+    def add(self, planes: int) -> None:
+        self.done += planes
+        if self.told is not None:
+            self.told(self.done, self.total)
 
 
 def suitable(case: SourceImage, box: Box) -> Propagation:

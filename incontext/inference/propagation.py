@@ -10,7 +10,7 @@ from plane to plane. At the end the logits of every plane are averaged with thos
 
 from bisect import bisect_left
 from collections import defaultdict, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -21,15 +21,13 @@ from torch.nn import functional as F
 
 from incontext.inference.backends import finite
 from incontext.inference.selection import image_features, nearest
-from incontext.networks.distance import distance_transform
+from incontext.inference.signed_distance import DEPTH, signed_distance
 from incontext.networks.measures import dice
 from incontext.networks.protocols import Backend, Codes, FeatureEncoder
 from megamed.unknown import UNKNOWN_SHARE
 
 CERTAIN = 20.0
 """Logit of pixels that a person labelled as foreground; that of background is its negative."""
-DEPTH = 0.16
-"""Distance from a structure's edge, as a share of a plane's side, from which on it pulls no harder."""
 AGREEMENT = (0.6, 0.8)
 """Dice with the network's masks from which on interpolated shapes count, and from which on in full."""
 LEAST_DICE = 0.5
@@ -111,6 +109,7 @@ def propagate_all(
     structures: Sequence[LabelledStructure],
     config: Propagation | None = None,
     overlap: bool = False,
+    told: Callable[[int], object] = int,
 ) -> Float[Tensor, "N C H W"]:
     """Segment all planes of a volume or a sequence by the labels of a few.
 
@@ -122,6 +121,7 @@ def propagate_all(
         structures: The structures to segment; those that are labelled in `planes` are so on the same ones.
         config: Parameters of the propagation; by default those of `Propagation`.
         overlap: Whether a pixel may be of several structures.
+        told: Function that is told of each number of planes when they are done.
 
     Returns:
         Logits of each structure against the background, on all planes; on labelled ones they are ±`CERTAIN`, by the
@@ -138,7 +138,7 @@ def propagate_all(
     together = [index for index, each in enumerate(structures) if each.labels]
     if together:
         labels = [structures[index].labels for index in together]
-        logits[:, together] = _outward([supports[index] for index in together], labels, overlap)
+        logits[:, together] = _outward([supports[index] for index in together], labels, overlap, told)
     for index, each in enumerate(structures):
         if not each.labels:
             logits[:, index : index + 1] = _from_others(supports[index])
@@ -183,13 +183,6 @@ def confidence(logits: Float[Tensor, "N 1 H W"]) -> Float[Tensor, " N"]:
     return (2 * both + slack) / (probabilities.sum(1) + masks.sum(1) + slack)
 
 
-def signed_distance(label: Float[Tensor, "1 H W"]) -> Float[Tensor, "1 H W"]:
-    """Distance from a structure's edge in sides of the plane, within ±`DEPTH`: above 0 inside, below 0 outside."""
-    inside = label[0] > 0.5
-    pixels = torch.where(inside, _distances(~inside) - 0.5, 0.5 - _distances(inside))
-    return (pixels / max(inside.shape)).clamp(-DEPTH, DEPTH)[None]
-
-
 def interpolated(
     labels: Mapping[int, Float[Tensor, "1 H W"]], count: int, step: float
 ) -> Float[Tensor, "{count} 1 H W"]:
@@ -212,7 +205,12 @@ def waves(count: int, start: Sequence[int]) -> Iterator[list[int]]:
     yield from (by_distance[distance] for distance in sorted(by_distance) if distance)
 
 
-def _outward(supports: Sequence["_Support"], labels: Sequence[Mapping[int, Tensor]], overlap: bool = False) -> Tensor:
+def _outward(
+    supports: Sequence["_Support"],
+    labels: Sequence[Mapping[int, Tensor]],
+    overlap: bool = False,
+    told: Callable[[int], object] = int,
+) -> Tensor:
     """Logits (N, C, H, W) of structures that are labelled on the same planes, whose waves go out together."""
     config, planes = supports[0].config, supports[0].planes
     logits = torch.cat([_drawn(support, known) for support, known in zip(supports, labels, strict=True)], 1)
@@ -225,6 +223,7 @@ def _outward(supports: Sequence["_Support"], labels: Sequence[Mapping[int, Tenso
         found = logits[wave] if overlap else against_others(logits[wave])
         for index, support in enumerate(supports):
             support.join(wave, found[:, index : index + 1])
+        told(len(wave))
     for index, known in enumerate(labels):
         _settle(logits[:, index : index + 1], config.neighbours, known)
     return logits
@@ -414,11 +413,6 @@ def _seeds(logits: Float[Tensor, "N 1 H W"], count: int) -> list[int]:
     showing = [index for index, each in enumerate(logits) if (each > 0).any()]
     parts = [showing[len(showing) * k // count : len(showing) * (k + 1) // count] for k in range(count)]
     return [max(part, key=lambda index: float(confidences[index])) for part in parts if part]
-
-
-def _distances(targets: Bool[Tensor, "H W"]) -> Float[Tensor, "H W"]:
-    """Pixels from each pixel to the nearest target (Euclid), or a plane's height and width if there is none."""
-    return distance_transform(targets[None])[0].clamp(max=sum(targets.shape))
 
 
 def _neighbour_dice(mask: Bool[Tensor, "1 H W"], other: Bool[Tensor, "1 H W"]) -> float:

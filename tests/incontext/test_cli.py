@@ -363,6 +363,21 @@ def test_propagate_segments_a_stack_by_one_plane(tmp_path: Path, weights: Path) 
     assert run("propagate", tmp_path / "film.tif", "--out", tmp_path / "mask.tif").exit_code == 2
 
 
+def test_propagate_segments_a_folder_of_frames_and_says_what_to_label_next(tmp_path: Path, weights: Path) -> None:
+    for folder in ("images", "labels"):
+        (tmp_path / "film" / folder).mkdir(parents=True)
+    label = np.zeros((30, 40), dtype=np.uint8)
+    label[8:20, 10:24] = 3
+    for frame in range(3):
+        Image.fromarray(label * 60 + frame).save(tmp_path / "film" / "images" / f"{frame}.png")
+    Image.fromarray(label).save(tmp_path / "film" / "labels" / "0.png")
+    result = run("propagate", tmp_path / "film", "--out", tmp_path / "out", "--weights", weights, "--quiet")
+    assert result.exit_code == 0, result.output
+    assert f"3 masks and overlay.gif are in {tmp_path / 'out'}." in result.output
+    assert re.search(r"Label frame [12] next", result.output)
+    assert {path.name for path in (tmp_path / "out" / "masks").iterdir()} == {"0.png", "1.png", "2.png"}
+
+
 def test_info_prints_json(weights: Path) -> None:
     result = run("info", weights)
     assert result.exit_code == 0, result.output

@@ -13,7 +13,6 @@ from torch.nn import functional as F
 from incontext.inference.backends import backend_of
 from incontext.inference.propagation import (
     CERTAIN,
-    DEPTH,
     LabelledPlanes,
     LabelledStructure,
     Propagation,
@@ -22,7 +21,6 @@ from incontext.inference.propagation import (
     interpolated,
     propagate,
     propagate_all,
-    signed_distance,
     waves,
 )
 from incontext.networks.cross_block import CrossBlockConfig, CrossBlockNet
@@ -102,25 +100,6 @@ class Seer(Follower):
 def test_waves_go_out_from_all_starts_at_once():
     assert list(waves(7, [2, 5])) == [[1, 3, 4, 6], [0]]
     assert list(waves(2, [0, 1])) == []
-
-
-def test_signed_distance_counts_from_the_edge():
-    label = torch.zeros(1, 16, 16)
-    label[0, :, 6:9] = 1
-    column = signed_distance(label)[0, 7]
-    assert (16 * column[5:10]).tolist() == [-0.5, 0.5, 1.5, 0.5, -0.5]
-    assert column[0] == pytest.approx(-DEPTH)  # 5.5 of 16 pixels
-    assert (signed_distance(torch.zeros(1, 16, 16)) == -DEPTH).all()
-    assert (signed_distance(torch.ones(1, 16, 16)) == DEPTH).all()
-
-
-def test_signed_distance_is_euclidean():
-    label = torch.zeros(1, 64, 48)
-    label[0, 30, 20] = 1
-    distances = signed_distance(label)[0]
-    assert 64 * distances[34, 23] == pytest.approx(0.5 - 5)
-    assert 64 * distances[26, 17] == pytest.approx(0.5 - 5)
-    assert 64 * distances[30, 20] == pytest.approx(0.5)
 
 
 def test_labels_are_interpolated_between_and_recede_beyond():
