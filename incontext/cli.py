@@ -279,7 +279,7 @@ def propagate(
     from incontext.folders.propagate_film import is_film, propagate_film
     from incontext.folders.segmenter_options import SegmenterOptions
 
-    frames = volume.exists() and is_film(volume) and not out.suffix
+    frames = is_film(volume, out)
     if labels is None and task is None and not (frames and volume.is_dir()):
         message = "give --labels, or --task, or both."
         raise typer.BadParameter(message)

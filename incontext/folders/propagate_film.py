@@ -65,8 +65,10 @@ class FilmOutcome:
     warnings: tuple[str, ...] = ()
 
 
-def is_film(path: Path) -> bool:
-    """Whether a path is a video, or a folder of frames, and neither a volume nor a series."""
+def is_film(path: Path, out: Path) -> bool:
+    """Whether a path is a video or a folder of frames, neither a volume nor a series, and the masks go to a folder."""
+    if out.name.lower().endswith(formats.mask_suffixes({"image", "stack", "placed", "series"})) or not path.exists():
+        return False
     if not path.is_dir():
         found = formats.format_of(path)
         return found is not None and found.name == "video"

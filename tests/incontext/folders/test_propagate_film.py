@@ -55,7 +55,7 @@ def masks_in(out: Path) -> dict[str, np.ndarray]:
 def test_every_frame_of_a_folder_gets_a_mask(write: Callable[..., Path], tmp_path: Path, segmenter: Segmenter) -> None:
     told: list[tuple[int, int]] = []
     film = write()
-    assert is_film(film)
+    assert is_film(film, tmp_path / "out.1")
     found = propagate_film(segmenter, film, tmp_path / "out", classes={3: "disc"}, told=lambda *each: told.append(each))
     assert (found.masks, found.warnings) == (4, ())
     assert told == [(2, 4), (3, 4), (4, 4)]
@@ -122,7 +122,8 @@ def test_the_frames_of_a_video_are_numbered(tmp_path: Path, segmenter: Segmenter
     (tmp_path / "labels").mkdir()
     for number in (0, 10):
         Image.fromarray(disc(8 + number)).save(tmp_path / "labels" / f"{number}.png")
-    assert is_film(tmp_path / "clip.mp4")
+    assert is_film(tmp_path / "clip.mp4", tmp_path / "out")
+    assert not is_film(tmp_path / "clip.mp4", tmp_path / "mask.tif")
     found = propagate_film(segmenter, tmp_path / "clip.mp4", tmp_path / "out", tmp_path / "labels")
     masks = masks_in(tmp_path / "out")
     assert found.masks == 11
@@ -133,4 +134,5 @@ def test_the_frames_of_a_video_are_numbered(tmp_path: Path, segmenter: Segmenter
 
 def test_volumes_and_pictures_are_no_films(tmp_path: Path) -> None:
     Image.fromarray(disc(8)).save(tmp_path / "a.png")
-    assert not is_film(tmp_path / "a.png")
+    assert not is_film(tmp_path / "a.png", tmp_path / "out")
+    assert not is_film(tmp_path / "b.png", tmp_path / "out")
