@@ -40,7 +40,7 @@ frames that are passed one by one, also masks by class name, and labels in sever
 
 
 FILM = Propagation(continuity=0.0, stillness=256.0)
-"""Parameters for films, chosen on laryngoscopy, where much moves, so that they do no harm there."""
+"""Parameters for films: stillness was chosen on ultrasound, and changes nothing on laryngoscopy, where all moves."""
 
 
 @dataclass(frozen=True, eq=False)
