@@ -8,10 +8,11 @@ from megamed.readers.source import Source
 from megamed.readers.stored import StoredImage
 
 COLOURS = 3
+RIGHT_ANGLE = 90
 
 
 def read(source: Source, most_pixels: int) -> StoredImage:
-    """Read all frames of the first video stream of a file, in colour.
+    """Read all frames of the first video stream of a file, in colour and upright.
 
     Raises:
         ValueError: If the file cannot be decoded, shows nothing, or has more than `most_pixels` in all.
@@ -24,7 +25,8 @@ def read(source: Source, most_pixels: int) -> StoredImage:
     with one_error(path, av.FFmpegError, ValueError), av.open(str(path)) as film:
         for frame in film.decode(video=0) if film.streams.video else ():
             check_size((len(frames) + 1, frame.height, frame.width), COLOURS, most_pixels)
-            frames.append(frame.to_ndarray(format="rgb24"))
+            # phones store frames as their sensor lies, and how to turn them counterclockwise to be seen
+            frames.append(np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / RIGHT_ANGLE)))
     if not frames:
         msg = f"{path.name} cannot be read: expected a video, got a file without a frame."
         raise ValueError(msg)
