@@ -12,7 +12,7 @@ from PIL import Image
 
 from incontext import Segmenter
 from incontext.folders.folder_images import read_folder
-from incontext.folders.kept_masks import EDITED
+from incontext.folders.mask_files import EDITED
 from incontext.folders.run_log import LOG
 from incontext.folders.segment_folder import SegmentOptions, segment_folder
 from incontext.folders.user_folder import fit_folder
