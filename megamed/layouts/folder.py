@@ -16,7 +16,7 @@ from megamed.layouts.cases import Case, LabelSource, pairing_problem
 from megamed.readers.faults import is_stream
 from megamed.readers.source import Source
 from megamed.schema import DatasetCard, FileRules, slugify
-from megamed.voc import read_splits
+from megamed.voc import SETS, read_splits
 
 NO_DATA = frozenset({"card.toml", "meta.json", *YOLO_CARDS, *NAME_LISTS})
 """Cards, and lists of the names of classes."""
@@ -65,6 +65,9 @@ def find_cases(folder: Path, card: DatasetCard) -> Iterator[Case]:
     splits = read_splits(folder)
     for case, found in sorted(cases.items()):
         yield replace(_case(case, found, card, rules, classes), split=splits.get(case))
+    for case in sorted(splits.keys() - cases.keys()):
+        got = f"{SETS.as_posix()}/{splits[case]}.txt lists it alone"
+        yield Case(case, split=splits[case], problem=f"case {case!r} is missing: expected an image and a label, {got}.")
 
 
 def _mentioned_cases(folder: Path, card: DatasetCard, rules: FileRules) -> Iterator[Case]:
