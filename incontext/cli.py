@@ -136,6 +136,7 @@ def check(
     classes: ClassNames = None,
     colours: Colours = None,
     unknown: UnknownValues = None,
+    channel: ImageChannel = None,
     expect: Annotated[
         bool, typer.Option("--expect/--no-expect", help="Let four or more labelled images segment each other.")
     ] = True,
@@ -157,14 +158,14 @@ def check(
 
     rules, templates = LabelRules.of(unknown or None, read_colours(colours)), read_templates(images, labels)
     named = read_classes(classes)
-    found, expected = check_folder(folder, templates, rules, named), None
+    found, expected = check_folder(folder, templates, rules, named, channel), None
     if not as_json:
         print(in_lines(found.lines()), flush=True)
     if found.labelled and expect:
         from incontext.folders.expectation import expect_of_folder
         from incontext.folders.segmenter_options import SegmenterOptions
 
-        options = SegmenterOptions(colours=rules.colours, unknown=unknown)
+        options = SegmenterOptions(channel=channel, colours=rules.colours, unknown=unknown)
         expected = expect_of_folder(options.open(), folder, templates, named)
     if as_json:
         print(replace(found, expected=expected).as_json())
