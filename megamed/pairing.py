@@ -4,6 +4,7 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 from megamed import formats
@@ -16,7 +17,7 @@ from megamed.file_names import (
     NamedFile,
     sort_out,
 )
-from megamed.look_alikes import are_one_picture, is_label_like
+from megamed.look_alikes import are_one_picture, drew_one_thing, is_label_like
 from megamed.matching import OTHERS, Match, by_class, match_labels, one_sequence
 from megamed.notes import left_out
 from megamed.path_templates import Templates, by_templates
@@ -124,7 +125,7 @@ def find_pairs(folder: Path, templates: Templates | None = None, marks: Collecti
     notes += sequences
     matched, orphans = match_labels(images, labels)
     _check_some(images, labels, matched)
-    named, spelt = by_class(matched)
+    named, spelt = by_class(matched, partial(_drew_one_thing, folder))
     top = os.path.commonpath([folder / image.path.parent for image in images])
     pairs = [
         ImagePair(
@@ -140,6 +141,10 @@ def find_pairs(folder: Path, templates: Templates | None = None, marks: Collecti
     notes += left_out(imageless, "it holds no image")
     notes += left_out(streams, "it is a pipe, socket or device")
     return Pairing(folder, tuple(pairs), tuple(notes), unused)
+
+
+def _drew_one_thing(folder: Path, cases: Sequence[Mapping[str, PurePosixPath]]) -> bool:
+    return drew_one_thing([{name: folder / path for name, path in case.items()} for case in cases])
 
 
 def _with_drawn(
