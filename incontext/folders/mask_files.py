@@ -57,6 +57,10 @@ def write_or_keep(
 
     Returns:
         Masks of the classes by label value, of which a file was edited, as somebody made them.
+
+    Raises:
+        ValueError: If a file is no mask, and never was one that was written here.
+        OSError: If a file cannot be written.
     """
     kept: dict[int, Bool[np.ndarray, ...]] = {}
     for value, path in files.items():
@@ -78,7 +82,8 @@ def _written_or_kept(result: Segmentation, value: int, path: Path, ledger: Ledge
         ours = result.write(0, Path(folder) / path.name, value).read_bytes()
     planes = _edited(path, result.cases[0], [value] if value else result.classes, ours)
     if planes is None:
-        ledger.adopt(path)
+        if ledger.has_written(path) or ours.startswith(path.read_bytes()):
+            ledger.adopt(path)
         replace_file(path, ours)
     return planes
 

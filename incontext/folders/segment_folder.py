@@ -3,6 +3,7 @@
 import io
 import json
 import math
+import os
 import warnings
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -200,7 +201,7 @@ def _segment_queries(run: _Run, queries: Sequence[ImagePair], track: Track, told
     log = RunLog(out, identity(segmenter, {"mask_format": options.mask_suffix}), options.overwrite)
     start_tool_files(out, options.tools, run.ledger, options.overwrite)
     support = [pair.name for pair in told.examples.labelled] if told.examples else []
-    expected = _expected(segmenter, support, out, options)
+    expected = _expected(run, support)
     known = {pair.name for pair in queries if log.is_done(pair, run.prompts.get(pair.name))}
     failures = {}
     for pair in track([pair for pair in queries if pair.name not in known]):
@@ -242,10 +243,12 @@ def _segment_queries(run: _Run, queries: Sequence[ImagePair], track: Track, told
     return summary
 
 
-def _expected(segmenter: Segmenter, support: Sequence[str], out: Path, options: SegmentOptions) -> Expectation | None:
+def _expected(run: _Run, support: Sequence[str]) -> Expectation | None:
     """Tell what the labelled images let one expect, and draw those that look wrong."""
+    segmenter, out, options = run.segmenter, run.out, run.options
     expected = expectation_of(segmenter, support) if segmenter.has_examples else None
-    (out / PICTURE).unlink(missing_ok=True)
+    if (out / PICTURE).is_file() and run.ledger.knows(out / PICTURE):
+        (out / PICTURE).unlink()
     if expected is not None:
         for line in expected.lines():
             options.tell(line)
@@ -286,10 +289,10 @@ def _told(examples: Pairing | None) -> list[str]:
 
 def _check_apart(out: Path, pairs: Sequence[ImagePair], folders: Iterable[Path | None]) -> None:
     files = [file for pair in pairs for file in pair.files]
-    read = {folder.resolve() for file in files for folder in (file.parent, file)}
-    read |= {folder.resolve() for folder in folders if folder}
+    read = {os.path.realpath(folder) for file in files for folder in (file.parent, file)}
+    read |= {os.path.realpath(folder) for folder in folders if folder}
     for written in (out, out / "masks"):
-        if written.resolve() in read:
+        if os.path.realpath(written) in read:
             message = f"out is a folder of inputs: expected a folder apart, got {written}. Write elsewhere."
             raise ValueError(message)
 
