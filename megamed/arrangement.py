@@ -74,7 +74,8 @@ def find_arrangement(folder: Path) -> Arrangement:
     if len(archives) == 1 and len(archives[0].parts) == 1:
         return Arrangement("medsegbench", f"{archives[0]} holds train_images, train_label and so on")
     data = [file for file in files if _is_data(file.name)]
-    return _annotated(folder, data, [file for file in files if file not in data]) or _templates(folder, data)
+    others = [file for file in files if file not in data]
+    return _annotated(folder, data, others) or _own_labels(folder, data) or _templates(folder, data)
 
 
 def _is_data(name: str) -> bool:
@@ -207,6 +208,19 @@ def _annotated(folder: Path, data: Sequence[PurePosixPath], others: Sequence[Pur
     words = f"{label} is what {found.name if found else 'a tool'} saved: it annotates {len(pairs)} images"
     hints = " ".join(str(path) for path in data[:50])
     return Arrangement("folder", words, FileRules(image=image, label=label, classes=classes), names, hints=hints)
+
+
+def _own_labels(folder: Path, data: Sequence[PurePosixPath]) -> Arrangement | None:
+    """Recognise images that are folders and hold their labels themselves."""
+    own = [folder / path for path in data if (folder / path).is_dir() and formats.drawn_format(folder / path)]
+    if not own or sort_out(data)[1]:
+        return None
+    template, _ = _varying(Counter(_case_template(path, path, folder) for path in own))
+    template = template.replace("{}", "*")
+    found = formats.drawn_format(own[0])
+    names = dict(found.names(own[0])) if found else {}
+    words = f"{template} are images that hold their labels, {len(own)} of {len(data)}"
+    return Arrangement("folder", words, FileRules(image=template, label=template), names)
 
 
 def _case_template(path: Path, image: Path, folder: Path) -> str:

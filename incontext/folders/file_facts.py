@@ -85,8 +85,8 @@ def is_picture(path: Path) -> bool:
 
 
 def format_name(path: Path) -> str:
-    """Name the format of a file by its suffix; a folder is one of DICOM."""
-    found = next(each for each in formats.FORMATS if each.find) if path.is_dir() else formats.format_of(path)
+    """Name the format of a file by its suffix; a folder that is no image by itself is one of DICOM."""
+    found = next(each for each in formats.FORMATS if each.find) if formats.is_series(path) else formats.format_of(path)
     if found is None:
         return "unknown"
     if found.name != "picture":

@@ -82,7 +82,7 @@ def check_overlap(segmenter: Segmenter, tools: Iterable[WrittenTool]) -> None:
 def possible_kinds(path: Path) -> frozenset[ImageKind]:
     """Return the kinds that an image can be of: one where its name or its header tells, else several."""
     found = formats.format_of(path)
-    if path.is_dir() or (found is not None and "placed" in found.holds):
+    if formats.is_series(path) or (found is not None and "placed" in found.holds):
         return frozenset({"volume"})
     if found is not None and "series" in found.holds:
         return frozenset({"image", "volume"})
@@ -104,7 +104,7 @@ def _is_stack(path: Path) -> bool:
 
 def _check_suffix(pair: ImagePair, kinds: Iterable[ImageKind], suffix: str) -> None:
     wanted = {kind for each in kinds for kind in MASK_KINDS[each]}
-    is_dicom = pair.image.is_dir() or formats.is_slice(pair.image)
+    is_dicom = formats.is_series(pair.image) or formats.is_slice(pair.image)
     suffixes = formats.mask_suffixes(wanted | {"series"} if is_dicom else wanted)
     if suffix not in suffixes:
         msg = f"{pair.name} cannot have a mask in {suffix}: expected one of {', '.join(suffixes)}. Choose one of these."
