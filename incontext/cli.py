@@ -28,10 +28,12 @@ from incontext.folders.shell_options import (
     LabelTemplate,
     LibraryOfTasks,
     MaskFormat,
+    Overlap,
     PromptsFile,
     Quiet,
     SavedTask,
     Select,
+    Statistics,
     SupportSize,
     TaskWeights,
     Tune,
@@ -95,14 +97,12 @@ def segment(
         Literal["torch", "onnx"] | None, typer.Option(help="Library that computes the network.", show_default="torch")
     ] = None,
     absent: Absent = None,
+    overlap: Overlap = None,
     prompts: PromptsFile = None,
     mask_format: MaskFormat = None,
     write: WriteFor = None,
     preview: Annotated[bool, typer.Option(help="Draw the masks over the images in overlay.png.")] = True,
-    statistics: Annotated[
-        bool,
-        typer.Option("--statistics", help="Write pixels, area or volume and predicted Dice to statistics.csv."),
-    ] = False,
+    statistics: Statistics = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Discard another run's results in --out.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print summary.json instead of a short report.")] = False,
     quiet: Quiet = False,
@@ -119,7 +119,7 @@ def segment(
     task = task_in(library_folder, task) if library_folder else task
     if task and query and not collection and task.name.lower().endswith(MODEL_SUFFIXES):
         learned = (colours, unknown, select, support_size, ensemble, tune, weights, device, backend, absent, prompts)
-        refuse_beside_model((*learned, write, statistics or None))
+        refuse_beside_model((*learned, write, statistics, overlap is not None))
         from incontext.folders.exported_model import segment_by_model
 
         return report_model(segment_by_model(task, query, out, mask_format, channel, progress(quiet)), out)
@@ -133,7 +133,8 @@ def segment(
     chosen = SegmenterOptions(*given, read_colours(colours), unknown, tune, not quiet, absent, collection, query)
     named, templates, tools = read_classes(classes), read_templates(images, labels), tools_named(write or ())
     said = PromptFile.read(prompts) if prompts else PromptFile()
-    options = SegmentOptions(named, mask_format, preview, statistics, overwrite, templates, tools, said, tell(quiet))
+    asked = (named, mask_format, preview, statistics, overwrite, templates, tools, said, overlap)
+    options = SegmentOptions(*asked, tell(quiet))
     summary = segment_folder(chosen.open(), support, query, out, progress(quiet), options)
     report(summary, (out / "summary.json").read_text(encoding="utf-8") if as_json else in_lines(lines(summary, out)))
 
@@ -146,6 +147,7 @@ def check(
     classes: ClassNames = None,
     colours: Colours = None,
     unknown: UnknownValues = None,
+    channel: ImageChannel = None,
     expect: Annotated[
         bool, typer.Option("--expect/--no-expect", help="Let four or more labelled images segment each other.")
     ] = True,
@@ -167,14 +169,14 @@ def check(
 
     rules, templates = LabelRules.of(unknown or None, read_colours(colours)), read_templates(images, labels)
     named = read_classes(classes)
-    found, expected = check_folder(folder, templates, rules, named), None
+    found, expected = check_folder(folder, templates, rules, named, channel), None
     if not as_json:
         print(in_lines(found.lines()), flush=True)
     if found.labelled and expect:
         from incontext.folders.expectation import expect_of_folder
         from incontext.folders.segmenter_options import SegmenterOptions
 
-        options = SegmenterOptions(colours=rules.colours, unknown=unknown)
+        options = SegmenterOptions(channel=channel, colours=rules.colours, unknown=unknown)
         expected = expect_of_folder(options.open(), folder, templates, named)
     if as_json:
         print(replace(found, expected=expected).as_json())
@@ -222,6 +224,7 @@ def save_task(
     support_size: SupportSize = None,
     ensemble: Ensemble = None,
     tune: Tune = None,
+    overlap: Overlap = None,
     weights: Weights = "default",
     author: Annotated[str, typer.Option(help="Author of the task, for those who receive it.", show_default=False)] = "",
 ) -> None:
@@ -234,7 +237,10 @@ def save_task(
     given = (None, weights, None, select, support_size, ensemble, None, channel)
     segmenter = SegmenterOptions(*given, read_colours(colours), unknown, tune).open()
     templates = read_templates(images, labels)
-    save_folder_task(segmenter, support, out, read_classes(classes), templates, author=author)
+    for note in save_folder_task(
+        segmenter, support, out, read_classes(classes), templates, author=author, overlap=overlap
+    ):
+        typer.echo(one_line(f"Note: {note}"), err=True)
     if tuned := segmenter.tuned:
         typer.echo(f"Note: {tuned}", err=True)
     print(f"Wrote {out}. It holds the labelled images: share it with those only who may see them.")

@@ -4,9 +4,10 @@ import csv
 import json
 import re
 import unicodedata
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -20,6 +21,7 @@ from megamed.layouts import bids
 from megamed.layouts.folder import template_pattern
 from megamed.layouts.nnunet import IGNORE, ignored
 from megamed.layouts.table import COLUMNS, REQUIRED
+from megamed.look_alikes import drew_one_thing
 from megamed.pairing import find_pairs
 from megamed.readers.dicom_headers import LABEL_MODALITIES, has_mark, header_of, readable
 from megamed.schema import FileRules, slugify
@@ -72,7 +74,8 @@ def find_arrangement(folder: Path) -> Arrangement:
     if len(archives) == 1 and len(archives[0].parts) == 1:
         return Arrangement("medsegbench", f"{archives[0]} holds train_images, train_label and so on")
     data = [file for file in files if _is_data(file.name)]
-    return _annotated(folder, data, [file for file in files if file not in data]) or _templates(folder, data)
+    others = [file for file in files if file not in data]
+    return _annotated(folder, data, others) or _own_labels(folder, data) or _templates(folder, data)
 
 
 def _is_data(name: str) -> bool:
@@ -207,6 +210,19 @@ def _annotated(folder: Path, data: Sequence[PurePosixPath], others: Sequence[Pur
     return Arrangement("folder", words, FileRules(image=image, label=label, classes=classes), names, hints=hints)
 
 
+def _own_labels(folder: Path, data: Sequence[PurePosixPath]) -> Arrangement | None:
+    """Recognise images that are folders and hold their labels themselves."""
+    own = [folder / path for path in data if (folder / path).is_dir() and formats.drawn_format(folder / path)]
+    if not own or sort_out(data)[1]:
+        return None
+    template, _ = _varying(Counter(_case_template(path, path, folder) for path in own))
+    template = template.replace("{}", "*")
+    found = formats.drawn_format(own[0])
+    names = dict(found.names(own[0])) if found else {}
+    words = f"{template} are images that hold their labels, {len(own)} of {len(data)}"
+    return Arrangement("folder", words, FileRules(image=template, label=template), names)
+
+
 def _case_template(path: Path, image: Path, folder: Path) -> str:
     """Write the path of a file with `{case}` for the name of its image, and of an annotation's file with its suffix."""
     name = path.relative_to(folder)
@@ -220,13 +236,14 @@ def _templates(folder: Path, files: Sequence[PurePosixPath]) -> Arrangement:
     """Find the path templates of images and labels."""
     images, labels = sort_out(files)
     image_templates, label_templates, unread = _matched(images, labels)
+    drawn_by = partial(_are_drawn_by_people, folder, labels)
     if not label_templates:
         msg = (
             f"{folder} is not understood: expected images/ and labels/ with equal file names, or names such as 1.png "
             f"and 1_mask.png, got {len(images)} images and {len(labels)} labels that share no name. Write a card.toml."
         )
         raise ValueError(msg)
-    image, label, classes = _united(image_templates, label_templates)
+    image, label, classes = _united(image_templates, label_templates, drawn_by)
     named = {value: name for name, value in classes.items()}
     try:
         rules = FileRules(image=image, label=label, classes=classes)
@@ -261,13 +278,16 @@ def _matched(images: Sequence[NamedFile], labels: Sequence[NamedFile]) -> tuple[
     return image_templates, label_templates, sorted(others - image_templates.keys())
 
 
-def _united(images: Counter[str], labels: Counter[str]) -> tuple[str, str, dict[str, int]]:
+def _united(
+    images: Counter[str], labels: Counter[str], drawn_by_people: Callable[[str, set[str]], bool] = lambda *_: False
+) -> tuple[str, str, dict[str, int]]:
     """Unite templates that differ in one piece: in the class or the annotator of labels, or in a part of both."""
     image, image_variants = _varying(images)
     label, label_variants = _varying(_without_numbers(labels))
     image = image.replace("{}", "*")
     for template, variants in ((label, label_variants), _varying(labels, "(/)")):
-        if variants != image_variants and _are_annotators(template, variants):
+        are_people = _are_annotators(template, variants) or drawn_by_people(template, variants)
+        if variants != image_variants and are_people:
             return image, template.replace("{}", "{annotator}"), {}
     if not label_variants:
         return image, label, {}
@@ -288,6 +308,18 @@ def _are_annotators(template: str, variants: set[str]) -> bool:
     )
 
 
+def _are_drawn_by_people(folder: Path, labels: Sequence[NamedFile], template: str, variants: set[str]) -> bool:
+    """Whether the content of labels says that different people drew the same, in folders of their own."""
+    pattern = template_pattern(template.replace("{}", "{annotator}"), {})
+    cases: dict[str, dict[str, Path]] = defaultdict(dict)
+    if "{}" not in template.rpartition("/")[0]:
+        return False
+    for label in labels:
+        if match := pattern.fullmatch(unicodedata.normalize("NFC", str(label.path))):
+            cases[match["case"]][match["annotator"]] = folder / label.path
+    return drew_one_thing([{name: path for name, path in case.items() if name in variants} for case in cases.values()])
+
+
 def _without_numbers(templates: Counter[str]) -> Counter[str]:
     """Unite templates that differ in a number at the end, as in `1_mask` and `1_mask_1`."""
     united: Counter[str] = Counter()
@@ -304,8 +336,9 @@ def _varying(templates: Counter[str], separators: str = r"([/\-_.])") -> tuple[s
     if len(templates) > 1 and len({len(pieces) for pieces in split}) == 1:
         columns = [set(column) for column in zip(*split, strict=True)]
         differing = [index for index, column in enumerate(columns) if len(column) > 1]
-        if len(differing) == 1 and len(columns[differing[0]]) <= MOST_CLASSES:
+        varying = columns[differing[0]] if len(differing) == 1 else set()
+        if 0 < len(varying) <= MOST_CLASSES and "{case}" not in varying:
             pieces = split[0]
             pieces[differing[0]] = "{}"
-            return "".join(pieces), columns[differing[0]]
+            return "".join(pieces), varying
     return (templates.most_common(1)[0][0] if templates else "{case}"), set()

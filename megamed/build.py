@@ -357,7 +357,9 @@ def _hash(value: object, state: Callable[[Path], object]) -> str:
 
 
 def _file_state(path: Path) -> object:
-    """Size and time of a file; of a file that is not there, none."""
+    """Size and time of a file, or of all in a folder; of a file that is not there, none."""
+    if path.is_dir():
+        return [[each.relative_to(path).as_posix(), _file_state(each)] for each in _files_in(path)]
     try:
         status = path.stat()
     except OSError:
@@ -366,13 +368,19 @@ def _file_state(path: Path) -> object:
 
 
 def _file_content(path: Path) -> object:
-    """Hash of a file; of a file that cannot be read, none."""
+    """Hash of a file, or of all in a folder; of a file that cannot be read, none."""
+    if path.is_dir():
+        return [[each.relative_to(path).as_posix(), _file_content(each)] for each in _files_in(path)]
     if is_stream(path):
         return None
     try:
         return _content_hash(path, path.stat().st_mtime_ns)
     except OSError:
         return None
+
+
+def _files_in(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
 @lru_cache(maxsize=256)

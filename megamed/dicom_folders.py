@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from megamed import formats
-from megamed.file_names import FOLDER_WORDS, visible_files
+from megamed.file_names import FOLDER_WORDS, in_label_folder, visible_files
 from megamed.readers.dicom_grid import planes_of
 from megamed.readers.dicom_headers import header_of, states_label, states_no_image
 
@@ -55,7 +55,7 @@ def data_files(folder: Path, marks: Collection[str]) -> DataFiles:
                 drawn.append(path)
             else:
                 (imageless if states_no_image(folder / path) else slices[path.parent]).append(path)
-        elif found_format and not found_format.has_parts:
+        elif (found_format and not found_format.has_parts) or _is_label_folder(folder, path):
             others.append(path)
         elif not found_format:
             unknown.append(path)
@@ -69,6 +69,11 @@ def data_files(folder: Path, marks: Collection[str]) -> DataFiles:
             found.add(_study(parent, others, slices))
     imageless = [path for path in imageless if found.isdisjoint(path.parents)]
     return DataFiles(sorted(found), drawn, imageless, unknown, streams)
+
+
+def _is_label_folder(folder: Path, path: PurePosixPath) -> bool:
+    """Whether a path is a folder that holds the labels of an image, among labels."""
+    return in_label_folder(path.parent.parts) and (folder / path).is_dir() and bool(formats.drawn_format(folder / path))
 
 
 def _are_slices(files: Sequence[Path]) -> bool:

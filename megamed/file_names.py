@@ -11,6 +11,7 @@ from typing import Self
 
 from megamed import formats
 from megamed.readers.faults import is_stream
+from megamed.readers.ome_zarr import SUFFIXES
 
 IMAGE_WORDS = (
     *("images?", "imgs?", "im", "scans?", "orig(?:inal)?s?", "raw", "pictures?", "photos?", "volumes?", "frames?"),
@@ -101,7 +102,7 @@ class NamedFile:
 def visible_files(
     folder: Path, marks: Collection[str] = (), streams: list[PurePosixPath] | None = None
 ) -> Iterator[PurePosixPath]:
-    """Yield the relative paths of all visible files, in order.
+    """Yield the relative paths of all visible files, in order, and of folders that are one image as those of files.
 
     Links to folders are followed, but for those that lead back to a folder around them.
 
@@ -134,8 +135,9 @@ def visible_files(
 
 def _content(folder: Path) -> tuple[list[str], list[str]]:
     """Sorted names of the folders and of the files in a folder; none of one that cannot be read."""
-    found = next(os.walk(folder), ("", [], []))
-    return sorted(found[1]), sorted(found[2])
+    _, folders, files = next(os.walk(folder), ("", [], []))
+    packed = [name for name in folders if name.lower().endswith(SUFFIXES)]
+    return sorted({*folders} - {*packed}), sorted([*files, *packed])
 
 
 def take_apart(path: PurePosixPath) -> FileName:

@@ -207,12 +207,14 @@ class Ledger:
         self.folder, self.only = folder, only
         self._path = folder / LEDGER_NAME
         self._known: set[tuple[str, str]] = set()
+        self._written: set[str] = set()
         self.is_new = not self._path.is_file()
         content = b"" if self.is_new else self._path.read_bytes()
         for line in content.splitlines():
             with suppress(ValueError, KeyError, TypeError):  # a line that a kill cut off
                 entry = json.loads(line)
                 self._known |= {(entry["sha256"], ""), (entry["sha256"], entry.get("of", ""))}
+                self._written.add(entry["file"])
         self._torn = bool(content) and not content.endswith(b"\n")
 
     def covers(self, path: Path) -> bool:
@@ -234,6 +236,11 @@ class Ledger:
             file.write("\n" * self._torn + json.dumps(entry) + "\n")
         self._torn = False
         self._known |= {(sha256, ""), (sha256, of)}
+        self._written.add(entry["file"])
+
+    def has_written(self, path: Path) -> bool:
+        """Whether one of these programs ever wrote a file of this name, whatever it is now."""
+        return os.fspath(path.relative_to(self.folder)) in self._written
 
     def adopt(self, *paths: Path) -> None:
         """Enter files that were known as one's own by what is in them."""

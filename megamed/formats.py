@@ -78,7 +78,7 @@ FORMATS = (
         "TIFF", (".tiff", ".tif"), tiff.read, tiff.write, (".tif", ".tiff"), frozenset({"image", "stack"}),
         channels=tiff.channels_in,
     ),
-    FileFormat("OME-Zarr", (), ome_zarr.read, is_folder=ome_zarr.is_image),
+    FileFormat("OME-Zarr", ome_zarr.SUFFIXES, ome_zarr.read, is_folder=ome_zarr.is_image),
     FileFormat("NumPy array", (".npy",), arrays.read),
     FileFormat("NumPy archive", (".npz",), arrays.read, has_parts=True),
     FileFormat(
@@ -161,7 +161,7 @@ def format_of(path: Path) -> FileFormat | None:
     Digits behind the last dot, as in the UIDs that name DICOM files, are no suffix.
     """
     name, is_bare = path.name.lower(), not path.suffix.strip(".0123456789")
-    if (is_bare or name.endswith(".zarr")) and path.is_dir():
+    if (is_bare or name.endswith(ome_zarr.SUFFIXES)) and path.is_dir():
         return next((each for each in FORMATS if each.is_folder and each.is_folder(path)), None)
     for each in FORMATS:
         if name.endswith(each.suffixes) or (is_bare and each.has_mark and each.has_mark(path)):
@@ -175,6 +175,11 @@ def is_image(path: Path) -> bool:
         return any(map(is_slice, path.rglob("*")))
     found = format_of(path)
     return found is not None and not found.has_parts
+
+
+def is_series(path: Path) -> bool:
+    """Whether a path is a folder of files that make an image together, and not one that is an image by itself."""
+    return path.is_dir() and format_of(path) is None
 
 
 def is_slice(path: Path) -> bool:

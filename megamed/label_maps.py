@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool, Integer, UInt8
 
 MOST_SHARED = 0.1
 """Share of the smaller of two labels on an image that both may have: edges overlap where masks were resized."""
@@ -66,7 +66,8 @@ def code_for(images: Iterable[Bool[np.ndarray, "labels H W"]], names: Sequence[s
         seen.update(filter(None, combinations))
         shares.append((members, counts))
     order = tuple(np.argsort(-areas, kind="stable").tolist())
-    overlapping = frozenset().union(*(_overlapping(*each) for each in shares))
+    shared = (overlapping_pairs((members * counts[:, None]).T @ members) for members, counts in shares)
+    overlapping = frozenset(label for pairs in shared for pair in pairs for label in pair)
     shared_px = 0 if overlapping else sum(int(counts[members.sum(axis=1) > 1].sum()) for members, counts in shares)
     if overlapping:
         values = {each: value for value, each in enumerate(sorted(seen, key=lambda each: (len(each), each)), start=1)}
@@ -89,10 +90,13 @@ def _combinations(masks: Bool[np.ndarray, "labels H W"]) -> tuple[list[tuple[int
     return combinations, places.reshape(masks.shape[1:])
 
 
-def _overlapping(members: Bool[np.ndarray, "combinations labels"], counts: np.ndarray) -> set[int]:
-    """Name the labels that share more with another than edges: a good part of the smaller of the two."""
-    shared = (members * counts[:, None]).T @ members
+def overlapping_pairs(shared: Integer[np.ndarray, "labels labels"]) -> list[tuple[int, int]]:
+    """Find the labels that share more than edges on an image: a good part of the smaller of the two.
+
+    Args:
+        shared: Number of pixels that each two labels share, with the areas of labels on the diagonal.
+    """
     areas = np.diagonal(shared)
     smaller = np.minimum(areas[:, None], areas[None])
     first, second = np.nonzero(np.triu(shared > MOST_SHARED * smaller, k=1))
-    return {*first.tolist(), *second.tolist()}
+    return list(zip(first.tolist(), second.tolist(), strict=True))

@@ -2,10 +2,11 @@
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import PurePosixPath
+from typing import TypeAlias
 
 from megamed import formats
 from megamed.class_names import one_spelling, spelling_notes
@@ -30,6 +31,10 @@ NUMBER = re.compile(r"\w?\d*")
 MOST_NAMED = 5
 """Number of files that a message names."""
 OTHERS = "another annotator's label of its image is used"
+
+
+OneThing: TypeAlias = Callable[[Sequence[Mapping[str, PurePosixPath]]], bool]
+"""Judgement on the labels of each image, by the names in which they differ."""
 
 
 @dataclass(frozen=True)
@@ -155,8 +160,14 @@ def _alone_together(
             yield Match(beside[0], label, label.name.case)
 
 
-def by_class(matched: Sequence[Match]) -> tuple[dict[NamedFile, dict[str, tuple[PurePosixPath, ...]]], list[str]]:
+def by_class(
+    matched: Sequence[Match], drew_one_thing: OneThing = lambda _: False
+) -> tuple[dict[NamedFile, dict[str, tuple[PurePosixPath, ...]]], list[str]]:
     """Group the files of every image's label by class.
+
+    Args:
+        matched: Labels with their images.
+        drew_one_thing: Judges by their content whether labels of different names are what several people drew.
 
     Returns:
         The files of each image by class, and notes on labels that are left out and on classes that are spelt in several
@@ -171,7 +182,7 @@ def by_class(matched: Sequence[Match]) -> tuple[dict[NamedFile, dict[str, tuple[
     fields = [match for match, is_field in zip(matched, are_fields, strict=True) if is_field]
     matched = [match for match, is_field in zip(matched, are_fields, strict=True) if not is_field]
     variants = [variant for variant, is_field in zip(variants, are_fields, strict=True) if not is_field]
-    classes = _class_names(matched, variants)
+    classes, told = _class_names(matched, variants, drew_one_thing)
     names = [name for name in classes if name]
     spelling = one_spelling(names) | {"": ""}
     grouped: dict[NamedFile, dict[str, list[NamedFile]]] = defaultdict(lambda: defaultdict(list))
@@ -187,8 +198,8 @@ def by_class(matched: Sequence[Match]) -> tuple[dict[NamedFile, dict[str, tuple[
     }
     others = [match.label.path for match, class_name in zip(matched, classes, strict=True) if class_name is None]
     why = "beside what annotators drew it is taken for the field of view"
-    notes = [*left_out([match.label.path for match in fields], why), *left_out(others, OTHERS), *spelling_notes(names)]
-    return files, notes
+    left = [*left_out([match.label.path for match in fields], why), *told, *left_out(others, OTHERS)]
+    return files, [*left, *spelling_notes(names)]
 
 
 def _are_fields(variants: Sequence[str]) -> list[bool]:
@@ -199,20 +210,44 @@ def _are_fields(variants: Sequence[str]) -> list[bool]:
     return [is_named_so and beside_annotators for is_named_so in are_named_so]
 
 
-def _class_names(matched: Sequence[Match], variants: Sequence[str]) -> list[str | None]:
-    """Name the class that each label is of: empty for a label map, None for a label of a further annotator."""
+def _class_names(
+    matched: Sequence[Match], variants: Sequence[str], drew_one_thing: OneThing
+) -> tuple[list[str | None], list[str]]:
+    """Name the class that each label is of: empty for a label map, None for a label of a further annotator.
+
+    Returns:
+        The names, and a note if content told that the labels are those of annotators.
+    """
     different = {_unnumbered(variant) for variant in variants}
+    if len(different) > 1 and all(ANNOTATOR_WORDS.fullmatch(variant) for variant in different):
+        return _of_first(matched, variants), []
+    if len({*variants}) > 1 and drew_one_thing(_by_folder(matched, variants)):
+        people = ", ".join(sorted({*variants})[:MOST_NAMED])
+        return _of_first(matched, variants), [f"folders of the same drawings are those of annotators: {people}."]
     if len(different) < 2 or all(NUMBER.fullmatch(variant) for variant in different):
-        return [""] * len(matched)
-    if all(ANNOTATOR_WORDS.fullmatch(variant) for variant in different):
-        first: dict[NamedFile, str] = {}
-        for match, variant in sorted(zip(matched, variants, strict=True), key=lambda each: each[1]):
-            first.setdefault(match.image, variant)
-        return ["" if first[match.image] == variant else None for match, variant in zip(matched, variants, strict=True)]
+        return [""] * len(matched), []
     alone = len({match.image for match in matched}) == len(matched)
     if alone and len(different) > len(matched) / 2:
-        return [""] * len(matched)
-    return [_class_name(_unnumbered(variant)) for variant in variants]
+        return [""] * len(matched), []
+    return [_class_name(_unnumbered(variant)) for variant in variants], []
+
+
+def _of_first(matched: Sequence[Match], variants: Sequence[str]) -> list[str | None]:
+    """Keep the labels of the first annotator of each image."""
+    first: dict[NamedFile, str] = {}
+    for match, variant in sorted(zip(matched, variants, strict=True), key=lambda each: each[1]):
+        first.setdefault(match.image, variant)
+    return ["" if first[match.image] == variant else None for match, variant in zip(matched, variants, strict=True)]
+
+
+def _by_folder(matched: Sequence[Match], variants: Sequence[str]) -> list[dict[str, PurePosixPath]]:
+    """List the labels of each image by the folders in which alone they differ; nothing if they differ otherwise."""
+    found: dict[NamedFile, dict[str, PurePosixPath]] = defaultdict(dict)
+    for match, variant in zip(matched, variants, strict=True):
+        if variant not in match.label.name.folders or variant in found[match.image]:
+            return []
+        found[match.image][variant] = match.label.path
+    return list(found.values())
 
 
 def _unnumbered(variant: str) -> str:

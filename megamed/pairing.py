@@ -4,6 +4,7 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 from megamed import formats
@@ -16,7 +17,7 @@ from megamed.file_names import (
     NamedFile,
     sort_out,
 )
-from megamed.look_alikes import are_one_picture, is_label_like
+from megamed.look_alikes import are_one_picture, drew_one_thing, is_label_like
 from megamed.matching import OTHERS, Match, by_class, match_labels, one_sequence
 from megamed.notes import left_out
 from megamed.path_templates import Templates, by_templates
@@ -124,7 +125,7 @@ def find_pairs(folder: Path, templates: Templates | None = None, marks: Collecti
     notes += sequences
     matched, orphans = match_labels(images, labels)
     _check_some(images, labels, matched)
-    named, spelt = by_class(matched)
+    named, spelt = by_class(matched, partial(_drew_one_thing, folder))
     top = os.path.commonpath([folder / image.path.parent for image in images])
     pairs = [
         ImagePair(
@@ -136,10 +137,21 @@ def find_pairs(folder: Path, templates: Templates | None = None, marks: Collecti
     ]
     pairs, unused, more = _with_drawn(pairs, [folder / path for path in drawn])
     pairs, told = _with_annotations(pairs, images, tools)
+    pairs = [pair if pair.labels else _with_own_labels(pair) for pair in pairs]
     notes += [*spelt, *left_out([each.path for each in orphans], NO_IMAGE), *more, *told]
     notes += left_out(imageless, "it holds no image")
     notes += left_out(streams, "it is a pipe, socket or device")
     return Pairing(folder, tuple(pairs), tuple(notes), unused)
+
+
+def _drew_one_thing(folder: Path, cases: Sequence[Mapping[str, PurePosixPath]]) -> bool:
+    return drew_one_thing([{name: folder / path for name, path in case.items()} for case in cases])
+
+
+def _with_own_labels(pair: ImagePair) -> ImagePair:
+    """Give an image that is a folder the labels in it, if it has some."""
+    is_folder = pair.image.is_dir() and not formats.is_series(pair.image)
+    return replace(pair, labels={"": (pair.image,)}) if is_folder and formats.drawn_format(pair.image) else pair
 
 
 def _with_drawn(
@@ -154,7 +166,7 @@ def _with_drawn(
     unused, taken = [], []
     for label in drawn:
         ranked = defaultdict(list)
-        for image in (pair.image for pair in pairs if pair.image.is_dir()):
+        for image in (pair.image for pair in pairs if formats.is_series(pair.image)):
             ranked[len({*label.parent.parts} & {*image.parts})].append(image)
         nearest = ranked[max(ranked)] if ranked else []
         if len(nearest) != 1:

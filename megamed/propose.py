@@ -2,26 +2,23 @@
 
 import json
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Real
 
 from megamed import formats
-from megamed.annotation_tools.drawn import notes_in
 from megamed.annotation_tools.slicer import is_nameless
 from megamed.annotators import agreed_in
 from megamed.arrangement import Arrangement, find_arrangement
 from megamed.files import replace_file
-from megamed.label_values import split_unknown, suspected_void
-from megamed.labels import read_annotations
-from megamed.layouts import Case, LabelSource, Subject, find_subjects
-from megamed.pixels import is_volume_file, read_colours, read_image, read_label
-from megamed.readers.source import Source
+from megamed.label_findings import LabelFindings, look_at_labels
+from megamed.label_values import suspected_void
+from megamed.layouts import Case, Subject, find_subjects
+from megamed.pixels import is_volume_file, read_image
 from megamed.readers.volume import Volume
 from megamed.schema import DatasetCard, plain_slug, slugify
 from megamed.voc import read_label_map
@@ -41,7 +38,6 @@ VOID_COLOUR, VOID = "#e0e0c0", 255
 """Colour of the borders in labels of VOC, of which nobody judged the pixels, and their index in its palette."""
 ABSENT = 'write `missing_class = "background"` under [files]'
 HOUNSFIELD_AIR = -200
-COLOUR_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff")
 MODALITIES = {
     r"\bct\b|tomograph": "CT",
     r"\b(mri?|t[12]w?|flair|dwi|adc|bold)\b": "MRI",
@@ -63,24 +59,6 @@ SUBJECT_PATTERNS = (
 )
 """Ways to name subjects in case names; each counts only if it fits all names and joins some."""
 EVERY_CASE = "^(.+)$"
-
-
-@dataclass
-class LabelFindings:
-    """Values and colours counted in the label files of some cases."""
-
-    cases: int = 0
-    present: Counter[int] = field(default_factory=Counter)
-    """Number of cases in which each label value occurs."""
-    share: dict[int, float] = field(default_factory=lambda: defaultdict(float))
-    """Share of the pixels that each label value covers, summed over cases."""
-    colours: Counter[str] = field(default_factory=Counter)
-    """Number of cases in which each colour occurs, where labels are drawn in colours."""
-    unreadable: list[str] = field(default_factory=list)
-    is_drawn: bool = False
-    """Whether labels are files of shapes, which name what they show."""
-    notes: dict[str, None] = field(default_factory=dict)
-    """Remarks on what of these was left out or taken in one of several senses."""
 
 
 @dataclass(frozen=True)
@@ -146,23 +124,6 @@ def write_proposal(proposal: Proposal, folder: Path, force: bool = False) -> Pat
     path = folder / CARD_NAMES[0]
     replace_file(path, proposal.text())
     return path
-
-
-def look_at_labels(cases: Sequence[Case], card: DatasetCard) -> LabelFindings:
-    """Read the labels of some cases and count what is in them."""
-    found = LabelFindings(cases=len(cases))
-    for case in cases:
-        try:
-            if card.layout == "dicom" or any(map(_is_drawn, case.labels)):
-                _count_drawn(found, case, card)
-                found.notes |= {note: None for label in case.labels for note in notes_in(label.source.files[0])}
-                found.is_drawn = True
-            else:
-                for label in case.labels:
-                    _count(found, label.source, label.value)
-        except ValueError as error:
-            found.unreadable.append(str(error))
-    return found
 
 
 def guess_modality(hints: str, cases: Sequence[Case]) -> tuple[str, str]:
@@ -266,49 +227,6 @@ def _names_in_labels(cases: Sequence[Case]) -> dict[int, str]:
     return dict(formats.names_beside(next(iter(files)))[0])
 
 
-def _is_drawn(label: LabelSource) -> bool:
-    """Whether a label is a file whose structures have names, and which needs its image to be read."""
-    return formats.drawn_format(label.source.files[0]) is not None
-
-
-def _count(found: LabelFindings, source: Source, value: int | None) -> None:
-    """Add what is in a label file to what was found."""
-    try:
-        read = read_label(source)
-    except ValueError:
-        if not source.name.lower().endswith(COLOUR_SUFFIXES):
-            raise
-        colours = read_colours(source).reshape(-1, 3)
-        found.colours.update(f"#{r:02x}{g:02x}{b:02x}" for r, g, b in np.unique(colours, axis=0).tolist())
-        return
-    label: np.ndarray = read.array if isinstance(read, Volume) else read
-    try:
-        _count_values(found, label if value is None else (label > 0) * np.uint8(value))
-    except ValueError as error:
-        msg = f"{source.name} is no label: {error}"
-        raise ValueError(msg) from error
-
-
-def _count_drawn(found: LabelFindings, case: Case, card: DatasetCard) -> None:
-    """Add what is drawn on an image, whose grid is needed to read it."""
-    image = read_image(next(iter(case.images.values())))
-    for annotation in read_annotations(case, card, image).values():
-        for layer in annotation.layers:
-            _count_values(found, layer)
-
-
-def _count_values(found: LabelFindings, label: Real[np.ndarray, "*axes"]) -> None:
-    """Add the values of a label map."""
-    values, counts = np.unique(split_unknown(label, ())[0], return_counts=True)
-    for value, count in zip(values.tolist(), counts.tolist(), strict=True):
-        if not (value >= -1 and value == int(value)):
-            msg = f"expected whole numbers from 0, got {value}."
-            raise ValueError(msg)
-        if value:
-            found.present[int(value)] += 1
-            found.share[int(value)] += count / label.size
-
-
 def _describe_labels(card: DatasetCard, named: bool, found: LabelFindings) -> tuple[DatasetCard, list[str]]:
     """Put on a card what the values or colours of its labels mean, with what to check.
 
@@ -337,11 +255,11 @@ def _describe_labels(card: DatasetCard, named: bool, found: LabelFindings) -> tu
         checks += [f"label values {stray} have no name in the folder; add them to [labels]."] if stray else []
         if card.files.classes:
             checks.append(f"a case without a file of a class is unknown there; {ABSENT} if it means absent.")
-        return card, [*checks, f"labels are {_areas(card.labels, found)}.", *notes]
+        return card, [*checks, f"labels are {found.areas(card.labels)}.", *notes]
     described = card.model_copy(update={"labels": labels, "files": card.files.model_copy(update=rules)})
     checks += _unknown_checks(described.files.unknown)
     shown = labels if labels.keys() == found.present.keys() - {*described.files.unknown} else {}
-    return described, [*checks, f"{check}{f': {_areas(shown, found)}' if shown else ''}."]
+    return described, [*checks, f"{check}{f': {found.areas(shown)}' if shown else ''}."]
 
 
 def _with_listed_names(card: DatasetCard, folder: Path) -> DatasetCard:
@@ -403,15 +321,6 @@ def _value_labels(values: list[int], share: dict[int, float]) -> tuple[dict[int,
     if len(values) == 1:
         return {1: "label"}, {} if values == [1] else {"positive_above": 0}, "there is one label; name it"
     return {value: f"label {value}" for value in values}, {}, "give the labels their names in [labels]"
-
-
-def _areas(labels: dict[int, str], found: LabelFindings) -> str:
-    """Say how often and how large labels are."""
-    return ", ".join(
-        f"{value} {name!r} ({found.share[value] / max(found.present[value], 1):.1%} where present, "
-        f"in {found.present[value]} of {found.cases} cases)"
-        for value, name in labels.items()
-    )
 
 
 def _modality_of_pixels(cases: Sequence[Case]) -> tuple[str, str]:

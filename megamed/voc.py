@@ -1,6 +1,7 @@
 """Lists that lie in the VOC arrangement: names and colours of classes in `labelmap.txt`, splits in `ImageSets`."""
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,7 +55,7 @@ def read_splits(folder: Path) -> dict[str, Split]:
     for split in get_args(Split):
         path = folder / SETS / f"{split}.txt"
         lines = path.read_text("utf-8", errors="replace").splitlines() if path.is_file() else ()
-        for name in (line.split()[0] for line in lines if line.strip()):
+        for name in (unicodedata.normalize("NFC", line.split()[0]) for line in lines if line.strip()):
             if found.setdefault(name, split) != split:
                 msg = f"{SETS} lists {name!r} twice: expected one split, got {found[name]} and {split}. Remove one."
                 raise ValueError(msg)

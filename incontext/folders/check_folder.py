@@ -14,6 +14,7 @@ from incontext.folders.file_facts import UPRIGHT, FileFacts, is_picture, look_at
 from incontext.folders.folder_images import read_folder
 from incontext.folders.label_survey import SHOWN, ClassFacts, LabelSurvey
 from incontext.folders.own_card import read_own_card
+from incontext.images.channels import Channel
 from incontext.images.contrast import QUANTILES, distances, most_apart
 from megamed import formats
 from megamed.failures import Attempt
@@ -90,6 +91,7 @@ def check_folder(
     templates: Templates | None = None,
     rules: LabelRules | None = None,
     names: Mapping[int, str] | None = None,
+    channel: Channel = None,
 ) -> FolderCheck:
     """Look at the headers of all images of a folder, at its labels, and at the pixels of some images.
 
@@ -98,13 +100,14 @@ def check_folder(
         templates: Paths of images and labels, where their names leave open which belong together.
         rules: What the user says of the values of labels; of unknown ones, by default what a card in the folder says.
         names: Names that the user gives to label values, before those of a card.
+        channel: The channel to look at of images that have several.
 
     Raises:
         ValueError: If there is no image, or names have several readings.
         OSError: If the folder cannot be read.
     """
     pairing = read_folder(folder, templates)
-    card, images = read_own_card(folder), _look_at_images(pairing)
+    card, images = read_own_card(folder), _look_at_images(pairing, channel)
     rules = card.rules(pairing, rules or LabelRules())
     findings, label_facts, looked = _look_at_labels(pairing, images, rules)
     findings.names |= {**card.names, **(names or {})}
@@ -143,11 +146,11 @@ def check_folder(
     )
 
 
-def _look_at_images(pairing: Pairing) -> dict[str, FileFacts]:
+def _look_at_images(pairing: Pairing, channel: Channel) -> dict[str, FileFacts]:
     """Read the headers of all images, and some pixels of some, by the names of the images."""
     chosen = (*_spread(pairing.labelled, SAMPLED_LABELLED), *_spread(pairing.bare, SAMPLED_BARE))
     sampled = {pair.name for pair in chosen}
-    return {pair.name: _thinned(look_at(pair.image, pixels=pair.name in sampled)) for pair in pairing.pairs}
+    return {pair.name: _thinned(look_at(pair.image, pair.name in sampled, channel=channel)) for pair in pairing.pairs}
 
 
 def _look_at_labels(

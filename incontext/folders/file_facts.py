@@ -9,6 +9,8 @@ import numpy as np
 from jaxtyping import Shaped
 from PIL import Image, UnidentifiedImageError
 
+from incontext.images import channels
+from incontext.images.channels import Channel
 from megamed import formats
 from megamed.failures import Attempt
 from megamed.label_values import LabelRules, without_palette
@@ -53,7 +55,7 @@ class FileFacts:
     geometry: Geometry = field(default_factory=Geometry, repr=False)
 
 
-def look_at(path: Path, pixels: bool = False, label: LabelRules | None = None) -> FileFacts:
+def look_at(path: Path, pixels: bool = False, label: LabelRules | None = None, channel: Channel = None) -> FileFacts:
     """Read the header of a file and, if asked for, its pixels: grey values, or the values or colours of a label.
 
     The file is opened once. Of other files than pictures nothing is read unless pixels are asked for, and of DICOM
@@ -63,14 +65,15 @@ def look_at(path: Path, pixels: bool = False, label: LabelRules | None = None) -
         path: The file or the folder of a series.
         pixels: Whether to read pixels.
         label: Rules of the user on the values of a label, if it is one.
+        channel: The channel to look at of an image that has several.
     """
     kind = format_name(path)
     with Attempt() as reading:
         if is_picture(path):
-            return _picture(path, pixels, label)
+            return _picture(path, pixels, label, channel)
         if kind == "DICOM" or not pixels:
             return FileFacts(path, kind)
-        return _stored(path, kind, label)
+        return _stored(path, kind, label, channel)
     is_unknown = isinstance(reading.error, UnidentifiedImageError)
     return FileFacts(path, kind, fault="it is no picture of a known format" if is_unknown else reading.reason)
 
@@ -82,8 +85,8 @@ def is_picture(path: Path) -> bool:
 
 
 def format_name(path: Path) -> str:
-    """Name the format of a file by its suffix; a folder is one of DICOM."""
-    found = next(each for each in formats.FORMATS if each.find) if path.is_dir() else formats.format_of(path)
+    """Name the format of a file by its suffix; a folder that is no image by itself is one of DICOM."""
+    found = next(each for each in formats.FORMATS if each.find) if formats.is_series(path) else formats.format_of(path)
     if found is None:
         return "unknown"
     if found.name != "picture":
@@ -92,7 +95,7 @@ def format_name(path: Path) -> str:
     return {"JPG": "JPEG"}.get(suffix, suffix)
 
 
-def _picture(path: Path, pixels: bool, label: LabelRules | None) -> FileFacts:
+def _picture(path: Path, pixels: bool, label: LabelRules | None, channel: Channel) -> FileFacts:
     """Read the header of a picture and, if asked for, its pixels; those of TIFF as they are read elsewhere."""
     is_tiff = format_name(path) == "TIFF"
     try:
@@ -100,17 +103,17 @@ def _picture(path: Path, pixels: bool, label: LabelRules | None) -> FileFacts:
     except UnidentifiedImageError:
         if not is_tiff:
             raise
-        return _stored(path, "TIFF", label)  # of a kind that Pillow does not know
+        return _stored(path, "TIFF", label, channel)  # of a kind that Pillow does not know
     with opened:
         facts = _header(path, opened)
         if not pixels:
             return facts
         if is_tiff:
-            found = _stored(path, "TIFF", label)
+            found = _stored(path, "TIFF", label, channel)
             return replace(facts, pixels=found.pixels, notes=found.notes, colours=found.colours)
-        if label is None:
+        if label is None and channel is None:
             opened.draft("L", (DRAFT_PX, DRAFT_PX))  # a photograph is decoded at a fraction of its size
-        return _with_pixels(facts, picture.decode(opened), label)
+        return _with_pixels(facts, picture.decode(opened), label, channel)
 
 
 def _header(path: Path, opened: Image.Image) -> FileFacts:
@@ -134,18 +137,19 @@ def _header(path: Path, opened: Image.Image) -> FileFacts:
     )
 
 
-def _stored(path: Path, kind: str, label: LabelRules | None) -> FileFacts:
+def _stored(path: Path, kind: str, label: LabelRules | None, channel: Channel) -> FileFacts:
     """Read a file whole, through the table of formats."""
-    stored = formats.read(formats.source_at(path))
-    facts = _with_pixels(FileFacts(path, kind, bits=8 * stored.dtype.itemsize), stored, label)
+    stored = formats.read(channels.asked(formats.source_at(path), channel))
+    facts = _with_pixels(FileFacts(path, kind, bits=8 * stored.dtype.itemsize), stored, label, channel)
     sides = stored.shape if stored.axes else stored.array.shape
     return replace(facts, size_px=sides, geometry=stored.geometry)
 
 
-def _with_pixels(facts: FileFacts, stored: StoredImage, label: LabelRules | None) -> FileFacts:
+def _with_pixels(facts: FileFacts, stored: StoredImage, label: LabelRules | None, channel: Channel) -> FileFacts:
     """Add grey values of an image; of a label its numbers, or its colours and opacity unless they are all grey."""
     if label is None:
-        array, axes = (shown := stored.filled().displayed()).array, shown.axes
+        shown = channels.of_stored(stored.filled(), facts.path.name, channel)
+        array, axes = shown.array, shown.axes
         if axes.endswith("C"):
             array = picture.luminance(array) if array.ndim == 3 else array @ picture.LUMINANCE
         return replace(facts, pixels=array)

@@ -98,4 +98,5 @@ def verify(folder: Library) -> None:
         count += 1
     if count:
         raise typer.Exit(FAULTY)
-    typer.echo(f"All {len(opened.entries)} tasks are as they were added.")
+    tasks = len(opened.entries)
+    typer.echo("The one task is as it was added." if tasks == 1 else f"All {tasks} tasks are as they were added.")

@@ -61,6 +61,11 @@ def add_file(folder: Path, file: Path, name: str = "") -> Entry:
         ValueError: If it is no task, or the name is taken.
         OSError: If a file cannot be read or written.
     """
+    if file.is_dir():
+        found = sorted(file.glob("*.task"))
+        fix = f"Name the files in it, such as {found[0]}." if found else "Name one that `save-task` wrote."
+        message = f"{file} is a folder: expected the file of a task, got {len(found)} of them in a folder. {fix}"
+        raise IsADirectoryError(message)
     network = _network()
     segmenter = Segmenter.load_task(file)
     described = None
@@ -77,8 +82,9 @@ def add_file(folder: Path, file: Path, name: str = "") -> Entry:
         sources=segmenter.image_sources,
         author=read_task(file).author,
     )
-    sha256 = network._load().sha256 or ""
-    add_task(folder, NewTask(file, entry, described, _picture(segmenter)), sha256, library_page)
+    picture = _picture(segmenter)
+    entry = entry.model_copy(update={"picture_sha256": sha256_of(picture)})
+    add_task(folder, NewTask(file, entry, described, picture), network._load().sha256 or "", library_page)
     return entry
 
 

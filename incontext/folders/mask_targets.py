@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from incontext.folders.file_facts import is_picture, look_at
+from incontext.segmenter import Segmenter
 from megamed import formats
 from megamed.annotation_tools.model import ImageKind
 from megamed.annotation_tools.writers import WRITERS, check_kind, check_library
@@ -46,7 +47,7 @@ def check_targets(images: Sequence[ImagePair], suffix: str | None, tools: Iterab
 
 
 def check_apart(overlap: bool) -> None:
-    """Refuse classes that may overlap, for the masks of a folder have one class a pixel.
+    """Refuse classes that may overlap, where a mask has one class a pixel.
 
     Raises:
         ValueError: If they may.
@@ -54,15 +55,34 @@ def check_apart(overlap: bool) -> None:
     if overlap:
         msg = (
             "classes may overlap: expected a task of one class a pixel, as a label map has, got one saved with "
-            "overlap=True. From Python, predict(…).write_as(tool, folder) writes all of each class."
+            "overlap=True. `incontext segment` writes masks of each class."
         )
         raise ValueError(msg)
+
+
+def check_overlap(segmenter: Segmenter, tools: Iterable[WrittenTool]) -> None:
+    """Refuse tools whose files have one class a pixel, where classes overlap.
+
+    Raises:
+        ValueError: If one cannot hold the masks.
+    """
+    unfit = [tool for tool in tools if not WRITERS[tool].overlap]
+    if not (segmenter.overlap and unfit):
+        return
+    pairs = segmenter.fitted.overlapping
+    names = pairs[0] if pairs else tuple(segmenter.fitted.names.values())
+    others = ", ".join(tool for tool, writer in WRITERS.items() if writer.overlap)
+    msg = (
+        f"{WRITERS[unfit[0]].title} cannot hold {' and '.join(map(repr, names))}, which {'' if pairs else 'may '}"
+        f"overlap: expected one class a pixel, got several. Write {others}, or add --no-overlap."
+    )
+    raise ValueError(msg)
 
 
 def possible_kinds(path: Path) -> frozenset[ImageKind]:
     """Return the kinds that an image can be of: one where its name or its header tells, else several."""
     found = formats.format_of(path)
-    if path.is_dir() or (found is not None and "placed" in found.holds):
+    if formats.is_series(path) or (found is not None and "placed" in found.holds):
         return frozenset({"volume"})
     if found is not None and "series" in found.holds:
         return frozenset({"image", "volume"})
@@ -84,7 +104,7 @@ def _is_stack(path: Path) -> bool:
 
 def _check_suffix(pair: ImagePair, kinds: Iterable[ImageKind], suffix: str) -> None:
     wanted = {kind for each in kinds for kind in MASK_KINDS[each]}
-    is_dicom = pair.image.is_dir() or formats.is_slice(pair.image)
+    is_dicom = formats.is_series(pair.image) or formats.is_slice(pair.image)
     suffixes = formats.mask_suffixes(wanted | {"series"} if is_dicom else wanted)
     if suffix not in suffixes:
         msg = f"{pair.name} cannot have a mask in {suffix}: expected one of {', '.join(suffixes)}. Choose one of these."

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 from PIL import Image
 
-from incontext.folders.kept_masks import read_back
+from incontext.folders.mask_files import read_masks_of
 from incontext.folders.overlay import Tile, contact_sheet, draw
 from incontext.folders.report import ImageReport, Summary
 from incontext.folders.user_folder import read_masks
@@ -60,7 +60,8 @@ def _tiles(pair: ImagePair, report: ImageReport, segmenter: Segmenter, masks: Pa
     """Draw an image's fullest plane, its annotation and its mask; all are read from disk again."""
     fitted = segmenter.fitted
     case = read_source_image(pair.image, report.file, channel=segmenter.channel)
-    mask = read_back(masks / report.mask, report.mask, case, fitted)
+    found = read_masks_of(report, masks, case, fitted.names)
+    mask = Example(case, found).label_map
     annotation, _ = read_annotation(pair, case, segmenter) if report.dice is not None else (None, ())
     label = None if annotation is None else annotation.label_map
     plane = _fullest(mask if label is None else label)

@@ -13,6 +13,7 @@ from incontext.images.prompts import Prompts
 from incontext.segmenter import Segmenter
 from megamed import formats
 from megamed.pairing import ImagePair
+from megamed.readers.faults import check_no_stream
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class PromptFile:
             ValueError: If the file holds anything else; the message names the file and the entry.
             OSError: If it cannot be read.
         """
+        check_no_stream(path)
         try:
             content = json.loads(path.read_text("utf-8"), object_pairs_hook=_once)
         except _SaidTwice as error:

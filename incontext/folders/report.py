@@ -28,7 +28,7 @@ class ImageReport:
 
     Attributes:
         file: The image's file name, below the folder of all images.
-        mask: The mask's file name, below the folder of masks.
+        mask: The mask's file name, below the folder of masks; empty if classes overlap.
         size_px: Height and width, or the sides of a volume.
         area_px: Number of pixels of each class.
         area_mm2: Area of each class; None if the image tells no size of its pixels, or is a volume.
@@ -40,6 +40,7 @@ class ImageReport:
         presence: Probability that the image shows each class; None if it was not judged.
         absent: Label values of classes that the image probably lacks, of which nothing may have been drawn.
         prompts: Number of prompts that corrected the mask.
+        masks: File name of the mask of each class, if classes overlap; else empty.
     """
 
     file: str
@@ -55,6 +56,12 @@ class ImageReport:
     presence: dict[int, float] | None = None
     absent: tuple[int, ...] = ()
     prompts: int = 0
+    masks: dict[int, str] = field(default_factory=dict)
+
+    @property
+    def mask_files(self) -> list[str]:
+        """File names of all masks of the image, below the folder of masks."""
+        return [*self.masks.values()] or [self.mask]
 
 
 @dataclass(frozen=True)
@@ -169,4 +176,4 @@ def _rows(summary: Summary) -> Iterator[list[object]]:
         optional = (report.area_mm2, report.volume_mm3, report.predicted_dice, report.presence, report.dice)
         for value, name in summary.classes.items():
             known = [f"{each[value]:.6g}" if each and value in each else None for each in optional]
-            yield [report.file, report.mask, value, name, report.area_px[value], *known]
+            yield [report.file, report.masks.get(value, report.mask), value, name, report.area_px[value], *known]

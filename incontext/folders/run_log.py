@@ -15,7 +15,7 @@ from torch import Tensor
 
 from incontext import __version__
 from incontext.folders import RUN_LOG
-from incontext.folders.kept_masks import EDITED
+from incontext.folders.mask_files import EDITED, hash_of
 from incontext.folders.report import ImageReport
 from incontext.images.prompt_json import as_json
 from incontext.images.prompts import Prompts
@@ -48,7 +48,7 @@ class Done:
 
     Attributes:
         stamp: Hash of the image's files; see `stamp`.
-        sha256: Hash of the mask's file.
+        sha256: Hash of the mask's file, or of those of all classes; see `mask_files.hash_of`.
         report: Report on the image.
         warnings: Warnings that the image gave.
     """
@@ -90,8 +90,7 @@ class RunLog:
         done = self.done.get(pair.name)
         if done is None or done.stamp != stamp(pair, prompts):
             return False
-        mask = self._masks / done.report.mask
-        return mask.is_file() and sha256_of(mask) == done.sha256
+        return hash_of(self._masks / name for name in done.report.mask_files) == done.sha256
 
 
 def adopt_former(out: Path, ledger: Ledger, files: Iterable[str]) -> None:
@@ -113,7 +112,7 @@ def adopt_former(out: Path, ledger: Ledger, files: Iterable[str]) -> None:
     ledger.adopt(*(out / name for name in files))
     for done in filter(None, map(_parsed, lines)):
         mask = out / "masks" / done.report.mask
-        if EDITED not in done.warnings and mask.is_file() and sha256_of(mask) == done.sha256:
+        if EDITED not in done.warnings and hash_of([mask]) == done.sha256:
             ledger.adopt(mask)
 
 
@@ -207,7 +206,11 @@ def _read(out: Path, run: Mapping[str, str]) -> dict[str, Done]:
         )
         raise ValueError(message)
     found = [done for line in lines if (done := _parsed(line))]
-    return {done.report.file: done for done in found if (out / "masks" / done.report.mask).is_file()}
+    return {
+        done.report.file: done
+        for done in found
+        if all((out / "masks" / name).is_file() for name in done.report.mask_files)
+    }
 
 
 def _changed(line: str, run: Mapping[str, str]) -> list[str]:

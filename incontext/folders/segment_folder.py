@@ -3,7 +3,7 @@
 import io
 import json
 import math
-import tempfile
+import os
 import warnings
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -11,28 +11,28 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Bool, Float32
 from PIL import Image
 
 from incontext import __version__
 from incontext.folders.expectation import PICTURE, Expectation, expectation_of, picture
 from incontext.folders.folder_images import read_folder
-from incontext.folders.kept_masks import EDITED, read_edited
-from incontext.folders.mask_targets import check_apart, check_targets
+from incontext.folders.mask_files import EDITED, hash_of, mask_names, write_or_keep
+from incontext.folders.mask_targets import check_overlap, check_targets
 from incontext.folders.preview import draw_preview, read_annotation
 from incontext.folders.prompt_file import PromptFile, check_classes, seek_prompted
 from incontext.folders.report import ImageReport, Summary, grouped, statistics_csv, with_noun
 from incontext.folders.run_log import LOG, Done, RunLog, adopt_former, identity, stamp
 from incontext.folders.tool_files import SavedMasks, start_tool_files, write_tool_files
-from incontext.folders.user_folder import fit_pairs
-from incontext.images.examples import Example, on_grid
+from incontext.folders.user_folder import fit_pairs, settle_overlap
+from incontext.images.examples import Example
 from incontext.images.prompts import Prompts
 from incontext.images.source_image import mask_suffix, read_source_image
 from incontext.inference.segmentation import Segmentation, dice_by_class
 from incontext.segmenter import Segmenter
 from megamed import formats
 from megamed.failures import Attempt
-from megamed.files import Ledger, Unwritable, claimed, make_folder, replace_file, sha256_of
+from megamed.files import Ledger, Unwritable, claimed, make_folder, replace_file
 from megamed.pairing import ImagePair, Pairing
 from megamed.path_templates import Templates
 from megamed.vocabulary import WrittenTool
@@ -56,6 +56,7 @@ class SegmentOptions:
         templates: Paths of images and labels, where their names leave open which belong together.
         tools: Annotation tools in whose files the masks are written too.
         prompts: Clicks, scribbles, boxes and masks that correct the masks of images.
+        overlap: Whether classes may overlap; by default if they share pixels in the labels.
         tell: Function that is told, before anything is segmented, what the labelled images let one expect.
     """
 
@@ -67,6 +68,7 @@ class SegmentOptions:
     templates: Templates | None = None
     tools: tuple[WrittenTool, ...] = ()
     prompts: PromptFile = field(default_factory=PromptFile)
+    overlap: bool | None = None
     tell: Callable[[str], object] = str
 
     @property
@@ -85,7 +87,8 @@ def segment_folder(
 ) -> Summary:
     """Segment the images of a folder; write a mask of each into `masks/`, `overlay.png` and `summary.json`.
 
-    A mask has its image's name and format, or PNG where that format cannot hold masks. Masks that an earlier run with
+    A mask has its image's name and format, or PNG where that format cannot hold masks. Where classes overlap, each has
+    masks of its own, in a folder of its name. Masks that an earlier run with
     the same support, weights, options and code wrote are kept, if neither they nor their images have changed; a mask
     that somebody edited is kept in any case, with a warning. Files of annotation tools, such as `coco.json` or
     `labelme/a.json`, are made of the masks; what they hold already of these and of other images stays, so that a run
@@ -106,8 +109,8 @@ def segment_folder(
 
     Raises:
         ValueError: If the support is unusable, a folder has no image, `out` is a folder that is read or holds another
-            run's masks or somebody's own files, another process writes there, classes may overlap, or a mask format or
-            a tool is unknown or cannot hold the masks.
+            run's masks or somebody's own files, another process writes there, or a mask format or a tool is unknown or
+            cannot hold the masks.
         OSError: If the support cannot be read or the results cannot be written.
         ImportError: If the library for a tool's files is not installed; the message has the command.
     """
@@ -117,7 +120,6 @@ def segment_folder(
     unprompted: Collection[str] = ()
     notes += unused
     _check_apart(out, queries, [support, query])
-    check_apart(segmenter.overlap)
     check_targets(queries, options.mask_suffix, options.tools)
     if examples:
         _check_apart(out, examples.pairs, ())
@@ -126,11 +128,13 @@ def segment_folder(
         examples = replace(examples, pairs=tuple(pair for pair in examples.pairs if pair.name not in faulty))
         notes += [_shared_out(len(examples.labelled), rest)] if rest else []
         notes += [f"{name} is left out of the support: {reason}" for name, reason in faulty.items()]
+    notes += settle_overlap(segmenter, options.overlap)
     if prompts and not segmenter.has_examples:
         unprompted = {pair.name for pair in queries} - prompts.keys()
         queries, bare = seek_prompted(segmenter, queries, prompts, options.classes)
         notes += bare
     check_classes(options.prompts.name, prompts, segmenter.fitted.names)
+    check_overlap(segmenter, options.tools)
     notes += [str(tuned)] if (tuned := segmenter.tuned) else []
     notes += [f"Learned from {source}." for source in segmenter.sources[:1]]
     notes += [f"Compared with {source}." for source in segmenter.sources[1:]]
@@ -186,7 +190,8 @@ class _Reading:
 
     def stale(self, log: RunLog) -> list[str]:
         """Tell of masks that a run before made of images that are left out now."""
-        masks = [log.done[name].report.mask for name in sorted(self.unprompted) if name in log.done]
+        old = (log.done[name].report for name in sorted(self.unprompted) if name in log.done)
+        masks = [mask for report in old for mask in report.mask_files]
         return [f"masks/{mask} is of a run before: no prompt is about its image now. Delete it." for mask in masks]
 
 
@@ -196,7 +201,7 @@ def _segment_queries(run: _Run, queries: Sequence[ImagePair], track: Track, told
     log = RunLog(out, identity(segmenter, {"mask_format": options.mask_suffix}), options.overwrite)
     start_tool_files(out, options.tools, run.ledger, options.overwrite)
     support = [pair.name for pair in told.examples.labelled] if told.examples else []
-    expected = _expected(segmenter, support, out, options)
+    expected = _expected(run, support)
     known = {pair.name for pair in queries if log.is_done(pair, run.prompts.get(pair.name))}
     failures = {}
     for pair in track([pair for pair in queries if pair.name not in known]):
@@ -238,10 +243,12 @@ def _segment_queries(run: _Run, queries: Sequence[ImagePair], track: Track, told
     return summary
 
 
-def _expected(segmenter: Segmenter, support: Sequence[str], out: Path, options: SegmentOptions) -> Expectation | None:
+def _expected(run: _Run, support: Sequence[str]) -> Expectation | None:
     """Tell what the labelled images let one expect, and draw those that look wrong."""
+    segmenter, out, options = run.segmenter, run.out, run.options
     expected = expectation_of(segmenter, support) if segmenter.has_examples else None
-    (out / PICTURE).unlink(missing_ok=True)
+    if (out / PICTURE).is_file() and run.ledger.knows(out / PICTURE):
+        (out / PICTURE).unlink()
     if expected is not None:
         for line in expected.lines():
             options.tell(line)
@@ -282,10 +289,10 @@ def _told(examples: Pairing | None) -> list[str]:
 
 def _check_apart(out: Path, pairs: Sequence[ImagePair], folders: Iterable[Path | None]) -> None:
     files = [file for pair in pairs for file in pair.files]
-    read = {folder.resolve() for file in files for folder in (file.parent, file)}
-    read |= {folder.resolve() for folder in folders if folder}
+    read = {os.path.realpath(folder) for file in files for folder in (file.parent, file)}
+    read |= {os.path.realpath(folder) for folder in folders if folder}
     for written in (out, out / "masks"):
-        if written.resolve() in read:
+        if os.path.realpath(written) in read:
             message = f"out is a folder of inputs: expected a folder apart, got {written}. Write elsewhere."
             raise ValueError(message)
 
@@ -298,57 +305,55 @@ def _segment_pair(run: _Run, pair: ImagePair) -> Done:
     label, faults = read_annotation(pair, case, segmenter)
     with warnings.catch_warnings(action="ignore"):
         result = segmenter.predict(case, prompts=prompts)
-    path = run.masks / f"{formats.stem(pair.name)}{run.options.mask_suffix or mask_suffix(case)}"
-    make_folder(path.parent)
-    kept = _write_or_keep(run, result, path)
-    if kept is not None:
+    stem, suffix = formats.stem(pair.name), run.options.mask_suffix or mask_suffix(case)
+    names = mask_names(stem, suffix, result.classes, result.overlap)
+    files = {value: run.masks / name for value, name in names.items()}
+    kept = write_or_keep(result, files, run.ledger)
+    if kept:
         faults = (*faults, EDITED)
-    report = _report(pair.name, path.relative_to(run.masks).as_posix(), result, label, kept)
-    return Done(state, sha256_of(path), report, (*faults, *result.report.warnings))
-
-
-def _write_or_keep(run: _Run, result: Segmentation, path: Path) -> UInt8[np.ndarray, "..."] | None:
-    """Write a mask, or return the one that somebody made of it."""
-    if not path.exists() or run.ledger.knows(path):
-        result.write(0, path)
-        return None
-    with tempfile.TemporaryDirectory() as folder:
-        ours = result.write(0, Path(folder) / path.name).read_bytes()
-    planes = read_edited(path, result.cases[0], run.segmenter.fitted, ours)
-    if planes is None:
-        run.ledger.adopt(path)
-        replace_file(path, ours)
-        return None
-    return on_grid(planes, result.cases[0])
+    report = _report(pair.name, names, result, label, kept)
+    return Done(state, hash_of(files.values()), report, (*faults, *result.report.warnings))
 
 
 def _report(
-    file: str, mask_file: str, result: Segmentation, label: Example | None, kept: UInt8[np.ndarray, "..."] | None
+    file: str,
+    names: Mapping[int, str],
+    result: Segmentation,
+    label: Example | None,
+    kept: Mapping[int, Bool[np.ndarray, "..."]],
 ) -> ImageReport:
-    """Report on a mask, or on the one that somebody made of it, of which nothing is predicted."""
-    mask, probabilities, case = result.masks[0], result.probabilities[0], result.cases[0]
-    chosen = probabilities.reshape(-1, *mask.shape).max(axis=0)[mask > 0]
-    confidence = float(chosen.mean()) if chosen.size else None
-    predicted, look_first = _predicted(result)
+    """Report on masks, or on those that somebody made of them, of which nothing is predicted."""
+    masks, case = {value: result.layer(0, value) for value in result.classes}, result.cases[0]
+    confidence, (predicted, look_first) = _confidence(masks, result.probabilities[0]), _predicted(result)
     absent = tuple(value for value, is_absent in zip(result.classes, result.absent[0], strict=True) if is_absent)
-    if kept is not None:
-        mask, confidence, predicted, look_first, absent = kept, None, None, None, ()
-    pixels = {value: int((mask == value).sum()) for value in result.classes}
+    if kept:
+        masks, confidence, predicted, look_first, absent = {**masks, **kept}, None, None, None, ()
+    pixels = {value: int(mask.sum()) for value, mask in masks.items()}
     return ImageReport(
         file=file,
-        mask=mask_file,
-        size_px=mask.shape,
+        mask=names.get(0, ""),
+        size_px=case.shape,
         area_px=pixels,
         area_mm2=_times(pixels, case.spacing_mm and math.prod(case.spacing_mm[1:])) if case.kind == "image" else None,
         volume_mm3=_times(pixels, case.voxel_mm3) if case.kind != "image" else None,
         confidence=confidence,
         predicted_dice=predicted,
         look_first=look_first,
-        dice=None if label is None else dice_by_class(mask, label),
+        dice=None if label is None else dice_by_class(masks, label),
         presence=_presence(result),
         absent=absent,
         prompts=result.report.prompts,
+        masks={value: name for value, name in names.items() if value},
     )
+
+
+def _confidence(
+    masks: Mapping[int, Bool[np.ndarray, "*grid"]], probabilities: Float32[np.ndarray, "..."]
+) -> float | None:
+    """Mean probability of the most probable class over all masks; None if these are empty."""
+    shown = np.logical_or.reduce([*masks.values()])
+    chosen = probabilities.reshape(-1, *shown.shape).max(axis=0)[shown]
+    return float(chosen.mean()) if chosen.size else None
 
 
 def _presence(result: Segmentation) -> dict[int, float] | None:

@@ -113,12 +113,24 @@ Absent = Annotated[
         show_default="auto",
     ),
 ]
+Overlap = Annotated[
+    bool | None,
+    typer.Option(
+        "--overlap/--no-overlap",
+        help="Let a pixel be of several classes; each has masks of its own then.",
+        show_default="if classes share pixels in the labels",
+    ),
+]
 MaskFormat = Annotated[
     str | None,
     typer.Option(
         help="File type of the masks, such as nii.gz.",
         show_default="each image's own, or png where it has no masks",
     ),
+]
+Statistics = Annotated[
+    bool,
+    typer.Option("--statistics", help="Write pixels, area or volume and predicted Dice to statistics.csv."),
 ]
 WriteFor = Annotated[
     list[str] | None,

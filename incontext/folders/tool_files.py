@@ -1,17 +1,18 @@
 """Masks of a run, read from their files one by one, and written in the files of annotation tools."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import overload
 
 import numpy as np
 from jaxtyping import Bool, Float, Integer
 
+from incontext.folders.mask_files import read_back
 from incontext.folders.report import ImageReport
 from incontext.images.examples import on_grid
-from incontext.images.source_image import read_label_image, read_source_image
+from incontext.images.source_image import read_source_image
 from incontext.inference.support_pool import Fitted
 from megamed import formats
 from megamed.annotation_tools import writers
@@ -42,62 +43,86 @@ class SavedMasks(Sequence[SegmentedImage]):
         if isinstance(index, slice):
             return SavedMasks(self.folder, self.reports[index], self.images, self.fitted)
         report = self.reports[index]
-        path, image = self.folder / report.mask, self.images[report.file]
-        label, affine = self._placed(path, report) if _is_placed(path) else (None, None)
         names, colours = distinct_names(self.fitted.names), self.fitted.colours
+        image = self.images[report.file]
+        whole = _Label(self.folder, report.mask, [*names], report, image)
+        of_class = {value: _Label(self.folder, name, [value], report, image) for value, name in report.masks.items()}
+        labels = {name: (value, of_class.get(value, whole)) for value, name in names.items()}
+        shape, affine = next(iter(labels.values()))[1].place
         return SegmentedImage(
             report.file,
-            report.size_px if label is None else label.shape,
-            _Layers(partial(_read_plain, path, report.size_px) if label is None else lambda: label, names),
+            shape,
+            _Layers(labels),
             values={name: value for value, name in names.items()},
             colours={names[value]: colour for value, colour in colours.items()},
             affine=affine,
             source=image,
         )
 
-    def _placed(
-        self, path: Path, report: ImageReport
-    ) -> tuple[Integer[np.ndarray, "..."], Float[np.ndarray, "4 4"] | None]:
-        """Read a label map, and where it lies unless it is a picture."""
-        if not formats.is_slice(path):
-            stored = formats.read(formats.source_at(path))
+
+@dataclass(frozen=True, eq=False)
+class _Label:
+    """A label map in a file, which is read when it is asked for."""
+
+    folder: Path
+    """Folder of all masks."""
+    name: str
+    """Name of the file below that folder."""
+    values: Sequence[int]
+    """Label values of its classes."""
+    report: ImageReport
+    """Report on the image."""
+    image: Path
+
+    @property
+    def place(self) -> tuple[tuple[int, ...], Float[np.ndarray, "4 4"] | None]:
+        """Shape of the label map, and where it lies unless it is a picture."""
+        if not _is_placed(self._path):
+            return self.report.size_px, None
+        label, affine = self._placed
+        return label.shape, affine
+
+    @cached_property
+    def label(self) -> Integer[np.ndarray, "..."]:
+        if _is_placed(self._path):
+            return self._placed[0]
+        return formats.read(formats.source_at(self._path)).array.reshape(self.report.size_px)
+
+    @property
+    def _path(self) -> Path:
+        return self.folder / self.name
+
+    @cached_property
+    def _placed(self) -> tuple[Integer[np.ndarray, "..."], Float[np.ndarray, "4 4"] | None]:
+        if not formats.is_slice(self._path):
+            stored = formats.read(formats.source_at(self._path))
             return stored.space, stored.geometry.affine
-        image = read_source_image(self.images[report.file], report.file)
-        # a DICOM-SEG counts its segments from 1
-        values = np.array([0, *sorted(self.fitted.names)], dtype=np.uint8)
-        label = values[on_grid(read_label_image(path, report.mask, image).planes, image)]
+        image = read_source_image(self.image, self.report.file)
+        label = on_grid(read_back(self._path, self.name, image, self.values), image)
         return label, image.geometry.affine if image.geometry and label.ndim == 3 else None
 
 
 class _Layers(Mapping[str, Bool[np.ndarray, "..."]]):
-    """The masks of a label map by class, which is read when one is asked for."""
+    """The masks of the classes by name, whose label maps are read when one is asked for."""
 
-    def __init__(self, read: Callable[[], Integer[np.ndarray, "..."]], names: Mapping[int, str]) -> None:
-        self._read = read
-        self._values = {name: value for value, name in names.items()}
-
-    @cached_property
-    def _label(self) -> Integer[np.ndarray, "..."]:
-        return self._read()
+    def __init__(self, labels: Mapping[str, tuple[int, _Label]]) -> None:
+        self._labels = labels
 
     def __getitem__(self, name: str) -> Bool[np.ndarray, "..."]:
-        return self._label == self._values[name]
+        value, label = self._labels[name]
+        return label.label == value
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._values)
+        return iter(self._labels)
 
     def __len__(self) -> int:
-        return len(self._values)
+        return len(self._labels)
 
 
 def _is_placed(path: Path) -> bool:
     """Whether a mask may be one of a volume."""
     found = formats.format_of(path)
     return found is not None and bool(found.holds & {"placed", "series"})
-
-
-def _read_plain(path: Path, shape: tuple[int, ...]) -> Integer[np.ndarray, "..."]:
-    return formats.read(formats.source_at(path)).array.reshape(shape)
 
 
 def start_tool_files(out: Path, tools: Sequence[WrittenTool], ledger: Ledger, overwrite: bool) -> None:

@@ -65,7 +65,8 @@ def save_folder_task(
     templates: Templates | None = None,
     *,
     author: str = "",
-) -> None:
+    overlap: bool | None = None,
+) -> list[str]:
     """Fit a segmenter to the labelled images of a folder, and save it with them as one task file.
 
     Args:
@@ -75,6 +76,10 @@ def save_folder_task(
         classes: Names of label values.
         templates: Paths of images and labels, where their names leave open which belong together.
         author: Author of the task, for those who receive it.
+        overlap: Whether classes may overlap; by default if they share pixels in the labels.
+
+    Returns:
+        A note on classes that share pixels.
 
     Raises:
         ValueError: If there are no labels, they are unusable, a class is named that none shows, or `out` is somebody's
@@ -83,7 +88,25 @@ def save_folder_task(
     """
     with claimed_file(out, "save"):
         fit_folder(segmenter, folder, classes, templates)
+        notes = settle_overlap(segmenter, overlap)
         segmenter.save_task(out, author)
+    return notes
+
+
+def settle_overlap(segmenter: Segmenter, wanted: bool | None) -> list[str]:
+    """Let classes overlap if a user wants it or, where nothing is said, if they share pixels in the labels.
+
+    Returns:
+        A note on classes that share pixels.
+    """
+    pairs = segmenter.fitted.overlapping if segmenter.has_examples else []
+    if wanted is not None or pairs:
+        segmenter.set_params(overlap=bool(pairs) if wanted is None else wanted)
+    if not pairs:
+        return []
+    more = f", and so do {len(pairs) - 1} other pairs" if len(pairs) > 1 else ""
+    outcome = "each class has a mask of its own" if segmenter.overlap else "masks have one class there"
+    return [f"{pairs[0][0]} and {pairs[0][1]} share pixels in the labels{more}: {outcome}."]
 
 
 def fit_pairs(segmenter: Segmenter, examples: Pairing, classes: Mapping[int, str] | None = None) -> dict[str, str]:

@@ -82,4 +82,10 @@ def _joined(fitted: Fitted, further: Pool, values: Sequence[int]) -> Pool:
         after(former.origins, further.origins),
         after(former.units, further.examples),
         [*former.places, *places] if former.places else (),
+        sorted({*_moved(former.overlapping, known, values), *further.overlapping}),
     )
+
+
+def _moved(pairs: Sequence[tuple[int, int]], known: Sequence[int], values: Sequence[int]) -> list[tuple[int, int]]:
+    """Indices of pairs of classes among more classes."""
+    return [(values.index(known[first]), values.index(known[second])) for first, second in pairs]

@@ -215,19 +215,26 @@ class Segmentation(Sequence[UInt8[np.ndarray, "*grid"]]):
         """
         return next_plane(self._found[index], self._classes)
 
-    def write(self, index: int, path: str | Path) -> Path:
+    def write(self, index: int, path: str | Path, value: int = 0) -> Path:
         """Write a mask in the format of a suffix, with the geometry of its image: see `source_image.write_mask`.
 
+        Args:
+            index: Index of the image.
+            path: File to write.
+            value: Label value of the one class to write; 0 for all of them, if they do not overlap.
+
         Raises:
-            ValueError: If the format cannot hold it, as none holds classes that overlap.
+            ValueError: If the format cannot hold the mask, as none holds classes that overlap.
         """
-        if self.overlap:
+        if self.overlap and not value:
             message = (
                 "mask cannot be written: expected one label per pixel, got classes that may overlap. "
-                "Write them one by one, or set overlap=False."
+                "Write them one by one, by their values, or set overlap=False."
             )
             raise ValueError(message)
-        return write_mask(self.masks[index], self.cases[index], Path(path), self.classes, self.colours)
+        mask = self.layer(index, value) * np.uint8(value) if value else self.masks[index]
+        names = {value: self.classes[value]} if value else self.classes
+        return write_mask(mask, self.cases[index], Path(path), names, self.colours)
 
     def write_as(self, tool: WrittenTool, folder: str | Path) -> list[Path]:
         """Write all masks in the files of an annotation tool, with the names and colours of the classes.
@@ -290,11 +297,11 @@ def dice(mask: Bool[np.ndarray, "*grid"], label: Bool[np.ndarray, "*grid"]) -> f
     return dice_of_areas(*torch.tensor(counts, dtype=torch.float64)).item()
 
 
-def dice_by_class(mask: UInt8[np.ndarray, "..."], label: Example) -> dict[int, float]:
-    """Dice of a label map with the masks of an example on its grid, by label value, where somebody judged."""
+def dice_by_class(masks: Mapping[int, Bool[np.ndarray, "..."]], label: Example) -> dict[int, float]:
+    """Dice of masks with those of an example on its grid, by label value, where somebody judged."""
     known = True if label.unknown is None else ~on_grid(label.unknown, label.case)
     return {
-        value: dice((mask == value) & known, on_grid(drawn, label.case) & known) for value, drawn in label.masks.items()
+        value: dice(masks[value] & known, on_grid(drawn, label.case) & known) for value, drawn in label.masks.items()
     }
 
 

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float32, Int64, UInt8
 from torch import Tensor
 
-from incontext.images.examples import Example, Examples, spread
+from incontext.images.examples import Example, Examples, LabelMap, spread
 from incontext.images.input_checks import Expectations
 from incontext.images.normalisation import Normalisation, apply, choose
 from incontext.images.resampling import binary_to_square, to_square
@@ -19,6 +19,7 @@ from incontext.images.tiling import Structure, Tiling, choose_tiling, width_px
 from incontext.networks.support_code import SupportCode
 from megamed.colour_tables import FULL
 from megamed.label_colours import colours_of
+from megamed.label_maps import overlapping_pairs
 from megamed.label_values import LabelRules
 from megamed.squares import Box
 from megamed.unknown import UNKNOWN
@@ -72,6 +73,8 @@ class Pool:
             counts as so many as it has planes, a volume as one. None if each labelled plane is one.
         places: Where each of these examples was given: index of the image, and plane if it is a stack. Empty if that is
             not known, as for a saved task.
+        overlapping: Indices of each two classes whose masks share more than edges on some labelled plane. Empty if that
+            is not known, as for a saved task.
     """
 
     images: Float32[Tensor, "P 1 size size"] = field(repr=False)
@@ -80,6 +83,7 @@ class Pool:
     origins: Int64[Tensor, " P"] = field(repr=False)
     examples: Int64[Tensor, " P"] | None = field(default=None, repr=False)
     places: Sequence[tuple[int, int | None]] = field(default=(), repr=False)
+    overlapping: Sequence[tuple[int, int]] = ()
 
     @property
     def units(self) -> Int64[Tensor, " P"]:
@@ -139,6 +143,12 @@ class Fitted:
             unknown = ()
         return replace(given, unknown=unknown, instances=self.has_objects or None)
 
+    @property
+    def overlapping(self) -> list[tuple[str, str]]:
+        """Names of each two classes that share more than edges in the examples, as far as that is known."""
+        names = list(self.names.values())
+        return [(names[first], names[second]) for first, second in self.pool.overlapping]
+
     @cached_property
     def colours(self) -> dict[int, str]:
         """A colour for each class as `#rrggbb`: the one that labels give it, else a fixed one."""
@@ -160,6 +170,8 @@ class _Square:
     annotated: frozenset[int] | None
     origin: int
     example: int
+    overlapping: frozenset[tuple[int, int]]
+    """Label values of each two classes that share more than edges on the plane of the square."""
 
 
 def fit_examples(
@@ -213,6 +225,7 @@ def build_pool(
     for square, row in zip(squares, labels, strict=True):
         for index, value in enumerate(values):
             row[index] = square.labels.get(value, square.absent)
+    pairs = sorted({pair for square in squares for pair in square.overlapping})
     annotated = [[square.annotated is None or value in square.annotated for value in values] for square in squares]
     pool = Pool(
         torch.from_numpy(np.stack([square.image for square in squares]))[:, None],
@@ -221,6 +234,7 @@ def build_pool(
         torch.tensor([square.origin for square in squares]),
         torch.tensor([square.example for square in squares]),
         places,
+        [(values.index(first), values.index(second)) for first, second in pairs],
     )
     return pool, values
 
@@ -249,6 +263,7 @@ def _squares(
         for plane in shown:
             masks, nothing = example.on_plane(plane), np.zeros(planes.shape[1:], bool)
             unknown = None if example.unknown is None else example.unknown[plane]
+            overlapping = _overlapping(masks)
             for box in _kept(boxes, masks, most=MOST_TILES // (len(examples) * len(shown))):
                 yield _Square(
                     to_square(planes[plane], preparation.size_px, box),
@@ -261,8 +276,21 @@ def _squares(
                     example.annotated,
                     origin,
                     first + plane * is_stack,
+                    overlapping,
                 )
             origin += 1
+
+
+def _overlapping(masks: Mapping[int, Bool[np.ndarray, "H W"]]) -> frozenset[tuple[int, int]]:
+    """Label values of each two masks that share more than edges."""
+    if isinstance(masks, LabelMap) or len(masks) < 2:
+        return frozenset()
+    values, layers = list(masks), list(masks.values())
+    several = sum(layer.astype(np.uint8) for layer in layers) > 1
+    shared = np.stack([layer[several] for layer in layers]).astype(np.int64)
+    shared = shared @ shared.T
+    np.fill_diagonal(shared, [np.count_nonzero(layer) for layer in layers])
+    return frozenset((values[first], values[second]) for first, second in overlapping_pairs(shared))
 
 
 def _kept(boxes: Sequence[Box], masks: Mapping[int, Bool[np.ndarray, "H W"]], most: int) -> list[Box]:

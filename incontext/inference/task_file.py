@@ -30,6 +30,7 @@ from incontext.networks.checkpoint import NAMED, locate
 from incontext.networks.sealed import Damaged, read_sealed_metadata, read_tensors, save_sealed
 from incontext.networks.weights_delta import Tuned, WeightsDelta
 from megamed.files import replacing, sha256_of
+from megamed.readers.faults import check_no_stream
 from megamed.unknown import UNKNOWN
 
 MOST_BYTES = 2**32
@@ -246,9 +247,10 @@ def read_task(path: Path) -> SavedTask:
 def is_task(path: Path) -> bool:
     """Whether a file is a task, as its header says."""
     try:
+        check_no_stream(path)
         with safe_open(path, "pt") as file:
             return "task" in (file.metadata() or {})
-    except (SafetensorError, OSError):
+    except (SafetensorError, OSError, ValueError):
         return False
 
 

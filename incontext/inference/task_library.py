@@ -36,6 +36,7 @@ class Entry(BaseModel):
     Attributes:
         name: Name of the task in the library, and of its file and picture.
         sha256: Hash of its file.
+        picture_sha256: Hash of its picture; empty if it was added by a version that did not tell it.
         size_bytes: Size of its file.
         classes: Names of its classes by label value.
         labelled_images: Number of its labelled images; 0 if it holds their code alone.
@@ -54,6 +55,7 @@ class Entry(BaseModel):
     expected_dice: dict[int, float] = {}
     sources: tuple[ImageSource, ...] = ()
     author: str = ""
+    picture_sha256: str = ""
 
     @property
     def licence(self) -> str:
@@ -179,24 +181,26 @@ class TaskLibrary:
         return [(self.entries[index], float(likeness[index])) for index in ranked if self.looks[index].any()]
 
     def verify(self) -> Iterator[str]:
-        """Say of each task whose file is missing, damaged or another, and of each file that is in no entry."""
+        """Say of each file of a task or a picture if it is missing, damaged or another, or is in no entry."""
         yield from filter(None, map(self._fault, self.entries))
-        known = {self._path(entry) for entry in self.entries}
-        for path in sorted((self.folder / TASKS).glob("*")):
+        yield from filter(None, map(self._picture_fault, self.entries))
+        known = {path for entry in self.entries for path in (self._path(entry), self._picture(entry))}
+        for path in (each for part in (TASKS, PICTURES) for each in sorted((self.folder / part).glob("*"))):
             if path not in known and not path.name.startswith("."):
-                yield f"{path} is in no entry: expected tasks that were added, got another. Add it, or move it away."
+                yield f"{path} is in no entry: expected what was added, got another file. Add it, or move it away."
 
     def _path(self, entry: Entry) -> Path:
         return self.folder / TASKS / f"{entry.name}.task"
 
+    def _picture(self, entry: Entry) -> Path:
+        return self.folder / PICTURES / f"{entry.name}.png"
+
     def _fault(self, entry: Entry) -> str:
         """Say what is wrong with the file of a task; empty if nothing is."""
-        path, fix = self._path(entry), "Add the task again, or put its file back."
-        if not path.is_file():
-            return f"{path} is missing: expected the file that was added, got none. {fix}"
-        if (found := sha256_of(path)) != entry.sha256:
-            return f"{path} was changed: expected SHA-256 {entry.sha256}, got {found}. {fix}"
-        return ""
+        return _fault_of(self._path(entry), entry.sha256)
+
+    def _picture_fault(self, entry: Entry) -> str:
+        return _fault_of(self._picture(entry), entry.picture_sha256)
 
     def with_task(self, new: NewTask, network: str) -> "TaskLibrary":
         """The library with one more task in its index.
@@ -209,7 +213,8 @@ class TaskLibrary:
             msg = f"{new.entry.name!r} is taken: expected a new name, got that of another task. Choose one by --name."
             raise ValueError(msg)
         if same:
-            return self
+            entries = [new.entry if entry.name == new.entry.name else entry for entry in self.entries]
+            return replace(self, entries=entries)
         if self.entries and self.network != network:
             msg = (
                 f"{self.folder} was made with other weights: expected looks by SHA-256 {self.network}, got {network}. "
@@ -260,11 +265,22 @@ def add_task(folder: Path, new: NewTask, network: str, page: Callable[[TaskLibra
     return after
 
 
+def _fault_of(path: Path, sha256: str) -> str:
+    """Say what is wrong with a file; empty if nothing is, or its hash is not known."""
+    if not path.is_file():
+        return f"{path} is missing: expected the file that was added, got none. Add the task again, or put it back."
+    if sha256 and (found := sha256_of(path)) != sha256:
+        fix = "Move it away and add the task again, or put its file back."
+        return f"{path} was changed: expected SHA-256 {sha256}, got {found}. {fix}"
+    return ""
+
+
 def _tasks(entry: Entry) -> list[Task]:
-    """The classes of a task, each as one that has a name to be asked for by."""
+    """The classes of a task, each as one that has a name to be asked for by; a number has that of the task."""
+    named = (entry.name if name.isdecimal() else name for name in entry.classes.values())
     return [
         Task(dataset=entry.name, modality="image", axis="2d", label=label)
-        for label in dict.fromkeys(map(slugify, entry.classes.values()))
+        for label in dict.fromkeys(map(slugify, named))
         if label
     ]
 

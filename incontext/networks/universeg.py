@@ -16,6 +16,7 @@ from incontext.networks.sealed import Damaged
 from incontext.networks.tensors import misfit, unusable
 from incontext.networks.unpickling import load_pickled
 from megamed.files import claimed_file, replace_file
+from megamed.readers.faults import check_no_stream
 
 OFFICIAL_PIECES = {
     "encoder.": "enc_blocks.",
@@ -97,6 +98,7 @@ def to_official(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _read(path: Path) -> dict[str, Tensor]:
+    check_no_stream(path)
     try:
         state = load_file(path) if _is_safetensors(path) else load_pickled(path.read_bytes())
     except (SafetensorError, Damaged) as error:

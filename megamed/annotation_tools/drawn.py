@@ -13,6 +13,7 @@ from jaxtyping import UInt8
 
 from megamed.annotation_tools.model import AnnotatedImage, Shape, Size
 from megamed.annotation_tools.tools import TOOLS, AnnotationTool
+from megamed.annotation_tools.volume_slices import Order, entries_of_slices, is_volume, lie_of
 from megamed.readers.stored import Canvas, DrawnLabel, Geometry, Segment
 
 MOST_FILES = 4096
@@ -20,6 +21,8 @@ MOST_FILES = 4096
 SHOWN = 3
 """Number of images that a message names."""
 MOST_VALUES = 255
+
+AS_STORED: Order = (0, 1, 2)
 
 Likeness: TypeAlias = tuple[int, bool, bool]
 
@@ -155,8 +158,10 @@ def read_drawn(path: Path, canvas: Canvas) -> DrawnLabel:
         ImportError: If a library is not installed.
     """
     file = read_file(path)
-    size, count = _plane_size(file, canvas)
     entries, notes = _of_one_annotator(_entries(file, canvas))
+    size, count, order = _lie(entries, canvas)
+    if order != AS_STORED:
+        notes.append(f"{path.name} was drawn on slices: they are taken for those along the last axis of the array")
     planes = _planes(file, entries, count)
     for entry in entries:
         _check_size(file, entry, size)
@@ -167,7 +172,7 @@ def read_drawn(path: Path, canvas: Canvas) -> DrawnLabel:
         for plane, entry in planes:
             for shape in shapes_of(entry):
                 shape.paint(mask[plane])
-        return mask.astype(np.uint8)
+        return mask.astype(np.uint8).transpose(order)
 
     def drawn(name: str) -> UInt8[np.ndarray, "N H W"]:
         return painted(
@@ -182,7 +187,7 @@ def read_drawn(path: Path, canvas: Canvas) -> DrawnLabel:
         _class_name(file, each.name, canvas): each.colour for entry in entries for each in entry.classes if each.colour
     }
     unknown = Segment(0, "", lambda: painted(lambda entry: entry.unknown)) if any(e.unknown for e in entries) else None
-    place = canvas.geometry if _slices(canvas) else Geometry()
+    place = canvas.geometry if _slices(canvas) or is_volume(canvas) else Geometry()
     return DrawnLabel(place, tuple(segments), names, notes, is_complete=True, colours=colours, unknown=unknown)
 
 
@@ -197,6 +202,8 @@ def _entries(file: AnnotationFile, canvas: Canvas) -> list[AnnotatedImage]:
     mentioned = ((plane, entry) for plane, path in enumerate(_slices(canvas)) for entry in file.entries(path))
     if of_slices := [replace(entry, plane=plane) for plane, entry in mentioned]:
         return of_slices
+    if is_volume(canvas):
+        return _of_volume(file, canvas)
     if not file.tool.many_images or (canvas.path is None and len(file.file_names) == 1):
         return list(file.images)
     entries = file.entries(canvas.path) if canvas.path else []
@@ -211,6 +218,19 @@ def _entries(file: AnnotationFile, canvas: Canvas) -> list[AnnotatedImage]:
     return entries
 
 
+def _of_volume(file: AnnotationFile, canvas: Canvas) -> list[AnnotatedImage]:
+    """Return what a file says of the slices of a volume, each with its plane."""
+    entries = entries_of_slices(file.images, canvas)
+    if not entries:
+        msg = (
+            f"{file.path.name} was drawn on pictures: expected a picture, a stack of pages, the files of a DICOM "
+            f"series or slices by their numbers, got a volume of {canvas.shape}. Save the labels of a volume as a "
+            "label map, such as .nii.gz or .seg.nrrd."
+        )
+        raise ValueError(msg)
+    return entries
+
+
 def _of_one_annotator(entries: list[AnnotatedImage]) -> tuple[list[AnnotatedImage], list[str]]:
     """Keep the annotations of the first of several annotators."""
     first, *others = dict.fromkeys(entry.annotator for entry in entries)
@@ -220,17 +240,12 @@ def _of_one_annotator(entries: list[AnnotatedImage]) -> tuple[list[AnnotatedImag
     return kept, [f"{entries[0].file_name} was annotated by {1 + len(others)} people: {first or 'the first'} is used"]
 
 
-def _plane_size(file: AnnotationFile, canvas: Canvas) -> tuple[Size, int]:
-    """Return height and width of the image, and the number of its planes."""
-    if len(canvas.shape) == 3 and canvas.geometry.affine is not None and not _slices(canvas):
-        msg = (
-            f"{file.path.name} was drawn on pictures: expected a picture, a stack of pages or the files of a "
-            f"DICOM series, got a volume of {canvas.shape}. Save the labels of a volume as a label map, such as "
-            ".nii.gz or .seg.nrrd."
-        )
-        raise ValueError(msg)
+def _lie(entries: Sequence[AnnotatedImage], canvas: Canvas) -> tuple[Size, int, Order]:
+    """Return height and width of the image, the number of its planes, and the order of these axes in its array."""
+    if is_volume(canvas):
+        return lie_of(entries, canvas)
     *planes, height, width = canvas.shape
-    return (height, width), planes[0] if planes else 1
+    return (height, width), planes[0] if planes else 1, AS_STORED
 
 
 def _planes(file: AnnotationFile, entries: list[AnnotatedImage], count: int) -> list[tuple[int, AnnotatedImage]]:

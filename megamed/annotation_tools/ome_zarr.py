@@ -20,7 +20,6 @@ from megamed.readers.memory import check_room
 from megamed.readers.ome_zarr import AXES, FAULTS, GROUP_FILES, attributes, inside, levels
 from megamed.readers.stored import Canvas, DrawnLabel, Geometry, Segment
 
-SUFFIXES = (".zarr",)
 MAX_VALUES = 2**30
 NAMES = ("class", "name", "label")
 """Properties of a value that name it, the likeliest first."""

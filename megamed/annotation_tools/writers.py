@@ -46,6 +46,8 @@ class ToolWriter:
     """Kinds of the images whose masks it can hold."""
     images_in: Callable[[Path], Sequence[str]] | None = None
     """Returns the names of the images in a file; None if each image has a file of its own."""
+    overlap: bool = True
+    """Whether a pixel may be of several classes."""
 
 
 def _names(read: Callable[[Path], Sequence]) -> Callable[[Path], Sequence[str]]:
@@ -86,8 +88,8 @@ WRITERS: Mapping[WrittenTool, ToolWriter] = {
     "imagej": ToolWriter("ImageJ", ".zip", imagej.write, STACKS),
     "via": ToolWriter("VIA", ".json", via.update, images_in=_names(via.read)),
     "slicer": ToolWriter("3D Slicer", ".seg.nrrd", _to_slicer, VOLUMES),
-    "itksnap": ToolWriter("ITK-SNAP", ".nii.gz", itksnap.write, VOLUMES),
-    "napari": ToolWriter("napari", ".tif", _to_napari, STACKS),
+    "itksnap": ToolWriter("ITK-SNAP", ".nii.gz", itksnap.write, VOLUMES, overlap=False),
+    "napari": ToolWriter("napari", ".tif", _to_napari, STACKS, overlap=False),
     "ome-tiff": ToolWriter("OME-TIFF", ".ome.tif", _to_ome_tiff, STACKS),
     "ome-zarr": ToolWriter("OME-Zarr", ".zarr", _to_ome_zarr, STACKS),
 }

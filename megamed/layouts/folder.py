@@ -14,9 +14,10 @@ from megamed.annotation_tools.yolo import CARDS as YOLO_CARDS
 from megamed.annotation_tools.yolo import NAME_LISTS
 from megamed.layouts.cases import Case, LabelSource, pairing_problem
 from megamed.readers.faults import is_stream
+from megamed.readers.ome_zarr import SUFFIXES
 from megamed.readers.source import Source
 from megamed.schema import DatasetCard, FileRules, slugify
-from megamed.voc import read_splits
+from megamed.voc import SETS, read_splits
 
 NO_DATA = frozenset({"card.toml", "meta.json", *YOLO_CARDS, *NAME_LISTS})
 """Cards, and lists of the names of classes."""
@@ -53,6 +54,10 @@ def find_cases(folder: Path, card: DatasetCard) -> Iterator[Case]:
             problem = f"case {name!r} is no file: expected one, got a pipe, a socket or a device."
             yield Case(name, subject=name, problem=problem)
             continue
+        if rules.image == rules.label and (match := image.fullmatch(composed)):  # an image may hold its labels
+            cases[match["case"]].images.append(path)
+            if not formats.drawn_format(path):
+                continue
         if match := label.fullmatch(composed):
             parts = match.groupdict(default="")
             cases[parts["case"]].labels[parts.get("annotator", ""), parts.get("class_", "")].append(path)
@@ -65,6 +70,9 @@ def find_cases(folder: Path, card: DatasetCard) -> Iterator[Case]:
     splits = read_splits(folder)
     for case, found in sorted(cases.items()):
         yield replace(_case(case, found, card, rules, classes), split=splits.get(case))
+    for case in sorted(splits.keys() - cases.keys()):
+        got = f"{SETS.as_posix()}/{splits[case]}.txt lists it alone"
+        yield Case(case, split=splits[case], problem=f"case {case!r} is missing: expected an image and a label, {got}.")
 
 
 def _mentioned_cases(folder: Path, card: DatasetCard, rules: FileRules) -> Iterator[Case]:
@@ -158,7 +166,8 @@ def _files(folder: Path, templates: tuple[str, ...]) -> Iterator[str]:
     tops = [start for start in starts if not any(start.startswith(other) and start != other for other in starts)]
     for top in sorted(tops):
         for place, folders, names in os.walk(folder / top):
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            names += [name for name in folders if name.lower().endswith(SUFFIXES)]
+            folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in names)
             below = Path(place).relative_to(folder).as_posix()
             prefix = "" if below == "." else f"{below}/"
             yield from (prefix + name for name in sorted(names) if not name.startswith(".") and name not in NO_DATA)

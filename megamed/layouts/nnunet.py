@@ -1,5 +1,6 @@
 """The layout `nnunet`: raw data of nnU-Net v2, a file per channel, `imagesTr/<case>_0000` and `labelsTr/<case>`."""
 
+import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
@@ -100,7 +101,7 @@ def _listed(folder: Path, listed: dict[str, ListedCase]) -> dict[str, _NnunetFil
     """Find the files that are listed by case, in this dataset or in those beside it; others are missing."""
     root, cases = folder.resolve().parent, dict[str, _NnunetFiles]()
     for name, paths in listed.items():
-        *images, label = ((folder / path).resolve() for path in (*paths.images, paths.label))
+        *images, label = (Path(os.path.realpath(folder / path)) for path in (*paths.images, paths.label))
         found = {str(channel): path for channel, path in enumerate(images) if _is_at(path, root)}
         cases[name] = _NnunetFiles(found, [label] if _is_at(label, root) else [])
     return cases

@@ -38,15 +38,21 @@ def chosen(part: str, count: int, names: Sequence[str] = ()) -> int | None:
     """
     index = index_of(part, count, names) if part else None
     if index is None and (count > 1 or (part and not part.isdecimal() and names)):
-        known, example = listed(count, names), (names[0] if names else "") or 0
-        msg = (
-            f"it has no channel {part!r}: expected {known}. Choose one of these"
-            if part
-            else f"it holds {count} channels: expected one, or the choice of {known}, got none. "
-            f"Choose it: channel={example!r}, in the shell --channel {example}"
-        )
-        raise ValueError(msg)
+        raise ValueError(_fault(part, count, names))
     return index
+
+
+def _fault(part: str, count: int, names: Sequence[str]) -> str:
+    """Say why no one channel is meant."""
+    known = listed(count, names)
+    if not part:
+        first = names[0] if names else ""
+        example = first if first and index_of(first, count, names) == 0 else 0
+        choice = f"Choose it: channel={example!r}, in the shell --channel {example}"
+        return f"it holds {count} channels: expected one, or the choice of {known}, got none. {choice}"
+    if called := [index for index, name in enumerate(names) if _folded(name) == _folded(part)]:
+        return f"it has several channels called {part!r}: expected one, got {known}. Choose by number: {called[0]}"
+    return f"it has no channel {part!r}: expected {known}. Choose one of these"
 
 
 def listed(count: int, names: Sequence[str] = ()) -> str:

@@ -15,6 +15,8 @@ from megamed.readers.memory import check_size
 from megamed.readers.source import Source
 from megamed.readers.stored import Geometry, StoredImage
 
+SUFFIXES = (".zarr",)
+"""Endings of the names of folders that are one image, as those of files are."""
 GROUP_FILES = (".zattrs", "zarr.json")
 ARRAY_FILES = (".zarray", "zarr.json")
 AXES = "tczyx"

@@ -13,7 +13,7 @@ from jaxtyping import Real, Shaped, UInt8
 from PIL import Image, ImageSequence
 
 from megamed.label_colours import MOST_COLOURS, palette_of
-from megamed.readers.faults import check_expansion, one_error
+from megamed.readers.faults import check_expansion, check_no_stream, one_error
 from megamed.readers.memory import check_size
 from megamed.readers.orientation_tag import TAG, TURNS, turned_upright
 from megamed.readers.source import Source
@@ -70,7 +70,9 @@ def opened(path: Path) -> Image.Image:
 
     Raises:
         OSError: If it is no picture.
+        ValueError: If it is no file.
     """
+    check_no_stream(path)
     with OPENING:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:

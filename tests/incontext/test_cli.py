@@ -1,6 +1,7 @@
 """The commands: what they write, what they print, how they end."""
 
 import json
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -552,3 +553,29 @@ def test_images_are_segmented_by_the_name_of_a_task_in_a_collection(
     assert read(tmp_path / "out" / "masks" / "a.png").shape == (30, 40)
     assert "is in no task" in run(*command, "--task", "liver", "--out", tmp_path / "other").stderr
     assert run(*command, "--out", tmp_path / "other").exit_code == 2
+
+
+@pytest.mark.parametrize("name", ["prompts", "volume", "info", "convert"])
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(support: Path, tmp_path: Path, name: str) -> None:
+    pipe, label = tmp_path / "pipe.png", support / "labels/a.png"
+    os.mkfifo(pipe)
+    done = run(
+        *{
+            "prompts": (
+                "segment",
+                "--support",
+                support,
+                "--query",
+                support,
+                "--prompts",
+                pipe,
+                "--out",
+                tmp_path / "o",
+            ),
+            "volume": ("propagate", pipe, "--labels", label, "--out", tmp_path / "o.png"),
+            "info": ("info", pipe),
+            "convert": ("convert", pipe, tmp_path / "o.safetensors"),
+        }[name]
+    )
+    assert done.exit_code == 1
+    assert re.search(r"expected .*a file, got ", " ".join(done.output.split()))

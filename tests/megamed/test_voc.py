@@ -75,3 +75,11 @@ def test_image_sets_are_splits(tmp_path: Path) -> None:
 def test_a_case_in_two_splits_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="lists 'a' twice: expected one split, got train and test"):
         read_splits(voc_folder(tmp_path, train="a\n", test="b\na\n"))
+
+
+def test_a_listed_case_without_files_is_named(tmp_path: Path) -> None:
+    folder = voc_folder(tmp_path, train="a\nb\nlost\n", val="c\n")
+    lost = next(subject for subject in find_subjects(folder, propose(folder).card) if subject.id == "lost")
+    assert lost.problems == [
+        "case 'lost' is missing: expected an image and a label, ImageSets/Segmentation/train.txt lists it alone."
+    ]

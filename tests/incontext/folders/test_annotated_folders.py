@@ -60,7 +60,7 @@ def test_queries_are_scored_by_the_names_of_classes(tmp_path: Path, segmenter: S
     summary = segment_folder(segmenter, tmp_path / "support", tmp_path / "query", tmp_path / "out")
     assert not summary.failures
     (report,) = summary.images
-    mask = np.array(Image.open(tmp_path / "out" / "masks" / "q.png"))
+    mask = np.array(Image.open(tmp_path / "out" / "masks" / "organ" / "q.png"))
     value = next(value for value, name in summary.classes.items() if name == "organ")
     drawn = np.zeros(SIZE, bool)
     drawn[2:20, 2:20] = True

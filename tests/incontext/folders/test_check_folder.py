@@ -320,3 +320,28 @@ def test_classes_are_called_as_the_user_says(tmp_path: Path) -> None:
     found = check_folder(draw(tmp_path, 2, 0), names={1: "disc", 3: "cup"})
     assert [each.name for each in found.classes] == ["disc"]
     assert "no label that was looked at shows 3 'cup'." in found.notes
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_the_channel_that_is_asked_for_is_looked_at(tmp_path: Path, suffix: str) -> None:
+    for index in range(3):
+        image, label = disc(index)
+        for part, array in (("images", np.dstack([image, np.zeros_like(image), image])), ("labels", label)):
+            (tmp_path / part).mkdir(exist_ok=True)
+            Image.fromarray(array).save(tmp_path / part / f"{index}.{suffix if part == 'images' else 'png'}")
+    assert not check_folder(tmp_path, channel="red").problems
+    assert "3 images show one grey value only, such as 0." in "".join(check_folder(tmp_path, channel="green").problems)
+
+
+def test_channels_that_segment_asks_about_are_asked_about(tmp_path: Path) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    image, _ = disc(0)
+    draw(tmp_path, 1, 0)
+    (tmp_path / "images/0000.png").unlink()
+    stack = np.stack([image, np.full_like(image, 9), image])
+    metadata = {"axes": "CYX", "Channel": {"Name": ["DAPI", "GFP", "GFP"]}}
+    tifffile.imwrite(tmp_path / "images/0000.ome.tif", stack, metadata=metadata, photometric="minisblack")
+    (problem,) = check_folder(tmp_path).problems
+    assert "--channel DAPI" in problem
+    assert not check_folder(tmp_path, channel="DAPI").problems
+    assert "several channels called 'GFP'" in check_folder(tmp_path, channel="GFP").problems[0]

@@ -74,6 +74,12 @@ def test_a_library_lists_what_was_added(library: Path) -> None:
         assert len(set(picture.convert("L").tobytes())) > 10
 
 
+def test_a_folder_of_tasks_is_named_with_the_files_in_it(tasks: Path, tmp_path: Path) -> None:
+    told = run("library", "add", tmp_path / "library", tasks, code=1)
+    assert "is a folder: expected the file of a task" in told
+    assert f"such as {tasks / 'disc.task'}." in told.replace("\n", "")
+
+
 def test_words_find_a_task(library: Path) -> None:
     assert [line.split()[0] for line in run("library", "search", library, "disc").splitlines()] == ["task", "disc"]
     assert "No task is found" in run("library", "search", library, "kidney", code=1)

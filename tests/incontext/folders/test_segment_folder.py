@@ -11,8 +11,9 @@ import torch
 from PIL import Image
 
 from incontext import Segmenter
+from incontext.folders.expectation import PICTURE
 from incontext.folders.folder_images import read_folder
-from incontext.folders.kept_masks import EDITED
+from incontext.folders.mask_files import EDITED
 from incontext.folders.run_log import LOG
 from incontext.folders.segment_folder import SegmentOptions, segment_folder
 from incontext.folders.user_folder import fit_folder
@@ -591,3 +592,44 @@ def test_the_pixels_of_a_microscope_have_a_size(tmp_path: Path, segmenter: Segme
     assert report.area_mm2 == pytest.approx({2: 0.125e-6 * report.area_px[2]})
     mask = read_source_image(tmp_path / "out" / "masks" / report.mask, "mask")
     assert mask.spacing_mm == pytest.approx((1, 0.25e-3, 0.5e-3))
+
+
+def test_what_is_not_drawn_here_is_not_removed(tmp_path: Path, segmenter: Segmenter) -> None:
+    folder, out = draw_some(tmp_path / "mine", labelled=4), tmp_path / "out"
+    out.mkdir()
+    (out / PICTURE).write_bytes(b"a figure of mine")
+    segment_folder(segmenter, folder, None, out, options=SegmentOptions(preview=False))
+    assert (out / PICTURE).read_bytes() == b"a figure of mine"
+
+
+def test_a_file_in_the_place_of_a_mask_is_not_replaced_where_none_was_written(
+    tmp_path: Path, segmenter: Segmenter
+) -> None:
+    folder, out = draw_some(tmp_path / "mine", labelled=2, bare=2), tmp_path / "out"
+    (out / "masks").mkdir(parents=True)
+    (out / "masks/2.png").write_bytes(b"notes of mine")
+    summary = segment_folder(segmenter, folder, None, out, options=SegmentOptions(overwrite=True, preview=False))
+    assert [report.file for report in summary.images] == ["3.png"]
+    assert "masks/2.png is somebody's own" in summary.failures["2.png"]
+    assert (out / "masks/2.png").read_bytes() == b"notes of mine"
+
+
+def test_a_link_to_itself_fails_alone(tmp_path: Path, segmenter: Segmenter) -> None:
+    folder = draw_some(tmp_path / "mine", labelled=1)
+    (folder / "images/loop.png").symlink_to(folder / "images/loop.png")
+    summary = segment_folder(segmenter, folder, None, tmp_path / "out", options=SegmentOptions(preview=False))
+    assert ([report.file for report in summary.images], [*summary.failures]) == (["1.png"], ["loop.png"])
+
+
+def draw_some(folder: Path, labelled: int, bare: int = 1) -> Path:
+    """Noise with a bright block, and labels of the first images."""
+    for part in ("images", "labels"):
+        (folder / part).mkdir(parents=True)
+    for index in range(labelled + bare):
+        label = np.zeros((20, 24), np.uint8)
+        label[5:12, 4 + index : 14 + index] = 1
+        image = np.random.default_rng(index).integers(0, 40, label.shape) + 120 * label
+        Image.fromarray(image.astype(np.uint8)).save(folder / "images" / f"{index}.png")
+        if index < labelled:
+            Image.fromarray(label).save(folder / "labels" / f"{index}.png")
+    return folder

@@ -15,9 +15,10 @@ from incontext.folders.user_folder import labels_of, read_folder
 from incontext.images.examples import Examples
 from incontext.images.source_image import read_source_image
 from incontext.networks.support_once import SupportOnceConfig, SupportOnceNet
-from megamed.annotation_tools import coco, itksnap, labelme, slicer
+from megamed.annotation_tools import coco, itksnap, labelme, ome_tiff, slicer
+from megamed.annotation_tools.drawn import read_file
 from megamed.annotation_tools.model import SegmentedImage
-from megamed.annotation_tools.writers import write_files
+from megamed.annotation_tools.writers import path_in, write_files
 from megamed.label_colours import colour_of
 from megamed.vocabulary import WrittenTool
 from tests.dicom_files import LPS_TO_RAS, series_affine, write_series
@@ -26,9 +27,14 @@ CLASSES = {1: "organ", 2: "tumour"}
 
 
 @pytest.fixture(scope="module")
-def segmenter() -> Segmenter:
+def network() -> SupportOnceNet:
     torch.manual_seed(0)
-    return Segmenter(SupportOnceNet(SupportOnceConfig(channels=(8, 8, 8), heads=1, head_channels=8)), size_px=32)
+    return SupportOnceNet(SupportOnceConfig(channels=(8, 8, 8), heads=1, head_channels=8))
+
+
+@pytest.fixture
+def segmenter(network: SupportOnceNet) -> Segmenter:
+    return Segmenter(network, size_px=32)
 
 
 def drawn(seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -131,12 +137,97 @@ def test_a_damaged_file_is_told_before_work(tmp_path: Path, segmenter: Segmenter
     assert (out / "coco.json").read_text() == "{"
 
 
-def test_classes_that_may_overlap_are_told_before_work(tmp_path: Path, segmenter: Segmenter) -> None:
-    folder = write_pictures(tmp_path / "mine", ["a.png", "b.png", "c.png"], labelled=2)
-    overlapping = Segmenter(segmenter.weights, overlap=True, size_px=32)
-    with pytest.raises(ValueError, match=r"classes may overlap: expected a task of one class a pixel"):
-        segment_folder(overlapping, folder, None, tmp_path / "out", options=options("coco"))
-    assert not (tmp_path / "out").exists()
+def write_overlapping(folder: Path, bare: Sequence[str]) -> Path:
+    """Two images on which an organ was drawn whole and a tumour in it, and others on which nothing was."""
+    write_pictures(folder, ["a.png", "b.png", *bare])
+    for index, name in enumerate(["a.png", "b.png"]):
+        label = drawn(index)[1][..., 0]
+        masks = {"organ": label > 0, "tumour": label == 2}
+        coco.update(folder / "images/drawn.json", [SegmentedImage(name, label.shape, masks)])
+    return folder
+
+
+OVERLAPPING: tuple[WrittenTool, ...] = (
+    "coco", "labelme", "cvat", "labelstudio", "yolo", "qupath", "imagej", "via", "ome-tiff",
+)  # fmt: skip
+
+
+def test_what_shares_pixels_is_written_whole(tmp_path: Path, segmenter: Segmenter) -> None:
+    folder, out = write_overlapping(tmp_path / "mine", ["c.png"]), tmp_path / "out"
+    summary = segment_folder(segmenter, folder, None, out, options=options(*OVERLAPPING))
+    assert not summary.failures
+    masks = {name: mask(out, f"{name}/c.png") > 0 for name in CLASSES.values()}
+    result = segmenter.predict([folder / "images/c.png"])
+    assert segmenter.overlap
+    assert {value: masks[name].sum() for value, name in CLASSES.items()} == summary.images[0].area_px
+    assert all(np.array_equal(masks[name], result.layer(0, value)) for value, name in CLASSES.items())
+    assert (masks["organ"] & masks["tumour"]).any()
+    for tool in OVERLAPPING:
+        if tool == "ome-tiff":
+            found = ome_tiff.read_labels(out / tool / "c.ome.tif").labels()
+        else:
+            (image,) = read_file(path_in(out, tool, "c.png")).images
+            found = image.labels(masks["organ"].shape)
+        assert found.keys() == masks.keys()
+        assert all(np.array_equal(found[name], masks[name]) for name in masks), tool
+
+
+@pytest.mark.parametrize("tool", ["napari", "itksnap"])
+def test_a_tool_of_one_class_a_pixel_is_refused_before_work(
+    tmp_path: Path, segmenter: Segmenter, tool: WrittenTool
+) -> None:
+    nibabel = pytest.importorskip("nibabel")
+    out = tmp_path / "out"
+    if tool == "napari":
+        folder, query = write_overlapping(tmp_path / "mine", ["c.png"]), None
+    else:
+        folder, query = tmp_path / "mine", write_volumes(tmp_path / "query", ["c.nii.gz"])
+        label = drawn(0)[1]
+        for part, array in {"images/a": label, "labels/organ/a": label > 0, "labels/tumour/a": label == 2}.items():
+            (folder / part).parent.mkdir(parents=True)
+            nibabel.save(nibabel.Nifti1Image(array.astype(np.uint8), np.eye(4)), folder / f"{part}.nii.gz")
+    with pytest.raises(ValueError, match=r"cannot hold 'organ' and 'tumour', which overlap: .* or add --no-overlap"):
+        segment_folder(segmenter, folder, query, out, options=SegmentOptions(tools=(tool,)))
+    assert not out.exists()
+
+
+def test_one_class_a_pixel_is_had_by_asking(tmp_path: Path, segmenter: Segmenter) -> None:
+    folder, out = write_overlapping(tmp_path / "mine", ["c.png"]), tmp_path / "out"
+    summary = segment_folder(segmenter, folder, None, out, options=options("napari", overlap=False))
+    assert (summary.images[0].mask, summary.images[0].masks) == ("c.png", {})
+    assert "organ and tumour share pixels in the labels: masks have one class there." in summary.notes
+
+
+def test_masks_of_classes_that_overlap_are_remembered_and_edits_kept(tmp_path: Path, segmenter: Segmenter) -> None:
+    folder, out = write_overlapping(tmp_path / "mine", ["c.png", "d.png"]), tmp_path / "out"
+    first = segment_folder(segmenter, folder, None, out, options=options("coco"))
+    assert segment_folder(segmenter, folder, None, out, options=options("coco")).resumed == 2
+    edited = np.zeros_like(mask(out, "tumour/d.png"))
+    edited[3:6, 4:9] = 2
+    Image.fromarray(edited).save(out / "masks/tumour/d.png")
+    (out / "masks/organ/c.png").write_bytes((out / "masks/organ/c.png").read_bytes()[:50])
+    again = segment_folder(segmenter, folder, None, out, options=SegmentOptions(CLASSES))
+    assert (again.resumed, again.failures) == (0, {})
+    assert [report.area_px for report in again.images] == [
+        first.images[0].area_px,
+        {1: first.images[1].area_px[1], 2: 15},
+    ]
+    assert np.array_equal(mask(out, "tumour/d.png"), edited)
+    assert (out / "overlay.png").is_file()
+
+
+def test_a_slicer_segmentation_has_layers_of_what_overlaps(tmp_path: Path, segmenter: Segmenter) -> None:
+    nibabel = pytest.importorskip("nibabel")
+    folder, out, label = write_volumes(tmp_path / "mine", ["b.nii.gz"]), tmp_path / "out", drawn(0)[1]
+    affine = nibabel.load(folder / "images/b.nii.gz").affine
+    for part, array in {"images/a": 60 * label, "labels/organ/a": label > 0, "labels/tumour/a": label == 2}.items():
+        (folder / part).parent.mkdir(parents=True, exist_ok=True)
+        nibabel.save(nibabel.Nifti1Image(array.astype(np.uint8), affine), folder / f"{part}.nii.gz")
+    segment_folder(segmenter, folder, None, out, options=SegmentOptions(tools=("slicer",), preview=False))
+    found = slicer.on_grid(slicer.read(out / "slicer/b.seg.nrrd"), label.shape, affine)
+    for name in CLASSES.values():
+        written = np.asanyarray(nibabel.load(out / f"masks/{name}/b.nii.gz").dataobj) > 0
+        assert np.array_equal(found[name], written)
 
 
 def test_volumes_have_segments_and_descriptions(tmp_path: Path, segmenter: Segmenter) -> None:

@@ -26,6 +26,7 @@ def new_task(folder: Path, name: str, label: str = "liver", look: list[float] | 
         classes={1: label},
         labelled_images=4,
         expected_dice={1: 0.9},
+        picture_sha256=sha256_of(b"picture"),
         sources=(ImageSource(title=f"Data <of> {name}", licence="CC0"),),
     )
     return NewTask(file, entry, None if look is None else np.array(look, np.float32), b"picture")
@@ -61,6 +62,30 @@ def test_what_is_added_is_found(tmp_path: Path) -> None:
 def test_words_find_tasks_by_letters_or_by_meaning(words: str, found: list[str], tmp_path: Path) -> None:
     library = TaskLibrary.open(filled(tmp_path, one="liver", two="optic disc"))
     assert [entry.name for entry in library.search(words)] == found
+
+
+@pytest.mark.parametrize("words", ["Leber", "foie"])
+def test_a_task_whose_classes_have_no_names_is_found_by_its_own(words: str, tmp_path: Path) -> None:
+    library = TaskLibrary.open(filled(tmp_path, **{"liver": "1", "optic-disc": "2"}))
+    assert [entry.name for entry in library.search(words)] == ["liver"]
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (lambda pictures: (pictures / "one.png").unlink(), "one.png is missing"),
+        (lambda pictures: (pictures / "one.png").write_bytes(b"other"), "one.png was changed"),
+        (lambda pictures: (pictures / "two.png").write_bytes(b"other"), "two.png is in no entry"),
+    ],
+)
+def test_pictures_are_verified_and_mended(damage: Callable[[Path], object], told: str, tmp_path: Path) -> None:
+    library = filled(tmp_path, one="liver")
+    damage(library / "pictures")
+    (fault,) = TaskLibrary.open(library).verify()
+    assert told in fault
+    (library / "pictures" / told.split()[0]).unlink(missing_ok=True)
+    add_task(library, new_task(tmp_path, "one"), NETWORK, library_page)
+    assert not list(TaskLibrary.open(library).verify())
 
 
 def test_adding_again_changes_nothing_and_mends_a_file(tmp_path: Path) -> None:

@@ -173,5 +173,5 @@ def test_slices_of_a_series_are_known_by_their_files(tmp_path: Path, write: Call
     (segment,) = read_drawn(next(tmp_path.glob("*.json")), canvas).segments
     assert segment.draw().sum(axis=(1, 2)).tolist() == [0, 0, 16]
     assert np.array_equal(segment.draw()[2, 3:7, 2:6], np.ones((4, 4)))
-    with pytest.raises(ValueError, match="a stack of pages or the files of a DICOM series, got a volume"):
+    with pytest.raises(ValueError, match="or slices by their numbers, got a volume"):
         read_drawn(next(tmp_path.glob("*.json")), Canvas(tmp_path / "a.nii", (3, *SIZE), Geometry(np.eye(4))))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from megamed.readers.channels import COLOURS, index_of, listed
+from megamed.readers.channels import COLOURS, chosen, index_of, listed
 
 NAMES = ["DAPI", "", "488"]
 
@@ -30,3 +30,12 @@ def test_every_listed_channel_can_be_chosen() -> None:
         assert index_of(str(index), 3, NAMES) == index
         assert name in listed(3, NAMES)
     assert [index_of(colour, 3) for colour in COLOURS] == [0, 1, 2]
+
+
+def test_a_name_that_several_channels_have_asks_for_a_number() -> None:
+    names = ["DAPI", "GFP", "gfp "]
+    with pytest.raises(ValueError, match=r"several channels called 'GFP'.* Choose by number: 1"):
+        chosen("GFP", 3, names)
+    assert chosen("1", 3, names) == 1
+    with pytest.raises(ValueError, match=r"in the shell --channel 0$"):
+        chosen("", 2, ["GFP", "GFP"])
