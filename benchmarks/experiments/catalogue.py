@@ -112,6 +112,11 @@ EXPERIMENTS: dict[str, Experiment] = {
         scored(robustness.label_noise),
         paired=True,
     ),
+    "position": Experiment(
+        "How much does it cost if objects lie elsewhere in the examples than in the query?",
+        "shift of the examples in pixels",
+        scored(robustness.position),
+    ),
     "clicks": Experiment(
         "How fast do clicks mend masks, with so many labelled examples and with none?",
         "clicks",
