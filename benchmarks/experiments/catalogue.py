@@ -26,7 +26,10 @@ from benchmarks.experiments.bench import Bench, Findings
 from benchmarks.experiments.scoring import Condition, score
 
 OF_SEEDS = "Dice on datasets of a suite; mean over draws of queries and supports, and the range of these draws."
-OF_RANKS = "Spearman's correlation; mean over draws of queries and supports, and the range of these draws."
+OF_RANKS = (
+    "Spearman's correlation; mean of 1 - Dice over the masks accepted first, averaged over all their numbers. "
+    "Mean over draws of queries and supports, and the range of these draws."
+)
 OF_PEOPLE = (
     "Mean over datasets of the mean over subjects of the mean over images, people and draws, with 95 % intervals and "
     "paired differences by bootstrap of subjects and, over several datasets, of tasks."
@@ -172,10 +175,10 @@ EXPERIMENTS: dict[str, Experiment] = {
         method=OF_PEOPLE,
     ),
     "predicted-dice": Experiment(
-        "Does predicted Dice put masks in the order of the Dice that they have?",
+        "Does predicted Dice put masks in the order of the Dice that they have, and tell failures?",
         "masks",
         predicted_dice.predicted_dice,
-        unit="rank correlation, %",
+        unit="%",
         method=OF_RANKS,
     ),
     "cost": Experiment(
