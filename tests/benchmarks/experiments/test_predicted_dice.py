@@ -1,12 +1,12 @@
 """The experiment on predicted Dice: masks in the order of their Dice or not, over all, within tasks and by dataset."""
 
 from collections.abc import Callable
-from dataclasses import astuple
 from pathlib import Path
 
 import pytest
 import torch
 
+from benchmarks.analysis.statistics import Interval
 from benchmarks.experiments import predicted_dice
 from benchmarks.experiments.bench import Bench, Coordinates
 from benchmarks.experiments.predicted_dice import EVERY, ORDERS, RANKS, RISK, WITHIN, area_under_risk, measured
@@ -37,6 +37,10 @@ def weights(tmp_path: Path) -> Path:
     return tmp_path / "tiny.safetensors"
 
 
+def ends(value: Interval) -> tuple[float, float, float]:
+    return value.mean, value.low, value.high
+
+
 RISKS = {f"{name}{suffix}": 0.1 for name in ORDERS for suffix in ("", "_within")}
 
 
@@ -63,8 +67,8 @@ def test_what_is_measured_becomes_points_once(
     ranked = [place.x for place in found if place.panel == RANKS]
     assert ranked == [EVERY, WITHIN, "cells"]  # the eyes' is known of no draw
     assert {place.series for place in found if place.panel == RISK} == set(ORDERS.values())
-    assert astuple(found[Coordinates(EVERY, panel=RANKS)].value) == pytest.approx((0.55, 0.5, 0.6))
-    assert astuple(found[Coordinates(WITHIN, panel=RANKS)].value) == pytest.approx((0.3, 0.3, 0.3))
+    assert ends(found[Coordinates(EVERY, panel=RANKS)].value) == pytest.approx((0.55, 0.5, 0.6))
+    assert ends(found[Coordinates(WITHIN, panel=RANKS)].value) == pytest.approx((0.3, 0.3, 0.3))
     assert found[Coordinates(EVERY, panel=RANKS)].about == "25% flagged"
     assert first.details["quality"]["flag_below"] == 0.6
 
