@@ -1,6 +1,6 @@
 """The experiment on the oracle support: the best of several random ones for each query, told by the query's label.
 
-No rule can choose like that. It bounds what is left to gain for rules that see images alone, such as the nearest.
+No rule can choose like that. It tells how much the choice matters, and how much of that the nearest support gains.
 """
 
 from collections import defaultdict
