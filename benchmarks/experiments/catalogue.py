@@ -11,6 +11,7 @@ from benchmarks.experiments import (
     dataset_curve,
     label_conflicts,
     measuring,
+    oracle,
     people,
     predicted_dice,
     raters,
@@ -25,7 +26,10 @@ from benchmarks.experiments.bench import Bench, Findings
 from benchmarks.experiments.scoring import Condition, score
 
 OF_SEEDS = "Dice on datasets of a suite; mean over draws of queries and supports, and the range of these draws."
-OF_RANKS = "Spearman's correlation; mean over draws of queries and supports, and the range of these draws."
+OF_RANKS = (
+    "Spearman's correlation; mean of 1 - Dice over the masks accepted first, averaged over all their numbers. "
+    "Mean over draws of queries and supports, and the range of these draws."
+)
 OF_PEOPLE = (
     "Mean over datasets of the mean over subjects of the mean over images, people and draws, with 95 % intervals and "
     "paired differences by bootstrap of subjects and, over several datasets, of tasks."
@@ -80,6 +84,13 @@ EXPERIMENTS: dict[str, Experiment] = {
         logarithmic=(True, False),
         paired=True,
     ),
+    "oracle-support": Experiment(
+        "How much would be gained by knowing which of some random supports is the best for each query?",
+        "random supports, of which the best is taken",
+        oracle.oracle_support,
+        logarithmic=(True, False),
+        paired=True,
+    ),
     "tuning": Experiment(
         "What does tuning on the support gain, and what had better be tuned, and how?",
         "tuning",
@@ -103,6 +114,11 @@ EXPERIMENTS: dict[str, Experiment] = {
         "strength",
         scored(robustness.label_noise),
         paired=True,
+    ),
+    "position": Experiment(
+        "How much does it cost if objects lie elsewhere in the examples than in the query?",
+        "shift of the examples in pixels",
+        scored(robustness.position),
     ),
     "clicks": Experiment(
         "How fast do clicks mend masks, with so many labelled examples and with none?",
@@ -159,10 +175,10 @@ EXPERIMENTS: dict[str, Experiment] = {
         method=OF_PEOPLE,
     ),
     "predicted-dice": Experiment(
-        "Does predicted Dice put masks in the order of the Dice that they have?",
+        "Does predicted Dice put masks in the order of the Dice that they have, and tell failures?",
         "masks",
         predicted_dice.predicted_dice,
-        unit="rank correlation, %",
+        unit="%",
         method=OF_RANKS,
     ),
     "cost": Experiment(

@@ -52,11 +52,7 @@ def support_choice(bench: Bench) -> list[Condition]:
 
 def chosen_pools(bench: Bench, whole: Sequence[TaskPlan]) -> dict[str, list[TaskPlan]]:
     """Plans for each way of choosing; the nearest images are the same in every draw, so one draw is scored."""
-    network = load_network(PACKAGED, bench.execution.device)
-    if not isinstance(network, FeatureEncoder):
-        msg = f"The packaged network tells no features: expected `features`, got {type(network).__name__}."
-        raise TypeError(msg)
-    encode = partial(image_features, network)
+    encode = encoder(bench)
     chosen: dict[str, list[TaskPlan]] = {"nearest by features": [], "nearest by pixels": [], "diverse": []}
     for plan in whole:
         features, pixels = (features_of(bench, plan, each) for each in (encode, thumbnail))
@@ -64,6 +60,19 @@ def chosen_pools(bench: Bench, whole: Sequence[TaskPlan]) -> dict[str, list[Task
         chosen["nearest by pixels"].append(reordered(once(plan), pixels.nearest))
         chosen["diverse"].append(reordered(plan, features.diverse))
     return chosen
+
+
+def encoder(bench: Bench) -> Encode:
+    """Load the encoder of the packaged network, by whose features images are compared.
+
+    Raises:
+        TypeError: If the network has no features.
+    """
+    network = load_network(PACKAGED, bench.execution.device)
+    if not isinstance(network, FeatureEncoder):
+        msg = f"The packaged network tells no features: expected `features`, got {type(network).__name__}."
+        raise TypeError(msg)
+    return partial(image_features, network)
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,14 @@
-"""The experiment on predicted Dice: does it put masks in the order of the Dice that they have?"""
+"""The experiment on predicted Dice: does it put masks in the order of the Dice that they have, and tell failures?"""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from statistics import fmean
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from benchmarks.experiments.bench import Bench, Coordinates, Findings, Point
 from benchmarks.experiments.measuring import ranging, weights_of
@@ -19,10 +22,13 @@ from megamed.files import sha256_of
 Reliability = dict[str, float | None]
 
 EVERY, WITHIN = "all masks", "within a task"
+RANKS, RISK = "rank correlation", "area under the risk–coverage curve"
+ORDERS = {"risk": "by predicted Dice", "risk_least": "by true Dice, the least risk", "risk_random": "in random order"}
+"""Mapping of a measured risk → order by which masks are accepted."""
 
 
 def predicted_dice(bench: Bench) -> Findings:
-    """Rank correlation of predicted with true Dice, over all masks, within tasks and by dataset.
+    """Rank correlation of predicted with true Dice, and risk at any coverage, over all masks, within tasks, by dataset.
 
     Raises:
         ValueError: If the weights hold no model that predicts Dice.
@@ -30,23 +36,26 @@ def predicted_dice(bench: Bench) -> Findings:
     weights = weights_of(bench)
     bench.claim({"weights": sha256_of(weights)})
     seeds = range(bench.settings.seed, bench.settings.seed + bench.settings.draws)
-    found = [bench.kept(f"reliability-seed{seed}", partial(measured, bench, weights, seed)) for seed in seeds]
-    points = [point_of(EVERY, "spearman", [each[EVERY] for each in found])]
-    points += [point_of(WITHIN, "spearman_within", [each[EVERY] for each in found])]
-    names = dict.fromkeys(name for each in found for name in each if name != EVERY)
-    points += [point_of(name, "spearman", [each[name] for each in found if name in each]) for name in names]
+    found = [bench.kept(f"reliability-and-risk-seed{seed}", partial(measured, bench, weights, seed)) for seed in seeds]
+    groups = {(EVERY, ""): [each[EVERY] for each in found], (WITHIN, "_within"): [each[EVERY] for each in found]}
+    for name in dict.fromkeys(name for each in found for name in each if name != EVERY):
+        groups[name, ""] = [each[name] for each in found if name in each]
+    points = []
+    for (name, suffix), values in groups.items():
+        points.append(point_of(Coordinates(name, panel=RANKS), f"spearman{suffix}", values))
+        points += [point_of(Coordinates(name, order, RISK), key + suffix, values) for key, order in ORDERS.items()]
     details = {"fingerprints": {"weights": sha256_of(weights)}, "quality": quality_of(weights).model_dump()}
     return Findings([point for point in points if point], details | {"reliability": found})
 
 
-def point_of(name: str, measure: str, found: list[Reliability]) -> Point | None:
+def point_of(place: Coordinates, measure: str, found: list[Reliability]) -> Point | None:
     """Point of a measure's mean over the draws, between its extremes; None if no draw knows it."""
     values = [value for each in found if (value := each[measure]) is not None]
     if not values:
         return None
     shares = {share: [value for each in found if (value := each[share]) is not None] for share in ("flagged", "caught")}
     told = ", ".join(f"{fmean(known):.0%} {share}" for share, known in shares.items() if known)
-    return Point(Coordinates(name), ranging(values, fmean), about=told if measure == "spearman" else "")
+    return Point(place, ranging(values, fmean), about=told if measure == "spearman" else "")
 
 
 @torch.inference_mode()
@@ -59,9 +68,41 @@ def measured(bench: Bench, weights: Path, seed: int) -> dict[str, Reliability]:
         judged = judge(task, logits_of(network, task) / temperature)
         groups[EVERY].append(judged)
         groups.setdefault(task.dataset, []).append(judged)
+    return {name: judged_group(group, quality) for name, group in groups.items()}
+
+
+def judged_group(group: Sequence[Judged], quality: QualityModel) -> Reliability:
+    """Reliability of predicted Dice on sets of masks; risks over all of them, and their means within sets."""
+    predicted = [quality.dice_from(each.log_odds) for each in group]
+    within = [risks(some, each.dice) for some, each in zip(predicted, group, strict=True)]
     return {
-        name: reliability(group, [quality.dice_from(each.log_odds) for each in group]) for name, group in groups.items()
+        **reliability(group, predicted),
+        **risks(torch.cat(predicted), torch.cat([each.dice for each in group])),
+        **{f"{name}_within": fmean(each[name] for each in within) for name in ORDERS},
     }
+
+
+def risks(predicted: Float[Tensor, " N"], dice: Float[Tensor, " N"]) -> dict[str, float]:
+    """Areas under the risk–coverage curve of masks accepted by predicted Dice, by true Dice and in random order."""
+    orders = (predicted, dice, torch.zeros_like(dice))
+    return {name: area_under_risk(order, dice) for name, order in zip(ORDERS, orders, strict=True)}
+
+
+def area_under_risk(confidence: Float[Tensor, " N"], dice: Float[Tensor, " N"]) -> float:
+    """Mean over all coverages of the risk, the mean of 1 - Dice over the most confident masks.
+
+    Masks of equal confidence are accepted in random order: the expected area is returned.
+
+    Source:
+        Geifman et al., Bias-Reduced Uncertainty Estimation for Deep Neural Classifiers, ICLR 2019.
+    """
+    levels, group = confidence.unique(return_inverse=True)
+    sums, counts = (
+        torch.zeros(len(levels), dtype=torch.float64).index_add(0, group, each.double())
+        for each in (1 - dice, torch.ones_like(dice))
+    )
+    losses = (sums / counts)[group][confidence.argsort(descending=True)]
+    return (losses.cumsum(0) / torch.arange(1, len(losses) + 1)).mean().item()
 
 
 def quality_of(weights: Path) -> QualityModel:

@@ -1,4 +1,4 @@
-"""Experiments with altered inputs, scored against unaltered labels: worse images, another grid, sloppy labels."""
+"""Experiments with altered inputs: worse images, another grid, sloppy labels, objects in other positions."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -6,6 +6,7 @@ from benchmarks.experiments.bench import Bench, Coordinates
 from benchmarks.experiments.scoring import Condition
 from benchmarks.plans.task_plans import TaskPlan, plan_suite
 from benchmarks.predictors.altered import MARK, SIZE, Alteration
+from benchmarks.predictors.position import MOVED
 
 Strengths = Mapping[str, tuple[str, tuple[float, ...]]]
 """Mapping of an alteration's kind → template of its name in the figure, and its strengths, from mild to severe."""
@@ -28,6 +29,8 @@ ERRORS: Strengths = {
 }
 GRIDS = (0.5, 0.75, 1.0, 1.5, 2.0)
 """Sides of the grid that a predictor works on, as multiples of the collection's."""
+DISTANCES = (0, 1 / 16, 1 / 8, 1 / 4, 1 / 2)
+"""Distances by which a support is moved, as shares of the images' side."""
 UNALTERED = "as they are"
 
 
@@ -69,6 +72,22 @@ def resolution(bench: Bench) -> list[Condition]:
         )
         for name in bench.options.predictors
         for size in sizes
+    ]
+
+
+def position(bench: Bench) -> list[Condition]:
+    """Conditions with supports whose images and labels are moved aside together; the queries stay where they are."""
+    plans = plan_suite(bench.collection, bench.settings)[0]
+    distances_px = [round(share * bench.collection.size_px) for share in DISTANCES]
+    return [
+        Condition(
+            Coordinates(distance, name),
+            f"{name}{MARK}{MOVED}-{distance}" if distance else name,
+            plans,
+            Coordinates(0, name),
+        )
+        for name in bench.options.predictors
+        for distance in distances_px
     ]
 
 

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from benchmarks.predictors.annotation_errors import ANNOTATION_ERRORS, OF_SETS
 from benchmarks.predictors.chance import fingerprints, mixed
 from benchmarks.predictors.corruptions import CORRUPTIONS
+from benchmarks.predictors.position import MOVED, moved
 from benchmarks.predictors.protocol import NamedPredictor, Predictor, SharingPredictor, TaskPredictor
 from incontext.networks.protocols import SelectableCodes
 from incontext.networks.unknown import readings
@@ -22,7 +23,7 @@ MARK = "+"
 """Separator between the name of a predictor and the alteration."""
 SIZE = "size"
 """Kind of alteration that resizes the grid: with strength 64, a predictor sees everything at 64×64 pixels."""
-KINDS = (*CORRUPTIONS, *ANNOTATION_ERRORS, SIZE)
+KINDS = (*CORRUPTIONS, *ANNOTATION_ERRORS, SIZE, MOVED)
 FAINTEST = 1e-3
 """Smallest share of a pixel that counts as foreground in a resized label."""
 WRITTEN = re.compile(r"(?P<kind>[a-z]+)-(?P<strength>\d+(\.\d+)?)(?P<query>-query)?(-seed(?P<seed>\d+))?")
@@ -33,7 +34,7 @@ class Alteration:
     """Change of the images or labels that a predictor is shown; equal for equal image and seed in every episode."""
 
     kind: str
-    """Kind of alteration: a corruption of images, an annotation error of support labels, or `size`."""
+    """Kind of alteration: a corruption of images, an annotation error of support labels, `size` or `moved`."""
     strength: float
     """Strength of the alteration, in the unit of its kind."""
     query_alone: bool = False
@@ -61,7 +62,7 @@ class Alteration:
         return f"{self.kind}-{self.strength:g}{'-query' if self.query_alone else ''}{seed}"
 
     def queries(self, images: Float[Tensor, "N 1 H W"]) -> Float[Tensor, "N 1 h w"]:
-        """Alter query images by a corruption or a resize; annotation errors leave them as they are."""
+        """Alter query images by a corruption or a resize; annotation errors and moves leave them as they are."""
         if self.kind == SIZE:
             return resized(images, int(self.strength))
         if self.kind in CORRUPTIONS:
@@ -71,7 +72,9 @@ class Alteration:
     def supports(
         self, images: Float[Tensor, "B S 1 H W"], labels: Float[Tensor, "B S 1 H W"]
     ) -> tuple[Float[Tensor, "B S 1 h w"], Float[Tensor, "B S 1 h w"]]:
-        """Alter the images of supports by a corruption or a resize, their labels by an annotation error or a resize."""
+        """Alter images of supports by all but an annotation error, labels by all but a corruption."""
+        if self.kind == MOVED:
+            return moved(images, labels, round(self.strength))
         if self.kind in ANNOTATION_ERRORS:
             return images, ANNOTATION_ERRORS[self.kind](labels, self.strength, self._names(images, labels))
         shown = images if self.query_alone else self.queries(images.flatten(0, 1)).unflatten(0, images.shape[:2])

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from benchmarks.experiments.bench import Bench, Coordinates
-from benchmarks.experiments.robustness import CORRUPTIONS, ERRORS, corruption, label_noise, resolution
+from benchmarks.experiments.robustness import CORRUPTIONS, ERRORS, corruption, label_noise, position, resolution
 from benchmarks.predictors import corruptions, load_predictor
 from benchmarks.predictors.annotation_errors import ANNOTATION_ERRORS
 
@@ -46,3 +46,15 @@ def test_grids_are_multiples_of_the_stored_one(new_bench: NewBench, monkeypatch:
         "mean-mask+size-64", "mean-mask+size-96", "mean-mask", "mean-mask+size-192", "mean-mask+size-256"
     ]  # fmt: skip
     assert {each.reference for each in conditions} == {Coordinates(128, "mean-mask"), Coordinates(128, "atlas")}
+
+
+def test_supports_are_moved_up_to_half_of_the_side(new_bench: NewBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = new_bench("position", predictors=("mean-mask", "atlas"))
+    monkeypatch.setattr(type(bench.collection), "size_px", 128)
+    conditions = position(bench)
+    assert [each.predictor for each in conditions[:5]] == [
+        "mean-mask", "mean-mask+moved-8", "mean-mask+moved-16", "mean-mask+moved-32", "mean-mask+moved-64"
+    ]  # fmt: skip
+    assert [each.place.x for each in conditions[5:]] == [0, 8, 16, 32, 64]
+    assert {each.reference for each in conditions} == {Coordinates(0, "mean-mask"), Coordinates(0, "atlas")}
+    assert all(load_predictor(each.predictor).name == each.predictor for each in conditions)

@@ -48,6 +48,7 @@ def changed(text: str, episode: tuple[Tensor, Tensor, Tensor]) -> list[bool]:
         ("dilated-2", [False, False, True]),
         ("exchanged-1", [False, False, False]),  # all labels are the same here
         ("size-64", [True, True, True]),
+        ("moved-4", [False, True, True]),
     ],
 )
 def test_an_alteration_changes_its_side_alone(
@@ -61,7 +62,9 @@ def test_an_alteration_is_read_as_it_is_written(text: str) -> None:
     assert str(Alteration.parse(text)) == text
 
 
-@pytest.mark.parametrize("text", ["noise", "fog-1", "dilated-2-query", "size-64-query", "noise-0.1-support", ""])
+@pytest.mark.parametrize(
+    "text", ["noise", "fog-1", "dilated-2-query", "size-64-query", "moved-4-query", "noise-0.1-support", ""]
+)
 def test_what_is_no_alteration_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="Unknown alteration: expected KIND-STRENGTH"):
         Alteration.parse(text)
@@ -103,7 +106,7 @@ def network() -> SupportOncePredictor:
     return SupportOncePredictor(SupportOnceNet(config).eval(), 1.0)
 
 
-@pytest.mark.parametrize("text", ["noise-0.1", "noise-0.1-query", "shifted-3", "size-64"])
+@pytest.mark.parametrize("text", ["noise-0.1", "noise-0.1-query", "shifted-3", "size-64", "moved-4"])
 @torch.inference_mode()
 def test_reading_images_once_gives_what_calling_does(
     text: str, network: SupportOncePredictor, episode: tuple[Tensor, Tensor, Tensor]
