@@ -13,5 +13,7 @@ def test_the_citation_is_of_this_version(repository: Path) -> None:
     )
     project = tomllib.loads((repository / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert cited["version"] == __version__
+    changes = (repository / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert f"\n## [{__version__}] - {cited['date-released']}\n" in changes
     assert cited["license"] == project["license"]
     assert project["name"] in cited["title"]
