@@ -132,8 +132,8 @@ def score_table(summary: dict[str, Any]) -> Table:
     """Terminal table of scores: each dataset with its tasks, the overall line and the differences, by predictor."""
     predictors = list(summary["overall"])
     plan = summary.get("settings", {}).get("plan_hash")
-    about = summary["method"] + (f" Plan {plan}." if plan else "")
-    table = Table("Dice, % (95 % interval)", "subjects", *predictors, caption=about, caption_justify="left")
+    about = summary["method"] + " n: number of subjects." + (f" Plan {plan}." if plan else "")
+    table = Table("Dice, % (95 % interval)", "n", *predictors, caption=about, caption_justify="left")
 
     def add(name: str, values: dict[str, Any], style: str | None = None) -> None:
         table.add_row(
