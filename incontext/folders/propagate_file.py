@@ -1,12 +1,11 @@
 """Propagation through a volume file: labels of a few planes in, the mask of the whole volume out."""
 
-import json
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
 from incontext.folders.mask_targets import check_apart, check_targets
-from incontext.folders.run_log import identity, stamp
+from incontext.folders.run_log import recipe_of
 from incontext.segmenter import Segmenter
 from megamed import formats
 from megamed.files import claimed_file, sha256_of
@@ -49,7 +48,7 @@ def propagate_file(
     across = int(axis) if axis and axis.isdecimal() else axis
     given = ImagePair(volume, volume.name, {"": (labels,)} if labels else {})
     with claimed_file(out, "propagate") as ledger:
-        recipe = _recipe(segmenter, given, {"classes": classes, "axis": axis, "suffix": out.suffix})
+        recipe = recipe_of(segmenter, [given], {"classes": classes, "axis": axis, "suffix": out.suffix})
         if out.is_file() and ledger.knows(out, recipe):
             return [f"{out} was made of the same files and options before: it stays as it is."]
         with warnings.catch_warnings(record=True, action="always") as warned:
@@ -57,9 +56,3 @@ def propagate_file(
             result.write(0, out)
         ledger.add(out, sha256_of(out), recipe)
     return [str(each.message) for each in warned]
-
-
-def _recipe(segmenter: Segmenter, given: ImagePair, options: Mapping[str, object]) -> str:
-    """Hash all that a mask is made of."""
-    known = identity(segmenter, options)
-    return sha256_of(json.dumps([known, stamp(given)]).encode())

@@ -1,21 +1,16 @@
 """Propagation through a film, a video or a folder of frames: labels of some frames in, a mask of each frame out."""
 
 import io
-import json
 import re
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from jaxtyping import UInt8
-from PIL import Image
-
 from incontext.folders.folder_images import read_folder
 from incontext.folders.mask_targets import check_apart
 from incontext.folders.overlay import draw
-from incontext.folders.run_log import identity, stamp
+from incontext.folders.run_log import recipe_of
 from incontext.images.arrays import Picture
 from incontext.images.examples import Parts, plane_of, spread
 from incontext.images.frames import Frames
@@ -109,7 +104,7 @@ def propagate_film(
         msg = f"out is a folder of inputs: expected a folder apart, got {out}. Write elsewhere."
         raise ValueError(msg)
     read = read_film(film, labels, segmenter)
-    recipe = _recipe(segmenter, read, labels, classes)
+    recipe = recipe_of(segmenter, read.pairs, {"classes": classes, "labels": labels is not None})
     with claimed(out, "propagate", [PREVIEW]) as ledger:
         make_folder(out / MASKS)
         targets = [out / MASKS / _file(name, read.case(index, segmenter)) for index, name in enumerate(read.names)]
@@ -196,12 +191,6 @@ def _file(name: str, case: SourceImage) -> str:
     return f"{name}{mask_suffix(case)}"
 
 
-def _recipe(segmenter: Segmenter, film: LabelledFilm, labels: Path | None, classes: Mapping[int, str] | None) -> str:
-    """Hash all that the masks are made of."""
-    known = identity(segmenter, {"classes": classes, "labels": labels is not None})
-    return sha256_of(json.dumps([known, *(stamp(pair) for pair in film.pairs)]).encode())
-
-
 def _write(
     result: Segmentation, film: LabelledFilm, targets: list[Path], ledger: Ledger, by: tuple[Segmenter, str]
 ) -> None:
@@ -218,11 +207,7 @@ def animated(result: Segmentation, film: LabelledFilm, segmenter: Segmenter) -> 
     mask, pictures = result[0], []
     for index in spread(len(mask), MOST_DRAWN):
         image = apply(film.case(index, segmenter), Normalisation("min-max"))[0]
-        pictures.append(_drawn(image, mask[index], result.colours))
+        pictures.append(draw(image, mask[index], result.colours, DRAWN_PX))
     buffer, (first, *others) = io.BytesIO(), pictures
     first.save(buffer, "GIF", save_all=True, append_images=others, duration=int(1000 * SECONDS_DRAWN), loop=0)
     return buffer.getvalue()
-
-
-def _drawn(image: np.ndarray, mask: UInt8[np.ndarray, "H W"], colours: Mapping[int, str]) -> Image.Image:
-    return draw(image, mask, colours, DRAWN_PX)

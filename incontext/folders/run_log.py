@@ -248,3 +248,8 @@ def _hash(tensors: Iterable[Tensor], rest: object) -> str:
     for tensor in tensors:
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()[:DIGITS]
+
+
+def recipe_of(segmenter: Segmenter, given: Iterable[ImagePair], options: Mapping[str, object]) -> str:
+    """Hash all that masks are made of: weights, code and options, and the content of files."""
+    return sha256_of(json.dumps([identity(segmenter, options), *map(stamp, given)]).encode())
