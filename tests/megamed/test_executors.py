@@ -2,7 +2,6 @@
 
 import logging
 import os
-import re
 import select
 import signal
 import subprocess
@@ -17,53 +16,22 @@ from typer.testing import CliRunner
 from megamed.build import BuildReport
 from megamed.cli import app
 from megamed.executors import open_executor
+from tests.dask_cluster import Cluster, dask_cluster
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def start(module: str, *arguments: str, folder: Path) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, "-m", module, *arguments], stderr=subprocess.PIPE, text=True, cwd=folder, bufsize=1
-    )
-
-
-def wait_for(process: "subprocess.Popen[str]", pattern: str) -> str:
-    assert process.stderr is not None
-    for line in process.stderr:
-        if match := re.search(pattern, line):
-            return match[1]
-    raise AssertionError(pattern)
+@pytest.fixture
+def cluster(repository: Path) -> Iterator[Cluster]:
+    with dask_cluster(repository) as running:
+        yield running
 
 
 @pytest.fixture
-def cluster() -> "list[subprocess.Popen[str]]":
-    """Processes of a scheduler and, behind it, of its workers, once `scheduler` has started them."""
-    return []
-
-
-@pytest.fixture
-def scheduler(repository: Path, cluster: "list[subprocess.Popen[str]]") -> Iterator[str]:
-    """Address of a scheduler with two workers, each a process of its own."""
-    pytest.importorskip("distributed")
-    address = ("--host", "127.0.0.1", "--port", "0", "--no-dashboard")
-    processes = cluster
-    processes.append(start("distributed.cli.dask_scheduler", *address, folder=repository))
-    try:
-        found = wait_for(processes[0], r"(tcp://127\.0\.0\.1:\d+)")
-        for _ in range(2):
-            options = ("--nthreads", "1", "--no-nanny", "--no-dashboard")
-            processes.append(start("distributed.cli.dask_worker", found, *options, folder=repository))
-        for worker in processes[1:]:
-            wait_for(worker, f"(Registered to): *{found}")
-        yield found
-    finally:
-        for process in processes:
-            process.kill()
-            process.wait()
-            assert process.stderr is not None
-            process.stderr.close()
+def scheduler(cluster: Cluster) -> str:
+    return cluster[0]
 
 
 def build(root: Path, out: Path, *options: str) -> tuple[int, str]:
@@ -107,31 +75,22 @@ def test_tasks_are_given_ahead_of_time() -> None:
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("killed", ["workers", "all"])
-def test_a_cluster_that_vanishes_is_told_of(
-    cluster: "list[subprocess.Popen[str]]", scheduler: str, killed: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_cluster_that_vanishes_is_told_of(cluster: Cluster, killed: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A task that nobody is left to do fails, where Dask would wait without end."""
     monkeypatch.setattr("megamed.executors.ALONE_SECONDS", 2.0)
+    scheduler, processes = cluster
 
     def lose_them() -> None:
         with open_executor(None, scheduler) as (executor, _):
             assert executor.submit(abs, -1).result(30) == 1
             waiting = executor.submit(sleep, 60)
-            for process in cluster[1:] if killed == "workers" else cluster:
+            for process in processes[1:] if killed == "workers" else processes:
                 process.kill()
             waiting.result(60)
 
     with pytest.raises(OSError, match=r"are gone: expected one at least, .* same command goes on"):
         lose_them()
     assert not logging.getLogger("distributed.client").isEnabledFor(logging.ERROR)  # which prints a traceback
-
-
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_what_one_worker_leaves_another_does(cluster: "list[subprocess.Popen[str]]", scheduler: str) -> None:
-    with open_executor(None, scheduler) as (executor, _):
-        waiting = [executor.submit(pow, number, 2) for number in range(40)]
-        cluster[1].kill()
-        assert [each.result(60) for each in waiting] == [number**2 for number in range(40)]
 
 
 ORPHANS = """
