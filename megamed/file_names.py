@@ -228,7 +228,7 @@ class CaseIndex:
 
 _IMAGE, _LABEL = "|".join(IMAGE_WORDS), "|".join(LABEL_WORDS)
 _BEHIND = rf"(?:^|[-_. ]+|(?<=\d))(?:(?:{_IMAGE})\d*|(?:{_LABEL})(?:[-_ ]?\d+)?)"
-AFFIXES = re.compile(rf"((?:(?:{_IMAGE}|{_LABEL})(?:[-_. ]+|(?=\d)))?)(.*?)((?:{_BEHIND})?)", re.I)
+AFFIXES = re.compile(rf"((?:(?:{_IMAGE}|{_LABEL})(?:[-_. ]+|(?=\d)))?)(.*?)((?:{_BEHIND})?)", re.I | re.S)
 """A stem as a word before the case name, the case name, and a word behind it."""
 LABEL_AFFIX = re.compile(rf"(?:^|[-_. ])(?:{_LABEL})(?:[-_. \d]|$)", re.I)
 ONLY_WORDS = re.compile(rf"(?:{_IMAGE}|{_LABEL})(?:[-_. ]+(?:{_IMAGE}|{_LABEL}))+", re.I)

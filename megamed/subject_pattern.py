@@ -15,6 +15,8 @@ MOST_SECONDS = 1.0
 def compiled(pattern: str) -> Any:
     """Compile a pattern with at least one group, by an engine whose searches can be stopped.
 
+    A dot stands for any character: names of files may hold newlines.
+
     Raises:
         ValueError: If it is no regular expression, has no group, or counts too far.
     """
@@ -25,7 +27,7 @@ def compiled(pattern: str) -> Any:
         msg = f"subject_pattern is no regular expression: expected counts up to {MOST_COUNTED}, got {pattern!r}."
         raise ValueError(msg)
     try:
-        found = regex.compile(pattern)
+        found = regex.compile(pattern, regex.DOTALL)
     except (regex.error, OverflowError, RecursionError) as error:
         msg = f"subject_pattern is no regular expression: {error}, got {pattern!r}."
         raise ValueError(msg) from error

@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from megamed import file_names
-from megamed.file_names import visible_files
+from megamed.file_names import take_apart, visible_files
 from megamed.pairing import find_pairs
 from megamed.pixels import read_image
 from megamed.readers.source import Source
@@ -44,6 +44,11 @@ def test_links_that_lead_back_are_not_followed(folder: Path) -> None:
 def test_other_links_are_followed(folder: Path) -> None:
     (folder / "more").symlink_to(folder / "images")
     assert "more/a.png" in found(folder)
+
+
+def test_a_case_name_may_hold_a_newline() -> None:
+    name = take_apart(PurePosixPath("a\nb_mask.png"))
+    assert (name.case, name.suffix, name.is_label) == ("a\nb", "_mask", True)
 
 
 def test_endless_folders_are_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
