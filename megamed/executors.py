@@ -1,6 +1,5 @@
 """Executors for the work of a build: processes of this machine, or the workers of a Dask scheduler."""
 
-import importlib
 import logging
 import multiprocessing
 import os
@@ -11,6 +10,8 @@ from contextlib import contextmanager
 from functools import partial
 from time import monotonic
 from typing import Any
+
+from megamed.extras import require
 
 TASKS_PER_WORKER = 64
 """Tasks given out at once: enough that no worker waits for the writer, too few for finished rows to fill the memory."""
@@ -56,7 +57,9 @@ def open_executor(workers: int | None = None, scheduler: str | None = None) -> I
     if workers is not None:
         msg = f"workers and scheduler are both given: expected one, got {workers} and {scheduler!r}. Drop --workers."
         raise ValueError(msg)
-    distributed = _distributed()
+    require("dask", "A scheduler", "distributed")
+    import distributed
+
     for name in ("distributed", "distributed.client"):  # they log a lost connection with its traceback; we tell of it
         logging.getLogger(name).setLevel(logging.CRITICAL)
     with distributed.Client(scheduler, set_as_default=False) as client:
@@ -136,11 +139,3 @@ class AttendedExecutor(Executor):
             f"workers of {self._scheduler} are gone: expected one at least, got none for {ALONE_SECONDS:g} seconds. "
             "Start the scheduler and its workers, and the same command goes on."
         )
-
-
-def _distributed():  # type: ignore[no-untyped-def]
-    try:
-        return importlib.import_module("distributed")
-    except ImportError as error:
-        msg = 'a scheduler needs Dask distributed: expected it installed. `pip install "incontext-seg[dask]"`.'
-        raise ImportError(msg) from error

@@ -3,11 +3,12 @@
 import importlib.util
 
 
-def require(extra: str, *packages: str) -> None:
+def require(extra: str, work: str, *packages: str) -> None:
     """Make sure that packages of an extra are there.
 
     Args:
         extra: Name of the extra.
+        work: What needs the packages, with which the message begins.
         packages: Names by which the packages are imported.
 
     Raises:
@@ -15,8 +16,12 @@ def require(extra: str, *packages: str) -> None:
     """
     # of a module in a package, the package is sought: where that is missing, seeking the module itself fails
     if missing := [package for package in packages if importlib.util.find_spec(package.partition(".")[0]) is None]:
-        msg = (
-            f"{' and '.join(missing)} cannot be imported: expected the extra {extra}, got an installation without it. "
-            f"Run: pip install 'incontext-seg[{extra}]'."
-        )
-        raise ModuleNotFoundError(msg)
+        raise ModuleNotFoundError(missing_extra(extra, work, " and ".join(missing)), name=missing[0])
+
+
+def missing_extra(extra: str, work: str, libraries: str) -> str:
+    """Message of a work that needs libraries which an extra installs."""
+    return (
+        f"{work} needs {libraries}: expected the extra {extra}, got an installation without it. "
+        f'Run: pip install "incontext-seg[{extra}]"'
+    )

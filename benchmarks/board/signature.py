@@ -26,7 +26,7 @@ def read_private_key(path: Path, passphrase: str | None = None) -> "Ed25519Priva
         ValueError: If it holds something else, or the passphrase is missing or wrong.
         ModuleNotFoundError: If the extra `leaderboard` is not installed.
     """
-    require("leaderboard", "cryptography")
+    require("leaderboard", "A signature", "cryptography")
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.serialization import load_ssh_private_key
@@ -64,7 +64,7 @@ def public_text(key: "Ed25519PrivateKey") -> str:
 
 def is_signed(content: bytes, signature: str, public: str) -> bool:
     """Whether a signature in base64 is that of some content by a public key; False also if either is malformed."""
-    require("leaderboard", "cryptography")
+    require("leaderboard", "A signature", "cryptography")
     from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
     from cryptography.hazmat.primitives.serialization import load_ssh_public_key

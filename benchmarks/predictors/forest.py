@@ -12,6 +12,7 @@ from torch import Tensor
 
 from benchmarks.predictors.episode import Fitted, Support, fitted_once
 from incontext.networks.unknown import judged
+from megamed.extras import require
 
 SCALES_PX = (0.7, 1.0, 1.6, 3.5, 5.0, 10.0)
 """Standard deviations of the filters in pixels, as in ilastik."""
@@ -24,13 +25,11 @@ def new_forest(seed: int) -> Any:
     """Make an untrained forest with a seed.
 
     Raises:
-        ValueError: If scikit-learn is missing.
+        ModuleNotFoundError: If scikit-learn is missing.
     """
-    try:
-        from sklearn.ensemble import RandomForestClassifier
-    except ImportError as error:
-        msg = 'The predictor `forest` needs scikit-learn: `pip install "incontext-seg[forest]"`.'
-        raise ValueError(msg) from error
+    require("forest", "The predictor `forest`", "sklearn")
+    from sklearn.ensemble import RandomForestClassifier
+
     return RandomForestClassifier(TREES, min_samples_leaf=2, n_jobs=1, random_state=seed)
 
 

@@ -5,7 +5,6 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from benchmarks.analysis.subgroups import SubgroupTable
 from benchmarks.analysis.summary import plain
 from benchmarks.reports.gather import Results
 from benchmarks.scoring.metrics import METRICS
+from megamed.extras import require
 
 if TYPE_CHECKING:
     from benchmarks.reports.pictures import ShownQueries
@@ -94,11 +94,9 @@ def render(
         entries: Lines on the predictors, where people entered them on a leaderboard.
 
     Raises:
-        ValueError: If jinja2 is not installed.
+        ModuleNotFoundError: If jinja2 is not installed.
     """
-    if find_spec("jinja2") is None:
-        msg = 'jinja2, which fills in the page, is missing: `pip install "incontext-seg[report]"`.'
-        raise ValueError(msg)
+    require("report", "The page", "jinja2")
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     from benchmarks.reports.charts import duration

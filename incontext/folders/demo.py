@@ -9,6 +9,7 @@ from PIL import Image
 from incontext.folders.report import Summary
 from incontext.folders.segment_folder import SegmentOptions, Track, segment_folder
 from incontext.segmenter import Segmenter
+from megamed.extras import require
 from megamed.files import claimed, replacing
 
 STRUCTURES = {1: "grey matter", 2: "white matter"}
@@ -83,11 +84,9 @@ def _write_slices(
 
 def _read_template() -> tuple[Float[np.ndarray, "X Y Z"], UInt8[np.ndarray, "X Y Z"]]:
     """The brain in [0, 1] and its structures, in RAS orientation; each voxel is its more probable matter."""
-    try:
-        from nilearn import datasets
-    except ModuleNotFoundError as error:
-        message = 'nilearn, which ships the brain, is missing: pip install "incontext-seg[demo]"'
-        raise ModuleNotFoundError(message, name=error.name) from error
+    require("demo", "The brain of the demo", "nilearn")
+    from nilearn import datasets
+
     brain = datasets.load_mni152_template(resolution=1).get_fdata()
     grey = datasets.load_mni152_gm_template(resolution=1).get_fdata()
     white = datasets.load_mni152_wm_template(resolution=1).get_fdata()

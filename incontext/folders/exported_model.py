@@ -48,7 +48,7 @@ class ExportedModel:
             ValueError: If it is no model of this library.
             ModuleNotFoundError: If onnxruntime is not installed.
         """
-        require("run", "onnxruntime")
+        require("run", "Running an exported model", "onnxruntime")
         import onnxruntime
         from onnxruntime.capi import onnxruntime_pybind11_state as faults
 

@@ -145,7 +145,7 @@ class OnnxBackend:
             ValueError: If the network cannot be exported.
             ModuleNotFoundError: If the extra `onnx` is not installed.
         """
-        require("onnx", "onnxruntime")
+        require("onnx", "Running ONNX", "onnxruntime")
         network = onnx_graphs.exportable(network)
         # Graphs that an earlier version of the library has traced are not those of this one.
         sources = b"".join(path.read_bytes() for path in sorted(Path(onnx_graphs.__file__).parent.glob("*.py")))
@@ -215,7 +215,7 @@ def cache_folder(content: str = "onnx") -> Path:
 
 
 def _session(path: Path) -> Any:
-    require("onnx", "onnxruntime")
+    require("onnx", "Running ONNX", "onnxruntime")
     import onnxruntime
 
     if not path.is_file():

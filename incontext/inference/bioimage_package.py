@@ -51,7 +51,7 @@ def write_package(file: "ModelFile", path: Path, write_graph: Callable[["ModelFi
     Raises:
         ModuleNotFoundError: If the extra `bioimage` is not installed.
     """
-    require("bioimage", "bioimageio.spec")
+    require("bioimage", "Writing a BioImage.IO package", "bioimageio.spec")
     from bioimageio.spec import save_bioimageio_package
 
     with tempfile.TemporaryDirectory() as name:

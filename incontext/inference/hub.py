@@ -8,13 +8,13 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NoReturn, Self
 from urllib.parse import quote, urlsplit
 
 from incontext.inference.backends import cache_folder
 from incontext.inference.hub_contents import CONTENTS, HubContents, Kind, ListedFile
+from megamed.extras import require
 from megamed.files import make_folder, replace_file, replacing, sha256_of
 
 NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
@@ -49,20 +49,6 @@ class HubError(OSError):
 
 class Unreachable(HubError):
     """A hub that does not answer, or is too busy to."""
-
-
-def require_library(work: str) -> None:
-    """Make sure that the library that speaks with hubs is installed.
-
-    Args:
-        work: What takes it, for messages.
-
-    Raises:
-        ModuleNotFoundError: If it is not.
-    """
-    if find_spec("huggingface_hub") is None:
-        msg = f'{work} takes huggingface_hub, which is missing: pip install "incontext-seg[hub]"'
-        raise ModuleNotFoundError(msg, name="huggingface_hub")
 
 
 def is_repository(text: Any, revision: str | None = None) -> bool:
@@ -265,7 +251,7 @@ class Repository:
         Raises:
             HubError: If there is none.
         """
-        require_library(f"{self.name} is no file here, and to seek it on a hub")
+        require("hub", f"{self.name} is no file here, and seeking it on a hub", "huggingface_hub")
         import httpx2
         from huggingface_hub.errors import OfflineModeIsEnabled
         from huggingface_hub.utils import build_hf_headers, get_session

@@ -85,7 +85,7 @@ def writer_of(path: Path) -> Writer:
         )
         raise ValueError(msg)
     if suffix != PT2:
-        require("onnx", "onnx", "onnxscript", "onnxruntime")
+        require("onnx", "Writing ONNX", "onnx", "onnxscript", "onnxruntime")
     return WRITERS[suffix]
 
 

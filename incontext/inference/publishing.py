@@ -9,12 +9,13 @@ from typing import Any, Self
 from pydantic import ValidationError
 
 from incontext.inference.expected import Expected
-from incontext.inference.hub import AGAIN, REFUSALS, Repository, require_library
+from incontext.inference.hub import AGAIN, REFUSALS, Repository
 from incontext.inference.hub_card import card_of
 from incontext.inference.hub_contents import CONTENTS, HubContents, Kind, ListedFile
 from incontext.inference.image_source import ImageSource
 from incontext.inference.task_file import SavedTask, described
 from incontext.networks.prompted_weights import prompted_beside
+from megamed.extras import require
 from megamed.files import sha256_of
 from megamed.licences import may_be_passed_on
 
@@ -139,7 +140,7 @@ class Publication:
             HubError: If the hub refuses, or something else is in the repository.
             ModuleNotFoundError: If the extra `hub` is not installed.
         """
-        require_library("publishing")
+        require("hub", "Publishing", "huggingface_hub")
         from huggingface_hub import CommitOperationAdd, CommitOperationCopy, CommitOperationDelete, HfApi
 
         there = Repository.of(name, None, terms.endpoint)

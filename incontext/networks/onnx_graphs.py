@@ -45,7 +45,7 @@ def export(network: nn.Module, folder: Path, metadata: Mapping[str, Any] | None 
         OSError: If the folder cannot be written.
     """
     network = exportable(network)
-    require("onnx", "onnx", "onnxscript")
+    require("onnx", "Writing ONNX", "onnx", "onnxscript")
     told = {**(metadata or {}), "config": describe(network.config), "sha256": fingerprint(network)}
     with torch.inference_mode(False):  # what is made in that mode cannot be traced
         twin = SupportOnceNet(network.config).eval().requires_grad_(False)

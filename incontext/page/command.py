@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from incontext.folders.shell_options import ClassNames, SavedTask, TaskWeights
+from megamed.extras import require
 
-MISSING = 'what serves the page is missing: pip install "incontext-seg[page]"'
 EXAMPLE = Path("annotate-example")
 """Folder of the example, where none is named."""
 
@@ -50,12 +50,8 @@ def annotate(
         typer.echo(f"Open {address}")
         typer.echo("Ctrl-C ends it; all that is drawn is kept.", err=True)
 
-    try:
-        from incontext.page.serve import ServeOptions, serve
-        from incontext.page.target import PageOptions
+    require("page", "The page", "fastapi", "starlette", "uvicorn")
+    from incontext.page.serve import ServeOptions, serve
+    from incontext.page.target import PageOptions
 
-        serve(place, ServeOptions(PageOptions(task, weights, classes, results), port, browser, tell))
-    except ModuleNotFoundError as error:
-        if error.name not in ("fastapi", "starlette", "uvicorn"):
-            raise
-        raise ModuleNotFoundError(MISSING, name=error.name) from error
+    serve(place, ServeOptions(PageOptions(task, weights, classes, results), port, browser, tell))

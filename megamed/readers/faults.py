@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from megamed.extras import missing_extra
+
 MAX_EXPANSION = 1100
 """Largest ratio of declared size to file size that compression can explain: deflate reaches 1032."""
 
@@ -47,5 +49,4 @@ def needs(library: str, format_name: str, doing: str = "Reading", extra: str = "
     try:
         yield
     except ImportError as error:
-        msg = f'{doing} {format_name} needs {library}: `pip install "incontext-seg[{extra}]"`.'
-        raise ImportError(msg) from error
+        raise ImportError(missing_extra(extra, f"{doing} {format_name}", library)) from error

@@ -61,6 +61,6 @@ def test_a_support_of_one_kind_is_answered_with_it(episodes: Any, kind: float) -
 
 
 def test_missing_library_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "sklearn.ensemble", None)
-    with pytest.raises(ValueError, match=r"needs scikit-learn: `pip install \"incontext-seg\[forest\]\"`"):
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    with pytest.raises(ModuleNotFoundError, match=r"needs sklearn: .*pip install \"incontext-seg\[forest\]\""):
         load_predictor("forest")

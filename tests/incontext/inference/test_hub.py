@@ -1,6 +1,7 @@
 """Repositories on a hub: brought once, whole and as their hash says, or refused in one line, and nothing is kept."""
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -241,8 +242,8 @@ def test_a_fault_leaves_what_was_there(server: HubServer, tmp_path: Path) -> Non
 
 
 def test_without_the_library_a_name_may_be_a_mistaken_path(server: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub, "find_spec", lambda name: None)
-    with pytest.raises(ModuleNotFoundError, match=r"owner/name is no file here, and to seek .*incontext-seg\[hub\]"):
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(ModuleNotFoundError, match=r"owner/name is no file here, and seeking .*incontext-seg\[hub\]"):
         fetch(NAME, "weights")
 
 

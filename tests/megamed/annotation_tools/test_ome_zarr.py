@@ -83,5 +83,5 @@ def test_a_damaged_folder_is_refused(tmp_path: Path, damage: str) -> None:
 
 def test_the_extra_that_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "zarr", None)
-    with pytest.raises(ImportError, match=r"needs zarr: `pip install \"incontext-seg\[omezarr\]\"`"):
+    with pytest.raises(ImportError, match=r"needs zarr: .*pip install \"incontext-seg\[omezarr\]\""):
         ome_zarr.read_labels(tmp_path)

@@ -72,5 +72,5 @@ def test_what_is_no_video_or_too_long_says_so(tmp_path: Path) -> None:
 
 def test_without_the_library_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "av", None)
-    with pytest.raises(ImportError, match=r"Reading video needs PyAV: `pip install \"incontext-seg\[video\]\"`."):
+    with pytest.raises(ImportError, match=r"Reading video needs PyAV: .*pip install \"incontext-seg\[video\]\""):
         formats.read(Source((tmp_path / "clip.mp4",)))
