@@ -301,7 +301,7 @@ def _segment_pair(run: _Run, pair: ImagePair) -> Done:
     """Write the mask of an image unless somebody edited the one that is there; report its classes and warnings."""
     segmenter, prompts = run.segmenter, run.prompts.get(pair.name)
     state = stamp(pair, prompts)
-    case = read_source_image(pair.image, str(pair.image), channel=segmenter.channel)
+    case = read_source_image(pair.image, str(pair.image), channel=segmenter.channel, level=segmenter.level)
     label, faults = read_annotation(pair, case, segmenter)
     with warnings.catch_warnings(action="ignore"):
         result = segmenter.predict(case, prompts=prompts)
@@ -344,6 +344,7 @@ def _report(
         absent=absent,
         prompts=result.report.prompts,
         masks={value: name for value, name in names.items() if value},
+        full_size_px=case.full_size,
     )
 
 

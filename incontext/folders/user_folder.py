@@ -41,7 +41,9 @@ def fit_folder(
         warnings.warn("\n".join(f"{name} is left out: {reason}" for name, reason in faulty.items()), stacklevel=2)
 
 
-def read_sample(pairs: Sequence[ImagePair], channel: Channel = None) -> tuple[list[SourceImage], Exception | None]:
+def read_sample(
+    pairs: Sequence[ImagePair], channel: Channel = None, level: int = 0
+) -> tuple[list[SourceImage], Exception | None]:
     """Read some of the images of a folder, thinned, to stand for all; one that cannot be read is left out.
 
     Returns:
@@ -52,7 +54,7 @@ def read_sample(pairs: Sequence[ImagePair], channel: Channel = None) -> tuple[li
     for index in spread(len(pairs), SAMPLED_CASES):
         with Attempt() as reading:
             path = pairs[index].image
-            found.append(thinned(read_source_image(path, str(path), channel=channel)))
+            found.append(thinned(read_source_image(path, str(path), channel=channel, level=level)))
         error = reading.error
     return found, error
 
@@ -171,7 +173,7 @@ def _faults(segmenter: Segmenter, pairs: Sequence[ImagePair]) -> dict[str, str]:
     for pair in pairs:
         with Attempt() as reading:
             labels = labels_of([pair], sorted(filter(None, pair.labels)))
-            Examples([pair.image], labels, segmenter.rules, segmenter.channel)[0]
+            Examples([pair.image], labels, segmenter.rules, segmenter.channel, level=segmenter.level)[0]
         if reading.error:
             faults[pair.name] = reading.reason
     return faults

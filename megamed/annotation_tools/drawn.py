@@ -160,6 +160,11 @@ def read_drawn(path: Path, canvas: Canvas) -> DrawnLabel:
     file = read_file(path)
     entries, notes = _of_one_annotator(_entries(file, canvas))
     size, count, order = _lie(entries, canvas)
+    if full := canvas.geometry.full_size:
+        entries = [
+            entry.on_level(size, full) if file.tool.at_full_resolution or entry.size == full else entry
+            for entry in entries
+        ]
     if order != AS_STORED:
         notes.append(f"{path.name} was drawn on slices: they are taken for those along the last axis of the array")
     planes = _planes(file, entries, count)

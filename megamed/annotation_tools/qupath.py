@@ -9,6 +9,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from jaxtyping import Float
+
 from megamed.annotation_tools.model import (
     AnnotatedImage,
     LabelClass,
@@ -22,7 +25,7 @@ from megamed.annotation_tools.model import (
 from megamed.annotation_tools.shapes import ShapeCollector, ring
 from megamed.annotation_tools.text_files import has_keys, mapping, objects, peek, read_json, write_json
 from megamed.label_colours import rgb
-from megamed.outlines import TracedPolygon, trace
+from megamed.outlines import trace
 
 SUFFIXES = (".geojson", ".json")
 UNCLASSIFIED = "annotation"
@@ -72,14 +75,17 @@ def read(path: Path) -> list[AnnotatedImage]:
 
 
 def write(path: Path, images: Sequence[SegmentedImage]) -> None:
-    """Write the masks of one image or stack, each piece on a plane as an annotation of its own.
+    """Write the masks of one image or stack, each piece on a plane as an annotation of its own, at full resolution.
 
     Raises:
         ValueError: If it is not one image.
     """
     image = only(images, "QuPath")
+    *_, height, width = image.size
+    full_height, full_width = image.full_size or (height, width)
+    factor = np.array([full_width / width, full_height / height])
     features = [
-        _feature(polygon, plane, label_class)
+        _feature([ring * factor for ring in polygon.rings], plane, label_class)
         for label_class in image.classes
         for plane, mask in planes_of(image.masks[label_class.name])
         for polygon in trace(mask)
@@ -87,10 +93,10 @@ def write(path: Path, images: Sequence[SegmentedImage]) -> None:
     write_json(path, {"type": "FeatureCollection", "features": features})
 
 
-def _feature(polygon: TracedPolygon, plane: int | None, label_class: LabelClass) -> dict[str, Any]:
+def _feature(rings: Sequence[Float[np.ndarray, "_ 2"]], plane: int | None, label_class: LabelClass) -> dict[str, Any]:
     """Describe a piece of a mask."""
-    rings = [[*each.tolist(), each[0].tolist()] for each in polygon.rings]
-    geometry: dict[str, Any] = {"type": "Polygon", "coordinates": rings}
+    closed = [[*each.tolist(), each[0].tolist()] for each in rings]
+    geometry: dict[str, Any] = {"type": "Polygon", "coordinates": closed}
     if plane is not None:
         geometry["plane"] = {"c": -1, "z": plane, "t": 0}
     classification = {"name": label_class.name, "color": rgb(label_class.colour or "")}

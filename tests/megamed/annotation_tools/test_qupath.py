@@ -89,3 +89,10 @@ def test_what_we_write_is_valid_geojson(tmp_path: Path) -> None:
     (found,) = geojson.loads((tmp_path / "a.geojson").read_text())["features"]
     assert found.is_valid
     assert len(found["geometry"]["coordinates"]) == 2
+
+
+def test_masks_of_a_level_are_written_at_full_resolution(tmp_path: Path) -> None:
+    mask = expected()
+    qupath.write(tmp_path / "a.geojson", [SegmentedImage("a.svs", mask.shape, {"Tumor": mask}, full_size=(48, 80))])
+    (image,) = qupath.read(tmp_path / "a.geojson")
+    assert np.array_equal(image.labels((48, 80))["Tumor"], mask.repeat(4, 0).repeat(4, 1))
