@@ -220,12 +220,13 @@ def _segment_queries(run: _Run, queries: Sequence[ImagePair], track: Track, told
             written += write_tool_files(out, tool, masks, fresh, run.ledger)
         if attempt.error:
             failures[f"files for {tool}"] = attempt.reason
+    warned = [(each.report.file, message) for each in done for message in each.warnings if message not in told.notes]
     summary = Summary(
         support,
         segmenter.fitted.names,
         reports,
         failures,
-        grouped([(each.report.file, message) for each in done for message in each.warnings], _of_support(segmenter)),
+        grouped(warned, _of_support(segmenter)),
         len(known),
         [*told.notes, *told.stale(log)],
         [path.relative_to(out).as_posix() for path in written],

@@ -104,11 +104,7 @@ def settle_overlap(segmenter: Segmenter, wanted: bool | None) -> list[str]:
     pairs = segmenter.fitted.overlapping if segmenter.has_examples else []
     if wanted is not None or pairs:
         segmenter.set_params(overlap=bool(pairs) if wanted is None else wanted)
-    if not pairs:
-        return []
-    more = f", and so do {len(pairs) - 1} other pairs" if len(pairs) > 1 else ""
-    outcome = "each class has a mask of its own" if segmenter.overlap else "masks have one class there"
-    return [f"{pairs[0][0]} and {pairs[0][1]} share pixels in the labels{more}: {outcome}."]
+    return segmenter.fitted.told_of_overlap(segmenter.overlap) if pairs else []
 
 
 def fit_pairs(segmenter: Segmenter, examples: Pairing, classes: Mapping[int, str] | None = None) -> dict[str, str]:
