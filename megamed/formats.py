@@ -107,6 +107,13 @@ class DrawnFormat:
     """Whether labels of the format are drawn on such an image."""
     has_images: bool = False
     """Whether one file may hold labels of several images."""
+    is_class: bool = False
+    """Whether the name of a file may be that of its class."""
+
+    def names_for(self, path: Path, image: Path | None) -> Mapping[int, str]:
+        """Return the names of a file's structures by number, as they are called on an image."""
+        names = self.names(path)
+        return {number: drawn.own_name(name, path, image) for number, name in names.items()} if self.is_class else names
 
 
 def _read_dicom(path: Path, canvas: Canvas) -> DrawnLabel:
@@ -137,6 +144,7 @@ DRAWN_FORMATS = (
             drawn.names_in,
             drawn.read_drawn,
             has_images=tool.many_images,
+            is_class=not tool.names_classes,
         )
         for tool in tools.TOOLS.values()
     ),

@@ -203,7 +203,7 @@ def _look_at_drawn(
         with Attempt() as reading:
             drawn = found.read(path, canvas) if found else None
             segments = {each.name: each.draw() for each in drawn.segments} if drawn else {}
-            findings.declared |= {*found.names(path).values()} if found and not class_name else set()
+            findings.declared |= {*found.names_for(path, pair.image).values()} if found and not class_name else set()
         if reading.error:
             findings.odd.append(reading.reason)
             continue

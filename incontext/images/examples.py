@@ -20,6 +20,7 @@ from incontext.images.source_image import (
     ByValue,
     LabelCase,
     SourceImage,
+    path_of,
     read_label_image,
     read_source_image,
     stored_values,
@@ -259,8 +260,11 @@ class Examples(Sequence[Example]):
     @cached_property
     def _drawn_files(self) -> dict[Path, Mapping[int, str]]:
         """The names of classes, by value, in each file of drawn labels."""
-        paths = dict.fromkeys(path for label in self.maps for path in _paths(label))
-        return {path: found.names(path) for path in paths if (found := formats.drawn_format(path))}
+        pairs = zip(self.maps, self.images, strict=True)
+        paths = {path: path_of(image) for label, image in pairs for path in _paths(label)}
+        return {
+            path: found.names_for(path, image) for path, image in paths.items() if (found := formats.drawn_format(path))
+        }
 
     @cached_property
     def _values(self) -> ClassValues:

@@ -215,6 +215,13 @@ def read_label_image(
     return LabelCase(_planes_of(image, label), names, reading.notes, {}, colours, reading.colour, unknown)
 
 
+def path_of(picture: Picture | SourceImage) -> Path | None:
+    """Return the file or folder of a picture; None if it is in memory."""
+    if isinstance(picture, SourceImage):
+        return picture.source
+    return Path(picture) if isinstance(picture, str | Path) else None
+
+
 def stored_values(source: Picture, name: str) -> Shaped[np.ndarray, "..."]:
     """Return the numbers of a label as they are stored, on no image's grid; one zero for drawings and colours."""
     if isinstance(source, str | Path):

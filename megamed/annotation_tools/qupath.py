@@ -4,6 +4,7 @@ Convention: coordinates are pixels of the full resolution from the corner of the
 polygon are its holes. The image's size and name stand nowhere; the file's own name is taken.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -28,14 +29,17 @@ from megamed.label_colours import rgb
 from megamed.outlines import trace
 
 SUFFIXES = (".geojson", ".json")
+NOTHING_DRAWN = re.compile(r'"features"\s*:\s*\[\s*\]')
 UNCLASSIFIED = "annotation"
+IGNORED = "Ignore*"
+"""The class of what shall not count, such as folds in a tissue."""
 WITHOUT_INSIDE = frozenset({"Point", "MultiPoint", "LineString", "MultiLineString"})
 
 
 def recognises(path: Path) -> bool:
     """Whether a file looks like QuPath's."""
     text = peek(path, *SUFFIXES)
-    return has_keys(text, "geometry", "coordinates") and '"Feature' in text
+    return '"Feature' in text and (has_keys(text, "geometry", "coordinates") or bool(NOTHING_DRAWN.search(text)))
 
 
 def read(path: Path) -> list[AnnotatedImage]:
@@ -55,7 +59,9 @@ def read(path: Path) -> list[AnnotatedImage]:
     classes: dict[str, LabelClass] = {}
     for number, feature in enumerate(features):
         label_class = _class(mapping(feature.get("properties")))
-        classes.setdefault(label_class.name, label_class)
+        is_judged = label_class.name != IGNORED
+        if is_judged:
+            classes.setdefault(label_class.name, label_class)
         geometry = mapping(feature.get("geometry"))
         collector = planes[_plane(geometry)]
         instance = str(feature.get("id") or number)
@@ -63,7 +69,8 @@ def read(path: Path) -> list[AnnotatedImage]:
             if kind in WITHOUT_INSIDE:
                 collector.note(f"{kind} left out: it has no inside")
             else:
-                collector.add(kind, _shape, rings, label_class.name, f"{instance} {number}")
+                name = label_class.name if is_judged else ""
+                collector.add(kind, _shape, rings, name, f"{instance} {number}", judged=is_judged)
     if not planes:
         planes[0] = ShapeCollector()
     stated = tuple(classes.values())
@@ -105,10 +112,15 @@ def _feature(rings: Sequence[Float[np.ndarray, "_ 2"]], plane: int | None, label
 
 
 def _class(properties: dict[str, Any]) -> LabelClass:
-    """Read the classification, else the name; the colour stands as three numbers or as one, with opacity first."""
+    """Read the classification, else the name; the colour stands as three numbers or as one, with opacity first.
+
+    One that is derived of others, as that of a cell with several markers, is called by all their names.
+    """
     found = properties.get("classification") or {}
     found = found if isinstance(found, dict) else {"name": found}
-    name = str(found.get("name") or properties.get("name") or UNCLASSIFIED)
+    parts = found.get("names")
+    joined = ": ".join(map(str, parts)) if isinstance(parts, list) else ""
+    name = str(found.get("name") or joined or properties.get("name") or UNCLASSIFIED)
     colour = found.get("color")
     if isinstance(found.get("colorRGB"), int):
         colour = list((found["colorRGB"] & 0xFFFFFF).to_bytes(3, "big"))
