@@ -24,6 +24,7 @@ from incontext.folders.shell_options import (
     Ensemble,
     Examples,
     ImageChannel,
+    ImageLevel,
     ImageTemplate,
     LabelTemplate,
     LibraryOfTasks,
@@ -87,6 +88,7 @@ def segment(
     colours: Colours = None,
     unknown: UnknownValues = None,
     channel: ImageChannel = None,
+    level: ImageLevel = None,
     select: Select = None,
     support_size: SupportSize = None,
     ensemble: Ensemble = None,
@@ -122,14 +124,14 @@ def segment(
         refuse_beside_model((*learned, write, statistics, overlap is not None))
         from incontext.folders.exported_model import segment_by_model
 
-        return report_model(segment_by_model(task, query, out, mask_format, channel, progress(quiet)), out)
+        return report_model(segment_by_model(task, query, out, mask_format, channel, level, progress(quiet)), out)
     from incontext.folders.class_names import read_classes, read_colours
     from incontext.folders.prompt_file import PromptFile
     from incontext.folders.segment_folder import SegmentOptions, segment_folder
     from incontext.folders.segmenter_options import SegmenterOptions
     from megamed.path_templates import read_templates
 
-    given = (task, weights, device, select, support_size, ensemble, backend, channel)
+    given = (task, weights, device, select, support_size, ensemble, backend, channel, level)
     chosen = SegmenterOptions(*given, read_colours(colours), unknown, tune, not quiet, absent, collection, query)
     named, templates, tools = read_classes(classes), read_templates(images, labels), tools_named(write or ())
     said = PromptFile.read(prompts) if prompts else PromptFile()
@@ -148,6 +150,7 @@ def check(
     colours: Colours = None,
     unknown: UnknownValues = None,
     channel: ImageChannel = None,
+    level: ImageLevel = None,
     expect: Annotated[
         bool, typer.Option("--expect/--no-expect", help="Let four or more labelled images segment each other.")
     ] = True,
@@ -169,14 +172,14 @@ def check(
 
     rules, templates = LabelRules.of(unknown or None, read_colours(colours)), read_templates(images, labels)
     named = read_classes(classes)
-    found, expected = check_folder(folder, templates, rules, named, channel), None
+    found, expected = check_folder(folder, templates, rules, named, channel, level or 0), None
     if not as_json:
         print(in_lines(found.lines()), flush=True)
     if found.labelled and expect:
         from incontext.folders.expectation import expect_of_folder
         from incontext.folders.segmenter_options import SegmenterOptions
 
-        options = SegmenterOptions(channel=channel, colours=rules.colours, unknown=unknown)
+        options = SegmenterOptions(channel=channel, level=level, colours=rules.colours, unknown=unknown)
         expected = expect_of_folder(options.open(), folder, templates, named)
     if as_json:
         print(replace(found, expected=expected).as_json())
@@ -220,6 +223,7 @@ def save_task(
     colours: Colours = None,
     unknown: UnknownValues = None,
     channel: ImageChannel = None,
+    level: ImageLevel = None,
     select: Select = None,
     support_size: SupportSize = None,
     ensemble: Ensemble = None,
@@ -234,7 +238,7 @@ def save_task(
     from incontext.folders.user_folder import save_folder_task
     from megamed.path_templates import read_templates
 
-    given = (None, weights, None, select, support_size, ensemble, None, channel)
+    given = (None, weights, None, select, support_size, ensemble, None, channel, level)
     segmenter = SegmenterOptions(*given, read_colours(colours), unknown, tune).open()
     templates = read_templates(images, labels)
     for note in save_folder_task(

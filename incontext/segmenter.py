@@ -88,6 +88,7 @@ class Segmenter(SavedEstimator):
             does not ask.
         channel: The channel to look at of images that have several: its number, its name in the file, or
             `red`, `green` or `blue`.
+        level: The level to look at of the resolution of whole slides and other pyramids: 0 is the full one.
         colours: Values of the classes of labels that are drawn in colours, by colour as `#rrggbb`; black is background.
         unknown: Value or values of pixels of labels that nobody judged; they are neither learnt nor scored. By default
             255 or -1 where it stands apart from classes that are counted through, and then a warning says so.
@@ -120,6 +121,7 @@ class Segmenter(SavedEstimator):
         seed: int = 0,
         absent: str = "auto",
         channel: Channel = None,
+        level: int = 0,
         colours: Mapping[str, int] | None = None,
         unknown: Unknown = None,
         tune: str | int = 0,
@@ -139,6 +141,7 @@ class Segmenter(SavedEstimator):
         self.seed = seed
         self.absent = absent
         self.channel = channel
+        self.level = level
         self.colours = colours
         self.unknown = unknown
         self.tune = tune
@@ -219,7 +222,7 @@ class Segmenter(SavedEstimator):
         looked_at, sample, prompted = set(spread(len(pictures), SAMPLED_CASES)), [], {}
 
         def cases() -> Iterator[SourceImage]:
-            for index, case in enumerate(as_source_images(pictures, self.channel)):
+            for index, case in enumerate(as_source_images(pictures, self.channel, self.level)):
                 if index in looked_at:
                     sample.append(thinned(case))
                 if index in told:
@@ -228,7 +231,8 @@ class Segmenter(SavedEstimator):
 
         answer = self._answer(cases(), told, prompted)
         fitted, support = answer.fitted, str(self._choice) if self.has_examples else "none: prompts alone"
-        warned = fitted.expectations.warn_about(sample)
+        competing = [] if self.overlap else fitted.told_of_overlap(self.overlap)
+        warned = [*fitted.expectations.warn_about(sample), *competing]
         report = self._report(fitted.preparation, support, fitted.pool.label_budget, warned, self.tuned)
         report = replace(report, prompts=sum(map(len, told.values())))
         result = Segmentation(answer.found, answer.classes, report, self.quality, answer.presence)
@@ -251,7 +255,7 @@ class Segmenter(SavedEstimator):
             OSError: If a file cannot be read.
         """
         rules, names = self.fitted.rules_for_others(self.rules), self.fitted.names
-        examples = Examples(images, labels, rules, self.channel, names)
+        examples = Examples(images, labels, rules, self.channel, names, self.level)
         result = self.predict(images)
         return float(np.mean([mean_dice(result, i, example) for i, example in enumerate(examples)]))
 
@@ -272,7 +276,8 @@ class Segmenter(SavedEstimator):
         self.fitted_images("tell uncertainty")
         with self._task_network().network.evaluating():
             reader = self.judgement.reader
-            found = predict_cases(as_source_images(images, self.channel), self.fitted.preparation, Doubt(reader, draws))
+            cases = as_source_images(images, self.channel, self.level)
+            found = predict_cases(cases, self.fitted.preparation, Doubt(reader, draws))
         maps = [each.on_grid(lambda entropy: entropy) for each in found]
         return [each[0] for each in maps] if len(reader.classes.names) == 1 else maps
 
@@ -310,7 +315,7 @@ class Segmenter(SavedEstimator):
         if self._fitted:
             self.fitted_images("propagate")
         rules = self._fitted.rules_for_others(self.rules) if self._fitted else self.rules
-        labelled = read_labelled(volume, labels, axis, replace(rules, instances=False), self.channel)
+        labelled = read_labelled(volume, labels, axis, replace(rules, instances=False), self.channel, self.level)
         if not labelled.values and self._fitted is None:
             message = (
                 "labels show nothing: expected at least one labelled plane that shows a class, got none. "

@@ -10,6 +10,7 @@ from typing import Self
 from megamed import formats
 from megamed.annotation_tools.drawn import Likeness, likeness, read_file, stems, tool_of
 from megamed.annotation_tools.tools import TOOLS
+from megamed.annotation_tools.volume_slices import slice_number
 from megamed.annotation_tools.yolo import NAME_LISTS
 from megamed.class_names import name_key
 from megamed.file_names import NamedFile, take_apart
@@ -69,8 +70,8 @@ class ToolFiles:
 
     def owners(
         self, images: Sequence[Path], taken: Mapping[Path, Path], orphans: Sequence[NamedFile]
-    ) -> tuple[dict[Path, Path], list[str]]:
-        """Find the file that annotates each image, by the names of images that files state.
+    ) -> tuple[dict[Path, tuple[Path, ...]], list[str]]:
+        """Find the file that annotates each image, by the names of images that files state; of a volume all files.
 
         Args:
             images: All images.
@@ -78,7 +79,7 @@ class ToolFiles:
             orphans: Files for one image that no image is called as: some state its name.
 
         Returns:
-            The file of each image that is mentioned, and notes on mentions that were not used.
+            The files of each image that is mentioned, and notes on mentions that were not used.
 
         Raises:
             ValueError: If a file is damaged, or means any of several images.
@@ -87,19 +88,23 @@ class ToolFiles:
         for image in images:
             for each in stems(image.name):
                 by_stem[each].add(image)
-        found = dict(taken)
+        volumes = [image for image in images if is_volume_file(image)]
+        found = {image: (path,) for image, path in taken.items()}
+        open_to_more = {*volumes} - taken.keys()
         notes = []
         for path in (*self.common, *(self.folder / orphan.path for orphan in orphans)):
-            mentioned = _mentioned(path, by_stem)
-            twice = [image for image in mentioned.values() if image and image in found]
+            mentioned = _mentioned(path, by_stem, volumes)
+            twice = [image for image in mentioned.values() if image in found.keys() - open_to_more]
             absent = [name for name, image in mentioned.items() if image is None]
             if twice:
-                which = f"such as {twice[0].name}, whose is {found[twice[0]].name}"
+                which = f"such as {twice[0].name}, whose is {found[twice[0]][0].name}"
                 notes.append(f"{path.name} is left out for {len(twice)} images that have another label, {which}.")
             if absent:
                 notes.append(f"{path.name} mentions {len(absent)} images that have no file, such as {absent[0]}.")
-            found = {image: path for image in mentioned.values() if image} | found
-        return {image: path for image, path in found.items() if image not in taken}, notes
+            for image in dict.fromkeys(filter(None, mentioned.values())):
+                if image not in found or image in open_to_more:
+                    found[image] = (*found.get(image, ()), path)
+        return {image: paths for image, paths in found.items() if image not in taken}, notes
 
 
 def named_file(folder: Path, name: str) -> ToolFiles | None:
@@ -125,11 +130,20 @@ def _bare(path: PurePosixPath) -> PurePosixPath:
     return path.with_name((ROI_MARK.sub("", name) or name) + formats.image_suffixes()[0])
 
 
-def _mentioned(path: Path, by_stem: Mapping[str, set[Path]]) -> dict[str, Path | None]:
-    """Find the image that a file means by each of its names."""
+def is_volume_file(image: Path) -> bool:
+    """Whether an image is a file of a volume, of which a tool for pictures shows slices."""
+    found = formats.format_of(image)
+    return found is not None and "placed" in found.holds
+
+
+def _mentioned(path: Path, by_stem: Mapping[str, set[Path]], volumes: Sequence[Path]) -> dict[str, Path | None]:
+    """Find the image that a file means by each of its names, or the volume of which they name a slice."""
+    named = {
+        name: [image for stem in stems(name) for image in by_stem.get(stem, ())] for name in read_file(path).file_names
+    }
     return {
-        name: _meant(path, name, [image for stem in stems(name) for image in by_stem.get(stem, ())])
-        for name in read_file(path).file_names
+        name: _meant(path, name, images or [each for each in volumes if slice_number(name, each) is not None])
+        for name, images in named.items()
     }
 
 

@@ -5,7 +5,7 @@ import json
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -236,14 +236,14 @@ def _templates(folder: Path, files: Sequence[PurePosixPath]) -> Arrangement:
     """Find the path templates of images and labels."""
     images, labels = sort_out(files)
     image_templates, label_templates, unread = _matched(images, labels)
-    drawn_by = partial(_are_drawn_by_people, folder, labels)
+    by_case = partial(_by_case, folder, labels)
     if not label_templates:
         msg = (
             f"{folder} is not understood: expected images/ and labels/ with equal file names, or names such as 1.png "
             f"and 1_mask.png, got {len(images)} images and {len(labels)} labels that share no name. Write a card.toml."
         )
         raise ValueError(msg)
-    image, label, classes = _united(image_templates, label_templates, drawn_by)
+    image, label, classes = _united(image_templates, label_templates, by_case)
     named = {value: name for name, value in classes.items()}
     try:
         rules = FileRules(image=image, label=label, classes=classes)
@@ -279,19 +279,24 @@ def _matched(images: Sequence[NamedFile], labels: Sequence[NamedFile]) -> tuple[
 
 
 def _united(
-    images: Counter[str], labels: Counter[str], drawn_by_people: Callable[[str, set[str]], bool] = lambda *_: False
+    images: Counter[str],
+    labels: Counter[str],
+    by_case: Callable[[str, set[str]], Sequence[Mapping[str, Path]]] = lambda *_: (),
 ) -> tuple[str, str, dict[str, int]]:
     """Unite templates that differ in one piece: in the class or the annotator of labels, or in a part of both."""
     image, image_variants = _varying(images)
     label, label_variants = _varying(_without_numbers(labels))
     image = image.replace("{}", "*")
     for template, variants in ((label, label_variants), _varying(labels, "(/)")):
-        are_people = _are_annotators(template, variants) or drawn_by_people(template, variants)
+        are_people = _are_annotators(template, variants) or drew_one_thing(by_case(template, variants))
         if variants != image_variants and are_people:
             return image, template.replace("{}", "{annotator}"), {}
     if not label_variants:
         return image, label, {}
-    if label_variants == image_variants or all(re.fullmatch(r"\w?\d*", variant) for variant in label_variants):
+    are_parts = all(re.fullmatch(r"\w?\d*", variant) for variant in label_variants)
+    if are_parts:  # unless folders of numbers hold several labels of a case
+        are_parts = not any(len(case) > 1 for case in by_case(label, label_variants))
+    if label_variants == image_variants or are_parts:
         return image, label.replace("{}", "*"), {}
     classes = {name: value for value, name in enumerate(sorted(label_variants), start=1) if slugify(name)}
     return image, label.replace("{}", "{class}"), classes
@@ -308,16 +313,16 @@ def _are_annotators(template: str, variants: set[str]) -> bool:
     )
 
 
-def _are_drawn_by_people(folder: Path, labels: Sequence[NamedFile], template: str, variants: set[str]) -> bool:
-    """Whether the content of labels says that different people drew the same, in folders of their own."""
+def _by_case(folder: Path, labels: Sequence[NamedFile], template: str, variants: set[str]) -> list[dict[str, Path]]:
+    """List the labels of each case by the folders in which alone they differ; nothing if they differ otherwise."""
     pattern = template_pattern(template.replace("{}", "{annotator}"), {})
     cases: dict[str, dict[str, Path]] = defaultdict(dict)
     if "{}" not in template.rpartition("/")[0]:
-        return False
+        return []
     for label in labels:
         if match := pattern.fullmatch(unicodedata.normalize("NFC", str(label.path))):
             cases[match["case"]][match["annotator"]] = folder / label.path
-    return drew_one_thing([{name: path for name, path in case.items() if name in variants} for case in cases.values()])
+    return [{name: path for name, path in case.items() if name in variants} for case in cases.values()]
 
 
 def _without_numbers(templates: Counter[str]) -> Counter[str]:

@@ -20,10 +20,12 @@ from megamed.readers import (
     nrrd,
     ome_zarr,
     picture,
+    slide,
     tiff,
     video,
 )
 from megamed.readers.faults import check_no_stream
+from megamed.readers.pyramid import Sides
 from megamed.readers.source import SERIES, Source
 from megamed.readers.stored import Canvas, DrawnLabel, MaskImage, StoredImage
 from megamed.readers.volume import MAX_VOXELS
@@ -58,6 +60,8 @@ class FileFormat:
     """Tells a folder that is one image of the format, whatever it is called."""
     channels: Callable[[Path], tuple[str, ...]] | None = None
     """Returns the names or indices of a file's channels, if it has several that are no colours."""
+    sizes: Callable[[Path], list[Sides]] | None = None
+    """Returns rows and columns of the levels of an image's resolution, the full one first, if it may have several."""
     has_parts: bool = False
     """Whether a file holds any number of arrays or images, so that it is not by itself one image of a folder."""
 
@@ -76,9 +80,11 @@ FORMATS = (
     ),
     FileFormat(
         "TIFF", (".tiff", ".tif"), tiff.read, tiff.write, (".tif", ".tiff"), frozenset({"image", "stack"}),
-        channels=tiff.channels_in,
+        channels=tiff.channels_in, sizes=tiff.sizes,
     ),
-    FileFormat("OME-Zarr", ome_zarr.SUFFIXES, ome_zarr.read, is_folder=ome_zarr.is_image),
+    # masks of slides are TIFF files, which state the size of their pixels
+    FileFormat("whole slide", slide.SUFFIXES, slide.read, tiff.write, (".tif",), sizes=slide.sizes),
+    FileFormat("OME-Zarr", ome_zarr.SUFFIXES, ome_zarr.read, is_folder=ome_zarr.is_image, sizes=ome_zarr.sizes),
     FileFormat("NumPy array", (".npy",), arrays.read),
     FileFormat("NumPy archive", (".npz",), arrays.read, has_parts=True),
     FileFormat(
@@ -101,6 +107,13 @@ class DrawnFormat:
     """Whether labels of the format are drawn on such an image."""
     has_images: bool = False
     """Whether one file may hold labels of several images."""
+    is_class: bool = False
+    """Whether the name of a file may be that of its class."""
+
+    def names_for(self, path: Path, image: Path | None) -> Mapping[int, str]:
+        """Return the names of a file's structures by number, as they are called on an image."""
+        names = self.names(path)
+        return {number: drawn.own_name(name, path, image) for number, name in names.items()} if self.is_class else names
 
 
 def _read_dicom(path: Path, canvas: Canvas) -> DrawnLabel:
@@ -131,6 +144,7 @@ DRAWN_FORMATS = (
             drawn.names_in,
             drawn.read_drawn,
             has_images=tool.many_images,
+            is_class=not tool.names_classes,
         )
         for tool in tools.TOOLS.values()
     ),
@@ -223,14 +237,17 @@ def read(source: Source, most_pixels: int = MAX_VOXELS) -> StoredImage:
         most_pixels: The size above which a picture is refused before it is decoded.
 
     Raises:
-        ValueError: If it cannot be decoded or is too large.
+        ValueError: If it cannot be decoded or is too large, or has one resolution where a level of it is asked for.
         ImportError: If the library for its format is not installed; the message has the command.
     """
     for path in source.files:
         check_no_stream(path)
+    found = None if source.part == SERIES else format_of(source.files[0])
+    if source.level and not (found and found.sizes):
+        msg = f"{source.name} has no level {source.level}: expected a slide or a pyramid, got one resolution. Drop it."
+        raise ValueError(msg)
     if source.part == SERIES:
         return dicom.read(source, most_pixels)
-    found = format_of(source.files[0])
     return (found.read if found else picture.read)(source, most_pixels)
 
 
@@ -243,6 +260,17 @@ def channels_in(source: Source) -> tuple[str, ...]:
     """
     found = None if source.part else format_of(source.files[0])
     return found.channels(source.files[0]) if found and found.channels else ()
+
+
+def sizes_in(path: Path) -> list[Sides]:
+    """Return rows and columns of the levels of an image's resolution, the full one first; nothing of other formats.
+
+    Raises:
+        ValueError: If it is damaged.
+        ImportError: If the library for its format is not installed.
+    """
+    found = format_of(path)
+    return found.sizes(path) if found and found.sizes else []
 
 
 def drawn_format(path: Path, canvas: Canvas | None = None) -> DrawnFormat | None:

@@ -39,6 +39,8 @@ EXTREME_SHARE = 0.6
 """Least share of the pixels of an antialiased mask that have one of the two extreme values."""
 EDGE_SHARE = 0.9
 """Least share of the other pixels that lie at an edge."""
+STRAY_SHARE = 0.002
+"""Largest share of all pixels of a mask of 0 and 255 to which lossy storage gives values far from both."""
 EDGE_PX = 4
 """Distance that an edge which was smoothed reaches to either side."""
 
@@ -231,14 +233,16 @@ def is_antialiased(values: Shaped[np.ndarray, "*grid"]) -> bool:
     """
     if values.ndim < 2 or values.dtype.kind == "b" or not values.size or values.min() < 0 or values.max() <= 0:
         return False
-    if distinct(values).size <= SOFT_LEVELS:
-        return False
     low, high = values <= 0.1 * values.max(), values >= 0.9 * values.max()
     between = ~(low | high)
     if (low | high).mean() < EXTREME_SHARE or not low.any() or not high.any():
         return False
-    if not between.any():
-        return bool(values.max() == FULL)  # the noise that a lossy format adds to 0 and 255
+    # a lossy format adds noise to 0 and to 255; classes beside an unknown 255 leave this alone
+    is_noisy = values.max() == FULL and all(distinct(values[each]).size > 1 for each in (low, high))
+    if is_noisy and between.mean() <= STRAY_SHARE:
+        return True
+    if distinct(values).size <= SOFT_LEVELS or not between.any():
+        return False
     at_edge = _grown(low) & _grown(high)
     return bool(at_edge[between].mean() >= EDGE_SHARE)
 

@@ -70,8 +70,8 @@ def drew_one_thing(cases: Sequence[Mapping[str, Path]]) -> bool:
 
 
 def is_structure(name: str) -> bool:
-    """Whether a name has a word of the table of structures."""
-    return not grammar().known.isdisjoint(fold(name))
+    """Whether a name has a word of the table of structures; numbers and single letters stand in it for parts alone."""
+    return any(word in grammar().known for word in fold(name) if len(word) > 1 or not word.isascii())
 
 
 def _are_alike(pairs: Sequence[tuple[Shaped[np.ndarray, "..."], Shaped[np.ndarray, "..."]]]) -> bool:

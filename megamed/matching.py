@@ -221,9 +221,13 @@ def _class_names(
     different = {_unnumbered(variant) for variant in variants}
     if len(different) > 1 and all(ANNOTATOR_WORDS.fullmatch(variant) for variant in different):
         return _of_first(matched, variants), []
-    if len({*variants}) > 1 and drew_one_thing(_by_folder(matched, variants)):
-        people = ", ".join(sorted({*variants})[:MOST_NAMED])
-        return _of_first(matched, variants), [f"folders of the same drawings are those of annotators: {people}."]
+    by_folder = _by_folder(matched, variants)
+    named = ", ".join(sorted({*variants})[:MOST_NAMED])
+    if len({*variants}) > 1 and drew_one_thing(by_folder):
+        return _of_first(matched, variants), [f"folders of the same drawings are those of annotators: {named}."]
+    if any(len(found) > 1 for found in by_folder) and all(NUMBER.fullmatch(variant) for variant in variants):
+        note = f"folders of different drawings are those of classes, not of annotators: {named}."
+        return [*variants], [note]
     if len(different) < 2 or all(NUMBER.fullmatch(variant) for variant in different):
         return [""] * len(matched), []
     alone = len({match.image for match in matched}) == len(matched)

@@ -8,7 +8,8 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from megamed import formats
-from megamed.annotation_files import ToolFiles, named_file
+from megamed.annotation_files import ToolFiles, is_volume_file, named_file
+from megamed.annotation_tools.volume_slices import slice_number
 from megamed.class_names import one_spelling
 from megamed.dicom_folders import data_files
 from megamed.file_names import (
@@ -195,14 +196,14 @@ def _with_annotations(
     named |= _together([match for match in matched if tools.classes(match.label) is not None])
     taken |= {tools.folder / match.image.path: tools.folder / match.label.path for match in matched}
     owners, told = tools.owners(list(known), taken, orphans)
-    labels = {image: {"": (path,)} for image, path in owners.items()} | {
+    labels = {image: {"": paths} for image, paths in owners.items()} | {
         tools.folder / image.path: {name: tuple(tools.folder / path for path in paths) for name, paths in files.items()}
         for image, files in named.items()
     }
     labelled = taken.keys() | labels.keys()
     without = [image for path, image in known.items() if path not in labelled]
     odd = [each.label.path for each in match_labels(without, tools.damaged)[0]]
-    used = {*owners.values()}
+    used = {path for paths in owners.values() for path in paths}
     unused = [orphan for orphan in orphans if tools.folder / orphan.path not in used]
     notes += left_out([each.path for each in double], "its image has another label")
     notes += [*spelt, *told]
@@ -212,15 +213,20 @@ def _with_annotations(
 
 
 def _of_one_annotator(matched: Sequence[Match], tools: ToolFiles) -> tuple[list[Match], list[Match]]:
-    """Keep, of several files that name the same classes of an image, the first; those of other classes go together."""
-    seen: dict[NamedFile, set[str]] = defaultdict(set)
+    """Keep, of several files that name the same classes of an image, the first; those of other classes go together.
+
+    So do those of different slices of a volume.
+    """
+    seen: dict[tuple[NamedFile, int | None], set[str]] = defaultdict(set)
     kept: list[Match] = []
     others: list[Match] = []
     for match in sorted(matched, key=lambda match: match.label.path):
         classes = tools.classes(match.label) or frozenset()
-        is_other = bool(seen[match.image] & classes)
+        image, name = tools.folder / match.image.path, match.label.path.as_posix()
+        drawn_on = match.image, slice_number(name, image) if is_volume_file(image) else None
+        is_other = bool(seen[drawn_on] & classes)
         (others if is_other else kept).append(match)
-        seen[match.image] |= classes
+        seen[drawn_on] |= classes
     return kept, others
 
 

@@ -92,6 +92,7 @@ def check_folder(
     rules: LabelRules | None = None,
     names: Mapping[int, str] | None = None,
     channel: Channel = None,
+    level: int = 0,
 ) -> FolderCheck:
     """Look at the headers of all images of a folder, at its labels, and at the pixels of some images.
 
@@ -101,13 +102,14 @@ def check_folder(
         rules: What the user says of the values of labels; of unknown ones, by default what a card in the folder says.
         names: Names that the user gives to label values, before those of a card.
         channel: The channel to look at of images that have several.
+        level: Level of the resolution of images that have several.
 
     Raises:
         ValueError: If there is no image, or names have several readings.
         OSError: If the folder cannot be read.
     """
     pairing = read_folder(folder, templates)
-    card, images = read_own_card(folder), _look_at_images(pairing, channel)
+    card, images = read_own_card(folder), _look_at_images(pairing, channel, level)
     rules = card.rules(pairing, rules or LabelRules())
     findings, label_facts, looked = _look_at_labels(pairing, images, rules)
     findings.names |= {**card.names, **(names or {})}
@@ -146,11 +148,14 @@ def check_folder(
     )
 
 
-def _look_at_images(pairing: Pairing, channel: Channel) -> dict[str, FileFacts]:
+def _look_at_images(pairing: Pairing, channel: Channel, level: int) -> dict[str, FileFacts]:
     """Read the headers of all images, and some pixels of some, by the names of the images."""
     chosen = (*_spread(pairing.labelled, SAMPLED_LABELLED), *_spread(pairing.bare, SAMPLED_BARE))
     sampled = {pair.name for pair in chosen}
-    return {pair.name: _thinned(look_at(pair.image, pair.name in sampled, channel=channel)) for pair in pairing.pairs}
+    return {
+        pair.name: _thinned(look_at(pair.image, pair.name in sampled, channel=channel, level=level))
+        for pair in pairing.pairs
+    }
 
 
 def _look_at_labels(
@@ -198,7 +203,7 @@ def _look_at_drawn(
         with Attempt() as reading:
             drawn = found.read(path, canvas) if found else None
             segments = {each.name: each.draw() for each in drawn.segments} if drawn else {}
-            findings.declared |= {*found.names(path).values()} if found and not class_name else set()
+            findings.declared |= {*found.names_for(path, pair.image).values()} if found and not class_name else set()
         if reading.error:
             findings.odd.append(reading.reason)
             continue

@@ -107,6 +107,7 @@ def segment_by_model(
     out: Path,
     mask_format: str | None = None,
     channel: str | None = None,
+    level: int | None = None,
     track: Callable[[Sequence[ImagePair]], Iterable[ImagePair]] = iter,
 ) -> ModelRun:
     """Segment the images of a folder, or one image; write a mask of each into `masks/`, and `summary.json`.
@@ -117,6 +118,7 @@ def segment_by_model(
         out: Folder to write into.
         mask_format: Suffix of the masks; by default each image's own, where it can hold masks.
         channel: Channel to look at of images that have several.
+        level: Level of the resolution of images that have several; by default the full one.
         track: Wraps the images, to show progress.
 
     Raises:
@@ -137,7 +139,7 @@ def segment_by_model(
         make_folder(out / "masks")
         for pair in track(found.pairs):
             with Attempt(Unwritable) as attempt:
-                case = read_source_image(pair.image, str(pair.image), channel=channel)
+                case = read_source_image(pair.image, str(pair.image), channel=channel, level=level or 0)
                 notes += [each for each in (_scaled_otherwise(case, opened.about),) if each and each not in notes]
                 suffix = f".{mask_format.removeprefix('.')}" if mask_format else mask_suffix(case)
                 path = out / "masks" / f"{formats.stem(pair.name)}{suffix}"

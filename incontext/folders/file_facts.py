@@ -15,13 +15,14 @@ from megamed import formats
 from megamed.failures import Attempt
 from megamed.label_values import LabelRules, without_palette
 from megamed.readers import picture, tiff
-from megamed.readers.orientation_tag import TAG
+from megamed.readers.orientation_tag import ON_SIDE, TAG
+from megamed.readers.pyramid import chosen
 from megamed.readers.stored import Geometry, StoredImage
 
 HEADED = ("picture", "TIFF")
 """Formats whose header Pillow reads at little cost."""
-UPRIGHT, ON_SIDE = 1, range(5, 9)
-"""Values of the orientation tag: nothing to turn, and those by which rows become columns."""
+UPRIGHT = 1
+"""Value of the orientation tag that leaves nothing to turn."""
 DRAFT_PX = 512
 """Side above which photographs need not be decoded, as only their grey values count."""
 
@@ -55,7 +56,9 @@ class FileFacts:
     geometry: Geometry = field(default_factory=Geometry, repr=False)
 
 
-def look_at(path: Path, pixels: bool = False, label: LabelRules | None = None, channel: Channel = None) -> FileFacts:
+def look_at(
+    path: Path, pixels: bool = False, label: LabelRules | None = None, channel: Channel = None, level: int = 0
+) -> FileFacts:
     """Read the header of a file and, if asked for, its pixels: grey values, or the values or colours of a label.
 
     The file is opened once. Of other files than pictures nothing is read unless pixels are asked for, and of DICOM
@@ -66,9 +69,12 @@ def look_at(path: Path, pixels: bool = False, label: LabelRules | None = None, c
         pixels: Whether to read pixels.
         label: Rules of the user on the values of a label, if it is one.
         channel: The channel to look at of an image that has several.
+        level: Level of the resolution of an image that has several.
     """
     kind = format_name(path)
     with Attempt() as reading:
+        if level:
+            return _at_level(path, kind, pixels, channel, level)
         if is_picture(path):
             return _picture(path, pixels, label, channel)
         if kind == "DICOM" or not pixels:
@@ -137,9 +143,17 @@ def _header(path: Path, opened: Image.Image) -> FileFacts:
     )
 
 
-def _stored(path: Path, kind: str, label: LabelRules | None, channel: Channel) -> FileFacts:
+def _at_level(path: Path, kind: str, pixels: bool, channel: Channel, level: int) -> FileFacts:
+    """Take the size of a level from the header and, if asked for, read its pixels."""
+    sizes = formats.sizes_in(path)
+    if pixels or not sizes:
+        return _stored(path, kind, None, channel, level)
+    return FileFacts(path, kind, chosen(level, sizes), geometry=Geometry(full_size=sizes[0]))
+
+
+def _stored(path: Path, kind: str, label: LabelRules | None, channel: Channel, level: int = 0) -> FileFacts:
     """Read a file whole, through the table of formats."""
-    stored = formats.read(channels.asked(formats.source_at(path), channel))
+    stored = formats.read(channels.asked(formats.source_at(path), channel, level))
     facts = _with_pixels(FileFacts(path, kind, bits=8 * stored.dtype.itemsize), stored, label, channel)
     sides = stored.shape if stored.axes else stored.array.shape
     return replace(facts, size_px=sides, geometry=stored.geometry)

@@ -59,7 +59,7 @@ def _annotated(example: Example, image: Float[np.ndarray, "H W"], plane: int, fi
 def _tiles(pair: ImagePair, report: ImageReport, segmenter: Segmenter, masks: Path) -> list[Tile]:
     """Draw an image's fullest plane, its annotation and its mask; all are read from disk again."""
     fitted = segmenter.fitted
-    case = read_source_image(pair.image, report.file, channel=segmenter.channel)
+    case = read_source_image(pair.image, report.file, channel=segmenter.channel, level=segmenter.level)
     found = read_masks_of(report, masks, case, fitted.names)
     mask = Example(case, found).label_map
     annotation, _ = read_annotation(pair, case, segmenter) if report.dice is not None else (None, ())

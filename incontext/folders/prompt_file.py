@@ -130,7 +130,7 @@ def seek_prompted(
         OSError: If no image can be read.
     """
     named = {label: str(label) for each in prompts.values() for label in each.labels}
-    sample, error = read_sample(images, segmenter.channel)
+    sample, error = read_sample(images, segmenter.channel, segmenter.level)
     if error and not sample:
         raise error
     segmenter.seek(sample, {**named, **classes})

@@ -46,7 +46,9 @@ class LabelledFilm:
         """Read one frame."""
         if isinstance(self.frames, SourceImage):
             return plane_of(self.frames, index)
-        return read_source_image(self.pairs[index].image, self.names[index], channel=segmenter.channel)
+        return read_source_image(
+            self.pairs[index].image, self.names[index], channel=segmenter.channel, level=segmenter.level
+        )
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,7 @@ def read_film(film: Path, labels: Path | None, segmenter: Segmenter) -> Labelled
         frames: Frames | SourceImage = [pair.image for pair in pairs]
         known = _labels_of(pairs, found)
     else:
-        case = read_source_image(film, str(film), channel=segmenter.channel)
+        case = read_source_image(film, str(film), channel=segmenter.channel, level=segmenter.level)
         digits = len(str(len(case.planes) - 1))
         names = tuple(f"{index:0{digits}}" for index in range(len(case.planes)))
         frames, pairs, known = case, (ImagePair(film, film.name),), {}

@@ -41,6 +41,7 @@ class ImageReport:
         absent: Label values of classes that the image probably lacks, of which nothing may have been drawn.
         prompts: Number of prompts that corrected the mask.
         masks: File name of the mask of each class, if classes overlap; else empty.
+        full_size_px: Height and width at full resolution, if a reduced level of it was segmented.
     """
 
     file: str
@@ -57,6 +58,7 @@ class ImageReport:
     absent: tuple[int, ...] = ()
     prompts: int = 0
     masks: dict[int, str] = field(default_factory=dict)
+    full_size_px: tuple[int, int] | None = None
 
     @property
     def mask_files(self) -> list[str]:

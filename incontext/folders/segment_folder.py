@@ -220,12 +220,13 @@ def _segment_queries(run: _Run, queries: Sequence[ImagePair], track: Track, told
             written += write_tool_files(out, tool, masks, fresh, run.ledger)
         if attempt.error:
             failures[f"files for {tool}"] = attempt.reason
+    warned = [(each.report.file, message) for each in done for message in each.warnings if message not in told.notes]
     summary = Summary(
         support,
         segmenter.fitted.names,
         reports,
         failures,
-        grouped([(each.report.file, message) for each in done for message in each.warnings], _of_support(segmenter)),
+        grouped(warned, _of_support(segmenter)),
         len(known),
         [*told.notes, *told.stale(log)],
         [path.relative_to(out).as_posix() for path in written],
@@ -301,7 +302,7 @@ def _segment_pair(run: _Run, pair: ImagePair) -> Done:
     """Write the mask of an image unless somebody edited the one that is there; report its classes and warnings."""
     segmenter, prompts = run.segmenter, run.prompts.get(pair.name)
     state = stamp(pair, prompts)
-    case = read_source_image(pair.image, str(pair.image), channel=segmenter.channel)
+    case = read_source_image(pair.image, str(pair.image), channel=segmenter.channel, level=segmenter.level)
     label, faults = read_annotation(pair, case, segmenter)
     with warnings.catch_warnings(action="ignore"):
         result = segmenter.predict(case, prompts=prompts)
@@ -344,6 +345,7 @@ def _report(
         absent=absent,
         prompts=result.report.prompts,
         masks={value: name for value, name in names.items() if value},
+        full_size_px=case.full_size,
     )
 
 

@@ -24,6 +24,7 @@ class SegmenterOptions:
         backend: Library that computes the network: `torch` or `onnx`.
         channel: Channel to look at of images that have several: its number, its name in the file, or `red`, `green` or
             `blue`.
+        level: Level to look at of the resolution of slides and other pyramids.
         colours: Class values by the colours of labels.
         unknown: Values of pixels of labels that nobody judged.
         tune: Steps, at most, of tuning the network on the labelled images; `auto` for a usual number of them.
@@ -41,6 +42,7 @@ class SegmenterOptions:
     ensemble: int | None = None
     backend: str | None = None
     channel: str | None = None
+    level: int | None = None
     colours: Mapping[str, int] | None = None
     unknown: Sequence[int] | None = None
     tune: str | None = None
@@ -65,7 +67,7 @@ class SegmenterOptions:
             raise ValueError(msg)
         if self.collection:
             like, weights = self._like(), self.weights or "default"
-            given = {"weights": weights, "device": self.device, "channel": self.channel}
+            given = {"weights": weights, "device": self.device, "channel": self.channel, "level": self.level or 0}
             segmenter = Segmenter.from_collection(self.collection, str(self.task), like, **given)
         elif self.task:
             segmenter = Segmenter.load_task(str(self.task), self.weights, self.device)
@@ -78,6 +80,7 @@ class SegmenterOptions:
             "ensemble": self.ensemble,
             "backend": self.backend,
             "channel": self.channel,
+            "level": self.level,
             "colours": self.colours or None,
             "unknown": tuple(self.unknown) if self.unknown else None,
             "tune": int(self.tune) if self.tune and self.tune.isdecimal() else self.tune,
@@ -89,4 +92,4 @@ class SegmenterOptions:
     def _like(self) -> list[SourceImage] | None:
         """Read some of the images to segment, thinned; None if none can be read, which is told at their turn."""
         assert self.query is not None
-        return read_sample(read_folder(self.query).pairs, self.channel)[0] or None
+        return read_sample(read_folder(self.query).pairs, self.channel, self.level or 0)[0] or None

@@ -71,6 +71,15 @@ ImageChannel = Annotated[
         show_default="colours as grey",
     ),
 ]
+ImageLevel = Annotated[
+    int | None,
+    typer.Option(
+        "--level",
+        min=0,
+        help="Level to look at of the resolution of whole slides and other pyramids: 0 is the full one.",
+        show_default="0, or the one that the task was saved with",
+    ),
+]
 Select = Annotated[
     SupportRule | None,
     typer.Option(
@@ -226,5 +235,5 @@ def refuse_beside_model(given: Sequence[object]) -> None:
         given: Values of these options; None or empty for those that were not given.
     """
     if any(given):
-        message = "an exported model takes --query, --out, --mask-format, --channel and --quiet alone."
+        message = "an exported model takes --query, --out, --mask-format, --channel, --level and --quiet alone."
         raise typer.BadParameter(message)

@@ -57,6 +57,7 @@ class SavedMasks(Sequence[SegmentedImage]):
             colours={names[value]: colour for value, colour in colours.items()},
             affine=affine,
             source=image,
+            full_size=report.full_size_px,
         )
 
 

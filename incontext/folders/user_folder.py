@@ -41,7 +41,9 @@ def fit_folder(
         warnings.warn("\n".join(f"{name} is left out: {reason}" for name, reason in faulty.items()), stacklevel=2)
 
 
-def read_sample(pairs: Sequence[ImagePair], channel: Channel = None) -> tuple[list[SourceImage], Exception | None]:
+def read_sample(
+    pairs: Sequence[ImagePair], channel: Channel = None, level: int = 0
+) -> tuple[list[SourceImage], Exception | None]:
     """Read some of the images of a folder, thinned, to stand for all; one that cannot be read is left out.
 
     Returns:
@@ -52,7 +54,7 @@ def read_sample(pairs: Sequence[ImagePair], channel: Channel = None) -> tuple[li
     for index in spread(len(pairs), SAMPLED_CASES):
         with Attempt() as reading:
             path = pairs[index].image
-            found.append(thinned(read_source_image(path, str(path), channel=channel)))
+            found.append(thinned(read_source_image(path, str(path), channel=channel, level=level)))
         error = reading.error
     return found, error
 
@@ -102,11 +104,7 @@ def settle_overlap(segmenter: Segmenter, wanted: bool | None) -> list[str]:
     pairs = segmenter.fitted.overlapping if segmenter.has_examples else []
     if wanted is not None or pairs:
         segmenter.set_params(overlap=bool(pairs) if wanted is None else wanted)
-    if not pairs:
-        return []
-    more = f", and so do {len(pairs) - 1} other pairs" if len(pairs) > 1 else ""
-    outcome = "each class has a mask of its own" if segmenter.overlap else "masks have one class there"
-    return [f"{pairs[0][0]} and {pairs[0][1]} share pixels in the labels{more}: {outcome}."]
+    return segmenter.fitted.told_of_overlap(segmenter.overlap) if pairs else []
 
 
 def fit_pairs(segmenter: Segmenter, examples: Pairing, classes: Mapping[int, str] | None = None) -> dict[str, str]:
@@ -171,7 +169,7 @@ def _faults(segmenter: Segmenter, pairs: Sequence[ImagePair]) -> dict[str, str]:
     for pair in pairs:
         with Attempt() as reading:
             labels = labels_of([pair], sorted(filter(None, pair.labels)))
-            Examples([pair.image], labels, segmenter.rules, segmenter.channel)[0]
+            Examples([pair.image], labels, segmenter.rules, segmenter.channel, level=segmenter.level)[0]
         if reading.error:
             faults[pair.name] = reading.reason
     return faults

@@ -15,9 +15,10 @@ MOST_CHANNELS = 16
 """Length up to which an axis of an array, shorter than the others, is taken for that of channels."""
 
 
-def asked(source: Source, channel: Channel) -> Source:
-    """Return a source with the channel that its reader is to take; a series has none."""
-    return source if channel is None or source.part else replace(source, part=str(channel))
+def asked(source: Source, channel: Channel, level: int = 0) -> Source:
+    """Return a source with the channel, which a series has none of, and the level that its reader is to take."""
+    part = source.part if channel is None or source.part else str(channel)
+    return replace(source, part=part, level=level)
 
 
 def of_stored(stored: StoredImage, name: str, channel: Channel) -> StoredImage:

@@ -20,6 +20,7 @@ from incontext.images.source_image import (
     ByValue,
     LabelCase,
     SourceImage,
+    path_of,
     read_label_image,
     read_source_image,
     stored_values,
@@ -137,6 +138,7 @@ class Examples(Sequence[Example]):
             apart from the classes.
         channel: The channel to look at of images that have several.
         names: Names of label values that are known: classes of these names have these values.
+        level: Level of the resolution of images that have several.
 
     Raises:
         ValueError: If there are none, or labels and images differ in number.
@@ -149,12 +151,14 @@ class Examples(Sequence[Example]):
         rules: LabelRules = NOTHING_SAID,
         channel: Channel = None,
         names: ByValue = NONE,
+        level: int = 0,
     ) -> None:
         self._given_rules = rules
         self._given_names = names
         self._colours: dict[str, str] = {}
         self._palettes = Palettes()
         self.channel = channel
+        self.level = level
         self.images = as_list(images)
         if not self.images:
             message = "support_images are empty: expected at least one image, got none. Label one image or more."
@@ -180,7 +184,7 @@ class Examples(Sequence[Example]):
 
     def __getitem__(self, index: int) -> Example:  # type: ignore[override]
         case = as_source_image(
-            self.images[index], called(self.images[index], f"support_images[{index}]"), None, self.channel
+            self.images[index], called(self.images[index], f"support_images[{index}]"), None, self.channel, self.level
         )
         if not self.by_name:
             argument, values = f"support_labels[{index}]", self._values
@@ -256,8 +260,11 @@ class Examples(Sequence[Example]):
     @cached_property
     def _drawn_files(self) -> dict[Path, Mapping[int, str]]:
         """The names of classes, by value, in each file of drawn labels."""
-        paths = dict.fromkeys(path for label in self.maps for path in _paths(label))
-        return {path: found.names(path) for path in paths if (found := formats.drawn_format(path))}
+        pairs = zip(self.maps, self.images, strict=True)
+        paths = {path: path_of(image) for label, image in pairs for path in _paths(label)}
+        return {
+            path: found.names_for(path, image) for path, image in paths.items() if (found := formats.drawn_format(path))
+        }
 
     @cached_property
     def _values(self) -> ClassValues:
@@ -305,16 +312,16 @@ def called(picture: object, argument: str) -> str:
 
 
 def as_source_image(
-    picture: Picture | SourceImage, name: str, axis: Axis = None, channel: Channel = None
+    picture: Picture | SourceImage, name: str, axis: Axis = None, channel: Channel = None, level: int = 0
 ) -> SourceImage:
     """A case, read if it is not one yet."""
-    return picture if isinstance(picture, SourceImage) else read_source_image(picture, name, axis, channel)
+    return picture if isinstance(picture, SourceImage) else read_source_image(picture, name, axis, channel, level)
 
 
-def as_source_images(pictures: Pictures, channel: Channel = None) -> Iterator[SourceImage]:
+def as_source_images(pictures: Pictures, channel: Channel = None, level: int = 0) -> Iterator[SourceImage]:
     """Read pictures one by one, each when its turn comes; errors name its file, or the place in `images`."""
     for index, picture in enumerate(as_list(pictures)):
-        yield as_source_image(picture, called(picture, f"images[{index}]"), None, channel)
+        yield as_source_image(picture, called(picture, f"images[{index}]"), None, channel, level)
 
 
 def thinned(case: SourceImage) -> SourceImage:

@@ -13,12 +13,13 @@ Frames = list[Picture | SourceImage] | list[Path] | list[np.ndarray] | tuple[Pic
 """Successive frames of one size, in any form that an image may have."""
 
 
-def read_frames(frames: Frames, channel: Channel = None) -> SourceImage:
+def read_frames(frames: Frames, channel: Channel = None, level: int = 0) -> SourceImage:
     """Read successive frames as one stack, whose planes they are.
 
     Args:
         frames: The frames in their order.
         channel: The channel to look at, where there are several.
+        level: Level of the resolution of frames that have several.
 
     Raises:
         ValueError: If there are none, one is no single image, or they differ in size.
@@ -31,7 +32,7 @@ def read_frames(frames: Frames, channel: Channel = None) -> SourceImage:
     dtype = np.dtype(np.uint8)
     for index, frame in enumerate(frames):
         name = called(frame, f"frames[{index}]")
-        case = as_source_image(frame, name, None, channel)
+        case = as_source_image(frame, name, None, channel, level)
         if case.kind != "image":
             msg = f"{name} is no frame: expected a single image, got a {case.kind} of {case.shape}. Pass it by itself."
             raise ValueError(msg)

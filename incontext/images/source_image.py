@@ -90,6 +90,11 @@ class SourceImage:
         return sides[0], sides[1], sides[2]
 
     @property
+    def full_size(self) -> tuple[int, int] | None:
+        """Rows and columns at full resolution, if this is a reduced level of a slide or another pyramid."""
+        return self.geometry.full_size if self.geometry else None
+
+    @property
     def axis(self) -> int:
         """The axis of the source's array from plane to plane."""
         return self.view.axes[0]
@@ -128,17 +133,20 @@ class LabelCase:
     unknown: Bool[np.ndarray, "N H W"] | None = field(default=None, repr=False)
 
 
-def read_source_image(source: Picture, name: str, axis: Axis = None, channel: Channel = None) -> SourceImage:
+def read_source_image(
+    source: Picture, name: str, axis: Axis = None, channel: Channel = None, level: int = 0
+) -> SourceImage:
     """Read what a user passes as one thing to segment.
 
     Args:
         source: An array or tensor (H, W), (H, W, 3 or 4), (N, H, W) or (N, H, W, 3 or 4), which `arrays.grey` tells
-            apart; a Pillow image; or a path: a picture, pages of a TIFF, `.npy`, NIfTI, NRRD, MetaImage, a DICOM file
-            or the folder of a DICOM series. NaN and infinity are filled in files, and said in a note.
+            apart; a Pillow image; or a path: a picture, pages of a TIFF, a whole slide, `.npy`, NIfTI, NRRD, MetaImage,
+            a DICOM file or the folder of a DICOM series. NaN and infinity are filled in files, and said in a note.
         name: How errors call this argument.
         axis: Axis from plane to plane. Usual is the first axis of arrays, and of volumes the one across thick slices,
             or across axial ones where spacings are the same.
         channel: The channel to look at, where there are several.
+        level: Level of the resolution of the file of a slide or another pyramid: 0 is the full one, as everywhere else.
 
     Raises:
         ValueError: If the pixels of an array are not finite numbers, or the axes have no or several meanings.
@@ -149,7 +157,7 @@ def read_source_image(source: Picture, name: str, axis: Axis = None, channel: Ch
         path = _existing(Path(source), name)
         with _readable(path, name):
             most_pixels = min(MAX_VOXELS, int(free_bytes() / WORKING_BYTES))
-            stored = formats.read(channels.asked(formats.source_at(path), channel), most_pixels).filled()
+            stored = formats.read(channels.asked(formats.source_at(path), channel, level), most_pixels).filled()
         return _stored_case(channels.of_stored(stored, name, channel), name, axis, path)
     if isinstance(source, Image.Image):
         return _stored_case(channels.of_stored(picture.upright(source), name, channel), name, axis, None)
@@ -205,6 +213,13 @@ def read_label_image(
         raise
     unknown = None if reading.unknown is None else _planes_of(image, reading.unknown)
     return LabelCase(_planes_of(image, label), names, reading.notes, {}, colours, reading.colour, unknown)
+
+
+def path_of(picture: Picture | SourceImage) -> Path | None:
+    """Return the file or folder of a picture; None if it is in memory."""
+    if isinstance(picture, SourceImage):
+        return picture.source
+    return Path(picture) if isinstance(picture, str | Path) else None
 
 
 def stored_values(source: Picture, name: str) -> Shaped[np.ndarray, "..."]:
@@ -296,7 +311,7 @@ def _stored_case(stored: StoredImage, name: str, axis: Axis, source: Path | None
         axis = None
     case = _array_case(array, name, axis, source)
     spacing = stored.geometry.spacing
-    geometry = stored.geometry if stored.geometry.files or spacing else None
+    geometry = stored.geometry if stored.geometry.files or stored.geometry.full_size or spacing else None
     spacing_mm = None
     if spacing and case.kind == "image":
         spacing_mm = (1.0, spacing[-2], spacing[-1])
@@ -359,15 +374,20 @@ def _numbered(axis: Axis, name: str) -> int:
     return axis % 3
 
 
-def _read(path: Path, name: str) -> StoredImage:
+def _read(path: Path, name: str, level: int = 0) -> StoredImage:
     with _readable(path, name):
-        return formats.read(formats.source_at(path))
+        return formats.read(replace(formats.source_at(path), level=level))
 
 
 def _read_label_file(path: Path, name: str, image: SourceImage) -> tuple[LabelPixels, ByValue, ByValue]:
-    """Read a label's pixels in the order of its image's axes, with names of it or of a list beside, and colours."""
-    stored = _read(path, name)
-    values = to_array(on_image(stored, image.geometry or Geometry(), name), name, finite=False)
+    """Read a label's pixels in the order of its image's axes, with names of it or of a list beside, and colours.
+
+    Of a label that is a pyramid, as its image, the level is read that has the size of the image's.
+    """
+    geometry = image.geometry or Geometry()
+    sizes = formats.sizes_in(path) if geometry.full_size else []
+    stored = _read(path, name, next((level for level, size in enumerate(sizes) if size == image.shape[-2:]), 0))
+    values = to_array(on_image(stored, geometry, name), name, finite=False)
     names = stored.names or formats.names_beside(path)[0]
     return replace(LabelPixels.of(stored), values=values), names, stored.colours
 

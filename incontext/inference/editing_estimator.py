@@ -76,7 +76,7 @@ class EditingEstimator(TaskEstimator):
             OSError: If the file cannot be read.
         """
         axis = axis if plane is None else stack_axis(image, axis)
-        case = as_source_image(image, called(image, "image"), axis, self.channel)
+        case = as_source_image(image, called(image, "image"), axis, self.channel, self.level)
         known = {**{_value(value, {}): name for value, name in (classes or {}).items()}, **self._known}
         value = _value(label, known)
         new = {} if value in known else {value: label if isinstance(label, str) else str(value)}
@@ -107,7 +107,7 @@ class EditingEstimator(TaskEstimator):
             OSError: If a file cannot be read.
         """
         if plane is not None:
-            image = as_source_image(image, called(image, "image"), stack_axis(image, None), self.channel)
+            image = as_source_image(image, called(image, "image"), stack_axis(image, None), self.channel, self.level)
             by_name = label if isinstance(label, Mapping) else {"": label}
             whole = {name: in_whole(each, image, plane) for name, each in by_name.items()}
             label = whole if isinstance(label, Mapping) else whole[""]

@@ -78,6 +78,7 @@ def read_labelled(
     axis: Axis = None,
     rules: LabelRules = AS_CLASSES,
     channel: Channel = None,
+    level: int = 0,
 ) -> Labelled:
     """Read a volume or frames, and the labels of some of its planes.
 
@@ -87,15 +88,16 @@ def read_labelled(
         axis: Axis from plane to plane, as in `read_source_image`; a `SourceImage` and a list of frames have their own.
         rules: Meaning of the values of labels.
         channel: The channel to look at, where there are several.
+        level: Level of the resolution, where there are several.
 
     Raises:
         ValueError: If the volume is a single image, frames differ in size, or a label does not fit.
         OSError: If a file cannot be read.
     """
     if isinstance(volume, list | tuple):
-        case = read_frames(volume, channel)
+        case = read_frames(volume, channel, level)
     else:
-        case = as_source_image(volume, called(volume, "volume"), stack_axis(volume, axis), channel)
+        case = as_source_image(volume, called(volume, "volume"), stack_axis(volume, axis), channel, level)
     if case.kind == "image":
         msg = f"volume has no planes: expected a stack or volume, got an image of {case.shape}. Use predict for images."
         raise ValueError(msg)

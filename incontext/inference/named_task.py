@@ -129,7 +129,7 @@ def _sample(learner: TaskEstimator, like: Pictures) -> list[SourceImage]:
     """Read some of the images to segment, thinned."""
     pictures = as_list(like)
     chosen = [pictures[index] for index in spread(len(pictures), SAMPLED_CASES)]
-    return [thinned(case) for case in as_source_images(chosen, learner.channel)]
+    return [thinned(case) for case in as_source_images(chosen, learner.channel, learner.level)]
 
 
 class Nearness(NamedTuple):

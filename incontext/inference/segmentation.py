@@ -272,6 +272,7 @@ class Segmentation(Sequence[UInt8[np.ndarray, "*grid"]]):
             colours={names[value]: colour for value, colour in self.colours.items()},
             affine=case.geometry.affine if is_volume and case.geometry else None,
             source=case.source,
+            full_size=case.full_size,
         )
 
     def __len__(self) -> int:

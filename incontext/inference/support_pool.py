@@ -32,6 +32,7 @@ cost time and gain little."""
 
 SharedCodes = Mapping[tuple[int, ...], Sequence[Sequence[SupportCode]]]
 """Codes of the supports that all queries share: by the axes that a view reverses, of each draw, of each class."""
+LET_OVERLAP = "For a mask of each pass overlap=True, in the shell --overlap."
 
 
 @dataclass(frozen=True)
@@ -148,6 +149,18 @@ class Fitted:
         """Names of each two classes that share more than edges in the examples, as far as that is known."""
         names = list(self.names.values())
         return [(names[first], names[second]) for first, second in self.pool.overlapping]
+
+    def told_of_overlap(self, overlap: bool) -> list[str]:
+        """Name classes that share pixels in the examples, if some do, and say what becomes of these pixels in masks.
+
+        Args:
+            overlap: Whether a pixel of a mask may be of several classes.
+        """
+        if not (pairs := self.overlapping):
+            return []
+        more = f", and so do {len(pairs) - 1} other pairs" if len(pairs) > 1 else ""
+        outcome = "each class has a mask of its own." if overlap else f"masks have one class there. {LET_OVERLAP}"
+        return [f"{pairs[0][0]} and {pairs[0][1]} share pixels in the labels{more}: {outcome}"]
 
     @cached_property
     def colours(self) -> dict[int, str]:

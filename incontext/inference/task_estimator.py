@@ -41,6 +41,7 @@ class TaskEstimator(NetworkEstimator):
     backend: str
     absent: str
     channel: Channel
+    level: int
     colours: Mapping[str, int] | None
     unknown: Unknown
     tune: str | int
@@ -127,7 +128,7 @@ class TaskEstimator(NetworkEstimator):
         """
         self._choice, self._tuning  # noqa: B018 - a mistake in them is told before anything is read
         check_absent(self.absent)
-        examples = Examples(images, labels, self.rules, self.channel, classes or {})
+        examples = Examples(images, labels, self.rules, self.channel, classes or {}, self.level)
         sample = examples.sample(SAMPLED_CASES)
         self._fitted = fit_examples(examples, sample, self._prepare(sample), classes or {})
         if self.tune:

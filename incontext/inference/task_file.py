@@ -78,6 +78,7 @@ class Parameters(_Record):
     seed: int = Field(ge=-MOST_SEED, le=MOST_SEED)
     absent: Literal["auto", "suppress", "mark", "keep"] = "auto"
     channel: int | Name | None = None
+    level: Annotated[int, Field(ge=0)] = 0
     tune: Literal["auto"] | Annotated[int, Field(ge=0, le=MOST_STEPS)] = 0
 
 
@@ -217,7 +218,7 @@ def write_task(path: Path, task: SavedTask) -> Path:
         tensors[f"sample.{index}.planes"] = torch.from_numpy(_narrowed(example.case.planes))
         tensors[f"sample.{index}.masks"] = torch.from_numpy(_masks(example))
     with replacing(path) as partial:
-        about = {"task": head.model_dump_json(), "author": task.author}
+        about = {"task": head.model_dump_json(exclude_defaults=True), "author": task.author}
         if task.sources:
             about["sources"] = json.dumps([each.model_dump() for each in task.sources])
         save_sealed({name: each.contiguous() for name, each in tensors.items()}, partial, about)
@@ -379,8 +380,7 @@ def _without_images(head: _Head, tensors: Mapping[str, Tensor]) -> Fitted:
     try:
         codes = codes_of(tensors, len(head.names))
     except ValueError as error:
-        told = str(error)
-        raise _Unfit(told.rstrip(".")) from error
+        raise _Unfit(str(error).rstrip(".")) from error
     nothing = without_examples(head.names, Preparation(head.normalisation, head.tiling, head.size_px), [])
     return replace(nothing, has_objects=head.has_objects, unknown=head.unknown, codes=codes)
 
@@ -395,8 +395,7 @@ def _tuned(head: _Head, tensors: Mapping[str, Tensor]) -> tuple[Tuned | None, di
     try:
         return Tuned(WeightsDelta.read(moved) if moved else None, head.tuning), rest
     except ValueError as error:
-        told = str(error)
-        raise _Unfit(told.rstrip(".")) from error
+        raise _Unfit(str(error).rstrip(".")) from error
 
 
 def _pool(tensors: Mapping[str, Tensor], classes: int, size_px: int) -> Pool:

@@ -103,6 +103,7 @@ def _segmented(mask: MaskToExport, names: Mapping[int, str], colours: Mapping[in
         colours={distinct[value]: colour for value, colour in colours.items()},
         affine=affine,
         source=case.source,
+        full_size=case.full_size,
     )
 
 

@@ -160,6 +160,11 @@ def read_drawn(path: Path, canvas: Canvas) -> DrawnLabel:
     file = read_file(path)
     entries, notes = _of_one_annotator(_entries(file, canvas))
     size, count, order = _lie(entries, canvas)
+    if full := canvas.geometry.full_size:
+        entries = [
+            entry.on_level(size, full) if file.tool.at_full_resolution or entry.size == full else entry
+            for entry in entries
+        ]
     if order != AS_STORED:
         notes.append(f"{path.name} was drawn on slices: they are taken for those along the last axis of the array")
     planes = _planes(file, entries, count)
@@ -285,11 +290,21 @@ def _renamed(file: AnnotationFile, canvas: Canvas) -> dict[int, str]:
     return {value: _class_name(file, name, canvas) for value, name in file.classes.items()}
 
 
-def _class_name(file: AnnotationFile, name: str, canvas: Canvas) -> str:
-    """Name a class; one that is only called as its file has what this name has beyond that of the image."""
-    if name != file.path.stem or canvas.path is None:
+def own_name(name: str, path: Path, image: Path | None) -> str:
+    """Name a class; one that is only called as its file has what this name has beyond that of the image.
+
+    >>> own_name("scan_liver", Path("scan_liver.csv"), Path("scan.tif"))
+    'liver'
+    >>> own_name("scan", Path("scan.csv"), Path("scan.tif"))
+    'label'
+    """
+    if name != path.stem or image is None:
         return name
-    return name.removeprefix(canvas.path.name.partition(".")[0]).strip("-_. ") or "label"
+    return name.removeprefix(image.name.partition(".")[0]).strip("-_. ") or "label"
+
+
+def _class_name(file: AnnotationFile, name: str, canvas: Canvas) -> str:
+    return name if file.tool.names_classes else own_name(name, file.path, canvas.path)
 
 
 def stems(file_name: str) -> set[str]:

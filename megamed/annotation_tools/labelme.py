@@ -24,6 +24,8 @@ from megamed.rasterise import fill_rings
 
 SUFFIXES = (".json",)
 WITHOUT_INSIDE = frozenset({"point", "points", "line", "linestrip"})
+IGNORED, BACKGROUND = "__ignore__", "_background_"
+"""Labels that name no class, as in LabelMe's own converters: pixels that nobody judged, and those of no object."""
 
 
 def recognises(path: Path) -> bool:
@@ -45,9 +47,13 @@ def read(path: Path) -> list[AnnotatedImage]:
         if kind in WITHOUT_INSIDE:
             collector.note(f"{kind} left out: it has no inside")
             continue
+        name = shape.get("label") if isinstance(shape, dict) else None
+        if name == BACKGROUND:
+            collector.note(f"{kind} left out: it is of {BACKGROUND}")
+            continue
         if kind == "rectangle":
             collector.note("rectangle: a box, filled")
-        collector.add(kind, _shape, shape, kind)
+        collector.add(kind, _shape, shape, kind, judged=name != IGNORED)
     name = PureWindowsPath(str(content.get("imagePath") or path.stem)).as_posix()
     size = size_of(content.get("imageHeight"), content.get("imageWidth"))
     return [collector.onto(AnnotatedImage(name, size))]
@@ -95,7 +101,7 @@ def _shape(shape: dict[str, Any], kind: str) -> Shape:
     if kind == "circle":
         radius = float(np.linalg.norm(points[1] - points[0]))
         return Outline(name, (ellipse((points[0, 0], points[0, 1]), (radius, radius)),), instance)
-    if kind in ("polygon", "rectangle", "oriented_rectangle"):
+    if kind in ("polygon", "rectangle", "oriented_rectangle", "rotation"):
         return Outline(name, (ring(points),), instance)
     msg = "it is of a type that is not known"
     raise ValueError(msg)

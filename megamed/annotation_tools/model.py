@@ -9,9 +9,9 @@ import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, Self, TypeAlias
 
 import numpy as np
 from jaxtyping import Bool, Float, Integer
@@ -66,6 +66,10 @@ class Outline:
         else:
             canvas |= fill_parts(rings, (height, width))
 
+    def scaled(self, factor: Float[np.ndarray, "2"]) -> Self:
+        """Return the region as it lies on a copy of the image whose width and height are larger by two factors."""
+        return self if self.relative else replace(self, rings=tuple(ring * factor for ring in self.rings))
+
     @property
     def reach(self) -> Float[np.ndarray, "2"]:
         """Largest x and y, or nothing to check where coordinates are relative."""
@@ -93,10 +97,24 @@ class Patch:
         part = slice(top - self.top, bottom - self.top), slice(left - self.left, right - self.left)
         canvas[top:bottom, left:right] |= self.mask.pixels()[part]
 
+    def scaled(self, factor: Float[np.ndarray, "2"]) -> Self:
+        """Return the region as it lies on a copy of the image, whose pixels are those that hold their centres."""
+        rows, columns = self.mask.shape
+        (left, across), (top, down) = _held(self.left, columns, factor[0]), _held(self.top, rows, factor[1])
+        mask = RunMask.of_mask(self.mask.pixels()[np.ix_(down, across)])
+        return replace(self, mask=mask, top=top, left=left)
+
     @property
     def reach(self) -> Float[np.ndarray, "2"]:
         """Largest x and y of the mask's frame."""
         return np.array([self.left + self.mask.shape[1], self.top + self.mask.shape[0]], float)
+
+
+def _held(first: int, count: int, factor: float) -> tuple[int, Integer[np.ndarray, " places"]]:
+    """Return where a row of pixels begins on a scaled copy, and which of them hold the centres of the pixels there."""
+    low, high = round(first * factor), round((first + count) * factor)
+    places = (np.arange(low, max(high, low + 1)) + 0.5) / factor - first
+    return low, places.astype(int).clip(0, count - 1)
 
 
 Shape: TypeAlias = Outline | Patch
@@ -146,6 +164,17 @@ class AnnotatedImage:
             key = f"named {shape.instance}" if shape.instance else f"{number}"
             shape.paint(of_class.setdefault(key, np.zeros(size, bool)))
         return {name: list(masks.values()) for name, masks in objects.items()}
+
+    def on_level(self, size: Size, full_size: Size) -> Self:
+        """Return what was drawn on an image at full resolution as it lies on a reduced copy.
+
+        Args:
+            size: Height and width of the copy.
+            full_size: Height and width of the image.
+        """
+        factor = np.divide(size, full_size)[::-1]
+        shapes, unknown = (tuple(each.scaled(factor) for each in drawn) for drawn in (self.shapes, self.unknown))
+        return replace(self, size=size, shapes=shapes, unknown=unknown)
 
     def _checked(self, size: Size | None) -> Size:
         """Return the size to draw at, having compared the image's with the stated one."""
@@ -208,6 +237,8 @@ class SegmentedImage:
     """Matrix from a volume's indices to millimetres towards right, front and head; None for anything else."""
     source: Path | None = None
     """The image's file, of which some tools want to know the length."""
+    full_size: Size | None = None
+    """Height and width of the image at full resolution, if the masks are of a reduced level of it."""
 
     def __post_init__(self) -> None:
         # those of other mappings are read when they are asked for

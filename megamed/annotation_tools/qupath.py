@@ -4,10 +4,14 @@ Convention: coordinates are pixels of the full resolution from the corner of the
 polygon are its holes. The image's size and name stand nowhere; the file's own name is taken.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from jaxtyping import Float
 
 from megamed.annotation_tools.model import (
     AnnotatedImage,
@@ -22,17 +26,20 @@ from megamed.annotation_tools.model import (
 from megamed.annotation_tools.shapes import ShapeCollector, ring
 from megamed.annotation_tools.text_files import has_keys, mapping, objects, peek, read_json, write_json
 from megamed.label_colours import rgb
-from megamed.outlines import TracedPolygon, trace
+from megamed.outlines import trace
 
 SUFFIXES = (".geojson", ".json")
+NOTHING_DRAWN = re.compile(r'"features"\s*:\s*\[\s*\]')
 UNCLASSIFIED = "annotation"
+IGNORED = "Ignore*"
+"""The class of what shall not count, such as folds in a tissue."""
 WITHOUT_INSIDE = frozenset({"Point", "MultiPoint", "LineString", "MultiLineString"})
 
 
 def recognises(path: Path) -> bool:
     """Whether a file looks like QuPath's."""
     text = peek(path, *SUFFIXES)
-    return has_keys(text, "geometry", "coordinates") and '"Feature' in text
+    return '"Feature' in text and (has_keys(text, "geometry", "coordinates") or bool(NOTHING_DRAWN.search(text)))
 
 
 def read(path: Path) -> list[AnnotatedImage]:
@@ -52,7 +59,9 @@ def read(path: Path) -> list[AnnotatedImage]:
     classes: dict[str, LabelClass] = {}
     for number, feature in enumerate(features):
         label_class = _class(mapping(feature.get("properties")))
-        classes.setdefault(label_class.name, label_class)
+        is_judged = label_class.name != IGNORED
+        if is_judged:
+            classes.setdefault(label_class.name, label_class)
         geometry = mapping(feature.get("geometry"))
         collector = planes[_plane(geometry)]
         instance = str(feature.get("id") or number)
@@ -60,7 +69,8 @@ def read(path: Path) -> list[AnnotatedImage]:
             if kind in WITHOUT_INSIDE:
                 collector.note(f"{kind} left out: it has no inside")
             else:
-                collector.add(kind, _shape, rings, label_class.name, f"{instance} {number}")
+                name = label_class.name if is_judged else ""
+                collector.add(kind, _shape, rings, name, f"{instance} {number}", judged=is_judged)
     if not planes:
         planes[0] = ShapeCollector()
     stated = tuple(classes.values())
@@ -72,14 +82,17 @@ def read(path: Path) -> list[AnnotatedImage]:
 
 
 def write(path: Path, images: Sequence[SegmentedImage]) -> None:
-    """Write the masks of one image or stack, each piece on a plane as an annotation of its own.
+    """Write the masks of one image or stack, each piece on a plane as an annotation of its own, at full resolution.
 
     Raises:
         ValueError: If it is not one image.
     """
     image = only(images, "QuPath")
+    *_, height, width = image.size
+    full_height, full_width = image.full_size or (height, width)
+    factor = np.array([full_width / width, full_height / height])
     features = [
-        _feature(polygon, plane, label_class)
+        _feature([ring * factor for ring in polygon.rings], plane, label_class)
         for label_class in image.classes
         for plane, mask in planes_of(image.masks[label_class.name])
         for polygon in trace(mask)
@@ -87,10 +100,10 @@ def write(path: Path, images: Sequence[SegmentedImage]) -> None:
     write_json(path, {"type": "FeatureCollection", "features": features})
 
 
-def _feature(polygon: TracedPolygon, plane: int | None, label_class: LabelClass) -> dict[str, Any]:
+def _feature(rings: Sequence[Float[np.ndarray, "_ 2"]], plane: int | None, label_class: LabelClass) -> dict[str, Any]:
     """Describe a piece of a mask."""
-    rings = [[*each.tolist(), each[0].tolist()] for each in polygon.rings]
-    geometry: dict[str, Any] = {"type": "Polygon", "coordinates": rings}
+    closed = [[*each.tolist(), each[0].tolist()] for each in rings]
+    geometry: dict[str, Any] = {"type": "Polygon", "coordinates": closed}
     if plane is not None:
         geometry["plane"] = {"c": -1, "z": plane, "t": 0}
     classification = {"name": label_class.name, "color": rgb(label_class.colour or "")}
@@ -99,10 +112,15 @@ def _feature(polygon: TracedPolygon, plane: int | None, label_class: LabelClass)
 
 
 def _class(properties: dict[str, Any]) -> LabelClass:
-    """Read the classification, else the name; the colour stands as three numbers or as one, with opacity first."""
+    """Read the classification, else the name; the colour stands as three numbers or as one, with opacity first.
+
+    One that is derived of others, as that of a cell with several markers, is called by all their names.
+    """
     found = properties.get("classification") or {}
     found = found if isinstance(found, dict) else {"name": found}
-    name = str(found.get("name") or properties.get("name") or UNCLASSIFIED)
+    parts = found.get("names")
+    joined = ": ".join(map(str, parts)) if isinstance(parts, list) else ""
+    name = str(found.get("name") or joined or properties.get("name") or UNCLASSIFIED)
     colour = found.get("color")
     if isinstance(found.get("colorRGB"), int):
         colour = list((found["colorRGB"] & 0xFFFFFF).to_bytes(3, "big"))

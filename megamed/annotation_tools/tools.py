@@ -36,6 +36,8 @@ class AnnotationTool:
     """Whether one file holds several images, else it lies beside each and has its name."""
     names_classes: bool = True
     """Whether a file says the class of each shape; if not, its own name may."""
+    at_full_resolution: bool = False
+    """Whether coordinates are those of full resolution, whichever level of it was looked at."""
     names_beside: Callable[[Path], Path | None] | None = None
     """Finds the file that names the classes of another, where tools keep them apart."""
 
@@ -54,7 +56,9 @@ TOOLS = {
         many_images=True,
     ),
     "yolo": AnnotationTool("YOLO", yolo.SUFFIXES, yolo.recognises, yolo.read, yolo.write, names_beside=yolo.names_file),
-    "qupath": AnnotationTool("QuPath", qupath.SUFFIXES, qupath.recognises, qupath.read, qupath.write),
+    "qupath": AnnotationTool(
+        "QuPath", qupath.SUFFIXES, qupath.recognises, qupath.read, qupath.write, at_full_resolution=True
+    ),
     "imagej": AnnotationTool(
         "ImageJ", imagej.SUFFIXES[::-1], imagej.recognises, imagej.read, imagej.write, names_classes=False
     ),

@@ -8,7 +8,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import PureWindowsPath
+from pathlib import Path, PurePath, PureWindowsPath
 from typing import TypeAlias
 
 from megamed.annotation_tools.model import AnnotatedImage, Size
@@ -30,15 +30,28 @@ def is_volume(canvas: Canvas) -> bool:
 def entries_of_slices(images: Sequence[AnnotatedImage], canvas: Canvas) -> list[AnnotatedImage]:
     """Return the entries that say on which slice of a volume they lie, by their planes or their names.
 
-    Numbers in names count from 0, unless one is that of the slice behind the last and none is 0.
+    Numbers in names count from 0, unless one is that of the slice behind the last and none is 0. What is drawn on a
+    volume of one slice needs none.
     """
-    stem = re.escape(_folded(canvas.path.name.partition(".")[0])) if canvas.path else ".*"
-    numbered = [(image, re.fullmatch(rf"(?:.*/)?{stem}\D*?(\d+)", _stem(image.file_name))) for image in images]
-    by_name = [(image, int(match[1])) for image, match in numbered if match and image.plane is None]
+    numbered = [(image, slice_number(image.file_name, canvas.path)) for image in images]
+    by_name = [(image, number) for image, number in numbered if number is not None and image.plane is None]
+    if not by_name and canvas.shape[2] == 1:
+        by_name = [(image, 0) for image in images if canvas.path is None or _is_called(image.file_name, canvas.path)]
     numbers = {number for _, number in by_name}
     first = int(0 not in numbers and canvas.shape[2] in numbers)
     by_plane = [image for image in images if image.plane is not None]
     return by_plane or [replace(image, plane=number - first) for image, number in by_name]
+
+
+def slice_number(file_name: str, volume: Path | None) -> int | None:
+    """Return the number behind the name of a volume's file in the name of a picture of its slice; None if it is none.
+
+    >>> slice_number("slices/scan_012.png", Path("scan.nii.gz")), slice_number("scan.png", Path("scan.nii.gz"))
+    (12, None)
+    """
+    stem = re.escape(_base(volume)) if volume else ".*"
+    match = re.fullmatch(rf"(?:.*/)?{stem}\D*?(\d+)", _stem(file_name))
+    return int(match[1]) if match else None
 
 
 def lie_of(entries: Sequence[AnnotatedImage], canvas: Canvas) -> tuple[Size, int, Order]:
@@ -53,6 +66,14 @@ def lie_of(entries: Sequence[AnnotatedImage], canvas: Canvas) -> tuple[Size, int
     if stated == {(columns, rows)} and rows != columns:
         return (columns, rows), count, AS_ARRAY
     return (rows, columns), count, AS_SHOWN
+
+
+def _is_called(file_name: str, volume: Path) -> bool:
+    return _base(PureWindowsPath(file_name)) == _base(volume)
+
+
+def _base(path: PurePath) -> str:
+    return _folded(path.name.partition(".")[0])
 
 
 def _stem(name: str) -> str:

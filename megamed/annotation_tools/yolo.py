@@ -16,7 +16,7 @@ from megamed.annotation_tools.text_files import peek, read_text, write_text
 from megamed.outlines import keyhole, trace
 
 SUFFIXES = (".txt",)
-LINE = re.compile(r"^\d+(\s+-?\d*\.?\d+(e-?\d+)?){4,}$", re.IGNORECASE)
+LINE = re.compile(r"^\d+(?:\.0*)?(\s+-?\d*\.?\d+(e-?\d+)?){4,}$", re.IGNORECASE)
 NAME_LISTS = ("classes.txt", "obj.names", "labels.txt")
 CARDS = ("data.yaml", "dataset.yaml", "data.yml")
 FOLDERS_UP = 4
@@ -39,6 +39,9 @@ def read(path: Path) -> list[AnnotatedImage]:
     collector = ShapeCollector()
     for line in filter(None, map(str.strip, read_text(path).splitlines())):
         number, *numbers = line.split()
+        if len(numbers) % 2 and len(numbers) > 4:
+            collector.note("confidence at the end of a line, left out")
+            numbers = numbers[:-1]
         if len(numbers) == 4:
             collector.note("box: a bounding box, filled")
         collector.add("polygon", _shape, number, numbers, names)
@@ -129,7 +132,7 @@ def _numbered(path: Path, wanted: list[str]) -> dict[str, int]:
 
 
 def _shape(number: str, numbers: list[str], names: dict[int, str]) -> Shape:
-    name = names.get(int(number), f"class {int(number)}")
+    name = names.get(int(float(number)), f"class {int(float(number))}")
     if len(numbers) == 4:
         x, y, width, height = map(float, numbers)
         return Outline(name, (box(x - width / 2, y - height / 2, width, height),), relative=True)

@@ -93,12 +93,12 @@ def _mentioned_cases(folder: Path, card: DatasetCard, rules: FileRules) -> Itera
         raise ValueError(msg)
     found, _ = ToolFiles(folder, common=files).owners(list(cases), {}, ())
     several = {name for name, count in Counter(cases[image] for image in found).items() if count > 1}
-    for image, path in sorted(found.items()):
+    for image, paths in sorted(found.items()):
         name = cases[image]
         if name in several:
             yield Case(name, problem=f"case {name!r} is not a pair: expected one image, got several of this name.")
         else:
-            yield Case(name, modalities(image, card), (LabelSource(Source((path,))),))
+            yield Case(name, modalities(image, card), tuple(LabelSource(Source((path,))) for path in paths))
 
 
 def modalities(path: Path, card: DatasetCard) -> dict[str, Source]:

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from megamed.readers import channels
+from megamed.readers import channels, pyramid
 from megamed.readers.faults import needs, one_error
 from megamed.readers.lengths import mm_per
 from megamed.readers.memory import check_size
+from megamed.readers.pyramid import Sides
 from megamed.readers.source import Source
 from megamed.readers.stored import Geometry, StoredImage
 
@@ -86,6 +87,8 @@ def inside(name: str) -> str:
 def read(source: Source, most_pixels: int) -> StoredImage:
     """Read an image as planes or as one; of several channels the one whose index or name `part` gives.
 
+    A level of the source counts from the level that the path leads to, which is the full resolution unless it says so.
+
     Raises:
         ValueError: If it cannot be decoded, has several volumes or channels of which none is chosen, or is larger than
             `most_pixels`; the message then names the levels.
@@ -97,7 +100,10 @@ def read(source: Source, most_pixels: int) -> StoredImage:
     group = path if "multiscales" in attributes(path) else path.parent
     known = levels(group)
     with one_error(path, *FAULTS):
-        level = known[0] if group == path else next(each for each in known if each.folder == path)
+        below = _from(path, known)
+        if source.level:
+            pyramid.chosen(source.level, [_sides(each, zarr) for each in below])
+        level = below[source.level]
         array = zarr.open_array(level.folder, mode="r")
         axes = level.axes or AXES[-array.ndim :]
         sides = dict(zip(axes, array.shape, strict=True))
@@ -108,15 +114,14 @@ def read(source: Source, most_pixels: int) -> StoredImage:
         try:
             check_size((math.prod(sides[axis] for axis in planes), sides["y"], sides["x"]), 1, most_pixels)
         except ValueError as error:
-            smaller = ", ".join(f"{each.folder} of {_sides(each, zarr)}" for each in known[1:])
-            msg = f"{error}. Smaller levels: {smaller or 'none'}"
-            raise ValueError(msg) from error
+            raise pyramid.too_large(error, source.level, [_sides(each, zarr) for each in below]) from error
         index = _channel(group, sides.get("c", 1), source.part)
         chosen = np.asarray(array[tuple(index or 0 if axis == "c" else slice(None) for axis in axes)])
         kept = [axis for axis in axes if axis in planes or axis in "yx"]
         order = [kept.index(axis) for axis in (*planes, "y", "x")]
         pixels = chosen.reshape([sides[axis] for axis in kept]).transpose(order)
-    geometry = Geometry(spacing=_spacing_mm(level, [*planes, "y", "x"]))
+        full_size = None if level is known[0] else _sides(known[0], zarr)
+    geometry = Geometry(spacing=_spacing_mm(level, [*planes, "y", "x"]), full_size=full_size)
     return StoredImage(pixels, "Z" * len(planes) + "YX", geometry, has_part=index is not None)
 
 
@@ -126,9 +131,29 @@ def _channel(group: Path, count: int, part: str) -> int | None:
     return channels.chosen(part, count, names if len(names) == count else [])
 
 
-def _sides(level: Level, zarr: Any) -> str:
+def sizes(path: Path) -> list[Sides]:
+    """Return the sizes of the levels of an image, from the one on that a path leads to.
+
+    Raises:
+        ValueError: If its description is damaged.
+        ImportError: If zarr is not installed.
+    """
+    with needs("zarr", "OME-Zarr", extra="omezarr"):
+        import zarr
+    group = path if "multiscales" in attributes(path) else path.parent
+    with one_error(path, *FAULTS):
+        return [_sides(each, zarr) for each in _from(path, levels(group))]
+
+
+def _from(path: Path, known: list[Level]) -> list[Level]:
+    """Leave out the levels before the one that a path leads to, if it leads to one."""
+    first = next((index for index, each in enumerate(known) if each.folder == path), 0)
+    return known[first:]
+
+
+def _sides(level: Level, zarr: Any) -> Sides:
     *_, rows, columns = zarr.open_array(level.folder, mode="r").shape
-    return f"{rows} × {columns}"
+    return rows, columns
 
 
 def _spacing_mm(level: Level, axes: list[str]) -> tuple[float, ...] | None:

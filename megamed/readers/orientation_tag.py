@@ -20,6 +20,9 @@ TURNS = {
 Source: TIFF 6.0, section 8, `Orientation`; EXIF 2.3 takes it over.
 """
 
+ON_SIDE = frozenset(value for value, (is_swapped, _, _) in TURNS.items() if is_swapped)
+"""Values of the tag by which rows and columns change places."""
+
 
 def turn_note(orientation: int) -> tuple[str, ...]:
     """Say that pixels were turned, if the tag says so."""

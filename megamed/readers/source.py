@@ -18,6 +18,9 @@ class Source:
     notes: tuple[str, ...] = ()
     """Remarks for the user on files of the folder that were left out."""
 
+    level: int = 0
+    """Level of the resolution that is meant, of an image that has several: 0 is the full one."""
+
     @property
     def name(self) -> str:
         """Name of the first file, by which messages call the source."""

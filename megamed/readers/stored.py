@@ -32,6 +32,8 @@ class Geometry:
     """The modality in DICOM's words: `CT`, `MR`, …."""
     other_affines: tuple[Float[np.ndarray, "4 4"], ...] = ()
     """Places that the header states beside `affine`, which other programs may take instead."""
+    full_size: tuple[int, int] | None = None
+    """Rows and columns at full resolution, of which the pixels are a reduced level; None if they are all of it."""
 
 
 @dataclass(frozen=True, eq=False)

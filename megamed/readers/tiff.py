@@ -12,10 +12,11 @@ import numpy as np
 from jaxtyping import Shaped, UInt8
 from PIL import Image
 
-from megamed.readers import channels, picture, tiff_calibration, tiff_channels
+from megamed.readers import channels, picture, pyramid, tiff_calibration, tiff_channels
 from megamed.readers.faults import one_error
 from megamed.readers.memory import check_size
-from megamed.readers.orientation_tag import TAG, turn_note, turned_upright
+from megamed.readers.orientation_tag import ON_SIDE, TAG, turn_note, turned_upright
+from megamed.readers.pyramid import Sides
 from megamed.readers.source import Source
 from megamed.readers.stored import Geometry, MaskImage, StoredImage
 from megamed.readers.tiff_calibration import PixelSize
@@ -25,19 +26,21 @@ LOSSY = frozenset({6, 7, 34892, 33003, 33005})
 PLAIN = frozenset({0, 1, 2, 3})
 """Photometric tags: white is zero, black is zero, RGB and palette."""
 YCBCR, JPEG, PALETTE, RGB = 6, 7, 3, 2
+SCANNED = "Baseline"
+"""What tifffile calls the series of a slide that was scanned, beside overviews and the picture of its label."""
 OPACITIES = (1, 2)
 """Kinds of extra samples: opacity by which colours are multiplied already, and opacity alone."""
 
 
 def read(source: Source, most_pixels: int) -> StoredImage:
-    """Read a page as a picture, several as planes; reduced copies of the first page are left out.
+    """Read a page as a picture, several as planes, at full resolution or at the level of it that is asked for.
 
     Where white is zero, values stay as they are stored: they say the same, and a label's must not change. Of a file
     with channels that are no colours, the one is read whose index or name `part` gives.
 
     Raises:
-        ValueError: If the file cannot be decoded, is larger than `most_pixels`, has pages of several sizes, or channels
-            of which none is chosen.
+        ValueError: If the file cannot be decoded, is larger than `most_pixels`, has pages of several sizes, no such
+            level, or channels of which none is chosen.
     """
     (path,) = source.files
     try:
@@ -45,22 +48,26 @@ def read(source: Source, most_pixels: int) -> StoredImage:
     except ImportError:
         return _through_pillow(source, most_pixels)
     with _opened(path) as (file, series):
-        page = series.keyframe
+        page, known = series.keyframe, [_seen(each) for each in _levels(file, series)]
+        rows, columns = pyramid.chosen(source.level, known)
         samples = max(page.samplesperpixel, 1)
         planes = math.prod(series.shape) // max(page.imagelength * page.imagewidth * samples, 1)
         try:
-            check_size((planes, page.imagelength, page.imagewidth), samples, most_pixels)
+            check_size((planes, rows, columns), samples, most_pixels)
         except ValueError as error:
-            if not (smaller := _smaller(file, series)):
-                raise
-            msg = f"{error}. It has smaller levels, {smaller}: save one as an image of its own"
-            raise ValueError(msg) from error
+            raise pyramid.too_large(error, source.level, known) from error
         # tifffile turns YCbCr to RGB within JPEG only; Pillow knows this and the other spaces of colour
         is_plain = page.photometric in PLAIN or (page.photometric, page.compression) == (YCBCR, JPEG)
-        stored = _decoded(file, series, source.part) if is_plain else None
+        stored = _decoded(file, series, source) if is_plain else None
         pixel = tiff_calibration.pixel_size(file, series)
-    stored = _through_pillow(source, most_pixels) if stored is None else stored
-    return stored if pixel is None else replace(stored, geometry=Geometry(spacing=_spacing(stored, pixel)))
+    if stored is None:
+        if source.level:
+            msg = f"{path.name} cannot be read: expected colours and a codec of which tifffile decodes level "
+            msg += f"{source.level}, got others. Save the level as a file of its own."
+            raise ValueError(msg)
+        stored = _through_pillow(source, most_pixels)
+    spacing = None if pixel is None else _spacing(stored, pixel.reduced(known[0][0] / rows, known[0][1] / columns))
+    return replace(stored, geometry=Geometry(spacing=spacing, full_size=known[0] if source.level else None))
 
 
 def sides_px(path: Path) -> tuple[int, ...]:
@@ -71,10 +78,19 @@ def sides_px(path: Path) -> tuple[int, ...]:
         ImportError: If tifffile is not installed.
     """
     with _opened(path) as (_, series):
-        sides = dict(zip(series.axes, series.shape, strict=True))
-        planes = [side for axis, side in sides.items() if axis not in "YXSC" and side > 1]
-        is_turned = series.keyframe.tags.valueof(TAG, 1) in range(5, 9)
-        return (*planes, *((sides["X"], sides["Y"]) if is_turned else (sides["Y"], sides["X"])))
+        planes = [side for axis, side in zip(series.axes, series.shape, strict=True) if axis not in "YXSC" and side > 1]
+        return (*planes, *_seen(series))
+
+
+def sizes(path: Path) -> list[Sides]:
+    """Return the sizes of the levels of the resolution, the full one first.
+
+    Raises:
+        ValueError: If the file is damaged, or has pages of several sizes.
+        ImportError: If tifffile is not installed.
+    """
+    with _opened(path) as (file, series):
+        return [_seen(each) for each in _levels(file, series)]
 
 
 def channels_in(path: Path) -> tuple[str, ...]:
@@ -114,10 +130,17 @@ def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
         yield file, _whole_series(file)
 
 
-def _smaller(file: Any, series: Any) -> str:
-    """List the sizes of the reduced copies of an image, which lie below its page or are pages of their own."""
-    copies = [*series.levels[1:], *(each for each in file.series if each.keyframe.is_reduced)]
-    return ", ".join(f"{each.keyframe.imagelength} × {each.keyframe.imagewidth}" for each in copies)
+def _levels(file: Any, series: Any) -> list[Any]:
+    """List an image and its reduced copies, which lie below its page or are pages of their own."""
+    copies = [*series.levels[1:], *(each for each in file.series if each.keyframe.is_reduced and each is not series)]
+    return [series, *copies]
+
+
+def _seen(level: Any) -> Sides:
+    """Return rows and columns of a level as viewers show it."""
+    page = level.keyframe
+    stored = page.imagelength, page.imagewidth
+    return stored[::-1] if page.tags.valueof(TAG, 1) in ON_SIDE else stored
 
 
 def _spacing(stored: StoredImage, pixel: PixelSize) -> tuple[float, ...] | None:
@@ -133,8 +156,9 @@ def _through_pillow(source: Source, most_pixels: int) -> StoredImage:
 
 
 def _whole_series(file: Any) -> Any:
-    """Return the one series of pages at full resolution."""
+    """Return the one series of pages at full resolution; of a slide what was scanned, without its label."""
     whole = [series for series in file.series if not series.keyframe.is_reduced] or [file.series[0]]
+    whole = [series for series in whole if series.name == SCANNED] or whole
     if len(whole) > 1:
         sizes = sorted({series.keyframe.shape for series in whole})
         msg = f"it is no stack: expected frames of one size, got {sizes}. Save its frames as separate files"
@@ -142,11 +166,12 @@ def _whole_series(file: Any) -> Any:
     return whole[0]
 
 
-def _decoded(file: Any, series: Any, part: str) -> StoredImage | None:
-    """Decode a series; None if its codec is not installed."""
-    page = series.keyframe
+def _decoded(file: Any, series: Any, source: Source) -> StoredImage | None:
+    """Decode a level of a series; None if its codec is not installed."""
+    level = _levels(file, series)[source.level]
+    page = level.keyframe
     try:
-        array, axes = series.asarray(), series.axes
+        array, axes = level.asarray(), level.axes
     except ValueError as error:
         if "imagecodecs" in str(error):
             return None
@@ -164,7 +189,7 @@ def _decoded(file: Any, series: Any, part: str) -> StoredImage | None:
     else:
         array = array if axes.endswith(("S", "C")) else array[..., None]
         names = tiff_channels.names_in(file, series, array.shape[-1])
-        index = channels.chosen(part, array.shape[-1], names)
+        index = channels.chosen(source.part, array.shape[-1], names)
         array, has_part = array[..., index or 0], index is not None
         axes = axes.rstrip("SC")
     array = turned_upright(array, orientation, axes.index("Y"))

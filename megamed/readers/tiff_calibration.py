@@ -24,6 +24,10 @@ class PixelSize:
     plane_mm: float | None = None
     """Distance of planes, if it is stated."""
 
+    def reduced(self, rows: float, columns: float) -> "PixelSize":
+        """Return the size of the pixels of a copy of which each is as many rows high and columns wide."""
+        return PixelSize(self.row_mm * rows, self.column_mm * columns, self.plane_mm)
+
 
 def pixel_size(file: Any, series: Any) -> PixelSize | None:
     """Find the size of pixels on the grid as it is seen; None if the file does not tell or its numbers make no sense.

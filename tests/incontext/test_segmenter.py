@@ -281,9 +281,22 @@ def test_masks_have_the_colours_of_their_labels_and_serve_as_labels_again(tmp_pa
 def test_classes_by_name_are_numbered_in_their_order() -> None:
     images, labels = discs(2)
     wide = [np.maximum(label, np.roll(label, 20, axis=1)) for label in labels]
-    result = segmenter(MeanLabel()).fit(images, {"wide": wide, "disc": labels}).predict(images[0])
+    result = segmenter(MeanLabel(), overlap=True).fit(images, {"wide": wide, "disc": labels}).predict(images[0])
     assert result.classes == {1: "wide", 2: "disc"}
     assert result.probabilities[0].shape == (2, 40, 56)
+
+
+def test_classes_that_overlap_in_the_labels_compete_with_a_word() -> None:
+    images, labels = discs(2)
+    named = {"wide": [np.ones_like(label) for label in labels], "disc": labels}
+    told = "wide and disc share pixels in the labels: masks have one class there. For a mask of each pass overlap=True"
+    fitted = segmenter(MeanLabel()).fit(images, named)
+    with pytest.warns(UserWarning, match=told):
+        result = fitted.predict(images)
+    assert sum(told in warning for warning in result.report.warnings) == 1
+    silent = [segmenter(MeanLabel(), overlap=True).fit(images, named), segmenter(MeanLabel()).fit(images, labels)]
+    for each in silent:
+        assert not any("share pixels" in warning for warning in each.predict(images).report.warnings)
 
 
 def test_overlapping_classes_are_what_each_is_alone() -> None:

@@ -1,10 +1,13 @@
 """Folders in which annotation tools saved labels: each image has its own, and one that is not mentioned has none."""
 
+from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 
+import numpy as np
 import pytest
 from PIL import Image
 
+from incontext.images.examples import Examples
 from megamed.annotation_files import ToolFiles, named_file
 from megamed.pairing import find_pairs
 from megamed.path_templates import Templates
@@ -247,3 +250,23 @@ def test_a_damaged_file_beside_an_image_loses_no_other(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     path.write_text(path.read_text()[:-20])
     assert [pair.files[1].name for pair in find_pairs(tmp_path).pairs] == ["a.json", "b.json"]
+
+
+@pytest.mark.parametrize(("write", "files"), [(coco, 1), (labelme, 2)])
+def test_pictures_of_slices_are_drawn_on_a_volume(
+    tmp_path: Path, write: Callable[[Path, Mapping[str, Drawing]], None], files: int
+) -> None:
+    nibabel = pytest.importorskip("nibabel")
+    for name in ("scan", "other"):
+        nibabel.save(nibabel.Nifti1Image(np.zeros((10, 8, 4), np.uint8), np.eye(4)), tmp_path / f"{name}.nii.gz")
+    write(tmp_path, {f"scan_{number:03}.png": Drawing(SIZE, (BOX,)) for number in (1, 2)})
+    found = find_pairs(tmp_path)
+    assert {pair.name: len(pair.labels.get("", ())) for pair in found.pairs} == {
+        "other.nii.gz": 0,
+        "scan.nii.gz": files,
+    }
+    assert not found.notes
+    (pair,) = found.labelled
+    (example,) = Examples([pair.image], [pair.labels[""]])
+    assert sorted(example.shown) == [1, 2]
+    assert example.masks[1].sum() == 2 * 16

@@ -1,7 +1,10 @@
 """What values mean: drawings of each kind of label, and of those that look alike and must not be confused."""
 
+import io
+
 import numpy as np
 import pytest
+from PIL import Image
 from scipy import ndimage
 
 from megamed.colour_tables import colour_counts, colour_table
@@ -71,6 +74,26 @@ def test_lossy_storage_leaves_soft_values() -> None:
     noise = np.random.default_rng(0).integers(0, 9, disc().shape)
     stored = np.where(disc(), 255 - noise, noise).astype(np.uint8)
     assert np.array_equal(read_values(stored, "a.png").values > 0, disc())
+
+
+@pytest.mark.parametrize("quality", [30, 50, 75, 95, 98])
+@pytest.mark.parametrize("is_disc", [True, False], ids=["disc", "box"])
+def test_a_mask_that_was_stored_as_jpeg_is_one_class(is_disc: bool, quality: int) -> None:
+    mask = np.zeros((96, 128), bool)
+    mask[20:50, 30:80] = True
+    mask = disc() if is_disc else mask
+    content = io.BytesIO()
+    Image.fromarray(mask.astype(np.uint8) * np.uint8(255)).save(content, "JPEG", quality=quality)
+    assert np.array_equal(read_values(np.asarray(Image.open(content)), "a.jpg").values > 0, mask)
+
+
+def test_many_classes_beside_an_unknown_value_stay() -> None:
+    label = np.repeat(np.arange(19, dtype=np.uint8), 4).reshape(4, 19)
+    label[0, 0] = 255
+    reading = read_values(label, "a.png")
+    assert set(np.unique(reading.values)) == set(range(19))
+    assert reading.unknown is not None
+    assert reading.unknown.sum() == 1
 
 
 def test_what_is_no_mask_with_soft_edges() -> None:

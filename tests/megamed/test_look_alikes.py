@@ -58,6 +58,8 @@ def draw(folder: Path, names: Sequence[str], drawn: Draw) -> Path:
         ("D1", "D2"),
         ("dr_smith", "dr_jones"),
         ("consensus x", "bob.k"),
+        ("1", "2"),
+        ("A", "B"),
     ],
 )
 @pytest.mark.parametrize("drawn", [by_people, of_two_values])
@@ -80,12 +82,29 @@ def test_folders_of_people_are_recognised_whatever_their_names(
         (("foo", "bar"), nested),
         (("disc", "cup"), by_people),
         (("foo", "bar"), empty),
+        (("1", "2"), apart),
+        (("1", "2"), nested),
+        (("a", "b"), apart),
     ],
 )
 def test_folders_of_structures_stay_classes(tmp_path: Path, names: tuple[str, ...], drawn: Draw) -> None:
     folder = draw(tmp_path, names, drawn)
     assert find_arrangement(folder).files.label == "labels/{class}/{case}"
-    assert find_pairs(folder).classes == tuple(sorted(names))
+    found = find_pairs(folder)
+    assert found.classes == tuple(sorted(names))
+    told = "folders of different drawings are those of classes, not of annotators: "
+    assert list(found.notes) == [f"{told}{', '.join(names)}."] * all(len(name) == 1 for name in names)
+
+
+def test_a_folder_of_each_number_may_be_that_of_a_case(tmp_path: Path) -> None:
+    for case in ("1", "2"):
+        for part in ("images", f"labels/{case}"):
+            (tmp_path / part).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(90 * disc(20, 20, 9)).save(tmp_path / f"images/{case}.png")
+        Image.fromarray(disc(20, 20, 9)).save(tmp_path / f"labels/{case}/mask.png")
+    found = find_pairs(tmp_path)
+    assert [pair.labels[""] for pair in found.pairs] == [(tmp_path / f"labels/{case}/mask.png",) for case in "12"]
+    assert found.notes == ()
 
 
 def test_what_cannot_be_compared_is_not_of_people(tmp_path: Path) -> None:
@@ -100,4 +119,4 @@ def test_what_cannot_be_compared_is_not_of_people(tmp_path: Path) -> None:
 
 
 def test_structures_are_known_in_several_languages() -> None:
-    assert [is_structure(name) for name in ("kidney_left", "Leber", "smith")] == [True, True, False]
+    assert [is_structure(name) for name in ("kidney_left", "Leber", "smith", "1")] == [True, True, False, False]

@@ -201,3 +201,15 @@ def test_unknown_pixels_stay_with_their_planes() -> None:
     assert few.unknown is not None
     assert few.unknown.shape == few.case.planes.shape
     assert few.unknown[0, 6].all()
+
+
+def test_files_that_are_called_as_their_images_are_of_one_class(tmp_path: Path) -> None:
+    corners = "".join(
+        f"0,polygon,{vertex},{row},{column}\n" for vertex, (row, column) in enumerate([(1, 1), (1, 8), (6, 8)])
+    )
+    for name in "ab":
+        Image.fromarray(np.zeros((12, 16), np.uint8)).save(tmp_path / f"{name}.png")
+        (tmp_path / f"{name}.csv").write_text(f"index,shape-type,vertex-index,axis-0,axis-1\n{corners}")
+    examples = Examples(sorted(tmp_path.glob("*.png")), sorted(tmp_path.glob("*.csv")))
+    assert [[*example.masks] for example in examples] == [[1], [1]]
+    assert examples.names == {1: "label"}

@@ -10,7 +10,7 @@ import pytest
 from megamed.annotation_tools import drawn
 from megamed.annotation_tools.drawn import likeness, names_in, read_drawn, read_file
 from megamed.readers.stored import Canvas, Geometry
-from tests.tool_files import Drawing, Drawings, coco, label_studio, labelme, square, yolo
+from tests.tool_files import Drawing, Drawings, Region, coco, label_studio, labelme, square, yolo
 
 SIZE = (8, 10)
 BOX = square("lesion", 2, 3, 4)
@@ -175,3 +175,28 @@ def test_slices_of_a_series_are_known_by_their_files(tmp_path: Path, write: Call
     assert np.array_equal(segment.draw()[2, 3:7, 2:6], np.ones((4, 4)))
     with pytest.raises(ValueError, match="or slices by their numbers, got a volume"):
         read_drawn(next(tmp_path.glob("*.json")), Canvas(tmp_path / "a.nii", (3, *SIZE), Geometry(np.eye(4))))
+
+
+@pytest.mark.parametrize("is_stated", [True, False], ids=["COCO", "QuPath"])
+def test_what_was_drawn_at_full_resolution_lies_on_a_level(tmp_path: Path, is_stated: bool) -> None:
+    canvas = Canvas(Path("a.svs"), (10, 20), Geometry(full_size=(40, 80)))
+    corners = [[8, 16], [40, 16], [40, 32], [8, 32], [8, 16]]
+    if is_stated:
+        coco(tmp_path, {"a.svs": Drawing((40, 80), (Region("cell", (np.array(corners[:-1], float),)),))})
+    else:
+        polygon = {"type": "Polygon", "coordinates": [corners]}
+        properties = {"classification": {"name": "cell"}}
+        (tmp_path / "a.geojson").write_text(
+            json.dumps({"type": "Feature", "geometry": polygon, "properties": properties})
+        )
+    (path,) = tmp_path.iterdir()
+    (segment,) = read_drawn(path, canvas).segments
+    expected = np.zeros((10, 20), np.uint8)
+    expected[4:8, 2:10] = 1
+    assert np.array_equal(segment.draw()[0], expected)
+
+
+def test_what_was_drawn_on_a_level_stays(tmp_path: Path) -> None:
+    coco(tmp_path, {"a.svs": Drawing((10, 20), (square("cell", 2, 4, 4),))})
+    canvas = Canvas(Path("a.svs"), (10, 20), Geometry(full_size=(40, 80)))
+    assert area(tmp_path / "instances_default.json", canvas) == {"cell": 16}

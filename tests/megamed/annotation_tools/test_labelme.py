@@ -118,3 +118,13 @@ def test_what_we_write_has_the_keys_that_labelme_demands(tmp_path: Path) -> None
     assert stored.shape == (bottom - top + 1, right - left + 1)
     assert np.array_equal(stored, mask[top : bottom + 1, left : right + 1])
     assert square["points"] == [[8, 2], [11, 2], [11, 4], [8, 4]]
+
+
+def test_labels_that_name_no_class(tmp_path: Path) -> None:
+    corners = [[3, 5], [13, 5], [13, 9], [3, 9]]
+    none = [shape("polygon", corners, label=label) for label in ("__ignore__", "_background_")]
+    image = read(tmp_path, shape("rotation", corners, direction=0.0), *none)
+    assert {name: int(mask.sum()) for name, mask in image.labels().items()} == {"shelf": 40}
+    assert [each.name for each in image.classes] == ["shelf"]
+    assert len(image.unknown) == 1
+    assert image.notes == ("1 × polygon left out: it is of _background_",)

@@ -81,3 +81,19 @@ def test_an_ellipse_has_the_area_of_its_formula() -> None:
     y, x = np.nonzero(labels["x"])
     # turned clockwise on the screen, its right end lies lower
     assert y[x.argmax()] > 90 + 15
+
+
+def test_shapes_of_the_whole_resolution_lie_on_a_level_as_its_pixels_do() -> None:
+    full = np.zeros((24, 40), bool)
+    full[3:15, 5:29] = full[18:22, 30:38] = True
+    patch = Patch("patch", RunMask.of_mask(full[2:23, 4:39]), top=2, left=4)
+    square = outline("outline", 4, 8, 16, 8)
+    drawn = AnnotatedImage("a", (24, 40), (square, patch), unknown=(square,)).on_level((12, 10), (24, 40))
+    masks = drawn.labels((12, 10))
+    assert np.array_equal(masks["patch"], full[1::2, 2::4])  # the pixels that hold the centres
+    expected = np.zeros((12, 10), bool)
+    expected[4:8, 1:5] = True
+    assert np.array_equal(masks["outline"], expected)
+    assert np.array_equal(drawn.unknown[0].reach, [5, 8])
+    relative = Outline("a", (np.array([[0, 0], [0.5, 0], [0.5, 1]]),), relative=True)
+    assert relative.scaled(np.array([0.5, 0.5])) is relative

@@ -89,3 +89,28 @@ def test_what_we_write_is_valid_geojson(tmp_path: Path) -> None:
     (found,) = geojson.loads((tmp_path / "a.geojson").read_text())["features"]
     assert found.is_valid
     assert len(found["geometry"]["coordinates"]) == 2
+
+
+def test_masks_of_a_level_are_written_at_full_resolution(tmp_path: Path) -> None:
+    mask = expected()
+    qupath.write(tmp_path / "a.geojson", [SegmentedImage("a.svs", mask.shape, {"Tumor": mask}, full_size=(48, 80))])
+    (image,) = qupath.read(tmp_path / "a.geojson")
+    assert np.array_equal(image.labels((48, 80))["Tumor"], mask.repeat(4, 0).repeat(4, 1))
+
+
+def test_what_is_ignored_is_unknown(tmp_path: Path) -> None:
+    (image,) = qupath.read(write(tmp_path, feature(geojson.Polygon([OUTER, HOLE]), "Ignore*")))
+    assert (image.labels((12, 20)), image.classes, len(image.unknown)) == ({}, (), 1)
+
+
+def test_a_derived_class_has_the_names_of_its_parts(tmp_path: Path) -> None:
+    derived = {"names": ["Tumor", "CD3"], "color": [0, 0, 200]}
+    (image,) = qupath.read(write(tmp_path, feature(geojson.Polygon([OUTER]), None, classification=derived)))
+    assert [each.name for each in image.classes] == ["Tumor: CD3"]
+
+
+def test_an_image_on_which_nothing_was_drawn(tmp_path: Path) -> None:
+    path = write(tmp_path)
+    assert qupath.recognises(path)
+    (image,) = qupath.read(path)
+    assert image.labels((12, 20)) == {}

@@ -58,6 +58,12 @@ def test_selections_on_the_slices_of_a_stack_lie_as_they_were_shown(tmp_path: Pa
     assert note == "scan.zip was drawn on slices: they are taken for those along the last axis of the array"
 
 
+@pytest.mark.parametrize("name", ["scan.nii.gz", "slices/scan.png", "Scan.jpg"])
+def test_a_volume_of_one_slice_needs_no_number(tmp_path: Path, name: str) -> None:
+    coco(tmp_path, {name: Drawing((HEIGHT, WIDTH), (BOX,)), "other.png": Drawing((HEIGHT, WIDTH), (BOX,))})
+    assert drawn_in(next(tmp_path.glob("*.json")), (WIDTH, HEIGHT, 1))[2:6, 3:7, 0].sum() == 16
+
+
 def test_a_drawing_of_no_slice_is_refused(tmp_path: Path) -> None:
     coco(tmp_path, {"scan.png": Drawing((HEIGHT, WIDTH), (BOX,))})
     with pytest.raises(ValueError, match="or slices by their numbers, got a volume"):

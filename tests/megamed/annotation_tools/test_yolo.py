@@ -67,3 +67,11 @@ def test_a_class_that_the_card_lacks_is_refused(tmp_path: Path) -> None:
     (tmp_path / "data.yaml").write_text("names: [liver]\n")
     with pytest.raises(ValueError, match=r"expected \['liver'\], got \['spleen'\]. Add them to data.yaml"):
         yolo.write(tmp_path / "a.txt", [SegmentedImage("a.png", (2, 2), {"spleen": np.ones((2, 2), bool)})])
+
+
+def test_confidences_and_numbers_with_a_point_are_no_coordinates(label_file: Path) -> None:
+    label_file.write_text("0.0 0.25 0.5 0.75 0.5 0.75 1 0.25 1 0.9\r\n\r\n1 0.5 0.25 0.5 0.5 0.8\r\n")
+    assert yolo.recognises(label_file)
+    (image,) = yolo.read(label_file)
+    assert {name: int(mask.sum()) for name, mask in image.labels((8, 16)).items()} == {"class 0": 32, "class 1": 32}
+    assert image.notes == ("2 × confidence at the end of a line, left out", "1 × box: a bounding box, filled")

@@ -66,6 +66,10 @@ def test_levels_and_channels(tmp_path: Path, version: str, level: int) -> None:
         assert stored.axes == "ZYX"
         assert np.array_equal(stored.array, STAINS[0, 1, :, ::step, ::step])
         assert stored.geometry.spacing == pytest.approx((2e-3, 5e-4 * step, 2.5e-4 * step))
+        assert stored.geometry.full_size == ((20, 30) if level else None)
+        chosen = formats.read(Source((path,), "gfp", level=level))
+        assert np.array_equal(chosen.array, stored.array)
+        assert formats.sizes_in(place) == [(20, 30), (10, 15)][level if place == path / "1" else 0 :]
 
 
 def test_what_is_left_open_is_asked(tmp_path: Path) -> None:
@@ -74,7 +78,7 @@ def test_what_is_left_open_is_asked(tmp_path: Path) -> None:
         read(path)
     with pytest.raises(ValueError, match=r"it has no channel 'CD8': expected 0 'DAPI', 1 'GFP'"):
         read(path, "CD8")
-    with pytest.raises(ValueError, match=r"expected at most 1000 pixels, got 3 × 20 × 30.*a\.zarr/1 of 10 × 15"):
+    with pytest.raises(ValueError, match=r"expected at most 1000 pixels, got 3 × 20 × 30.* level: 1 \(10 × 15\)"):
         read(path, "0", most_pixels=1000)
 
 

@@ -11,6 +11,7 @@ from megamed.pixels import read_image, read_label
 from megamed.readers.orientation_tag import TAG
 from megamed.readers.source import Source
 from megamed.readers.stored import StoredImage
+from tests.slide_files import write_slide
 
 tifffile = pytest.importorskip("tifffile")
 
@@ -114,8 +115,40 @@ def test_reduced_copies_are_left_out(tmp_path: Path, sub: bool) -> None:
         file.write(array, tile=(32, 32), subifds=1 if sub else 0)
         file.write(array[::2, ::2], tile=(32, 32), subfiletype=1)
     assert np.array_equal(stored(tmp_path / "a.tif").array, array)
-    with pytest.raises(ValueError, match=r"got 1 × 64 × 96.* It has smaller levels, 32 × 48: save one as an image"):
+    with pytest.raises(ValueError, match=r"got 1 × 64 × 96.*, or choose a smaller level: 1 \(32 × 48\)"):
         formats.read(Source((tmp_path / "a.tif",)), 2000)
+    half = formats.read(Source((tmp_path / "a.tif",), level=1), 2000)
+    assert np.array_equal(half.array, array[::2, ::2])
+    assert half.geometry.full_size == (64, 96)
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_pixels_of_a_level_are_larger(tmp_path: Path, orientation: int) -> None:
+    array = np.random.default_rng(0).integers(0, 255, (64, 96), np.uint8)
+    tags = [(TAG, 3, 1, orientation, True)]
+    with tifffile.TiffWriter(tmp_path / "a.ome.tif", ome=True) as file:
+        sizes = {"PhysicalSizeX": 0.5, "PhysicalSizeY": 0.25}
+        file.write(array, subifds=1, metadata={"axes": "YX", **sizes}, extratags=tags)
+        file.write(array[::2, ::4], subfiletype=1, extratags=tags)
+    read = formats.read(Source((tmp_path / "a.ome.tif",), level=1))
+    rows_mm, columns_mm = 2 * 0.25e-3, 4 * 0.5e-3
+    assert read.geometry.spacing == pytest.approx((rows_mm, columns_mm) if orientation == 1 else (columns_mm, rows_mm))
+    assert read.geometry.full_size == ((64, 96) if orientation == 1 else (96, 64))
+
+
+def test_a_level_of_one_resolution_is_refused(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", RAMP)
+    with pytest.raises(ValueError, match=r"a\.tif cannot be read: expected level 0 \(3 × 4\), got 1"):
+        formats.read(Source((tmp_path / "a.tif",), level=1))
+    Image.fromarray(RAMP).save(tmp_path / "a.png")
+    with pytest.raises(ValueError, match=r"a\.png has no level 1: expected a slide or a pyramid, got one resolution"):
+        formats.read(Source((tmp_path / "a.png",), level=1))
+
+
+def test_of_a_slide_what_was_scanned_is_read(tmp_path: Path) -> None:
+    colours = np.random.default_rng(0).integers(0, 255, (96, 128, 3), np.uint8)
+    path = write_slide(tmp_path / "a.svs", colours).rename(tmp_path / "a.tif")
+    assert np.array_equal(stored(path).array, colours)
 
 
 @pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_adobe_deflate", "packbits", "group4"])
