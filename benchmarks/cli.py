@@ -184,7 +184,9 @@ def subgroups(
     folders: Annotated[list[Path], typer.Argument(help="Result folders of `incontext-bench run`.")],
     by: Annotated[
         list[str],
-        typer.Option(help="Grouping of rows: size, modality, anatomy, split or a column of --attributes; repeatable."),
+        typer.Option(
+            help="Grouping of rows: size, size-in-task, modality, anatomy, split or a column of --attributes; repeatable."
+        ),
     ] = DEFAULT_GROUPINGS,
     collection: Annotated[
         Path | None, typer.Option(help="Collection of the runs, needed for anatomy and split.")

@@ -149,12 +149,16 @@ def groupings(
     collection: Collection | None = None,
     attributes: Mapping[str, Attribute] | None = None,
 ) -> dict[str, Grouping]:
-    """Groupings by name: `size`, `modality`, `anatomy`, `split`, or an attribute of the subjects.
+    """Groupings by name: `size`, `size-in-task`, `modality`, `anatomy`, `split`, or an attribute of the subjects.
 
     Raises:
         ValueError: If a name is none of these, or needs a collection (`anatomy`, `split`) and none is given.
     """
-    known: dict[str, Callable[[], Grouping]] = {"size": partial(by_size, rows), "modality": lambda: by_modality}
+    known: dict[str, Callable[[], Grouping]] = {
+        "size": partial(by_size, rows),
+        "size-in-task": partial(by_size_in_task, rows),
+        "modality": lambda: by_modality,
+    }
     if collection is not None:
         known |= {"anatomy": partial(by_anatomy, collection), "split": partial(by_split, collection, rows)}
     for name, values in (attributes or {}).items():
@@ -183,7 +187,28 @@ def by_size(rows: Iterable[Row]) -> Grouping:
     """Group rows into thirds of the images: those with the smallest, medium and largest objects, by label area."""
     areas = {(row.task, row.case): row.label_px for row in rows}
     low, high = np.quantile(list(areas.values()), [1 / 3, 2 / 3])
-    return lambda row: SIZES[int(row.label_px > low) + int(row.label_px > high)]
+    return lambda row: _size(row, low, high)
+
+
+def by_size_in_task(rows: Iterable[Row]) -> Grouping:
+    """Group rows into thirds of the images of their own task, so that every task has a part in each group.
+
+    Rows of a task with fewer than three different areas belong to no group.
+    """
+    areas: dict[str, dict[str, int]] = {}
+    for row in rows:
+        areas.setdefault(row.task, {})[row.case] = row.label_px
+    ends = {
+        task: np.quantile(list(by_case.values()), [1 / 3, 2 / 3])
+        for task, by_case in areas.items()
+        if len({*by_case.values()}) >= len(SIZES)
+    }
+    return lambda row: _size(row, *ends[row.task]) if row.task in ends else ""
+
+
+def _size(row: Row, low: float, high: float) -> str:
+    """Group of a row between the area up to which objects are small and that above which they are large."""
+    return SIZES[int(row.label_px > low) + int(row.label_px > high)]
 
 
 def by_split(collection: Collection, rows: Iterable[Row]) -> Grouping:

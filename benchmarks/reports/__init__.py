@@ -68,9 +68,12 @@ def html(folders: Sequence[Path], shown: Shown | None = None, attributes: Mappin
 def subgroups(
     results: Results, collection: Collection | None = None, attributes: Mapping[str, Attribute] | None = None
 ) -> list[SubgroupTable]:
-    """Score by size, modality, anatomy if a collection is given, and attributes; tables of one group are left out."""
+    """Score by size, over all tasks and within each, modality, anatomy if a collection is given, and attributes.
+
+    Tables of one group are left out.
+    """
     rows, seed = results.main.rows, results.settings["seed"]
-    names = ["size", "modality", *(["anatomy"] if collection is not None else []), *(attributes or {})]
+    names = ["size", "size-in-task", "modality", *(["anatomy"] if collection is not None else []), *(attributes or {})]
     found = groupings(names, rows, collection, attributes)
     tables = [tabulate(name, grouping, rows, results.ranking, seed) for name, grouping in found.items()]
     return [table for table in tables if len(table.groups) > 1]

@@ -11,6 +11,7 @@ from benchmarks.analysis.subgroups import (
     by_quantile,
     by_range,
     by_size,
+    by_size_in_task,
     by_split,
     groupings,
     read_attributes,
@@ -96,6 +97,15 @@ def test_groups_by_modality_size_and_split(drawings: Collection) -> None:
     assert by_split(drawings, [drawn])(drawn) == "test"
 
 
+def test_every_task_has_its_own_small_and_large_objects() -> None:
+    tiny, huge, alike = (
+        (f"d/mri-{name}", areas) for name, areas in (("t", (1, 2, 3)), ("h", (70, 80, 90)), ("a", (5, 5, 6)))
+    )
+    rows = [row("ours", f"s{area}", 0.5, name, area) for name, areas in (tiny, huge, alike) for area in areas]
+    assert [by_size_in_task(rows)(each) for each in rows] == 2 * ["small", "medium", "large"] + 3 * [""]
+    assert [by_size(rows)(each) for each in rows[:6]] == 3 * ["small"] + 3 * ["large"]
+
+
 def test_groupings_are_known_by_name(drawings: Collection) -> None:
     rows = [row("ours", subject, 0.5) for subject in PEOPLE]
     found = groupings(["modality", "sex"], rows, attributes={"sex": SEX})
@@ -103,7 +113,7 @@ def test_groupings_are_known_by_name(drawings: Collection) -> None:
     assert list(groupings(["split"], [], drawings)) == ["split"]
     for name in ("anatomy", "age"):
         with pytest.raises(
-            ValueError, match=f"expected one of size, modality, sex, got '{name}'. Anatomy and split need"
+            ValueError, match=f"expected one of size, size-in-task, modality, sex, got '{name}'. Anatomy and split need"
         ):
             groupings([name], rows, attributes={"sex": SEX})
 
