@@ -39,6 +39,10 @@ Supports = Annotated[
         "once (needs --query-subjects test)."
     ),
 ]
+Absent = Annotated[
+    int,
+    typer.Option(help="Maximum number of further queries per task that lack the structure, to count false alarms."),
+]
 Device = Annotated[str | None, typer.Option(help="Torch device to compute on.", show_default="cuda if available")]
 BatchSize = Annotated[
     int | None, typer.Option(help="Number of queries per forward pass.", show_default="1, or as many as a GPU holds")
@@ -90,6 +94,7 @@ def run(
     query_subjects: QuerySubjects = "all",
     ensemble: Ensemble = 1,
     supports: Supports = "per-query",
+    absent: Absent = 0,
     frozen_list: Annotated[
         Path | None,
         typer.Option("--list", help="List of episodes, written by `freeze`, to score in place of the options above."),
@@ -127,7 +132,9 @@ def run(
     from benchmarks.scoring.evaluator import Execution
     from incontext.networks.devices import choose_device
 
-    asked = [Settings(suite, size, draws, queries, seed, query_subjects, ensemble, supports) for size in support_size]
+    asked = [
+        Settings(suite, size, draws, queries, seed, query_subjects, ensemble, supports, absent) for size in support_size
+    ]
     execution = Execution(str(choose_device(device)), batch_size, memory_gb, workers, scheduler)
     summaries = run_sizes(collection, asked, predictor, out, execution, frozen_list, with_progress)
     tell_skipped(next(iter(summaries.values()))["skipped"])
@@ -149,13 +156,14 @@ def freeze_list(
     query_subjects: QuerySubjects = "all",
     ensemble: Ensemble = 1,
     supports: Supports = "per-query",
+    absent: Absent = 0,
     out: Annotated[Path, typer.Option(help="Path of the JSON file to write.")] = Path("list.json"),
 ) -> None:
     """Write every query and support of a suite, by dataset and case, to a file for `run --list` here or elsewhere."""
     from benchmarks.plans.frozen_lists import freeze_to
     from benchmarks.plans.task_plans import Settings
 
-    settings = Settings(suite, support_size, draws, queries, seed, query_subjects, ensemble, supports)
+    settings = Settings(suite, support_size, draws, queries, seed, query_subjects, ensemble, supports, absent)
     frozen = freeze_to(out, collection, settings)
     tell_skipped(frozen.skipped)
     episodes = sum(len(task.episodes) for task in frozen.tasks.values())
@@ -185,7 +193,8 @@ def subgroups(
     by: Annotated[
         list[str],
         typer.Option(
-            help="Grouping of rows: size, size-in-task, modality, anatomy, split or a column of --attributes; repeatable."
+            help="Grouping of rows: size, size-in-task, modality, anatomy, split, or a column of --attributes; "
+            "repeatable."
         ),
     ] = DEFAULT_GROUPINGS,
     collection: Annotated[

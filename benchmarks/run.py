@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks.analysis.summary import summarise, summarise_candidates, write_task_csv
 from benchmarks.plans.frozen_lists import FrozenList, plan_asked, read_list
-from benchmarks.plans.task_plans import Settings, TaskPlan, plan_hash, with_annotators
+from benchmarks.plans.task_plans import Settings, TaskPlan, plan_hash, stated, with_annotators
 from benchmarks.predictors import expand, load_predictors
 from benchmarks.scoring.evaluator import Execution, Scored, Work, base_name, ensemble_name, row_keys
 from benchmarks.scoring.leaks import find_leaks
@@ -75,7 +75,7 @@ def run_benchmark(
         "plan_hash": plan_hash(plans),
     }
     by_name = {each.name: (source, each) for source, each in zip(names, loaded, strict=True)}
-    with claimed(out, asdict(settings) | episodes, {each.name: each.fingerprint for each in loaded}):
+    with claimed(out, stated(settings) | episodes, {each.name: each.fingerprint for each in loaded}):
         note_contents(out, collection, plans)
         store = Store.open(out)
         store.refuse_strangers(plans)

@@ -118,13 +118,13 @@ class Collection:
 
         Rows for which nobody annotated the label are never samples.
         """
+        return [each for each in self.rows(task) if each.area_px > 0 and split in (None, each.split)]
+
+    def rows(self, task: Task) -> list[Sample]:
+        """List all rows of a task's view, whether they show the label or not; an area of -1 is that nobody looked."""
         subjects, cases, splits = (self._array(task, table).asstr("utf-8")[()] for table in TABLES)
         areas = self.areas(task)
-        return [
-            Sample(int(row), subjects[row], cases[row], splits[row], int(areas[row]))
-            for row in np.flatnonzero(areas > 0)
-            if split is None or splits[row] == split
-        ]
+        return [Sample(row, subjects[row], cases[row], splits[row], int(area)) for row, area in enumerate(areas)]
 
     def subjects(self, task: Task) -> tuple[str, ...]:
         """Read the subject of every row."""

@@ -16,7 +16,7 @@ import numpy as np
 
 from benchmarks.analysis.statistics import Interval, estimate, interval, resample, subject_means
 from benchmarks.plans.suites import ANATOMIES, MODALITIES, OTHER, family
-from benchmarks.scoring.results import Row, shared_rows
+from benchmarks.scoring.results import Row, shared_rows, showing
 from megamed import Collection, Task
 
 Grouping = Callable[[Row], str]
@@ -85,7 +85,7 @@ def tabulate_runs(
     Raises:
         ValueError: If a grouping is unknown, or the runs share nothing.
     """
-    rows = shared_rows(folders)
+    rows = showing(shared_rows(folders))
     names = list(dict.fromkeys(row.predictor for row in rows))
     source = None if collection is None else Collection(collection)
     found = groupings(by, rows, source, None if attributes is None else read_attributes(attributes))

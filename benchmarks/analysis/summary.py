@@ -13,7 +13,7 @@ from rich.table import Table
 
 from benchmarks.analysis.statistics import DatasetScores, Interval, differences, intervals, subject_means
 from benchmarks.analysis.subgroups import SubgroupTable
-from benchmarks.scoring.results import Candidates, Row, plan_hashes, shared_rows
+from benchmarks.scoring.results import Candidates, Row, plan_hashes, shared_rows, showing
 from megamed.cells import safe_line
 from megamed.files import replace_file
 
@@ -33,13 +33,15 @@ CANDIDATE_METRICS = {
 def summarise(rows: Iterable[Row], predictors: Sequence[str], seed: int) -> dict[str, Any]:
     """Estimates with intervals, as JSON values; Dice in [0, 1].
 
+    Dice is of the queries that show the structure. Those that lack it, if any, tell the share of false alarms.
+
     Args:
         rows: Predictions of at least these predictors.
         predictors: Predictors to report; differences are of the first minus each other.
         seed: Seed of the bootstrap.
     """
     rows = [row for row in rows if row.predictor in predictors]
-    scores = subject_means(rows, predictors)
+    scores = subject_means(showing(rows) or rows, predictors)
     everything = list(scores.values())
 
     def named(values: Iterable[Interval]) -> dict[str, dict[str, float]]:
@@ -53,7 +55,22 @@ def summarise(rows: Iterable[Row], predictors: Sequence[str], seed: int) -> dict
         "datasets": {dataset: named(intervals([table], seed)) for dataset, table in scores.items()},
         "tasks": {name: named(intervals([table], seed)) for name, table in _single_tasks(everything)},
         "counts": {name: _counts([row for row in rows if row.predictor == name]) for name in predictors},
+        **false_alarms(rows, predictors, seed),
     }
+
+
+def false_alarms(rows: Iterable[Row], predictors: Sequence[str], seed: int) -> dict[str, Any]:
+    """Share of the queries without the structure on which something is drawn, as JSON values, overall and by task.
+
+    The result is empty if every query shows the structure.
+    """
+    scores = list(subject_means([row for row in rows if not row.label_px], predictors, "has_mask").values())
+
+    def named(tables: Sequence[DatasetScores]) -> dict[str, dict[str, float]]:
+        return {name: asdict(value) for name, value in zip(predictors, intervals(tables, seed), strict=True)}
+
+    tasks = {name: named([table]) for name, table in _single_tasks(scores)}
+    return {"false_alarms": {"overall": named(scores), "tasks": tasks}} if scores else {}
 
 
 def compare_runs(folders: Sequence[Path], reference: str | None = None, seed: int = 0) -> dict[str, Any]:
@@ -106,7 +123,7 @@ def _counts(rows: Sequence[Row]) -> dict[str, int | float]:
         "rows": len(rows),
         "tasks": len({row.task for row in rows}),
         "subjects": len({(row.dataset, row.subject) for row in rows}),
-        "empty_masks": sum(row.mask_px == 0 for row in rows),
+        "empty_masks": sum(row.mask_px == 0 for row in rows if row.label_px),
         "smallest_support": min(row.support_size for row in rows),
         "label_budget": max(row.support_size for row in rows),
     }
@@ -119,12 +136,15 @@ def write_task_csv(path: Path, rows: Iterable[Row], summary: dict[str, Any]) -> 
     subjects = Counter(task for task, _ in {(row.task, row.subject) for row in rows})
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["dataset", "task", "support", "subjects", "predictor", "dice", "low", "high"])
+    alarms = summary.get("false_alarms", {}).get("tasks", {})
+    further = ["false_alarms"] if alarms else []
+    writer.writerow(["dataset", "task", "support", "subjects", "predictor", "dice", "low", "high", *further])
     for task, by_predictor in summary["tasks"].items():
         dataset, support = about[task]
         for predictor, value in by_predictor.items():
             ends = [f"{value[key]:.4f}" for key in ("mean", "low", "high")]
-            writer.writerow(safe_line([dataset, task, support, subjects[task], predictor, *ends]))
+            alarm = [f"{alarms[task][predictor]['mean']:.4f}" if task in alarms else ""] if alarms else []
+            writer.writerow(safe_line([dataset, task, support, subjects[task], predictor, *ends, *alarm]))
     replace_file(path, text.getvalue())
 
 
@@ -153,6 +173,8 @@ def score_table(summary: dict[str, Any]) -> Table:
     add("mean over datasets", summary["overall"], style="bold")
     if minus := summary["difference"]["minus"]:
         add(f"{summary['difference']['reference']} minus it", minus)
+    if alarms := summary.get("false_alarms"):
+        add("false alarms, % of the queries without it", alarms["overall"])
     counts = [summary["counts"][name] for name in predictors]
     table.add_section()
     table.add_row("labelled examples per query, at most", "", *(f"{each['label_budget']}" for each in counts))

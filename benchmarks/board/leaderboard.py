@@ -12,6 +12,7 @@ from benchmarks.board.verification import Candidate, check_list, refuse_other_im
 from benchmarks.plans.frozen_lists import FrozenList, read_list
 from benchmarks.reports.gather import Results, SizeResults
 from benchmarks.reports.page import EntryLine, render
+from benchmarks.scoring.results import showing
 from megamed.files import claimed_file, replace_file
 
 LIST_NAME, KEYS_NAME, PAGE_NAME = "list.json", "keys", "leaderboard.html"
@@ -129,7 +130,7 @@ def results_of(board: Board) -> Results:
     plain = {key: value for key, value in asdict(settings).items() if key != "support_size"}
     return Results(
         settings=plain | {"list": board.frozen.hash},
-        sizes={settings.support_size: SizeResults(summary, tuple(rows), board.frozen.plan_hash)},
+        sizes={settings.support_size: SizeResults(summary, tuple(showing(rows)), board.frozen.plan_hash)},
         predictors={name: as_summary(each.entry) for name, each in board.entries.items()},
         notes={"refused": board.refused} if board.refused else {},
     )

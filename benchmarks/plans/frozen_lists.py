@@ -2,13 +2,12 @@
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from benchmarks.plans.task_plans import Episode, Settings, TaskPlan, plan_hash, plan_suite
+from benchmarks.plans.task_plans import Episode, Settings, TaskPlan, lacking, plan_hash, plan_suite, stated
 from megamed import Collection, Sample, Task
 from megamed.files import claimed_file, replace_file, sha256_of
 from megamed.manifest import first_fault
@@ -86,7 +85,7 @@ class FrozenList(BaseModel):
     @property
     def hash(self) -> str:
         """Hash of all fields but `sha256`, whatever that states."""
-        plain = self.model_dump(exclude={"sha256"}) | {"settings": asdict(self.settings)}
+        plain = self.model_dump(exclude={"sha256"}) | {"settings": stated(self.settings)}
         return sha256_of(json.dumps(plain, sort_keys=True).encode())
 
     def plans(self, collection: Collection) -> list[TaskPlan]:
@@ -103,7 +102,7 @@ class FrozenList(BaseModel):
             )
             raise ValueError(msg)
         plans = [
-            frozen.plan(task, collection.samples(task), self.settings.ensemble)
+            frozen.plan(task, self._samples(collection, task), self.settings.ensemble)
             for task, frozen in ((Task.from_id(name), frozen) for name, frozen in self.tasks.items())
         ]
         if (found := plan_hash(plans)) != self.plan_hash:
@@ -113,6 +112,9 @@ class FrozenList(BaseModel):
             msg = f"The list was changed: expected hash {self.sha256}, got {self.hash}. Freeze it anew."
             raise ValueError(msg)
         return plans
+
+    def _samples(self, collection: Collection, task: Task) -> list[Sample]:
+        return collection.samples(task) + (lacking(collection, task) if self.settings.absent else [])
 
     def _datasets(self, collection: Collection) -> list[str]:
         return sorted({Task.from_id(name).dataset for name in self.tasks} & set(collection.datasets))
@@ -140,7 +142,7 @@ def freeze_to(path: Path, collection: Path, settings: Settings) -> FrozenList:
 
 def write_list(path: Path, frozen: FrozenList) -> None:
     """Write a frozen list to a JSON file."""
-    plain = frozen.model_dump() | {"settings": asdict(frozen.settings)}
+    plain = frozen.model_dump() | {"settings": stated(frozen.settings)}
     replace_file(path, json.dumps(plain, ensure_ascii=False, separators=(",", ":")) + "\n")
 
 

@@ -45,6 +45,9 @@ class Settings:
     supports: str = "per-query"
     """`per-query`: each query has draws of its own, which averages over supports. `shared`: all queries of a task have
     the support of a draw in common, as have those of a person who annotated once."""
+    absent: int = 0
+    """Maximum number of further queries per task that lack the structure, to count false alarms; they have no part in
+    Dice."""
 
     def __post_init__(self) -> None:
         names = (
@@ -60,6 +63,9 @@ class Settings:
             if getattr(self, name) < 1:
                 msg = f"{name} is too small: expected at least 1, got {getattr(self, name)}."
                 raise ValueError(msg)
+        if self.absent < 0:
+            msg = f"absent is too small: expected at least 0, got {self.absent}."
+            raise ValueError(msg)
         if self.draws % self.ensemble:
             msg = (
                 f"draws do not make whole ensembles: expected a multiple of {self.ensemble}, got {self.draws}. "
@@ -72,6 +78,11 @@ class Settings:
                 f"{self.query_subjects}. Use --query-subjects test."
             )
             raise ValueError(msg)
+
+
+def stated(settings: Settings) -> dict[str, Any]:
+    """Settings as JSON values; one that lists and runs of earlier versions lack is left out at its default."""
+    return {name: value for name, value in asdict(settings).items() if name != "absent" or value}
 
 
 DEFAULTS: dict[str, Any] = asdict(Settings())
@@ -151,7 +162,7 @@ def plan_suite(collection: Collection, settings: Settings) -> tuple[list[TaskPla
         if subjects < suite.minimum_subjects:
             skipped[task.id] = f"needs {suite.minimum_subjects} labelled subjects, has {subjects}"
         else:
-            plans.append(plan_task(task, samples, settings))
+            plans.append(plan_task(task, samples, settings, lacking(collection, task) if settings.absent else ()))
     if not plans:
         named, others = collection.datasets[:DATASETS_NAMED], collection.datasets[DATASETS_NAMED:]
         msg = (
@@ -163,8 +174,22 @@ def plan_suite(collection: Collection, settings: Settings) -> tuple[list[TaskPla
     return plans, skipped
 
 
-def plan_task(task: Task, samples: Sequence[Sample], settings: Settings) -> TaskPlan:
-    """Choose a task's queries and draw supports, seeded by (seed, draw, task), and by the query if each has its own."""
+def lacking(collection: Collection, task: Task) -> list[Sample]:
+    """List the rows on which a task's label is known to be absent, with no pixel that nobody judged."""
+    known = (collection.areas(task) == 0) & (collection.unknown_areas(task) == 0)
+    return [each for each in collection.rows(task) if known[each.row]]
+
+
+def plan_task(task: Task, samples: Sequence[Sample], settings: Settings, without: Sequence[Sample] = ()) -> TaskPlan:
+    """Choose a task's queries and draw supports, seeded by (seed, draw, task), and by the query if each has its own.
+
+    Args:
+        task: The task.
+        samples: Its samples, of which queries and supports are chosen.
+        settings: Settings that decide the choice.
+        without: Samples that lack the structure, of which further queries are chosen; no choice among `samples`
+            depends on them.
+    """
     episodes = []
     asking = showing = samples
     if settings.query_subjects == "test":
@@ -172,6 +197,9 @@ def plan_task(task: Task, samples: Sequence[Sample], settings: Settings) -> Task
         asking = [sample for sample in samples if sample.subject in held_out]
         showing = [sample for sample in samples if sample.subject not in held_out]
     queries = choose_queries(asking, task.id, settings)
+    shown = {sample.subject for sample in showing} if settings.query_subjects == "test" else set()
+    further = [sample for sample in without if sample.subject not in shown]
+    queries += choose_queries(further, task.id, replace(settings, queries=settings.absent)) if further else []
     for draw in range(settings.draws):
         for query in queries:
             own = (query.case,) if settings.supports == "per-query" else ()
@@ -231,7 +259,7 @@ def with_annotators(collection: Collection, plans: Iterable[TaskPlan]) -> list[T
 
 def _annotators(collection: Collection, plan: TaskPlan, tasks: Sequence[Task]) -> dict[int, tuple[Task, ...]]:
     known = {task: collection.areas(task) >= 0 for task in tasks}
-    rows = {episode.query.row for episode in plan.episodes}
+    rows = {episode.query.row for episode in plan.episodes if episode.query.area_px}
     by_row = {row: of_distinct_people(task for task in tasks if known[task][row]) for row in sorted(rows)}
     return {row: tasks for row, tasks in by_row.items() if len(tasks) > 1}
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field, ValidationError
 from benchmarks.analysis.statistics import DatasetScores, estimate, subject_means
 from benchmarks.analysis.summary import CANDIDATE_METRICS, summarise, summarise_candidates
 from benchmarks.plans.task_plans import DEFAULTS
-from benchmarks.scoring.results import Candidates, Cost, Row, read_records, read_rows, shared_rows, total_costs
+from benchmarks.scoring.results import Candidates, Cost, Row, read_records, read_rows, shared_rows, showing, total_costs
 from benchmarks.scoring.settings_file import SETTINGS_NAME, is_summary_changed, read_settings
 from megamed.files import read_json
 from megamed.manifest import first_fault
@@ -60,6 +60,7 @@ class SizeResults:
     summary: dict[str, Any]
     """Summary of the rows, as `benchmarks.analysis.summary.summarise` makes it."""
     rows: tuple[Row, ...]
+    """Rows of the queries that show the structure."""
     plan_hash: str
 
 
@@ -127,6 +128,12 @@ class Results:
             for metric, datasets in self.main.summary.get("annotators", {}).items()
             for dataset, values in datasets.items()
         ]
+
+    @property
+    def false_alarms(self) -> dict[str, dict[str, float]]:
+        """Interval of each predictor's share of false alarms at the largest support size; empty if nobody asked."""
+        alarms: dict[str, dict[str, float]] = self.main.summary.get("false_alarms", {}).get("overall", {})
+        return alarms
 
     def seconds_per_query(self, name: str) -> float | None:
         """Seconds that a predictor takes for a query at the largest support size; None if unknown."""
@@ -227,7 +234,7 @@ def _size_results(folders: Sequence[Path], runs: Mapping[Path, dict[str, Any]]) 
         summary |= {"annotators": summarise_candidates(compared, names, seed)} if compared else {}
     scored = {(task, name) for task, values in summary["tasks"].items() for name in values if _known(values[name])}
     plan_hashes = sorted({runs[folder]["settings"].get("plan_hash", "unknown") for folder in folders})
-    rows = [row for row in rows if (row.task, row.predictor) in scored]
+    rows = [row for row in showing(rows) if (row.task, row.predictor) in scored]
     return SizeResults(summary, tuple(rows), ", ".join(plan_hashes))
 
 

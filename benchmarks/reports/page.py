@@ -53,6 +53,8 @@ class Standing:
     """Percentage of the resamples in which the predictor ranks first."""
     metrics: tuple[float, ...]
     seconds: float | None
+    alarms: Interval | None
+    """Share of the queries without the structure on which something is drawn; None if there are none."""
 
 
 @dataclass(frozen=True)
@@ -156,6 +158,7 @@ def standings(results: Results, styles: Mapping[str, int]) -> list[Standing]:
             first=100 * float(firsts[index]),
             metrics=tuple(values[name] for values in metrics.values()),
             seconds=results.seconds_per_query(name),
+            alarms=_intervals(results.false_alarms).get(name),
         )
         for index, name in enumerate(results.ranking)
     ]

@@ -9,7 +9,8 @@ from benchmarks.analysis.summary import percent, plain, subjects_of
 from benchmarks.reports.gather import Results
 from megamed.cells import safe_line
 
-CSV_HEADER = ("support_size", "level", "name", "predictor", "dice", "low", "high", "subjects")
+CSV_HEADER = ("support_size", "level", "name", "predictor", "dice", "low", "high", "subjects", "false_alarms")
+ALARMS = "False alarms, % of the queries without the structure"
 LATEX_SPECIAL = str.maketrans(
     {
         **{character: f"\\{character}" for character in "&%$#_{}"},
@@ -27,6 +28,7 @@ def markdown(results: Results) -> str:
         _markdown_table(("examples per query", "subjects", *results.ranking), by_size(results)),
         f"\nWith {results.size} labelled examples per query:\n",
         _markdown_table(("task", "subjects", *results.ranking), by_task(results)),
+        *_alarms(results, _markdown_table),
         *_markdown_annotators(results),
         f"\n{results.main.summary['method']}\n",
         *(f"\nPlan at {size} examples: `{each.plan_hash}`." for size, each in results.sizes.items()),
@@ -50,6 +52,7 @@ def latex(results: Results) -> str:
             "",
             _latex_table((f"Task, {results.size} examples", "Subjects", *results.ranking), by_task(results)),
             "",
+            *_alarms(results, _latex_table),
         ]
     )
 
@@ -61,13 +64,17 @@ def comma_separated(results: Results) -> str:
     writer.writerow(CSV_HEADER)
     for size, each in results.sizes.items():
         summary = each.summary
+        alarms = summary.get("false_alarms", {})
+        alarms = {"overall": {"": alarms.get("overall", {})}, "task": alarms.get("tasks", {})}
         levels = {"overall": {"": summary["overall"]}, "dataset": summary["datasets"], "task": summary["tasks"]}
         for level, named in levels.items():
             for name, by_predictor in named.items():
                 for predictor, value in by_predictor.items():
                     ends = [f"{value[end]:.4f}" for end in ("mean", "low", "high")]
                     subjects = value.get("subjects", "")
-                    writer.writerow(safe_line([size, level, name, predictor, *ends, subjects]))
+                    alarm = alarms.get(level, {}).get(name, {}).get(predictor)
+                    shown = f"{alarm['mean']:.4f}" if alarm else ""
+                    writer.writerow(safe_line([size, level, name, predictor, *ends, subjects, shown]))
     return text.getvalue()
 
 
@@ -88,6 +95,13 @@ def by_task(results: Results) -> Iterator[list[str]]:
         yield [task, subjects_of(values), *_cells(values, results.ranking)]
 
 
+def by_alarms(results: Results) -> Iterator[list[str]]:
+    """Yield the cells of a line for all tasks and for each that was asked of images without its structure."""
+    alarms = results.main.summary.get("false_alarms", {})
+    for name, values in {"mean over datasets": alarms.get("overall", {}), **alarms.get("tasks", {})}.items():
+        yield [name, subjects_of(values), *_cells(values, results.ranking)]
+
+
 def by_annotators(results: Results) -> Iterator[list[str]]:
     """Yield the cells of a line per metric and dataset with several annotators: both names, then the predictors."""
     for line in results.annotators():
@@ -100,6 +114,11 @@ def _markdown_annotators(results: Results) -> list[str]:
         return []
     header = ("all draws against several annotators", *results.ranking)
     return ["", _markdown_table(header, by_annotators(results))]
+
+
+def _alarms(results: Results, table: Callable[[Sequence[str], Iterator[list[str]]], str]) -> list[str]:
+    """The table of false alarms, between empty lines; nothing if nobody asked."""
+    return ["", table((ALARMS, "subjects", *results.ranking), by_alarms(results)), ""] if results.false_alarms else []
 
 
 def _settings(results: Results) -> str:

@@ -84,6 +84,11 @@ class Row:
         """Key by which a resumed run knows the prediction."""
         return self.predictor, self.task, self.case, self.draw
 
+    @property
+    def has_mask(self) -> bool:
+        """Whether anything was drawn: a false alarm where the label is empty."""
+        return self.mask_px > 0
+
 
 @dataclass(frozen=True)
 class Candidates:
@@ -344,6 +349,11 @@ def shared_rows(folders: Sequence[Path]) -> list[Row]:
         msg = "The runs share no prediction: expected equal suite, support size and seed, got others."
         raise ValueError(msg)
     return shared
+
+
+def showing(rows: Iterable[Row]) -> list[Row]:
+    """Rows of queries that show the structure, whose Dice is a matter of degree; the others count false alarms."""
+    return [row for row in rows if row.label_px > 0]
 
 
 def plan_hashes(folders: Iterable[Path]) -> str:

@@ -54,6 +54,31 @@ class DrawnCollection(Collection):
         return 20 + 200 * self.labels(task, rows)
 
 
+class SparseCollection(DrawnCollection):
+    """The same, with an image of each subject that lacks the disc, and one of a seventh subject, `s6`."""
+
+    LACKING = 100
+    """Number from which on rows lack the disc."""
+
+    def rows(self, task: Task) -> list[Sample]:
+        subjects = [*dict.fromkeys(each.subject for each in self.samples(task)), "s6"]
+        lacking = [
+            Sample(self.LACKING + number, subject, f"{subject}-none", "test", 0)
+            for number, subject in enumerate(subjects)
+        ]
+        return self.samples(task) + lacking
+
+    def areas(self, task: Task) -> np.ndarray:
+        return np.where(np.arange(self.LACKING + 7) < self.LACKING, 49, 0)
+
+    def unknown_areas(self, task: Task) -> np.ndarray:
+        return np.zeros(self.LACKING + 7, int)
+
+    def labels(self, task: Task, rows: Sequence[int]) -> np.ndarray:
+        lacks = np.array([row >= self.LACKING for row in rows])
+        return np.where(lacks[:, None, None], 0, super().labels(task, rows)).astype(np.uint8)
+
+
 class AnnotatedCollection(DrawnCollection):
     """The same, with discs that ann drew as they are and bob half as wide; he left out the subjects `s0` and `s1`."""
 
@@ -82,6 +107,11 @@ class AnnotatedCollection(DrawnCollection):
 @pytest.fixture
 def drawings() -> DrawnCollection:
     return DrawnCollection()
+
+
+@pytest.fixture
+def sparse() -> SparseCollection:
+    return SparseCollection()
 
 
 @pytest.fixture

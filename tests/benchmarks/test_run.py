@@ -76,6 +76,26 @@ def test_summary_holds_what_was_asked(run: Any, tmp_path: Path) -> None:
         ] * 2
 
 
+def test_false_alarms_are_counted_apart_from_dice(
+    sparse: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "manifest.json").write_text("{}")
+    monkeypatch.setattr(runs, "Collection", lambda path: sparse)
+    plain, asked = (
+        runs.run_benchmark(tmp_path, settings, ["nearest-copy", "mean-mask"], tmp_path / str(settings.absent), BY_FOUR)
+        for settings in (SETTINGS, replace(SETTINGS, absent=4))
+    )
+    assert "false_alarms" not in plain
+    assert asked["overall"] == plain["overall"]
+    alarms = asked["false_alarms"]["overall"]
+    assert alarms["nearest-copy"] == {"mean": 1.0, "low": 1.0, "high": 1.0, "subjects": 4}
+    with (tmp_path / "4/summary.csv").open() as file:
+        assert next(csv.DictReader(file))["false_alarms"] == "1.0000"
+    console = Console(file=io.StringIO(), width=200)
+    console.print(score_table(asked))
+    assert "false alarms, % of the queries without it │ 4 │ 100.0 (100.0, 100.0)" in console.file.getvalue()
+
+
 @pytest.mark.parametrize("ensemble", [1, 2])
 @pytest.mark.parametrize("batches", [0, 1, 4])
 def test_a_killed_run_goes_on_to_the_same_files(run: Any, tmp_path: Path, batches: int, ensemble: int) -> None:

@@ -43,6 +43,18 @@ def test_a_list_of_before_is_of_supports_per_query(frozen: FrozenList, tmp_path:
     assert read_list(tmp_path / "list.json") == frozen
 
 
+def test_queries_without_the_structure_are_frozen_too(sparse: Collection, tmp_path: Path) -> None:
+    asked = replace(SETTINGS, absent=3)
+    write_list(tmp_path / "list.json", freeze(sparse, asked))
+    assert plan_asked(sparse, read_list(tmp_path / "list.json")) == plan_asked(sparse, asked)
+
+
+def test_a_list_without_them_has_the_hash_that_it_always_had(frozen: FrozenList, tmp_path: Path) -> None:
+    write_list(tmp_path / "list.json", frozen)
+    assert "absent" not in (tmp_path / "list.json").read_text()
+    assert read_list(tmp_path / "list.json").hash == frozen.sha256
+
+
 def test_a_list_names_cases_and_says_why_tasks_are_missing(frozen: FrozenList) -> None:
     assert list(frozen.tasks) == [DISC]
     assert set(frozen.tasks[DISC].cases) <= {f"s{subject}-{image}" for subject in range(6) for image in range(3)}

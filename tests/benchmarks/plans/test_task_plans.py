@@ -10,6 +10,7 @@ from benchmarks.plans.task_plans import (
     choose_queries,
     draw_support,
     held_out_subjects,
+    lacking,
     plan_hash,
     plan_suite,
     plan_task,
@@ -18,6 +19,7 @@ from benchmarks.plans.task_plans import (
     with_annotators,
 )
 from megamed import Collection, Sample, Task
+from tests.benchmarks.conftest import SparseCollection
 
 TASK = Task(dataset="cells", modality="drawing", axis="2d", label="disc")
 
@@ -38,6 +40,33 @@ def test_support_never_holds_the_querys_subject(drawings: Collection) -> None:
     plans, _ = plan_suite(drawings, Settings(support_size=4, draws=3))
     for episode in (episode for plan in plans for episode in plan.episodes):
         assert episode.query.subject not in {sample.subject for sample in episode.support}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [Settings(queries=5), Settings(query_subjects="test"), Settings(query_subjects="test", supports="shared")],
+)
+def test_queries_without_the_structure_come_after_all_others_and_change_none(
+    sparse: Collection, settings: Settings
+) -> None:
+    (plain,), _ = plan_suite(sparse, settings)
+    (plan,), _ = plan_suite(sparse, replace(settings, absent=4))
+    assert [each for each in plan.episodes if each.query.area_px] == list(plain.episodes)
+    further = [each for each in plan.episodes if not each.query.area_px]
+    assert 1 < len({each.query.case for each in further}) <= 4
+    assert all(len(each.support) and each.query.subject not in {s.subject for s in each.support} for each in further)
+    if settings.query_subjects == "test":
+        shown = {sample.subject for each in plan.episodes for sample in each.support}
+        assert not shown & {each.query.subject for each in plan.episodes}
+
+
+def test_rows_of_which_somebody_judged_no_all_pixels_lack_nothing(sparse: SparseCollection) -> None:
+    task = sparse.tasks()[0]
+    unsure, unseen = SparseCollection.LACKING, SparseCollection.LACKING + 1
+    areas, unknown = sparse.areas(task), sparse.unknown_areas(task)
+    areas[unseen], unknown[unsure] = -1, 3
+    sparse.areas, sparse.unknown_areas = lambda task: areas, lambda task: unknown  # type: ignore[method-assign]
+    assert [each.row for each in lacking(sparse, task)] == list(range(unseen + 1, SparseCollection.LACKING + 7))
 
 
 def test_support_takes_distinct_subjects_first_and_no_sample_twice() -> None:

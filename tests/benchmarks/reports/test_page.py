@@ -162,7 +162,7 @@ def test_command_writes_the_page_or_prints_tables(runs: Path, tmp_path: Path):
     assert (tmp_path / "page.html").read_text(encoding="utf-8") == html([runs])
     code, output, _ = report(runs, "--format", "csv")
     assert code == 0
-    assert output.startswith("support_size,level,name,predictor,dice,low,high,subjects\n")
+    assert output.startswith("support_size,level,name,predictor,dice,low,high,subjects,false_alarms\n")
 
 
 def test_command_without_a_run_ends_in_one_line(tmp_path: Path):

@@ -1,12 +1,16 @@
 """Results as text."""
 
 import csv
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from benchmarks.analysis.summary import percent
 from benchmarks.reports import FORMATS, Results, gather
+from benchmarks.reports.page import render
+
+Change = Callable[[Callable[[dict], object]], Path]
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +36,19 @@ def test_csv_is_long(results: Results):
     for line in lines:
         if (line["support_size"], line["level"], line["predictor"]) == ("3", "overall", "mean-mask"):
             assert float(line["dice"]) == pytest.approx(results.main.summary["overall"]["mean-mask"]["mean"], abs=1e-4)
+
+
+def test_false_alarms_have_a_column_in_csv_and_a_table_elsewhere(change: Change) -> None:
+    share, task = {"mean": 0.25, "low": 0.0, "high": 0.5, "subjects": 4}, "squares/drawing/2d/square"
+    alarms = {"overall": {"mean-mask": share}, "tasks": {task: {"mean-mask": share}}}
+    results = gather([change(lambda summary: summary.update(false_alarms=alarms))])
+    lines = csv.DictReader(FORMATS["csv"](results).splitlines())
+    told = {(line["name"], line["predictor"]): line["false_alarms"] for line in lines}
+    assert told["", "mean-mask"] == told[task, "mean-mask"] == "0.2500"
+    assert told["", "nearest-copy"] == told["squares", "mean-mask"] == ""
+    assert f"| {task} | 4 | – | 25.0 (0.0, 50.0) |" in FORMATS["markdown"](results)
+    assert "False alarms, \\% of the queries" in FORMATS["latex"](results)
+    assert '<td data-value="25.0">25.0 (0.0, 50.0)</td>' in render(results)
 
 
 def test_latex_escapes(results: Results):
