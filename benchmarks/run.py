@@ -7,6 +7,7 @@ from typing import Any
 
 from benchmarks.analysis.summary import summarise, summarise_candidates, write_task_csv
 from benchmarks.plans.frozen_lists import FrozenList, plan_asked, read_list
+from benchmarks.plans.suites import licenses
 from benchmarks.plans.task_plans import Settings, TaskPlan, plan_hash, stated, with_annotators
 from benchmarks.predictors import expand, load_predictors
 from benchmarks.scoring.evaluator import Execution, Scored, Work, base_name, ensemble_name, row_keys
@@ -95,6 +96,7 @@ def run_benchmark(
             "failed": store.failed,
             "skipped": skipped,
             "training_data_not_compared": leaks.not_compared,
+            "licenses": licenses(collection, (plan.task.dataset for plan in plans)),
         }
         store.publish(summary)
     return summary

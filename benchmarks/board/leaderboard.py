@@ -133,6 +133,7 @@ def results_of(board: Board) -> Results:
         sizes={settings.support_size: SizeResults(summary, tuple(showing(rows)), board.frozen.plan_hash)},
         predictors={name: as_summary(each.entry) for name, each in board.entries.items()},
         notes={"refused": board.refused} if board.refused else {},
+        licenses=board.frozen.licenses,
     )
 
 

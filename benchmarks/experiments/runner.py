@@ -7,6 +7,7 @@ from benchmarks.experiments.bench import Bench, Findings
 from benchmarks.experiments.catalogue import Experiment, find_experiment
 from benchmarks.experiments.figure import draw
 from benchmarks.experiments.finding_tables import comma_separated, markdown
+from benchmarks.plans.suites import SUITES, licenses
 from benchmarks.scoring.results import claimed
 from megamed.files import replace_file, write_json
 
@@ -50,6 +51,7 @@ def described(bench: Bench, experiment: Experiment, findings: Findings) -> dict[
     """Identity, question, method and findings of the experiment, as JSON values."""
     return {
         **bench.identity,
+        "licenses": licenses_of(bench, experiment),
         "question": experiment.question,
         "method": experiment.method,
         **findings.details,
@@ -62,8 +64,10 @@ def sentence(bench: Bench, experiment: Experiment, findings: Findings) -> str:
     if experiment.kind == "times":
         return "Random images and labels."
     options, settings = bench.options, bench.settings
+    told = "; ".join(f"{name} ({license})" for name, license in licenses_of(bench, experiment).items())
+    told = f" Licences: {told}." if told else ""
     if experiment.kind == "films":
-        return f"All films of the collection `{bench.identity['collection_sha256']}`, seed {settings.seed}."
+        return f"All films of the collection `{bench.identity['collection_sha256']}`, seed {settings.seed}.{told}"
     hashes = dict.fromkeys(findings.details.get("plan_hashes", {}).values())
     parts = [
         "Tasks of what is left out" if experiment.kind == "leaves" else f"Suite `{settings.suite}`",
@@ -75,4 +79,12 @@ def sentence(bench: Bench, experiment: Experiment, findings: Findings) -> str:
     ]
     asked = ", ".join(parts[:-1] if experiment.kind == "scores" else parts)
     plans = f" Plans {', '.join(hashes)}." if hashes else ""
-    return f"{asked}. Collection `{bench.identity['collection_sha256']}`.{plans}"
+    return f"{asked}. Collection `{bench.identity['collection_sha256']}`.{plans}{told}"
+
+
+def licenses_of(bench: Bench, experiment: Experiment) -> dict[str, str]:
+    """Licence of each dataset that is asked about; of all, if the experiment itself chooses them."""
+    if experiment.kind == "times":
+        return {}
+    chosen = SUITES[bench.settings.suite].tasks(bench.collection) if experiment.kind in ("scores", "trains") else ()
+    return licenses(bench.collection, {task.dataset for task in chosen} or bench.collection.datasets)

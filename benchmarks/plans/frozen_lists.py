@@ -3,10 +3,11 @@
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
+from benchmarks.plans.suites import licenses
 from benchmarks.plans.task_plans import Episode, Settings, TaskPlan, lacking, plan_hash, plan_suite, stated
 from megamed import Collection, Sample, Task
 from megamed.files import claimed_file, replace_file, sha256_of
@@ -79,14 +80,22 @@ class FrozenList(BaseModel):
     """Mapping of a skipped task's id → reason."""
     tasks: dict[str, FrozenTask]
     """Frozen episodes of each task, by its id."""
+    licenses: dict[str, str] = {}
+    """Licence of each dataset, by its id; empty in a list of an earlier version."""
     sha256: str = ""
     """Hash of all other fields, which the plan hash covers in part; empty in a list of an earlier version."""
 
     @property
     def hash(self) -> str:
         """Hash of all fields but `sha256`, whatever that states."""
-        plain = self.model_dump(exclude={"sha256"}) | {"settings": stated(self.settings)}
+        plain = {name: value for name, value in self.plain.items() if name != "sha256"}
         return sha256_of(json.dumps(plain, sort_keys=True).encode())
+
+    @property
+    def plain(self) -> dict[str, Any]:
+        """All fields as JSON values, without what lists of earlier versions lack, if it is empty."""
+        empty = set() if self.licenses else {"licenses"}
+        return self.model_dump(exclude=empty) | {"settings": stated(self.settings)}
 
     def plans(self, collection: Collection) -> list[TaskPlan]:
         """Rebuild the plans by looking their tasks and cases up in a collection, which may hold more.
@@ -128,6 +137,7 @@ def freeze(collection: Collection, settings: Settings) -> FrozenList:
         settings=settings,
         skipped=skipped,
         tasks={plan.task.id: FrozenTask.of(plan) for plan in plans},
+        licenses=licenses(collection, (plan.task.dataset for plan in plans)),
     )
     return frozen.model_copy(update={"sha256": frozen.hash})
 
@@ -142,8 +152,7 @@ def freeze_to(path: Path, collection: Path, settings: Settings) -> FrozenList:
 
 def write_list(path: Path, frozen: FrozenList) -> None:
     """Write a frozen list to a JSON file."""
-    plain = frozen.model_dump() | {"settings": stated(frozen.settings)}
-    replace_file(path, json.dumps(plain, ensure_ascii=False, separators=(",", ":")) + "\n")
+    replace_file(path, json.dumps(frozen.plain, ensure_ascii=False, separators=(",", ":")) + "\n")
 
 
 def read_list(path: Path) -> FrozenList:

@@ -19,6 +19,7 @@ MODALITIES: dict[str, str] = _DATA["modalities"]
 """Mapping of a family → regular expression searched in a task's modality; the first match decides."""
 ANATOMIES: dict[str, str] = _DATA["anatomies"]
 """Mapping of a family → regular expression searched in the anatomy that a card states, in lower case."""
+NO_LICENSE = "none stated"
 OTHER = "other"
 """Family of a text in which no pattern is found."""
 
@@ -77,6 +78,11 @@ class Suite(BaseModel):
             annotators = count_annotators(tasks)
             tasks = [task for task in tasks if annotators[consensus(task)] >= self.minimum_annotators]
         return tasks
+
+
+def licenses(collection: Collection, datasets: Iterable[str]) -> dict[str, str]:
+    """Licence of each dataset as its card states it, by id, in the order of the ids."""
+    return {name: collection.card(name).license or NO_LICENSE for name in sorted({*datasets})}
 
 
 def consensus(task: Task) -> str:

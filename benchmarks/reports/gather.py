@@ -3,7 +3,7 @@
 import logging
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import isfinite
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -86,6 +86,8 @@ class Results:
     """Mapping of a predictor's name → fingerprint and provenance, as far as the runs state them."""
     notes: dict[str, dict[str, str]]
     """Failures and omissions: key of `NOTED` → name of the task or predictor → reason."""
+    licenses: dict[str, str] = field(default_factory=dict)
+    """Licence of each dataset, by its id, as far as the runs state it."""
 
     @property
     def size(self) -> int:
@@ -167,6 +169,7 @@ def gather(folders: Sequence[Path]) -> Results:
         sizes={size: _size_results(by_size[size], runs) for size in sorted(by_size)},
         predictors=predictors,
         notes={kind: reasons for kind, reasons in notes.items() if reasons},
+        licenses={name: text for each in runs.values() for name, text in each.get("licenses", {}).items()},
     )
 
 

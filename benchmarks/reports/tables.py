@@ -34,6 +34,7 @@ def markdown(results: Results) -> str:
         *(f"\nPlan at {size} examples: `{each.plan_hash}`." for size, each in results.sizes.items()),
         f"\nCollection: `{results.settings.get('collection_sha256', 'unknown')}`.",
         f"\nSettings: {_settings(results)}.",
+        *([f"\nLicences: {_listed(results.licenses)}."] if results.licenses else []),
         *(f"\n{kind.replace('_', ' ').capitalize()}: {_listed(notes)}." for kind, notes in results.notes.items()),
     ]
     return "\n".join(parts).replace("`.\n\nPlan", "`.\nPlan") + "\n"
@@ -48,6 +49,7 @@ def latex(results: Results) -> str:
             f"% {_settings(results)}",
             *(f"% plan at {size} examples: {each.plan_hash}" for size, each in results.sizes.items()),
             *(f"% {kind}: {_listed(notes)}".replace("\n", " ") for kind, notes in results.notes.items()),
+            f"% licences: {_listed(results.licenses)}".replace("\n", " "),
             _latex_table(("Examples per query", "Subjects", *results.ranking), by_size(results)),
             "",
             _latex_table((f"Task, {results.size} examples", "Subjects", *results.ranking), by_task(results)),

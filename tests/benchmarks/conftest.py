@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from megamed import Collection, Sample, Task
+from megamed import Collection, DatasetCard, Sample, Task
 
 SIZE_PX = 16
 
@@ -43,6 +43,9 @@ class DrawnCollection(Collection):
         if roles is not None and "heldout" not in roles:
             return []
         return [Task(dataset=name, modality="drawing", axis="2d", label="disc") for name in self._samples]
+
+    def card(self, dataset: str) -> DatasetCard:
+        return DatasetCard(id=dataset, modality="drawing", license="CC0-1.0" if dataset == "cells" else None)
 
     def samples(self, task: Task, split: str | None = None) -> list[Sample]:
         return self._samples[task.dataset]

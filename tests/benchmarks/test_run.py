@@ -69,6 +69,7 @@ def test_summary_holds_what_was_asked(run: Any, tmp_path: Path) -> None:
     assert summary["difference"]["minus"]["mean-mask"]["mean"] == pytest.approx(gain)
     assert summary["counts"]["mean-mask"]["rows"] == 12
     assert summary["settings"]["support_size"] == 4
+    assert summary["licenses"] == {"cells": "CC0-1.0"}
     assert summary["skipped"] == {"lonely/drawing/2d/disc": "needs 2 labelled subjects, has 1"}
     with (tmp_path / "out/summary.csv").open() as file:
         assert [(line["task"], line["subjects"]) for line in csv.DictReader(file)] == [

@@ -41,6 +41,8 @@ def test_an_experiment_leaves_tables_a_figure_and_its_protocol(collection: Path,
     }  # fmt: skip
     told = json.loads((tmp_path / "experiment.json").read_text())
     assert (told["experiment"], told["draws"]) == ("support-size", 2)
+    assert told["licenses"] == {"squares": "CC0"}
+    assert "Licences: squares (CC0)." in output
     assert len(set(told["plan_hashes"].values())) == 2
     assert all(name in output for name in told["plan_hashes"].values())
     assert [point["place"][0] for point in told["points"]] == [1, 3]

@@ -49,6 +49,15 @@ def test_queries_without_the_structure_are_frozen_too(sparse: Collection, tmp_pa
     assert plan_asked(sparse, read_list(tmp_path / "list.json")) == plan_asked(sparse, asked)
 
 
+def test_a_list_states_licences_and_one_of_before_keeps_its_hash(frozen: FrozenList, tmp_path: Path) -> None:
+    assert frozen.licenses == {"cells": "CC0-1.0"}
+    before = frozen.model_copy(update={"licenses": {}})
+    assert before.hash != frozen.hash
+    write_list(tmp_path / "list.json", before.model_copy(update={"sha256": before.hash}))
+    assert "licenses" not in json.loads((tmp_path / "list.json").read_text())
+    assert read_list(tmp_path / "list.json").hash == before.hash
+
+
 def test_a_list_without_them_has_the_hash_that_it_always_had(frozen: FrozenList, tmp_path: Path) -> None:
     write_list(tmp_path / "list.json", frozen)
     assert "absent" not in (tmp_path / "list.json").read_text()

@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from benchmarks.plans.suites import ANATOMIES, MODALITIES, SUITES, Suite, family
+from benchmarks.plans.suites import ANATOMIES, MODALITIES, SUITES, Suite, family, licenses
 from megamed import Collection, DatasetCard, Task
 
 CARDS = {
@@ -40,6 +40,11 @@ def chosen(**conditions: object) -> list[str]:
 
 def test_a_role_alone_holds_all_its_tasks() -> None:
     assert [task.dataset for task in SUITES["heldout"].tasks(Catalogue())] == ["cine"] * 4 + ["scan", "smear"]
+
+
+def test_each_dataset_has_a_licence_or_none_stated(drawings: Collection) -> None:
+    told = {"cells": "CC0-1.0", "lonely": "none stated"}
+    assert licenses(drawings, ["lonely", "cells", "lonely"]) == told
 
 
 def test_modality_and_anatomy_are_families() -> None:

@@ -30,6 +30,12 @@ def test_markdown_has_both_tables_and_the_hashes(results: Results):
     assert results.settings["collection_sha256"] in text
 
 
+@pytest.mark.parametrize("form", ["markdown", "latex"])
+def test_licences_are_told(results: Results, form: str) -> None:
+    assert "icences: squares (CC0); tiles (CC0)" in FORMATS[form](results)
+    assert "<dt>squares</dt><dd>CC0</dd>" in render(results)
+
+
 def test_csv_is_long(results: Results):
     lines = list(csv.DictReader(FORMATS["csv"](results).splitlines()))
     assert len(lines) == 2 * 2 * (1 + 2 + 2)  # sizes, predictors, levels
