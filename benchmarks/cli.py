@@ -8,6 +8,25 @@ import typer
 
 from benchmarks.board.command import leaderboard, submit
 from benchmarks.messages import tell_failures, tell_skipped
+from benchmarks.options import (
+    Absent,
+    AsJson,
+    Attributes,
+    BatchSize,
+    Built,
+    Device,
+    Draws,
+    Ensemble,
+    MemoryBudget,
+    Queries,
+    QuerySubjects,
+    Scheduler,
+    Seed,
+    Suite,
+    Supports,
+    Weights,
+    Workers,
+)
 from megamed.command_line import CommandLine
 
 app = CommandLine(
@@ -20,48 +39,6 @@ DEFAULT_SIZES = [16]
 DEFAULT_GROUPINGS = ["size", "modality"]
 FAILED = 3
 """Exit status of `probe` when the network does not read its support, of `run` when a predictor failed on a task."""
-Built = Annotated[Path, typer.Option(help="Folder of a collection, as `megamed build` writes it.")]
-Suite = Annotated[str, typer.Option(help="Name of a suite of tasks, one of `incontext-bench list suites`.")]
-Draws = Annotated[int, typer.Option(help="Number of support sets drawn per query.")]
-Queries = Annotated[int, typer.Option(help="Maximum number of query images per task, spread over its subjects.")]
-Seed = Annotated[int, typer.Option(help="Seed of the choice of queries and supports, and of the bootstrap.")]
-QuerySubjects = Annotated[
-    str, typer.Option(help="Subjects that may be queries: all, or test, with supports from the other splits alone.")
-]
-Ensemble = Annotated[
-    int,
-    typer.Option(help="Number of support sets of a query whose averaged probabilities are scored, too; 1 for none."),
-]
-Supports = Annotated[
-    str,
-    typer.Option(
-        help="Support sets of a task: per-query, one for each query; or shared, one for all queries, as if labelled "
-        "once (needs --query-subjects test)."
-    ),
-]
-Absent = Annotated[
-    int,
-    typer.Option(help="Maximum number of further queries per task that lack the structure, to count false alarms."),
-]
-Device = Annotated[str | None, typer.Option(help="Torch device to compute on.", show_default="cuda if available")]
-BatchSize = Annotated[
-    int | None, typer.Option(help="Number of queries per forward pass.", show_default="1, or as many as a GPU holds")
-]
-MemoryBudget = Annotated[
-    float | None,
-    typer.Option(help="Memory budget of each process, in GB.", show_default="half of what is free, 4/5 on a GPU"),
-]
-Weights = Annotated[Path | None, typer.Option(help="Weights file of the network.", show_default="the packaged one")]
-Workers = Annotated[
-    int | None, typer.Option(help="Number of worker processes.", show_default="one per GPU, or per core if that pays")
-]
-Scheduler = Annotated[
-    str | None, typer.Option(help="Address of a Dask scheduler whose workers to use, such as tcp://10.0.0.1:8786.")
-]
-Attributes = Annotated[
-    Path | None, typer.Option(help="CSV table of subject attributes: columns dataset, subject, sex, age, ...")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
 class Listed(StrEnum):
@@ -168,6 +145,34 @@ def freeze_list(
     tell_skipped(frozen.skipped)
     episodes = sum(len(task.episodes) for task in frozen.tasks.values())
     print(f"{out}: plan {frozen.plan_hash}, {len(frozen.tasks)} tasks, {episodes} queries with their supports")
+
+
+@app.command(name="suite")
+def make_a_suite(
+    collection: Built,
+    out: Annotated[Path, typer.Option(help="Folder to write list.json and card.md to.")],
+    name: Annotated[str, typer.Option(help="Name on the card.", show_default="the folder's")] = "",
+    suite: Suite = "all",
+    dataset: Annotated[
+        list[str] | None,
+        typer.Option(help="Id of a dataset to ask about; repeatable.", show_default="all of the suite"),
+    ] = None,
+    support_size: Annotated[int, typer.Option(help="Number of labelled examples per query.")] = 16,
+    draws: Draws = 5,
+    queries: Queries = 40,
+    seed: Seed = 0,
+    query_subjects: QuerySubjects = "all",
+    supports: Supports = "per-query",
+    absent: Absent = 0,
+) -> None:
+    """Build a suite for others from any collection: a frozen list, and a card on its data, licences and limits."""
+    from benchmarks.plans.suite_card import make_suite
+    from benchmarks.plans.task_plans import Settings
+
+    settings = Settings(suite, support_size, draws, queries, seed, query_subjects, 1, supports, absent)
+    frozen = make_suite(collection, settings, out, name, tuple(dataset or ()))
+    tell_skipped(frozen.skipped)
+    print(f"{out}: list.json and card.md, plan {frozen.plan_hash}, {len(frozen.tasks)} tasks")
 
 
 @app.command()

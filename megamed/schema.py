@@ -337,7 +337,7 @@ class Task(Frozen):
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One image of a task on which the label is present."""
+    """One image of a task."""
 
     row: int
     """Row in the arrays of the task's view."""
@@ -345,4 +345,4 @@ class Sample:
     case: str
     split: Split
     area_px: int
-    """Number of label pixels at the collection's size."""
+    """Number of label pixels at the collection's size: 0 if it lacks the label, -1 if nobody looked."""

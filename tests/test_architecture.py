@@ -36,6 +36,7 @@ MAY_IMPORT = {
     "benchmarks.board": "benchmarks.reports benchmarks.analysis benchmarks.scoring benchmarks.plans megamed",
     "benchmarks.experiments": "benchmarks.* incontext.* megamed",
     "benchmarks.messages": "megamed",
+    "benchmarks.options": "",
     "benchmarks.cli": "benchmarks.* incontext.networks megamed",
     "benchmarks.perf": "benchmarks.* incontext.* megamed",
 }

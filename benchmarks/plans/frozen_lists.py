@@ -1,7 +1,7 @@
 """Frozen lists: every query and support of a plan by dataset and case, to score the same episodes again anywhere."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -129,9 +129,9 @@ class FrozenList(BaseModel):
         return sorted({Task.from_id(name).dataset for name in self.tasks} & set(collection.datasets))
 
 
-def freeze(collection: Collection, settings: Settings) -> FrozenList:
-    """Plan a suite on a collection and freeze its episodes."""
-    plans, skipped = plan_suite(collection, settings)
+def freeze(collection: Collection, settings: Settings, datasets: Sequence[str] = ()) -> FrozenList:
+    """Plan a suite on a collection, or on some of its datasets, and freeze its episodes."""
+    plans, skipped = plan_suite(collection, settings, datasets)
     frozen = FrozenList(
         plan_hash=plan_hash(plans),
         settings=settings,

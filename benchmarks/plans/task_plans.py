@@ -142,21 +142,31 @@ def stable_hash(*parts: object) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest())
 
 
-def plan_suite(collection: Collection, settings: Settings) -> tuple[list[TaskPlan], dict[str, str]]:
+def plan_suite(
+    collection: Collection, settings: Settings, datasets: Sequence[str] = ()
+) -> tuple[list[TaskPlan], dict[str, str]]:
     """Plan every episode of a suite before anything is predicted.
 
     The datasets of a suite are unseen as a whole, so any of their subjects may be a query unless settings forbid it.
+
+    Args:
+        collection: The collection.
+        settings: Settings that decide the episodes.
+        datasets: Ids of the datasets to ask about; by default all of the suite.
 
     Returns:
         The plans, sorted by task id, and the skipped task ids with the reason.
 
     Raises:
-        ValueError: If the collection holds no task of the suite, or none with two subjects.
+        ValueError: If the collection holds no task of the suite, or none with two subjects, or lacks a dataset.
     """
     plans: list[TaskPlan] = []
     skipped: dict[str, str] = {}
     suite = SUITES[settings.suite]
+    wanted = {task.id for task in collection.tasks(list(datasets))} if datasets else None
     for task in suite.tasks(collection):
+        if wanted is not None and task.id not in wanted:
+            continue
         samples = collection.samples(task)
         subjects = len({sample.subject for sample in samples})
         if subjects < suite.minimum_subjects:
@@ -185,7 +195,7 @@ def plan_task(task: Task, samples: Sequence[Sample], settings: Settings, without
 
     Args:
         task: The task.
-        samples: Its samples, of which queries and supports are chosen.
+        samples: Samples of the task, of which queries and supports are chosen.
         settings: Settings that decide the choice.
         without: Samples that lack the structure, of which further queries are chosen; no choice among `samples`
             depends on them.

@@ -60,6 +60,7 @@ class DrawnCollection(Collection):
 class SparseCollection(DrawnCollection):
     """The same, with an image of each subject that lacks the disc, and one of a seventh subject, `s6`."""
 
+    size_px = SIZE_PX
     LACKING = 100
     """Number from which on rows lack the disc."""
 
