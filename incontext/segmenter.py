@@ -337,7 +337,7 @@ class Segmenter(SavedEstimator):
             by.tuned,
         )
         with by.network.evaluating():
-            found = replace(propagator, told=told)(labelled)
+            found = replace(propagator, told=told, near=by.tuned is None)(labelled)
         result = Segmentation([found], propagator.classes, report, self.quality)
         result.report = finished(report, start)
         return result

@@ -29,7 +29,7 @@ from megamed.files import sha256_of
 METHODS: dict[str, dict[str, Any] | None] = {
     "propagation": {},
     "joining alone": {"continuity": 0.0, "neighbours": 0.0},
-    "slice by slice": {"reach": 0, "continuity": 0.0, "neighbours": 0.0},
+    "slice by slice": {"reach": 0, "continuity": 0.0, "neighbours": 0.0, "margin": 0.0},
     "labels alone": None,
 }
 """Changes to `Propagation` that make each method; None interpolates the labels and sees no image.

@@ -32,6 +32,8 @@ TILES_ACROSS = 4
 """The longer side of an image is at most so many tiles, where the side of a tile is not asked for in pixels."""
 MOST_TILES = 2**14
 """Most tiles of an image: 30,000 × 30,000 pixels in tiles of 512, whose logits take a gigabyte for each class."""
+UNSEEN = -20.0
+"""Logit of pixels that no window shows: surely background."""
 BAND_VALUES = 2**22
 """Logits that are on the grid of an image at once; an image is enlarged in bands of so many."""
 
@@ -128,6 +130,7 @@ def blend(
     """Logits on the image's own grid, band by band: rows and their logits.
 
     Where tiles overlap, their logits are averaged, and count less towards a tile's edge, where it sees least around.
+    A window that stands alone may show a part of the image, beyond which is background.
     """
     band = max(1, BAND_VALUES // (logits.shape[1] * shape[1]))
     for start in range(0, shape[0], band):
@@ -137,7 +140,15 @@ def blend(
 
 def _blend_rows(logits: Tensor, boxes: Sequence[Box], shape: tuple[int, int], rows: slice) -> Tensor:
     if len(boxes) == 1:
-        return to_user_grid(logits[0], boxes[0], rows, slice(0, shape[1]))
+        inside, columns = boxes[0].within(shape)
+        shown = slice(max(inside.start, rows.start), min(inside.stop, rows.stop))
+        if (shown, columns) == (rows, slice(0, shape[1])):
+            return to_user_grid(logits[0], boxes[0], rows, columns)
+        band = logits.new_full((logits.shape[1], rows.stop - rows.start, shape[1]), UNSEEN)
+        if shown.start < shown.stop:
+            part = to_user_grid(logits[0], boxes[0], shown, columns)
+            band[:, shown.start - rows.start : shown.stop - rows.start, columns] = part
+        return band
     window = _window(logits.shape[-1])[None].to(logits)
     total = logits.new_zeros(logits.shape[1] + 1, rows.stop - rows.start, shape[1])
     for tile, box in zip(logits, boxes, strict=True):

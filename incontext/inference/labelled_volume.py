@@ -3,7 +3,7 @@
 What `incontext.inference.propagation` does on the network's grid is done for each window that planes are seen by.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -24,6 +24,7 @@ from incontext.images.source_image import (
     read_label_image,
     stored_values,
 )
+from incontext.inference.drawn_window import reaches_edge, window_around
 from incontext.inference.planes import CasePrediction, Classes, DrawnPlane, Plane
 from incontext.inference.propagation import LabelledPlanes, LabelledStructure, Propagation, propagate_all
 from incontext.inference.support_pool import Fitted, Preparation
@@ -171,6 +172,7 @@ class Propagator:
         fitted: Labelled squares of other volumes, if there are any.
         config: Parameters of the propagation; by default those that are `suitable` for the volume.
         told: Function that is told how many planes are done, and of how many, the windows of a plane counted apart.
+        near: Whether volumes are seen by a window around what was drawn, which a network tuned on whole planes is not.
     """
 
     backend: Backend
@@ -181,14 +183,18 @@ class Propagator:
     fitted: Fitted | None = field(default=None, repr=False)
     config: Propagation | None = None
     told: Callable[[int, int], object] | None = None
+    near: bool = True
 
     def __call__(self, labelled: Labelled) -> CasePrediction:
         """Segment all planes; those that are labelled stay as they were drawn, where somebody judged."""
-        case, boxes = labelled.case, self.preparation.boxes(labelled.case)
+        case = labelled.case
         # what is drawn on one plane is sought on the next: an array, too, is one thing here
         scaled = apply(case, replace(self.preparation.normalisation, by_plane=False))
-        done = _Count(len(labelled.labels) * len(boxes), len(boxes) * len(case.planes), self.told)
-        logits = torch.stack([self._window(scaled, labelled, box, done) for box in boxes], dim=1) / self.temperature
+        boxes = self._near(labelled)
+        logits = self._windows(scaled, labelled, boxes)
+        if len(boxes) == 1 and reaches_edge(logits[:, 0], boxes[0], case.planes.shape[1:]):
+            boxes = self.preparation.boxes(case)
+            logits = self._windows(scaled, labelled, boxes)
         values = tuple(self.classes.names)
         found = [Plane(case.planes.shape[1:], boxes, each) for each in logits]
         planes: list[Plane | DrawnPlane] = [*found]
@@ -196,11 +202,25 @@ class Propagator:
             planes[index] = DrawnPlane(label, values, labelled.unknown.get(index), found[index])
         return CasePrediction(emptied(case), planes)
 
+    def _near(self, labelled: Labelled) -> list[Box]:
+        """The windows to see the planes by: one around what was drawn, if a volume has nothing else to go by."""
+        case, boxes = labelled.case, self.preparation.boxes(labelled.case)
+        margin = (self.config or Propagation()).margin
+        if case.kind != "volume" or not self.near or self.fitted or len(boxes) > 1 or not margin:
+            return boxes
+        return [window_around(labelled.labels.values(), margin, case.spacing_mm[1:] if case.spacing_mm else (1.0, 1.0))]
+
     def support_of(self, labelled: Labelled) -> str:
         """Describe what a volume is segmented by, for its report."""
         here = f"{len(labelled.labels)} labelled planes and what was found from them"
         others = self.fitted.pool.label_budget if self.fitted else 0
         return f"{here}, {others} labelled images of others" if others else here
+
+    def _windows(
+        self, scaled: Float32[np.ndarray, "N H W"], labelled: Labelled, boxes: Sequence[Box]
+    ) -> Float[Tensor, "N boxes C size size"]:
+        done = _Count(len(labelled.labels) * len(boxes), len(boxes) * len(scaled), self.told)
+        return torch.stack([self._window(scaled, labelled, box, done) for box in boxes], dim=1) / self.temperature
 
     def _window(
         self, scaled: Float32[np.ndarray, "N H W"], labelled: Labelled, box: Box, done: "_Count"

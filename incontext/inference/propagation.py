@@ -60,6 +60,9 @@ class Propagation:
     edge, in sides of a plane; 0 for volumes."""
     neighbours: float = 0.3
     """Weight of the planes before and after in the final mean of logits, beside 1 for the plane itself; 0 for none."""
+    margin: float = 0.5
+    """What is seen around the labelled structures of a volume on each side, as a share of their longer extent; 0 to see
+    planes whole."""
     seeds: int = 3
     """Number of planes to start from if none is labelled: the most confident ones, spread over the structure."""
     batch_size: int = 8

@@ -181,7 +181,9 @@ def test_subgroups_are_tabulated(collection: Path, tmp_path: Path) -> None:
     assert "Dice by size" in bench("subgroups", tmp_path / "out")[1]
     code, _, errors = bench(*asked)
     assert code == 1
-    assert errors.startswith("Error: Unknown attribute: expected one of size, size-in-task, modality, age, got 'anatomy'.")
+    assert errors.startswith(
+        "Error: Unknown attribute: expected one of size, size-in-task, modality, age, got 'anatomy'."
+    )
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from incontext.images import tiling
 from incontext.images.resampling import to_square
 from incontext.images.tiling import MOST_TILES, Structure, Tiling, blend, choose_tiling, width_px
 from megamed.squares import Box, letterbox
@@ -117,3 +118,15 @@ def test_an_image_has_no_endless_number_of_tiles() -> None:
     for side_px, shape in ((1, (1000, 1000)), (8, (60_000, 60_000)), (8, (4, 10**6))):
         with pytest.raises(ValueError, match=rf"expected at most {MOST_TILES} of an image, got \d+ of {side_px} px"):
             Tiling(side_px, "").boxes(shape)
+
+
+def test_beyond_a_window_that_stands_alone_is_background() -> None:
+    logits, box = torch.full((1, 2, 8, 8), 3.0), Box(2, 4, 8, 8)
+    for band_values in (2**22, 2 * 3 * 20):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(tiling, "BAND_VALUES", band_values)
+            whole = blended(logits, [box], (16, 20))
+        assert whole.shape == (2, 16, 20)
+        assert (whole[:, 2:10, 4:12] == 3).all()
+        assert int((whole == 3).sum()) == 2 * 64
+        assert (whole[:, 0] == tiling.UNSEEN).all()

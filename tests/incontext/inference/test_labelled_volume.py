@@ -168,6 +168,46 @@ def test_the_planes_of_a_scan_are_labelled_as_its_file_has_them(tmp_path: Path) 
     np.testing.assert_array_equal(nibabel.load(path).affine, affine)
 
 
+class Sizes(Thresholder):
+    """Notes how much of each query is bright."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shares: list[float] = []
+
+    def forward(self, query_images: Tensor, support_images: Tensor, support_labels: Tensor) -> Tensor:
+        self.shares += [float(image.gt(0.5).float().mean()) for image in query_images]
+        return super().forward(query_images, support_images, support_labels)
+
+
+def scan(volume: np.ndarray, folder: Path) -> Path:
+    nibabel = pytest.importorskip("nibabel")
+    nibabel.save(nibabel.Nifti1Image(np.moveaxis(volume, 0, 2), np.diag([1.0, 1, 4, 1])), folder / "scan.nii")
+    return folder / "scan.nii"
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_volumes_are_seen_by_a_window_around_what_was_drawn_and_films_whole(tmp_path: Path, beside: bool) -> None:
+    """What reaches beyond the window makes it give way to whole planes: nothing that is there is cut off."""
+    volume, label = np.zeros((9, 96, 96), np.uint8), np.zeros((9, 96, 96), np.uint8)
+    label[2:7, 40:52, 30:42] = 1
+    label[6, 40:52, 30:90] |= beside
+    volume[label > 0] = 200
+    shares = {}
+    for margin in (Propagation().margin, 0.0):
+        network = Sizes()
+        config = Propagation(margin=margin, continuity=0.0)
+        found = segmenter(network).propagate(scan(volume, tmp_path), {4: label[4]}, axis=2, config=config)
+        shares[margin] = max(network.shares[:2])
+        assert found[0].shape == (96, 96, 9)
+        assert np.moveaxis(found[0], 2, 0)[label == 0].mean() < 0.01
+        assert np.moveaxis(found[0], 2, 0)[label > 0].mean() > 0.9
+    assert shares[0.5] > 10 * shares[0.0]
+    film = Sizes()
+    segmenter(film).propagate(volume, {4: label[4]})
+    assert max(film.shares[:2]) < 2 * shares[0.0]
+
+
 def test_shapes_are_interpolated_in_volumes_as_far_as_planes_are_apart() -> None:
     stack = read_source_image(np.zeros((5, 20, 40)), "stack")
     box = letterbox((20, 40))
