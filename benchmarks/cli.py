@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from benchmarks.board.command import leaderboard, submit
+from benchmarks.experiments.command import volumes
 from benchmarks.messages import tell_failures, tell_skipped
 from benchmarks.options import (
     Absent,
@@ -342,6 +343,9 @@ def experiment(
     scribbles: Annotated[
         Path | None, typer.Option(help="Folder of scribbles that people drew, for the experiment on them.")
     ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of datasets with source files, for the experiment on volumes.")
+    ] = None,
     device: Device = None,
     workers: Workers = None,
     scheduler: Scheduler = None,
@@ -360,8 +364,8 @@ def experiment(
     from megamed import Collection
 
     settings = Settings(suite, support_size, draws, queries, seed, query_subjects)
-    left_out, drawn = tuple(leave_out or ()), str(scribbles or "")
-    options = ExperimentOptions(settings, tuple(predictor), steps, seeds, by, left_out, drawn)
+    left_out, folders = tuple(leave_out or ()), (str(scribbles or ""), str(data or ""))
+    options = ExperimentOptions(settings, tuple(predictor), steps, seeds, by, left_out, *folders)
     execution = Execution(str(choose_device(device)), workers=workers, scheduler=scheduler)
     folder = out or Path("experiments") / name
     done = run_experiment(Bench(name, Collection(collection), options, folder, execution, with_progress))
@@ -373,51 +377,6 @@ def experiment(
 
 
 @app.command()
-def volumes(
-    data: Annotated[Path, typer.Option(help="Folder of datasets with source files, as `megamed build` reads it.")],
-    dataset: Annotated[
-        list[str] | None, typer.Option(help="Id of a dataset; repeatable.", show_default="all of role heldout")
-    ] = None,
-    labelled: Annotated[
-        int, typer.Option(help="Number of labelled slices per volume, spread evenly over those that show the label.")
-    ] = 3,
-    others: Annotated[
-        int, typer.Option(help="Number of other subjects' volumes to label slices of, instead of the volume's own.")
-    ] = 0,
-    most: Annotated[int, typer.Option(help="Maximum number of volumes per dataset, spread over its subjects.")] = 20,
-    axis: Annotated[
-        str,
-        typer.Option(
-            help="Axis to slice along: sagittal, coronal or axial.", show_default="across thick slices, else axial"
-        ),
-    ] = "",
-    weights: Weights = None,
-    out: Annotated[Path, typer.Option(help="Folder of results, from which an interrupted run resumes.")] = Path(
-        "runs/volumes"
-    ),
-    seed: Annotated[int, typer.Option(help="Seed of the choice of volumes and of the bootstrap.")] = 0,
-    asking: Annotated[
-        bool, typer.Option("--asking", help="Compare slices asked for one by one with slices spread evenly.")
-    ] = False,
-    device: Device = None,
-    as_json: AsJson = False,
-) -> None:
-    """Score the segmentation of volumes with a few labelled slices: by propagation, and slice by slice for comparison.
-
-    Propagation is `Segmenter.propagate`, on the volume's own grid. Dice is of all unlabelled slices together.
-    """
-    from benchmarks.experiments.propagated_volumes import run_volumes
-    from benchmarks.experiments.source_volumes import VolumeSettings
-    from benchmarks.reports.terminal import show, with_progress
-    from incontext.networks.checkpoint import PACKAGED
-    from incontext.networks.devices import choose_device
-
-    settings = VolumeSettings(tuple(dataset or ()), labelled, others, most, axis, seed, asking)
-    summary = run_volumes(data, settings, weights or PACKAGED, out, str(choose_device(device)), with_progress)
-    show({0: summary}, as_json)
-
-
-@app.command()
 def speed() -> None:
     """Measure time and memory of the networks beside UniverSeg's plain definition, in some minutes on one core."""
     from benchmarks.experiments.network_speed import measure
@@ -426,6 +385,7 @@ def speed() -> None:
         typer.echo(line)
 
 
+app.command()(volumes)
 app.command()(submit)
 app.command()(leaderboard)
 

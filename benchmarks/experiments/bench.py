@@ -17,6 +17,8 @@ from megamed.files import read_json, sha256_of, write_json
 Track = Callable[[Iterable[list[Any]], int], Iterable[list[Any]]]
 """Function that passes batches of rows, or of other pieces, through while it shows progress towards their total."""
 
+FOLDERS = ("scribbles", "data")
+"""Options that no experiment but one has, and its folders alone state."""
 GROUPINGS = ("dataset", "modality", "anatomy")
 """Groupings of datasets by which a training can leave some out."""
 
@@ -80,6 +82,8 @@ class ExperimentOptions:
     """Names of the groups to leave out, one after the other; by default a few."""
     scribbles: str = ""
     """Folder of people's scribbles."""
+    data: str = ""
+    """Folder of datasets with source files."""
 
     def __post_init__(self) -> None:
         if self.by not in GROUPINGS:
@@ -111,7 +115,7 @@ class Bench:
     @cached_property
     def identity(self) -> dict[str, Any]:
         """Options and collection hash that decide the outcome, as JSON values; equal identities may share a folder."""
-        options = {name: value for name, value in asdict(self.options).items() if name != "scribbles" or value}
+        options = {name: value for name, value in asdict(self.options).items() if value or name not in FOLDERS}
         decides = {
             "experiment": self.name,
             **options.pop("settings"),

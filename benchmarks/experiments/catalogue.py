@@ -9,6 +9,7 @@ from benchmarks.experiments import (
     choice,
     clicks,
     dataset_curve,
+    drawn_slices,
     label_conflicts,
     measuring,
     oracle,
@@ -51,9 +52,9 @@ class Experiment:
     method: str = METHOD
     logarithmic: tuple[bool, bool] = (False, False)
     """Whether the horizontal and the vertical axis are logarithmic."""
-    kind: Literal["scores", "films", "trains", "leaves", "times"] = "scores"
-    """Kind of measurement: `scores` of given predictors; the same on `films`; of networks that it `trains`; of networks
-    on the data that their training `leaves` out; or `times` without any data."""
+    kind: Literal["scores", "films", "volumes", "trains", "leaves", "times"] = "scores"
+    """Kind of measurement: `scores` of given predictors; the same on `films` or `volumes`; of networks it `trains`;
+    of networks on the data that their training `leaves` out; or `times` without any data."""
     paired: bool = False
     """Whether the figure shows paired differences from the reference of each point, in place of the values."""
 
@@ -153,6 +154,12 @@ EXPERIMENTS: dict[str, Experiment] = {
         "frames from the nearest labelled one",
         sequences.sequences,
         kind="films",
+    ),
+    "drawn-slices": Experiment(
+        "How far does one drawn slice of a volume reach, and what is the whole worth from one, three and seven?",
+        "slices",
+        drawn_slices.drawn_slices,
+        kind="volumes",
     ),
     "probe": Experiment(
         "Does the network read its support, or answer from memory?",

@@ -146,8 +146,9 @@ def run_volumes(
     out: Path,
     device: str = "cpu",
     track: Track = lambda batches, total: batches,
+    asked_methods: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Score every method on the volumes below a root into `out`, going on where an earlier run stopped.
+    """Score methods on the volumes below a root into `out`, going on where an earlier run stopped.
 
     The files are those of `run_benchmark`, with a row per volume, label and method.
 
@@ -158,15 +159,21 @@ def run_volumes(
         out: Folder of the results.
         device: Torch device to compute on.
         track: Progress display: see `Track`.
+        asked_methods: Names of the methods to score; by default all that can be asked. Others may follow later.
 
     Returns:
         The summary, as in `summary.json`; differences are of the first method minus each other one.
 
     Raises:
-        ValueError: If there is nothing to score, a file is damaged, or `out` holds results of other settings.
+        ValueError: If there is nothing to score, a method is unknown, a file is damaged, or `out` holds results of
+            other settings.
     """
-    names = methods_of(settings)
-    methods = {name: asdict(Propagation(**(METHODS.get(name) or {}))) for name in names}
+    known = methods_of(settings)
+    if strange := [name for name in asked_methods if name not in known]:
+        msg = f"Unknown method: expected one of {', '.join(known)}, got {strange[0]!r}."
+        raise ValueError(msg)
+    names = [name for name in known if name in (asked_methods or known)]
+    methods = {name: asdict(Propagation(**(METHODS.get(name) or {}))) for name in known}
     chosen = {name: value for name, value in asdict(settings).items() if name != "asking"}  # the methods tell
     decided = json.loads(json.dumps(chosen | {"methods": methods, "measured": MEASURED}))
     datasets = find_volumes(root, settings)

@@ -68,6 +68,11 @@ def sentence(bench: Bench, experiment: Experiment, findings: Findings) -> str:
     told = f" Licences: {told}." if told else ""
     if experiment.kind == "films":
         return f"All films of the collection `{bench.identity['collection_sha256']}`, seed {settings.seed}.{told}"
+    if experiment.kind == "volumes":
+        return (
+            f"At most {settings.queries} volumes of each dataset of suite `{settings.suite}`, seed {settings.seed}. "
+            f"Collection `{bench.identity['collection_sha256']}`.{told}"
+        )
     hashes = dict.fromkeys(findings.details.get("plan_hashes", {}).values())
     parts = [
         "Tasks of what is left out" if experiment.kind == "leaves" else f"Suite `{settings.suite}`",
@@ -86,5 +91,9 @@ def licenses_of(bench: Bench, experiment: Experiment) -> dict[str, str]:
     """Licence of each dataset that is asked about; of all, if the experiment itself chooses them."""
     if experiment.kind == "times":
         return {}
-    chosen = SUITES[bench.settings.suite].tasks(bench.collection) if experiment.kind in ("scores", "trains") else ()
+    chosen = (
+        SUITES[bench.settings.suite].tasks(bench.collection)
+        if experiment.kind in ("scores", "volumes", "trains")
+        else ()
+    )
     return licenses(bench.collection, {task.dataset for task in chosen} or bench.collection.datasets)

@@ -214,6 +214,16 @@ def test_a_run_goes_on_where_it_was_killed(root: Path, network: Path, tmp_path: 
         run_volumes(root, replace(settings, labelled=2), network, tmp_path / "out")
 
 
+def test_methods_may_be_scored_one_after_the_other(root: Path, network: Path, tmp_path: Path) -> None:
+    settings = VolumeSettings(volumes=2)
+    first = run_volumes(root, settings, network, tmp_path / "parts", asked_methods=["labels alone"])
+    assert list(first["overall"]) == ["labels alone"]
+    parts, whole = (run_volumes(root, settings, network, tmp_path / out) for out in ("parts", "whole"))
+    assert parts["overall"] == whole["overall"]
+    with pytest.raises(ValueError, match="Unknown method: expected one of propagation, "):
+        run_volumes(root, settings, network, tmp_path / "parts", asked_methods=["luck"])
+
+
 def test_what_cannot_be_asked_is_told(root: Path, network: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="got none of cubes"):
         run_volumes(root, VolumeSettings(("cubes",)), network, tmp_path / "a")
