@@ -4,11 +4,13 @@ PYTHON ?= python3
 # Of thousands of modules few are ever imported: these compile themselves then.
 TORCH ?= torch==2.13.0
 BIN := .venv/bin
+COLLECTION ?= collection
+EVIDENCE ?= evidence
 export OMP_NUM_THREADS ?= 1
 # The tests start hundreds of processes, which would compile all that they import if nobody kept what was compiled.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help install demo test check docs format
+.PHONY: help install demo test evidence check docs format
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +29,10 @@ demo: install  ## Segment brain slices from six labelled ones; the picture is de
 
 test: install  ## Run all tests
 	$(BIN)/python -m pytest -n 2 --dist=loadgroup --durations=40
+
+evidence: install  ## Make the figures of README and docs anew, from COLLECTION, FILMS, DATA and SCRIBBLES; QUICK=1 shows that it works
+	$(BIN)/incontext-bench evidence --collection $(COLLECTION) $(if $(FILMS),--films $(FILMS)) $(if $(DATA),--data $(DATA)) \
+	    $(if $(SCRIBBLES),--scribbles $(SCRIBBLES)) $(if $(QUICK),--quick) --out $(EVIDENCE)$(if $(QUICK),-quick)
 
 check: install  ## Lint, formatting and types
 	$(BIN)/ruff check

@@ -1,12 +1,15 @@
 """The command `incontext-bench`: run, freeze, compare, report, enter and list benchmarks, and probe weights."""
 
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
+import click
 import typer
 
 from benchmarks.board.command import leaderboard, submit
+from benchmarks.evidence.command import evidence_of
 from benchmarks.experiments.command import volumes
 from benchmarks.messages import tell_failures, tell_skipped
 from benchmarks.options import (
@@ -385,7 +388,17 @@ def speed() -> None:
         typer.echo(line)
 
 
+def call(words: Sequence[str]) -> int:
+    """Call a command by its words, and return its exit status."""
+    try:
+        return app(list(words), standalone_mode=False) or 0
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+
+
 app.command()(volumes)
+app.command()(evidence_of(call))
 app.command()(submit)
 app.command()(leaderboard)
 

@@ -34,6 +34,7 @@ MAY_IMPORT = {
     "benchmarks.reports": "benchmarks.analysis benchmarks.scoring benchmarks.predictors benchmarks.plans "
     "incontext.networks megamed",
     "benchmarks.board": "benchmarks.reports benchmarks.analysis benchmarks.scoring benchmarks.plans megamed",
+    "benchmarks.evidence": "benchmarks.options megamed",
     "benchmarks.experiments": "benchmarks.* incontext.* megamed",
     "benchmarks.messages": "megamed",
     "benchmarks.options": "",

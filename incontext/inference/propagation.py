@@ -61,7 +61,7 @@ class Propagation:
     neighbours: float = 0.3
     """Weight of the planes before and after in the final mean of logits, beside 1 for the plane itself; 0 for none."""
     margin: float = 0.5
-    """What is seen around the labelled structures of a volume on each side, as a share of their longer extent; 0 to see
+    """Width of what is seen around the labelled structures of a volume on each side, in their longer extents; 0 to see
     planes whole."""
     seeds: int = 3
     """Number of planes to start from if none is labelled: the most confident ones, spread over the structure."""

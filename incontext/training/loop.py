@@ -2,7 +2,6 @@
 
 import json
 import math
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -30,6 +29,7 @@ from incontext.training.objectives import Objective, objective_of
 from incontext.training.probe import probe
 from incontext.training.state import TrainState, union
 from megamed.files import claimed, make_folder, replacing
+from megamed.source_tree import source_commit
 
 WEIGHTS, BEST = "weights.safetensors", "best.safetensors"
 WRITTEN = (WEIGHTS, BEST, *(f"{table}.csv" for table in TABLES))
@@ -254,18 +254,9 @@ def provenance(config: TrainConfig, data: TrainingData, state: TrainState) -> di
         "steps": state.step,
         "queries": state.queries,
         "cpu_seconds": round(state.cpu_seconds, 3),
-        "commit": _commit(),
+        "commit": source_commit(),
         "torch": torch.__version__,
         "training": config.model_dump(mode="json", exclude={"init_from"}),
         "datasets": union(before, state.licenses, data.licenses),
         "init_from": state.origin,
     }
-
-
-def _commit() -> str | None:
-    """The commit of the source tree that runs, marked if changed; None for an installed package."""
-    root = Path(__file__).parents[2]
-    if not (root / ".git").exists():
-        return None
-    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() or None

@@ -1,0 +1,89 @@
+"""All figures of the pages have their command in the table, and the table makes them anew on a small collection."""
+
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from benchmarks.cli import app
+from benchmarks.evidence.remake import Figure, figures, remake
+from tests.benchmarks.squares import build_squares
+
+TOLD = ("docs/findings.md", "docs/heldout.md", "docs/architecture-study.md", "docs/tutorials/volumes.md", "README.md")
+MAKES = ("run", "experiment", "volumes", "study", "speed")
+EXAMPLES = ("--row", "--out", "--absent", "--list")
+"""Options of commands that show how something is done, and state no figures."""
+
+
+@pytest.fixture(scope="module")
+def collection(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_squares(tmp_path_factory.mktemp("evidence"), "dev")
+
+
+@pytest.mark.parametrize("page", TOLD)
+def test_every_command_of_a_page_is_in_the_table(repository: Path, page: str) -> None:
+    text = (repository / page).read_text()
+    if page == "README.md":
+        text = text[text.index("## How well it does") :]
+    known = [shlex.split(figure.command) for figure in figures().values()]
+    lines = [shlex.split(line) for line in re.findall(r"^incontext-bench .*$", text, re.MULTILINE)]
+    stating = [words for words in lines if words[1] in MAKES and not {*words} & {*EXAMPLES} - {"--out"}]
+    assert stating or page == "docs/architecture-study.md"
+    for words in stating:
+        assert without_out(words) in known, shlex.join(words)
+
+
+def without_out(words: list[str]) -> list[str]:
+    at = words.index("--out") if "--out" in words else len(words)
+    return words[:at] + words[at + 2 :]
+
+
+def test_folders_take_the_place_of_their_words() -> None:
+    figure = Figure("a", "here", "incontext-bench run --collection collection --data datasets", "--draws 1")
+    assert figure.words({"collection": Path("c"), "data": Path("d")}, quick=True) == [
+        "run", "--collection", "c", "--data", "d", "--draws", "1"
+    ]  # fmt: skip
+    with pytest.raises(LookupError, match="--data is not given"):
+        figure.words({"collection": Path("c"), "data": None}, quick=False)
+
+
+def test_figures_are_made_once_and_told_with_what_made_them(collection: Path, tmp_path: Path) -> None:
+    out = tmp_path / "evidence"
+    asked = ["--quick", "--collection", str(collection), "--out", str(out)]
+    for name in ("support-size", "scores", "sequences"):
+        asked += ["--only", name]
+    for _ in range(2):
+        done = CliRunner().invoke(app, ["evidence", *asked])
+        assert done.exit_code == 3
+        assert f"{out / 'evidence.md'}: 1 of 3 figures" in done.stdout
+        assert "sequences was not made: --films is not given" in done.stderr
+        assert "scores was not made: exit status 1" in done.stderr
+    text = (out / "evidence.md").read_text()
+    assert "incontext-bench experiment support-size" in text
+    assert re.search(r"Made in \d+ s at commit \S+, on \d+ cores", text)
+    assert "Licences: squares (CC0)." in text
+    assert re.search(r"Plans [0-9a-f]{16}", text)
+    assert "![support-size](support-size/results/figure.png)" in text
+    assert (out / "support-size/results/figure.png").is_file()
+
+
+def test_what_was_made_is_not_made_again_but_by_other_words(collection: Path, tmp_path: Path) -> None:
+    called: list[list[str]] = []
+
+    def invoke(words: list[str]) -> int:
+        called.append(list(words))
+        sys.stdout.write("# told\n\n| a |\n")
+        return int("--queries" in words and len(called) == 1)
+
+    for _ in range(3):
+        remake(tmp_path, {"collection": collection}, invoke, ["resolution", "speed"], quick=True)
+    assert [words[0] for words in called] == ["experiment", "speed", "experiment"]  # the first one failed once
+    assert "--out" not in called[1]
+    remake(tmp_path, {"collection": collection}, invoke, ["resolution"])
+    assert len(called) == 4
+    assert "--queries" not in called[-1]
+    with pytest.raises(ValueError, match="Unknown figure: expected one of scores, "):
+        remake(tmp_path, {}, invoke, ["beauty"])
