@@ -28,7 +28,7 @@ QUIET = (
 class Outline(HTMLParser):
     """Collects elements with their attributes, and checks that they are closed in order."""
 
-    VOID = frozenset(("meta", "link", "image", "path", "br"))
+    VOID = frozenset(("meta", "link", "image", "path", "br", "wbr"))
 
     def __init__(self, page: str) -> None:
         super().__init__()
