@@ -51,7 +51,7 @@ def described(bench: Bench, experiment: Experiment, findings: Findings) -> dict[
     """Identity, question, method and findings of the experiment, as JSON values."""
     return {
         **bench.identity,
-        "licenses": licenses_of(bench, experiment),
+        "licenses": licenses_of(bench, experiment, findings),
         "question": experiment.question,
         "method": experiment.method,
         **findings.details,
@@ -64,7 +64,7 @@ def sentence(bench: Bench, experiment: Experiment, findings: Findings) -> str:
     if experiment.kind == "times":
         return "Random images and labels."
     options, settings = bench.options, bench.settings
-    told = "; ".join(f"{name} ({license})" for name, license in licenses_of(bench, experiment).items())
+    told = "; ".join(f"{name} ({license})" for name, license in licenses_of(bench, experiment, findings).items())
     told = f" Licences: {told}." if told else ""
     if experiment.kind == "films":
         return f"All films of the collection `{bench.identity['collection_sha256']}`, seed {settings.seed}.{told}"
@@ -87,13 +87,13 @@ def sentence(bench: Bench, experiment: Experiment, findings: Findings) -> str:
     return f"{asked}. Collection `{bench.identity['collection_sha256']}`.{plans}{told}"
 
 
-def licenses_of(bench: Bench, experiment: Experiment) -> dict[str, str]:
-    """Licence of each dataset that is asked about; of all, if the experiment itself chooses them."""
+def licenses_of(bench: Bench, experiment: Experiment, findings: Findings) -> dict[str, str]:
+    """Licence of each dataset of the suite; where an experiment chooses others, of those that its points name."""
     if experiment.kind == "times":
         return {}
-    chosen = (
-        SUITES[bench.settings.suite].tasks(bench.collection)
-        if experiment.kind in ("scores", "volumes", "trains")
-        else ()
-    )
-    return licenses(bench.collection, {task.dataset for task in chosen} or bench.collection.datasets)
+    if experiment.kind in ("scores", "trains"):
+        return licenses(
+            bench.collection, {task.dataset for task in SUITES[bench.settings.suite].tasks(bench.collection)}
+        )
+    named = {str(each) for point in findings.points for each in point.place} & {*bench.collection.datasets}
+    return licenses(bench.collection, named or bench.collection.datasets)
