@@ -3,20 +3,14 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import beartype.typing  # noqa: F401 - TYPECHECKER names it
 import pytest
 from hypothesis import HealthCheck, settings
-from jaxtyping import install_import_hook
 
+from tests.checked import check_packages
 from tests.skips import pytest_make_collect_report, pytest_runtest_makereport  # noqa: F401 - pytest finds them here
 from tests.warm import warm_scripts
 
-# jaxtyping decorates methods one by one, where beartype cannot tell what Self is
-TYPECHECKER = (
-    "beartype.beartype(conf=beartype.BeartypeConf(hint_overrides="
-    "beartype.FrozenDict({beartype.typing.Self: beartype.typing.Any})))"
-)
-install_import_hook(["incontext", "megamed", "benchmarks"], TYPECHECKER)
+check_packages(["incontext", "megamed", "benchmarks"])
 
 import torch  # noqa: E402 - nothing of ours may be imported before the hook
 

@@ -2,8 +2,8 @@
 
     KILLS=30 python -m tests.killed_runs segment FOLDER
 
-Every third time two processes begin at once. All are forked from this one, so that a moment is one of the work and not
-of its imports.
+Every third time two processes begin at once. All are forked from this one, which has imported what the command imports,
+so that a moment is one of the work.
 """
 
 import csv
@@ -14,7 +14,9 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -146,6 +148,8 @@ class Killed:
     """Makes the arguments, but for `--out`, in a folder with everything that they name."""
     read: Callable[[Path], Contents] = as_written
     out: str = "out"
+    imports: Sequence[str] = ()
+    """Modules that the command imports when it is given."""
 
 
 def segment(folder: Path) -> list[object]:
@@ -186,17 +190,31 @@ def bench(folder: Path) -> list[object]:
 
 def collection(folder: Path) -> Path:
     """Build the collection that a command reads."""
-    finish(start(megamed_cli.app, [*build(folder), "--out", folder / "collection"]))
+    from megamed.build import BuildOptions
+    from megamed.build import build as build_here
+    from megamed.standardise import Standard
+
+    options, root = BuildOptions(Standard(size_px=SIZE_PX)), write_datasets(folder / "data")
+    with ThreadPoolExecutor(1) as executor:
+        build_here(root, folder / "collection", options, executor, lambda *_: None)
     return folder / "collection"
 
 
+SEGMENTING = ("incontext.folders.segment_folder", "incontext.folders.segmenter_options")
+
 COMMANDS = {
-    "segment": Killed(incontext_cli.app, segment, of_segment),
-    "tune": Killed(incontext_cli.app, tune, of_segment),
-    "propagate": Killed(incontext_cli.app, propagate, lambda out: as_written(out.parent), "out/mask.tif"),
-    "build": Killed(megamed_cli.app, build, of_build),
-    "train": Killed(incontext_cli.app, train, of_training),
-    "bench": Killed(benchmarks_cli.app, bench, of_benchmark),
+    "segment": Killed(incontext_cli.app, segment, of_segment, imports=SEGMENTING),
+    "tune": Killed(incontext_cli.app, tune, of_segment, imports=(*SEGMENTING, "incontext.training.augment", "kornia")),
+    "propagate": Killed(
+        incontext_cli.app,
+        propagate,
+        lambda out: as_written(out.parent),
+        "out/mask.tif",
+        ("incontext.folders.propagate_file", "incontext.folders.segmenter_options", "tifffile"),
+    ),
+    "build": Killed(megamed_cli.app, build, of_build, imports=("megamed.build", "megamed.executors")),
+    "train": Killed(incontext_cli.app, train, of_training, imports=("incontext.training.loop",)),
+    "bench": Killed(benchmarks_cli.app, bench, of_benchmark, imports=("benchmarks.run", "benchmarks.reports.terminal")),
 }
 
 
@@ -240,6 +258,8 @@ def kill_often(name: str, folder: Path, kills: int, seed: int = 0) -> list[str]:
     """Kill a command at random moments, give it again, and say where what it left differs from the undisturbed one."""
     command, moments = COMMANDS[name], random.Random(seed)
     folder.mkdir(parents=True)
+    for module in command.imports:
+        import_module(module)
     arguments = command.arguments(folder)
 
     def asked(place: str) -> list[object]:
@@ -264,8 +284,13 @@ def kill_often(name: str, folder: Path, kills: int, seed: int = 0) -> list[str]:
     return faults
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Write what differs, and end with status 1 if anything does."""
     torch.set_num_threads(1)
     found = kill_often(sys.argv[1], Path(sys.argv[2]), int(os.environ.get("KILLS", "3")))
     sys.stdout.write("".join(f"{fault}\n" for fault in found))
     sys.exit(bool(found))
+
+
+if __name__ == "__main__":
+    main()

@@ -9,9 +9,13 @@ import os
 import re
 import shlex
 import subprocess
+import tomllib
+from functools import cache
+from importlib import import_module
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 BLOCK = re.compile(r"^```(python|sh)( example)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 INSTALLERS = ("pip", "git", "cd")
@@ -107,27 +111,26 @@ def test_every_tutorial_is_tested(repository: Path) -> None:
     assert {path.stem for path in (repository / "docs" / "tutorials").glob("*.md")} == set(TUTORIALS)
 
 
-@pytest.fixture(scope="module")
-def helped() -> dict[tuple[str, ...], str]:
-    """The help of each command that was asked for it before."""
-    return {}
+@cache
+def helped(script: str, *path: str) -> str:
+    """What the help of a command says."""
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+    module, name = project["scripts"][script].split(":")
+    asked = CliRunner(env={"COLUMNS": "200"}).invoke(getattr(import_module(module), name), [*path, "--help"])
+    assert asked.exit_code == 0, f"{script} {' '.join(path)}: {asked.output}"
+    return asked.stdout
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_commands_and_options_exist(
-    page: str, repository: Path, environment: dict[str, str], helped: dict[tuple[str, ...], str]
-) -> None:
+def test_commands_and_options_exist(page: str, repository: Path) -> None:
     for words in commands(repository / page):
         if words[0] in ("make", *INSTALLERS, *SHELL):
             continue
         depth = 3 if words[1:2] == ["library"] else 2
         path = (words[0], *(word for word in words[1:depth] if not word.startswith("-")))
-        if path not in helped:
-            asked = subprocess.run([*path, "--help"], env=environment, capture_output=True, text=True, check=False)
-            assert asked.returncode == 0, f"{' '.join(words)}: {asked.stderr}"
-            helped[path] = asked.stdout
+        text = helped(*path)
         for option in [word.split("=")[0] for word in words if word.startswith("--")]:
-            assert re.search(rf"{option}\b", helped[path]), f"{' '.join(path)} has no option {option}"
+            assert re.search(rf"{option}\b", text), f"{' '.join(path)} has no option {option}"
 
 
 @pytest.mark.parametrize("page", PAGES)

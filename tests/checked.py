@@ -1,0 +1,79 @@
+"""The run-time check of annotations: shapes where they are annotated, and types alone everywhere else.
+
+To bind the axes of one call to each other, jaxtyping reads the signature anew in every call. Nine in ten functions
+annotate no shape, and are called the most often: what they are checked for, beartype checks in a tenth of the time.
+"""
+
+import dataclasses
+import functools
+import inspect
+import typing
+from collections.abc import Callable
+from typing import Any, Self
+
+import jaxtyping
+from beartype import BeartypeConf, FrozenDict, beartype
+
+CONF = BeartypeConf(
+    hint_overrides=FrozenDict({Self: Any}),  # methods are decorated one by one, and do not know their class
+    violation_type=jaxtyping.TypeCheckError,
+)
+TYPECHECKER = f"{__name__}.beartyped"
+
+with_shapes = jaxtyping.jaxtyped
+
+
+def check_packages(packages: list[str]) -> None:
+    """Check every function and dataclass of packages that are imported from now on."""
+    jaxtyping.jaxtyped = checked  # type: ignore[assignment] # what the hook decorates with
+    jaxtyping.install_import_hook(packages, TYPECHECKER)
+
+
+def beartyped(function: Callable) -> Callable:
+    """Let beartype check each call of a function."""
+    return beartype(function, conf=CONF)
+
+
+def checked(decorated: Any = None, *, typechecker: Callable[[Callable], Callable]) -> Any:
+    """Check calls of a function, or the fields of a dataclass, as `jaxtyping.jaxtyped` does."""
+    if decorated is None:
+        return functools.partial(checked, typechecker=typechecker)
+    if inspect.isclass(decorated):
+        if dataclasses.is_dataclass(decorated) and "__init__" in vars(decorated):
+            decorated.__init__ = checked(decorated.__init__, typechecker=typechecker)  # type: ignore[misc]
+        return decorated
+    if not inspect.isfunction(decorated) or inspect.isgeneratorfunction(decorated):
+        return with_shapes(decorated, typechecker=typechecker)
+    hints = {name: _resolved(hint, decorated) for name, hint in decorated.__annotations__.items()}
+    if any(map(_tells_a_shape, hints.values())):
+        return with_shapes(decorated, typechecker=typechecker)
+    decorated.__annotations__ = hints
+    return _unless_disabled(decorated, typechecker(decorated))
+
+
+def _unless_disabled(function: Callable, strict: Callable) -> Callable:
+    @functools.wraps(function)
+    def either(*args: Any, **kwargs: Any) -> Any:
+        return (function if jaxtyping.config.jaxtyping_disable else strict)(*args, **kwargs)
+
+    return either
+
+
+def _resolved(hint: Any, function: Callable) -> Any:
+    """What a hint stands for; anything where it names what does not exist yet, as jaxtyping has it."""
+
+    def named(value: Any) -> None: ...
+
+    named.__annotations__ = {"value": hint}
+    try:
+        return typing.get_type_hints(named, function.__globals__, include_extras=True)["value"]
+    except NameError:
+        return Any
+
+
+def _tells_a_shape(hint: Any) -> bool:
+    if isinstance(hint, list):  # of the arguments of a callable
+        return any(map(_tells_a_shape, hint))
+    if inspect.isclass(hint) and issubclass(hint, jaxtyping.AbstractArray):
+        return True
+    return any(map(_tells_a_shape, typing.get_args(hint)))

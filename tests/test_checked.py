@@ -1,0 +1,103 @@
+"""Calls that break an annotation fail in the tests, whatever is annotated."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import jaxtyping
+import numpy as np
+import pytest
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from incontext.networks.layers import SupportMean, conv_twice
+from megamed.files import sha256_of
+from tests.checked import beartyped, checked
+
+check = checked(typechecker=beartyped)
+
+
+@check
+def plain(count: int, names: "list[str] | None" = None) -> str:
+    return count if names == ["a"] else ""  # type: ignore[return-value]
+
+
+@check
+def product(one: Float[Tensor, "N K"], other: tuple[Float[Tensor, "K M"], ...]) -> Float[Tensor, "N M"]:
+    return one @ other[0] if len(other) == 1 else one
+
+
+@check
+def drawn(count: int) -> Iterator[int]:
+    yield count
+
+
+@check
+def of_callable(call: Callable[[Float[Tensor, "N"]], int], number: int) -> int:
+    return number
+
+
+@check
+@dataclass
+class Plane:
+    """Fields that bind each other's axes."""
+
+    array: Float[np.ndarray, "H W"]
+    label: Float[np.ndarray, "H W"]
+
+
+@check
+@dataclass
+class Named:
+    """A field without a shape."""
+
+    name: str
+
+
+class Node:
+    """A class whose method names it, before it is there."""
+
+    @check
+    def joined(self, other: "Node", number: int) -> "Node":
+        return self
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: plain("1"),
+        lambda: plain(1, [2]),
+        lambda: plain(1, ["a"]),
+        lambda: product(torch.zeros(2, 3), (torch.zeros(4, 5),)),
+        lambda: product(torch.zeros(2, 3), (torch.zeros(3, 2), torch.zeros(3, 2))),
+        lambda: product(torch.zeros(2, 3), (torch.zeros(3, 2, dtype=torch.int64),)),
+        lambda: drawn("1"),
+        lambda: of_callable(len, "1"),
+        lambda: Plane(np.zeros((2, 3)), np.zeros((3, 2))),
+        lambda: Named(1),
+        lambda: Node().joined(Node(), "1"),
+        lambda: sha256_of(1),
+        lambda: SupportMean("1"),
+        lambda: conv_twice(torch.zeros(2, 3), torch.nn.Conv2d(1, 1, 3), torch.nn.Conv2d(1, 1, 3)),
+    ],
+)
+def test_a_call_that_breaks_an_annotation_fails(call: Callable[[], object]) -> None:
+    with pytest.raises(jaxtyping.TypeCheckError):
+        call()
+
+
+def test_other_calls_pass() -> None:
+    assert plain(1, ["b"]) == ""
+    assert product(torch.zeros(2, 3), (torch.zeros(3, 2),)).shape == (2, 2)
+    assert [*drawn(3)] == [3]
+    assert Plane(np.zeros((2, 3)), np.zeros((2, 3))).label.shape == (2, 3)
+    assert isinstance(Node().joined(Node(), 1), Node)
+
+
+def test_checks_can_be_switched_off() -> None:
+    jaxtyping.config.update("jaxtyping_disable", True)
+    try:
+        assert plain("1") == ""  # type: ignore[arg-type]
+        assert product(torch.zeros(2, 3), (torch.zeros(3, 2), torch.zeros(1))).shape == (2, 3)
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", False)
