@@ -2,6 +2,7 @@
 
 import math
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -29,20 +30,27 @@ TYPES = {
     "MET_FLOAT": "f4",
     "MET_DOUBLE": "f8",
 }
-IDENTITY = "1 0 0 0 1 0 0 0 1"
+
+
+@dataclass(frozen=True)
+class Sides:
+    """What the header of a file says of its axes, for a mask to have as many."""
+
+    sides: tuple[int, ...]
 
 
 def read(source: Source, most_pixels: int) -> StoredImage:
-    """Read a volume.
+    """Read a volume; a plane is a volume of one slice.
 
     Raises:
-        ValueError: If the file cannot be decoded, is too large, is not three-dimensional or points elsewhere.
+        ValueError: If the file cannot be decoded, is too large, has other axes or points elsewhere.
         ImportError: If nibabel is not installed.
     """
     (path,) = source.files
     with one_error(path, ValueError, OSError, KeyError, zlib.error):
         header, data_start = _header(path)
-        shape = tuple(int(side) for side in header["DimSize"].split())
+        sides = tuple(int(side) for side in header["DimSize"].split())
+        shape = (*sides, 1) if len(sides) == 2 else sides
         dtype = np.dtype((">" if _is_set(header, "ElementByteOrderMSB") else "<") + TYPES[header["ElementType"]])
         check_header(shape, dtype)
         name = header[DATA_KEY.decode()]
@@ -58,28 +66,30 @@ def read(source: Source, most_pixels: int) -> StoredImage:
             msg = f"expected {size_bytes} bytes, got {len(content)}"
             raise ValueError(msg)
         array = np.frombuffer(content, dtype, math.prod(shape)).reshape(shape, order="F")
-        affine = LPS_TO_RAS @ _affine(header)
+        affine = LPS_TO_RAS @ _affine(header, len(sides))
         usable_orientations(affine)
-    return StoredImage(array.astype(dtype.newbyteorder("=")), "XYZ", Geometry(affine))
+    return StoredImage(array.astype(dtype.newbyteorder("=")), "XYZ", Geometry(affine, header=Sides(sides)))
 
 
 def write(mask: MaskImage, suffix: str) -> bytes:
-    """Return a MetaImage file, its data after the header."""
+    """Return a MetaImage file, its data after the header; a plane again as a plane."""
     affine = LPS_TO_RAS @ mask.affine  # its own inverse
     spacing_mm = np.linalg.norm(affine[:3, :3], axis=0)
+    sides = mask.geometry.header.sides if isinstance(mask.geometry.header, Sides) else mask.array.shape
+    axes = len(sides)
     data = zlib.compress(mask.array.tobytes(order="F"))
     header = {
         "ObjectType": "Image",
-        "NDims": "3",
+        "NDims": str(axes),
         "BinaryData": "True",
         "BinaryDataByteOrderMSB": "False",
         "CompressedData": "True",
         "CompressedDataSize": str(len(data)),
-        "TransformMatrix": _spaced((affine[:3, :3] / spacing_mm).T),
-        "Offset": _spaced(affine[:3, 3]),
-        "CenterOfRotation": "0 0 0",
-        "ElementSpacing": _spaced(spacing_mm),
-        "DimSize": " ".join(map(str, mask.array.shape)),
+        "TransformMatrix": _spaced((affine[:3, :3] / spacing_mm)[:axes, :axes].T),
+        "Offset": _spaced(affine[:axes, 3]),
+        "CenterOfRotation": " ".join("0" * axes),
+        "ElementSpacing": _spaced(spacing_mm[:axes]),
+        "DimSize": " ".join(map(str, sides)),
         "ElementType": "MET_UCHAR",
         "ElementDataFile": "LOCAL",
     }
@@ -120,21 +130,23 @@ def _is_set(header: dict[str, str], key: str) -> bool:
     return header.get(key, "False").lower() == "true"
 
 
-def _affine(header: dict[str, str]) -> Float[np.ndarray, "4 4"]:
+def _affine(header: dict[str, str], axes: int) -> Float[np.ndarray, "4 4"]:
     """Build the affine towards left, back and head; each line of the matrix is the direction of an axis."""
-    matrix = next((header[key] for key in ("TransformMatrix", "Rotation", "Orientation") if key in header), IDENTITY)
-    offset = next((header[key] for key in ("Offset", "Position", "Origin") if key in header), "0 0 0")
-    spacing = header.get("ElementSpacing", header.get("ElementSize", "1 1 1"))
     affine = np.eye(4)
-    affine[:3, :3] = np.reshape([float(each) for each in matrix.split()], (3, 3)).T * _three(spacing)
-    affine[:3, 3] = _three(offset)
+    matrix = _numbers(header, ("TransformMatrix", "Rotation", "Orientation"), np.eye(axes))
+    spacing = _numbers(header, ("ElementSpacing", "ElementSize"), np.ones(axes))
+    affine[:axes, :axes] = matrix.T * spacing
+    affine[:axes, 3] = _numbers(header, ("Offset", "Position", "Origin"), np.zeros(axes))
     affine[:3] *= mm_per(header.get("DistanceUnits", "mm")) or 1.0
     return affine
 
 
-def _three(text: str) -> Float[np.ndarray, "3"]:
-    """Read three numbers."""
-    return np.reshape([float(each) for each in text.split()], 3).astype(float)
+def _numbers(
+    header: dict[str, str], keys: tuple[str, ...], usual: Float[np.ndarray, "..."]
+) -> Float[np.ndarray, "..."]:
+    """Read the numbers that stand under one of some keys, as many as are usual."""
+    text = next((header[key] for key in keys if key in header), None)
+    return usual if text is None else np.reshape([float(each) for each in text.split()], usual.shape)
 
 
 def _spaced(values: Float[np.ndarray, "..."]) -> str:

@@ -33,10 +33,10 @@ DATA_KEYS = frozenset(
 
 
 def read(source: Source, most_pixels: int) -> StoredImage:
-    """Read a volume; a space that the header does not name is taken for RAS.
+    """Read a volume; a plane is one of one slice, and a space that the header does not name is taken for RAS.
 
     Raises:
-        ValueError: If the file cannot be decoded, is too large, is not three-dimensional or points elsewhere.
+        ValueError: If the file cannot be decoded, is too large, has other axes or points elsewhere.
         ImportError: If pynrrd is not installed.
     """
     (path,) = source.files
@@ -44,8 +44,9 @@ def read(source: Source, most_pixels: int) -> StoredImage:
     affine = affine_of(header)
     with one_error(path, ValueError):
         usable_orientations(affine)
-    notes = () if "space" in header else ("the header names no space: taken for right-anterior-superior",)
-    return StoredImage(array, "XYZ", Geometry(affine, header=header), notes=notes)
+    is_plane = array.ndim == 2  # which no space has
+    notes = () if "space" in header or is_plane else ("the header names no space: taken for right-anterior-superior",)
+    return StoredImage(array[..., None] if is_plane else array, "XYZ", Geometry(affine, header=header), notes=notes)
 
 
 def load(path: Path, layers: bool) -> tuple[dict[str, Any], Real[np.ndarray, "..."]]:
@@ -64,7 +65,8 @@ def load(path: Path, layers: bool) -> tuple[dict[str, Any], Real[np.ndarray, "..
         sizes = tuple(map(int, header["sizes"]))
         dtype = np.dtype(nrrd.reader._determine_datatype(header))
         has_layers = layers and len(sizes) == 4
-        check_header((math.prod(sizes[:-2]), *sizes[-2:]) if has_layers else sizes, dtype)
+        space = (*sizes, 1) if len(sizes) == 2 and not layers else sizes
+        check_header((math.prod(sizes[:-2]), *sizes[-2:]) if has_layers else space, dtype)
         detached = str(header.get("data file", header.get("datafile", path.name)))
         if Path(detached).name != detached:
             msg = f"expected its data in the same folder, got {detached!r}"
@@ -120,7 +122,9 @@ def write(mask: MaskImage, suffix: str) -> bytes:
         import nrrd
     if isinstance(mask.geometry.header, Mapping):
         header = {key: value for key, value in mask.geometry.header.items() if key not in DATA_KEYS}
+        array = mask.array.reshape(header.get("sizes", mask.array.shape))
     else:
+        array = mask.array
         affine = LPS_TO_RAS @ mask.affine  # its own inverse
         header = {
             "space": "left-posterior-superior",
@@ -129,7 +133,7 @@ def write(mask: MaskImage, suffix: str) -> bytes:
             "kinds": ["domain"] * 3,
         }
     content = io.BytesIO()
-    nrrd.write(content, mask.array, header)
+    nrrd.write(content, array, header)
     return content.getvalue()
 
 
@@ -143,11 +147,16 @@ def affine_of(header: Mapping[str, Any]) -> Float[np.ndarray, "4 4"]:
     if header.get("space directions") is not None:
         directions = np.asarray(header["space directions"], float)
         # an axis of layers has no direction
-        affine[:3, :3] = directions[np.isfinite(directions).all(axis=1)].T
+        directions = directions[np.isfinite(directions).all(axis=1)]
+        axes, space_axes = directions.shape
+        affine[:space_axes, :axes] = directions.T
     else:
-        np.fill_diagonal(affine[:3, :3], header.get("spacings", [1.0, 1.0, 1.0]))
-    affine[:3, 3] = header.get("space origin", [0.0, 0.0, 0.0])
-    space = str(header.get("space", "right-anterior-superior")).lower()
+        np.fill_diagonal(affine[:3, :3], [*header.get("spacings", ()), 1.0, 1.0, 1.0][:3])
+    origin = header.get("space origin", [0.0, 0.0, 0.0])
+    affine[: len(origin), 3] = origin
+    # the planes that ITK writes have its axes, and no room to say so
+    usual = "left-posterior-superior" if len(header.get("sizes", ())) == 2 else "right-anterior-superior"
+    space = str(header.get("space", usual)).lower()
     signs = [TOWARDS_RAS.get(part) for part in SHORT_SPACES.get(space, space).split("-")]
     if len(signs) != 3 or None in signs:
         msg = f"expected an anatomical space, got {space!r}"

@@ -156,8 +156,12 @@ def _through_pillow(source: Source, most_pixels: int) -> StoredImage:
 
 
 def _whole_series(file: Any) -> Any:
-    """Return the one series of pages at full resolution; of a slide what was scanned, without its label."""
-    whole = [series for series in file.series if not series.keyframe.is_reduced] or [file.series[0]]
+    """Return the one series of pages at full resolution; of a slide what was scanned, without its label.
+
+    Pages that say which pixels of others are transparent are left out.
+    """
+    shown = [series for series in file.series if not series.keyframe.is_mask] or list(file.series)
+    whole = [series for series in shown if not series.keyframe.is_reduced] or [shown[0]]
     whole = [series for series in whole if series.name == SCANNED] or whole
     if len(whole) > 1:
         sizes = sorted({series.keyframe.shape for series in whole})

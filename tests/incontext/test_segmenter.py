@@ -288,7 +288,7 @@ def test_classes_by_name_are_numbered_in_their_order() -> None:
 
 def test_classes_that_overlap_in_the_labels_compete_with_a_word() -> None:
     images, labels = discs(2)
-    named = {"wide": [np.ones_like(label) for label in labels], "disc": labels}
+    named = {"wide": [np.maximum(label, np.roll(label, 20, axis=1)) for label in labels], "disc": labels}
     told = "wide and disc share pixels in the labels: masks have one class there. For a mask of each pass overlap=True"
     fitted = segmenter(MeanLabel()).fit(images, named)
     with pytest.warns(UserWarning, match=told):

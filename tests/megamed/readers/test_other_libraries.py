@@ -5,8 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from megamed import formats
 from megamed.pixels import read_image, read_label
 from megamed.readers.source import Source
+from megamed.readers.stored import MaskImage
 from megamed.readers.volume import Volume
 
 nibabel = pytest.importorskip("nibabel")
@@ -31,9 +33,8 @@ def position_of(volume: Volume, value: int) -> np.ndarray:
 @pytest.mark.parametrize("suffix", ["nrrd", "nhdr", "mha", "mhd", "nii.gz"])
 def test_formats_written_by_simpleitk_agree(tmp_path: Path, array: np.ndarray, suffix: str) -> None:
     sitk = pytest.importorskip("SimpleITK")
-    for library, formats in {"nrrd": ("nrrd", "nhdr")}.items():
-        if suffix in formats:
-            pytest.importorskip(library)
+    if suffix in ("nrrd", "nhdr"):
+        pytest.importorskip("nrrd")
     array[1, 2, 3] = 5000
     image = sitk.GetImageFromArray(array.transpose(2, 1, 0))
     image.SetSpacing(SPACING_MM)
@@ -107,3 +108,33 @@ def test_pages_are_axial_slices_as_they_are(tmp_path: Path) -> None:
     assert isinstance(volume, Volume)
     assert volume.array.shape == (5, 4, 3)
     assert np.array_equal(volume.array[:, :, 1].T[::-1, ::-1], pages[1])
+
+
+@pytest.mark.parametrize("suffix", ["nrrd", "mha", "mhd"])
+@pytest.mark.parametrize("label_suffix", [".nrrd", ".mha"])
+def test_a_plane_is_a_volume_of_one_slice_and_its_mask_a_plane(
+    tmp_path: Path, array: np.ndarray, suffix: str, label_suffix: str
+) -> None:
+    sitk = pytest.importorskip("SimpleITK")
+    pytest.importorskip("nrrd")
+    plane = sitk.GetImageFromArray(array[0])
+    plane.SetSpacing(SPACING_MM[:2])
+    plane.SetOrigin(ORIGIN_MM[:2])
+    sitk.WriteImage(plane, str(tmp_path / f"a.{suffix}"))
+    stored = formats.read(Source((tmp_path / f"a.{suffix}",)))
+    assert (stored.axes, stored.notes) == ("XYZ", ())
+    assert np.array_equal(stored.array[..., 0], array[0].T)
+    left_back = stored.geometry.affine @ [1, 2, 0, 1]
+    assert left_back[:2] == pytest.approx(-np.array(plane.TransformIndexToPhysicalPoint((1, 2))))
+    mask = (stored.array > 0).astype(np.uint8)
+    if label_suffix == f".{suffix}":
+        (tmp_path / f"m{label_suffix}").write_bytes(formats.encode(MaskImage(mask, stored.geometry), label_suffix))
+        written = sitk.ReadImage(str(tmp_path / f"m{label_suffix}"))
+        assert (written.GetSpacing(), written.GetOrigin()) == (plane.GetSpacing(), plane.GetOrigin())
+    else:
+        written = sitk.GetImageFromArray(mask[..., 0].T)
+        written.CopyInformation(plane)
+        sitk.WriteImage(written, str(tmp_path / f"m{label_suffix}"))
+    label = formats.read(Source((tmp_path / f"m{label_suffix}",)))
+    assert np.array_equal(label.array, mask)
+    assert label.geometry.affine == pytest.approx(stored.geometry.affine)

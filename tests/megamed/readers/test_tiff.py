@@ -197,3 +197,10 @@ def test_grey_of_16_bits_with_opacity_in_a_png_is_grey(tmp_path: Path) -> None:
     assert (read.axes, read.array.dtype) == ("YX", np.uint16)
     assert np.array_equal(read.array, pixels[..., 0])
     assert np.array_equal(read.opacity, pixels[..., 1] >> 8)
+
+
+def test_a_page_that_is_a_mask_of_transparency_is_no_plane(tmp_path: Path) -> None:
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        file.write(RAMP, photometric="minisblack")
+        file.write(RAMP > 5, subfiletype=4)
+    assert np.array_equal(stored(tmp_path / "a.tif").array, RAMP)
