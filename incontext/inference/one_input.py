@@ -15,9 +15,10 @@ from torch.utils import _pytree as trees
 
 from incontext.images.normalisation import FEW_NEGATIVE, Normalisation
 from incontext.images.tiling import OVERLAP, hill
+from incontext.inference.choice import FLIPS
 from incontext.inference.leave_one_out import IMPOSSIBLE
 from incontext.inference.presence import PresenceModel
-from incontext.inference.reader import FLIPS, Reader
+from incontext.inference.reader import Reader
 from incontext.inference.support_pool import Preparation
 from incontext.networks.families import Network
 from incontext.networks.protocols import FeatureReader

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from incontext.inference.reader import FLIPS
+from incontext.inference.choice import FLIPS
 from incontext.inference.support_pool import SharedCodes
 from incontext.networks.support_code import SupportCode
 

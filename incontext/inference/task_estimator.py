@@ -7,13 +7,14 @@ from typing import Any, Self
 
 from incontext.images.channels import Channel
 from incontext.images.examples import SAMPLED_CASES, Example, Examples, Labels, Pictures
+from incontext.inference.choice import Choice
 from incontext.inference.growth import without_examples
 from incontext.inference.image_source import ImageSource
 from incontext.inference.loaded_network import LoadedNetwork
 from incontext.inference.network_estimator import NetworkEstimator
 from incontext.inference.planes import Classes
 from incontext.inference.presence import Judgement, check_absent
-from incontext.inference.reader import Choice, Means, Reader
+from incontext.inference.reader import Means, Reader
 from incontext.inference.support_pool import Fitted, Preparation, fit_examples
 from incontext.inference.task_network import TaskNetwork, Tuning, groups_of
 from incontext.networks.weights_delta import Tuned
