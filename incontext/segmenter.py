@@ -73,7 +73,9 @@ class Segmenter(SavedEstimator):
             `random` set for all queries.
         support_size: Number of images in a support set; by default 16.
         ensemble: Number of support sets to select by this rule; their probabilities are averaged.
-        flips: Average the probabilities of four views, mirrored and upside down: four times the work, rarely a gain.
+        flips: Views whose probabilities are averaged: True for four, mirrored and upside down, False for images as they
+            are. `auto` is False, but where three squares or fewer are labelled, and all are shown: turned and resized
+            copies of them are shown, too, and the log-odds of two views averaged, as they are and mirrored.
         overlap: Let a pixel belong to several classes; masks are then one per class.
         scaling: Scaling of grey values to [0, 1]: `auto`, decided by the examples, or a kind of `Normalisation`.
         tiling: Segmentation of large images in tiles: `auto`, `never`, `always`, or the side of a tile in pixels.
@@ -110,7 +112,7 @@ class Segmenter(SavedEstimator):
         support: str = "all",
         support_size: int | None = None,
         ensemble: int = 1,
-        flips: bool = False,
+        flips: bool | str = "auto",
         overlap: bool = False,
         scaling: str = "auto",
         tiling: str | int = "auto",

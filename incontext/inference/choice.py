@@ -8,6 +8,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from incontext.inference.selection import diverse, nearest
+from incontext.networks.copies import COPIES
 
 RULES = ("all", "nearest", "diverse", "random")
 
@@ -29,6 +30,8 @@ class Choice:
             two draws, the first has the nearest image, the third, the fifth …
         flips: Whether the probabilities of four views are averaged: query and support as they are, mirrored, upside
             down and both.
+        copies: Whether the support has changed copies of its images, too, and the log-odds of two views are averaged,
+            query and support as they are and mirrored; see `incontext.networks.copies`.
         seed: Seed of random choices.
     """
 
@@ -36,6 +39,7 @@ class Choice:
     size: int | None = None
     draws: int = 1
     flips: bool = False
+    copies: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -72,7 +76,15 @@ class Choice:
     def __str__(self) -> str:
         size = "all" if self.rule == "all" else f"{self.images} {self.rule}"
         ensemble = f", an ensemble of {self.draws} draws" if self.draws > 1 else ""
-        return f"{size} of the labelled images{ensemble}{', each in 4 flips' if self.flips else ''}"
+        copies = f", each in {COPIES} changed copies and 2 mirrored views" if self.copies else ""
+        return f"{size} of the labelled images{ensemble}{', each in 4 flips' if self.flips else ''}{copies}"
+
+    @property
+    def views(self) -> tuple[tuple[int, ...], ...]:
+        """Axes that are reversed in each view that the mean is taken over."""
+        if self.flips:
+            return FLIPS
+        return FLIPS[:2] if self.copies else FLIPS[:1]
 
     def shared(self, count: int, features: Callable[[], Tensor]) -> list[Int64[Tensor, " size"]]:
         """Select support sets for all queries alike, as indices into the candidates; equal draws are made once.

@@ -10,7 +10,7 @@ from jaxtyping import Float, Float32, Int64
 from torch import Tensor, nn
 
 from incontext.inference.backends import backend_of, finite
-from incontext.inference.choice import FLIPS, Choice
+from incontext.inference.choice import Choice
 from incontext.inference.code_stacks import of_classes, stacked, turns
 from incontext.inference.memory import batch_size
 from incontext.inference.planes import Classes
@@ -85,7 +85,7 @@ class Reader:
     """
 
     def __init__(self, pool: Pool, choice: Choice, means: Means, classes: Classes, temperature: float = 1.0) -> None:
-        self.pool = pool
+        self.pool = pool.with_copies() if choice.copies else pool
         self.choice = choice
         self.means = means
         self.classes = classes
@@ -110,13 +110,15 @@ class Reader:
 
     @torch.inference_mode()
     def __call__(self, queries: Float32[Tensor, "N 1 size size"]) -> Float32[Tensor, "N C size size"]:
-        """Log-odds of each class against the background, of the mean over draws and flips."""
+        """Log-odds of each class against the background, of the mean over draws and views."""
         queries = queries.to(self.means.device)
         passes = [
             finite(logits).flip(axes) / self.temperature
-            for axes in (FLIPS if self.choice.flips else FLIPS[:1])
+            for axes in self.choice.views
             for logits in self._passes(queries.flip(axes) if axes else queries, axes)
         ]
+        if self.choice.copies:
+            return torch.stack(passes).float().mean(dim=0).cpu()  # so that no mask depends on the temperature
         return self.mean(passes)
 
     @torch.inference_mode()
@@ -134,6 +136,8 @@ class Reader:
         Args:
             earlier: A reader of the first squares of this one's pool.
         """
+        if earlier.choice.copies or self.choice.copies:  # the squares of the one are no beginning of the other's
+            return
         encoded = earlier._codes.get((), []) if self.choice.per_query else earlier._encoded
         self._earlier = dict(zip(earlier.classes.names, encoded, strict=True)) if encoded else earlier._earlier
 
@@ -159,8 +163,7 @@ class Reader:
         Raises:
             ValueError: If every query has a support of its own, or the network has no such codes.
         """
-        views = FLIPS if self.choice.flips else FLIPS[:1]
-        return {axes: [of_classes(draw) for draw in self.supports(axes)] for axes in views}
+        return {axes: [of_classes(draw) for draw in self.supports(axes)] for axes in self.choice.views}
 
     def read(self, codes: SharedCodes) -> None:
         """Take over the codes of supports whose images are not at hand.

@@ -51,3 +51,9 @@ def test_a_pool_no_larger_than_a_support_is_one_draw(choice: Choice) -> None:
 def test_contradictions_are_refused(arguments: dict[str, Any], error: str) -> None:
     with pytest.raises(ValueError, match=error):
         Choice(**arguments)
+
+
+def test_views_are_told() -> None:
+    assert [len(each.views) for each in (Choice(), Choice(copies=True), Choice(flips=True))] == [1, 2, 4]
+    assert "changed copies" in str(Choice(copies=True))
+    assert "changed copies" not in str(Choice())
