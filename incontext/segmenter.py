@@ -31,6 +31,7 @@ from incontext.images.prompts import Prompts
 from incontext.images.source_image import Axis, SourceImage
 from incontext.inference.backends import backend_of
 from incontext.inference.case_predictions import predict_cases
+from incontext.inference.chosen_settings import Choices, choose_settings
 from incontext.inference.editing_estimator import prompts_of
 from incontext.inference.expected import Expected
 from incontext.inference.labelled_volume import (
@@ -73,7 +74,9 @@ class Segmenter(SavedEstimator):
             `random` set for all queries.
         support_size: Number of images in a support set; by default 16.
         ensemble: Number of support sets to select by this rule; their probabilities are averaged.
-        flips: Average the probabilities of four views, mirrored and upside down: four times the work, rarely a gain.
+        flips: Views whose probabilities are averaged: True for four, mirrored and upside down, False for images as they
+            are. `auto` is False, but where three squares or fewer are labelled, and all are shown: turned and resized
+            copies of them are shown, too, and the log-odds of two views averaged, as they are and mirrored.
         overlap: Let a pixel belong to several classes; masks are then one per class.
         scaling: Scaling of grey values to [0, 1]: `auto`, decided by the examples, or a kind of `Normalisation`.
         tiling: Segmentation of large images in tiles: `auto`, `never`, `always`, or the side of a tile in pixels.
@@ -99,9 +102,11 @@ class Segmenter(SavedEstimator):
 
     Attributes:
         sources: Tasks of a collection that were compared by `from_collection`, the one that was learned from first.
+        choices: Settings that `choose` has tried; None if it was not called.
     """
 
     sources: "tuple[ComparedTask, ...]" = ()
+    choices: Choices | None = None
 
     def __init__(
         self,
@@ -110,7 +115,7 @@ class Segmenter(SavedEstimator):
         support: str = "all",
         support_size: int | None = None,
         ensemble: int = 1,
-        flips: bool = False,
+        flips: bool | str = "auto",
         overlap: bool = False,
         scaling: str = "auto",
         tiling: str | int = "auto",
@@ -188,6 +193,28 @@ class Segmenter(SavedEstimator):
             ValueError: If nothing was fitted yet.
         """
         return self.judgement.expected
+
+    def choose(self, images: Pictures, labels: Labels, classes: Mapping[int, str] | None = None) -> Self:
+        """Take over labelled examples as `fit` does, with the settings by which they segment each other best.
+
+        Other sizes of squares, flips, support selection, scaling and tiling are tried on examples that are left out,
+        and the parameters changed to those that gain most, if that is more than one standard error; `choices` tells
+        what was tried. It takes some twenty times what it takes to fit the examples and segment them once, and longer
+        with tiles. Fewer than eight examples choose nothing.
+
+        Args:
+            images: A list of the labelled examples, as for `fit`.
+            labels: Their labels, as for `fit`.
+            classes: Names of label values.
+
+        Raises:
+            ValueError: If an argument does not fit; the message names it and the fix.
+            OSError: If a file cannot be read.
+        """
+        choices = choose_settings(self, images, labels)
+        self.set_params(**choices.changes).fit(images, labels, classes)
+        self.choices = choices
+        return self
 
     def predict(
         self,

@@ -10,6 +10,7 @@ from benchmarks.experiments import (
     clicks,
     dataset_curve,
     drawn_slices,
+    few_examples,
     label_conflicts,
     measuring,
     oracle,
@@ -91,6 +92,11 @@ EXPERIMENTS: dict[str, Experiment] = {
         oracle.oracle_support,
         logarithmic=(True, False),
         paired=True,
+    ),
+    "few-examples": Experiment(
+        "What do changed copies of a few labelled examples gain?",
+        "labelled examples",
+        scored(few_examples.few_examples),
     ),
     "tuning": Experiment(
         "What does tuning on the support gain, and what had better be tuned, and how?",

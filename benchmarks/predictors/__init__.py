@@ -1,7 +1,7 @@
 """Predictors to score: named ones, networks from weights files, and a user's own."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from itertools import chain
@@ -37,6 +37,8 @@ __all__ = [
     "specialise",
 ]
 
+AS_SHOWN = "packaged@copies="
+"""Name of the packaged network, but for the largest number of examples of which it is shown changed copies."""
 ALL = "all"
 """Name that stands for every named predictor."""
 CACHE = Path("runs") / "unet-full"
@@ -45,6 +47,7 @@ PATTERNS = {
     "PATH": "the network in a weights file of ours or of UniverSeg v1 (a state dict, as in universeg.pt)",
     "MODULE:OBJECT": "a predictor of your own, in a Python module",
     f"{TUNED}{SETTING}NAME=VALUE,...": "the packaged network, tuned on each support with other settings",
+    f"{AS_SHOWN}N": "the packaged network, shown changed copies of N examples or fewer; 0: of none",
     f"NAME{MARK}KIND-STRENGTH": f"any of these, shown altered images or labels; kinds are {', '.join(KINDS)}",
 }
 """Patterns of the predictors that have no name of their own, with their descriptions."""
@@ -107,6 +110,8 @@ def load_predictor(name: str, device: str = "cpu") -> NamedPredictor:
         return from_weights(Path(name), device)
     if name.startswith(f"{TUNED}{SETTING}"):
         return packaged_tuned(name, device)
+    if name.startswith(AS_SHOWN) and (few := name.removeprefix(AS_SHOWN)).isdecimal():
+        return replace(from_weights(None, device, int(few)), name=name)
     if MARK in name:
         base, _, text = name.rpartition(MARK)
         return altered(load_predictor(base, device), Alteration.parse(text))

@@ -12,7 +12,7 @@ from torch import Tensor
 from benchmarks.plans.task_plans import stable_hash
 from benchmarks.predictors.episode import Fitted, Support, fitted_once
 from benchmarks.predictors.protocol import NamedPredictor
-from benchmarks.predictors.weights import from_weights, load_network
+from benchmarks.predictors.weights import SupportOncePredictor, from_weights, load_network
 from incontext.networks import checkpoint
 from incontext.networks.support_once import SupportOnceNet
 from incontext.networks.unknown import judged
@@ -41,12 +41,13 @@ def packaged_tuned(name: str, device: str) -> NamedPredictor:
     def fit(support: Support) -> Fitted:
         found = tune(network, images_of(support), config, support.seed)
         tuned = found.delta.added_to(network) if found.delta else network
+        reads = SupportOncePredictor(tuned, temperature)
         with torch.inference_mode():
-            code = tuned.encode_support(support.images[None], support.labels[None])
+            codes = reads.encode_images(support.images, support.labels).select(torch.arange(len(support.images))[None])
 
         def predict(query_image: Tensor) -> Tensor:
             with torch.inference_mode():
-                return tuned.segment(query_image, code) / temperature
+                return reads.segment(query_image, codes)
 
         return predict
 

@@ -17,7 +17,7 @@ from incontext.images.normalisation import FEW_NEGATIVE, Normalisation
 from incontext.images.tiling import OVERLAP, hill
 from incontext.inference.leave_one_out import IMPOSSIBLE
 from incontext.inference.presence import PresenceModel
-from incontext.inference.reader import FLIPS, Reader
+from incontext.inference.reader import Reader
 from incontext.inference.support_pool import Preparation
 from incontext.networks.families import Network
 from incontext.networks.protocols import FeatureReader
@@ -48,10 +48,10 @@ class OneInput(nn.Module):
         self.network = copy.deepcopy(network).cpu().eval().requires_grad_(False)
         self.classes, self.temperature = reader.classes, reader.temperature
         self.preparation = preparation
-        views = FLIPS if reader.choice.flips else FLIPS[:1]
-        draws = [(axes, draw) for axes in views for draw in reader.supports(axes)]
+        draws = [(axes, draw) for axes in reader.choice.views for draw in reader.supports(axes)]
         if preparation.tiling.side_px is not None:  # the number of squares is free then, and divides among no sets
             draws = [(axes, _taken_apart(draw)) for axes, draw in draws]
+        self.has_copies = reader.choice.copies
         self.passes = nn.ModuleList(_Pass(self.network, axes, draw) for axes, draw in draws)
         self.presence = presence
         self.taken_off = None if presence is None else presence.taken_off(absent)
@@ -70,10 +70,12 @@ class OneInput(nn.Module):
         return self.classes.probabilities(torch.einsum("yhs,nyxcst,xwt->nchw", down, found, across))
 
     def _log_odds(self, squares: Tensor) -> Tensor:
-        """Log-odds (N, C, size, size) of squares (N, 1, size, size); of several passes, of their mean probabilities."""
+        """Log-odds (N, C, size, size) of squares (N, 1, size, size), the mean over passes as `Reader` takes it."""
         passes = [each(squares) / self.temperature for each in self.passes]
         if len(passes) == 1:
             return passes[0]
+        if self.has_copies:
+            return torch.stack(passes).mean(dim=0)
         return self.classes.log_odds(torch.stack([self.classes.probabilities(each) for each in passes]).mean(dim=0))
 
     def _without_absent(self, squares: Tensor, log_odds: Tensor, windows: int) -> Tensor:

@@ -190,7 +190,7 @@ class Judgement:
     @cached_property
     def expected(self) -> Expected | None:
         """Expected Dice of new images, and examples that look wrong; None if the examples are too few."""
-        if self.reader.pool.is_empty:
+        if len(self.reader.pool.units.unique()) < LEAST_EXAMPLES:
             return None
         return Expected.of(self._unlearned.left_out, list(self.reader.classes.names))
 

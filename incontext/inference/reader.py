@@ -10,105 +10,19 @@ from jaxtyping import Float, Float32, Int64
 from torch import Tensor, nn
 
 from incontext.inference.backends import backend_of, finite
+from incontext.inference.choice import Choice
 from incontext.inference.code_stacks import of_classes, stacked, turns
 from incontext.inference.memory import batch_size
 from incontext.inference.planes import Classes
-from incontext.inference.selection import diverse, image_features, nearest
+from incontext.inference.selection import image_features
 from incontext.inference.support_pool import Pool, SharedCodes
 from incontext.inference.uncertainty import uncertainty
 from incontext.networks.protocols import Backend, Codes, FeatureEncoder, FeatureReader
 from incontext.networks.support_code import ImageCodes, SupportCode
 from incontext.networks.unknown import as_shares
 
-RULES = ("all", "nearest", "diverse", "random")
-
-USUAL_SIZE = 16
-"""Size of a support set where none is given: larger ones gain little."""
 CODES_PER_SQUARE = 24
 """Number of support images whose codes take as much memory as the computation of one query."""
-FLIPS: tuple[tuple[int, ...], ...] = ((), (-1,), (-2,), (-2, -1))
-"""Axes that are reversed in each view of a query and its support."""
-
-
-@dataclass(frozen=True)
-class Choice:
-    """The rule of support selection: the way in which support sets are drawn from the support pool.
-
-    Attributes:
-        rule: `all` of the pool; those `nearest` to each query; a `diverse` or a `random` set for all queries. Other
-            rules than `all` choose for every class among the images that show it.
-        size: Number of images in a support set; by default 16.
-        draws: Number of support sets in an ensemble, whose probabilities are averaged. Nearest images take turns: of
-            two draws, the first has the nearest image, the third, the fifth …
-        flips: Whether the probabilities of four views are averaged: query and support as they are, mirrored, upside
-            down and both.
-        seed: Seed of random choices.
-    """
-
-    rule: str = "all"
-    size: int | None = None
-    draws: int = 1
-    flips: bool = False
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.rule not in RULES:
-            message = f"support is unknown: expected {', '.join(RULES)}, got {self.rule!r}. Choose one."
-            raise ValueError(message)
-        if self.rule == "all" and self.size is not None:
-            message = (
-                f"support_size does not fit support='all': expected None, got {self.size}. "
-                "Say how to choose: support='nearest', 'diverse' or 'random'."
-            )
-            raise ValueError(message)
-        if self.rule == "all" and self.draws > 1:
-            message = (
-                f"ensemble does not fit support='all': expected 1, got {self.draws}, which would be the same draw. "
-                "Say how to draw: support='random', 'diverse' or 'nearest'."
-            )
-            raise ValueError(message)
-        for name, value in (("support_size", self.size), ("ensemble", self.draws)):
-            if value is not None and value < 1:
-                message = f"{name} is impossible: expected at least 1, got {value}. Ask for more."
-                raise ValueError(message)
-
-    @property
-    def images(self) -> int:
-        """Number of images in a selected support set."""
-        return self.size or USUAL_SIZE
-
-    @property
-    def per_query(self) -> bool:
-        """Whether every query has support sets of its own."""
-        return self.rule == "nearest"
-
-    def __str__(self) -> str:
-        size = "all" if self.rule == "all" else f"{self.images} {self.rule}"
-        ensemble = f", an ensemble of {self.draws} draws" if self.draws > 1 else ""
-        return f"{size} of the labelled images{ensemble}{', each in 4 flips' if self.flips else ''}"
-
-    def shared(self, count: int, features: Callable[[], Tensor]) -> list[Int64[Tensor, " size"]]:
-        """Select support sets for all queries alike, as indices into the candidates; equal draws are made once.
-
-        Args:
-            count: Number of candidates.
-            features: Function that computes the candidates' features (count, C); not every rule calls it.
-        """
-        size = min(self.images, count)
-        if self.rule == "all" or size == count:
-            return [torch.arange(count)]
-        generators = [torch.Generator().manual_seed(1_000_003 * self.seed + draw) for draw in range(self.draws)]
-        if self.rule == "random":
-            return [torch.randperm(count, generator=each)[:size] for each in generators]
-        known = features().cpu()
-        return [diverse(known, size, each) for each in generators]
-
-    def nearest(self, queries: Float[Tensor, "N C"], candidates: Float[Tensor, "n C"]) -> list[Int64[Tensor, "N size"]]:
-        """Select support sets for each query, as indices into the candidates; equal draws are made once."""
-        size = min(self.images, len(candidates))
-        draws = min(self.draws, len(candidates) // size)
-        order = nearest(queries, candidates, draws * size)
-        return [order[:, draw::draws] for draw in range(draws)]
 
 
 @dataclass(frozen=True)
@@ -171,7 +85,7 @@ class Reader:
     """
 
     def __init__(self, pool: Pool, choice: Choice, means: Means, classes: Classes, temperature: float = 1.0) -> None:
-        self.pool = pool
+        self.pool = pool.with_copies() if choice.copies else pool
         self.choice = choice
         self.means = means
         self.classes = classes
@@ -196,13 +110,15 @@ class Reader:
 
     @torch.inference_mode()
     def __call__(self, queries: Float32[Tensor, "N 1 size size"]) -> Float32[Tensor, "N C size size"]:
-        """Log-odds of each class against the background, of the mean over draws and flips."""
+        """Log-odds of each class against the background, of the mean over draws and views."""
         queries = queries.to(self.means.device)
         passes = [
             finite(logits).flip(axes) / self.temperature
-            for axes in (FLIPS if self.choice.flips else FLIPS[:1])
+            for axes in self.choice.views
             for logits in self._passes(queries.flip(axes) if axes else queries, axes)
         ]
+        if self.choice.copies:
+            return torch.stack(passes).float().mean(dim=0).cpu()  # so that no mask depends on the temperature
         return self.mean(passes)
 
     @torch.inference_mode()
@@ -220,6 +136,8 @@ class Reader:
         Args:
             earlier: A reader of the first squares of this one's pool.
         """
+        if earlier.choice.copies or self.choice.copies:  # the squares of the one are no beginning of the other's
+            return
         encoded = earlier._codes.get((), []) if self.choice.per_query else earlier._encoded
         self._earlier = dict(zip(earlier.classes.names, encoded, strict=True)) if encoded else earlier._earlier
 
@@ -245,8 +163,7 @@ class Reader:
         Raises:
             ValueError: If every query has a support of its own, or the network has no such codes.
         """
-        views = FLIPS if self.choice.flips else FLIPS[:1]
-        return {axes: [of_classes(draw) for draw in self.supports(axes)] for axes in views}
+        return {axes: [of_classes(draw) for draw in self.supports(axes)] for axes in self.choice.views}
 
     def read(self, codes: SharedCodes) -> None:
         """Take over the codes of supports whose images are not at hand.

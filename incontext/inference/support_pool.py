@@ -16,6 +16,7 @@ from incontext.images.normalisation import Normalisation, apply, choose
 from incontext.images.resampling import binary_to_square, to_square
 from incontext.images.source_image import SourceImage
 from incontext.images.tiling import Structure, Tiling, choose_tiling, width_px
+from incontext.networks.copies import COPIES, copies_of
 from incontext.networks.support_code import SupportCode
 from megamed.colour_tables import FULL
 from megamed.label_colours import colours_of
@@ -100,6 +101,13 @@ class Pool:
     def label_budget(self) -> int:
         """Number of labelled planes that the squares were cut from."""
         return len(self.origins.unique())
+
+    def with_copies(self) -> "Pool":
+        """The pool with changed copies of its squares, which belong to the examples that they were copied from."""
+        images, labels = copies_of(self.images, self.labels)
+        annotated = self.annotated.repeat(COPIES, 1)
+        origins, units = (each.repeat(COPIES) for each in (self.origins, self.units))
+        return replace(self, images=images, labels=labels, annotated=annotated, origins=origins, examples=units)
 
     def candidates(self, class_index: int, showing: bool) -> Int64[Tensor, " n"]:
         """Indices of the squares that are annotated for a class; if asked, only of those that show it."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from incontext.inference.reader import FLIPS
+from incontext.inference.choice import FLIPS
 from incontext.inference.support_pool import SharedCodes
 from incontext.networks.support_code import SupportCode
 
@@ -60,7 +60,7 @@ def codes_of(tensors: Mapping[str, Tensor], classes: int) -> SharedCodes:
         found[int(place[1]), int(place[2]), int(place[3])][place[4]] = each
     views, draws = (1 + max((key[part] for key in found), default=0) for part in (0, 1))
     expected = {(view, draw, index) for view in range(views) for draw in range(draws) for index in range(classes)}
-    if found.keys() != expected or views not in (1, len(FLIPS)):
+    if found.keys() != expected or views not in (1, 2, len(FLIPS)):
         msg = f"codes are incomplete: expected {len(expected)} for {classes} classes, got {len(found)}."
         raise ValueError(msg)
     return {

@@ -7,15 +7,18 @@ from typing import Any, Self
 
 from incontext.images.channels import Channel
 from incontext.images.examples import SAMPLED_CASES, Example, Examples, Labels, Pictures
+from incontext.inference.choice import Choice
 from incontext.inference.growth import without_examples
 from incontext.inference.image_source import ImageSource
 from incontext.inference.loaded_network import LoadedNetwork
 from incontext.inference.network_estimator import NetworkEstimator
 from incontext.inference.planes import Classes
 from incontext.inference.presence import Judgement, check_absent
-from incontext.inference.reader import Choice, Means, Reader
+from incontext.inference.reader import Means, Reader
 from incontext.inference.support_pool import Fitted, Preparation, fit_examples
 from incontext.inference.task_network import TaskNetwork, Tuning, groups_of
+from incontext.networks.copies import FEW, MIRRORED
+from incontext.networks.protocols import Backend
 from incontext.networks.weights_delta import Tuned
 from megamed.label_values import LabelRules, Unknown
 
@@ -32,7 +35,7 @@ class TaskEstimator(NetworkEstimator):
     support: str
     support_size: int | None
     ensemble: int
-    flips: bool
+    flips: bool | str
     overlap: bool
     scaling: str
     tiling: str | int
@@ -175,7 +178,21 @@ class TaskEstimator(NetworkEstimator):
 
     @property
     def _choice(self) -> Choice:
-        return Choice(self.support, self.support_size, self.ensemble, self.flips, self.seed)
+        if self.flips not in (True, False, "auto"):
+            message = f"flips is unknown: expected True, False or 'auto', got {self.flips!r}. Choose one."
+            raise ValueError(message)
+        flips = self.flips is True or (self.flips != "auto" and bool(self.flips))
+        return Choice(self.support, self.support_size, self.ensemble, flips, self._copies, self.seed)
+
+    @property
+    def _copies(self) -> bool:
+        """Whether labelled squares are so few that changed copies of them join the support."""
+        fitted = self._fitted
+        if self.flips != "auto" or self.support != "all" or fitted is None:
+            return False
+        if fitted.codes:
+            return fitted.codes.keys() == {(), MIRRORED}
+        return 0 < len(fitted.pool.origins) <= FEW and isinstance(self._load().module, Backend)
 
     def _prepare(self, sample: Sequence[Example]) -> Preparation:
         return Preparation.chosen(sample, self.scaling, self.tiling, self.size_px)

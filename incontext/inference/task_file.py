@@ -69,7 +69,7 @@ class Parameters(_Record):
     support: Literal["all", "nearest", "diverse", "random"]
     support_size: int | None = Field(ge=1, le=MOST_IMAGES)
     ensemble: int = Field(ge=1, le=MOST_DRAWS)
-    flips: bool
+    flips: bool | Literal["auto"]
     overlap: bool
     scaling: Literal["auto", "min-max", "percentile", "window"]
     tiling: Literal["auto", "never", "always"] | Side

@@ -1,5 +1,6 @@
 """Predictors are found by name; weights of both kinds load."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ def test_every_name_is_explained() -> None:
         "PATH",
         "MODULE:OBJECT",
         "packaged-tuned@NAME=VALUE,...",
+        "packaged@copies=N",
         "NAME+KIND-STRENGTH",
     ]
     assert CliRunner().invoke(app, ["list"]).stdout == CliRunner().invoke(app, ["list", "suites"]).stdout
@@ -108,3 +110,24 @@ def test_networks_do_not_mind_who_else_is_in_the_batch(tmp_path: Path, episodes:
     with torch.inference_mode():
         alone = predict(query[1:], images[1:, order], labels[1:, order])
         torch.testing.assert_close(alone, predict(*episodes)[1:], atol=1e-4, rtol=0)
+
+
+def test_few_examples_are_shown_with_copies_and_more_are_not(tmp_path: Path, episodes: Any) -> None:
+    from incontext.networks.support_once import SupportOnceConfig, SupportOnceNet
+
+    torch.manual_seed(0)
+    network = SupportOnceNet(SupportOnceConfig(channels=(4, 8, 8, 8, 8), heads=1, head_channels=4)).eval()
+    checkpoint.save(tmp_path / "ours.safetensors", network, {})
+    predict = load_predictor(str(tmp_path / "ours.safetensors")).predict
+    plain = replace(predict, few=0)
+    query, images, labels = episodes
+    more = [torch.cat([each, each[:, :1]], 1) for each in (images, labels)]
+    with torch.inference_mode():
+        assert torch.equal(predict(query, *more), plain(query, *more))
+        found = predict(*episodes)
+        moved = predict(*(each.flip(-1) for each in episodes)).flip(-1)
+        # Not equal, since labels between two pixels are rounded to one side.
+        assert (moved - found).abs().mean() < 0.2 * (found - plain(*episodes)).abs().mean()
+        shared = predict.encode_images(images.flatten(0, 1), labels.flatten(0, 1))
+        again = predict.segment(query, shared.select(torch.tensor([[0, 1, 2], [3, 4, 5]])))
+    torch.testing.assert_close(again, found, atol=1e-4, rtol=0)

@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from incontext.inference.choice import Choice
 from incontext.inference.leave_one_out import MOST_EXAMPLES, leave_one_out
-from incontext.inference.reader import Choice, Reader
+from incontext.inference.reader import Reader
 from incontext.inference.support_pool import Pool
 from megamed.unknown import UNKNOWN
 from tests.incontext.inference.test_reader import (

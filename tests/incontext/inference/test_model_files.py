@@ -35,10 +35,12 @@ def draw(height: int, width: int, seed: int, small: bool = True) -> tuple[np.nda
     return (rng.normal(100.0 * label, 20) - 15).astype(np.float32), label
 
 
-def fitted(network: torch.nn.Module | None = None, lacking: bool = False, **parameters: object) -> Segmenter:
+def fitted(
+    network: torch.nn.Module | None = None, lacking: bool = False, count: int = 6, **parameters: object
+) -> Segmenter:
     torch.manual_seed(1)
     network = network or SupportOnceNet(CONFIG)
-    examples = [draw(40, 60, seed, small=not lacking or seed < 4) for seed in range(6)]
+    examples = [draw(40, 60, seed, small=not lacking or seed < 4) for seed in range(count)]
     images, labels = zip(*examples, strict=True)
     settings = {"size_px": 32, "device": "cpu", **parameters}
     return Segmenter(network, **settings).fit(list(images), list(labels), {1: "disc", 2: "square"})
@@ -60,6 +62,7 @@ def _unchecked() -> Iterator[None]:
         {"scaling": "percentile"},
         {"scaling": "window", "overlap": True},
         {"flips": True, "support": "random", "support_size": 2, "ensemble": 2},
+        {"count": 2},
         {"tiling": 24},
         {"tiling": 24, "overlap": True, "flips": True},
         {"network": CrossBlockNet(CrossBlockConfig((2, 2), (2,)))},

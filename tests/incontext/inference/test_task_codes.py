@@ -53,6 +53,15 @@ def test_it_predicts_what_the_whole_task_predicts(params: dict[str, Any], weight
     np.testing.assert_array_equal(again.predict(IMAGES[0]).probabilities[0], ours.probabilities[0])
 
 
+def test_the_code_of_one_image_is_that_of_its_copies(weights: Path, tmp_path: Path) -> None:
+    whole = Segmenter(weights, size_px=32, device="cpu").fit(IMAGES[1], LABELS[1])
+    loaded = Segmenter.load_task(whole.save_task(tmp_path / "a.task", codes_only=True), weights, "cpu")
+    ours, theirs = whole.predict(IMAGES[:1]), loaded.predict(IMAGES[:1])
+    assert "5 changed copies" in ours.report.support
+    assert theirs.report.support == ours.report.support
+    np.testing.assert_array_equal(theirs.probabilities[0], ours.probabilities[0])
+
+
 def test_it_holds_no_image_and_no_label(weights: Path, tmp_path: Path) -> None:
     tensors = read_tensors(fitted(weights).save_task(tmp_path / "a.task", codes_only=True))
     assert all(name.startswith("code.") for name in tensors)
