@@ -204,7 +204,7 @@ class Segmenter(SavedEstimator):
 
         Args:
             images: A list of the labelled examples, as for `fit`.
-            labels: Their labels, as for `fit`.
+            labels: Labels of the images, as for `fit`.
             classes: Names of label values.
 
         Raises:

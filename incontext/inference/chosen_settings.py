@@ -34,7 +34,7 @@ class Fitting(Protocol):
         """Return the parameters by name."""
 
     def set_params(self, **params: Any) -> Self:
-        """Change parameters."""
+        """Change parameters, by their names."""
 
     def fit(self, images: Pictures, labels: Labels, classes: Mapping[int, str] | None = None) -> Self:
         """Take over labelled examples."""
@@ -97,7 +97,7 @@ def choose_settings(estimator: Fitting, images: Pictures, labels: Labels) -> Cho
     Args:
         estimator: Estimator with the given settings.
         images: The labelled examples.
-        labels: Their labels, in the forms that `Segmenter.fit` takes.
+        labels: Labels of the images, in the forms that `Segmenter.fit` takes.
 
     Raises:
         ValueError: If an argument does not fit.
