@@ -28,6 +28,8 @@ from megamed.notes import left_out
 
 NUMBER = re.compile(r"\w?\d*")
 """A piece of a name that only counts."""
+CHANNEL = re.compile(r"(.+)_(\d{4})")
+"""A case and the number of its channel, as in the folders of nnU-Net."""
 MOST_NAMED = 5
 """Number of files that a message names."""
 OTHERS = "another annotator's label of its image is used"
@@ -67,23 +69,33 @@ def one_sequence(images: Sequence[NamedFile], labels: Sequence[NamedFile]) -> tu
     """
     cases: dict[tuple[tuple[str, ...], str], dict[str, NamedFile]] = defaultdict(dict)
     for image in images:
-        if (sequence := image.name.suffix.strip("-_. ").lower()) in SEQUENCES:
-            cases[image.name.folders, image.name.case][sequence] = image
+        case, sequence = _sequence_of(image.name)
+        if sequence:
+            cases[image.name.folders, case][sequence] = image
     several = {place: found for place, found in cases.items() if len(found) > 1}
     places = {case for _, case in several}
     label = next((label.name for label in labels if label.name.case in places), None)
     if label is None:
         return list(images), []
     counts = Counter(sequence for found in several.values() for sequence in found)
-    chosen = max(SEQUENCES, key=lambda sequence: counts[sequence])
+    known = [*SEQUENCES, *sorted(counts.keys() - {*SEQUENCES})]
+    chosen = max(known, key=lambda sequence: counts[sequence])
     others = {id(image) for found in several.values() for name, image in found.items() if name != chosen}
-    named = ", ".join(sequence for sequence in SEQUENCES if counts[sequence])
+    named = ", ".join(sequence for sequence in known if counts[sequence])
     kept = [image for image in images if id(image) not in others]
     other = next(image.name for image in images if id(image) in others)
-    templates = f"--images '{other.template(other.case)}' --labels '{label.template(label.case)}'"
+    templates = f"--images '{other.template(_sequence_of(other)[0])}' --labels '{label.template(label.case)}'"
     note = f"of the sequences {named} of each case {chosen} is looked at. Choose another, such as {templates}."
     without = [next(iter(found.values())).path for found in several.values() if chosen not in found]
     return kept, [note, *left_out(without, f"its case has no {chosen}")]
+
+
+def _sequence_of(name: FileName) -> tuple[str, str]:
+    """Split a name into its case and a sequence or the number of a channel; this is empty if it has none."""
+    if (sequence := name.suffix.strip("-_. ").lower()) in SEQUENCES:
+        return name.case, sequence
+    match = CHANNEL.fullmatch(name.stem)
+    return (match[1], match[2]) if match else (name.case, "")
 
 
 def match_labels(images: Sequence[NamedFile], labels: Sequence[NamedFile]) -> tuple[list[Match], list[NamedFile]]:

@@ -103,8 +103,23 @@ def _values(header: Any) -> Shaped[np.ndarray, "..."]:
 def stored_pixels(header: Any) -> Shaped[np.ndarray, "..."]:
     """Decode stored pixels; the data set keeps none of them."""
     deferred = header.get_item("PixelData", keep_deferred=True)
+    _complete(header)
     try:
         return copy.copy(header).pixel_array
     finally:
         if deferred is not None:
             header[deferred.tag] = deferred
+
+
+def _complete(header: Any) -> None:
+    """Give tags that say how pixels are stored their usual values where they are empty or missing."""
+    is_grey = number(header, "SamplesPerPixel", 1) == 1
+    usual = {
+        "SamplesPerPixel": 1,
+        "PhotometricInterpretation": "MONOCHROME2" if is_grey else "RGB",
+        "PixelRepresentation": 0,
+        "BitsStored": header.get("BitsAllocated"),
+    }
+    for tag, value in usual.items():
+        if header.get(tag) in (None, ""):
+            setattr(header, tag, value)

@@ -207,6 +207,20 @@ def test_folders_may_be_listed_by_numbers_and_letters(tmp_path: Path) -> None:
     assert [len(pair.labels) for pair in found.pairs] == [2, 0]
 
 
+def test_of_the_channels_of_a_case_the_first_is_looked_at(tmp_path: Path) -> None:
+    files = "imagesTr/a_0000.nii.gz imagesTr/a_0001.nii.gz imagesTs/b_0000.nii.gz imagesTs/b_0001.nii.gz"
+    found = find_pairs(write(tmp_path, f"{files} labelsTr/a.nii.gz"))
+    assert [described(tmp_path, pair) for pair in found.pairs] == [
+        "imagesTr/a_0000.nii.gz: labelsTr/a.nii.gz",
+        "imagesTs/b_0000.nii.gz:",
+    ]
+    (note,) = found.notes
+    assert note.startswith("of the sequences 0000, 0001 of each case 0000 is looked at. Choose another, such as ")
+    assert note.endswith("--images 'imagesTr/{case}_0001' --labels 'labelsTr/{case}'.")
+    frames = pairs_in(tmp_path / "f", "a_0000.png a_0001.png")
+    assert frames == ["a_0000.png:", "a_0001.png:"]
+
+
 def test_of_the_sequences_of_a_case_one_is_looked_at(tmp_path: Path) -> None:
     names = [f"P{case}/P{case}_{kind}.nii.gz" for case in (1, 2) for kind in ("t1", "t1ce", "t2", "flair")]
     folder = write(tmp_path, " ".join([*names, "P3/P3_t1gd.nii.gz", "P3/P3_t2f.nii.gz", "P1/P1_seg.nii.gz"]))

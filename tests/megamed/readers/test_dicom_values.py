@@ -38,8 +38,10 @@ def film(folder: Path, frames: np.ndarray, **tags: object) -> Path:
         ({"RescaleSlope": 0, "RescaleIntercept": 0}, STORED),
         ({"RescaleSlope": None, "RescaleIntercept": None}, STORED),
         ({"PhotometricInterpretation": "MONOCHROME1"}, PIXELS.max() - PIXELS),
+        ({"PhotometricInterpretation": None, "SamplesPerPixel": None}, PIXELS),
+        ({"PhotometricInterpretation": "", "PixelRepresentation": None, "BitsStored": None}, PIXELS),
     ],
-    ids=["slope", "half", "empty", "zero", "none", "inverted"],
+    ids=["slope", "half", "empty", "zero", "none", "inverted", "not said", "empty storage"],
 )
 def test_slices_and_films_have_the_same_values(tmp_path: Path, tags: dict[str, object], expected: np.ndarray) -> None:
     write_series(tmp_path / "scan", PIXELS, AFFINE, **tags)
