@@ -34,7 +34,7 @@ TYPES = {
 
 @dataclass(frozen=True)
 class Sides:
-    """What the header of a file says of its axes, for a mask to have as many."""
+    """Extents of the axes that the header of a file states; a mask has as many axes."""
 
     sides: tuple[int, ...]
 

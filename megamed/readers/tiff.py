@@ -27,7 +27,7 @@ PLAIN = frozenset({0, 1, 2, 3})
 """Photometric tags: white is zero, black is zero, RGB and palette."""
 YCBCR, JPEG, PALETTE, RGB = 6, 7, 3, 2
 SCANNED = "Baseline"
-"""What tifffile calls the series of a slide that was scanned, beside overviews and the picture of its label."""
+"""The name that tifffile gives to the series of a scanned slide, beside overviews and the picture of its label."""
 OPACITIES = (1, 2)
 """Kinds of extra samples: opacity by which colours are multiplied already, and opacity alone."""
 
