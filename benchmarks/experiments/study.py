@@ -6,10 +6,8 @@ default's, so that neither the machine nor its other load decides for how many s
 
 import tomllib
 from collections.abc import Iterable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from importlib import resources
-from multiprocessing import get_context
 from pathlib import Path
 from statistics import mean
 from typing import Any, cast
@@ -25,6 +23,7 @@ from incontext.training.episodes import TrainingData, dev_tasks
 from incontext.training.loop import DEV_SEED, train
 from incontext.training.objectives import dev_dice
 from megamed import Collection
+from megamed.executors import local_executor
 from megamed.files import claimed, read_json, write_json
 
 SUPPORT_SIZES = (1, 16, 64)
@@ -97,7 +96,7 @@ def _result(collection: Path, out: Path, trial: Trial) -> dict[str, Any]:
     path = trial.folder(out) / "result.json"
     if not path.is_file():
         configure(trial.row, trial.seed, trial.steps)  # refused before anything is trained
-        with ProcessPoolExecutor(1, get_context("spawn")) as executor:
+        with local_executor(1) as executor:
             result = executor.submit(measure, collection, out, trial).result()
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, result, indent=1)
