@@ -264,7 +264,7 @@ def _queries(
     examples: Pairing | None, query: Path | None, templates: Templates | None
 ) -> tuple[Sequence[ImagePair], list[str]]:
     """Find the images to segment, and what to tell of the choice."""
-    is_same = examples is not None and (query is None or query.resolve() == examples.folder.resolve())
+    is_same = examples is not None and (query is None or os.path.realpath(query) == os.path.realpath(examples.folder))
     if query is not None and not is_same:
         found = read_folder(query, templates and templates.elsewhere(query))
         unused = examples.bare if examples else ()
