@@ -173,7 +173,7 @@ def build(root: Path, out: Path, options: BuildOptions, executor: Executor, prog
     """
     for _ in range(os.cpu_count() or 1):
         executor.submit(_do, ())  # workers start while the files are listed
-    plan = _plan(root.resolve(), options)  # workers may run in other folders
+    plan = _plan(Path(os.path.realpath(root)), options)  # workers may run in other folders
     with claimed(out, "build") as ledger:
         return _build(plan, CollectionFolder(out, ledger), options, executor, progress)
 

@@ -3,12 +3,15 @@
 import logging
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import partial
+from multiprocessing.context import SpawnContext, SpawnProcess
 from time import monotonic
+from types import TracebackType
 from typing import Any
 
 from megamed.extras import require
@@ -20,9 +23,42 @@ ALONE_SECONDS = 15.0
 """Time without any worker of a scheduler after which no more is expected; one that is restarted takes a few seconds."""
 
 
-def local_executor(workers: int | None = None) -> ProcessPoolExecutor:
+class Worker(SpawnProcess):
+    """Fresh process that an interruption by the user does not reach: whoever made it hears of that and ends it."""
+
+    def start(self) -> None:
+        """Start the process, which inherits what signals are held back."""
+        if not hasattr(signal, "pthread_sigmask"):
+            return super().start()
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            super().start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+class WorkerContext(SpawnContext):
+    """Way to start processes that makes a `Worker` of each."""
+
+    Process = Worker
+
+
+class LocalExecutor(ProcessPoolExecutor):
+    """Executor on processes of this machine, of which nobody waits for what they do still once an error came."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End the processes: at once on an error, else when they have done what they were given."""
+        for each in multiprocessing.active_children() if kind else ():
+            if isinstance(each, Worker):
+                each.terminate()
+        self.shutdown(cancel_futures=bool(kind))
+
+
+def local_executor(workers: int | None = None) -> LocalExecutor:
     """Start fresh processes on this machine, by default one per core; they end when this one is killed."""
-    return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_end_with_parent)
+    return LocalExecutor(workers, WorkerContext(), initializer=_end_with_parent)
 
 
 def _end_with_parent() -> None:

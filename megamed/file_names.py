@@ -99,6 +99,17 @@ class NamedFile:
         return self.path.parent.parts, unicodedata.normalize("NFC", formats.stem(self.path.name))
 
 
+def check_text(name: str) -> None:
+    """Refuse the name of a file that is no text, as names of other systems' archives may be.
+
+    Raises:
+        ValueError: If its bytes are not UTF-8.
+    """
+    if name != (shown := name.encode(errors="backslashreplace").decode()):
+        msg = f"name is no text: expected UTF-8, got {shown}. Rename the file."
+        raise ValueError(msg)
+
+
 def visible_files(
     folder: Path, marks: Collection[str] = (), streams: list[PurePosixPath] | None = None
 ) -> Iterator[PurePosixPath]:

@@ -17,6 +17,8 @@ from typing import IO, Any
 LOCK_NAME = ".lock"
 LEDGER_NAME = ".written.jsonl"
 """File name of the ledger of a folder: a line for each content that was written there."""
+LONGEST_NAME = 255
+"""Number of bytes that the name of a file has at most, in all common file systems."""
 
 ROOM = "Free some, then give the same command again."
 ACCESS = "Change the permissions, or write elsewhere."
@@ -24,6 +26,7 @@ FAULTS = {
     errno.ENOSPC: ("room on the disk", ROOM),
     errno.EDQUOT: ("room within the disk quota", ROOM),
     errno.EFBIG: ("room for a file of this size", ROOM),
+    errno.ENAMETOOLONG: (f"names of at most {LONGEST_NAME} bytes", "Choose a shorter one."),
     errno.EROFS: ("a place that may be written to", ACCESS),
     errno.EACCES: ("a place that may be written to", ACCESS),
     errno.EPERM: ("a place that may be written to", ACCESS),
@@ -57,7 +60,7 @@ def replacing(path: Path) -> Iterator[Path]:
     if ledger:
         ledger.refuse_foreign([path])
     # under a claim nobody else writes here, so that what a killed process left is written over
-    partial = path.with_name(f".{path.name}.part" if ledger else f".{path.name}.{os.getpid()}.part")
+    partial = path.with_name(_hidden(path.name, ".part" if ledger else f".{os.getpid()}.part"))
     _remove(partial)
     try:
         with naming(path, partial):
@@ -129,12 +132,19 @@ def make_folder(path: Path) -> None:
         NotADirectoryError: If a file is in its place.
         Unwritable: If the system refuses.
     """
-    for each in (path, *path.parents):
-        if each.exists() and not each.is_dir():
-            msg = f"{path} cannot be made: expected a folder, got the file {each}. Name another folder."
-            raise NotADirectoryError(msg)
     with naming(path, *path.parents):
+        for each in (path, *path.parents):
+            if os.path.lexists(each) and not each.is_dir():
+                found = f"the file {each}" if each.exists() else f"the link {each}, which leads nowhere"
+                msg = f"{path} cannot be made: expected a folder, got {found}. Name another folder."
+                raise NotADirectoryError(msg)
         path.mkdir(parents=True, exist_ok=True)
+
+
+def _hidden(name: str, ending: str) -> str:
+    """Name a hidden file beside a file, by a hash where its name leaves no room for more letters."""
+    hidden = f".{name}{ending}"
+    return hidden if len(os.fsencode(hidden)) <= LONGEST_NAME else f".{sha256_of(os.fsencode(name))}{ending}"
 
 
 def _remove(path: Path) -> None:
@@ -211,7 +221,7 @@ class Ledger:
         self.is_new = not self._path.is_file()
         content = b"" if self.is_new else self._path.read_bytes()
         for line in content.splitlines():
-            with suppress(ValueError, KeyError, TypeError):  # a line that a kill cut off
+            with suppress(ValueError, KeyError, TypeError, RecursionError):  # a line that a kill cut off
                 entry = json.loads(line)
                 self._known |= {(entry["sha256"], ""), (entry["sha256"], entry.get("of", ""))}
                 self._written.add(entry["file"])
@@ -250,6 +260,8 @@ class Ledger:
 
     def knows(self, path: Path, of: str = "") -> bool:
         """Whether a file is as one of these programs wrote it, of certain inputs if these are given; see `add`."""
+        if not (path.is_file() or path.is_dir()):  # to read from a pipe or a device may never end
+            return False
         # the first line comes first: a file that grows line by line is not read whole for each of them
         return (not of and (_first_line(path), "") in self._known) or (_hash(path), of) in self._known
 
@@ -361,7 +373,7 @@ def exclusive(folder: Path, work: str = "build", name: str = "") -> Iterator[Non
         InUse: If another holds it.
         Unwritable: If the folder cannot be written to.
     """
-    path = folder / (f".{name}{LOCK_NAME}" if name else LOCK_NAME)
+    path = folder / (_hidden(name, LOCK_NAME) if name else LOCK_NAME)
     with naming(folder / name, path):
         file = path.open("a")
     with file:

@@ -6,9 +6,7 @@ configuration. Its weights are those of the last step, so that no measurement on
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 
 import torch
@@ -23,6 +21,7 @@ from incontext.training.config import TrainConfig
 from incontext.training.loop import train
 from megamed import Collection, Task
 from megamed.audit import content_hash, each_image
+from megamed.executors import local_executor
 from megamed.files import replace_file
 from megamed.schema import slugify
 
@@ -126,7 +125,7 @@ def trained(bench: Bench, name: str, override: Override, seed: int) -> Path:
     if not kept.is_file():
         config = overridden(override, seed, bench.options.steps)
         arguments = config, bench.collection.path, bench.out / "trainings" / slug, bench.execution.device
-        with ProcessPoolExecutor(1, get_context("spawn")) as executor:
+        with local_executor(1) as executor:
             weights = executor.submit(train_alone, *arguments).result()
         kept.parent.mkdir(parents=True, exist_ok=True)
         replace_file(kept, weights.read_bytes())

@@ -4,12 +4,11 @@ This time is stated in steps of the default configuration. The relative cost of 
 default's, so that neither the machine nor its other load decides for how many steps a variant is trained.
 """
 
+import json
 import tomllib
 from collections.abc import Iterable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from importlib import resources
-from multiprocessing import get_context
 from pathlib import Path
 from statistics import mean
 from typing import Any, cast
@@ -18,14 +17,16 @@ import torch
 
 from benchmarks.experiments.network_variants import install
 from benchmarks.experiments.relative_cost import MANY_QUERIES, Training, compare_queries, compare_trainings
+from incontext import __version__
 from incontext.networks import checkpoint
 from incontext.networks.protocols import SupportNetwork
 from incontext.training.config import TrainConfig
 from incontext.training.episodes import TrainingData, dev_tasks
 from incontext.training.loop import DEV_SEED, train
 from incontext.training.objectives import dev_dice
-from megamed import Collection
-from megamed.files import claimed, read_json, write_json
+from megamed import Collection, manifest
+from megamed.executors import local_executor
+from megamed.files import claimed, read_json, sha256_of, write_json
 
 SUPPORT_SIZES = (1, 16, 64)
 DEV_SUPPORT_SIZE, DEV_DRAWS = 16, 3
@@ -86,7 +87,8 @@ def run_study(collection: Path, out: Path, trials: Iterable[Trial]) -> list[dict
         The result of each trial, as in its `result.json`.
 
     Raises:
-        ValueError: If a row is unknown, a result is damaged, or another study is at work in the folder.
+        ValueError: If a row is unknown, a result is damaged or of another collection, configuration or version, or
+            another study is at work in the folder.
     """
     with claimed(out, "study"):
         return [_result(collection, out, trial) for trial in trials]
@@ -94,14 +96,27 @@ def run_study(collection: Path, out: Path, trials: Iterable[Trial]) -> list[dict
 
 def _result(collection: Path, out: Path, trial: Trial) -> dict[str, Any]:
     """Read the result of a trial, or run the trial in a fresh process."""
-    path = trial.folder(out) / "result.json"
+    path, of = trial.folder(out) / "result.json", _made_of(collection, trial)
     if not path.is_file():
-        configure(trial.row, trial.seed, trial.steps)  # refused before anything is trained
-        with ProcessPoolExecutor(1, get_context("spawn")) as executor:
+        with local_executor(1) as executor:
             result = executor.submit(measure, collection, out, trial).result()
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, result, indent=1)
-    return read_json(path, "Delete it, and the same command measures the trial again.")
+        write_json(path, result | {"made_of": of}, indent=1)
+    result = read_json(path, "Delete it, and the same command measures the trial again.")
+    if result.get("made_of") != of:
+        msg = (
+            f"{path} is the result of another trial: expected one of this collection, configuration and version, got "
+            "another. Choose another --out, or delete the folder of the trial."
+        )
+        raise ValueError(msg)
+    return result
+
+
+def _made_of(collection: Path, trial: Trial) -> str:
+    """Hash of all that decides the result of a trial; an unknown row is refused before anything is trained."""
+    config = configure(trial.row, trial.seed, trial.steps).model_dump_json()
+    found = [sha256_of(collection / manifest.NAME), config, rows()[trial.row].get("variant"), __version__]
+    return sha256_of(json.dumps(found).encode())
 
 
 def measure(collection: Path, out: Path, trial: Trial) -> dict[str, Any]:

@@ -75,7 +75,7 @@ def write_or_keep(
 
 def _written_or_kept(result: Segmentation, value: int, path: Path, ledger: Ledger) -> UInt8[np.ndarray, "N H W"] | None:
     """Write a mask, or return the one that somebody made of it."""
-    if not path.exists() or ledger.knows(path):
+    if not path.is_file() or ledger.knows(path):  # a folder or a pipe in its place is refused
         result.write(0, path, value)
         return None
     with tempfile.TemporaryDirectory() as folder:

@@ -1,6 +1,7 @@
 """Propagation through a film, a video or a folder of frames: labels of some frames in, a mask of each frame out."""
 
 import io
+import os
 import re
 import warnings
 from collections.abc import Callable, Mapping
@@ -102,7 +103,7 @@ def propagate_film(
         ImportError: If PyAV is needed and not installed; the message has the command.
     """
     check_apart(segmenter.overlap)
-    if out.resolve() in {each.resolve() for each in (film, labels) if each}:
+    if os.path.realpath(out) in {os.path.realpath(each) for each in (film, labels) if each}:
         msg = f"out is a folder of inputs: expected a folder apart, got {out}. Write elsewhere."
         raise ValueError(msg)
     read = read_film(film, labels, segmenter)

@@ -32,6 +32,7 @@ from incontext.inference.segmentation import Segmentation, dice_by_class
 from incontext.segmenter import Segmenter
 from megamed import formats
 from megamed.failures import Attempt
+from megamed.file_names import check_text
 from megamed.files import Ledger, Unwritable, claimed, make_folder, replace_file
 from megamed.pairing import ImagePair, Pairing
 from megamed.path_templates import Templates
@@ -263,7 +264,7 @@ def _queries(
     examples: Pairing | None, query: Path | None, templates: Templates | None
 ) -> tuple[Sequence[ImagePair], list[str]]:
     """Find the images to segment, and what to tell of the choice."""
-    is_same = examples is not None and (query is None or query.resolve() == examples.folder.resolve())
+    is_same = examples is not None and (query is None or os.path.realpath(query) == os.path.realpath(examples.folder))
     if query is not None and not is_same:
         found = read_folder(query, templates and templates.elsewhere(query))
         unused = examples.bare if examples else ()
@@ -300,6 +301,7 @@ def _check_apart(out: Path, pairs: Sequence[ImagePair], folders: Iterable[Path |
 
 def _segment_pair(run: _Run, pair: ImagePair) -> Done:
     """Write the mask of an image unless somebody edited the one that is there; report its classes and warnings."""
+    check_text(pair.name)
     segmenter, prompts = run.segmenter, run.prompts.get(pair.name)
     state = stamp(pair, prompts)
     case = read_source_image(pair.image, str(pair.image), channel=segmenter.channel, level=segmenter.level)

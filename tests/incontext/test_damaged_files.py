@@ -117,3 +117,13 @@ def test_damaged_states(collection_path: Path, tmp_path: Path) -> None:
     for name, changed in mutated(content, COUNT):
         path.write_bytes(changed)
         assert bool(outcome(*command)) == (changed != content), name
+
+
+def test_links_in_a_circle(folder: Path) -> None:
+    circle, weights = folder / "circle", ("--weights", folder / "tiny.safetensors")
+    circle.symlink_to(circle.name)
+    images = ("segment", "--support", folder / "support", "--query", circle, "--out", folder / "out", *weights)
+    film = ("propagate", folder / "query", "--quiet", *weights)
+    for arguments in (images, (*film, "--labels", circle, "--out", folder / "out"), (*film, "--out", circle)):
+        assert "circle" in (told := outcome(*arguments))
+        assert "unforeseen" not in told

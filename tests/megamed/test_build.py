@@ -628,3 +628,9 @@ def test_whatever_fails_rejects_what_it_concerns(
     (reason,) = report.datasets["drawn"].rejected["p2"] if is_subject else (report.datasets["other"].reason,)
     assert "memory is full" in reason if error is MemoryError else error.__name__ in reason
     assert verify(root.parent / "out") == []
+
+
+def test_a_link_in_a_circle_holds_no_dataset(tmp_path: Path) -> None:
+    (tmp_path / "circle").symlink_to("circle")
+    with ThreadPoolExecutor(1) as executor, pytest.raises(OSError, match="circle"):
+        build(tmp_path / "circle", tmp_path / "out", BuildOptions(), executor, lambda *_: None)

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from pathlib import Path
 from time import sleep
 
@@ -15,7 +16,7 @@ from typer.testing import CliRunner
 
 from megamed.build import BuildReport
 from megamed.cli import app
-from megamed.executors import open_executor
+from megamed.executors import local_executor, open_executor
 from tests.dask_cluster import Cluster, dask_cluster
 
 
@@ -118,3 +119,22 @@ def test_workers_end_when_the_build_is_killed(tmp_path: Path, repository: Path) 
             os.kill(worker, signal.SIGKILL)
         assert ended, f"orphans: {workers}"
         assert build.stdout.read() == b""
+
+
+def test_nobody_waits_for_work_after_an_error() -> None:
+    def fail() -> None:
+        with local_executor(1) as executor:
+            executor.submit(abs, -1).result()
+            begun.extend(executor.submit(sleep, 15) for _ in range(4))
+            raise KeyboardInterrupt
+
+    begun: list[Future[None]] = []
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert all(each.cancelled() or each.exception() for each in begun)
+
+
+def test_an_interruption_is_told_to_the_process_that_gave_the_work_alone() -> None:
+    with local_executor(1) as executor:
+        assert executor.submit(signal.raise_signal, signal.SIGINT).result() is None
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())

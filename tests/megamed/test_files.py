@@ -217,6 +217,35 @@ def test_a_file_in_the_place_of_a_folder_is_named(tmp_path: Path) -> None:
         pass
 
 
+def test_a_link_that_leads_nowhere_is_named(tmp_path: Path) -> None:
+    (tmp_path / "out").symlink_to("nowhere")
+    (tmp_path / "circle").symlink_to("circle")
+    for name in ("out", "circle"):
+        told = rf"expected a folder, got the link .*{name}, which leads nowhere\. Name another folder\."
+        with pytest.raises(NotADirectoryError, match=told):
+            make_folder(tmp_path / name / "masks")
+
+
+def test_a_name_may_have_as_many_bytes_as_the_system_takes(tmp_path: Path) -> None:
+    path = tmp_path / ("肝" * 83 + ".png")
+    for text in ("one", "two"):
+        with claimed_file(path, "write"):
+            replace_file(path, text)
+    replace_file(path, "three")
+    assert path.read_text() == "three"
+    assert {each.name for each in tmp_path.iterdir()} == {path.name, LEDGER_NAME}
+    with pytest.raises(Unwritable, match=r"expected names of at most 255 bytes, got .* Choose a shorter one\."):
+        make_folder(tmp_path / ("肝" * 100) / "masks")
+
+
+def test_a_pipe_and_a_device_are_somebody_s_own(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "endless").symlink_to("/dev/zero")
+    for name in ("pipe", "endless"):
+        with pytest.raises(ValueError, match="somebody's own"), claimed_file(tmp_path / name, "save"):
+            pass
+
+
 def test_only_what_was_written_in_a_claimed_place_is_replaced_there(tmp_path: Path) -> None:
     out = tmp_path / "out"
     for text in ("one", "two"):
@@ -285,6 +314,14 @@ def test_a_ledger_that_a_kill_cut_off_goes_on(tmp_path: Path, cut: int) -> None:
         assert known.knows(tmp_path / "b") == (cut == 1)
         replace_file(tmp_path / "c", "three")
     assert Ledger(tmp_path).knows(tmp_path / "c")
+
+
+def test_a_line_of_the_ledger_that_is_damaged_is_passed_over(tmp_path: Path) -> None:
+    with claimed(tmp_path, "run"):
+        replace_file(tmp_path / "a", "one")
+    with (tmp_path / LEDGER_NAME).open("a") as ledger:
+        ledger.write("[" * 10**5 + "\n[]\n" + "9" * 5000 + "\n")
+    assert Ledger(tmp_path).knows(tmp_path / "a")
 
 
 def test_what_content_was_made_of_is_found_again(tmp_path: Path) -> None:

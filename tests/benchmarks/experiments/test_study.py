@@ -1,12 +1,16 @@
 """The study's rows are real configurations, and its table says what was measured."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
+from benchmarks.experiments import study
 from benchmarks.experiments.network_variants import VARIANTS
 from benchmarks.experiments.study import Trial, configure, rows, run_study, table
 from incontext.networks.cross_block import CrossBlockConfig
 from incontext.networks.support_once import SupportOnceConfig
 from incontext.training.config import TrainConfig
+from megamed import manifest
 from megamed.files import exclusive
 
 
@@ -29,10 +33,33 @@ def test_an_unknown_row_is_refused_before_anything_is_trained(tmp_path):
 
 def test_a_damaged_result_is_named_with_the_remedy(tmp_path):
     trial = Trial("default", 0, 9)
+    (tmp_path / manifest.NAME).touch()
     trial.folder(tmp_path).mkdir()
     (trial.folder(tmp_path) / "result.json").touch()
     with pytest.raises(ValueError, match=r"result\.json is damaged: .* got an empty file\. Delete it"):
         run_study(tmp_path, tmp_path, [trial])
+
+
+def test_a_result_of_another_collection_or_configuration_is_refused(tmp_path, monkeypatch):
+    def measured(*_: object) -> dict[str, object]:
+        return {"row": "default"}
+
+    def here(_: int) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(1)
+
+    monkeypatch.setattr(study, "local_executor", here)
+    monkeypatch.setattr(study, "measure", measured)
+    (tmp_path / manifest.NAME).write_text("one")
+    trial, out = Trial("default", 0, 9), tmp_path / "out"
+    first = run_study(tmp_path, out, [trial])
+    assert run_study(tmp_path, out, [trial]) == first
+    refused = pytest.raises(ValueError, match=r"result\.json is the result of another trial: .* delete the folder")
+    with monkeypatch.context() as patch, refused:
+        patch.setattr(study, "rows", lambda: {"default": {"learning_rate": 1e-3}})
+        run_study(tmp_path, out, [trial])
+    (tmp_path / manifest.NAME).write_text("two")
+    with refused:
+        run_study(tmp_path, out, [trial])
 
 
 def test_one_study_at_a_time_writes_to_a_folder(tmp_path):

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -612,6 +613,29 @@ def test_a_file_in_the_place_of_a_mask_is_not_replaced_where_none_was_written(
     assert [report.file for report in summary.images] == ["3.png"]
     assert "masks/2.png is somebody's own" in summary.failures["2.png"]
     assert (out / "masks/2.png").read_bytes() == b"notes of mine"
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_what_is_no_file_in_the_place_of_a_mask_stays_and_fails_alone(
+    tmp_path: Path, segmenter: Segmenter, make: Callable[[Path], None]
+) -> None:
+    support = write_pictures(tmp_path / "support", ["a.png", "b.png"])
+    out = tmp_path / "out"
+    segment_folder(segmenter, support, support, out)
+    (out / "masks" / "a.png").unlink()
+    make(out / "masks" / "a.png")
+    summary = segment_folder(segmenter, support, support, out)
+    assert "a.png is somebody's own" in summary.failures["a.png"]
+    assert [each.file for each in summary.images] == ["b.png"]
+
+
+def test_a_name_that_is_no_text_is_told_with_the_remedy(tmp_path: Path, segmenter: Segmenter) -> None:
+    support = write_pictures(tmp_path / "support", ["a.png", "b.png"])
+    odd = os.fsdecode(b"M\xfcller.png")
+    (support / "images" / "b.png").rename(support / "images" / odd)
+    (support / "labels" / "b.png").unlink()
+    summary = segment_folder(segmenter, support, None, tmp_path / "out")
+    assert summary.failures == {odd: r"name is no text: expected UTF-8, got M\udcfcller.png. Rename the file."}
 
 
 def test_a_link_to_itself_fails_alone(tmp_path: Path, segmenter: Segmenter) -> None:
