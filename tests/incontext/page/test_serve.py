@@ -26,18 +26,20 @@ from tests.incontext.page.test_store import plain_folder
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs fork")
 TAB = "0123456789abcdef"
 KILLS = 3
+PATIENCE_S = 60
+"""Time that anything may take on a busy machine."""
 
 
 def ask(server: Served, path: str, content: object = None, tab: str = TAB) -> dict:
     data = None if content is None else json.dumps(content).encode()
     request = Request(server.address + path, data, {"x-tab": tab, "content-type": "application/json"})
-    with urlopen(request, timeout=30) as answer:
+    with urlopen(request, timeout=PATIENCE_S) as answer:
         return json.load(answer)
 
 
 def enter(server: Served, tab: str = TAB) -> object:
     """Become the one tab: what is returned is the stream of news, to be closed."""
-    return urlopen(f"{server.address}api/events?tab={tab}", timeout=30)
+    return urlopen(f"{server.address}api/events?tab={tab}", timeout=PATIENCE_S)
 
 
 def test_only_this_machine_is_listened_to(tmp_path: Path) -> None:
@@ -61,7 +63,7 @@ def test_interruption_ends_it_cleanly_with_a_tab_open(tmp_path: Path) -> None:
         with enter(server):
             began = time.monotonic()
             assert server.end() == 0
-        assert time.monotonic() - began < 20
+        assert time.monotonic() - began < PATIENCE_S
     assert sorted(path.name for path in folder.iterdir()) == ["a.png", "b.png", "c.png"]
 
 
@@ -82,14 +84,14 @@ def test_a_second_tab_is_refused_until_the_first_is_closed(tmp_path: Path) -> No
         with pytest.raises(HTTPError, match="409"):
             ask(server, "api/images/0/accept", {}, "f" * 16)
         first.close()  # type: ignore[attr-defined]
-        for _ in range(100):
+        began = time.monotonic()
+        while True:
             try:
                 enter(server, "f" * 16).close()  # type: ignore[attr-defined]
                 break
             except HTTPError:
+                assert time.monotonic() - began < PATIENCE_S, "the closed tab still keeps others out"
                 time.sleep(0.05)
-        else:
-            pytest.fail("the closed tab still keeps others out")
 
 
 def test_a_taken_port_and_what_is_no_folder_are_refused(tmp_path: Path) -> None:
