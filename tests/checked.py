@@ -7,6 +7,7 @@ annotate no shape, and are called the most often: what they are checked for, bea
 import dataclasses
 import functools
 import inspect
+import itertools
 import typing
 from collections.abc import Callable
 from typing import Any, Self
@@ -74,6 +75,9 @@ def _resolved(hint: Any, function: Callable) -> Any:
 def _tells_a_shape(hint: Any) -> bool:
     if isinstance(hint, list):  # of the arguments of a callable
         return any(map(_tells_a_shape, hint))
-    if inspect.isclass(hint) and issubclass(hint, jaxtyping.AbstractArray):
-        return True
+    if inspect.isclass(hint):
+        if issubclass(hint, jaxtyping.AbstractArray):
+            return True
+        bases = itertools.chain(*(vars(each).get("__orig_bases__", ()) for each in hint.__mro__))
+        return any(map(_tells_a_shape, bases))  # a sequence of masks: beartype looks at an item, too
     return any(map(_tells_a_shape, typing.get_args(hint)))

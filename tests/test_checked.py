@@ -62,6 +62,20 @@ class Node:
         return self
 
 
+class Masks(list[Float[Tensor, "*grid"]]):
+    """A sequence of arrays by its class."""
+
+
+@check
+def masks_of(count: int) -> Masks:
+    return Masks([torch.zeros(2, 3)] * count)
+
+
+@check
+def by_class(count: int) -> list[Float[Tensor, "*grid"]]:
+    return [torch.stack([*masks_of(2)])] * count
+
+
 @pytest.mark.parametrize(
     "call",
     [
@@ -91,6 +105,7 @@ def test_other_calls_pass() -> None:
     assert product(torch.zeros(2, 3), (torch.zeros(3, 2),)).shape == (2, 2)
     assert [*drawn(3)] == [3]
     assert Plane(np.zeros((2, 3)), np.zeros((2, 3))).label.shape == (2, 3)
+    assert by_class(1)[0].shape == (2, 2, 3)  # the axes of a call are no axes of those within it
     assert isinstance(Node().joined(Node(), 1), Node)
 
 

@@ -224,7 +224,7 @@ def _lines_of(path: Path) -> list[str]:
 
 
 ENTRIES = TypeAdapter(Done)
-"""The adapter that reads and writes entries; it takes milliseconds to make."""
+"""Reader and writer of entries in JSON, made once since that takes milliseconds."""
 
 
 def _parts_of(line: str) -> dict[str, str]:

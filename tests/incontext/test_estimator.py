@@ -36,6 +36,7 @@ def test_parameters_are_stored_unchanged() -> None:
         "overlap": True,
         "scaling": "window",
         "tiling": 300,
+        "level": 2,
         "size_px": 64,
         "device": "cpu",
         "absent": "mark",
