@@ -372,8 +372,12 @@ def exclusive(folder: Path, work: str = "build", name: str = "") -> Iterator[Non
     Raises:
         InUse: If another holds it.
         Unwritable: If the folder cannot be written to.
+        ValueError: If something that is no file has the name of the lock.
     """
     path = folder / (_hidden(name, LOCK_NAME) if name else LOCK_NAME)
+    if path.exists() and not path.is_file():  # to open a pipe would wait for whoever reads from it
+        msg = f"{path} is in the way: expected the lock of a former run, or nothing, got something else. Remove it."
+        raise ValueError(msg)
     with naming(folder / name, path):
         file = path.open("a")
     with file:

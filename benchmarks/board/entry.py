@@ -17,6 +17,7 @@ from benchmarks.scoring.results import Cost, Row, parse_records, read_records, r
 from benchmarks.scoring.settings_file import CONTENT, SUMMARY_NAME, read_settings
 from megamed.files import claimed_file, read_json, replace_file, sha256_of
 from megamed.manifest import first_fault
+from megamed.readers.faults import check_no_stream
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -174,6 +175,7 @@ def read_entry(path: Path) -> Submission:
     Raises:
         ValueError: If the file is no entry, or was changed since.
     """
+    check_no_stream(path)
     try:
         entry = Submission.model_validate_json(path.read_bytes())
     except ValidationError as error:

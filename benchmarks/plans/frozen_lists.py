@@ -12,6 +12,7 @@ from benchmarks.plans.task_plans import Episode, Settings, TaskPlan, lacking, pl
 from megamed import Collection, Sample, Task
 from megamed.files import claimed_file, replace_file, sha256_of
 from megamed.manifest import first_fault
+from megamed.readers.faults import check_no_stream
 
 EXAMPLES = 3
 
@@ -161,6 +162,7 @@ def read_list(path: Path) -> FrozenList:
     Raises:
         ValueError: If the file is no frozen list.
     """
+    check_no_stream(path)
     try:
         return FrozenList.model_validate_json(path.read_bytes())
     except ValidationError as error:

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from megamed import formats
+from megamed.readers.faults import check_no_stream
 
 FILES = (".json", ".toml")
 COLOUR = re.compile("#?[0-9a-fA-F]{6}")
@@ -73,6 +74,7 @@ def read_colours(text: str | None) -> dict[str, int]:
 
 
 def _content(path: Path) -> dict[str, Any]:
+    check_no_stream(path)
     parse = tomllib.loads if path.suffix.lower() == ".toml" else json.loads
     return parse(path.read_text("utf-8"))
 

@@ -134,6 +134,15 @@ def test_one_writer_at_a_time(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_pipe_in_the_place_of_the_lock_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / LOCK_NAME)
+    with (
+        pytest.raises(ValueError, match=r"\.lock is in the way: expected the lock of a former run"),
+        exclusive(tmp_path),
+    ):
+        pass
+
+
 def test_the_lock_of_a_killed_build_is_void(tmp_path: Path) -> None:
     (tmp_path / LOCK_NAME).touch()
     with exclusive(tmp_path):

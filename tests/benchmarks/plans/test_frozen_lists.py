@@ -19,6 +19,11 @@ def frozen(drawings: Collection) -> FrozenList:
     return freeze(drawings, SETTINGS)
 
 
+def test_a_device_is_no_list() -> None:
+    with pytest.raises(ValueError, match="zero cannot be read: expected a file, got a pipe, a socket or a device"):
+        read_list(Path("/dev/zero"))
+
+
 def test_a_list_survives_the_file_and_gives_the_same_plans(
     drawings: Collection, frozen: FrozenList, tmp_path: Path
 ) -> None:
