@@ -11,6 +11,7 @@ from benchmarks.analysis.statistics import Interval
 from benchmarks.plans.task_plans import Settings
 from benchmarks.scoring.evaluator import Execution
 from benchmarks.scoring.results import claim_folder
+from incontext import __version__
 from megamed import Collection, manifest
 from megamed.files import read_json, sha256_of, write_json
 
@@ -114,13 +115,14 @@ class Bench:
 
     @cached_property
     def identity(self) -> dict[str, Any]:
-        """Options and collection hash that decide the outcome, as JSON values; equal identities may share a folder."""
+        """Options, collection hash and version, as JSON values; all that is kept in a folder is of equal ones."""
         options = {name: value for name, value in asdict(self.options).items() if value or name not in FOLDERS}
         decides = {
             "experiment": self.name,
             **options.pop("settings"),
             "options": options,
             "collection_sha256": sha256_of(self.collection.path / manifest.NAME),
+            "version": __version__,
         }
         values: dict[str, Any] = json.loads(json.dumps(decides))
         return values

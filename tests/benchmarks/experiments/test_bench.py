@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
+from benchmarks.experiments import bench
 from benchmarks.experiments.bench import Bench, Coordinates, ExperimentOptions
 from benchmarks.plans.task_plans import Settings
 
@@ -21,7 +22,7 @@ def test_a_place_is_written_from_the_outside_in() -> None:
     assert str(Coordinates("none")) == "none"
 
 
-def test_a_folder_is_of_one_experiment(new_bench: NewBench) -> None:
+def test_a_folder_is_of_one_experiment(new_bench: NewBench, monkeypatch: pytest.MonkeyPatch) -> None:
     new_bench("support-size").claim({"4": "a"})
     new_bench("support-size").claim({"8": "b"})
     with pytest.raises(ValueError, match="expected experiment = support-size, got cost"):
@@ -30,9 +31,12 @@ def test_a_folder_is_of_one_experiment(new_bench: NewBench) -> None:
         new_bench("support-size").claim({"4": "c"})
     with pytest.raises(ValueError, match="expected options = "):
         new_bench("support-size", steps=200).claim()
+    monkeypatch.setattr(bench, "__version__", "later")
+    with pytest.raises(ValueError, match=r"another run: expected version = .*, got later"):
+        new_bench("support-size").claim()
 
 
 def test_what_was_measured_is_kept(new_bench: NewBench) -> None:
-    bench = new_bench("cost")
-    assert bench.kept("some", lambda: {"16": [1.5, 2]}) == {"16": [1.5, 2]}
-    assert bench.kept("some", lambda: 1 / 0) == {"16": [1.5, 2]}
+    measured = new_bench("cost")
+    assert measured.kept("some", lambda: {"16": [1.5, 2]}) == {"16": [1.5, 2]}
+    assert measured.kept("some", lambda: 1 / 0) == {"16": [1.5, 2]}
