@@ -58,6 +58,7 @@ from incontext.folders.shell_report import (
     tell,
 )
 from incontext.page.command import annotate
+from incontext.page.volume_command import serve
 from megamed.command_line import CommandLine, table
 from megamed.failures import one_line
 
@@ -65,6 +66,7 @@ app = CommandLine("incontext", help="Segment images from a handful of labelled e
 
 app.command()(annotate)
 app.command()(publish)
+app.command()(serve)
 app.add_typer(library, name="library")
 
 

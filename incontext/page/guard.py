@@ -1,7 +1,8 @@
 """The guard before the server: it lets in the page that this process opened, and nobody else.
 
 A browser sends requests of any website to any address, this machine's among them. So each request must name this host
-(else a name of the attacker's may lead here), come from this page or from no page, and know a secret in its path.
+(else a name of the attacker's may lead here), come from this page or from no page, and know a secret, which is in its
+path unless the server behind the guard asks for it.
 """
 
 import secrets
@@ -37,11 +38,12 @@ class Guard:
     Args:
         app: The server to guard.
         port: The port that is listened at.
-        token: The secret, the first part of each path.
+        token: The secret, the first part of each path; empty where the server asks for a key by itself.
+        most_bytes: Largest body of a request.
     """
 
-    def __init__(self, app: App, port: int, token: str) -> None:
-        self._app, self._token = app, token
+    def __init__(self, app: App, port: int, token: str, most_bytes: int = MOST_BYTES) -> None:
+        self._app, self._token, self._most_bytes = app, token, most_bytes
         self._hosts = {f"{name}:{port}" for name in ("127.0.0.1", "localhost")}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -54,7 +56,7 @@ class Guard:
         if refused := self._refusal(scope):
             await _answer(send, *refused)
             return
-        body, begun = _Body(receive), False
+        body, begun = _Body(receive, self._most_bytes), False
 
         async def guarded(message: MutableMapping[str, Any]) -> None:
             nonlocal begun
@@ -66,7 +68,8 @@ class Guard:
                 message["headers"] = [*known, *((name.encode(), text.encode()) for name, text in HEADERS.items())]
             await send(message)
 
-        inner = {**scope, "path": scope["path"].removeprefix(f"/{self._token}") or "/", "root_path": ""}
+        path = scope["path"].removeprefix(f"/{self._token}") if self._token else scope["path"]
+        inner = {**scope, "path": path or "/", "root_path": ""}
         try:
             await self._app(inner, body.receive, guarded)
         except _TooLarge:
@@ -83,9 +86,12 @@ class Guard:
         if headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
             return 403, "request is of another page"
         first = scope["path"].split("/")[1] if scope["path"].startswith("/") else ""
-        if not secrets.compare_digest(first.encode(), self._token.encode()):
+        if self._token and not secrets.compare_digest(first.encode(), self._token.encode()):
             return 404, "nothing is here: open the address that the program printed"
-        if headers.get("content-length", "0").isdecimal() and int(headers.get("content-length", "0")) > MOST_BYTES:
+        if (
+            headers.get("content-length", "0").isdecimal()
+            and int(headers.get("content-length", "0")) > self._most_bytes
+        ):
             return 413, "body is too large"
         return None
 
@@ -93,14 +99,14 @@ class Guard:
 class _Body:
     """A body whose bytes are counted, whatever its header says."""
 
-    def __init__(self, receive: Receive) -> None:
-        self._receive = receive
+    def __init__(self, receive: Receive, most_bytes: int) -> None:
+        self._receive, self._most_bytes = receive, most_bytes
         self._count = 0
 
     @property
     def is_too_large(self) -> bool:
         """Whether more has come than allowed."""
-        return self._count > MOST_BYTES
+        return self._count > self._most_bytes
 
     async def receive(self) -> MutableMapping[str, Any]:
         """Pass on the next part."""

@@ -1,11 +1,11 @@
 """Clicks, scribbles and boxes of the page: answered by an editor of the plane that is on the screen."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Shaped, UInt8
+from jaxtyping import Bool, Shaped, UInt8
 
 from incontext.images.examples import plane_of
 from incontext.images.prompts import Number, Points
@@ -31,15 +31,15 @@ class PlaneEditor:
         self._case = case if case.kind == "image" else plane_of(case, plane)
         self._editor: Editor = segmenter.edit(case, value, plane=None if case.kind == "image" else plane)
         self._value = value
-        self._states = [self._seen(self._shown)]
+        self._states = [self._seen(self.shown)]
         self._done = 0
 
     def answer(self, kind: str, points: Points, inside: bool, drawn: UInt8[np.ndarray, "H W"]) -> Runs:
         """Say something of the class, and return the pixels that change by it, with their values.
 
         Args:
-            kind: `click`, `scribble` or `box`.
-            points: Rows and columns: of the click, of points of a line, or of two corners of the box.
+            kind: `click`, `scribble`, `pixels` or `box`.
+            points: Rows and columns: of the click, of points of a line, of all pixels, or of two corners of the box.
             inside: Whether these pixels are said to be of the class.
             drawn: Label on the screen, which the answer goes on from.
 
@@ -48,11 +48,13 @@ class PlaneEditor:
         """
         there = [self._place(row, column) for row, column in points]
         self._go_on_from(drawn)
-        before = self._shown
+        before = self.shown
         if kind == "click":
             self._editor.click(*there[0], inside)
         elif kind == "scribble":
             self._editor.scribble(there, inside)
+        elif kind == "pixels":
+            self._editor.scribble(self._drawn(there), inside)
         else:
             (top, left), (bottom, right) = there[0], there[-1]
             self._editor.box(min(top, bottom), min(left, right), max(top, bottom) + 1, max(left, right) + 1)
@@ -62,7 +64,7 @@ class PlaneEditor:
 
     def _changed(self, before: UInt8[np.ndarray, "H W"], drawn: UInt8[np.ndarray, "H W"]) -> UInt8[np.ndarray, "H W"]:
         """Change the pixels that have joined the class or left it, and no others, which may be drawn more finely."""
-        after = self._shown
+        after = self.shown
         joined, left = (after == self._value) & (before != self._value), (after != self._value) & (drawn == self._value)
         left &= before == self._value
         return np.where(joined, np.uint8(self._value), np.where(left, after, drawn))
@@ -89,13 +91,19 @@ class PlaneEditor:
         return hashlib.sha256((shown == self._value).tobytes()).digest()
 
     @property
-    def _shown(self) -> UInt8[np.ndarray, "H W"]:
+    def shown(self) -> UInt8[np.ndarray, "H W"]:
         """The mask of the editor, as the screen shows it."""
         return self._case.view.planes(self._editor.mask.reshape(self._case.grid))[0]
 
     def _stored(self, shown: Shaped[np.ndarray, "H W"]) -> Shaped[np.ndarray, "H W"]:
         """Bring what the screen shows into the order of the image's array."""
         return np.ascontiguousarray(self._case.view.array(shown[None])).reshape(self._case.shape)
+
+    def _drawn(self, places: Sequence[tuple[int, int]]) -> Bool[np.ndarray, "H W"]:
+        """Mask of places in the image's array."""
+        drawn = np.zeros(self._case.shape, bool)
+        drawn[tuple(zip(*places, strict=True))] = True
+        return drawn
 
     def _place(self, row: Number, column: Number) -> tuple[int, int]:
         """Row and column in the image's array of a place on the screen."""

@@ -66,7 +66,7 @@ def serve(folder: Path, options: ServeOptions) -> None:
         OSError: If it cannot be read or written to, or the port is taken.
     """
     check_target(folder)
-    with _listening(options.port) as listener, ExitStack() as held:
+    with listening(options.port) as listener, ExitStack() as held:
         port, token = listener.getsockname()[1], secrets.token_urlsafe(TOKEN_BYTES)
         doorway, opening = Doorway(), Attempt()
         guard = Guard(doorway, port, token)
@@ -105,7 +105,12 @@ def _open(folder: Path, options: PageOptions, doorway: Doorway, held: ExitStack)
     doorway.open(build_app(page), page.news.close)
 
 
-def _listening(port: int) -> socket.socket:
+def listening(port: int) -> socket.socket:
+    """Listen at a port of this machine, which no other machine reaches; 0 is any that is free.
+
+    Raises:
+        OSError: If it is taken.
+    """
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
