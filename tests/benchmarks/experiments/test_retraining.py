@@ -152,7 +152,7 @@ def test_a_training_is_done_once(bench: Bench, monkeypatch: pytest.MonkeyPatch, 
             return path
 
     calls: list[tuple[object, ...]] = []
-    monkeypatch.setattr(retraining, "ProcessPoolExecutor", Here)
+    monkeypatch.setattr(retraining, "local_executor", Here)
     for _ in range(2):
         kept = trained(bench, "share 0.5", {"episodes": {"synthetic_share": 0.5}}, seed=3)
     assert kept == bench.out / "weights" / "share-0-5-seed3.safetensors"

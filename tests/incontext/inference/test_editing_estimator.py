@@ -83,7 +83,12 @@ def counting(**params: Any) -> tuple[Any, list[int]]:
 
 @pytest.mark.parametrize(
     "params",
-    [{}, {"support": "nearest", "support_size": 2}, {"support": "diverse", "support_size": 2}, {"tiling": 32}],
+    [
+        {"flips": False},
+        {"support": "nearest", "support_size": 2},
+        {"support": "diverse", "support_size": 2},
+        {"tiling": 32},
+    ],
     ids=["all", "nearest", "diverse", "tiles"],
 )
 def test_examples_that_join_are_those_of_one_fit_and_nothing_else_is_read_again(params: dict[str, Any]) -> None:

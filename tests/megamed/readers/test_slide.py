@@ -44,5 +44,5 @@ def test_a_damaged_slide_names_itself(tmp_path: Path) -> None:
 def test_the_library_is_named_where_it_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_slide(tmp_path / "a.svs", COLOURS)
     monkeypatch.setitem(sys.modules, "tiffslide", None)
-    with pytest.raises(ImportError, match=r"whole slides needs tiffslide: `pip install \"incontext-seg\[slides\]\"`"):
+    with pytest.raises(ImportError, match=r"whole slides needs tiffslide: .*pip install \"incontext-seg\[slides\]\""):
         formats.read(Source((path,)))
