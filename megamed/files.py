@@ -218,7 +218,8 @@ class Ledger:
         self._path = folder / LEDGER_NAME
         self._known: set[tuple[str, str]] = set()
         self._written: set[str] = set()
-        self.is_new = not self._path.is_file()
+        _check_plain(self._path, "ledger")
+        self.is_new = not self._path.exists()
         content = b"" if self.is_new else self._path.read_bytes()
         for line in content.splitlines():
             with suppress(ValueError, KeyError, TypeError, RecursionError):  # a line that a kill cut off
@@ -280,6 +281,13 @@ class Ledger:
                     "Move it away, or write elsewhere."
                 )
                 raise ValueError(msg)
+
+
+def _check_plain(path: Path, what: str) -> None:
+    """Refuse what stands in the place of a file of ours: to open a pipe would wait for whoever is at its other end."""
+    if path.exists() and not path.is_file():
+        msg = f"{path} is in the way: expected the {what} of a former run, or nothing, got something else. Remove it."
+        raise ValueError(msg)
 
 
 _LEDGERS: list[Ledger] = []
@@ -375,9 +383,7 @@ def exclusive(folder: Path, work: str = "build", name: str = "") -> Iterator[Non
         ValueError: If something that is no file has the name of the lock.
     """
     path = folder / (_hidden(name, LOCK_NAME) if name else LOCK_NAME)
-    if path.exists() and not path.is_file():  # to open a pipe would wait for whoever reads from it
-        msg = f"{path} is in the way: expected the lock of a former run, or nothing, got something else. Remove it."
-        raise ValueError(msg)
+    _check_plain(path, "lock")
     with naming(folder / name, path):
         file = path.open("a")
     with file:

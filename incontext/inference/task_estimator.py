@@ -181,7 +181,7 @@ class TaskEstimator(NetworkEstimator):
         if self.flips not in (True, False, "auto"):
             message = f"flips is unknown: expected True, False or 'auto', got {self.flips!r}. Choose one."
             raise ValueError(message)
-        flips = self.flips is True or (self.flips != "auto" and bool(self.flips))
+        flips = self.flips != "auto" and bool(self.flips)
         return Choice(self.support, self.support_size, self.ensemble, flips, self._copies, self.seed)
 
     @property

@@ -143,6 +143,12 @@ def test_a_pipe_in_the_place_of_the_lock_is_refused(tmp_path: Path) -> None:
         pass
 
 
+def test_a_pipe_in_the_place_of_the_ledger_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / LEDGER_NAME)
+    with pytest.raises(ValueError, match=r"is in the way: expected the ledger"), claimed(tmp_path, "run"):
+        pass
+
+
 def test_the_lock_of_a_killed_build_is_void(tmp_path: Path) -> None:
     (tmp_path / LOCK_NAME).touch()
     with exclusive(tmp_path):
