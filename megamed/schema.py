@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -194,6 +194,8 @@ class DatasetCard(Frozen):
     """Sources of the facts on this card."""
     source: DatasetSource = DatasetSource()
     notes: str = ""
+    sequences: dict[str, Any] = {}
+    """What the source tells of each film, by its subject: the number of frames, and what numbers they bear there."""
     n_cases: int | None = None
     n_subjects: int | None = None
     size_mb: float | None = None
@@ -298,12 +300,19 @@ class DatasetCard(Frozen):
         try:
             return cls.model_validate(parse(path.read_text(encoding="utf-8")))
         except ValidationError as error:
-            faults = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'card'}: {e['msg']}" for e in error.errors())
+            faults = "; ".join(map(_fault, error.errors()))
             msg = f"{path.parent.name}/{path.name} is not a dataset card: {faults}. Correct the file."
             raise ValueError(msg) from error
         except (ValueError, RecursionError) as error:
             msg = f"{path.parent.name}/{path.name} is not readable: expected {path.suffix[1:].upper()}, got {error}."
             raise ValueError(msg) from error
+
+
+def _fault(error: Any) -> str:
+    field = ".".join(map(str, error["loc"])) or "card"
+    if error["type"] == "extra_forbidden":
+        return f"{field} is no field of a card"
+    return f"{field}: {error['msg']}"
 
 
 class Task(Frozen):

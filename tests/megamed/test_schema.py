@@ -1,5 +1,6 @@
 """Cards, tasks and slugs."""
 
+import json
 import unicodedata
 from pathlib import Path
 
@@ -66,7 +67,7 @@ def test_masks_unite_label_values() -> None:
         ({"subject_pattern": "^p"}, "no group"),
         ({"subject_pattern": "("}, "no regular expression"),
         ({"id": "../cells"}, "match pattern"),
-        ({"colour": "red"}, "Extra inputs"),
+        ({"colour": "red"}, "colour"),
         ({"role": "testing"}, "role"),
         ({"annotated": {"nuclei": ["p1"]}}, "annotated names unknown labels"),
         ({"files": {"classes": {"N": 7}}}, "files use unknown label values"),
@@ -122,10 +123,10 @@ def test_case_without_subject_is_refused() -> None:
 
 
 def test_toml_and_json_cards_are_the_same(tmp_path: Path) -> None:
-    toml, json = tmp_path / "card.toml", tmp_path / "meta.json"
+    toml, meta = tmp_path / "card.toml", tmp_path / "meta.json"
     toml.write_text('id = "a"\nmodality = "CT"\nlicense = "CC0"\n[labels]\n1 = "lung"\n')
-    json.write_text('{"id": "a", "modality": "CT", "license": "CC0", "labels": {"1": "lung"}}')
-    assert DatasetCard.from_toml(toml) == DatasetCard.from_json(json)
+    meta.write_text('{"id": "a", "modality": "CT", "license": "CC0", "labels": {"1": "lung"}}')
+    assert DatasetCard.from_toml(toml) == DatasetCard.from_json(meta)
 
 
 def test_unreadable_card_names_file_and_field(tmp_path: Path) -> None:
@@ -136,6 +137,16 @@ def test_unreadable_card_names_file_and_field(tmp_path: Path) -> None:
     path.write_text('id = "a"')
     with pytest.raises(ValueError, match=r"card\.toml is not a dataset card: modality: Field required"):
         DatasetCard.from_toml(path)
+    path.write_text('id = "a"\nmodality = "CT"\ncolour = "red"\n[labels]\n1 = "lung"\n')
+    with pytest.raises(ValueError, match=r"card\.toml is not a dataset card: colour is no field of a card\."):
+        DatasetCard.from_toml(path)
+
+
+def test_card_tells_of_films(tmp_path: Path) -> None:
+    path = tmp_path / "meta.json"
+    films = {"seq1": {"frames": 59, "numbers": [990, 1048]}}
+    path.write_text(json.dumps({"id": "a", "modality": "ultrasound", "labels": {1: "head"}, "sequences": films}))
+    assert DatasetCard.from_json(path).sequences == films
 
 
 def test_unknown_name_suggests_the_nearest() -> None:
