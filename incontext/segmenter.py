@@ -185,9 +185,10 @@ class Segmenter(SavedEstimator):
     def expected_(self) -> Expected | None:
         """Expected Dice of new images, and the examples that look wrong, by segmenting each example by the others.
 
-        Computed at first access, in about the time that as many images take, and anew if examples, weights or
-        parameters change. None for fewer than four examples. A network that was tuned is judged as it was before, since
-        it has learned the examples; `tuned` tells what tuning gains on such as it has not.
+        Where `fit` was told of several subjects, each example is segmented by those of other subjects. Computed at
+        first access, in about the time that as many images take, and anew if examples, weights or parameters change.
+        None for fewer than four examples. A network that was tuned is judged as it was before, since it has learned the
+        examples; `tuned` tells what tuning gains on such as it has not.
 
         Raises:
             ValueError: If nothing was fitted yet.

@@ -195,7 +195,7 @@ class DatasetCard(Frozen):
     source: DatasetSource = DatasetSource()
     notes: str = ""
     sequences: dict[str, Any] = {}
-    """What the source tells of each film, by its subject: the number of frames, and what numbers they bear there."""
+    """Facts of each film by its subject: the number of frames, and the numbers that they have at the source."""
     n_cases: int | None = None
     n_subjects: int | None = None
     size_mb: float | None = None

@@ -10,6 +10,7 @@ from benchmarks.experiments import (
     clicks,
     dataset_curve,
     drawn_slices,
+    expected_dice,
     few_examples,
     label_conflicts,
     measuring,
@@ -23,6 +24,7 @@ from benchmarks.experiments import (
     sequences,
     supports,
     tuning,
+    wrong_labels,
 )  # fmt: skip
 from benchmarks.experiments.bench import Bench, Findings
 from benchmarks.experiments.scoring import Condition, score
@@ -35,6 +37,9 @@ OF_RANKS = (
 OF_PEOPLE = (
     "Mean over datasets of the mean over subjects of the mean over images, people and draws, with 95 % intervals and "
     "paired differences by bootstrap of subjects and, over several datasets, of tasks."
+)
+OF_SUPPORTS = (
+    "Mean over datasets of the mean over tasks and supports, with 95 % intervals by bootstrap of tasks and supports."
 )
 OF_TIMES = "Processor time per query on one thread at 128×128 pixels; median of several runs, and their range."
 
@@ -193,6 +198,20 @@ EXPERIMENTS: dict[str, Experiment] = {
         predicted_dice.predicted_dice,
         unit="%",
         method=OF_RANKS,
+    ),
+    "expected-dice": Experiment(
+        "Do labelled examples that segment each other tell how well other images will be segmented?",
+        "measure",
+        expected_dice.expected_dice,
+        unit="%",
+        method=OF_SUPPORTS,
+    ),
+    "wrong-labels": Experiment(
+        "Of some examples whose labels are wrong, do the others tell which?",
+        "wrong labels",
+        wrong_labels.wrong_labels,
+        unit="% of them",
+        method=OF_SUPPORTS,
     ),
     "cost": Experiment(
         "What does a query cost as queries and labelled examples grow?",

@@ -14,8 +14,12 @@ CONFIDENCE = 0.95
 CONTRADICTED = 2.0
 """Contradiction from which an example is called wrong, if its Dice too is below `FAR_BELOW` times the median."""
 FAR_BELOW = 0.9
-NATS_APART = 0.1
-"""Surprise per pixel by which examples of the most even tasks differ all the same."""
+MISPLACED = 4.0
+"""Weight of what a label would gain at another place, beside the surprise at it where it is."""
+LITTLE = 0.1
+"""Nats per pixel, and Dice, that are added before logarithms are taken: less makes no difference to anybody."""
+EVEN = 0.1
+"""Deviation that examples of the most even tasks have all the same."""
 ROBUST = 1.4826
 """Standard deviation of a normal distribution, in multiples of its median absolute deviation."""
 
@@ -31,9 +35,10 @@ class Expected:
         examples: Numbers of the judged examples, in the order in which they were given; a stack counts as so many as it
             has planes.
         per_example: Dice of each judged example and class by the others; NaN where the example does not show the class.
-        contradiction: How much the others contradict the label of each judged example: the cross-entropy of the label
-            under their prediction for each pixel of the structure, in robust standard deviations above the median of
-            all examples. It is comparable within a task alone.
+        contradiction: How much the others contradict the label of each judged example, in robust standard deviations
+            above the median of all examples: the logarithm of the label's cross-entropy under their prediction for each
+            pixel of the structure, and of what it would gain at another place, less that of the Dice. It is comparable
+            within a task alone.
         suspects: Numbers of the examples whose labels look wrong, worst first.
     """
 
@@ -54,10 +59,11 @@ class Expected:
         """
         if len(found.examples) < LEAST_EXAMPLES or not found.shown.any():
             return None
-        per_example, contradiction = found.dice.numpy(), _contradiction(found)
+        per_example = found.dice.numpy()
         of_class = {value: each[~np.isnan(each)] for value, each in zip(values, per_example.T, strict=True)}
         known = {value: each for value, each in of_class.items() if len(each) >= LEAST_EXAMPLES}
         mean = np.array([each[~np.isnan(each)].mean() if (~np.isnan(each)).any() else np.nan for each in per_example])
+        contradiction = _contradiction(found, mean)
         is_wrong = (contradiction > CONTRADICTED) & (mean < FAR_BELOW * np.nanmedian(mean))
         numbers = found.examples.tolist()
         return cls(
@@ -87,14 +93,14 @@ def told(dice: float, interval: tuple[float, float]) -> str:
     return f"{dice:.2f} ± {(high - low) / 2:.2f}"
 
 
-def _contradiction(found: LeftOut) -> Float[np.ndarray, " N"]:
-    """Surprise per pixel of the structure, in robust deviations from the median; NaN where no class is shown."""
+def _contradiction(found: LeftOut, dice: Float[np.ndarray, " N"]) -> Float[np.ndarray, " N"]:
+    """Contradiction of each example, in robust deviations from the median; NaN where no class is shown."""
     labels = found.by_example(found.counts)[..., 2]
     areas = torch.maximum(labels, found.by_example(found.soft_counts)[..., 2]) * found.shown
-    surprise = found.by_example(found.surprise) * found.shown
-    apart = (surprise.sum(1) / areas.sum(1)).numpy()
+    nats = found.by_example(found.surprise + MISPLACED * found.misplaced) * found.shown
+    apart = np.log((nats.sum(1) / areas.sum(1)).numpy() + LITTLE) - np.log(dice + LITTLE)
     middle = np.nanmedian(apart)
-    return (apart - middle) / (ROBUST * np.nanmedian(np.abs(apart - middle)) + NATS_APART)
+    return (apart - middle) / (ROBUST * np.nanmedian(np.abs(apart - middle)) + EVEN)
 
 
 def _interval(dice: Float[np.ndarray, " n"]) -> tuple[float, float]:

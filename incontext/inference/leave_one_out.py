@@ -23,6 +23,8 @@ MOST_EXAMPLES = 64
 """Examples that are judged, evenly spread among all, and squares of them unless each has one only."""
 LEAST_PROBABILITY = 0.002
 """Least probability of what was drawn that counts, so that no single pixel decides."""
+REACH = 1 / 4
+"""Distance, as a share of the side, up to which a label is looked for elsewhere."""
 IMPOSSIBLE = -30.0
 """Log-odds of a class that no other example shows."""
 
@@ -37,6 +39,7 @@ class LeftOut:
         counts: Pixels of each square and class that are in mask and label, in the mask, and in the label.
         soft_counts: Probabilities of each square and class, as `quality.soft_counts` adds them up.
         surprise: Cross-entropy of the label under the probabilities, in nats, summed over the pixels of each square.
+        misplaced: Nats by which the label would be likelier if it lay elsewhere, up to `REACH` of the side away.
         drawn: Features of what is found of each class in each square; see `region_features`. None if there are none.
         labelled: Features of what a person drew of it.
         annotated: Whether the class was looked for in each square.
@@ -47,6 +50,7 @@ class LeftOut:
     counts: Float32[Tensor, "M C 3"] = field(repr=False)
     soft_counts: Float32[Tensor, "M C 3"] = field(repr=False)
     surprise: Float32[Tensor, "M C"] = field(repr=False)
+    misplaced: Float32[Tensor, "M C"] = field(repr=False)
     annotated: Bool[Tensor, "M C"] = field(repr=False)
     drawn: Float32[Tensor, "M C F"] | None = field(default=None, repr=False)
     labelled: Float32[Tensor, "M C F"] | None = field(default=None, repr=False)
@@ -73,7 +77,7 @@ def leave_one_out(reader: Reader, examples: Sequence[int] | None = None) -> Left
 
     Nothing but the passes of the examples as queries is computed: the reader encodes each labelled square once, for
     this and for the images that follow. Flips are left out. Squares that were cut from one example are left out
-    together.
+    together, and those of one subject, where subjects are known.
 
     Args:
         reader: Reader of the support pool.
@@ -96,8 +100,10 @@ def leave_one_out(reader: Reader, examples: Sequence[int] | None = None) -> Left
         regions = (probabilities, (labels == 1).float()) if (stages := reader.stages(images)) else ()
         looks = [region_features(stages or (), each).cpu() for each in regions]
         parts.append((*_compared(probabilities, masks, labels), *looks))
-    counts, soft, surprise, *looks = map(torch.cat, zip(*parts, strict=True))
-    return LeftOut(torch.tensor(judged), rows, counts, soft, surprise, reader.pool.annotated[squares], *looks)
+    counts, soft, surprise, misplaced, *looks = map(torch.cat, zip(*parts, strict=True))
+    return LeftOut(
+        torch.tensor(judged), rows, counts, soft, surprise, misplaced, reader.pool.annotated[squares], *looks
+    )
 
 
 @torch.inference_mode()
@@ -126,13 +132,32 @@ def _some(squares: Int64[Tensor, " n"], examples: int) -> Int64[Tensor, " m"]:
 def _compared(
     probabilities: Float32[Tensor, "N C H W"], masks: Bool[Tensor, "N C H W"], labels: UInt8[Tensor, "N C H W"]
 ) -> tuple[Tensor, ...]:
-    """Compare masks with labels where somebody judged: `counts`, `soft_counts` and `surprise` of `LeftOut`."""
+    """Compare masks with labels where somebody judged: `counts` to `misplaced` of `LeftOut`."""
     known, drawn = labels != UNKNOWN, labels == 1
     masks = masks & known
     counts = torch.stack([each.sum((2, 3)) for each in (masks & drawn, masks, drawn)], dim=-1).float()
     soft = soft_counts((probabilities * known).flatten(0, 1), masks.flatten(0, 1)).unflatten(0, masks.shape[:2])
     true = torch.where(drawn, probabilities, 1 - probabilities).clamp(min=LEAST_PROBABILITY)
-    return counts, soft, -(true.log() * known).sum((2, 3))
+    return counts, soft, -(true.log() * known).sum((2, 3)), gain_elsewhere(probabilities, known, drawn)
+
+
+def gain_elsewhere(
+    probabilities: Float32[Tensor, "N C H W"], known: Bool[Tensor, "N C H W"], drawn: Bool[Tensor, "N C H W"]
+) -> Float32[Tensor, "N C"]:
+    """Nats by which each label would be likelier at the best place up to `REACH` of the side away.
+
+    A label that moves gains the log-odds of the pixels that it comes to cover and loses those of the pixels it leaves:
+    this is the correlation of both, which the product of their Fourier transforms tells for all places at once.
+    """
+    log_odds = probabilities.clamp(LEAST_PROBABILITY, 1 - LEAST_PROBABILITY).logit() * known
+    height, width = log_odds.shape[-2:]
+    down, along = (round(REACH * side) for side in (height, width))
+    shape = (height + down, width + along)
+    spectra = [torch.fft.rfft2(each, shape) for each in (log_odds, drawn.float())]
+    gained = torch.fft.irfft2(spectra[0] * spectra[1].conj(), shape)
+    near = torch.cat([gained[..., : down + 1, :], gained[..., height:, :]], -2)
+    near = torch.cat([near[..., : along + 1], near[..., width:]], -1)
+    return near.amax((2, 3)) - near[..., 0, 0]
 
 
 def _log_odds(
@@ -150,8 +175,8 @@ def _supports(
     reader: Reader, encoded: Encoded, asked: Int64[Tensor, " N"], images: Float32[Tensor, "N 1 H W"]
 ) -> list[list[Int64[Tensor, " _"]]]:
     """The support of each query in each draw, as indices into the encoded squares of a class."""
-    units = reader.pool.units
-    others = units[encoded.squares] != units[asked, None]
+    relations = reader.pool.relations
+    others = relations[encoded.squares] != relations[asked, None]
     if not reader.choice.per_query:
         return [[draw[fit[draw]] for fit in others] for draw in encoded.draws]
     found = []

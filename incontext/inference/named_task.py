@@ -172,7 +172,8 @@ class _Candidate(Generic[Learner]):
             grey = [self.scaling.low + image / np.float32(FULL) * np.float32(width) for image in images]
         unknown = UNKNOWN if (labels == UNKNOWN).any() else self.learner.unknown
         copied = copy.copy(self.learner).set_params(scaling=self.scaling.kind, unknown=unknown, tune=0)
-        return copied.fit(grey, list(labels), {1: self.task.label})
+        subjects = {sample.row: sample.subject for sample in self.collection.samples(self.task)}
+        return copied.fit(grey, list(labels), {1: self.task.label}, [subjects[row] for row in rows])
 
     def _nearness(self, fitted: TaskEstimator) -> Nearness:
         """Compare the images to segment with the labelled ones."""

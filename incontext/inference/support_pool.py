@@ -1,6 +1,6 @@
 """Preparation of images as squares for the network, and the support pool of labelled squares."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Self
@@ -77,6 +77,7 @@ class Pool:
             not known, as for a saved task.
         overlapping: Indices of each two classes whose masks share more than edges on some labelled plane. Empty if that
             is not known, as for a saved task.
+        subjects: Number of the subject that each square is of; None if that is not known.
     """
 
     images: Float32[Tensor, "P 1 size size"] = field(repr=False)
@@ -86,11 +87,23 @@ class Pool:
     examples: Int64[Tensor, " P"] | None = field(default=None, repr=False)
     places: Sequence[tuple[int, int | None]] = field(default=(), repr=False)
     overlapping: Sequence[tuple[int, int]] = ()
+    subjects: Int64[Tensor, " P"] | None = field(default=None, repr=False)
 
     @property
     def units(self) -> Int64[Tensor, " P"]:
-        """Number of the example of each square: what is left out as a whole."""
+        """Number of the example of each square: what is judged as a whole."""
         return self.origins if self.examples is None else self.examples
+
+    @property
+    def relations(self) -> Int64[Tensor, " P"]:
+        """Number of what each square is left out with: all of its subject if several are known, else its example."""
+        return self.units if self.subjects is None or len(self.subjects.unique()) < 2 else self.subjects
+
+    def of_subjects(self, names: Sequence[Hashable]) -> "Pool":
+        """The pool with the subjects of the images that its squares were cut from, named in the order of the images."""
+        numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
+        of_example = torch.tensor([numbers[names[image]] for image, _ in self.places])
+        return replace(self, subjects=of_example[self.units])
 
     @property
     def is_empty(self) -> bool:
@@ -105,9 +118,15 @@ class Pool:
     def with_copies(self) -> "Pool":
         """The pool with changed copies of its squares, which belong to the examples that they were copied from."""
         images, labels = copies_of(self.images, self.labels)
-        annotated = self.annotated.repeat(COPIES, 1)
-        origins, units = (each.repeat(COPIES) for each in (self.origins, self.units))
-        return replace(self, images=images, labels=labels, annotated=annotated, origins=origins, examples=units)
+        return replace(
+            self,
+            images=images,
+            labels=labels,
+            annotated=self.annotated.repeat(COPIES, 1),
+            origins=self.origins.repeat(COPIES),
+            examples=self.units.repeat(COPIES),
+            subjects=None if self.subjects is None else self.subjects.repeat(COPIES),
+        )
 
     def candidates(self, class_index: int, showing: bool) -> Int64[Tensor, " n"]:
         """Indices of the squares that are annotated for a class; if asked, only of those that show it."""

@@ -1,6 +1,6 @@
 """An estimator with labelled examples, which reads images by them and judges them, by a network that may be tuned."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Self
@@ -116,7 +116,13 @@ class TaskEstimator(NetworkEstimator):
         """Rules of the user on the values of labels."""
         return LabelRules.of(self.unknown, self.colours)
 
-    def fit(self, images: Pictures, labels: Labels, classes: Mapping[int, str] | None = None) -> Self:
+    def fit(
+        self,
+        images: Pictures,
+        labels: Labels,
+        classes: Mapping[int, str] | None = None,
+        subjects: Sequence[Hashable] | None = None,
+    ) -> Self:
         """Take over labelled examples: scale them, put them on the network's grid and keep them.
 
         Args:
@@ -124,6 +130,8 @@ class TaskEstimator(NetworkEstimator):
             labels: One label map per image, on its grid; 0 is background, and an image may lack a class. Or by the name
                 of each class its masks, which may overlap; None where an image was not annotated for it.
             classes: Names of label values.
+            subjects: Name of the subject of each image, such as a patient. Where they are given, what examples tell of
+                each other is told by those of other subjects: see `expected_`.
 
         Raises:
             ValueError: If an argument does not fit; the message names it and the fix.
@@ -133,7 +141,11 @@ class TaskEstimator(NetworkEstimator):
         check_absent(self.absent)
         examples = Examples(images, labels, self.rules, self.channel, classes or {}, self.level)
         sample = examples.sample(SAMPLED_CASES)
-        self._fitted = fit_examples(examples, sample, self._prepare(sample), classes or {})
+        if subjects is not None and len(subjects) != len(examples):
+            msg = f"subjects do not fit: expected one for each of {len(examples)} images, got {len(subjects)}."
+            raise ValueError(msg)
+        fitted = fit_examples(examples, sample, self._prepare(sample), classes or {})
+        self._fitted = fitted if subjects is None else replace(fitted, pool=fitted.pool.of_subjects(subjects))
         if self.tune:
             self._task_network()
         return self

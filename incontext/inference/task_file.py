@@ -208,8 +208,8 @@ def write_task(path: Path, task: SavedTask) -> Path:
             "origins": fitted.pool.origins,
         }
     )
-    if fitted.pool.examples is not None:
-        tensors["examples"] = fitted.pool.examples
+    numbers = {"examples": fitted.pool.examples, "subjects": fitted.pool.subjects}
+    tensors |= {name: each for name, each in numbers.items() if each is not None}
     if unknown.any():
         tensors["unknown"] = _packed(unknown)
     if task.tuned and task.tuned.delta:
@@ -357,7 +357,7 @@ def _task(head: _Head, tensors: Mapping[str, Tensor]) -> SavedTask:
         return SavedTask(_without_images(head, tensors), head.parameters, head.weights, tuned)
     has_unknown = head.version == 2 or (head.version > 2 and "unknown" in tensors)
     names = {"images", "labels", "annotated", "origins", *(["unknown"] if has_unknown else [])}
-    names |= {"examples"} & tensors.keys()  # which older files lack
+    names |= {"examples", "subjects"} & tensors.keys()  # which older files lack
     names |= {f"sample.{index}.{part}" for index in range(len(head.sample)) for part in ("planes", "masks")}
     _expect(tensors.keys() == names, f"tensors {', '.join(sorted(names))}, got {', '.join(sorted(tensors))}")
     fitted = Fitted(
@@ -415,9 +415,10 @@ def _pool(tensors: Mapping[str, Tensor], classes: int, size_px: int) -> Pool:
         unknown = _unpacked(tensors["unknown"], shape)
         _expect(not (labels & unknown).any(), "unknown pixels outside of labels, got some inside")
         labels += unknown * UNKNOWN
-    if "examples" in tensors:
-        _fits("examples", tensors["examples"], torch.int64, (count,))
-    return Pool(images, labels, tensors["annotated"], tensors["origins"], tensors.get("examples"))
+    for name in {"examples", "subjects"} & tensors.keys():
+        _fits(name, tensors[name], torch.int64, (count,))
+    examples, subjects = tensors.get("examples"), tensors.get("subjects")
+    return Pool(images, labels, tensors["annotated"], tensors["origins"], examples, subjects=subjects)
 
 
 def _packed(bits: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """What the examples let one expect, and which of them the others contradict."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,18 +13,22 @@ from incontext.inference.leave_one_out import LeftOut
 from tests.incontext.test_segmenter import discs
 
 
-def left_out(dice: list[list[float]], surprise: list[float] | None = None) -> LeftOut:
+def left_out(
+    dice: list[list[float]], surprise: list[float] | None = None, misplaced: list[float] | None = None
+) -> LeftOut:
     """Examples of one square, of which label and mask have 100 pixels; NaN where a class is not shown."""
     overlap = torch.tensor(dice)
     shown = ~overlap.isnan()
     counts = torch.stack([100 * overlap.nan_to_num(), torch.full_like(overlap, 100), 100.0 * shown], dim=-1)
-    apart = torch.zeros(len(dice)) if surprise is None else 100 * torch.tensor(surprise)
+    nats = (100 * torch.tensor(each or [0.0] * len(dice)) for each in (surprise, misplaced))
+    of_label, of_place = (each[:, None].expand_as(overlap) * shown for each in nats)
     return LeftOut(
         examples=torch.arange(len(dice)),
         rows=torch.arange(len(dice)),
         counts=counts,
         soft_counts=counts,
-        surprise=apart[:, None].expand_as(overlap) * shown,
+        surprise=of_label,
+        misplaced=of_place,
         annotated=torch.ones_like(shown),
     )
 
@@ -67,6 +72,13 @@ def test_what_the_others_contradict_is_suspect_worst_first() -> None:
     assert np.argsort(-found.contradiction)[:2].tolist() == [1, 5]
 
 
+def test_a_label_that_fits_elsewhere_is_suspect() -> None:
+    dice = [[0.9], [0.9], [0.8], [0.9], [0.9], [0.9]]
+    found = Expected.of(left_out(dice, [0.2] * 6, [0.01, 0.0, 0.4, 0.01, 0.02, 0.0]), [1])
+    assert found is not None
+    assert found.suspects == [2]
+
+
 def test_where_all_are_alike_none_is_suspect() -> None:
     found = Expected.of(left_out([[0.9], [0.89], [0.91], [0.9]], [0.2, 0.21, 0.2, 0.19]), [1])
     assert found is not None
@@ -105,3 +117,37 @@ def test_a_stack_counts_as_its_planes_and_a_volume_as_one() -> None:
     stack = Segmenter(device="cpu").fit(np.stack(images), np.stack(labels))
     assert stack.fitted.pool.units.tolist() == [0, 1, 2, 3, 4, 5]
     assert stack.expected_ is not None
+
+
+def test_subjects_are_left_out_as_a_whole(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    noise = [np.random.default_rng(seed).random((64, 64)).astype(np.float32) for seed in range(3)]
+    masks = [image > 0.5 for image in noise]  # what one image shows tells of its twin alone
+    images, labels = [*noise, *noise], [np.roll(each, 20) for each in (*masks, *masks)]
+    alone = Segmenter(device="cpu").fit(images, labels).expected_
+    told = Segmenter(device="cpu").fit(images, labels, subjects=["a", "b", "c"] * 2)
+    assert alone is not None
+    assert told.expected_ is not None
+    assert told.expected_.examples == alone.examples
+    assert told.expected_.dice[1] != alone.dice[1]
+    told.save_task(tmp_path / "a.task")
+    loaded = Segmenter.load_task(tmp_path / "a.task")
+    assert loaded.expected_ is not None
+    assert loaded.expected_.dice == told.expected_.dice
+    first = loaded.add(*(each[0] for each in discs(1)))
+    assert first.fitted.pool.subjects is not None
+    assert first.fitted.pool.subjects.tolist() == [0, 1, 2, 0, 1, 2, 3]
+
+
+def test_one_subject_is_as_none() -> None:
+    images, labels = discs(5)
+    found = [Segmenter(device="cpu").fit(images, labels, subjects=each).expected_ for each in (None, ["p1"] * 5)]
+    assert found[0] is not None
+    assert found[1] is not None
+    assert found[0].dice == found[1].dice
+
+
+def test_subjects_that_do_not_fit_are_refused() -> None:
+    images, labels = discs(3)
+    with pytest.raises(ValueError, match="expected one for each of 3 images, got 2"):
+        Segmenter(device="cpu").fit(images, labels, subjects=["p1", "p2"])

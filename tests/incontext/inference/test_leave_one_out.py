@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from incontext.inference.choice import Choice
-from incontext.inference.leave_one_out import MOST_EXAMPLES, leave_one_out
+from incontext.inference.leave_one_out import MOST_EXAMPLES, REACH, gain_elsewhere, leave_one_out
 from incontext.inference.reader import Reader
 from incontext.inference.support_pool import Pool
 from megamed.unknown import UNKNOWN
@@ -68,6 +68,21 @@ def test_squares_of_one_example_are_left_out_together() -> None:
     found = leave_one_out(reader(together, MeanLabel()))
     assert found.examples.tolist() == [0, 1, 2, 3, 4]
     assert found.by_example(found.counts)[0, 0].tolist() == [2, 2, 2 * 32 * 32]
+
+
+def test_a_label_gains_what_it_would_at_the_best_place_in_reach() -> None:
+    torch.manual_seed(0)
+    probabilities, known = 0.05 + 0.9 * torch.rand(2, 2, 12, 16), torch.rand(2, 2, 12, 16) > 0.1
+    drawn = torch.rand(2, 2, 12, 16) > 0.8
+    log_odds, down, along = probabilities.logit() * known, round(12 * REACH), round(16 * REACH)
+    framed = torch.nn.functional.pad(log_odds, (along, along, down, down))
+    placed = torch.stack([
+        (framed[..., y : y + 12, x : x + 16] * drawn).sum((2, 3))
+        for y in range(2 * down + 1)
+        for x in range(2 * along + 1)
+    ])  # fmt: skip
+    expected = placed.amax(0) - (log_odds * drawn).sum((2, 3))
+    torch.testing.assert_close(gain_elsewhere(probabilities, known, drawn), expected, atol=1e-4, rtol=0)
 
 
 def test_unknown_pixels_do_not_count() -> None:

@@ -1,0 +1,69 @@
+"""Supports that all queries of a task share, and what a segmenter with one of them is measured by."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import UInt8
+
+from benchmarks.experiments.averages import Score
+from benchmarks.experiments.bench import Bench
+from benchmarks.experiments.measuring import weights_of
+from benchmarks.plans.task_plans import TaskPlan, plan_suite
+from incontext import Segmenter
+from megamed import Sample, Task
+from megamed.files import sha256_of
+from megamed.unknown import UNKNOWN
+
+
+class SharedSupport(NamedTuple):
+    """Examples of a task, with queries of other subjects."""
+
+    task: Task
+    draw: int
+    examples: tuple[Sample, ...]
+    queries: tuple[Sample, ...]
+
+    @property
+    def name(self) -> str:
+        """Name as a file may have it."""
+        return f"{self.task.id.replace('/', '--')}--{self.draw}"
+
+    def score(self, value: float, place: str = "") -> Score:
+        """A value that was measured with this support, which counts as a subject of its task."""
+        return Score(self.task.dataset, self.task.id, str(self.draw), value, place)
+
+
+Measure = Callable[[Bench, Segmenter, SharedSupport], dict[str, Any]]
+"""Function that measures a segmenter, which has no examples yet, with a support; it returns JSON values."""
+
+
+def measured(bench: Bench, measure: Measure) -> Iterator[tuple[SharedSupport, dict[str, Any]]]:
+    """Yield every support of the tasks, with what a function measures of it; what it measured before is read."""
+    weights = weights_of(bench)
+    bench.claim({"weights": sha256_of(weights)})
+    settings = replace(bench.settings, supports="shared", query_subjects="test")
+    supports = [each for plan in plan_suite(bench.collection, settings)[0] for each in shared_supports(plan)]
+    for (support,) in bench.track(([each] for each in supports), len(supports)):
+        segmenter = Segmenter(weights, device=bench.execution.device, unknown=UNKNOWN)
+        yield support, bench.kept(support.name, partial(measure, bench, segmenter, support))
+
+
+def shared_supports(plan: TaskPlan) -> list[SharedSupport]:
+    """The support of each draw of a plan in which queries share it."""
+    draws: dict[int, SharedSupport] = {}
+    for episode in plan.episodes:
+        before = draws.get(episode.draw)
+        queries = (*(before.queries if before else ()), episode.query)
+        draws[episode.draw] = SharedSupport(plan.task, episode.draw, episode.support, queries)
+    return list(draws.values())
+
+
+def pairs(
+    bench: Bench, support: SharedSupport, samples: Sequence[Sample]
+) -> tuple[list[UInt8[np.ndarray, "H W"]], list[UInt8[np.ndarray, "H W"]]]:
+    """Images and labels of samples; labels are 1 on the structure, and unknown pixels stay so."""
+    rows = [sample.row for sample in samples]
+    return list(bench.collection.images(support.task, rows)), list(bench.collection.labels(support.task, rows))
