@@ -36,8 +36,10 @@ def expected_dice(bench: Bench) -> Findings:
     for support, each in found:
         by_task[support.task.id].append(each)
     means = [{key: fmean(each[key] for each in some) for key in ("expected", "true")} for some in by_task.values()]
+    apart = fmean(abs(each["expected"] - each["true"]) for each in means)
     ranks = [_rank("draws", [each for _, each in found]), _rank("tasks", means)]
-    points = [*averaged(scores, {}, bench.settings.seed), *filter(None, ranks)]
+    of_tasks = Point(Coordinates("absolute, of the means of tasks", "", APART), Interval(apart, apart, apart))
+    points = [*averaged(scores, {}, bench.settings.seed), of_tasks, *filter(None, ranks)]
     return Findings(points, {"measured": by_task})
 
 

@@ -28,6 +28,8 @@ from megamed.unknown import UNKNOWN_SHARE
 
 CERTAIN = 20.0
 """Logit of pixels that a person labelled as foreground; that of background is its negative."""
+SINGLE = 0.6
+"""Share of `Propagation.step` by which a shape recedes if a single plane is labelled: that is seldom near its end."""
 AGREEMENT = (0.6, 0.8)
 """Dice with the network's masks from which on interpolated shapes count, and from which on in full."""
 LEAST_DICE = 0.5
@@ -54,7 +56,8 @@ class Propagation:
     """Pull towards the interpolated shape: logits per distance from its edge, in sides of a plane; 0 for frames between
     which things move."""
     step: float = 0.01
-    """Distance of neighbouring planes, in sides of a plane: with each plane beyond the labels a shape recedes by it."""
+    """Distance of neighbouring planes, in sides of a plane: with each plane beyond the labels a shape recedes by it, or
+    by `SINGLE` of it from a single one."""
     stillness: float = 0.0
     """Pull of a frame that looks like the nearest labelled one towards the label of that: logits per distance from its
     edge, in sides of a plane; 0 for volumes."""
@@ -354,6 +357,7 @@ class _Shape:
     def __init__(self, labels: Mapping[int, Tensor], config: Propagation) -> None:
         self.config = config
         self.indices = sorted(labels)
+        self.recession = config.step * (SINGLE if len(labels) == 1 else 1)
         is_used = config.continuity or config.stillness
         self.depths = {index: signed_distance(labels[index]) for index in self.indices} if is_used else {}
         self.common = self.drawn = 0.0
@@ -386,7 +390,7 @@ class _Shape:
             share = (index - first) / (last - first)
             return (1 - share) * self.depths[first] + share * self.depths[last]
         end = self.indices[max(after - 1, 0)]
-        return (self.depths[end] - self.config.step * abs(index - end)).clamp(min=-DEPTH)
+        return (self.depths[end] - self.recession * abs(index - end)).clamp(min=-DEPTH)
 
     def _is_known(self, index: int) -> bool:
         """Whether a plane is between labelled ones or next to one."""

@@ -49,6 +49,7 @@ def test_expected_and_true_dice_are_compared_by_draw(
     assert found[Coordinates("absolute", "", APART)] == pytest.approx(0.2)
     assert found[Coordinates("signed", "", APART)] == pytest.approx(-0.1)
     assert found[Coordinates("inside", "", APART)] == pytest.approx(0.5)
+    assert found[Coordinates("absolute, of the means of tasks", "", APART)] == pytest.approx(0.1)
     assert found[Coordinates("over draws", "", RANKS)] == pytest.approx(-1)
 
 

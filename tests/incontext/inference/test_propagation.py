@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from incontext.inference.backends import backend_of
 from incontext.inference.propagation import (
     CERTAIN,
+    SINGLE,
     LabelledPlanes,
     LabelledStructure,
     Propagation,
@@ -109,6 +110,14 @@ def test_labels_are_interpolated_between_and_recede_beyond():
     found = interpolated({1: left, 3: right}, 6, step=1 / 16) > 0
     ends = [(int(columns[0]), int(columns[-1])) for columns in (plane[0, 0].nonzero() for plane in found)]
     assert ends == [(5, 8), (4, 9), (5, 10), (6, 11), (7, 10), (8, 9)]
+
+
+def test_from_a_single_label_shapes_recede_more_slowly():
+    label = torch.zeros(1, 16, 16)
+    label[..., 4:12] = 1
+    found = interpolated({0: label}, 5, step=1 / 16) > 0
+    widths = [int(plane.sum()) // 16 for plane in found]
+    assert widths == [2 * sum(depth + 0.5 > SINGLE * index for depth in range(4)) for index in range(5)]
 
 
 def test_confidence_is_the_dice_that_a_mask_expects():
