@@ -6,6 +6,7 @@ from typing import Literal
 
 from benchmarks.analysis.summary import METHOD
 from benchmarks.experiments import (
+    absence,
     choice,
     clicks,
     dataset_curve,
@@ -211,6 +212,13 @@ EXPERIMENTS: dict[str, Experiment] = {
         "wrong labels",
         wrong_labels.wrong_labels,
         unit="% of them",
+        method=OF_SUPPORTS,
+    ),
+    "absence": Experiment(
+        "How often is something drawn where nothing is, and what does it cost to draw nothing?",
+        "examples",
+        absence.absence,
+        unit="%",
         method=OF_SUPPORTS,
     ),
     "cost": Experiment(
