@@ -23,7 +23,11 @@ def evidence_of(invoke: Callable[[Sequence[str]], int]) -> Callable[..., None]:
             list[str] | None, typer.Option(help="Name of a figure to make; repeatable.", show_default="all")
         ] = None,
         quick: Annotated[
-            bool, typer.Option("--quick", help="Make short runs, which show that it works and not what it tells.")
+            bool,
+            typer.Option(
+                "--quick",
+                help="Make short runs on a few small datasets, which show that it works and not what it tells.",
+            ),
         ] = False,
         out: Annotated[Path, typer.Option(help="Folder of the figures, from which an interrupted run resumes.")] = Path(
             "evidence"

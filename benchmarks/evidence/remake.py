@@ -15,10 +15,13 @@ from importlib.metadata import version
 from os import cpu_count
 from pathlib import Path
 
+from benchmarks.evidence.sample import sampled
 from megamed.files import claimed, read_json, replace_file, sha256_of, write_json
 from megamed.manifest import NAME
 from megamed.source_tree import source_commit
 
+SAMPLE = "collection"
+"""Folder of the few datasets of short runs."""
 PAGE_NAME, DONE_NAME, PRINTED_NAME = "evidence.md", "done.json", "printed.txt"
 FOLDERS = {"collection": "collection", "films": "films", "datasets": "data", "acdc_scribbles": "scribbles"}
 """Options of the command by the words that stand for their folders in commands."""
@@ -95,7 +98,7 @@ def remake(
         given: Folders by the options that name them: `collection`, `films`, `data`, `scribbles`.
         invoke: Function that calls `incontext-bench`.
         only: Names of the figures; by default all.
-        quick: Whether each is a short run, which shows that it works and not what it tells.
+        quick: Whether each is a short run on a few small datasets, which shows that it works and not what it tells.
         told: Function that is told what is done next.
 
     Returns:
@@ -110,6 +113,10 @@ def remake(
         raise ValueError(msg)
     outcomes: dict[str, int | str] = {}
     with claimed(out, "evidence", (PAGE_NAME,)):
+        if quick and (collection := given.get("collection")) is not None:
+            scribbles = given.get("scribbles")
+            needed = [read_json(scribbles / "meta.json", "Name another folder.")["of_dataset"]] if scribbles else []
+            given = {**given, "collection": sampled(collection, out / SAMPLE, needed)}
         for name in names:
             try:
                 words = figures()[name].words(given, quick)
@@ -145,7 +152,7 @@ def page(out: Path, quick: bool, outcomes: Mapping[str, int | str]) -> str:
     parts = [
         "# Evidence",
         "Each figure of README and docs, by the command that makes it."
-        + (" Short runs: they show that the commands work, and not what they tell." if quick else ""),
+        + (" Short runs on a few datasets: they show that the commands work, and not what they tell." if quick else ""),
         f"Written on {datetime.now(UTC).date().isoformat()} by version {version('incontext-seg')}.",
     ]
     for name, outcome in outcomes.items():

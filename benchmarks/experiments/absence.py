@@ -5,7 +5,6 @@ What is judged is what a user gets, the masks of `Segmenter.predict`.
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import replace
 from statistics import fmean
 from typing import Any
 
@@ -32,9 +31,8 @@ def absence(bench: Bench) -> Findings:
     Raises:
         ValueError: If no task has an image without its structure, of a subject that may be a query.
     """
-    asking = replace(bench.settings, absent=bench.settings.queries)
     scores: dict[Coordinates, list[Score]] = defaultdict(list)
-    for support, found in measured(replace(bench, options=replace(bench.options, settings=asking)), judged):
+    for support, found in measured(bench, judged, absent=bench.settings.queries):
         for examples, by_treatment in found.items():
             for treatment, values in by_treatment.items():
                 for panel, value in values.items():

@@ -40,11 +40,17 @@ Measure = Callable[[Bench, Segmenter, SharedSupport], dict[str, Any]]
 """Function that measures a segmenter, which has no examples yet, with a support; it returns JSON values."""
 
 
-def measured(bench: Bench, measure: Measure) -> Iterator[tuple[SharedSupport, dict[str, Any]]]:
-    """Yield every support of the tasks, with what a function measures of it; what it measured before is read."""
+def measured(bench: Bench, measure: Measure, absent: int = 0) -> Iterator[tuple[SharedSupport, dict[str, Any]]]:
+    """Yield every support of the tasks, with what a function measures of it; what it measured before is read.
+
+    Args:
+        bench: The experiment; all queries of a task share a support, and are of other subjects.
+        measure: Function that measures a support.
+        absent: Maximum number of further queries per task that lack the structure.
+    """
     weights = weights_of(bench)
     bench.claim({"weights": sha256_of(weights)})
-    settings = replace(bench.settings, supports="shared", query_subjects="test")
+    settings = replace(bench.settings, supports="shared", query_subjects="test", absent=absent)
     supports = [each for plan in plan_suite(bench.collection, settings)[0] for each in shared_supports(plan)]
     for (support,) in bench.track(([each] for each in supports), len(supports)):
         segmenter = Segmenter(weights, device=bench.execution.device, unknown=UNKNOWN)
