@@ -15,7 +15,13 @@ from benchmarks.experiments.averages import Score, averaged
 from benchmarks.experiments.bench import Bench, Coordinates, Findings
 from benchmarks.experiments.measuring import weights_of
 from benchmarks.experiments.propagated_volumes import Question, questions, segmenter_of
-from benchmarks.experiments.source_volumes import SourceVolume, VolumeSettings, find_volumes, read_volumes
+from benchmarks.experiments.source_volumes import (
+    SourceVolume,
+    VolumeSettings,
+    datasets_below,
+    find_volumes,
+    read_volumes,
+)
 from benchmarks.plans.suites import SUITES
 from benchmarks.plans.task_plans import stable_hash
 from benchmarks.scoring.evaluator import exactly
@@ -44,10 +50,7 @@ def drawn_slices(bench: Bench) -> Findings:
     weights = weights_of(bench)
     bench.claim({"weights": sha256_of(weights)})
     segmenter = segmenter_of(weights, bench.execution.device)
-    names = sorted({task.dataset for task in SUITES[bench.settings.suite].tasks(bench.collection)})
-    settings = VolumeSettings(
-        tuple(names), labelled=max(COUNTS), volumes=bench.settings.queries, seed=bench.settings.seed
-    )
+    settings = _settings(bench)
     found = find_volumes(Path(bench.options.data), settings)
     asked = (
         each for card, cases in found for case in cases for each in _questions(list(read_volumes(card, case)), settings)
@@ -68,6 +71,17 @@ def drawn_slices(bench: Bench) -> Findings:
     references = {place: place._replace(x=COUNTS[0]) for place in places if place.panel == WHOLE}
     details = {"fingerprints": {"weights": sha256_of(weights)}}
     return Findings(averaged({place: scores[place] for place in places}, references, bench.settings.seed), details)
+
+
+def _settings(bench: Bench) -> VolumeSettings:
+    """Settings of the datasets of a suite that have source files."""
+    suite, root = SUITES[bench.settings.suite], Path(bench.options.data)
+    names = {task.dataset for task in suite.tasks(bench.collection)} & datasets_below(root)
+    if not names:
+        msg = f"{root} has no dataset of suite {bench.settings.suite!r}: expected some of it, got none. Name another."
+        raise ValueError(msg)
+    most, seed = bench.settings.queries, bench.settings.seed
+    return VolumeSettings(tuple(sorted(names)), labelled=max(COUNTS), volumes=most, seed=seed)
 
 
 def _questions(volumes: list[SourceVolume], settings: VolumeSettings) -> Iterator[Question]:

@@ -165,6 +165,11 @@ def find_volumes(root: Path, settings: VolumeSettings) -> list[tuple[DatasetCard
     return found
 
 
+def datasets_below(root: Path) -> set[str]:
+    """Ids of the datasets below a folder."""
+    return {card.id for _, card in _cards(root)[0]}
+
+
 def _cards(root: Path) -> tuple[list[tuple[Path, DatasetCard]], list[str]]:
     """Read the cards of the datasets below a folder, and tell what is wrong with those that are none."""
     known, faults = [], []

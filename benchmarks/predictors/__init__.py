@@ -66,10 +66,9 @@ class Known:
 
 def known_predictors() -> dict[str, Known]:
     """Named predictors: the packaged networks, and the baselines that they are compared with."""
-    packaged = {path.stem: path for path in sorted(checkpoint.PACKAGED.parent.glob("*.safetensors"))}
     return {
         "packaged": Known(f"the default network, {checkpoint.PACKAGED.stem}", partial(_packaged, None)),
-        **{name: Known("a packaged network", partial(_packaged, path)) for name, path in packaged.items()},
+        **{name: Known("a packaged network", partial(_packaged, path)) for name, path in checkpoint.NAMED.items()},
         TUNED: Known("the default network, tuned on each support (a minute for 16 images)", packaged_tuned),
         "mean-mask": Known("the mean of the support labels", _settled(mean_mask)),
         "nearest-copy": Known("the label of the nearest support image", _settled(nearest_copy)),
@@ -90,8 +89,11 @@ def known_predictors() -> dict[str, Known]:
 
 
 def expand(names: Iterable[str]) -> list[str]:
-    """Replace `all` by the names of `known_predictors`, and drop repeated names and second names of one network."""
-    every = [name for name in known_predictors() if name != checkpoint.PACKAGED.stem]
+    """Replace `all` by the names of `known_predictors`, and drop repeated names and second names of one network.
+
+    The tuned network is left out: it takes a minute for each support.
+    """
+    every = [name for name in known_predictors() if name not in (checkpoint.PACKAGED.stem, TUNED)]
     return list(dict.fromkeys(chain.from_iterable(every if name == ALL else [name] for name in names)))
 
 

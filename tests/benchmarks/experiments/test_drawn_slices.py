@@ -10,7 +10,7 @@ from benchmarks.experiments import drawn_slices
 from benchmarks.experiments.bench import Bench
 from benchmarks.experiments.catalogue import EXPERIMENTS
 from benchmarks.experiments.propagated_volumes import Question
-from benchmarks.experiments.source_volumes import SourceVolume
+from benchmarks.experiments.source_volumes import SourceVolume, VolumeSettings
 from benchmarks.plans.task_plans import Settings
 from incontext import Segmenter
 from megamed.readers.volume import Volume
@@ -66,6 +66,7 @@ def test_points_are_means_by_dataset_and_a_second_run_measures_nothing(
     monkeypatch.setattr(drawn_slices, "sha256_of", lambda path: "of weights")
     monkeypatch.setattr(drawn_slices, "read_volumes", lambda card, case: [volumes[case.name]])
     monkeypatch.setattr(drawn_slices, "find_volumes", lambda root, settings: [])
+    monkeypatch.setattr(drawn_slices, "datasets_below", lambda root: {"cells", "elsewhere"})
     asked = Settings("heldout", queries=2)
     bench = new_bench("drawn-slices", asked, predictors=(str(weights),), data="datasets")
     with pytest.raises(ValueError, match="No volume can be asked about: expected a structure on more than 7 slices"):
@@ -96,3 +97,24 @@ class _Case:
 def test_the_files_must_be_named(new_bench: Callable[..., Bench]) -> None:
     with pytest.raises(ValueError, match="expected a folder of datasets, got none"):
         drawn_slices.drawn_slices(new_bench("drawn-slices"))
+
+
+def test_datasets_of_the_suite_without_source_files_are_left_out(
+    new_bench: Callable[..., Bench], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights, asked = tmp_path / "weights", []
+    weights.write_bytes(b"")
+    bench = new_bench("drawn-slices", predictors=(str(weights),), data=str(tmp_path))
+    monkeypatch.setattr(drawn_slices, "datasets_below", lambda root: {"elsewhere"})
+    with pytest.raises(ValueError, match="has no dataset of suite 'heldout'"):
+        drawn_slices.drawn_slices(bench)
+
+    def find(root: Path, settings: VolumeSettings) -> list[object]:
+        asked.append(settings.datasets)
+        return []
+
+    monkeypatch.setattr(drawn_slices, "datasets_below", lambda root: {"cells", "elsewhere"})
+    monkeypatch.setattr(drawn_slices, "find_volumes", find)
+    with pytest.raises(ValueError, match="No volume can be asked about"):
+        drawn_slices.drawn_slices(bench)
+    assert asked == [("cells",)]
