@@ -17,6 +17,7 @@ from megamed.readers import (
     dicom_seg,
     metaimage,
     nifti,
+    nifti_pair,
     nrrd,
     ome_zarr,
     picture,
@@ -72,6 +73,10 @@ FORMATS = (
         frozenset({"series"}), has_mark=dicom_headers.has_mark, find=dicom_folder.find_series,
     ),
     FileFormat("NIfTI", (".nii.gz", ".nii"), nifti.read, nifti.write, (".nii.gz", ".nii"), frozenset({"placed"})),
+    # masks of pairs are single files
+    FileFormat(
+        "NIfTI pair", nifti_pair.SUFFIXES, nifti_pair.read, nifti.write, (".nii.gz", ".nii"), frozenset({"placed"}),
+    ),
     FileFormat("NRRD", (".nrrd", ".nhdr"), nrrd.read, nrrd.write, (".nrrd",), frozenset({"placed"})),
     FileFormat("MetaImage", (".mha", ".mhd"), metaimage.read, metaimage.write, (".mha",), frozenset({"placed"})),
     FileFormat(
@@ -225,7 +230,7 @@ def source_at(path: Path) -> Source:
         ImportError: If the library for the format is not installed.
     """
     if not path.is_dir() or format_of(path):
-        return Source((path,))
+        return Source((nifti_pair.header_of(path),))
     return next(each.find for each in FORMATS if each.find)(path)
 
 
@@ -316,7 +321,7 @@ def _lists_in(folder: Path, _changed_ns: int) -> tuple[Path, ...]:
 
 def mask_suffixes(kinds: set[Kind]) -> tuple[str, ...]:
     """Return the endings of files that can hold masks of an image of these kinds, the most suitable first."""
-    return tuple(suffix for each in FORMATS if each.holds & kinds for suffix in each.writes)
+    return tuple(dict.fromkeys(suffix for each in FORMATS if each.holds & kinds for suffix in each.writes))
 
 
 def like(path: Path, suffixes: tuple[str, ...]) -> str:

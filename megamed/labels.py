@@ -10,10 +10,9 @@ from jaxtyping import Bool, Real, UInt8
 from megamed import formats
 from megamed.annotation import Annotation, overlay
 from megamed.annotation_tools.slicer import is_nameless
-from megamed.colour_tables import values_of_colours
 from megamed.label_values import split_unknown, whole_numbers
 from megamed.layouts.cases import Case, LabelSource
-from megamed.pixels import read_colours, read_label, read_mask
+from megamed.pixels import read_coloured_label, read_label, read_mask
 from megamed.readers.source import Source
 from megamed.readers.stored import Canvas, DrawnLabel, Geometry, Segment
 from megamed.readers.volume import Volume, on_grid
@@ -105,7 +104,7 @@ def _parts(source: LabelSource, card: DatasetCard, place: _Place, notes: list[st
         yield from _drawn(source, card, image, drawn)
         notes += (f"{source.source.name}: {note}" for note in drawn.notes)  # drawing adds some
     elif card.files.colours:
-        label = _fitting(_from_colours(source.source, card.files), image)
+        label = _fitting(read_coloured_label(source.source, card.files.colours), image)
         yield _Part(everything, *split_unknown(label, card.files.unknown))
     elif source.value is not None:
         yield _positive(source, card.files, image, source.value)
@@ -198,8 +197,3 @@ def _checked(label: Real[np.ndarray, "..."], card: DatasetCard) -> LabelMap:
         msg = f"label has values not on the card: expected {sorted(card.labels)}, got {sorted(stray)[:5]}."
         raise ValueError(msg)
     return label.astype(np.uint8)
-
-
-def _from_colours(source: Source, rules: FileRules) -> UInt8[np.ndarray, "H W"]:
-    """Turn colours into label values."""
-    return values_of_colours(read_colours(source), rules.colours, source.name).astype(np.uint8)

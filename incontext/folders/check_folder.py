@@ -181,7 +181,7 @@ def _look_at_labels(
             for part in parts:
                 findings.add_palette(_name(part.path, pairing), part.colours, part.notes)
             for name, label in _united(parts):
-                findings.add(_name(name, pairing), label, class_name)
+                findings.add(_name(name, pairing), label, class_name, any(part.has_channels for part in parts))
                 findings.names |= dict(formats.names_beside(name)[0])
             facts[pair.name] += map(_thinned, parts)
     return findings, facts, len(chosen)

@@ -5,10 +5,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Integer, Shaped, UInt8
+from jaxtyping import Integer, Shaped
 
 from megamed.class_names import all_of_it, name_key, one_spelling, spelling_notes, which_is_which
-from megamed.colour_tables import BLACK, FULL, MAX_COLOURS, colour_counts
+from megamed.colour_tables import BLACK, FULL, MAX_COLOURS, as_bytes, colour_counts
 from megamed.label_colours import Palettes
 from megamed.label_values import (
     LabelRules,
@@ -83,11 +83,20 @@ class LabelSurvey:
     notes: list[str] = field(default_factory=list)
     """Remarks on what was drawn in more than one sense."""
 
-    def add(self, name: str, label: Shaped[np.ndarray, "..."], class_name: str = "") -> None:
-        """Count the values of a label, or the pixels above 0 of the mask of a class."""
-        if label.ndim == 2 and self.rules.colours:
-            label = label[..., None]
-        if label.ndim == 3 and label.shape[-1] in (1, 2, 3, 4) and label.dtype == np.uint8:
+    def add(
+        self, name: str, label: Shaped[np.ndarray, "..."], class_name: str = "", has_channels: bool = False
+    ) -> None:
+        """Count the values of a label, or the pixels above 0 of the mask of a class.
+
+        Args:
+            name: Name of the file.
+            label: Pixels of the label.
+            class_name: The one class that it is of; empty for a label map.
+            has_channels: Whether the last axis holds colours or opacity.
+        """
+        if self.rules.colours and not has_channels and label.dtype == np.uint8:
+            label, has_channels = label[..., None], True
+        if has_channels:
             try:
                 reading = read_channels(label, name, self.rules)
             except ValueError as error:
@@ -138,8 +147,8 @@ class LabelSurvey:
         self.sets.append(frozenset())
         self.empty += [] if shown else [name]
 
-    def _count_colours(self, name: str, label: UInt8[np.ndarray, "H W channels"], error: ValueError) -> None:
-        found = colour_counts(label[..., :3])
+    def _count_colours(self, name: str, label: Shaped[np.ndarray, "*grid channels"], error: ValueError) -> None:
+        found = colour_counts(as_bytes(label[..., :3]))
         if self.rules.colours or len(found) > MAX_COLOURS:
             self.odd.append(str(error))
         else:

@@ -38,7 +38,7 @@ def on_image(label: StoredImage, image: Geometry, name: str) -> Shaped[np.ndarra
 
 
 def _placed(
-    label: Shaped[np.ndarray, "I J K"], affine: Float[np.ndarray, "4 4"], image: Float[np.ndarray, "4 4"]
+    label: Shaped[np.ndarray, "I J K *channels"], affine: Float[np.ndarray, "4 4"], image: Float[np.ndarray, "4 4"]
 ) -> Shaped[np.ndarray, "..."]:
     """Return a label in the order of its image's axes, by the affines of both.
 
@@ -46,8 +46,9 @@ def _placed(
         ValueError: If its voxels lie elsewhere.
     """
     view = parallel(affine, image[:3, :3])
-    array, placed = view.planes(label), viewed(affine, label.shape, view)
-    if (apart := displacement_mm(placed, image, array.shape)) > MISPLACED * min(spacings_mm(image)):
+    i, j, k = label.shape[:3]
+    array, placed = view.planes(label), viewed(affine, (i, j, k), view)
+    if (apart := displacement_mm(placed, image, array.shape[:3])) > MISPLACED * min(spacings_mm(image)):
         msg = f"expected voxels at the same place, got them up to {apart:.3g} mm apart"
         raise ValueError(msg)
     return array

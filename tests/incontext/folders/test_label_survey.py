@@ -11,7 +11,7 @@ from incontext.folders.label_survey import ClassFacts, LabelSurvey
 def findings(*labels: np.ndarray) -> LabelSurvey:
     found = LabelSurvey()
     for index, label in enumerate(labels):
-        found.add(f"{index}.png", label)
+        found.add(f"{index}.png", label, has_channels=label.ndim == 3)
     return found
 
 
