@@ -56,7 +56,7 @@ def read(source: Source, most_pixels: int) -> StoredImage:
         stored = nifti.stored_image(image, pixels, source.part)
     if not has_place:
         # where ITK puts such an image
-        space = replace(stored.geometry, other_affines=(np.diag([*stored.geometry.spacing, 1.0]) @ LPS_TO_RAS,))
+        space = replace(stored.geometry, other_affines=(np.diag([*(stored.geometry.spacing or ()), 1.0]) @ LPS_TO_RAS,))
         return replace(stored, geometry=space, notes=(*stored.notes, NO_SIDES))
     return stored
 
