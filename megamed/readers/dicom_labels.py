@@ -91,7 +91,7 @@ def _regions(path: Path, grid: SeriesGrid) -> DrawnLabel:
         Segment(
             number,
             names[number],
-            functools.partial(_region_mask, path, names[number], drawn, _Place(grid, shares_space, notes)),
+            functools.partial(_region_mask, path, names[number], drawn, _ContourSpace(grid, shares_space, notes)),
         )
         for number, drawn in contours.items()
         if drawn and number in names
@@ -102,7 +102,7 @@ def _regions(path: Path, grid: SeriesGrid) -> DrawnLabel:
 
 
 @dataclass(frozen=True)
-class _Place:
+class _ContourSpace:
     """The series that contours are brought to."""
 
     grid: SeriesGrid
@@ -112,7 +112,7 @@ class _Place:
     """Remarks for the user."""
 
 
-def _region_mask(path: Path, name: str, contours: Sequence[Any], place: _Place) -> Mask:
+def _region_mask(path: Path, name: str, contours: Sequence[Any], place: _ContourSpace) -> Mask:
     """Fill the contours of a region: one inside another is a hole, those that cross are united."""
     mask = np.zeros(place.grid.shape, bool)
     rings: dict[int, list[Float[np.ndarray, "points 2"]]] = defaultdict(list)
@@ -150,7 +150,7 @@ def _is_closed(contour: Any) -> bool:
     return _type(contour) in CLOSED or (_type(contour) == "OPENPLANAR" and first == last)
 
 
-def _placed(contour: Any, place: _Place) -> tuple[int, Float[np.ndarray, "points 2"], str]:
+def _placed(contour: Any, place: _ContourSpace) -> tuple[int, Float[np.ndarray, "points 2"], str]:
     """Find the slice of a contour and its rows and columns there; else say why it lies on none."""
     grid, nothing = place.grid, np.zeros((0, 2))
     try:

@@ -6,10 +6,10 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
-from jaxtyping import Float, Real
+from jaxtyping import Float, Real, Shaped
 
 from megamed.readers.faults import check_expansion, needs, one_error
 from megamed.readers.lengths import mm_per
@@ -113,7 +113,7 @@ def load(path: Path, layers: bool) -> tuple[dict[str, Any], Real[np.ndarray, "..
         ImportError: If pynrrd is not installed.
     """
     with _decoding(path) as nrrd, path.open("rb") as file:
-        header = nrrd.read_header(file)
+        header = _parsed(nrrd, file)
         sizes = tuple(map(int, header["sizes"]))
         dtype = np.dtype(nrrd.reader._determine_datatype(header))
         if layers:
@@ -157,8 +157,21 @@ def read_header(path: Path) -> dict[str, Any]:
         ValueError: If the header cannot be read.
         ImportError: If pynrrd is not installed.
     """
-    with _decoding(path) as nrrd:
-        return dict(nrrd.read_header(str(path)))
+    with _decoding(path) as nrrd, path.open("rb") as file:
+        return _parsed(nrrd, file)
+
+
+def _parsed(nrrd: Any, file: IO[bytes]) -> dict[str, Any]:
+    """Parse a header and stop where the voxels begin; pynrrd by itself drops all letters that are not ASCII."""
+    lines: list[str] = []
+    for line in iter(file.readline, b""):
+        try:
+            lines.append(line.decode())
+        except UnicodeDecodeError:
+            lines.append(line.decode("latin-1"))
+        if not line.strip():
+            break
+    return dict(nrrd.read_header(iter(lines)))
 
 
 @contextmanager
@@ -173,8 +186,6 @@ def _decoding(path: Path) -> Iterator[Any]:
 
 def write(mask: MaskImage, suffix: str) -> bytes:
     """Return an NRRD file with what the header of the mask's image says of space, or else with its affine."""
-    with needs("pynrrd", "NRRD", "Writing"):
-        import nrrd
     if isinstance(mask.geometry.header, Mapping):
         header = {key: value for key, value in mask.geometry.header.items() if key not in DATA_KEYS}
         header = without_axis(header, vector_axis_of(header))
@@ -188,9 +199,24 @@ def write(mask: MaskImage, suffix: str) -> bytes:
             "space origin": affine[:3, 3],
             "kinds": ["domain"] * 3,
         }
+    return encoded(array, header)
+
+
+def encoded(array: Shaped[np.ndarray, "..."], header: Mapping[str, Any]) -> bytes:
+    """Return a file, whose header may hold texts in any script: pynrrd writes ASCII, so they are put in afterwards.
+
+    Raises:
+        ImportError: If pynrrd is not installed.
+    """
+    with needs("pynrrd", "NRRD", "Writing"):
+        import nrrd
+    texts = {key: value for key, value in header.items() if isinstance(value, str) and not value.isascii()}
     content = io.BytesIO()
-    nrrd.write(content, array, header)
-    return content.getvalue()
+    nrrd.write(content, array, {**header, **dict.fromkeys(texts, "text")})
+    head, end, voxels = content.getvalue().partition(b"\n\n")
+    for key, text in texts.items():
+        head = head.replace(f"\n{key}:=text".encode(), f"\n{key}:={text}".encode())
+    return head + end + voxels
 
 
 def affine_of(header: Mapping[str, Any]) -> Float[np.ndarray, "4 4"]:
