@@ -20,7 +20,7 @@ class DataFiles(NamedTuple):
     Attributes:
         found: Images and labels of single images; of a DICOM series the folder.
         drawn: Labels that were drawn on DICOM series.
-        imageless: DICOM files that hold no image, such as reports, but for those beside a series.
+        imageless: Files that hold no image, such as reports of DICOM, but for those beside a series.
         unknown: Files of other formats.
         streams: Pipes, sockets and devices, which are not opened.
     """
@@ -55,6 +55,8 @@ def data_files(folder: Path, marks: Collection[str]) -> DataFiles:
                 drawn.append(path)
             else:
                 (imageless if states_no_image(folder / path) else slices[path.parent]).append(path)
+        elif found_format and found_format.holds_none and found_format.holds_none(folder / path):
+            imageless.append(path)
         elif (found_format and not found_format.has_parts) or _is_label_folder(folder, path):
             others.append(path)
         elif not found_format:

@@ -65,6 +65,8 @@ class FileFormat:
     """Returns rows and columns of the levels of an image's resolution, the full one first, if it may have several."""
     has_parts: bool = False
     """Whether a file holds any number of arrays or images, so that it is not by itself one image of a folder."""
+    holds_none: Callable[[Path], bool] | None = None
+    """Tells a file that holds no image, by its header."""
 
 
 FORMATS = (
@@ -90,7 +92,7 @@ FORMATS = (
     # masks of slides are TIFF files, which state the size of their pixels
     FileFormat("whole slide", slide.SUFFIXES, slide.read, tiff.write, (".tif",), sizes=slide.sizes),
     FileFormat("OME-Zarr", ome_zarr.SUFFIXES, ome_zarr.read, is_folder=ome_zarr.is_image, sizes=ome_zarr.sizes),
-    FileFormat("NumPy array", (".npy",), arrays.read),
+    FileFormat("NumPy array", (".npy",), arrays.read, holds_none=arrays.holds_objects),
     FileFormat("NumPy archive", (".npz",), arrays.read, has_parts=True),
     FileFormat(
         "video", (".webm", ".mpeg", ".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpg"), video.read, has_parts=True,

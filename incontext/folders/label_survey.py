@@ -190,7 +190,10 @@ class LabelSurvey:
         notes += spelling_notes(key for key in self.shares if isinstance(key, str))
         drawn, unnamed = self._named(), self._unnamed()
         unused = [name for name in sorted(self.declared) if name_key(name) not in drawn]
-        notes += [f"{name!r} is the name of a class that was drawn on no image." for name in unused]
+        if len(unused) > SHOWN:
+            notes.append(f"{len(unused)} classes have a name and were drawn on no image, such as {unused[0]!r}.")
+        else:
+            notes += [f"{name!r} is the name of a class that was drawn on no image." for name in unused]
         if len(drawn) == len(unnamed) == 1:
             notes += [f"{unnamed[0]} is taken for {name!r}, the only class that has a name." for name in drawn.values()]
         return notes

@@ -138,3 +138,9 @@ def test_masks_of_one_value_each_number_one_class() -> None:
 def test_the_largest_number_of_16_bits_is_that_of_8() -> None:
     wide = findings(blocks(1, 0).astype(np.uint16) * 65535)
     assert [each.value for each in wide.classes] == [255]
+
+
+def test_many_classes_that_are_drawn_nowhere_are_told_at_once() -> None:
+    found = LabelSurvey()
+    found.declared = {f"class {number}" for number in range(300)}
+    assert found.all_notes() == ["300 classes have a name and were drawn on no image, such as 'class 0'."]
