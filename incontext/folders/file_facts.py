@@ -12,6 +12,7 @@ from PIL import Image, UnidentifiedImageError
 from incontext.images import channels
 from incontext.images.channels import Channel
 from megamed import formats
+from megamed.colour_tables import is_grey
 from megamed.failures import Attempt
 from megamed.label_values import LabelRules, without_palette
 from megamed.readers import picture, tiff
@@ -186,6 +187,6 @@ def _with_pixels(facts: FileFacts, stored: StoredImage, label: LabelRules | None
         return replace(facts, pixels=np.dstack([stored.array, stored.opacity]), has_channels=True)
     is_bare = not stored.axes and stored.array.ndim == 3 and stored.array.dtype == np.uint8
     has_channels = stored.axes.endswith("C") or (is_bare and stored.array.shape[-1] in COLOURS)
-    if has_channels and not label.colours and (stored.array == stored.array[..., :1]).all():
+    if has_channels and not label.colours and is_grey(stored.array):
         return replace(facts, pixels=stored.array[..., 0])
     return replace(facts, pixels=stored.array, has_channels=has_channels)

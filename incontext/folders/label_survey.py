@@ -70,6 +70,8 @@ class LabelSurvey:
     """Labels whose colours need a table."""
     colours: set[str] = field(default_factory=set)
     """The colours of these."""
+    cornered: dict[str, int] = field(default_factory=dict)
+    """Values that all corners of a label have, by the name of the label, if these are not 0."""
     odd: list[str] = field(default_factory=list)
     """Descriptions of labels that are no maps of whole numbers."""
     names: dict[int, str] = field(default_factory=dict)
@@ -159,7 +161,9 @@ class LabelSurvey:
         if is_full_word(label):
             label = (label > 0).astype(np.uint8) * np.uint8(FULL)
         found = _counts(label)
+        corners = np.unique(label[..., :: max(label.shape[-2] - 1, 1), :: max(label.shape[-1] - 1, 1)]).tolist()
         void = suspected_void(label) if self.rules.unknown is None else None
+        self.cornered |= {name: int(corners[0])} if len(corners) == 1 and corners[0] not in (0, void) else {}
         if void is not None:
             self.voids[name] = void
             found.pop(void)
@@ -228,6 +232,12 @@ class LabelSurvey:
             yield (
                 f"{len(self.smoothed)} of {len(self.sets)} labels have smoothed edges, such as {name}: expected a few "
                 f"classes, got values between 0 and {top:g}. Cut them off: label > {top / 2:g}."
+            )
+        if len(self.cornered) == len(self.sets) and len({*self.cornered.values()}) == 1:
+            name, value = next(iter(self.cornered.items()))
+            yield (
+                f"all labels have {value} in their corners, such as {name}: expected the background there, which is 0. "
+                f"If {value} is the background, give it 0, and a class another number."
             )
         if self.disagreement:
             yield self.disagreement

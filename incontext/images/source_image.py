@@ -388,7 +388,7 @@ def _read_label_file(path: Path, name: str, image: SourceImage) -> tuple[LabelPi
     geometry = image.geometry or Geometry()
     sizes = formats.sizes_in(path) if geometry.full_size else []
     stored = _read(path, name, next((level for level, size in enumerate(sizes) if size == image.shape[-2:]), 0))
-    values = to_array(on_image(stored, geometry, name), name, finite=False)
+    values = to_array(on_image(stored, geometry, image.grid, name), name, finite=False)
     names = stored.names or formats.names_beside(path)[0]
     return replace(LabelPixels.of(stored), values=values), names, stored.colours
 

@@ -127,13 +127,28 @@ def on_grid(label: Volume, image: Volume) -> Real[np.ndarray, "X Y Z"]:
         "of it. Save it on the image's grid."
     )
     try:
-        inside, part = laid_on(label.array, label.affine, shape, image.affine)
+        return part_on_grid(label.array, label.affine, shape, image.affine)
     except ValueError as error:
         raise ValueError(msg) from error
+
+
+def part_on_grid(
+    array: Shaped[np.ndarray, "I J K"],
+    affine: Float[np.ndarray, "4 4"],
+    shape: tuple[int, ...],
+    onto: Float[np.ndarray, "4 4"],
+) -> Shaped[np.ndarray, "i j k"]:
+    """Put a part that was cut out of a volume back into its place; arguments are those of `laid_on`.
+
+    Raises:
+        ValueError: If by its place it is no part of it, or lies in a corner of it, as does what has lost its place.
+    """
+    inside, part = laid_on(array, affine, shape, onto)
     in_corner = all(0 in (cut.start, size - cut.stop) for cut, size in zip(inside, shape, strict=True))
-    if in_corner or part.size < label.array.size:
+    if in_corner or part.size < array.size:
+        msg = f"expected a part of {shape}, got {array.shape} in a corner or beyond"
         raise ValueError(msg)
-    whole = np.zeros(shape, label.array.dtype)
+    whole = np.zeros(shape, array.dtype)
     whole[inside] = part
     return whole
 
