@@ -34,11 +34,18 @@ class _Place:
         """Return what a label can be drawn on: for one that names the files of its series, these."""
         path, series = self.source.files[0], label.files[1:]
         if not isinstance(self.image, Volume):
-            return Canvas(path, self.image.shape, Geometry(files=series))
+            sizes = formats.sizes_in(path) if self.source.level else []
+            return Canvas(path, self.image.shape, Geometry(files=series, full_size=sizes[0] if sizes else None))
         found = formats.format_of(path)
         if found and "stack" in found.holds:  # pages without a place, which became axial planes
             return Canvas(path, self.image.array.shape[::-1])
         return Canvas(path, self.image.array.shape, Geometry(self.image.affine, files=series))
+
+    def of_its_size(self, label: Source) -> Source:
+        """Return a label at the level that has the size of the image, which is a reduced level itself."""
+        sizes = formats.sizes_in(label.files[0]) if self.source.level else []
+        shape = () if isinstance(self.image, Volume) else self.image.shape
+        return replace(label, level=next((level for level, size in enumerate(sizes) if size == shape), 0))
 
 
 @dataclass(frozen=True)
@@ -98,7 +105,7 @@ def _parts(source: LabelSource, card: DatasetCard, place: _Place, notes: list[st
     """Read a label file as maps."""
     everything, image = set(card.labels), place.image
     path = source.source.files[0]
-    canvas = place.canvas(source.source)
+    source, canvas = replace(source, source=place.of_its_size(source.source)), place.canvas(source.source)
     if found := formats.drawn_format(path, canvas):
         drawn = found.read(path, canvas)
         yield from _drawn(source, card, image, drawn)

@@ -116,9 +116,8 @@ def _mentioned_cases(folder: Path, card: DatasetCard, rules: FileRules) -> Itera
 
 def modalities(path: Path, card: DatasetCard) -> dict[str, Source]:
     """Name what is read of an image: its luminance as the card's modality, or channels as modalities of their own."""
-    if not card.files.channels:
-        return {card.modality: Source((path,))}
-    return {modality: Source((path,), channel) for channel, modality in card.files.channels.items()}
+    channels, level = card.files.channels or {"": card.modality}, card.files.level
+    return {modality: Source((path,), channel, level=level) for channel, modality in channels.items()}
 
 
 def _case(name: str, found: _Found, card: DatasetCard, rules: FileRules, classes: dict[str, int]) -> Case:
