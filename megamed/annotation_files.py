@@ -94,6 +94,12 @@ class ToolFiles:
         notes = []
         for path in (*self.common, *(self.folder / orphan.path for orphan in orphans)):
             mentioned = _mentioned(path, by_stem, volumes)
+            if mentioned == {path.stem: None} and tool_of(path) is TOOLS["imagej"]:  # whose files state no image
+                if len(images) > 1:
+                    fix = f"call it as its image, such as {images[0].stem}_RoiSet.zip"
+                    notes.append(f"{path.name} does not tell which of {len(images)} images it is for: {fix}.")
+                    continue
+                mentioned = {path.stem: images[0]}
             twice = [image for image in mentioned.values() if image in found.keys() - open_to_more]
             absent = [name for name, image in mentioned.items() if image is None]
             if twice:

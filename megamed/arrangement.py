@@ -22,6 +22,7 @@ from megamed.layouts.folder import template_pattern
 from megamed.layouts.nnunet import IGNORE, ignored
 from megamed.layouts.table import COLUMNS, REQUIRED
 from megamed.look_alikes import drew_one_thing
+from megamed.matching import named_around
 from megamed.pairing import find_pairs
 from megamed.readers.dicom_headers import LABEL_MODALITIES, has_mark, header_of, readable
 from megamed.schema import FileRules, slugify
@@ -269,13 +270,34 @@ def _matched(images: Sequence[NamedFile], labels: Sequence[NamedFile]) -> tuple[
     image_templates: Counter[str] = Counter()
     label_templates: Counter[str] = Counter()
     others: set[str] = set()
+    inside: dict[str, set[str]] = defaultdict(set)
     for label in labels:
         case, found = index.find(label.name)
         if found:
+            label_templates[label.name.template(case)] += 1
+        else:
+            case, found = named_around(label.name, index)
+            if found:
+                inside[case].add(_named_by_folder(label, case))
+        if found:
             image_templates[found[-1].name.template(case)] += 1
             others |= {each.name.template(case) for each in found[:-1]}
-            label_templates[label.name.template(case)] += 1
+    label_templates += _without_own(inside)
     return image_templates, label_templates, sorted(others - image_templates.keys())
+
+
+def _named_by_folder(label: NamedFile, case: str) -> str:
+    """Write the path of a label that is called otherwise than its case, which a folder around it is called as."""
+    folders = ("{case}" if folder == case else folder for folder in label.name.folders)
+    return "/".join((*folders, label.name.stem))
+
+
+def _without_own(inside: Mapping[str, set[str]]) -> Counter[str]:
+    """Count the paths of labels by case; names that no two cases share, as those of single cells, become `*`."""
+    templates = Counter(template for found in inside.values() for template in found)
+    if len(inside) > 1 and max(templates.values()) == 1:
+        return Counter(f"{template.rpartition('/')[0]}/*" for template in templates)
+    return templates
 
 
 def _united(

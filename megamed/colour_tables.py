@@ -14,6 +14,8 @@ MIXED_SHARE = 0.1
 """Largest share of the pixels that are mixtures of colours, as at edges."""
 STRAY_SHARE = 0.01
 """Largest share of the pixels of a mask of one colour that lossy storage gave another."""
+TINT = 4
+"""Largest difference of red, green and blue that lossy storage makes of a grey."""
 MAX_COLOURS = 64
 """Largest number of colours of a label; a picture, or a label stored with loss, has more."""
 
@@ -135,6 +137,14 @@ def two_colours(colours: UInt8[np.ndarray, "*grid 3"], name: str) -> dict[str, i
         f"colours={table}, in the shell --colours '{pairs}'; black is background."
     )
     raise ValueError(msg)
+
+
+def is_grey(colours: Shaped[np.ndarray, "*grid channels"]) -> bool:
+    """Whether colours are grey, or in a mask of black and white nearly so, as lossy storage leaves them."""
+    spread = colours.max(axis=-1).astype(float) - colours.min(axis=-1)
+    return bool(
+        spread.max(initial=0) <= (TINT if colours.dtype == np.uint8 and colours.max(initial=0) > FULL // 2 else 0)
+    )
 
 
 def strength(colours: UInt8[np.ndarray, "*grid 3"]) -> tuple[str, UInt8[np.ndarray, "*grid"]] | None:

@@ -1,13 +1,14 @@
 """Folders that hold DICOM series, and labels that were drawn on series, told apart at little cost."""
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from megamed import formats
 from megamed.file_names import FOLDER_WORDS, in_label_folder, visible_files
-from megamed.readers.dicom_grid import planes_of
+from megamed.readers.dicom_grid import is_localiser, planes_of
 from megamed.readers.dicom_headers import header_of, states_label, states_no_image
 
 MOST_LOOKED_AT = 3
@@ -20,9 +21,10 @@ class DataFiles(NamedTuple):
     Attributes:
         found: Images and labels of single images; of a DICOM series the folder.
         drawn: Labels that were drawn on DICOM series.
-        imageless: DICOM files that hold no image, such as reports, but for those beside a series.
+        imageless: Files that hold no image, such as reports of DICOM, but for those beside a series.
         unknown: Files of other formats.
         streams: Pipes, sockets and devices, which are not opened.
+        scouts: Folders of localisers beside those of series.
     """
 
     found: list[PurePosixPath]
@@ -30,6 +32,7 @@ class DataFiles(NamedTuple):
     imageless: list[PurePosixPath]
     unknown: list[PurePosixPath]
     streams: list[PurePosixPath]
+    scouts: list[PurePosixPath]
 
 
 def data_files(folder: Path, marks: Collection[str]) -> DataFiles:
@@ -47,7 +50,7 @@ def data_files(folder: Path, marks: Collection[str]) -> DataFiles:
     imageless: list[PurePosixPath] = []
     unknown: list[PurePosixPath] = []
     streams: list[PurePosixPath] = []
-    slices: dict[PurePosixPath, list[PurePosixPath]] = defaultdict(list)
+    slices: Mapping[PurePosixPath, list[PurePosixPath]] = defaultdict(list)
     for path in visible_files(folder, marks, streams):
         found_format = formats.format_of(folder / path)
         if found_format and found_format.find:
@@ -55,10 +58,14 @@ def data_files(folder: Path, marks: Collection[str]) -> DataFiles:
                 drawn.append(path)
             else:
                 (imageless if states_no_image(folder / path) else slices[path.parent]).append(path)
+        elif found_format and found_format.holds_none and found_format.holds_none(folder / path):
+            imageless.append(path)
         elif (found_format and not found_format.has_parts) or _is_label_folder(folder, path):
             others.append(path)
         elif not found_format:
             unknown.append(path)
+    scouts = _scouts(folder, slices)
+    slices = {parent: files for parent, files in slices.items() if parent not in scouts}
     found = set(others)
     others += [label for label in drawn if label.parent not in slices]
     for parent, files in slices.items():
@@ -68,7 +75,19 @@ def data_files(folder: Path, marks: Collection[str]) -> DataFiles:
         else:
             found.add(_study(parent, others, slices))
     imageless = [path for path in imageless if found.isdisjoint(path.parents)]
-    return DataFiles(sorted(found), drawn, imageless, unknown, streams)
+    return DataFiles(sorted(found), drawn, imageless, unknown, streams, scouts)
+
+
+def _scouts(folder: Path, slices: Mapping[PurePosixPath, Sequence[PurePosixPath]]) -> list[PurePosixPath]:
+    """List the folders of a few images that only show where the series in other folders were taken."""
+    few = {parent: files for parent, files in slices.items() if len(files) <= MOST_LOOKED_AT}
+    if len(few) == len(slices):
+        return []
+    scouts = []
+    for parent, files in few.items():
+        with suppress(ValueError, ImportError):  # what is wrong with them is told when they are read
+            scouts += [parent] if all(is_localiser(header_of(folder / file)) for file in files) else []
+    return sorted(scouts)
 
 
 def _is_label_folder(folder: Path, path: PurePosixPath) -> bool:

@@ -19,7 +19,16 @@ IMAGE_WORDS = (
     *("imaging", "inputs?"),
 )
 LABEL_WORDS = (
-    *("labels?", "masks?", "segs?", "segmentations?", "gts?", "(?:ground[-_ ]?)?truths?", "annotations?", "anno"),
+    *(
+        "labels?",
+        "(?:cp[-_ ])?masks?",
+        "segs?",
+        "segmentations?",
+        "gts?",
+        "(?:ground[-_ ]?)?truths?",
+        "annotations?",
+        "anno",
+    ),
     *("manuals?", "contours?", "targets?", "delineations?", "outlines?", "dseg"),
     "segmentation(?:class|object)(?:aug|png)?",
     r"\d(?:st|nd|rd|th)[-_ ]?(?:ho|manual|observer|expert|reader|rater|grader|annotator)",
@@ -174,8 +183,12 @@ def in_label_folder(folders: Sequence[str]) -> bool:
 
 
 def casefolded(name: FileName) -> FileName:
-    """Write the case name without capitals, as systems see it that do not tell them apart."""
-    return replace(name, case=name.case.casefold())
+    """Write the case name without capitals, as systems see it that do not tell them apart, and numbers without zeros.
+
+    >>> casefolded(FileName((), "", "Scan_007", "", is_label=False)).case
+    'scan_7'
+    """
+    return replace(name, case=re.sub(r"(?<!\d)0+(?=\d)", "", name.case.casefold()))
 
 
 def beginnings(case: str) -> Iterator[str]:

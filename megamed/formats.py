@@ -17,6 +17,7 @@ from megamed.readers import (
     dicom_seg,
     metaimage,
     nifti,
+    nifti_pair,
     nrrd,
     ome_zarr,
     picture,
@@ -64,6 +65,8 @@ class FileFormat:
     """Returns rows and columns of the levels of an image's resolution, the full one first, if it may have several."""
     has_parts: bool = False
     """Whether a file holds any number of arrays or images, so that it is not by itself one image of a folder."""
+    holds_none: Callable[[Path], bool] | None = None
+    """Tells a file that holds no image, by its header."""
 
 
 FORMATS = (
@@ -72,6 +75,10 @@ FORMATS = (
         frozenset({"series"}), has_mark=dicom_headers.has_mark, find=dicom_folder.find_series,
     ),
     FileFormat("NIfTI", (".nii.gz", ".nii"), nifti.read, nifti.write, (".nii.gz", ".nii"), frozenset({"placed"})),
+    # masks of pairs are single files
+    FileFormat(
+        "NIfTI pair", nifti_pair.SUFFIXES, nifti_pair.read, nifti.write, (".nii.gz", ".nii"), frozenset({"placed"}),
+    ),
     FileFormat("NRRD", (".nrrd", ".nhdr"), nrrd.read, nrrd.write, (".nrrd",), frozenset({"placed"})),
     FileFormat("MetaImage", (".mha", ".mhd"), metaimage.read, metaimage.write, (".mha",), frozenset({"placed"})),
     FileFormat(
@@ -85,7 +92,7 @@ FORMATS = (
     # masks of slides are TIFF files, which state the size of their pixels
     FileFormat("whole slide", slide.SUFFIXES, slide.read, tiff.write, (".tif",), sizes=slide.sizes),
     FileFormat("OME-Zarr", ome_zarr.SUFFIXES, ome_zarr.read, is_folder=ome_zarr.is_image, sizes=ome_zarr.sizes),
-    FileFormat("NumPy array", (".npy",), arrays.read),
+    FileFormat("NumPy array", (".npy",), arrays.read, holds_none=arrays.holds_objects),
     FileFormat("NumPy archive", (".npz",), arrays.read, has_parts=True),
     FileFormat(
         "video", (".webm", ".mpeg", ".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpg"), video.read, has_parts=True,
@@ -225,7 +232,7 @@ def source_at(path: Path) -> Source:
         ImportError: If the library for the format is not installed.
     """
     if not path.is_dir() or format_of(path):
-        return Source((path,))
+        return Source((nifti_pair.header_of(path),))
     return next(each.find for each in FORMATS if each.find)(path)
 
 
@@ -316,7 +323,7 @@ def _lists_in(folder: Path, _changed_ns: int) -> tuple[Path, ...]:
 
 def mask_suffixes(kinds: set[Kind]) -> tuple[str, ...]:
     """Return the endings of files that can hold masks of an image of these kinds, the most suitable first."""
-    return tuple(suffix for each in FORMATS if each.holds & kinds for suffix in each.writes)
+    return tuple(dict.fromkeys(suffix for each in FORMATS if each.holds & kinds for suffix in each.writes))
 
 
 def like(path: Path, suffixes: tuple[str, ...]) -> str:

@@ -17,8 +17,6 @@ from megamed.readers.source import Source
 from megamed.readers.volume import Volume
 from megamed.schema import DatasetCard
 
-COLOUR_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff")
-
 
 @dataclass
 class LabelFindings:
@@ -82,9 +80,7 @@ def _shares(found: LabelFindings, source: Source, value: int | None) -> Iterator
     """Yield the values in a label file with their shares; of one in colours only these are counted."""
     try:
         read = read_label(source)
-    except ValueError:
-        if not source.name.lower().endswith(COLOUR_SUFFIXES):
-            raise
+    except ValueError:  # of colours, or else read_colours raises the same again
         colours = read_colours(source).reshape(-1, 3)
         found.colours.update(f"#{r:02x}{g:02x}{b:02x}" for r, g, b in np.unique(colours, axis=0).tolist())
         return

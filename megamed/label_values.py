@@ -17,6 +17,7 @@ from megamed.colour_tables import (
     MAX_COLOURS,
     as_bytes,
     colour_counts,
+    is_grey,
     nearest_colours,
     number_of,
     packed_colours,
@@ -140,7 +141,7 @@ def read_channels(
                 return LabelReading(drawn.astype(np.uint8) * np.uint8(FULL), None, (note,))
             channels = np.where(drawn[..., None], channels, channels.dtype.type(0))
             notes.append(f"{name} is drawn on a transparent layer: what is transparent is read as background.")
-    if not rules.colours and (channels.shape[-1] == 1 or (channels == channels[..., :1]).all()):
+    if not rules.colours and is_grey(channels):
         reading = read_values(channels[..., 0], name, rules)
         return replace(reading, notes=(*notes, *reading.notes))
     reading = _read_colours(as_bytes(np.broadcast_to(channels, (*channels.shape[:-1], 3))), name, rules)
@@ -219,10 +220,12 @@ def whole_numbers(values: Shaped[np.ndarray, "*grid"], name: str) -> Integer[np.
 
 
 def distinct(values: Shaped[np.ndarray, "*grid"]) -> Shaped[np.ndarray, " values"]:
-    """Return the values that occur, in order; of small whole numbers fast."""
+    """Return the values that occur, in order."""
+    flat = values.ravel()
+    firsts = np.append(flat[:1], flat[1:][flat[1:] != flat[:-1]])  # of runs of a value, of which labels have few
     if values.dtype in (np.uint8, np.uint16):
-        return np.flatnonzero(np.bincount(values.ravel())).astype(values.dtype)
-    return np.unique(values)
+        return np.flatnonzero(np.bincount(firsts)).astype(values.dtype)
+    return np.unique(firsts)
 
 
 def is_antialiased(values: Shaped[np.ndarray, "*grid"]) -> bool:

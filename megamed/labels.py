@@ -10,10 +10,9 @@ from jaxtyping import Bool, Real, UInt8
 from megamed import formats
 from megamed.annotation import Annotation, overlay
 from megamed.annotation_tools.slicer import is_nameless
-from megamed.colour_tables import values_of_colours
 from megamed.label_values import split_unknown, whole_numbers
 from megamed.layouts.cases import Case, LabelSource
-from megamed.pixels import read_colours, read_label, read_mask
+from megamed.pixels import read_coloured_label, read_label, read_mask
 from megamed.readers.source import Source
 from megamed.readers.stored import Canvas, DrawnLabel, Geometry, Segment
 from megamed.readers.volume import Volume, on_grid
@@ -35,11 +34,18 @@ class _Place:
         """Return what a label can be drawn on: for one that names the files of its series, these."""
         path, series = self.source.files[0], label.files[1:]
         if not isinstance(self.image, Volume):
-            return Canvas(path, self.image.shape, Geometry(files=series))
+            sizes = formats.sizes_in(path) if self.source.level else []
+            return Canvas(path, self.image.shape, Geometry(files=series, full_size=sizes[0] if sizes else None))
         found = formats.format_of(path)
         if found and "stack" in found.holds:  # pages without a place, which became axial planes
             return Canvas(path, self.image.array.shape[::-1])
         return Canvas(path, self.image.array.shape, Geometry(self.image.affine, files=series))
+
+    def of_its_size(self, label: Source) -> Source:
+        """Return a label at the level that has the size of the image, which is a reduced level itself."""
+        sizes = formats.sizes_in(label.files[0]) if self.source.level else []
+        shape = () if isinstance(self.image, Volume) else self.image.shape
+        return replace(label, level=next((level for level, size in enumerate(sizes) if size == shape), 0))
 
 
 @dataclass(frozen=True)
@@ -99,13 +105,13 @@ def _parts(source: LabelSource, card: DatasetCard, place: _Place, notes: list[st
     """Read a label file as maps."""
     everything, image = set(card.labels), place.image
     path = source.source.files[0]
-    canvas = place.canvas(source.source)
+    source, canvas = replace(source, source=place.of_its_size(source.source)), place.canvas(source.source)
     if found := formats.drawn_format(path, canvas):
         drawn = found.read(path, canvas)
         yield from _drawn(source, card, image, drawn)
         notes += (f"{source.source.name}: {note}" for note in drawn.notes)  # drawing adds some
     elif card.files.colours:
-        label = _fitting(_from_colours(source.source, card.files), image)
+        label = _fitting(read_coloured_label(source.source, card.files.colours), image)
         yield _Part(everything, *split_unknown(label, card.files.unknown))
     elif source.value is not None:
         yield _positive(source, card.files, image, source.value)
@@ -198,8 +204,3 @@ def _checked(label: Real[np.ndarray, "..."], card: DatasetCard) -> LabelMap:
         msg = f"label has values not on the card: expected {sorted(card.labels)}, got {sorted(stray)[:5]}."
         raise ValueError(msg)
     return label.astype(np.uint8)
-
-
-def _from_colours(source: Source, rules: FileRules) -> UInt8[np.ndarray, "H W"]:
-    """Turn colours into label values."""
-    return values_of_colours(read_colours(source), rules.colours, source.name).astype(np.uint8)

@@ -111,7 +111,7 @@ def match_labels(images: Sequence[NamedFile], labels: Sequence[NamedFile]) -> tu
     for label in labels:
         case, candidates = index.find(label.name)
         if not candidates:
-            case, candidates = _around(label.name, index)
+            case, candidates = named_around(label.name, index)
         if not candidates:
             case, candidates = folded.find(casefolded(label.name))
         nearest = _nearest(label, candidates)
@@ -132,7 +132,7 @@ def match_labels(images: Sequence[NamedFile], labels: Sequence[NamedFile]) -> tu
     return matched, [label for label in orphans if id(label) not in found]
 
 
-def _around(label: FileName, index: CaseIndex) -> tuple[str, Sequence[NamedFile]]:
+def named_around(label: FileName, index: CaseIndex) -> tuple[str, Sequence[NamedFile]]:
     """Find the images that are called as a folder around a label, which has a class or anything else for its name."""
     case = next((folder for folder in reversed(label.own_folders) if folder in index.cases), label.case)
     return case, index.cases.get(case, ())
@@ -242,10 +242,21 @@ def _class_names(
         return [*variants], [note]
     if len(different) < 2 or all(NUMBER.fullmatch(variant) for variant in different):
         return [""] * len(matched), []
-    alone = len({match.image for match in matched}) == len(matched)
-    if alone and len(different) > len(matched) / 2:
+    images = {match.image for match in matched}
+    if len(images) == len(matched) and len(different) > len(matched) / 2:
         return [""] * len(matched), []
+    if len(images) > 1 and _are_parts(matched, variants):
+        return [""] * len(matched), [f"labels whose names no two images share are parts of one class: {named}."]
     return [_class_name(_unnumbered(variant)) for variant in variants], []
+
+
+def _are_parts(matched: Sequence[Match], variants: Sequence[str]) -> bool:
+    """Whether every image has several labels of which no other has the names, as those of single cells are."""
+    of_image: dict[NamedFile, set[str]] = defaultdict(set)
+    for match, variant in zip(matched, variants, strict=True):
+        of_image[match.image].add(_unnumbered(variant))
+    counts = Counter(variant for found in of_image.values() for variant in found)
+    return max(counts.values()) == 1 and all(len(found) > 1 for found in of_image.values())
 
 
 def _of_first(matched: Sequence[Match], variants: Sequence[str]) -> list[str | None]:

@@ -104,7 +104,7 @@ def find_pairs(folder: Path, templates: Templates | None = None, marks: Collecti
         raise FileNotFoundError(msg)
     if folder.is_file():
         return Pairing(folder, (ImagePair(folder, folder.name),))
-    files, drawn, imageless, unknown, streams = data_files(folder, marks)
+    files, drawn, imageless, unknown, streams, scouts = data_files(folder, marks)
     single = named_file(folder, templates.label) if templates else None
     tools = single or ToolFiles.among(folder, unknown)
     images, labels, notes = by_templates(files, templates, tools.beside) if templates and not single else ([], [], [])
@@ -141,6 +141,7 @@ def find_pairs(folder: Path, templates: Templates | None = None, marks: Collecti
     pairs = [pair if pair.labels else _with_own_labels(pair) for pair in pairs]
     notes += [*spelt, *left_out([each.path for each in orphans], NO_IMAGE), *more, *told]
     notes += left_out(imageless, "it holds no image")
+    notes += left_out(scouts, "it only shows where the other series were taken")
     notes += left_out(streams, "it is a pipe, socket or device")
     return Pairing(folder, tuple(pairs), tuple(notes), unused)
 

@@ -1,12 +1,13 @@
 """Pixels that a collection takes from a file: one grey channel, label values or colours, of a picture or volume."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Real, Shaped, UInt8
 
 from megamed import formats
-from megamed.colour_tables import FULL, as_bytes
+from megamed.colour_tables import FULL, as_bytes, is_grey, values_of_colours
 from megamed.label_values import LabelRules, without_palette
 from megamed.readers import channels, picture
 from megamed.readers.faults import one_error
@@ -49,7 +50,7 @@ def read_mask(source: Source) -> Real[np.ndarray, "H W"] | Volume:
 
 def _grey(stored: StoredImage, source: Source) -> Real[np.ndarray, "H W"] | Volume:
     if _is_volume(stored):
-        return _volume(stored, source)
+        return _volume(_of_one_grey(stored), source)
     array = stored.displayed().array
     if stored.axes and not stored.has_part and source.part not in ("", LUMINANCE, SERIES):
         index = channels.index_of(source.part, array.shape[2]) if array.ndim == 3 else None
@@ -65,6 +66,15 @@ def _grey(stored: StoredImage, source: Source) -> Real[np.ndarray, "H W"] | Volu
     return array * np.uint8(255) if array.dtype == bool and stored.axes else _whole(array)
 
 
+def _of_one_grey(volume: StoredImage) -> StoredImage:
+    """Return a volume whose colours, if it has some, became luminance."""
+    if not volume.axes.endswith("C"):
+        return volume
+    *sides, columns, channels = volume.array.shape
+    grey = picture.luminance(volume.array.reshape(-1, columns, channels)[..., :3])
+    return replace(volume, array=grey.reshape(*sides, columns), axes=volume.axes.removesuffix("C"))
+
+
 def read_label(source: Source) -> Real[np.ndarray, "H W"] | Volume:
     """Read a label map, or a volume of labels; the values of a palette image are its indices.
 
@@ -75,7 +85,9 @@ def read_label(source: Source) -> Real[np.ndarray, "H W"] | Volume:
         ImportError: If the library for its format is not installed.
     """
     stored = _visible(_read(source), source.name)
-    if _is_volume(stored):
+    if stored.axes.endswith("C") and is_grey(stored.array):
+        stored = replace(stored, array=stored.array[..., 0], axes=stored.axes.removesuffix("C"))
+    if _is_volume(stored) and not stored.axes.endswith("C"):
         return _volume(stored, source)
     if stored.axes and (stored.array.ndim != 2 or stored.array.dtype.kind == "f"):
         got = f"{stored.array.dtype} of shape {stored.array.shape}"
@@ -84,15 +96,30 @@ def read_label(source: Source) -> Real[np.ndarray, "H W"] | Volume:
     return _whole(stored.array)
 
 
-def read_colours(source: Source) -> UInt8[np.ndarray, "H W 3"]:
-    """Read a label drawn in colours; grey stands for three equal colours, and what is transparent for black.
+def read_colours(source: Source) -> UInt8[np.ndarray, "*grid 3"]:
+    """Read a label drawn in colours, in its file's order; grey is three equal colours, and what is transparent black.
 
     Raises:
         ValueError: If it cannot be decoded or is too large.
     """
+    return _colours_of(_read(source).displayed())
+
+
+def read_coloured_label(source: Source, table: Mapping[str, int]) -> UInt8[np.ndarray, "H W"] | Volume:
+    """Read a label drawn in colours as the values that a table gives these.
+
+    Raises:
+        ValueError: If it cannot be decoded or is too large, or has a colour that is not in the table.
+    """
     stored = _read(source).displayed()
-    array = stored.array if stored.array.ndim == 3 else np.stack([stored.array] * 3, axis=-1)
-    colours = as_bytes(array)
+    values = values_of_colours(_colours_of(stored), table, source.name).astype(np.uint8)
+    label = replace(stored, array=values, axes=stored.axes.removesuffix("C"))
+    return _volume(label, source) if _is_volume(stored) else values
+
+
+def _colours_of(stored: StoredImage) -> UInt8[np.ndarray, "*grid 3"]:
+    array, is_coloured = stored.array, stored.axes.endswith("C") or (not stored.axes and stored.array.ndim == 3)
+    colours = as_bytes(array[..., :3] if is_coloured else np.stack([array] * 3, axis=-1))
     return colours if stored.opacity is None else np.where(stored.opacity[..., None] > 0, colours, np.uint8(0))
 
 

@@ -125,6 +125,9 @@ class FileRules(Frozen):
     channels: dict[Name, Name] = {}
     """Modalities by channel, for channels that are modalities of their own: `red`, `green`, `blue` or `luminance` of
     pictures, the name of a channel in its file (`DAPI`) or its number (`0`, `1`, ...), or a BIDS suffix (`T1w`)."""
+    level: Annotated[int, Field(ge=0)] = 0
+    """Level of the resolution of whole slides and other pyramids in layout `folder`; 0 is the full one. Labels that are
+    pyramids are read at the level that has the image's size, and what was drawn at full resolution is reduced."""
     table: str = "cases.csv"
     """Table of layout `table`, with the columns image, label and optionally case, subject, split, annotator, class."""
 

@@ -16,7 +16,9 @@ from incontext.folders.label_survey import SHOWN, ClassFacts, LabelSurvey
 from incontext.folders.own_card import read_own_card
 from incontext.images.channels import Channel
 from incontext.images.contrast import QUANTILES, distances, most_apart
+from incontext.images.source_image import NONE
 from megamed import formats
+from megamed.class_names import name_key
 from megamed.failures import Attempt
 from megamed.label_values import LabelRules
 from megamed.pairing import ImagePair, Pairing
@@ -108,7 +110,7 @@ def check_folder(
         ValueError: If there is no image, or names have several readings.
         OSError: If the folder cannot be read.
     """
-    pairing = read_folder(folder, templates)
+    pairing = read_folder(folder, templates, names or NONE)
     card, images = read_own_card(folder), _look_at_images(pairing, channel, level)
     rules = card.rules(pairing, rules or LabelRules())
     findings, label_facts, looked = _look_at_labels(pairing, images, rules)
@@ -116,11 +118,11 @@ def check_folder(
     known = [facts.size_px for facts in images.values() if facts.size_px]
     sizes = sorted(known, key=lambda size: (np.prod(size), size))
     notes = [*pairing.notes, *findings.all_notes()]
-    shown = {each.value for each in findings.classes}
+    shown = {key for each in findings.classes for key in (each.value, name_key(each.name))}
     notes += [
         f"no label that was looked at shows {value} {name!r}."
         for value, name in (names or {}).items()
-        if value not in shown
+        if shown.isdisjoint((value, name_key(name)))
     ]
     if looked < len(pairing.labelled):
         notes.append(f"{looked} of {len(pairing.labelled)} labels were looked at.")
@@ -181,7 +183,7 @@ def _look_at_labels(
             for part in parts:
                 findings.add_palette(_name(part.path, pairing), part.colours, part.notes)
             for name, label in _united(parts):
-                findings.add(_name(name, pairing), label, class_name)
+                findings.add(_name(name, pairing), label, class_name, any(part.has_channels for part in parts))
                 findings.names |= dict(formats.names_beside(name)[0])
             facts[pair.name] += map(_thinned, parts)
     return findings, facts, len(chosen)

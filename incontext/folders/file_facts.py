@@ -12,6 +12,7 @@ from PIL import Image, UnidentifiedImageError
 from incontext.images import channels
 from incontext.images.channels import Channel
 from megamed import formats
+from megamed.colour_tables import is_grey
 from megamed.failures import Attempt
 from megamed.label_values import LabelRules, without_palette
 from megamed.readers import picture, tiff
@@ -23,6 +24,8 @@ HEADED = ("picture", "TIFF")
 """Formats whose header Pillow reads at little cost."""
 UPRIGHT = 1
 """Value of the orientation tag that leaves nothing to turn."""
+COLOURS = (1, 2, 3, 4)
+"""Lengths of the last axis of an array of bytes that are taken for channels."""
 DRAFT_PX = 512
 """Side above which photographs need not be decoded, as only their grey values count."""
 
@@ -38,6 +41,7 @@ class FileFacts:
         orientation: The value of the orientation tag.
         bits: Bits of a pixel value, if known.
         pixels: Pixels, if they were asked for and can be decoded.
+        has_channels: Whether the last axis of `pixels` holds colours or opacity.
         fault: Reason why the file cannot be read, if it cannot.
         notes: Decisions between several senses of a label's palette.
         colours: Colours of a label's values, if they are indices of a palette.
@@ -50,6 +54,7 @@ class FileFacts:
     orientation: int = UPRIGHT
     bits: int | None = None
     pixels: Shaped[np.ndarray, "..."] | None = field(default=None, repr=False)
+    has_channels: bool = False
     fault: str = ""
     notes: tuple[str, ...] = ()
     colours: Mapping[int, str] = field(default_factory=dict)
@@ -116,7 +121,13 @@ def _picture(path: Path, pixels: bool, label: LabelRules | None, channel: Channe
             return facts
         if is_tiff:
             found = _stored(path, "TIFF", label, channel)
-            return replace(facts, pixels=found.pixels, notes=found.notes, colours=found.colours)
+            return replace(
+                facts,
+                pixels=found.pixels,
+                has_channels=found.has_channels,
+                notes=found.notes,
+                colours=found.colours,
+            )
         if label is None and channel is None:
             opened.draft("L", (DRAFT_PX, DRAFT_PX))  # a photograph is decoded at a fraction of its size
         return _with_pixels(facts, picture.decode(opened), label, channel)
@@ -165,12 +176,17 @@ def _with_pixels(facts: FileFacts, stored: StoredImage, label: LabelRules | None
         shown = channels.of_stored(stored.filled(), facts.path.name, channel)
         array, axes = shown.array, shown.axes
         if axes.endswith("C"):
-            array = picture.luminance(array) if array.ndim == 3 else array @ picture.LUMINANCE
+            array = picture.luminance(array) if array.ndim == 3 else array[..., :3] @ picture.LUMINANCE
         return replace(facts, pixels=array)
     if stored.palette is not None:
         array, notes = without_palette(stored.array, stored.palette, facts.path.name, label, stored.opacity)
-        return replace(facts, pixels=array, notes=notes, colours={} if notes or label.colours else stored.colours)
+        colours = {} if notes or label.colours else stored.colours
+        has_channels = array.ndim > stored.array.ndim
+        return replace(facts, pixels=array, has_channels=has_channels, notes=notes, colours=colours)
     if stored.opacity is not None:
-        return replace(facts, pixels=np.dstack([stored.array, stored.opacity]))
-    is_grey = stored.axes.endswith("C") and not label.colours and (stored.array == stored.array[..., :1]).all()
-    return replace(facts, pixels=stored.array[..., 0] if is_grey else stored.array)
+        return replace(facts, pixels=np.dstack([stored.array, stored.opacity]), has_channels=True)
+    is_bare = not stored.axes and stored.array.ndim == 3 and stored.array.dtype == np.uint8
+    has_channels = stored.axes.endswith("C") or (is_bare and stored.array.shape[-1] in COLOURS)
+    if has_channels and not label.colours and is_grey(stored.array):
+        return replace(facts, pixels=stored.array[..., 0])
+    return replace(facts, pixels=stored.array, has_channels=has_channels)

@@ -1,10 +1,12 @@
 """The images of a user's folder and their labels: pairs by names, or the one DICOM series that it holds."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from incontext.folders import RUN_LOG
 from incontext.folders.own_card import read_own_card
+from incontext.images.source_image import NONE
 from megamed import formats
 from megamed.file_names import FOLDER_WORDS, take_apart, visible_files
 from megamed.pairing import ImagePair, Pairing, find_pairs
@@ -12,11 +14,17 @@ from megamed.path_templates import Templates
 from megamed.readers.dicom_headers import states_label, states_no_image
 
 
-def read_folder(folder: Path, templates: Templates | None = None) -> Pairing:
+def read_folder(folder: Path, templates: Templates | None = None, names: Mapping[int, str] = NONE) -> Pairing:
     """Pair the images of a folder with their labels; results of earlier runs in it are left out.
 
     A folder that holds the slices of one DICOM series is one image; a label beside them is its own. A card in the
     folder says where images and labels lie, unless templates are given.
+
+    Args:
+        folder: The folder.
+        templates: Paths of images and labels, where their names leave open which belong together.
+        names: Names that the user gives to label values, before those of a card: of folders for each class, too, that
+            are called as values.
 
     Raises:
         ValueError: If there is no image, or names have several readings.
@@ -26,7 +34,14 @@ def read_folder(folder: Path, templates: Templates | None = None) -> Pairing:
     templates = templates or card.templates
     series = None if templates else _one_series(folder)
     found = Pairing(folder, (series,)) if series else find_pairs(folder, templates, marks=(RUN_LOG,))
-    return replace(found, notes=(*card.notes, *found.notes))
+    pairs = tuple(_named(pair, {**card.names, **names}) for pair in found.pairs)
+    return replace(found, pairs=pairs, notes=(*card.notes, *found.notes))
+
+
+def _named(pair: ImagePair, names: Mapping[int, str]) -> ImagePair:
+    """Call the classes of an image that are numbers by the names of these."""
+    named = {str(value): name for value, name in names.items()}
+    return replace(pair, labels={named.get(name, name): paths for name, paths in pair.labels.items()})
 
 
 def _one_series(folder: Path) -> ImagePair | None:

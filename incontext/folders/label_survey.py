@@ -5,10 +5,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Integer, Shaped, UInt8
+from jaxtyping import Integer, Shaped
 
 from megamed.class_names import all_of_it, name_key, one_spelling, spelling_notes, which_is_which
-from megamed.colour_tables import BLACK, FULL, MAX_COLOURS, colour_counts
+from megamed.colour_tables import BLACK, FULL, MAX_COLOURS, as_bytes, colour_counts
 from megamed.label_colours import Palettes
 from megamed.label_values import (
     LabelRules,
@@ -70,6 +70,8 @@ class LabelSurvey:
     """Labels whose colours need a table."""
     colours: set[str] = field(default_factory=set)
     """The colours of these."""
+    cornered: dict[str, int] = field(default_factory=dict)
+    """Values that all corners of a label have, by the name of the label, if these are not 0."""
     odd: list[str] = field(default_factory=list)
     """Descriptions of labels that are no maps of whole numbers."""
     names: dict[int, str] = field(default_factory=dict)
@@ -83,11 +85,20 @@ class LabelSurvey:
     notes: list[str] = field(default_factory=list)
     """Remarks on what was drawn in more than one sense."""
 
-    def add(self, name: str, label: Shaped[np.ndarray, "..."], class_name: str = "") -> None:
-        """Count the values of a label, or the pixels above 0 of the mask of a class."""
-        if label.ndim == 2 and self.rules.colours:
-            label = label[..., None]
-        if label.ndim == 3 and label.shape[-1] in (1, 2, 3, 4) and label.dtype == np.uint8:
+    def add(
+        self, name: str, label: Shaped[np.ndarray, "..."], class_name: str = "", has_channels: bool = False
+    ) -> None:
+        """Count the values of a label, or the pixels above 0 of the mask of a class.
+
+        Args:
+            name: Name of the file.
+            label: Pixels of the label.
+            class_name: The one class that it is of; empty for a label map.
+            has_channels: Whether the last axis holds colours or opacity.
+        """
+        if self.rules.colours and not has_channels and label.dtype == np.uint8:
+            label, has_channels = label[..., None], True
+        if has_channels:
             try:
                 reading = read_channels(label, name, self.rules)
             except ValueError as error:
@@ -138,8 +149,8 @@ class LabelSurvey:
         self.sets.append(frozenset())
         self.empty += [] if shown else [name]
 
-    def _count_colours(self, name: str, label: UInt8[np.ndarray, "H W channels"], error: ValueError) -> None:
-        found = colour_counts(label[..., :3])
+    def _count_colours(self, name: str, label: Shaped[np.ndarray, "*grid channels"], error: ValueError) -> None:
+        found = colour_counts(as_bytes(label[..., :3]))
         if self.rules.colours or len(found) > MAX_COLOURS:
             self.odd.append(str(error))
         else:
@@ -150,7 +161,9 @@ class LabelSurvey:
         if is_full_word(label):
             label = (label > 0).astype(np.uint8) * np.uint8(FULL)
         found = _counts(label)
+        corners = np.unique(label[..., :: max(label.shape[-2] - 1, 1), :: max(label.shape[-1] - 1, 1)]).tolist()
         void = suspected_void(label) if self.rules.unknown is None else None
+        self.cornered |= {name: int(corners[0])} if len(corners) == 1 and corners[0] not in (0, void) else {}
         if void is not None:
             self.voids[name] = void
             found.pop(void)
@@ -181,7 +194,10 @@ class LabelSurvey:
         notes += spelling_notes(key for key in self.shares if isinstance(key, str))
         drawn, unnamed = self._named(), self._unnamed()
         unused = [name for name in sorted(self.declared) if name_key(name) not in drawn]
-        notes += [f"{name!r} is the name of a class that was drawn on no image." for name in unused]
+        if len(unused) > SHOWN:
+            notes.append(f"{len(unused)} classes have a name and were drawn on no image, such as {unused[0]!r}.")
+        else:
+            notes += [f"{name!r} is the name of a class that was drawn on no image." for name in unused]
         if len(drawn) == len(unnamed) == 1:
             notes += [f"{unnamed[0]} is taken for {name!r}, the only class that has a name." for name in drawn.values()]
         return notes
@@ -216,6 +232,12 @@ class LabelSurvey:
             yield (
                 f"{len(self.smoothed)} of {len(self.sets)} labels have smoothed edges, such as {name}: expected a few "
                 f"classes, got values between 0 and {top:g}. Cut them off: label > {top / 2:g}."
+            )
+        if len(self.cornered) == len(self.sets) and len({*self.cornered.values()}) == 1:
+            name, value = next(iter(self.cornered.items()))
+            yield (
+                f"all labels have {value} in their corners, such as {name}: expected the background there, which is 0. "
+                f"If {value} is the background, give it 0, and a class another number."
             )
         if self.disagreement:
             yield self.disagreement

@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -24,6 +25,7 @@ from incontext.segmenter import Segmenter
 from megamed import formats
 from megamed.files import Ledger, append, replace_file, sha256_of
 from megamed.pairing import ImagePair
+from megamed.readers.nifti_pair import other_of
 
 LOG = RUN_LOG
 """File name of the log: one line identifies the run, then comes one for each finished image."""
@@ -34,6 +36,8 @@ DIGITS = 16
 HEADERS = (".mhd", ".mha", ".nhdr", ".nrrd")
 """Endings of files that may name another file with the pixels."""
 MOST_HEADER_BYTES = 2**12
+DATA_FILE = re.compile(rb"^(?:ElementDataFile[ \t]*=|data ?file:)([^\r\n]*)", re.IGNORECASE | re.MULTILINE)
+"""Line of a header that names the file."""
 
 IDENTITY = {"version", "weights", "support", "options"}
 """Parts of the identity of a run; see `identity`."""
@@ -170,15 +174,18 @@ def _all_files(paths: Iterable[Path]) -> Iterator[Path]:
 
 
 def _detached(path: Path) -> Iterator[Path]:
-    """List the files that a header of MetaImage or NRRD names."""
+    """List the files that hold the pixels of a header of NIfTI, MetaImage or NRRD."""
+    if pixels := other_of(path):
+        yield pixels
     if path.suffix.lower() not in HEADERS or not path.is_file():
         return
     with path.open("rb") as file:
-        lines = file.read(MOST_HEADER_BYTES).decode(errors="replace").splitlines()
-    for line in lines:
-        name = re.split("[=:]", line)[-1].strip()
-        if name and (found := path.parent / Path(name).name).is_file() and found != path:
-            yield found
+        header = file.read(MOST_HEADER_BYTES)
+    for name in DATA_FILE.findall(header):
+        found = path.parent / Path(name.decode(errors="replace").strip()).name
+        with suppress(OSError):  # no name of a file
+            if found.is_file() and found != path:
+                yield found
 
 
 def _content(path: Path) -> str:

@@ -115,8 +115,8 @@ def segment_folder(
         OSError: If the support cannot be read or the results cannot be written.
         ImportError: If the library for a tool's files is not installed; the message has the command.
     """
-    examples = read_folder(support, options.templates) if support else None
-    queries, notes = _queries(examples, query, options.templates)
+    examples = read_folder(support, options.templates, options.classes) if support else None
+    queries, notes = _queries(examples, query, options)
     prompts, unused = options.prompts.of_images(queries)
     unprompted: Collection[str] = ()
     notes += unused
@@ -261,12 +261,13 @@ def _expected(run: _Run, support: Sequence[str]) -> Expectation | None:
 
 
 def _queries(
-    examples: Pairing | None, query: Path | None, templates: Templates | None
+    examples: Pairing | None, query: Path | None, options: SegmentOptions
 ) -> tuple[Sequence[ImagePair], list[str]]:
     """Find the images to segment, and what to tell of the choice."""
     is_same = examples is not None and (query is None or os.path.realpath(query) == os.path.realpath(examples.folder))
     if query is not None and not is_same:
-        found = read_folder(query, templates and templates.elsewhere(query))
+        templates = options.templates and options.templates.elsewhere(query)
+        found = read_folder(query, templates, options.classes)
         unused = examples.bare if examples else ()
         idle = with_noun(len(unused), "image beside the labelled ones has", "images beside the labelled ones have")
         left = [f"{idle} no label, and no use."] if unused else []

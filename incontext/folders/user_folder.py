@@ -20,7 +20,7 @@ from incontext.images.examples import (
     spread,
     thinned,
 )
-from incontext.images.source_image import SourceImage, read_source_image
+from incontext.images.source_image import NONE, SourceImage, read_source_image
 from incontext.segmenter import Segmenter
 from megamed.class_names import name_key
 from megamed.failures import Attempt
@@ -37,7 +37,7 @@ def fit_folder(
     templates: Templates | None = None,
 ) -> None:
     """Fit a segmenter to the labelled images of a folder, with a warning of what is left out: see `fit_pairs`."""
-    if faulty := fit_pairs(segmenter, read_folder(folder, templates), classes):
+    if faulty := fit_pairs(segmenter, read_folder(folder, templates, classes or NONE), classes):
         warnings.warn("\n".join(f"{name} is left out: {reason}" for name, reason in faulty.items()), stacklevel=2)
 
 

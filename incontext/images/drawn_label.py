@@ -8,6 +8,9 @@ from jaxtyping import Bool, UInt16
 
 from megamed.readers.stored import DrawnLabel
 
+MOST = 255
+"""Largest value of a label map."""
+
 
 @dataclass(frozen=True)
 class FlatLabel:
@@ -42,12 +45,13 @@ def flatten(
     if not drawn.segments and not drawn.is_complete:
         msg = "it is empty: expected segments or regions drawn on the series, got none. Draw them."
         raise ValueError(msg)
+    known = _own_values(drawn) if values is None else values
     label = np.zeros(grid, np.uint16)
     unjudged = np.zeros(grid, bool) if drawn.unknown is None else drawn.unknown.draw().reshape(grid) > 0
     covered: dict[int, Bool[np.ndarray, "I J K"]] = {}
     for segment in drawn.segments:
         mask = segment.draw().reshape(grid) > 0
-        number = segment.number if values is None else values[segment.name]
+        number = known[segment.name]
         if number in unknown:
             unjudged |= mask
             continue
@@ -59,8 +63,16 @@ def flatten(
         label[mask] = number
     shown = [int(value) for value in np.unique(label) if value]
     masks = {value: covered.get(value, label == value) for value in sorted({*shown, *covered})} if covered else {}
-    names = dict(drawn.names)
-    if values is not None:  # of several spellings of a name the first counts
-        names = dict(reversed([(number, name) for name, number in values.items()]))
+    # of several spellings of a name the first counts
+    names = dict(reversed([(number, name) for name, number in known.items()]))
     unjudged &= label == 0
     return FlatLabel(label, masks, names, unjudged if unjudged.any() else None)
+
+
+def _own_values(drawn: DrawnLabel) -> dict[str, int]:
+    """Return the number that the file gives to each name first, or its place if a label map cannot hold the numbers."""
+    values: dict[str, int] = {}
+    for number, name in drawn.names.items():
+        values.setdefault(name, number)
+    fit = all(value <= MOST for value in values.values())
+    return values if fit else {name: place for place, name in enumerate(values, start=1)}

@@ -1,14 +1,14 @@
 """Pixels of a label, as its file or array holds them: numbers, colours, opacity → values on the grid of its image."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
 from jaxtyping import Shaped, UInt8
 
 from incontext.images.arrays import fit_label
-from megamed.colour_tables import FULL
-from megamed.label_values import LabelReading, LabelRules, distinct, read_channels, read_palette, read_values
+from megamed.colour_tables import FULL, NOISE
+from megamed.label_values import LabelReading, LabelRules, distinct, hardened, read_channels, read_palette, read_values
 from megamed.readers.stored import StoredImage
 
 
@@ -57,10 +57,14 @@ class LabelPixels:
             channels = values[..., None] if values.shape == shape else values
             channels = channels if opacity is None else np.concatenate([channels, opacity[..., None]], axis=-1)
             reading = read_channels(channels, name, rules)
-        if self.is_lossy and not rules.colours and not _is_mask(reading):
+        if not self.is_lossy or rules.colours:
+            return reading
+        if ((reading.values <= NOISE) | (reading.values >= FULL - NOISE)).all():
+            reading = replace(reading, values=hardened(reading.values))
+        if not _is_mask(reading):
             msg = (
-                f"{name} was stored with loss: expected a mask of one class, or a PNG or TIFF label, got JPEG "
-                "compression. Export the label map anew as PNG: JPEG changes class values at edges."
+                f"{name} was stored with loss: expected a mask of one class, or a PNG or TIFF label, got lossy "
+                "compression. Export the label map anew as PNG: lossy formats change class values at edges."
             )
             raise ValueError(msg)
         return reading

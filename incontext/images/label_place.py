@@ -1,21 +1,26 @@
 """Place of a label against its image's: whether both lie alike, and the label in the order of the image's axes."""
 
 import itertools
+import math
+from contextlib import suppress
 
 import numpy as np
 from jaxtyping import Float, Shaped
 
 from incontext.images.orientation import parallel, spacings_mm, viewed
 from megamed.readers.stored import Geometry, StoredImage
-from megamed.readers.volume import MISPLACED, displacement_mm
+from megamed.readers.volume import MISPLACED, displacement_mm, part_on_grid
 
 
-def on_image(label: StoredImage, image: Geometry, name: str) -> Shaped[np.ndarray, "..."]:
+def on_image(label: StoredImage, image: Geometry, shape: tuple[int, ...], name: str) -> Shaped[np.ndarray, "..."]:
     """Return the array of a label in the order of its image's axes, or as it is where one of them tells no place.
+
+    A part that was cut out of the image returns to its place.
 
     Args:
         label: What was read.
         image: Where its image lies.
+        shape: Size of the image's own grid.
         name: How errors call the label.
 
     Raises:
@@ -26,6 +31,9 @@ def on_image(label: StoredImage, image: Geometry, name: str) -> Shaped[np.ndarra
         return label.array
     if image.affine is None:
         return label.space
+    if label.space.ndim == len(shape) == 3 and label.space.size < math.prod(shape):
+        with suppress(ValueError):
+            return part_on_grid(label.space, affine, shape, image.affine)
     errors: list[ValueError] = []
     stated = (affine, *label.geometry.other_affines), (image.affine, *image.other_affines)
     for its_own, expected in itertools.product(*stated):
@@ -38,7 +46,7 @@ def on_image(label: StoredImage, image: Geometry, name: str) -> Shaped[np.ndarra
 
 
 def _placed(
-    label: Shaped[np.ndarray, "I J K"], affine: Float[np.ndarray, "4 4"], image: Float[np.ndarray, "4 4"]
+    label: Shaped[np.ndarray, "I J K *channels"], affine: Float[np.ndarray, "4 4"], image: Float[np.ndarray, "4 4"]
 ) -> Shaped[np.ndarray, "..."]:
     """Return a label in the order of its image's axes, by the affines of both.
 
@@ -46,8 +54,9 @@ def _placed(
         ValueError: If its voxels lie elsewhere.
     """
     view = parallel(affine, image[:3, :3])
-    array, placed = view.planes(label), viewed(affine, label.shape, view)
-    if (apart := displacement_mm(placed, image, array.shape)) > MISPLACED * min(spacings_mm(image)):
+    i, j, k = label.shape[:3]
+    array, placed = view.planes(label), viewed(affine, (i, j, k), view)
+    if (apart := displacement_mm(placed, image, array.shape[:3])) > MISPLACED * min(spacings_mm(image)):
         msg = f"expected voxels at the same place, got them up to {apart:.3g} mm apart"
         raise ValueError(msg)
     return array

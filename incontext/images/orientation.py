@@ -26,9 +26,9 @@ class PlaneLayout:
     axes: tuple[int, int, int] = (0, 1, 2)
     steps: tuple[int, int, int] = (1, 1, 1)
 
-    def planes(self, array: Shaped[np.ndarray, "I J K"]) -> Shaped[np.ndarray, "N H W"]:
+    def planes(self, array: Shaped[np.ndarray, "I J K *channels"]) -> Shaped[np.ndarray, "N H W *channels"]:
         """The planes of an array."""
-        return array.transpose(self.axes)[self._turn]
+        return array.transpose(*self.axes, *range(3, array.ndim))[self._turn]
 
     def array(self, planes: Shaped[np.ndarray, "N H W"]) -> Shaped[np.ndarray, "I J K"]:
         """The array of planes: what undoes `planes`."""

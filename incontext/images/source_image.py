@@ -326,13 +326,14 @@ def _volume_case(stored: StoredImage, name: str, axis: Axis, source: Path | None
     assert affine is not None
     array, orientation = to_array(stored.space, name), orientation_of(affine)
     is_slice = bool(stored.geometry.files) and source is not None and source.is_file() and len(array) == 1
-    chosen = 0 if is_slice else _chosen(axis, name, array.shape, affine)
+    sides = (array.shape[0], array.shape[1], array.shape[2])
+    chosen = 0 if is_slice else _chosen(axis, name, sides, affine)
     view = radiological(orientation, chosen)
     i, j, k = (spacings_mm(affine)[each] for each in view.axes)
     return SourceImage(
         planes=grey(view.planes(array), name, stack=True),
         kind="image" if is_slice else "volume",
-        shape=array.shape[1:] if is_slice else stored.shape,
+        shape=sides[1:] if is_slice else stored.shape,
         dtype=stored.dtype,
         view=view,
         spacing_mm=(i, j, k),
@@ -387,7 +388,7 @@ def _read_label_file(path: Path, name: str, image: SourceImage) -> tuple[LabelPi
     geometry = image.geometry or Geometry()
     sizes = formats.sizes_in(path) if geometry.full_size else []
     stored = _read(path, name, next((level for level, size in enumerate(sizes) if size == image.shape[-2:]), 0))
-    values = to_array(on_image(stored, geometry, name), name, finite=False)
+    values = to_array(on_image(stored, geometry, image.grid, name), name, finite=False)
     names = stored.names or formats.names_beside(path)[0]
     return replace(LabelPixels.of(stored), values=values), names, stored.colours
 

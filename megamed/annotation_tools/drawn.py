@@ -53,11 +53,14 @@ class AnnotationFile:
     def classes(self) -> dict[int, str]:
         """The names of all its classes by the numbers that it gives them, else by their place.
 
-        Places are in the order of numbers that cannot be label values, such as those from 0; else of the alphabet.
+        Places are in the order of numbers that cannot be label values, such as those from 0; else of the alphabet. Of
+        more classes than a label map holds, those are left out that are drawn on no image.
         """
         stated: dict[str, int | None] = {each.name: each.value for image in self.images for each in image.classes}
-        for shape in (shape for image in self.images for shape in image.shapes):
-            stated.setdefault(shape.class_name, None)
+        drawn = {shape.class_name for image in self.images for shape in image.shapes}
+        stated |= dict.fromkeys(sorted(drawn - stated.keys()))
+        if len(stated) > MOST_VALUES:
+            stated = {name: value for name, value in stated.items() if name in drawn}
         numbers = {name: value for name, value in stated.items() if value is not None}
         if len({*numbers.values()}) < len(stated):
             return dict(enumerate(sorted(stated), start=1))

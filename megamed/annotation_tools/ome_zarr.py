@@ -21,6 +21,8 @@ from megamed.readers.ome_zarr import AXES, FAULTS, GROUP_FILES, attributes, insi
 from megamed.readers.stored import Canvas, DrawnLabel, Geometry, Segment
 
 MAX_VALUES = 2**30
+SAME_FIELD = 0.05
+"""Largest difference of the factors between the sides of two levels of one image, which rounding makes."""
 NAMES = ("class", "name", "label")
 """Properties of a value that name it, the likeliest first."""
 
@@ -28,9 +30,10 @@ NAMES = ("class", "name", "label")
 def recognises(path: Path) -> bool:
     """Whether a folder is an OME-Zarr image with labels, its group of labels, or one of them."""
     group = path / "labels" if (path / "labels").is_dir() else path
-    return any((group / name).is_file() for name in GROUP_FILES) and (
-        bool(attributes(group).get("labels")) or "image-label" in attributes(group)
-    )
+    if not any((group / name).is_file() for name in GROUP_FILES):
+        return False
+    stated = attributes(group)
+    return bool(stated.get("labels")) or "image-label" in stated or (group != path and bool(_label_maps_in(group)))
 
 
 def read_labels(path: Path, shape: tuple[int, ...] | None = None) -> dict[str, LabelLayers]:
@@ -73,12 +76,12 @@ def read_drawn(path: Path, canvas: Canvas) -> DrawnLabel:
         drawn = layers.labels() if layers.classes else {name: layers.layers[0] > 0}
         for each, mask in drawn.items():
             masks[each] = masks[each] | mask if each in masks else mask
-    if stray := sorted({shape for mask in masks.values() if (shape := _without_ones(mask.shape)) != canvas.shape}):
-        msg = (
-            f"{path.name} does not match its image: expected labels of {canvas.shape}, got {stray[0]}. "
-            "Pass the image at the level of its labels."
-        )
-        raise ValueError(msg)
+    notes: list[str] = []
+    for name, mask in masks.items():
+        own = mask.reshape(_without_ones(mask.shape))
+        if own.shape != canvas.shape:
+            masks[name] = _scaled(own, canvas.shape, path.name)
+            notes = [f"{path.name}: labels have {_sides(own.shape)} pixels, of which the nearest count"]
     planes = (-1, *canvas.shape[-2:])
     segments = tuple(
         Segment(number, name, functools.partial(np.reshape, masks[name].astype(np.uint8), planes))
@@ -86,7 +89,28 @@ def read_drawn(path: Path, canvas: Canvas) -> DrawnLabel:
         if name in masks
     )
     colours = {each.name: each.colour for layers in found.values() for _, each in layers.classes if each.colour}
-    return DrawnLabel(Geometry(), segments, names_in(path), is_complete=True, colours=colours)
+    return DrawnLabel(Geometry(), segments, names_in(path), notes, is_complete=True, colours=colours)
+
+
+def _scaled(mask: Bool[np.ndarray, "*stored"], shape: tuple[int, ...], name: str) -> Bool[np.ndarray, "*grid"]:
+    """Bring a mask to the grid of its image, which shows the same field in other pixels.
+
+    Raises:
+        ValueError: If the image has another field, or planes that the mask has not.
+    """
+    factors = np.divide(shape, mask.shape) if len(shape) == mask.ndim else np.zeros(2)
+    if not np.allclose(factors[-2:], factors[-1], rtol=SAME_FIELD) or not factors[-1]:
+        msg = (
+            f"{name} does not match its image: expected labels of {shape}, got {mask.shape}. "
+            "Pass the image at the level of its labels."
+        )
+        raise ValueError(msg)
+    places = [((np.arange(side) + 0.5) / factor).astype(int) for side, factor in zip(shape, factors, strict=True)]
+    return mask[np.ix_(*(each.clip(0, side - 1) for each, side in zip(places, mask.shape, strict=True)))]
+
+
+def _sides(shape: tuple[int, ...]) -> str:
+    return " × ".join(map(str, shape))
 
 
 def write_labels(
@@ -156,11 +180,18 @@ def _label_folders(path: Path) -> list[Path]:
     group = path / "labels" if (path / "labels").is_dir() else path
     stated = attributes(group)
     names = [inside(str(name)) for name in stated.get("labels") or []]
-    folders = [group] if "multiscales" in stated else [group / name for name in names]
+    there = [group / name for name in names] if names else _label_maps_in(group) if group != path else []
+    folders = [group] if "multiscales" in stated else [folder for folder in there if levels(folder)]
     if not folders:
-        msg = f"{path.name} holds no labels: expected a group labels that lists them, got none."
+        got = f"{len(there)} that are not there" if there else "none"
+        msg = f"{path.name} holds no labels: expected label maps in its group labels, got {got}."
         raise ValueError(msg)
     return folders
+
+
+def _label_maps_in(group: Path) -> list[Path]:
+    """List the label maps of a group that does not list them itself."""
+    return [folder for folder in sorted(group.iterdir()) if folder.is_dir() and "multiscales" in attributes(folder)]
 
 
 def _structures(path: Path) -> list[str]:

@@ -16,14 +16,16 @@ from jaxtyping import Bool, Float, UInt8
 
 from megamed.annotation_tools.model import LabelClass, LabelLayers
 from megamed.annotation_tools.text_files import peek, read_text
-from megamed.files import replacing
+from megamed.files import replace_file
 from megamed.label_colours import colour_of, rgb
+from megamed.label_values import whole_numbers
 from megamed.readers import nrrd
-from megamed.readers.faults import needs, one_error
+from megamed.readers.faults import one_error
 from megamed.readers.stored import Canvas, DrawnLabel, Segment
-from megamed.readers.volume import LPS_TO_RAS, laid_on
+from megamed.readers.volume import LPS_TO_RAS, laid_on, looked_up
 
 SUFFIXES = (".seg.nrrd", ".seg.nhdr", ".nrrd")
+RESAMPLED = "segments have other voxels than the image: of each voxel, the nearest one counts"
 PEEK_BYTES = 2**16
 TABLE_SUFFIXES = (".ctbl", ".txt")
 TABLE_ROW = re.compile(r"^\s*(\d+)\s+(\S.*?)((?:\s+\d+){4})\s*$")
@@ -53,9 +55,7 @@ def read(path: Path) -> LabelLayers:
     """
     header, array = nrrd.load(path, layers=True)
     with one_error(path, ValueError):
-        if array.dtype.kind not in "iu":
-            msg = f"expected whole numbers, got {array.dtype}"
-            raise ValueError(msg)
+        array = whole_numbers(array, path.name)
         layers = tuple(array) if array.ndim == 4 else (array,)
         is_placed = header.get("space directions") is not None and header.get("space") is not None
         return LabelLayers(layers, "ijk", _classes(header, len(layers)), nrrd.affine_of(header) if is_placed else None)
@@ -78,9 +78,16 @@ def read_drawn(path: Path, canvas: Canvas) -> DrawnLabel:
         return on_grid(segment, (rows, columns, slices), affine)[name].astype(np.uint8)
 
     names = _by_value(segmentation.classes)
+    has_own_grid = segmentation.affine is not None and not _have_one_spacing(segmentation.affine, affine)
     segments = (Segment(number, name, functools.partial(drawn, name)) for number, name in names.items())
     colours = {each.name: each.colour for _, each in segmentation.classes if each.colour}
-    return DrawnLabel(canvas.geometry, tuple(segments), names, colours=colours)
+    notes = [RESAMPLED] if has_own_grid else []
+    return DrawnLabel(canvas.geometry, tuple(segments), names, notes, colours=colours)
+
+
+def _have_one_spacing(affine: Float[np.ndarray, "4 4"], other: Float[np.ndarray, "4 4"]) -> bool:
+    one, two = (np.sort(np.linalg.norm(each[:3, :3], axis=0)) for each in (affine, other))
+    return np.allclose(one, two, rtol=1e-3)
 
 
 def names_in(path: Path) -> dict[int, str]:
@@ -125,12 +132,15 @@ def on_grid(
         affine: Matrix from the image's indices to millimetres towards right, front and head.
 
     Raises:
-        ValueError: If the voxels of the two do not coincide.
+        ValueError: If the voxels of the two neither coincide nor lie on parallel axes at other distances.
     """
     placed = {}
+    stated = affine if segmentation.affine is None else segmentation.affine
     for name, mask in segmentation.labels().items():
+        if not _have_one_spacing(stated, affine):
+            placed[name] = looked_up(mask, stated, shape, affine)
+            continue
         placed[name] = np.zeros(shape, bool)
-        stated = affine if segmentation.affine is None else segmentation.affine
         inside, aligned = laid_on(mask, stated, shape, affine)
         placed[name][inside] = aligned
     return placed
@@ -154,8 +164,6 @@ def write(
         ValueError: If there are no masks.
         ImportError: If pynrrd is not installed.
     """
-    with needs("pynrrd", "NRRD", "Writing"):
-        import nrrd as pynrrd
     if not masks:
         msg = f"{path.name} would be empty: expected at least one mask, got none."
         raise ValueError(msg)
@@ -175,8 +183,7 @@ def write(
         array = np.stack(layers)
         header["kinds"] = ["list", *header["kinds"]]
         header["space directions"] = np.concatenate([np.full((1, 3), np.nan), header["space directions"]])
-    with replacing(path) as partial:
-        pynrrd.write(str(partial), array, header)
+    replace_file(path, nrrd.encoded(array, header))
 
 
 def _classes(header: Mapping[str, Any], layer_count: int) -> tuple[tuple[int, LabelClass], ...]:
@@ -190,10 +197,19 @@ def _classes(header: Mapping[str, Any], layer_count: int) -> tuple[tuple[int, La
             msg = f"expected segments in {layer_count} layers, got one in {layer}"
             raise ValueError(msg)
         name = str(stated["Name"] or stated["ID"] or f"Segment_{number + 1}")
-        shares = [float(share) for share in str(stated["Color"] or "").split()]
-        colour = "#" + bytes(round(255 * min(max(share, 0), 1)) for share in shares).hex() if len(shares) == 3 else None
-        classes.append((layer, LabelClass(name, int(stated["LabelValue"] or 1), colour)))
+        value = int(stated["LabelValue"] or 1)
+        if value:  # 0 is the background
+            classes.append((layer, LabelClass(name, value, _colour(str(stated["Color"] or "")))))
     return tuple(classes)
+
+
+def _colour(text: str) -> str | None:
+    """Return the colour of a segment, which its file gives as three shares of 1; None if it is none."""
+    try:
+        shares = [float(share) for share in text.split()]
+    except ValueError:
+        return None
+    return "#" + bytes(round(255 * min(max(share, 0), 1)) for share in shares).hex() if len(shares) == 3 else None
 
 
 def _by_value(classes: tuple[tuple[int, LabelClass], ...]) -> dict[int, str]:

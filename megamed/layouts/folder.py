@@ -4,9 +4,10 @@ import os
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Self
 
 from megamed import formats
 from megamed.annotation_files import ToolFiles
@@ -28,7 +29,19 @@ class _Found:
     """The files of one case; labels by annotator and class."""
 
     images: list[Path] = field(default_factory=list)
-    labels: dict[tuple[str, str], list[Path]] = field(default_factory=lambda: defaultdict(list))
+    labels: Mapping[tuple[str, str], list[Path]] = field(default_factory=lambda: defaultdict(list))
+
+    def by_headers(self) -> Self:
+        """Leave out the pixels that lie beside a header of their name, as `a.raw` beside `a.mhd`."""
+        return replace(
+            self,
+            images=_known(self.images),
+            labels={drawn: _known(paths) for drawn, paths in self.labels.items()},
+        )
+
+
+def _known(paths: list[Path]) -> list[Path]:
+    return [path for path in paths if formats.format_of(path) or formats.drawn_format(path)] or paths
 
 
 def find_cases(folder: Path, card: DatasetCard) -> Iterator[Case]:
@@ -69,7 +82,7 @@ def find_cases(folder: Path, card: DatasetCard) -> Iterator[Case]:
             cases[path.name].images.append(path)
     splits = read_splits(folder)
     for case, found in sorted(cases.items()):
-        yield replace(_case(case, found, card, rules, classes), split=splits.get(case))
+        yield replace(_case(case, found.by_headers(), card, rules, classes), split=splits.get(case))
     for case in sorted(splits.keys() - cases.keys()):
         got = f"{SETS.as_posix()}/{splits[case]}.txt lists it alone"
         yield Case(case, split=splits[case], problem=f"case {case!r} is missing: expected an image and a label, {got}.")
@@ -103,9 +116,8 @@ def _mentioned_cases(folder: Path, card: DatasetCard, rules: FileRules) -> Itera
 
 def modalities(path: Path, card: DatasetCard) -> dict[str, Source]:
     """Name what is read of an image: its luminance as the card's modality, or channels as modalities of their own."""
-    if not card.files.channels:
-        return {card.modality: Source((path,))}
-    return {modality: Source((path,), channel) for channel, modality in card.files.channels.items()}
+    channels, level = card.files.channels or {"": card.modality}, card.files.level
+    return {modality: Source((path,), channel, level=level) for channel, modality in channels.items()}
 
 
 def _case(name: str, found: _Found, card: DatasetCard, rules: FileRules, classes: dict[str, int]) -> Case:

@@ -7,7 +7,7 @@ import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -74,6 +74,13 @@ def array_shapes(path: Path) -> dict[str, tuple[int, ...]]:
             with _opened(path, name) as file:
                 shapes[name], _ = _header(file)
         return shapes
+
+
+def holds_objects(path: Path) -> bool:
+    """Whether an npy file holds objects of Python, as the results of Cellpose, and no array of numbers."""
+    with suppress(*UNREADABLE), _opened(path, "") as file:
+        return _header(file)[1].hasobject
+    return False
 
 
 @functools.lru_cache(maxsize=2)  # an image and a label array, from which cases are read one by one

@@ -1,8 +1,10 @@
 """Read labels drawn on DICOM images: segments of a DICOM-SEG, regions of an RTSTRUCT, placed by their positions."""
 
 import functools
+import re
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +14,19 @@ from jaxtyping import Float, UInt8
 from megamed.rasterise import fill_parts, fill_rings
 from megamed.readers.dicom_grid import SeriesGrid, planes_of, read_grid
 from megamed.readers.dicom_headers import LABEL_MODALITIES, has_mark, header_of, readable, states_label
-from megamed.readers.dicom_segments import PLANE_TOLERANCE, read_segments
+from megamed.readers.dicom_references import spaces_of
+from megamed.readers.dicom_segments import PLANE_TOLERANCE, read_segments, segment_names
 from megamed.readers.source import Source
 from megamed.readers.stored import DrawnLabel, Segment
 
-XOR = "CLOSEDPLANAR_XOR"
-CLOSED = frozenset({"CLOSED_PLANAR", XOR})
+XOR = "CLOSEDPLANARXOR"
+CLOSED = frozenset({"CLOSEDPLANAR", XOR, ""})
+"""Types of contours that surround an area, in capitals alone; one that states none is taken for closed."""
 FEWEST_POINTS = 3
 """Number of points of a contour that surrounds anything."""
+BESIDE = "contours lie a little beside the slices that they name: they count for these"
+BESIDE_NAMED = 0.35
+"""Largest distance of a contour from the slice that it names, as a share of the distance between slices."""
 
 Mask = UInt8[np.ndarray, "slices rows columns"]
 
@@ -63,61 +70,106 @@ def names_in(path: Path) -> dict[int, str]:
     """
     header = header_of(path)
     with readable(path):
-        segments = {int(each.SegmentNumber): str(each.SegmentLabel) for each in header.get("SegmentSequence") or ()}
-        regions = {int(each.ROINumber): str(each.ROIName) for each in header.get("StructureSetROISequence") or ()}
-        return segments | regions
+        return segment_names(header) | _region_names(header)
+
+
+def _region_names(header: Any) -> dict[int, str]:
+    regions = header.get("StructureSetROISequence") or ()
+    return {int(each.ROINumber): str(each.get("ROIName") or f"ROI {each.ROINumber}") for each in regions}
 
 
 def _regions(path: Path, grid: SeriesGrid) -> DrawnLabel:
     dataset = header_of(path)
-    names = {int(roi.ROINumber): str(roi.ROIName) for roi in dataset.StructureSetROISequence}
-    contours = {int(each.ReferencedROINumber): each.get("ContourSequence") for each in dataset.ROIContourSequence}
+    names = _region_names(dataset)
+    contours = {
+        int(each.ReferencedROINumber): each.get("ContourSequence") for each in dataset.get("ROIContourSequence") or ()
+    }
     notes: list[str] = []
+    images = (plane.header for plane in grid.planes)
+    shares_space = not spaces_of(dataset).isdisjoint(str(image.get("FrameOfReferenceUID", "")) for image in images)
     segments = (
-        Segment(number, names[number], functools.partial(_region_mask, path, names[number], drawn, grid, notes))
+        Segment(
+            number,
+            names[number],
+            functools.partial(_region_mask, path, names[number], drawn, _ContourSpace(grid, shares_space, notes)),
+        )
         for number, drawn in contours.items()
-        if drawn
+        if drawn and number in names
     )
+    if nameless := [number for number, drawn in contours.items() if drawn and number not in names]:
+        notes.append(f"left out the contours of {len(nameless)} regions that the file does not list")
     return DrawnLabel(grid.geometry, tuple(segments), names, notes)
 
 
-def _region_mask(path: Path, name: str, contours: Sequence[Any], grid: SeriesGrid, notes: list[str]) -> Mask:
+@dataclass(frozen=True)
+class _ContourSpace:
+    """The series that contours are brought to."""
+
+    grid: SeriesGrid
+    shares_space: bool
+    """Whether the contours lie in the same space, so that those drawn on other images of it lie right."""
+    notes: list[str]
+    """Remarks for the user."""
+
+
+def _region_mask(path: Path, name: str, contours: Sequence[Any], place: _ContourSpace) -> Mask:
     """Fill the contours of a region: one inside another is a hole, those that cross are united."""
-    mask = np.zeros(grid.shape, bool)
+    mask = np.zeros(place.grid.shape, bool)
     rings: dict[int, list[Float[np.ndarray, "points 2"]]] = defaultdict(list)
     strays: list[str] = []
     with readable(path):
-        closed = [
-            contour
-            for contour in contours
-            if contour.ContourGeometricType in CLOSED and len(contour.ContourData) >= 3 * FEWEST_POINTS
-        ]
+        areas = [contour for contour in contours if len(contour.get("ContourData") or ()) >= 3 * FEWEST_POINTS]
+        closed = [contour for contour in areas if _is_closed(contour)]
         for contour in closed:
-            level, points, reason = _placed(contour, grid)
+            level, points, reason = _placed(contour, place)
             if reason:
                 strays.append(reason)
             else:
                 rings[level].append(points)
         if strays and not rings:
-            msg = f"expected contours on the {len(grid.planes)} slices of the series, got one {strays[0]}"
+            msg = f"expected contours on the {len(place.grid.planes)} slices of the series, got one {strays[0]}"
             raise ValueError(msg)
         if strays:
-            notes.append(f"left out {len(strays)} of {len(closed)} contours of {name!r}: one lies {strays[0]}")
-        fill = fill_rings if any(contour.ContourGeometricType == XOR for contour in closed) else fill_parts
+            place.notes.append(f"left out {len(strays)} of {len(closed)} contours of {name!r}: one lies {strays[0]}")
+        if opened := len(areas) - len(closed):
+            place.notes.append(f"left out {opened} of {len(areas)} contours of {name!r}, which are open lines")
+        fill = fill_rings if any(_type(contour) == XOR for contour in closed) else fill_parts
         for level, drawn in rings.items():
             # columns first, as the filling treats a centre on an edge along its second axis
-            mask[level] = fill([points[:, ::-1] for points in drawn], grid.shape[:0:-1]).transpose()
+            mask[level] = fill([points[:, ::-1] for points in drawn], place.grid.shape[:0:-1]).transpose()
     return mask.astype(np.uint8)
 
 
-def _placed(contour: Any, grid: SeriesGrid) -> tuple[int, Float[np.ndarray, "points 2"], str]:
+def _type(contour: Any) -> str:
+    return re.sub("[^A-Z]", "", str(contour.get("ContourGeometricType") or "").upper())
+
+
+def _is_closed(contour: Any) -> bool:
+    """Whether a contour surrounds an area, as a line that comes back to its first point does."""
+    first, last = list(contour.ContourData[:3]), list(contour.ContourData[-3:])
+    return _type(contour) in CLOSED or (_type(contour) == "OPENPLANAR" and first == last)
+
+
+def _placed(contour: Any, place: _ContourSpace) -> tuple[int, Float[np.ndarray, "points 2"], str]:
     """Find the slice of a contour and its rows and columns there; else say why it lies on none."""
-    points_mm = np.reshape(np.array(contour.ContourData, float), (-1, 3))
+    grid, nothing = place.grid, np.zeros((0, 2))
+    try:
+        coordinates = np.array(contour.ContourData, float)
+    except ValueError:
+        coordinates = np.array([np.nan])
+    if coordinates.size % 3 or not np.isfinite(coordinates).all():
+        return 0, nothing, "nowhere: its points are not three numbers each"
+    points_mm = coordinates.reshape(-1, 3)
+    named = {str(image.ReferencedSOPInstanceUID) for image in contour.get("ContourImageSequence") or ()}
+    if named and not named & grid.uids and not place.shares_space:
+        return 0, nothing, "on others"
     level, _ = grid.level_of(points_mm.mean(axis=0))
     apart = max(grid.off(level, point) for point in points_mm)
-    named = {str(image.ReferencedSOPInstanceUID) for image in contour.get("ContourImageSequence") or ()}
-    if named and not named & grid.uids:
-        return level, points_mm[:, :2], "on others"
     if apart > PLANE_TOLERANCE:
-        return level, points_mm[:, :2], f"{apart:.2f} of the distance between slices off the nearest"
+        its_own = [level for level, plane in enumerate(grid.planes) if plane.uid[0] in named]
+        if len(its_own) != 1 or max(grid.off(its_own[0], point) for point in points_mm) >= BESIDE_NAMED:
+            return 0, nothing, f"{apart:.2f} of the distance between slices off the nearest"
+        (level,) = its_own
+        if BESIDE not in place.notes:
+            place.notes.append(BESIDE)
     return level, grid.planes[level].indices_of(points_mm), ""

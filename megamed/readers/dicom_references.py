@@ -30,16 +30,17 @@ def drawn_on(label: Any, series: Mapping[str, Sequence[Path]]) -> str:
     instances = {str(header_of(file).get("SOPInstanceUID", "")): uid for uid, files in series.items() for file in files}
     drawn = {instances[uid] for uid in _values(label, "ReferencedSOPInstanceUID", listed=False) if uid in instances}
     listed = set(_values(label, "SeriesInstanceUID", listed=True)) - {str(label.get("SeriesInstanceUID", ""))}
-    spaces = {str(label.get("FrameOfReferenceUID", "")), *_spaces(label)} - {""}
+    spaces = spaces_of(label)
     placed = {uid for uid, files in series.items() if str(header_of(files[0]).get("FrameOfReferenceUID", "")) in spaces}
     found = drawn or (listed & series.keys()) or (set() if listed else placed)
     return max(found & placed or found, key=lambda uid: (pixels_of[uid], uid), default="")
 
 
-def _spaces(label: Any) -> Iterator[str]:
-    """Yield the frames of reference of regions."""
-    for region in label.get("StructureSetROISequence") or ():
-        yield str(region.get("ReferencedFrameOfReferenceUID", ""))
+def spaces_of(label: Any) -> set[str]:
+    """Return the frames of reference that a label, or a region in it, states."""
+    regions = label.get("StructureSetROISequence") or ()
+    stated = (str(region.get("ReferencedFrameOfReferenceUID", "")) for region in regions)
+    return {str(label.get("FrameOfReferenceUID", "")), *stated} - {""}
 
 
 def _values(dataset: Any, tag: str, *, listed: bool) -> Iterator[str]:

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Shaped, UInt8
 
 from megamed.readers.dicom import radiograph_geometry
+from megamed.readers.dicom_frame_stack import FrameStack
 from megamed.readers.dicom_grid import PlacedPlane, SeriesGrid, planes_of
 from megamed.readers.dicom_headers import header_of, readable
 from megamed.readers.dicom_values import frame_group, number, stored_pixels
@@ -40,15 +41,26 @@ def read_segments(path: Path, images: Sequence[Path], grid: SeriesGrid | None) -
     header = header_of(path)
     headers = [header_of(image) for image in images]
     _check_source(header, headers)
-    names = {int(segment.SegmentNumber): str(segment.SegmentLabel) for segment in header.SegmentSequence}
+    names = segment_names(header)
     geometry = grid.geometry if grid else radiograph_geometry(images[0], headers[0])
     notes: list[str] = []
     segments = (
         Segment(each, name, functools.partial(_segment_mask, path, each, _Target(grid, headers[0], notes)))
         for each, name in names.items()
-        if each
     )
     return DrawnLabel(geometry, tuple(segments), names, notes)
+
+
+def segment_names(header: Any) -> dict[int, str]:
+    """Return the labels of segments by number, or else what they show; 0 is the background of a label map."""
+    names = {}
+    for segment in header.get("SegmentSequence") or ():
+        number_ = int(segment.SegmentNumber)
+        kinds = segment.get("SegmentedPropertyTypeCodeSequence") or ()
+        meaning = kinds[0].get("CodeMeaning") if kinds else ""
+        if number_:
+            names[number_] = str(segment.get("SegmentLabel") or meaning or f"Segment {number_}")
+    return names
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,31 +83,51 @@ def _segment_mask(path: Path, segment: int, target: _Target) -> Mask:
         shape = grid.shape if grid else (1, int(image.Rows), int(image.Columns))
         mask = np.zeros(shape, bool)
         planes = {plane.frame: plane for plane in planes_of(path, header)}
-        for frame, pixels in enumerate(frames):
-            is_set = _is_set(header, frame, pixels, segment)
-            if not is_set.any():
-                continue
+        full = number(header, "MaximumFractionalValue", max(int(frames.max(initial=1)), 1))
+        found = ((frame, _is_set(header, frame, pixels, segment, full)) for frame, pixels in enumerate(frames))
+        drawn = [(frame, is_set) for frame, is_set in found if is_set.any()]
+        placed = [(is_set, planes[frame]) for frame, is_set in drawn if frame in planes]
+        if grid and placed and not all(_lies_on(plane, grid) for plane in planes.values()):
+            stack = FrameStack.of(list(planes.values()), grid)
+            if stack:
+                _say(target, RESAMPLED)
+                return stack.on_grid(placed, grid).astype(np.uint8)
+        for frame, is_set in drawn:
             if grid is None:
                 if is_set.shape != shape[1:]:
                     msg = f"expected frames of {shape[1:]} pixels as the image's, got {is_set.shape}"
                     raise ValueError(msg)
                 mask[0] |= is_set
             elif frame in planes:
-                if _place(is_set, planes[frame], mask, grid) and RESAMPLED not in target.notes:
-                    target.notes.append(RESAMPLED)
+                if _place(is_set, planes[frame], mask, grid):
+                    _say(target, RESAMPLED)
             else:
                 _place_by_uid(is_set, _sources(header, frame), mask, grid)
         return mask.astype(np.uint8)
 
 
-def _is_set(header: Any, frame: int, pixels: Frame, segment: int) -> Bool[np.ndarray, "rows columns"]:
-    """Mark the pixels of a frame that belong to a segment."""
+def _say(target: _Target, note: str) -> None:
+    if note not in target.notes:
+        target.notes.append(note)
+
+
+def _lies_on(plane: PlacedPlane, grid: SeriesGrid) -> bool:
+    """Whether a frame lies on a slice of a series, all of it."""
+    rows, columns = plane.shape
+    row_mm, column_mm = plane.spacing_mm
+    corner = plane.position + (rows - 1) * row_mm * plane.down + (columns - 1) * column_mm * plane.across
+    level, off = grid.level_of(plane.position)
+    return max(off, grid.off(level, corner)) <= PLANE_TOLERANCE
+
+
+def _is_set(header: Any, frame: int, pixels: Frame, segment: int, full: float) -> Bool[np.ndarray, "rows columns"]:
+    """Mark the pixels of a frame that belong to a segment, at least by half of the full value."""
     if header.SegmentationType == LABEL_MAP:
         return pixels == segment
     if int(frame_group(header, frame, "SegmentIdentification").ReferencedSegmentNumber) != segment:
         return np.zeros(pixels.shape, bool)
     if header.SegmentationType == FRACTIONAL:
-        return 2 * pixels.astype(float) >= number(header, "MaximumFractionalValue", 255)
+        return 2 * pixels.astype(float) >= full
     return pixels > 0
 
 

@@ -12,6 +12,7 @@ from megamed.readers.faults import check_expansion, one_error
 from megamed.readers.lengths import mm_per
 from megamed.readers.source import Source
 from megamed.readers.stored import Geometry, MaskImage, StoredImage
+from megamed.readers.vector_pixels import one_pixel
 from megamed.readers.volume import LPS_TO_RAS, check_header, usable_orientations
 
 HEADER_BYTES = 2**16
@@ -40,7 +41,7 @@ class Sides:
 
 
 def read(source: Source, most_pixels: int) -> StoredImage:
-    """Read a volume; a plane is a volume of one slice.
+    """Read a volume; a plane is a volume of one slice. Of pixels of several values, see `vector_pixels.one_pixel`.
 
     Raises:
         ValueError: If the file cannot be decoded, is too large, has other axes or points elsewhere.
@@ -55,7 +56,8 @@ def read(source: Source, most_pixels: int) -> StoredImage:
         check_header(shape, dtype)
         name = header[DATA_KEY.decode()]
         data = path if name.upper() == "LOCAL" else path.with_name(name)
-        size_bytes = math.prod(shape) * dtype.itemsize
+        count = int(header.get("ElementNumberOfChannels", "1"))
+        size_bytes = count * math.prod(shape) * dtype.itemsize
         check_expansion(data, size_bytes)
         with data.open("rb") as file:
             file.seek(data_start if data == path else 0)
@@ -65,10 +67,11 @@ def read(source: Source, most_pixels: int) -> StoredImage:
         if len(content) < size_bytes:
             msg = f"expected {size_bytes} bytes, got {len(content)}"
             raise ValueError(msg)
-        array = np.frombuffer(content, dtype, math.prod(shape)).reshape(shape, order="F")
+        values = np.frombuffer(content, dtype, count * math.prod(shape)).astype(dtype.newbyteorder("="))
+        array = np.moveaxis(values.reshape((count, *shape), order="F"), 0, -1)
         affine = LPS_TO_RAS @ _affine(header, len(sides))
         usable_orientations(affine)
-    return StoredImage(array.astype(dtype.newbyteorder("=")), "XYZ", Geometry(affine, header=Sides(sides)))
+        return one_pixel(StoredImage(array, "XYZ", Geometry(affine, header=Sides(sides))), source.part)
 
 
 def write(mask: MaskImage, suffix: str) -> bytes:
@@ -119,7 +122,7 @@ def _check_supported(header: dict[str, str]) -> None:
     if Path(name).name != name or name.upper().startswith("LIST") or "%" in name or "\\" in name:
         msg = f"expected its data in the same folder, got {name!r}"
         raise ValueError(msg)
-    usual = {"BinaryData": "True", "ElementNumberOfChannels": "1", "HeaderSize": "0"}
+    usual = {"BinaryData": "True", "HeaderSize": "0"}
     for key, expected in usual.items():
         if (got := header.get(key, expected)) != expected:
             msg = f"expected {key} = {expected}, got {got}"

@@ -17,11 +17,14 @@ from megamed.readers.faults import check_expansion, needs, one_error
 from megamed.readers.lengths import mm_per
 from megamed.readers.source import Source
 from megamed.readers.stored import Geometry, MaskImage, StoredImage
+from megamed.readers.vector_pixels import one_pixel
 from megamed.readers.volume import check_header, usable_orientations
 
 GZIP_MARK = b"\x1f\x8b"
 MOST_MM = 100.0
 """Size that no voxel has: a header that says so has the wrong unit."""
+VECTOR_AXES = 5
+"""Number of axes of an image whose pixels hold several values; the fourth is that of time."""
 NIFTI_2_BYTES = 540
 """Size of a header of NIfTI-2, which it begins with; that of NIfTI-1 is 348."""
 
@@ -36,6 +39,14 @@ def read(source: Source, most_pixels: int) -> StoredImage:
         ImportError: If nibabel is not installed.
     """
     (path,) = source.files
+    with decoding(path) as nibabel, unpacked(path) as file:
+        image = (nibabel.Nifti2Image if _is_second(file) else nibabel.Nifti1Image).from_stream(file)
+        return stored_image(image, path, source.part)
+
+
+@contextmanager
+def decoding(path: Path) -> Iterator[Any]:
+    """Import nibabel, and turn its errors into one that names the file."""
     with needs("nibabel", "NIfTI"):
         import nibabel
         from nibabel.filebasedimages import ImageFileError
@@ -43,25 +54,44 @@ def read(source: Source, most_pixels: int) -> StoredImage:
         from nibabel.spatialimages import HeaderDataError
         from nibabel.wrapstruct import WrapStructError
     errors = (OSError, EOFError, ValueError, OverflowError, zlib.error, ImageFileError, HeaderDataError)
-    with one_error(path, *errors, OrientationError, WrapStructError), _unpacked(path) as file:
-        image = (nibabel.Nifti2Image if _is_second(file) else nibabel.Nifti1Image).from_stream(file)
-        space = (*image.shape[:3], 1)[:3] if image.ndim == 2 else image.shape[:3]
-        check_header(space, image.get_data_dtype())
-        if source.part and image.ndim == 4:
-            image = _volume_of(image, source.part)
-        if math.prod(image.shape[3:]) != 1:
-            msg = (
-                f"it holds {math.prod(image.shape[3:])} volumes: expected one, got shape {image.shape}. "
-                "Save one of them: nibabel.load(path).slicer[..., 0]"
-            )
-            raise ValueError(msg)
-        check_expansion(path, math.prod(image.shape) * image.get_data_dtype().itemsize)
-        usable_orientations(image.affine)
-        geometry, notes = _geometry(image)
-        array = np.asanyarray(image.dataobj)
-        return StoredImage(
-            array.reshape((*space, *image.shape[3:4])), "XYZT"[: max(image.ndim, 3)], geometry, notes=notes
+    with one_error(path, *errors, OrientationError, WrapStructError):
+        yield nibabel
+
+
+def stored_image(image: Any, path: Path, part: str) -> StoredImage:
+    """Read the pixels of an image that nibabel opened.
+
+    Args:
+        image: The image.
+        path: The file of its pixels.
+        part: The channel that is asked for, or the volume along a fourth axis; empty if none is.
+
+    Raises:
+        ValueError: If it is too large, is not three-dimensional or lacks the channel.
+    """
+    stored_dtype = image.get_data_dtype()
+    dtype = stored_dtype[0] if stored_dtype.names else stored_dtype
+    space = (*image.shape[:3], 1)[:3] if image.ndim == 2 else image.shape[:3]
+    check_header(space, dtype)
+    is_vector = image.ndim == VECTOR_AXES and image.shape[3] == 1
+    if part and image.ndim == 4:
+        image = _volume_of(image, part)
+    if math.prod(image.shape[3:]) != 1 and not is_vector:
+        msg = (
+            f"it holds {math.prod(image.shape[3:])} volumes: expected one, got shape {image.shape}. "
+            "Save one of them: nibabel.load(path).slicer[..., 0]"
         )
+        raise ValueError(msg)
+    check_expansion(path, math.prod(image.shape) * stored_dtype.itemsize)
+    usable_orientations(image.affine)
+    geometry, notes = _geometry(image)
+    array = np.asanyarray(image.dataobj)
+    if stored_dtype.names:
+        array = np.stack([array[name] for name in stored_dtype.names], axis=-1)
+    if stored_dtype.names or (is_vector and image.shape[4] > 1):
+        stored = StoredImage(array.reshape(*space, array.shape[-1]), "XYZ", geometry, notes=notes)
+        return one_pixel(stored, part, are_colours=bool(stored_dtype.names))
+    return StoredImage(array.reshape((*space, *image.shape[3:4])), "XYZT"[: max(image.ndim, 3)], geometry, notes=notes)
 
 
 def write(mask: MaskImage, suffix: str) -> bytes:
@@ -76,7 +106,10 @@ def write(mask: MaskImage, suffix: str) -> bytes:
         header = header.copy()
         header["cal_min"], header["cal_max"] = 0, 0
         kind = nibabel.Nifti2Image if isinstance(header, nibabel.Nifti2Header) else nibabel.Nifti1Image
-        image = kind(mask.array.reshape(header.get_data_shape()), None, header)
+        header.set_intent("none")
+        sides = header.get_data_shape()
+        array = mask.array.reshape(sides if math.prod(sides) == mask.array.size else mask.array.shape)
+        image = kind(array, None, header)
     elif mask.geometry.files:
         image = nibabel.Nifti1Image(mask.array.transpose(), mask.affine[:, [2, 1, 0, 3]])
     else:
@@ -113,7 +146,7 @@ def _volume_of(image: Any, channel: str) -> Any:
 
 
 @contextmanager
-def _unpacked(path: Path) -> Iterator[IOBase]:
+def unpacked(path: Path) -> Iterator[IOBase]:
     """Open a file, through gzip if its content says so."""
     with path.open("rb") as raw:
         is_packed = raw.read(len(GZIP_MARK)) == GZIP_MARK

@@ -52,10 +52,25 @@ def attributes(folder: Path) -> dict[str, Any]:
 
 
 def is_image(path: Path) -> bool:
-    """Whether a folder is an image, or a level of one."""
+    """Whether a folder is an image, or a level of one, or one array of which nothing is said."""
     if not any((path / name).is_file() for name in (*GROUP_FILES, ARRAY_FILES[0])):
         return False
-    return "multiscales" in attributes(path) or any(level.folder == path for level in levels(path.parent))
+    return (
+        _is_array(path)
+        or "multiscales" in attributes(path)
+        or any(level.folder == path for level in levels(path.parent))
+    )
+
+
+def _is_array(path: Path) -> bool:
+    """Whether a folder is an array outside of any image."""
+    if not path.name.lower().endswith(SUFFIXES):
+        return False
+    if (path / ARRAY_FILES[0]).is_file():
+        return True
+    with one_error(path, ValueError, OSError, AttributeError):
+        content = (path / ARRAY_FILES[1]).read_text(encoding="utf-8") if (path / ARRAY_FILES[1]).is_file() else "{}"
+        return bool(json.loads(content).get("node_type") == "array")
 
 
 def levels(group: Path) -> list[Level]:
@@ -99,6 +114,8 @@ def read(source: Source, most_pixels: int) -> StoredImage:
         import zarr
     group = path if "multiscales" in attributes(path) else path.parent
     known = levels(group)
+    if _is_array(path):
+        return _array(path, zarr, most_pixels)
     with one_error(path, *FAULTS):
         below = _from(path, known)
         if source.level:
@@ -125,6 +142,14 @@ def read(source: Source, most_pixels: int) -> StoredImage:
     return StoredImage(pixels, "Z" * len(planes) + "YX", geometry, has_part=index is not None)
 
 
+def _array(path: Path, zarr: Any, most_pixels: int) -> StoredImage:
+    """Read an array whose axes nobody names, as those of NumPy."""
+    with one_error(path, *FAULTS):
+        array = zarr.open_array(path, mode="r")
+        check_size((math.prod(array.shape), 1, 1), 1, most_pixels)
+        return StoredImage(np.asarray(array[...]))
+
+
 def _channel(group: Path, count: int, part: str) -> int | None:
     """Find the channel that is meant, as `channels.chosen` does."""
     names = [str(each.get("label", "")) for each in (attributes(group).get("omero") or {}).get("channels") or ()]
@@ -142,7 +167,7 @@ def sizes(path: Path) -> list[Sides]:
         import zarr
     group = path if "multiscales" in attributes(path) else path.parent
     with one_error(path, *FAULTS):
-        return [_sides(each, zarr) for each in _from(path, levels(group))]
+        return [] if _is_array(path) else [_sides(each, zarr) for each in _from(path, levels(group))]
 
 
 def _from(path: Path, known: list[Level]) -> list[Level]:

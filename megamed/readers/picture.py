@@ -1,6 +1,7 @@
 """Read pictures through Pillow, their size checked before decoding, and write masks as pictures."""
 
 import io
+import os
 import struct
 import threading
 import zlib
@@ -27,6 +28,8 @@ PNG_TYPE, GREY_PNG = 24, 0
 """Offset in a PNG file of the two bytes for bit depth and colour type, and the colour type of grey pictures."""
 PNG_CHANNELS = {2: 3, 4: 2, 6: 4}
 """Values of a pixel by the colour type; one where it is not listed."""
+RIFF_BYTES, CHUNK_HEADER_BYTES, FRAME_HEADER_BYTES = 12, 8, 16
+"""Lengths, in a WebP file, of what comes before chunks, of the name and size of one, and of what a frame says."""
 OPAQUE = 255
 OPENING = threading.Lock()
 """Held while a picture is opened without Pillow's limit, which is one for the whole process."""
@@ -62,7 +65,23 @@ def read(source: Source, most_pixels: int) -> StoredImage:
             "Save its frames as separate files."
         )
         raise ValueError(msg)
-    return replace(frames[0] if count == 1 else _joined(frames), is_lossy=is_photograph)
+    is_lossy = is_photograph or (picture.format == "WEBP" and _is_lossy_webp(path))
+    return replace(frames[0] if count == 1 else _joined(frames), is_lossy=is_lossy)
+
+
+def _is_lossy_webp(path: Path) -> bool:
+    """Whether a WebP file has a chunk of pixels that were stored with loss."""
+    with path.open("rb") as file:
+        file.seek(RIFF_BYTES)
+        while header := file.read(CHUNK_HEADER_BYTES):
+            if header.startswith(b"VP8 "):
+                return True
+            size = int.from_bytes(header[4:], "little")
+            if not header.startswith(b"ANMF"):  # which holds the chunks of a frame
+                file.seek(size + size % 2, os.SEEK_CUR)
+            else:
+                file.seek(FRAME_HEADER_BYTES, os.SEEK_CUR)
+    return False
 
 
 def opened(path: Path) -> Image.Image:

@@ -78,9 +78,10 @@ class StoredImage:
         return {} if self.palette is None else stated_colours(self.palette, np.unique(self.array).tolist())
 
     @property
-    def space(self) -> Shaped[np.ndarray, "I J K"]:
-        """The array of a file with a place in the patient, without axes of length 1 beyond those of space."""
-        return self.array.reshape(self.array.shape[:3])
+    def space(self) -> Shaped[np.ndarray, "I J K *channels"]:
+        """The array of a file with a place in the patient, without axes of length 1 between those of space and C."""
+        channels = self.array.shape[-1:] if self.axes.endswith("C") else ()
+        return self.array.reshape(*self.array.shape[:3], *channels)
 
     def displayed(self) -> Self:
         """Return the image with the colours that its palette stands for."""

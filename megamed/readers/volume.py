@@ -127,13 +127,28 @@ def on_grid(label: Volume, image: Volume) -> Real[np.ndarray, "X Y Z"]:
         "of it. Save it on the image's grid."
     )
     try:
-        inside, part = laid_on(label.array, label.affine, shape, image.affine)
+        return part_on_grid(label.array, label.affine, shape, image.affine)
     except ValueError as error:
         raise ValueError(msg) from error
+
+
+def part_on_grid(
+    array: Shaped[np.ndarray, "I J K"],
+    affine: Float[np.ndarray, "4 4"],
+    shape: tuple[int, ...],
+    onto: Float[np.ndarray, "4 4"],
+) -> Shaped[np.ndarray, "i j k"]:
+    """Put a part that was cut out of a volume back into its place; arguments are those of `laid_on`.
+
+    Raises:
+        ValueError: If by its place it is no part of it, or lies in a corner of it, as does what has lost its place.
+    """
+    inside, part = laid_on(array, affine, shape, onto)
     in_corner = all(0 in (cut.start, size - cut.stop) for cut, size in zip(inside, shape, strict=True))
-    if in_corner or part.size < label.array.size:
+    if in_corner or part.size < array.size:
+        msg = f"expected a part of {shape}, got {array.shape} in a corner or beyond"
         raise ValueError(msg)
-    whole = np.zeros(shape, label.array.dtype)
+    whole = np.zeros(shape, array.dtype)
     whole[inside] = part
     return whole
 
@@ -173,6 +188,38 @@ def laid_on(
             aligned = np.flip(aligned, axis)
             low[axis] -= aligned.shape[axis] - 1
     return _cut(aligned, low, shape)
+
+
+def looked_up(
+    array: Shaped[np.ndarray, "I J K"],
+    affine: Float[np.ndarray, "4 4"],
+    shape: tuple[int, ...],
+    onto: Float[np.ndarray, "4 4"],
+) -> Shaped[np.ndarray, "i j k"]:
+    """Bring a volume to a grid whose axes are parallel but have other spacings, as that of an oversampled one.
+
+    Every voxel of the grid has the value of the nearest one of the volume, or 0 outside of it. Arguments are those of
+    `laid_on`.
+
+    Raises:
+        ValueError: If axes are not parallel.
+    """
+    to_array = np.linalg.inv(affine) @ onto
+    steps = np.abs(to_array[:3, :3])
+    along = steps.argmax(axis=0)
+    ratios = steps[along, range(3)]
+    aside = steps.sum(axis=0) - ratios
+    if len(set(along.tolist())) < 3 or (aside > MISPLACED * ratios / max(shape)).any():
+        msg = "segmentation lies elsewhere than its image: expected axes that are parallel, got others."
+        raise ValueError(msg)
+    found = np.zeros(shape, array.dtype)
+    places, inside = [np.zeros(0, int)] * 3, [np.zeros(0, int)] * 3
+    for axis, (own, side) in enumerate(zip(along.tolist(), shape, strict=True)):
+        nearest = np.rint(to_array[own, axis] * np.arange(side) + to_array[own, 3]).astype(int)
+        inside[axis] = np.flatnonzero((nearest >= 0) & (nearest < array.shape[own]))
+        places[axis] = nearest[inside[axis]]
+    found[np.ix_(*inside)] = array.transpose(along)[np.ix_(*places)]
+    return found
 
 
 def _cut(

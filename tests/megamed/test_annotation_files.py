@@ -270,3 +270,16 @@ def test_pictures_of_slices_are_drawn_on_a_volume(
     (example,) = Examples([pair.image], [pair.labels[""]])
     assert sorted(example.shown) == [1, 2]
     assert example.masks[1].sum() == 2 * 16
+
+
+def test_regions_that_name_no_image_are_those_of_the_only_one(tmp_path: Path) -> None:
+    imagej(tmp_path, {"a.png": DRAWINGS["a.png"]})
+    (saved,) = (path for path in tmp_path.rglob("*") if path.is_file() and path.suffix != ".png")
+    saved.rename(tmp_path / "RoiSet.zip")
+    write_images(tmp_path, {"a.png": DRAWINGS["a.png"]})
+    assert labels_in(tmp_path) == {"a.png": {"": ["RoiSet.zip"]}}
+    write_images(tmp_path, BARE)
+    assert labels_in(tmp_path) == {"a.png": {}, "c.png": {}}
+    assert "RoiSet.zip does not tell which of 2 images it is for: call it as its image, such as a_RoiSet.zip." in (
+        find_pairs(tmp_path).notes
+    )

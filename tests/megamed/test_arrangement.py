@@ -76,3 +76,18 @@ def test_images_of_a_label_that_are_not_read_are_told(tmp_path: Path) -> None:
     found = find_arrangement(tmp_path)
     assert found.files.image == "{case}/{case}_t2"
     assert "labels, {case}/{case}_flair, {case}/{case}_t1, {case}/{case}_t1ce, are not read" in found.words
+
+
+def test_labels_may_be_called_as_classes_in_the_folder_of_their_case(tmp_path: Path) -> None:
+    names = [
+        f"{case}/{kind}" for case in ("a", "b") for kind in (f"images/{case}.png", "masks/liver.png", "masks/x.png")
+    ]
+    found = find_arrangement(touch(tmp_path, *names))
+    assert (found.files.image, found.files.label) == ("{case}/images/{case}", "{case}/masks/{class}")
+    assert found.label_names == {1: "liver", 2: "x"}
+
+
+def test_labels_with_names_of_their_own_in_the_folder_of_their_case_are_parts(tmp_path: Path) -> None:
+    names = [f"{case}/{kind}{case}.png" for case in ("a", "b") for kind in ("images/", "masks/6f", "masks/8c")]
+    found = find_arrangement(touch(tmp_path, *(name.replace("6fa", "6f").replace("8cb", "8d") for name in names)))
+    assert (found.files.image, found.files.label) == ("{case}/images/{case}", "{case}/masks/*")

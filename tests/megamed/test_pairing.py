@@ -36,6 +36,22 @@ def pairs_in(folder: Path, files: str) -> list[str]:
 
 
 ARRANGEMENTS = {
+    "a mask for each cell": (
+        "p1/images/p1.png p1/masks/6f.png p1/masks/8a.png p2/images/p2.png p2/masks/11.png p2/masks/c4.png",
+        [
+            "p1/images/p1.png: p1/masks/6f.png + p1/masks/8a.png",
+            "p2/images/p2.png: p2/masks/11.png + p2/masks/c4.png",
+        ],
+    ),
+    "Cellpose": ("a.tif a_cp_masks.png b.tif", ["a.tif: a_cp_masks.png", "b.tif:"]),
+    "numbers with zeros before them": (
+        "images/0001.png images/0002.png masks/1.png",
+        ["images/0001.png: masks/1.png", "images/0002.png:"],
+    ),
+    "prefixes": (
+        "images/a.png images/label_a.png seg_b.png b.png",
+        ["b.png: seg_b.png", "images/a.png: images/label_a.png"],
+    ),
     "labels for some": ("images/a.png images/b.png labels/a.png", ["images/a.png: labels/a.png", "images/b.png:"]),
     "images in the folder itself": ("a.png b.png masks/b.png", ["a.png:", "b.png: masks/b.png"]),
     "segmentations": ("Scans/a.nii.gz Segmentations/a.nii.gz", ["Scans/a.nii.gz: Segmentations/a.nii.gz"]),
@@ -352,3 +368,11 @@ def test_a_series_beside_its_label_is_an_image(tmp_path: Path) -> None:
 def test_one_template_completes_the_other() -> None:
     assert read_templates(None, None) is None
     assert read_templates(None, "drawn/{case}") == Templates("images/{case}", "drawn/{case}")
+
+
+def test_arrays_of_objects_are_no_labels(tmp_path: Path) -> None:
+    write(tmp_path, "a.png a_cp_masks.png")
+    np.save(tmp_path / "a_seg.npy", {"masks": np.zeros(3)}, allow_pickle=True)
+    found = find_pairs(tmp_path)
+    assert [described(tmp_path, pair) for pair in found.pairs] == ["a.png: a_cp_masks.png"]
+    assert "a_seg.npy is left out, for it holds no image." in found.notes

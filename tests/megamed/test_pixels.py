@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from megamed import formats
 from megamed.pixels import read_colours, read_image, read_label, read_mask
 from megamed.readers.source import Source
 
@@ -52,3 +53,15 @@ def test_values_on_a_transparent_layer_stay(tmp_path: Path) -> None:
     opacity = np.where(values % 2, np.uint8(255), np.uint8(0))
     Image.fromarray(np.dstack([values, opacity])).save(tmp_path / "a.png")
     assert np.array_equal(read_label(Source((tmp_path / "a.png",))), np.where(values % 2, values, 0))
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "webp"])
+def test_a_grey_label_that_was_stored_in_colours_with_loss_has_one_channel(tmp_path: Path, suffix: str) -> None:
+    mask = np.zeros((40, 48), np.uint8)
+    mask[9:30, 11:37] = 255
+    Image.fromarray(np.dstack([mask] * 3)).save(tmp_path / f"a.{suffix}", quality=70)
+    source = Source((tmp_path / f"a.{suffix}",))
+    assert np.array_equal(read_label(source) > 127, mask > 0)
+    assert formats.read(source).is_lossy
+    Image.fromarray(mask).save(tmp_path / "a.webp", lossless=True)
+    assert not formats.read(Source((tmp_path / "a.webp",))).is_lossy

@@ -146,6 +146,19 @@ def test_volumes_are_checked(tmp_path: Path) -> None:
     assert "b_seg.nii.gz does not match its image: expected (20, 24, 6), got (19, 24, 6)" in problem
 
 
+@pytest.mark.parametrize("count", [2, 3, 4])
+def test_few_slices_are_no_channels(tmp_path: Path, count: int) -> None:
+    nibabel = pytest.importorskip("nibabel")
+    label = np.zeros((8, 8, count), np.uint8)
+    label[2:6, 2:4, 0], label[2:6, 4:6, 0] = 1, 2
+    for kind in ("images", "labels"):
+        (tmp_path / kind).mkdir()
+        nibabel.save(nibabel.Nifti1Image(label, np.eye(4)), tmp_path / kind / "a.nii.gz")
+    report = check_folder(tmp_path)
+    assert [(each.value, each.share) for each in report.classes] == [(1, 8 / label.size), (2, 8 / label.size)]
+    assert report.problems == ()
+
+
 def test_a_folder_without_labels_is_told_so(tmp_path: Path) -> None:
     (problem,) = check_folder(draw(tmp_path, 0, 3)).problems
     assert problem.startswith("no image has a label: expected label maps in labels/")

@@ -11,7 +11,7 @@ from incontext.folders.label_survey import ClassFacts, LabelSurvey
 def findings(*labels: np.ndarray) -> LabelSurvey:
     found = LabelSurvey()
     for index, label in enumerate(labels):
-        found.add(f"{index}.png", label)
+        found.add(f"{index}.png", label, has_channels=label.ndim == 3)
     return found
 
 
@@ -138,3 +138,17 @@ def test_masks_of_one_value_each_number_one_class() -> None:
 def test_the_largest_number_of_16_bits_is_that_of_8() -> None:
     wide = findings(blocks(1, 0).astype(np.uint16) * 65535)
     assert [each.value for each in wide.classes] == [255]
+
+
+def test_many_classes_that_are_drawn_nowhere_are_told_at_once() -> None:
+    found = LabelSurvey()
+    found.declared = {f"class {number}" for number in range(300)}
+    assert found.all_notes() == ["300 classes have a name and were drawn on no image, such as 'class 0'."]
+
+
+@pytest.mark.parametrize(("outside", "inside"), [(1, 2), (255, 0)])
+def test_a_background_that_is_not_0_is_told(outside: int, inside: int) -> None:
+    label = np.full((20, 24), outside, np.uint8)
+    label[5:12, 6:15] = inside
+    (problem,) = findings(label, label).problems()
+    assert problem.startswith(f"all labels have {outside} in their corners, such as 0.png: expected the background")

@@ -119,6 +119,14 @@ def test_a_stamp_tells_changed_content_and_nothing_else(tmp_path: Path) -> None:
     assert stamp(ImagePair(tmp_path / "missing.png", "m")) == stamp(ImagePair(tmp_path / "missing.png", "n"))
 
 
+def test_pixels_are_not_read_for_the_names_of_files(tmp_path: Path) -> None:
+    (tmp_path / "a.mha").write_bytes(b"NDims = 3\nElementDataFile = LOCAL\n" + 2**10 * b"x" + b"\n" + 9 * b"b.txt\n")
+    (tmp_path / "b.txt").write_text("one")
+    before = stamp(ImagePair(tmp_path / "a.mha", "a"))
+    (tmp_path / "b.txt").write_text("two")
+    assert stamp(ImagePair(tmp_path / "a.mha", "a")) == before
+
+
 @pytest.mark.parametrize("content", [b"other", b""])
 def test_only_the_mask_that_was_written_of_this_image_is_done(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "masks").mkdir()

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from incontext import Segmenter
+from incontext.folders.check_folder import check_folder
 from incontext.folders.expectation import PICTURE
 from incontext.folders.folder_images import read_folder
 from incontext.folders.mask_files import EDITED
@@ -203,6 +204,25 @@ def test_a_file_for_each_class_teaches_as_a_map_does(tmp_path: Path, segmenter: 
     by_file = segment_folder(segmenter, apart, mapped, tmp_path / "two")
     assert by_file.classes == by_map.classes
     assert sorted(by_file.mean_dice) == [1, 2]
+
+
+def test_folders_that_are_called_as_values_have_the_names_of_these(tmp_path: Path, segmenter: Segmenter) -> None:
+    folder = write_pictures(tmp_path / "data", ["a.png", "b.png", "c.png"])
+    (folder / "labels" / "c.png").unlink()
+    for value in (1, 2):
+        (folder / "labels" / f"{value}").mkdir()
+        for name in ("a.png", "b.png"):
+            label = np.array(Image.open(folder / "labels" / name))
+            Image.fromarray(label * (np.arange(label.shape[1]) % 2 == value - 1)).save(
+                folder / "labels" / f"{value}" / name
+            )
+    for name in ("a.png", "b.png"):
+        (folder / "labels" / name).unlink()
+    names = {1: "liver", 2: "spleen"}
+    options = SegmentOptions(classes=names)
+    summary = segment_folder(segmenter, folder, None, tmp_path / "out", options=options)
+    assert summary.classes == names
+    assert [each.name for each in check_folder(folder, names=names).classes] == ["liver", "spleen"]
 
 
 @pytest.mark.parametrize("place", ["scans/a/seg.dcm", "labels/a/seg.dcm"])

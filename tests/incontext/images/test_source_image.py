@@ -395,7 +395,7 @@ def test_a_label_takes_the_order_of_its_image(tmp_path: Path, array: np.ndarray,
     affine = affine_of(OBLIQUE)
     image = stored(tmp_path / "image.nii", array, affine)
     label = stored(tmp_path / "label.nii", view.planes(array), viewed(affine, SHAPE, view))
-    assert np.array_equal(on_image(label, image.geometry, "label"), array)
+    assert np.array_equal(on_image(label, image.geometry, image.shape, "label"), array)
 
 
 @pytest.mark.parametrize(
@@ -409,7 +409,7 @@ def test_a_label_elsewhere_is_refused(tmp_path: Path, array: np.ndarray, affine:
     with pytest.raises(
         ValueError, match=r"label lies elsewhere than its image: expected .*Save it with its image's affine"
     ):
-        on_image(label, image.geometry, "label")
+        on_image(label, image.geometry, image.shape, "label")
 
 
 def test_a_label_may_lie_where_another_program_saw_its_image(tmp_path: Path, array: np.ndarray) -> None:
@@ -627,3 +627,24 @@ def test_an_image_that_is_too_large_to_work_on_is_refused(tmp_path: Path, monkey
     assert read_source_image(tmp_path / "10.png", "a").shape == (10, 10)
     with pytest.raises(OSError, match=r"11\.png cannot be read: expected at most 100 pixels, got 1 × 11 × 11"):
         read_source_image(tmp_path / "11.png", "a")
+
+
+def test_a_label_that_was_cut_out_returns_to_its_place(tmp_path: Path) -> None:
+    nibabel = pytest.importorskip("nibabel")
+    label = np.zeros((12, 14, 6), np.uint8)
+    label[3:8, 4:9, 2:5] = 1
+    affine = np.diag([1.0, 2.0, 3.0, 1.0])
+    nibabel.save(nibabel.Nifti1Image(label, affine), tmp_path / "image.nii.gz")
+    moved = affine.copy()
+    moved[:3, 3] = affine[:3, :3] @ [2, 3, 1]
+    nibabel.save(nibabel.Nifti1Image(label[2:10, 3:12, 1:5], moved), tmp_path / "label.nii.gz")
+    image = read_source_image(tmp_path / "image.nii.gz", "image")
+    assert np.array_equal(image.view.array(read_label_image(tmp_path / "label.nii.gz", "label", image).planes), label)
+
+
+def test_a_mask_of_lossy_webp_is_one_class(tmp_path: Path) -> None:
+    mask = np.zeros((40, 48), np.uint8)
+    mask[9:30, 11:37] = 255
+    Image.fromarray(np.dstack([mask] * 3)).save(tmp_path / "a.webp", quality=60)
+    label = read_label_image(tmp_path / "a.webp", "label", read_source_image(mask, "image"))
+    assert np.array_equal(label.planes[0], mask)

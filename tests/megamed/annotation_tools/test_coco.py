@@ -172,3 +172,16 @@ def test_pixels_of_a_crowd_are_unknown_but_for_its_objects(tmp_path: Path) -> No
     masks = masks_of(read_annotations(case, card, np.zeros(SIZE, np.uint8)), card.masks)
     assert np.array_equal(masks["polyp"], np.where(polyp, 1, np.where(crowd, UNKNOWN, 0)))
     assert np.array_equal(masks["never-drawn"], np.where(crowd, UNKNOWN, 0))
+
+
+def test_of_more_categories_than_label_values_those_that_are_drawn_count(tmp_path: Path) -> None:
+    square = [[2, 3, 20, 3, 20, 30, 2, 30]]
+    document = {
+        "images": [{"id": 3, "file_name": "a.png", "height": 45, "width": 60}],
+        "categories": [{"id": number, "name": f"kind {number}"} for number in range(1, 400)],
+        "annotations": [{"id": n, "image_id": 3, "category_id": n, "segmentation": square} for n in (390, 7)],
+    }
+    (tmp_path / "a.json").write_text(json.dumps(document))
+    drawn = read_drawn(tmp_path / "a.json", Canvas(Path("a.png"), SIZE))
+    assert drawn.names == {1: "kind 7", 2: "kind 390"}
+    assert {segment.name: int(segment.draw().sum()) for segment in drawn.segments} == {"kind 7": 486, "kind 390": 486}

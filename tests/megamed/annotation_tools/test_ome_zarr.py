@@ -10,6 +10,7 @@ import pytest
 
 from megamed.annotation_tools import ome_zarr
 from megamed.annotation_tools.model import LabelClass
+from megamed.readers.stored import Canvas
 
 zarr = pytest.importorskip("zarr")
 
@@ -85,3 +86,37 @@ def test_the_extra_that_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setitem(sys.modules, "zarr", None)
     with pytest.raises(ImportError, match=r"needs zarr: .*pip install \"incontext-seg\[omezarr\]\""):
         ome_zarr.read_labels(tmp_path)
+
+
+def test_labels_that_no_list_names_are_found(tmp_path: Path) -> None:
+    path = write(tmp_path / "image.zarr", "0.4")
+    del zarr.open_group(path / "labels").attrs["labels"]
+    assert ome_zarr.recognises(path)
+    assert list(ome_zarr.read_labels(path)) == ["cells"]
+
+
+def test_a_label_map_that_is_listed_but_not_there_costs_no_other(tmp_path: Path) -> None:
+    path = write(tmp_path / "image.zarr", "0.4")
+    zarr.open_group(path / "labels").attrs["labels"] = ["gone", "cells"]
+    assert list(ome_zarr.read_labels(path)) == ["cells"]
+    zarr.open_group(path / "labels").attrs["labels"] = ["gone"]
+    with pytest.raises(ValueError, match=r"expected label maps in its group labels, got 1 that are not there"):
+        ome_zarr.read_labels(path)
+
+
+@pytest.mark.parametrize("size", [(20, 30), (40, 60), (10, 15)])
+def test_labels_of_another_scale_are_looked_up(tmp_path: Path, size: tuple[int, int]) -> None:
+    path = write(tmp_path / "image.zarr", "0.5")
+    drawn = ome_zarr.read_drawn(path, Canvas(None, (3, *size)))
+    rows, columns = (((np.arange(side) + 0.5) * 20 / size[0]).astype(int) for side in size)
+    (segment,) = drawn.segments
+    assert np.array_equal(segment.draw(), (labels() == 1)[:, rows][:, :, columns])
+    assert drawn.notes == (
+        [] if size == (20, 30) else ["image.zarr: labels have 3 × 20 × 30 pixels, of which the nearest count"]
+    )
+
+
+def test_labels_of_another_field_are_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "image.zarr", "0.5")
+    with pytest.raises(ValueError, match=r"expected labels of \(3, 30, 30\), got \(3, 20, 30\)"):
+        ome_zarr.read_drawn(path, Canvas(None, (3, 30, 30)))

@@ -10,6 +10,7 @@ import SimpleITK as sitk
 
 from megamed.annotation_tools import slicer
 from megamed.annotation_tools.model import LabelClass
+from megamed.readers.stored import Canvas, Geometry
 
 SHAPE = (20, 16, 12)
 AFFINE = np.array([[-0.5, 0, 0, 10], [0, -0.75, 0, 20], [0, 0, 2, -30], [0, 0, 0, 1]], float)
@@ -78,9 +79,10 @@ def test_turned_axes_return_to_their_image(tmp_path: Path) -> None:
 
 
 def test_voxels_that_do_not_coincide_are_refused(written: Path) -> None:
-    finer = AFFINE @ np.diag([0.5, 1, 1, 1])
-    with pytest.raises(ValueError, match=r"segmentation lies elsewhere than its image"):
-        slicer.on_grid(slicer.read(written), SHAPE, finer)
+    turned = np.eye(4)
+    turned[:2, :2] = [[0.8, -0.6], [0.6, 0.8]]
+    with pytest.raises(ValueError, match=r"expected axes that are parallel, got others"):
+        slicer.on_grid(slicer.read(written), SHAPE, turned)
     shifted = AFFINE.copy()
     shifted[0, 3] += 0.2
     with pytest.raises(ValueError, match=r"expected voxels that coincide, got them 0\.40 apart"):
@@ -168,3 +170,49 @@ def test_a_malformed_file_names_itself(tmp_path: Path, written: Path, kind: str)
 def test_nothing_to_write_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"expected at least one mask, got none"):
         slicer.write(tmp_path / "a.seg.nrrd", {})
+
+
+def test_names_are_read_and_written_in_any_script(tmp_path: Path) -> None:
+    masks = {"Läsion": labels() == 1, "肝臓": labels() == 3}
+    slicer.write(tmp_path / "ours.seg.nrrd", masks, AFFINE)
+    sitk.WriteImage(
+        describe(image(labels()), {"Name": "Läsion", "LabelValue": 1}, {"Name": "肝臓", "LabelValue": 3}),
+        str(tmp_path / "theirs.seg.nrrd"),
+    )
+    assert slicer.names_in(tmp_path / "ours.seg.nrrd") == {1: "Läsion", 2: "肝臓"}
+    assert slicer.names_in(tmp_path / "theirs.seg.nrrd") == {1: "Läsion", 3: "肝臓"}
+    for name in ("ours", "theirs"):
+        found = slicer.read(tmp_path / f"{name}.seg.nrrd").labels()
+        assert all(np.array_equal(found[each], mask) for each, mask in masks.items())
+    ours = sitk.ReadImage(str(tmp_path / "ours.seg.nrrd"))
+    assert ours.GetMetaData("Segment0_Name") == "Läsion"
+
+
+@pytest.mark.parametrize("factor", [2, 3])
+def test_an_oversampled_segmentation_is_looked_up(tmp_path: Path, factor: int) -> None:
+    array = labels()
+    for axis in range(3):
+        array = array.repeat(factor, axis)
+    made = sitk.GetImageFromArray(array.T)
+    spacing_mm = np.array([0.5, 0.75, 2.0])
+    made.SetSpacing((spacing_mm / factor).tolist())
+    made.SetOrigin((np.array([-10.0, -20.0, -30.0]) - spacing_mm * (1 - 1 / factor) / 2).tolist())
+    sitk.WriteImage(describe(made, {"Name": "liver", "LabelValue": 3}), str(tmp_path / "case.seg.nrrd"))
+    drawn = slicer.read_drawn(tmp_path / "case.seg.nrrd", Canvas(None, SHAPE, Geometry(AFFINE)))
+    (segment,) = drawn.segments
+    assert np.array_equal(segment.draw(), labels() == 3)
+    assert drawn.notes == [slicer.RESAMPLED]
+
+
+@pytest.mark.parametrize(
+    ("change", "dtype"),
+    [({"Color": "none"}, np.uint8), ({}, np.float32)],
+    ids=["no colour", "numbers with points"],
+)
+def test_what_says_nothing_of_the_voxels_loses_none(tmp_path: Path, change: dict[str, str], dtype: type) -> None:
+    made = image(labels().astype(dtype))
+    segments = ({"Name": "background", "LabelValue": 0}, {"Name": "liver", "LabelValue": 3, **change})
+    sitk.WriteImage(describe(made, *segments), str(tmp_path / "case.seg.nrrd"))
+    assert slicer.names_in(tmp_path / "case.seg.nrrd") == {3: "liver"}
+    found = slicer.read(tmp_path / "case.seg.nrrd").labels()
+    assert np.array_equal(found["liver"], labels() == 3)

@@ -1,5 +1,6 @@
 """Paths that follow a template."""
 
+import json
 import unicodedata
 from collections import Counter
 from collections.abc import Callable
@@ -9,9 +10,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
+from megamed.labels import read_annotations
 from megamed.layouts import find_datasets, find_subjects, read_card
 from megamed.layouts.folder import template_pattern
+from megamed.pixels import read_image
+from megamed.schema import DatasetCard, FileRules
+from tests.slide_files import write_pyramid
 
 Draw = Callable[..., np.ndarray]
 Prepare = Callable[..., tuple]
@@ -191,3 +197,30 @@ def test_stray_files_among_volumes_are_reported(tmp_path: Path, prepare: Prepare
 def test_card_without_labels_is_refused(prepare: Prepare) -> None:
     with pytest.raises(ValueError, match="expected the names of its label values"):
         prepare(labels={})
+
+
+@pytest.mark.parametrize("label", ["pyramid", "reduced", "drawn"])
+def test_a_card_chooses_a_level_of_images_and_their_labels(tmp_path: Path, label: str) -> None:
+    pytest.importorskip("tifffile")
+    pixels, drawn = np.random.default_rng(0).integers(0, 200, (64, 96)).astype(np.uint8), np.zeros((64, 96), np.uint8)
+    drawn[16:40, 24:64] = 1
+    for kind in ("images", "labels"):
+        (tmp_path / kind).mkdir()
+    write_pyramid(tmp_path / "images" / "a.tif", pixels)
+    if label == "drawn":
+        ring = [[24, 16], [64, 16], [64, 40], [24, 40], [24, 16]]
+        tumour = {"objectType": "annotation", "classification": {"name": "tumour"}}
+        feature = {"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [ring]}, "properties": tumour}
+        (tmp_path / "labels" / "a.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
+    elif label == "pyramid":
+        write_pyramid(tmp_path / "labels" / "a.tif", drawn)
+    else:
+        Image.fromarray(drawn[::4, ::4]).save(tmp_path / "labels" / "a.png")
+    rules = FileRules(image="images/{case}", label="labels/{case}", level=2)
+    card = DatasetCard(id="d", modality="microscopy", labels={1: "tumour"}, license="CC0", layout="folder", files=rules)
+    (subject,) = find_subjects(tmp_path, card)
+    (case,) = subject.cases
+    image = read_image(case.images["microscopy"])
+    assert np.array_equal(image, pixels[::4, ::4])
+    (layer,) = read_annotations(case, card, image)[""].layers
+    assert np.array_equal(layer, drawn[::4, ::4])

@@ -33,16 +33,10 @@ def test_axes_become_right_anterior_superior(tmp_path: Path) -> None:
     assert np.all(np.diag(volume.affine) > 0)
 
 
-@pytest.mark.parametrize("shape", [(4,), (2, 2, 2, 2), (2, 2, 2, 1, 3)])
+@pytest.mark.parametrize("shape", [(4,), (2, 2, 2, 2), (2, 2, 2, 2, 3)])
 def test_other_than_three_axes_are_refused(tmp_path: Path, shape: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match=r"expected three axes|holds [23] volumes: expected one"):
+    with pytest.raises(ValueError, match=r"expected three axes|holds [26] volumes: expected one"):
         read_volume(save(tmp_path / "a.nii.gz", np.zeros(shape, np.uint8), np.eye(4)))
-
-
-def test_colour_volume_is_refused(tmp_path: Path) -> None:
-    colour = np.zeros((2, 2, 2), np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")]))
-    with pytest.raises(ValueError, match="expected real numbers"):
-        read_volume(save(tmp_path / "a.nii.gz", colour, np.eye(4)))
 
 
 @pytest.mark.parametrize("keep", [0, 10, 300])

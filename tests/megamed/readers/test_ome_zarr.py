@@ -101,3 +101,13 @@ def test_a_folder_of_something_else_is_no_image(tmp_path: Path) -> None:
     zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=2).create_array("0", data=NUCLEI)
     for place in (tmp_path, tmp_path / "a.zarr", tmp_path / "a.zarr/0"):
         assert formats.format_of(place) is None
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_an_array_of_which_nothing_is_said_is_read_as_one_of_numpy(tmp_path: Path, zarr_format: Any) -> None:
+    array = np.random.default_rng(0).integers(0, 9, (12, 14)).astype(np.int32)
+    zarr.create_array(tmp_path / "a.zarr", data=array, zarr_format=zarr_format)
+    assert formats.format_of(tmp_path / "a.zarr")
+    stored = formats.read(formats.source_at(tmp_path / "a.zarr"))
+    assert stored.axes == ""
+    assert np.array_equal(stored.array, array)

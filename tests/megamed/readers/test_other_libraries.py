@@ -51,7 +51,7 @@ def test_formats_written_by_simpleitk_agree(tmp_path: Path, array: np.ndarray, s
     assert np.array_equal(np.sort(volume.array, axis=None), np.sort(array, axis=None))
 
 
-@pytest.mark.parametrize("space", ["right-anterior-superior", "LAS", "left-posterior-superior", None])
+@pytest.mark.parametrize("space", ["right-anterior-superior", "LAS", "left-posterior-superior", "scanner-xyz", None])
 def test_nrrd_spaces(tmp_path: Path, array: np.ndarray, space: str | None) -> None:
     nrrd = pytest.importorskip("nrrd")
     array[1, 2, 3] = 5000
@@ -59,7 +59,8 @@ def test_nrrd_spaces(tmp_path: Path, array: np.ndarray, space: str | None) -> No
     nrrd.write(str(tmp_path / "a.nrrd"), array, header if space else {"spacings": list(SPACING_MM)})
     volume = read_image(Source((tmp_path / "a.nrrd",)))
     position = np.multiply((1, 2, 3), SPACING_MM) + np.array(ORIGIN_MM if space else (0, 0, 0))
-    signs = {"left-posterior-superior": (-1, -1, 1), "LAS": (-1, 1, 1)}.get(space or "", (1, 1, 1))
+    lps = (-1, -1, 1)
+    signs = {"left-posterior-superior": lps, "scanner-xyz": lps, "LAS": (-1, 1, 1)}.get(space or "", (1, 1, 1))
     assert position_of(volume, 5000) == pytest.approx(position * signs)
 
 

@@ -63,7 +63,7 @@ def test_one_bit_label_is_zero_and_one(tmp_path: Path) -> None:
 
 def test_colour_label_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not a label map"):
-        read_label(save(tmp_path / "a.png", np.zeros((2, 2, 3), np.uint8)))
+        read_label(save(tmp_path / "a.png", np.full((2, 2, 3), (9, 0, 0), np.uint8)))
 
 
 def test_size_is_checked_before_decoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
