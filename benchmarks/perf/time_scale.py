@@ -10,6 +10,7 @@ Time is wall time, beside the processor seconds of the process that writes; memo
 process, and of any worker. All stays in `runs/scale`: a second call draws no collection anew.
 """
 
+import logging
 import os
 import re
 import subprocess
@@ -26,9 +27,11 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.plans.task_plans import Settings
+from benchmarks.plans.task_plans import Settings, plan_suite
+from benchmarks.predictors import load_predictor
+from benchmarks.scoring.evaluator import Evaluator, Execution, Work
 from incontext.synthesis.tasks import synthetic_set
-from megamed import DatasetCard
+from megamed import Collection, DatasetCard
 from megamed.build import BuildReport
 from megamed.collection import DatasetWriter
 from megamed.collection_folder import CollectionFolder
@@ -44,6 +47,8 @@ SIZES = (50, 1000)
 WORKERS = (2, 4)
 COMPARED = 100
 """Number of tasks up to which a run without interruption is made, too."""
+ALONE = 3
+"""Number of tasks that are scored in one process."""
 POLL_SECONDS = 0.5
 PREDICTOR = "mean-mask"
 FOLDER = Path("runs") / "scale"
@@ -94,7 +99,7 @@ def cluster(workers: int) -> Iterator[tuple[str, Callable[[], float]]]:
     """Start a Dask scheduler with workers, and yield its address and a function for the peak MiB of the largest."""
     from distributed import Client, LocalCluster
 
-    options: dict[str, Any] = {"dashboard_address": None, "memory_limit": None}
+    options: dict[str, Any] = {"dashboard_address": None, "memory_limit": None, "silence_logs": logging.CRITICAL}
     with LocalCluster(workers, threads_per_worker=1, **options) as local, Client(local) as client:
         yield local.scheduler_address, lambda: max(client.run(peak_mib).values())
 
@@ -143,6 +148,18 @@ def measure(words: Sequence[str], rows: Path, until: float = inf) -> tuple[Taken
     return taken, count(rows) - before
 
 
+def processor_ms(collection: Path) -> tuple[float, float]:
+    """Milliseconds of processor time of this process, for the plan of a task and for each row of it, in the mean."""
+    opened, predictor = Collection(collection), load_predictor(PREDICTOR)
+    start = time.process_time()
+    plans, _ = plan_suite(opened, Settings("dev"))
+    planned = time.process_time()
+    evaluator = Evaluator(opened, Execution())
+    works = [Work.missing(PREDICTOR, plan, set()) for plan in plans[:ALONE]]
+    rows = sum(len(evaluator.score(work, predictor.predict).rows) for work in works)
+    return 1e3 * (planned - start) / len(plans), 1e3 * (time.process_time() - planned) / rows
+
+
 def count(table: Path) -> int:
     """Number of rows in a table, without its header; 0 if there is none."""
     return max(0, table.read_bytes().count(b"\n") - 1) if table.exists() else 0
@@ -161,6 +178,8 @@ def measure_size(tasks: int) -> None:
     collection, out = FOLDER / f"collection-{tasks}", FOLDER / f"results-{tasks}"
     if not (collection / "manifest.json").exists():
         draw_collection(collection, tasks)
+    plan, row = processor_ms(collection)
+    print(f"{tasks} tasks, in one process: {plan:.1f} ms for the plan of a task, {row:.2f} ms a row", flush=True)
     rmtree(out, ignore_errors=True)
     table, total = out / "rows.csv", tasks * SUBJECTS * Settings().draws
     for workers, until in zip(WORKERS, (total / 2, inf), strict=True):
