@@ -90,7 +90,8 @@ def run_benchmark(
         planned = {key for work in works for group in work.groups for key in row_keys(work.name, work.plan, group)}
         for _ in track(store.keep(score_all(collection, works, by_name, execution)), len(planned - store.done)):
             pass
-        summary = store.summarise(list(by_name), settings) | {
+        rows = store.rows()
+        summary = store.summarise(rows, list(by_name), settings) | {
             "settings": asdict(settings) | episodes,
             "predictors": {each.name: each.provenance | {"fingerprint": each.fingerprint} for each in loaded},
             "failed": store.failed,
@@ -98,7 +99,7 @@ def run_benchmark(
             "training_data_not_compared": leaks.not_compared,
             "licenses": licenses(collection, (plan.task.dataset for plan in plans)),
         }
-        store.publish(summary)
+        store.publish(rows, summary)
     return summary
 
 
@@ -169,6 +170,8 @@ class Store:
     costs_path: Path
     done: set[RowKey]
     """Keys of the rows and candidates that the tables hold already; none of them is written again."""
+    asked: set[tuple[str, str, str]] = field(default_factory=set)
+    """Tasks, cases and subjects of the rows that the table held at first."""
     failed: dict[str, dict[str, str]] = field(default_factory=dict)
     """Mapping of a predictor → task → reason why it could not or must not be scored there."""
 
@@ -179,9 +182,10 @@ class Store:
         prepare_table(rows, Row)
         prepare_table(candidates, Candidates)
         prepare_table(costs, Cost)
-        done = {row.key for row in read_rows(rows)} | {each.key for each in read_records(candidates, Candidates)}
+        found = read_rows(rows)
+        done = {row.key for row in found} | {each.key for each in read_records(candidates, Candidates)}
         seal(folder)
-        return cls(rows, candidates, costs, done)
+        return cls(rows, candidates, costs, done, {(row.task, row.case, row.subject) for row in found})
 
     def refuse_strangers(self, plans: Iterable[TaskPlan]) -> None:
         """Refuse rows of tasks, queries or subjects that the plans do not ask about.
@@ -189,17 +193,16 @@ class Store:
         Raises:
             ValueError: If there is such a row.
         """
-        asked = {
-            (plan.task.id, episode.query.case): episode.query.subject for plan in plans for episode in plan.episodes
+        planned = {
+            (plan.task.id, episode.query.case, episode.query.subject) for plan in plans for episode in plan.episodes
         }
-        for row in read_rows(self.rows_path):
-            if asked.get((row.task, row.case)) != row.subject:
-                what = f"case {row.case} of subject {row.subject} in task {row.task}"
-                msg = (
-                    f"{self.rows_path} has rows of something that was not asked: expected queries of the plan, got "
-                    f"{what}. Restore the file from a copy, or delete these lines."
-                )
-                raise ValueError(msg)
+        if strangers := sorted(self.asked - planned):
+            task, case, subject = strangers[0]
+            msg = (
+                f"{self.rows_path} has rows of something that was not asked: expected queries of the plan, got case "
+                f"{case} of subject {subject} in task {task}. Restore the file from a copy, or delete these lines."
+            )
+            raise ValueError(msg)
 
     def keep(self, scored: Iterable[Scored]) -> Iterator[list[Row]]:
         """Write rows, candidates and costs as they are scored, and yield the rows that are new."""
@@ -225,13 +228,12 @@ class Store:
         found = read_records(self.candidates_path, Candidates)
         return [each for each in found if each.task not in self.failed.get(each.predictor, {})]
 
-    def summarise(self, predictors: Sequence[str], settings: Settings) -> dict[str, Any]:
-        """Summarise estimates, counts and costs of some predictors and of their ensembles.
+    def summarise(self, rows: Sequence[Row], predictors: Sequence[str], settings: Settings) -> dict[str, Any]:
+        """Summarise estimates, counts and costs of some predictors and of their ensembles, by rows as `rows` has them.
 
         Raises:
             ValueError: If every predictor failed on every task.
         """
-        rows = self.rows()
         there = {row.predictor for row in rows}
         sizes = (1, settings.ensemble) if settings.ensemble > 1 else (1,)
         names = {ensemble_name(name, size): (name, size) for name in predictors for size in sizes}
@@ -251,7 +253,7 @@ class Store:
                 summary["counts"][shown] |= cost | {"seconds_per_query": seconds}
         return summary
 
-    def publish(self, summary: dict[str, Any]) -> None:
+    def publish(self, rows: Sequence[Row], summary: dict[str, Any]) -> None:
         """Write a summary beside the tables, as `summary.json` and, per task, as `summary.csv`."""
         write_summary(self.rows_path.parent, summary)
-        write_task_csv(self.rows_path.with_name("summary.csv"), self.rows(), summary)
+        write_task_csv(self.rows_path.with_name("summary.csv"), rows, summary)

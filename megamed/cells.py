@@ -7,6 +7,8 @@ FORMULA = re.compile(r"'*[=+@-]")
 """Beginning of a cell that a spreadsheet would compute, or that was already kept from being computed."""
 PICTURES = {code: 0x2400 + code for code in range(32)} | {127: 0x2421}
 """Control characters with their pictures, as ␊ for a newline."""
+PICTURED = {picture: code for code, picture in PICTURES.items()}
+"""Control characters by their pictures."""
 
 
 def safe(text: str) -> str:
@@ -26,7 +28,7 @@ def original(cell: str) -> str:
     "'=1\n"
     """
     text = cell[1:] if cell.startswith("'") and FORMULA.match(cell) else cell
-    return text.translate({picture: code for code, picture in PICTURES.items()})
+    return text if text.isascii() else text.translate(PICTURED)
 
 
 def safe_line(cells: Iterable[object]) -> list[object]:

@@ -31,6 +31,9 @@ REPLICATES = 2000
 TAIL = 0.025
 """Share of the resamples that a 95 % interval excludes at either end."""
 
+LEAST_SHARED = 0.5
+"""Share of the subjects of a dataset that a task must have, on average, for all tasks to be added up together."""
+
 Unit = Literal["task", "dataset"]
 """Top level of the clustered bootstrap: tasks, or whole datasets, are drawn with replacement."""
 
@@ -161,8 +164,22 @@ def _resample_subjects(
     n_subjects = values.shape[2]
     counts = rng.multinomial(n_subjects, np.full(n_subjects, 1 / n_subjects), size=replicates).astype(float)
     known = ~np.isnan(values)
-    totals, weights = (np.moveaxis(each @ counts.T, 2, 0) for each in (np.nan_to_num(values), known.astype(float)))
+    if known.mean() >= LEAST_SHARED:
+        sums = [each @ counts.T for each in (np.nan_to_num(values), known.astype(float))]
+    else:  # tasks of few subjects out of many, as where each has its own: theirs alone are added up
+        per_task = [_sums_of_task(values[:, index], known[:, index], counts) for index in range(values.shape[1])]
+        sums = [np.stack(each, axis=1) for each in zip(*per_task, strict=True)]
+    totals, weights = (np.moveaxis(each, 2, 0) for each in sums)
     return _divide(totals, weights)
+
+
+def _sums_of_task(
+    values: Float[np.ndarray, "P N"], known: Bool[np.ndarray, "P N"], counts: Float[np.ndarray, "R N"]
+) -> tuple[Float[np.ndarray, "P R"], Float[np.ndarray, "P R"]]:
+    """Sums of a task's scores over the drawn subjects, and numbers of those with a score."""
+    shown = known.any(axis=0)
+    drawn = counts[:, shown].T
+    return np.nan_to_num(values[:, shown]) @ drawn, known[:, shown].astype(float) @ drawn
 
 
 def interval(mean: float, resampled: Float[np.ndarray, " R"], tail: float = TAIL) -> Interval:

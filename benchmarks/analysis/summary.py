@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from math import isfinite
@@ -163,9 +163,12 @@ def score_table(summary: dict[str, Any]) -> Table:
             style=style,
         )
 
+    by_dataset: dict[str, dict[str, Any]] = defaultdict(dict)
+    for task, scores in summary["tasks"].items():
+        by_dataset[task.partition("/")[0]][task] = scores
     for dataset, values in summary["datasets"].items():
         add(dataset, values)
-        tasks = {task: scores for task, scores in summary["tasks"].items() if task.startswith(f"{dataset}/")}
+        tasks = by_dataset[dataset]
         for task, scores in tasks.items() if len(tasks) > 1 else ():
             axis, label = task.split("/")[2:]
             add(f"  {label}" if axis == "2d" else f"  {label}, {axis}", scores, style="dim")

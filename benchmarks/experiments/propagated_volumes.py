@@ -198,8 +198,9 @@ def run_volumes(
         if not store.done:
             msg = f"No volume can be asked about: expected {settings.others} others with the same label, got fewer."
             raise ValueError(msg)
-        summary = store.summarise(names, Settings(seed=settings.seed)) | {"settings": decided}
-        store.publish(summary)
+        rows = store.rows()
+        summary = store.summarise(rows, names, Settings(seed=settings.seed)) | {"settings": decided}
+        store.publish(rows, summary)
     return summary
 
 

@@ -15,6 +15,7 @@ from benchmarks.predictors.baselines import mean_mask, nearest_copy
 from benchmarks.predictors.own import from_module
 from benchmarks.predictors.protocol import NamedPredictor, Predictor, TaskExamples, TaskPredictor, specialise
 from benchmarks.predictors.prototypes import Prototypes, class_prototypes, grid_prototypes, prototype_matching
+from benchmarks.predictors.released import FROM, RELEASED, from_released
 from benchmarks.predictors.tuned import NAME as TUNED
 from benchmarks.predictors.tuned import SETTING, packaged_tuned
 from benchmarks.predictors.weights import from_weights, load_network
@@ -46,6 +47,7 @@ CACHE = Path("runs") / "unet-full"
 PATTERNS = {
     "PATH": "the network in a weights file of ours or of UniverSeg v1 (a state dict, as in universeg.pt)",
     "MODULE:OBJECT": "a predictor of your own, in a Python module",
+    f"{'|'.join(RELEASED)}{FROM}PATH": "a network in the weights file that its authors released",
     f"{TUNED}{SETTING}NAME=VALUE,...": "the packaged network, tuned on each support with other settings",
     f"{AS_SHOWN}N": "the packaged network, shown changed copies of N examples or fewer; 0: of none",
     f"NAME{MARK}KIND-STRENGTH": f"any of these, shown altered images or labels; kinds are {', '.join(KINDS)}",
@@ -110,6 +112,8 @@ def load_predictor(name: str, device: str = "cpu") -> NamedPredictor:
         return known[name].load(name, device)
     if Path(name).is_file():
         return from_weights(Path(name), device)
+    if released := from_released(name, device):
+        return released
     if name.startswith(f"{TUNED}{SETTING}"):
         return packaged_tuned(name, device)
     if name.startswith(AS_SHOWN) and (few := name.removeprefix(AS_SHOWN)).isdecimal():

@@ -1,6 +1,5 @@
 """Search for test images that weights were trained on, by content rather than by name."""
 
-from collections import ChainMap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -47,7 +46,7 @@ def find_leaks(collection: Collection, tasks: Iterable[Task], predictors: Iterab
             continue
         present = sorted(set(trained) & set(collection.datasets))
         not_compared[predictor.name] = sorted(set(trained) - set(present))
-        learned = ChainMap(*map(of_dataset, present))
+        learned = {image: name for dataset in reversed(present) for image, name in of_dataset(dataset).items()}
         for task in tasks:
             pairs = [(image, learned[name]) for name, image in of_task(task).items() if name in learned]
             if pairs:

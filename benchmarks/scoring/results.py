@@ -4,6 +4,7 @@ import csv
 import io
 import logging
 import re
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -46,7 +47,7 @@ DECIMALS = {"ece": 4, "brier": 4}
 """Decimals to which means over an image's probabilities are rounded; all other metrics are rounded to six."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Row:
     """Row of a prediction and its scores."""
 
@@ -229,7 +230,7 @@ def _value(name: str, type_: type, cell: str) -> Any:
         if not cell:
             msg = f"expected a name for {name}, got an empty cell"
             raise ValueError(msg)
-        return original(cell)
+        return sys.intern(original(cell))  # names come again in thousands of rows
     written = WHOLE if type_ is int else NUMBER
     if not written.fullmatch(cell):
         msg = f"expected a {'whole ' if type_ is int else ''}number for {name}, got {shortened(cell)}"
@@ -261,19 +262,21 @@ def prepare_table(path: Path, kind: type[Record]) -> None:
     drop_torn_line(path)
     if not path.exists() or not path.stat().st_size:
         return
-    records, columns = read_records(path, kind), list(get_type_hints(kind))
-    with path.open(encoding="utf-8", newline="") as file:
-        header = next(csv.reader(file))
+    columns = list(get_type_hints(kind))
+    with path.open("rb") as file:
+        _, header = next(_cells(path, file.readline()))
+    if header == columns:
+        return
+    records = read_records(path, kind)
     if unknown := [name for name in header if name not in columns]:
         msg = (
             f"{path} was written by a later version: expected columns {columns}, got also {unknown}. "
             "Update incontext-seg, or choose another --out."
         )
         raise ValueError(msg)
-    if header != columns:
-        replace_file(path, table_text(records, columns))
-        new = ", ".join(name for name in columns if name not in header) or "another order of columns"
-        logger.warning("%s: %d rows of an earlier version lack %s; they are kept as they are", path, len(records), new)
+    replace_file(path, table_text(records, columns))
+    new = ", ".join(name for name in columns if name not in header) or "another order of columns"
+    logger.warning("%s: %d rows of an earlier version lack %s; they are kept as they are", path, len(records), new)
 
 
 def append_rows(path: Path, rows: Sequence[Row] | Sequence[Candidates] | Sequence[Cost]) -> None:

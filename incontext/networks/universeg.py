@@ -36,7 +36,7 @@ def load_universeg(path: Path | str, device: torch.device | str = "cpu") -> Cros
         FileNotFoundError: If there is no such file.
         ValueError: If the file is unreadable, or holds anything but the weights of one UniverSeg network.
     """
-    official = _read(Path(path))
+    official = read_state(Path(path))
     with torch.device("meta"):  # takes no memory before the weights are known to fit
         network = CrossBlockNet(_channel_plan(official))
     names = to_official(network.state_dict())
@@ -97,13 +97,21 @@ def to_official(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {pieces.sub(lambda piece: OFFICIAL_PIECES[piece[0]], name): value for name, value in state.items()}
 
 
-def _read(path: Path) -> dict[str, Tensor]:
+def read_state(path: Path) -> dict[str, Tensor]:
+    """Read the state dict in a `.pt` or `.safetensors` file, whether it stands alone or as `model` among other things.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is unreadable, or holds anything but tensors and plain values.
+    """
     check_no_stream(path)
     try:
         state = load_file(path) if _is_safetensors(path) else load_pickled(path.read_bytes())
     except (SafetensorError, Damaged) as error:
         msg = f"{path} is not readable: expected tensors and nothing else, got: {error}. Download it anew."
         raise ValueError(msg) from error
+    if isinstance(state, dict) and isinstance(state.get("model"), dict):
+        state = state["model"]
     if not isinstance(state, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()):
         msg = (
             f"{path} is no state dict: expected names and tensors, got other objects. Save network.state_dict() alone."
@@ -113,8 +121,8 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 
 def _is_safetensors(path: Path) -> bool:
-    if path.suffix not in (".pt", ".safetensors"):
-        msg = f"file format is unknown: expected .pt or .safetensors, got {path.name}. Rename the file."
+    if path.suffix not in (".pt", ".pth", ".safetensors"):
+        msg = f"file format is unknown: expected .pt, .pth or .safetensors, got {path.name}. Rename the file."
         raise ValueError(msg)
     return path.suffix == ".safetensors"
 

@@ -22,6 +22,7 @@ from rich.console import Console
 from benchmarks import run as runs
 from benchmarks.analysis.summary import score_table
 from benchmarks.plans.task_plans import Settings
+from benchmarks.scoring import results
 from benchmarks.scoring.evaluator import Execution
 from benchmarks.scoring.results import Candidates, Row, read_records
 from megamed import Collection
@@ -156,6 +157,20 @@ def test_a_finished_run_computes_nothing_and_takes_a_new_predictor(run: Any) -> 
     for names in (["mean-mask"], ["mean-mask"], ["mean-mask", "nearest-copy"]):
         run("out", names=names, track=count)
     assert computed == [12, 0, 12]
+
+
+def test_a_large_table_is_read_at_the_start_and_at_the_end_alone(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    run("out")
+    read: list[str] = []
+    parse = results.parse_records
+
+    def noting(path: Path, content: bytes, kind: Any) -> Any:
+        read.append(path.name)
+        return parse(path, content, kind)
+
+    monkeypatch.setattr(results, "parse_records", noting)
+    run("out")
+    assert read.count("rows.csv") == 2
 
 
 def test_ensembles_are_reported_beside_single_draws(run: Any) -> None:

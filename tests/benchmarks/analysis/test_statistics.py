@@ -86,6 +86,16 @@ def test_same_seed_same_interval() -> None:
     assert intervals(table, seed=3) == intervals(table, seed=3)
 
 
+def test_tasks_with_subjects_of_their_own_are_added_up_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.full((2, 5, 20), np.nan)
+    for task in range(5):
+        values[:, task, 4 * task : 4 * task + 4] = np.random.default_rng(task).random((2, 4))
+    scores = [DatasetScores(tuple("abcde"), values)]
+    apart = resample(scores, seed=1)
+    monkeypatch.setattr("benchmarks.analysis.statistics.LEAST_SHARED", 0.0)
+    np.testing.assert_allclose(apart, resample(scores, seed=1), rtol=1e-12)
+
+
 def test_single_task_drops_subjects_without_it() -> None:
     table = scores([0.4, NAN, 0.6], [0.9, 0.9, 0.9])
     np.testing.assert_allclose(table.task("0").values, [[[0.4, 0.6]]])

@@ -35,6 +35,7 @@ def test_every_name_is_explained() -> None:
     assert [line.split(": ")[0] for line in others] == [
         "PATH",
         "MODULE:OBJECT",
+        "multiverseg|tyche|seggpt@PATH",
         "packaged-tuned@NAME=VALUE,...",
         "packaged@copies=N",
         "NAME+KIND-STRENGTH",

@@ -119,7 +119,7 @@ def test_pickles_of_other_objects_are_refused(tmp_path: Path) -> None:
 def test_other_networks_and_formats_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="expected a CrossBlockNet, got Identity"):
         save_universeg(torch.nn.Identity(), tmp_path / "weights.pt")
-    with pytest.raises(ValueError, match=r"expected .pt or .safetensors, got weights.onnx"):
+    with pytest.raises(ValueError, match=r"expected .pt, .pth or .safetensors, got weights.onnx"):
         save_universeg(CrossBlockNet(CrossBlockConfig((2, 2), (2,))), tmp_path / "weights.onnx")
     with pytest.raises(FileNotFoundError):
         load_universeg(tmp_path / "absent.pt")
