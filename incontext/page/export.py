@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from incontext.images.examples import on_grid
-from incontext.images.source_image import SourceImage, mask_suffix, read_source_image, write_mask
+from incontext.images.source_image import SourceImage, mask_suffix, write_mask
 from incontext.page.live import Live
 from incontext.page.store import AnnotatedFolder
 from megamed import formats
@@ -47,7 +47,7 @@ def masks_of(annotated: AnnotatedFolder, live: Live) -> Iterator[MaskToExport]:
                 opened = annotated.open(index)
                 yield MaskToExport(image.name, file, image.state, None, opened.case, opened.drawing.planes.copy())
         elif found:
-            case = read_source_image(image.pair.image, image.name)
+            case = annotated.look.read(image.pair)
             yield MaskToExport(image.name, file, "predicted", found.dice, case, found.planes)
 
 

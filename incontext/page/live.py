@@ -11,7 +11,6 @@ import numpy as np
 
 from incontext.folders.expectation import Expectation, expectation_of
 from incontext.folders.mask_targets import check_apart
-from incontext.images.source_image import read_source_image
 from incontext.page.learner import Learner, take_tuned
 from incontext.page.prediction import Prediction
 from incontext.page.store import AnnotatedFolder
@@ -247,7 +246,7 @@ class Live:
     def _predict(self, segmenter: Segmenter, index: int, now: int) -> None:
         image = self._folder.images[index]
         with Attempt() as attempt, warnings.catch_warnings(action="ignore"):
-            case = read_source_image(image.pair.image, image.name)
+            case = self._folder.look.read(image.pair)
             with self._turnstile.last():
                 found = Prediction.of(segmenter.predict(case), now)
         with self.lock:

@@ -153,6 +153,14 @@ class PropagatedMessage(_Message):
     next_plane: int | None
 
 
+class TilesMessage(_Message):
+    """Tiles that an image is shown by, and the steps of the resolution from its level to the finest and coarsest."""
+
+    side: int
+    finest: int
+    coarsest: int
+
+
 class ImageMessage(_Message):
     """An image that is opened."""
 
@@ -177,6 +185,9 @@ class ImageMessage(_Message):
     steps: tuple[int, int, int]
     is_flat: bool
     rises: bool
+    tiles: TilesMessage | None
+    full_size: tuple[int, int] | None
+    level: int
     propagated: PropagatedMessage | None
     round: int
 

@@ -1,15 +1,16 @@
 """The state behind the server: what is told of the folder and its images, and what a request changes."""
 
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from fastapi import HTTPException
 
-from incontext.images.source_image import read_source_image
-from incontext.page.display import ScreenImage, rises, sides
+from incontext.page.display import THUMBNAIL_PX, ScreenImage, rises, sides
 from incontext.page.drawing import Redrawn
 from incontext.page.live import Live
+from incontext.page.look import reduced
 from incontext.page.messages import (
     ClassMessage,
     DrawnMessage,
@@ -22,11 +23,14 @@ from incontext.page.messages import (
     PromptMessage,
     PropagatedMessage,
     SessionMessage,
+    TilesMessage,
     TuningMessage,
 )
 from incontext.page.news import News
 from incontext.page.prompting import Prompter
 from incontext.page.store import AnnotatedFolder, OpenImage
+from incontext.page.tiles import TILE_PX, TiledImage
+from megamed import formats
 
 
 class Page:
@@ -41,6 +45,7 @@ class Page:
         self.folder, self.live = folder, live
         self.news = News(self.tell)
         self._shown: dict[int, ScreenImage] = {}
+        self._tiled: dict[int, TiledImage | None] = {}
         self._thumbnails: dict[int, bytes] = {}
         self._prompter = Prompter()
 
@@ -83,18 +88,19 @@ class Page:
         prediction = live.predictions.get(index)
         if prediction and self.folder.images[index].state == "bare":
             found.drawing.begin(prediction.planes)
-        shown, (planes, height, width) = self.shown(index), found.drawing.planes.shape
+        tiled, (planes, height, width) = self.tiled(index), found.drawing.planes.shape
+        scale = tiled.scale if tiled else self.shown(index).scale
+        tiles = TilesMessage(side=TILE_PX, finest=tiled.finest, coarsest=tiled.coarsest) if tiled else None
         return ImageMessage(
             id=index,
             name=self.folder.images[index].name,
             planes=planes,
             height=height,
             width=width,
-            has_colours=shown.has_colours,
-            bits=shown.bits,
-            low=shown.low,
-            high=shown.high,
-            window=shown.window,
+            **vars(scale),
+            tiles=tiles,
+            full_size=found.case.full_size,
+            level=self.folder.look.level,
             spacing_mm=found.case.spacing_mm,
             undoable=found.drawing.undoable,
             redoable=found.drawing.redoable,
@@ -171,8 +177,15 @@ class Page:
     def shown(self, index: int) -> ScreenImage:
         """An image for the screen; the last one is kept."""
         if index not in self._shown:
-            self._shown = {index: ScreenImage.of(self.open(index).case)}
+            self._shown = {index: ScreenImage.of(self.open(index).case, self.folder.look)}
         return self._shown[index]
+
+    def tiled(self, index: int) -> TiledImage | None:
+        """An image of several levels for the screen; None of others. The last one is kept."""
+        self.check(index)
+        if index not in self._tiled:
+            self._tiled = {index: TiledImage.of(self.folder.images[index].pair, self.folder.look)}
+        return self._tiled[index]
 
     def across(self, index: int, axis: int, place: int) -> tuple[bytes, bytes]:
         """Numbers and label values of a volume in the plane through a row or a column of all its planes.
@@ -194,8 +207,9 @@ class Page:
         """PNG of an image, made once."""
         self.check(index)
         if index not in self._thumbnails:
-            image = self.folder.images[index]
-            self._thumbnails[index] = ScreenImage.of(read_source_image(image.pair.image, image.name)).thumbnail()
+            pair = self.folder.images[index].pair
+            look = replace(self.folder.look, level=reduced(formats.sizes_in(pair.image), 2 * THUMBNAIL_PX))
+            self._thumbnails[index] = ScreenImage.of(look.read(pair), look).thumbnail()
         return self._thumbnails[index]
 
     def drawn(self, index: int, redrawn: Redrawn) -> DrawnMessage:

@@ -6,6 +6,7 @@ import { apply } from "./raster.js";
 import { ImageList, nameOf, stateOf } from "./list.js";
 import { Panel } from "./panel.js";
 import { PROMPTS, Tools } from "./tools.js";
+import { Plane, Tiles } from "./pixels.js";
 import { View } from "./view.js";
 
 const by = id => document.getElementById(id);
@@ -30,6 +31,7 @@ class App {
     by("folder").textContent = this.session.folder;
     document.title = `${this.session.folder} – annotate`;
     this.panel.showClasses();
+    this.panel.showNotes();
     this.list.update(this.session.images);
     for (const news of this.early.splice(0)) this.hear(news);
     this._tell();
@@ -146,11 +148,13 @@ class App {
     for (const near of [plane + 1, plane - 1]) if (near >= 0 && near < image.planes) this._data(near).catch(() => {});
   }
 
+  /** The pixels of a plane, or of a slide, whose tiles are asked for when they are shown. */
   async _data(plane) {
-    const { id, bits } = this.image;
+    const { image } = this, { id, bits } = image;
+    if (image.tiles) return image.pixels ??= new Tiles(image, key => getBytes(`images/${id}/tiles/${key}`), () => this.redraw());
     if (!this.planes.has(plane)) {
       const bytes = getBytes(`images/${id}/planes/${plane}`);
-      this.planes.set(plane, bytes.then(buffer => (bits === 16 ? new Uint16Array(buffer) : new Uint8Array(buffer))));
+      this.planes.set(plane, bytes.then(buffer => new Plane(image, bits === 16 ? new Uint16Array(buffer) : new Uint8Array(buffer))));
       if (this.planes.size > PLANES_KEPT) this.planes.delete(this.planes.keys().next().value);
     }
     return this.planes.get(plane);
@@ -200,8 +204,8 @@ class App {
     if (!isIn) { by("position").textContent = ""; return; }
     const at = [plane, row, column], sides = [image.planes, image.height, image.width], file = [];
     image.axes.forEach((axis, i) => { file[axis] = image.steps[i] > 0 ? at[i] : sides[i] - 1 - at[i]; });
-    const data = view.levels[0], pixel = row * image.width + column, unit = (image.high - image.low) / (2 ** image.bits - 1);
-    const value = image.has_colours ? [0, 1, 2].map(i => data[pixel * 3 + i]).join(" ") : Number((image.low + data[pixel] * unit).toPrecision(4));
+    const numbers = view.pixels.at(row, column), unit = (image.high - image.low) / (2 ** image.bits - 1);
+    const value = !numbers ? "" : image.has_colours ? numbers.join(" ") : Number((image.low + numbers[0] * unit).toPrecision(4));
     by("position").textContent = `row ${row}, column ${column}${image.is_flat ? "" : ` · file [${file.join(", ")}]`} · ${value}`;
   }
 

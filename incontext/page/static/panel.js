@@ -44,7 +44,9 @@ export class Panel {
     const mm = image.spacing_mm;
     const size = `${image.width} × ${image.height}${image.planes > 1 ? ` × ${image.planes}` : ""} px`;
     facts.push(["Size", size]);
-    if (mm) facts.push(["Pixel", `${mm[2].toPrecision(3)} × ${mm[1].toPrecision(3)} mm`]);
+    const [unit, factor] = mm && mm[2] < 0.1 ? ["µm", 1000] : ["mm", 1];
+    if (mm) facts.push(["Pixel", `${Number((mm[2] * factor).toPrecision(3))} × ${Number((mm[1] * factor).toPrecision(3))} ${unit}`]);
+    if (image.full_size) facts.push(["Full size", `${image.full_size[1]} × ${image.full_size[0]} px`], ["Drawn at", `level ${image.level}`]);
     if (entry.dice !== null) facts.push(["Predicted Dice", entry.dice.toFixed(2)]);
     const found = image.propagated;
     if (found?.dice != null) facts.push(["Propagated, Dice", found.dice.toFixed(2)]);
@@ -86,6 +88,17 @@ export class Panel {
   }
 
   _name(value) { return this.classes.find(each => each.value === value)?.name ?? `class ${value}`; }
+
+  /** What was assumed of the folder, and files that were left out. */
+  showNotes() {
+    const { notes } = this.app.session;
+    document.getElementById("notes-title").hidden = !notes.length;
+    document.getElementById("notes").replaceChildren(...notes.map(note => {
+      const item = document.createElement("li");
+      item.textContent = note;
+      return item;
+    }));
+  }
 
   showExamples() {
     const { images, expected } = this.app.session;
