@@ -240,9 +240,9 @@ class AnnotatedFolder:
             return OpenImage(case, drawing)
         label = self._label(image.pair, case)
         if not standing.is_drawn:
-            drawing.begin(label)
+            drawing.begin(label, _drawn_in(label))
         elif standing.is_accepted:  # another program changed it since
-            drawing.replace(label, "label")
+            drawing.replace(label, "label", _drawn_in(label))
         return OpenImage(case, drawing)
 
     def _label(self, pair: ImagePair, case: SourceImage) -> UInt8[np.ndarray, "N H W"]:
@@ -341,6 +341,13 @@ def opened(
     check_target(folder)
     with exclusive(folder, "annotate"):
         yield AnnotatedFolder(folder, classes, channel, level)
+
+
+def _drawn_in(label: UInt8[np.ndarray, "N H W"]) -> list[int]:
+    """Planes of a label that somebody drew: those that show a class and, if some are wholly unknown, all the others."""
+    shown = ((label != 0) & (label != UNKNOWN)).any(axis=(1, 2))
+    judged = (label != UNKNOWN).any(axis=(1, 2))
+    return np.flatnonzero(shown if judged.all() else judged).tolist()
 
 
 def _flat(example: Example) -> UInt8[np.ndarray, "N H W"]:
