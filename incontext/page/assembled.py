@@ -14,6 +14,8 @@ from incontext.page.store import opened
 from incontext.page.target import PageOptions
 from incontext.segmenter import Segmenter
 
+APART = "Classes of the task may overlap, but not on the page: where two are probable, the more probable one is drawn."
+
 
 @contextmanager
 def assembled(folder: Path, options: PageOptions) -> Iterator[Page]:
@@ -29,7 +31,11 @@ def assembled(folder: Path, options: PageOptions) -> Iterator[Page]:
     asked = SegmenterOptions(options.task, options.weights, channel=options.channel, level=options.level)
     task = asked.open() if options.task else None  # which may be of a channel or a level
     channel, level = (task.channel, task.level) if task else (options.channel, options.level)
-    with opened(folder, classes, channel, level) as annotated:
+    named = task.fitted.names if task and task.has_examples else {}
+    with opened(folder, classes, channel, level, named) as annotated:
+        if task and task.overlap:
+            task.set_params(overlap=False)
+            annotated.notes += (APART,)
         before = results.predictions if results else lambda _: ()
 
         def load() -> Segmenter:

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from incontext.folders.expectation import Expectation, expectation_of
-from incontext.folders.mask_targets import check_apart
 from incontext.page.learner import Learner, take_tuned
 from incontext.page.prediction import Prediction
 from incontext.page.store import AnnotatedFolder
@@ -175,7 +174,6 @@ class Live:
             self._notify([index])
         with Attempt() as loading:
             segmenter = self._load()
-            check_apart(segmenter.overlap)
             self.takes_prompts = _takes_prompts(segmenter)
             self._segmenter = segmenter
         if loading.error:

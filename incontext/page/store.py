@@ -112,6 +112,7 @@ class AnnotatedFolder:
         classes: Mapping[int, str] | None = None,
         channel: Channel = None,
         level: int | None = None,
+        task: Mapping[int, str] | None = None,
     ) -> None:
         self.folder = folder
         self._store = folder / STORE
@@ -130,7 +131,7 @@ class AnnotatedFolder:
         if kept.is_file():
             found = read_json(kept, "Delete it to name the classes anew.")["classes"]
             self.classes = {each["value"]: DrawnClass(**each) for each in found}
-        self.meet({**read_own_card(folder).names, **(classes or {})})
+        self.meet({**(task or {}), **read_own_card(folder).names, **(classes or {})})
         for value, name in (classes or {}).items():
             self.classes[value] = replace(self.classes[value], name=name)
         if classes:
@@ -323,7 +324,11 @@ class AnnotatedFolder:
 
 @contextmanager
 def opened(
-    folder: Path, classes: Mapping[int, str] | None = None, channel: Channel = None, level: int | None = None
+    folder: Path,
+    classes: Mapping[int, str] | None = None,
+    channel: Channel = None,
+    level: int | None = None,
+    task: Mapping[int, str] | None = None,
 ) -> Iterator[AnnotatedFolder]:
     """Open a folder for one process alone.
 
@@ -332,6 +337,7 @@ def opened(
         classes: Names of label values.
         channel: The channel to look at of images that have several.
         level: The level to look at of slides and other pyramids; None for what suits them: see `decided`.
+        task: Names of the classes of a saved task, unless they were named here.
 
     Raises:
         NotADirectoryError: If it is no folder.
@@ -340,7 +346,7 @@ def opened(
     """
     check_target(folder)
     with exclusive(folder, "annotate"):
-        yield AnnotatedFolder(folder, classes, channel, level)
+        yield AnnotatedFolder(folder, classes, channel, level, task)
 
 
 def _drawn_in(label: UInt8[np.ndarray, "N H W"]) -> list[int]:
