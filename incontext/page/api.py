@@ -14,6 +14,7 @@ from incontext.page.messages import (
     ClassesMessage,
     DrawnMessage,
     ImageMessage,
+    PlaneMessage,
     ProgressMessage,
     PromptMessage,
     Refusal,
@@ -163,6 +164,12 @@ def _add_drawing(app: FastAPI, page: Page) -> None:
         redrawn = page.prompt(index, message)
         with page.live.lock:
             return page.drawn(index, redrawn)
+
+    @app.post("/api/images/{index}/preparation", status_code=204, response_model=None)
+    def prepare(index: Index, message: PlaneMessage, tab: Tab) -> None:
+        """Read a plane for prompts about a class, of which the first is answered sooner then."""
+        _check_tab(page, tab)
+        page.prepare(index, message)
 
     @app.delete("/api/images/{index}/prompts/{number}")
     def withdraw(index: Index, number: Index, tab: Tab) -> DrawnMessage:

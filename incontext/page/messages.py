@@ -200,11 +200,16 @@ class StrokeMessage(_Message):
     runs: dict[Annotated[int, Field(ge=0, le=MOST_CLASSES)], list[Run]]
 
 
-class PromptMessage(_Message):
-    """Prompt about a class in a plane: a click, a scribble, or two corners of a box, as rows and columns."""
+class PlaneMessage(_Message):
+    """A class in a plane, which prompts are about."""
 
     plane: Annotated[int, Field(ge=0)]
     value: Value
+
+
+class PromptMessage(PlaneMessage):
+    """Prompt about a class in a plane: a click, a scribble, or two corners of a box, as rows and columns."""
+
     kind: Literal["click", "scribble", "box"]
     points: Annotated[list[tuple[Place, Place]], Field(min_length=1, max_length=MOST_POINTS)]
     inside: bool = True

@@ -18,6 +18,7 @@ from incontext.page.messages import (
     ImageEntry,
     ImageMessage,
     NewsMessage,
+    PlaneMessage,
     ProgressMessage,
     PromptEntry,
     PromptMessage,
@@ -136,15 +137,20 @@ class Page:
             ValueError: If the network is not loaded yet, takes no prompts, or a point is not on the image.
         """
         with self.live.borrowed() as segmenter, self.live.lock:
-            opened = self.open(index)
-            self.check_classes([said.value])
-            if said.plane >= len(opened.drawing.planes):
-                raise HTTPException(404, f"plane is unknown: expected one of {len(opened.drawing.planes)}.")
-            told = said.model_dump(exclude={"plane"})
+            opened, told = self._checked(index, said), said.model_dump(exclude={"plane"})
             runs = self._prompter.answer(segmenter, opened, said.plane, told).told()
             if runs:
                 opened.drawing.stroke(said.plane, runs, said.kind, told)
             return Redrawn(said.plane, runs)
+
+    def prepare(self, index: int, said: PlaneMessage) -> None:
+        """Let the network read a plane of an image, so that it answers the first prompt at once.
+
+        Raises:
+            ValueError: If the network is not loaded yet, or takes no prompts.
+        """
+        with self.live.borrowed() as segmenter, self.live.lock:
+            self._prompter.prepare(segmenter, self._checked(index, said), said.plane, said.value)
 
     def withdraw(self, index: int, number: int) -> Redrawn:
         """Take a prompt back, whatever was said and drawn since; that is kept like a stroke.
@@ -224,6 +230,14 @@ class Page:
             plane=redrawn.plane,
             runs={value: [*flat] for value, flat in redrawn.runs.items()},
         )
+
+    def _checked(self, index: int, said: PlaneMessage) -> OpenImage:
+        """Open an image, and make sure that it has a plane and the folder a class."""
+        opened = self.open(index)
+        self.check_classes([said.value])
+        if said.plane >= len(opened.drawing.planes):
+            raise HTTPException(404, f"plane is unknown: expected one of {len(opened.drawing.planes)}.")
+        return opened
 
     def _expected(self) -> list[ExpectedMessage]:
         found = self.live.expected

@@ -1,6 +1,6 @@
 // The page: one image on the screen, its strokes to the server, news from it, and what the keys do.
 
-import { change, getBlob, getBytes, getJson, listen, Refused, settled } from "./api.js";
+import { change, getBlob, getBytes, getJson, hint, listen, Refused, settled } from "./api.js";
 import { Across } from "./across.js";
 import { apply } from "./raster.js";
 import { ImageList, nameOf, stateOf } from "./list.js";
@@ -67,6 +67,7 @@ class App {
     if (this.image.id !== id || this.tools.isBusy || this.pending) return;
     Object.assign(this.image, image);
     await this._label();
+    this.prepare();
     if (!isFound) return;
     this._drawn(image);
     this.panel.showImage(this.image, entry);
@@ -145,6 +146,7 @@ class App {
     by("slice-number").textContent = `${plane + 1} / ${image.planes}`;
     this.redraw();
     this.across.show();
+    this.prepare();
     for (const near of [plane + 1, plane - 1]) if (near >= 0 && near < image.planes) this._data(near).catch(() => {});
   }
 
@@ -293,6 +295,12 @@ class App {
     this.say(Object.keys(answer.runs).length ? "Mask changed" : "Nothing changed");
   }
 
+  /** Let the network read what is on the screen, so that it answers the first click at once. */
+  prepare() {
+    const { image, plane } = this;
+    if (image && PROMPTS.includes(this.tools.name)) hint(`images/${image.id}/preparation`, { plane, value: this.panel.active });
+  }
+
   /** Take a prompt back, whatever came after it. */
   async withdraw(number) {
     const { image } = this, answer = await this._send(() => change("DELETE", `images/${image.id}/prompts/${number}`));
@@ -377,6 +385,7 @@ const app = new App();
 function choose(tool) {
   if (PROMPTS.includes(tool) && !app.session.takes_prompts) return;
   app.tools.choose(tool);
+  app.prepare();
   for (const button of document.querySelectorAll("[data-tool]")) button.setAttribute("aria-pressed", button.dataset.tool === tool);
   app.say(tool);
 }

@@ -35,6 +35,7 @@ export class Panel {
     const found = this.classes[index];
     if (!found) return;
     this.active = found.value;
+    this.app.prepare();
     this.showClasses();
     this.app.say(`Class ${found.name}`);
   }

@@ -120,7 +120,12 @@ def test_a_click_is_answered_kept_and_undone(client: TestClient, page: Page) -> 
     click = {"plane": 0, "value": 1, "kind": "click", "points": [[5, 7]]}
     assert "not loaded yet" in client.post("api/images/0/prompts", json=click).json()["detail"]
     page.live._segmenter = prompted()
+    assert client.post("api/images/0/preparation", json={"plane": 0, "value": 1}).status_code == 204
+    assert client.post("api/images/0/preparation", json={"plane": 7, "value": 1}).status_code == 404
+    assert not page.folder.open(0).drawing.undoable
+    prepared = page._prompter._kept
     answer = client.post("api/images/0/prompts", json=click).json()
+    assert page._prompter._kept is prepared
     assert answer["undoable"] == 1
     assert answer["runs"]["1"]
     assert page.folder.open(0).drawing.planes[0, 5, 7] == 1
@@ -341,7 +346,7 @@ def requests_of(document: dict[str, Any]) -> st.SearchStrategy[tuple[str, str, d
 
 def test_requests_are_answered_as_the_document_says(client: TestClient) -> None:
     document = client.get("openapi.json").json()
-    assert len(document["paths"]) == 18
+    assert len(document["paths"]) == 19
 
     @settings(max_examples=60)
     @given(requests_of(document))
