@@ -30,7 +30,8 @@ COUNT, SIDE_PX, BRUSHED_PX = 100, 512, 2048
 CLICKS, BRUSH_S, BRUSH_PX = 20, 4.0, 60
 RADIUS = 0.02**0.5
 """Radius of the disc of an image, as `write_images` draws it."""
-PATIENCE_MS = 120_000
+PATIENCE_MS, HAND_MS = 120_000, 500
+"""Time that anything may take, and that a hand takes from the keys to the mouse."""
 TRACED = ["devtools.timeline", "disabled-by-default-devtools.timeline.frame"]
 FRAME, PAINTED = "DrawFrame", "FireAnimationFrame"
 """Chromium's names of a frame that reached the screen, and of the part of one that the page paints."""
@@ -106,6 +107,7 @@ def measure_clicks(page: Any) -> None:
     """Click at random, inside and outside by turns."""
     stage, rng, took = Stage(page, SIDE_PX), np.random.default_rng(0), list[float]()
     page.keyboard.press("c")
+    page.wait_for_timeout(HAND_MS)
     for number in range(CLICKS):
         waiting = page.evaluate_handle(f"() => ({{ answer: ({ANSWERED})() }})")
         page.mouse.click(*stage.at(*rng.uniform(0.2, 0.8, 2)), button=("left", "right")[number % 2])

@@ -305,7 +305,7 @@ def _knows_examples(segmenter: Segmenter) -> bool:
 
 
 def _takes_prompts(segmenter: Segmenter) -> bool:
-    """Whether an edit can be begun."""
+    """Whether an edit can be begun; a first click, which takes longest, is made here."""
     with Attempt() as attempt:
-        segmenter.edit(np.zeros((segmenter.size_px, segmenter.size_px), np.float32))
+        segmenter.edit(np.zeros((segmenter.size_px, segmenter.size_px), np.float32)).click(0, 0)
     return attempt.error is None

@@ -51,13 +51,15 @@ export class Panel {
     if (entry.dice !== null) facts.push(["Predicted Dice", entry.dice.toFixed(2)]);
     const found = image.propagated;
     if (found?.dice != null) facts.push(["Propagated, Dice", found.dice.toFixed(2)]);
-    if (found?.next_plane != null) facts.push(["Draw next", `slice ${found.next_plane + 1}`]);
+    if (found?.next_plane != null) facts.push(["Draw next", `slice ${found.next_plane + 1}`, () => this.app.step(found.next_plane - this.app.wanted)]);
     const shown = Object.entries(image.presence).map(([value, share]) => `${this._name(Number(value))} ${Math.round(share * 100)} %${share < 0.5 ? ", probably absent" : ""}`);
     if (entry.state === "predicted" && shown.length) facts.push(["Is there", shown.join("; ")]);
     if (entry.is_suspect) facts.push(["Note", "the other examples contradict this one"]);
-    document.getElementById("facts").replaceChildren(...facts.flatMap(([name, value]) => {
-      const term = document.createElement("dt"), told = document.createElement("dd");
-      term.textContent = name; told.textContent = value;
+    document.getElementById("facts").replaceChildren(...facts.flatMap(([name, value, act]) => {
+      const term = document.createElement("dt"), told = document.createElement("dd"), text = document.createElement(act ? "button" : "span");
+      term.textContent = name; text.textContent = value;
+      if (act) { text.type = "button"; text.addEventListener("click", act); }
+      told.append(text);
       return [term, told];
     }));
   }
