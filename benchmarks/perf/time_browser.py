@@ -1,4 +1,4 @@
-"""What a person waits for on the page, in a real browser: `python -m benchmarks.perf.time_browser`.
+"""Waiting times and frames of the page in a real browser: `python -m benchmarks.perf.time_browser`.
 
 Chromium or Chrome opens the page of `incontext annotate`, which has the packaged weights and one thread. Measured are
 
@@ -66,8 +66,8 @@ def visited(browser: Any, folder: Path) -> Iterator[Any]:
         server.command.wait()
 
 
-class Stage:
-    """Where the image is on the screen: fitted into the middle of the canvas.
+class ShownSquare:
+    """Place of the image on the screen: fitted into the middle of the canvas.
 
     Args:
         page: The page.
@@ -87,11 +87,11 @@ class Stage:
 
 def measure_masks(page: Any) -> None:
     """Draw the disc of the first image as a polygon, accept it, and wait for the others."""
-    stage, (row, column) = Stage(page, SIDE_PX), np.random.default_rng(0).uniform(0.3, 0.7, 2)
+    shown, (row, column) = ShownSquare(page, SIDE_PX), np.random.default_rng(0).uniform(0.3, 0.7, 2)
     angles = np.linspace(0, 2 * np.pi, 24)
     page.keyboard.press("p")
     for angle in angles:
-        page.mouse.click(*stage.at(column + RADIUS * np.cos(angle), row + RADIUS * np.sin(angle)))
+        page.mouse.click(*shown.at(column + RADIUS * np.cos(angle), row + RADIUS * np.sin(angle)))
     page.locator("#undo:enabled").wait_for()
     began = time.monotonic()
     page.keyboard.press("a")
@@ -105,12 +105,12 @@ def measure_masks(page: Any) -> None:
 
 def measure_clicks(page: Any) -> None:
     """Click at random, inside and outside by turns."""
-    stage, rng, took = Stage(page, SIDE_PX), np.random.default_rng(0), list[float]()
+    shown, rng, took = ShownSquare(page, SIDE_PX), np.random.default_rng(0), list[float]()
     page.keyboard.press("c")
     page.wait_for_timeout(HAND_MS)
     for number in range(CLICKS):
         waiting = page.evaluate_handle(f"() => ({{ answer: ({ANSWERED})() }})")
-        page.mouse.click(*stage.at(*rng.uniform(0.2, 0.8, 2)), button=("left", "right")[number % 2])
+        page.mouse.click(*shown.at(*rng.uniform(0.2, 0.8, 2)), button=("left", "right")[number % 2])
         took.append(waiting.evaluate("each => each.answer"))
     told = (
         f"{np.median(took):.0f} ms in the median, {np.percentile(took, 95):.0f} ms at 95 %, the first {took[0]:.0f} ms"
@@ -120,16 +120,16 @@ def measure_clicks(page: Any) -> None:
 
 def measure_brush(browser: Any, page: Any) -> None:
     """Draw circles without a pause, and count the frames in the trace."""
-    stage = Stage(page, BRUSHED_PX)
+    shown = ShownSquare(page, BRUSHED_PX)
     page.locator("#size").fill(str(BRUSH_PX))
     page.keyboard.press("b")
-    page.mouse.move(*stage.at(0.8, 0.5))
+    page.mouse.move(*shown.at(0.8, 0.5))
     page.mouse.down()
     browser.start_tracing(page=page, categories=TRACED)
     began, moves = time.monotonic(), 0
     while (spent := time.monotonic() - began) < BRUSH_S:
         angle = 2 * np.pi * spent
-        page.mouse.move(*stage.at(0.5 + 0.3 * np.cos(angle), 0.5 + 0.3 * np.sin(angle)))
+        page.mouse.move(*shown.at(0.5 + 0.3 * np.cos(angle), 0.5 + 0.3 * np.sin(angle)))
         moves += 1
     events = json.loads(browser.stop_tracing())["traceEvents"]
     page.mouse.up()
