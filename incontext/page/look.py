@@ -86,9 +86,10 @@ def decided(store: Path, pairs: Sequence[ImagePair], channel: Channel, level: in
         ValueError: If something was drawn on another channel or level, or what was kept is damaged.
         Unwritable: If the system refuses to keep it.
     """
-    kept = Look(**read_json(store / FILE, "Delete it to choose anew.")) if (store / FILE).is_file() else None
-    if kept is None and is_drawn:
-        kept = PLAIN
+    kept = PLAIN if is_drawn else None
+    if (store / FILE).is_file():
+        found = read_json(store / FILE, "Delete it to choose anew.")
+        kept = Look(found.get("channel"), int(found.get("level", 0)))
     if level is None:
         level = kept.level if kept else _level_of(pairs)
     wanted = Look(channel if channel is not None or kept is None else kept.channel, level)
@@ -98,7 +99,7 @@ def decided(store: Path, pairs: Sequence[ImagePair], channel: Channel, level: in
             "Say the same, or begin in a folder of its own."
         )
         raise ValueError(msg)
-    if wanted not in (kept, PLAIN):
+    if wanted != (kept or PLAIN):
         make_folder(store)
         replace_file(store / FILE, json.dumps(vars(wanted)) + "\n")
     return wanted

@@ -47,6 +47,10 @@ def test_a_level_can_be_chosen_until_something_is_drawn(folder: Path) -> None:
     for level in (2, 0, 1):
         with opened(folder, level=level) as annotated:
             assert annotated.open(0).case.planes.shape == (1, *(side >> level for side in SIDES_PX))
+    with opened(folder, level=0) as annotated:
+        annotated.open(0).drawing.stroke(0, SQUARE, "brush")
+    with opened(folder) as annotated:
+        assert annotated.look.level == 0
 
 
 def test_what_was_drawn_before_levels_were_kept_is_of_the_full_resolution(folder: Path) -> None:
