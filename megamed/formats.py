@@ -244,13 +244,14 @@ def read(source: Source, most_pixels: int = MAX_VOXELS) -> StoredImage:
         most_pixels: The size above which a picture is refused before it is decoded.
 
     Raises:
-        ValueError: If it cannot be decoded or is too large, or has one resolution where a level of it is asked for.
+        ValueError: If it cannot be decoded or is too large, or has one resolution where a level or a
+            region of it is asked for.
         ImportError: If the library for its format is not installed; the message has the command.
     """
     for path in source.files:
         check_no_stream(path)
     found = None if source.part == SERIES else format_of(source.files[0])
-    if source.level and not (found and found.sizes):
+    if (source.level or source.region) and not (found and found.sizes):
         msg = f"{source.name} has no level {source.level}: expected a slide or a pyramid, got one resolution. Drop it."
         raise ValueError(msg)
     if source.part == SERIES:

@@ -118,7 +118,8 @@ class EditingEstimator(TaskEstimator):
         fitted = self.fitted_images("learn one more image")
         rules = replace(fitted.rules_for_others(self.rules), instances=fitted.has_objects)
         names = {**fitted.names, **(classes or {})}
-        after = grown(fitted, Examples([image], labels, rules, self.channel, names), classes or {})
+        example = Examples([image], labels, rules, self.channel, names, self.level)
+        after = grown(fitted, example, classes or {})
         before = self._reading if self._reading and self._reading[0] == self._reading_key else None
         tuned = self._tuned if self._tuned and self._tuned[0] == self._tuning_key else None
         self._fitted = after

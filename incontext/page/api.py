@@ -14,6 +14,7 @@ from incontext.page.messages import (
     ClassesMessage,
     DrawnMessage,
     ImageMessage,
+    PlaneMessage,
     ProgressMessage,
     PromptMessage,
     Refusal,
@@ -40,6 +41,7 @@ REFUSALS: Responses = {
 NOTHING = Redrawn(0, {})
 Index = Annotated[int, InPath(ge=0, le=2**31)]
 Plane = Annotated[int, InPath(ge=0, le=2**31)]
+Step = Annotated[int, InPath(ge=-32, le=32)]
 Tab = Annotated[str, Header(alias="x-tab", pattern=TABS)]
 
 
@@ -113,6 +115,16 @@ def _add_pixels(app: FastAPI, page: Page) -> None:
             shown = page.shown(index)
         return Response(shown.plane(plane), media_type="application/octet-stream")
 
+    @app.get("/api/images/{index}/tiles/{step}/{row}/{column}", responses=BYTES, response_class=Response)
+    def tile(index: Index, step: Step, row: Plane, column: Plane) -> Response:
+        """Numbers of a tile of a slide, at a step of the resolution; what lies outside of the slide is 0."""
+        with page.live.lock:
+            tiled = page.tiled(index)
+        found = tiled.tile(step, row, column) if tiled else None
+        if found is None:
+            raise HTTPException(404, "tile is unknown: expected one that the image has, got another.")
+        return Response(found, media_type="application/octet-stream")
+
     @app.get("/api/images/{index}/planes/{plane}/label", responses=BYTES, response_class=Response)
     def label(index: Index, plane: Plane) -> Response:
         """Values of the classes in a plane, a byte each."""
@@ -152,6 +164,12 @@ def _add_drawing(app: FastAPI, page: Page) -> None:
         redrawn = page.prompt(index, message)
         with page.live.lock:
             return page.drawn(index, redrawn)
+
+    @app.post("/api/images/{index}/preparation", status_code=204, response_model=None)
+    def prepare(index: Index, message: PlaneMessage, tab: Tab) -> None:
+        """Read a plane for prompts about a class, of which the first is answered sooner then."""
+        _check_tab(page, tab)
+        page.prepare(index, message)
 
     @app.delete("/api/images/{index}/prompts/{number}")
     def withdraw(index: Index, number: Index, tab: Tab) -> DrawnMessage:

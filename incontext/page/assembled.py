@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from incontext.folders.class_names import read_classes
@@ -11,6 +12,9 @@ from incontext.page.results import SegmentedFolder
 from incontext.page.state import Page
 from incontext.page.store import opened
 from incontext.page.target import PageOptions
+from incontext.segmenter import Segmenter
+
+APART = "Classes of the task may overlap, but not on the page: where two are probable, the more probable one is drawn."
 
 
 @contextmanager
@@ -24,9 +28,19 @@ def assembled(folder: Path, options: PageOptions) -> Iterator[Page]:
     """
     results = SegmentedFolder(options.results) if options.results else None
     classes = {**(results.classes if results else {}), **read_classes(options.classes)}
-    with opened(folder, classes) as annotated:
+    asked = SegmenterOptions(options.task, options.weights, channel=options.channel, level=options.level)
+    task = asked.open() if options.task else None  # which may be of a channel or a level
+    channel, level = (task.channel, task.level) if task else (options.channel, options.level)
+    named = task.fitted.names if task and task.has_examples else {}
+    with opened(folder, classes, channel, level, named) as annotated:
+        if task and task.overlap:
+            task.set_params(overlap=False)
+            annotated.notes += (APART,)
         before = results.predictions if results else lambda _: ()
-        load = SegmenterOptions(options.task, options.weights).open
+
+        def load() -> Segmenter:
+            return task or replace(asked, **vars(annotated.look)).open()
+
         live = Live(annotated, load, lambda images: page.news.post(images), before)
         page = Page(annotated, live)
         live.start()

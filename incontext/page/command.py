@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from incontext.folders.shell_options import ClassNames, SavedTask, TaskWeights
+from incontext.folders.shell_options import ClassNames, ImageChannel, SavedTask, TaskWeights
 from megamed.extras import require
 
 EXAMPLE = Path("annotate-example")
@@ -19,6 +19,16 @@ def annotate(
     task: SavedTask = None,
     classes: ClassNames = None,
     weights: TaskWeights = None,
+    channel: ImageChannel = None,
+    level: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Level to draw on of the resolution of whole slides and other pyramids: 0 is the full one, at which "
+            "all are shown.",
+            show_default="that of the task, or the first at which no slide has more than 17 million pixels",
+        ),
+    ] = None,
     results: Annotated[
         Path | None,
         typer.Option(help="Folder that `segment` wrote, whose masks are to be corrected.", show_default=False),
@@ -54,4 +64,4 @@ def annotate(
     from incontext.page.serve import ServeOptions, serve
     from incontext.page.target import PageOptions
 
-    serve(place, ServeOptions(PageOptions(task, weights, classes, results), port, browser, tell))
+    serve(place, ServeOptions(PageOptions(task, weights, classes, results, channel, level), port, browser, tell))

@@ -1,7 +1,8 @@
 """Images as the screen shows them: grey values or colours of a plane as bytes, and thumbnails."""
 
 import io
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Self
 
 import numpy as np
 from jaxtyping import Float, Shaped, UInt8
@@ -9,12 +10,57 @@ from PIL import Image
 
 from incontext.images.normalisation import choose, limits
 from incontext.images.source_image import SourceImage
-from megamed import formats
+from incontext.page.look import PLAIN, Look
+from megamed.readers.stored import StoredImage
 
 THUMBNAIL_PX = 88
-WORD = 2**16 - 1
 LETTERS = ("RL", "AP", "HF")
 """Letters of the sides of the patient, along each axis of its coordinates."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Meaning of the numbers that a screen is sent.
+
+    Attributes:
+        low: Grey value that 0 stands for.
+        high: Grey value that the largest number stands for.
+        window: Grey values that are shown black and white at first.
+        bits: Number of bits of each number.
+        has_colours: Whether pixels are red, green and blue.
+    """
+
+    low: float
+    high: float
+    window: tuple[float, float]
+    bits: int = 8
+    has_colours: bool = False
+
+    @classmethod
+    def of(cls, case: SourceImage) -> Self:
+        """Scale the grey values of an image: bytes stay, all else becomes words."""
+        low, high = float(case.planes.min()), float(case.planes.max())
+        window = limits(case, choose([case], "auto"))
+        if not window[0] < window[1]:
+            window = low, low + 1.0
+        if case.dtype == np.uint8 and low >= 0 and high <= 255:
+            return cls(0.0, 255.0, window)
+        return cls(low, high if high > low else low + 1.0, window, 16)
+
+    def of_file(self, dtype: np.dtype) -> Self:
+        """Scale words so that no pixel of a file can lie outside, if those that were looked at are not all."""
+        return self if self.has_colours or dtype != np.uint16 else replace(self, low=0.0, high=float(2**self.bits - 1))
+
+    def numbers(self, values: Shaped[np.ndarray, "..."]) -> Shaped[np.ndarray, "..."]:
+        """Numbers of grey values; those of colours are what they are."""
+        if self.has_colours:
+            return values
+        largest = 2**self.bits - 1
+        scaled = (values.astype(np.float64) - self.low) * (largest / (self.high - self.low))
+        return scaled.round().clip(0, largest).astype(np.uint8 if self.bits == 8 else np.uint16)
+
+
+COLOURED = Scale(0.0, 255.0, (0.0, 255.0), has_colours=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,42 +69,22 @@ class ScreenImage:
 
     Attributes:
         planes: Bytes of grey (N, H, W) or of red, green and blue (N, H, W, 3); or words of grey.
-        low: Grey value that 0 stands for.
-        high: Grey value that the largest number stands for.
-        window: Grey values that are shown black and white at first.
+        scale: Meaning of these numbers.
     """
 
     planes: Shaped[np.ndarray, "N H W *C"] = field(repr=False)
-    low: float
-    high: float
-    window: tuple[float, float]
+    scale: Scale
 
     @classmethod
-    def of(cls, case: SourceImage) -> "ScreenImage":
+    def of(cls, case: SourceImage, look: Look = PLAIN) -> Self:
         """Make bytes or words of what was read; colours are read anew, as segmentation does without them."""
-        low, high = float(case.planes.min()), float(case.planes.max())
-        if (colours := _colours(case)) is not None:
-            return cls(colours[None], 0.0, 255.0, (0.0, 255.0))
-        window = limits(case, choose([case], "auto"))
-        if not window[0] < window[1]:
-            window = low, low + 1.0
-        if case.dtype == np.uint8 and low >= 0 and high <= 255:
-            return cls(case.planes.astype(np.uint8), 0.0, 255.0, window)
-        scale = WORD / (high - low) if high > low else 0.0
-        words = np.empty(case.planes.shape, np.uint16)
-        for plane, into in zip(case.planes, words, strict=True):
-            into[...] = ((plane.astype(np.float64) - low) * scale).round()
-        return cls(words, low, high if high > low else low + 1, window)
-
-    @property
-    def has_colours(self) -> bool:
-        """Whether pixels are red, green and blue."""
-        return self.planes.ndim == 4
-
-    @property
-    def bits(self) -> int:
-        """Number of bits of each number."""
-        return self.planes.dtype.itemsize * 8
+        if (colours := _colours(case, look)) is not None:
+            return cls(colours[None], COLOURED)
+        scale = Scale.of(case)
+        planes = np.empty(case.planes.shape, np.uint8 if scale.bits == 8 else np.uint16)
+        for plane, into in zip(case.planes, planes, strict=True):
+            into[...] = scale.numbers(plane)
+        return cls(planes, scale)
 
     def plane(self, index: int) -> bytes:
         """Numbers of a plane, rows one after the other, the lower byte of words first.
@@ -69,18 +95,18 @@ class ScreenImage:
         if not 0 <= index < len(self.planes):
             msg = f"plane is unknown: expected 0 to {len(self.planes) - 1}, got {index}."
             raise ValueError(msg)
-        return _bytes(self.planes[index])
+        return told(self.planes[index])
 
     def across(self, axis: int, place: int) -> bytes:
         """Numbers of the plane through a row (axis 1) or a column (axis 2) of all planes, plane after plane."""
-        return _bytes(self.planes.take(place, axis))
+        return told(self.planes.take(place, axis))
 
     def thumbnail(self, side_px: int = THUMBNAIL_PX) -> bytes:
         """PNG of the middle plane, fitted into a square."""
         plane = self.planes[len(self.planes) // 2]
         step = max(1, min(plane.shape[:2]) // (2 * side_px))  # a large image is not scaled as a whole
         values = plane[::step, ::step]
-        if not self.has_colours:
+        if not self.scale.has_colours:
             values = self._grey(values)
         picture = Image.fromarray(values)
         picture.thumbnail((side_px, side_px), Image.Resampling.BILINEAR)
@@ -89,12 +115,14 @@ class ScreenImage:
         return buffer.getvalue()
 
     def _grey(self, values: Shaped[np.ndarray, "H W"]) -> UInt8[np.ndarray, "H W"]:
-        stored = self.low + values * ((self.high - self.low) / (2**self.bits - 1))
-        black, white = self.window
+        scale = self.scale
+        stored = scale.low + values * ((scale.high - scale.low) / (2**scale.bits - 1))
+        black, white = scale.window
         return (np.clip((stored - black) / (white - black), 0, 1) * 255).astype(np.uint8)
 
 
-def _bytes(plane: Shaped[np.ndarray, "..."]) -> bytes:
+def told(plane: Shaped[np.ndarray, "..."]) -> bytes:
+    """Numbers one after the other, the lower byte of words first."""
     return plane.astype(plane.dtype.newbyteorder("<")).tobytes()
 
 
@@ -124,15 +152,20 @@ def sides(case: SourceImage) -> list[str]:
     return [letter(-right), letter(-down), letter(right), letter(down)]
 
 
-def _colours(case: SourceImage) -> UInt8[np.ndarray, "H W 3"] | None:
-    """Read red, green and blue of a picture; None if it is grey, or no picture."""
-    if case.kind != "image" or case.source is None or not case.source.is_file():
-        return None
-    stored = formats.read(formats.source_at(case.source)).displayed()
+def colours_in(stored: StoredImage) -> UInt8[np.ndarray, "H W 3"] | None:
+    """Red, green and blue of what a file holds, as it is displayed; None if it is grey, or no single picture."""
     array = stored.array
-    if stored.axes != "YXC" or array.shape[-1] not in (3, 4) or array.shape[:2] != case.shape:
+    if stored.axes != "YXC" or array.shape[-1] not in (3, 4):
         return None
     if array.dtype == np.uint8:
         return np.ascontiguousarray(array[..., :3])
     largest = float(np.iinfo(array.dtype).max) if array.dtype.kind == "u" else float(array.max()) or 1.0
     return (np.clip(array[..., :3] / largest, 0, 1) * 255).astype(np.uint8)
+
+
+def _colours(case: SourceImage, look: Look) -> UInt8[np.ndarray, "H W 3"] | None:
+    """Read red, green and blue of a picture; None if it is grey, or no picture."""
+    if case.kind != "image" or case.source is None or not case.source.is_file():
+        return None
+    found = colours_in(look.stored(case.source))
+    return None if found is None or found.shape[:2] != case.shape else found

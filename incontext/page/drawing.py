@@ -64,6 +64,7 @@ class Step:
         plane: The plane that changed; None if all may have.
         said: What the network answered by this stroke; None if a person drew it.
         withdrawn: Number of the step whose prompt this one takes out of what was said; None if it takes none.
+        drawn: Planes that count as drawn by it besides, as somebody drew them elsewhere.
     """
 
     plane: int | None
@@ -72,6 +73,7 @@ class Step:
     after: bytes
     said: Said | None = None
     withdrawn: int | None = None
+    drawn: tuple[int, ...] = ()
 
     @staticmethod
     def values(packed: bytes) -> UInt8[np.ndarray, " n"]:
@@ -130,7 +132,8 @@ class Drawing:
         self._log = log
         self._done: list[Step] = []
         self._undone: list[Step] = []
-        self._base, self._has_base = "", False
+        self._base: Entry = {}
+        self._has_base, self._drawn_before = False, tuple[int, ...]()
         for entry in log.entries:
             self._play(entry)
 
@@ -170,8 +173,9 @@ class Drawing:
 
     @property
     def drawn(self) -> list[int]:
-        """Indices of the planes that somebody has drawn or said something on that counts."""
-        return sorted({plane for plane in self._touched if plane is not None})
+        """Indices of the planes that somebody has drawn or said something on that counts, here or in a label."""
+        elsewhere = {plane for step in self._done for plane in step.drawn}
+        return sorted({plane for plane in self._touched if plane is not None} | elsewhere | {*self._drawn_before})
 
     @property
     def judged(self) -> Bool[np.ndarray, " N"]:
@@ -196,8 +200,12 @@ class Drawing:
         """State of the image by its log."""
         return DrawnState.of(self._log.entries)
 
-    def begin(self, planes: UInt8[np.ndarray, "N H W"]) -> None:
+    def begin(self, planes: UInt8[np.ndarray, "N H W"], drawn: Sequence[int] = ()) -> None:
         """Let the drawing begin with other values than background, which are kept from the first stroke on.
+
+        Args:
+            planes: The values.
+            drawn: Indices of the planes that somebody drew, if it is a label.
 
         Raises:
             ValueError: If something was drawn already.
@@ -205,7 +213,8 @@ class Drawing:
         if self.standing.is_drawn:
             msg = "drawing has begun: expected none, got strokes. Use replace."
             raise ValueError(msg)
-        self._base, self._has_base = self._packed(planes), True
+        self._base = {"do": BASE, "planes": self._packed(planes), "drawn": [*drawn]}
+        self._has_base, self._drawn_before = True, tuple(drawn)
         self.planes[...] = planes
 
     def stroke(
@@ -234,17 +243,18 @@ class Drawing:
         told = {"said": said, "withdrawn": withdrawn}
         self._add({**entry, **{name: each for name, each in told.items() if each is not None}})
 
-    def replace(self, planes: UInt8[np.ndarray, "N H W"], tool: str) -> None:
+    def replace(self, planes: UInt8[np.ndarray, "N H W"], tool: str, drawn: Sequence[int] = ()) -> None:
         """Put other values in place of all; that, too, can be taken back.
 
         Args:
             planes: The values.
             tool: Name of where they come from, for the record.
+            drawn: Indices of the planes that somebody drew, if it is a label.
 
         Raises:
             Unwritable: If the system refuses to keep it; nothing changed then.
         """
-        self._add({"do": WHOLE, "tool": tool, "planes": self._packed(planes)})
+        self._add({"do": WHOLE, "tool": tool, "planes": self._packed(planes), "drawn": [*drawn]})
 
     def undo(self) -> Redrawn | None:
         """Take back the last stroke; None if there is none."""
@@ -260,8 +270,8 @@ class Drawing:
 
     def _add(self, entry: Entry) -> Redrawn | None:
         if self._base:
-            self._log.add({"do": BASE, "planes": self._base})
-            self._base = ""
+            self._log.add(self._base)
+            self._base = {}
         self._log.add(entry)
         return self._play(entry)
 
@@ -278,9 +288,9 @@ class Drawing:
                 parsed = self._parsed(entry["plane"], runs)
                 return self._make(entry["plane"], parsed, entry.get("said"), entry.get("withdrawn"))
             case "whole":
-                return self._replace(entry["planes"])
+                return self._replace(entry["planes"], tuple(entry.get("drawn", ())))
             case "base":
-                self._has_base = True
+                self._has_base, self._drawn_before = True, tuple(entry.get("drawn", ()))
                 self._replace(entry["planes"])
                 self._done.clear()
             case "undo":
@@ -304,7 +314,7 @@ class Drawing:
         places, after = zlib.compress(runs.places.tobytes(), 1), zlib.compress(runs.values.tobytes(), 1)
         return self._do(Step(plane, places, before, after, said, withdrawn))
 
-    def _replace(self, packed: str) -> Redrawn:
+    def _replace(self, packed: str, drawn: tuple[int, ...] = ()) -> Redrawn:
         try:
             after = base64.b64decode(packed)
             if len(zlib.decompress(after)) != self.planes.size:
@@ -312,7 +322,7 @@ class Drawing:
         except (ValueError, zlib.error, binascii.Error) as error:
             msg = f"log is of another image: expected {self.planes.size} pixels, got others. Move it away."
             raise ValueError(msg) from error
-        return self._do(Step(None, b"", zlib.compress(self.planes.tobytes(), 1), after))
+        return self._do(Step(None, b"", zlib.compress(self.planes.tobytes(), 1), after, drawn=drawn))
 
     def _do(self, change: Step) -> Redrawn:
         self._done.append(change)

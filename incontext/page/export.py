@@ -4,55 +4,27 @@ import csv
 import io
 import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
-
-import numpy as np
-from jaxtyping import UInt8
 
 from incontext.images.examples import on_grid
-from incontext.images.source_image import SourceImage, mask_suffix, read_source_image, write_mask
+from incontext.images.source_image import mask_suffix, write_mask
+from incontext.page.export_page import ShownMask, export_page
 from incontext.page.live import Live
+from incontext.page.mask_to_export import MaskToExport, masks_of
 from incontext.page.store import AnnotatedFolder
 from megamed import formats
 from megamed.annotation_tools import writers
-from megamed.annotation_tools.model import SegmentedImage, distinct_names, file_names
+from megamed.annotation_tools.model import SegmentedImage, distinct_names
+from megamed.cells import safe_line
 from megamed.label_colours import colours_of
 from megamed.vocabulary import WrittenTool
 
-TABLE = "images.csv"
-
-
-class MaskToExport(NamedTuple):
-    """The mask of an image, and where it comes from: `accepted`, `drawn` or `predicted`."""
-
-    name: str
-    file_name: str
-    state: str
-    dice: float | None
-    case: SourceImage
-    planes: UInt8[np.ndarray, "N H W"]
-
-
-def masks_of(annotated: AnnotatedFolder, live: Live) -> Iterator[MaskToExport]:
-    """Yield the masks of all images that have one, labels before drawings before predictions."""
-    files = file_names([image.pair.image for image in annotated.images])
-    for index, (image, file) in enumerate(zip(annotated.images, files, strict=True)):
-        found = live.predictions.get(index)
-        if image.state == "bare" and found is None:
-            continue
-        if image.state != "bare":
-            with live.lock:
-                opened = annotated.open(index)
-                yield MaskToExport(image.name, file, image.state, None, opened.case, opened.drawing.planes.copy())
-        elif found:
-            case = read_source_image(image.pair.image, image.name)
-            yield MaskToExport(image.name, file, "predicted", found.dice, case, found.planes)
+TABLE, PAGE = "images.csv", "report.html"
 
 
 def archive(annotated: AnnotatedFolder, live: Live, tool: WrittenTool | None) -> bytes:
-    """Write masks in their images' formats, or in the files of a tool, and a table of them, into a ZIP archive.
+    """Write masks in their images' formats, or in the files of a tool, a table and a page of them, into a ZIP archive.
 
     Raises:
         ValueError: If there is no mask yet, or the tool cannot hold them.
@@ -60,11 +32,12 @@ def archive(annotated: AnnotatedFolder, live: Live, tool: WrittenTool | None) ->
     """
     names = {value: each.name for value, each in annotated.classes.items()}
     colours = colours_of(names, {value: each.colour for value, each in annotated.classes.items()})
-    rows: list[list[object]] = []
+    rows, shown = list[list[object]](), list[ShownMask]()
     with tempfile.TemporaryDirectory() as place:
         folder, drawn = Path(place), list[SegmentedImage]()
         for mask in masks_of(annotated, live):
-            rows.append([mask.name, mask.state, mask.dice, *(int((mask.planes == value).sum()) for value in names)])
+            rows.append(_row(mask, names))
+            shown.append(ShownMask.of(mask, colours))
             if tool:
                 drawn.append(_segmented(mask, names, colours))
             else:
@@ -77,6 +50,8 @@ def archive(annotated: AnnotatedFolder, live: Live, tool: WrittenTool | None) ->
         if tool:
             writers.write_files(folder, tool, drawn)
         _write_table(folder / TABLE, rows, names)
+        page = export_page(annotated.folder.resolve().name, shown, {names[value]: colours[value] for value in names})
+        (folder / PAGE).write_text(page, encoding="utf-8")
         return _zipped(folder)
 
 
@@ -107,11 +82,19 @@ def _segmented(mask: MaskToExport, names: Mapping[int, str], colours: Mapping[in
     )
 
 
+def _row(mask: MaskToExport, names: Mapping[int, str]) -> list[object]:
+    """A line of the table: pixels of each class, and where it is known their area in mm² or volume in mm³."""
+    pixels, size = [int((mask.planes == value).sum()) for value in names], mask.pixel_size
+    measured = [None if size is None else f"{each * size:.6g}" for each in pixels]
+    counted = [each for pair in zip(pixels, measured, strict=True) for each in pair]
+    return [mask.name, mask.state, mask.dice, "mm²" if mask.case.kind == "image" else "mm³", *counted]
+
+
 def _write_table(path: Path, rows: list[list[object]], names: Mapping[int, str]) -> None:
+    sizes = [f"{name} ({what})" for name in names.values() for what in ("pixels", "size")]
+    lines: list[list[object]] = [["image", "state", "predicted_dice", "unit_of_size", *sizes], *rows]
     with path.open("w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file)
-        table.writerow(["image", "state", "predicted_dice", *(f"{name} (pixels)" for name in names.values())])
-        table.writerows(rows)
+        csv.writer(file).writerows(safe_line(line) for line in lines)
 
 
 def _zipped(folder: Path) -> bytes:

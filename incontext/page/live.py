@@ -10,8 +10,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from incontext.folders.expectation import Expectation, expectation_of
-from incontext.folders.mask_targets import check_apart
-from incontext.images.source_image import read_source_image
 from incontext.page.learner import Learner, take_tuned
 from incontext.page.prediction import Prediction
 from incontext.page.store import AnnotatedFolder
@@ -176,7 +174,6 @@ class Live:
             self._notify([index])
         with Attempt() as loading:
             segmenter = self._load()
-            check_apart(segmenter.overlap)
             self.takes_prompts = _takes_prompts(segmenter)
             self._segmenter = segmenter
         if loading.error:
@@ -247,7 +244,7 @@ class Live:
     def _predict(self, segmenter: Segmenter, index: int, now: int) -> None:
         image = self._folder.images[index]
         with Attempt() as attempt, warnings.catch_warnings(action="ignore"):
-            case = read_source_image(image.pair.image, image.name)
+            case = self._folder.look.read(image.pair)
             with self._turnstile.last():
                 found = Prediction.of(segmenter.predict(case), now)
         with self.lock:
@@ -308,7 +305,7 @@ def _knows_examples(segmenter: Segmenter) -> bool:
 
 
 def _takes_prompts(segmenter: Segmenter) -> bool:
-    """Whether an edit can be begun."""
+    """Whether an edit can be begun; a first click, which takes longest, is made here."""
     with Attempt() as attempt:
-        segmenter.edit(np.zeros((segmenter.size_px, segmenter.size_px), np.float32))
+        segmenter.edit(np.zeros((segmenter.size_px, segmenter.size_px), np.float32)).click(0, 0)
     return attempt.error is None

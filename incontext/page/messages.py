@@ -153,6 +153,14 @@ class PropagatedMessage(_Message):
     next_plane: int | None
 
 
+class TilesMessage(_Message):
+    """Tiles that an image is shown by, and the steps of the resolution from its level to the finest and coarsest."""
+
+    side: int
+    finest: int
+    coarsest: int
+
+
 class ImageMessage(_Message):
     """An image that is opened."""
 
@@ -177,6 +185,9 @@ class ImageMessage(_Message):
     steps: tuple[int, int, int]
     is_flat: bool
     rises: bool
+    tiles: TilesMessage | None
+    full_size: tuple[int, int] | None
+    level: int
     propagated: PropagatedMessage | None
     round: int
 
@@ -189,11 +200,16 @@ class StrokeMessage(_Message):
     runs: dict[Annotated[int, Field(ge=0, le=MOST_CLASSES)], list[Run]]
 
 
-class PromptMessage(_Message):
-    """Prompt about a class in a plane: a click, a scribble, or two corners of a box, as rows and columns."""
+class PlaneMessage(_Message):
+    """A class in a plane, which prompts are about."""
 
     plane: Annotated[int, Field(ge=0)]
     value: Value
+
+
+class PromptMessage(PlaneMessage):
+    """Prompt about a class in a plane: a click, a scribble, or two corners of a box, as rows and columns."""
+
     kind: Literal["click", "scribble", "box"]
     points: Annotated[list[tuple[Place, Place]], Field(min_length=1, max_length=MOST_POINTS)]
     inside: bool = True

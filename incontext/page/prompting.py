@@ -138,10 +138,14 @@ class Prompter:
         Raises:
             ValueError: If a point is not on the image, or the weights take no prompts.
         """
-        key = opened, plane, said["value"], segmenter.fitted if segmenter.has_examples else None
+        return _answered(self.prepare(segmenter, opened, plane, said["value"]), said, opened.drawing.planes[plane])
+
+    def prepare(self, segmenter: Segmenter, opened: OpenImage, plane: int, value: int) -> PlaneEditor:
+        """Read a plane of an image for prompts about a class, unless it was read last."""
+        key = opened, plane, value, segmenter.fitted if segmenter.has_examples else None
         if self._kept is None or self._kept[0] != key:
-            self._kept = key, PlaneEditor(segmenter, opened.case, plane, said["value"])
-        return _answered(self._kept[1], said, opened.drawing.planes[plane])
+            self._kept = key, PlaneEditor(segmenter, opened.case, plane, value)
+        return self._kept[1]
 
     def withdrawn(self, segmenter: Segmenter, opened: OpenImage, number: int) -> Runs:
         """Find what a plane would be without one of the prompts, all else that was drawn and said on it done again.

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from incontext.images.source_image import read_label_image, read_source_image
+from incontext.images.source_image import read_label_image
 from incontext.page.prediction import Prediction
 from incontext.page.store import AnnotatedFolder
 from megamed.failures import Attempt
@@ -44,7 +44,7 @@ class SegmentedFolder:
             if report is None or image.state != "bare":
                 continue
             with Attempt() as attempt:
-                case = read_source_image(image.pair.image, image.name)
+                case = annotated.look.read(image.pair)
                 path = self._masks / report["mask"]
                 planes = read_label_image(path, str(path), case).planes
             if attempt.error is None:

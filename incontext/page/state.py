@@ -1,15 +1,16 @@
 """The state behind the server: what is told of the folder and its images, and what a request changes."""
 
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from fastapi import HTTPException
 
-from incontext.images.source_image import read_source_image
-from incontext.page.display import ScreenImage, rises, sides
+from incontext.page.display import THUMBNAIL_PX, ScreenImage, rises, sides
 from incontext.page.drawing import Redrawn
 from incontext.page.live import Live
+from incontext.page.look import reduced
 from incontext.page.messages import (
     ClassMessage,
     DrawnMessage,
@@ -17,16 +18,20 @@ from incontext.page.messages import (
     ImageEntry,
     ImageMessage,
     NewsMessage,
+    PlaneMessage,
     ProgressMessage,
     PromptEntry,
     PromptMessage,
     PropagatedMessage,
     SessionMessage,
+    TilesMessage,
     TuningMessage,
 )
 from incontext.page.news import News
 from incontext.page.prompting import Prompter
 from incontext.page.store import AnnotatedFolder, OpenImage
+from incontext.page.tiles import TILE_PX, TiledImage
+from megamed import formats
 
 
 class Page:
@@ -41,6 +46,7 @@ class Page:
         self.folder, self.live = folder, live
         self.news = News(self.tell)
         self._shown: dict[int, ScreenImage] = {}
+        self._tiled: dict[int, TiledImage | None] = {}
         self._thumbnails: dict[int, bytes] = {}
         self._prompter = Prompter()
 
@@ -83,18 +89,19 @@ class Page:
         prediction = live.predictions.get(index)
         if prediction and self.folder.images[index].state == "bare":
             found.drawing.begin(prediction.planes)
-        shown, (planes, height, width) = self.shown(index), found.drawing.planes.shape
+        tiled, (planes, height, width) = self.tiled(index), found.drawing.planes.shape
+        scale = tiled.scale if tiled else self.shown(index).scale
+        tiles = TilesMessage(side=TILE_PX, finest=tiled.finest, coarsest=tiled.coarsest) if tiled else None
         return ImageMessage(
             id=index,
             name=self.folder.images[index].name,
             planes=planes,
             height=height,
             width=width,
-            has_colours=shown.has_colours,
-            bits=shown.bits,
-            low=shown.low,
-            high=shown.high,
-            window=shown.window,
+            **vars(scale),
+            tiles=tiles,
+            full_size=found.case.full_size,
+            level=self.folder.look.level,
             spacing_mm=found.case.spacing_mm,
             undoable=found.drawing.undoable,
             redoable=found.drawing.redoable,
@@ -130,15 +137,20 @@ class Page:
             ValueError: If the network is not loaded yet, takes no prompts, or a point is not on the image.
         """
         with self.live.borrowed() as segmenter, self.live.lock:
-            opened = self.open(index)
-            self.check_classes([said.value])
-            if said.plane >= len(opened.drawing.planes):
-                raise HTTPException(404, f"plane is unknown: expected one of {len(opened.drawing.planes)}.")
-            told = said.model_dump(exclude={"plane"})
+            opened, told = self._checked(index, said), said.model_dump(exclude={"plane"})
             runs = self._prompter.answer(segmenter, opened, said.plane, told).told()
             if runs:
                 opened.drawing.stroke(said.plane, runs, said.kind, told)
             return Redrawn(said.plane, runs)
+
+    def prepare(self, index: int, said: PlaneMessage) -> None:
+        """Let the network read a plane of an image, so that it answers the first prompt at once.
+
+        Raises:
+            ValueError: If the network is not loaded yet, or takes no prompts.
+        """
+        with self.live.borrowed() as segmenter, self.live.lock:
+            self._prompter.prepare(segmenter, self._checked(index, said), said.plane, said.value)
 
     def withdraw(self, index: int, number: int) -> Redrawn:
         """Take a prompt back, whatever was said and drawn since; that is kept like a stroke.
@@ -171,8 +183,15 @@ class Page:
     def shown(self, index: int) -> ScreenImage:
         """An image for the screen; the last one is kept."""
         if index not in self._shown:
-            self._shown = {index: ScreenImage.of(self.open(index).case)}
+            self._shown = {index: ScreenImage.of(self.open(index).case, self.folder.look)}
         return self._shown[index]
+
+    def tiled(self, index: int) -> TiledImage | None:
+        """An image of several levels for the screen; None of others. The last one is kept."""
+        self.check(index)
+        if index not in self._tiled:
+            self._tiled = {index: TiledImage.of(self.folder.images[index].pair, self.folder.look)}
+        return self._tiled[index]
 
     def across(self, index: int, axis: int, place: int) -> tuple[bytes, bytes]:
         """Numbers and label values of a volume in the plane through a row or a column of all its planes.
@@ -194,8 +213,9 @@ class Page:
         """PNG of an image, made once."""
         self.check(index)
         if index not in self._thumbnails:
-            image = self.folder.images[index]
-            self._thumbnails[index] = ScreenImage.of(read_source_image(image.pair.image, image.name)).thumbnail()
+            pair = self.folder.images[index].pair
+            look = replace(self.folder.look, level=reduced(formats.sizes_in(pair.image), 2 * THUMBNAIL_PX))
+            self._thumbnails[index] = ScreenImage.of(look.read(pair), look).thumbnail()
         return self._thumbnails[index]
 
     def drawn(self, index: int, redrawn: Redrawn) -> DrawnMessage:
@@ -210,6 +230,14 @@ class Page:
             plane=redrawn.plane,
             runs={value: [*flat] for value, flat in redrawn.runs.items()},
         )
+
+    def _checked(self, index: int, said: PlaneMessage) -> OpenImage:
+        """Open an image, and make sure that it has a plane and the folder a class."""
+        opened = self.open(index)
+        self.check_classes([said.value])
+        if said.plane >= len(opened.drawing.planes):
+            raise HTTPException(404, f"plane is unknown: expected one of {len(opened.drawing.planes)}.")
+        return opened
 
     def _expected(self) -> list[ExpectedMessage]:
         found = self.live.expected

@@ -14,9 +14,11 @@ from jaxtyping import UInt8
 from incontext.folders.folder_images import read_folder
 from incontext.folders.own_card import read_own_card
 from incontext.folders.user_folder import labels_of
+from incontext.images.channels import Channel
 from incontext.images.examples import Example, Examples, on_grid
-from incontext.images.source_image import SourceImage, mask_suffix, read_source_image, write_mask
+from incontext.images.source_image import SourceImage, mask_suffix, write_mask
 from incontext.page.drawing import Drawing, DrawnState
+from incontext.page.look import decided
 from incontext.page.stroke_log import StrokeLog
 from incontext.page.target import check_target
 from megamed import formats
@@ -26,7 +28,7 @@ from megamed.failures import Attempt
 from megamed.files import exclusive, make_folder, read_json, replace_file, sha256_of
 from megamed.label_colours import colours_of
 from megamed.label_values import LabelRules
-from megamed.pairing import ImagePair, Pairing
+from megamed.pairing import ImagePair
 from megamed.unknown import UNKNOWN
 
 STORE = ".annotate"
@@ -99,17 +101,28 @@ class AnnotatedFolder:
     Attributes:
         folder: The folder.
         images: All images, in the order of their names.
+        look: Channel and level of the resolution that are looked at, of images that have several.
         classes: Classes that can be drawn, by value.
         notes: Assumptions on the folder, and files that were left out.
     """
 
-    def __init__(self, folder: Path, classes: Mapping[int, str] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        classes: Mapping[int, str] | None = None,
+        channel: Channel = None,
+        level: int | None = None,
+        task: Mapping[int, str] | None = None,
+    ) -> None:
         self.folder = folder
         self._store = folder / STORE
         self._pairing = read_folder(folder)
-        self._rules, self._stated = _rules(self._pairing), dict[int, str]()
-        self.notes = self._pairing.notes
         self.images = [self._listed(pair) for pair in self._pairing.pairs]
+        is_drawn = any(image.standing.is_drawn for image in self.images)
+        self.look = decided(self._store, self._pairing.pairs, channel, level, is_drawn)
+        self._rules, self._stated = self._rules_of_labels(), dict[int, str]()
+        told = f"All is drawn with {self.look.told}: other commands take these images and labels with the same."
+        self.notes = (*self._pairing.notes, *([told] if self.look.told else []))
         self._open: dict[int, OpenImage] = {}
         self._opening = threading.RLock()  # two drawings of one image would not know of each other's strokes
         self._checked = False
@@ -118,7 +131,7 @@ class AnnotatedFolder:
         if kept.is_file():
             found = read_json(kept, "Delete it to name the classes anew.")["classes"]
             self.classes = {each["value"]: DrawnClass(**each) for each in found}
-        self.meet({**read_own_card(folder).names, **(classes or {})})
+        self.meet({**(task or {}), **read_own_card(folder).names, **(classes or {})})
         for value, name in (classes or {}).items():
             self.classes[value] = replace(self.classes[value], name=name)
         if classes:
@@ -218,7 +231,7 @@ class AnnotatedFolder:
 
     def _read(self, index: int) -> OpenImage:
         image = self.images[index]
-        case = read_source_image(image.pair.image, image.name)
+        case = self.look.read(image.pair)
         drawing = Drawing(case.planes.shape, StrokeLog(image.log))
         if not image.is_example:
             return OpenImage(case, drawing)
@@ -228,9 +241,9 @@ class AnnotatedFolder:
             return OpenImage(case, drawing)
         label = self._label(image.pair, case)
         if not standing.is_drawn:
-            drawing.begin(label)
+            drawing.begin(label, _drawn_in(label))
         elif standing.is_accepted:  # another program changed it since
-            drawing.replace(label, "label")
+            drawing.replace(label, "label", _drawn_in(label))
         return OpenImage(case, drawing)
 
     def _label(self, pair: ImagePair, case: SourceImage) -> UInt8[np.ndarray, "N H W"]:
@@ -295,35 +308,52 @@ class AnnotatedFolder:
             raise ValueError(msg)
         self._checked = True
 
+    def _rules_of_labels(self) -> LabelRules:
+        """Decide for all labels alike what their values mean."""
+        pairing, look = self._pairing, self.look
+        labelled = pairing.labelled
+        given = read_own_card(pairing.folder).rules(pairing, LabelRules())
+        by_class = [name for name in pairing.classes if any(name in pair.labels for pair in labelled)]
+        if not labelled or by_class:
+            return replace(given, instances=False)
+        with Attempt():
+            images = [pair.image for pair in labelled]
+            return Examples(images, labels_of(labelled, ()), given, look.channel, level=look.level).rules
+        return replace(given, instances=False)
+
 
 @contextmanager
-def opened(folder: Path, classes: Mapping[int, str] | None = None) -> Iterator[AnnotatedFolder]:
+def opened(
+    folder: Path,
+    classes: Mapping[int, str] | None = None,
+    channel: Channel = None,
+    level: int | None = None,
+    task: Mapping[int, str] | None = None,
+) -> Iterator[AnnotatedFolder]:
     """Open a folder for one process alone.
 
     Args:
         folder: The folder.
         classes: Names of label values.
+        channel: The channel to look at of images that have several.
+        level: The level to look at of slides and other pyramids; None for what suits them: see `decided`.
+        task: Names of the classes of a saved task, unless they were named here.
 
     Raises:
         NotADirectoryError: If it is no folder.
-        ValueError: If it has no images, or another process is at work there.
+        ValueError: If it has no images, another process is at work there, or it was looked at otherwise before.
         OSError: If it cannot be read or written to.
     """
     check_target(folder)
     with exclusive(folder, "annotate"):
-        yield AnnotatedFolder(folder, classes)
+        yield AnnotatedFolder(folder, classes, channel, level, task)
 
 
-def _rules(pairing: Pairing) -> LabelRules:
-    """Decide for all labels of a folder alike what their values mean."""
-    labelled = pairing.labelled
-    given = read_own_card(pairing.folder).rules(pairing, LabelRules())
-    by_class = [name for name in pairing.classes if any(name in pair.labels for pair in labelled)]
-    if not labelled or by_class:
-        return replace(given, instances=False)
-    with Attempt():
-        return Examples([pair.image for pair in labelled], labels_of(labelled, ()), given).rules
-    return replace(given, instances=False)
+def _drawn_in(label: UInt8[np.ndarray, "N H W"]) -> list[int]:
+    """Planes of a label that somebody drew: those that show a class and, if some are wholly unknown, all the others."""
+    shown = ((label != 0) & (label != UNKNOWN)).any(axis=(1, 2))
+    judged = (label != UNKNOWN).any(axis=(1, 2))
+    return np.flatnonzero(shown if judged.all() else judged).tolist()
 
 
 def _flat(example: Example) -> UInt8[np.ndarray, "N H W"]:

@@ -15,12 +15,16 @@ class PageOptions:
         weights: `default`, `open` or a checkpoint file.
         classes: Names of label values, as `read_classes` reads them.
         results: Folder of results of `segment`, whose masks are corrected; None for none.
+        channel: Channel to look at of images that have several.
+        level: Level to look at of slides and other pyramids; None for what suits them.
     """
 
     task: Path | None = None
     weights: str | None = None
     classes: str | None = None
     results: Path | None = None
+    channel: str | None = None
+    level: int | None = None
 
 
 def check_target(folder: Path) -> None:

@@ -1,5 +1,6 @@
 """Volumes on the page: from the planes that were drawn to all others."""
 
+import copy
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from incontext.images.source_image import SourceImage
 from incontext.page.prediction import Prediction
 from incontext.page.store import OpenImage
 from incontext.segmenter import Segmenter
+from megamed.unknown import UNKNOWN
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class PropagationTask:
         planes = opened.drawing.planes
         drawn = {index: planes[index].copy() for index in opened.drawing.drawn}
         shown = {int(value) for plane in drawn.values() for value in np.unique(plane)}
-        if len(planes) < 2 or not shown - {0}:
+        if len(planes) < 2 or not shown - {0, UNKNOWN}:
             msg = (
                 "there is nothing to propagate: expected a volume or stack with a structure drawn on a slice, got "
                 f"{len(planes)} slices, {len(drawn)} of them drawn on. Draw it on one slice or more."
@@ -62,6 +64,8 @@ class PropagationTask:
             index: np.ascontiguousarray(flat.view.array(plane[None])).reshape(flat.shape)
             for index, plane in self.drawn.items()
         }
+        if any((plane == UNKNOWN).any() for plane in self.drawn.values()):
+            segmenter = copy.copy(segmenter).set_params(unknown=(UNKNOWN,))
         result = segmenter.propagate(self.case, labels, self.names)
         following = None
         with suppress(ValueError):  # all planes are drawn

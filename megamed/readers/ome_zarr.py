@@ -125,6 +125,8 @@ def read(source: Source, most_pixels: int) -> StoredImage:
         axes = level.axes or AXES[-array.ndim :]
         sides = dict(zip(axes, array.shape, strict=True))
         planes = [axis for axis in axes if axis not in "cyx" and sides[axis] > 1]
+        region = pyramid.within(source.region, (sides["y"], sides["x"]))
+        sides |= {"y": region.rows, "x": region.columns}
         if len(planes) > 1:
             msg = f"expected one axis of planes, got {axes} of {array.shape}. Save one time point as its own image"
             raise ValueError(msg)
@@ -133,7 +135,8 @@ def read(source: Source, most_pixels: int) -> StoredImage:
         except ValueError as error:
             raise pyramid.too_large(error, source.level, [_sides(each, zarr) for each in below]) from error
         index = _channel(group, sides.get("c", 1), source.part)
-        chosen = np.asarray(array[tuple(index or 0 if axis == "c" else slice(None) for axis in axes)])
+        taken: dict[str, int | slice] = {"c": index or 0, **dict(zip("yx", region.parts, strict=True))}
+        chosen = np.asarray(array[tuple(taken.get(axis, slice(None)) for axis in axes)])
         kept = [axis for axis in axes if axis in planes or axis in "yx"]
         order = [kept.index(axis) for axis in (*planes, "y", "x")]
         pixels = chosen.reshape([sides[axis] for axis in kept]).transpose(order)

@@ -1,9 +1,24 @@
-"""Levels of the resolution of one image, the full one first: which of them is read, and how messages list them."""
+"""Levels of the resolution of one image, the full one first: what of them is read, and how messages list them."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 Sides = tuple[int, int]
 """Rows and columns."""
+
+
+class Region(NamedTuple):
+    """Part of a level, in its pixels."""
+
+    top: int
+    left: int
+    rows: int
+    columns: int
+
+    @property
+    def parts(self) -> tuple[slice, slice]:
+        """Rows and columns, as they are taken of an array."""
+        return slice(self.top, self.top + self.rows), slice(self.left, self.left + self.columns)
 
 
 def chosen(level: int, sizes: Sequence[Sides]) -> Sides:
@@ -16,6 +31,22 @@ def chosen(level: int, sizes: Sequence[Sides]) -> Sides:
         msg = f"expected level {listed(sizes)}, got {level}"
         raise ValueError(msg)
     return sizes[level]
+
+
+def within(region: Region | None, sides: Sides) -> Region:
+    """Return the region of a level that is meant: all of it, if none is.
+
+    Raises:
+        ValueError: If it is empty, or leaves the level.
+    """
+    rows, columns = sides
+    if region is None:
+        return Region(0, 0, rows, columns)
+    ends = region.top + region.rows, region.left + region.columns
+    if min(region.top, region.left) < 0 or min(region.rows, region.columns) < 1 or ends[0] > rows or ends[1] > columns:
+        msg = f"expected a region within {rows} × {columns}, got {tuple(region)}"
+        raise ValueError(msg)
+    return region
 
 
 def too_large(error: ValueError, level: int, sizes: Sequence[Sides]) -> ValueError:

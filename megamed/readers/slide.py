@@ -17,7 +17,7 @@ UM_PER_MM = 1000.0
 
 
 def read(source: Source, most_pixels: int) -> StoredImage:
-    """Read a level of a slide in its colours; the picture of its label and the overview are left out.
+    """Read a level of a slide, or a region of it, in its colours; its label's picture and the overview are left out.
 
     Raises:
         ValueError: If it cannot be decoded, has no such level, or one that is larger than `most_pixels`; the message
@@ -28,17 +28,20 @@ def read(source: Source, most_pixels: int) -> StoredImage:
     tiffslide = _library()
     with one_error(path, *UNREADABLE), tiffslide.TiffSlide(path) as slide:
         known = _sizes(slide)
-        rows, columns = pyramid.chosen(source.level, known)
+        sides = pyramid.chosen(source.level, known)
+        top, left, rows, columns = pyramid.within(source.region, sides)
         try:
             check_size((1, rows, columns), 3, most_pixels)
         except ValueError as error:
             raise pyramid.too_large(error, source.level, known) from error
-        pixels = slide.read_region((0, 0), source.level, (columns, rows), as_array=True)
+        full_rows, full_columns = known[0]
+        down, across = full_rows / sides[0], full_columns / sides[1]
+        corner = round(left * across), round(top * down)  # at full resolution
+        pixels = slide.read_region(corner, source.level, (columns, rows), as_array=True)
         across_um, down_um = (slide.properties.get(f"tiffslide.mpp-{axis}") for axis in "xy")
-    full_rows, full_columns = known[0]
     spacing = None
     if across_um and down_um:
-        spacing = (down_um / UM_PER_MM * full_rows / rows, across_um / UM_PER_MM * full_columns / columns)
+        spacing = (down_um / UM_PER_MM * down, across_um / UM_PER_MM * across)
     geometry = Geometry(spacing=spacing, full_size=known[0] if source.level else None)
     pixels = pixels[..., :3]
     if pixels.shape[-1] < 3:

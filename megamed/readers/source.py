@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from megamed.readers.pyramid import Region
+
 SERIES = "series"
 
 
@@ -20,6 +22,9 @@ class Source:
 
     level: int = 0
     """Level of the resolution that is meant, of an image that has several: 0 is the full one."""
+
+    region: Region | None = None
+    """Part of the level that is meant, of an image that may have several; nothing else of it need be decoded."""
 
     @property
     def name(self) -> str:

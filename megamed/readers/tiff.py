@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Shaped, UInt8
 from PIL import Image
 
-from megamed.readers import channels, picture, pyramid, tiff_calibration, tiff_channels
+from megamed.readers import channels, picture, pyramid, tiff_calibration, tiff_channels, tiff_region
 from megamed.readers.faults import one_error
 from megamed.readers.memory import check_size
 from megamed.readers.orientation_tag import ON_SIDE, TAG, turn_note, turned_upright
@@ -33,7 +33,7 @@ OPACITIES = (1, 2)
 
 
 def read(source: Source, most_pixels: int) -> StoredImage:
-    """Read a page as a picture, several as planes, at full resolution or at the level of it that is asked for.
+    """Read a page as a picture, several as planes, at full resolution or at the level or region that is asked for.
 
     Where white is zero, values stay as they are stored: they say the same, and a label's must not change. Of a file
     with channels that are no colours, the one is read whose index or name `part` gives.
@@ -49,7 +49,8 @@ def read(source: Source, most_pixels: int) -> StoredImage:
         return _through_pillow(source, most_pixels)
     with _opened(path) as (file, series):
         page, known = series.keyframe, [_seen(each) for each in _levels(file, series)]
-        rows, columns = pyramid.chosen(source.level, known)
+        sides = pyramid.chosen(source.level, known)
+        _, _, rows, columns = pyramid.within(source.region, sides)
         samples = max(page.samplesperpixel, 1)
         planes = math.prod(series.shape) // max(page.imagelength * page.imagewidth * samples, 1)
         try:
@@ -61,12 +62,12 @@ def read(source: Source, most_pixels: int) -> StoredImage:
         stored = _decoded(file, series, source) if is_plain else None
         pixel = tiff_calibration.pixel_size(file, series)
     if stored is None:
-        if source.level:
+        if source.level or source.region:
             msg = f"{path.name} cannot be read: expected colours and a codec of which tifffile decodes level "
             msg += f"{source.level}, got others. Save the level as a file of its own."
             raise ValueError(msg)
         stored = _through_pillow(source, most_pixels)
-    spacing = None if pixel is None else _spacing(stored, pixel.reduced(known[0][0] / rows, known[0][1] / columns))
+    spacing = None if pixel is None else _spacing(stored, pixel.reduced(known[0][0] / sides[0], known[0][1] / sides[1]))
     return replace(stored, geometry=Geometry(spacing=spacing, full_size=known[0] if source.level else None))
 
 
@@ -175,13 +176,13 @@ def _decoded(file: Any, series: Any, source: Source) -> StoredImage | None:
     level = _levels(file, series)[source.level]
     page = level.keyframe
     try:
-        array, axes = level.asarray(), level.axes
+        array = tiff_region.read(level, source.region) if source.region else level.asarray()
     except ValueError as error:
         if "imagecodecs" in str(error):
             return None
         raise
     array = array.view(np.dtype(array.dtype.str))  # tifffile's own names of 64-bit types are unusual
-    array, axes, opacity = _without_opacity(array, axes, page)
+    array, axes, opacity = _without_opacity(array, level.axes, page)
     orientation = page.tags.valueof(TAG, 1)
     if opacity is not None:
         hidden, hidden_axes = _sorted(opacity, axes.replace("S", ""))

@@ -123,6 +123,14 @@ def test_a_task_is_of_the_level_that_it_was_saved_with(tmp_path: Path, weights: 
     assert segmenter.predict(folder / "a.tif").masks[0].shape == (24, 32)
 
 
+def test_an_image_joins_at_the_level_of_the_others(tmp_path: Path) -> None:
+    paths = [write_pyramid(tmp_path / f"{name}.tif", picture(seed)) for seed, name in enumerate("abc")]
+    drawn = label()[::2, ::2]
+    joined = Segmenter(network(), size_px=32, level=1).fit(paths[:1], [drawn]).add(paths[1], drawn)
+    both = Segmenter(network(), size_px=32, level=1).fit(paths[:2], [drawn, drawn])
+    assert np.array_equal(joined.predict(paths[2]).masks[0], both.predict(paths[2]).masks[0])
+
+
 def test_check_looks_at_the_level(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     write_annotation(tmp_path / "images/a.geojson")

@@ -27,15 +27,16 @@ export const getJson = async path => (await ask(path)).json();
 export const getBytes = async path => (await ask(path)).arrayBuffer();
 export const getBlob = async path => (await ask(path)).blob();
 
+const sent = (method, content) => ({ method, body: JSON.stringify(content), headers: { "content-type": "application/json" } });
+
+/** Ask for something that changes nothing and may be refused, beside all changes. */
+export const hint = (path, content) => ask(path, sent("POST", content)).catch(() => {});
+
 let last = Promise.resolve();
 
 /** Send a change after all that were sent before. */
 export function change(method, path, content) {
-  const options = { method };
-  if (content !== undefined) {
-    options.body = JSON.stringify(content);
-    options.headers = { "content-type": "application/json" };
-  }
+  const options = content === undefined ? { method } : sent(method, content);
   const answer = last.catch(() => {}).then(async () => (await ask(path, options)).json());
   last = answer;
   return answer;

@@ -1,11 +1,12 @@
 // The page: one image on the screen, its strokes to the server, news from it, and what the keys do.
 
-import { change, getBlob, getBytes, getJson, listen, Refused, settled } from "./api.js";
+import { change, getBlob, getBytes, getJson, hint, listen, Refused, settled } from "./api.js";
 import { Across } from "./across.js";
 import { apply } from "./raster.js";
 import { ImageList, nameOf, stateOf } from "./list.js";
 import { Panel } from "./panel.js";
 import { PROMPTS, Tools } from "./tools.js";
+import { Plane, Tiles } from "./pixels.js";
 import { View } from "./view.js";
 
 const by = id => document.getElementById(id);
@@ -30,6 +31,7 @@ class App {
     by("folder").textContent = this.session.folder;
     document.title = `${this.session.folder} – annotate`;
     this.panel.showClasses();
+    this.panel.showNotes();
     this.list.update(this.session.images);
     for (const news of this.early.splice(0)) this.hear(news);
     this._tell();
@@ -65,6 +67,7 @@ class App {
     if (this.image.id !== id || this.tools.isBusy || this.pending) return;
     Object.assign(this.image, image);
     await this._label();
+    this.prepare();
     if (!isFound) return;
     this._drawn(image);
     this.panel.showImage(this.image, entry);
@@ -143,14 +146,17 @@ class App {
     by("slice-number").textContent = `${plane + 1} / ${image.planes}`;
     this.redraw();
     this.across.show();
+    this.prepare();
     for (const near of [plane + 1, plane - 1]) if (near >= 0 && near < image.planes) this._data(near).catch(() => {});
   }
 
+  /** The pixels of a plane, or of a slide, whose tiles are asked for when they are shown. */
   async _data(plane) {
-    const { id, bits } = this.image;
+    const { image } = this, { id, bits } = image;
+    if (image.tiles) return image.pixels ??= new Tiles(image, key => getBytes(`images/${id}/tiles/${key}`), () => this.redraw());
     if (!this.planes.has(plane)) {
       const bytes = getBytes(`images/${id}/planes/${plane}`);
-      this.planes.set(plane, bytes.then(buffer => (bits === 16 ? new Uint16Array(buffer) : new Uint8Array(buffer))));
+      this.planes.set(plane, bytes.then(buffer => new Plane(image, bits === 16 ? new Uint16Array(buffer) : new Uint8Array(buffer))));
       if (this.planes.size > PLANES_KEPT) this.planes.delete(this.planes.keys().next().value);
     }
     return this.planes.get(plane);
@@ -200,8 +206,8 @@ class App {
     if (!isIn) { by("position").textContent = ""; return; }
     const at = [plane, row, column], sides = [image.planes, image.height, image.width], file = [];
     image.axes.forEach((axis, i) => { file[axis] = image.steps[i] > 0 ? at[i] : sides[i] - 1 - at[i]; });
-    const data = view.levels[0], pixel = row * image.width + column, unit = (image.high - image.low) / (2 ** image.bits - 1);
-    const value = image.has_colours ? [0, 1, 2].map(i => data[pixel * 3 + i]).join(" ") : Number((image.low + data[pixel] * unit).toPrecision(4));
+    const numbers = view.pixels.at(row, column), unit = (image.high - image.low) / (2 ** image.bits - 1);
+    const value = !numbers ? "" : image.has_colours ? numbers.join(" ") : Number((image.low + numbers[0] * unit).toPrecision(4));
     by("position").textContent = `row ${row}, column ${column}${image.is_flat ? "" : ` · file [${file.join(", ")}]`} · ${value}`;
   }
 
@@ -289,6 +295,12 @@ class App {
     this.say(Object.keys(answer.runs).length ? "Mask changed" : "Nothing changed");
   }
 
+  /** Let the network read what is on the screen, so that it answers the first click at once. */
+  prepare() {
+    const { image, plane } = this;
+    if (image && PROMPTS.includes(this.tools.name)) hint(`images/${image.id}/preparation`, { plane, value: this.panel.active });
+  }
+
   /** Take a prompt back, whatever came after it. */
   async withdraw(number) {
     const { image } = this, answer = await this._send(() => change("DELETE", `images/${image.id}/prompts/${number}`));
@@ -373,6 +385,7 @@ const app = new App();
 function choose(tool) {
   if (PROMPTS.includes(tool) && !app.session.takes_prompts) return;
   app.tools.choose(tool);
+  app.prepare();
   for (const button of document.querySelectorAll("[data-tool]")) button.setAttribute("aria-pressed", button.dataset.tool === tool);
   app.say(tool);
 }

@@ -35,6 +35,7 @@ export class Panel {
     const found = this.classes[index];
     if (!found) return;
     this.active = found.value;
+    this.app.prepare();
     this.showClasses();
     this.app.say(`Class ${found.name}`);
   }
@@ -44,17 +45,21 @@ export class Panel {
     const mm = image.spacing_mm;
     const size = `${image.width} × ${image.height}${image.planes > 1 ? ` × ${image.planes}` : ""} px`;
     facts.push(["Size", size]);
-    if (mm) facts.push(["Pixel", `${mm[2].toPrecision(3)} × ${mm[1].toPrecision(3)} mm`]);
+    const [unit, factor] = mm && mm[2] < 0.1 ? ["µm", 1000] : ["mm", 1];
+    if (mm) facts.push(["Pixel", `${Number((mm[2] * factor).toPrecision(3))} × ${Number((mm[1] * factor).toPrecision(3))} ${unit}`]);
+    if (image.full_size) facts.push(["Full size", `${image.full_size[1]} × ${image.full_size[0]} px`], ["Drawn at", `level ${image.level}`]);
     if (entry.dice !== null) facts.push(["Predicted Dice", entry.dice.toFixed(2)]);
     const found = image.propagated;
     if (found?.dice != null) facts.push(["Propagated, Dice", found.dice.toFixed(2)]);
-    if (found?.next_plane != null) facts.push(["Draw next", `slice ${found.next_plane + 1}`]);
+    if (found?.next_plane != null) facts.push(["Draw next", `slice ${found.next_plane + 1}`, () => this.app.step(found.next_plane - this.app.wanted)]);
     const shown = Object.entries(image.presence).map(([value, share]) => `${this._name(Number(value))} ${Math.round(share * 100)} %${share < 0.5 ? ", probably absent" : ""}`);
     if (entry.state === "predicted" && shown.length) facts.push(["Is there", shown.join("; ")]);
     if (entry.is_suspect) facts.push(["Note", "the other examples contradict this one"]);
-    document.getElementById("facts").replaceChildren(...facts.flatMap(([name, value]) => {
-      const term = document.createElement("dt"), told = document.createElement("dd");
-      term.textContent = name; told.textContent = value;
+    document.getElementById("facts").replaceChildren(...facts.flatMap(([name, value, act]) => {
+      const term = document.createElement("dt"), told = document.createElement("dd"), text = document.createElement(act ? "button" : "span");
+      term.textContent = name; text.textContent = value;
+      if (act) { text.type = "button"; text.addEventListener("click", act); }
+      told.append(text);
       return [term, told];
     }));
   }
@@ -86,6 +91,17 @@ export class Panel {
   }
 
   _name(value) { return this.classes.find(each => each.value === value)?.name ?? `class ${value}`; }
+
+  /** What was assumed of the folder, and files that were left out. */
+  showNotes() {
+    const { notes } = this.app.session;
+    document.getElementById("notes-title").hidden = !notes.length;
+    document.getElementById("notes").replaceChildren(...notes.map(note => {
+      const item = document.createElement("li");
+      item.textContent = note;
+      return item;
+    }));
+  }
 
   showExamples() {
     const { images, expected } = this.app.session;

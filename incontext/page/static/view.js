@@ -14,10 +14,9 @@ export class View {
     this.image = null;
   }
 
-  /** Show another image: its numbers, and its label of one byte a pixel. */
-  show(image, data, label) {
-    this.image = image; this.label = label; this.width = image.width; this.height = image.height;
-    this.levels = [data];  // each half as large as the one before
+  /** Show another image: its pixels, and its label of one byte a pixel. */
+  show(image, pixels, label) {
+    this.image = image; this.pixels = pixels; this.label = label; this.width = image.width; this.height = image.height;
   }
 
   get aspect() { const mm = this.image?.spacing_mm; return mm ? mm[1] / mm[2] : 1; }
@@ -53,7 +52,7 @@ export class View {
   toCanvas(x, y) { return [(x - this.left) * this.zoom, (y - this.top) * this.zoom * this.aspect]; }
 
   zoomAt(x, y, factor) {
-    const zoom = Math.min(MOST_ZOOM, Math.max(0.02, this.zoom * factor));
+    const most = MOST_ZOOM * 2 ** -(this.pixels?.finest ?? 0), zoom = Math.min(most, Math.max(0.02, this.zoom * factor));
     this.left = x - (x - this.left) * this.zoom / zoom;
     this.top = y - (y - this.top) * this.zoom / zoom;
     this.zoom = zoom;
@@ -85,20 +84,22 @@ export class View {
 
   _paint(out, x0, y0, x1, y1) {
     const { width, height, label } = this, ground = this._ground();
-    const step = Math.max(0, Math.min(6, Math.floor(Math.log2(1 / this.zoom))));
-    const level = this._level(step), columns = level.width, colours = this.image.has_colours;
-    const lut = this._lut(), tints = this._tints(), data = level.data;
-    const count = x1 - x0, xs = this._columns(x0 - 1, count + 2);
-    const vertical = this.zoom * this.aspect;
+    const { pixels } = this, step = Math.max(pixels.finest, Math.min(pixels.coarsest, Math.floor(Math.log2(1 / this.zoom))));
+    const vertical = this.zoom * this.aspect, count = x1 - x0, size = 2 ** step;
+    const box = { left: this.left + x0 / this.zoom, right: this.left + x1 / this.zoom, top: this.top + y0 / vertical, bottom: this.top + y1 / vertical };
+    const part = pixels.part(step, box), { data } = part, colours = this.image.has_colours;
+    const lut = this._lut(), tints = this._tints(), xs = this._columns(x0 - 1, count + 2);
+    const froms = xs.map((_, x) => Math.max(0, Math.min(part.width - 1, Math.floor((this.left + (x0 + x - 0.5) / this.zoom) / size) - part.left)));
     const rowAt = y => { const row = Math.floor(this.top + (y + 0.5) / vertical); return row < 0 || row >= height ? -1 : row; };
     const at = (row, x) => (row < 0 || xs[x] < 0 ? 0 : label[row * width + xs[x]]);
     const shows = !this.isHidden && label;
     for (let y = y0, i = 0; y < y1; y++) {
       const row = rowAt(y), above = rowAt(y - 1), below = rowAt(y + 1);
+      const from = Math.max(0, Math.min(part.height - 1, Math.floor((this.top + (y + 0.5) / vertical) / size) - part.top)) * part.width;
       for (let x = 1; x <= count; x++, i++) {
         const column = xs[x];
         if (row < 0 || column < 0) { out[i] = ground; continue; }
-        const place = Math.min(row >> step, level.height - 1) * columns + Math.min(column >> step, columns - 1);
+        const place = from + froms[x];
         let r, g, b;
         if (colours) { r = lut[data[place * 3]]; g = lut[data[place * 3 + 1]]; b = lut[data[place * 3 + 2]]; }
         else r = g = b = lut[data[place]];
@@ -121,30 +122,6 @@ export class View {
       found[x] = column < 0 || column >= this.width ? -1 : column;
     }
     return found;
-  }
-
-  /** The image, halved some times by averages, so that small ones are not grainy. */
-  _level(step) {
-    const parts = this.image.has_colours ? 3 : 1;
-    while (this.levels.length <= step) {
-      const index = this.levels.length - 1, from = this.levels[index];
-      const width = Math.ceil(this.width / 2 ** index), height = Math.ceil(this.height / 2 ** index);
-      const columns = Math.ceil(width / 2), rows = Math.ceil(height / 2);
-      const half = new from.constructor(columns * rows * parts);
-      for (let row = 0; row < rows; row++) {
-        const upper = 2 * row * width, lower = Math.min(2 * row + 1, height - 1) * width;
-        for (let column = 0; column < columns; column++) {
-          const left = 2 * column, right = Math.min(left + 1, width - 1);
-          for (let part = 0; part < parts; part++) {
-            half[(row * columns + column) * parts + part] = (from[(upper + left) * parts + part]
-              + from[(upper + right) * parts + part] + from[(lower + left) * parts + part]
-              + from[(lower + right) * parts + part]) / 4;
-          }
-        }
-      }
-      this.levels.push(half);
-    }
-    return { data: this.levels[step], width: Math.ceil(this.width / 2 ** step), height: Math.ceil(this.height / 2 ** step) };
   }
 
   /** Brightness of each stored number, by the window. */

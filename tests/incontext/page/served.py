@@ -46,14 +46,19 @@ class Served:
         return finish(process)
 
 
-@contextmanager
-def served(folder: Path, *options: str) -> Iterator[Served]:
-    """Serve the page of a folder by networks that learned nothing."""
-    weights = folder.parent / "weights.safetensors"
+def write_networks(weights: Path) -> Path:
+    """Write networks that learned nothing, one of which takes prompts, unless they are there."""
     if not weights.exists():
         prompted = PromptedNet(PromptedConfig(read_channels=(8, 8, 8), channels=(8, 8, 8), matched_channels=4))
         told = {"beside": {"sha256": sha256_of(write_weights(weights))}}
         checkpoint.save(prompted_beside(weights), prompted, told, torch.float32)
+    return weights
+
+
+@contextmanager
+def served(folder: Path, *options: str) -> Iterator[Served]:
+    """Serve the page of a folder by networks that learned nothing."""
+    weights = write_networks(folder.parent / "weights.safetensors")
     reading, writing = os.pipe()
     process = os.fork()
     if not process:

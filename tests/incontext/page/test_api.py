@@ -26,6 +26,7 @@ from incontext.page.store import STORE, opened
 from tests.incontext.inference.test_editor import segmenter as prompted
 from tests.incontext.page.test_store import SIDE, SQUARE, plain_folder, segmenter
 from tests.killed_runs import drawn, write_stack
+from tests.slide_files import write_pyramid
 
 PORT, TOKEN, TAB = 4321, "secret-token", "0123456789abcdef"
 HOST = f"127.0.0.1:{PORT}"
@@ -85,6 +86,25 @@ def test_planes_are_sent_as_they_are(client: TestClient) -> None:
     assert client.get(f"api/images/{index}/thumbnail").content[:4] == b"\x89PNG"
 
 
+def test_a_slide_is_sent_by_tiles_and_others_are_not(client: TestClient, page: Page) -> None:
+    colours = np.random.default_rng(0).integers(0, 255, (96, 128, 3), np.uint8)
+    (folder := page.folder.folder.parent / "slides").mkdir()
+    write_pyramid(folder / "s.tif", colours)
+    with opened(folder, level=1) as annotated:
+        slides = Page(annotated, Live(annotated, segmenter))
+        with TestClient(build_app(slides)) as asked:
+            told = asked.get("/api/images/0").json()
+            assert told["tiles"] == {"side": 256, "finest": -1, "coarsest": 0}
+            assert (told["height"], told["width"], told["full_size"], told["level"]) == (48, 64, [96, 128], 1)
+            tile = np.frombuffer(asked.get("/api/images/0/tiles/-1/0/0").content, np.uint8).reshape(256, 256, 3)
+            assert np.array_equal(tile[:96, :128], colours)
+            assert asked.get("/api/images/0/tiles/-1/1/0").status_code == 404
+            assert asked.get("/api/images/0/thumbnail").content[:4] == b"\x89PNG"
+    index = id_of(client, "z.tif")
+    assert client.get(f"api/images/{index}").json()["tiles"] is None
+    assert client.get(f"api/images/{index}/tiles/0/0/0").status_code == 404
+
+
 def test_planes_across_a_volume_are_cut_out_of_it(client: TestClient, page: Page) -> None:
     index, planes = id_of(client, "z.tif"), drawn(4, 3)[0]
     page.folder.open(index).drawing.stroke(1, SQUARE, "brush")
@@ -100,7 +120,12 @@ def test_a_click_is_answered_kept_and_undone(client: TestClient, page: Page) -> 
     click = {"plane": 0, "value": 1, "kind": "click", "points": [[5, 7]]}
     assert "not loaded yet" in client.post("api/images/0/prompts", json=click).json()["detail"]
     page.live._segmenter = prompted()
+    assert client.post("api/images/0/preparation", json={"plane": 0, "value": 1}).status_code == 204
+    assert client.post("api/images/0/preparation", json={"plane": 7, "value": 1}).status_code == 404
+    assert not page.folder.open(0).drawing.undoable
+    prepared = page._prompter._kept
     answer = client.post("api/images/0/prompts", json=click).json()
+    assert page._prompter._kept is prepared
     assert answer["undoable"] == 1
     assert answer["runs"]["1"]
     assert page.folder.open(0).drawing.planes[0, 5, 7] == 1
@@ -321,7 +346,7 @@ def requests_of(document: dict[str, Any]) -> st.SearchStrategy[tuple[str, str, d
 
 def test_requests_are_answered_as_the_document_says(client: TestClient) -> None:
     document = client.get("openapi.json").json()
-    assert len(document["paths"]) == 17
+    assert len(document["paths"]) == 19
 
     @settings(max_examples=60)
     @given(requests_of(document))

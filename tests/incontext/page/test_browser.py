@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 pytest.importorskip("fastapi")
@@ -18,11 +19,13 @@ pytest.importorskip("axe_playwright_python")
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect, sync_playwright
 
+from incontext import read_label_image, read_source_image
 from incontext.page.store import opened
 from tests.incontext.page.served import Served, served
 from tests.incontext.page.test_api import EVIL
 from tests.incontext.page.test_store import SIDE, plain_folder
 from tests.killed_runs import drawn, write_stack
+from tests.slide_files import UM, write_pyramid
 
 PATIENCE_MS = 60_000
 """Time that anything may take on a busy machine."""
@@ -223,7 +226,9 @@ def test_slices_of_a_volume_are_drawn_one_by_one(browser: Any, tmp_path: Path) -
         expect(page.locator("#position")).to_contain_text("row 12, column 10 · file [3, 12, 10]")
         somebody.press("g")
         expect(page.locator("#spoken")).to_have_text("Propagated")
-        expect(page.locator("#facts")).to_contain_text("Draw next")
+        page.locator("#facts").get_by_role("button", name=re.compile("slice [1-5]")).click()
+        expect(page.locator("#slice-number")).to_have_text(re.compile("[1-5] / 5"))
+        page.locator("#view").focus()
         somebody.press("z")
         expect(page.locator("#spoken")).to_have_text("Undone")
         row = page.locator("#across-row").bounding_box()
@@ -235,6 +240,42 @@ def test_slices_of_a_volume_are_drawn_one_by_one(browser: Any, tmp_path: Path) -
         planes = annotated.open(0).drawing.planes
     assert planes.any(axis=(1, 2)).tolist() == [False, False, True, True, False]
     assert planes[2, 8, 14] == planes[3, 20, 14] == 1
+
+
+def test_a_slide_is_shown_by_tiles_drawn_on_and_predicted_at_a_level(browser: Any, tmp_path: Path) -> None:
+    folder, full = tmp_path / "in", (640, 768)
+    folder.mkdir()
+    for seed, name in enumerate("ab"):
+        squares = np.random.default_rng(seed).integers(0, 255, (20, 24, 3), np.uint8).repeat(32, 0).repeat(32, 1)
+        write_pyramid(folder / f"{name}.tif", squares, 4)
+    with person(browser, folder, "--level", "2") as somebody:
+        page, asked = somebody.page, list[str]()
+        page.on("request", lambda request: asked.append(request.url))
+        page.reload()
+        expect(page.locator("#facts")).to_contain_text(f"Full size{full[1]} × {full[0]} px")
+        expect(page.locator("#facts")).to_contain_text("level 2")
+        expect(page.locator("#notes")).to_contain_text("--level 2")
+        box = page.locator("#view").bounding_box()
+        middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+        page.mouse.move(*middle)
+        for _ in range(10):
+            page.mouse.wheel(0, -300)
+        expect(page.locator("#position")).to_have_text(re.compile(r"row \d+, column \d+ · \d+ \d+ \d+"))
+        assert any("/tiles/-2/" in each for each in asked)  # the full resolution
+        assert not any(each.endswith("/planes/0") for each in asked)
+        somebody.press("0", "[", "[", "[", "[", "[", "[")
+        page.mouse.down()
+        page.mouse.move(middle[0] + 60, middle[1])
+        page.mouse.up()
+        somebody.undoable()
+        somebody.press("a")
+        expect(page.locator("[data-state=predicted], [data-state=doubtful]")).to_have_count(1)
+    case = read_source_image(folder / "a.tif", "image", level=2)
+    label = read_label_image(folder / "labels" / "a.tif", "label", case).planes[0]
+    assert label.shape == (full[0] // 4, full[1] // 4)
+    assert label[80, 96] == 1
+    with tifffile.TiffFile(folder / "labels" / "a.tif") as file:
+        assert file.pages[0].tags.valueof(282)[0] / file.pages[0].tags.valueof(282)[1] == pytest.approx(1e4 / (4 * UM))
 
 
 def test_what_a_killed_server_was_told_is_there_again(browser: Any, tmp_path: Path) -> None:

@@ -1,8 +1,12 @@
 """Masks that are taken away: all of them, in their formats and in those of tools, and the examples as a task."""
 
+import base64
 import io
+import re
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
+from html import escape
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +15,11 @@ from PIL import Image
 
 from incontext import Segmenter
 from incontext.page.export import archive, task_of
+from incontext.page.export_page import MOST_SHOWN, ShownMask, export_page
 from incontext.page.live import Live
 from incontext.page.prediction import Prediction
 from incontext.page.store import AnnotatedFolder, opened
+from megamed.label_colours import rgb
 from tests.incontext.page.test_store import SIDE, draw_and_accept, plain_folder, segmenter
 
 Given = tuple[AnnotatedFolder, Live]
@@ -32,20 +38,57 @@ def given(tmp_path: Path) -> Iterator[Given]:
 
 def test_masks_of_labels_and_predictions_are_in_the_archive(given: Given) -> None:
     with zipfile.ZipFile(io.BytesIO(archive(*given, tool=None))) as found:
-        assert sorted(found.namelist()) == ["images.csv", "masks/a.png", "masks/c.png"]
+        assert sorted(found.namelist()) == ["images.csv", "masks/a.png", "masks/c.png", "report.html"]
         sums = [np.asarray(Image.open(found.open(f"masks/{name}.png"))).sum() for name in "ac"]
         table = found.read("images.csv").decode().splitlines()
     assert sums == [81, 70]
     assert table == [
-        "image,state,predicted_dice,disc (pixels),rim (pixels)",
-        "a.png,accepted,,81,0",
-        "c.png,predicted,0.75,0,35",
+        "image,state,predicted_dice,unit_of_size,disc (pixels),disc (size),rim (pixels),rim (size)",
+        "a.png,accepted,,mm²,81,,0,",
+        "c.png,predicted,0.75,mm²,0,,35,",
     ]
+
+
+def test_sizes_are_told_where_pixels_have_one(tmp_path: Path) -> None:
+    nibabel = pytest.importorskip("nibabel")
+    array = np.random.default_rng(0).random((SIDE, SIDE, 3)).astype(np.float32)
+    nibabel.save(nibabel.Nifti1Image(array, np.diag([2.0, 0.5, 4.0, 1.0])), tmp_path / "a.nii")
+    with opened(tmp_path, {1: "=disc"}) as annotated:
+        draw_and_accept(annotated)
+        with zipfile.ZipFile(io.BytesIO(archive(annotated, Live(annotated, segmenter), None))) as found:
+            lines = found.read("images.csv").decode().splitlines()
+    assert lines == [
+        "image,state,predicted_dice,unit_of_size,'=disc (pixels),'=disc (size)",
+        f"a.nii,accepted,,mm³,81,{81 * 4}",
+    ]
+
+
+def test_the_page_shows_masks_in_colour_with_their_names_the_worst_first(given: Given) -> None:
+    annotated, live = given
+    annotated.set_classes([replace(each, name=f"<{each.name}>") for each in annotated.classes.values()])
+    with zipfile.ZipFile(io.BytesIO(archive(annotated, live, None))) as found:
+        page = found.read("report.html").decode()
+    names = re.findall(r"<figcaption>(.*?)<br>(.*?)</figcaption>", page)
+    assert names == [("c.png", "predicted, Dice about 0.75"), ("a.png", "accepted")]
+    for each in annotated.classes.values():
+        assert f'style="background:{each.colour}"></i>{escape(each.name)}' in page
+    picture = base64.b64decode(re.findall(r"base64,([^\"]*)", page)[1])
+    pixels = np.asarray(Image.open(io.BytesIO(picture)).convert("RGB")).reshape(-1, 3)
+    assert (pixels == rgb(annotated.classes[1].colour)).all(axis=1).any()
+    assert not re.search(r"https?://|<script", page)
+
+
+def test_a_page_of_many_shows_some() -> None:
+    many = [ShownMask(str(number), "predicted", 1 - number / 1000, b"") for number in range(MOST_SHOWN + 20)]
+    page = export_page("in", many, {})
+    assert f"{MOST_SHOWN} of {MOST_SHOWN + 20} masks" in page
+    assert page.count("<figure>") == MOST_SHOWN
+    assert ">19<br>" not in page
 
 
 def test_tools_get_their_files(given: Given) -> None:
     with zipfile.ZipFile(io.BytesIO(archive(*given, tool="coco"))) as found:
-        assert sorted(found.namelist()) == ["coco.json", "images.csv"]
+        assert sorted(found.namelist()) == ["coco.json", "images.csv", "report.html"]
         assert all(word in found.read("coco.json").decode() for word in ("a.png", "c.png", "disc", "rim"))
 
 

@@ -54,6 +54,20 @@ def test_masks_are_those_of_the_segmenter_under_the_names_of_the_project(client:
         assert np.array_equal(shape.mask.pixels(), mask == 1)
 
 
+def test_an_image_that_is_missing_leaves_the_others_their_masks(client: TestClient, tmp_path: Path) -> None:
+    (tmp_path / "in" / "broken.png").write_bytes(b"no picture")
+    tasks = [{"id": number, "data": {"image": each}} for number, each in enumerate(("z.png", "b.png", "broken.png"))]
+    missing, found, broken = client.post("/predict", json={"tasks": tasks}).json()["results"]
+    (alone,) = client.post("/predict", json={"tasks": tasks[1:2]}).json()["results"]
+    assert found["score"] == alone["score"]
+    assert [each["rle"] for each in (region["value"] for region in found["result"])] == [
+        each["rle"] for each in (region["value"] for region in alone["result"])
+    ]
+    assert missing["result"] == broken["result"] == []
+    assert "image is unknown" in missing["error"]
+    assert "broken.png" in broken["error"]
+
+
 @pytest.mark.parametrize("name", ["../secret.png", "/etc/passwd", "/data/local-files/?d=../secret.png", "z.png", ""])
 def test_nothing_outside_of_the_folder_is_read(client: TestClient, tmp_path: Path, name: str) -> None:
     (tmp_path / "secret.png").write_bytes((tmp_path / "in" / "a.png").read_bytes())

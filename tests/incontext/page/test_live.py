@@ -149,8 +149,3 @@ def test_closing_ends_it_in_the_middle(tmp_path: Path) -> None:
             assert live.told.wait_for(lambda: live.order, PATIENCE_S)
         live.close()
         assert live.progress.stage == "predicting"
-
-
-def test_classes_that_overlap_are_refused(tmp_path: Path) -> None:
-    with running(plain_folder(tmp_path / "in"), lambda: segmenter().set_params(overlap=True)) as (_, live):
-        live.wait_for(lambda progress: "overlap" in progress.error)

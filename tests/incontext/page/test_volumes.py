@@ -5,11 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from incontext import read_source_image
+from incontext import Segmenter, read_source_image
 from incontext.page.store import AnnotatedFolder, opened
 from incontext.page.volumes import PropagationTask, put
+from megamed.unknown import UNKNOWN
 from tests.incontext.page.test_live import is_done, running
-from tests.incontext.page.test_store import SQUARE, segmenter
+from tests.incontext.page.test_store import SIDE, SQUARE, segmenter
 from tests.killed_runs import drawn, write_stack
 
 NAMES = {1: "disc", 2: "rim"}
@@ -44,6 +45,47 @@ def test_planes_are_found_as_the_segmenter_finds_them_and_drawn_ones_stay(folder
     assert np.array_equal(planes[[0, 1, 2, 3]], expected.masks[0][[0, 1, 2, 3]])
     assert np.flatnonzero(planes[4]).tolist() == [*range(7)]
     assert following == expected.next_plane()
+
+
+@pytest.mark.parametrize("empty", [0, UNKNOWN])
+def test_planes_of_a_label_file_are_drawn_ones(folder: Path, empty: int) -> None:
+    (folder / "labels").mkdir()
+    label = np.full((5, SIDE, SIDE), empty, np.uint8)
+    label[[1, 3]] = 0
+    label[1, 8:17, 8:17] = label[3, 2:6, 2:6] = 1
+    label[3, :, 20:] = empty
+    write_stack(folder / "labels" / "a.tif", label)
+    with opened(folder) as annotated:
+        volume = annotated.open(0)
+        assert volume.drawing.drawn == [1, 3]
+        found, _ = PropagationTask.of(volume, NAMES).run(segmenter())
+        put(volume, found)
+        assert np.array_equal(volume.drawing.planes[[1, 3]], label[[1, 3]])
+        assert UNKNOWN not in volume.drawing.planes[[0, 2, 4]]
+        volume.drawing.stroke(4, {1: [0, 7]}, "brush")
+    unknown = (UNKNOWN,) if empty else None
+    shell = Segmenter(segmenter().weights, size_px=32, unknown=unknown)
+    by_shell = shell.propagate(folder / "a.tif", folder / "labels" / "a.tif").masks[0]
+    assert np.array_equal(found.planes[[0, 2, 4]], by_shell[[0, 2, 4]])
+    with opened(folder) as annotated:  # as its log tells it
+        assert annotated.open(0).drawing.drawn == [1, 3, 4]
+        annotated.open(0).drawing.undo()
+        annotated.open(0).drawing.undo()
+        assert np.array_equal(annotated.open(0).drawing.planes, label)
+
+
+def test_a_label_that_another_program_changed_counts_as_drawn(folder: Path) -> None:
+    with opened(folder) as annotated:
+        draw(annotated)
+        path = annotated.accept(0)
+    label = np.zeros((5, SIDE, SIDE), np.uint8)
+    label[0, 3:9, 3:9] = 1
+    write_stack(path, label)
+    with opened(folder) as annotated:
+        drawing = annotated.open(0).drawing
+        assert drawing.drawn == [0, 1, 3]
+        drawing.undo()
+        assert drawing.drawn == [1, 3]
 
 
 @pytest.mark.parametrize("signs", [(1, 1, 1), (-1, 1, -1), (1, -1, 1)])

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from megamed import formats
+from megamed.readers.pyramid import Region
 from megamed.readers.source import Source
 from megamed.readers.stored import Canvas, StoredImage
 
@@ -69,6 +70,8 @@ def test_levels_and_channels(tmp_path: Path, version: str, level: int) -> None:
         assert stored.geometry.full_size == ((20, 30) if level else None)
         chosen = formats.read(Source((path,), "gfp", level=level))
         assert np.array_equal(chosen.array, stored.array)
+        part = formats.read(Source((path,), "gfp", level=level, region=Region(2, 3, 5, 6)))
+        assert np.array_equal(part.array, stored.array[:, 2:7, 3:9])
         assert formats.sizes_in(place) == [(20, 30), (10, 15)][level if place == path / "1" else 0 :]
 
 

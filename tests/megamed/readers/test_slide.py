@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from megamed import formats
+from megamed.readers.pyramid import Region
 from megamed.readers.source import Source
 from tests.slide_files import UM, write_slide
 
@@ -24,6 +25,10 @@ def test_a_level_has_its_colours_and_its_size(tmp_path: Path, level: int) -> Non
     assert read.geometry.spacing == pytest.approx((step * UM / 1000, step * UM / 1000))
     assert read.geometry.full_size == ((96, 128) if level else None)
     assert formats.sizes_in(path) == [(96, 128), (48, 64)]
+    region = Region(7, 20, 30, 41)
+    part = formats.read(Source((path,), level=level, region=region))
+    assert np.array_equal(part.array, read.array[region.parts])
+    assert part.geometry.spacing == read.geometry.spacing
 
 
 def test_other_levels_are_named_in_refusals(tmp_path: Path) -> None:

@@ -1,0 +1,69 @@
+"""The parts of the page put together: what a saved task brings along."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("fastapi")
+
+from incontext import Segmenter
+from incontext.page.assembled import APART, assembled
+from incontext.page.look import Look
+from incontext.page.messages import PromptMessage
+from incontext.page.state import Page
+from incontext.page.target import PageOptions
+from tests.incontext.page.served import write_networks
+from tests.incontext.page.test_store import plain_folder
+from tests.killed_runs import drawn
+from tests.slide_files import write_pyramid
+
+PATIENCE_S = 60
+
+
+def wait_for_masks(page: Page, count: int) -> None:
+    end = time.monotonic() + PATIENCE_S
+    while len(page.live.predictions) < count or page.live.progress.stage != "idle":
+        assert time.monotonic() < end
+        assert not page.live.failures
+        time.sleep(0.02)
+
+
+def test_classes_of_a_task_that_overlap_lie_apart_on_the_page(tmp_path: Path) -> None:
+    weights, (image, label) = write_networks(tmp_path / "weights.safetensors"), drawn(0)
+    masks = {"disc": [label[0] > 0], "rim": [np.roll(label[0] > 0, 3, 1)]}
+    task = Segmenter(weights, size_px=32, overlap=True).fit([image[0]], masks).save_task(tmp_path / "a.task")
+    with assembled(plain_folder(tmp_path / "in"), PageOptions(task, str(weights))) as page:
+        wait_for_masks(page, 3)
+        for value, column in ((1, 7), (2, 20)):
+            said = PromptMessage(plane=0, value=value, kind="click", points=[(5, column)])
+            assert page.prompt(0, said).runs
+            assert page.open(0).drawing.planes[0, 5, column] == value
+        assert {each.name for each in page.session().classes} == {"disc", "rim"}
+        assert APART in page.session().notes
+
+
+def test_a_task_brings_its_level(tmp_path: Path) -> None:
+    weights, folder = write_networks(tmp_path / "weights.safetensors"), tmp_path / "in"
+    folder.mkdir()
+    colours = np.random.default_rng(0).integers(0, 255, (96, 128, 3), np.uint8)
+    slide = write_pyramid(folder / "a.tif", colours)
+    learner = Segmenter(weights, size_px=32, level=1).fit([slide], [np.eye(48, 64, dtype=np.uint8)])
+    task = learner.save_task(tmp_path / "a.task")
+    with assembled(folder, PageOptions(task, str(weights))) as page:
+        assert page.folder.look == Look(level=1)
+        wait_for_masks(page, 1)
+        assert page.live.predictions[0].shape == (1, 48, 64)
+
+
+def test_a_level_is_that_of_the_segmenter_too(tmp_path: Path) -> None:
+    weights, folder = write_networks(tmp_path / "weights.safetensors"), tmp_path / "in"
+    folder.mkdir()
+    for name in "ab":
+        write_pyramid(folder / f"{name}.tif", np.random.default_rng(0).integers(0, 255, (96, 128), np.uint8))
+    with assembled(folder, PageOptions(weights=str(weights), level=2)) as page:
+        page.open(0).drawing.stroke(0, {1: [40, 9]}, "brush")
+        page.accept(0)
+        wait_for_masks(page, 1)
+        assert page.live.predictions[1].shape == (1, 24, 32)
