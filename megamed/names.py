@@ -144,6 +144,17 @@ def named_tasks(collection: "Collection") -> list[Named]:
     return named
 
 
+def akin(query: str) -> frozenset[str]:
+    """Words of which names consist that share a meaning with a question: a label with none of them is no answer.
+
+    >>> "hepatic" in akin("Leber"), "renal" in akin("Leber")
+    (True, False)
+    """
+    said = frozenset[str]().union(*(each.words for each in read(fold(query))), fold(query))
+    names = (form for form, meanings in grammar().forms.items() if any(each.words & said for each in meanings))
+    return said.union(*names)
+
+
 def find(query: str, named: Iterable[Named]) -> Found:
     """Find the tasks of a structure by any of its names.
 
