@@ -195,6 +195,9 @@ def check(
 def tasks(
     collection: Annotated[Path, typer.Argument(metavar="COLLECTION", help=COLLECTION_HELP)],
     words: Annotated[list[str] | None, typer.Argument(help="Name of a structure, such as optic disc.")] = None,
+    picture: Annotated[
+        Path | None, typer.Option(help="PNG to draw them into, a line of outlined images each.", show_default=False)
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """List the tasks of a collection, or those of a structure: how each dataset defines it, side by side.
@@ -206,9 +209,12 @@ def tasks(
     """
     from megamed.collection import Collection
     from megamed.definitions import definitions
+    from megamed.preview import save_sheet
 
     with Collection(collection) as opened:
         found = definitions(opened, " ".join(words or ()))
+        if picture:
+            save_sheet(opened, [each.task for each in found], picture)
     if as_json:
         print(json.dumps([each.as_dict() for each in found], indent=1, ensure_ascii=False))
     else:

@@ -4,7 +4,6 @@ import functools
 import sys
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import version as distribution_version
 from typing import Annotated, Any, TypeVar, cast
 
 import typer
@@ -66,7 +65,9 @@ def _before_any(program: str) -> Callable[..., None]:
 
     def tell_version(asked: bool) -> bool:
         if asked:
-            typer.echo(f"{program} {distribution_version(DISTRIBUTION)}")
+            from importlib.metadata import version
+
+            typer.echo(f"{program} {version(DISTRIBUTION)}")
             raise typer.Exit
         return asked
 

@@ -8,7 +8,7 @@ from functools import cache, cached_property
 from typing import TYPE_CHECKING
 
 from megamed.schema import Task
-from megamed.terms import Meaning, Words, fold, grammar, likeness, read, split_modalities
+from megamed.terms import Meaning, Words, fold, grammar, likeness, read, split_modalities, without_unknown
 
 if TYPE_CHECKING:
     from megamed.collection import Collection
@@ -65,9 +65,11 @@ class Named:
 
     @cached_property
     def told(self) -> frozenset[str]:
-        """Words of the card that may stand in a query beside the label: no finding, number or other label."""
+        """Words of the card that may stand in a query beside the label: no number, other label, or other finding."""
         taken = frozenset[str]().union(*(each.words for label in self.others for each in _read(label)))
-        words = (_surely(self.anatomy) | (_surely(self.title) - taken)) - grammar().findings
+        words = _surely(self.anatomy) | (_surely(self.title) - taken)
+        if not self.meant & grammar().findings:  # a liver is not its tumour, but nuclei may be those of a tumour
+            words -= grammar().findings
         numberless = frozenset(word for word in words if not any(map(str.isdigit, word)))
         return numberless.union(*(grammar().shown[modality] for modality in self.modalities))
 
@@ -105,6 +107,7 @@ class Found:
         nearest: Labels whose names are nearest, of a question that is refused.
         elsewhere: Tasks of the structure by other modalities than the one that was asked for.
         modalities: Modalities that the question names.
+        unread: Words of the question that are of no known meaning, and were left out.
     """
 
     query: str
@@ -112,6 +115,7 @@ class Found:
     nearest: Sequence[str] = ()
     elsewhere: Sequence[Task] = field(default=(), repr=False)
     modalities: frozenset[str] = frozenset()
+    unread: Sequence[str] = ()
 
     @property
     def tasks(self) -> list[Task]:
@@ -140,6 +144,17 @@ def named_tasks(collection: "Collection") -> list[Named]:
     return named
 
 
+def akin(query: str) -> frozenset[str]:
+    """Words of which names consist that share a meaning with a question: a label with none of them is no answer.
+
+    >>> "hepatic" in akin("Leber"), "renal" in akin("Leber")
+    (True, False)
+    """
+    said = frozenset[str]().union(*(each.words for each in read(fold(query))), fold(query))
+    names = (form for form, meanings in grammar().forms.items() if any(each.words & said for each in meanings))
+    return said.union(*names)
+
+
 def find(query: str, named: Iterable[Named]) -> Found:
     """Find the tasks of a structure by any of its names.
 
@@ -156,8 +171,14 @@ def find(query: str, named: Iterable[Named]) -> Found:
     hits, elsewhere = _answers(query, read(rest, known), modalities, choices)
     if not hits and rest != words:  # a structure may be called as a modality is, such as a pet or a pathology
         hits, _ = _answers(query, read(words, known), frozenset(), choices)
+    unread: Words = ()
+    if not hits and not elsewhere:
+        left, unread = without_unknown(rest, known)
+        if unread and not _is_general(left):
+            hits, elsewhere = _answers(query, read(left, known), modalities, choices)
     if hits:
-        return Found(query, sorted(hits, key=lambda hit: (hit.cost, hit.task.id)), modalities=modalities)
+        likely = sorted(hits, key=lambda hit: (hit.cost, hit.task.id))
+        return Found(query, likely, modalities=modalities, unread=unread)
     return Found(query, (), () if elsewhere else _nearest(rest, read(rest, known), choices), elsewhere, modalities)
 
 
@@ -170,12 +191,13 @@ def _answers(
     assumed = frozenset[str]().union(*(grammar().shown[modality] for modality in modalities))
     hits, elsewhere = [], []
     for each in choices:
-        if not said & each.meant:
+        is_literal = words == each.spelt
+        if not is_literal and not said & each.meant:
             continue
         pairs = ((one, two) for one in asked for two in each.readings)
         costs = [cost for one, two in pairs if (cost := _cost(one, two, each.told, assumed)) is not None]
-        if costs and modalities <= each.modalities:
-            cost = 0.0 if words == each.spelt else min(costs)
+        if is_literal or (costs and modalities <= each.modalities):
+            cost = 0.0 if is_literal else min(costs)
             hits.append(Hit(each.task, cost + UNLIKE * (1 - likeness(_plain(query), _plain(each.task.label)))))
         elif costs:
             elsewhere.append(each.task)
@@ -188,11 +210,27 @@ def _cost(asked: Meaning, label: Meaning, told: frozenset[str], assumed: frozens
     want, need = asked.words - optional, label.words - optional
     if not need:  # a label of optional words alone, such as "region"
         want, need = asked.words, label.words
-    beyond = want - need
+    beyond = _beyond(want, need, told)
     if not need & want or not need <= want | assumed or not beyond <= told:
         return None
     apart = (asked.words ^ label.words) & optional
     return asked.cost + label.cost + FROM_CONTEXT * len(beyond | (need - want)) + OPTIONAL_APART * len(apart)
+
+
+def _is_general(words: Words) -> bool:
+    """Say whether words name a kind of thing alone, such as a vein, of which an unknown word may tell which it is."""
+    return read(words)[0].words <= grammar().findings
+
+
+def _beyond(want: frozenset[str], need: frozenset[str], told: frozenset[str]) -> frozenset[str]:
+    """Words that were asked for and a label lacks, but for those that add nothing to the others."""
+    table = grammar()
+    idle = {word for word, kind in table.kinds.items() if kind <= told | need}
+    if need & table.lesions:
+        idle.add("lesion")
+    if not need & table.findings:
+        idle.add("and")
+    return want - need - idle
 
 
 def _nearest(words: Words, asked: Sequence[Meaning], choices: Sequence[Named]) -> list[str]:

@@ -89,6 +89,18 @@ def contact_sheet(collection: Collection, tasks: Sequence[Task], tiles_per_task:
     return sheet
 
 
+def save_sheet(collection: Collection, tasks: Sequence[Task], path: Path) -> None:
+    """Write the contact sheet of some tasks as a PNG.
+
+    Raises:
+        ValueError: If there is no task.
+        OSError: If it cannot be written.
+    """
+    sheet = contact_sheet(collection, tasks)
+    with replacing(path) as partial:
+        sheet.save(partial, "PNG")
+
+
 def strip(collection: Collection, tasks: Sequence[Task], tiles: int = TILES_PER_TASK) -> Image.Image:
     """Draw one line of outlined samples, spread over the tasks."""
     size = collection.size_px

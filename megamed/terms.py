@@ -24,6 +24,8 @@ MOST_READINGS = 64
 """Readings of a text that are looked at; few texts have more than four."""
 LEAST_ALIKE = 0.6
 """Likeness of a word that nobody knows and a known one from which it is taken for its misspelling."""
+SWAPPED = 0.8
+"""Likeness of words that differ by two letters in the other order."""
 LEAST_LETTERS = 4
 """Letters of a word that may be misspelt, and of the first part of a compound."""
 LINKS = ("", "n", "s", "en", "es", "er", "e")
@@ -36,6 +38,8 @@ REORDERED = 0.01
 """Cost of taking words in another order for a phrase of the table: "cancer of the prostate"."""
 MISSPELT = 0.3
 """Cost of a misspelling, for each unit by which the likeness lacks of 1."""
+ENDINGS = ("e", "n", "en", "er", "es", "em")
+"""Letters that German and Spanish add to a noun or an adjective."""
 
 Words = tuple[str, ...]
 _ATLANTIC = (
@@ -48,8 +52,19 @@ _ATLANTIC = (
     ("centre", "center"),
     ("fibre", "fiber"),
 )
-_PLURALS = (("ies", "y"), ("chi", "chus"), ("clei", "cleus"), ("campi", "campus"), ("mata", "ma"), ("sses", "ss"))
+_PLURALS = (
+    ("ies", "y"),
+    ("chi", "chus"),
+    ("clei", "cleus"),
+    ("campi", "campus"),
+    ("mata", "ma"),
+    ("sses", "ss"),
+    ("eaux", "eau"),
+    ("yaux", "yau"),
+)
 _SAME = ("ss", "us", "is")
+_ELIDED = re.compile(r"\b[ld]['’](?=\w)")
+"""French article or preposition before a vowel; a bare "l" is a side."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +92,10 @@ class Grammar:
         optional: Words that may be there or not.
         findings: Words that a label alone can tell of.
         known: Words that occur in any name.
+        together: Phrases by their letters alone, as they are written without spaces.
+        kinds: Words of the structure of which a word names a kind, such as the brain tumour that a glioma is.
+        lesions: Words of labels to which "lesion" adds nothing.
+        context: Words after which comes what an image is of or from, not what is asked for.
     """
 
     forms: Mapping[Words, tuple[Meaning, ...]]
@@ -86,6 +105,10 @@ class Grammar:
     optional: frozenset[str]
     findings: frozenset[str]
     known: frozenset[str]
+    together: Mapping[str, Words]
+    kinds: Mapping[str, frozenset[str]]
+    lesions: frozenset[str]
+    context: frozenset[str]
 
 
 def fold(text: str) -> Words:
@@ -94,7 +117,7 @@ def fold(text: str) -> Words:
     >>> fold("Tumours, (grey) disks"), fold("肝脏CT"), fold("Vertebrae")
     (('tumor', 'gray', 'disc'), ('肝脏', 'ct'), ('vertebra',))
     """
-    plain = unicodedata.normalize("NFKD", text.casefold())
+    plain = unicodedata.normalize("NFKD", re.sub(_ELIDED, "", text.casefold()))
     bare = "".join(letter for letter in plain if unicodedata.category(letter) != "Mn")
     return tuple(_singular(word) for word in re.findall(r"[a-z0-9œæ]+|[\u3400-\u9fff]+|[^\W_a-z0-9]+", bare))
 
@@ -142,8 +165,9 @@ def grammar() -> Grammar:
             forms[fold(other)].setdefault(meaning, SYNONYM)
     for word in table["ignored"]:
         forms[fold(word)].setdefault(frozenset(), 0.0)
-    optional, findings = (
-        frozenset(word for text in table[of] for word in fold(text)) for of in ("optional", "findings")
+    optional, findings, narrowing, lesions, context = (
+        frozenset(word for text in table[of] for word in fold(text))
+        for of in ("optional", "findings", "narrowing", "lesions", "context")
     )
     meanings = {form: tuple(Meaning(words, cost) for words, cost in found.items()) for form, found in forms.items()}
     sets: dict[frozenset[str], tuple[Meaning, ...]] = defaultdict(tuple)
@@ -158,7 +182,11 @@ def grammar() -> Grammar:
         {name: frozenset(fold(entry.get("shows", ""))) for name, entry in table["modalities"].items()},
         optional,
         findings,
-        frozenset(word for form in forms for word in form) | optional | findings,
+        frozenset(word for form in forms for word in form) | optional | findings | narrowing,
+        {"".join(form): form for form in forms if len(form) > 1},
+        {name: frozenset(fold(term["is"])) for name, term in table["terms"].items() if "is" in term},
+        lesions,
+        context,
     )
 
 
@@ -258,11 +286,53 @@ def _longest(words: Words, start: int, table: Mapping[Words, object]) -> Words:
     return ()
 
 
+def without_unknown(words: Words, also_known: frozenset[str] = frozenset()) -> tuple[Words, Words]:
+    """Leave out words of no known meaning that tell of a structure's state or image, not which structure it is.
+
+    These stand before a known word, as in "spotted liver", or after "in" and its like, as in "lung in XYZ". No others
+    are left out: a "liver abscess" is no liver.
+
+    Args:
+        words: Folded words.
+        also_known: Words besides those of the table that are known.
+
+    Returns:
+        The words that are left, and those that are not.
+
+    >>> without_unknown(fold("spotted liver in XYZ")), without_unknown(fold("liver abscess"))[1]
+    ((('liver', 'in'), ('spotted', 'xyz')), ())
+    """
+    left, out, is_context = list[str](), list[str](), False
+    known = [_is_known(word, also_known) for word in words]
+    for index, word in enumerate(words):
+        is_context |= word in grammar().context
+        following = next((words[i] for i in range(index + 1, len(words)) if known[i]), "")
+        modifies = bool(following) and not any(not each.words for each in grammar().forms.get((following,), ()))
+        (left if known[index] or not (is_context or modifies) else out).append(word)
+    return tuple(left), tuple(out)
+
+
+def _is_known(word: str, also_known: frozenset[str]) -> bool:
+    """Say whether a word means something, or is a number, which no structure goes without."""
+    return (
+        word in also_known
+        or word in grammar().known
+        or not word.isalpha()
+        or _single(word, also_known) != (Meaning(frozenset({word})),)
+    )
+
+
 def _single(word: str, also_known: frozenset[str]) -> tuple[Meaning, ...]:
     """Read a word that is no name of the table: known, a compound of known ones, misspelt, or of no known meaning."""
     itself = Meaning(frozenset({word}))
-    if word in also_known or word in grammar().known:
+    if word in also_known:
         return (itself,)
+    if stem := _stem(word):
+        return grammar().forms[stem]
+    if word in grammar().known:
+        return (itself,)
+    if phrase := grammar().together.get(word):
+        return tuple(_phrase(phrase))
     if compound := _compound(word):
         return tuple(read(compound))
     near, alike = nearest_word(word, (grammar().known | also_known) - grammar().optional)
@@ -273,6 +343,16 @@ def _single(word: str, also_known: frozenset[str]) -> tuple[Meaning, ...]:
     return tuple(Meaning(each.words, each.cost + cost) for each in meant)
 
 
+def _stem(word: str) -> Words:
+    """Return the name of the table that a word is a plural or a case of, as German and Spanish form it; empty if none.
+
+    >>> _stem("nieren"), _stem("pulmones"), _stem("bone")
+    (('niere',), ('pulmon',), ())
+    """
+    stems = (word.removesuffix(ending) for ending in ENDINGS if word.endswith(ending))
+    return next(((stem,) for stem in stems if len(stem) >= LEAST_LETTERS and (stem,) in grammar().forms), ())
+
+
 def nearest_word(word: str, known: Iterable[str]) -> tuple[str, float]:
     """Return the known word of the same first letter that is most like another, and how much it is.
 
@@ -281,7 +361,9 @@ def nearest_word(word: str, known: Iterable[str]) -> tuple[str, float]:
     if len(word) < LEAST_LETTERS or not word.isalpha():
         return word, 0.0
     likely = [each for each in known if len(each) >= LEAST_LETTERS and each[0] == word[0]]
-    return max(((each, likeness(word, each)) for each in sorted(likely)), key=lambda found: found[1], default=(word, 0))
+    swapped = {word[:i] + word[i + 1] + word[i] + word[i + 2 :] for i in range(1, len(word) - 1)}
+    alike = ((each, SWAPPED if each in swapped else likeness(word, each)) for each in sorted(likely))
+    return max(alike, key=lambda found: found[1], default=(word, 0.0))
 
 
 def _compound(word: str) -> Words:

@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from html import escape
 
-from incontext.inference.task_library import PICTURES, TASKS, Entry, TaskLibrary
+from incontext.inference.library_entries import Entry
+from incontext.inference.task_library import PICTURES, TASKS, TaskLibrary
 
 STYLE = """
 :root { color-scheme: light dark; font: 15px/1.45 system-ui, sans-serif; }

@@ -16,9 +16,10 @@ from incontext.folders.overlay import draw
 from incontext.folders.user_folder import read_sample
 from incontext.images.normalisation import apply
 from incontext.images.source_image import SourceImage
+from incontext.inference.library_entries import Entry
 from incontext.inference.looks import look
 from incontext.inference.task_file import read_task
-from incontext.inference.task_library import Entry, NewTask, TaskLibrary, add_task, task_name
+from incontext.inference.task_library import NewTask, TaskLibrary, add_task, task_name
 from incontext.segmenter import Segmenter
 from megamed.failures import Attempt
 from megamed.files import sha256_of

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from incontext.folders.file_facts import is_picture
-from incontext.inference.image_source import ImageSource
 from megamed.failures import Attempt
 from megamed.label_values import LabelRules
 from megamed.pairing import Pairing
@@ -13,6 +13,9 @@ from megamed.path_templates import Templates
 from megamed.readers import picture
 from megamed.voc import read_label_map
 from megamed.vocabulary import CARD_NAMES, DESCRIPTION
+
+if TYPE_CHECKING:
+    from incontext.inference.image_source import ImageSource
 
 COLOURED = ("RGB", "RGBA")
 """Pillow's modes of pictures in colours."""
@@ -36,7 +39,7 @@ class OwnCard:
     unknown: tuple[int, ...] = ()
     colours: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
-    source: ImageSource | None = None
+    source: "ImageSource | None" = None
 
     def rules(self, pairing: Pairing, given: LabelRules) -> LabelRules:
         """Complete the rules of the user on label values.
@@ -58,6 +61,7 @@ def read_own_card(folder: Path) -> OwnCard:
         listed = read_label_map(folder)
         return OwnCard(names=listed.names, colours=listed.colours) if listed else OwnCard()
     # few folders have one: what reads it would take a sixth of a second of each command
+    from incontext.inference.image_source import ImageSource
     from megamed.arrangement import described
     from megamed.layouts import read_card
 

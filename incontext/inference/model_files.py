@@ -99,6 +99,7 @@ def write_onnx(file: ModelFile, path: Path) -> None:
         traced = onnx_graphs.converted(_program(file.model), input_names=[INPUT], output_names=[OUTPUT], optimize=False)
     _name_axes(traced.model.graph)
     onnx_graphs.save(traced, path, file.about)
+    onnx_graphs.simplify(path)
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

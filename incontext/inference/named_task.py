@@ -5,7 +5,7 @@ import textwrap
 from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
@@ -63,6 +63,7 @@ class ComparedTask:
         likeness: Mean cosine of the features of the images to segment and of those nearest to them, at most 1; None if
             no images to segment were given.
         contrast: Median difference of their quantiles of grey values in [0, 1], as in `incontext.images.contrast`.
+        unread: Words of the name that nothing is known of, and that were left out.
     """
 
     task: Task
@@ -72,12 +73,14 @@ class ComparedTask:
     dice: float | None
     likeness: float | None = None
     contrast: float = 0.0
+    unread: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         signs = {"Dice on itself": self.dice, "likeness": self.likeness}
         told = "".join(f", {name} {value:.2f}" for name, value in signs.items() if value is not None)
         licence = textwrap.shorten(self.licence or "unknown", LONGEST_LICENCE, placeholder=" …")
-        return f"{self.task.id} ({self.title}; licence: {licence}; {self.images} images{told})"
+        left_out = f"; not knowing {', '.join(self.unread)}" if self.unread else ""
+        return f"{self.task.id} ({self.title}; licence: {licence}; {self.images} images{told}{left_out})"
 
     @property
     def worth(self) -> float:
@@ -122,7 +125,7 @@ def fit_named(
     best = compared[0][0]
     if learner.tune:
         best.set_params(tune=learner.tune).tuned  # noqa: B018 - it is tuned now and not at the first image
-    return best, tuple(source for _, source in compared)
+    return best, tuple(replace(source, unread=tuple(found.unread)) for _, source in compared)
 
 
 def _sample(learner: TaskEstimator, like: Pictures) -> list[SourceImage]:

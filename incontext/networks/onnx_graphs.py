@@ -186,6 +186,27 @@ def save(traced: torch.onnx.ONNXProgram, path: Path, told: Mapping[str, Any]) ->
     traced.save(path)
 
 
+def simplify(path: Path) -> None:
+    """Compute once what does not depend on the inputs of a graph, and leave out what changes nothing.
+
+    Runtimes do it each time that they open a graph; of a graph of thousands of nodes that takes longer than an image.
+    Only what holds on every machine is done, so that the graph keeps to the operations of ONNX.
+    """
+    import onnx
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.optimized_model_filepath, options.log_severity_level = str(path), 3
+    onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+    graph = onnx.load(path)
+    own = [each for each in graph.opset_import if not each.domain]  # it names all that the runtime has
+    del graph.opset_import[:]
+    graph.opset_import.extend(own)
+    onnx.checker.check_model(graph)
+    onnx.save(graph, path)
+
+
 def _dynamic_shapes(inputs: Mapping[str, Any]) -> dict[str, Any]:
     """Axes of each input that may have other lengths than in the example, with bounds that no image exceeds."""
     count, rows, columns = (Dim(name, min=2, max=2**16) for name in ("count", "rows", "columns"))

@@ -526,8 +526,11 @@ def test_a_task_of_somebody_else_is_not_replaced(tmp_path: Path, support: Path, 
     assert run("info", tmp_path / "nope.task").stderr.startswith("Error: ")
 
 
-def test_the_tasks_of_a_structure_are_listed_by_any_of_its_names(collection_path: Path) -> None:
-    listed = json.loads(run("tasks", collection_path, "disks", "--json").stdout)
+def test_the_tasks_of_a_structure_are_listed_by_any_of_its_names(collection_path: Path, tmp_path: Path) -> None:
+    picture = tmp_path / "disks.png"
+    listed = json.loads(run("tasks", collection_path, "disks", "--json", "--picture", picture).stdout)
+    with Image.open(picture) as drawn:
+        assert drawn.size == (6 * 32, len(listed) * (32 + 12))
     assert [each["task"].split("/")[0] for each in listed] == ["bones", "cells", "eyes", "toys"]
     table = run("tasks", collection_path, "disc").stdout
     assert "disc" in table

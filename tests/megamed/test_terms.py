@@ -41,6 +41,11 @@ def test_spellings_are_folded(one: str, other: str) -> None:
         ("ventricule gauche", "LV"),
         ("肝脏肿瘤", "liver tumour"),
         ("hipocampus", "hippocampus"),
+        ("mitochondira", "mitochondria"),
+        ("WhiteMatter", "white matter"),
+        ("Nieren", "kidneys"),
+        ("l'aorte", "aorta"),
+        ("Lung_L", "left lung"),
     ],
 )
 def test_names_of_a_structure_are_read_alike(one: str, other: str) -> None:

@@ -1,8 +1,9 @@
 """Exported models find in any image what the segmenter finds that they were made of."""
 
 import json
+import shutil
 import sys
-from collections.abc import Iterator
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,10 +13,12 @@ import pytest
 import torch
 
 from incontext.inference import model_files
+from incontext.inference.bioimage_package import write_package
 from incontext.inference.model_files import Check, ModelFile, writer_of
 from incontext.inference.model_of_task import checks_of, described, one_input
 from incontext.networks.cross_block import CrossBlockConfig, CrossBlockNet
 from incontext.networks.support_once import SupportOnceConfig, SupportOnceNet
+from incontext.networks.weights_delta import Tuned, WeightsDelta
 from incontext.segmenter import Segmenter
 
 pytestmark = pytest.mark.filterwarnings("ignore:images")  # they are of other sizes than the examples, on purpose
@@ -46,12 +49,25 @@ def fitted(
     return Segmenter(network, **settings).fit(list(images), list(labels), {1: "disc", 2: "square"})
 
 
-@pytest.fixture
-def _unchecked() -> Iterator[None]:
-    """Checks of shapes cannot be traced."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
+def tuned(segmenter: Segmenter) -> Segmenter:
+    """A segmenter with weights that are moved as tuning moves them, far enough to be seen."""
+    parameters = segmenter._load().module.named_parameters()
+    delta = WeightsDelta.of({name: 0.3 * torch.randn_like(each) for name, each in parameters})
+    return segmenter.set_params(tune="auto").keep_tuned(Tuned(delta, "moved"))
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Segmenter, Path]:
+    """A tuned segmenter, and the folder with its graph and its program."""
+    pytest.importorskip("onnxruntime")
+    folder, segmenter = tmp_path_factory.mktemp("exported"), tuned(fitted(scaling="percentile"))
+    jaxtyping.config.update("jaxtyping_disable", True)  # checks of shapes cannot be traced
+    try:
+        for name in ("a.onnx", "a.pt2"):
+            assert segmenter.export(folder / name) == folder / name
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", False)
+    return segmenter, folder
 
 
 @torch.no_grad()
@@ -104,24 +120,54 @@ def test_a_saved_task_is_checked_with_images_or_without(codes_only: bool, tmp_pa
         np.testing.assert_allclose(found, check.probabilities, rtol=0, atol=1e-5)
 
 
-@pytest.mark.xdist_group("onnx")
-@pytest.mark.usefixtures("_unchecked")
-def test_a_graph_and_a_program_find_the_same(tmp_path: Path) -> None:
+def run_graph(path: Path, image: np.ndarray) -> np.ndarray:
+    """Run a graph as a program without this library does."""
     onnxruntime = pytest.importorskip("onnxruntime")
-    segmenter = fitted(scaling="percentile")
-    graph, program = segmenter.export(tmp_path / "a.onnx"), segmenter.export(tmp_path / "a.pt2")
-    session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    return np.asarray(session.run(None, {"image": image[None, None]})[0][0])
+
+
+@pytest.mark.xdist_group("onnx")
+def test_a_graph_and_a_program_of_tuned_weights_find_the_same(exported: tuple[Segmenter, Path]) -> None:
+    segmenter, folder = exported
+    asked = draw(*SIZES[0], 3)[0]
+    assert np.abs(fitted(scaling="percentile").predict_proba(asked)[0] - segmenter.predict_proba(asked)[0]).max() > 0.01
     told: dict[str, str] = {model_files.ABOUT: ""}
-    run = torch.export.load(program, extra_files=told).module()
+    run = torch.export.load(folder / "a.pt2", extra_files=told).module()
     for size in SIZES:
         image = draw(*size, 3)[0]
         (expected,) = segmenter.predict_proba(image)
-        np.testing.assert_allclose(session.run(None, {"image": image[None, None]})[0][0], expected, rtol=0, atol=1e-4)
+        np.testing.assert_allclose(run_graph(folder / "a.onnx", image), expected, rtol=0, atol=1e-4)
         np.testing.assert_allclose(run(torch.from_numpy(image)[None, None])[0].numpy(), expected, rtol=0, atol=1e-4)
-    about = {name: json.loads(value) for name, value in session.get_modelmeta().custom_metadata_map.items()}
+    graph = pytest.importorskip("onnx").load(folder / "a.onnx")
+    about = {each.key: json.loads(each.value) for each in graph.metadata_props}
     assert about["classes"] == {"1": "disc", "2": "square"}
+    assert about["tuning"] == "moved"
     assert json.loads(told[model_files.ABOUT]) == about
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.onnx", "a.pt2"]
+    assert [each.domain for each in graph.opset_import] == [""]
+    assert not [node for node in graph.graph.node if node.op_type in ("Constant", "CastLike")]
+    assert sorted(path.name for path in folder.iterdir()) == ["a.onnx", "a.pt2"]
+
+
+@pytest.mark.xdist_group("onnx")
+@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")  # of bioimageio.spec
+def test_a_package_of_bioimage_io_holds_a_valid_model_and_an_example_of_it(
+    exported: tuple[Segmenter, Path], tmp_path: Path
+) -> None:
+    spec = pytest.importorskip("bioimageio.spec")
+    segmenter, folder = exported
+    model = one_input(segmenter.judgement, segmenter._task_network().network, segmenter.fitted.preparation, "keep")
+    about = described(segmenter.fitted, segmenter.predict(draw(40, 60, 1)[0]).report, overlap=False)
+    file = ModelFile(model, about, checks_of(segmenter.fitted, segmenter.predict_proba), "Ada")
+    write_package(file, tmp_path / "a.zip", lambda _, path: shutil.copyfile(folder / "a.onnx", path))
+    with zipfile.ZipFile(tmp_path / "a.zip") as package:
+        package.extractall(tmp_path)
+    told = spec.load_description(tmp_path / "rdf.yaml", format_version="latest")
+    assert told.validation_summary.status == "valid-format", told.validation_summary.display()
+    assert told.authors[0].name == "Ada"
+    assert told.outputs[0].axes[1].channel_names == ["class1", "class2"]
+    image, expected = (np.load(tmp_path / f"test_{name}.npy") for name in ("image", "probabilities"))
+    np.testing.assert_allclose(run_graph(tmp_path / "model.onnx", image[0, 0]), expected[0], rtol=0, atol=1e-4)
 
 
 def test_a_file_that_finds_something_else_does_not_appear(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,8 @@ import pytest
 from incontext.folders.library_page import library_page
 from incontext.inference import task_library
 from incontext.inference.image_source import ImageSource
-from incontext.inference.task_library import INDEX, PAGE, Entry, NewTask, TaskLibrary, add_task, task_name
+from incontext.inference.library_entries import Entries, Entry, Lines
+from incontext.inference.task_library import INDEX, PAGE, NewTask, TaskLibrary, add_task, task_name
 from megamed.files import sha256_of
 
 NETWORK = "0" * 64
@@ -62,6 +63,35 @@ def test_what_is_added_is_found(tmp_path: Path) -> None:
 def test_words_find_tasks_by_letters_or_by_meaning(words: str, found: list[str], tmp_path: Path) -> None:
     library = TaskLibrary.open(filled(tmp_path, one="liver", two="optic disc"))
     assert [entry.name for entry in library.search(words)] == found
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [("Leber", ["one"]), ("Leber im CT", ["one"]), ("hepatic lesion of the foie", []), ("gland", [])],
+)
+def test_what_is_meant_is_found_by_what_a_task_tells_of_its_images(
+    words: str, found: list[str], tmp_path: Path
+) -> None:
+    library = TaskLibrary.open(filled(tmp_path, one="liver", two="tumour"))
+    assert [entry.name for entry in library.search(words)] == found
+
+
+def test_a_class_and_the_source_of_its_images_are_what_is_meant_together(tmp_path: Path) -> None:
+    task = new_task(tmp_path, "one", "tumour")
+    sources = (ImageSource(title="Kidneys of 2019", licence="CC0"),)
+    of_kidney = NewTask(task.file, task.entry.model_copy(update={"sources": sources}), None, b"picture")
+    library = add_task(tmp_path / "library", of_kidney, NETWORK, library_page)
+    library = add_task(tmp_path / "library", new_task(tmp_path, "two", "tumour"), NETWORK, library_page)
+    assert [entry.name for entry in library.search("Nierentumor")] == ["one"]
+
+
+def test_entries_are_read_as_they_were_written(tmp_path: Path) -> None:
+    entries = [new_task(tmp_path, name, label).entry for name, label in (("a", "line\nbreak"), ("é", '"tab\t'))]
+    opened = Entries.of_tensors(Entries.of(entries).tensors)
+    assert list(opened) == opened[:2] == entries
+    assert opened == Entries.of(entries)
+    assert [opened.named(name) for name in ("a", "é", "b")] == [0, 1, None]
+    assert opened.search("line break") == entries[:1]
 
 
 @pytest.mark.parametrize("words", ["Leber", "foie"])
@@ -203,7 +233,9 @@ def test_looks_of_other_weights_are_not_compared(tmp_path: Path) -> None:
 
 def test_a_task_is_found_among_a_hundred_thousand(tmp_path: Path) -> None:
     looks = np.random.default_rng(0).random((100_000, 371), np.float32) - np.float32(0.5)
-    library = TaskLibrary(tmp_path, [new_task(tmp_path, "one").entry] * len(looks), looks, NETWORK)
+    one = Entries.of([new_task(tmp_path, "one").entry])
+    entries = Entries(*(Lines(each.content * len(looks)) for each in (one.records, one.words, one.labels)))
+    library = TaskLibrary(tmp_path, entries, looks, NETWORK)
     for index in (5, 77_777, len(looks) - 1):
         likeness = [likeness for _, likeness in library.nearest(looks[index])]
         assert likeness[0] == pytest.approx(float(looks[index] @ looks[index]), rel=1e-5)
