@@ -14,6 +14,7 @@ import torch
 from incontext.inference import model_files
 from incontext.inference.model_files import Check, ModelFile, writer_of
 from incontext.inference.model_of_task import checks_of, described, one_input
+from incontext.inference.one_input import OneInput
 from incontext.networks.cross_block import CrossBlockConfig, CrossBlockNet
 from incontext.networks.support_once import SupportOnceConfig, SupportOnceNet
 from incontext.segmenter import Segmenter
@@ -106,9 +107,17 @@ def test_a_saved_task_is_checked_with_images_or_without(codes_only: bool, tmp_pa
 
 @pytest.mark.xdist_group("onnx")
 @pytest.mark.usefixtures("_unchecked")
-def test_a_graph_and_a_program_find_the_same(tmp_path: Path) -> None:
+def test_a_graph_and_a_program_find_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     segmenter = fitted(scaling="percentile")
+    trace, traced = model_files._program, []
+
+    def traced_once(model: OneInput) -> torch.export.ExportedProgram:
+        """Trace for both files: that takes many seconds."""
+        traced.extend([] if traced else [trace(model)])
+        return traced[0]
+
+    monkeypatch.setattr(model_files, "_program", traced_once)
     graph, program = segmenter.export(tmp_path / "a.onnx"), segmenter.export(tmp_path / "a.pt2")
     session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
     told: dict[str, str] = {model_files.ABOUT: ""}
