@@ -122,14 +122,15 @@ def _ended(target: str) -> int:
 
 
 def _interpret(words: list[str]) -> None:
-    """Do what `python` does with these words: `[-W action] -c program`, or a script."""
+    """Do what `python` does with these words: `[-W action] -c program`, or a script, and arguments."""
     if words[0] == "-W":
         warnings.simplefilter(words[1])  # type: ignore[arg-type]
         words = words[2:]
-    sys.argv = words
     if words[0] != "-c":
+        sys.argv = words
         runpy.run_path(words[0], run_name="__main__")
         return
+    sys.argv = ["-c", *words[2:]]
     sys.path.insert(0, "")
     main: dict[str, Any] = {"__name__": "__main__"}
     exec(compile(words[1], "<string>", "exec"), main)
