@@ -22,7 +22,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-PRELOADED = ("incontext.segmenter", "incontext.cli", "megamed.cli", "benchmarks.cli")
+PRELOADED = (
+    *("incontext.segmenter", "incontext.cli", "megamed.cli", "benchmarks.cli"),
+    *("incontext.folders.segment_folder", "incontext.training.loop", "megamed.build", "benchmarks.run"),
+    *("kornia", "matplotlib.pyplot", "nibabel", "pydicom", "tifffile"),
+    "torch._dynamo",  # which any optimiser imports
+)
 STREAMS = 3
 
 CLIENT = """#!{python} -IS
