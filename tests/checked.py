@@ -45,19 +45,31 @@ def checked(decorated: Any = None, *, typechecker: Callable[[Callable], Callable
         return decorated
     if not inspect.isfunction(decorated) or inspect.isgeneratorfunction(decorated):
         return with_shapes(decorated, typechecker=typechecker)
-    hints = {name: _resolved(hint, decorated) for name, hint in decorated.__annotations__.items()}
-    if any(map(_tells_a_shape, hints.values())):
-        return with_shapes(decorated, typechecker=typechecker)
-    decorated.__annotations__ = hints
-    return _unless_disabled(decorated, typechecker(decorated))
+    return _checked_once_called(decorated, typechecker)
 
 
-def _unless_disabled(function: Callable, strict: Callable) -> Callable:
+def _checked_once_called(function: Callable, typechecker: Callable[[Callable], Callable]) -> Callable:
+    """Make the check at the first call: it takes milliseconds to make, and of thousands of functions few are called."""
+    strict: Callable | None = None
+
     @functools.wraps(function)
     def either(*args: Any, **kwargs: Any) -> Any:
-        return (function if jaxtyping.config.jaxtyping_disable else strict)(*args, **kwargs)
+        nonlocal strict
+        if jaxtyping.config.jaxtyping_disable:
+            return function(*args, **kwargs)
+        if strict is None:
+            strict = _strict(function, typechecker)
+        return strict(*args, **kwargs)
 
     return either
+
+
+def _strict(function: Callable, typechecker: Callable[[Callable], Callable]) -> Callable:
+    hints = {name: _resolved(hint, function) for name, hint in function.__annotations__.items()}
+    if any(map(_tells_a_shape, hints.values())):
+        return with_shapes(function, typechecker=typechecker)
+    function.__annotations__ = hints
+    return typechecker(function)
 
 
 def _resolved(hint: Any, function: Callable) -> Any:

@@ -201,10 +201,12 @@ def collection(folder: Path) -> Path:
 
 
 SEGMENTING = ("incontext.folders.segment_folder", "incontext.folders.segmenter_options")
+TRAINING = ("incontext.training.augment", "kornia", "torch._dynamo")
+"""Modules that training imports, the last one in the first optimiser."""
 
 COMMANDS = {
     "segment": Killed(incontext_cli.app, segment, of_segment, imports=SEGMENTING),
-    "tune": Killed(incontext_cli.app, tune, of_segment, imports=(*SEGMENTING, "incontext.training.augment", "kornia")),
+    "tune": Killed(incontext_cli.app, tune, of_segment, imports=(*SEGMENTING, *TRAINING)),
     "propagate": Killed(
         incontext_cli.app,
         propagate,
@@ -213,7 +215,7 @@ COMMANDS = {
         ("incontext.folders.propagate_file", "incontext.folders.segmenter_options", "tifffile"),
     ),
     "build": Killed(megamed_cli.app, build, of_build, imports=("megamed.build", "megamed.executors")),
-    "train": Killed(incontext_cli.app, train, of_training, imports=("incontext.training.loop",)),
+    "train": Killed(incontext_cli.app, train, of_training, imports=("incontext.training.loop", *TRAINING)),
     "bench": Killed(benchmarks_cli.app, bench, of_benchmark, imports=("benchmarks.run", "benchmarks.reports.terminal")),
 }
 

@@ -22,7 +22,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-PRELOADED = ("incontext.segmenter", "incontext.cli", "megamed.cli", "benchmarks.cli")
+PRELOADED = (
+    *("incontext.segmenter", "incontext.cli", "megamed.cli", "benchmarks.cli"),
+    *("incontext.folders.segment_folder", "incontext.training.loop", "megamed.build", "benchmarks.run"),
+    *("kornia", "matplotlib.pyplot", "nibabel", "pydicom", "tifffile"),
+    "torch._dynamo",  # which any optimiser imports
+)
 STREAMS = 3
 
 CLIENT = """#!{python} -IS
@@ -122,14 +127,15 @@ def _ended(target: str) -> int:
 
 
 def _interpret(words: list[str]) -> None:
-    """Do what `python` does with these words: `[-W action] -c program`, or a script."""
+    """Do what `python` does with these words: `[-W action] -c program`, or a script, and arguments."""
     if words[0] == "-W":
         warnings.simplefilter(words[1])  # type: ignore[arg-type]
         words = words[2:]
-    sys.argv = words
     if words[0] != "-c":
+        sys.argv = words
         runpy.run_path(words[0], run_name="__main__")
         return
+    sys.argv = ["-c", *words[2:]]
     sys.path.insert(0, "")
     main: dict[str, Any] = {"__name__": "__main__"}
     exec(compile(words[1], "<string>", "exec"), main)

@@ -19,6 +19,9 @@ from megamed.cli import app
 from megamed.executors import local_executor, open_executor
 from tests.dask_cluster import Cluster, dask_cluster
 
+PATIENCE_S = 300
+"""Time that anything may take on a busy machine."""
+
 
 def snapshot(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
@@ -83,11 +86,11 @@ def test_a_cluster_that_vanishes_is_told_of(cluster: Cluster, killed: str, monke
 
     def lose_them() -> None:
         with open_executor(None, scheduler) as (executor, _):
-            assert executor.submit(abs, -1).result(30) == 1
-            waiting = executor.submit(sleep, 60)
+            assert executor.submit(abs, -1).result(PATIENCE_S) == 1
+            waiting = executor.submit(sleep, PATIENCE_S)
             for process in processes[1:] if killed == "workers" else processes:
                 process.kill()
-            waiting.result(60)
+            waiting.result(PATIENCE_S)
 
     with pytest.raises(OSError, match=r"are gone: expected one at least, .* same command goes on"):
         lose_them()
@@ -114,7 +117,7 @@ def test_workers_end_when_the_build_is_killed(tmp_path: Path, repository: Path) 
         assert workers
         build.kill()
         # The workers hold the pipe, which ends with the last of them; the time only keeps a failure from lasting.
-        ended, _, _ = select.select([build.stdout], [], [], 300)
+        ended, _, _ = select.select([build.stdout], [], [], PATIENCE_S)
         for worker in () if ended else workers:
             os.kill(worker, signal.SIGKILL)
         assert ended, f"orphans: {workers}"

@@ -17,7 +17,7 @@ from incontext.networks.prompted_weights import prompted_beside
 from megamed.files import sha256_of
 from tests.killed_runs import finish, write_weights
 
-LONGEST_S = 120
+LONGEST_S = 600
 """Seconds after which a server ends by itself."""
 
 

@@ -3,7 +3,6 @@
 import csv
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -39,11 +38,12 @@ def losses(path: Path) -> list[float]:
     return [float(row[name]) for row in rows for name in ("loss", "gradient_norm")]
 
 
-def test_two_processes_train_as_one(repository, collection_path, tmp_path):
+def test_two_processes_train_as_one(repository, scripts, collection_path, tmp_path):
     (tmp_path / "small.toml").write_text(CONFIG)
     train(read_config(str(tmp_path / "small.toml")), collection_path, tmp_path / "one", "cpu")
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command += ["-m", "incontext.cli", "train", "--config", "small.toml", "--device", "cpu", "--out", "two"]
+    command = [scripts / "python", "-c", "from torch.distributed.run import main; main()"]
+    command += ["--standalone", "--nproc-per-node", "2", "--no-python", scripts / "incontext"]
+    command += ["train", "--config", "small.toml", "--device", "cpu", "--out", "two"]
     environment = {**os.environ, "PYTHONPATH": str(repository), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [*command, "--collection", str(collection_path)],

@@ -6,8 +6,6 @@ import os
 import pickle
 import shutil
 import signal
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,6 +14,7 @@ import torch
 
 from incontext.networks import checkpoint
 from incontext.networks.support_once import SupportOnceConfig
+from incontext.training import loop
 from incontext.training.config import TrainConfig
 from incontext.training.episodes import EpisodeConfig
 from incontext.training.loop import train
@@ -24,6 +23,7 @@ from incontext.training.state import TrainState, describe_origin, union
 from megamed.build import BuildOptions, build
 from megamed.standardise import Standard
 from tests.incontext.conftest import draw_dataset
+from tests.killed_runs import finish
 
 CPU = torch.device("cpu")
 SMALL = TrainConfig(
@@ -40,27 +40,23 @@ SMALL = TrainConfig(
 CLOCK = {"cpu_minutes", "seconds", "waiting"}
 """Columns that no two runs agree in."""
 
-KILLED_AT_STEP_5 = """
-import os, signal, sys
-from pathlib import Path
-from incontext.training import loop
-step = loop.training_step
 
-def step_or_die(state, *rest):
-    if state.step == 5:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return step(state, *rest)
+def run_until_killed(collection_path: Path, out: Path) -> int:
+    """Train in a process of its own, which is killed at step 5, and return how it ended."""
+    if process := os.fork():
+        return finish(process)
+    step = loop.training_step
 
-loop.training_step = step_or_die
-config, collection, out = sys.argv[1:]
-loop.train(loop.TrainConfig.model_validate_json(config), Path(collection), Path(out), "cpu")
-"""
+    def step_or_die(state, *rest):
+        if state.step == 5:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return step(state, *rest)
 
-
-def run_until_killed(repository: Path, collection_path: Path, out: Path) -> int:
-    command = [sys.executable, "-c", KILLED_AT_STEP_5, SMALL.model_dump_json(), str(collection_path), str(out)]
-    environment = {**os.environ, "PYTHONPATH": str(repository), "OMP_NUM_THREADS": str(torch.get_num_threads())}
-    return subprocess.run(command, cwd=out.parent, env=environment, check=False, capture_output=True).returncode
+    loop.training_step = step_or_die
+    try:
+        train(SMALL, collection_path, out, "cpu")
+    finally:
+        os._exit(70)
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -68,10 +64,11 @@ def rows(path: Path) -> list[dict[str, str]]:
         return [{k: v for k, v in row.items() if k not in CLOCK} for row in csv.DictReader(file)]
 
 
-def test_a_killed_run_ends_as_an_undisturbed_one(repository, collection_path, tmp_path):
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked here")
+def test_a_killed_run_ends_as_an_undisturbed_one(collection_path, tmp_path):
     straight, killed = tmp_path / "straight", tmp_path / "killed"
     train(SMALL, collection_path, straight, "cpu")
-    assert run_until_killed(repository, collection_path, killed) == -signal.SIGKILL
+    assert run_until_killed(collection_path, killed) == -signal.SIGKILL
     # The log is ahead of the state, which was saved at step 3.
     assert [row["step"] for row in rows(killed / "log.csv")] == ["2", "4"]
     train(SMALL, collection_path, killed, "cpu")
