@@ -59,13 +59,21 @@ def tuned(segmenter: Segmenter) -> Segmenter:
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Segmenter, Path]:
-    """A tuned segmenter, and the folder with its graph and its program."""
+    """A tuned segmenter, and the folder with its graph and its program, of one trace, which takes many seconds."""
     pytest.importorskip("onnxruntime")
+    trace, traced = model_files._program, []
+
+    def traced_once(model: OneInput) -> torch.export.ExportedProgram:
+        traced.extend([] if traced else [trace(model)])
+        return traced[0]
+
     folder, segmenter = tmp_path_factory.mktemp("exported"), tuned(fitted(scaling="percentile"))
     jaxtyping.config.update("jaxtyping_disable", True)  # checks of shapes cannot be traced
     try:
-        for name in ("a.onnx", "a.pt2"):
-            assert segmenter.export(folder / name) == folder / name
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(model_files, "_program", traced_once)
+            for name in ("a.onnx", "a.pt2"):
+                assert segmenter.export(folder / name) == folder / name
     finally:
         jaxtyping.config.update("jaxtyping_disable", False)
     return segmenter, folder
@@ -121,7 +129,6 @@ def test_a_saved_task_is_checked_with_images_or_without(codes_only: bool, tmp_pa
         np.testing.assert_allclose(found, check.probabilities, rtol=0, atol=1e-5)
 
 
-<<<<<<< HEAD
 def run_graph(path: Path, image: np.ndarray) -> np.ndarray:
     """Run a graph as a program without this library does."""
     onnxruntime = pytest.importorskip("onnxruntime")
@@ -134,23 +141,6 @@ def test_a_graph_and_a_program_of_tuned_weights_find_the_same(exported: tuple[Se
     segmenter, folder = exported
     asked = draw(*SIZES[0], 3)[0]
     assert np.abs(fitted(scaling="percentile").predict_proba(asked)[0] - segmenter.predict_proba(asked)[0]).max() > 0.01
-=======
-@pytest.mark.xdist_group("onnx")
-@pytest.mark.usefixtures("_unchecked")
-def test_a_graph_and_a_program_find_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    onnxruntime = pytest.importorskip("onnxruntime")
-    segmenter = fitted(scaling="percentile")
-    trace, traced = model_files._program, []
-
-    def traced_once(model: OneInput) -> torch.export.ExportedProgram:
-        """Trace for both files: that takes many seconds."""
-        traced.extend([] if traced else [trace(model)])
-        return traced[0]
-
-    monkeypatch.setattr(model_files, "_program", traced_once)
-    graph, program = segmenter.export(tmp_path / "a.onnx"), segmenter.export(tmp_path / "a.pt2")
-    session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
->>>>>>> 4638deeba3388811b4af753e24da4d4191148e92
     told: dict[str, str] = {model_files.ABOUT: ""}
     run = torch.export.load(folder / "a.pt2", extra_files=told).module()
     for size in SIZES:
