@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from incontext.networks.geodesic import geodesic_distances
 from incontext.networks.layers import check_groups, check_sizes
 from incontext.networks.stages import Stage
 from incontext.networks.support_code import SupportCode
@@ -23,6 +24,8 @@ NEAR_PX = 4.0
 """Standard deviation in pixels of the maps that tell how near the next prompt is."""
 CERTAIN = 2.0
 """Least log-odds, of either sign, that a pixel has if it was prompted."""
+STEP_COSTS = (0.02, 4.0, 2.0, 2.0)
+"""Costs of a step to a neighbour before training: of any, and of unit changes of grey value, mask and features."""
 COMPARED = 3
 """Number of stages, from the finest on, whose pixels are compared with those that were prompted."""
 
@@ -48,6 +51,8 @@ class PromptedConfig:
     """Channels of every head."""
     groups: int = 4
     """Groups of every GroupNorm."""
+    geodesic: bool = False
+    """Whether the finer stages see how near each pixel is to the prompts along paths that avoid edges."""
 
     def __post_init__(self) -> None:
         names = ("read_channels", "channels", "stem_px", "matched_channels", "heads", "head_channels", "groups")
@@ -140,10 +145,11 @@ class PromptedNet(nn.Module):
         pairs = list(zip(config.read_channels, widths, strict=True))
         self.enter = nn.ModuleList(nn.Conv2d(2 * read, width, 1) for read, width in pairs)
         self.match = nn.ModuleList(nn.Conv2d(2 * read, config.matched_channels, 1) for read, _ in pairs[:COMPARED])
+        compared = 4 if config.geodesic else 2
         # image, two maps of prompts and of nearness, box, two masks, whether there is a support
         from_above = (9 * config.stem_px**2, *(width + 3 for width in widths[:-1]))
         self.encoder = nn.ModuleList(
-            Stage(above + width + 2 * (level < COMPARED), width, config.groups)
+            Stage(above + width + compared * (level < COMPARED), width, config.groups)
             for level, (above, width) in enumerate(zip(from_above, widths, strict=True))
         )
         attended = COMPARED - 1
@@ -154,6 +160,8 @@ class PromptedNet(nn.Module):
         self.rising = nn.ModuleList(nn.Conv2d(below, here, 1) for here, below in itertools.pairwise(widths))
         self.decoder = nn.ModuleList(Stage(2 * width, width, config.groups) for width in widths[:-1])
         self.head = nn.Conv2d(widths[0], config.stem_px**2, 1)
+        if config.geodesic:
+            self.log_costs = nn.Parameter(torch.tensor([STEP_COSTS] * COMPARED).log())
         self.bump = nn.Parameter(torch.full((), 4.0))
         self.log_bump_px = nn.Parameter(torch.full((), 2.0).log())
         for silent in (self.mix, self.head):
@@ -202,10 +210,11 @@ class PromptedNet(nn.Module):
         full = torch.cat([*seen, reading.supported.expand_as(reading.images)], 1)
         here = F.pixel_unshuffle(full, self.config.stem_px)
         stages: list[Tensor] = []
+        shown = torch.cat([reading.images, masks[-1]], 1)
         for level, (stage, entering) in enumerate(zip(self.encoder, begun.entering, strict=True)):
             pooled = F.adaptive_max_pool2d(maps, entering.shape[-2:])
             above = [F.avg_pool2d(here, 2), pooled] if level else [here]
-            compared = [_similarity(begun.matched[level], pooled)] if level < COMPARED else []
+            compared = self._compared(begun.matched, level, pooled, shown)
             here = stage(torch.cat([*above, entering, *compared], 1))
             if level == COMPARED - 1:
                 here = here + self._alike(begun.alike, here)
@@ -216,6 +225,17 @@ class PromptedNet(nn.Module):
         bumps = (squares / (-2 * (2 * self.log_bump_px).exp())).exp()
         bump = self.bump * (bumps[:, INSIDE, None] - bumps[:, OUTSIDE, None])
         return reading.automatic + F.pixel_shuffle(self.head(here), self.config.stem_px) + bump
+
+    def _compared(self, matched: tuple[Tensor, ...], level: int, maps: Tensor, shown: Tensor) -> list[Tensor]:
+        """Likeness of each pixel of a stage to the prompts, and nearness along paths; nothing at coarser stages."""
+        if level >= COMPARED:
+            return []
+        likeness = _similarity(matched[level], maps)
+        if not self.config.geodesic:
+            return [likeness]
+        height, width = maps.shape[-2:]
+        steps = step_costs(self.log_costs[level].exp(), F.adaptive_avg_pool2d(shown, (height, width)), matched[level])
+        return [likeness, (-geodesic_distances(maps[:, :BOX], *steps)).exp()]
 
     def _alike(self, alike: Tensor, features: Tensor) -> Tensor:
         """Values that each token reads from those that look like it."""
@@ -242,6 +262,26 @@ def squared_distances(maps: Float[Tensor, "N C H W"]) -> Float[Tensor, "N C H W"
             shifted = padded.narrow(axis, REACH_PX + offset, squares.shape[axis])
             squares = torch.minimum(squares, shifted + offset**2)
     return squares
+
+
+def step_costs(
+    costs: Float[Tensor, "4"], shown: Float[Tensor, "N 2 h w"], matched: Float[Tensor, "N C h w"]
+) -> list[Tensor]:
+    """Costs of the steps between neighbours in columns and in rows: see `STEP_COSTS`.
+
+    Args:
+        costs: Cost of any step, and of changes of grey value, of the mask before and of features.
+        shown: Grey values, and probabilities of the mask before.
+        matched: Features of unit length.
+    """
+    steps = []
+    for axis in (-2, -1):
+        one, other, here, there = (
+            each.narrow(axis, start, each.shape[axis] - 1) for each in (shown, matched) for start in (0, 1)
+        )
+        changes = torch.cat([(one - other).abs(), 1 - (here * there).sum(1, keepdim=True)], 1)
+        steps.append(costs[0] + torch.einsum("k,nkhw->nhw", costs[1:], changes)[:, None])
+    return steps
 
 
 def _similarity(matched: Float[Tensor, "N C h w"], maps: Float[Tensor, "N 3 h w"]) -> Float[Tensor, "N 2 h w"]:

@@ -15,6 +15,7 @@ from incontext.networks.prompted import (
     obeying,
     read,
     squared_distances,
+    step_costs,
 )
 from incontext.networks.support_once import SupportOnceConfig, SupportOnceNet
 
@@ -27,11 +28,11 @@ def base() -> SupportOnceNet:
     return SupportOnceNet(SupportOnceConfig(channels=(8, 8, 8, 8), heads=1, head_channels=8)).eval()
 
 
-@pytest.fixture(scope="module")
-def network() -> PromptedNet:
+@pytest.fixture(scope="module", params=[False, True], ids=["plain", "geodesic"])
+def network(request: pytest.FixtureRequest) -> PromptedNet:
     """A network whose last layers, which begin silent, say something."""
     torch.manual_seed(1)
-    config = PromptedConfig(read_channels=(8, 8, 8, 8), channels=(8, 8, 8, 8), matched_channels=4, heads=2)
+    config = PromptedConfig((8, 8, 8, 8), (8, 8, 8, 8), matched_channels=4, heads=2, geodesic=request.param)
     made = PromptedNet(config).eval()
     for layer in (made.head, made.mix):
         torch.nn.init.normal_(layer.weight, std=0.3)
@@ -163,3 +164,14 @@ def test_impossible_shapes_are_refused(change, match):
 def test_images_that_the_network_cannot_take_are_refused(base):
     with pytest.raises(ValueError, match="expected sides divisible by 16"):
         read(base, torch.rand(1, 1, 24, 24))
+
+
+def test_a_step_costs_more_where_grey_values_mask_or_features_change() -> None:
+    shown, matched = torch.zeros(1, 2, 3, 4), torch.zeros(1, 2, 3, 4)
+    matched[:, 0] = 1
+    shown[0, 0, :, 2:] = 0.5
+    shown[0, 1, 1:] = 1.0
+    matched[0, :, :, 3] = torch.tensor([[0.0], [1.0]])
+    down, along = step_costs(torch.tensor([0.1, 4.0, 2.0, 3.0]), shown, matched)
+    torch.testing.assert_close(down[0, 0], torch.tensor([[2.1] * 4, [0.1] * 4]))
+    torch.testing.assert_close(along[0, 0], torch.tensor([[0.1, 2.1, 3.1]]).expand(3, 3))
