@@ -129,13 +129,15 @@ class PromptedNet(nn.Module):
     """Network that corrects the logits of a support-once network by prompts on the query, at the price of a decoder.
 
     A U-Net of few channels sees the image, the prompts, the mask before them, and the features that the other network
-    has computed of the query and of what it read from the support. Three ways lead from a prompt to the mask: a bump of
-    log-odds around every prompted pixel; the similarity of each pixel to those that were prompted, at the finer
-    stages; and attention at a coarser one, which lets a place read from all that look like it. For a further prompt
-    nothing but the U-Net is computed again. Queries without prompts keep the other network's logits, bit by bit.
+    has computed of the query and of what it read from the support. Four ways lead from a prompt to the mask: a bump of
+    log-odds around every prompted pixel; at the finer stages the similarity of each pixel to those that were prompted,
+    and how near it is to them along paths that avoid edges; and attention at a coarser one, which lets a place read
+    from all that look like it. For a further prompt nothing but the U-Net is computed again. Queries without prompts
+    keep the other network's logits, bit by bit.
 
     Source:
         Prompts beside a support: MultiverSeg (Wong et al., ICCV 2025). Their maps: ScribblePrompt (Wong et al., 2024).
+        Distances along paths: DeepIGeoS (Wang et al., TPAMI 2019).
     """
 
     def __init__(self, config: PromptedConfig | None = None) -> None:
