@@ -28,7 +28,7 @@ KNOWN_SHA256 = {
     NAMED["open"]: "0a7ecccbb106754e1658f62ba206ceb43af4bfbe906f456e8b153b35aada176a",
     PACKAGED.with_name(
         "default-prompts.safetensors"
-    ): "9b37afa5452476cded4e23e0f906543026b302ec035036e926cf9c9c7be09cfe",
+    ): "0c7a7d46a74b78d6ddb350ab8f31b14b6a844a7d4ea04a873d86529375b4e4ba",
 }
 """Hashes of the packaged weights, which are changed together with these."""
 
