@@ -103,7 +103,7 @@ WHOLE = {
     "save-task": ("incontext.segmenter:Segmenter.fit", "incontext.inference.task_file:save_sealed"),
     "propagate": ("incontext.segmenter:Segmenter.propagate", "incontext.inference.segmentation:Segmentation.write"),
     "info": ("incontext.networks.checkpoint:read_sealed_metadata",),
-    "convert": ("incontext.networks.universeg:_read", "incontext.networks.universeg:checkpoint.load"),
+    "convert": ("incontext.networks.universeg:read_state", "incontext.networks.universeg:checkpoint.load"),
     "export": ("incontext.networks.onnx_graphs:export_checkpoint",),
     "train": (
         "incontext.training.episodes:TrainingData.load",

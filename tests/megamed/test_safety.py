@@ -245,7 +245,7 @@ def nifti(path: Path, shape: tuple[int, ...], **fields: object) -> Path:
         ((1, 1, 1), {"vox_offset": 1e9}),
         ((50, 50, 50), {}),
         ((5, 5, 5), {"datatype": 1792}),
-        ((5, 5, 5), {"datatype": 128}),
+        ((50, 50, 50), {"datatype": 128}),
         ((5, 5, 5), {"dim": [3, -5, 5, 5, 1, 1, 1, 1]}),
         ((5, 5, 5), {"dim": [7, 5, 5, 5, 1, 1, 1, 9]}),
         ((5, 5, 5), {"sform_code": 1, "srow_x": 0}),
@@ -272,7 +272,7 @@ def test_lying_nifti_header_is_refused(
         ({"TransformMatrix": "0 0 0 0 0 0 0 0 0"}, "affine is unusable"),
         ({"ElementSpacing": "nan 1 1"}, "affine is unusable"),
         ({"ElementType": "MET_OTHER"}, "cannot be read"),
-        ({"ElementNumberOfChannels": "3"}, "expected ElementNumberOfChannels = 1"),
+        ({"ElementNumberOfChannels": "3"}, "expected 192 bytes, got 64"),
     ],
 )
 def test_lying_metaimage_header_is_refused(tmp_path: Path, change: dict[str, str], reason: str) -> None:

@@ -10,6 +10,7 @@ from benchmarks.experiments import absence
 from benchmarks.experiments.absence import ALARMS, ALL_SHOW, EVERYWHERE, HALF_SHOW, PRESENT, judged, supports_of, valued
 from benchmarks.experiments.bench import Bench, Coordinates
 from benchmarks.experiments.shared_supports import SharedSupport
+from benchmarks.plans.task_plans import Settings
 from incontext import Segmenter
 from megamed.unknown import UNKNOWN
 from tests.benchmarks.conftest import DrawnCollection, SparseCollection
@@ -19,7 +20,7 @@ NewBench = Callable[..., Bench]
 
 @pytest.fixture
 def bench(new_bench: NewBench, sparse: SparseCollection) -> Bench:
-    made = new_bench("absence", predictors=("packaged",))
+    made = new_bench("absence", Settings("heldout", support_size=4, draws=1, queries=2), predictors=("packaged",))
     sparse.path = made.collection.path
     return replace(made, collection=sparse)
 
