@@ -304,6 +304,28 @@ def test_a_second_tab_is_told_so_and_names_are_no_markup(browser: Any, tmp_path:
         somebody.undoable()
 
 
+def test_at_twice_the_size_the_image_stays_in_sight_and_all_is_in_reach(browser: Any, tmp_path: Path) -> None:
+    folder = plain_folder(tmp_path / "in", "a")
+    with person(browser, folder) as somebody:
+        page = somebody.page
+        page.set_viewport_size({"width": 600, "height": 380})
+        expect(page.locator("#add-class")).not_to_be_in_viewport()
+        box = page.locator("#view").bounding_box()
+        assert box["height"] > 190
+        assert page.evaluate("document.documentElement.scrollWidth") <= 600
+        somebody.press("[", "[", "[", "[")
+        somebody.drag((8.5, 8.5), (20.5, 8.5))
+        somebody.undoable()
+        page.locator("#add-class").scroll_into_view_if_needed()
+        expect(page.locator("#add-class")).to_be_in_viewport()
+        expect(page.locator("#saved")).to_be_in_viewport()
+        somebody.press("a")
+        expect(page.locator("#count")).to_have_text("1 accepted of 1")
+    mask = mask_of(folder / "labels" / "a.png")
+    assert mask[8, 8] == mask[8, 20] == 1
+    assert not mask[16:].any()
+
+
 def test_everything_that_can_be_operated_has_a_name_and_nothing_keeps_people_out(browser: Any, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     write_stack(tmp_path / "in" / "a.tif", drawn(0, 3)[0])
