@@ -75,8 +75,7 @@ class SavedEstimator(EditingEstimator):
         segmenter = cls().set_params(weights=find_weights(task.weights, at_hand), device=device)
         segmenter.set_params(**task.parameters.model_dump())
         segmenter._choice  # noqa: B018 - a mistake in it is told at once
-        segmenter._fitted = task.fitted
-        segmenter.credit(*task.sources)
+        segmenter.go_back_to(task.fitted).credit(*task.sources)
         if task.tuned:
             segmenter.keep_tuned(task.tuned)
         return segmenter

@@ -150,6 +150,11 @@ class TaskEstimator(NetworkEstimator):
             self._task_network()
         return self
 
+    def go_back_to(self, fitted: Fitted) -> Self:
+        """Know the examples of an earlier `fit` alone, such as those of a saved task before others joined."""
+        self._fitted = fitted
+        return self
+
     @property
     def tuned(self) -> Tuned | None:
         """Outcome of tuning on the examples of `fit`; None if it was not asked for."""

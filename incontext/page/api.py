@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, Header, HTTPException, Query, Request
 from fastapi import Path as InPath
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from incontext.page.drawing import Redrawn
@@ -24,7 +25,7 @@ from incontext.page.messages import (
 )
 from incontext.page.state import Page
 from incontext.page.store import DrawnClass
-from megamed.failures import told
+from megamed.failures import one_line, told
 from megamed.vocabulary import WrittenTool
 
 Responses = dict[int | str, dict[str, Any]]
@@ -32,6 +33,7 @@ Responses = dict[int | str, dict[str, Any]]
 BYTES: Responses = {200: {"content": {"application/octet-stream": {}}}}
 PNG: Responses = {200: {"content": {"image/png": {}}}}
 REFUSALS: Responses = {
+    400: {"model": Refusal, "description": "Body is no text"},
     404: {"model": Refusal, "description": "No such image"},
     409: {"model": Refusal, "description": "Another tab draws, or it cannot be done now"},
     413: {"description": "Body is too large"},
@@ -53,6 +55,11 @@ def build_app(page: Page) -> FastAPI:
     @app.exception_handler(ImportError)
     def refuse(_: Request, error: Exception) -> JSONResponse:
         return JSONResponse({"detail": told(error)}, 409)
+
+    @app.exception_handler(RequestValidationError)
+    def return_it(_: Request, error: RequestValidationError) -> JSONResponse:
+        wrong = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()]
+        return JSONResponse({"detail": one_line("; ".join(wrong))}, 422)
 
     @app.exception_handler(OSError)
     def fail(_: Request, error: OSError) -> JSONResponse:

@@ -16,6 +16,8 @@ from incontext.segmenter import Segmenter
 
 APART = "Classes of the task may overlap, but not on the page: where two are probable, the more probable one is drawn."
 
+FINISHED = "The task holds no images: it segments as it did, and learns nothing from those that are accepted here."
+
 
 @contextmanager
 def assembled(folder: Path, options: PageOptions) -> Iterator[Page]:
@@ -36,6 +38,8 @@ def assembled(folder: Path, options: PageOptions) -> Iterator[Page]:
         if task and task.overlap:
             task.set_params(overlap=False)
             annotated.notes += (APART,)
+        if task and task.has_examples and task.fitted.codes:
+            annotated.notes += (FINISHED,)
         before = results.predictions if results else lambda _: ()
 
         def load() -> Segmenter:

@@ -4,7 +4,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -179,7 +179,9 @@ class Live:
         if loading.error:
             self._tell(Progress("idle", error=loading.reason))
             return
-        finished, has_task = 0, _knows_examples(segmenter)
+        finished, has_task = 0, segmenter.has_examples
+        if has_task:
+            self._learner = Learner(self._folder, segmenter.fitted)
         while not self._is_closing:
             self._propagate_wanted(segmenter)
             with self._changed:
@@ -295,13 +297,6 @@ class Live:
         with self.lock:
             self.progress = progress
         self._notify([])
-
-
-def _knows_examples(segmenter: Segmenter) -> bool:
-    """Whether a segmenter has examples already, those of a saved task."""
-    with suppress(ValueError):
-        return bool(segmenter.fitted)
-    return False
 
 
 def _takes_prompts(segmenter: Segmenter) -> bool:

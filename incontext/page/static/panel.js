@@ -132,7 +132,7 @@ export class Panel {
     colour.addEventListener("change", () => this._change(each.value, { colour: colour.value }));
     name.type = "text"; name.value = each.name; name.maxLength = 200; name.setAttribute("aria-label", `Name of class ${each.value}`);
     name.addEventListener("change", () => this._change(each.value, { name: name.value.trim() || each.name }));
-    name.addEventListener("keydown", event => { if (event.key === "Enter") name.blur(); });
+    name.addEventListener("keydown", event => { if (event.key === "Enter") document.getElementById("view").focus(); });
     key.textContent = index < 9 ? index + 1 : "";
     const hidden = this.app.view.hiddenClasses;
     eye.type = "button"; eye.className = "eye"; eye.append(drawEye(hidden.has(each.value)));

@@ -170,21 +170,26 @@ export class Tools {
     const y = Math.max(0.5, Math.min(height - 0.5, Math.floor(from[1]) + 0.5 + dy));
     this.last = [x, y];
     this.view.reveal(x, y);
+    if (this.drag) this.drag.to = [x, y];
     if (this.pen) this.lineTo(x, y);
     else this.app.redraw();
     this.drawOver();
   }
 
-  /** Put the pen down or lift it, set a corner, or fill. */
+  /** Put the pen down or lift it, set a corner, fill, click, or begin and end a box; a corner set twice closes a polygon. */
   press(erases) {
     this.last ??= [this.view.width / 2, this.view.height / 2];
     const [x, y] = this.last;
     if (this.name === "polygon") {
-      const [first] = this.points;
-      if (first && this.points.length > 2 && Math.hypot(first[0] - x, first[1] - y) < 2) this.closePolygon(erases);
+      const ends = [this.points[0], this.points.at(-1)];
+      if (this.points.length > 2 && ends.some(end => Math.hypot(end[0] - x, end[1] - y) < 2)) this.closePolygon(erases);
       else this.corner(x, y, erases);
     } else if (this.name === "fill") this.fill(x, y);
-    else if (PROMPTS.includes(this.name)) this._say({ what: "click", from: [x, y], to: [x, y], inside: !erases });
+    else if (this.name === "click") this._say({ what: "click", from: [x, y], to: [x, y], inside: !erases });
+    else if (this.name === "box") {
+      if (this.drag) this._up();
+      else { this.drag = { what: "box", from: [x, y], to: [x, y], way: [], inside: true }; this.app.say("Corner of the box"); }
+    }
     else if (this.pen) { this.pen = null; this.end(); this.app.say("Pen up"); }
     else { this.begin(x, y, erases); this.pen = true; this.app.say("Pen down"); }
     this.drawOver();

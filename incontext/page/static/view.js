@@ -12,6 +12,7 @@ export class View {
     this.colours = new Map(); this.hiddenClasses = new Set();
     this.window = [0, 255];
     this.image = null;
+    this.isFitted = false;
   }
 
   /** Show another image: its pixels, and its label of one byte a pixel. */
@@ -24,14 +25,17 @@ export class View {
   resize() {
     const scale = window.devicePixelRatio || 1, box = this.canvas.parentElement.getBoundingClientRect();
     const width = Math.max(1, Math.round(box.width * scale)), height = Math.max(1, Math.round(box.height * scale));
-    if (this.canvas.width !== width || this.canvas.height !== height) {
-      this.canvas.width = width; this.canvas.height = height;
-    }
     this.scale = scale;
+    if (this.canvas.width === width && this.canvas.height === height) return;
+    this.left += (this.canvas.width - width) / 2 / this.zoom;
+    this.top += (this.canvas.height - height) / 2 / (this.zoom * this.aspect);
+    this.canvas.width = width; this.canvas.height = height;
+    if (this.isFitted) this.fit();
   }
 
   fit() {
     if (!this.image) return;
+    this.isFitted = true;
     const { width, height } = this.canvas;
     this.zoom = Math.min(width / this.width, height / (this.height * this.aspect)) * 0.96;
     if (this.zoom > 1 && this.aspect === 1) this.zoom = Math.max(1, Math.floor(this.zoom));
@@ -56,15 +60,17 @@ export class View {
     this.left = x - (x - this.left) * this.zoom / zoom;
     this.top = y - (y - this.top) * this.zoom / zoom;
     this.zoom = zoom;
+    this.isFitted = false;
   }
 
-  pan(dx, dy) { this.left -= dx * this.scale / this.zoom; this.top -= dy * this.scale / (this.zoom * this.aspect); }
+  pan(dx, dy) { this.isFitted = false; this.left -= dx * this.scale / this.zoom; this.top -= dy * this.scale / (this.zoom * this.aspect); }
 
   /** Move so that a place in the image is on the screen. */
   reveal(x, y) {
     const [cx, cy] = this.toCanvas(x, y), { width, height } = this.canvas;
     if (cx < 0 || cx >= width) this.left = x - width / 2 / this.zoom;
     if (cy < 0 || cy >= height) this.top = y - height / 2 / (this.zoom * this.aspect);
+    if (cx < 0 || cx >= width || cy < 0 || cy >= height) this.isFitted = false;
   }
 
   /** Paint what is on the screen, or the part of it that a box of the image's pixels takes. */

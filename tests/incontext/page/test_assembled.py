@@ -9,13 +9,13 @@ import pytest
 pytest.importorskip("fastapi")
 
 from incontext import Segmenter
-from incontext.page.assembled import APART, assembled
+from incontext.page.assembled import APART, FINISHED, assembled
 from incontext.page.look import Look
 from incontext.page.messages import PromptMessage
 from incontext.page.state import Page
 from incontext.page.target import PageOptions
 from tests.incontext.page.served import write_networks
-from tests.incontext.page.test_store import plain_folder
+from tests.incontext.page.test_store import SQUARE, plain_folder
 from tests.killed_runs import drawn
 from tests.slide_files import write_pyramid
 
@@ -27,6 +27,13 @@ def wait_for_masks(page: Page, count: int) -> None:
     while len(page.live.predictions) < count or page.live.progress.stage != "idle":
         assert time.monotonic() < end
         assert not page.live.failures
+        time.sleep(0.02)
+
+
+def wait_for_round(page: Page, number: int) -> None:
+    end = time.monotonic() + PATIENCE_S
+    while page.live.progress.stage != "idle" or page.live.predictions[2].round < number:
+        assert time.monotonic() < end
         time.sleep(0.02)
 
 
@@ -67,3 +74,23 @@ def test_a_level_is_that_of_the_segmenter_too(tmp_path: Path) -> None:
         page.accept(0)
         wait_for_masks(page, 1)
         assert page.live.predictions[1].shape == (1, 24, 32)
+
+
+@pytest.mark.parametrize("codes_only", [False, True])
+def test_what_is_accepted_joins_a_task_if_that_can_learn(tmp_path: Path, codes_only: bool) -> None:
+    weights = write_networks(tmp_path / "weights.safetensors")
+    images, labels = zip(*(drawn(seed) for seed in range(20, 24)), strict=True)
+    learner = Segmenter(weights, size_px=32).fit([each[0] for each in images], [each[0] for each in labels])
+    task = learner.save_task(tmp_path / "a.task", codes_only=codes_only)
+    with assembled(plain_folder(tmp_path / "in"), PageOptions(task, str(weights))) as page:
+        wait_for_masks(page, 3)
+        page.open(1).drawing.stroke(0, SQUARE, "brush")
+        page.accept(1)
+        wait_for_round(page, 2)
+        assert page.live._segmenter
+        assert page.live._segmenter.fitted.pool.label_budget == (0 if codes_only else 5)
+        assert (FINISHED in page.session().notes) == codes_only
+        assert not page.live.progress.error
+        learner.add(page.folder.images[1].pair.image, page.folder.images[1].pair.files[1])
+        by_all = learner.predict(page.folder.images[2].pair.image)[0]
+        assert np.array_equal(page.live.predictions[2].planes[0], by_all) or codes_only

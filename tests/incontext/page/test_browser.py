@@ -172,6 +172,28 @@ def test_all_is_done_by_keyboard_in_several_classes(browser: Any, tmp_path: Path
     assert planes[26, 6] == planes[26, 8] == 2
 
 
+def test_polygons_boxes_and_names_need_no_mouse(browser: Any, tmp_path: Path) -> None:
+    folder = plain_folder(tmp_path / "in", "a")
+    with person(browser, folder) as somebody:
+        page = somebody.page
+        expect(page.locator("[data-tool=box]")).to_be_visible()
+        somebody.press("p", "Enter", "Shift+ArrowRight", "Enter", "Shift+ArrowDown", "Enter", "Enter")
+        somebody.undoable()
+        page.locator("#classes input[type=text]").fill("lesion")
+        somebody.press("Enter")
+        expect(page.locator("#view")).to_be_focused()
+        somebody.press("a")
+        expect(page.locator("#count")).to_have_text("1 accepted of 1")
+        mask = mask_of(folder / "labels" / "a.png")
+        somebody.press("x", "Enter", "Shift+ArrowLeft", "Shift+ArrowUp")
+        expect(page.locator("#prompts li")).to_have_count(0)
+        somebody.press("Enter")
+        expect(page.locator("#prompts li")).to_contain_text("box")
+    assert mask[18, 24] == 1
+    assert not mask[:16].any()
+    assert not mask[20:, :20].any()
+
+
 def test_clicks_scribbles_and_boxes_are_answered_and_undone(browser: Any, tmp_path: Path) -> None:
     folder = plain_folder(tmp_path / "in", "a")
     with person(browser, folder) as somebody:
@@ -302,6 +324,28 @@ def test_a_second_tab_is_told_so_and_names_are_no_markup(browser: Any, tmp_path:
         other.close()
         somebody.drag((8, 8), (20, 8))
         somebody.undoable()
+
+
+def test_at_twice_the_size_the_image_stays_in_sight_and_all_is_in_reach(browser: Any, tmp_path: Path) -> None:
+    folder = plain_folder(tmp_path / "in", "a")
+    with person(browser, folder) as somebody:
+        page = somebody.page
+        page.set_viewport_size({"width": 600, "height": 380})
+        expect(page.locator("#add-class")).not_to_be_in_viewport()
+        box = page.locator("#view").bounding_box()
+        assert box["height"] > 190
+        assert page.evaluate("document.documentElement.scrollWidth") <= 600
+        somebody.press("[", "[", "[", "[")
+        somebody.drag((8.5, 8.5), (20.5, 8.5))
+        somebody.undoable()
+        page.locator("#add-class").scroll_into_view_if_needed()
+        expect(page.locator("#add-class")).to_be_in_viewport()
+        expect(page.locator("#saved")).to_be_in_viewport()
+        somebody.press("a")
+        expect(page.locator("#count")).to_have_text("1 accepted of 1")
+    mask = mask_of(folder / "labels" / "a.png")
+    assert mask[8, 8] == mask[8, 20] == 1
+    assert not mask[16:].any()
 
 
 def test_everything_that_can_be_operated_has_a_name_and_nothing_keeps_people_out(browser: Any, tmp_path: Path) -> None:

@@ -6,11 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from incontext import Segmenter
 from incontext.networks.weights_delta import Tuned
 from incontext.page import learner
 from incontext.page.learner import Learner
 from incontext.page.store import AnnotatedFolder, DrawnClass, opened
-from tests.incontext.page.test_store import draw_and_accept, plain_folder, segmenter
+from tests.incontext.page.test_store import SQUARE, draw_and_accept, plain_folder, segmenter
+from tests.killed_runs import drawn
 
 
 @pytest.fixture
@@ -92,3 +94,42 @@ def test_a_network_that_was_tuned_stays_so_if_examples_cannot_be_read(
     learned.learn(made, None)
     assert made.tuned
     assert made.tuned.reason == "tuned before"
+
+
+def taught(value: int = 1) -> Segmenter:
+    """A segmenter that knows three images of another folder."""
+    pictures, labels = zip(*(drawn(seed) for seed in range(20, 23)), strict=True)
+    return segmenter().fit([each[0] for each in pictures], [value * each[0] for each in labels], {value: "disc"})
+
+
+@pytest.mark.parametrize("joined", [None, [0, 1]])
+@pytest.mark.parametrize("value", [1, 255])
+def test_what_is_accepted_joins_the_examples_of_a_task(tmp_path: Path, value: int, joined: list[int] | None) -> None:
+    other, made = taught(value), taught(value)
+    with opened(plain_folder(tmp_path / "in", "abcd"), task=made.fitted.names) as folder:
+        learned = Learner(folder, made.fitted)
+        for index in range(2):
+            folder.open(index).drawing.stroke(0, {value: SQUARE[1]}, "brush")
+            folder.accept(index)
+            other.add(folder.images[index].pair.image, folder.images[index].pair.files[1])
+        learned.learn(made, joined)
+        learned.learn(made, joined)
+        asked = folder.images[3].pair.image
+    assert learned.names[-2:] == ["a.png", "b.png"]
+    assert made.fitted.pool.label_budget == len(learned.names) == 5
+    assert made.fitted.names == {value: "disc"}
+    assert np.array_equal(made.predict(asked).probabilities[0], other.predict(asked).probabilities[0])
+
+
+def test_an_example_that_cannot_be_read_keeps_no_other_from_a_task(tmp_path: Path) -> None:
+    made = taught()
+    with opened(plain_folder(tmp_path / "in", "ab")) as folder:
+        learned = Learner(folder, made.fitted)
+        for index in range(2):
+            draw_and_accept(folder, index)
+        (tmp_path / "in" / "labels" / "a.png").write_bytes(b"no picture")
+        learned.learn(made, None)
+        assert learned.names[3:] == ["b.png"]
+        (tmp_path / "in" / "labels" / "b.png").write_bytes(b"no picture")
+        with pytest.raises(OSError, match=r"a\.png is unreadable"):
+            learned.learn(made, None)
