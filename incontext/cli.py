@@ -128,12 +128,13 @@ def segment(
 
         return report_model(segment_by_model(task, query, out, mask_format, channel, level, progress(quiet)), out)
     from incontext.folders.class_names import read_classes, read_colours
+    from incontext.folders.own_card import level_of
     from incontext.folders.prompt_file import PromptFile
     from incontext.folders.segment_folder import SegmentOptions, segment_folder
     from incontext.folders.segmenter_options import SegmenterOptions
     from megamed.path_templates import read_templates
 
-    given = (task, weights, device, select, support_size, ensemble, backend, channel, level)
+    given = (task, weights, device, select, support_size, ensemble, backend, channel, level_of(level, support))
     chosen = SegmenterOptions(*given, read_colours(colours), unknown, tune, not quiet, absent, collection, query)
     named, templates, tools = read_classes(classes), read_templates(images, labels), tools_named(write or ())
     said = PromptFile.read(prompts) if prompts else PromptFile()
@@ -169,11 +170,12 @@ def check(
     """
     from incontext.folders.check_folder import check_folder
     from incontext.folders.class_names import read_classes, read_colours
+    from incontext.folders.own_card import level_of
     from megamed.label_values import LabelRules
     from megamed.path_templates import read_templates
 
     rules, templates = LabelRules.of(unknown or None, read_colours(colours)), read_templates(images, labels)
-    named = read_classes(classes)
+    named, level = read_classes(classes), level_of(level, folder)
     found, expected = check_folder(folder, templates, rules, named, channel, level or 0), None
     if not as_json:
         print(in_lines(found.lines()), flush=True)
@@ -236,11 +238,12 @@ def save_task(
 ) -> None:
     """Save labelled examples and settings as one file, for `segment --task` on this machine or another."""
     from incontext.folders.class_names import read_classes, read_colours
+    from incontext.folders.own_card import level_of
     from incontext.folders.segmenter_options import SegmenterOptions
     from incontext.folders.user_folder import save_folder_task
     from megamed.path_templates import read_templates
 
-    given = (None, weights, None, select, support_size, ensemble, None, channel, level)
+    given = (None, weights, None, select, support_size, ensemble, None, channel, level_of(level, support))
     segmenter = SegmenterOptions(*given, read_colours(colours), unknown, tune).open()
     templates = read_templates(images, labels)
     for note in save_folder_task(

@@ -29,6 +29,7 @@ class OwnCard:
         colours: Label values by colour, for labels that are drawn in colours.
         notes: Reasons why a card is not used.
         source: Dataset and licence that the card names; None without a card.
+        level: Level of the resolution of images that have several; 0 is the full one.
     """
 
     templates: Templates | None = None
@@ -37,6 +38,7 @@ class OwnCard:
     colours: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     source: ImageSource | None = None
+    level: int = 0
 
     def rules(self, pairing: Pairing, given: LabelRules) -> LabelRules:
         """Complete the rules of the user on label values.
@@ -68,11 +70,17 @@ def read_own_card(folder: Path) -> OwnCard:
             has_templates = card.layout == "folder" and bool(image or label)
             templates = Templates(**{key: text for key, text in (("image", image), ("label", label)) if text})
             source = ImageSource.of(card.title or card.id, card.license)
-            return OwnCard(templates if has_templates else None, card.labels, card.files.unknown, source=source)
+            own = templates if has_templates else None
+            return OwnCard(own, card.labels, card.files.unknown, source=source, level=card.files.level)
         arrangement = described(folder)
     except ValueError as error:
         return OwnCard(notes=(f"the card is not used: {error}",))
     return OwnCard(None, arrangement.label_names, arrangement.files.unknown) if arrangement else OwnCard()
+
+
+def level_of(asked: int | None, folder: Path | None) -> int | None:
+    """Return the level of the resolution that a user asks for, else the one of a folder's card; None without either."""
+    return asked if asked is not None or folder is None else read_own_card(folder).level or None
 
 
 def _in_colours(label: Path) -> bool:
