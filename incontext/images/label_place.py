@@ -15,7 +15,8 @@ from megamed.readers.volume import MISPLACED, displacement_mm, part_on_grid
 def on_image(label: StoredImage, image: Geometry, shape: tuple[int, ...], name: str) -> Shaped[np.ndarray, "..."]:
     """Return the array of a label in the order of its image's axes, or as it is where one of them tells no place.
 
-    A part that was cut out of the image returns to its place.
+    A part that was cut out of the image returns to its place. Where a header states none, voxels of a label of the
+    image's size are in the order of the image's.
 
     Args:
         label: What was read.
@@ -31,7 +32,15 @@ def on_image(label: StoredImage, image: Geometry, shape: tuple[int, ...], name: 
         return label.array
     if image.affine is None:
         return label.space
-    if label.space.ndim == len(shape) == 3 and label.space.size < math.prod(shape):
+    is_alike = label.space.shape[:3] == shape
+    if is_alike and not label.geometry.is_placed:
+        return label.space
+    if (
+        image.is_placed
+        and label.geometry.is_placed
+        and label.space.ndim == len(shape) == 3
+        and label.space.size < math.prod(shape)
+    ):
         with suppress(ValueError):
             return part_on_grid(label.space, affine, shape, image.affine)
     errors: list[ValueError] = []
@@ -41,6 +50,8 @@ def on_image(label: StoredImage, image: Geometry, shape: tuple[int, ...], name: 
             return _placed(label.space, its_own, expected)
         except ValueError as error:
             errors.append(error)
+    if is_alike and not image.is_placed:
+        return label.space
     msg = f"{name} lies elsewhere than its image: {errors[0]}. Save it with its image's affine, on its grid."
     raise ValueError(msg) from errors[0]
 

@@ -412,6 +412,23 @@ def test_a_label_elsewhere_is_refused(tmp_path: Path, array: np.ndarray, affine:
         on_image(label, image.geometry, image.shape, "label")
 
 
+@pytest.mark.parametrize("unplaced", ["label", "image"])
+def test_a_label_has_its_images_order_where_a_header_states_no_place(
+    tmp_path: Path, array: np.ndarray, unplaced: str
+) -> None:
+    drawn = (array > 20).astype(np.uint8)
+    for name, values in (("image", array), ("label", drawn)):
+        file = nibabel.Nifti1Image(values, affine_of(OBLIQUE))
+        if name == unplaced:
+            file.header["sform_code"] = file.header["qform_code"] = 0
+            file = nibabel.Nifti1Image(values, None, file.header)
+        nibabel.save(file, tmp_path / f"{name}.nii.gz")
+    image = read_source_image(tmp_path / "image.nii.gz", "image")
+    label = read_label_image(tmp_path / "label.nii.gz", "label", image)
+    assert np.array_equal(label.planes, image.view.planes(drawn))
+    assert any("states no place" in note for note in label.notes) == (unplaced == "label")
+
+
 def test_a_label_may_lie_where_another_program_saw_its_image(tmp_path: Path, array: np.ndarray) -> None:
     image = nibabel.Nifti1Image(array, None)
     image.set_sform(affine_of(OBLIQUE), code=2)
