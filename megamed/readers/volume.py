@@ -38,7 +38,7 @@ class Volume:
         if self.orientation is None:
             return self.array
         axes = self.orientation[:, 0].astype(int)
-        flipped = np.flip(self.array, [int(axis) for axis, sign in self.orientation if sign < 0])
+        flipped = np.flip(self.array, tuple(int(axis) for axis, sign in self.orientation if sign < 0))
         return flipped.transpose(axes)
 
     def turned(self, array: Real[np.ndarray, "I J K"]) -> Real[np.ndarray, "X Y Z"]:
