@@ -120,3 +120,9 @@ def test_labels_of_another_field_are_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "image.zarr", "0.5")
     with pytest.raises(ValueError, match=r"expected labels of \(3, 30, 30\), got \(3, 20, 30\)"):
         ome_zarr.read_drawn(path, Canvas(None, (3, 30, 30)))
+
+
+def test_values_without_a_name_beside_named_ones_are_told(tmp_path: Path) -> None:
+    drawn = ome_zarr.read_drawn(write(tmp_path / "a.zarr", "0.4"), Canvas(None, (3, 20, 30)))
+    assert [segment.name for segment in drawn.segments] == ["nucleus"]
+    assert drawn.notes == ["a.zarr: values of cells without a name are read as background: 2, 3, 4"]
