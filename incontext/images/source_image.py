@@ -21,7 +21,7 @@ from incontext.images.arrays import Picture, array_of, class_values, grey, to_ar
 from incontext.images.channels import Channel
 from incontext.images.drawn_label import flatten
 from incontext.images.label_pixels import LabelPixels
-from incontext.images.label_place import on_image
+from incontext.images.label_place import REVERSED, in_its_order, on_image
 from incontext.images.orientation import (
     CUTS,
     PlaneLayout,
@@ -212,7 +212,7 @@ def read_label_image(
             raise ValueError(msg) from error
         raise
     unknown = None if reading.unknown is None else _planes_of(image, reading.unknown)
-    notes = (*(f"{name}: {note}" for note in pixels.notes if note == UNPLACED), *reading.notes)
+    notes = (*(f"{name}: {note}" for note in pixels.notes if note in (UNPLACED, REVERSED)), *reading.notes)
     return LabelCase(_planes_of(image, label), names, notes, {}, colours, reading.colour, unknown)
 
 
@@ -389,6 +389,7 @@ def _read_label_file(path: Path, name: str, image: SourceImage) -> tuple[LabelPi
     geometry = image.geometry or Geometry()
     sizes = formats.sizes_in(path) if geometry.full_size else []
     stored = _read(path, name, next((level for level, size in enumerate(sizes) if size == image.shape[-2:]), 0))
+    stored = in_its_order(stored, geometry, image.grid, name)
     values = to_array(on_image(stored, geometry, image.grid, name), name, finite=False)
     names = stored.names or formats.names_beside(path)[0]
     pixels = replace(LabelPixels.of(stored), values=values)

@@ -665,3 +665,31 @@ def test_a_mask_of_lossy_webp_is_one_class(tmp_path: Path) -> None:
     Image.fromarray(np.dstack([mask] * 3)).save(tmp_path / "a.webp", quality=60)
     label = read_label_image(tmp_path / "a.webp", "label", read_source_image(mask, "image"))
     assert np.array_equal(label.planes[0], mask)
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".npy", ".nrrd"])
+def test_a_label_of_the_other_order_of_axes_is_told_by_its_size(tmp_path: Path, suffix: str) -> None:
+    drawn = np.zeros((8, 7, 5), np.uint8)
+    drawn[2:4, 1:6, 3:] = 1
+    volume = read_source_image(write_volume(tmp_path / "image.nii", np.ones((8, 7, 5)), np.eye(3)), "image")
+    label = tmp_path / f"label{suffix}"
+    if suffix == ".nrrd":
+        nrrd.write(str(label), drawn)
+    elif suffix == ".tif":
+        tifffile.imwrite(label, drawn.transpose())
+    else:
+        np.save(label, drawn.transpose())
+    read = read_label_image(label, "label", volume)
+    assert np.array_equal(read.planes, volume.view.planes(drawn))
+    assert len(read.notes) == 1
+    tifffile.imwrite(tmp_path / "stack.tif", np.ones((5, 7, 8), np.uint8))
+    stack = read_source_image(tmp_path / "stack.tif", "image")
+    mask = write_volume(tmp_path / "label.nii", drawn, np.eye(3))
+    assert np.array_equal(read_label_image(mask, "label", stack).planes, drawn.transpose())
+
+
+def test_a_stack_that_fits_a_volume_both_ways_is_refused(tmp_path: Path) -> None:
+    volume = read_source_image(write_volume(tmp_path / "image.nii", np.ones((8, 7, 8)), np.eye(3)), "image")
+    tifffile.imwrite(tmp_path / "label.tif", np.eye(8, 7, dtype=np.uint8)[..., None] * np.ones(8, np.uint8))
+    with pytest.raises(ValueError, match=r"label has two readings on its image: .* Save it in its image's format"):
+        read_label_image(tmp_path / "label.tif", "label", volume)
