@@ -27,7 +27,7 @@ class OwnCard:
         names: Names of label values.
         unknown: Values of pixels of labels that nobody judged.
         colours: Label values by colour, for labels that are drawn in colours.
-        notes: Reasons why a card is not used.
+        notes: Reasons why a card, or a part of it, is not used.
         source: Dataset and licence that the card names; None without a card.
         level: Level of the resolution of images that have several; 0 is the full one.
     """
@@ -75,7 +75,11 @@ def read_own_card(folder: Path) -> OwnCard:
         arrangement = described(folder)
     except ValueError as error:
         return OwnCard(notes=(f"the card is not used: {error}",))
-    return OwnCard(None, arrangement.label_names, arrangement.files.unknown) if arrangement else OwnCard()
+    if arrangement is None:
+        return OwnCard()
+    united = ", ".join(f"{name} of {' and '.join(map(str, values))}" for name, values in arrangement.regions.items())
+    note = f"values that dataset.json unites are classes of their own here: {united}. `megamed build` unites them."
+    return OwnCard(None, arrangement.label_names, arrangement.files.unknown, notes=(note,) if united else ())
 
 
 def level_of(asked: int | None, folder: Path | None) -> int | None:
