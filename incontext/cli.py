@@ -128,10 +128,9 @@ def segment(
 
         return report_model(segment_by_model(task, query, out, mask_format, channel, level, progress(quiet)), out)
     from incontext.folders.class_names import read_classes, read_colours
-    from incontext.folders.own_card import level_of
     from incontext.folders.prompt_file import PromptFile
     from incontext.folders.segment_folder import SegmentOptions, segment_folder
-    from incontext.folders.segmenter_options import SegmenterOptions
+    from incontext.folders.segmenter_options import SegmenterOptions, level_of
     from megamed.path_templates import read_templates
 
     given = (task, weights, device, select, support_size, ensemble, backend, channel, level_of(level, support))
@@ -170,20 +169,21 @@ def check(
     """
     from incontext.folders.check_folder import check_folder
     from incontext.folders.class_names import read_classes, read_colours
-    from incontext.folders.own_card import level_of
     from megamed.label_values import LabelRules
     from megamed.path_templates import read_templates
 
     rules, templates = LabelRules.of(unknown or None, read_colours(colours)), read_templates(images, labels)
-    named, level = read_classes(classes), level_of(level, folder)
-    found, expected = check_folder(folder, templates, rules, named, channel, level or 0), None
+    named = read_classes(classes)
+    found, expected = check_folder(folder, templates, rules, named, channel, level), None
     if not as_json:
         print(in_lines(found.lines()), flush=True)
     if found.labelled and expect:
         from incontext.folders.expectation import expect_of_folder
-        from incontext.folders.segmenter_options import SegmenterOptions
+        from incontext.folders.segmenter_options import SegmenterOptions, level_of
 
-        options = SegmenterOptions(channel=channel, level=level, colours=rules.colours, unknown=unknown)
+        options = SegmenterOptions(
+            channel=channel, level=level_of(level, folder), colours=rules.colours, unknown=unknown
+        )
         expected = expect_of_folder(options.open(), folder, templates, named)
     if as_json:
         print(replace(found, expected=expected).as_json())
@@ -238,8 +238,7 @@ def save_task(
 ) -> None:
     """Save labelled examples and settings as one file, for `segment --task` on this machine or another."""
     from incontext.folders.class_names import read_classes, read_colours
-    from incontext.folders.own_card import level_of
-    from incontext.folders.segmenter_options import SegmenterOptions
+    from incontext.folders.segmenter_options import SegmenterOptions, level_of
     from incontext.folders.user_folder import save_folder_task
     from megamed.path_templates import read_templates
 

@@ -82,11 +82,6 @@ def read_own_card(folder: Path) -> OwnCard:
     return OwnCard(None, arrangement.label_names, arrangement.files.unknown, notes=(note,) if united else ())
 
 
-def level_of(asked: int | None, folder: Path | None) -> int | None:
-    """Return the level of the resolution that a user asks for, else the one of a folder's card; None without either."""
-    return asked if asked is not None or folder is None else read_own_card(folder).level or None
-
-
 def _in_colours(label: Path) -> bool:
     """Whether a label is a picture in colours, as its header says."""
     if not is_picture(label):

@@ -104,6 +104,8 @@ def test_a_folder_of_slides_is_segmented_at_a_level(tmp_path: Path, weights: Pat
     options = ("--support", folder, *level, "--weights", weights, "--quiet", "--write", "qupath")
     outcome = run("segment", *options, "--out", tmp_path / "out", "--no-preview")
     assert outcome.exit_code == 0, outcome.output
+    found = json.loads(run("check", folder, *level, "--json", "--no-expect").output)
+    assert found["sizes_px"] == [[48, 64], [48, 64]]
     (report,) = json.loads((tmp_path / "out/summary.json").read_text())["images"]
     assert (report["file"], report["size_px"], report["full_size_px"]) == ("c.svs", [48, 64], [96, 128])
     with tifffile.TiffFile(tmp_path / "out/masks/c.tif") as file:

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from incontext.folders.own_card import OwnCard, level_of, read_own_card
+from incontext.folders.own_card import OwnCard, read_own_card
 from incontext.inference.image_source import ImageSource
 from megamed.pairing import Templates
 
@@ -39,9 +39,3 @@ def test_a_faulty_card_is_not_used_and_that_is_said(tmp_path: Path) -> None:
     (note,) = read_own_card(tmp_path).notes
     assert note.startswith("the card is not used: ")
     assert "dataset.json" in note
-
-
-def test_a_card_says_the_level_unless_the_user_does(tmp_path: Path) -> None:
-    assert level_of(None, None) is level_of(None, tmp_path) is None
-    (tmp_path / "card.toml").write_text('id = "a"\nmodality = "CT"\n[labels]\n3 = "lung"\n[files]\nlevel = 2\n')
-    assert (level_of(None, tmp_path), level_of(0, tmp_path), level_of(1, tmp_path)) == (2, 0, 1)
