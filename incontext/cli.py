@@ -130,10 +130,10 @@ def segment(
     from incontext.folders.class_names import read_classes, read_colours
     from incontext.folders.prompt_file import PromptFile
     from incontext.folders.segment_folder import SegmentOptions, segment_folder
-    from incontext.folders.segmenter_options import SegmenterOptions
+    from incontext.folders.segmenter_options import SegmenterOptions, level_of
     from megamed.path_templates import read_templates
 
-    given = (task, weights, device, select, support_size, ensemble, backend, channel, level)
+    given = (task, weights, device, select, support_size, ensemble, backend, channel, level_of(level, support))
     chosen = SegmenterOptions(*given, read_colours(colours), unknown, tune, not quiet, absent, collection, query)
     named, templates, tools = read_classes(classes), read_templates(images, labels), tools_named(write or ())
     said = PromptFile.read(prompts) if prompts else PromptFile()
@@ -174,14 +174,16 @@ def check(
 
     rules, templates = LabelRules.of(unknown or None, read_colours(colours)), read_templates(images, labels)
     named = read_classes(classes)
-    found, expected = check_folder(folder, templates, rules, named, channel, level or 0), None
+    found, expected = check_folder(folder, templates, rules, named, channel, level), None
     if not as_json:
         print(in_lines(found.lines()), flush=True)
     if found.labelled and expect:
         from incontext.folders.expectation import expect_of_folder
-        from incontext.folders.segmenter_options import SegmenterOptions
+        from incontext.folders.segmenter_options import SegmenterOptions, level_of
 
-        options = SegmenterOptions(channel=channel, level=level, colours=rules.colours, unknown=unknown)
+        options = SegmenterOptions(
+            channel=channel, level=level_of(level, folder), colours=rules.colours, unknown=unknown
+        )
         expected = expect_of_folder(options.open(), folder, templates, named)
     if as_json:
         print(replace(found, expected=expected).as_json())
@@ -242,11 +244,11 @@ def save_task(
 ) -> None:
     """Save labelled examples and settings as one file, for `segment --task` on this machine or another."""
     from incontext.folders.class_names import read_classes, read_colours
-    from incontext.folders.segmenter_options import SegmenterOptions
+    from incontext.folders.segmenter_options import SegmenterOptions, level_of
     from incontext.folders.user_folder import save_folder_task
     from megamed.path_templates import read_templates
 
-    given = (None, weights, None, select, support_size, ensemble, None, channel, level)
+    given = (None, weights, None, select, support_size, ensemble, None, channel, level_of(level, support))
     segmenter = SegmenterOptions(*given, read_colours(colours), unknown, tune).open()
     templates = read_templates(images, labels)
     for note in save_folder_task(

@@ -47,6 +47,8 @@ CLASS_MAPS = re.compile(r"SegmentationClass(?:Aug|PNG)?", re.I)
 """Folders of label maps in the VOC arrangement."""
 RENDERINGS = re.compile(r"SegmentationObject(?:PNG)?|Segmentation(?:Class|Object)(?:Npy|Visualization)", re.I)
 """Folders beside them: numbers of objects, arrays and pictures to look at."""
+EXPORTED = re.compile(r"task-\d+-annotation-\d+-by-\d*-[^-]+-(.+)-\d+")
+"""Stems of the masks that Label Studio exports, which tell a class, but not the image."""
 SEQUENCES = ("flair", "t2f", "t2w", "t2", "t1ce", "t1gd", "t1c", "t1w", "t1n", "t1")
 """Sequences of magnetic resonance by which files of one case differ, those that show most lesions first."""
 SEPARATORS = "-_. "
@@ -166,7 +168,7 @@ def take_apart(path: PurePosixPath) -> FileName:
     stem = formats.stem(name)
     match = AFFIXES.fullmatch(stem)
     prefix, case, suffix = match.groups() if match else ("", stem, "")
-    is_label = bool(LABEL_AFFIX.search(prefix + suffix)) or in_label_folder(folders)
+    is_label = bool(LABEL_AFFIX.search(prefix + suffix) or EXPORTED.fullmatch(stem)) or in_label_folder(folders)
     if case.strip(SEPARATORS) and not ONLY_WORDS.fullmatch(stem):
         return FileName(tuple(folders), prefix, case, suffix, is_label)
     for index in reversed(range(len(folders))):

@@ -17,6 +17,7 @@ from megamed.readers import (
     dicom_seg,
     metaimage,
     nifti,
+    nifti_layers,
     nifti_pair,
     nrrd,
     ome_zarr,
@@ -143,6 +144,7 @@ DRAWN_FORMATS = (
         slicer.read_drawn,
         fits=lambda canvas: canvas.geometry.affine is not None and len(canvas.shape) == 3,
     ),
+    DrawnFormat("NIfTI", nifti_layers.recognises, nifti_layers.names_in, nifti_layers.read_drawn),
     DrawnFormat("OME-TIFF", ome_tiff.has_named_channels, ome_tiff.names_in, ome_tiff.read_drawn),
     *(
         DrawnFormat(

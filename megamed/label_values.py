@@ -34,6 +34,11 @@ WHOLE_TOLERANCE = 1e-3
 FULL_WORDS = (2**16 - 1, 2**32 - 1)
 """The largest numbers of 16 and 32 bits, which mark what is drawn as `FULL` does."""
 
+TORCH_VOID = -100
+"""Value of pixels that PyTorch's losses ignore."""
+MOST_BESIDE_VOID = 63
+"""Largest value of a class beside which 255 or another such value stands far apart."""
+
 SOFT_LEVELS = 8
 """Fewer values between two extremes may well be classes."""
 EXTREME_SHARE = 0.6
@@ -280,11 +285,15 @@ def is_instances(labels: Sequence[Integer[np.ndarray, "..."]]) -> bool:
 
 
 def suspected_void(values: Integer[np.ndarray, "*grid"]) -> int | None:
-    """Return the value that stands apart from classes counted through from 0, as 255 or -1 for *void* do, or None."""
+    """Return the value that stands far apart from those of classes, as 255, -1 or -100 for *void* do, or None.
+
+    Classes need not be counted through, for an image may show few of those of its dataset. But shades of grey that
+    people draw with, such as 128 beside 255, are all classes.
+    """
     found = distinct(values).tolist()
-    for void in (FULL, -1):
+    for void in (FULL, *FULL_WORDS, -1, TORCH_VOID):
         others = [value for value in found if value != void]
-        if void in found and len(others) > 1 and others == list(range(len(others))):
+        if void in found and any(others) and min(others) >= 0 and max(others) <= MOST_BESIDE_VOID:
             return void
     return None
 

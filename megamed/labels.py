@@ -14,7 +14,7 @@ from megamed.label_values import split_unknown, whole_numbers
 from megamed.layouts.cases import Case, LabelSource
 from megamed.pixels import read_coloured_label, read_label, read_mask
 from megamed.readers.source import Source
-from megamed.readers.stored import Canvas, DrawnLabel, Geometry, Segment
+from megamed.readers.stored import UNPLACED, Canvas, DrawnLabel, Geometry, Segment
 from megamed.readers.volume import Volume, on_grid
 from megamed.schema import DatasetCard, FileRules, slugify
 
@@ -108,17 +108,18 @@ def _parts(source: LabelSource, card: DatasetCard, place: _Place, notes: list[st
     source, canvas = replace(source, source=place.of_its_size(source.source)), place.canvas(source.source)
     if found := formats.drawn_format(path, canvas):
         drawn = found.read(path, canvas)
-        yield from _drawn(source, card, image, drawn)
+        yield from _drawn(source, card, image, drawn, notes)
         notes += (f"{source.source.name}: {note}" for note in drawn.notes)  # drawing adds some
     elif card.files.colours:
-        label = _fitting(read_coloured_label(source.source, card.files.colours), image)
+        label = _fitting(read_coloured_label(source.source, card.files.colours), image, notes)
         yield _Part(everything, *split_unknown(label, card.files.unknown))
     elif source.value is not None:
-        yield _positive(source, card.files, image, source.value)
+        yield _positive(source, card.files, place, notes, source.value)
     elif card.files.positive_above is not None:
-        yield replace(_positive(source, card.files, image, _only_value(card)), values=everything)
+        yield replace(_positive(source, card.files, place, notes, _only_value(card)), values=everything)
     else:
-        judged, unknown = split_unknown(_fitting(read_label(source.source), image), _unknown_values(source, card.files))
+        read = _fitting(read_label(source.source), image, notes)
+        judged, unknown = split_unknown(read, _unknown_values(source, card.files))
         label, divisor = whole_numbers(judged, source.source.name), card.files.instance_divisor
         yield _Part(everything, _checked(label // divisor if divisor else label, card), unknown)
 
@@ -128,7 +129,7 @@ def _unknown_values(source: LabelSource, rules: FileRules) -> tuple[int, ...]:
     return *(value for value in rules.unknown if value not in rules.classes.values()), *source.unknown
 
 
-def _drawn(source: LabelSource, card: DatasetCard, image: Grid, drawn: DrawnLabel) -> Iterator[_Part]:
+def _drawn(source: LabelSource, card: DatasetCard, image: Grid, drawn: DrawnLabel, notes: list[str]) -> Iterator[_Part]:
     """Draw structures by their names, for files number them each in its own way; those not on the card are left out.
 
     A name that Slicer made up says nothing, and then its number is the label value.
@@ -145,9 +146,9 @@ def _drawn(source: LabelSource, card: DatasetCard, image: Grid, drawn: DrawnLabe
         yield _Part(spoken, _nothing(image))
     for segment in drawn.segments:
         if (value := values[segment.name]) is not None:
-            yield _Part.drawn(_fitting(drawn.to_ras(segment), image) > 0, value, card.files)
+            yield _Part.drawn(_fitting(drawn.to_ras(segment), image, notes) > 0, value, card.files)
     if drawn.unknown:
-        yield _Part(set(), _nothing(image), _fitting(drawn.to_ras(drawn.unknown), image) > 0)
+        yield _Part(set(), _nothing(image), _fitting(drawn.to_ras(drawn.unknown), image, notes) > 0)
 
 
 def _segment_value(segment: Segment, source: LabelSource, card: DatasetCard) -> int | None:
@@ -160,9 +161,10 @@ def _segment_value(segment: Segment, source: LabelSource, card: DatasetCard) -> 
     return card.class_values.get(slugify(segment.name))
 
 
-def _positive(source: LabelSource, rules: FileRules, image: Grid, value: int) -> _Part:
+def _positive(source: LabelSource, rules: FileRules, place: _Place, notes: list[str], value: int) -> _Part:
     """Read where a mask is set, be it grey or coloured."""
-    judged, unknown = split_unknown(_fitting(read_mask(source.source), image), _unknown_values(source, rules))
+    read = _fitting(read_mask(source.source), place.image, notes)
+    judged, unknown = split_unknown(read, _unknown_values(source, rules))
     part = _Part.drawn(judged > (rules.positive_above or 0), value, rules)
     return part if unknown is None else replace(part, unknown=unknown)
 
@@ -179,9 +181,10 @@ def _merged(layers: list[LabelMap], new: LabelMap) -> list[LabelMap]:
     return layers
 
 
-def _fitting(label: Grid, image: Grid) -> Real[np.ndarray, "..."]:
+def _fitting(label: Grid, image: Grid, notes: list[str]) -> Real[np.ndarray, "..."]:
     """Return a label's array on the grid of its image, on which it must lie."""
     if isinstance(label, Volume) and isinstance(image, Volume):
+        notes += [] if label.is_placed or not image.is_placed else [f"label: {UNPLACED}"]
         return on_grid(label, image)
     array, grid = (each.array if isinstance(each, Volume) else each for each in (label, image))
     if array.shape != grid.shape:

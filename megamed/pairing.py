@@ -13,6 +13,7 @@ from megamed.annotation_tools.volume_slices import slice_number
 from megamed.class_names import one_spelling
 from megamed.dicom_folders import data_files
 from megamed.file_names import (
+    EXPORTED,
     FOLDER_WORDS,
     FileName,
     NamedFile,
@@ -122,6 +123,8 @@ def find_pairs(folder: Path, templates: Templates | None = None, marks: Collecti
         )
         raise ValueError(msg)
     _check_unique(folder, images)
+    labels, told_of_exports = _exported(images, labels, bool(tools.common))
+    notes += told_of_exports
     images, sequences = one_sequence(images, [] if templates else labels)
     notes += sequences
     matched, orphans = match_labels(images, labels)
@@ -328,6 +331,36 @@ def _check_unique(folder: Path, images: Sequence[NamedFile]) -> None:
                 "Rename one."
             )
             raise ValueError(msg)
+
+
+def _exported(
+    images: Sequence[NamedFile], labels: Sequence[NamedFile], has_file: bool
+) -> tuple[list[NamedFile], list[str]]:
+    """Give the masks that Label Studio exports, whose names tell no image, to the only one.
+
+    Args:
+        images: All images.
+        labels: All labels.
+        has_file: Whether there is a file that says what was drawn on which image, so that the masks are not needed.
+
+    Raises:
+        ValueError: If there are several images.
+    """
+    found = {label: match for label in labels if (match := EXPORTED.fullmatch(label.name.stem))}
+    others = [label for label in labels if label not in found]
+    if not found or has_file:
+        return others, left_out([each.path for each in found], "its name tells no image, as the file beside it does")
+    if len(images) > 1:
+        msg = (
+            f"labels of Label Studio do not tell their images: expected its JSON export beside {len(images)} images, "
+            f"got {next(iter(found)).path}. Export it as JSON, which holds the masks, too."
+        )
+        raise ValueError(msg)
+    of_image = replace(images[0].name, prefix="", suffix="", is_label=True)
+    named = [
+        NamedFile(each.path, replace(of_image, case=f"{of_image.case}_{match[1]}")) for each, match in found.items()
+    ]
+    return [*others, *named], []
 
 
 def _check_some(images: Sequence[NamedFile], labels: Sequence[NamedFile], matched: Sequence[Match]) -> None:

@@ -14,6 +14,7 @@ from megamed import formats
 from megamed.annotation_tools.slicer import is_nameless
 from megamed.annotators import agreed_in
 from megamed.arrangement import Arrangement, find_arrangement
+from megamed.failures import Attempt
 from megamed.files import replace_file
 from megamed.label_findings import LabelFindings, look_at_labels
 from megamed.label_values import suspected_void
@@ -26,6 +27,9 @@ from megamed.vocabulary import CARD_NAMES
 
 PICTURES_READ, VOLUMES_READ = 300, 20
 """Most cases looked into, spread over all of them."""
+SLIDES_READ = 5
+MOST_PIXELS = 2**24
+"""Pixels of the level at which whole slides are read, unless their labels are of another."""
 MOST_LABELS = 64
 """More values than these are numbered objects, not labels."""
 MOST_NOTES = 3
@@ -87,6 +91,9 @@ def propose(folder: Path) -> Proposal:
     if channels := _channels(draft, subjects):
         draft = draft.model_copy(update={"files": draft.files.model_copy(update={"channels": channels})})
         subjects = find_subjects(folder, draft)
+    if level := _level(draft, subjects):
+        draft = draft.model_copy(update={"files": draft.files.model_copy(update={"level": level})})
+        subjects = find_subjects(folder, draft)
     cases = [case for subject in subjects for case in subject.cases]
     problems = [problem for subject in subjects for problem in subject.problems]
     if not cases:
@@ -103,6 +110,8 @@ def propose(folder: Path) -> Proposal:
     checks = [f"{len(cases)} cases found; {arrangement.words}.", *label_checks, modality_check, subject_check]
     if channels:
         checks.append(f"channels {', '.join(channels)} are modalities of their own; remove those not wanted.")
+    if level:
+        checks.append(f"images are read at level {level} of their resolution; `level` under [files] chooses another.")
     if len(looked) < len(cases):
         checks.append(f"{len(looked)} cases were looked into; the others may hold labels that [labels] lacks.")
     if problems:
@@ -203,6 +212,22 @@ def _channels(card: DatasetCard, subjects: Sequence[Subject]) -> dict[str, str]:
         name: f"channel {name}" if name.isdecimal() or slugs[slugify(name)] > 1 or not slugify(name) else name
         for name in names
     }
+
+
+def _level(card: DatasetCard, subjects: Sequence[Subject]) -> int:
+    """Choose the level of images that have several: that of labels of one size, else the first of few pixels."""
+    chosen = 0
+    cases = [case for subject in subjects for case in subject.cases if card.layout == "folder"]
+    for case in cases[:SLIDES_READ]:
+        with Attempt():
+            image, label = next(iter(case.images.values())).files[0], case.labels[0].source
+            sizes = formats.sizes_in(image)
+            few = [level for level, (rows, columns) in enumerate(sizes) if rows * columns <= MOST_PIXELS]
+            chosen = max(chosen, few[0] if few else len(sizes) - 1)
+            if len(sizes) > 1 and not formats.drawn_format(label.files[0]):
+                own = formats.sizes_in(label.files[0]) or [formats.read(label).array.shape[:2]]
+                return chosen if len(own) > 1 else sizes.index(own[0])
+    return chosen
 
 
 def _unique(names: dict[int, str]) -> dict[int, str]:

@@ -19,6 +19,7 @@ WrittenTool = Literal[
     "labelme",
     "cvat",
     "labelstudio",
+    "supervisely",
     "yolo",
     "qupath",
     "imagej",

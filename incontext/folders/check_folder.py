@@ -94,7 +94,7 @@ def check_folder(
     rules: LabelRules | None = None,
     names: Mapping[int, str] | None = None,
     channel: Channel = None,
-    level: int = 0,
+    level: int | None = None,
 ) -> FolderCheck:
     """Look at the headers of all images of a folder, at its labels, and at the pixels of some images.
 
@@ -104,14 +104,15 @@ def check_folder(
         rules: What the user says of the values of labels; of unknown ones, by default what a card in the folder says.
         names: Names that the user gives to label values, before those of a card.
         channel: The channel to look at of images that have several.
-        level: Level of the resolution of images that have several.
+        level: Level of the resolution of images that have several, by default that of the folder's card.
 
     Raises:
         ValueError: If there is no image, or names have several readings.
         OSError: If the folder cannot be read.
     """
     pairing = read_folder(folder, templates, names or NONE)
-    card, images = read_own_card(folder), _look_at_images(pairing, channel, level)
+    card = read_own_card(folder)
+    images = _look_at_images(pairing, channel, card.level if level is None else level)
     rules = card.rules(pairing, rules or LabelRules())
     findings, label_facts, looked = _look_at_labels(pairing, images, rules)
     findings.names |= {**card.names, **(names or {})}

@@ -30,8 +30,9 @@ class OwnCard:
         names: Names of label values.
         unknown: Values of pixels of labels that nobody judged.
         colours: Label values by colour, for labels that are drawn in colours.
-        notes: Reasons why a card is not used.
+        notes: Reasons why a card, or a part of it, is not used.
         source: Dataset and licence that the card names; None without a card.
+        level: Level of the resolution of images that have several; 0 is the full one.
     """
 
     templates: Templates | None = None
@@ -40,6 +41,7 @@ class OwnCard:
     colours: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     source: "ImageSource | None" = None
+    level: int = 0
 
     def rules(self, pairing: Pairing, given: LabelRules) -> LabelRules:
         """Complete the rules of the user on label values.
@@ -72,11 +74,16 @@ def read_own_card(folder: Path) -> OwnCard:
             has_templates = card.layout == "folder" and bool(image or label)
             templates = Templates(**{key: text for key, text in (("image", image), ("label", label)) if text})
             source = ImageSource.of(card.title or card.id, card.license)
-            return OwnCard(templates if has_templates else None, card.labels, card.files.unknown, source=source)
+            own = templates if has_templates else None
+            return OwnCard(own, card.labels, card.files.unknown, source=source, level=card.files.level)
         arrangement = described(folder)
     except ValueError as error:
         return OwnCard(notes=(f"the card is not used: {error}",))
-    return OwnCard(None, arrangement.label_names, arrangement.files.unknown) if arrangement else OwnCard()
+    if arrangement is None:
+        return OwnCard()
+    united = ", ".join(f"{name} of {' and '.join(map(str, values))}" for name, values in arrangement.regions.items())
+    note = f"values that dataset.json unites are classes of their own here: {united}. `megamed build` unites them."
+    return OwnCard(None, arrangement.label_names, arrangement.files.unknown, notes=(note,) if united else ())
 
 
 def _in_colours(label: Path) -> bool:

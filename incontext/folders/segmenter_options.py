@@ -5,9 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from incontext.folders.folder_images import read_folder
+from incontext.folders.own_card import read_own_card
 from incontext.folders.user_folder import read_sample
 from incontext.images.source_image import SourceImage
 from incontext.segmenter import Segmenter
+
+
+def level_of(asked: int | None, folder: Path | None) -> int | None:
+    """Return the level of the resolution that a user asks for, else the one of a folder's card; None without either."""
+    return asked if asked is not None or folder is None else read_own_card(folder).level or None
 
 
 @dataclass(frozen=True)

@@ -77,7 +77,7 @@ ImageLevel = Annotated[
         "--level",
         min=0,
         help="Level to look at of the resolution of whole slides and other pyramids: 0 is the full one.",
-        show_default="0, or the one that the task was saved with",
+        show_default="that of the folder's card or of the task, else 0",
     ),
 ]
 Select = Annotated[

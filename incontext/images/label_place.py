@@ -3,6 +3,7 @@
 import itertools
 import math
 from contextlib import suppress
+from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Float, Shaped
@@ -11,11 +12,40 @@ from incontext.images.orientation import parallel, spacings_mm, viewed
 from megamed.readers.stored import Geometry, StoredImage
 from megamed.readers.volume import MISPLACED, displacement_mm, part_on_grid
 
+REVERSED = "its axes are those of its image in the other direction: columns, rows, planes against planes, rows, columns"
+"""Remark on a label."""
+
+
+def in_its_order(label: StoredImage, image: Geometry, shape: tuple[int, ...], name: str) -> StoredImage:
+    """Return a label of which only the image, or only the label, is a stack of planes: its axes may be reversed.
+
+    Volumes begin with columns, stacks with planes; but many programs store arrays as they are. The size tells which.
+    Arguments are those of `on_image`.
+
+    Raises:
+        ValueError: If the size fits both ways.
+    """
+    is_stack = label.geometry.affine is None and image.affine is not None and not image.files
+    is_volume = label.geometry.affine is not None and image.affine is None and not label.geometry.files
+    array = label.space if is_volume else label.array
+    if not (is_stack or is_volume) or array.ndim != 3 or array.shape[::-1] != shape:
+        return label
+    if array.shape != shape:
+        return replace(label, array=array.transpose(), axes=label.axes[::-1], geometry=Geometry(), notes=(REVERSED,))
+    if not label.axes:
+        return label
+    msg = (
+        f"{name} has two readings on its image: expected axes in one order, got {shape}, which fits columns, rows, "
+        "planes and planes, rows, columns. Save it in its image's format."
+    )
+    raise ValueError(msg)
+
 
 def on_image(label: StoredImage, image: Geometry, shape: tuple[int, ...], name: str) -> Shaped[np.ndarray, "..."]:
     """Return the array of a label in the order of its image's axes, or as it is where one of them tells no place.
 
-    A part that was cut out of the image returns to its place.
+    A part that was cut out of the image returns to its place. Where a header states none, voxels of a label of the
+    image's size are in the order of the image's.
 
     Args:
         label: What was read.
@@ -31,7 +61,15 @@ def on_image(label: StoredImage, image: Geometry, shape: tuple[int, ...], name: 
         return label.array
     if image.affine is None:
         return label.space
-    if label.space.ndim == len(shape) == 3 and label.space.size < math.prod(shape):
+    is_alike = label.space.shape[:3] == shape
+    if is_alike and not label.geometry.is_placed:
+        return label.space
+    if (
+        image.is_placed
+        and label.geometry.is_placed
+        and label.space.ndim == len(shape) == 3
+        and label.space.size < math.prod(shape)
+    ):
         with suppress(ValueError):
             return part_on_grid(label.space, affine, shape, image.affine)
     errors: list[ValueError] = []
@@ -41,6 +79,8 @@ def on_image(label: StoredImage, image: Geometry, shape: tuple[int, ...], name: 
             return _placed(label.space, its_own, expected)
         except ValueError as error:
             errors.append(error)
+    if is_alike and not image.is_placed:
+        return label.space
     msg = f"{name} lies elsewhere than its image: {errors[0]}. Save it with its image's affine, on its grid."
     raise ValueError(msg) from errors[0]
 

@@ -21,7 +21,7 @@ from incontext.images.arrays import Picture, array_of, class_values, grey, to_ar
 from incontext.images.channels import Channel
 from incontext.images.drawn_label import flatten
 from incontext.images.label_pixels import LabelPixels
-from incontext.images.label_place import on_image
+from incontext.images.label_place import REVERSED, in_its_order, on_image
 from incontext.images.orientation import (
     CUTS,
     PlaneLayout,
@@ -35,7 +35,7 @@ from megamed.label_values import LabelRules
 from megamed.readers import picture
 from megamed.readers.memory import free_bytes
 from megamed.readers.orientation_tag import TURNED
-from megamed.readers.stored import Canvas, Geometry, MaskImage, StoredImage
+from megamed.readers.stored import UNPLACED, Canvas, Geometry, MaskImage, StoredImage
 from megamed.readers.volume import MAX_VOXELS
 from megamed.standardise import slicing_axes
 
@@ -212,7 +212,8 @@ def read_label_image(
             raise ValueError(msg) from error
         raise
     unknown = None if reading.unknown is None else _planes_of(image, reading.unknown)
-    return LabelCase(_planes_of(image, label), names, reading.notes, {}, colours, reading.colour, unknown)
+    notes = (*(f"{name}: {note}" for note in pixels.notes if note in (UNPLACED, REVERSED)), *reading.notes)
+    return LabelCase(_planes_of(image, label), names, notes, {}, colours, reading.colour, unknown)
 
 
 def path_of(picture: Picture | SourceImage) -> Path | None:
@@ -388,9 +389,13 @@ def _read_label_file(path: Path, name: str, image: SourceImage) -> tuple[LabelPi
     geometry = image.geometry or Geometry()
     sizes = formats.sizes_in(path) if geometry.full_size else []
     stored = _read(path, name, next((level for level, size in enumerate(sizes) if size == image.shape[-2:]), 0))
+    stored = in_its_order(stored, geometry, image.grid, name)
     values = to_array(on_image(stored, geometry, image.grid, name), name, finite=False)
     names = stored.names or formats.names_beside(path)[0]
-    return replace(LabelPixels.of(stored), values=values), names, stored.colours
+    pixels = replace(LabelPixels.of(stored), values=values)
+    if geometry.is_placed and not stored.geometry.is_placed:
+        pixels = replace(pixels, notes=(*pixels.notes, UNPLACED))
+    return pixels, names, stored.colours
 
 
 def _read_drawn(

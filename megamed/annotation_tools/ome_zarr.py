@@ -15,6 +15,7 @@ from jaxtyping import Bool, Integer
 from megamed.annotation_tools.model import LabelClass, LabelLayers, file_name_of, hex_colour
 from megamed.files import replacing
 from megamed.label_colours import colour_of, rgb
+from megamed.label_values import distinct
 from megamed.readers.faults import needs, one_error
 from megamed.readers.memory import check_room
 from megamed.readers.ome_zarr import AXES, FAULTS, GROUP_FILES, attributes, inside, levels
@@ -23,6 +24,7 @@ from megamed.readers.stored import Canvas, DrawnLabel, Geometry, Segment
 MAX_VALUES = 2**30
 SAME_FIELD = 0.05
 """Largest difference of the factors between the sides of two levels of one image, which rounding makes."""
+MOST_SHOWN = 5
 NAMES = ("class", "name", "label")
 """Properties of a value that name it, the likeliest first."""
 
@@ -76,12 +78,13 @@ def read_drawn(path: Path, canvas: Canvas) -> DrawnLabel:
         drawn = layers.labels() if layers.classes else {name: layers.layers[0] > 0}
         for each, mask in drawn.items():
             masks[each] = masks[each] | mask if each in masks else mask
-    notes: list[str] = []
+    notes = [f"{path.name}: {note}" for name, layers in found.items() for note in _nameless(name, layers)]
     for name, mask in masks.items():
         own = mask.reshape(_without_ones(mask.shape))
         if own.shape != canvas.shape:
             masks[name] = _scaled(own, canvas.shape, path.name)
-            notes = [f"{path.name}: labels have {_sides(own.shape)} pixels, of which the nearest count"]
+            scaled = f"{path.name}: labels have {_sides(own.shape)} pixels, of which the nearest count"
+            notes += [scaled] if scaled not in notes else []
     planes = (-1, *canvas.shape[-2:])
     segments = tuple(
         Segment(number, name, functools.partial(np.reshape, masks[name].astype(np.uint8), planes))
@@ -90,6 +93,14 @@ def read_drawn(path: Path, canvas: Canvas) -> DrawnLabel:
     )
     colours = {each.name: each.colour for layers in found.values() for _, each in layers.classes if each.colour}
     return DrawnLabel(Geometry(), segments, names_in(path), notes, is_complete=True, colours=colours)
+
+
+def _nameless(name: str, layers: LabelLayers) -> list[str]:
+    """Tell of the values of a label map that have no name, where others have one."""
+    named = {each.value for _, each in layers.classes}
+    others = sorted({*distinct(layers.layers[0]).tolist()} - {0, *named}) if named else []
+    shown = ", ".join(map(str, others[:MOST_SHOWN])) + (", …" if len(others) > MOST_SHOWN else "")
+    return [f"values of {name} without a name are read as background: {shown}"] if others else []
 
 
 def _scaled(mask: Bool[np.ndarray, "*stored"], shape: tuple[int, ...], name: str) -> Bool[np.ndarray, "*grid"]:

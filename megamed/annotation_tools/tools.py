@@ -16,6 +16,7 @@ from megamed.annotation_tools import (
     ome_zarr,
     qupath,
     slicer,
+    supervisely,
     via,
     yolo,
 )
@@ -54,6 +55,9 @@ TOOLS = {
         label_studio.read,
         label_studio.write,
         many_images=True,
+    ),
+    "supervisely": AnnotationTool(
+        "Supervisely", supervisely.SUFFIXES, supervisely.recognises, supervisely.read, supervisely.write
     ),
     "yolo": AnnotationTool("YOLO", yolo.SUFFIXES, yolo.recognises, yolo.read, yolo.write, names_beside=yolo.names_file),
     "qupath": AnnotationTool(

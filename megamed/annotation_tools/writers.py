@@ -20,6 +20,7 @@ from megamed.annotation_tools import (
     ome_zarr,
     qupath,
     slicer,
+    supervisely,
     via,
     yolo,
 )
@@ -48,6 +49,8 @@ class ToolWriter:
     """Returns the names of the images in a file; None if each image has a file of its own."""
     overlap: bool = True
     """Whether a pixel may be of several classes."""
+    keeps_suffix: bool = False
+    """Whether its files are called as their images with these' own endings."""
 
 
 def _names(read: Callable[[Path], Sequence]) -> Callable[[Path], Sequence[str]]:
@@ -83,6 +86,7 @@ WRITERS: Mapping[WrittenTool, ToolWriter] = {
     "labelme": ToolWriter("LabelMe", ".json", labelme.write),
     "cvat": ToolWriter("CVAT", ".xml", cvat.update, images_in=_names(cvat.read)),
     "labelstudio": ToolWriter("Label Studio", ".json", label_studio.update, images_in=label_studio.images_in),
+    "supervisely": ToolWriter("Supervisely", ".json", supervisely.write, keeps_suffix=True),
     "yolo": ToolWriter("YOLO", ".txt", _to_yolo),
     "qupath": ToolWriter("QuPath", ".geojson", qupath.write, STACKS),
     "imagej": ToolWriter("ImageJ", ".zip", imagej.write, STACKS),
@@ -102,7 +106,8 @@ def path_in(folder: Path, tool: WrittenTool, file_name: str) -> Path:
     if writer.images_in:
         return folder / f"{tool}{writer.suffix}"
     name = PurePosixPath(file_name)
-    return folder / tool / name.parent / f"{formats.stem(name.name)}{writer.suffix}"
+    stem = name.name if writer.keeps_suffix else formats.stem(name.name)
+    return folder / tool / name.parent / f"{stem}{writer.suffix}"
 
 
 def held(folder: Path, tool: WrittenTool, file_names: Sequence[str]) -> set[str]:

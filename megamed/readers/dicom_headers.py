@@ -27,6 +27,11 @@ IMAGELESS_CLASSES = tuple(
 )
 """Beginnings of the UIDs of objects that are derived from images or accompany them: reports, presentations, plans and
 doses, registrations, documents, curves."""
+DECIMALS = (
+    *("PixelSpacing", "ImagerPixelSpacing", "ImagePositionPatient", "ImageOrientationPatient", "SliceThickness"),
+    *("RescaleSlope", "RescaleIntercept", "EstimatedRadiographicMagnificationFactor"),
+)
+"""Tags of numbers that some machines write as people do in their country, `0,5`."""
 OBJECT_CLASS, META_BYTES = re.compile(rb"\x02\x00\x02\x00UI..([0-9.]+)", re.DOTALL), 1024
 """The element of a file's meta information that states its class, and the bytes among which it stands."""
 DEFLATED = re.compile(rb"\x02\x00\x10\x00UI\x16\x001\.2\.840\.10008\.1\.2\.1\.99")
@@ -117,4 +122,13 @@ def _parsed(pydicom: Any, path: Path, _changed_ns: int, _size_bytes: int) -> Any
         implicit, _ = header.original_encoding
         uid = pydicom.uid
         header.file_meta.TransferSyntaxUID = uid.ImplicitVRLittleEndian if implicit else uid.ExplicitVRLittleEndian
+    _write_points(header)
     return header
+
+
+def _write_points(header: Any) -> None:
+    """Write decimal commas as points, before numbers are made of the text."""
+    for name in DECIMALS:
+        raw = header.get_item(name)
+        if raw is not None and isinstance(raw.value, bytes) and b"," in raw.value:
+            header[name] = raw._replace(value=raw.value.replace(b",", b"."))

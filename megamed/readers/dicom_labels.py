@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 
+from megamed.failures import Attempt
 from megamed.rasterise import fill_parts, fill_rings
+from megamed.readers.dicom_across import Fill, fill_across
 from megamed.readers.dicom_grid import SeriesGrid, planes_of, read_grid
 from megamed.readers.dicom_headers import LABEL_MODALITIES, has_mark, header_of, readable, states_label
 from megamed.readers.dicom_references import spaces_of
@@ -120,6 +122,10 @@ def _region_mask(path: Path, name: str, contours: Sequence[Any], place: _Contour
     with readable(path):
         areas = [contour for contour in contours if len(contour.get("ContourData") or ()) >= 3 * FEWEST_POINTS]
         closed = [contour for contour in areas if _is_closed(contour)]
+        fill = fill_rings if any(_type(contour) == XOR for contour in closed) else fill_parts
+        if (found := _across(closed, place, fill)) is not None:
+            place.notes.append(f"contours of {name!r} were {found[1]}")
+            return found[0].astype(np.uint8)
         for contour in closed:
             level, points, reason = _placed(contour, place)
             if reason:
@@ -133,11 +139,19 @@ def _region_mask(path: Path, name: str, contours: Sequence[Any], place: _Contour
             place.notes.append(f"left out {len(strays)} of {len(closed)} contours of {name!r}: one lies {strays[0]}")
         if opened := len(areas) - len(closed):
             place.notes.append(f"left out {opened} of {len(areas)} contours of {name!r}, which are open lines")
-        fill = fill_rings if any(_type(contour) == XOR for contour in closed) else fill_parts
         for level, drawn in rings.items():
             # columns first, as the filling treats a centre on an edge along its second axis
             mask[level] = fill([points[:, ::-1] for points in drawn], place.grid.shape[:0:-1]).transpose()
     return mask.astype(np.uint8)
+
+
+def _across(contours: Sequence[Any], place: _ContourSpace, fill: Fill) -> tuple[Bool[np.ndarray, "..."], str] | None:
+    """Fill contours that all were drawn across the slices; None if they were not, or one is damaged."""
+    with Attempt():
+        points = [np.array(contour.ContourData, float).reshape(-1, 3) for contour in contours]
+        if points and place.shares_space and all(np.isfinite(each).all() for each in points):
+            return fill_across(points, place.grid, fill)
+    return None
 
 
 def _type(contour: Any) -> str:

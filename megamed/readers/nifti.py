@@ -134,7 +134,8 @@ def _geometry(image: Any) -> tuple[Geometry, tuple[str, ...]]:
     if mm != 1:
         others = (*(in_mm @ other for other in others), image.affine)  # of a label whose header lost the unit
     spacing = tuple(mm * size for size in zooms)
-    return Geometry(in_mm @ image.affine, spacing, header=image.header, other_affines=others), tuple(notes)
+    is_placed = bool(image.header["sform_code"] or image.header["qform_code"])
+    return Geometry(in_mm @ image.affine, spacing, "mm", image.header, (), None, others, is_placed), tuple(notes)
 
 
 def _volume_of(image: Any, channel: str) -> Any:

@@ -55,8 +55,8 @@ def read(source: Source, most_pixels: int) -> StoredImage:
         image, has_place = _opened(nibabel, header, values)
         stored = nifti.stored_image(image, pixels, source.part)
     if not has_place:
-        # where ITK puts such an image
-        space = replace(stored.geometry, other_affines=(np.diag([*(stored.geometry.spacing or ()), 1.0]) @ LPS_TO_RAS,))
+        seen_by_itk = np.diag([*(stored.geometry.spacing or ()), 1.0]) @ LPS_TO_RAS
+        space = replace(stored.geometry, is_placed=False, other_affines=(seen_by_itk,))
         return replace(stored, geometry=space, notes=(*stored.notes, NO_SIDES))
     return stored
 

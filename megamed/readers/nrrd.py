@@ -64,7 +64,9 @@ def read(source: Source, most_pixels: int) -> StoredImage:
     values = np.expand_dims(values, axis=2) if is_plane else values
     notes = () if is_plane else _assumptions(header)
     others = (LPS_TO_RAS @ affine,) if notes else ()  # of a label whose writer took the other space
-    stored = StoredImage(values, "XYZ", Geometry(affine, header=header, other_affines=others), notes=notes)
+    is_placed = any(header.get(each) is not None for each in ("space", "space directions", "space origin"))
+    place = Geometry(affine, header=header, other_affines=others, is_placed=is_placed)
+    stored = StoredImage(values, "XYZ", place, notes=notes)
     if vector_axis is None:
         return stored
     with one_error(path, ValueError):

@@ -11,6 +11,9 @@ from jaxtyping import Float, Shaped, UInt8, UInt16
 from megamed.label_colours import stated_colours
 from megamed.readers.volume import Volume, canonical, stack
 
+UNPLACED = "its header states no place in the patient: its voxels are taken in the order of those of its image"
+"""Remark on a label."""
+
 
 @dataclass(frozen=True, eq=False)
 class Geometry:
@@ -32,6 +35,8 @@ class Geometry:
     """The modality in DICOM's words: `CT`, `MR`, …."""
     other_affines: tuple[Float[np.ndarray, "4 4"], ...] = ()
     """Places that the header states beside `affine`, which other programs may take instead."""
+    is_placed: bool = True
+    """Whether the header states the place; if not, `affine` is a guess by which nothing is compared."""
     full_size: tuple[int, int] | None = None
     """Rows and columns at full resolution, of which the pixels are a reduced level; None if they are all of it."""
 
@@ -114,7 +119,9 @@ class StoredImage:
             ValueError: If the image is no volume.
         """
         if self.geometry.affine is not None:
-            return canonical(self.space, self.geometry.affine, self.geometry.spacing, self.geometry.other_affines)
+            place = self.geometry
+            volume = canonical(self.space, self.geometry.affine, place.spacing, place.other_affines)
+            return replace(volume, is_placed=place.is_placed)
         if self.array.ndim != 3 or "C" in self.axes:
             msg = f"expected three axes of space, got {self.array.shape}"
             raise ValueError(msg)

@@ -27,6 +27,25 @@ class Volume:
     """Affine from voxel indices to millimetres towards the patient's right, front and head."""
     other_affines: tuple[Float[np.ndarray, "4 4"], ...] = ()
     """Affines that the header states besides, which other programs may have taken."""
+    orientation: Float[np.ndarray, "3 2"] | None = None
+    """Axis, and 1 or -1 for its direction, that each axis of the file has become; None if they are the same."""
+    is_placed: bool = True
+    """Whether the header states the affine."""
+
+    @property
+    def as_stored(self) -> Real[np.ndarray, "I J K"]:
+        """The array in its file's order of axes."""
+        if self.orientation is None:
+            return self.array
+        axes = self.orientation[:, 0].astype(int)
+        flipped = np.flip(self.array, tuple(int(axis) for axis, sign in self.orientation if sign < 0))
+        return flipped.transpose(axes)
+
+    def turned(self, array: Real[np.ndarray, "I J K"]) -> Real[np.ndarray, "X Y Z"]:
+        """Return an array that has the order of the file's axes as `array` is turned."""
+        if self.orientation is None:
+            return array
+        return usable_orientations(self.affine).apply_orientation(array, self.orientation)
 
 
 def canonical(
@@ -51,7 +70,7 @@ def canonical(
         x, y, z = (float(size) for size in np.linalg.norm(turned[:3, :3], axis=0))
     else:
         x, y, z = (float(spacing_mm[axis]) for axis in np.argsort(orientation[:, 0]))
-    return Volume(orientations.apply_orientation(array, orientation), (x, y, z), turned, others)
+    return Volume(orientations.apply_orientation(array, orientation), (x, y, z), turned, others, orientation)
 
 
 def usable_orientations(affine: Float[np.ndarray, "4 4"]) -> Any:
@@ -102,23 +121,38 @@ def check_place(image: Volume, other: Volume, what: str) -> None:
 
     Where headers state several places, one that both have is enough.
     """
-    stated = ((volume.affine, *volume.other_affines) for volume in (image, other))
-    apart = min(displacement_mm(one, another, image.array.shape) for one, another in itertools.product(*stated))
+    apart = _apart_mm(image, other)
     if apart > MISPLACED * min(image.spacing_mm):
         affines = (volume.affine.round(3).tolist() for volume in (image, other))
         msg = f"{what} lies elsewhere than its image: expected affine {{}}, got {{}}, up to {apart:.3g} mm apart."
         raise ValueError(msg.format(*affines))
 
 
+def _apart_mm(image: Volume, other: Volume) -> float:
+    """Measure how far apart two volumes of one size lie, by the nearest of the places that their headers state."""
+    stated = ((volume.affine, *volume.other_affines) for volume in (image, other))
+    return min(displacement_mm(one, another, image.array.shape) for one, another in itertools.product(*stated))
+
+
+def _has_its_order(label: Volume, image: Volume) -> bool:
+    """Whether a label's place tells nothing, so that its file has the order of its image's axes."""
+    if image.is_placed or not label.is_placed:
+        return not label.is_placed
+    return label.array.shape != image.array.shape or _apart_mm(image, label) > MISPLACED * min(image.spacing_mm)
+
+
 def on_grid(label: Volume, image: Volume) -> Real[np.ndarray, "X Y Z"]:
     """Put a label onto the grid of its image, of which it may be a part that was cut out.
 
-    A part must lie inside the image, and not in a corner of it: there also lies what has lost its place.
+    A part must lie inside the image, and not in a corner of it: there also lies what has lost its place. Where one of
+    them states no place, their files have the same order of axes.
 
     Raises:
         ValueError: If it lies elsewhere, or its size is another and its place does not tell where it belongs.
     """
     shape = image.array.shape
+    if label.as_stored.shape == image.as_stored.shape and _has_its_order(label, image):
+        return image.turned(label.as_stored)
     if label.array.shape == shape:
         check_place(image, label, "label")
         return label.array

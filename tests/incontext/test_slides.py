@@ -88,7 +88,8 @@ def test_masks_of_a_level_come_back_to_qupath_at_full_resolution(tmp_path: Path)
     assert expected.any()
 
 
-def test_a_folder_of_slides_is_segmented_at_a_level(tmp_path: Path, weights: Path) -> None:
+@pytest.mark.parametrize("card", [False, True])
+def test_a_folder_of_slides_is_segmented_at_a_level(tmp_path: Path, weights: Path, card: bool) -> None:
     pytest.importorskip("tiffslide")
     folder = tmp_path / "slides"
     folder.mkdir()
@@ -96,9 +97,15 @@ def test_a_folder_of_slides_is_segmented_at_a_level(tmp_path: Path, weights: Pat
         write_slide(folder / f"{name}.svs", picture(seed))
     for name in "ab":
         write_annotation(folder / f"{name}.geojson")
-    options = ("--support", folder, "--level", 1, "--weights", weights, "--quiet", "--write", "qupath")
+    if card:
+        facts = 'id = "a"\nmodality = "H&E"\nlayout = "folder"\n[labels]\n1 = "Tumor"\n[files]\nlevel = 1\n'
+        (folder / "card.toml").write_text(facts)
+    level = () if card else ("--level", 1)
+    options = ("--support", folder, *level, "--weights", weights, "--quiet", "--write", "qupath")
     outcome = run("segment", *options, "--out", tmp_path / "out", "--no-preview")
     assert outcome.exit_code == 0, outcome.output
+    found = json.loads(run("check", folder, *level, "--json", "--no-expect").output)
+    assert found["sizes_px"] == [[48, 64], [48, 64]]
     (report,) = json.loads((tmp_path / "out/summary.json").read_text())["images"]
     assert (report["file"], report["size_px"], report["full_size_px"]) == ("c.svs", [48, 64], [96, 128])
     with tifffile.TiffFile(tmp_path / "out/masks/c.tif") as file:

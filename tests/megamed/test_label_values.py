@@ -164,7 +164,17 @@ def test_no_number_is_no_judgement_beside_background() -> None:
 
 @pytest.mark.parametrize(
     ("found", "void"),
-    [([0, 1, 255], 255), ([0, 1, 2, -1], -1), ([0, 255], None), ([0, 1, 5, 255], None), ([0, 1, 2], None)],
+    [
+        ([0, 1, 255], 255),
+        ([0, 15, 255], 255),
+        ([0, 1, 2, -1], -1),
+        ([0, 3, -100], -100),
+        ([0, 1, 65535], 65535),
+        ([0, 255], None),
+        ([0, 65535], None),
+        ([0, 128, 255], None),
+        ([0, 1, 2], None),
+    ],
 )
 def test_a_value_apart(found: list[int], void: int | None) -> None:
     assert suspected_void(np.array([found])) == void

@@ -1,5 +1,6 @@
 """Images and labels are paired in every common arrangement; what has several readings is refused."""
 
+import json
 import re
 import unicodedata
 from pathlib import Path
@@ -376,3 +377,20 @@ def test_arrays_of_objects_are_no_labels(tmp_path: Path) -> None:
     found = find_pairs(tmp_path)
     assert [described(tmp_path, pair) for pair in found.pairs] == ["a.png: a_cp_masks.png"]
     assert "a_seg.npy is left out, for it holds no image." in found.notes
+
+
+def test_masks_of_label_studio_belong_to_the_only_image_or_need_its_json(tmp_path: Path) -> None:
+    masks = " ".join(f"out/task-3-annotation-7-by-1-tag-{name}-0.png" for name in ("dead", "alive"))
+    write(tmp_path, f"images/a.png {masks}")
+    (pair,) = find_pairs(tmp_path).pairs
+    assert {name: [path.name for path in paths] for name, paths in pair.labels.items()} == {
+        name: [f"task-3-annotation-7-by-1-tag-{name}-0.png"] for name in ("alive", "dead")
+    }
+    write(tmp_path, "images/b.png")
+    with pytest.raises(ValueError, match=r"do not tell their images: expected its JSON export .*Export it as JSON"):
+        find_pairs(tmp_path)
+    task = {"data": {"image": "/data/upload/1/0a1b2c3d-a.png"}, "annotations": [{"result": []}]}
+    (tmp_path / "export.json").write_text(json.dumps([task]))
+    pairing = find_pairs(tmp_path)
+    assert [pair.name for pair in pairing.labelled] == ["a.png"]
+    assert any("tells no image" in note for note in pairing.notes)

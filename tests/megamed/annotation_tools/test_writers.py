@@ -5,6 +5,7 @@ import contextlib
 import io
 import json
 import re
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, get_args
@@ -98,6 +99,17 @@ def by_cvat(folder: Path) -> Masks:
     return united(pieces)
 
 
+def by_supervisely(folder: Path) -> Masks:
+    """Read as Supervisely does: a mask within its box, compressed twice."""
+    pieces = []
+    for drawn in json.loads((folder / "supervisely/a.png.json").read_text())["objects"]:
+        stored = Image.open(io.BytesIO(zlib.decompress(base64.b64decode(drawn["bitmap"]["data"]))))
+        (left, top), piece = drawn["bitmap"]["origin"], np.zeros(SIZE, bool)
+        piece[top : top + stored.height, left : left + stored.width] = np.asarray(stored)
+        pieces.append((drawn["classTitle"], piece))
+    return united(pieces)
+
+
 def by_yolo(folder: Path) -> Masks:
     names = (folder / "yolo/classes.txt").read_text().splitlines()
     pieces = []
@@ -156,6 +168,7 @@ READ: dict[WrittenTool, Callable[[Path], Masks]] = {
     "labelme": by_labelme,
     "cvat": by_cvat,
     "labelstudio": by_label_studio,
+    "supervisely": by_supervisely,
     "yolo": by_yolo,
     "via": by_via,
     "qupath": by_qupath,

@@ -262,6 +262,27 @@ def test_a_contour_a_little_beside_the_slice_that_it_names_counts_for_it(tmp_pat
     assert drawn.notes == ["contours lie a little beside the slices that they name: they count for these"]
 
 
+@pytest.mark.parametrize(
+    ("axis", "planes", "step"), [(2, range(6, 15), 1), (2, (7, 10, 13), 3), (1, range(5, 12), 1)], ids=str
+)
+def test_contours_across_the_slices_are_filled(
+    tmp_path: Path, series: list[Path], axis: int, planes: Sequence[int], step: int
+) -> None:
+    low, high = np.array([0.6, 4.6, 5.6]), np.array([3.4, 11.4, 14.4])
+    contours = []
+    for plane in planes:
+        first, second = (each for each in range(3) if each != axis)
+        corners = np.tile(low, (4, 1))
+        corners[1:3, first], corners[2:, second] = high[first], high[second]
+        corners[:, axis] = plane
+        contours.append(corners)
+    regions(series, {"liver": contours}).save_as(tmp_path / "rt.dcm", enforce_file_format=True)
+    drawn = read_drawn(Source((tmp_path / "rt.dcm", *series)))
+    assert np.array_equal(drawn_by_name(drawn)["liver"], LIVER)
+    across = "columns" if axis == 2 else "rows"
+    assert drawn.notes == [f"contours of 'liver' were drawn across the slices: each counts for about {step} {across}"]
+
+
 def test_regions_that_are_not_listed_are_left_out(tmp_path: Path, series: list[Path]) -> None:
     dataset = regions(series, {"liver": [box(level) for level in (1, 2, 3)], "other": [box(1)]})
     dataset.StructureSetROISequence.pop()

@@ -117,6 +117,19 @@ def test_pixels_of_a_radiograph_have_a_size(tmp_path: Path, tag: str) -> None:
     assert formats.read(Source((path,))).geometry.spacing == (0.2, 0.3)
 
 
+def test_decimal_commas_are_points(tmp_path: Path) -> None:
+    stated = {"PixelSpacing": [0.5, 0.25], "RescaleSlope": 1.5, "RescaleIntercept": -1.5, **NOWHERE}
+    (path,) = write_series(tmp_path / "scan", PIXELS[:1], AFFINE, **stated)
+    expected = read(path)
+    content = path.read_bytes()
+    for text in (b"0.5\\0.25", b"-1.5"):
+        assert text in content
+        content = content.replace(text, text.replace(b".", b","))
+    path.write_bytes(content)
+    assert np.array_equal(read(path), expected)
+    assert formats.read(Source((path,))).geometry.spacing == (0.5, 0.25)
+
+
 def test_the_size_at_the_detector_is_told_or_reduced_to_that_in_the_patient(tmp_path: Path) -> None:
     tags = {"PixelSpacing": None, "ImagerPixelSpacing": [0.2, 0.3], **NOWHERE}
     (path,) = write_series(tmp_path / "a", PIXELS[:1], AFFINE, **tags)

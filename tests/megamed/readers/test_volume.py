@@ -1,8 +1,14 @@
 """Where a label lies: on its image but for rounding, or cut out of it; anything else is refused."""
 
+from dataclasses import replace
+from pathlib import Path
+
+import nibabel
 import numpy as np
 import pytest
 
+from megamed import formats
+from megamed.readers.source import Source
 from megamed.readers.volume import Volume, canonical, check_place, laid_on, on_grid
 
 SHAPE = (9, 8, 7)
@@ -87,3 +93,21 @@ def test_one_place_that_two_headers_share_is_enough() -> None:
         assert on_grid(canonical(array, affine), image).shape == array.shape
     with pytest.raises(ValueError, match="label lies elsewhere than its image"):
         on_grid(canonical(array, second), canonical(array, first))
+
+
+@pytest.mark.parametrize("unplaced", ["label", "image"])
+def test_a_label_has_its_images_order_where_a_header_states_no_place(tmp_path: Path, unplaced: str) -> None:
+    array = np.arange(60).reshape(3, 4, 5)
+    affine = np.array([[0, 2, 0, 9], [0, 0, 3, -7], [-1, 0, 0, 4], [0, 0, 0, 1.0]])
+    for name in ("image", "label"):
+        file = nibabel.Nifti1Image(array.astype(np.uint8), affine)
+        if name == unplaced:
+            file.header["sform_code"] = file.header["qform_code"] = 0
+            file = nibabel.Nifti1Image(array.astype(np.uint8), None, file.header)
+        nibabel.save(file, tmp_path / f"{name}.nii")
+    image, label = (formats.read(Source((tmp_path / f"{name}.nii",))).to_ras() for name in ("image", "label"))
+    assert np.array_equal(on_grid(label, image), image.array)
+    assert np.array_equal(label.as_stored, array)
+    small = replace(label, array=label.array[1:, 1:, 1:])
+    with pytest.raises(ValueError, match="label does not match its image"):
+        on_grid(small, image)
