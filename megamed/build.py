@@ -39,9 +39,10 @@ SUBJECTS_PER_MESSAGE = 4
 MOST_NOTED = 10
 """Number of subjects whose notes are shown; the report has all."""
 DECIDING_MODULES = (
-    *("annotation", "annotation_tools", "build", "collection", "colour_tables", "extras", "files", "formats"),
-    *("label_colours", "label_values", "labels", "layouts", "manifest", "outlines", "pixels", "prepare", "rasterise"),
-    *("readers", "rows", "schema", "splits", "squares", "standardise", "subject_pattern", "unknown", "vocabulary"),
+    *("annotation", "annotation_tools", "build", "collection", "colour_tables", "extras", "failures", "files"),
+    *("formats", "label_colours", "label_values", "labels", "layouts", "manifest", "outlines", "pixels", "prepare"),
+    *("rasterise", "readers", "rows", "schema", "splits", "squares", "standardise", "subject_pattern", "unknown"),
+    "vocabulary",
 )
 DECIDING_LIBRARIES = ("h5py", "numpy", "pillow")
 

@@ -215,9 +215,9 @@ def test_labels_to_score_by_mean_what_those_of_the_examples_do(tmp_path: Path) -
 def test_one_value_is_not_unknown_in_some_maps_and_a_class_in_others() -> None:
     images, masks = pairs(2)
     other = np.where(masks[1] > 0, 255, 0)
-    other[:2], other[2:4] = 2, 4
+    other[:2] = 128  # a shade of grey beside which 255 is another one
     examples = Examples(images, [bordered(masks[0]), other])
-    assert [sorted(example.masks) for example in examples] == [[1, 255], [2, 4, 255]]
+    assert [sorted(example.masks) for example in examples] == [[1, 255], [128, 255]]
 
 
 def test_volumes_say_what_was_taken_for_unknown() -> None:
