@@ -20,6 +20,7 @@ from megamed.files import claimed, read_json, replace_file, sha256_of, write_jso
 from megamed.manifest import NAME
 from megamed.source_tree import source_commit
 
+PROGRAM = "incontext-bench"
 SAMPLE = "collection"
 """Folder of the few datasets of short runs."""
 PAGE_NAME, DONE_NAME, PRINTED_NAME = "evidence.md", "done.json", "printed.txt"
@@ -40,7 +41,7 @@ class Figure:
     command: str
     """The command as README or docs state it."""
     quick: str = ""
-    """Options that make a run of a minute or less of it."""
+    """Options that make a short run of it, or the whole command of such a run."""
 
     def words(self, given: Mapping[str, Path | None], quick: bool) -> list[str]:
         """Words of the command after the program's name, with the folders that are given.
@@ -48,7 +49,8 @@ class Figure:
         Raises:
             LookupError: If a folder is not given; the message names its option.
         """
-        words = shlex.split(self.command)[1:] + (shlex.split(self.quick) if quick else [])
+        short = shlex.split(self.quick) if quick else []
+        words = short[1:] if short[:1] == [PROGRAM] else [*shlex.split(self.command)[1:], *short]
         missing = [FOLDERS[word] for word in words if word in FOLDERS and given.get(FOLDERS[word]) is None]
         if missing:
             msg = f"--{missing[0]} is not given"

@@ -3,6 +3,7 @@
 import re
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,8 @@ def test_folders_take_the_place_of_their_words() -> None:
     assert figure.words({"collection": Path("c"), "data": Path("d")}, quick=True) == [
         "run", "--collection", "c", "--data", "d", "--draws", "1"
     ]  # fmt: skip
+    shorter = replace(figure, quick="incontext-bench run --collection collection")
+    assert shorter.words({"collection": Path("c")}, quick=True) == ["run", "--collection", "c"]
     with pytest.raises(LookupError, match="--data is not given"):
         figure.words({"collection": Path("c"), "data": None}, quick=False)
 
