@@ -6,6 +6,7 @@ from benchmarks.experiments.bench import Bench, Coordinates
 from benchmarks.experiments.scoring import Condition
 from benchmarks.plans.task_plans import plan_suite
 from benchmarks.predictors.tuned import NAME, SETTING
+from incontext.training.tuning import TuningConfig
 
 SIZES = (4, 16)
 UNTUNED = "not tuned"
@@ -24,8 +25,13 @@ VARIANTS = {
 
 
 def tuning(bench: Bench) -> list[Condition]:
-    """Conditions in which the packaged network is tuned on supports that all queries of a task share, or is not."""
+    """Conditions in which the packaged network is tuned on supports that all queries of a task share, or is not.
+
+    Fewer training steps than tuning takes by default hold for every variant, which shortens a run and tells little.
+    """
     conditions = []
+    fewer = f"steps={bench.options.steps}" if bench.options.steps < TuningConfig().steps else ""
+    variants = {name: ",".join(filter(None, (text, fewer))) for name, text in VARIANTS.items()}
     for size in SIZES:
         settings = replace(bench.settings, support_size=size, supports="shared", query_subjects="test")
         plans = plan_suite(bench.collection, settings)[0]
@@ -34,6 +40,6 @@ def tuning(bench: Bench) -> list[Condition]:
         conditions.append(Condition(reference, "packaged", plans))
         conditions += [
             Condition(Coordinates(name, series), f"{NAME}{SETTING}{text}" if text else NAME, plans, reference)
-            for name, text in VARIANTS.items()
+            for name, text in variants.items()
         ]
     return conditions

@@ -22,3 +22,8 @@ def test_each_variant_is_compared_with_the_untuned_network_on_the_same_supports(
 
 def test_no_two_variants_are_alike() -> None:
     assert len({config_of(f"{NAME}@{text}") for text in VARIANTS.values()}) == len(VARIANTS)
+
+
+def test_fewer_steps_hold_for_every_variant(new_bench: Callable[..., Bench]) -> None:
+    tuned = [each.predictor for each in tuning(new_bench("tuning", steps=3)) if each.reference]
+    assert {config_of(name).steps for name in tuned} == {3}
