@@ -67,7 +67,10 @@ def sentence(bench: Bench, experiment: Experiment, findings: Findings) -> str:
     told = "; ".join(f"{name} ({license})" for name, license in licenses_of(bench, experiment, findings).items())
     told = f" Licences: {told}." if told else ""
     if experiment.kind == "films":
-        return f"All films of the collection `{bench.identity['collection_sha256']}`, seed {settings.seed}.{told}"
+        return (
+            f"At most {settings.queries} films of each dataset, seed {settings.seed}. "
+            f"Collection `{bench.identity['collection_sha256']}`.{told}"
+        )
     if experiment.kind == "volumes":
         return (
             f"At most {settings.queries} volumes of each dataset of suite `{settings.suite}`, seed {settings.seed}. "

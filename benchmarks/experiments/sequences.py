@@ -6,6 +6,7 @@ What is measured is what a user calls, `Segmenter.propagate`, on the frames of a
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import groupby, islice
 from typing import Any
 
 import numpy as np
@@ -49,14 +50,18 @@ class FrameScore:
 
 
 def sequences(bench: Bench) -> Findings:
-    """Measure propagation and prediction frame by frame on all films, by the distance from the nearest labelled frame.
+    """Measure propagation and prediction frame by frame on films, by the distance from the nearest labelled frame.
+
+    Of each dataset at most as many films as a task may have queries are measured, in the order of their names.
 
     Raises:
         ValueError: If the collection has no film, or the predictor is no weights file.
     """
     weights = weights_of(bench)
     bench.claim({"weights": sha256_of(weights)})
-    segmenter, films = Segmenter(weights, device=bench.execution.device), list(find_films(bench.collection))
+    segmenter = Segmenter(weights, device=bench.execution.device)
+    by_dataset = groupby(find_films(bench.collection), key=lambda film: film.dataset)
+    films = [film for _, some in by_dataset for film in islice(some, bench.settings.queries)]
     if not films:
         msg = "No film was found: expected subjects with twenty labelled images or more, got none. Build a collection."
         raise ValueError(msg)

@@ -106,7 +106,8 @@ def test_labels_that_travel_reach_what_moves(collection: Collection, tmp_path: P
     assert value["all", "the first labelled, propagation", "drifting"] > 0.99
     assert value["all", "the first labelled, frame by frame", "drifting"] < 0.9
     assert findings["trained on the same patients"] == {"drifting": []}
-    assert "All films of the collection" in outcome.table
+    assert "At most 1 films of each dataset" in outcome.table
+    assert len(list((tmp_path / "out" / "measured").iterdir())) == len(sequences.LABELLED) * len(sequences.METHODS)
     monkeypatch.setattr(sequences, "measure", lambda *_: pytest.fail("A film is measured anew."))
     assert run_experiment(bench).table == outcome.table
 
