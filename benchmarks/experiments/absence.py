@@ -70,11 +70,11 @@ def supports_of(bench: Bench, support: SharedSupport) -> dict[str, Sequence[Samp
 
 def valued(masks: Sequence[np.ndarray], labels: Sequence[np.ndarray]) -> dict[str, float]:
     """Share of the images without the structure in which some is drawn, mean Dice of the others, and of all."""
-    judged = [(mask > 0) & (label != UNKNOWN) for mask, label in zip(masks, labels, strict=True)]
+    drawn = [(mask > 0) & (label != UNKNOWN) for mask, label in zip(masks, labels, strict=True)]
     shown = [(label == 1).any() for label in labels]
     values = [
         float(dice(mask, label == 1)) if is_shown else float(not mask.any())
-        for mask, label, is_shown in zip(judged, labels, shown, strict=True)
+        for mask, label, is_shown in zip(drawn, labels, shown, strict=True)
     ]
     right = [value for value, is_shown in zip(values, shown, strict=True) if not is_shown]
     there = [value for value, is_shown in zip(values, shown, strict=True) if is_shown]

@@ -31,9 +31,9 @@ class SharedSupport(NamedTuple):
         """Name as a file may have it."""
         return f"{self.task.id.replace('/', '--')}--{self.draw}"
 
-    def score(self, value: float, place: str = "") -> Score:
+    def score(self, value: float) -> Score:
         """A value that was measured with this support, which counts as a subject of its task."""
-        return Score(self.task.dataset, self.task.id, str(self.draw), value, place)
+        return Score(self.task.dataset, self.task.id, str(self.draw), value)
 
 
 Measure = Callable[[Bench, Segmenter, SharedSupport], dict[str, Any]]
