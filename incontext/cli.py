@@ -17,6 +17,7 @@ from incontext.folders.shell_options import (
     MODEL_SUFFIXES,
     SUPPORT_HELP,
     Absent,
+    Choose,
     ClassNames,
     CollectionOfTasks,
     Colours,
@@ -95,6 +96,7 @@ def segment(
     support_size: SupportSize = None,
     ensemble: Ensemble = None,
     tune: Tune = None,
+    choose: Choose = False,
     weights: TaskWeights = None,
     device: Device = None,
     backend: Annotated[
@@ -120,9 +122,25 @@ def segment(
     if nothing could be done, 2 if the command is mistaken.
     """
     check_sources(support, query, task, prompts, classes, collection)
+    if choose and not support:
+        message = "--choose needs --support, the labelled images that choose."
+        raise typer.BadParameter(message)
     task = task_in(library_folder, task) if library_folder else task
     if task and query and not collection and task.name.lower().endswith(MODEL_SUFFIXES):
-        learned = (colours, unknown, select, support_size, ensemble, tune, weights, device, backend, absent, prompts)
+        learned = (
+            colours,
+            unknown,
+            select,
+            support_size,
+            ensemble,
+            tune,
+            weights,
+            device,
+            backend,
+            absent,
+            prompts,
+            choose,
+        )
         refuse_beside_model((*learned, write, statistics, overlap is not None))
         from incontext.folders.exported_model import segment_by_model
 
@@ -137,7 +155,7 @@ def segment(
     chosen = SegmenterOptions(*given, read_colours(colours), unknown, tune, not quiet, absent, collection, query)
     named, templates, tools = read_classes(classes), read_templates(images, labels), tools_named(write or ())
     said = PromptFile.read(prompts) if prompts else PromptFile()
-    asked = (named, mask_format, preview, statistics, overwrite, templates, tools, said, overlap)
+    asked = (named, mask_format, preview, statistics, overwrite, templates, tools, said, overlap, choose)
     options = SegmentOptions(*asked, tell(quiet))
     summary = segment_folder(chosen.open(), support, query, out, progress(quiet), options)
     report(summary, (out / "summary.json").read_text(encoding="utf-8") if as_json else in_lines(lines(summary, out)))

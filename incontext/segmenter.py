@@ -2,7 +2,7 @@
 
 import copy
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -195,7 +195,13 @@ class Segmenter(SavedEstimator):
         """
         return self.judgement.expected
 
-    def choose(self, images: Pictures, labels: Labels, classes: Mapping[int, str] | None = None) -> Self:
+    def choose(
+        self,
+        images: Pictures,
+        labels: Labels,
+        classes: Mapping[int, str] | None = None,
+        subjects: Sequence[Hashable] | None = None,
+    ) -> Self:
         """Take over labelled examples as `fit` does, with the settings by which they segment each other best.
 
         Other sizes of squares, flips, support selection, scaling and tiling are tried on examples that are left out,
@@ -207,13 +213,14 @@ class Segmenter(SavedEstimator):
             images: A list of the labelled examples, as for `fit`.
             labels: Labels of the images, as for `fit`.
             classes: Names of label values.
+            subjects: The subject of each image, as for `fit`; examples are then judged by those of other subjects.
 
         Raises:
             ValueError: If an argument does not fit; the message names it and the fix.
             OSError: If a file cannot be read.
         """
-        choices = choose_settings(self, images, labels)
-        self.set_params(**choices.changes).fit(images, labels, classes)
+        choices = choose_settings(self, images, labels, subjects)
+        self.set_params(**choices.changes).fit(images, labels, classes, subjects)
         self.choices = choices
         return self
 

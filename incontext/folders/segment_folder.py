@@ -58,6 +58,7 @@ class SegmentOptions:
         tools: Annotation tools in whose files the masks are written too.
         prompts: Clicks, scribbles, boxes and masks that correct the masks of images.
         overlap: Whether classes may overlap; by default if they share pixels in the labels.
+        choose: Whether the labelled images choose settings too; see `Segmenter.choose`.
         tell: Function that is told, before anything is segmented, what the labelled images let one expect.
     """
 
@@ -70,6 +71,7 @@ class SegmentOptions:
     tools: tuple[WrittenTool, ...] = ()
     prompts: PromptFile = field(default_factory=PromptFile)
     overlap: bool | None = None
+    choose: bool = False
     tell: Callable[[str], object] = str
 
     @property
@@ -124,7 +126,7 @@ def segment_folder(
     check_targets(queries, options.mask_suffix, options.tools)
     if examples:
         _check_apart(out, examples.pairs, ())
-        faulty = fit_pairs(segmenter, examples, options.classes)
+        faulty = fit_pairs(segmenter, examples, options.classes, options.choose)
         rest = len(examples.bare) if queries == examples.bare else 0
         examples = replace(examples, pairs=tuple(pair for pair in examples.pairs if pair.name not in faulty))
         notes += [_shared_out(len(examples.labelled), rest)] if rest else []
@@ -136,6 +138,7 @@ def segment_folder(
         notes += bare
     check_classes(options.prompts.name, prompts, segmenter.fitted.names)
     check_overlap(segmenter, options.tools)
+    notes += [segmenter.choices.told()] if segmenter.choices else []
     notes += [str(tuned)] if (tuned := segmenter.tuned) else []
     notes += [f"Learned from {source}." for source in segmenter.sources[:1]]
     notes += [f"Compared with {source}." for source in segmenter.sources[1:]]

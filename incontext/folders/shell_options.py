@@ -105,6 +105,14 @@ Ensemble = Annotated[
         min=1, help="Number of supports to select; their predicted probabilities are averaged.", show_default="1"
     ),
 ]
+Choose = Annotated[
+    bool,
+    typer.Option(
+        "--choose",
+        help="Choose size, flips, support, scaling and tiles by how well labelled images segment each other, which "
+        "takes some twenty times as long as to segment them once.",
+    ),
+]
 Tune = Annotated[
     str | None,
     typer.Option(

@@ -1,7 +1,7 @@
 """Images and labels of a user's folder, in the forms that a segmenter takes."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -107,7 +107,9 @@ def settle_overlap(segmenter: Segmenter, wanted: bool | None) -> list[str]:
     return segmenter.fitted.told_of_overlap(segmenter.overlap) if pairs else []
 
 
-def fit_pairs(segmenter: Segmenter, examples: Pairing, classes: Mapping[int, str] | None = None) -> dict[str, str]:
+def fit_pairs(
+    segmenter: Segmenter, examples: Pairing, classes: Mapping[int, str] | None = None, choose: bool = False
+) -> dict[str, str]:
     """Fit a segmenter to the labelled ones of a folder's images.
 
     Images or labels that cannot be read are left out, if others can.
@@ -117,6 +119,7 @@ def fit_pairs(segmenter: Segmenter, examples: Pairing, classes: Mapping[int, str
         examples: The images of the folder.
         classes: Names of label values, beside those that the folder's own card gives. Values that this calls unknown
             are so unless the segmenter has others.
+        choose: Whether the labelled images choose settings too; see `Segmenter.choose`.
 
     Returns:
         Reasons why images were left out, by their names.
@@ -139,14 +142,15 @@ def fit_pairs(segmenter: Segmenter, examples: Pairing, classes: Mapping[int, str
     if rules != segmenter.rules:
         segmenter.set_params(unknown=rules.unknown, colours=rules.colours or None)
     faulty: dict[str, str] = {}
+    fit = segmenter.choose if choose else segmenter.fit
     with Attempt() as fitting:
-        _fit(segmenter, labelled, examples.classes, names)
+        _fit(fit, labelled, examples.classes, names)
     if fitting.error:
         faulty = _faults(segmenter, labelled)
         usable = [pair for pair in labelled if pair.name not in faulty]
         if not faulty or not usable:
             raise fitting.error
-        _fit(segmenter, usable, examples.classes, names)
+        _fit(fit, usable, examples.classes, names)
     if card.source:
         segmenter.credit(card.source)
     if absent := sorted((classes or {}).keys() - segmenter.fitted.names.keys()):
@@ -158,9 +162,11 @@ def fit_pairs(segmenter: Segmenter, examples: Pairing, classes: Mapping[int, str
     return faulty
 
 
-def _fit(segmenter: Segmenter, pairs: Sequence[ImagePair], classes: Sequence[str], names: Mapping[int, str]) -> None:
+def _fit(
+    fit: Callable[..., Segmenter], pairs: Sequence[ImagePair], classes: Sequence[str], names: Mapping[int, str]
+) -> None:
     by_class = [name for name in classes if any(name in pair.labels for pair in pairs)]
-    segmenter.fit([pair.image for pair in pairs], labels_of(pairs, by_class), names)
+    fit([pair.image for pair in pairs], labels_of(pairs, by_class), names)
 
 
 def _faults(segmenter: Segmenter, pairs: Sequence[ImagePair]) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """Choice of settings by how well labelled images are segmented by the others, in place of rules."""
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, Self, runtime_checkable
 
@@ -82,35 +82,46 @@ class Choices:
         better = [each for each in self.tried if each.is_better]
         return max(better, key=lambda each: each.gain).changes if better else {}
 
+    def told(self) -> str:
+        """Tell in one sentence what was chosen and why."""
+        return f"Settings tried on the labelled images: {'; '.join(str(self).splitlines())}."
+
     def __str__(self) -> str:
         if not self.tried:
             return f"settings as given: fewer than {LEAST} examples choose none"
         return "\n".join(f"{each}{', chosen' if each.changes == self.changes else ''}" for each in self.tried)
 
 
-def choose_settings(estimator: Fitting, images: Pictures, labels: Labels) -> Choices:
+def choose_settings(
+    estimator: Fitting, images: Pictures, labels: Labels, subjects: Sequence[Hashable] | None = None
+) -> Choices:
     """Try settings by cross-validation; the estimator stays as it is.
 
     Each example is segmented by those of the other folds, on its own grid, so that sizes and tilings are comparable.
-    Nothing is tuned meanwhile.
+    Those of one subject are in one fold, where several subjects are known. Nothing is tuned meanwhile.
 
     Args:
         estimator: Estimator with the given settings.
         images: The labelled examples.
         labels: Labels of the images, in the forms that `Segmenter.fit` takes.
+        subjects: The subject of each image.
 
     Raises:
         ValueError: If an argument does not fit.
         OSError: If a file cannot be read.
     """
     pictures = as_list(images)
+    if subjects is not None and len(subjects) != len(pictures):
+        msg = f"subjects do not fit images: expected {len(pictures)}, got {len(subjects)}. Name one for each."
+        raise ValueError(msg)
     if len(pictures) < LEAST:
         return Choices()
     asked = spread(len(pictures), MOST)
-    given = _dice(estimator, {}, pictures, labels, asked)
+    folds = _folds(asked, subjects)
+    given = _dice(estimator, {}, pictures, labels, folds)
     tried = [Tried({}, given)]
     for changes in _candidates(estimator.get_params()):
-        dice = _dice(estimator, changes, pictures, labels, asked)
+        dice = _dice(estimator, changes, pictures, labels, folds)
         differences = dice - given
         error = float(differences.std(ddof=1) / np.sqrt(len(differences)))
         tried.append(Tried(changes, dice, float(differences.mean()), error))
@@ -126,18 +137,29 @@ def _candidates(given: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
             yield changes
 
 
+def _folds(asked: Sequence[int], subjects: Sequence[Hashable] | None) -> list[list[int]]:
+    """Divide examples into folds, in turn; those of one subject together, unless all are of one."""
+    units = [subjects[index] for index in asked] if subjects else []
+    if len(set(units)) < 2:
+        units = list(asked)
+    turns = {unit: turn for turn, unit in enumerate(dict.fromkeys(units))}
+    folds: list[list[int]] = [[] for _ in range(FOLDS)]
+    for index, unit in zip(asked, units, strict=True):
+        folds[turns[unit] % FOLDS].append(index)
+    return [fold for fold in folds if fold]
+
+
 def _dice(
-    estimator: Fitting, changes: Mapping[str, Any], images: Sequence[Any], labels: Labels, asked: Sequence[int]
+    estimator: Fitting, changes: Mapping[str, Any], images: Sequence[Any], labels: Labels, folds: Sequence[list[int]]
 ) -> Float[np.ndarray, " N"]:
-    """Dice of the examples that are asked, each by those of other folds."""
-    found = np.zeros(len(asked))
-    for fold in range(FOLDS):
-        held_out = asked[fold::FOLDS]
-        shown = [index for index in asked if index not in held_out]
+    """Dice of the examples of all folds, each by those of other folds."""
+    found: list[float] = []
+    for fold in folds:
+        shown = sorted(index for other in folds if other is not fold for index in other)
         fitted = copy.copy(estimator).set_params(**changes, tune=0)
         fitted.fit([images[index] for index in shown], _of(labels, shown))
-        found[fold::FOLDS] = [fitted.score([images[index]], _of(labels, [index])) for index in held_out]
-    return found
+        found += [fitted.score([images[index]], _of(labels, [index])) for index in fold]
+    return np.array(found)
 
 
 def _of(labels: Labels, indices: Sequence[int]) -> Labels:

@@ -20,6 +20,7 @@ from incontext.folders.run_log import LOG
 from incontext.folders.segment_folder import SegmentOptions, segment_folder
 from incontext.folders.user_folder import fit_folder
 from incontext.images.source_image import read_label_image, read_source_image
+from incontext.inference import chosen_settings
 from incontext.networks.support_once import SupportOnceConfig, SupportOnceNet
 from megamed import files
 from megamed.files import LEDGER_NAME, exclusive, move_into_place, sha256_of
@@ -101,6 +102,17 @@ def write_pictures(folder: Path, names: list[str], labelled: bool = True) -> Pat
         if labelled:
             Image.fromarray(label).save(folder / "labels" / name)
     return folder
+
+
+def test_labelled_images_choose_settings(tmp_path: Path, segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chosen_settings, "CANDIDATES", ({"scaling": "min-max"},))
+    support = write_pictures(tmp_path / "support", [f"{number}.png" for number in range(8)])
+    query = write_pictures(tmp_path / "query", ["a.png"], labelled=False)
+    summary = segment_folder(segmenter, support, query, tmp_path / "out", options=SegmentOptions(choose=True))
+    (note,) = [note for note in summary.notes if note.startswith("Settings tried")]
+    assert "as given: Dice" in note
+    assert "scaling='min-max': Dice" in note
+    assert note in json.loads((tmp_path / "out" / "summary.json").read_text())["notes"]
 
 
 def test_reports_measure_what_masks_show(tmp_path: Path, segmenter: Segmenter) -> None:

@@ -67,6 +67,22 @@ def test_no_example_helps_to_segment_itself_and_many_are_thinned() -> None:
     assert len({asked for _, asked in one.log}) == MOST
 
 
+def test_no_example_helps_to_segment_another_of_its_subject() -> None:
+    one = Pretended({})
+    choose_settings(one, examples(12), examples(12), subjects=[number // 3 for number in range(12)])
+    assert {asked for _, asked in one.log} == set(range(12))
+    assert all(asked // 3 not in {other // 3 for other in shown} for shown, asked in one.log)
+
+
+@pytest.mark.parametrize("subjects", [["a"] * 12, ["a"] * 6 + ["b"] * 6])
+def test_few_subjects_judge_as_they_can(subjects: list[str]) -> None:
+    one = Pretended({})
+    choose_settings(one, examples(12), examples(12), subjects)
+    assert all(shown and asked not in shown for shown, asked in one.log)
+    with pytest.raises(ValueError, match="subjects do not fit images: expected 12, got 11"):
+        choose_settings(one, examples(12), examples(12), subjects[1:])
+
+
 def test_settings_that_do_not_gain_are_left_alone() -> None:
     found = choose_settings(Pretended({"size_px=192": -0.1}), examples(10), examples(10))
     assert found.changes == {}
