@@ -26,6 +26,11 @@ class Batch(NamedTuple):
     queries: int
     """Number of queries, the first images of each set; the support of each is all other images of its set."""
 
+    def to(self, device: torch.device) -> "Batch":
+        """Copy the batch to a device."""
+        images, labels, shown = (each.to(device, non_blocking=True) for each in self[:3])
+        return Batch(images, labels, shown, self.queries)
+
 
 class StepBatches(Dataset[Batch]):
     """Batches by their number, independent of the process and the order in which they are made.

@@ -55,15 +55,12 @@ class LeaveOneOutObjective:
         """Add up the gradients of the losses of all queries: see `Objective.add_gradients`."""
         device = next(network.parameters()).device
         totals = torch.zeros(3, dtype=torch.float64, device=device)
-        for batch in batches.values():
-            images, labels, shown = (
-                each.to(device, non_blocking=True) for each in (batch.images, batch.labels, batch.shown)
-            )
+        for images, labels, shown, queries in (batch.to(device) for batch in batches.values()):
             with torch.autocast(device.type, torch.bfloat16, enabled=self.config.mixed_precision):
-                logits = network.leave_one_out(images, shown, batch.queries)
-            asked = labels[:, : batch.queries]
+                logits = network.leave_one_out(images, shown, queries)
+            asked = labels[:, :queries]
             loss = segmentation_loss(logits.float(), asked, self.config.loss)
-            count = len(images) * batch.queries
+            count = len(images) * queries
             (loss * count).backward()
             dice = hard_dice(logits.detach(), asked).mean()
             totals += count * torch.stack([loss.detach(), dice, torch.ones_like(dice)])

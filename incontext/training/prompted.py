@@ -85,7 +85,7 @@ class PromptedObjective:
         totals = torch.zeros(3, dtype=torch.float64, device=device)
         for number, batch in batches.items():
             rng = np.random.default_rng((self.config.seed, number, 1))
-            asked = self._ask(Batch(*(each.to(device) for each in batch[:3]), batch.queries), rng)
+            asked = self._ask(batch.to(device), rng)
             totals += self._learn(network, asked, rng)
         return totals
 

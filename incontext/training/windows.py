@@ -2,7 +2,7 @@
 
 import numpy as np
 import torch
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool, Int, UInt8
 from torch.nn import functional as F
 
 SIDES = (0.35, 0.8)
@@ -28,30 +28,30 @@ def cut(
     """
     sides = np.array(labels.shape[-2:])
     window = np.round(rng.uniform(*SIDES) * sides).astype(int)
-    cuts_images, cuts_labels = np.empty_like(images), np.empty_like(labels)
+    cut_images, cut_labels = np.empty_like(images), np.empty_like(labels)
     for index, label in enumerate(labels):
         top, left = _corner(label, window, bool(empty[index]), rng)
         place = (slice(top, top + window[0]), slice(left, left + window[1]))
-        cuts_images[index] = _enlarged(images[index][place], sides)
+        cut_images[index] = _enlarged(images[index][place], sides)
         rows, columns = ((np.arange(side) * part) // side for side, part in zip(sides, window, strict=True))
-        cuts_labels[index] = label[place][rows[:, None], columns]
-    return cuts_images, cuts_labels
+        cut_labels[index] = label[place][rows[:, None], columns]
+    return cut_images, cut_labels
 
 
 def _corner(
     label: UInt8[np.ndarray, "H W"], window: np.ndarray, empty: bool, rng: np.random.Generator
-) -> tuple[int, int]:
+) -> Int[np.ndarray, "2"]:
     """Draw the upper left corner of a window."""
+    height, width = window
     last = np.array(label.shape) - window
-    counts = np.pad(np.cumsum(np.cumsum(label != 0, 0), 1), ((1, 0), (1, 0)))
-    inside = counts[window[0] :, window[1] :] - counts[: last[0] + 1, window[1] :]
-    inside = inside - counts[window[0] :, : last[1] + 1] + counts[: last[0] + 1, : last[1] + 1]
+    before = np.pad(np.cumsum(np.cumsum(label != 0, 0), 1), ((1, 0), (1, 0)))
+    rows = before[height:] - before[:-height]
+    inside = rows[:, width:] - rows[:, :-width]
     if empty and len(places := np.argwhere(inside == 0)):
-        return tuple(map(int, places[rng.integers(len(places))]))
+        return places[rng.integers(len(places))]
     if len(drawn := np.argwhere(label == 1)):
-        corner = drawn[rng.integers(len(drawn))] - rng.integers(window)
-        return tuple(map(int, corner.clip(0, last)))
-    return tuple(map(int, rng.integers(last + 1)))
+        return (drawn[rng.integers(len(drawn))] - rng.integers(window)).clip(0, last)
+    return rng.integers(last + 1)
 
 
 def _enlarged(image: UInt8[np.ndarray, "h w"], sides: np.ndarray) -> UInt8[np.ndarray, "H W"]:
