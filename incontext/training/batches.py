@@ -11,6 +11,7 @@ from torch.utils.data import Dataset
 from incontext.synthesis.tasks import superpixel_set, synthetic_set
 from incontext.training.augment import AugmentConfig, augment
 from incontext.training.episodes import EpisodeConfig, LabelledSet, SetSize, TaskImages, TaskSampler, TrainingData
+from incontext.training.partial import partly_known
 
 
 class Batch(NamedTuple):
@@ -20,8 +21,15 @@ class Batch(NamedTuple):
     """Intensities in [0, 1]."""
     labels: Float[Tensor, "B n 1 H W"]
     """Annotation in {0, 1}, and `megamed.unknown.UNKNOWN_SHARE` where nobody judged."""
+    shown: Float[Tensor, "B n 1 H W"]
+    """Labels as they are shown as support, where some are partial; else the annotation itself."""
     queries: int
     """Number of queries, the first images of each set; the support of each is all other images of its set."""
+
+    def to(self, device: torch.device) -> "Batch":
+        """Copy the batch to a device."""
+        images, labels, shown = (each.to(device, non_blocking=True) for each in self[:3])
+        return Batch(images, labels, shown, self.queries)
 
 
 class StepBatches(Dataset[Batch]):
@@ -51,7 +59,10 @@ class StepBatches(Dataset[Batch]):
         images, labels = (torch.stack(parts) for parts in zip(*(drawn.tensors() for drawn in sets), strict=True))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(rng.integers(2**63)))
-            return Batch(*augment(images, labels, self._augmentation), queries)
+            images, labels = augment(images, labels, self._augmentation)
+        is_partial = rng.random(len(labels)) < self._episodes.partial_share
+        shown = [partly_known(each, rng) if some else each for each, some in zip(labels, is_partial, strict=True)]
+        return Batch(images, labels, torch.stack(shown) if is_partial.any() else labels, queries)
 
     def draw(self, rng: np.random.Generator) -> tuple[list[LabelledSet], int]:
         """Draw the sets of a batch as they are in the collection, and their number of queries."""
@@ -69,4 +80,4 @@ class StepBatches(Dataset[Batch]):
         if source < self._episodes.superpixel_share:
             image = task.view.images[rng.choice(task.rows)]
             return LabelledSet(*superpixel_set(image, size.images, rng))
-        return task.draw(size, self._episodes.background_rate, rng)
+        return task.draw(size, self._episodes, rng)

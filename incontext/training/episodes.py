@@ -15,12 +15,15 @@ from jaxtyping import Float, Int, UInt8
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from incontext.networks.unknown import as_shares
+from incontext.training.windows import cut
 from megamed import Collection, DatasetCard, Task
 from megamed.files import sha256_of
 from megamed.licences import is_open
 from megamed.manifest import DatasetEntry
 from megamed.vocabulary import Role
 
+MOST_ABSENT = 0.7
+"""Largest chance of an image to be one without the label, in sets that have many of these."""
 TRAINING_ROLES: tuple[Role, ...] = ("train", "auxiliary")
 
 
@@ -59,6 +62,12 @@ class EpisodeConfig(BaseModel):
     background_rate: float = Field(default=0.05, ge=0, le=1)
     """Chance of an image to be replaced by one that is known to be without the label, where the task has any. Two
     images of a set are always labelled, so that every support shows what is wanted; sets of two have none replaced."""
+    absent_share: float = Field(default=0.0, ge=0, le=1)
+    """Share of the sets in which more images are without the label than `background_rate` says: up to `MOST_ABSENT`."""
+    window_share: float = Field(default=0.0, ge=0, le=1)
+    """Share of the sets of which windows are shown, as tiles of large images are; some are empty in every task then."""
+    partial_share: float = Field(default=0.0, ge=0, le=1)
+    """Share of the sets in which labels are partial where they are shown as support: see `partial.partly_known`."""
     synthetic_share: float = Field(default=0.2, ge=0, le=1)
     """Share of the sets that are drawn from noise."""
     superpixel_share: float = Field(default=0.0, ge=0, le=1)
@@ -135,18 +144,22 @@ class TaskImages:
         """Return a set of the labelled images that have these indices."""
         return LabelledSet(self.view.images[self.rows[indices]], self.labels[indices])
 
-    def draw(self, size: SetSize, background_rate: float, rng: np.random.Generator) -> LabelledSet:
+    def draw(self, size: SetSize, config: EpisodeConfig, rng: np.random.Generator) -> LabelledSet:
         """Draw a set of which the first images are queries.
+
+        Images without the label are of another subject if there is one; at least two keep theirs.
 
         Args:
             size: Numbers of images and of queries.
-            background_rate: Chance of each image to be one without the label, of another subject if there is one;
-                at least two keep theirs.
+            config: Chances of images without the label, and of windows.
             rng: Source of randomness.
         """
         indices = draw_rows(self.subjects, size.images, rng, size.queries)
         images, labels = self.pick(indices)
-        replaced = rng.permutation(np.flatnonzero(rng.random(size.images) < background_rate))[: size.images - 2]
+        rate = rng.uniform(0, MOST_ABSENT) if rng.random() < config.absent_share else config.background_rate
+        replaced = rng.permutation(np.flatnonzero(rng.random(size.images) < rate))[: size.images - 2]
+        if rng.random() < config.window_share:
+            return LabelledSet(*cut(images, labels, np.isin(np.arange(size.images), replaced), rng))
         shown = {self.subjects[index] for index in indices}
         absent = sorted(rng.permutation(self.absent), key=lambda row: self.view.subjects[row] in shown)
         for index, row in zip(replaced, absent, strict=False):

@@ -11,8 +11,9 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from incontext.networks import checkpoint
@@ -163,10 +164,13 @@ def fits_halved(batch: Batch, config: TrainConfig) -> bool:
 def halved(batch: Batch) -> Batch:
     """A batch at half its size; a pixel belongs to the label if half of it does."""
     shape = batch.images.shape[:2]
-    images = F.avg_pool2d(batch.images.flatten(0, 1), 2)
-    halves = F.avg_pool2d(readings(batch.labels.flatten(0, 1)), 2) >= 0.5
-    labels = halves.to(images.dtype).mean(1, keepdim=True)
-    return Batch(images.unflatten(0, shape), labels.unflatten(0, shape), batch.queries)
+    images = F.avg_pool2d(batch.images.flatten(0, 1), 2).unflatten(0, shape)
+    return Batch(images, _halved(batch.labels), _halved(batch.shown), batch.queries)
+
+
+def _halved(labels: Float[Tensor, "B n 1 H W"]) -> Float[Tensor, "B n 1 h w"]:
+    halves = F.avg_pool2d(readings(labels.flatten(0, 1)), 2) >= 0.5
+    return halves.to(labels.dtype).mean(1, keepdim=True).unflatten(0, labels.shape[:2])
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+import torch
 from jaxtyping import Float
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
@@ -20,10 +21,13 @@ class LossConfig(BaseModel):
     pixel_weight: float = Field(default=0.1, ge=0)
     """Weight of the pixel loss beside Dice, which counts 1. The more it weighs, the better are probabilities
     calibrated, and the less of an uncertain structure is in the mask."""
+    empty_weight: float = Field(default=0.0, ge=0)
+    """Weight of `mass_loss`, which takes the place of Dice where the label is empty; 0 leaves Dice there. The gradient
+    of Dice dies as soon as a mask of some size is drawn where nothing is."""
 
 
-def dice_loss(logits: Float[Tensor, "*batch H W"], labels: Float[Tensor, "*batch H W"]) -> Float[Tensor, ""]:
-    """Soft Dice loss of each image, averaged.
+def dice_loss(logits: Float[Tensor, "*batch H W"], labels: Float[Tensor, "*batch H W"]) -> Float[Tensor, "*batch"]:
+    """Soft Dice loss of each image.
 
     Source:
         Milletari et al., V-Net, 3DV 2016, with the sum of squares in the denominator.
@@ -32,7 +36,15 @@ def dice_loss(logits: Float[Tensor, "*batch H W"], labels: Float[Tensor, "*batch
     probabilities, labels = logits.sigmoid() * known, labels * known
     overlap = (probabilities * labels).sum((-2, -1))
     total = probabilities.square().sum((-2, -1)) + labels.square().sum((-2, -1))
-    return (1 - (2 * overlap + 1) / (total + 1)).mean()
+    return 1 - (2 * overlap + 1) / (total + 1)
+
+
+def mass_loss(logits: Float[Tensor, "*batch H W"], labels: Float[Tensor, "*batch H W"]) -> Float[Tensor, "*batch"]:
+    """Logarithm of the cross-entropy with an empty label, summed over the pixels of each image, and 1.
+
+    Its gradient does not depend on how much is drawn, nor does it die where the network is sure.
+    """
+    return (F.softplus(logits) * judged(labels)).sum((-2, -1)).log1p()
 
 
 def focal_loss(
@@ -65,7 +77,11 @@ def segmentation_loss(
     logits: Float[Tensor, "*batch H W"], labels: Float[Tensor, "*batch H W"], config: LossConfig = DEFAULT
 ) -> Float[Tensor, ""]:
     """Soft Dice loss, a mean over images, which count equally, plus weighted pixel loss, one over pixels."""
-    loss = dice_loss(logits, labels)
+    losses = dice_loss(logits, labels)
+    if config.empty_weight:
+        is_empty = ((labels * judged(labels)) == 0).all(-1).all(-1)
+        losses = torch.where(is_empty, config.empty_weight * mass_loss(logits, labels), losses)
+    loss = losses.mean()
     if not config.pixel_weight:
         return loss
     pixel_loss = cross_entropy if config.pixel == "cross-entropy" else focal_loss

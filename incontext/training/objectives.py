@@ -55,10 +55,9 @@ class LeaveOneOutObjective:
         """Add up the gradients of the losses of all queries: see `Objective.add_gradients`."""
         device = next(network.parameters()).device
         totals = torch.zeros(3, dtype=torch.float64, device=device)
-        for images, labels, queries in batches.values():
-            images, labels = images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
+        for images, labels, shown, queries in (batch.to(device) for batch in batches.values()):
             with torch.autocast(device.type, torch.bfloat16, enabled=self.config.mixed_precision):
-                logits = network.leave_one_out(images, labels, queries)
+                logits = network.leave_one_out(images, shown, queries)
             asked = labels[:, :queries]
             loss = segmentation_loss(logits.float(), asked, self.config.loss)
             count = len(images) * queries

@@ -83,15 +83,16 @@ class PromptedObjective:
         """
         device = next(network.parameters()).device
         totals = torch.zeros(3, dtype=torch.float64, device=device)
-        for number, (images, labels, queries) in batches.items():
+        for number, batch in batches.items():
             rng = np.random.default_rng((self.config.seed, number, 1))
-            asked = self._ask(images.to(device), labels.to(device), queries, rng)
+            asked = self._ask(batch.to(device), rng)
             totals += self._learn(network, asked, rng)
         return totals
 
     @torch.no_grad()
-    def _ask(self, images: Tensor, labels: Tensor, queries: int, rng: np.random.Generator) -> Asked:
-        features, code = self.network.left_out(images, labels, queries)
+    def _ask(self, batch: Batch, rng: np.random.Generator) -> Asked:
+        images, labels, shown, queries = batch
+        features, code = self.network.left_out(images, shown, queries)
         asked, truth = images[:, :queries].flatten(0, 1), labels[:, :queries].flatten(0, 1)
         reading = prompted.reading_of(self.network, asked, features, code)
         if queries == images.shape[1] and rng.random() < self.config.prompts.own_mask_share:

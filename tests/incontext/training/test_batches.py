@@ -86,7 +86,7 @@ def test_the_first_task_may_be_of_any_size_and_the_others_fill_its_sets(data, mo
 
 def test_intensities_and_labels_keep_their_ranges(data):
     batches = StepBatches(SMALL, AugmentConfig(), data, seed=0, count=5)
-    for images, labels, _ in map(batches.__getitem__, range(5)):
+    for images, labels, _, _ in map(batches.__getitem__, range(5)):
         assert images.shape == labels.shape
         assert 0 <= images.min() <= images.max() <= 1
         assert set(labels.unique().tolist()) <= {0, 1}
@@ -121,3 +121,16 @@ def test_made_up_sets_get_their_shares(data, monkeypatch):
 def test_made_up_sets_are_batches_too(data, source):
     batch = StepBatches(SMALL.model_copy(update={source: 1.0}), AugmentConfig(), data, seed=0, count=1)[0]
     assert batch.images.shape[-2:] == batch.labels.shape[-2:] == (32, 32)
+
+
+def test_partial_labels_are_shown_at_their_share_and_asked_for_whole(data):
+    config = SMALL.model_copy(update={"partial_share": 0.5})
+    batches = StepBatches(config, AugmentConfig(), data, seed=0, count=20)
+    made = list(map(batches.__getitem__, range(20)))
+    partial = torch.cat([(batch.shown != batch.labels).flatten(1).any(1) for batch in made])
+    assert 0.2 < partial.float().mean() < 0.7
+    assert all(set(batch.labels.unique().tolist()) <= {0, 1} for batch in made)
+    assert all(
+        torch.equal(batch.shown, batch.labels)
+        for batch in map(StepBatches(SMALL, AugmentConfig(), data, 0, 9).__getitem__, range(9))
+    )

@@ -22,6 +22,7 @@ from incontext.training.episodes import (
 from megamed import Collection, Task
 
 NOTHING_ABSENT = np.array([], int)
+ALL_ABSENT = EpisodeConfig(background_rate=1.0)
 
 
 def draw_task(dataset: str, label: str = "disc", images: int = 4, axis: str = "2d") -> TaskImages:
@@ -121,7 +122,7 @@ def test_large_sets_get_their_share():
 
 def test_backgrounds_are_empty_and_come_at_the_stated_rate():
     task, rng = with_absent(20), np.random.default_rng(0)
-    sets = [task.draw(SetSize(8, 8), 0.25, rng) for _ in range(200)]
+    sets = [task.draw(SetSize(8, 8), EpisodeConfig(background_rate=0.25), rng) for _ in range(200)]
     empty = np.array([~drawn.labels.any((1, 2)) for drawn in sets])
     assert 0.22 < empty.mean() < 0.28
     assert empty.any(0).all(), "queries and supports alike"
@@ -133,14 +134,14 @@ def test_backgrounds_are_empty_and_come_at_the_stated_rate():
 def test_two_images_of_a_set_keep_their_label():
     rng = np.random.default_rng(0)
     for images in (2, 3, 8):
-        drawn = with_absent(20).draw(SetSize(images, images), 1.0, rng)
+        drawn = with_absent(20).draw(SetSize(images, images), ALL_ABSENT, rng)
         assert drawn.labels.any((1, 2)).sum() == 2
-    assert with_absent(1).draw(SetSize(8, 8), 1.0, rng).labels.any((1, 2)).sum() == 7, "one is all there is"
+    assert with_absent(1).draw(SetSize(8, 8), ALL_ABSENT, rng).labels.any((1, 2)).sum() == 7, "one is all there is"
 
 
 def test_drawing_leaves_the_collection_as_it_is():
     task = with_absent(20)
-    task.draw(SetSize(8, 8), 1.0, np.random.default_rng(0)).images[:] = 255
+    task.draw(SetSize(8, 8), ALL_ABSENT, np.random.default_rng(0)).images[:] = 255
     assert task.labels.all()
     assert task.view.images.max() == 27
 
@@ -243,3 +244,21 @@ def test_a_dev_task_needs_a_second_subject_for_its_support(collection_path, monk
 def assert_same_queries(one: DevTask, other: DevTask) -> None:
     assert one.query_images.equal(other.query_images)
     assert one.query_labels.equal(other.query_labels)
+
+
+def test_some_sets_have_many_images_without_the_label():
+    rng = np.random.default_rng(0)
+    task, config = with_absent(20), EpisodeConfig(background_rate=0.0, absent_share=0.5)
+    counts = [int((~task.draw(SetSize(8, 8), config, rng).labels.any((1, 2))).sum()) for _ in range(200)]
+    assert 0.45 < np.mean([count == 0 for count in counts]) < 0.75
+    assert max(counts) > 4
+    assert min(8 - count for count in counts) >= 2
+
+
+def test_windows_are_empty_in_tasks_of_which_every_image_shows_the_label():
+    pixels = np.zeros((8, 16, 16), np.uint8)
+    pixels[:, 2:6, 2:6] = 1
+    task = TaskImages(with_absent(0).task, ViewImages(200 * pixels, ("s",) * 8), np.arange(8), pixels, NOTHING_ABSENT)
+    drawn = task.draw(SetSize(8, 8), ALL_ABSENT.model_copy(update={"window_share": 1.0}), np.random.default_rng(0))
+    assert drawn.labels.any((1, 2)).sum() == 2
+    assert drawn.images[~drawn.labels.any((1, 2))].max() < 200

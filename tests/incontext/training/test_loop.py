@@ -78,7 +78,7 @@ def test_training_fits_a_batch(family, batches):
 def test_small_images_come_first_and_keep_what_half_covers():
     images, labels = torch.zeros(2, 1, 2, 1, 4, 4).unbind()
     images[..., :2], labels[..., 0, :], labels[..., 2:, 3] = 1, 1, 1
-    small = halved(Batch(images, labels, queries=1))
+    small = halved(Batch(images, labels, labels, queries=1))
     assert small.images[0, 0, 0].tolist() == [[1, 0], [1, 0]]
     assert small.labels[0, 1, 0].tolist() == [[1, 1], [0, 1]]
     assert small.queries == 1
@@ -89,7 +89,7 @@ def test_small_images_come_first_and_keep_what_half_covers():
     [(32, "support-once", True), (48, "support-once", False), (6, "cross-block", True), (7, "cross-block", False)],
 )
 def test_only_what_the_network_takes_is_halved(side, family, fits):
-    batch = Batch(*torch.zeros(2, 1, 2, 1, side, side).unbind(), queries=1)
+    batch = Batch(*torch.zeros(3, 1, 2, 1, side, side).unbind(), queries=1)
     assert fits_halved(batch, SMALL.model_copy(update={"network": NETWORKS[family]})) == fits
 
 
@@ -117,10 +117,10 @@ def test_a_step_costs_beside_those_before_it(batches):
 
 def test_a_step_means_over_the_queries_of_all_its_batches(batches):
     config = SMALL.model_copy(update={"small_share": 0.0})
-    small, large = Batch(*(part[:1] for part in batches[0][:2]), queries=1), batches[1]
+    small, large = Batch(*(part[:1] for part in batches[0][:3]), queries=1), batches[1]
     state = TrainState.start(config, CPU)
     logits, labels = [], []
-    for images, annotation, queries in (small, large):
+    for images, annotation, _, queries in (small, large):
         logits.append(state.network.leave_one_out(images, annotation, queries).flatten(0, 1))
         labels.append(annotation[:, :queries].flatten(0, 1))
     expected = segmentation_loss(torch.cat(logits), torch.cat(labels))

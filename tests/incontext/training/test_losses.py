@@ -45,3 +45,20 @@ def test_images_count_equally():
 def test_hard_dice(mask, label, expected):
     logits = 2 * torch.tensor(mask).float() - 1
     assert hard_dice(logits, torch.tensor(label).float()).item() == pytest.approx(expected)
+
+
+def test_what_is_drawn_on_an_empty_label_costs_the_logarithm_of_its_cross_entropy():
+    config = LossConfig(pixel_weight=0, empty_weight=0.5)
+    logits, nothing = torch.zeros(2, 2), torch.zeros(2, 2)
+    assert segmentation_loss(logits, nothing, config).item() == pytest.approx(0.5 * math.log(1 + 4 * math.log(2)))
+    assert segmentation_loss(logits, LABEL, config).item() == pytest.approx(0.25)
+    both = segmentation_loss(torch.stack([logits, logits]), torch.stack([nothing, LABEL]), config)
+    assert both.item() == pytest.approx((0.5 * math.log(1 + 4 * math.log(2)) + 0.25) / 2)
+
+
+def test_a_sure_mask_where_nothing_is_still_learns():
+    logits = torch.full((8, 8), 9.0, requires_grad=True)
+    for weight, least, most in ((0.0, 0, 1e-4), (1.0, 0.1, 1)):
+        config = LossConfig(pixel_weight=0, empty_weight=weight)
+        (gradient,) = torch.autograd.grad(segmentation_loss(logits, torch.zeros(8, 8), config), logits)
+        assert least <= gradient.sum() < most

@@ -8,7 +8,7 @@ from torch import Tensor
 from incontext.training.augment import AugmentConfig, augment, dilate, edges, erode
 from incontext.training.batches import Batch
 from incontext.training.calibration import judge
-from incontext.training.episodes import DevTask, SetSize, TaskImages, ViewImages
+from incontext.training.episodes import DevTask, EpisodeConfig, SetSize, TaskImages, ViewImages
 from incontext.training.loop import halved
 from incontext.training.losses import LossConfig, hard_dice, segmentation_loss
 from megamed import Task
@@ -85,7 +85,7 @@ def test_a_warp_knows_what_both_readings_agree_on() -> None:
 
 def test_halved_labels_are_unknown_where_it_matters() -> None:
     label = torch.tensor([[1.0, 1, 0.5, 0], [0.5, 0, 0, 0], [0.5, 0.5, 1, 0.5], [0, 0, 0, 0]]).view(1, 1, 1, 4, 4)
-    batch = halved(Batch(torch.zeros(1, 1, 1, 4, 4), label, 1))
+    batch = halved(Batch(torch.zeros(1, 1, 1, 4, 4), label, label, 1))
     assert batch.labels[0, 0, 0].tolist() == [[1, 0], [UNKNOWN_SHARE, UNKNOWN_SHARE]]
     assert batch.images.shape == (1, 1, 1, 2, 2)
 
@@ -94,7 +94,7 @@ def test_sets_hand_unknown_pixels_on() -> None:
     labels = np.array([[[1, UNKNOWN]], [[1, 0]], [[1, 1]]], np.uint8)
     view = ViewImages(np.zeros((3, 1, 2), np.uint8), ("a", "b", "c"))
     task = TaskImages(TASK, view, np.arange(3), labels, np.array([], int))
-    _, drawn = task.draw(SetSize(3, 3), 0.0, np.random.default_rng(0)).tensors()
+    _, drawn = task.draw(SetSize(3, 3), EpisodeConfig(background_rate=0.0), np.random.default_rng(0)).tensors()
     assert sorted(drawn.flatten().tolist()) == [0, UNKNOWN_SHARE, 1, 1, 1, 1]
 
 
