@@ -12,7 +12,9 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from incontext import __version__
+from incontext.folders import MASKS, SUMMARY
 from incontext.folders.folder_images import read_folder
+from incontext.folders.run_folder import places
 from incontext.images.examples import on_grid
 from incontext.images.source_image import SourceImage, mask_suffix, read_source_image, write_mask
 from megamed import formats
@@ -23,7 +25,6 @@ from megamed.pairing import ImagePair
 
 GRAPH = "model.onnx"
 """Name of the graph in a BioImage.IO package."""
-SUMMARY = "summary.json"
 _NO_PACKAGE = (zipfile.BadZipFile, KeyError, ValueError, TypeError)
 
 
@@ -136,20 +137,21 @@ def segment_by_model(
     failures: dict[str, str] = {}
     notes = list(found.notes)
     with claimed(out, "segment"):
-        make_folder(out / "masks")
+        make_folder(out / MASKS)
         for pair in track(found.pairs):
             with Attempt(Unwritable) as attempt:
                 case = read_source_image(pair.image, str(pair.image), channel=channel, level=level or 0)
                 notes += [each for each in (_scaled_otherwise(case, opened.about),) if each and each not in notes]
                 suffix = f".{mask_format.removeprefix('.')}" if mask_format else mask_suffix(case)
-                path = out / "masks" / f"{formats.stem(pair.name)}{suffix}"
+                path = out / MASKS / f"{formats.stem(pair.name)}{suffix}"
                 make_folder(path.parent)
                 write_mask(opened.mask(case), case, path, opened.classes, _colours(opened))
                 masks[pair.name] = path.relative_to(out).as_posix()
             if attempt.error:
                 failures[pair.name] = attempt.reason
         told = {"incontext": __version__, "model": dict(opened.about), "masks": masks, "failures": failures}
-        write_json(out / SUMMARY, {**told, "notes": notes})
+        read = {"folders": places(out, query, None), "parameters": {"channel": channel, "level": level or 0}}
+        write_json(out / SUMMARY, {**told, "notes": notes, **read})
     return ModelRun(masks, failures, notes)
 
 

@@ -80,6 +80,7 @@ class Summary:
         notes: Notes on how the folders were understood.
         tool_files: Files of annotation tools that were written, below the folder of results.
         expected: Dice to expect by the labelled images, and those that look wrong; None if they are too few to tell.
+        folders: Where the images to segment (`query`) and the labelled ones (`support`) lie; see `places`.
     """
 
     support: list[str]
@@ -91,6 +92,7 @@ class Summary:
     notes: list[str] = field(default_factory=list)
     tool_files: list[str] = field(default_factory=list)
     expected: Expectation | None = None
+    folders: Mapping[str, str] = field(default_factory=dict)
 
     def look_first(self) -> Iterator[str]:
         """Name the masks that are probably the poorest, each with its poorest class."""

@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float32
 from PIL import Image
 
 from incontext import __version__
+from incontext.folders import MASKS, SUMMARY
 from incontext.folders.expectation import PICTURE, Expectation, expectation_of, picture
 from incontext.folders.folder_images import read_folder
 from incontext.folders.mask_files import EDITED, hash_of, mask_names, write_or_keep
@@ -22,6 +23,7 @@ from incontext.folders.mask_targets import check_overlap, check_targets
 from incontext.folders.preview import draw_preview, read_annotation
 from incontext.folders.prompt_file import PromptFile, check_classes, seek_prompted
 from incontext.folders.report import ImageReport, Summary, grouped, statistics_csv, with_noun
+from incontext.folders.run_folder import places
 from incontext.folders.run_log import LOG, Done, RunLog, adopt_former, identity, stamp
 from incontext.folders.tool_files import SavedMasks, start_tool_files, write_tool_files
 from incontext.folders.user_folder import fit_pairs, settle_overlap
@@ -38,7 +40,7 @@ from megamed.pairing import ImagePair, Pairing
 from megamed.path_templates import Templates
 from megamed.vocabulary import WrittenTool
 
-SUMMARY, PREVIEW, STATISTICS = "summary.json", "overlay.png", "statistics.csv"
+PREVIEW, STATISTICS = "overlay.png", "statistics.csv"
 
 Track = Callable[[Sequence[ImagePair]], Iterable[ImagePair]]
 """Function that passes pairs on one by one, and may show the progress."""
@@ -145,9 +147,10 @@ def segment_folder(
     with claimed(out, "segment") as ledger:
         adopt_former(out, ledger, _written(options))
         ledger.refuse_foreign(out / name for name in _written(options))
-        make_folder(out / "masks")
+        make_folder(out / MASKS)
         run = _Run(segmenter, out, options, ledger, prompts)
-        return _segment_queries(run, queries, track, _Reading(examples, notes, unprompted))
+        told = _Reading(examples, notes, unprompted, places(out, query, support))
+        return _segment_queries(run, queries, track, told)
 
 
 def _shared_out(labelled: int, bare: int) -> str:
@@ -173,7 +176,7 @@ class _Run:
 
     @property
     def masks(self) -> Path:
-        return self.out / "masks"
+        return self.out / MASKS
 
 
 def _of_support(segmenter: Segmenter) -> Collection[str]:
@@ -183,7 +186,7 @@ def _of_support(segmenter: Segmenter) -> Collection[str]:
 
 @dataclass(frozen=True)
 class _Reading:
-    """Examples of a run, notes on how its folders were understood, and names of images that are left out.
+    """Examples of a run, notes on how its folders were understood, names of images that are left out, and its places.
 
     Those are left out of which no prompt says anything, where nothing but prompts says what to segment.
     """
@@ -191,6 +194,7 @@ class _Reading:
     examples: Pairing | None
     notes: list[str]
     unprompted: Collection[str]
+    places: Mapping[str, str]
 
     def stale(self, log: RunLog) -> list[str]:
         """Tell of masks that a run before made of images that are left out now."""
@@ -235,6 +239,7 @@ def _segment_queries(run: _Run, queries: Sequence[ImagePair], track: Track, told
         [*told.notes, *told.stale(log)],
         [path.relative_to(out).as_posix() for path in written],
         expected,
+        told.places,
     )
     if options.statistics:
         replace_file(out / STATISTICS, statistics_csv(summary))
@@ -297,7 +302,7 @@ def _check_apart(out: Path, pairs: Sequence[ImagePair], folders: Iterable[Path |
     files = [file for pair in pairs for file in pair.files]
     read = {os.path.realpath(folder) for file in files for folder in (file.parent, file)}
     read |= {os.path.realpath(folder) for folder in folders if folder}
-    for written in (out, out / "masks"):
+    for written in (out, out / MASKS):
         if os.path.realpath(written) in read:
             message = f"out is a folder of inputs: expected a folder apart, got {written}. Write elsewhere."
             raise ValueError(message)

@@ -8,12 +8,15 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from incontext.page.drawing import Redrawn
-from incontext.page.export import archive, task_of
+from incontext.page.export import archive, export_forms, task_of
+from incontext.page.mask_to_export import count_masks
 from incontext.page.messages import (
     TABS,
     AcceptedMessage,
     ClassesMessage,
     DrawnMessage,
+    ExportMessage,
+    ExportsMessage,
     ImageMessage,
     PlaneMessage,
     ProgressMessage,
@@ -218,6 +221,13 @@ def _add_drawing(app: FastAPI, page: Page) -> None:
 
 
 def _add_export(app: FastAPI, page: Page) -> None:
+    @app.get("/api/exports")
+    def exports() -> ExportsMessage:
+        """Forms in which the masks can be taken away, with the reason beside those in which they cannot now."""
+        folder, live = page.folder, page.live
+        forms = [ExportMessage.model_validate(each) for each in export_forms(folder, live)]
+        return ExportsMessage(counts=count_masks(folder, live), forms=forms)
+
     @app.get("/api/export/{form}", responses=BYTES, response_class=Response)
     def export(form: Literal["masks", "task"] | WrittenTool) -> Response:
         """All masks in an archive: label maps, or the files of an annotation tool; or the examples as a saved task."""

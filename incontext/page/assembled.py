@@ -7,6 +7,8 @@ from pathlib import Path
 
 from incontext.folders.class_names import read_classes
 from incontext.folders.segmenter_options import SegmenterOptions
+from incontext.folders.user_folder import fit_folder
+from incontext.images.channels import Channel
 from incontext.page.live import Live
 from incontext.page.results import SegmentedFolder
 from incontext.page.state import Page
@@ -30,20 +32,27 @@ def assembled(folder: Path, options: PageOptions) -> Iterator[Page]:
     """
     results = SegmentedFolder(options.results) if options.results else None
     classes = {**(results.classes if results else {}), **read_classes(options.classes)}
-    asked = SegmenterOptions(options.task, options.weights, channel=options.channel, level=options.level)
+    channel, level = options.channel, options.level
+    if results:
+        channel, level = channel or results.channel, results.level if level is None else level
+    asked = SegmenterOptions(options.task, options.weights, channel=channel, level=level)
     task = asked.open() if options.task else None  # which may be of a channel or a level
-    channel, level = (task.channel, task.level) if task else (options.channel, options.level)
+    look: tuple[Channel, int | None] = (task.channel, task.level) if task else (channel, level)
     named = task.fitted.names if task and task.has_examples else {}
-    with opened(folder, classes, channel, level, named) as annotated:
+    with opened(folder, classes, *look, named) as annotated:
         if task and task.overlap:
             task.set_params(overlap=False)
             annotated.notes += (APART,)
         if task and task.has_examples and task.fitted.codes:
             annotated.notes += (FINISHED,)
+        annotated.notes += (results.told(annotated),) if results else ()
         before = results.predictions if results else lambda _: ()
 
         def load() -> Segmenter:
-            return task or replace(asked, **vars(annotated.look)).open()
+            found = task or replace(asked, **vars(annotated.look)).open()
+            if options.support and results:
+                fit_folder(found.set_params(**results.reading), options.support, results.classes)
+            return found
 
         live = Live(annotated, load, lambda images: page.news.post(images), before)
         page = Page(annotated, live)

@@ -7,6 +7,7 @@ import typer
 
 from incontext.folders.shell_options import ClassNames, ImageChannel, SavedTask, TaskWeights
 from megamed.extras import require
+from megamed.failures import one_line
 
 EXAMPLE = Path("annotate-example")
 """Folder of the example, where none is named."""
@@ -14,7 +15,11 @@ EXAMPLE = Path("annotate-example")
 
 def annotate(
     folder: Annotated[
-        Path | None, typer.Argument(help="Folder of images, of which some may have labels.", show_default=False)
+        Path | None,
+        typer.Argument(
+            help="Folder of images, of which some may have labels; or one that `segment` wrote, to correct its masks.",
+            show_default=False,
+        ),
     ] = None,
     task: SavedTask = None,
     classes: ClassNames = None,
@@ -26,12 +31,16 @@ def annotate(
             min=0,
             help="Level to draw on of the resolution of whole slides and other pyramids: 0 is the full one, at which "
             "all are shown.",
-            show_default="that of the task, or the first at which no slide has more than 17 million pixels",
+            show_default="that of the task or of the folder's card, or the first at which no slide has more than 17 "
+            "million pixels",
         ),
     ] = None,
     results: Annotated[
         Path | None,
-        typer.Option(help="Folder that `segment` wrote, whose masks are to be corrected.", show_default=False),
+        typer.Option(
+            help="Folder that `segment` wrote, whose masks are to be corrected, if the images are not where they were.",
+            show_default=False,
+        ),
     ] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen at.", show_default="any free one")] = 0,
     browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
@@ -60,8 +69,12 @@ def annotate(
         typer.echo(f"Open {address}")
         typer.echo("Ctrl-C ends it; all that is drawn is kept.", err=True)
 
+    def note(text: str) -> None:
+        typer.echo(one_line(f"Note: {text}"), err=True)
+
     require("page", "The page", "fastapi", "starlette", "uvicorn")
     from incontext.page.serve import ServeOptions, serve
     from incontext.page.target import PageOptions
 
-    serve(place, ServeOptions(PageOptions(task, weights, classes, results, channel, level), port, browser, tell))
+    options = PageOptions(task, weights, classes, results, channel, level)
+    serve(place, ServeOptions(options, port, browser, tell, note))

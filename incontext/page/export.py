@@ -4,23 +4,35 @@ import csv
 import io
 import tempfile
 import zipfile
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
+from incontext.folders.mask_targets import possible_kinds
 from incontext.images.examples import on_grid
 from incontext.images.source_image import mask_suffix, write_mask
 from incontext.page.export_page import ShownMask, export_page
 from incontext.page.live import Live
-from incontext.page.mask_to_export import MaskToExport, masks_of
+from incontext.page.mask_to_export import MaskToExport, masked, masks_of
 from incontext.page.store import AnnotatedFolder
 from megamed import formats
 from megamed.annotation_tools import writers
-from megamed.annotation_tools.model import SegmentedImage, distinct_names
+from megamed.annotation_tools.model import ImageKind, SegmentedImage, distinct_names, file_names
 from megamed.cells import safe_line
+from megamed.failures import Attempt
 from megamed.label_colours import colours_of
 from megamed.vocabulary import WrittenTool
 
 TABLE, PAGE = "images.csv", "report.html"
+
+
+class ExportForm(NamedTuple):
+    """A form in which masks are taken away, and the reason if that cannot be now."""
+
+    form: str
+    title: str
+    reason: str
 
 
 def archive(annotated: AnnotatedFolder, live: Live, tool: WrittenTool | None) -> bytes:
@@ -53,6 +65,34 @@ def archive(annotated: AnnotatedFolder, live: Live, tool: WrittenTool | None) ->
         page = export_page(annotated.folder.resolve().name, shown, {names[value]: colours[value] for value in names})
         (folder / PAGE).write_text(page, encoding="utf-8")
         return _zipped(folder)
+
+
+def export_forms(annotated: AnnotatedFolder, live: Live) -> list[ExportForm]:
+    """Find out in which forms the masks can be taken away, and why not in the others, as far as headers tell."""
+    images = [image for _, image in masked(annotated, live)]
+    none = "" if images else "there is no mask yet"
+    kinds = {image.name: possible_kinds(image.pair.image) for image in images}
+    files = file_names([image.pair.image for image in images])
+    return [
+        ExportForm("masks", "Masks, as label files", none),
+        *(ExportForm(tool, each.title, none or _reason(tool, kinds, files)) for tool, each in writers.WRITERS.items()),
+        ExportForm("task", "Examples, as a saved task", "" if live.has_examples else "there is no example yet"),
+    ]
+
+
+def _reason(tool: WrittenTool, kinds: Mapping[str, frozenset[ImageKind]], files: Sequence[str]) -> str:
+    """Tell why a tool cannot hold the masks of some images; empty if it can."""
+    writer = writers.WRITERS[tool]
+    for name, possible in kinds.items():
+        if possible.isdisjoint(writer.holds):
+            held = " or ".join(writers.KINDS[kind] for kind in writers.KINDS if kind in writer.holds)
+            return f"takes {held}, and {name} is {writers.KINDS[min(possible)]}"
+    places = Counter(writers.path_in(Path(), tool, name) for name in files)
+    if not writer.images_in and (twice := [name for name in files if places[writers.path_in(Path(), tool, name)] > 1]):
+        return f"would call the files of {twice[0]} and {twice[1]} the same"
+    with Attempt() as attempt:
+        writers.check_library(tool)
+    return attempt.reason
 
 
 def task_of(live: Live) -> bytes:

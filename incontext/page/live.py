@@ -154,6 +154,11 @@ class Live:
         with self.lock:
             self._looked_at = index
 
+    @property
+    def has_examples(self) -> bool:
+        """Whether the segmenter has learned any."""
+        return self._segmenter is not None and self._segmenter.has_examples
+
     @contextmanager
     def borrowed(self) -> Iterator[Segmenter]:
         """Lend the segmenter to a person, after the image that is being segmented.

@@ -69,11 +69,13 @@ def reduced(sizes: Sequence[Sides], side_px: int) -> int:
     return max((level for level, sides in enumerate(sizes) if min(sides) >= side_px), default=0)
 
 
-def decided(store: Path, pairs: Sequence[ImagePair], channel: Channel, level: int | None, is_drawn: bool) -> Look:
+def decided(
+    store: Path, pairs: Sequence[ImagePair], channel: Channel, level: int | None, is_drawn: bool, stated: int = 0
+) -> Look:
     """Decide how the images of a folder are looked at, and keep that for the next time.
 
-    A level that nobody names is that of the labels that are there, else the first at which no slide has more than
-    `MOST_PIXELS`.
+    A level that nobody names is that of the folder's card, by which other commands read it, else that of the labels
+    that are there, else the first at which no slide has more than `MOST_PIXELS`.
 
     Args:
         store: Hidden folder of the folder.
@@ -81,6 +83,7 @@ def decided(store: Path, pairs: Sequence[ImagePair], channel: Channel, level: in
         channel: The channel that is asked for, if any.
         level: The level that is asked for, if any.
         is_drawn: Whether anything was drawn, which holds for what was looked at then.
+        stated: The level that the folder's card states; 0 if it states none.
 
     Raises:
         ValueError: If something was drawn on another channel or level, or what was kept is damaged.
@@ -91,7 +94,7 @@ def decided(store: Path, pairs: Sequence[ImagePair], channel: Channel, level: in
         found = read_json(store / FILE, "Delete it to choose anew.")
         kept = Look(found.get("channel"), int(found.get("level", 0)))
     if level is None:
-        level = kept.level if kept else _level_of(pairs)
+        level = kept.level if kept and (is_drawn or not stated) else stated or _level_of(pairs)
     wanted = Look(channel if channel is not None or kept is None else kept.channel, level)
     if kept and is_drawn and wanted != kept:
         msg = (

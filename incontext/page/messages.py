@@ -240,6 +240,21 @@ class AcceptedMessage(_Message):
     label: str
 
 
+class ExportMessage(_Message):
+    """A form in which masks are taken away, and the reason why that cannot be now; empty if it can."""
+
+    form: str
+    title: str
+    reason: str
+
+
+class ExportsMessage(_Message):
+    """Numbers of masks by the states of their images, and all forms in which they are taken away."""
+
+    counts: dict[str, int]
+    forms: list[ExportMessage]
+
+
 class Refusal(_Message):
     """Reason why nothing was done."""
 

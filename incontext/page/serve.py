@@ -14,7 +14,7 @@ import uvicorn
 
 from incontext.page.doorway import Doorway
 from incontext.page.guard import Guard
-from incontext.page.target import PageOptions, check_target
+from incontext.page.target import PageOptions, Target, check_target
 from megamed.failures import Attempt
 
 HOST = "127.0.0.1"
@@ -32,12 +32,14 @@ class ServeOptions:
         port: Port to listen at; 0 for any that is free.
         browser: Whether to open a browser.
         tell: Function that is told the address.
+        note: Function that is told what was understood of the folder, if that is not what it looks like.
     """
 
     page: PageOptions
     port: int = 0
     browser: bool = True
     tell: Callable[[str], object] = str
+    note: Callable[[str], object] = str
 
 
 class _Server(uvicorn.Server):
@@ -60,12 +62,17 @@ class _Server(uvicorn.Server):
 def serve(folder: Path, options: ServeOptions) -> None:
     """Let a person annotate the images of a folder in a browser, until the process is interrupted.
 
+    Of a folder of results, the images are annotated that these are of.
+
     Raises:
         NotADirectoryError: If it is no folder.
         ValueError: If it has no images, or another process is at work there.
-        OSError: If it cannot be read or written to, or the port is taken.
+        OSError: If it cannot be read or written to, the port is taken, or the images of results are not there.
     """
-    check_target(folder)
+    target = Target.named(folder, options.page)
+    check_target(target.folder)
+    if target.note:
+        options.note(target.note)
     with listening(options.port) as listener, ExitStack() as held:
         port, token = listener.getsockname()[1], secrets.token_urlsafe(TOKEN_BYTES)
         doorway, opening = Doorway(), Attempt()
@@ -75,7 +82,7 @@ def serve(folder: Path, options: ServeOptions) -> None:
 
         def open_folder() -> None:
             with opening:
-                _open(folder, options.page, doorway, held)
+                _open(target, doorway, held)
             if opening.error:
                 doorway.refuse(opening.reason)
                 server.stop()
@@ -96,12 +103,12 @@ def serve(folder: Path, options: ServeOptions) -> None:
         raise opening.error
 
 
-def _open(folder: Path, options: PageOptions, doorway: Doorway, held: ExitStack) -> None:
+def _open(target: Target, doorway: Doorway, held: ExitStack) -> None:
     """Load the libraries and the folder, and let requests through."""
     from incontext.page.api import build_app
     from incontext.page.assembled import assembled
 
-    page = held.enter_context(assembled(folder, options))
+    page = held.enter_context(assembled(target.folder, target.options))
     doorway.open(build_app(page), page.news.close)
 
 

@@ -20,7 +20,7 @@ from incontext.images.source_image import SourceImage, mask_suffix, write_mask
 from incontext.page.drawing import Drawing, DrawnState
 from incontext.page.look import decided
 from incontext.page.stroke_log import StrokeLog
-from incontext.page.target import check_target
+from incontext.page.target import LABELS, check_target
 from megamed import formats
 from megamed.annotation_tools.itksnap import DESCRIPTIONS, write_classes
 from megamed.annotation_tools.model import LabelClass
@@ -34,7 +34,6 @@ from megamed.unknown import UNKNOWN
 STORE = ".annotate"
 """Name of the hidden folder in which strokes, classes and replaced labels are kept."""
 CLASSES = "classes.json"
-LABELS = "labels"
 SEGMENTS, VOLUME = ".dcm", ".nii.gz"
 """Suffixes of labels of a DICOM series: the first holds no planes that nobody judged, hence the second for these."""
 MOST_OPEN = 4
@@ -119,7 +118,8 @@ class AnnotatedFolder:
         self._pairing = read_folder(folder)
         self.images = [self._listed(pair) for pair in self._pairing.pairs]
         is_drawn = any(image.standing.is_drawn for image in self.images)
-        self.look = decided(self._store, self._pairing.pairs, channel, level, is_drawn)
+        card = read_own_card(folder)
+        self.look = decided(self._store, self._pairing.pairs, channel, level, is_drawn, card.level)
         self._rules, self._stated = self._rules_of_labels(), dict[int, str]()
         told = f"All is drawn with {self.look.told}: other commands take these images and labels with the same."
         self.notes = (*self._pairing.notes, *([told] if self.look.told else []))
@@ -131,7 +131,7 @@ class AnnotatedFolder:
         if kept.is_file():
             found = read_json(kept, "Delete it to name the classes anew.")["classes"]
             self.classes = {each["value"]: DrawnClass(**each) for each in found}
-        self.meet({**(task or {}), **read_own_card(folder).names, **(classes or {})})
+        self.meet({**(task or {}), **card.names, **(classes or {})})
         for value, name in (classes or {}).items():
             self.classes[value] = replace(self.classes[value], name=name)
         if classes:

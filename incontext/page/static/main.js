@@ -1,7 +1,8 @@
 // The page: one image on the screen, its strokes to the server, news from it, and what the keys do.
 
-import { change, getBlob, getBytes, getJson, hint, listen, Refused, settled } from "./api.js";
+import { change, getBytes, getJson, hint, listen, Refused, settled } from "./api.js";
 import { Across } from "./across.js";
+import { Export } from "./export.js";
 import { apply } from "./raster.js";
 import { ImageList, nameOf, stateOf } from "./list.js";
 import { Panel } from "./panel.js";
@@ -18,6 +19,7 @@ class App {
     this.panel = new Panel(this);
     this.tools = new Tools(this, this.view, by("over"));
     this.list = new ImageList(by("images"), id => { this.open(id); by("view").focus(); });
+    this.exports = new Export(this);
     this.across = new Across(this, [by("across-row"), by("across-column")]);
     this.image = null; this.plane = 0; this.planes = new Map();
     this.isLocked = true; this.pending = 0;
@@ -271,20 +273,6 @@ class App {
     this.redraw();
   }
 
-  /** Let the browser keep all masks as a file. */
-  async export(form) {
-    if (!form) return;
-    this.say("Exporting …");
-    try {
-      const link = document.createElement("a");
-      link.href = URL.createObjectURL(await getBlob(`export/${form}`));
-      link.download = form === "task" ? "examples.task" : `${this.session.folder}-${form}.zip`;
-      link.click();
-      setTimeout(() => URL.revokeObjectURL(link.href), 60000);
-      this.say("Exported");
-    } catch (error) { this._failed(error); }
-  }
-
   /** Say where the class is, by a click, a scribble or a box; the answer is a stroke of the network's. */
   async prompt({ what, points, inside }) {
     const { image, plane } = this, value = this.panel.active;
@@ -411,14 +399,14 @@ const flip = id => { by(id).checked = !by(id).checked; by(id).dispatchEvent(new 
 
 const KEYS = {
   b: () => choose("brush"), e: () => choose("eraser"), p: () => choose("polygon"), f: () => choose("fill"),
-  c: () => choose("click"), x: () => choose("box"),
+  c: () => choose("click"), s: () => choose("scribble"), x: () => choose("box"),
   "[": () => setSize(app.tools.size * 0.85 - 0.5), "]": () => setSize(app.tools.size * 1.15 + 0.5),
   z: () => app.undo("undo"), Z: () => app.undo("redo"), a: () => app.accept(),
   n: () => app.open(app.list.next(1)), N: () => app.open(app.list.next(-1)),
   ",": () => app.step(-1), ".": () => app.step(1), PageUp: () => app.step(-1), PageDown: () => app.step(1),
   h: () => flip("hide"), o: () => flip("outline"), r: () => resetWindow(), t: () => app.turnTheme(),
   "+": () => zoom(1.25), "=": () => zoom(1.25), "-": () => zoom(0.8), 0: () => { app.view.fit(); app.redraw(); },
-  g: () => app.propagate(), v: () => crosshair(),
+  g: () => app.propagate(), v: () => crosshair(), d: () => app.exports.open(),
   "?": () => by("help").showModal(),
 };
 const ON_CANVAS = {
@@ -438,7 +426,7 @@ function resetWindow() {
 
 function pressed(event) {
   const { target, key } = event;
-  if (by("help").open || target.matches("input[type=text], input[type=search], select")) return;
+  if (document.querySelector("dialog[open]") || target.matches("input[type=text], input[type=search], select")) return;
   if ((event.ctrlKey || event.metaKey) && key.toLowerCase() === "z") {
     event.preventDefault();
     app.undo(event.shiftKey ? "redo" : "undo");
@@ -472,10 +460,6 @@ by("hide").addEventListener("change", () => toggle("hide", "isHidden"));
 by("window-reset").addEventListener("click", resetWindow);
 by("theme").addEventListener("click", () => app.turnTheme());
 by("help-open").addEventListener("click", () => by("help").showModal());
-by("export").addEventListener("change", event => {
-  app.export(event.target.value);
-  event.target.value = "";
-});
 by("search").addEventListener("input", event => { app.list.filter = event.target.value.toLowerCase(); app.list.arrange(); });
 by("order").addEventListener("change", event => { app.list.order = event.target.value; app.list.arrange(); });
 new ResizeObserver(() => { app.view.resize(); app.redraw(); }).observe(by("stage"));

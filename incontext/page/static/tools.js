@@ -3,7 +3,8 @@
 import { Stroke } from "./raster.js";
 
 const DRAWING = ["brush", "eraser"];
-export const PROMPTS = ["click", "box"];
+export const PROMPTS = ["click", "scribble", "box"];
+const LINES = ["click", "scribble"];  // of which the way is shown that the pen takes
 
 export class Tools {
   constructor(app, view, over) {
@@ -82,7 +83,7 @@ export class Tools {
     this.drawOver();
   }
 
-  /** Say what was clicked, scribbled or boxed, in rows and columns; a drag with the click is a scribble. */
+  /** Say what was clicked, scribbled or boxed, in rows and columns; a drag with the click is a scribble, too. */
   _say({ what, from, to, way, inside }) {
     const { width, height, zoom, scale } = this.view, isDrag = Math.hypot(to[0] - from[0], to[1] - from[1]) * zoom > 4 * scale;
     if (what === "box" && !isDrag) return;
@@ -170,13 +171,13 @@ export class Tools {
     const y = Math.max(0.5, Math.min(height - 0.5, Math.floor(from[1]) + 0.5 + dy));
     this.last = [x, y];
     this.view.reveal(x, y);
-    if (this.drag) this.drag.to = [x, y];
+    if (this.drag?.way) { this.drag.to = [x, y]; this.drag.way.push([x, y]); }
     if (this.pen) this.lineTo(x, y);
     else this.app.redraw();
     this.drawOver();
   }
 
-  /** Put the pen down or lift it, set a corner, fill, click, or begin and end a box; a corner set twice closes a polygon. */
+  /** Put the pen down or lift it, set a corner, fill, click, begin or end a scribble or a box; a corner set twice closes a polygon. */
   press(erases) {
     this.last ??= [this.view.width / 2, this.view.height / 2];
     const [x, y] = this.last;
@@ -186,9 +187,12 @@ export class Tools {
       else this.corner(x, y, erases);
     } else if (this.name === "fill") this.fill(x, y);
     else if (this.name === "click") this._say({ what: "click", from: [x, y], to: [x, y], inside: !erases });
-    else if (this.name === "box") {
+    else if (PROMPTS.includes(this.name)) {
       if (this.drag) this._up();
-      else { this.drag = { what: "box", from: [x, y], to: [x, y], way: [], inside: true }; this.app.say("Corner of the box"); }
+      else {
+        this.drag = { what: this.name, from: [x, y], to: [x, y], way: [[x, y]], inside: !erases };
+        this.app.say(this.name === "box" ? "Corner of the box" : `Scribble ${erases ? "outside" : "inside"}`);
+      }
     }
     else if (this.pen) { this.pen = null; this.end(); this.app.say("Pen up"); }
     else { this.begin(x, y, erases); this.pen = true; this.app.say("Pen down"); }
@@ -229,7 +233,7 @@ export class Tools {
       path.rect(x0, y0, x1 - x0, y1 - y0);
       line(path);
     }
-    if (this.drag?.what === "click") {
+    if (LINES.includes(this.drag?.what)) {
       const path = new Path2D();
       this.drag.way.forEach((point, i) => path[i ? "lineTo" : "moveTo"](...view.toCanvas(...point)));
       line(path);

@@ -5,15 +5,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 pytest.importorskip("fastapi")
 
 from incontext import Segmenter
+from incontext.folders.segment_folder import SegmentOptions, segment_folder
 from incontext.page.assembled import APART, FINISHED, assembled
 from incontext.page.look import Look
 from incontext.page.messages import PromptMessage
 from incontext.page.state import Page
-from incontext.page.target import PageOptions
+from incontext.page.target import PageOptions, Target
 from tests.incontext.page.served import write_networks
 from tests.incontext.page.test_store import SQUARE, plain_folder
 from tests.killed_runs import drawn
@@ -94,3 +96,29 @@ def test_what_is_accepted_joins_a_task_if_that_can_learn(tmp_path: Path, codes_o
         learner.add(page.folder.images[1].pair.image, page.folder.images[1].pair.files[1])
         by_all = learner.predict(page.folder.images[2].pair.image)[0]
         assert np.array_equal(page.live.predictions[2].planes[0], by_all) or codes_only
+
+
+def test_what_made_results_goes_on_as_examples_and_as_it_looked_at_images(tmp_path: Path) -> None:
+    weights, support, folder = write_networks(tmp_path / "weights.safetensors"), tmp_path / "support", tmp_path / "in"
+    for place in (support, support / "labels", folder):
+        place.mkdir()
+    for seed, path in enumerate((folder / "a.tif", folder / "b.tif", support / "x.tif")):
+        write_pyramid(path, np.random.default_rng(seed).integers(0, 255, (96, 128), np.uint8))
+    Image.fromarray(np.eye(48, 64, dtype=np.uint8)).save(support / "labels" / "x.png")
+    learner = Segmenter(weights, size_px=32, level=1)
+    segment_folder(learner, support, folder, tmp_path / "out", options=SegmentOptions({1: "vessel"}))
+    target = Target.named(tmp_path / "out", PageOptions(weights=str(weights)))
+    with assembled(target.folder, target.options) as page:
+        wait_for_masks(page, 2)
+        assert page.folder.look == Look(level=1)
+        assert {each.name for each in page.session().classes} == {"vessel"}
+        assert page.session().notes[-1].startswith("2 of 2 images have a mask in")
+        assert page.live.predictions[0].round == 1
+        page.open(0).drawing.stroke(0, SQUARE, "brush")
+        page.accept(0)
+        end = time.monotonic() + PATIENCE_S
+        while page.live.predictions[1].round < 2 or page.live.progress.stage != "idle":
+            assert time.monotonic() < end
+            time.sleep(0.02)
+        assert page.live._segmenter
+        assert page.live._segmenter.fitted.pool.label_budget == 2

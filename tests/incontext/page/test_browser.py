@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -172,7 +173,7 @@ def test_all_is_done_by_keyboard_in_several_classes(browser: Any, tmp_path: Path
     assert planes[26, 6] == planes[26, 8] == 2
 
 
-def test_polygons_boxes_and_names_need_no_mouse(browser: Any, tmp_path: Path) -> None:
+def test_polygons_boxes_scribbles_and_names_need_no_mouse(browser: Any, tmp_path: Path) -> None:
     folder = plain_folder(tmp_path / "in", "a")
     with person(browser, folder) as somebody:
         page = somebody.page
@@ -189,6 +190,19 @@ def test_polygons_boxes_and_names_need_no_mouse(browser: Any, tmp_path: Path) ->
         expect(page.locator("#prompts li")).to_have_count(0)
         somebody.press("Enter")
         expect(page.locator("#prompts li")).to_contain_text("box")
+        somebody.press("s", "Shift+Enter", "Shift+ArrowDown", "ArrowRight")
+        expect(page.locator("#prompts li")).to_have_count(1)
+        somebody.press("Enter")
+        expect(page.locator("#prompts li").last).to_contain_text("scribble outside")
+        somebody.press("Shift+ArrowLeft", "Enter", "ArrowUp", "Shift+ArrowLeft", "Enter")
+        expect(page.locator("#prompts li").last).to_contain_text("scribble inside")
+        somebody.press("Enter", "ArrowUp", "Escape", "?")
+        expect(page.locator("#help")).to_contain_text("scribble")
+        expect(page.locator("#prompts li")).to_have_count(3)
+    with opened(folder) as annotated:
+        outside, inside = [said["points"] for _, said in annotated.open(0).drawing.prompts.values()][1:]
+    assert outside == [[16, 16], [26, 16], [26, 17]]
+    assert inside == [[26, 7], [25, 7], [25, 0]]
     assert mask[18, 24] == 1
     assert not mask[:16].any()
     assert not mask[20:, :20].any()
@@ -310,6 +324,31 @@ def test_what_a_killed_server_was_told_is_there_again(browser: Any, tmp_path: Pa
     with person(browser, folder) as somebody:
         somebody.undoable()
         expect(somebody.page.locator("#images [aria-selected]")).to_contain_text("drawn, not accepted")
+
+
+def test_only_what_can_be_written_is_offered_and_taken_away(browser: Any, tmp_path: Path) -> None:
+    folder = plain_folder(tmp_path / "in", "a")
+    with person(browser, folder) as somebody:
+        page = somebody.page
+        somebody.press("d")
+        expect(page.locator("#export-told")).to_have_text("There is no mask yet: draw one first.")
+        expect(page.locator("#exports button:not([aria-disabled])")).to_have_count(0)
+        somebody.press("Escape")
+        somebody.drag((8, 8), (20, 8))
+        somebody.undoable()
+        somebody.press("d")
+        expect(page.locator("#export-told")).to_contain_text("1 drawn")
+        expect(page.locator("#exports li", has_text="3D Slicer")).to_contain_text(
+            "takes a volume, and a.png is a picture"
+        )
+        expect(page.get_by_role("button", name="3D Slicer")).to_be_disabled()
+        found = Axe().run(page).response["violations"]
+        assert [each for each in found if each["impact"] in ("serious", "critical")] == []
+        with page.expect_download() as download:
+            page.get_by_role("button", name="COCO").press("Enter")
+        with zipfile.ZipFile(download.value.path()) as archive:
+            assert sorted(archive.namelist()) == ["coco.json", "images.csv", "report.html"]
+        expect(page.locator("#export")).to_be_hidden()
 
 
 def test_a_second_tab_is_told_so_and_names_are_no_markup(browser: Any, tmp_path: Path) -> None:

@@ -3,23 +3,28 @@
 import base64
 import io
 import re
+import sys
 import zipfile
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from html import escape
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from incontext import Segmenter
-from incontext.page.export import archive, task_of
+from incontext.page.export import archive, export_forms, task_of
 from incontext.page.export_page import MOST_SHOWN, ShownMask, export_page
 from incontext.page.live import Live
+from incontext.page.mask_to_export import count_masks
 from incontext.page.prediction import Prediction
 from incontext.page.store import AnnotatedFolder, opened
 from megamed.label_colours import rgb
+from megamed.vocabulary import WrittenTool
 from tests.incontext.page.test_store import SIDE, draw_and_accept, plain_folder, segmenter
 
 Given = tuple[AnnotatedFolder, Live]
@@ -90,6 +95,51 @@ def test_tools_get_their_files(given: Given) -> None:
     with zipfile.ZipFile(io.BytesIO(archive(*given, tool="coco"))) as found:
         assert sorted(found.namelist()) == ["coco.json", "images.csv", "report.html"]
         assert all(word in found.read("coco.json").decode() for word in ("a.png", "c.png", "disc", "rim"))
+
+
+def reasons(annotated: AnnotatedFolder, live: Live) -> dict[str, str]:
+    return {each.form: each.reason for each in export_forms(annotated, live)}
+
+
+def test_what_images_can_be_taken_away_as_is_told_before(given: Given) -> None:
+    found = reasons(*given)
+    possible = {form for form, reason in found.items() if not reason}
+    assert possible == {"masks", *get_args(WrittenTool)} - {"slicer", "itksnap"}
+    assert found["slicer"] == "takes a volume, and a.png is a picture"
+    assert found["task"] == "there is no example yet"
+    for form in get_args(WrittenTool):
+        with nullcontext() if form in possible else pytest.raises(ValueError, match="cannot hold the mask of a"):
+            archive(*given, tool=form)
+    assert count_masks(*given) == {"accepted": 1, "predicted": 1}
+
+
+def test_of_a_volume_that_nobody_drew_on_nothing_is_said(tmp_path: Path) -> None:
+    nibabel = pytest.importorskip("nibabel")
+    folder = plain_folder(tmp_path / "in", "a")
+    array = np.random.default_rng(0).random((SIDE, SIDE, 3)).astype(np.float32)
+    nibabel.save(nibabel.Nifti1Image(array, np.eye(4)), folder / "b.nii")
+    with opened(folder, {1: "disc"}) as annotated:
+        live = Live(annotated, segmenter)
+        assert set(reasons(annotated, live).values()) == {"there is no mask yet", "there is no example yet"}
+        draw_and_accept(annotated)
+        assert not reasons(annotated, live)["coco"]
+        draw_and_accept(annotated, 1)
+        found = reasons(annotated, live)
+    assert found["coco"] == "takes a picture, and b.nii is a volume"
+    assert found["slicer"] == "takes a volume, and a.png is a picture"
+    assert not found["masks"]
+
+
+def test_files_of_one_name_and_a_missing_library_are_told_of(given: Given, monkeypatch: pytest.MonkeyPatch) -> None:
+    annotated, live = given
+    monkeypatch.setitem(sys.modules, "tifffile", None)
+    assert "pip install" in reasons(annotated, live)["ome-tiff"]
+    Image.open(annotated.folder / "a.png").save(annotated.folder / "c.bmp")
+    image = annotated.images[0]
+    image.pair = replace(image.pair, image=annotated.folder / "c.bmp")
+    found = reasons(annotated, live)
+    assert found["labelme"] == "would call the files of c.bmp and c.png the same"
+    assert not found["coco"]
 
 
 def test_without_a_mask_there_is_nothing_to_take_away(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from incontext.folders.segmenter_options import level_of
 from incontext.page import look as looking
 from incontext.page.look import Look, reduced
 from incontext.page.store import STORE, opened
@@ -59,6 +60,25 @@ def test_what_was_drawn_before_levels_were_kept_is_of_the_full_resolution(folder
     (folder / STORE / looking.FILE).unlink(missing_ok=True)
     with opened(folder) as annotated:
         assert annotated.look == Look()
+
+
+def test_the_level_of_the_card_is_taken_as_by_other_commands_until_something_is_drawn(folder: Path) -> None:
+    with opened(folder) as annotated:
+        assert annotated.look == Look(level=1)
+    facts = 'id = "a"\nmodality = "H&E"\nlayout = "folder"\n[labels]\n1 = "gland"\n[files]\nlevel = {}\n'
+    (folder / "card.toml").write_text(facts.format(2))
+    with opened(folder) as annotated:
+        assert annotated.look == Look(level=level_of(None, folder))
+        assert annotated.look.level == 2
+        assert annotated.classes[1].name == "gland"
+    with opened(folder, level=1) as annotated:
+        assert annotated.look.level == 1
+    with opened(folder) as annotated:
+        assert annotated.look.level == 2
+        annotated.open(0).drawing.stroke(0, SQUARE, "brush")
+    (folder / "card.toml").write_text(facts.format(1))
+    with opened(folder) as annotated:
+        assert annotated.look.level == 2
 
 
 @pytest.mark.parametrize("level", [0, 2])

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import socket
 import subprocess
 import sys
@@ -20,9 +21,11 @@ pytest.importorskip("fastapi")
 from typer.testing import CliRunner
 
 from incontext.cli import app
+from incontext.folders.segment_folder import segment_folder
 from incontext.page.store import STORE, opened
 from tests.incontext.page.served import Served, served
-from tests.incontext.page.test_store import plain_folder
+from tests.incontext.page.test_store import plain_folder, segmenter
+from tests.killed_runs import write_images
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs fork")
 TAB = "0123456789abcdef"
@@ -77,6 +80,21 @@ def test_a_second_server_is_refused_with_a_word(tmp_path: Path) -> None:
         result = CliRunner().invoke(app, ["annotate", str(folder), "--no-browser"])
     assert result.exit_code == 1
     assert "is in use: expected to annotate there alone" in result.output
+
+
+def test_a_folder_of_results_is_told_apart_and_opens_its_images(tmp_path: Path) -> None:
+    support, folder = write_images(tmp_path / "support", ["x"]), plain_folder(tmp_path / "in")
+    segment_folder(segmenter(), support, folder, tmp_path / "out")
+    with served(tmp_path / "out") as server:
+        began, images = time.monotonic(), []
+        while not images or {each["state"] for each in images} != {"predicted"}:
+            assert time.monotonic() - began < PATIENCE_S
+            images = ask(server, "api/session")["images"]
+    assert [each["name"] for each in images] == ["a.png", "b.png", "c.png"]
+    shutil.rmtree(folder)
+    result = CliRunner().invoke(app, ["annotate", str(tmp_path / "out"), "--no-browser"])
+    assert "--results" in result.output
+    assert result.exit_code == 1
 
 
 def test_a_second_tab_is_refused_until_the_first_is_closed(tmp_path: Path) -> None:

@@ -1,0 +1,72 @@
+"""The folder that a run of `segment` wrote: how it is known, and where the images lie that the run read."""
+
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from incontext.folders import RUN_LOG, SUMMARY
+from megamed.files import read_json
+
+QUERY, SUPPORT = "query", "support"
+PLACES = "folders"
+"""Field of the summary that says where the images lie."""
+
+
+def places(out: Path, query: Path | None, support: Path | None) -> dict[str, str]:
+    """Tell where the images of a run lie, as seen from its folder, so that all may move together.
+
+    Args:
+        out: Folder of results.
+        query: Folder of the images to segment, or one image; None if they are those of the support without a label.
+        support: Folder of the labelled images, if there is one.
+    """
+    given = {QUERY: query or support, SUPPORT: support}
+    return {name: _seen_from(out, path) for name, path in given.items() if path}
+
+
+def _seen_from(out: Path, path: Path) -> str:
+    target = os.path.realpath(path)
+    with suppress(ValueError):  # another drive
+        return os.path.relpath(target, os.path.realpath(out))
+    return target
+
+
+def is_run_folder(folder: Path) -> bool:
+    """Whether a folder holds results: its log, or a summary that says of which images."""
+    if (folder / RUN_LOG).is_file():
+        return True
+    found: Mapping[str, Any] = {}
+    with suppress(ValueError):
+        found = read_json(folder / SUMMARY, "") if (folder / SUMMARY).is_file() else found
+    return isinstance(found.get(PLACES), dict)
+
+
+def read_summary(folder: Path) -> dict[str, Any]:
+    """Read what a run tells of its results.
+
+    Raises:
+        FileNotFoundError: If the folder holds none, or the run has not ended.
+        ValueError: If the summary is damaged.
+    """
+    if not (folder / SUMMARY).is_file():
+        what = "unfinished results" if is_run_folder(folder) else "no results"
+        msg = (
+            f"{folder} holds {what}: expected the folder that `segment --out` wrote, got no {SUMMARY} in it. Give the "
+            "`segment` command again, or name its folder."
+        )
+        raise FileNotFoundError(msg)
+    return read_json(folder / SUMMARY, "Give the same `segment` command again.")
+
+
+def find_places(folder: Path) -> dict[str, Path]:
+    """Find what a run read: its images as `query`, its labelled ones as `support`, as far as they are where they were.
+
+    Raises:
+        FileNotFoundError: If the folder holds no results, or the run has not ended.
+        ValueError: If the summary is damaged.
+    """
+    told = read_summary(folder).get(PLACES, {})
+    found = {name: Path(os.path.normpath(folder.resolve() / place)) for name, place in told.items()}
+    return {name: path for name, path in found.items() if path.exists()}
