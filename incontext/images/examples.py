@@ -12,6 +12,7 @@ from jaxtyping import Bool, Integer, Shaped, UInt8
 from incontext.images.arrays import Picture
 from incontext.images.channels import Channel
 from incontext.images.class_values import ClassValues, numbered, one_class
+from incontext.images.drawn_formats import drawn_format
 from incontext.images.orientation import PlaneLayout
 from incontext.images.source_image import (
     AS_CLASSES,
@@ -25,7 +26,6 @@ from incontext.images.source_image import (
     read_source_image,
     stored_values,
 )
-from megamed import formats
 from megamed.label_colours import Palettes
 from megamed.label_values import LabelRules, distinct, is_instances, split_unknown, suspected_void
 
@@ -262,9 +262,7 @@ class Examples(Sequence[Example]):
         """The names of classes, by value, in each file of drawn labels."""
         pairs = zip(self.maps, self.images, strict=True)
         paths = {path: path_of(image) for label, image in pairs for path in _paths(label)}
-        return {
-            path: found.names_for(path, image) for path, image in paths.items() if (found := formats.drawn_format(path))
-        }
+        return {path: found.names_for(path, image) for path, image in paths.items() if (found := drawn_format(path))}
 
     @cached_property
     def _values(self) -> ClassValues:
@@ -434,7 +432,7 @@ def _for_all(labels: list, count: int) -> list:
     """Repeat the one file that holds the labels of all images."""
     if len(labels) != 1 or count == 1 or not isinstance(labels[0], str | Path):
         return labels
-    found = formats.drawn_format(Path(labels[0]))
+    found = drawn_format(Path(labels[0]))
     return labels * count if found and found.has_images else labels
 
 

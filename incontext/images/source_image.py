@@ -19,6 +19,7 @@ from incontext import __version__
 from incontext.images import channels
 from incontext.images.arrays import Picture, array_of, class_values, grey, to_array
 from incontext.images.channels import Channel
+from incontext.images.drawn_formats import drawn_format
 from incontext.images.drawn_label import flatten
 from incontext.images.label_pixels import LabelPixels
 from incontext.images.label_place import REVERSED, in_its_order, on_image
@@ -227,7 +228,7 @@ def stored_values(source: Picture, name: str) -> Shaped[np.ndarray, "..."]:
     """Return the numbers of a label as they are stored, on no image's grid; one zero for drawings and colours."""
     if isinstance(source, str | Path):
         path = _existing(Path(source), name)
-        is_drawn = path.is_dir() or formats.is_slice(path) or formats.drawn_format(path) is not None
+        is_drawn = path.is_dir() or formats.is_slice(path) or drawn_format(path) is not None
         stored = None if is_drawn else _read(path, name)
     elif isinstance(source, Image.Image):
         stored = picture.upright(source)
@@ -403,7 +404,7 @@ def _read_drawn(
 ) -> LabelCase | None:
     """Read structures that were drawn on an image; None if the file is a label map."""
     canvas = Canvas(image.source, image.shape if image.kind == "image" else image.grid, image.geometry or Geometry())
-    found = formats.drawn_format(path, canvas)
+    found = drawn_format(path, canvas)
     if found is None:
         return None
     try:
