@@ -28,6 +28,7 @@ from incontext.images.source_image import (
 )
 from megamed.label_colours import Palettes
 from megamed.label_values import LabelRules, distinct, is_instances, split_unknown, suspected_void
+from megamed.trimaps import are_trimaps
 
 Pictures = Picture | SourceImage | Sequence[Picture | SourceImage]
 """One image, stack or volume, or a list of them of any sizes."""
@@ -222,6 +223,7 @@ class Examples(Sequence[Example]):
         if given.colours:
             return given
         maps = [self._numbers(index) for index in spread(len(self), SAMPLED_LABELS)]
+        given = replace(given, trimap=given.unknown is None and are_trimaps(maps))
         unknown = _void(maps) if given.unknown is None else given.unknown
         if given.instances is not None:
             return replace(given, unknown=unknown)
