@@ -22,7 +22,7 @@ from incontext.images.channels import Channel
 from incontext.images.drawn_formats import drawn_format
 from incontext.images.drawn_label import flatten
 from incontext.images.label_pixels import LabelPixels
-from incontext.images.label_place import REVERSED, in_its_order, on_image
+from incontext.images.label_place import in_its_order, on_image
 from incontext.images.orientation import (
     CUTS,
     PlaneLayout,
@@ -36,7 +36,7 @@ from megamed.label_values import LabelRules
 from megamed.readers import picture
 from megamed.readers.memory import free_bytes
 from megamed.readers.orientation_tag import TURNED
-from megamed.readers.stored import UNPLACED, Canvas, Geometry, MaskImage, StoredImage
+from megamed.readers.stored import REVERSED, UNPLACED, Canvas, Geometry, MaskImage, StoredImage
 from megamed.readers.volume import MAX_VOXELS
 from megamed.standardise import slicing_axes
 
