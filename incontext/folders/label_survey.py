@@ -245,6 +245,11 @@ class LabelSurvey:
             )
         if self.disagreement:
             yield self.disagreement
+        if (count := len(self.classes)) > FULL:
+            yield (
+                f"labels show {count} classes: expected at most {FULL}, as many as a label map of 8 bits holds. Leave "
+                "some out, or unite them: `segment` refuses more."
+            )
         names, unnamed = [*self._named().values()], self._unnamed()
         if names and unnamed and len(unnamed) + len(names) > 2:
             yield which_is_which("a label map", unnamed, names)

@@ -272,6 +272,13 @@ class Examples(Sequence[Example]):
         has_maps = not all(_paths(label) and {*_paths(label)} <= self._drawn_files.keys() for label in self.maps)
         stated = [*self._drawn_files.values()]
         drawn = numbered(stated, MOST_CLASSES, self._given_names, has_maps)
+        if (count := len({*drawn.values()})) > MOST_CLASSES:
+            file = max(self._drawn_files, key=lambda path: len(self._drawn_files[path]))
+            message = (
+                f"support_labels name too many classes: expected at most {MOST_CLASSES}, got {count}, as in {file.name}."
+                " Leave some out, or unite them."
+            )
+            raise ValueError(message)
         return ClassValues(self._given_names, drawn, MOST_CLASSES)
 
     def _void_notes(self, index: int) -> tuple[str, ...]:
