@@ -25,6 +25,7 @@ from megamed.colour_tables import (
     two_colours,
     values_of_colours,
 )
+from megamed.trimaps import BAND, foreground_of, is_trimap, trimap_note
 
 Unknown = int | Sequence[int] | None
 """Values of pixels that nobody judged; None to find out."""
@@ -72,6 +73,8 @@ class LabelRules:
     """Class value of each colour, as `#rrggbb`; black is background unless it is listed."""
     instances: bool | None = None
     """Whether values number objects of one class; None lets `is_instances` decide."""
+    trimap: bool | None = None
+    """Whether labels are trimaps; None lets `is_trimap` decide. It has no effect where `unknown` is given."""
 
     @classmethod
     def of(cls, unknown: Unknown = None, colours: Mapping[str, int] | None = None) -> Self:
@@ -115,6 +118,10 @@ def read_values(values: Shaped[np.ndarray, "*grid"], name: str, rules: LabelRule
     if is_full_word(whole):
         notes.append(f"{name} is a mask of {whole.max()}: it is read as one class, {FULL}.")
         whole = (whole > 0).astype(np.uint8) * np.uint8(FULL)
+    if rules.unknown is None and (rules.trimap or (rules.trimap is None and is_trimap(whole))):
+        whole, band = split_unknown(foreground_of(whole), (BAND,))
+        unknown = band if unknown is None else unknown | band
+        notes.append(trimap_note(name))
     if rules.unknown is None and (void := suspected_void(whole)) is not None:
         whole, voids = split_unknown(whole, (void,))
         unknown = voids if unknown is None else unknown | voids
@@ -285,13 +292,13 @@ def is_instances(labels: Sequence[Integer[np.ndarray, "..."]]) -> bool:
 
 
 def suspected_void(values: Integer[np.ndarray, "*grid"]) -> int | None:
-    """Return the value that stands far apart from those of classes, as 255, -1 or -100 for *void* do, or None.
+    """Return the value that stands far apart from those of classes, as 255, 254, -1 or -100 for *void* do, or None.
 
     Classes need not be counted through, for an image may show few of those of its dataset. But shades of grey that
     people draw with, such as 128 beside 255, are all classes.
     """
     found = distinct(values).tolist()
-    for void in (FULL, *FULL_WORDS, -1, TORCH_VOID):
+    for void in (FULL, FULL - 1, *FULL_WORDS, -1, TORCH_VOID):
         others = [value for value in found if value != void]
         if void in found and any(others) and min(others) >= 0 and max(others) <= MOST_BESIDE_VOID:
             return void

@@ -14,7 +14,7 @@ from megamed.label_values import split_unknown, whole_numbers
 from megamed.layouts.cases import Case, LabelSource
 from megamed.pixels import read_coloured_label, read_label, read_mask
 from megamed.readers.source import Source
-from megamed.readers.stored import UNPLACED, Canvas, DrawnLabel, Geometry, Segment
+from megamed.readers.stored import REVERSED, UNPLACED, Canvas, DrawnLabel, Geometry, Segment
 from megamed.readers.volume import Volume, on_grid
 from megamed.schema import DatasetCard, FileRules, slugify
 
@@ -39,7 +39,8 @@ class _Place:
         found = formats.format_of(path)
         if found and "stack" in found.holds:  # pages without a place, which became axial planes
             return Canvas(path, self.image.array.shape[::-1])
-        return Canvas(path, self.image.array.shape, Geometry(self.image.affine, files=series))
+        place = Geometry(self.image.stored_affine, files=series, is_placed=self.image.is_placed)
+        return Canvas(path, self.image.as_stored.shape, place)
 
     def of_its_size(self, label: Source) -> Source:
         """Return a label at the level that has the size of the image, which is a reduced level itself."""
@@ -109,7 +110,8 @@ def _parts(source: LabelSource, card: DatasetCard, place: _Place, notes: list[st
     if found := formats.drawn_format(path, canvas):
         drawn = found.read(path, canvas)
         yield from _drawn(source, card, image, drawn, notes)
-        notes += (f"{source.source.name}: {note}" for note in drawn.notes)  # drawing adds some
+        name = source.source.name
+        notes += (note if note.startswith(name) else f"{name}: {note}" for note in drawn.notes)  # drawing adds some
     elif card.files.colours:
         label = _fitting(read_coloured_label(source.source, card.files.colours), image, notes)
         yield _Part(everything, *split_unknown(label, card.files.unknown))
@@ -184,8 +186,11 @@ def _merged(layers: list[LabelMap], new: LabelMap) -> list[LabelMap]:
 def _fitting(label: Grid, image: Grid, notes: list[str]) -> Real[np.ndarray, "..."]:
     """Return a label's array on the grid of its image, on which it must lie."""
     if isinstance(label, Volume) and isinstance(image, Volume):
-        notes += [] if label.is_placed or not image.is_placed else [f"label: {UNPLACED}"]
-        return on_grid(label, image)
+        fitting = on_grid(label, image)
+        if image.is_placed and not label.is_placed:
+            is_alike = label.as_stored.shape == image.as_stored.shape
+            notes.append(f"label: {UNPLACED if is_alike else REVERSED}")
+        return fitting
     array, grid = (each.array if isinstance(each, Volume) else each for each in (label, image))
     if array.shape != grid.shape:
         msg = f"label does not match its image: expected {grid.shape}, got {array.shape}."

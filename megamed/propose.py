@@ -267,7 +267,8 @@ def _describe_labels(card: DatasetCard, named: bool, found: LabelFindings) -> tu
         msg = f"{card.id} has no labelled pixel: expected some in {found.cases} cases, got {reason}"
         raise ValueError(msg)
     values = sorted(found.present)
-    if trimap := _trimap_labels(values) if "trimap" in card.files.label.lower() else None:
+    are_trimaps = "trimap" in card.files.label.lower() or 2 * sum(found.trimaps) > len(found.trimaps)
+    if trimap := _trimap_labels(values) if are_trimaps else None:
         labels, rules, check = trimap
     else:
         labels, rules, check = _colour_labels(colours) if colours else _value_labels(values, found.share)

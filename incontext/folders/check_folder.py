@@ -16,6 +16,7 @@ from incontext.folders.label_survey import SHOWN, ClassFacts, LabelSurvey
 from incontext.folders.own_card import read_own_card
 from incontext.images.channels import Channel
 from incontext.images.contrast import QUANTILES, distances, most_apart
+from incontext.images.drawn_formats import drawn_format
 from incontext.images.source_image import NONE
 from megamed import formats
 from megamed.class_names import name_key
@@ -176,8 +177,8 @@ def _look_at_labels(
     for pair in chosen:
         facts[pair.name] = []
         for class_name, paths in pair.labels.items():
-            canvas = _canvas(pair, images[pair.name]) if formats.drawn_format(paths[0]) else None
-            if canvas and formats.drawn_format(paths[0], canvas):
+            canvas = _canvas(pair, images[pair.name]) if drawn_format(paths[0]) else None
+            if canvas and drawn_format(paths[0], canvas):
                 _look_at_drawn(findings, pair, paths, canvas, class_name)
                 continue
             parts = [look_at(path, pixels=True, label=rules) for path in paths]
@@ -202,7 +203,7 @@ def _look_at_drawn(
 ) -> None:
     """Draw what an annotation tool saved for an image."""
     for path in paths if canvas.shape else ():
-        found = formats.drawn_format(path, canvas)
+        found = drawn_format(path, canvas)
         with Attempt() as reading:
             drawn = found.read(path, canvas) if found else None
             segments = {each.name: each.draw() for each in drawn.segments} if drawn else {}

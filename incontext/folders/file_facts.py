@@ -24,6 +24,10 @@ HEADED = ("picture", "TIFF")
 """Formats whose header Pillow reads at little cost."""
 UPRIGHT = 1
 """Value of the orientation tag that leaves nothing to turn."""
+TAG_CHUNKS = frozenset({"exif", "Raw profile type exif", "XML:com.adobe.xmp"})
+"""Pillow's names for what in a PNG may hold an orientation tag, before its pixels."""
+EXIF_CHUNK, END_BYTES = b"eXIf", 4096
+"""Name of the chunk of tags in a PNG, and the bytes at its end among which it is looked for."""
 COLOURS = (1, 2, 3, 4)
 """Lengths of the last axis of an array of bytes that are taken for channels."""
 DRAFT_PX = 512
@@ -134,8 +138,8 @@ def _picture(path: Path, pixels: bool, label: LabelRules | None, channel: Channe
 
 
 def _header(path: Path, opened: Image.Image) -> FileFacts:
-    # a PNG without the chunk would be decoded to look for a tag behind its pixels
-    has_tags = opened.format != "PNG" or "exif" in opened.info
+    # a PNG without the chunks would be decoded to look for a tag behind its pixels
+    has_tags = opened.format != "PNG" or not TAG_CHUNKS.isdisjoint(opened.info) or _ends_with_tags(path)
     orientation = int(opened.getexif().get(TAG) or UPRIGHT) if has_tags else UPRIGHT
     size = (opened.height, opened.width)
     if orientation in ON_SIDE and opened.format != "TIFF":  # which Pillow turns by itself
@@ -152,6 +156,13 @@ def _header(path: Path, opened: Image.Image) -> FileFacts:
         orientation=orientation,
         bits=16 if opened.mode.startswith("I;16") else 32 if opened.mode in ("I", "F") else 8,
     )
+
+
+def _ends_with_tags(path: Path) -> bool:
+    """Whether a PNG has tags behind its pixels, where Pillow finds them only once it has decoded these."""
+    with path.open("rb") as file:
+        file.seek(max(path.stat().st_size - END_BYTES, 0))
+        return EXIF_CHUNK in file.read()
 
 
 def _at_level(path: Path, kind: str, pixels: bool, channel: Channel, level: int) -> FileFacts:

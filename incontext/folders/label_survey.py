@@ -23,6 +23,7 @@ from megamed.label_values import (
     whole_numbers,
 )
 from megamed.notes import counted
+from megamed.trimaps import BAND, foreground_of, is_trimap, trimap_note
 
 MANY_CLASSES = 32
 """More values than these are looked at with suspicion."""
@@ -160,6 +161,9 @@ class LabelSurvey:
     def _count(self, name: str, label: Integer[np.ndarray, "..."]) -> None:
         if is_full_word(label):
             label = (label > 0).astype(np.uint8) * np.uint8(FULL)
+        if self.rules.unknown is None and is_trimap(label):
+            self.readings.append(trimap_note(name))
+            label = split_unknown(foreground_of(label), (BAND,))[0]
         found = _counts(label)
         corners = np.unique(label[..., :: max(label.shape[-2] - 1, 1), :: max(label.shape[-1] - 1, 1)]).tolist()
         void = suspected_void(label) if self.rules.unknown is None else None
@@ -241,6 +245,11 @@ class LabelSurvey:
             )
         if self.disagreement:
             yield self.disagreement
+        if (count := len(self.classes)) > FULL:
+            yield (
+                f"labels show {count} classes: expected at most {FULL}, as many as a label map of 8 bits holds. Leave "
+                "some out, or unite them: `segment` refuses more."
+            )
         names, unnamed = [*self._named().values()], self._unnamed()
         if names and unnamed and len(unnamed) + len(names) > 2:
             yield which_is_which("a label map", unnamed, names)

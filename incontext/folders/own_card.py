@@ -81,9 +81,9 @@ def read_own_card(folder: Path) -> OwnCard:
         return OwnCard(notes=(f"the card is not used: {error}",))
     if arrangement is None:
         return OwnCard()
-    united = ", ".join(f"{name} of {' and '.join(map(str, values))}" for name, values in arrangement.regions.items())
-    note = f"values that dataset.json unites are classes of their own here: {united}. `megamed build` unites them."
-    return OwnCard(None, arrangement.label_names, arrangement.files.unknown, notes=(note,) if united else ())
+    # regions, of which labels are read as drawn, have names of their own
+    names = {} if arrangement.regions else arrangement.label_names
+    return OwnCard(None, names, arrangement.files.unknown)
 
 
 def _in_colours(label: Path) -> bool:

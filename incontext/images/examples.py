@@ -12,6 +12,7 @@ from jaxtyping import Bool, Integer, Shaped, UInt8
 from incontext.images.arrays import Picture
 from incontext.images.channels import Channel
 from incontext.images.class_values import ClassValues, numbered, one_class
+from incontext.images.drawn_formats import drawn_format
 from incontext.images.orientation import PlaneLayout
 from incontext.images.source_image import (
     AS_CLASSES,
@@ -25,9 +26,9 @@ from incontext.images.source_image import (
     read_source_image,
     stored_values,
 )
-from megamed import formats
 from megamed.label_colours import Palettes
 from megamed.label_values import LabelRules, distinct, is_instances, split_unknown, suspected_void
+from megamed.trimaps import are_trimaps
 
 Pictures = Picture | SourceImage | Sequence[Picture | SourceImage]
 """One image, stack or volume, or a list of them of any sizes."""
@@ -222,6 +223,7 @@ class Examples(Sequence[Example]):
         if given.colours:
             return given
         maps = [self._numbers(index) for index in spread(len(self), SAMPLED_LABELS)]
+        given = replace(given, trimap=given.unknown is None and are_trimaps(maps))
         unknown = _void(maps) if given.unknown is None else given.unknown
         if given.instances is not None:
             return replace(given, unknown=unknown)
@@ -262,9 +264,7 @@ class Examples(Sequence[Example]):
         """The names of classes, by value, in each file of drawn labels."""
         pairs = zip(self.maps, self.images, strict=True)
         paths = {path: path_of(image) for label, image in pairs for path in _paths(label)}
-        return {
-            path: found.names_for(path, image) for path, image in paths.items() if (found := formats.drawn_format(path))
-        }
+        return {path: found.names_for(path, image) for path, image in paths.items() if (found := drawn_format(path))}
 
     @cached_property
     def _values(self) -> ClassValues:
@@ -272,6 +272,13 @@ class Examples(Sequence[Example]):
         has_maps = not all(_paths(label) and {*_paths(label)} <= self._drawn_files.keys() for label in self.maps)
         stated = [*self._drawn_files.values()]
         drawn = numbered(stated, MOST_CLASSES, self._given_names, has_maps)
+        if (count := len({*drawn.values()})) > MOST_CLASSES:
+            file = max(self._drawn_files, key=lambda path: len(self._drawn_files[path]))
+            message = (
+                f"support_labels name too many classes: expected at most {MOST_CLASSES}, got {count}, as in {file.name}."
+                " Leave some out, or unite them."
+            )
+            raise ValueError(message)
         return ClassValues(self._given_names, drawn, MOST_CLASSES)
 
     def _void_notes(self, index: int) -> tuple[str, ...]:
@@ -434,7 +441,7 @@ def _for_all(labels: list, count: int) -> list:
     """Repeat the one file that holds the labels of all images."""
     if len(labels) != 1 or count == 1 or not isinstance(labels[0], str | Path):
         return labels
-    found = formats.drawn_format(Path(labels[0]))
+    found = drawn_format(Path(labels[0]))
     return labels * count if found and found.has_images else labels
 
 

@@ -9,11 +9,8 @@ import numpy as np
 from jaxtyping import Float, Shaped
 
 from incontext.images.orientation import parallel, spacings_mm, viewed
-from megamed.readers.stored import Geometry, StoredImage
+from megamed.readers.stored import REVERSED, Geometry, StoredImage
 from megamed.readers.volume import MISPLACED, displacement_mm, part_on_grid
-
-REVERSED = "its axes are those of its image in the other direction: columns, rows, planes against planes, rows, columns"
-"""Remark on a label."""
 
 
 def in_its_order(label: StoredImage, image: Geometry, shape: tuple[int, ...], name: str) -> StoredImage:

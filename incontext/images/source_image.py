@@ -19,9 +19,10 @@ from incontext import __version__
 from incontext.images import channels
 from incontext.images.arrays import Picture, array_of, class_values, grey, to_array
 from incontext.images.channels import Channel
+from incontext.images.drawn_formats import drawn_format
 from incontext.images.drawn_label import flatten
 from incontext.images.label_pixels import LabelPixels
-from incontext.images.label_place import REVERSED, in_its_order, on_image
+from incontext.images.label_place import in_its_order, on_image
 from incontext.images.orientation import (
     CUTS,
     PlaneLayout,
@@ -35,7 +36,7 @@ from megamed.label_values import LabelRules
 from megamed.readers import picture
 from megamed.readers.memory import free_bytes
 from megamed.readers.orientation_tag import TURNED
-from megamed.readers.stored import UNPLACED, Canvas, Geometry, MaskImage, StoredImage
+from megamed.readers.stored import REVERSED, UNPLACED, Canvas, Geometry, MaskImage, StoredImage
 from megamed.readers.volume import MAX_VOXELS
 from megamed.standardise import slicing_axes
 
@@ -227,7 +228,7 @@ def stored_values(source: Picture, name: str) -> Shaped[np.ndarray, "..."]:
     """Return the numbers of a label as they are stored, on no image's grid; one zero for drawings and colours."""
     if isinstance(source, str | Path):
         path = _existing(Path(source), name)
-        is_drawn = path.is_dir() or formats.is_slice(path) or formats.drawn_format(path) is not None
+        is_drawn = path.is_dir() or formats.is_slice(path) or drawn_format(path) is not None
         stored = None if is_drawn else _read(path, name)
     elif isinstance(source, Image.Image):
         stored = picture.upright(source)
@@ -403,7 +404,7 @@ def _read_drawn(
 ) -> LabelCase | None:
     """Read structures that were drawn on an image; None if the file is a label map."""
     canvas = Canvas(image.source, image.shape if image.kind == "image" else image.grid, image.geometry or Geometry())
-    found = formats.drawn_format(path, canvas)
+    found = drawn_format(path, canvas)
     if found is None:
         return None
     try:

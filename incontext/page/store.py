@@ -15,6 +15,7 @@ from incontext.folders.folder_images import read_folder
 from incontext.folders.own_card import read_own_card
 from incontext.folders.user_folder import labels_of
 from incontext.images.channels import Channel
+from incontext.images.drawn_formats import drawn_format
 from incontext.images.examples import Example, Examples, on_grid
 from incontext.images.source_image import SourceImage, mask_suffix, write_mask
 from incontext.page.drawing import Drawing, DrawnState
@@ -257,7 +258,7 @@ class AnnotatedFolder:
 
     def _label_path(self, image: ListedImage, case: SourceImage, is_whole: bool) -> Path:
         paths = image.pair.files[1:]
-        if len(paths) == 1 and "" in image.pair.labels and not formats.drawn_format(paths[0]):
+        if len(paths) == 1 and "" in image.pair.labels and not drawn_format(paths[0]):
             suffix = mask_suffix(replace(case, source=paths[0]))
             if paths[0].name.lower().endswith(suffix):
                 return self._inside(paths[0])

@@ -8,6 +8,7 @@ import numpy as np
 
 from megamed.readers.dicom_grid import CLOSE_TOLERANCE, is_localiser, left_out, planes_of
 from megamed.readers.dicom_headers import LABEL_MODALITIES, has_mark, header_of, readable
+from megamed.readers.dicom_stored import PIXEL_TAGS
 from megamed.readers.source import SERIES, Source
 
 NO_IMAGES = LABEL_MODALITIES | {"RTDOSE", "RTPLAN", "REG", "PR", "KO", "SR"}
@@ -60,7 +61,8 @@ def find_series(folder: Path) -> Source:
 
 def is_image(header: Any) -> bool:
     """Whether a file holds an image that somebody may want to segment."""
-    return header.get("Modality") not in NO_IMAGES and bool(header.get("Rows")) and "PixelData" in header
+    has_pixels = any(tag in header for tag in PIXEL_TAGS)
+    return header.get("Modality") not in NO_IMAGES and bool(header.get("Rows")) and has_pixels
 
 
 def _is_volume(headers: dict[Path, Any]) -> bool:

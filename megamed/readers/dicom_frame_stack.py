@@ -7,7 +7,8 @@ import numpy as np
 from jaxtyping import Bool
 
 from megamed.readers.dicom_grid import PlacedPlane, SeriesGrid
-from megamed.readers.dicom_values import frame_group, number
+from megamed.readers.dicom_stored import number
+from megamed.readers.dicom_values import frame_group
 
 EVENLY = 0.1
 """Largest deviation of a frame from its place in an even stack, as a share of the distance between frames."""

@@ -9,7 +9,8 @@ import numpy as np
 from jaxtyping import Float
 
 from megamed.readers.dicom_headers import header_of, readable
-from megamed.readers.dicom_values import frame_group, number, values_of
+from megamed.readers.dicom_stored import number
+from megamed.readers.dicom_values import frame_group, pixel_spacing_mm, values_of
 from megamed.readers.stored import Geometry
 from megamed.readers.volume import LPS_TO_RAS, check_header, usable_orientations
 
@@ -22,6 +23,10 @@ TELLING_APART = (
     *("ImageType", "ContentTime", "AcquisitionTime"),
 )
 """Tags that tell apart what was taken several times at one place, as phases, echoes and directions are."""
+UNSIZED = (1.0, 1.0)
+"""Distances of rows and of columns that are taken where a header states none."""
+NO_SIZE = "the headers state no size of pixels: they are taken for 1 mm wide and high"
+"""Remark for the user."""
 MOST_NAMES = 3
 """Number of files that a note names."""
 
@@ -41,6 +46,8 @@ class PlacedPlane:
     """The direction from row to row."""
     spacing_mm: tuple[float, float]
     """Distances of rows and of columns."""
+    is_sized: bool = True
+    """Whether the header states these distances."""
 
     @property
     def uid(self) -> tuple[str, int]:
@@ -146,7 +153,8 @@ def read_grid(files: Sequence[Path]) -> SeriesGrid:
         affine[:3, 3] = first.position
         check_header((first.shape[1], first.shape[0], len(planes)), np.dtype(np.uint16))
         usable_orientations(affine)
-        return SeriesGrid(tuple(planes), LPS_TO_RAS @ affine, (*notes, *repeated, *uneven))
+        sizes = () if first.is_sized else (NO_SIZE,)
+        return SeriesGrid(tuple(planes), LPS_TO_RAS @ affine, (*notes, *repeated, *uneven, *sizes))
 
 
 def planes_of(file: Path, header: Any) -> list[PlacedPlane]:
@@ -160,11 +168,15 @@ def planes_of(file: Path, header: Any) -> list[PlacedPlane]:
             frame_group(header, frame, name) for name in ("PlanePosition", "PlaneOrientation", "PixelMeasures")
         )
         place, turned = position.get("ImagePositionPatient"), orientation.get("ImageOrientationPatient")
-        spacing = measures.get("PixelSpacing")
-        if place and turned and spacing:
+        if place and turned:
             across, down = np.reshape(np.array(turned, float), (2, 3))
-            row_mm, column_mm = map(float, spacing)
-            planes.append(PlacedPlane(file, header, frame, np.array(place, float), across, down, (row_mm, column_mm)))
+            lengths = np.linalg.norm(across), np.linalg.norm(down)
+            if not all(lengths):
+                continue
+            across, down, spacing = across / lengths[0], down / lengths[1], pixel_spacing_mm(measures)
+            is_sized = spacing is not None or (spacing := pixel_spacing_mm(header)) is not None
+            place = np.array(place, float)
+            planes.append(PlacedPlane(file, header, frame, place, across, down, spacing or UNSIZED, is_sized))
     return planes
 
 
@@ -185,7 +197,7 @@ def _belonging(headers: dict[Path, Any]) -> tuple[list[PlacedPlane], tuple[str, 
     notes: list[str] = []
     planes = [plane for file, header in headers.items() for plane in planes_of(file, header)]
     if not planes:
-        msg = "expected images with a position, an orientation and a pixel spacing, got none"
+        msg = "expected images with a position and an orientation, got none"
         raise ValueError(msg)
     notes += left_out("images without a place in the patient", headers.keys() - {plane.file for plane in planes})
     first_of: dict[tuple[str, int], PlacedPlane] = {}

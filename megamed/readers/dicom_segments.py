@@ -13,7 +13,8 @@ from megamed.readers.dicom import radiograph_geometry
 from megamed.readers.dicom_frame_stack import FrameStack
 from megamed.readers.dicom_grid import PlacedPlane, SeriesGrid, planes_of
 from megamed.readers.dicom_headers import header_of, readable
-from megamed.readers.dicom_values import frame_group, number, stored_pixels
+from megamed.readers.dicom_stored import number, stored_pixels
+from megamed.readers.dicom_values import frame_group
 from megamed.readers.stored import DrawnLabel, Segment
 
 PLANE_TOLERANCE = 0.1
@@ -79,7 +80,7 @@ def _segment_mask(path: Path, segment: int, target: _Target) -> Mask:
     grid, image = target.grid, target.image
     with readable(path):
         header = header_of(path)
-        frames = stored_pixels(header).reshape(-1, int(header.Rows), int(header.Columns))
+        frames = stored_pixels(header).values.reshape(-1, int(header.Rows), int(header.Columns))
         shape = grid.shape if grid else (1, int(image.Rows), int(image.Columns))
         mask = np.zeros(shape, bool)
         planes = {plane.frame: plane for plane in planes_of(path, header)}

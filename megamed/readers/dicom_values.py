@@ -1,33 +1,63 @@
 """Meaning of the stored pixels of a DICOM data set: units of the modality, colours, brightness, size."""
 
-import copy
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Real, Shaped
+from jaxtyping import Bool, Real, Shaped
+
+from megamed.readers.dicom_stored import number, stored_pixels
 
 DETECTOR_SPACING, MAGNIFICATION = "ImagerPixelSpacing", "EstimatedRadiographicMagnificationFactor"
 ULTRASOUND_CM = 3
 """The code of centimetres among the units of an ultrasound region."""
+FULL_BYTE = 255
+PADDED = "what the header calls padding is read as the darkest of the other values"
+FEW_BITS = "its palette has 16 bits and uses 8: colours are read by these"
 
 
-def values_of(headers: Sequence[Any]) -> list[Real[np.ndarray, "..."]]:
+def values_of(headers: Sequence[Any], notes: list[str] | None = None) -> list[Real[np.ndarray, "..."]]:
     """Decode the images of one series: in Hounsfield or whatever units the headers state, bright being dense.
 
     Values of MONOCHROME1, where bright is empty, are subtracted from the highest one of the whole series, so that equal
     values stay equal in all slices.
+
+    Args:
+        headers: Data sets of the images.
+        notes: List to which remarks are added, each once.
     """
-    images = [_values(header) for header in headers]
+    notes = [] if notes is None else notes
+    decoded = [_values(header, notes) for header in headers]
+    images, padding = [image for image, _ in decoded], [padding for _, padding in decoded]
     inverted = [header.get("PhotometricInterpretation") == "MONOCHROME1" for header in headers]
-    top = max((image.max() for image, is_inverted in zip(images, inverted, strict=True) if is_inverted), default=0)
-    return [top - image if is_inverted else image for image, is_inverted in zip(images, inverted, strict=True)]
+    judged = (_judged(*each) for each, is_inverted in zip(decoded, inverted, strict=True) if is_inverted)
+    top = max((values.max() for values in judged), default=0)
+    images = [top - image if is_inverted else image for image, is_inverted in zip(images, inverted, strict=True)]
+    return _without_padding(images, padding, notes)
 
 
-def number(header: Any, tag: str, default: float | int) -> float:
-    """Read a number; an empty tag has the default, as has a missing one."""
-    value = header.get(tag)
-    return float(default if value is None or value == "" else value)
+def _judged(image: Real[np.ndarray, "..."], padding: Bool[np.ndarray, "..."] | None) -> Real[np.ndarray, "..."]:
+    """Return the values that are no padding."""
+    return image if padding is None else image[~padding]
+
+
+def _without_padding(
+    images: list[Real[np.ndarray, "..."]], padding: Sequence[Bool[np.ndarray, "..."] | None], notes: list[str]
+) -> list[Real[np.ndarray, "..."]]:
+    """Give padding the darkest of the other values, where it is brighter than all or takes more than half of the range.
+
+    Padding that is about as dark as the rest stays as it is.
+    """
+    if all(each is None for each in padding):
+        return images
+    ranges = [(values.min(), values.max()) for values in map(_judged, images, padding)]
+    low, high = min(low for low, _ in ranges), max(high for _, high in ranges)
+    filled = []
+    for image, where in zip(images, padding, strict=True):
+        is_far = (image > high) | (image < low - (high - low)) if where is not None else np.zeros((), bool)
+        filled.append(np.where(is_far, low, image) if is_far.any() else image)
+        notes += [PADDED] if is_far.any() and PADDED not in notes else []
+    return filled
 
 
 def has_colours(header: Any) -> bool:
@@ -54,7 +84,7 @@ def pixel_spacing_mm(header: Any) -> tuple[float, float] | None:
     Those at the detector are reduced by the magnification, where the header estimates it.
     """
     for tag in ("PixelSpacing", DETECTOR_SPACING, "NominalScannedPixelSpacing"):
-        if spacing := header.get(tag):
+        if (spacing := header.get(tag)) and all(float(side) > 0 for side in spacing):
             magnified = number(header, MAGNIFICATION, 1) if tag == DETECTOR_SPACING else 1.0
             return float(spacing[0]) / (magnified or 1.0), float(spacing[1]) / (magnified or 1.0)
     regions = header.get("SequenceOfUltrasoundRegions") or ()
@@ -78,15 +108,31 @@ def _has_palette(header: Any) -> bool:
     return header.get("PhotometricInterpretation") == "PALETTE COLOR"
 
 
-def _values(header: Any) -> Shaped[np.ndarray, "..."]:
-    pixels = stored_pixels(header)
+def _values(header: Any, notes: list[str]) -> tuple[Shaped[np.ndarray, "..."], Bool[np.ndarray, "..."] | None]:
+    """Return the values of an image, and which of its pixels are padding."""
+    stored = stored_pixels(header, notes)
     if _has_palette(header):
-        from pydicom.pixels.processing import apply_color_lut
-
-        colours = apply_color_lut(pixels, header)[..., :3]
-        return colours if colours.dtype == np.uint8 else (colours >> 8).astype(np.uint8)
+        return _coloured(stored.values, header, notes), None
     if number(header, "SamplesPerPixel", 1) > 1:
-        return pixels
+        return stored.values, None
+    return _in_units(stored.values, header), stored.padding
+
+
+def _coloured(indices: Shaped[np.ndarray, "..."], header: Any, notes: list[str]) -> Shaped[np.ndarray, "... 3"]:
+    """Look up the colours of indices, in 8 bits."""
+    from pydicom.pixels.processing import apply_color_lut
+
+    colours = apply_color_lut(indices, header)[..., :3]
+    if colours.dtype == np.uint8:
+        return colours
+    if colours.max() <= FULL_BYTE:
+        notes += [FEW_BITS] if FEW_BITS not in notes else []
+        return colours.astype(np.uint8)
+    return (colours >> 8).astype(np.uint8)
+
+
+def _in_units(pixels: Shaped[np.ndarray, "..."], header: Any) -> Shaped[np.ndarray, "..."]:
+    """Apply the table, or slope and intercept of each frame."""
     if header.get("ModalityLUTSequence"):
         from pydicom.pixels.processing import apply_modality_lut
 
@@ -98,28 +144,3 @@ def _values(header: Any) -> Shaped[np.ndarray, "..."]:
     intercepts = np.array([number(scale, "RescaleIntercept", 0) for scale in scales], np.float32)
     scaled = pixels.astype(np.float32).reshape(len(scales), -1) * slopes[:, None] + intercepts[:, None]
     return scaled.reshape(pixels.shape)
-
-
-def stored_pixels(header: Any) -> Shaped[np.ndarray, "..."]:
-    """Decode stored pixels; the data set keeps none of them."""
-    deferred = header.get_item("PixelData", keep_deferred=True)
-    _complete(header)
-    try:
-        return copy.copy(header).pixel_array
-    finally:
-        if deferred is not None:
-            header[deferred.tag] = deferred
-
-
-def _complete(header: Any) -> None:
-    """Give tags that say how pixels are stored their usual values where they are empty or missing."""
-    is_grey = number(header, "SamplesPerPixel", 1) == 1
-    usual = {
-        "SamplesPerPixel": 1,
-        "PhotometricInterpretation": "MONOCHROME2" if is_grey else "RGB",
-        "PixelRepresentation": 0,
-        "BitsStored": header.get("BitsAllocated"),
-    }
-    for tag, value in usual.items():
-        if header.get(tag) in (None, ""):
-            setattr(header, tag, value)

@@ -60,7 +60,7 @@ def read(source: Source, most_pixels: int) -> StoredImage:
         size_bytes = count * math.prod(shape) * dtype.itemsize
         check_expansion(data, size_bytes)
         with data.open("rb") as file:
-            file.seek(data_start if data == path else 0)
+            file.seek(_start(header, data_start if data == path else 0, data, size_bytes))
             content = file.read()
         if _is_set(header, "CompressedData"):
             content = zlib.decompressobj().decompress(content, size_bytes)
@@ -122,11 +122,15 @@ def _check_supported(header: dict[str, str]) -> None:
     if Path(name).name != name or name.upper().startswith("LIST") or "%" in name or "\\" in name:
         msg = f"expected its data in the same folder, got {name!r}"
         raise ValueError(msg)
-    usual = {"BinaryData": "True", "HeaderSize": "0"}
-    for key, expected in usual.items():
-        if (got := header.get(key, expected)) != expected:
-            msg = f"expected {key} = {expected}, got {got}"
-            raise ValueError(msg)
+    if not _is_set(header | {"BinaryData": header.get("BinaryData", "True")}, "BinaryData"):
+        msg = f"expected BinaryData = True, got {header['BinaryData']}"
+        raise ValueError(msg)
+
+
+def _start(header: dict[str, str], after_header: int, data: Path, size_bytes: int) -> int:
+    """Return where the data begin, before which others may stand; a size of -1 means that they come last."""
+    skipped = int(header.get("HeaderSize", "0"))
+    return after_header + skipped if skipped >= 0 else max(data.stat().st_size - size_bytes, 0)
 
 
 def _is_set(header: dict[str, str], key: str) -> bool:

@@ -18,11 +18,13 @@ from megamed.readers.lengths import mm_per
 from megamed.readers.source import Source
 from megamed.readers.stored import Geometry, MaskImage, StoredImage
 from megamed.readers.vector_pixels import one_pixel
-from megamed.readers.volume import check_header, usable_orientations
+from megamed.readers.volume import MISPLACED, check_header, displacement_mm, usable_orientations
 
 GZIP_MARK = b"\x1f\x8b"
 MOST_MM = 100.0
 """Size that no voxel has: a header that says so has the wrong unit."""
+SAME_SIZE = 1e-3
+"""Relative difference of sides of voxels up to which they are the same but for rounding."""
 VECTOR_AXES = 5
 """Number of axes of an image whose pixels hold several values; the fourth is that of time."""
 NIFTI_2_BYTES = 540
@@ -124,7 +126,7 @@ def write(mask: MaskImage, suffix: str) -> bytes:
 
 def _geometry(image: Any) -> tuple[Geometry, tuple[str, ...]]:
     """Place a volume in millimetres, whatever unit its header has; its header keeps this unit."""
-    zooms = [float(size) for size in (*image.header.get_zooms(), 1.0)[:3]]
+    zooms = _voxel_sides(image)
     unit = image.header.get_xyzt_units()[0]
     mm, notes = mm_per(unit) or 1.0, list[str]()
     if mm > 1 and mm * min(zooms) > MOST_MM:
@@ -134,8 +136,25 @@ def _geometry(image: Any) -> tuple[Geometry, tuple[str, ...]]:
     if mm != 1:
         others = (*(in_mm @ other for other in others), image.affine)  # of a label whose header lost the unit
     spacing = tuple(mm * size for size in zooms)
+    notes += _disagreement(image)
     is_placed = bool(image.header["sform_code"] or image.header["qform_code"])
     return Geometry(in_mm @ image.affine, spacing, "mm", image.header, (), None, others, is_placed), tuple(notes)
+
+
+def _voxel_sides(image: Any) -> list[float]:
+    """Return the distances of neighbouring voxels: of the place that is taken, which may contradict those beside it."""
+    stated = np.array([*image.header.get_zooms(), 1.0, 1.0][:3], float)
+    placed = np.linalg.norm(image.affine[:3, :3], axis=0)
+    return (stated if np.allclose(stated, placed, rtol=SAME_SIZE) else placed).tolist()
+
+
+def _disagreement(image: Any) -> list[str]:
+    """Say that a header states two places, where they are not the same."""
+    others = _other_affines(image.header)
+    least = min(np.linalg.norm(image.affine[:3, :3], axis=0))
+    shape = (*image.shape[:3], 1, 1)[:3]
+    is_apart = any(displacement_mm(image.affine, other, shape) > MISPLACED * least for other in others)
+    return ["its header states two places that differ, sform and qform: the sform is taken"] if is_apart else []
 
 
 def _volume_of(image: Any, channel: str) -> Any:

@@ -11,7 +11,7 @@ from jaxtyping import Bool, UInt8
 from megamed.colour_tables import FULL
 from megamed.failures import Attempt
 from megamed.readers import nifti
-from megamed.readers.stored import Canvas, DrawnLabel, Segment, StoredImage
+from megamed.readers.stored import UNPLACED, Canvas, DrawnLabel, Segment, StoredImage
 from megamed.readers.volume import check_header, on_grid
 
 SUFFIXES = (".nii", ".nii.gz")
@@ -46,8 +46,7 @@ def read_drawn(path: Path, canvas: Canvas) -> DrawnLabel:
         raise ValueError(msg)
     stored, places, notes = _masks(path)
     if not stored.geometry.is_placed:
-        msg = f"{path.name} states no place in the patient: expected its image's, got none. Save it with its affine."
-        raise ValueError(msg)
+        notes = [*notes, f"{path.name}: {UNPLACED}"]
 
     def drawn(number: int) -> UInt8[np.ndarray, "I J K"]:
         layer = stored.array[..., places[number]]

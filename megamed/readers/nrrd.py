@@ -235,7 +235,7 @@ def affine_of(header: Mapping[str, Any]) -> Float[np.ndarray, "4 4"]:
         axes, space_axes = directions.shape
         affine[:space_axes, :axes] = directions.T
     else:
-        np.fill_diagonal(affine[:3, :3], [*header.get("spacings", ()), 1.0, 1.0, 1.0][:3])
+        np.fill_diagonal(affine[:3, :3], [*_spacings(header), 1.0, 1.0, 1.0][:3])
     origin = header.get("space origin", [0.0, 0.0, 0.0])
     affine[: len(origin), 3] = origin
     # the planes that ITK writes have its axes, and no room to say so
@@ -247,6 +247,19 @@ def affine_of(header: Mapping[str, Any]) -> Float[np.ndarray, "4 4"]:
         msg = f"expected an anatomical space, got {space!r}"
         raise ValueError(msg)
     return np.diag([*(np.array([float(sign) for sign in signs if sign]) * _mm(header)), 1.0]) @ affine
+
+
+def _spacings(header: Mapping[str, Any]) -> list[float]:
+    """Return the distances along axes that have no direction: as stated, else by the ends of the axes."""
+    ends = [header.get(f"axis {end}", header.get(f"axis{end}")) for end in ("mins", "maxs")]
+    if header.get("spacings") is not None or any(end is None for end in ends):
+        return [float(each) for each in header.get("spacings", ())]
+    lengths = np.abs(np.subtract(ends[1], ends[0]).astype(float))
+    centres = header.get("centerings", header.get("centers")) or ["cell"] * len(lengths)
+    # pixels reach to the ends unless these are the centres of the first and the last
+    steps = [side - (centre == "node") for side, centre in zip(header["sizes"], centres, strict=False)]
+    found = lengths[: len(steps)] / np.maximum(steps, 1)
+    return np.where(np.isfinite(found) & (found > 0), found, 1.0).tolist()
 
 
 def _mm(header: Mapping[str, Any]) -> Float[np.ndarray, "3"]:

@@ -95,9 +95,12 @@ def opened(path: Path) -> Image.Image:
     with OPENING:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
-            return Image.open(path)
+            picture = Image.open(path)
         finally:
             Image.MAX_IMAGE_PIXELS = limit
+    if picture.format == "TIFF":
+        picture.filename = ""  # by which Pillow maps pixels into memory, in the wrong order if they lie on the side
+    return picture
 
 
 def upright(picture: Image.Image) -> StoredImage:

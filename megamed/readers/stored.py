@@ -11,6 +11,8 @@ from jaxtyping import Float, Shaped, UInt8, UInt16
 from megamed.label_colours import stated_colours
 from megamed.readers.volume import Volume, canonical, stack
 
+REVERSED = "its axes are those of its image in the other direction: columns, rows, planes against planes, rows, columns"
+"""Remark on a label."""
 UNPLACED = "its header states no place in the patient: its voxels are taken in the order of those of its image"
 """Remark on a label."""
 
@@ -121,7 +123,7 @@ class StoredImage:
         if self.geometry.affine is not None:
             place = self.geometry
             volume = canonical(self.space, self.geometry.affine, place.spacing, place.other_affines)
-            return replace(volume, is_placed=place.is_placed)
+            return replace(volume, is_placed=place.is_placed, planes_first=self.axes.startswith("Z"))
         if self.array.ndim != 3 or "C" in self.axes:
             msg = f"expected three axes of space, got {self.array.shape}"
             raise ValueError(msg)

@@ -59,7 +59,8 @@ def read(source: Source, most_pixels: int) -> StoredImage:
             raise pyramid.too_large(error, source.level, known) from error
         # tifffile turns YCbCr to RGB within JPEG only; Pillow knows this and the other spaces of colour
         is_plain = page.photometric in PLAIN or (page.photometric, page.compression) == (YCBCR, JPEG)
-        stored = _decoded(file, series, source) if is_plain else None
+        turns = _turns(series)
+        stored = _decoded(file, series, source) if is_plain and len(turns) == 1 else None
         pixel = tiff_calibration.pixel_size(file, series)
     if stored is None:
         if source.level or source.region:
@@ -67,6 +68,7 @@ def read(source: Source, most_pixels: int) -> StoredImage:
             msg += f"{source.level}, got others. Save the level as a file of its own."
             raise ValueError(msg)
         stored = _through_pillow(source, most_pixels)
+        stored = replace(stored, notes=(*stored.notes, *(note for turn in turns for note in turn_note(turn))))
     spacing = None if pixel is None else _spacing(stored, pixel.reduced(known[0][0] / sides[0], known[0][1] / sides[1]))
     return replace(stored, geometry=Geometry(spacing=spacing, full_size=known[0] if source.level else None))
 
@@ -142,6 +144,12 @@ def _seen(level: Any) -> Sides:
     page = level.keyframe
     stored = page.imagelength, page.imagewidth
     return stored[::-1] if page.tags.valueof(TAG, 1) in ON_SIDE else stored
+
+
+def _turns(series: Any) -> list[int]:
+    """List the orientation tags that pages have; where there are several, Pillow turns each page by its own."""
+    pages = [getattr(page, "keyframe", page) for page in series.pages if page is not None]
+    return sorted({int(page.tags.valueof(TAG, 1)) for page in pages})
 
 
 def _spacing(stored: StoredImage, pixel: PixelSize) -> tuple[float, ...] | None:

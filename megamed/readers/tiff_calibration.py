@@ -80,7 +80,7 @@ def _of_ome(text: str, index: int) -> PixelSize | None:
     for axis in "YXZ":
         unit = mm_per(stated.get(f"PhysicalSize{axis}Unit", "µm"))
         size = _number(stated.get(f"PhysicalSize{axis}"))
-        sizes.append(None if unit is None or size is None else size * unit)
+        sizes.append(None if unit is None or not size else abs(size) * unit)
     row_mm, column_mm, plane_mm = sizes
     return None if row_mm is None or column_mm is None else PixelSize(row_mm, column_mm, plane_mm)
 
@@ -89,8 +89,8 @@ def _of_imagej(metadata: dict[str, Any], page: Any) -> PixelSize | None:
     if (mm := mm_per(str(metadata.get("unit", "")))) is None:
         return _of_tags(page)
     across, down = (_per_unit(page, tag) for tag in (X_RESOLUTION, Y_RESOLUTION))
-    spacing = _number(metadata.get("spacing"))
-    return PixelSize(mm / down, mm / across, spacing and mm * spacing) if across and down else None
+    spacing = abs(_number(metadata.get("spacing")) or 0)  # negative where planes go down
+    return PixelSize(mm / down, mm / across, mm * spacing or None) if across and down else None
 
 
 def _of_tags(page: Any) -> PixelSize | None:

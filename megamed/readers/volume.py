@@ -14,6 +14,8 @@ from megamed.readers.memory import check_room
 MAX_VOXELS = 2**30
 MISPLACED = 0.1
 """Largest distance of voxels that are taken for the same, as a share of their smallest spacing."""
+PAGES = np.array([[2.0, 1.0], [1.0, -1.0], [0.0, -1.0]])
+"""Axis of a volume and its direction that planes, rows and columns of pages become."""
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
@@ -31,6 +33,17 @@ class Volume:
     """Axis, and 1 or -1 for its direction, that each axis of the file has become; None if they are the same."""
     is_placed: bool = True
     """Whether the header states the affine."""
+    planes_first: bool = False
+    """Whether the file's axes are planes, rows and columns, as those of pages and DICOM series; else columns come
+    first."""
+
+    @property
+    def stored_affine(self) -> Float[np.ndarray, "4 4"]:
+        """Affine from indices of `as_stored`."""
+        if self.orientation is None:
+            return self.affine
+        turning = usable_orientations(self.affine).inv_ornt_aff(self.orientation, self.as_stored.shape)
+        return self.affine @ np.linalg.inv(turning)
 
     @property
     def as_stored(self) -> Real[np.ndarray, "I J K"]:
@@ -96,7 +109,8 @@ def stack(pages: Real[np.ndarray, "Z H W"], spacing_mm: tuple[float, float, floa
         spacing_mm: Distances of planes, rows and columns.
     """
     between, row, column = spacing_mm
-    return Volume(pages.transpose(2, 1, 0)[::-1, ::-1], (column, row, between), np.eye(4))
+    array = pages.transpose(2, 1, 0)[::-1, ::-1]
+    return Volume(array, (column, row, between), np.eye(4), (), PAGES, is_placed=False, planes_first=True)
 
 
 def check_header(shape: tuple[int, ...], dtype: np.dtype) -> None:
@@ -145,14 +159,22 @@ def on_grid(label: Volume, image: Volume) -> Real[np.ndarray, "X Y Z"]:
     """Put a label onto the grid of its image, of which it may be a part that was cut out.
 
     A part must lie inside the image, and not in a corner of it: there also lies what has lost its place. Where one of
-    them states no place, their files have the same order of axes.
+    them states no place, their files have the same order of axes; or the reverse order, if only the file of one begins
+    with planes, and the size says so.
 
     Raises:
-        ValueError: If it lies elsewhere, or its size is another and its place does not tell where it belongs.
+        ValueError: If it lies elsewhere, its size is another and its place does not tell where it belongs, or both
+            orders of axes fit.
     """
-    shape = image.array.shape
-    if label.as_stored.shape == image.as_stored.shape and _has_its_order(label, image):
-        return image.turned(label.as_stored)
+    shape, stored = image.array.shape, label.as_stored
+    is_alike, is_placed = stored.shape == image.as_stored.shape, label.is_placed and image.is_placed
+    if label.planes_first != image.planes_first and not is_placed and stored.shape[::-1] == image.as_stored.shape:
+        if is_alike:
+            msg = f"label has two readings: expected axes in one order, got {stored.shape}, which fits both. "
+            raise ValueError(msg + "Save it in its image's format.")
+        return image.turned(stored.transpose())
+    if is_alike and _has_its_order(label, image):
+        return image.turned(stored)
     if label.array.shape == shape:
         check_place(image, label, "label")
         return label.array
@@ -160,6 +182,8 @@ def on_grid(label: Volume, image: Volume) -> Real[np.ndarray, "X Y Z"]:
         f"label does not match its image: expected {shape}, got {label.array.shape}, which by its place is no part "
         "of it. Save it on the image's grid."
     )
+    if not is_placed:
+        raise ValueError(msg)
     try:
         return part_on_grid(label.array, label.affine, shape, image.affine)
     except ValueError as error:

@@ -1,5 +1,7 @@
 """Headers tell what they can; pixels are read where they are asked for."""
 
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +31,14 @@ def test_a_header_tells_size_format_and_orientation(tmp_path: Path, suffix: str)
     assert (facts.size_px, facts.orientation, facts.pixels, facts.fault) == ((8, 6), 6, None, "")
     plain = look_at(save(tmp_path / f"b{suffix}", GREY))
     assert (plain.size_px, plain.orientation) == ((6, 8), 1)
+
+
+def test_tags_behind_the_pixels_of_a_png_are_known(tmp_path: Path) -> None:
+    data = turned(6).tobytes().removeprefix(b"Exif\0\0")
+    chunk = struct.pack(">I", len(data)) + b"eXIf" + data + struct.pack(">I", zlib.crc32(b"eXIf" + data))
+    content = save(tmp_path / "a.png", GREY).read_bytes()
+    (tmp_path / "a.png").write_bytes(content[:-12] + chunk + content[-12:])
+    assert look_at(tmp_path / "a.png").size_px == (8, 6)
 
 
 def test_pixels_are_those_of_the_file(tmp_path: Path) -> None:

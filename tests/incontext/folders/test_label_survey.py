@@ -152,3 +152,11 @@ def test_a_background_that_is_not_0_is_told(outside: int, inside: int) -> None:
     label[5:12, 6:15] = inside
     (problem,) = findings(label, label).problems()
     assert problem.startswith(f"all labels have {outside} in their corners, such as 0.png: expected the background")
+
+
+def test_more_classes_than_a_map_holds_are_foreseen() -> None:
+    found = LabelSurvey()
+    found.add_drawn("a.json", {f"class {number}": np.eye(3) for number in range(255)})
+    assert not list(found.problems())
+    found.add_drawn("b.json", {"class 255": np.eye(3)})
+    assert any("256 classes: expected at most 255" in problem for problem in found.problems())

@@ -1,5 +1,6 @@
 """Labelled examples in every form that people hold them in."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -226,3 +227,15 @@ def test_images_that_show_few_of_many_classes_share_what_nobody_judged(tmp_path:
     assert [[*example.masks] for example in examples] == [[15], [3]]
     assert all("has the value 255 apart" in example.notes[0] for example in examples)
     assert all(example.unknown is not None and example.unknown.sum() == 5 for example in examples)
+
+
+def test_more_classes_than_a_map_holds_are_refused_before_any_is_drawn(tmp_path: Path) -> None:
+    square = {"segmentation": [[0, 0, 2, 0, 2, 2, 0, 2]], "iscrowd": 0, "image_id": 1}
+    shapes = [square | {"id": number, "category_id": number} for number in range(1, 301)]
+    classes = [{"id": number, "name": f"class {number}"} for number in range(1, 301)]
+    images = [{"id": 1, "file_name": "a.png", "width": 8, "height": 8}]
+    text = json.dumps({"images": images, "annotations": shapes, "categories": classes})
+    (tmp_path / "coco.json").write_text(text)
+    Image.fromarray(IMAGE).save(tmp_path / "a.png")
+    with pytest.raises(ValueError, match=r"too many classes: expected at most 255, got 300, as in coco\.json"):
+        Examples([tmp_path / "a.png"], [tmp_path / "coco.json"])[0]

@@ -83,11 +83,21 @@ def test_a_header_may_state_two_places(tmp_path: Path) -> None:
     image.set_sform(np.diag([1.0, 1, 2, 1]), code=2)
     image.set_qform(np.eye(4), code=1)
     nibabel.save(image, tmp_path / "a.nii")
-    geometry = read(Source((tmp_path / "a.nii",)), MAX_VOXELS).geometry
+    stored = read(Source((tmp_path / "a.nii",)), MAX_VOXELS)
+    geometry = stored.geometry
+    assert "two places that differ" in stored.notes[0]
     assert geometry.affine is not None
     assert geometry.affine[2, 2] == 2
     (other,) = geometry.other_affines
     assert np.allclose(other, np.eye(4))
+
+
+def test_sizes_of_voxels_are_those_of_the_place_that_is_taken(tmp_path: Path) -> None:
+    image = nibabel.Nifti1Image(np.zeros((2, 3, 4), np.uint8), np.diag([0.5, 0.75, 2, 1]))
+    image.set_qform(None, code=0)
+    image.header["pixdim"][1:4] = 1
+    nibabel.save(image, tmp_path / "a.nii")
+    assert read_volume(tmp_path / "a.nii").spacing_mm == pytest.approx((0.5, 0.75, 2))
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,26 @@ def test_nrrd_spaces(tmp_path: Path, array: np.ndarray, space: str | None) -> No
     assert position_of(volume, 5000) == pytest.approx(position * signs)
 
 
+@pytest.mark.parametrize(("centering", "spacing_mm"), [("cell", (2.0, 3.0, 4.0)), ("node", (8 / 3, 15 / 4, 24 / 5))])
+def test_ends_of_axes_tell_the_size_of_voxels(
+    tmp_path: Path, array: np.ndarray, centering: str, spacing_mm: tuple[float, ...]
+) -> None:
+    nrrd = pytest.importorskip("nrrd")
+    ends = {"axis mins": [1.0, 0.0, -24.0], "axis maxs": [9.0, 15.0, 0.0], "centerings": [centering] * 3}
+    nrrd.write(str(tmp_path / "a.nrrd"), array, ends)
+    volume = read_image(Source((tmp_path / "a.nrrd",)))
+    assert isinstance(volume, Volume)
+    assert volume.spacing_mm == pytest.approx(spacing_mm)
+
+
+@pytest.mark.parametrize("skipped", [-1, 100])
+def test_metaimage_may_have_more_before_its_data(tmp_path: Path, array: np.ndarray, skipped: int) -> None:
+    lines = ("NDims = 3", "DimSize = 4 5 6", "BinaryData = true", f"HeaderSize = {skipped}", "ElementType = MET_SHORT")
+    (tmp_path / "a.mhd").write_text("\n".join((*lines, "ElementDataFile = a.raw", "")))
+    (tmp_path / "a.raw").write_bytes(bytes(100) + array.tobytes(order="F"))
+    assert np.array_equal(formats.read(Source((tmp_path / "a.mhd",))).array, array)
+
+
 @pytest.mark.parametrize("line", ["data file: ../a.raw", "data file: /etc/passwd", "data file: LIST"])
 def test_nrrd_reads_no_other_folder(tmp_path: Path, line: str) -> None:
     pytest.importorskip("nrrd")

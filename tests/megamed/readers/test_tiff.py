@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from megamed import formats
 from megamed.pixels import read_image, read_label
@@ -204,3 +204,23 @@ def test_a_page_that_is_a_mask_of_transparency_is_no_plane(tmp_path: Path) -> No
         file.write(RAMP, photometric="minisblack")
         file.write(RAMP > 5, subfiletype=4)
     assert np.array_equal(stored(tmp_path / "a.tif").array, RAMP)
+
+
+def test_pages_are_turned_by_their_own_tags(tmp_path: Path) -> None:
+    upright = [RAMP, RAMP[::-1, ::-1], RAMP[:, ::-1]]
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        for orientation in (1, 3, 2):
+            tag = [(TAG, 3, 1, orientation, True)] if orientation > 1 else []
+            file.write(RAMP, photometric="minisblack", extratags=tag, metadata=None, contiguous=False)
+    read = stored(tmp_path / "a.tif")
+    assert np.array_equal(read.array, upright)
+    assert len(read.notes) == 2
+
+
+@pytest.mark.parametrize("orientation", [3, 5, 6, 8])
+def test_four_inks_on_their_side_are_turned(tmp_path: Path, orientation: int) -> None:
+    inks = Image.fromarray(np.random.default_rng(0).integers(0, 255, (16, 24, 3), np.uint8)).convert("CMYK")
+    inks.save(tmp_path / "a.tif", tiffinfo={TAG: orientation})
+    inks.getexif()[TAG] = orientation
+    seen = np.asarray(ImageOps.exif_transpose(inks).convert("RGB"))
+    assert np.array_equal(stored(tmp_path / "a.tif").array, seen)

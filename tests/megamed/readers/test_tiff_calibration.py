@@ -31,6 +31,12 @@ def test_imagej_states_a_unit(tmp_path: Path, unit: str, mm: float) -> None:
     assert spacing_of(tmp_path / "a.tif") == pytest.approx((3 * mm, mm / 2, mm / 4))
 
 
+def test_planes_that_go_down_have_a_distance(tmp_path: Path) -> None:
+    facts = {"unit": "mm", "spacing": -3.0, "axes": "ZYX"}
+    tifffile.imwrite(tmp_path / "a.tif", STACK, imagej=True, resolution=(4.0, 2.0), metadata=facts)
+    assert spacing_of(tmp_path / "a.tif") == pytest.approx((3, 0.5, 0.25))
+
+
 @pytest.mark.parametrize(("unit", "mm"), [("µm", 1e-3), ("nm", 1e-6), ("mm", 1), (None, 1e-3)])
 def test_ome_states_a_unit(tmp_path: Path, unit: str | None, mm: float) -> None:
     facts = {"axes": "ZYX"} | {f"PhysicalSize{axis}": size for axis, size in zip("XYZ", (0.5, 0.25, 2.0), strict=True)}

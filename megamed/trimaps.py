@@ -1,0 +1,51 @@
+"""Trimaps: label maps of a foreground, a background and a thin band between them that nobody judged."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Integer, UInt8
+
+FOREGROUND, BACKGROUND, BAND = 1, 2, 3
+"""Values of the trimaps that are drawn for pictures of animals, plants and the like; no pixel is 0.
+
+Source: Parkhi et al., Cats and Dogs, CVPR 2012, whose labels have them.
+"""
+MOST_TOUCHING = 0.02
+"""Largest share of the outline of the foreground at which it touches the background."""
+THIN_PX, THIN_SHARE = 4.0, 0.05
+"""Largest mean width of a band: in pixels, or as a share of the longer side."""
+
+
+def is_trimap(label: Integer[np.ndarray, "*grid"]) -> bool:
+    """Whether a label map of 1, 2 and 3 has 3 as a thin band all around 1, and nothing but 2 beyond."""
+    if label.ndim < 2 or not label.size or label.min() != FOREGROUND or label.max() != BAND:
+        return False
+    contacts = np.zeros((BAND + 1, BAND + 1), np.int64)
+    small = label.astype(np.uint8)
+    for axis in (label.ndim - 2, label.ndim - 1):
+        before, after = np.delete(small, -1, axis), np.delete(small, 0, axis)
+        pairs = np.bincount((before * np.uint8(BAND + 1) + after).ravel(), minlength=contacts.size)
+        contacts += pairs.reshape(contacts.shape)
+    contacts += contacts.T
+    inner, outer = contacts[FOREGROUND, BAND], contacts[BACKGROUND, BAND]
+    if not inner or not outer or contacts[FOREGROUND, BACKGROUND] > MOST_TOUCHING * inner:
+        return False
+    width_px = np.count_nonzero(small == BAND) / ((inner + outer) / 2)
+    return bool(width_px <= max(THIN_PX, THIN_SHARE * max(label.shape)))
+
+
+def are_trimaps(labels: Sequence[Integer[np.ndarray, "..."]]) -> bool:
+    """Whether most of the label maps that show anything are trimaps, and none has another value."""
+    shown = [label for label in labels if label.any()]
+    found = [is_trimap(label) for label in shown]
+    return sum(found) > len(found) / 2 and all(label.min() > 0 and label.max() <= BAND for label in shown)
+
+
+def trimap_note(name: str) -> str:
+    """Say how a trimap is read."""
+    return f"{name} is a trimap: 1 is read as its class, 2 as background and 3 as pixels that nobody judged."
+
+
+def foreground_of(trimap: Integer[np.ndarray, "*grid"]) -> UInt8[np.ndarray, "*grid"]:
+    """Return a label map of the foreground, in which `BAND` keeps its value."""
+    return np.where(trimap == BACKGROUND, 0, trimap).astype(np.uint8)
