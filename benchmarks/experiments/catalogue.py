@@ -7,9 +7,11 @@ from typing import Literal
 from benchmarks.analysis.summary import METHOD
 from benchmarks.experiments import (
     absence,
+    annotator_budget,
     choice,
     clicks,
     dataset_curve,
+    domain_shift,
     drawn_slices,
     expected_dice,
     few_examples,
@@ -192,6 +194,19 @@ EXPERIMENTS: dict[str, Experiment] = {
         label_conflicts.label_conflicts,
         unit="%",
         method=OF_PEOPLE,
+    ),
+    "annotator-budget": Experiment(
+        "For as many labels, are more images by one person each or fewer by several people each worth more?",
+        "people who label each image",
+        annotator_budget.annotator_budget,
+        unit="%",
+        method=OF_PEOPLE,
+    ),
+    "domain-shift": Experiment(
+        "What are examples of another scanner worth, and how many own ones make up for it?",
+        "examples of the queries' own dataset",
+        domain_shift.domain_shift,
+        method=OF_SUPPORTS,
     ),
     "predicted-dice": Experiment(
         "Does predicted Dice put masks in the order of the Dice that they have, and tell failures?",
