@@ -14,6 +14,7 @@ from benchmarks.experiments import (
     domain_shift,
     drawn_slices,
     expected_dice,
+    fairness,
     few_examples,
     label_conflicts,
     measuring,
@@ -207,6 +208,11 @@ EXPERIMENTS: dict[str, Experiment] = {
         "examples of the queries' own dataset",
         domain_shift.domain_shift,
         method=OF_SUPPORTS,
+    ),
+    "fairness": Experiment(
+        "How much worse is it for small objects, for one modality or anatomy, or for what one person drew?",
+        "group",
+        fairness.fairness,
     ),
     "predicted-dice": Experiment(
         "Does predicted Dice put masks in the order of the Dice that they have, and tell failures?",
