@@ -7,11 +7,14 @@ from typing import Literal
 from benchmarks.analysis.summary import METHOD
 from benchmarks.experiments import (
     absence,
+    annotator_budget,
     choice,
     clicks,
     dataset_curve,
+    domain_shift,
     drawn_slices,
     expected_dice,
+    fairness,
     few_examples,
     label_conflicts,
     measuring,
@@ -192,6 +195,24 @@ EXPERIMENTS: dict[str, Experiment] = {
         label_conflicts.label_conflicts,
         unit="%",
         method=OF_PEOPLE,
+    ),
+    "annotator-budget": Experiment(
+        "For as many labels, are more images by one person each or fewer by several people each worth more?",
+        "people who label each image",
+        annotator_budget.annotator_budget,
+        unit="%",
+        method=OF_PEOPLE,
+    ),
+    "domain-shift": Experiment(
+        "What are examples of another scanner worth, and how many own ones make up for it?",
+        "examples of the queries' own dataset",
+        domain_shift.domain_shift,
+        method=OF_SUPPORTS,
+    ),
+    "fairness": Experiment(
+        "How much worse is it for small objects, for one modality or anatomy, or for what one person drew?",
+        "group",
+        fairness.fairness,
     ),
     "predicted-dice": Experiment(
         "Does predicted Dice put masks in the order of the Dice that they have, and tell failures?",

@@ -104,13 +104,13 @@ class Query:
     """Probabilities of each draw, by the way of labelling."""
 
     @classmethod
-    def of(cls, reading: TaskReading, draws: Sequence[Episode], seed: int) -> "Query":
+    def of(cls, reading: TaskReading, draws: Sequence[Episode], seed: int, ways: Mapping[str, Way] = WAYS) -> "Query":
         """Ask about an image by every way of labelling its supports."""
         drawings, row = reading.drawings, draws[0].query.row
         people = sorted(drawings.people.on(row), key=lambda name: stable_hash(seed, draws[0].query.case, name))
         found = {
             name: torch.stack([reading.probabilities(row, way(rows_of(each), people, each.draw)) for each in draws])
-            for name, way in WAYS.items()
+            for name, way in ways.items()
         }
         labels = torch.cat([drawings.label(row, who)[0] for who in people])
         consensus = drawings.label(row, AGREED)[0, 0]

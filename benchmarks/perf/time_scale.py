@@ -2,9 +2,9 @@
 
 For each number of tasks, a collection of simulated ones is drawn, of 40 subjects each and ten to a dataset, and
 `incontext-bench run` scores a baseline that costs next to nothing on it, with 16 labelled images, 40 queries and 5
-draws each: what is measured is the evaluator. It asks a Dask scheduler with two worker processes until it is killed,
-when half of the rows are there, and then one with four. `compare` reads what came of it. Where tasks are few, the rows
-must be those of a run that nothing interrupted.
+draws each, in batches of 40: what is measured is the evaluator. It asks a Dask scheduler with two worker processes
+until it is killed, when half of the rows are there, and then one with four. `compare` reads what came of it. Where
+tasks are few, the rows must be those of a run that nothing interrupted.
 
 Time is wall time, beside the processor seconds of the process that writes; memory is the largest resident set of that
 process, and of any worker. All stays in `runs/scale`: a second call draws no collection anew.
@@ -51,6 +51,8 @@ ALONE = 3
 """Number of tasks that are scored in one process."""
 POLL_SECONDS = 0.5
 PREDICTOR = "mean-mask"
+BATCH = 40
+"""Number of queries that are asked at once; a CPU's default of one takes the cost of torch's calls for each query."""
 FOLDER = Path("runs") / "scale"
 PEAK = re.compile(r"VmHWM:\s+(\d+) kB")
 
@@ -117,7 +119,7 @@ def command(*words: str | Path) -> list[str]:
 def run_command(collection: Path, out: Path, address: str) -> list[str]:
     """Words that score the collection into a folder."""
     asked = ("--collection", collection, "--suite", "dev", "--predictor", PREDICTOR, "--out", out)
-    return command("run", *asked, "--scheduler", address, "--json")
+    return command("run", *asked, "--batch-size", str(BATCH), "--scheduler", address, "--json")
 
 
 def measure(words: Sequence[str], rows: Path, until: float = inf) -> tuple[Taken, int]:
@@ -148,16 +150,20 @@ def measure(words: Sequence[str], rows: Path, until: float = inf) -> tuple[Taken
     return taken, count(rows) - before
 
 
-def processor_ms(collection: Path) -> tuple[float, float]:
-    """Milliseconds of processor time of this process, for the plan of a task and for each row of it, in the mean."""
+def processor_ms(collection: Path) -> tuple[float, float, float]:
+    """Processor milliseconds of this process for the plan of a task, and for a row asked alone and in a batch."""
     opened, predictor = Collection(collection), load_predictor(PREDICTOR)
     start = time.process_time()
     plans, _ = plan_suite(opened, Settings("dev"))
-    planned = time.process_time()
-    evaluator = Evaluator(opened, Execution())
+    planned = time.process_time() - start
     works = [Work.missing(PREDICTOR, plan, set()) for plan in plans[:ALONE]]
-    rows = sum(len(evaluator.score(work, predictor.predict).rows) for work in works)
-    return 1e3 * (planned - start) / len(plans), 1e3 * (time.process_time() - planned) / rows
+    per_row = []
+    for batch_size in (1, BATCH):
+        evaluator, start = Evaluator(opened, Execution(batch_size=batch_size)), time.process_time()
+        rows = sum(len(evaluator.score(work, predictor.predict).rows) for work in works)
+        per_row.append(1e3 * (time.process_time() - start) / rows)
+    alone, batched = per_row
+    return 1e3 * planned / len(plans), alone, batched
 
 
 def count(table: Path) -> int:
@@ -178,8 +184,9 @@ def measure_size(tasks: int) -> None:
     collection, out = FOLDER / f"collection-{tasks}", FOLDER / f"results-{tasks}"
     if not (collection / "manifest.json").exists():
         draw_collection(collection, tasks)
-    plan, row = processor_ms(collection)
-    print(f"{tasks} tasks, in one process: {plan:.1f} ms for the plan of a task, {row:.2f} ms a row", flush=True)
+    plan, alone, batched = processor_ms(collection)
+    print(f"{tasks} tasks, in one process: {plan:.1f} ms for the plan of a task")
+    print(f"  {alone:.2f} ms a row that is asked alone, {batched:.2f} ms in batches of {BATCH}", flush=True)
     rmtree(out, ignore_errors=True)
     table, total = out / "rows.csv", tasks * SUBJECTS * Settings().draws
     for workers, until in zip(WORKERS, (total / 2, inf), strict=True):

@@ -154,7 +154,8 @@ class EpisodeImages:
 
     def examples(self, indices: Int[Tensor, "*N"]) -> tuple[Float[Tensor, "*N 1 H W"], Float[Tensor, "*N 1 H W"]]:
         """Images in [0, 1], and labels in {0, 1} and `UNKNOWN_SHARE`, at some indices."""
-        return self.images[indices] / 255, as_shares(self.labels[indices])
+        labels = self.labels[indices]
+        return self.images[indices] / 255, as_shares(labels) if self.has_unknown else labels.float()
 
 
 class Evaluator:
