@@ -32,22 +32,22 @@ Mask = UInt8[np.ndarray, "H W"]
 
 
 @dataclass
-class Drawn:
+class DrawnImage:
     """An image as the robot knows it: what was done, and what was taken back."""
 
     done: list[Mask] = field(default_factory=lambda: [np.zeros((SIDE_PX, SIDE_PX), np.uint8)])
     undone: list[Mask] = field(default_factory=list)
 
-    def after(self, action: str, stroke: slice) -> "Drawn":
+    def after(self, action: str, stroke: slice) -> "DrawnImage":
         """The image after an action."""
         if action == "strokes":
             mask = self.done[-1].copy()
             mask.reshape(-1)[stroke] = 1
-            return Drawn([*self.done, mask])
+            return DrawnImage([*self.done, mask])
         if action == "undo" and len(self.done) > 1:
-            return Drawn(self.done[:-1], [*self.undone, self.done[-1]])
+            return DrawnImage(self.done[:-1], [*self.undone, self.done[-1]])
         if action == "redo" and self.undone:
-            return Drawn([*self.done, self.undone[-1]], self.undone[:-1])
+            return DrawnImage([*self.done, self.undone[-1]], self.undone[:-1])
         return self
 
     def is_shown(self, mask: Mask, undoable: int, redoable: int) -> bool:
@@ -56,7 +56,7 @@ class Drawn:
 
 
 @dataclass
-class Tally:
+class KillTally:
     """Counts of what was answered, what was lost, and of files that cannot be read."""
 
     answered: int = 0
@@ -65,13 +65,13 @@ class Tally:
     damaged: int = 0
 
 
-class Robot:
+class RestlessRobot:
     """A robot that draws at random, and remembers what was answered."""
 
     def __init__(self) -> None:
-        self.random, self.tally = random.Random(0), Tally()
-        self.images = [Drawn() for _ in range(COUNT)]
-        self.open: dict[int, Drawn] = {}
+        self.random, self.tally = random.Random(0), KillTally()
+        self.images = [DrawnImage() for _ in range(COUNT)]
+        self.open: dict[int, DrawnImage] = {}
 
     def draw(self, page: Served) -> None:
         """Draw until the server is killed, at a random moment after its first answer."""
@@ -126,7 +126,7 @@ class Robot:
 
 def main() -> None:
     """Kill, and tell what was lost."""
-    kills, robot = int(sys.argv[1]) if len(sys.argv) > 1 else KILLS, Robot()
+    kills, robot = int(sys.argv[1]) if len(sys.argv) > 1 else KILLS, RestlessRobot()
     with tempfile.TemporaryDirectory() as temporary:
         folder = write_images(Path(temporary), COUNT, SIDE_PX)
         for number in range(kills + 1):
