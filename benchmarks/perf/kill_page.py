@@ -26,7 +26,7 @@ from benchmarks.perf.time_page import TAB, Served, write_images
 KILLS, COUNT, SIDE_PX, LONGEST_S = 30, 3, 512, 1.5
 ACTIONS = ["strokes"] * 5 + ["undo", "redo", "accept"]
 ENDED = (URLError, HTTPException, ConnectionError)
-"""What a request comes to whose server was killed."""
+"""Errors of a request whose server was killed."""
 
 Mask = UInt8[np.ndarray, "H W"]
 
