@@ -49,6 +49,13 @@ ANSWERED = """() => new Promise(answer => {
 """Milliseconds from the next click of the mouse to the frame after the one in which its answer was painted."""
 
 
+def browser_path() -> str:
+    """Find the browser."""
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    assert path, f"needs one of {', '.join(BROWSERS)}"
+    return path
+
+
 @contextmanager
 def visited(browser: Any, folder: Path) -> Iterator[Any]:
     """Serve a folder, and open its page once the network is loaded."""
@@ -146,11 +153,9 @@ def measure_brush(browser: Any, page: Any) -> None:
 def main() -> None:
     """Measure masks and clicks, then the brush."""
     os.environ["OMP_NUM_THREADS"] = "1"
-    path = next(filter(None, map(shutil.which, BROWSERS)), None)
-    assert path, f"needs one of {', '.join(BROWSERS)}"
     print("load of the machine: {:.1f}, {:.1f}, {:.1f}".format(*os.getloadavg()))
     with tempfile.TemporaryDirectory() as place, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=browser_path(), args=FLAGS)
         with visited(browser, write_images(Path(place) / "many", COUNT, SIDE_PX)) as page:
             measure_masks(page)
             measure_clicks(page)

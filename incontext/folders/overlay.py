@@ -59,19 +59,51 @@ def draw(
     return canvas
 
 
-def contact_sheet(rows: Sequence[Sequence[Tile]], margin_px: int = 4) -> Image.Image:
-    """Arrange rows of tiles of one size, each under its caption."""
+def contact_sheet(
+    rows: Sequence[Sequence[Tile]], margin_px: int = 4, legend: Mapping[str, str] | None = None, title: str = ""
+) -> Image.Image:
+    """Arrange rows of tiles of one size, each under its caption.
+
+    Args:
+        rows: The tiles.
+        margin_px: Distance between tiles.
+        legend: Colours by the names of classes, for lines above the tiles; None for none.
+        title: Words before the legend.
+    """
     side = rows[0][0].picture.width
     step_x, step_y = side + margin_px, side + margin_px + CAPTION_PX
-    size = (margin_px + step_x * max(map(len, rows)), margin_px + step_y * len(rows))
-    sheet = Image.new("RGB", size, "white")
+    width = margin_px + step_x * max(map(len, rows))
+    head = _head({} if legend is None else legend, title, width, margin_px)
+    top = 0 if head is None else head.height
+    sheet = Image.new("RGB", (width, top + margin_px + step_y * len(rows)), "white")
+    if head is not None:
+        sheet.paste(head, (0, 0))
     pen = ImageDraw.Draw(sheet)
     for i, row in enumerate(rows):
         for j, tile in enumerate(row):
-            x, y = margin_px + j * step_x, margin_px + i * step_y
+            x, y = margin_px + j * step_x, top + margin_px + i * step_y
             pen.text((x, y), _fit(pen, tile.caption, side), fill="black")
             sheet.paste(tile.picture, (x, y + CAPTION_PX))
     return sheet
+
+
+def _head(legend: Mapping[str, str], title: str, width_px: int, margin_px: int) -> Image.Image | None:
+    """Write a title and a legend in lines; None if there is neither."""
+    words = [(title, ""), *legend.items()] if title else [*legend.items()]
+    line_px = CAPTION_PX + margin_px
+    head = Image.new("RGB", (width_px, line_px * len(words) + margin_px), "white")
+    pen, x, y = ImageDraw.Draw(head), margin_px, margin_px
+    for text, colour in words:
+        told = _fit(pen, text, width_px - 2 * margin_px - line_px)
+        box_px = line_px if colour else 0
+        needed = box_px + round(pen.textlength(told)) + 2 * line_px
+        if x > margin_px and x + needed - 2 * line_px > width_px:
+            x, y = margin_px, y + line_px
+        if colour:
+            pen.rectangle((x, y + 1, x + 10, y + 11), fill=colour)
+        pen.text((x + box_px, y), told, fill="black")
+        x += needed
+    return head.crop((0, 0, width_px, y + line_px)) if words else None
 
 
 def _resized(label: UInt8[np.ndarray, "H W"], size: tuple[int, int]) -> UInt8[np.ndarray, "h w"]:

@@ -1,5 +1,6 @@
 """Preview of a run over a folder: rows of labelled images, and of images with their annotations and masks."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from PIL import Image
 
 from incontext.folders.mask_files import read_masks_of
 from incontext.folders.overlay import Tile, contact_sheet, draw
-from incontext.folders.report import ImageReport, Summary
+from incontext.folders.report import ImageReport, Summary, with_noun
 from incontext.folders.user_folder import read_masks
 from incontext.images.examples import Example
 from incontext.images.normalisation import apply
@@ -26,12 +27,15 @@ PREVIEW_QUERIES = 30
 def draw_preview(
     queries: Sequence[ImagePair], summary: Summary, segmenter: Segmenter, masks: Path
 ) -> Image.Image | None:
-    """Draw a row of the support above rows of queries, whose 2 or 3 tiles stay in one row; None of nothing."""
+    """Draw a row of the support above rows of queries, whose 2 or 3 tiles stay in one row; None of nothing.
+
+    The masks that are probably the poorest come first, below a legend of the classes.
+    """
     fitted = segmenter.fitted
     examples = fitted.sample[:PREVIEW_COLUMNS] if segmenter.has_examples else ()
     support = [_support_tile(example, fitted) for example in examples]
     by_name = {pair.name: pair for pair in queries}
-    shown = summary.images[:PREVIEW_QUERIES]
+    shown = sorted(summary.images, key=_predicted_dice)[:PREVIEW_QUERIES]
     tiles: list[Tile] = []
     for report in shown:
         with Attempt() as attempt:
@@ -40,7 +44,19 @@ def draw_preview(
             summary.failures[f"{report.file} in overlay.png"] = attempt.reason
     rows = [tiles[start : start + PREVIEW_COLUMNS] for start in range(0, len(tiles), PREVIEW_COLUMNS)]
     rows = [support, *rows] if support else rows
-    return contact_sheet(rows) if rows else None
+    legend = {name: fitted.colours[value] for value, name in fitted.names.items() if value in fitted.colours}
+    return contact_sheet(rows, legend=legend, title=_title(len(shown), summary)) if rows else None
+
+
+def _predicted_dice(report: ImageReport) -> float:
+    """Predicted Dice of the poorest class; infinity where none is predicted."""
+    return min((report.predicted_dice or {}).values(), default=math.inf)
+
+
+def _title(count: int, summary: Summary) -> str:
+    """Tell how many masks are shown, and in which order."""
+    order = ", the probably worst first" if any(report.predicted_dice for report in summary.images) else ""
+    return f"{count} of {with_noun(len(summary.images), 'mask')} shown{order}"
 
 
 def _support_tile(example: Example, fitted: Fitted) -> Tile:

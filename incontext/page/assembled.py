@@ -31,15 +31,14 @@ def assembled(folder: Path, options: PageOptions) -> Iterator[Page]:
         OSError: If it cannot be read or written to.
     """
     results = SegmentedFolder(options.results) if options.results else None
-    classes = {**(results.classes if results else {}), **read_classes(options.classes)}
     channel, level = options.channel, options.level
     if results:
         channel, level = channel or results.channel, results.level if level is None else level
     asked = SegmenterOptions(options.task, options.weights, channel=channel, level=level)
     task = asked.open() if options.task else None  # which may be of a channel or a level
     look: tuple[Channel, int | None] = (task.channel, task.level) if task else (channel, level)
-    named = task.fitted.names if task and task.has_examples else {}
-    with opened(folder, classes, *look, named) as annotated:
+    named = {**(results.classes if results else {}), **(task.fitted.names if task and task.has_examples else {})}
+    with opened(folder, read_classes(options.classes), *look, named) as annotated:
         if task and task.overlap:
             task.set_params(overlap=False)
             annotated.notes += (APART,)

@@ -16,9 +16,6 @@ MOST_POINTS = 20_000
 TABS = r"^[0-9a-f]{8,64}$"
 """Pattern of the names that tabs give themselves."""
 
-SHORT = ("kind", "value", "inside")
-"""Parts of what was said that are told in a list of prompts."""
-
 Value = Annotated[int, Field(ge=1, le=MOST_CLASSES)]
 Place = Annotated[float, Field(ge=0, le=2**31, allow_inf_nan=False)]
 Run = Annotated[int, Field(ge=0, le=2**40)]
@@ -127,22 +124,19 @@ class SessionMessage(NewsMessage):
 
 
 class PromptEntry(_Message):
-    """A prompt of an image that counts, with its number and its first point."""
+    """A prompt of an image that counts, with its number."""
 
     number: int
     plane: int
     value: int
     kind: str
     inside: bool
-    at: tuple[float, float]
+    points: list[tuple[float, float]]
 
     @classmethod
     def listed(cls, prompts: Mapping[int, tuple[int, Said]]) -> "list[PromptEntry]":
         """List prompts in the order in which they were said."""
-        return [
-            cls(number=number, plane=plane, at=said["points"][0], **{name: said[name] for name in SHORT})
-            for number, (plane, said) in prompts.items()
-        ]
+        return [cls(number=number, plane=plane, **said) for number, (plane, said) in prompts.items()]
 
 
 class PropagatedMessage(_Message):

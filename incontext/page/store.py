@@ -338,7 +338,7 @@ def opened(
         classes: Names of label values.
         channel: The channel to look at of images that have several.
         level: The level to look at of slides and other pyramids; None for what suits them: see `decided`.
-        task: Names of the classes of a saved task, unless they were named here.
+        task: Names of the classes of a saved task or of results, unless they were named here.
 
     Raises:
         NotADirectoryError: If it is no folder.

@@ -3,6 +3,7 @@
 import functools
 import re
 import struct
+import threading
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,15 +44,22 @@ DEFERRED_BYTES = 4096
 MOST_HEADERS = 2048
 """Number of headers that are remembered: some tens of megabytes."""
 
+_READING = threading.RLock()
+
 
 @contextmanager
 def readable(path: Path) -> Iterator[Any]:
-    """Import pydicom and raise what it raises as one error."""
+    """Import pydicom and raise what it raises as one error.
+
+    One thread reads at a time: pydicom changes a data set, which is shared here, while it decodes pixels or parses what
+    it had deferred, and puts it back as it was.
+    """
     with needs("pydicom", "DICOM"):
         import pydicom
         from pydicom.errors import BytesLengthException, InvalidDicomError
     errors = (OSError, EOFError, ValueError, AttributeError, KeyError, IndexError, TypeError, NotImplementedError)
-    with one_error(path, *errors, RuntimeError, struct.error, zlib.error, InvalidDicomError, BytesLengthException):
+    others = (RuntimeError, struct.error, zlib.error, InvalidDicomError, BytesLengthException)
+    with _READING, one_error(path, *errors, *others):
         yield pydicom
 
 

@@ -24,7 +24,7 @@ export class Export {
       const { counts, forms } = await getJson("exports");
       const told = ["accepted", "drawn", "predicted"].filter(state => counts[state]).map(state => `${counts[state]} ${state}`);
       by("export-told").textContent = told.length ? `${told.join(", ")}, in one archive with a table and a page to look at.` : "There is no mask yet: draw one first.";
-      by("exports").replaceChildren(...forms.map(each => this._entry(each)));
+      by("exports").replaceChildren(...forms.sort((a, b) => Boolean(a.reason) - Boolean(b.reason)).map(each => this._entry(each)));
       by("exports").querySelector("button")?.focus();
     } catch (error) {
       by("export").close();

@@ -81,7 +81,7 @@ class App {
     const { images, progress } = this.session;
     const accepted = images.filter(image => image.state === "accepted").length;
     by("count").textContent = `${accepted} accepted of ${images.length}`;
-    by("hint").textContent = accepted || this.image?.undoable ? "" : "Draw the structure on this image, then accept it: the others follow.";
+    by("hint").textContent = accepted || this.image?.undoable ? "" : this._advice();
     const left = progress.eta_s === null ? "" : ` · ${progress.eta_s < 1 ? "under 1" : Math.ceil(progress.eta_s)} s left`;
     by("stage-text").textContent = progress.error || {
       loading: "Loading the network …", waiting: "", learning: "Learning from the examples …",
@@ -94,6 +94,13 @@ class App {
     for (const tool of PROMPTS) document.querySelector(`[data-tool=${tool}]`).hidden = !this.session.takes_prompts;
     this.panel.showExamples();
     this.panel.showTuning();
+  }
+
+  /** What to do first. */
+  _advice() {
+    const isPredicted = this.image && this.session.images[this.image.id].state === "predicted";
+    if (this.image?.planes > 1 && !isPredicted) return "Draw the structure on a few slices, far apart, and propagate (G) or accept: the others follow.";
+    return isPredicted ? "Correct the mask where it is wrong, then accept it: it becomes an example for the others." : "Draw the structure on this image, then accept it: the others follow.";
   }
 
   _ended(begun) {
@@ -109,6 +116,7 @@ class App {
     const turn = ++this.opening;
     this.tools.giveUp();
     await settled();
+    if (!this.isLocked) by("message").hidden = true;
     try {
       const image = await getJson(`images/${id}`);
       if (turn !== this.opening) return;
@@ -120,7 +128,7 @@ class App {
       this.list.choose(id);
       await this._plane(plane, true);
     } catch (error) {
-      this._failed(error);
+      this._failed(error, true);
       return;
     }
     by("slices").hidden = this.image.planes < 2;
@@ -341,9 +349,9 @@ class App {
     if (state && entry.state !== state) { Object.assign(entry, { state, dice: null, look_first: false }); this.list.update([entry]); this._tell(); }
   }
 
-  _failed(error) {
+  _failed(error, stays = false) {
     if (!(error instanceof Refused)) throw error;
-    this.say(error.message, true);
+    this.say(error.message, true, stays);
   }
 
   /** Tell something, to a screen reader too; a problem stays on the screen for a while, or until the end. */

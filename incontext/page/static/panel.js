@@ -46,7 +46,8 @@ export class Panel {
     const size = `${image.width} × ${image.height}${image.planes > 1 ? ` × ${image.planes}` : ""} px`;
     facts.push(["Size", size]);
     const [unit, factor] = mm && mm[2] < 0.1 ? ["µm", 1000] : ["mm", 1];
-    if (mm) facts.push(["Pixel", `${Number((mm[2] * factor).toPrecision(3))} × ${Number((mm[1] * factor).toPrecision(3))} ${unit}`]);
+    const sides = mm && (image.planes > 1 ? [mm[2], mm[1], mm[0]] : [mm[2], mm[1]]);
+    if (mm) facts.push([image.planes > 1 ? "Voxel" : "Pixel", `${sides.map(each => Number((each * factor).toPrecision(3))).join(" × ")} ${unit}`]);
     if (image.full_size) facts.push(["Full size", `${image.full_size[1]} × ${image.full_size[0]} px`], ["Drawn at", `level ${image.level}`]);
     if (entry.dice !== null) facts.push(["Predicted Dice", entry.dice.toFixed(2)]);
     const found = image.propagated;
@@ -108,7 +109,8 @@ export class Panel {
     const accepted = images.filter(image => image.state === "accepted").length;
     const worst = expected.length ? expected.reduce((a, b) => (a.dice < b.dice ? a : b)) : null;
     let advice = "";
-    if (!accepted) advice = "Draw one image and accept it.";
+    const hasMasks = images.some(image => image.state === "predicted");
+    if (!accepted) advice = hasMasks ? "Accept an image once its mask is right; the others are segmented anew then." : "Draw one image and accept it.";
     else if (accepted < ENOUGH) advice = `Accept ${ENOUGH - accepted} more, and they tell what Dice to expect of the others.`;
     else if (worst) advice = `New images will have a Dice of about ${worst.dice.toFixed(2)} (${worst.low.toFixed(2)} to ${worst.high.toFixed(2)}): so the examples segment each other.`;
     document.getElementById("advice").textContent = advice;

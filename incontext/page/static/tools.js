@@ -262,14 +262,17 @@ export class Tools {
     return path;
   }
 
-  /** Marks where something was said: a plus inside, a minus outside. */
+  /** Marks of what was said: a plus inside, a minus outside, the way of a scribble, and boxes. */
   _said() {
-    const path = new Path2D(), { scale } = this.view, radius = 5 * scale;
-    for (const { plane, kind, inside, at } of this.app.image.prompts) {
+    const path = new Path2D(), { view } = this, radius = 5 * view.scale;
+    for (const { plane, kind, inside, points } of this.app.image.prompts) {
       if (plane !== this.app.plane) continue;
-      const [x, y] = this.view.toCanvas(at[1] + 0.5, at[0] + 0.5);
+      const places = points.map(([row, column]) => view.toCanvas(column + 0.5, row + 0.5)), [x, y] = places[0];
+      if (kind === "box") { path.rect(x, y, places[1][0] - x, places[1][1] - y); continue; }
       path.moveTo(x - radius, y); path.lineTo(x + radius, y);
-      if (inside && kind !== "box") { path.moveTo(x, y - radius); path.lineTo(x, y + radius); }
+      if (inside) { path.moveTo(x, y - radius); path.lineTo(x, y + radius); }
+      path.moveTo(x, y);
+      for (const place of places) path.lineTo(...place);
     }
     return path;
   }

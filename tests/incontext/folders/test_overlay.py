@@ -1,6 +1,7 @@
 """Pictures: every class where it belongs, every tile where it was put."""
 
 import numpy as np
+from PIL import Image
 
 from incontext.folders.overlay import CAPTION_PX, UNKNOWN_RGB, Tile, contact_sheet, draw
 
@@ -51,3 +52,16 @@ def test_pixels_that_nobody_judged_are_checked():
     assert not checked[:, :2].any(), "a class that is drawn there nevertheless hides them"
     assert checked[:, 2:5].sum() == 12
     assert not checked[:, 5:].any()
+
+
+def test_a_legend_and_a_title_stand_above_the_tiles() -> None:
+    tile = Tile("a.png", Image.new("RGB", (60, 60), "black"))
+    plain = np.asarray(contact_sheet([[tile, tile]]))
+    legend = {"liver": "#ff0000", "spleen with a long name": "#0000ff", "kidney": "#00ff00"}
+    sheet = np.asarray(contact_sheet([[tile, tile]], legend=legend, title="2 of 9 masks shown"))
+    height = len(sheet) - len(plain)
+    assert np.array_equal(sheet[height:], plain)
+    head = sheet[:height].reshape(-1, 3)
+    assert (head.max(axis=1) < 128).any()  # letters
+    for colour in ((255, 0, 0), (0, 0, 255), (0, 255, 0)):
+        assert (head == colour).all(axis=1).sum() == 121

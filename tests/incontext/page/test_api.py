@@ -138,7 +138,10 @@ def test_a_prompt_is_taken_out_of_several(client: TestClient, page: Page) -> Non
     click = {"plane": 0, "value": 1, "kind": "click"}
     for points in ([[5, 7]], [[20, 22]]):
         told = client.post("api/images/0/prompts", json={**click, "points": points}).json()["prompts"]
-    assert [(each["number"], each["at"], each["inside"]) for each in told] == [(0, [5, 7], True), (1, [20, 22], True)]
+    assert [(each["number"], each["points"], each["inside"]) for each in told] == [
+        (0, [[5, 7]], True),
+        (1, [[20, 22]], True),
+    ]
     client.post("api/images/0/strokes", json={"plane": 0, "tool": "brush", "runs": {"1": [0, 3]}})
     answer = client.delete("api/images/0/prompts/0").json()
     assert [each["number"] for each in answer["prompts"]] == [1]

@@ -1,4 +1,4 @@
-"""What a user names: a folder of images, or of results, whose images are found."""
+"""A folder of images that a user names, or one of results, whose images are found."""
 
 import shutil
 from pathlib import Path
