@@ -380,11 +380,17 @@ def experiment(
 
 
 @app.command()
-def speed() -> None:
+def speed(
+    support_size: Annotated[
+        list[int] | None,
+        typer.Option(min=1, help="Number of labelled examples; repeatable.", show_default="1, 8, 32, 64"),
+    ] = None,
+    runs: Annotated[int, typer.Option(min=1, help="Number of runs that a time is the median of.")] = 5,
+) -> None:
     """Measure time and memory of the networks beside UniverSeg's plain definition, in some minutes on one core."""
-    from benchmarks.experiments.network_speed import measure
+    from benchmarks.experiments.network_speed import SUPPORT_SIZES, measure
 
-    for line in measure():
+    for line in measure(support_size or SUPPORT_SIZES, runs):
         typer.echo(line)
 
 

@@ -202,6 +202,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         annotator_budget.annotator_budget,
         unit="%",
         method=OF_PEOPLE,
+        paired=True,
     ),
     "domain-shift": Experiment(
         "What are examples of another scanner worth, and how many own ones make up for it?",

@@ -23,7 +23,6 @@ from megamed.files import sha256_of
 SUPPORT_SIZES = (1, 4, 16, 64)
 QUERIES = (1, 4, 16, 64, 200)
 QUERIES_PER_BATCH = 8
-RUNS = 3
 SINGLE = "1"
 """Key of the times of a single query; keys are numbers of queries, as text because JSON has no others."""
 PLAIN = "cross-block, plain definition"
@@ -76,28 +75,28 @@ def cost(bench: Bench) -> Findings:
     weights = weights_of(bench)
     bench.claim({"weights": sha256_of(weights)})
     name = "packaged" if weights == PACKAGED else weights.stem
-    points = []
+    points, runs = [], bench.settings.draws
     for size in SUPPORT_SIZES:
-        plain = bench.kept(f"plain-S{size}", partial(plain_ms, size))
-        ours = bench.kept(f"ours-S{size}", partial(ours_ms, weights, size))
+        plain = bench.kept(f"plain-S{size}", partial(plain_ms, size, runs))
+        ours = bench.kept(f"ours-S{size}", partial(ours_ms, weights, size, runs))
         for queries in QUERIES:
             points.append(Point(Coordinates(queries, name, f"S = {size}"), ranging(ours[str(queries)], median)))
             points.append(Point(Coordinates(queries, PLAIN, f"S = {size}"), ranging(plain[SINGLE], median)))
-    return Findings(points, {"fingerprints": {"weights": sha256_of(weights)}, "size_px": 128, "runs": RUNS})
+    return Findings(points, {"fingerprints": {"weights": sha256_of(weights)}, "size_px": 128, "runs": runs})
 
 
-def plain_ms(support_size: int) -> dict[str, list[float]]:
+def plain_ms(support_size: int, runs: int) -> dict[str, list[float]]:
     """Measured times of single predictions of the plain definition, in milliseconds, under the key `SINGLE`."""
     network, episode = build_networks()["plain"], draw_episode(support_size)
-    return {SINGLE: times_ms(lambda: predict(network, episode))}
+    return {SINGLE: times_ms(lambda: predict(network, episode), runs)}
 
 
-def ours_ms(weights: Path, support_size: int) -> dict[str, list[float]]:
+def ours_ms(weights: Path, support_size: int, runs: int) -> dict[str, list[float]]:
     """Measured times per query of the network in a weights file, in milliseconds, by the number of queries."""
     network = load_network(weights)
     _, images, labels = draw_episode(support_size)
     return {
-        str(queries): [each / queries for each in times_ms(partial(segment, network, images, labels, queries))]
+        str(queries): [each / queries for each in times_ms(partial(segment, network, images, labels, queries), runs)]
         for queries in QUERIES
     }
 
@@ -109,11 +108,11 @@ def segment(network: SupportEncoder, images: Tensor, labels: Tensor, queries: in
         network.segment(batch, code)
 
 
-def times_ms(work: Callable[[], object]) -> list[float]:
+def times_ms(work: Callable[[], object], runs: int) -> list[float]:
     """Measure processor times of repeated work on one thread, in milliseconds, after a warm-up."""
     times = []
     with exactly():
-        for _ in range(1 + RUNS):
+        for _ in range(1 + runs):
             start = time.process_time()
             work()
             times.append(1000 * (time.process_time() - start))

@@ -10,7 +10,7 @@ each image of a set is a query of all others. The plain definition has to walk t
 
 import resource
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from statistics import median
@@ -29,7 +29,7 @@ SHARED_SUPPORT_SIZE = 32
 QUERIES = 200
 QUERIES_PER_BATCH = 8
 SIZE_PX = 128
-RUNS = 5
+RUNS, FEW_RUNS = 5, 3
 
 
 def build_networks() -> dict[str, nn.Module]:
@@ -60,11 +60,11 @@ def train_step(network: nn.Module, episode: tuple[Tensor, Tensor, Tensor]) -> No
     network(*episode).square().mean().backward()
 
 
-def seconds(step: Callable[..., None], support_size: int) -> dict[str, float]:
+def seconds(step: Callable[..., None], support_size: int, runs: int = RUNS) -> dict[str, float]:
     """Median CPU seconds of a step over several runs, by network; the networks take turns."""
     networks, episode = build_networks(), draw_episode(support_size)
     times: dict[str, list[float]] = {name: [] for name in networks}
-    for _ in range(1 + RUNS):
+    for _ in range(1 + runs):
         for name, network in networks.items():
             start = time.process_time()
             step(network, episode)
@@ -72,7 +72,7 @@ def seconds(step: Callable[..., None], support_size: int) -> dict[str, float]:
     return {name: median(after_warm_up) for name, (_, *after_warm_up) in times.items()}
 
 
-def seconds_per_query(runs: int = 3) -> dict[str, float]:
+def seconds_per_query(runs: int = FEW_RUNS) -> dict[str, float]:
     """Median CPU seconds per query when many share a support, by network; encoding the support is included."""
     plain, network = build_networks()["plain"], SupportOnceNet().eval()
     episode = draw_episode(SHARED_SUPPORT_SIZE)
@@ -91,7 +91,7 @@ def seconds_per_query(runs: int = 3) -> dict[str, float]:
     return {name: median(after_warm_up) for name, (_, *after_warm_up) in times.items()}
 
 
-def training_seconds_per_query(runs: int = 3) -> dict[str, float]:
+def training_seconds_per_query(runs: int = FEW_RUNS) -> dict[str, float]:
     """Median CPU seconds of a forward and backward pass, per query of the batch, by network."""
     plain, network = build_networks()["plain"], SupportOnceNet()
     episode = draw_episode(TRAINING_SUPPORT_SIZE)
@@ -128,15 +128,23 @@ def table_row(what: str, unit: str, figures: dict[str, float]) -> str:
     return f"{what:<24}{plain:>10.3f} {ours:>10.3f} {unit:<4}{plain / ours:>6.1f}×"
 
 
-def measure() -> Iterator[str]:
-    """Measure time and memory and yield a table by lines; memory first, since a child starts with its parent's peak."""
+def measure(support_sizes: Sequence[int] = SUPPORT_SIZES, runs: int = RUNS) -> Iterator[str]:
+    """Measure time and memory and yield a table by lines; memory first, since a child starts with its parent's peak.
+
+    Args:
+        support_sizes: Numbers of labelled examples.
+        runs: Number of runs that times are the median of; at most three of training and of many queries.
+    """
+    few = min(runs, FEW_RUNS)
     yield f"{'':<24}{'plain':>10} {'ours':>10} {'':<4}{'ratio':>7}"
-    for support_size in SUPPORT_SIZES:
+    for support_size in support_sizes:
         yield table_row(f"peak memory, S = {support_size}", "MiB", peak_growths_mib(support_size))
-    for support_size in SUPPORT_SIZES:
-        yield table_row(f"prediction, S = {support_size}", "s", seconds(predict, support_size))
-    yield table_row(f"training step, S = {TRAINING_SUPPORT_SIZE}", "s", seconds(train_step, TRAINING_SUPPORT_SIZE))
+    for support_size in support_sizes:
+        yield table_row(f"prediction, S = {support_size}", "s", seconds(predict, support_size, runs))
+    yield table_row(
+        f"training step, S = {TRAINING_SUPPORT_SIZE}", "s", seconds(train_step, TRAINING_SUPPORT_SIZE, runs)
+    )
     yield ""
     yield f"{'':<24}{'plain':>10} {'once':>10} {'':<4}{'ratio':>7}"
-    yield table_row(f"of {QUERIES} queries, S = {SHARED_SUPPORT_SIZE}", "s", seconds_per_query())
-    yield table_row(f"query learnt, S = {TRAINING_SUPPORT_SIZE}", "s", training_seconds_per_query())
+    yield table_row(f"of {QUERIES} queries, S = {SHARED_SUPPORT_SIZE}", "s", seconds_per_query(few))
+    yield table_row(f"query learnt, S = {TRAINING_SUPPORT_SIZE}", "s", training_seconds_per_query(few))

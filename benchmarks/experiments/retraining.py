@@ -6,7 +6,9 @@ configuration. Its weights are those of the last step, so that no measurement on
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -97,43 +99,44 @@ def leave_one_out(bench: Bench) -> Iterator[Condition]:
     The latter was trained on the very images that it is asked about: the difference bounds the cost of their lack.
     """
     contents = training_contents(bench.collection)
-    for name, tasks in left_out(bench).items():
-        plans = planned(bench, tasks)
-        datasets = without_copies({task.dataset for task in tasks}, contents)
-        have, lack = Coordinates(name, "trained with it"), Coordinates(name, "trained without it")
-        about = f"{len(datasets)} datasets left out" if len(datasets) > 1 else ""
-        for seed in range(bench.options.seeds):
-            everything = trained(bench, "everything", {}, seed)
-            yield Condition(have, str(everything), plans, seed=seed, seen=True)
-            without = trained(bench, f"without {name}", {"episodes": {"leave_out": sorted(datasets)}}, seed)
-            yield Condition(lack, str(without), plans, have, about, seed)
+    with local_executor(1) as executor:
+        learn = partial(trained, bench, executor)
+        for name, tasks in left_out(bench).items():
+            plans = planned(bench, tasks)
+            datasets = without_copies({task.dataset for task in tasks}, contents)
+            have, lack = Coordinates(name, "trained with it"), Coordinates(name, "trained without it")
+            about = f"{len(datasets)} datasets left out" if len(datasets) > 1 else ""
+            for seed in range(bench.options.seeds):
+                yield Condition(have, str(learn("everything", {}, seed)), plans, seed=seed, seen=True)
+                without = learn(f"without {name}", {"episodes": {"leave_out": sorted(datasets)}}, seed)
+                yield Condition(lack, str(without), plans, have, about, seed)
 
 
 def on_suite(bench: Bench, levels: Iterable[TrainingVariant]) -> Iterator[Condition]:
     """Train every variant, and make a condition that asks its network for the tasks of the suite."""
     plans = plan_suite(bench.collection, bench.settings)[0]
-    for level in levels:
-        for seed in range(bench.options.seeds):
-            weights = trained(bench, str(level.place), level.override, seed)
-            yield Condition(level.place, str(weights), plans, level.reference, level.about, seed)
+    with local_executor(1) as executor:
+        for level in levels:
+            for seed in range(bench.options.seeds):
+                weights = trained(bench, executor, str(level.place), level.override, seed)
+                yield Condition(level.place, str(weights), plans, level.reference, level.about, seed)
 
 
-def trained(bench: Bench, name: str, override: Override, seed: int) -> Path:
-    """Path of the weights of a training, run now, in a process and on a core of its own, or earlier."""
+def trained(bench: Bench, executor: Executor, name: str, override: Override, seed: int) -> Path:
+    """Path of the weights of a training, run now, in the one process of an executor, or earlier."""
     slug = f"{slugify(name)}-seed{seed}"
     kept = bench.out / "weights" / f"{slug}.safetensors"
     if not kept.is_file():
         config = overridden(override, seed, bench.options.steps)
         arguments = config, bench.collection.path, bench.out / "trainings" / slug, bench.execution.device
-        with local_executor(1) as executor:
-            weights = executor.submit(train_alone, *arguments).result()
+        weights = executor.submit(train_alone, *arguments).result()
         kept.parent.mkdir(parents=True, exist_ok=True)
         replace_file(kept, weights.read_bytes())
     return kept
 
 
 def train_alone(config: TrainConfig, collection: Path, out: Path, device: str) -> Path:
-    """Train on one thread; right only in a fresh process."""
+    """Train on one thread, in a process that does nothing else."""
     torch.set_num_threads(1)
     return train(config, collection, out, device)
 

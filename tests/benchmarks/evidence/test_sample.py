@@ -43,6 +43,17 @@ def test_datasets_that_are_named_are_taken_besides(collection: Path, tmp_path: P
     assert "train_7" in named(sampled(collection, tmp_path / "few", ("train_7", "elsewhere")))
 
 
+def test_one_that_shows_the_same_as_a_held_out_one_is_taken_besides(collection: Path, tmp_path: Path) -> None:
+    manifest = read_manifest(collection)
+    entry = manifest.datasets["train_6"]
+    card = entry.card.model_copy(update={"role": "heldout"})
+    more = manifest.datasets | {"seen_by_none": entry.model_copy(update={"card": card})}
+    replace_file(collection / NAME, manifest.model_copy(update={"datasets": more}).model_dump_json())
+    found = named(sampled(collection, tmp_path / "few"))
+    assert {"seen_by_none", "train_7"} <= {*found}, "the next beside the six smallest"
+    assert len(found) == 2 + DATASETS["train"] + 1
+
+
 def test_what_is_made_is_a_collection_also_without_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*paths: Path) -> None:
         raise OSError

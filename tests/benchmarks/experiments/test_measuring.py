@@ -58,8 +58,10 @@ def test_costs_are_per_query_and_the_plain_one_is_flat(
 ) -> None:
     monkeypatch.setattr(measuring, "SUPPORT_SIZES", (1, 4))
     monkeypatch.setattr(measuring, "QUERIES", (1, 10))
-    monkeypatch.setattr(measuring, "plain_ms", lambda size: {"1": [100.0 * size, 120.0 * size, 90.0 * size]})
-    monkeypatch.setattr(measuring, "ours_ms", lambda weights, size: {"1": [20.0 * size] * 3, "10": [5.0, 6.0, 7.0]})
+    monkeypatch.setattr(measuring, "plain_ms", lambda size, runs: {"1": [100.0 * size, 120.0 * size, 90.0 * size]})
+    monkeypatch.setattr(
+        measuring, "ours_ms", lambda weights, size, runs: {"1": [20.0 * size] * 3, "10": [5.0, 6.0, 7.0]}
+    )
     points = {point.place: point.value for point in cost(new_bench("cost", predictors=(str(weights),))).points}
     assert len(points) == 2 * 2 * 2
     assert points[Coordinates(10, "tiny", "S = 4")] == Interval(6.0, 5.0, 7.0)
@@ -85,14 +87,14 @@ def test_many_queries_share_the_reading_of_their_support(weights: Path, monkeypa
     monkeypatch.setattr(measuring, "QUERIES", (1, 20))
     monkeypatch.setattr(measuring, "load_network", lambda path: network)
     monkeypatch.setattr(measuring, "time", SimpleNamespace(process_time=lambda: network.seconds))
-    found = ours_ms(weights, 8)
-    assert found == {"1": [pytest.approx(25_000)] * measuring.RUNS, "20": [pytest.approx(2_200)] * measuring.RUNS}
+    found = ours_ms(weights, 8, 2)
+    assert found == {"1": [pytest.approx(25_000)] * 2, "20": [pytest.approx(2_200)] * 2}
 
 
 def test_the_first_run_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([0.0, 9.0, 10.0, 10.001, 20.0, 20.002, 30.0, 30.003])
     monkeypatch.setattr(measuring.time, "process_time", lambda: next(clock))
-    assert times_ms(lambda: None) == pytest.approx([1, 2, 3])
+    assert times_ms(lambda: None, 3) == pytest.approx([1, 2, 3])
 
 
 @pytest.mark.parametrize("names", [("packaged", "mean-mask"), ("mean-mask",)])

@@ -1,6 +1,7 @@
 """Experiments that train: what each level changes, what is asked of it, and that no training is done twice."""
 
 from collections.abc import Callable
+from concurrent.futures import Executor
 from dataclasses import replace
 from pathlib import Path
 
@@ -41,7 +42,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
     """What would have been trained, by name, and how."""
     found: dict[str, object] = {}
 
-    def note(bench: Bench, name: str, override: dict[str, object], seed: int) -> Path:
+    def note(bench: Bench, executor: object, name: str, override: dict[str, object], seed: int) -> Path:
         overridden(override, seed, 1)  # a configuration
         found[f"{name} {seed}"] = override
         return Path(f"{name}-{seed}")
@@ -133,15 +134,10 @@ def test_copies_go_with_their_originals() -> None:
     assert without_copies({"five"}, contents) == {"five"}
 
 
-def test_a_training_is_done_once(bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    class Here:
+def test_a_training_is_done_once(bench: Bench, tmp_path: Path) -> None:
+    class Here(Executor):
         """Stands in for a pool of processes."""
 
-        def __init__(self, *_: object) -> None: ...
-        def __enter__(self) -> "Here":
-            return self
-
-        def __exit__(self, *_: object) -> None: ...
         def submit(self, work: object, config: object, collection: Path, out: Path, device: str) -> "Here":
             calls.append((config.steps, config.seed, config.episodes.synthetic_share, out.name))
             return self
@@ -152,9 +148,8 @@ def test_a_training_is_done_once(bench: Bench, monkeypatch: pytest.MonkeyPatch, 
             return path
 
     calls: list[tuple[object, ...]] = []
-    monkeypatch.setattr(retraining, "local_executor", Here)
     for _ in range(2):
-        kept = trained(bench, "share 0.5", {"episodes": {"synthetic_share": 0.5}}, seed=3)
+        kept = trained(bench, Here(), "share 0.5", {"episodes": {"synthetic_share": 0.5}}, seed=3)
     assert kept == bench.out / "weights" / "share-0-5-seed3.safetensors"
     assert kept.read_bytes() == b"learnt"
     assert calls == [(400, 3, 0.5, "share-0-5-seed3")]
