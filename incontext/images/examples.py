@@ -135,8 +135,8 @@ class Examples(Sequence[Example]):
         images: What was annotated.
         labels: Label maps, one per image and on its grid, 0 being background; or masks by class name; or one file of
             an annotation tool for all images.
-        rules: What the user says of the values of labels; if nothing of unknown ones, 255 or -1 are, where they stand
-            apart from the classes.
+        rules: What the user says of the values of labels; if nothing of unknown ones, 255, 254 or -1 are, where they
+            stand apart from the classes.
         channel: The channel to look at of images that have several.
         names: Names of label values that are known: classes of these names have these values.
         level: Level of the resolution of images that have several.
@@ -275,7 +275,7 @@ class Examples(Sequence[Example]):
         if (count := len({*drawn.values()})) > MOST_CLASSES:
             file = max(self._drawn_files, key=lambda path: len(self._drawn_files[path]))
             message = (
-                f"support_labels name too many classes: expected at most {MOST_CLASSES}, got {count}, as in {file.name}."
+                f"support_labels name too many classes: expected at most {MOST_CLASSES}, got {count} in {file.name}."
                 " Leave some out, or unite them."
             )
             raise ValueError(message)
