@@ -25,7 +25,7 @@ from megamed.colour_tables import (
     two_colours,
     values_of_colours,
 )
-from megamed.trimaps import BAND, foreground_of, is_trimap, trimap_note
+from megamed.trimaps import BAND, foreground_of, is_trimap, may_be_trimap, trimap_note
 
 Unknown = int | Sequence[int] | None
 """Values of pixels that nobody judged; None to find out."""
@@ -122,6 +122,8 @@ def read_values(values: Shaped[np.ndarray, "*grid"], name: str, rules: LabelRule
         whole, band = split_unknown(foreground_of(whole), (BAND,))
         unknown = band if unknown is None else unknown | band
         notes.append(trimap_note(name))
+    if rules.unknown is None and may_be_trimap(whole):
+        notes.append(f"{name} has 128 as a thin band alone: it is read as a class; if nobody judged it, it is unknown.")
     if rules.unknown is None and (void := suspected_void(whole)) is not None:
         whole, voids = split_unknown(whole, (void,))
         unknown = voids if unknown is None else unknown | voids
