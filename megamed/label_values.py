@@ -123,7 +123,9 @@ def read_values(values: Shaped[np.ndarray, "*grid"], name: str, rules: LabelRule
         unknown = band if unknown is None else unknown | band
         notes.append(trimap_note(name))
     if rules.unknown is None and may_be_trimap(whole):
-        notes.append(f"{name} has 128 as a thin band alone: it is read as a class; if nobody judged it, it is unknown.")
+        notes.append(
+            f"{name} has 128 as a thin band alone: it is read as a class. If nobody judged it, say: unknown=128."
+        )
     if rules.unknown is None and (void := suspected_void(whole)) is not None:
         whole, voids = split_unknown(whole, (void,))
         unknown = voids if unknown is None else unknown | voids
