@@ -94,7 +94,7 @@ class Segmenter(SavedEstimator):
         level: The level to look at of the resolution of whole slides and other pyramids: 0 is the full one.
         colours: Values of the classes of labels that are drawn in colours, by colour as `#rrggbb`; black is background.
         unknown: Value or values of pixels of labels that nobody judged; they are neither learnt nor scored. By default
-            255 or -1 where it stands apart from classes that are counted through, and then a warning says so.
+            255, 254 or -1 where it stands apart from classes that are counted through, and then a warning says so.
         tune: Tuning of a copy of the network on the labelled images, at `fit`: 0 for none, `auto`, or a number of steps
             at most. It takes about a minute on a processor core; `tuned` tells what it has come to. It stays without
             effect where labelled images that were not learned from do not gain. Where fewer than four images show each

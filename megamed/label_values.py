@@ -25,7 +25,7 @@ from megamed.colour_tables import (
     two_colours,
     values_of_colours,
 )
-from megamed.trimaps import BAND, foreground_of, is_trimap, trimap_note
+from megamed.trimaps import BAND, foreground_of, is_trimap, may_be_trimap, trimap_note
 
 Unknown = int | Sequence[int] | None
 """Values of pixels that nobody judged; None to find out."""
@@ -122,6 +122,10 @@ def read_values(values: Shaped[np.ndarray, "*grid"], name: str, rules: LabelRule
         whole, band = split_unknown(foreground_of(whole), (BAND,))
         unknown = band if unknown is None else unknown | band
         notes.append(trimap_note(name))
+    if rules.unknown is None and may_be_trimap(whole):
+        notes.append(
+            f"{name} has 128 as a thin band alone: it is read as a class. If nobody judged it, say: unknown=128."
+        )
     if rules.unknown is None and (void := suspected_void(whole)) is not None:
         whole, voids = split_unknown(whole, (void,))
         unknown = voids if unknown is None else unknown | voids
@@ -130,6 +134,8 @@ def read_values(values: Shaped[np.ndarray, "*grid"], name: str, rules: LabelRule
         count = np.count_nonzero(distinct(whole))
         notes.append(f"{name} numbers {count} objects: they are read as one class, 1.")
         whole = (whole > 0).astype(np.uint8)
+    else:
+        check_regions(whole, name)
     return LabelReading(whole, unknown, tuple(notes))
 
 
@@ -173,7 +179,7 @@ def read_palette(
     """
     rules = rules or LabelRules()
     pixels, notes = without_palette(indices, palette, name, rules, opacity)
-    if rules.colours:
+    if pixels.ndim > indices.ndim:
         return read_channels(pixels, name, rules)
     return LabelReading(pixels, None, notes) if notes else read_values(pixels, name, rules)
 
@@ -187,10 +193,10 @@ def without_palette(
 ) -> tuple[UInt8[np.ndarray, "..."], tuple[str, ...]]:
     """Return what the indices of a palette stand for, and a note if that was decided here.
 
-    They are colours, with their opacity, if the user names some; a mask if there are two of which one, not 0, is black
-    or transparent; else the indices themselves.
+    They are colours, with their opacity, if the user names some or black is among others, but not the first; a mask if
+    there are two of which one, not 0, is black or transparent; else the indices themselves.
     """
-    if rules.colours:
+    if rules.colours or (opacity is None and is_by_colour(indices, palette)):
         colours = palette[np.minimum(indices, len(palette) - 1)]
         return (colours if opacity is None else np.dstack([colours, opacity])), ()
     used = distinct(indices).tolist()
@@ -205,6 +211,16 @@ def without_palette(
         )
         return (indices != unseen[0]).astype(np.uint8), (note,)
     return indices, ()
+
+
+def is_by_colour(indices: UInt8[np.ndarray, "*grid"], palette: UInt8[np.ndarray, "entries 3"]) -> bool:
+    """Whether an index beside several others is black, which is background, and the index 0 a colour.
+
+    So programs number colours that count them; a label map would have the background at 0.
+    """
+    used = [index for index in distinct(indices).tolist() if index < len(palette)]
+    is_black = [not palette[index].any() for index in used]
+    return len(used) > 2 and used[0] == 0 and not is_black[0] and any(is_black)
 
 
 def whole_numbers(values: Shaped[np.ndarray, "*grid"], name: str) -> Integer[np.ndarray, "*grid"]:
@@ -267,6 +283,27 @@ def may_be_label(pixels: Shaped[np.ndarray, "..."]) -> bool:
     if pixels.ndim == 3 and pixels.shape[-1] in (3, 4) and pixels.dtype == np.uint8:
         return len(colour_counts(pixels[..., :3])) <= MAX_COLOURS
     return distinct(pixels).size <= MAX_COLOURS or is_antialiased(pixels)
+
+
+def check_regions(values: Integer[np.ndarray, "*grid"], name: str) -> None:
+    """Refuse a label map most of whose values fill no square of 2 × 2 pixels: interpolation makes these at edges.
+
+    Raises:
+        ValueError: If they are more than classes are likely to be.
+    """
+    if values.ndim < 2 or (found := distinct(values)).size <= SOFT_LEVELS:
+        return
+    corner = values[..., :-1, :-1]
+    is_flat = (corner == values[..., 1:, :-1]) & (corner == values[..., :-1, 1:]) & (corner == values[..., 1:, 1:])
+    flat = distinct(corner[is_flat])
+    strewn = np.setdiff1d(found, flat)
+    is_most = flat.size > 1 and strewn.size > found.size / 2
+    if is_most and flat[0] < strewn[0] and strewn[-1] < flat[-1]:
+        msg = (
+            f"{name} is no label map: expected regions of a few values, got {strewn.size} values at edges alone, as a "
+            "resized label has. Resize it by nearest."
+        )
+        raise ValueError(msg)
 
 
 def is_full_word(values: Integer[np.ndarray, "*grid"]) -> bool:

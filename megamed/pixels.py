@@ -8,7 +8,7 @@ from jaxtyping import Real, Shaped, UInt8
 
 from megamed import formats
 from megamed.colour_tables import FULL, as_bytes, is_grey, values_of_colours
-from megamed.label_values import LabelRules, without_palette
+from megamed.label_values import LabelRules, is_by_colour, without_palette
 from megamed.readers import channels, picture
 from megamed.readers.faults import one_error
 from megamed.readers.source import SERIES, Source
@@ -85,6 +85,8 @@ def read_label(source: Source) -> Real[np.ndarray, "H W"] | Volume:
         ImportError: If the library for its format is not installed.
     """
     stored = _visible(_read(source), source.name)
+    if stored.palette is not None and is_by_colour(stored.array, stored.palette):
+        stored = stored.displayed()
     if stored.axes.endswith("C") and is_grey(stored.array):
         stored = replace(stored, array=stored.array[..., 0], axes=stored.axes.removesuffix("C"))
     if _is_volume(stored) and not stored.axes.endswith("C"):

@@ -10,6 +10,8 @@ FOREGROUND, BACKGROUND, BAND = 1, 2, 3
 
 Source: Parkhi et al., Cats and Dogs, CVPR 2012, whose labels have them.
 """
+WHITE, BLACK, GREY = 255, 0, 128
+"""Values of trimaps as they are drawn for the cutting out of pictures."""
 MOST_TOUCHING = 0.02
 """Largest share of the outline of the foreground at which it touches the background."""
 THIN_PX, THIN_SHARE = 4.0, 0.05
@@ -18,19 +20,28 @@ THIN_PX, THIN_SHARE = 4.0, 0.05
 
 def is_trimap(label: Integer[np.ndarray, "*grid"]) -> bool:
     """Whether a label map of 1, 2 and 3 has 3 as a thin band all around 1, and nothing but 2 beyond."""
-    if label.ndim < 2 or not label.size or label.min() != FOREGROUND or label.max() != BAND:
+    return _has_thin_band(label, FOREGROUND, BACKGROUND, BAND)
+
+
+def may_be_trimap(label: Integer[np.ndarray, "*grid"]) -> bool:
+    """Whether a label map of 0, 128 and 255 has 128 as such a band, which may as well be a class of its own."""
+    return _has_thin_band(label, WHITE, BLACK, GREY)
+
+
+def _has_thin_band(label: Integer[np.ndarray, "*grid"], foreground: int, background: int, band: int) -> bool:
+    values = (foreground, background, band)
+    if label.ndim < 2 or not label.size or (label.min(), label.max()) != (min(values), max(values)):
         return False
-    contacts = np.zeros((BAND + 1, BAND + 1), np.int64)
-    small = label.astype(np.uint8)
+    places = np.select([label == value for value in values], [0, 1, 2], 3).astype(np.uint8)
+    contacts = np.zeros((4, 4), np.int64)
     for axis in (label.ndim - 2, label.ndim - 1):
-        before, after = np.delete(small, -1, axis), np.delete(small, 0, axis)
-        pairs = np.bincount((before * np.uint8(BAND + 1) + after).ravel(), minlength=contacts.size)
-        contacts += pairs.reshape(contacts.shape)
+        before, after = np.delete(places, -1, axis), np.delete(places, 0, axis)
+        contacts += np.bincount((before * 4 + after).ravel(), minlength=contacts.size).reshape(contacts.shape)
     contacts += contacts.T
-    inner, outer = contacts[FOREGROUND, BAND], contacts[BACKGROUND, BAND]
-    if not inner or not outer or contacts[FOREGROUND, BACKGROUND] > MOST_TOUCHING * inner:
+    inner, outer = int(contacts[0, 2]), int(contacts[1, 2])
+    if (places == 3).any() or not inner or not outer or contacts[0, 1] > MOST_TOUCHING * inner:
         return False
-    width_px = np.count_nonzero(small == BAND) / ((inner + outer) / 2)
+    width_px = np.count_nonzero(places == 2) / ((inner + outer) / 2)
     return bool(width_px <= max(THIN_PX, THIN_SHARE * max(label.shape)))
 
 

@@ -12,6 +12,7 @@ from megamed.colour_tables import BLACK, FULL, MAX_COLOURS, as_bytes, colour_cou
 from megamed.label_colours import Palettes
 from megamed.label_values import (
     LabelRules,
+    check_regions,
     distinct,
     hardened,
     is_antialiased,
@@ -164,6 +165,8 @@ class LabelSurvey:
         if self.rules.unknown is None and is_trimap(label):
             self.readings.append(trimap_note(name))
             label = split_unknown(foreground_of(label), (BAND,))[0]
+        if not (is_numbered := is_instances([label])):
+            check_regions(label, name)
         found = _counts(label)
         corners = np.unique(label[..., :: max(label.shape[-2] - 1, 1), :: max(label.shape[-1] - 1, 1)]).tolist()
         void = suspected_void(label) if self.rules.unknown is None else None
@@ -179,7 +182,7 @@ class LabelSurvey:
             self.shares[value].append(count / label.size)
         self.sets.append(frozenset(shown))
         self.empty += [] if shown else [name]
-        self.numbered += [name] if is_instances([label]) else []
+        self.numbered += [name] if is_numbered else []
 
     @property
     def classes(self) -> list[ClassFacts]:

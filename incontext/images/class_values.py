@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -110,6 +111,23 @@ def one_class(label: LabelCase, class_name: str, source: str) -> LabelCase:
         return label
     note = all_of_it(source, [label.names.get(value, str(value)) for value in shown], class_name)
     return replace(label, notes=(*label.notes, note))
+
+
+def check_count(drawn: Mapping[str, int], files: Mapping[Path, Mapping[int, str]], most: int) -> None:
+    """Refuse more classes than a label map holds.
+
+    Args:
+        drawn: Values of the classes by name.
+        files: Names of the classes in each file, by value.
+        most: Largest value that a label map holds.
+
+    Raises:
+        ValueError: If there are more.
+    """
+    if (count := len({*drawn.values()})) > most:
+        file = max(files, key=lambda path: len(files[path]))
+        msg = f"support_labels name too many classes: expected at most {most}, got {count} in {file.name}. "
+        raise ValueError(msg + "Leave some out, or unite them.")
 
 
 def numbered(

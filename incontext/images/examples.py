@@ -11,7 +11,7 @@ from jaxtyping import Bool, Integer, Shaped, UInt8
 
 from incontext.images.arrays import Picture
 from incontext.images.channels import Channel
-from incontext.images.class_values import ClassValues, numbered, one_class
+from incontext.images.class_values import ClassValues, check_count, numbered, one_class
 from incontext.images.drawn_formats import drawn_format
 from incontext.images.orientation import PlaneLayout
 from incontext.images.source_image import (
@@ -135,8 +135,8 @@ class Examples(Sequence[Example]):
         images: What was annotated.
         labels: Label maps, one per image and on its grid, 0 being background; or masks by class name; or one file of
             an annotation tool for all images.
-        rules: What the user says of the values of labels; if nothing of unknown ones, 255 or -1 are, where they stand
-            apart from the classes.
+        rules: What the user says of the values of labels; if nothing of unknown ones, 255, 254 or -1 are, where they
+            stand apart from the classes.
         channel: The channel to look at of images that have several.
         names: Names of label values that are known: classes of these names have these values.
         level: Level of the resolution of images that have several.
@@ -272,13 +272,7 @@ class Examples(Sequence[Example]):
         has_maps = not all(_paths(label) and {*_paths(label)} <= self._drawn_files.keys() for label in self.maps)
         stated = [*self._drawn_files.values()]
         drawn = numbered(stated, MOST_CLASSES, self._given_names, has_maps)
-        if (count := len({*drawn.values()})) > MOST_CLASSES:
-            file = max(self._drawn_files, key=lambda path: len(self._drawn_files[path]))
-            message = (
-                f"support_labels name too many classes: expected at most {MOST_CLASSES}, got {count}, as in {file.name}."
-                " Leave some out, or unite them."
-            )
-            raise ValueError(message)
+        check_count(drawn, self._drawn_files, MOST_CLASSES)
         return ClassValues(self._given_names, drawn, MOST_CLASSES)
 
     def _void_notes(self, index: int) -> tuple[str, ...]:

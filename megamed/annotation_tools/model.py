@@ -26,6 +26,8 @@ Size: TypeAlias = tuple[int, int]
 ImageKind: TypeAlias = Literal["image", "stack", "volume"]
 """One plane, planes in an order, or planes with a place in the patient."""
 
+BREAKS = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
+"""Characters that end a line, or are no text."""
 SLACK_PX = 1.0
 """Distance by which a shape may reach out of its image, as one does that was drawn along the border."""
 
@@ -274,9 +276,10 @@ def classes_of(images: Sequence[SegmentedImage]) -> dict[str, LabelClass]:
 
 
 def distinct_names(names: Mapping[int, str]) -> dict[int, str]:
-    """Return names by label value, those that several classes share with their value behind them."""
-    counts = Counter(names.values())
-    return {value: name if counts[name] == 1 else f"{name} {value}" for value, name in names.items()}
+    """Return names by label value, each in one line, those that several classes share with their value behind them."""
+    lines = {value: " ".join(name.split()) if BREAKS.search(name) else name for value, name in names.items()}
+    counts = Counter(lines.values())
+    return {value: name if counts[name] == 1 else f"{name} {value}" for value, name in lines.items()}
 
 
 def file_names(sources: Sequence[Path | None]) -> list[str]:
@@ -293,6 +296,7 @@ def file_names(sources: Sequence[Path | None]) -> list[str]:
 def file_name_of(name: str, taken: Container[str] = ()) -> str:
     """Return a class's name as part of a file's, without slashes and unlike those that are taken."""
     plain = re.sub(r"[\\/:]", "_", name)
+    plain = plain if plain.strip(".") else "_" * len(plain)  # dots alone are folders
     candidates = itertools.chain([plain], (f"{plain}_{number}" for number in itertools.count(2)))
     return next(each for each in candidates if each not in taken)
 

@@ -171,7 +171,8 @@ def write(
     names: list[str] = []
     for each in classes:
         names.append(file_name_of(each.name, names))
-        write_labels(path, names[-1], masks[each.name] * np.uint8(each.value or 1), [each], axes)
+        value = np.min_scalar_type(each.value or 1).type(each.value or 1)
+        write_labels(path, names[-1], masks[each.name] * value, [each], axes)
 
 
 def replace(

@@ -47,7 +47,8 @@ def read_drawn(source: Source) -> DrawnLabel:
     path, *images = source.files
     is_region = header_of(path).get("Modality") == "RTSTRUCT"
     with readable(path):
-        is_placed = len(images) > 1 or is_region or bool(planes_of(images[0], header_of(images[0])))
+        is_sized = any(plane.is_sized for plane in planes_of(images[0], header_of(images[0])))
+        is_placed = len(images) > 1 or is_region or is_sized
     grid = read_grid(images) if is_placed else None
     with readable(path):
         return _regions(path, grid) if is_region and grid else read_segments(path, images, grid)

@@ -83,7 +83,7 @@ def _segment_mask(path: Path, segment: int, target: _Target) -> Mask:
         frames = stored_pixels(header).values.reshape(-1, int(header.Rows), int(header.Columns))
         shape = grid.shape if grid else (1, int(image.Rows), int(image.Columns))
         mask = np.zeros(shape, bool)
-        planes = {plane.frame: plane for plane in planes_of(path, header)}
+        planes = {plane.frame: plane for plane in planes_of(path, header) if plane.is_sized}
         full = number(header, "MaximumFractionalValue", max(int(frames.max(initial=1)), 1))
         found = ((frame, _is_set(header, frame, pixels, segment, full)) for frame, pixels in enumerate(frames))
         drawn = [(frame, is_set) for frame, is_set in found if is_set.any()]

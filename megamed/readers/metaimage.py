@@ -93,7 +93,7 @@ def write(mask: MaskImage, suffix: str) -> bytes:
         "CenterOfRotation": " ".join("0" * axes),
         "ElementSpacing": _spaced(spacing_mm[:axes]),
         "DimSize": " ".join(map(str, sides)),
-        "ElementType": "MET_UCHAR",
+        "ElementType": "MET_UCHAR" if mask.array.dtype == np.uint8 else "MET_USHORT",
         "ElementDataFile": "LOCAL",
     }
     return "".join(f"{key} = {value}\n" for key, value in header.items()).encode() + data

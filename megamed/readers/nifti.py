@@ -118,7 +118,7 @@ def write(mask: MaskImage, suffix: str) -> bytes:
         image = nibabel.Nifti1Image(mask.array, mask.affine)
     if image.header.get_xyzt_units()[0] == "unknown" and not isinstance(header, nibabel.Nifti1Header):
         image.header.set_xyzt_units("mm")
-    image.set_data_dtype(np.uint8)
+    image.set_data_dtype(mask.array.dtype)
     image.header.set_slope_inter(1, 0)
     content = image.to_bytes()
     return gzip.compress(content, mtime=0) if suffix == ".nii.gz" else content

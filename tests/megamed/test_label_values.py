@@ -340,3 +340,31 @@ def test_the_largest_number_of_a_type_marks_what_is_drawn(bits: int) -> None:
     reading = read_values(disc() * np.array(2**bits - 1, f"u{bits // 8}"), "a")
     assert np.array_equal(reading.values, disc() * 255)
     assert "read as one class, 255" in reading.notes[0]
+
+
+@pytest.mark.parametrize("factor", [1.7, 3, 4.2])
+def test_a_map_of_classes_that_was_resized_smoothly_is_refused(factor: float) -> None:
+    label = np.zeros((40, 50), np.uint8)
+    label[5:25, 5:20], label[20:35, 25:45] = 100, 200
+    size = round(50 * factor), round(40 * factor)
+    smooth = np.asarray(Image.fromarray(label).resize(size, Image.Resampling.BILINEAR))
+    with pytest.raises(ValueError, match=r"a.png is no label map: .* values at edges alone.*Resize it by nearest"):
+        read_values(smooth, "a.png")
+    sharp = np.asarray(Image.fromarray(label).resize(size, Image.Resampling.NEAREST))
+    assert np.array_equal(read_values(sharp, "a.png").values, sharp)
+
+
+def test_many_small_classes_are_no_edges() -> None:
+    parcels = np.repeat(np.repeat(np.random.default_rng(0).permutation(100).reshape(10, 10), 3, axis=0), 3, axis=1)
+    reading = read_values(parcels.astype(np.uint8), "a.png", LabelRules(instances=False))
+    assert np.array_equal(reading.values, parcels)
+
+
+def test_a_palette_with_black_elsewhere_than_first_tells_classes_by_colour() -> None:
+    indices = np.array([[2, 2, 0, 1], [2, 2, 0, 1]], np.uint8)
+    palette = np.array([[0, 255, 0], [255, 0, 0], [0, 0, 0]], np.uint8)
+    with pytest.raises(ValueError, match="expected a table that gives each colour a class, got 3 colours"):
+        read_palette(indices, palette, "a.png")
+    rules = LabelRules.of(colours={"#ff0000": 1, "#00ff00": 2})
+    assert read_palette(indices, palette, "a.png", rules).values.tolist() == [[0, 0, 2, 1]] * 2
+    assert read_palette(indices, palette[::-1], "a.png").values.tolist() == indices.tolist()

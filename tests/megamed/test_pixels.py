@@ -65,3 +65,11 @@ def test_a_grey_label_that_was_stored_in_colours_with_loss_has_one_channel(tmp_p
     assert formats.read(source).is_lossy
     Image.fromarray(mask).save(tmp_path / "a.webp", lossless=True)
     assert not formats.read(Source((tmp_path / "a.webp",))).is_lossy
+
+
+def test_a_palette_that_counts_colours_is_no_label_map(tmp_path: Path) -> None:
+    label = Image.fromarray(np.array([[2, 2, 0, 1], [2, 2, 0, 1]], np.uint8))
+    label.putpalette([0, 255, 0, 255, 0, 0, 0, 0, 0])
+    label.save(tmp_path / "a.png")
+    with pytest.raises(ValueError, match="not a label map"):
+        read_label(Source((tmp_path / "a.png",)))

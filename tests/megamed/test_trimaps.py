@@ -29,8 +29,9 @@ def test_a_thin_band_between_two_others_makes_a_trimap(radius: float, band_px: f
         np.where(ROWS > 30, trimap(18, 3), np.where(trimap(18, 3) == 3, 2, trimap(18, 3))),
         np.full((6, 8), 2),
         trimap(18, 3) + 1,
+        np.where(ROWS == COLUMNS, 0, trimap(18, 3)),
     ],
-    ids=["wide", "layers", "zeros", "half", "constant", "other values"],
+    ids=["wide", "layers", "no ground", "half", "constant", "other values", "zeros"],
 )
 def test_other_maps_are_none(label: np.ndarray) -> None:
     assert not is_trimap(label)
@@ -49,6 +50,15 @@ def test_a_trimap_is_read_as_one_class_and_says_so() -> None:
     assert reading.unknown is not None
     assert np.array_equal(reading.unknown, label == 3)
     assert "a.png is a trimap" in reading.notes[0]
+
+
+def test_grey_between_white_and_black_is_a_class_and_told() -> None:
+    label = np.array([0, 255, 0, 128], np.uint8)[trimap(18, 3)]
+    reading = read_values(label, "a.png")
+    assert np.array_equal(reading.values, label)
+    assert reading.unknown is None
+    assert "128 as a thin band alone" in reading.notes[0]
+    assert not read_values(np.where(label == 128, 255, label), "a.png").notes
 
 
 def test_what_the_user_says_counts_first() -> None:

@@ -237,5 +237,5 @@ def test_more_classes_than_a_map_holds_are_refused_before_any_is_drawn(tmp_path:
     text = json.dumps({"images": images, "annotations": shapes, "categories": classes})
     (tmp_path / "coco.json").write_text(text)
     Image.fromarray(IMAGE).save(tmp_path / "a.png")
-    with pytest.raises(ValueError, match=r"too many classes: expected at most 255, got 300, as in coco\.json"):
+    with pytest.raises(ValueError, match=r"too many classes: expected at most 255, got 300 in coco\.json"):
         Examples([tmp_path / "a.png"], [tmp_path / "coco.json"])[0]

@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 
-from megamed.annotation_tools.model import AnnotatedImage, LabelClass, LabelLayers, Outline, Patch, SegmentedImage
+from megamed.annotation_tools.model import (
+    AnnotatedImage,
+    LabelClass,
+    LabelLayers,
+    Outline,
+    Patch,
+    SegmentedImage,
+    distinct_names,
+)
 from megamed.annotation_tools.run_lengths import RunMask
 from megamed.annotation_tools.shapes import box, ellipse
 
@@ -97,3 +105,8 @@ def test_shapes_of_the_whole_resolution_lie_on_a_level_as_its_pixels_do() -> Non
     assert np.array_equal(drawn.unknown[0].reach, [5, 8])
     relative = Outline("a", (np.array([[0, 0], [0.5, 0], [0.5, 1]]),), relative=True)
     assert relative.scaled(np.array([0.5, 0.5])) is relative
+
+
+def test_names_of_several_lines_are_written_in_one_and_stay_apart() -> None:
+    names = {1: "two\nlines", 2: "two lines", 3: "b  c", 4: "b"}
+    assert distinct_names(names) == {1: "two lines 1", 2: "two lines 2", 3: "b  c", 4: "b"}

@@ -336,6 +336,15 @@ def test_classes_whose_names_differ_by_a_slash_stay_apart(tmp_path: Path, tool: 
     assert all(np.array_equal(found[name], mask) for name, mask in masks.items())
 
 
+def test_zarr_holds_names_of_dots_and_more_classes_than_a_byte(tmp_path: Path) -> None:
+    masks = {".": box(0), "..": box(1), "c": box(3)}
+    values = {".": 1, "..": 2, "c": 300}
+    write_files(tmp_path, "ome-zarr", [SegmentedImage("x.png", (6, 8), masks, values=values)])
+    found = by_zarr_at(tmp_path / "ome-zarr" / "x.zarr")
+    assert found.keys() == masks.keys()
+    assert all(np.array_equal(found[name], mask) for name, mask in masks.items())
+
+
 @pytest.mark.parametrize(("tool", "names"), [("labelme", ("a.png", "a.jpg")), ("coco", ("a.png", "a.png"))])
 def test_no_image_takes_the_place_of_another(tmp_path: Path, tool: WrittenTool, names: tuple[str, str]) -> None:
     with pytest.raises(ValueError, match=rf"{names[0]} and {names[1]} would have one place"):

@@ -87,6 +87,14 @@ def test_other_formats_agree_with_simpleitk(tmp_path: Path, form: str) -> None:
     assert place == pytest.approx((LPS_TO_RAS @ AFFINE @ (1, 2, 3, 1))[:3])
 
 
+@pytest.mark.parametrize("form", ["nii", "nrrd", "mha"])
+def test_values_beyond_bytes_are_kept(tmp_path: Path, form: str) -> None:
+    sitk = pytest.importorskip("SimpleITK")
+    mask = MASK.astype(np.uint16) * 150
+    image = sitk.ReadImage(str(write(tmp_path / f"mask.{form}", encode(mask, Geometry(AFFINE), f".{form}"))))
+    assert np.array_equal(sitk.GetArrayFromImage(image).transpose(2, 1, 0), mask)
+
+
 def test_nrrd_header_is_kept_but_for_what_tells_of_values(tmp_path: Path) -> None:
     header = {"space": "left-anterior-superior", "space directions": AFFINE[:3, :3].T, "space origin": AFFINE[:3, 3]}
     header |= {"space units": ["mm"] * 3, "kinds": ["domain"] * 3, "patient": "of the study", "max": 9.0}
