@@ -1,10 +1,10 @@
 """Exported models against `Segmenter.predict`: `python -m benchmarks.perf.check_exports COLLECTION [TASKS]`.
 
-The first task of each of several datasets, five unless TASKS says otherwise, is learned from some labelled images, once
-with the packaged weights and once with weights moved at random, as tuning moves them. Each is exported in all formats,
-and all segment images of other subjects, which are also cut and stretched to other sides. A row of the table tells how
-much the moved weights change any probability at most, and for each format the largest difference from `predict`.
-`--keep FOLDER` keeps the files.
+The first task of each of several datasets, five unless TASKS says otherwise or those of `--dataset`, is learned from
+some labelled images, once with the packaged weights and once tuned; where tuning does not help and is not accepted,
+weights are moved at random in its place. Each is exported in all formats, and all segment images of other subjects,
+which are also cut and stretched to other sides. A row of the table tells of the weights, how much they change any
+probability at most, and for each format the largest difference from `predict`. `--keep FOLDER` keeps the files.
 """
 
 import argparse
@@ -37,38 +37,42 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("collection", type=Path)
     parser.add_argument("tasks", type=int, nargs="?", default=5)
+    parser.add_argument("--dataset", action="append")
     parser.add_argument("--keep", type=Path)
     given = parser.parse_args()
-    print(f"{'task':<80}{'moved by':>10}" + "".join(f"{suffix:>16}" for suffix in WRITERS), flush=True)
+    print(f"{'task':<80}{'weights':<18}{'moved by':>10}" + "".join(f"{suffix:>16}" for suffix in WRITERS), flush=True)
     with Collection(given.collection) as collection, tempfile.TemporaryDirectory() as folder:
         kept = given.keep or Path(folder)
         kept.mkdir(parents=True, exist_ok=True)
-        for task in _one_of_each_dataset(collection)[: given.tasks]:
+        for task in _one_of_each_dataset(collection, given.dataset)[: given.tasks]:
             for row in _rows(collection, task, kept):
                 print(f"{task.id:<80}" + row, flush=True)
 
 
-def _one_of_each_dataset(collection: Collection) -> list[Task]:
-    return list({task.dataset: task for task in reversed(collection.tasks())}.values())[::-1]
+def _one_of_each_dataset(collection: Collection, datasets: list[str] | None) -> list[Task]:
+    return list({task.dataset: task for task in reversed(collection.tasks(datasets))}.values())[::-1]
 
 
 def _rows(collection: Collection, task: Task, folder: Path) -> Iterator[str]:
-    """Compare the exports of a task, with the packaged weights and with moved ones."""
+    """Compare the exports of a task, with the packaged weights and with tuned ones."""
     by_subject = list({sample.subject: sample.row for sample in collection.samples(task)}.values())
     labelled, asked = by_subject[:LABELLED], by_subject[LABELLED : LABELLED + ASKED]
     segmenter = Segmenter(absent="keep", device="cpu")
     segmenter.fit(list(collection.images(task, labelled)), list(collection.labels(task, labelled)), {1: task.label})
     images = [sides for image in collection.images(task, asked) for sides in _of_other_sides(image)]
     unmoved = [np.array(each) for each in segmenter.predict_proba(images)]
-    for name in ("packaged", "moved"):
-        if name == "moved":
-            segmenter.set_params(tune="auto").keep_tuned(Tuned(_some_changes(segmenter), "moved at random"))
+    for name in ("packaged", "tuned"):
+        tuned = segmenter.set_params(tune="auto" if name == "tuned" else 0).tuned
+        if tuned and not tuned.delta:
+            tuned = Tuned(_some_changes(segmenter), "moved at random")
+            segmenter.keep_tuned(tuned)
+        weights = tuned.reason.partition(":")[0] if tuned else name
         expected = segmenter.predict_proba(images)
         apart = [
             _apart(map(_opened(segmenter.export(folder / f"{task.dataset}-{name}{suffix}")), images), expected)
             for suffix in WRITERS
         ]
-        yield f"{_apart(unmoved, expected):>10.1e}" + "".join(f"{each:>16.1e}" for each in apart)
+        yield f"{weights:<18}{_apart(unmoved, expected):>10.1e}" + "".join(f"{each:>16.1e}" for each in apart)
 
 
 def _some_changes(segmenter: Segmenter) -> WeightsDelta:

@@ -136,7 +136,7 @@ def class_values(values: Shaped[np.ndarray, "*grid"], name: str) -> UInt8[np.nda
         ValueError: If a value is no whole number in 0–255.
     """
     # cut off first, because casting what does not fit is undefined
-    label = np.clip(values, 0, 255).astype(np.uint8)
+    label = np.clip(values, 0, np.uint8(255)).astype(np.uint8)
     if not np.array_equal(label, values):
         msg = (
             f"{name} is no label map: expected whole numbers in 0–255, got values from {values.min()} to "

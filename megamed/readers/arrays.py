@@ -112,4 +112,7 @@ def _header(file: File) -> tuple[tuple[int, ...], np.dtype]:
         msg = f"expected version 1 or 2 of the npy format, got {version}"
         raise ValueError(msg)
     shape, _, dtype = HEADER_READERS[version](file)
+    if any(length < 0 for length in shape):
+        msg = f"expected lengths of 0 or more, got shape {shape}"
+        raise ValueError(msg)
     return shape, dtype

@@ -13,7 +13,7 @@ HEIGHT, WIDTH = 9, 12
 
 
 def by_dijkstra(start: tuple[int, int], down: np.ndarray, along: np.ndarray) -> np.ndarray:
-    numbers = np.arange(HEIGHT * WIDTH).reshape(HEIGHT, WIDTH)
+    numbers = np.arange(HEIGHT * WIDTH, dtype=np.int32).reshape(HEIGHT, WIDTH)  # SciPy 1.13 takes no others
     first = np.concatenate([numbers[:-1].ravel(), numbers[:, :-1].ravel()])
     second = np.concatenate([numbers[1:].ravel(), numbers[:, 1:].ravel()])
     costs = np.concatenate([down.ravel(), along.ravel()])
