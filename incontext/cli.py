@@ -122,26 +122,10 @@ def segment(
     if nothing could be done, 2 if the command is mistaken.
     """
     check_sources(support, query, task, prompts, classes, collection)
-    if choose and not support:
-        message = "--choose needs --support, the labelled images that choose."
-        raise typer.BadParameter(message)
     task = task_in(library_folder, task) if library_folder else task
     if task and query and not collection and task.name.lower().endswith(MODEL_SUFFIXES):
-        learned = (
-            colours,
-            unknown,
-            select,
-            support_size,
-            ensemble,
-            tune,
-            weights,
-            device,
-            backend,
-            absent,
-            prompts,
-            choose,
-        )
-        refuse_beside_model((*learned, write, statistics, overlap is not None))
+        learned = (colours, unknown, select, support_size, ensemble, tune, choose, weights, device, backend, absent)
+        refuse_beside_model((*learned, prompts, write, statistics, overlap is not None))
         from incontext.folders.exported_model import segment_by_model
 
         return report_model(segment_by_model(task, query, out, mask_format, channel, level, progress(quiet)), out)

@@ -18,7 +18,7 @@ MOST = 4
 """Largest number of people who label an image."""
 EACH, TOGETHER = "each label shown", "one label of what most of them drew"
 BETWEEN = "\n"
-"""What stands between the names of several people whose labels of an image are shown as one."""
+"""Mark between the names of several people whose labels of an image are shown as one."""
 
 
 def annotator_budget(bench: Bench) -> Findings:

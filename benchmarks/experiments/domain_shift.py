@@ -57,7 +57,7 @@ def compared_with(place: Coordinates, places: Iterable[Coordinates]) -> Coordina
     return place._replace(series=ALONE, x=max(other.x for other in places))
 
 
-class Shown(NamedTuple):
+class ShownExamples(NamedTuple):
     """Labelled images to show, with their subjects."""
 
     images: list[UInt8[np.ndarray, "H W"]]
@@ -70,22 +70,22 @@ class Shown(NamedTuple):
         subjects = [f"{support.task.dataset} {sample.subject}" for sample in samples]
         return cls(*pairs(bench, support, samples), subjects)
 
-    def beside(self, others: "Shown", count: int) -> "Shown":
+    def beside(self, others: "ShownExamples", count: int) -> "ShownExamples":
         """The first of these, so many, and others."""
-        return Shown(
+        return ShownExamples(
             self.images[:count] + others.images,
             self.labels[:count] + others.labels,
             self.subjects[:count] + others.subjects,
         )
 
 
-NOTHING = Shown([], [], [])
+NOTHING = ShownExamples([], [], [])
 
 
 def judged(bench: Bench, segmenter: Segmenter, support: SharedSupport) -> dict[str, Any]:
     """Mean Dice of the queries by series and number of own examples, over other scanners; nothing if there is none."""
     others = [foreign(bench, support, twin) for twin in twins(bench.collection, support.task)]
-    own = Shown.of(bench, support, support.examples)
+    own = ShownExamples.of(bench, support, support.examples)
     found: dict[str, dict[str, float]] = {ALONE: {}, BESIDE: {}}
     for count in COUNTS if others else ():
         if count <= bench.settings.support_size:
@@ -96,7 +96,7 @@ def judged(bench: Bench, segmenter: Segmenter, support: SharedSupport) -> dict[s
     return found
 
 
-def scored(bench: Bench, segmenter: Segmenter, support: SharedSupport, shown: Shown) -> float:
+def scored(bench: Bench, segmenter: Segmenter, support: SharedSupport, shown: ShownExamples) -> float:
     """Mean Dice of the queries by some examples."""
     images, labels = pairs(bench, support, support.queries)
     masks = segmenter.fit(shown.images, shown.labels, subjects=shown.subjects).predict(images).masks
@@ -119,9 +119,9 @@ def twins(collection: Collection, task: Task) -> list[Task]:
     ]
 
 
-def foreign(bench: Bench, support: SharedSupport, twin: Task) -> Shown:
-    """As many examples of another dataset as a support may have, by chance, of distinct subjects first."""
+def foreign(bench: Bench, support: SharedSupport, twin: Task) -> ShownExamples:
+    """Draw as many examples of another dataset as a support may have, of distinct subjects first."""
     by_chance = sorted(
         bench.collection.samples(twin), key=lambda sample: stable_hash(bench.settings.seed, support.name, sample.case)
     )
-    return Shown.of(bench, support._replace(task=twin), round_robin(by_chance)[: bench.settings.support_size])
+    return ShownExamples.of(bench, support._replace(task=twin), round_robin(by_chance)[: bench.settings.support_size])

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from benchmarks.experiments.bench import Bench, Coordinates
-from benchmarks.experiments.domain_shift import ALL, ALONE, BESIDE, Shown, domain_shift, foreign, twins
+from benchmarks.experiments.domain_shift import ALL, ALONE, BESIDE, ShownExamples, domain_shift, foreign, twins
 from benchmarks.experiments.shared_supports import SharedSupport
 from benchmarks.plans.task_plans import Settings
 from megamed import DatasetCard, Task
@@ -49,7 +49,7 @@ def test_examples_of_another_scanner_are_as_many_and_of_distinct_subjects(bench:
     shown = foreign(bench, support, cells)
     assert len(shown.images) == len(shown.labels) == len(set(shown.subjects)) == 4
     assert set(shown.subjects) <= {f"cells {each.subject}" for each in samples}
-    own = Shown.of(bench, support, support.examples)
+    own = ShownExamples.of(bench, support, support.examples)
     assert own.beside(shown, 2).subjects == ["lonely s0", "lonely s0", *shown.subjects]
 
 

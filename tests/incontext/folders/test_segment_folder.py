@@ -113,6 +113,8 @@ def test_labelled_images_choose_settings(tmp_path: Path, segmenter: Segmenter, m
     assert "as given: Dice" in note
     assert "scaling='min-max': Dice" in note
     assert note in json.loads((tmp_path / "out" / "summary.json").read_text())["notes"]
+    with pytest.raises(ValueError, match="expected a folder of them, got none"):
+        segment_folder(segmenter, None, query, tmp_path / "again", options=SegmentOptions(choose=True))
 
 
 def test_reports_measure_what_masks_show(tmp_path: Path, segmenter: Segmenter) -> None:
