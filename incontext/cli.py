@@ -32,6 +32,7 @@ from incontext.folders.shell_options import (
     MaskFormat,
     Overlap,
     PromptsFile,
+    Query,
     Quiet,
     SavedTask,
     Select,
@@ -75,13 +76,7 @@ app.add_typer(library, name="library")
 def segment(
     out: Annotated[Path, typer.Option(help="Folder to write masks/, overlay.png and summary.json into.")],
     support: Annotated[Path | None, typer.Option(help=SUPPORT_HELP, show_default=False)] = None,
-    query: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder of images, volumes or DICOM series to segment, or a single one.",
-            show_default="images of --support without a label",
-        ),
-    ] = None,
+    query: Query = None,
     task: SavedTask = None,
     collection: CollectionOfTasks = None,
     library_folder: LibraryOfTasks = None,
@@ -124,10 +119,10 @@ def segment(
     check_sources(support, query, task, prompts, classes, collection)
     task = task_in(library_folder, task) if library_folder else task
     if task and query and not collection and task.name.lower().endswith(MODEL_SUFFIXES):
-        learned = (colours, unknown, select, support_size, ensemble, tune, choose, weights, device, backend, absent)
-        refuse_beside_model((*learned, prompts, write, statistics, overlap is not None))
         from incontext.folders.exported_model import segment_by_model
 
+        learned = (colours, unknown, select, support_size, ensemble, tune, choose, weights, device, backend, absent)
+        refuse_beside_model((*learned, prompts, write, statistics, overlap is not None))
         return report_model(segment_by_model(task, query, out, mask_format, channel, level, progress(quiet)), out)
     from incontext.folders.class_names import read_classes, read_colours
     from incontext.folders.prompt_file import PromptFile

@@ -113,9 +113,9 @@ def segment_folder(
         options: Class names, format of the masks, and which files to write.
 
     Raises:
-        ValueError: If the support is unusable, or missing where it is to choose settings, a folder has no image, `out` is
-            a folder that is read or holds another run's masks or somebody's own files, another process writes there, or
-            a mask format or a tool is unknown or cannot hold the masks.
+        ValueError: If the support is unusable, or missing where it is to choose settings, a folder has no image, `out`
+            is a folder that is read or holds another run's masks or somebody's own files, another process writes
+            there, or a mask format or a tool is unknown or cannot hold the masks.
         OSError: If the support cannot be read or the results cannot be written.
         ImportError: If the library for a tool's files is not installed; the message has the command.
     """

@@ -42,6 +42,13 @@ Device = Annotated[
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress bar.")]
 SUPPORT_HELP = "Folder in which some images have labels, such as labels/1.png or 1_mask.png for 1.png."
 Examples = Annotated[Path, typer.Option(help=SUPPORT_HELP)]
+Query = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder of images, volumes or DICOM series to segment, or a single one.",
+        show_default="images of --support without a label",
+    ),
+]
 ImageTemplate = Annotated[
     str | None,
     typer.Option(help="Paths of images, such as {case}/{case}_flair.", show_default="by their names"),
