@@ -143,7 +143,7 @@ def segment_folder(
         notes += bare
     check_classes(options.prompts.name, prompts, segmenter.fitted.names)
     check_overlap(segmenter, options.tools)
-    notes += [segmenter.choices.told()] if segmenter.choices else []
+    notes += [segmenter.choices.told()] if options.choose and segmenter.choices else []
     notes += [str(tuned)] if (tuned := segmenter.tuned) else []
     notes += [f"Learned from {source}." for source in segmenter.sources[:1]]
     notes += [f"Compared with {source}." for source in segmenter.sources[1:]]

@@ -1,5 +1,6 @@
 """Folders of images of every kind: masks in their formats, a preview, a summary."""
 
+import copy
 import errno
 import json
 import os
@@ -106,6 +107,7 @@ def write_pictures(folder: Path, names: list[str], labelled: bool = True) -> Pat
 
 def test_labelled_images_choose_settings(tmp_path: Path, segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chosen_settings, "CANDIDATES", ({"scaling": "min-max"},))
+    segmenter = copy.copy(segmenter)
     support = write_pictures(tmp_path / "support", [f"{number}.png" for number in range(8)])
     query = write_pictures(tmp_path / "query", ["a.png"], labelled=False)
     summary = segment_folder(segmenter, support, query, tmp_path / "out", options=SegmentOptions(choose=True))
