@@ -41,8 +41,8 @@ MOST_NOTED = 10
 DECIDING_MODULES = (
     *("annotation", "annotation_tools", "build", "collection", "colour_tables", "extras", "failures", "files"),
     *("formats", "label_colours", "label_values", "labels", "layouts", "manifest", "outlines", "pixels", "prepare"),
-    *("rasterise", "readers", "rows", "schema", "splits", "squares", "standardise", "subject_pattern", "unknown"),
-    "vocabulary",
+    *("rasterise", "readers", "rows", "schema", "splits", "squares", "standardise", "subject_pattern", "trimaps"),
+    *("unknown", "vocabulary"),
 )
 DECIDING_LIBRARIES = ("h5py", "numpy", "pillow")
 

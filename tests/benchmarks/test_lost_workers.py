@@ -66,13 +66,13 @@ def run(folder: Path, out: str, *options: str) -> tuple[int, str]:
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_lost_workers_lose_no_row(tmp_path: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     """First one worker is killed while it scores, then the other."""
-    monkeypatch.setattr("megamed.executors.ALONE_SECONDS", 2.0)
     scheduler, (_, first, second) = cluster
     collection(tmp_path)
 
     lose(tmp_path, [first], of=2)
     code, text = run(tmp_path, "one", "--scheduler", scheduler)
     assert code == 0, text
+    monkeypatch.setattr("megamed.executors.ALONE_SECONDS", 2.0)
     lose(tmp_path, [second], of=1)
     code, text = run(tmp_path, "both", "--scheduler", scheduler)
     assert (code, text.count("are gone: expected one at least")) == (1, 1), text
