@@ -31,7 +31,7 @@ from incontext.images.prompts import Prompts
 from incontext.images.source_image import Axis, SourceImage
 from incontext.inference.backends import backend_of
 from incontext.inference.case_predictions import predict_cases
-from incontext.inference.chosen_settings import Choices, choose_settings
+from incontext.inference.chosen_settings import Choices, choose_settings, on_terminal
 from incontext.inference.editing_estimator import prompts_of
 from incontext.inference.expected import Expected
 from incontext.inference.labelled_volume import (
@@ -219,7 +219,7 @@ class Segmenter(SavedEstimator):
             ValueError: If an argument does not fit; the message names it and the fix.
             OSError: If a file cannot be read.
         """
-        choices = choose_settings(self, images, labels, subjects)
+        choices = choose_settings(self, images, labels, subjects, on_terminal if self.show_progress else iter)
         self.set_params(**choices.changes).fit(images, labels, classes, subjects)
         self.choices = choices
         return self

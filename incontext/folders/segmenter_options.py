@@ -34,7 +34,7 @@ class SegmenterOptions:
         colours: Class values by the colours of labels.
         unknown: Values of pixels of labels that nobody judged.
         tune: Steps, at most, of tuning the network on the labelled images; `auto` for a usual number of them.
-        show_progress: Whether tuning shows its progress on a terminal.
+        show_progress: Whether tuning and choosing show their progress on a terminal.
         absent: Treatment of classes that an image probably does not show.
         collection: Collection in which `task` is the name of a structure.
         query: Images to segment, by which labelled images of a collection are chosen.

@@ -1,7 +1,7 @@
 """Choice of settings by how well labelled images are segmented by the others, in place of rules."""
 
 import copy
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, Self, runtime_checkable
 
@@ -24,6 +24,10 @@ CANDIDATES: tuple[Mapping[str, Any], ...] = (
     {"tiling": "always"},
 )
 """Settings that are tried in the place of the given ones, one after the other."""
+
+
+Track = Callable[[Sequence[Mapping[str, Any]]], Iterable[Mapping[str, Any]]]
+"""Function that passes settings on one by one, and may show the progress."""
 
 
 @runtime_checkable
@@ -92,8 +96,19 @@ class Choices:
         return "\n".join(f"{each}{', chosen' if each.changes == self.changes else ''}" for each in self.tried)
 
 
+def on_terminal(tried: Sequence[Mapping[str, Any]]) -> Iterable[Mapping[str, Any]]:
+    """Pass settings on, and show on a terminal how many are done and how long the others will take."""
+    from incontext.training.tuning import shown_on_terminal
+
+    return shown_on_terminal(tried, "Choosing settings")
+
+
 def choose_settings(
-    estimator: Fitting, images: Pictures, labels: Labels, subjects: Sequence[Hashable] | None = None
+    estimator: Fitting,
+    images: Pictures,
+    labels: Labels,
+    subjects: Sequence[Hashable] | None = None,
+    track: Track = iter,
 ) -> Choices:
     """Try settings by cross-validation; the estimator stays as it is.
 
@@ -105,6 +120,7 @@ def choose_settings(
         images: The labelled examples.
         labels: Labels of the images, in the forms that `Segmenter.fit` takes.
         subjects: The subject of each image.
+        track: Wraps the settings to try, to show progress.
 
     Raises:
         ValueError: If an argument does not fit.
@@ -120,7 +136,7 @@ def choose_settings(
     folds = _folds(asked, subjects)
     given = _dice(estimator, {}, pictures, labels, folds)
     tried = [Tried({}, given)]
-    for changes in _candidates(estimator.get_params()):
+    for changes in track(list(_candidates(estimator.get_params()))):
         dice = _dice(estimator, changes, pictures, labels, folds)
         differences = dice - given
         error = float(differences.std(ddof=1) / np.sqrt(len(differences)))

@@ -27,7 +27,8 @@ class TaskEstimator(NetworkEstimator):
     """An estimator whose network is tuned on its examples if that is asked for, and anew only if anything has changed.
 
     Attributes:
-        show_progress: Whether tuning shows how far it is and how long it will take, where stderr is a terminal.
+        show_progress: Whether tuning and choosing show how far they are and how long they will take, where stderr is a
+            terminal.
         track_tuning: Function that passes the numbers of the steps of tuning on one by one, to show progress elsewhere;
             what it raises ends the tuning, and nothing has changed then.
     """

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Annotated, Any, Protocol, Self, runtime_checkable
+from typing import Annotated, Any, Protocol, Self, TypeVar, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Float32, Int64, UInt8
@@ -39,6 +39,7 @@ ENCODED_AT_ONCE = 16
 HALVES = (0, 1)
 
 Positive = Annotated[int, Field(ge=1)]
+Step = TypeVar("Step")
 Track = Callable[[Sequence[int]], Iterable[int]]
 """Function that passes the numbers of steps on one by one, and may show the progress."""
 
@@ -165,9 +166,9 @@ def learning(seed: int) -> Iterator[None]:
         yield
 
 
-def shown_on_terminal(steps: Sequence[int]) -> Iterable[int]:
+def shown_on_terminal(steps: Sequence[Step], what: str = "Tuning") -> Iterable[Step]:
     """Pass steps on, and show on a terminal how many are done and how long the others will take."""
-    return progress.track(steps, "Tuning", console=Console(stderr=True), disable=not sys.stderr.isatty())
+    return progress.track(steps, what, console=Console(stderr=True), disable=not sys.stderr.isatty())
 
 
 def _tune(

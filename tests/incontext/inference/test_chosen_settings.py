@@ -91,6 +91,17 @@ def test_settings_that_do_not_gain_are_left_alone() -> None:
     assert not Choices([Tried({}, dice), Tried({"flips": True}, dice, gain=0.01, error=0.02)]).changes
 
 
+def test_what_is_tried_is_tracked() -> None:
+    tracked: list[Any] = []
+
+    def track(some: Any) -> Any:
+        tracked.extend(some)
+        return iter(some)
+
+    found = choose_settings(Pretended({}), examples(8), examples(8), track=track)
+    assert tracked == [each.changes for each in found.tried[1:]]
+
+
 def test_too_few_examples_choose_nothing() -> None:
     found = choose_settings(Pretended({"flips=True": 1}), examples(LEAST - 1), examples(LEAST - 1))
     assert found.changes == {}
