@@ -78,10 +78,7 @@ class RestlessRobot:
         timer = threading.Timer(self.random.uniform(0, LONGEST_S), page.command.kill)
         with suppress(*ENDED):
             while True:
-                index, action = (
-                    self.random.randrange(COUNT),
-                    self.random.choice(["strokes"] * 5 + ["undo", "redo", "accept"]),
-                )
+                index, action = self.random.randrange(COUNT), self.random.choice(ACTIONS)
                 start = self.random.randrange(SIDE_PX**2 - 900)
                 after = self.images[index].after(action, slice(start, start + 900))
                 if action == "accept" and not after.done[-1].any():
