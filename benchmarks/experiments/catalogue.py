@@ -8,6 +8,7 @@ from benchmarks.analysis.summary import METHOD
 from benchmarks.experiments import (
     absence,
     annotator_budget,
+    by_name,
     choice,
     clicks,
     dataset_curve,
@@ -234,6 +235,12 @@ EXPERIMENTS: dict[str, Experiment] = {
         "wrong labels",
         wrong_labels.wrong_labels,
         unit="% of them",
+        method=OF_SUPPORTS,
+    ),
+    "by-name": Experiment(
+        "How good are examples that the name of a structure finds in other datasets?",
+        "examples",
+        by_name.by_name,
         method=OF_SUPPORTS,
     ),
     "absence": Experiment(

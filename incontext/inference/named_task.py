@@ -119,13 +119,27 @@ def fit_named(
     found = find(name, named_tasks(collection))
     if not found.hits:
         raise ValueError(found.refusal())
-    sample = [] if like is None else _sample(learner, like)
-    compared = [_Candidate(learner, collection, task, sample).learned() for task in found.tasks[:MOST_TASKS]]
-    compared.sort(key=lambda each: -each[1].worth)
+    compared = compared_tasks(learner, collection, found.tasks[:MOST_TASKS], like)
     best = compared[0][0]
     if learner.tune:
         best.set_params(tune=learner.tune).tuned  # noqa: B018 - it is tuned now and not at the first image
     return best, tuple(replace(source, unread=tuple(found.unread)) for _, source in compared)
+
+
+def compared_tasks(
+    learner: Learner, collection: Collection, tasks: Sequence[Task], like: Pictures | None = None
+) -> list[tuple[Learner, ComparedTask]]:
+    """Let copies of an estimator learn each of some tasks, and order them by how well they suit, the best first.
+
+    Args:
+        learner: Estimator with parameters and no examples; it stays as it is.
+        collection: Collection of the tasks.
+        tasks: Tasks to compare.
+        like: Some of the images to segment.
+    """
+    sample = [] if like is None else _sample(learner, like)
+    compared = [_Candidate(learner, collection, task, sample).learned() for task in tasks]
+    return sorted(compared, key=lambda each: -each[1].worth)
 
 
 def _sample(learner: TaskEstimator, like: Pictures) -> list[SourceImage]:

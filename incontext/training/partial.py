@@ -6,6 +6,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from incontext.training.prompts import first_prompts, partial_labels
+from incontext.training.windows import corner_at
 from megamed.unknown import UNKNOWN_SHARE
 
 PARTIAL = 0.7
@@ -38,9 +39,7 @@ def _cropped(label: Float[Tensor, "1 H W"], rng: np.random.Generator) -> Float[T
     """Keep a window of a label, around a pixel of its structure if there is one."""
     sides = np.array(label.shape[1:])
     window = np.round(rng.uniform(*SIDES, size=2) * sides).astype(int)
-    drawn = np.argwhere(label[0].numpy() > UNKNOWN_SHARE)
-    centre = drawn[rng.integers(len(drawn))] if len(drawn) else rng.integers(sides)
-    top, left = (centre - rng.integers(window)).clip(0, sides - window)
+    top, left = corner_at(label[0].numpy() > UNKNOWN_SHARE, window, rng)
     kept = torch.full_like(label, UNKNOWN_SHARE)
     place = (..., slice(top, top + window[0]), slice(left, left + window[1]))
     kept[place] = label[place]

@@ -39,17 +39,28 @@ def cut(
 
 
 def _corner(
-    label: UInt8[np.ndarray, "H W"], window: np.ndarray, empty: bool, rng: np.random.Generator
+    label: UInt8[np.ndarray, "H W"], window: Int[np.ndarray, "2"], empty: bool, rng: np.random.Generator
 ) -> Int[np.ndarray, "2"]:
     """Draw the upper left corner of a window."""
     height, width = window
-    last = np.array(label.shape) - window
     before = np.pad(np.cumsum(np.cumsum(label != 0, 0), 1), ((1, 0), (1, 0)))
     rows = before[height:] - before[:-height]
     inside = rows[:, width:] - rows[:, :-width]
     if empty and len(places := np.argwhere(inside == 0)):
         return places[rng.integers(len(places))]
-    if len(drawn := np.argwhere(label == 1)):
+    return corner_at(label == 1, window, rng)
+
+
+def corner_at(shown: Bool[np.ndarray, "H W"], window: Int[np.ndarray, "2"], rng: np.random.Generator) -> np.ndarray:
+    """Draw the upper left corner of a window around a random pixel of a structure, or of any if there is none.
+
+    Args:
+        shown: Where the structure is.
+        window: Height and width of the window, in pixels.
+        rng: Source of randomness.
+    """
+    last = np.array(shown.shape) - window
+    if len(drawn := np.argwhere(shown)):
         return (drawn[rng.integers(len(drawn))] - rng.integers(window)).clip(0, last)
     return rng.integers(last + 1)
 

@@ -1,0 +1,65 @@
+"""The experiment on names: examples that the name of a structure finds in other datasets, against some of one's own."""
+
+from collections import defaultdict
+from functools import partial
+from statistics import fmean
+from typing import Any
+
+from benchmarks.experiments.averages import Score, averaged
+from benchmarks.experiments.bench import Bench, Coordinates, Findings
+from benchmarks.experiments.shared_supports import SharedSupport, measured, pairs
+from benchmarks.plans.task_plans import stable_hash
+from incontext import Segmenter
+from incontext.inference.named_task import MOST_TASKS, compared_tasks
+from incontext.inference.segmentation import dice
+from megamed.names import Named, find, named_tasks
+from megamed.unknown import UNKNOWN
+
+OWN, FOUND, RANDOM = "own examples", "the best task of the name", "a random task of the name"
+
+
+def by_name(bench: Bench) -> Findings:
+    """Measure Dice with the images that a task's label finds in all other datasets, and with examples of its own.
+
+    Raises:
+        ValueError: If no other dataset has any of the structures.
+    """
+    named = named_tasks(bench.collection)
+    scores: dict[Coordinates, list[Score]] = defaultdict(list)
+    learned_from: dict[str, str] = {}
+    for support, found in measured(bench, partial(compared, named)):
+        learned_from[support.name] = found["task"]
+        for series, value in found["dice"].items():
+            scores[Coordinates(series)].append(support.score(value))
+    if not scores:
+        msg = "No structure is in two datasets: expected a label of the suite in some other, got none. Add datasets."
+        raise ValueError(msg)
+    return Findings(
+        averaged(scores, {place: Coordinates(OWN) for place in scores}, bench.settings.seed),
+        {"learned from": learned_from},
+    )
+
+
+def compared(named: list[Named], bench: Bench, segmenter: Segmenter, support: SharedSupport) -> dict[str, Any]:
+    """Mean Dice of the queries by each kind of examples; nothing if no task of another dataset answers to the label."""
+    task = support.task
+    others = [each for each in named if each.task.dataset != task.dataset]
+    tasks = find(task.label.replace("-", " "), others).tasks[:MOST_TASKS]
+    if not tasks:
+        return {"task": "", "dice": {}}
+    images, labels = pairs(bench, support, support.queries)
+
+    def scored(learned: Segmenter) -> float:
+        masks = learned.predict(images).masks
+        known = [label != UNKNOWN for label in labels]
+        return fmean(
+            float(dice((mask > 0) & judged, (label == 1) & judged))
+            for mask, label, judged in zip(masks, labels, known, strict=True)
+        )
+
+    own = scored(segmenter.fit(*pairs(bench, support, support.examples)))
+    learner = Segmenter(**segmenter.get_params() | {"support": "nearest"})
+    best, source = compared_tasks(learner, bench.collection, tasks, images)[0]
+    drawn = tasks[stable_hash(support.name) % len(tasks)]
+    random, _ = compared_tasks(learner, bench.collection, [drawn], images)[0]
+    return {"task": source.task.id, "dice": {OWN: own, FOUND: scored(best), RANDOM: scored(random)}}
