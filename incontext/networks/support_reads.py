@@ -81,6 +81,8 @@ class FittedRead(nn.Module):
 
     MASS = 1e-4
     """Share of pixels below which a kind fades out of the fit instead of weighing as much as the other."""
+    LEAST_RIDGE = 1e-12
+    """Regularisation that is left where no pixel is known: all scores are 0 then."""
 
     def __init__(self, channels: int, fitted_channels: int, parts: int = 2) -> None:
         super().__init__()
@@ -117,7 +119,7 @@ class FittedRead(nn.Module):
         masses = moments[:, :, -1, channels - 1, None, None]
         balanced = (moments / (masses + self.MASS)).mean(1)  # [G, T]
         gram, target = balanced.split([channels, balanced.shape[-1] - channels], dim=-1)
-        ridge = self.log_ridge.exp() * gram.diagonal(dim1=-2, dim2=-1).mean(-1)
+        ridge = (self.log_ridge.exp() * gram.diagonal(dim1=-2, dim2=-1).mean(-1)).clamp(min=self.LEAST_RIDGE)
         identity = torch.eye(channels, device=gram.device)
         weights = torch.linalg.solve(gram + ridge[:, None, None] * identity, target)
         # Wᵀx_p, the queries of each of B support sets by its own weights: (B, Q, targets, pixels).

@@ -95,6 +95,13 @@ def test_an_image_of_which_nothing_was_judged_is_as_if_it_were_not_there(network
         torch.testing.assert_close(network.segment(images[0, :1], beside), alone, atol=0.02, rtol=0)
 
 
+def test_a_support_of_which_nothing_was_judged_says_nothing(network: SupportOnceNet) -> None:
+    images, labels = examples()
+    with torch.inference_mode():
+        code = network.encode_support(images, torch.full_like(labels, UNKNOWN_SHARE))
+        assert network.segment(images[0, :1], code).isfinite().all()
+
+
 def test_batches_of_sets_with_and_without_unknown_pixels(network: SupportOnceNet) -> None:
     images, labels = examples()
     plain = (labels > UNKNOWN_SHARE).float()
