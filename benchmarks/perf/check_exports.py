@@ -1,10 +1,11 @@
 """Exported models against `Segmenter.predict`: `python -m benchmarks.perf.check_exports COLLECTION [TASKS]`.
 
-The first task of each of several datasets, five unless TASKS says otherwise or those of `--dataset`, is learned from
-some labelled images, once with the packaged weights and once tuned; where tuning does not help and is not accepted,
-weights are moved at random in its place. Each is exported in all formats, and all segment images of other subjects,
-which are also cut and stretched to other sides. A row of the table tells of the weights, how much they change any
-probability at most, and for each format the largest difference from `predict`. `--keep FOLDER` keeps the files.
+The first task with subjects enough of each of several datasets, five unless TASKS says otherwise or those of
+`--dataset`, is learned from some labelled images, once with the packaged weights and once tuned; where tuning does not
+help and is not accepted, weights are moved at random in its place. Each is exported in all formats, and all segment
+images of other subjects, which are also cut and stretched to other sides. A row of the table tells of the weights, how
+much they change any probability at most, and for each format the largest difference from `predict`. `--keep FOLDER`
+keeps the files.
 """
 
 import argparse
@@ -50,12 +51,18 @@ def main() -> None:
 
 
 def _one_of_each_dataset(collection: Collection, datasets: list[str] | None) -> list[Task]:
-    return list({task.dataset: task for task in reversed(collection.tasks(datasets))}.values())[::-1]
+    enough = (each for each in reversed(collection.tasks(datasets)) if len(_by_subject(collection, each)) > LABELLED)
+    return list({task.dataset: task for task in enough}.values())[::-1]
+
+
+def _by_subject(collection: Collection, task: Task) -> list[int]:
+    """A labelled image of each subject, by its row."""
+    return list({sample.subject: sample.row for sample in collection.samples(task)}.values())
 
 
 def _rows(collection: Collection, task: Task, folder: Path) -> Iterator[str]:
     """Compare the exports of a task, with the packaged weights and with tuned ones."""
-    by_subject = list({sample.subject: sample.row for sample in collection.samples(task)}.values())
+    by_subject = _by_subject(collection, task)
     labelled, asked = by_subject[:LABELLED], by_subject[LABELLED : LABELLED + ASKED]
     segmenter = Segmenter(absent="keep", device="cpu")
     segmenter.fit(list(collection.images(task, labelled)), list(collection.labels(task, labelled)), {1: task.label})
