@@ -15,10 +15,12 @@ from playwright.sync_api import Page, expect, sync_playwright
 HERE = Path(__file__).parent
 COLOURS = 96
 """Number of colours of a picture: enough to look at, and its file stays small."""
-SIZE_PX = {"width": 1240, "height": 760}
+SIZE_PX = {"width": 1280, "height": 880}
+"""High enough for three pixels of the screen to each of a slice."""
 WIDTH_PX, HEIGHT_PX = 197, 233
 """Sides of the example's slices."""
-FILM_PX = {"width": 1120, "height": 720}
+SHOWN = "axial_081.png"
+"""A slice with deep structures."""
 WRONG = ((0.34, 0.72), (0.65, 0.72), (0.42, 0.79))
 """Places of grey matter in the lowest slice that are predicted to be white, as shares of its width and height."""
 PATIENCE_MS = 120_000
@@ -34,11 +36,10 @@ def main() -> None:
         address = server.stdout.readline().split()[-1]
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=browser_path, args=["--no-sandbox"])
-            page = browser.new_page(viewport=FILM_PX)
+            page = browser.new_page(viewport=SIZE_PX)
             page.goto(address)
             film(page)
-            page.set_viewport_size(SIZE_PX)
-            page.locator("#images li").nth(5).click()
+            page.locator("#images li", has_text=SHOWN).click()
             expect(page.locator("#facts")).to_contain_text("Predicted Dice")
             over_the_image(page)
             picture(page, "annotate.png")
@@ -47,7 +48,7 @@ def main() -> None:
             over_the_image(page)
             picture(page, "annotate-dark.png")
             browser.close()
-        server.send_signal(signal.SIGINT)
+        server.send_signal(signal.SIGTERM)
         server.wait()
 
 

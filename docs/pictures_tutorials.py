@@ -18,13 +18,13 @@ from PIL import Image
 from benchmarks.analysis.statistics import Interval
 from benchmarks.experiments.bench import Coordinates, Point
 from benchmarks.experiments.catalogue import EXPERIMENTS
+from benchmarks.experiments.dialogue import dice_of
 from benchmarks.experiments.figure import draw_bars
 from benchmarks.plans.frozen_lists import read_list
 from benchmarks.plans.task_plans import TaskPlan
 from benchmarks.predictors import NamedPredictor, load_predictors, specialise
 from benchmarks.reports import Results, gather
-from benchmarks.scoring.evaluator import TaskImages
-from benchmarks.scoring.metrics import dice
+from benchmarks.scoring.evaluator import EpisodeImages
 from incontext.folders import overlay
 from incontext.images.normalisation import apply, choose
 from incontext.images.source_image import read_label_image, read_source_image
@@ -35,7 +35,7 @@ TUTORIALS = Path(__file__).with_name("tutorials")
 BLOCK = re.compile(r"^```(python|sh)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 COLOURS = 64
 """Of a picture: enough to look at, and its file stays small."""
-LABELLED, SHOWN = (4, 12, 20), range(2, 24, 3)
+LABELLED, SHOWN = (5, 10, 16), (3, 4, 6, 8, 12, 14, 15, 17)
 """Planes of the volume."""
 CHART_INCHES, CHART_DPI = (6.6, 2.6), 100
 """As wide as four tiles."""
@@ -58,7 +58,7 @@ def volumes(folder: Path) -> Image.Image:
     """Labelled planes, and what was found in others."""
     case = read_source_image(folder / "scan.nii.gz", "scan")
     images = apply(case, choose([case]))
-    drawn, found = (read_label_image(folder / name, name, case).planes for name in ("drawn.npy", "body.nii.gz"))
+    drawn, found = (read_label_image(folder / name, name, case).planes for name in ("drawn.npy", "ventricles.nii.gz"))
     given = _tiles("labelled", images, drawn, LABELLED)
     return overlay.contact_sheet([given, *(_tiles("found", images, found, SHOWN[k : k + 4]) for k in (0, 4))])
 
@@ -88,7 +88,7 @@ def _chart(results: Results) -> Image.Image:
     experiment = EXPERIMENTS["support-size"]  # any whose unit is Dice in per cent
     figure = Figure(CHART_INCHES, CHART_DPI, layout="constrained")
     axes = figure.subplots()
-    draw_bars(axes, points, experiment)
+    draw_bars(axes, points, experiment, {name: f"C{number}" for number, name in enumerate(results.ranking)})
     axes.set(ylabel=experiment.unit, ylim=(0, 100))
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside upper center", ncols=len(results.ranking), frameon=False)
@@ -99,14 +99,14 @@ def _chart(results: Results) -> Image.Image:
 
 def _masks(opened: Collection, plan: TaskPlan, predictors: Iterable[NamedPredictor]) -> list[overlay.Tile]:
     episodes = plan.episodes[:1]
-    task_images = TaskImages.load(opened, plan, episodes, "cpu")
+    task_images = EpisodeImages.load(opened, plan, episodes, "cpu")
     (images, labels), supports = task_images.queries(episodes), task_images.supports(episodes)
     shown = {f"{plan.task.dataset}, as annotated": labels}
     for each in predictors:
         predict = specialise(each.predict, opened, plan)
         with torch.inference_mode():
             masks = predict(images, *supports) >= 0
-        shown[f"{each.name}, Dice {100 * dice(masks, labels).item():.0f}"] = masks
+        shown[f"{each.name}, Dice {100 * dice_of(masks, labels.float()):.0f}"] = masks
     image = images[0, 0].numpy()
     return [
         overlay.Tile(caption, overlay.draw(image, mask[0, 0].numpy().astype(np.uint8), {1: colour_of(1)}))

@@ -2,6 +2,7 @@
 
 import json
 import re
+import runpy
 import subprocess
 import sys
 import tomllib
@@ -22,6 +23,7 @@ from benchmarks.predictors.protocol import NamedPredictor
 from tests.benchmarks.squares import build_squares
 from tests.test_architecture import MAY_IMPORT
 
+DOCS = Path(__file__).parents[1] / "docs"
 PAGES = ("architecture", "extending")
 JOURNEYS = ("A picture to its mask", "A source file to HDF5", "A set to its loss", "A task to the report")
 PARTS = ("format", "layout", "scale intensities", "family of networks", "predictor", "metric", "experiment")
@@ -73,6 +75,11 @@ def test_every_extra_says_what_it_is_for(repository: Path) -> None:
     extras = tomllib.loads((repository / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     told = re.findall(r"^\| `(\w+)` \| .+ \|$", page(repository, "install"), re.MULTILINE)
     assert sorted(told) == sorted(extras.keys() - {"dev"})
+
+
+@pytest.mark.parametrize("script", sorted(DOCS.glob("pictures_*.py")), ids=lambda script: script.stem)
+def test_scripts_that_draw_pictures_find_what_they_import(script: Path) -> None:
+    runpy.run_path(str(script), run_name="imported")
 
 
 def test_every_part_takes_two_files_at_most_and_a_test(repository: Path) -> None:

@@ -37,6 +37,7 @@ PAGES = (
     "README.md",
     "docs/problems.md",
     "docs/sharing.md",
+    "docs/train-and-score.md",
     TOOLS,
     *(f"docs/tutorials/{name}.md" for name in TUTORIALS),
 )

@@ -80,7 +80,7 @@ class Summary:
         notes: Notes on how the folders were understood.
         tool_files: Files of annotation tools that were written, below the folder of results.
         expected: Dice to expect by the labelled images, and those that look wrong; None if they are too few to tell.
-        folders: Where the images to segment (`query`) and the labelled ones (`support`) lie; see `places`.
+        folders: Where the images to segment (`query`), the labelled ones (`support`) and the `task` lie; see `places`.
     """
 
     support: list[str]

@@ -9,20 +9,21 @@ from typing import Any
 from incontext.folders import RUN_LOG, SUMMARY
 from megamed.files import read_json
 
-QUERY, SUPPORT = "query", "support"
+QUERY, SUPPORT, TASK = "query", "support", "task"
 PLACES = "folders"
 """Field of the summary that says where the images lie."""
 
 
-def places(out: Path, query: Path | None, support: Path | None) -> dict[str, str]:
+def places(out: Path, query: Path | None, support: Path | None, task: Path | None = None) -> dict[str, str]:
     """Tell where the images of a run lie, as seen from its folder, so that all may move together.
 
     Args:
         out: Folder of results.
         query: Folder of the images to segment, or one image; None if they are those of the support without a label.
         support: Folder of the labelled images, if there is one.
+        task: File of the saved task, if there is one; the name of one on a hub is no place.
     """
-    given = {QUERY: query or support, SUPPORT: support}
+    given = {QUERY: query or support, SUPPORT: support, TASK: task if task and task.is_file() else None}
     return {name: _seen_from(out, path) for name, path in given.items() if path}
 
 
@@ -61,12 +62,11 @@ def read_summary(folder: Path) -> dict[str, Any]:
 
 
 def find_places(folder: Path) -> dict[str, Path]:
-    """Find what a run read: its images as `query`, its labelled ones as `support`, as far as they are where they were.
+    """Find where what a run read was: its images as `query`, its labelled ones as `support`, its saved task as `task`.
 
     Raises:
         FileNotFoundError: If the folder holds no results, or the run has not ended.
         ValueError: If the summary is damaged.
     """
     told = read_summary(folder).get(PLACES, {})
-    found = {name: Path(os.path.normpath(folder.resolve() / place)) for name, place in told.items()}
-    return {name: path for name, path in found.items() if path.exists()}
+    return {name: Path(os.path.normpath(folder.resolve() / place)) for name, place in told.items()}

@@ -62,6 +62,7 @@ class SegmentOptions:
         overlap: Whether classes may overlap; by default if they share pixels in the labels.
         choose: Whether the labelled images choose settings too; see `Segmenter.choose`.
         tell: Function that is told, before anything is segmented, what the labelled images let one expect.
+        task: File of the saved task that the segmenter is of, to be named in the summary; None if it is of none.
     """
 
     classes: Mapping[int, str] = field(default_factory=dict)
@@ -75,6 +76,7 @@ class SegmentOptions:
     overlap: bool | None = None
     choose: bool = False
     tell: Callable[[str], object] = str
+    task: Path | None = None
 
     @property
     def mask_suffix(self) -> str | None:
@@ -152,7 +154,7 @@ def segment_folder(
         ledger.refuse_foreign(out / name for name in _written(options))
         make_folder(out / MASKS)
         run = _Run(segmenter, out, options, ledger, prompts)
-        told = _Reading(examples, notes, unprompted, places(out, query, support))
+        told = _Reading(examples, notes, unprompted, places(out, query, support, options.task))
         return _segment_queries(run, queries, track, told)
 
 

@@ -13,7 +13,7 @@ from incontext.page.live import Live
 from incontext.page.results import SegmentedFolder
 from incontext.page.state import Page
 from incontext.page.store import opened
-from incontext.page.target import PageOptions
+from incontext.page.target import PageOptions, keep_task
 from incontext.segmenter import Segmenter
 
 APART = "Classes of the task may overlap, but not on the page: where two are probable, the more probable one is drawn."
@@ -39,6 +39,8 @@ def assembled(folder: Path, options: PageOptions) -> Iterator[Page]:
     look: tuple[Channel, int | None] = (task.channel, task.level) if task else (channel, level)
     named = {**(results.classes if results else {}), **(task.fitted.names if task and task.has_examples else {})}
     with opened(folder, read_classes(options.classes), *look, named) as annotated:
+        if options.task:
+            keep_task(folder, options.task)
         if task and task.overlap:
             task.set_params(overlap=False)
             annotated.notes += (APART,)

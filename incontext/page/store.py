@@ -21,7 +21,7 @@ from incontext.images.source_image import SourceImage, mask_suffix, write_mask
 from incontext.page.drawing import Drawing, DrawnState
 from incontext.page.look import decided
 from incontext.page.stroke_log import StrokeLog
-from incontext.page.target import LABELS, check_target
+from incontext.page.target import LABELS, STORE, check_target
 from megamed import formats
 from megamed.annotation_tools.itksnap import DESCRIPTIONS, write_classes
 from megamed.annotation_tools.model import LabelClass
@@ -32,8 +32,6 @@ from megamed.label_values import LabelRules
 from megamed.pairing import ImagePair
 from megamed.unknown import UNKNOWN
 
-STORE = ".annotate"
-"""Name of the hidden folder in which strokes, classes and replaced labels are kept."""
 CLASSES = "classes.json"
 SEGMENTS, VOLUME = ".dcm", ".nii.gz"
 """Suffixes of labels of a DICOM series: the first holds no planes that nobody judged, hence the second for these."""

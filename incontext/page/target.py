@@ -1,15 +1,21 @@
 """The target of annotation, a folder of images or of results of these, and the options of the page."""
 
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
-from incontext.folders.run_folder import QUERY, SUPPORT, find_places, is_run_folder
+from incontext.folders.run_folder import QUERY, SUPPORT, TASK, find_places, is_run_folder, places
+from megamed.files import make_folder, read_json, replace_file
 
 LABELS = "labels"
 """Folder of the labels of accepted images, in that of the images."""
+STORE = ".annotate"
+"""Name of the hidden folder in which strokes, classes and replaced labels are kept."""
+KEPT_TASK = "task.json"
+"""File in it that says where the saved task is whose examples the page has."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +53,8 @@ class Target:
     def named(cls, folder: Path, options: PageOptions) -> Self:
         """Take a folder of results for that of its images, whose masks are to be corrected, and others as they are.
 
-        The labelled images by which the masks were made are examples from the first, unless a saved task has some.
+        The labelled images by which the masks were made are examples from the first: those of the saved task that is
+        named here, else of that by which they were made, else of their folder.
 
         Raises:
             FileNotFoundError: If it holds results, and the images are not where they were; or others are no results.
@@ -59,16 +66,49 @@ class Target:
             raise ValueError(msg)
         results = folder if holds_results else options.results
         if results is None:
-            return cls(folder, options)
-        found = find_places(results)
+            return cls._of_images(folder, options)
+        told = find_places(results)
+        found = {name: path for name, path in told.items() if path.exists()}
         images = _images_of(results, found) if holds_results else folder
-        support = None if options.task else found.get(SUPPORT)
+        task = options.task or found.get(TASK)
+        support = None if task else found.get(SUPPORT)
         if support and os.path.realpath(support) == os.path.realpath(images):
             support = None
         note = f"{results} holds results: their masks are corrected, and kept as labels in {images / LABELS}."
-        if support:
-            note += f" The labelled images of {support} are examples, too."
-        return cls(images, replace(options, results=results, support=support), note)
+        if support or task:
+            note += f" The labelled images of {support or task} are examples, too."
+        elif TASK in told:
+            note += f" {_gone(told[TASK])}"
+        return cls(images, replace(options, task=task, results=results, support=support), note)
+
+    @classmethod
+    def _of_images(cls, folder: Path, options: PageOptions) -> Self:
+        """Take a folder with the saved task that it was annotated with before, if none is named now."""
+        kept = folder / STORE / KEPT_TASK
+        if options.task or not kept.is_file():
+            return cls(folder, options)
+        told = read_json(kept, "Delete it, or name the task by --task.").get(TASK, "")
+        task = Path(os.path.normpath(kept.parent.resolve() / told))
+        if not task.is_file():
+            return cls(folder, options, _gone(task))
+        note = f"The labelled images of {task} are examples, as before. To begin without them, delete {kept}."
+        return cls(folder, replace(options, task=task), note)
+
+
+def keep_task(folder: Path, task: Path) -> None:
+    """Keep where the saved task is whose examples a folder is annotated with, for the next time.
+
+    Raises:
+        Unwritable: If the system refuses it.
+    """
+    store = folder / STORE
+    if place := places(store, None, None, task):
+        make_folder(store)
+        replace_file(store / KEPT_TASK, json.dumps(place) + "\n")
+
+
+def _gone(task: Path) -> str:
+    return f"The task {task} is gone: examples are those drawn here, or those of the --task that you name."
 
 
 def _images_of(results: Path, places: Mapping[str, Path]) -> Path:

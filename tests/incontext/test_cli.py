@@ -344,6 +344,7 @@ def test_a_saved_task_segments_as_its_support_does(tmp_path: Path, support: Path
         assert result.exit_code == 0, result.output
     first, second = (read(tmp_path / name / "masks" / "c.png") for name in ("one", "two"))
     np.testing.assert_array_equal(first, second)
+    assert json.loads((tmp_path / "two" / "summary.json").read_text())["folders"]["task"] == "../square.task"
 
 
 def test_propagate_segments_a_stack_by_one_plane(tmp_path: Path, weights: Path) -> None:

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from incontext.folders import RUN_LOG
-from incontext.folders.segment_folder import segment_folder
-from incontext.page.target import PageOptions, Target, check_target
+from incontext.folders.segment_folder import SegmentOptions, segment_folder
+from incontext.page.target import PageOptions, Target, check_target, keep_task
 from tests.incontext.page.test_store import plain_folder, segmenter
-from tests.killed_runs import write_images
+from tests.killed_runs import drawn, write_images
 
 
 @pytest.fixture
@@ -49,6 +49,38 @@ def test_a_task_brings_its_own_examples_and_images_that_were_segmented_by_their_
     segment_folder(segmenter(), folder, None, tmp_path / "out")
     target = Target.named(tmp_path / "out", PageOptions())
     assert (target.folder, target.options.support) == (folder, None)
+
+
+def test_results_of_a_task_lead_to_it_and_tell_where_it_was(results: Path) -> None:
+    study, saved = results.parent, results.parent / "x.task"
+    saved.write_bytes(b"some task")
+    learner = segmenter().fit([drawn(1)[0][0]], [drawn(1)[1][0]])
+    segment_folder(learner, None, study / "in", study / "told", options=SegmentOptions(task=saved))
+    target = Target.named(study / "told", PageOptions())
+    assert target.options == PageOptions(task=saved, results=study / "told")
+    assert target.note.endswith(f"The labelled images of {saved} are examples, too.")
+    saved.unlink()
+    target = Target.named(study / "told", PageOptions())
+    assert target.options.task is None
+    assert f"The task {saved} is gone: " in target.note
+
+
+def test_a_folder_keeps_the_task_that_it_was_annotated_with(tmp_path: Path) -> None:
+    folder, saved = plain_folder(tmp_path / "in"), tmp_path / "x.task"
+    saved.write_bytes(b"some task")
+    keep_task(folder, Path("me/task-on-a-hub"))
+    assert Target.named(folder, PageOptions()) == Target(folder, PageOptions())
+    keep_task(folder, saved)
+    target = Target.named(folder, PageOptions())
+    assert target.options == PageOptions(task=saved)
+    assert target.note.startswith(f"The labelled images of {saved} are examples, as before.")
+    other = PageOptions(task=tmp_path / "y.task")
+    assert Target.named(folder, other) == Target(folder, other)
+    saved.unlink()
+    assert Target.named(folder, PageOptions()).note.startswith(f"The task {saved} is gone: ")
+    (folder / ".annotate" / "task.json").write_text("{")
+    with pytest.raises(ValueError, match=r"task.json is damaged: .* Delete it"):
+        Target.named(folder, PageOptions())
 
 
 def test_results_of_one_image_lead_to_its_folder(results: Path, tmp_path: Path) -> None:
