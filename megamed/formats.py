@@ -72,7 +72,7 @@ class FileFormat:
 
 FORMATS = (
     FileFormat(
-        "DICOM", (".dicom", ".dcm", ".ima"), dicom.read, dicom_seg.write, (".dcm",),
+        "DICOM", dicom_headers.SUFFIXES, dicom.read, dicom_seg.write, (".dcm",),
         frozenset({"series"}), has_mark=dicom_headers.has_mark, find=dicom_folder.find_series,
     ),
     FileFormat("NIfTI", (".nii.gz", ".nii"), nifti.read, nifti.write, (".nii.gz", ".nii"), frozenset({"placed"})),
