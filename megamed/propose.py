@@ -15,10 +15,12 @@ from megamed.annotation_tools.slicer import is_nameless
 from megamed.annotators import agreed_in
 from megamed.arrangement import Arrangement, find_arrangement
 from megamed.failures import Attempt
+from megamed.file_names import SPLIT_WORDS
 from megamed.files import replace_file
 from megamed.label_findings import LabelFindings, look_at_labels
 from megamed.label_values import suspected_void
 from megamed.layouts import Case, Subject, find_subjects
+from megamed.layouts.folder import IN_FOLDER
 from megamed.pixels import is_volume_file, read_image
 from megamed.readers.volume import Volume
 from megamed.schema import DatasetCard, plain_slug, slugify
@@ -56,7 +58,9 @@ MODALITIES = {
     r"\b(em|tem|sem)\b": "Electron microscopy",
 }
 """Modality by the pattern of the words in names that tell it."""
+FOLDER_OF_CASE = rf"^(.+?){IN_FOLDER}.+$"
 SUBJECT_PATTERNS = (
+    FOLDER_OF_CASE,
     r"(?i)((?:patient|subject|sub|pat|case|id)[-_]?[0-9]+)",
     r"^(.+?)[-_](?:slice|frame|img|image|s|z|t|f)?[-_]?[0-9]+$",
     r"^([^-_]*[0-9][^-_]*)[-_].+$",
@@ -151,7 +155,7 @@ def guess_subjects(card: DatasetCard, cases: Sequence[Case]) -> tuple[str, str]:
     names = [case.name for case in cases]
     for pattern in SUBJECT_PATTERNS:
         matches = [re.search(pattern, name) for name in names]
-        subjects = {match[1] for match in matches if match and any(map(str.isdecimal, match[1]))}
+        subjects = {match[1] for match in matches if match and _may_be_subject(match[1], pattern)}
         if all(matches) and 1 < len(subjects) < len(names):
             first = card.model_copy(update={"subject_pattern": pattern}).subject_of(names[0])
             words = f"{len(names)} cases of {len(subjects)} subjects: case {names[0]!r} is taken to be of {first!r}"
@@ -159,6 +163,13 @@ def guess_subjects(card: DatasetCard, cases: Sequence[Case]) -> tuple[str, str]:
     else:
         pattern, words = EVERY_CASE, f"each of the {len(names)} cases is taken to be a subject of its own"
     return pattern, f"{words}; images of one person must be of one subject, or tests see what was trained on."
+
+
+def _may_be_subject(name: str, pattern: str) -> bool:
+    """Whether a part of a case's name may be that of a subject: a folder's, but for splits, else one with a number."""
+    if pattern == FOLDER_OF_CASE:
+        return not SPLIT_WORDS.fullmatch(name)
+    return any(map(str.isdecimal, name))
 
 
 def to_toml(card: DatasetCard) -> str:

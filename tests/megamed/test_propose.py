@@ -52,6 +52,20 @@ def with_folders(root: Path) -> None:
         save(root, f"labels/{case}.png", label(1, 2))
 
 
+def with_patient_folders(root: Path) -> None:
+    for patient in ("Anna Ö", "Bo Ä", "Cy"):
+        for case in range(2):
+            save(root, f"Images/{patient}/{case}.png", image())
+            save(root, f"Labels/{patient}/{case}.png", label(1, 2))
+
+
+def with_patients_around(root: Path) -> None:
+    for patient in ("p1", "p2"):
+        for day in ("1", "2"):
+            save(root, f"{patient}/{day}/images/a.png", image())
+            save(root, f"{patient}/{day}/masks/a.png", label(1))
+
+
 def with_suffix(root: Path) -> None:
     for case in range(3):
         save(root, f"img{case}.png", image())
@@ -269,6 +283,8 @@ def with_dicom(root: Path) -> None:
 
 CASES: dict[Arrangement, tuple[int, set[str]]] = {
     with_folders: (2, {"label-1", "label-2"}),
+    with_patient_folders: (3, {"label-1", "label-2"}),
+    with_patients_around: (2, {"label"}),
     with_suffix: (3, {"label"}),
     with_suffix_and_numbers: (3, {"label"}),
     with_prefixes: (2, {"label"}),
