@@ -24,7 +24,8 @@ from megamed.layouts.table import COLUMNS, REQUIRED
 from megamed.look_alikes import drew_one_thing
 from megamed.matching import named_around
 from megamed.pairing import find_pairs
-from megamed.readers.dicom_headers import LABEL_MODALITIES, has_mark, header_of, readable
+from megamed.readers import dicom_labels
+from megamed.readers.dicom_headers import LABEL_MODALITIES, header_of, readable
 from megamed.schema import FileRules, slugify
 from megamed.vocabulary import DESCRIPTION, Layout
 
@@ -67,9 +68,8 @@ def find_arrangement(folder: Path) -> Arrangement:
     files = list(visible_files(folder))
     if any(bids.is_volume(file.name) and bids.parse_name(file.name).is_label for file in files):
         return _bids(folder, files)
-    if slices := [
-        file for file in files if file.name.lower().endswith(".dcm") or (not file.suffix and has_mark(folder / file))
-    ]:
+    slices = [file for file in files if (found := formats.format_of(folder / file)) and found.find]
+    if any(dicom_labels.recognises(folder / file) for file in slices):
         return _dicom(folder, slices)
     archives = [file for file in files if file.suffix == ".npz"]
     if len(archives) == 1 and len(archives[0].parts) == 1:

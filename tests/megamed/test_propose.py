@@ -281,6 +281,16 @@ def with_dicom(root: Path) -> None:
         )
 
 
+def with_radiographs(root: Path) -> None:
+    dicom_files = pytest.importorskip("tests.dicom_files")
+    for case in ("p1", "p2"):
+        (file,) = dicom_files.write_series(root / case, image()[None].astype(int), np.eye(4), "DX")
+        (root / "images").mkdir(exist_ok=True)
+        file.rename(root / "images" / f"{case}.dcm")
+        (root / case).rmdir()
+        save(root, f"labels/{case}.png", label(1))
+
+
 CASES: dict[Arrangement, tuple[int, set[str]]] = {
     with_folders: (2, {"label-1", "label-2"}),
     with_patient_folders: (3, {"label-1", "label-2"}),
@@ -309,6 +319,7 @@ CASES: dict[Arrangement, tuple[int, set[str]]] = {
     with_table: (2, {"label"}),
     with_npz: (2, {"label"}),
     with_dicom: (2, {"left-kidney"}),
+    with_radiographs: (2, {"label"}),
 }
 """Per arrangement, its subjects and labels."""
 
