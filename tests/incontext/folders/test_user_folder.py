@@ -51,6 +51,19 @@ def test_slices_and_what_was_drawn_on_them_are_one_labelled_image(tmp_path: Path
     assert (pair.image, pair.labels) == (tmp_path / "scan", {"": (tmp_path / "scan" / "seg.dcm",)})
 
 
+def test_what_several_files_draw_on_slices_goes_together(tmp_path: Path) -> None:
+    pytest.importorskip("highdicom")
+    scan, shape = tmp_path / "scan", (3, 4, 5)
+    slices = write_series(scan, np.ones(shape, np.int16), series_affine(np.eye(3), (1, 1, 2), (0, 0, 0)))
+    for name in ("liver", "spleen"):
+        write_segmentation(scan / f"{name}.dcm", slices, {name: np.ones(shape, bool)})
+    Image.new("L", (5, 4)).save(scan / "preview.jpg")
+    found = read_folder(scan)
+    (pair,) = found.pairs
+    assert (pair.image, pair.labels) == (scan, {"": (scan / "liver.dcm", scan / "spleen.dcm")})
+    assert found.notes == ("preview.jpg is left out, for it is a picture beside the slices of a series.",)
+
+
 @pytest.fixture
 def scan(tmp_path: Path) -> Path:
     """A folder of slices, with a localiser of another series, a report and a dose sheet among them."""
