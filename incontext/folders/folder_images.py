@@ -37,14 +37,14 @@ def read_folder(folder: Path, templates: Templates | None = None, names: Mapping
     templates = templates or card.templates
     found = None if templates else _one_series(folder)
     found = found or find_pairs(folder, templates, marks=(RUN_LOG,))
-    pairs = tuple(_named(pair, {**card.names, **names}) for pair in found.pairs)
+    classes = {**card.classes, **{str(value): name for value, name in {**card.names, **names}.items()}}
+    pairs = tuple(_named(pair, classes) for pair in found.pairs)
     return replace(found, pairs=pairs, notes=(*card.notes, *found.notes))
 
 
-def _named(pair: ImagePair, names: Mapping[int, str]) -> ImagePair:
-    """Call the classes of an image that are numbers by the names of these."""
-    named = {str(value): name for value, name in names.items()}
-    return replace(pair, labels={named.get(name, name): paths for name, paths in pair.labels.items()})
+def _named(pair: ImagePair, classes: Mapping[str, str]) -> ImagePair:
+    """Call the classes of an image as they are called elsewhere than in the names of files."""
+    return replace(pair, labels={classes.get(name, name): paths for name, paths in pair.labels.items()})
 
 
 def _one_series(folder: Path) -> Pairing | None:
