@@ -68,7 +68,7 @@ def find_arrangement(folder: Path) -> Arrangement:
     files = list(visible_files(folder))
     if any(bids.is_volume(file.name) and bids.parse_name(file.name).is_label for file in files):
         return _bids(folder, files)
-    slices = [file for file in files if (found := formats.format_of(folder / file)) and found.find]
+    slices = [file for file in files if (each := formats.format_of(folder / file)) and each.find]
     if any(dicom_labels.recognises(folder / file) for file in slices):
         return _dicom(folder, slices)
     archives = [file for file in files if file.suffix == ".npz"]

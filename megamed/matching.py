@@ -30,6 +30,8 @@ NUMBER = re.compile(r"\w?\d*")
 """A piece of a name that only counts."""
 CHANNEL = re.compile(r"(.+)_(\d{4})")
 """A case and the number of its channel, as in the folders of nnU-Net."""
+ENTITY = re.compile(r"(?:^|[_ ])label-([^_ ]+)")
+"""The class in a name of BIDS that has several entities."""
 MOST_NAMED = 5
 """Number of files that a message names."""
 OTHERS = "another annotator's label of its image is used"
@@ -283,6 +285,8 @@ def _unnumbered(variant: str) -> str:
 
 def _class_name(variant: str) -> str:
     """Take the words for labels off a class's name, as in `masks_liver` and `label-liver`."""
+    if entity := ENTITY.search(variant):
+        return entity[1]
     variant = re.sub(rf"^{LISTED}(?=.)", "", variant)
     match = AFFIXES.fullmatch(variant)
     return (match[2].strip("-_. ") if match else variant) or "label"

@@ -49,6 +49,12 @@ ARRANGEMENTS = {
         "images/0001.png images/0002.png masks/1.png",
         ["images/0001.png: masks/1.png", "images/0002.png:"],
     ),
+    "entities of BIDS": (
+        "sub-1_T1w.nii.gz d/sub-1_space-T1w_label-a_mask.nii.gz d/sub-1_space-T1w_label-b_mask.nii.gz",
+        [
+            "sub-1_T1w.nii.gz: a=d/sub-1_space-T1w_label-a_mask.nii.gz, b=d/sub-1_space-T1w_label-b_mask.nii.gz",
+        ],
+    ),
     "prefixes": (
         "images/a.png images/label_a.png seg_b.png b.png",
         ["b.png: seg_b.png", "images/a.png: images/label_a.png"],
