@@ -278,7 +278,7 @@ def _describe_labels(card: DatasetCard, named: bool, found: LabelFindings) -> tu
         msg = f"{card.id} has no labelled pixel: expected some in {found.cases} cases, got {reason}"
         raise ValueError(msg)
     values = sorted(found.present)
-    are_trimaps = "trimap" in card.files.label.lower() or 2 * sum(found.trimaps) > len(found.trimaps)
+    are_trimaps = "trimap" in card.files.label.lower() or found.trimaps.are_trimaps
     if trimap := _trimap_labels(values) if are_trimaps else None:
         labels, rules, check = trimap
     else:
