@@ -22,6 +22,7 @@ from megamed.label_values import suspected_void
 from megamed.layouts import Case, Subject, find_subjects
 from megamed.layouts.folder import IN_FOLDER
 from megamed.pixels import is_volume_file, read_image
+from megamed.readers import pyramid
 from megamed.readers.volume import Volume
 from megamed.schema import DatasetCard, plain_slug, slugify
 from megamed.voc import read_label_map
@@ -30,8 +31,6 @@ from megamed.vocabulary import CARD_NAMES
 PICTURES_READ, VOLUMES_READ = 300, 20
 """Most cases looked into, spread over all of them."""
 SLIDES_READ = 5
-MOST_PIXELS = 2**24
-"""Pixels of the level at which whole slides are read, unless their labels are of another."""
 MOST_LABELS = 64
 """More values than these are numbered objects, not labels."""
 MOST_NOTES = 3
@@ -226,15 +225,14 @@ def _channels(card: DatasetCard, subjects: Sequence[Subject]) -> dict[str, str]:
 
 
 def _level(card: DatasetCard, subjects: Sequence[Subject]) -> int:
-    """Choose the level of images that have several: that of labels of one size, else the first of few pixels."""
+    """Choose the level of images that have several: that of labels of one size, else a workable one."""
     chosen = 0
     cases = [case for subject in subjects for case in subject.cases if card.layout == "folder"]
     for case in cases[:SLIDES_READ]:
         with Attempt():
             image, label = next(iter(case.images.values())).files[0], case.labels[0].source
             sizes = formats.sizes_in(image)
-            few = [level for level, (rows, columns) in enumerate(sizes) if rows * columns <= MOST_PIXELS]
-            chosen = max(chosen, few[0] if few else len(sizes) - 1)
+            chosen = max(chosen, pyramid.workable(sizes))
             if len(sizes) > 1 and not formats.drawn_format(label.files[0]):
                 own = formats.sizes_in(label.files[0]) or [formats.read(label).array.shape[:2]]
                 return chosen if len(own) > 1 else sizes.index(own[0])

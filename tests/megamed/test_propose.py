@@ -352,7 +352,7 @@ def test_a_level_is_proposed_for_pyramids(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int, most_pixels: int, level: int
 ) -> None:
     pytest.importorskip("tifffile")
-    monkeypatch.setattr("megamed.propose.MOST_PIXELS", most_pixels)
+    monkeypatch.setattr("megamed.readers.pyramid.MOST_PIXELS", most_pixels)
     drawn = np.zeros((64, 96), np.uint8)
     drawn[16:40, 24:64] = 1
     for kind in ("images", "labels"):
