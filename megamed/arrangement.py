@@ -16,7 +16,15 @@ from pydantic import ValidationError
 from megamed import formats
 from megamed.annotation_files import ToolFiles
 from megamed.annotators import CONSENSUS, person_of
-from megamed.file_names import ANNOTATOR_WORDS, CaseIndex, FileName, NamedFile, sort_out, visible_files
+from megamed.file_names import (
+    ANNOTATOR_WORDS,
+    NUMBERED_PEOPLE,
+    CaseIndex,
+    FileName,
+    NamedFile,
+    sort_out,
+    visible_files,
+)
 from megamed.layouts import bids
 from megamed.layouts.folder import template_pattern
 from megamed.layouts.nnunet import IGNORE, ignored
@@ -31,8 +39,6 @@ from megamed.vocabulary import DESCRIPTION, Layout
 
 MOST_CLASSES = 200
 MOST_LISTED = 4
-NUMBERED_PEOPLE = re.compile(r"(?:manual|r)[-_ ]?\d", re.I)
-"""Names of what several people drew, where several differ in nothing else."""
 MOST_VALUES = 255
 """Largest label value of a card."""
 

@@ -16,6 +16,7 @@ from megamed.file_names import (
     FIELD_WORDS,
     KIND_FOLDER,
     LISTED,
+    NUMBERED_PEOPLE,
     SEQUENCES,
     SPLIT_WORDS,
     CaseIndex,
@@ -233,7 +234,8 @@ def _class_names(
         The names, and a note if content told that the labels are those of annotators.
     """
     different = {_unnumbered(variant) for variant in variants}
-    if len(different) > 1 and all(ANNOTATOR_WORDS.fullmatch(variant) for variant in different):
+    are_numbered = all(NUMBERED_PEOPLE.fullmatch(variant) for variant in variants) and len({*variants}) > 1
+    if are_numbered or (len(different) > 1 and all(map(ANNOTATOR_WORDS.fullmatch, different))):
         return _of_first(matched, variants), []
     by_folder = _by_folder(matched, variants)
     named = ", ".join(sorted({*variants})[:MOST_NAMED])

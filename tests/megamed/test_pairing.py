@@ -49,6 +49,10 @@ ARRANGEMENTS = {
         "images/0001.png images/0002.png masks/1.png",
         ["images/0001.png: masks/1.png", "images/0002.png:"],
     ),
+    "numbered people": (
+        "images/1.png masks/1_r1.png masks/1_r2.png images/2.png masks/2_r2.png",
+        ["images/1.png: masks/1_r1.png", "images/2.png: masks/2_r2.png"],
+    ),
     "entities of BIDS": (
         "sub-1_T1w.nii.gz d/sub-1_space-T1w_label-a_mask.nii.gz d/sub-1_space-T1w_label-b_mask.nii.gz",
         [
