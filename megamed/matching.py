@@ -3,7 +3,7 @@
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import takewhile
 from pathlib import PurePosixPath
 from typing import TypeAlias
@@ -122,7 +122,8 @@ def match_labels(images: Sequence[NamedFile], labels: Sequence[NamedFile]) -> tu
             names = ", ".join(str(image.path) for image in nearest[:MOST_NAMED])
             msg = (
                 f"{label.path} may belong to several images: expected one, got {names}. Say which by templates of "
-                "paths, such as {case}_flair for images and {case}_seg for labels."
+                f"paths, such as --images '{_template(nearest[0].name, case)}' --labels "
+                f"'{_template(label.name, case)}'."
             )
             raise ValueError(msg)
         if nearest:
@@ -133,6 +134,12 @@ def match_labels(images: Sequence[NamedFile], labels: Sequence[NamedFile]) -> tu
     matched += more
     found = {id(match.label) for match in more}
     return matched, [label for label in orphans if id(label) not in found]
+
+
+def _template(name: FileName, case: str) -> str:
+    """Write a template of paths, in which folders that say nothing of the kind of files are any."""
+    folders = (each if each == case or KIND_FOLDER.fullmatch(each) else "*" for each in name.folders)
+    return replace(name, folders=tuple(folders)).template(case)
 
 
 def named_around(label: FileName, index: CaseIndex) -> tuple[str, Sequence[NamedFile]]:
