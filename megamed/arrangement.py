@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from megamed import formats
 from megamed.annotation_files import ToolFiles
 from megamed.annotators import CONSENSUS, person_of
+from megamed.failures import Attempt
 from megamed.file_names import (
     ANNOTATOR_WORDS,
     NUMBERED_PEOPLE,
@@ -75,7 +76,7 @@ def find_arrangement(folder: Path) -> Arrangement:
     if any(bids.is_volume(file.name) and bids.parse_name(file.name).is_label for file in files):
         return _bids(folder, files)
     slices = [file for file in files if (each := formats.format_of(folder / file)) and each.find]
-    if any(dicom_labels.recognises(folder / file) for file in slices):
+    if any(_is_drawn(folder / file) for file in slices):
         return _dicom(folder, slices)
     archives = [file for file in files if file.suffix == ".npz"]
     if len(archives) == 1 and len(archives[0].parts) == 1:
@@ -176,13 +177,19 @@ def _bids(folder: Path, files: Sequence[PurePosixPath]) -> Arrangement:
     return Arrangement("bids", words, FileRules(channels=channels), named, hints="MRI")
 
 
+def _is_drawn(path: Path) -> bool:
+    with Attempt():
+        return dicom_labels.recognises(path)
+    return False
+
+
 def _dicom(folder: Path, files: Sequence[PurePosixPath]) -> Arrangement:
     """Recognise DICOM series, whose segments and regions name the labels."""
     names: set[str] = set()
     modalities: set[str] = set()
     for file in files:
-        header = header_of(folder / file)
-        with readable(folder / file):
+        with Attempt(), readable(folder / file):  # what is wrong with a file is told when it is built
+            header = header_of(folder / file)
             modalities.add(str(header.get("Modality")))
             names |= {str(segment.SegmentLabel) for segment in header.get("SegmentSequence") or ()}
             names |= {str(region.ROIName) for region in header.get("StructureSetROISequence") or ()}
