@@ -16,7 +16,16 @@ from pydantic import ValidationError
 from megamed import formats
 from megamed.annotation_files import ToolFiles
 from megamed.annotators import CONSENSUS, person_of
-from megamed.file_names import ANNOTATOR_WORDS, CaseIndex, NamedFile, sort_out, visible_files
+from megamed.failures import Attempt
+from megamed.file_names import (
+    ANNOTATOR_WORDS,
+    NUMBERED_PEOPLE,
+    CaseIndex,
+    FileName,
+    NamedFile,
+    sort_out,
+    visible_files,
+)
 from megamed.layouts import bids
 from megamed.layouts.folder import template_pattern
 from megamed.layouts.nnunet import IGNORE, ignored
@@ -24,14 +33,13 @@ from megamed.layouts.table import COLUMNS, REQUIRED
 from megamed.look_alikes import drew_one_thing
 from megamed.matching import named_around
 from megamed.pairing import find_pairs
-from megamed.readers.dicom_headers import LABEL_MODALITIES, has_mark, header_of, readable
+from megamed.readers import dicom_labels
+from megamed.readers.dicom_headers import LABEL_MODALITIES, header_of, readable
 from megamed.schema import FileRules, slugify
 from megamed.vocabulary import DESCRIPTION, Layout
 
 MOST_CLASSES = 200
 MOST_LISTED = 4
-NUMBERED_PEOPLE = re.compile(r"(?:manual|r)[-_ ]?\d", re.I)
-"""Names of what several people drew, where several differ in nothing else."""
 MOST_VALUES = 255
 """Largest label value of a card."""
 
@@ -67,9 +75,8 @@ def find_arrangement(folder: Path) -> Arrangement:
     files = list(visible_files(folder))
     if any(bids.is_volume(file.name) and bids.parse_name(file.name).is_label for file in files):
         return _bids(folder, files)
-    if slices := [
-        file for file in files if file.name.lower().endswith(".dcm") or (not file.suffix and has_mark(folder / file))
-    ]:
+    slices = [file for file in files if (each := formats.format_of(folder / file)) and each.find]
+    if any(_is_drawn(folder / file) for file in slices):
         return _dicom(folder, slices)
     archives = [file for file in files if file.suffix == ".npz"]
     if len(archives) == 1 and len(archives[0].parts) == 1:
@@ -170,13 +177,19 @@ def _bids(folder: Path, files: Sequence[PurePosixPath]) -> Arrangement:
     return Arrangement("bids", words, FileRules(channels=channels), named, hints="MRI")
 
 
+def _is_drawn(path: Path) -> bool:
+    with Attempt():
+        return dicom_labels.recognises(path)
+    return False
+
+
 def _dicom(folder: Path, files: Sequence[PurePosixPath]) -> Arrangement:
     """Recognise DICOM series, whose segments and regions name the labels."""
     names: set[str] = set()
     modalities: set[str] = set()
     for file in files:
-        header = header_of(folder / file)
-        with readable(folder / file):
+        with Attempt(), readable(folder / file):  # what is wrong with a file is told when it is built
+            header = header_of(folder / file)
             modalities.add(str(header.get("Modality")))
             names |= {str(segment.SegmentLabel) for segment in header.get("SegmentSequence") or ()}
             names |= {str(region.ROIName) for region in header.get("StructureSetROISequence") or ()}
@@ -274,6 +287,7 @@ def _matched(images: Sequence[NamedFile], labels: Sequence[NamedFile]) -> tuple[
     for label in labels:
         case, found = index.find(label.name)
         if found:
+            found = _in_its_folder(label.name, found)
             label_templates[label.name.template(case)] += 1
         else:
             case, found = named_around(label.name, index)
@@ -284,6 +298,12 @@ def _matched(images: Sequence[NamedFile], labels: Sequence[NamedFile]) -> tuple[
             others |= {each.name.template(case) for each in found[:-1]}
     label_templates += _without_own(inside)
     return image_templates, label_templates, sorted(others - image_templates.keys())
+
+
+def _in_its_folder(label: FileName, images: Sequence[NamedFile]) -> Sequence[NamedFile]:
+    """Keep the images that have most folders in common with a label, as that of a patient."""
+    common = [len({*label.own_folders} & {*image.name.own_folders}) for image in images]
+    return [image for image, count in zip(images, common, strict=True) if count == max(common)]
 
 
 def _named_by_folder(label: NamedFile, case: str) -> str:
@@ -306,6 +326,9 @@ def _united(
     by_case: Callable[[str, set[str]], Sequence[Mapping[str, Path]]] = lambda *_: (),
 ) -> tuple[str, str, dict[str, int]]:
     """Unite templates that differ in one piece: in the class or the annotator of labels, or in a part of both."""
+    shared = _differing_folders(images)
+    if len(shared) > 1 and shared == _differing_folders(labels):
+        images, labels = (_without_folders(each, frozenset().union(*shared)) for each in (images, labels))
     image, image_variants = _varying(images)
     label, label_variants = _varying(_without_numbers(labels))
     image = image.replace("{}", "*")
@@ -322,6 +345,23 @@ def _united(
         return image, label.replace("{}", "*"), {}
     classes = {name: value for value, name in enumerate(sorted(label_variants), start=1) if slugify(name)}
     return image, label.replace("{}", "{class}"), classes
+
+
+def _differing_folders(templates: Counter[str]) -> list[frozenset[str]]:
+    """List the variants of each folder in which templates of one depth differ."""
+    split = [template.split("/")[:-1] for template in templates]
+    if len({len(folders) for folders in split}) != 1:
+        return []
+    return [found for column in zip(*split, strict=True) if len(found := frozenset(column)) > 1]
+
+
+def _without_folders(templates: Counter[str], names: frozenset[str]) -> Counter[str]:
+    """Write `*` for folders of these names."""
+    united: Counter[str] = Counter()
+    for template, count in templates.items():
+        *folders, name = template.split("/")
+        united["/".join([*("*" if folder in names else folder for folder in folders), name])] += count
+    return united
 
 
 def _are_annotators(template: str, variants: set[str]) -> bool:

@@ -7,12 +7,13 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from megamed import formats
-from megamed.file_names import FOLDER_WORDS, in_label_folder, visible_files
+from megamed.file_names import FOLDER_WORDS, in_label_folder, take_apart, visible_files
 from megamed.readers.dicom_grid import is_localiser, planes_of
 from megamed.readers.dicom_headers import header_of, states_label, states_no_image
 
 MOST_LOOKED_AT = 3
 """Number of files of a folder whose headers are parsed."""
+PREVIEW = "it is a picture beside the slices of a series"
 
 
 class DataFiles(NamedTuple):
@@ -25,6 +26,7 @@ class DataFiles(NamedTuple):
         unknown: Files of other formats.
         streams: Pipes, sockets and devices, which are not opened.
         scouts: Folders of localisers beside those of series.
+        previews: Pictures beside the slices of a series.
     """
 
     found: list[PurePosixPath]
@@ -33,6 +35,7 @@ class DataFiles(NamedTuple):
     unknown: list[PurePosixPath]
     streams: list[PurePosixPath]
     scouts: list[PurePosixPath]
+    previews: list[PurePosixPath]
 
 
 def data_files(folder: Path, marks: Collection[str]) -> DataFiles:
@@ -66,16 +69,27 @@ def data_files(folder: Path, marks: Collection[str]) -> DataFiles:
             unknown.append(path)
     scouts = _scouts(folder, slices)
     slices = {parent: files for parent, files in slices.items() if parent not in scouts}
+    series = {parent for parent, files in slices.items() if _is_series(folder, parent, files)}
+    previews = [path for path in others if path.parent in series and is_preview(path)]
+    others = [path for path in others if path not in previews]
     found = set(others)
     others += [label for label in drawn if label.parent not in slices]
     for parent, files in slices.items():
-        holds_films = not parent.name or (len(parent.parts) == 1 and bool(FOLDER_WORDS.fullmatch(parent.name)))
-        if holds_films or len(files) == 1 or not _are_slices([folder / file for file in files]):
-            found |= set(files)
-        else:
-            found.add(_study(parent, others, slices))
+        found |= {_study(parent, others, slices)} if parent in series else set(files)
     imageless = [path for path in imageless if found.isdisjoint(path.parents)]
-    return DataFiles(sorted(found), drawn, imageless, unknown, streams, scouts)
+    return DataFiles(sorted(found), drawn, imageless, unknown, streams, scouts, previews)
+
+
+def is_preview(path: PurePosixPath) -> bool:
+    """Whether a file beside the slices of a series only shows these: a picture that no name calls a label."""
+    found = formats.format_of(Path(path))
+    return found is not None and found.holds == {"image"} and not take_apart(path).is_label
+
+
+def _is_series(folder: Path, parent: PurePosixPath, files: Sequence[PurePosixPath]) -> bool:
+    """Whether the DICOM files of a folder are slices, and not films or radiographs, as a folder of images may hold."""
+    holds_films = not parent.name or (len(parent.parts) == 1 and bool(FOLDER_WORDS.fullmatch(parent.name)))
+    return not holds_films and len(files) > 1 and _are_slices([folder / file for file in files])
 
 
 def _scouts(folder: Path, slices: Mapping[PurePosixPath, Sequence[PurePosixPath]]) -> list[PurePosixPath]:

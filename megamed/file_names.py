@@ -38,6 +38,8 @@ ANNOTATOR_WORDS = re.compile(
     r"|\d(?:st|nd|rd|th)[-_ ]?(?:ho|manual|observer|expert|reader|rater|grader|annotator)?",
     re.I,
 )
+NUMBERED_PEOPLE = re.compile(r"(?:manual|r)[-_ ]?\d", re.I)
+"""Names of what several people drew, where several differ in nothing else."""
 FIELD_WORDS = re.compile(r"masks?|fov|field[-_ ]of[-_ ]view", re.I)
 """Names of masks of what the camera shows, where other labels are those of annotators."""
 LISTED = r"(?:\w{1,2}[.)][-_ ]*)?"

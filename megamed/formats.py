@@ -72,7 +72,7 @@ class FileFormat:
 
 FORMATS = (
     FileFormat(
-        "DICOM", (".dicom", ".dcm", ".ima"), dicom.read, dicom_seg.write, (".dcm",),
+        "DICOM", dicom_headers.SUFFIXES, dicom.read, dicom_seg.write, (".dcm",),
         frozenset({"series"}), has_mark=dicom_headers.has_mark, find=dicom_folder.find_series,
     ),
     FileFormat("NIfTI", (".nii.gz", ".nii"), nifti.read, nifti.write, (".nii.gz", ".nii"), frozenset({"placed"})),
@@ -179,17 +179,12 @@ NAME_LISTS = (
 
 
 def format_of(path: Path) -> FileFormat | None:
-    """Return the format of a file by its suffix, or by its mark if it has none; None if it is not in the table.
-
-    Digits behind the last dot, as in the UIDs that name DICOM files, are no suffix.
-    """
+    """Return the format of a file by its suffix, or by its mark if that is of no format; None if it has neither."""
     name, is_bare = path.name.lower(), not path.suffix.strip(".0123456789")
     if (is_bare or name.endswith(ome_zarr.SUFFIXES)) and path.is_dir():
         return next((each for each in FORMATS if each.is_folder and each.is_folder(path)), None)
-    for each in FORMATS:
-        if name.endswith(each.suffixes) or (is_bare and each.has_mark and each.has_mark(path)):
-            return each
-    return None
+    named = (each for each in FORMATS if name.endswith(each.suffixes))
+    return next(named, None) or next((each for each in FORMATS if each.has_mark and each.has_mark(path)), None)
 
 
 def is_image(path: Path) -> bool:

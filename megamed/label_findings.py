@@ -16,7 +16,7 @@ from megamed.pixels import read_colours, read_image, read_label
 from megamed.readers.source import Source
 from megamed.readers.volume import Volume
 from megamed.schema import DatasetCard
-from megamed.trimaps import is_trimap
+from megamed.trimaps import TrimapVote
 
 
 @dataclass
@@ -30,8 +30,7 @@ class LabelFindings:
     """Share of the pixels that each label value covers, summed over cases; of several annotators it is the mean."""
     colours: Counter[str] = field(default_factory=Counter)
     """Number of label files in which each colour occurs, where labels are drawn in colours."""
-    trimaps: list[bool] = field(default_factory=list)
-    """Whether each label map is a trimap."""
+    trimaps: TrimapVote = field(default_factory=TrimapVote)
     unreadable: list[str] = field(default_factory=list)
     is_drawn: bool = False
     """Whether labels are files of shapes, which name what they show."""
@@ -88,7 +87,8 @@ def _shares(found: LabelFindings, source: Source, value: int | None) -> Iterator
         found.colours.update(f"#{r:02x}{g:02x}{b:02x}" for r, g, b in np.unique(colours, axis=0).tolist())
         return
     label: np.ndarray = read.array if isinstance(read, Volume) else read
-    found.trimaps.append(label.dtype.kind in "iu" and is_trimap(label))
+    if label.dtype.kind in "iu":
+        found.trimaps.add(label)
     try:
         yield from _of_map(label if value is None else (label > 0) * np.uint8(value))
     except ValueError as error:

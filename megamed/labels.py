@@ -191,6 +191,9 @@ def _fitting(label: Grid, image: Grid, notes: list[str]) -> Real[np.ndarray, "..
             is_alike = label.as_stored.shape == image.as_stored.shape
             notes.append(f"label: {UNPLACED if is_alike else REVERSED}")
         return fitting
+    if isinstance(image, Volume) and not isinstance(label, Volume):
+        is_picture = image.planes_first and image.as_stored.shape == (1, *label.shape)
+        label = image.turned(label[None]) if is_picture else label  # drawn on a single slice, as it is displayed
     array, grid = (each.array if isinstance(each, Volume) else each for each in (label, image))
     if array.shape != grid.shape:
         msg = f"label does not match its image: expected {grid.shape}, got {array.shape}."

@@ -3,7 +3,7 @@
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import takewhile
 from pathlib import PurePosixPath
 from typing import TypeAlias
@@ -16,6 +16,7 @@ from megamed.file_names import (
     FIELD_WORDS,
     KIND_FOLDER,
     LISTED,
+    NUMBERED_PEOPLE,
     SEQUENCES,
     SPLIT_WORDS,
     CaseIndex,
@@ -30,6 +31,8 @@ NUMBER = re.compile(r"\w?\d*")
 """A piece of a name that only counts."""
 CHANNEL = re.compile(r"(.+)_(\d{4})")
 """A case and the number of its channel, as in the folders of nnU-Net."""
+ENTITY = re.compile(r"(?:^|[_ ])label-([^_ ]+)")
+"""The class in a name of BIDS that has several entities."""
 MOST_NAMED = 5
 """Number of files that a message names."""
 OTHERS = "another annotator's label of its image is used"
@@ -119,7 +122,8 @@ def match_labels(images: Sequence[NamedFile], labels: Sequence[NamedFile]) -> tu
             names = ", ".join(str(image.path) for image in nearest[:MOST_NAMED])
             msg = (
                 f"{label.path} may belong to several images: expected one, got {names}. Say which by templates of "
-                "paths, such as {case}_flair for images and {case}_seg for labels."
+                f"paths, such as --images '{_template(nearest[0].name, case)}' --labels "
+                f"'{_template(label.name, case)}'."
             )
             raise ValueError(msg)
         if nearest:
@@ -130,6 +134,12 @@ def match_labels(images: Sequence[NamedFile], labels: Sequence[NamedFile]) -> tu
     matched += more
     found = {id(match.label) for match in more}
     return matched, [label for label in orphans if id(label) not in found]
+
+
+def _template(name: FileName, case: str) -> str:
+    """Write a template of paths, in which folders that say nothing of the kind of files are any."""
+    folders = (each if each == case or KIND_FOLDER.fullmatch(each) else "*" for each in name.folders)
+    return replace(name, folders=tuple(folders)).template(case)
 
 
 def named_around(label: FileName, index: CaseIndex) -> tuple[str, Sequence[NamedFile]]:
@@ -231,7 +241,8 @@ def _class_names(
         The names, and a note if content told that the labels are those of annotators.
     """
     different = {_unnumbered(variant) for variant in variants}
-    if len(different) > 1 and all(ANNOTATOR_WORDS.fullmatch(variant) for variant in different):
+    are_numbered = all(NUMBERED_PEOPLE.fullmatch(variant) for variant in variants) and len({*variants}) > 1
+    if are_numbered or (len(different) > 1 and all(map(ANNOTATOR_WORDS.fullmatch, different))):
         return _of_first(matched, variants), []
     by_folder = _by_folder(matched, variants)
     named = ", ".join(sorted({*variants})[:MOST_NAMED])
@@ -283,6 +294,8 @@ def _unnumbered(variant: str) -> str:
 
 def _class_name(variant: str) -> str:
     """Take the words for labels off a class's name, as in `masks_liver` and `label-liver`."""
+    if entity := ENTITY.search(variant):
+        return entity[1]
     variant = re.sub(rf"^{LISTED}(?=.)", "", variant)
     match = AFFIXES.fullmatch(variant)
     return (match[2].strip("-_. ") if match else variant) or "label"

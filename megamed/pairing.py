@@ -11,7 +11,7 @@ from megamed import formats
 from megamed.annotation_files import ToolFiles, is_volume_file, named_file
 from megamed.annotation_tools.volume_slices import slice_number
 from megamed.class_names import one_spelling
-from megamed.dicom_folders import data_files
+from megamed.dicom_folders import PREVIEW, data_files
 from megamed.file_names import (
     EXPORTED,
     FOLDER_WORDS,
@@ -23,6 +23,7 @@ from megamed.look_alikes import are_one_picture, drew_one_thing, is_label_like
 from megamed.matching import OTHERS, Match, by_class, match_labels, one_sequence
 from megamed.notes import left_out
 from megamed.path_templates import Templates, by_templates
+from megamed.series_labels import labels_of_series
 
 MOST_COMPARED = 8
 """Number of photographs that are compared with the pictures of their names."""
@@ -105,7 +106,7 @@ def find_pairs(folder: Path, templates: Templates | None = None, marks: Collecti
         raise FileNotFoundError(msg)
     if folder.is_file():
         return Pairing(folder, (ImagePair(folder, folder.name),))
-    files, drawn, imageless, unknown, streams, scouts = data_files(folder, marks)
+    files, drawn, imageless, unknown, streams, scouts, previews = data_files(folder, marks)
     single = named_file(folder, templates.label) if templates else None
     tools = single or ToolFiles.among(folder, unknown)
     images, labels, notes = by_templates(files, templates, tools.beside) if templates and not single else ([], [], [])
@@ -139,10 +140,14 @@ def find_pairs(folder: Path, templates: Templates | None = None, marks: Collecti
         )
         for image in images
     ]
-    pairs, unused, more = _with_drawn(pairs, [folder / path for path in drawn])
+    series = [pair.image for pair in pairs if formats.is_series(pair.image)]
+    labelled = {pair.image for pair in pairs if pair.labels}
+    of_series, unused, more = labels_of_series(folder, series, [folder / path for path in drawn], labelled)
+    pairs = [replace(pair, labels={"": of_series[pair.image]}) if pair.image in of_series else pair for pair in pairs]
     pairs, told = _with_annotations(pairs, images, tools)
     pairs = [pair if pair.labels else _with_own_labels(pair) for pair in pairs]
     notes += [*spelt, *left_out([each.path for each in orphans], NO_IMAGE), *more, *told]
+    notes += left_out(previews, PREVIEW)
     notes += left_out(imageless, "it holds no image")
     notes += left_out(scouts, "it only shows where the other series were taken")
     notes += left_out(streams, "it is a pipe, socket or device")
@@ -157,32 +162,6 @@ def _with_own_labels(pair: ImagePair) -> ImagePair:
     """Give an image that is a folder the labels in it, if it has some."""
     is_folder = pair.image.is_dir() and not formats.is_series(pair.image)
     return replace(pair, labels={"": (pair.image,)}) if is_folder and formats.drawn_format(pair.image) else pair
-
-
-def _with_drawn(
-    pairs: Sequence[ImagePair], drawn: Sequence[Path]
-) -> tuple[list[ImagePair], tuple[Path, ...], list[str]]:
-    """Give labels that were drawn on DICOM series to the unlabelled series whose path has most folders in common.
-
-    Returns:
-        The pairs, labels that several series or none come into question for, and notes on labels that are left out.
-    """
-    found = {pair.image: pair for pair in pairs}
-    unused, taken = [], []
-    for label in drawn:
-        ranked = defaultdict(list)
-        for image in (pair.image for pair in pairs if formats.is_series(pair.image)):
-            ranked[len({*label.parent.parts} & {*image.parts})].append(image)
-        nearest = ranked[max(ranked)] if ranked else []
-        if len(nearest) != 1:
-            unused.append(label)
-        elif found[nearest[0]].labels:
-            taken.append(label)
-        else:
-            found[nearest[0]] = replace(found[nearest[0]], labels={"": (label,)})
-    notes = left_out(taken, "its series has another label")
-    notes += left_out(unused, "no one series lies nearest to it")
-    return list(found.values()), tuple(unused), notes
 
 
 def _with_annotations(

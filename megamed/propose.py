@@ -15,11 +15,14 @@ from megamed.annotation_tools.slicer import is_nameless
 from megamed.annotators import agreed_in
 from megamed.arrangement import Arrangement, find_arrangement
 from megamed.failures import Attempt
+from megamed.file_names import SPLIT_WORDS
 from megamed.files import replace_file
 from megamed.label_findings import LabelFindings, look_at_labels
 from megamed.label_values import suspected_void
 from megamed.layouts import Case, Subject, find_subjects
+from megamed.layouts.folder import IN_FOLDER
 from megamed.pixels import is_volume_file, read_image
+from megamed.readers import pyramid
 from megamed.readers.volume import Volume
 from megamed.schema import DatasetCard, plain_slug, slugify
 from megamed.voc import read_label_map
@@ -28,8 +31,6 @@ from megamed.vocabulary import CARD_NAMES
 PICTURES_READ, VOLUMES_READ = 300, 20
 """Most cases looked into, spread over all of them."""
 SLIDES_READ = 5
-MOST_PIXELS = 2**24
-"""Pixels of the level at which whole slides are read, unless their labels are of another."""
 MOST_LABELS = 64
 """More values than these are numbered objects, not labels."""
 MOST_NOTES = 3
@@ -56,7 +57,9 @@ MODALITIES = {
     r"\b(em|tem|sem)\b": "Electron microscopy",
 }
 """Modality by the pattern of the words in names that tell it."""
+FOLDER_OF_CASE = rf"^(.+?){IN_FOLDER}.+$"
 SUBJECT_PATTERNS = (
+    FOLDER_OF_CASE,
     r"(?i)((?:patient|subject|sub|pat|case|id)[-_]?[0-9]+)",
     r"^(.+?)[-_](?:slice|frame|img|image|s|z|t|f)?[-_]?[0-9]+$",
     r"^([^-_]*[0-9][^-_]*)[-_].+$",
@@ -151,7 +154,7 @@ def guess_subjects(card: DatasetCard, cases: Sequence[Case]) -> tuple[str, str]:
     names = [case.name for case in cases]
     for pattern in SUBJECT_PATTERNS:
         matches = [re.search(pattern, name) for name in names]
-        subjects = {match[1] for match in matches if match and any(map(str.isdecimal, match[1]))}
+        subjects = {match[1] for match in matches if match and _may_be_subject(match[1], pattern)}
         if all(matches) and 1 < len(subjects) < len(names):
             first = card.model_copy(update={"subject_pattern": pattern}).subject_of(names[0])
             words = f"{len(names)} cases of {len(subjects)} subjects: case {names[0]!r} is taken to be of {first!r}"
@@ -159,6 +162,13 @@ def guess_subjects(card: DatasetCard, cases: Sequence[Case]) -> tuple[str, str]:
     else:
         pattern, words = EVERY_CASE, f"each of the {len(names)} cases is taken to be a subject of its own"
     return pattern, f"{words}; images of one person must be of one subject, or tests see what was trained on."
+
+
+def _may_be_subject(name: str, pattern: str) -> bool:
+    """Whether a part of a case's name may be that of a subject: a folder's, but for splits, else one with a number."""
+    if pattern == FOLDER_OF_CASE:
+        return not SPLIT_WORDS.fullmatch(name)
+    return any(map(str.isdecimal, name))
 
 
 def to_toml(card: DatasetCard) -> str:
@@ -215,15 +225,14 @@ def _channels(card: DatasetCard, subjects: Sequence[Subject]) -> dict[str, str]:
 
 
 def _level(card: DatasetCard, subjects: Sequence[Subject]) -> int:
-    """Choose the level of images that have several: that of labels of one size, else the first of few pixels."""
+    """Choose the level of images that have several: that of labels of one size, else a workable one."""
     chosen = 0
     cases = [case for subject in subjects for case in subject.cases if card.layout == "folder"]
     for case in cases[:SLIDES_READ]:
         with Attempt():
             image, label = next(iter(case.images.values())).files[0], case.labels[0].source
             sizes = formats.sizes_in(image)
-            few = [level for level, (rows, columns) in enumerate(sizes) if rows * columns <= MOST_PIXELS]
-            chosen = max(chosen, few[0] if few else len(sizes) - 1)
+            chosen = max(chosen, pyramid.workable(sizes))
             if len(sizes) > 1 and not formats.drawn_format(label.files[0]):
                 own = formats.sizes_in(label.files[0]) or [formats.read(label).array.shape[:2]]
                 return chosen if len(own) > 1 else sizes.index(own[0])
@@ -267,7 +276,7 @@ def _describe_labels(card: DatasetCard, named: bool, found: LabelFindings) -> tu
         msg = f"{card.id} has no labelled pixel: expected some in {found.cases} cases, got {reason}"
         raise ValueError(msg)
     values = sorted(found.present)
-    are_trimaps = "trimap" in card.files.label.lower() or 2 * sum(found.trimaps) > len(found.trimaps)
+    are_trimaps = "trimap" in card.files.label.lower() or found.trimaps.are_trimaps
     if trimap := _trimap_labels(values) if are_trimaps else None:
         labels, rules, check = trimap
     else:

@@ -1,6 +1,7 @@
 """Trimaps: label maps of a foreground, a background and a thin band between them that nobody judged."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Integer, UInt8
@@ -45,11 +46,37 @@ def _has_thin_band(label: Integer[np.ndarray, "*grid"], foreground: int, backgro
     return bool(width_px <= max(THIN_PX, THIN_SHARE * max(label.shape)))
 
 
-def are_trimaps(labels: Sequence[Integer[np.ndarray, "..."]]) -> bool:
-    """Whether most of the label maps that show anything are trimaps, and none has another value."""
-    shown = [label for label in labels if label.any()]
-    found = [is_trimap(label) for label in shown]
-    return sum(found) > len(found) / 2 and all(label.min() > 0 and label.max() <= BAND for label in shown)
+@dataclass
+class TrimapVote:
+    """Judgement on whether all label maps of a folder are trimaps: most that show anything are, and none has a 0."""
+
+    shown: int = 0
+    found: int = 0
+    has_others: bool = False
+    """Whether a label map has a value that no trimap has."""
+
+    def add(self, label: Integer[np.ndarray, "..."]) -> bool:
+        """Take a label map into account, and return whether it has but the values of a trimap."""
+        if not label.any():
+            return False
+        has_its_values = bool(label.min() > 0 and label.max() <= BAND)
+        self.shown += 1
+        self.found += has_its_values and is_trimap(label)
+        self.has_others |= not has_its_values
+        return has_its_values
+
+    @property
+    def are_trimaps(self) -> bool:
+        """Whether they are."""
+        return self.found > self.shown / 2 and not self.has_others
+
+
+def are_trimaps(labels: Iterable[Integer[np.ndarray, "..."]]) -> bool:
+    """Whether label maps that belong together are trimaps."""
+    vote = TrimapVote()
+    for label in labels:
+        vote.add(label)
+    return vote.are_trimaps
 
 
 def trimap_note(name: str) -> str:

@@ -8,10 +8,13 @@ from incontext.folders import RUN_LOG
 from incontext.folders.own_card import read_own_card
 from incontext.images.source_image import NONE
 from megamed import formats
+from megamed.dicom_folders import PREVIEW, is_preview
 from megamed.file_names import FOLDER_WORDS, take_apart, visible_files
+from megamed.notes import left_out
 from megamed.pairing import ImagePair, Pairing, find_pairs
 from megamed.path_templates import Templates
 from megamed.readers.dicom_headers import states_label, states_no_image
+from megamed.series_labels import labels_of_series
 
 
 def read_folder(folder: Path, templates: Templates | None = None, names: Mapping[int, str] = NONE) -> Pairing:
@@ -32,27 +35,30 @@ def read_folder(folder: Path, templates: Templates | None = None, names: Mapping
     """
     card = read_own_card(folder)
     templates = templates or card.templates
-    series = None if templates else _one_series(folder)
-    found = Pairing(folder, (series,)) if series else find_pairs(folder, templates, marks=(RUN_LOG,))
-    pairs = tuple(_named(pair, {**card.names, **names}) for pair in found.pairs)
+    found = None if templates else _one_series(folder)
+    found = found or find_pairs(folder, templates, marks=(RUN_LOG,))
+    classes = {**card.classes, **{str(value): name for value, name in {**card.names, **names}.items()}}
+    pairs = tuple(_named(pair, classes) for pair in found.pairs)
     return replace(found, pairs=pairs, notes=(*card.notes, *found.notes))
 
 
-def _named(pair: ImagePair, names: Mapping[int, str]) -> ImagePair:
-    """Call the classes of an image that are numbers by the names of these."""
-    named = {str(value): name for value, name in names.items()}
-    return replace(pair, labels={named.get(name, name): paths for name, paths in pair.labels.items()})
+def _named(pair: ImagePair, classes: Mapping[str, str]) -> ImagePair:
+    """Call the classes of an image as they are called elsewhere than in the names of files."""
+    return replace(pair, labels={classes.get(name, name): paths for name, paths in pair.labels.items()})
 
 
-def _one_series(folder: Path) -> ImagePair | None:
-    """Return the one DICOM series that a folder of slices holds, with the one label beside it; None for other folders.
+def _one_series(folder: Path) -> Pairing | None:
+    """Return the one DICOM series that a folder of slices holds, with the labels beside it; None for other folders.
 
     The slices lie in the folder itself or in one below it that says images. What does not belong to them is left out
-    when they are read, with a note.
+    when they are read, with a note. Labels are one file, or what was drawn on the series.
     """
-    slices, labels = _slices_and_labels(folder)
+    slices, others = _slices_and_others(folder)
     places = {path.parent for path in slices}
-    if len(places) != 1 or len(labels) > 1 or not all(_is_label(path, folder) for path in labels):
+    previews = [path for path in others if is_preview(PurePosixPath(path.relative_to(folder).as_posix()))]
+    labels = tuple(path for path in others if path not in previews)
+    are_drawn = all(map(states_label, labels))
+    if len(places) != 1 or not (are_drawn or (len(labels) == 1 and _is_label(labels[0], folder))):
         return None
     (place,) = places
     if place != folder and not (place.parent == folder and FOLDER_WORDS.fullmatch(place.name)):
@@ -63,18 +69,23 @@ def _one_series(folder: Path) -> ImagePair | None:
         return None  # what is wrong with the files is told one by one
     if len(source.files) < 2 or not set(source.files) <= set(slices):
         return None
-    return ImagePair(place, folder.name if place.name == "images" else place.name, {"": labels} if labels else {})
+    notes = left_out([path.relative_to(folder) for path in previews], PREVIEW)
+    if are_drawn:
+        found, _, more = labels_of_series(folder, [place], labels)
+        labels, notes = found.get(place, ()), [*notes, *more]
+    pair = ImagePair(place, folder.name if place.name == "images" else place.name, {"": labels} if labels else {})
+    return Pairing(folder, (pair,), tuple(notes))
 
 
-def _slices_and_labels(folder: Path) -> tuple[list[Path], tuple[Path, ...]]:
+def _slices_and_others(folder: Path) -> tuple[list[Path], list[Path]]:
     """List the DICOM images of a folder, and everything else that may be an image or a label."""
     found: tuple[list[Path], list[Path]] = [], []
     for path in (folder / name for name in visible_files(folder, (RUN_LOG,))) if folder.is_dir() else ():
         each = formats.format_of(path)
         if each and not each.has_parts and not (each.find and states_no_image(path)):
             found[not each.find or states_label(path)].append(path)
-    return found[0], tuple(found[1])
+    return found
 
 
 def _is_label(path: Path, folder: Path) -> bool:
-    return states_label(path) or take_apart(PurePosixPath(path.relative_to(folder).as_posix())).is_label
+    return take_apart(PurePosixPath(path.relative_to(folder).as_posix())).is_label

@@ -24,10 +24,15 @@ from megamed.label_values import (
     whole_numbers,
 )
 from megamed.notes import counted
-from megamed.trimaps import BAND, foreground_of, is_trimap, trimap_note
+from megamed.trimaps import BAND, GREY, WHITE, TrimapVote, foreground_of, trimap_note
 
 MANY_CLASSES = 32
 """More values than these are looked at with suspicion."""
+HALF = (
+    f"{GREY} and {WHITE} are read as two classes. If {GREY} is of pixels that nobody judged, as at the rim of "
+    f"an object, say so: --unknown {GREY}."
+)
+"""Note on labels of black, grey and white, which are drawn in both senses."""
 SHOWN = 5
 """Number of files or values that a message names."""
 
@@ -47,6 +52,27 @@ class ClassFacts:
     name: str
     images: int
     share: float
+
+
+@dataclass(frozen=True)
+class _Counted:
+    """Findings on one label map.
+
+    Attributes:
+        name: Name of the file.
+        size: Number of its pixels.
+        found: Number of pixels of each value, without the void.
+        corner: The value that all corners have, if that is neither 0 nor the void.
+        void: The value that stands apart from the classes, if one does.
+        is_numbered: Whether values number objects of one class.
+    """
+
+    name: str
+    size: int
+    found: Mapping[int, int]
+    corner: int | None
+    void: int | None
+    is_numbered: bool
 
 
 @dataclass
@@ -86,6 +112,9 @@ class LabelSurvey:
     """Reason why it cannot be told whether colours or values tell the classes."""
     notes: list[str] = field(default_factory=list)
     """Remarks on what was drawn in more than one sense."""
+    vote: TrimapVote = field(default_factory=TrimapVote)
+    _undecided: list[tuple[_Counted, _Counted]] = field(default_factory=list)
+    """Label maps that may be trimaps, which all tell together: as trimaps and as they are."""
 
     def add(
         self, name: str, label: Shaped[np.ndarray, "..."], class_name: str = "", has_channels: bool = False
@@ -162,31 +191,49 @@ class LabelSurvey:
     def _count(self, name: str, label: Integer[np.ndarray, "..."]) -> None:
         if is_full_word(label):
             label = (label > 0).astype(np.uint8) * np.uint8(FULL)
-        if self.rules.unknown is None and is_trimap(label):
-            self.readings.append(trimap_note(name))
-            label = split_unknown(foreground_of(label), (BAND,))[0]
+        if self.rules.unknown is None and self.vote.add(label):
+            meant = split_unknown(foreground_of(label), (BAND,))[0]
+            self._undecided.append((self._counted(name, meant), self._counted(name, label)))
+        else:
+            self._add(self._counted(name, label))
+
+    def _counted(self, name: str, label: Integer[np.ndarray, "..."]) -> _Counted:
         if not (is_numbered := is_instances([label])):
             check_regions(label, name)
         found = _counts(label)
         corners = np.unique(label[..., :: max(label.shape[-2] - 1, 1), :: max(label.shape[-1] - 1, 1)]).tolist()
         void = suspected_void(label) if self.rules.unknown is None else None
-        self.cornered |= {name: int(corners[0])} if len(corners) == 1 and corners[0] not in (0, void) else {}
+        corner = int(corners[0]) if len(corners) == 1 and corners[0] not in (0, void) else None
         if void is not None:
-            self.voids[name] = void
             found.pop(void)
-        if (lowest := min(found)) < 0:
+        return _Counted(name, label.size, found, corner, void, is_numbered)
+
+    def _add(self, label: _Counted) -> None:
+        name = label.name
+        self.cornered |= {} if label.corner is None else {name: label.corner}
+        self.voids |= {} if label.void is None else {name: label.void}
+        if (lowest := min(label.found)) < 0:
             self.odd.append(f"{name} is no label map: expected numbers from 0, got {lowest}. Number the classes.")
             return
-        shown = {value: count for value, count in found.items() if value}
+        shown = {value: count for value, count in label.found.items() if value}
         for value, count in shown.items():
             self.shares[value].append(count / label.size)
         self.sets.append(frozenset(shown))
         self.empty += [] if shown else [name]
-        self.numbered += [name] if is_numbered else []
+        self.numbered += [name] if label.is_numbered else []
+
+    def _settle(self) -> None:
+        """Count label maps that may be trimaps, by what those that were added tell together."""
+        are_trimaps = self.vote.are_trimaps
+        for as_trimap, plain in self._undecided:
+            self.readings += [trimap_note(plain.name)] if are_trimaps else []
+            self._add(as_trimap if are_trimaps else plain)
+        self._undecided.clear()
 
     @property
     def classes(self) -> list[ClassFacts]:
         """The classes in order; those of a name, however it is spelt, are one."""
+        self._settle()
         groups: dict[str, list[tuple[int | None, str, list[float]]]] = defaultdict(list)
         spelling = one_spelling(key for key in self.shares if isinstance(key, str))
         for key in sorted(self.shares, key=lambda key: (0, key, "") if isinstance(key, int) else (1, 0, name_key(key))):
@@ -197,7 +244,10 @@ class LabelSurvey:
 
     def all_notes(self) -> list[str]:
         """Return how labels were read: of each kind of decision the first in words and the number of others."""
+        self._settle()
         notes = [*counted(dict.fromkeys(self.notes)), *counted(self.readings)]
+        if self.rules.unknown is None and set().union(*self.sets) == {GREY, WHITE}:
+            notes.append(HALF)
         notes += spelling_notes(key for key in self.shares if isinstance(key, str))
         drawn, unnamed = self._named(), self._unnamed()
         unused = [name for name in sorted(self.declared) if name_key(name) not in drawn]
@@ -220,6 +270,7 @@ class LabelSurvey:
 
     def problems(self) -> Iterator[str]:
         """Yield what looks wrong, each with its reason and a fix."""
+        self._settle()
         yield from self.odd[:SHOWN]
         if len(self.odd) > SHOWN:
             yield f"{len(self.odd) - SHOWN} other labels are no label maps either."

@@ -16,7 +16,11 @@ from megamed.vocabulary import CARD_NAMES, DESCRIPTION
 
 if TYPE_CHECKING:
     from incontext.inference.image_source import ImageSource
+    from megamed.schema import DatasetCard
 
+NO_DIVISOR = (
+    "the card's instance_divisor is for collections alone: values of labels are read as classes, or as objects."
+)
 COLOURED = ("RGB", "RGBA")
 """Pillow's modes of pictures in colours."""
 
@@ -28,6 +32,8 @@ class OwnCard:
     Attributes:
         templates: Paths of images and labels, if the card says them.
         names: Names of label values.
+        classes: Names of classes by what their files or folders are called; under the empty name that of the one class
+            of which all labels are masks, whatever their values.
         unknown: Values of pixels of labels that nobody judged.
         colours: Label values by colour, for labels that are drawn in colours.
         notes: Reasons why a card, or a part of it, is not used.
@@ -37,6 +43,7 @@ class OwnCard:
 
     templates: Templates | None = None
     names: Mapping[int, str] = field(default_factory=dict)
+    classes: Mapping[str, str] = field(default_factory=dict)
     unknown: tuple[int, ...] = ()
     colours: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -75,7 +82,16 @@ def read_own_card(folder: Path) -> OwnCard:
             templates = Templates(**{key: text for key, text in (("image", image), ("label", label)) if text})
             source = ImageSource.of(card.title or card.id, card.license)
             own = templates if has_templates else None
-            return OwnCard(own, card.labels, card.files.unknown, source=source, level=card.files.level)
+            return OwnCard(
+                own,
+                card.labels,
+                _classes(card),
+                card.files.unknown,
+                card.files.colours,
+                (NO_DIVISOR,) if card.files.instance_divisor else (),
+                source,
+                card.files.level,
+            )
         arrangement = described(folder)
     except ValueError as error:
         return OwnCard(notes=(f"the card is not used: {error}",))
@@ -83,7 +99,14 @@ def read_own_card(folder: Path) -> OwnCard:
         return OwnCard()
     # regions, of which labels are read as drawn, have names of their own
     names = {} if arrangement.regions else arrangement.label_names
-    return OwnCard(None, names, arrangement.files.unknown)
+    return OwnCard(None, names, unknown=arrangement.files.unknown)
+
+
+def _classes(card: "DatasetCard") -> dict[str, str]:
+    files = card.files
+    classes = {called: card.labels[value] for called, value in files.classes.items() if value in card.labels}
+    is_mask = files.positive_above is not None and not files.classes and len(card.labels) == 1
+    return classes | ({"": next(iter(card.labels.values()))} if is_mask else {})
 
 
 def _in_colours(label: Path) -> bool:

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from incontext.images.examples import (
 from incontext.images.source_image import NONE, SourceImage, read_source_image
 from incontext.segmenter import Segmenter
 from megamed.class_names import name_key
+from megamed.colour_tables import FULL
 from megamed.failures import Attempt
 from megamed.files import claimed_file
 from megamed.label_values import LabelRules
@@ -220,6 +222,8 @@ def read_masks(
     by_class = () if is_map else tuple(spelt[name_key(name)] for name in known.values())
     examples = Examples([image], labels_of([pair], by_class), rules, names=names)
     (example,) = examples
+    if is_map and len(known) == 1 and not example.names and [*example.masks] == [FULL]:
+        example = replace(example, masks=dict.fromkeys(known, example.masks[FULL]))  # a mask of the one class
     named = {value: name_key(name) for value, name in examples.names.items()}
     meant = {value for value, name in known.items() if not named or named.get(value) == name_key(name)}
     if is_map and example.masks and not example.masks.keys() & meant:

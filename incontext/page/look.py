@@ -13,12 +13,11 @@ from megamed import formats
 from megamed.failures import Attempt
 from megamed.files import make_folder, read_json, replace_file
 from megamed.pairing import ImagePair
+from megamed.readers import pyramid
 from megamed.readers.pyramid import Region, Sides
 from megamed.readers.stored import StoredImage
 
 FILE = "look.json"
-MOST_PIXELS = 2**24
-"""Pixels of the level that is drawn on, where nobody chooses it: a slide is read, and its mask held, in a second."""
 SMALL_BYTES = 2**20
 """Size of a file up to which it is no slide."""
 
@@ -75,7 +74,7 @@ def decided(
     """Decide how the images of a folder are looked at, and keep that for the next time.
 
     A level that nobody names is that of the folder's card, by which other commands read it, else that of the labels
-    that are there, else the first at which no slide has more than `MOST_PIXELS`.
+    that are there, else the first that is workable for all slides.
 
     Args:
         store: Hidden folder of the folder.
@@ -115,9 +114,7 @@ def _level_of(pairs: Sequence[ImagePair]) -> int:
             sizes = formats.sizes_in(pair.image) if _may_be_slide(pair.image) else []
             if sizes and pair.labels and (size := look_at(pair.files[1]).size_px) in sizes:
                 return sizes.index((size[0], size[1]))
-            fitting = [level for level, (rows, columns) in enumerate(sizes) if rows * columns <= MOST_PIXELS]
-            if sizes:
-                found = max(found, fitting[0] if fitting else len(sizes) - 1)
+            found = max(found, pyramid.workable(sizes))
     return found
 
 

@@ -1,6 +1,7 @@
 """The layout `bids`: images of a BIDS dataset, labels as `*_dseg` or `*_mask` in it or in its derivatives."""
 
 import csv
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +19,8 @@ MASK_SUFFIXES = frozenset({"mask", "msk", "roi", "seg"})
 NEITHER = frozenset({"probseg"})
 """Suffixes of what is derived from images, but neither image nor label."""
 ENDINGS = (".nii.gz", ".nii")
+OWN_SPACE = re.compile(r"orig(?:inal)?|native|individual|scanner|subject|T[12]w|FLAIR|T2star|PDw|dwi|bold|ct|CT")
+"""Spaces in which a label lies on its image: that of the scan, or that of images of a suffix."""
 ABOUT_LABELS = frozenset({"desc", "label", "seg", "atlas", "res", "den", "hemi"})
 """Entities that a label may have and its image has not."""
 
@@ -29,12 +32,16 @@ class BidsName:
     entities: dict[str, str]
     suffix: str
     drawn_on: str = ""
-    """Suffix of the image that a label was drawn on, where its name goes on after that of the image."""
+    """Suffix of the image that a label was drawn on, where its name goes on after that of the image, or its space."""
 
     @cached_property
     def image(self) -> str:
         """The entities that an image and its labels have in common."""
-        return "_".join(f"{key}-{value}" for key, value in self.entities.items() if key not in ABOUT_LABELS)
+        return "_".join(f"{key}-{value}" for key, value in self.entities.items() if not self._is_own(key, value))
+
+    def _is_own(self, key: str, value: str) -> bool:
+        """Whether an entity is one of labels alone; so is a space that is that of the image."""
+        return key in ABOUT_LABELS or (self.is_label and key == "space" and bool(OWN_SPACE.fullmatch(value)))
 
     @property
     def is_label(self) -> bool:
@@ -88,7 +95,8 @@ def parse_name(name: str) -> BidsName:
     """
     *pieces, suffix = name.partition(".")[0].split("_")
     pairs = dict(piece.split("-", 1) for piece in pieces if "-" in piece)
-    return BidsName(pairs, suffix, next((piece for piece in pieces if "-" not in piece), ""))
+    drawn_on = next((piece for piece in pieces if "-" not in piece), pairs.get("space", ""))
+    return BidsName(pairs, suffix, drawn_on)
 
 
 def read_names(path: Path) -> dict[int, str]:

@@ -14,7 +14,7 @@ from megamed.readers.dicom_references import drawn_on
 from megamed.readers.source import SERIES, Source
 from megamed.schema import DatasetCard
 
-TAGS = ("Modality", "PatientID", "SeriesInstanceUID")
+TAGS = ("Modality",)
 """Attributes that the header of every file of a dataset must have."""
 
 
@@ -31,8 +31,9 @@ class _Series:
 def find_cases(folder: Path, card: DatasetCard) -> Iterator[Case]:
     """Yield a case for every series that a label refers to, its patient being the subject.
 
-    Cases are numbered per patient: no UID enters the collection. Where the card names channels, these are DICOM
-    modalities (`CT`, `PT`), and series of others are left out.
+    Cases are numbered per patient: no UID enters the collection. Of headers that were emptied, the files of a folder
+    are one series, and those below each folder of the dataset are of one patient, who is called as the folder. Where
+    the card names channels, these are DICOM modalities (`CT`, `PT`), and series of others are left out.
     """
     series: dict[str, _Series] = defaultdict(_Series)
     labels: list[Path] = []
@@ -47,9 +48,10 @@ def find_cases(folder: Path, card: DatasetCard) -> Iterator[Case]:
         if header.Modality in LABEL_MODALITIES:
             labels.append(path)
         elif is_image(header):
-            found = series[str(header.SeriesInstanceUID)]
+            found = series[str(header.get("SeriesInstanceUID") or path.parent)]
             found.files.append(path)
-            found.modality, found.patient = str(header.Modality), str(header.PatientID)
+            top = [*path.relative_to(folder).parts[:-1], folder.name][0]
+            found.modality, found.patient = str(header.Modality), str(header.get("PatientID") or top)
     for path in labels:
         if uid := drawn_on(header_of(path), {uid: found.files for uid, found in series.items()}):
             series[uid].labels.append(path)

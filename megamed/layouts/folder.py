@@ -20,6 +20,8 @@ from megamed.readers.source import Source
 from megamed.schema import DatasetCard, FileRules, slugify
 from megamed.voc import SETS, read_splits
 
+IN_FOLDER = "__"
+"""Sign between a case and the folder that tells it from others of its name."""
 NO_DATA = frozenset({"card.toml", "meta.json", *YOLO_CARDS, *NAME_LISTS})
 """Cards, and lists of the names of classes."""
 
@@ -58,7 +60,7 @@ def find_cases(folder: Path, card: DatasetCard) -> Iterator[Case]:
     classes = rules.classes or {slugify(name): value for value, name in card.labels.items()}
     classes = {unicodedata.normalize("NFC", name): value for name, value in classes.items()}
     image, label = (template_pattern(template, classes) for template in (rules.image, rules.label))
-    cases: dict[str, _Found] = defaultdict(_Found)
+    cases: dict[tuple[str, str], _Found] = defaultdict(_Found)
     for name in _files(folder, (rules.image, rules.label)):
         path, composed = folder / name, unicodedata.normalize("NFC", name)
         if formats.is_name_list(path):
@@ -68,24 +70,51 @@ def find_cases(folder: Path, card: DatasetCard) -> Iterator[Case]:
             yield Case(name, subject=name, problem=problem)
             continue
         if rules.image == rules.label and (match := image.fullmatch(composed)):  # an image may hold its labels
-            cases[match["case"]].images.append(path)
+            cases[_folders_of(match), match["case"]].images.append(path)
             if not formats.drawn_format(path):
                 continue
         if match := label.fullmatch(composed):
             parts = match.groupdict(default="")
-            cases[parts["case"]].labels[parts.get("annotator", ""), parts.get("class_", "")].append(path)
+            drawn = parts.get("annotator", ""), parts.get("class_", "")
+            cases[_folders_of(match), parts["case"]].labels[drawn].append(path)
         elif match := image.fullmatch(composed):
             if not formats.format_of(path) and formats.drawn_format(path):
                 continue  # what a tool saved beside its image
-            cases[match["case"]].images.append(path)
+            cases[_folders_of(match), match["case"]].images.append(path)
         elif not card.files.image:  # a file of neither kind is a case without a label: reported, not ignored
-            cases[path.name].images.append(path)
-    splits = read_splits(folder)
-    for case, found in sorted(cases.items()):
+            cases["", path.name].images.append(path)
+    splits, named = read_splits(folder), _named_apart(cases)
+    for case, found in sorted(named.items()):
         yield replace(_case(case, found.by_headers(), card, rules, classes), split=splits.get(case))
-    for case in sorted(splits.keys() - cases.keys()):
+    for case in sorted(splits.keys() - named.keys()):
         got = f"{SETS.as_posix()}/{splits[case]}.txt lists it alone"
         yield Case(case, split=splits[case], problem=f"case {case!r} is missing: expected an image and a label, {got}.")
+
+
+def _folders_of(match: re.Match[str]) -> str:
+    """Return what stands for `*` in the folders of a path."""
+    stars = sorted((name, text) for name, text in match.groupdict().items() if name.startswith("folder"))
+    return IN_FOLDER.join(text for _, text in stars if text)
+
+
+def _named_apart(cases: Mapping[tuple[str, str], _Found]) -> dict[str, _Found]:
+    """Name cases, with the folders that stand for `*` where several hold images of one name, each with its labels.
+
+    Elsewhere these folders have no meaning, as where an image lies in one and its label in another.
+    """
+    places: dict[str, tuple[set[str], set[str]]] = defaultdict(lambda: (set(), set()))
+    for (folders, case), found in cases.items():
+        places[case][0].update([folders] * bool(found.images))
+        places[case][1].update([folders] * bool(found.labels))
+    named: dict[str, _Found] = defaultdict(_Found)
+    for (folders, case), found in cases.items():
+        of_images, of_labels = places[case]
+        is_apart = len(of_images) > 1 and of_labels <= of_images
+        same = named[IN_FOLDER.join(filter(None, (folders, case))) if is_apart else case]
+        same.images += found.images
+        for drawn, paths in found.labels.items():
+            same.labels[drawn] += paths
+    return named
 
 
 def _mentioned_cases(folder: Path, card: DatasetCard, rules: FileRules) -> Iterator[Case]:
@@ -156,17 +185,21 @@ def _rules(folder: Path, card: DatasetCard) -> FileRules:
 def template_pattern(template: str, classes: dict[str, int]) -> re.Pattern[str]:
     """Turn a template into a regular expression of relative paths in composed characters.
 
-    Without classes, any name stands for one.
+    Without classes, any name stands for one. What stands for `*` in the folders are groups, too.
     """
     names = "|".join(re.escape(name) for name in sorted(classes, key=len, reverse=True)) or "[^/]+?"
     parts = {"{case}": "(?P<case>[^/]+?)", "{annotator}": "(?P<annotator>[^/]+?)", "{class}": f"(?P<class_>{names})"}
     seen: set[str] = set()
     pattern = ""
-    for piece in re.split(r"({.*?}|\*)", unicodedata.normalize("NFC", template)):
+    pieces = re.split(r"({.*?}|\*)", unicodedata.normalize("NFC", template))
+    for number, piece in enumerate(pieces):
         if piece in seen:
             pattern += f"(?P={piece.strip('{}').replace('class', 'class_')})"
+        elif piece == "*":
+            is_folder = "/" in "".join(pieces[number:])
+            pattern += f"(?P<folder{number:02}>[^/]*)" if is_folder else "[^/]*"
         else:
-            pattern += "[^/]*" if piece == "*" else parts.get(piece, re.escape(piece))
+            pattern += parts.get(piece, re.escape(piece))
             seen |= {piece} & parts.keys()
     suffixes = "|".join(map(re.escape, formats.image_suffixes()))
     return re.compile(rf"{pattern}(?i:{suffixes}|\.[^./]+)?")

@@ -39,8 +39,8 @@ def read(source: Source, most_pixels: int) -> StoredImage:
         if any(map(has_colours, grid.headers.values())):
             msg = "expected one grey frame in each slice, got colours"
             raise ValueError(msg)
-        notes = [*source.notes, *grid.notes]
-        slices = _slices(grid.planes, notes)
+    notes = [*source.notes, *grid.notes]
+    slices = _slices(grid.planes, notes)
     return StoredImage(slices, "ZYX", grid.geometry, stored_dtype, notes=tuple(notes))
 
 
@@ -61,5 +61,6 @@ def _film(path: Path, header: Any, notes: list[str]) -> Shaped[np.ndarray, "fram
     with readable(path):
         frames, colours = int(number(header, "NumberOfFrames", 1)), int(number(header, "SamplesPerPixel", 1))
         check_header((frames, header.Rows, header.Columns * colours), np.dtype(np.uint16))
-        (pixels,) = values_of([header], notes)
+    (pixels,) = values_of([header], notes)
+    with readable(path):
         return pixels.reshape(frames, header.Rows, header.Columns, *((3,) if has_colours(header) else ()))

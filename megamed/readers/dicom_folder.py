@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from megamed.readers.dicom_grid import CLOSE_TOLERANCE, is_localiser, left_out, planes_of
-from megamed.readers.dicom_headers import LABEL_MODALITIES, has_mark, header_of, readable
+from megamed.readers.dicom_headers import LABEL_MODALITIES, SUFFIXES, has_mark, header_of, readable
 from megamed.readers.dicom_stored import PIXEL_TAGS
 from megamed.readers.source import SERIES, Source
 
@@ -28,6 +28,7 @@ def find_series(folder: Path) -> Source:
     """
     series: Series = defaultdict(dict)
     others: list[Path] = []
+    damaged: list[Path] = []
     for path in sorted(folder.rglob("*")):
         if has_mark(path):
             header = header_of(path)
@@ -36,8 +37,14 @@ def find_series(folder: Path) -> Source:
                     series[str(header.get("SeriesInstanceUID", ""))][path] = header
                 else:
                     others.append(path)
-    series.pop("", None)
-    notes = left_out("files without images", others)
+        elif path.name.lower().endswith(SUFFIXES) and not path.name.startswith(".") and path.is_file():
+            damaged.append(path)
+    unnamed = series.pop("", {}) if len(series) > 1 else {}
+    notes = (
+        *left_out("files without images", others),
+        *left_out("files that state no series", unnamed),
+        *left_out("files that are empty or not of DICOM", damaged),
+    )
     if len(series) > 1:
         volumes = {uid: headers for uid, headers in series.items() if _is_volume(headers)}
         if len(volumes) == 1:

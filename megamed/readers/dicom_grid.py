@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from megamed.readers.dicom_headers import header_of, readable
 from megamed.readers.dicom_stored import number
-from megamed.readers.dicom_values import frame_group, pixel_spacing_mm, values_of
+from megamed.readers.dicom_values import frame_group, has_colours, pixel_spacing_mm, values_of
 from megamed.readers.stored import Geometry
 from megamed.readers.volume import LPS_TO_RAS, check_header, usable_orientations
 
@@ -74,6 +74,8 @@ class PlacedPlane:
         ours, theirs = (np.concatenate([plane.across, plane.down]) for plane in (self, other))
         if self.shape != other.shape:
             return "Rows and Columns"
+        if has_colours(self.header) != has_colours(other.header):
+            return "PhotometricInterpretation"
         if not np.allclose(self.spacing_mm, other.spacing_mm, rtol=CLOSE_TOLERANCE, atol=CLOSE_TOLERANCE):
             return "PixelSpacing"
         return "" if np.allclose(ours, theirs, atol=CLOSE_TOLERANCE) else "ImageOrientationPatient"
@@ -200,9 +202,9 @@ def _belonging(headers: dict[Path, Any]) -> tuple[list[PlacedPlane], tuple[str, 
         msg = "expected images with a position and an orientation, got none"
         raise ValueError(msg)
     notes += left_out("images without a place in the patient", headers.keys() - {plane.file for plane in planes})
-    first_of: dict[tuple[str, int], PlacedPlane] = {}
-    for plane in planes:
-        first_of.setdefault(plane.uid, plane)
+    first_of: dict[tuple[object, ...], PlacedPlane] = {}
+    for plane in planes:  # some programs that take away names give all files of a series one UID
+        first_of.setdefault((*plane.uid, *plane.position.tolist()), plane)
     unique = list(first_of.values())
     notes += left_out("copies of other files", {plane.file for plane in planes} - {plane.file for plane in unique})
     kept, scouts = _parted(unique, lambda plane: not is_localiser(plane.header))

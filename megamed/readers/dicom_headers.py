@@ -14,6 +14,8 @@ from megamed.readers.faults import needs, one_error
 from megamed.readers.memory import BYTES_PER_VALUE, free_bytes
 from megamed.readers.packed import unpacked
 
+SUFFIXES = (".dicom", ".dcm", ".ima")
+"""Endings of DICOM files that have one."""
 PREAMBLE_BYTES, MARK = 128, b"DICM"
 """Length of the preamble and the four letters after it, by which a DICOM file is recognised."""
 IDENTIFYING_GROUP = b"\x08\x00"

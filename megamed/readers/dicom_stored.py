@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Integer, Shaped
 
+from megamed.readers import dicom_codecs
+
 PIXEL_TAGS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 """Tags under which pixels are stored."""
 FIRST_OVERLAY, LAST_OVERLAY, BIT_POSITION = 0x6000, 0x601E, 0x0102
@@ -37,6 +39,7 @@ def stored_pixels(header: Any, notes: list[str] | None = None) -> StoredPixels:
         header: The data set.
         notes: List to which a remark is added where the header misstates the bits of values.
     """
+    dicom_codecs.register()
     deferred = [header.get_item(tag, keep_deferred=True) for tag in PIXEL_TAGS if tag in header]
     _complete(header)
     try:

@@ -1,11 +1,13 @@
 """Meaning of the stored pixels of a DICOM data set: units of the modality, colours, brightness, size."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Real, Shaped
 
+from megamed.readers.dicom_headers import readable
 from megamed.readers.dicom_stored import number, stored_pixels
 
 DETECTOR_SPACING, MAGNIFICATION = "ImagerPixelSpacing", "EstimatedRadiographicMagnificationFactor"
@@ -25,6 +27,10 @@ def values_of(headers: Sequence[Any], notes: list[str] | None = None) -> list[Re
     Args:
         headers: Data sets of the images.
         notes: List to which remarks are added, each once.
+
+    Raises:
+        ValueError: If pixels cannot be decoded; it names their file.
+        ImportError: If the codec that they need is not installed.
     """
     notes = [] if notes is None else notes
     decoded = [_values(header, notes) for header in headers]
@@ -110,12 +116,13 @@ def _has_palette(header: Any) -> bool:
 
 def _values(header: Any, notes: list[str]) -> tuple[Shaped[np.ndarray, "..."], Bool[np.ndarray, "..."] | None]:
     """Return the values of an image, and which of its pixels are padding."""
-    stored = stored_pixels(header, notes)
-    if _has_palette(header):
-        return _coloured(stored.values, header, notes), None
-    if number(header, "SamplesPerPixel", 1) > 1:
-        return stored.values, None
-    return _in_units(stored.values, header), stored.padding
+    with readable(Path(header.filename)):
+        stored = stored_pixels(header, notes)
+        if _has_palette(header):
+            return _coloured(stored.values, header, notes), None
+        if number(header, "SamplesPerPixel", 1) > 1:
+            return stored.values, None
+        return _in_units(stored.values, header), stored.padding
 
 
 def _coloured(indices: Shaped[np.ndarray, "..."], header: Any, notes: list[str]) -> Shaped[np.ndarray, "... 3"]:

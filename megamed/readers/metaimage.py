@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
+from megamed.readers.data_files import data_files
 from megamed.readers.faults import check_expansion, one_error
 from megamed.readers.lengths import mm_per
 from megamed.readers.source import Source
@@ -54,19 +55,8 @@ def read(source: Source, most_pixels: int) -> StoredImage:
         shape = (*sides, 1) if len(sides) == 2 else sides
         dtype = np.dtype((">" if _is_set(header, "ElementByteOrderMSB") else "<") + TYPES[header["ElementType"]])
         check_header(shape, dtype)
-        name = header[DATA_KEY.decode()]
-        data = path if name.upper() == "LOCAL" else path.with_name(name)
         count = int(header.get("ElementNumberOfChannels", "1"))
-        size_bytes = count * math.prod(shape) * dtype.itemsize
-        check_expansion(data, size_bytes)
-        with data.open("rb") as file:
-            file.seek(_start(header, data_start if data == path else 0, data, size_bytes))
-            content = file.read()
-        if _is_set(header, "CompressedData"):
-            content = zlib.decompressobj().decompress(content, size_bytes)
-        if len(content) < size_bytes:
-            msg = f"expected {size_bytes} bytes, got {len(content)}"
-            raise ValueError(msg)
+        content = _content(path, header, data_start, count * math.prod(shape) * dtype.itemsize)
         values = np.frombuffer(content, dtype, count * math.prod(shape)).astype(dtype.newbyteorder("="))
         array = np.moveaxis(values.reshape((count, *shape), order="F"), 0, -1)
         affine = LPS_TO_RAS @ _affine(header, len(sides))
@@ -115,13 +105,39 @@ def _header(path: Path) -> tuple[dict[str, str], int]:
     raise ValueError(msg)
 
 
-def _check_supported(header: dict[str, str]) -> None:
-    """Refuse data in another folder or in many files, and what else MetaImage allows but hardly anyone writes."""
-    header.setdefault("ElementByteOrderMSB", header.get("BinaryDataByteOrderMSB", "False"))
+def _content(path: Path, header: dict[str, str], data_start: int, size_bytes: int) -> bytes:
+    """Read the data of all files that hold an equal part of it each."""
     name = header[DATA_KEY.decode()]
-    if Path(name).name != name or name.upper().startswith("LIST") or "%" in name or "\\" in name:
-        msg = f"expected its data in the same folder, got {name!r}"
+    is_local = name.upper() == "LOCAL"
+    with path.open("rb") as file:
+        file.seek(data_start)
+        after = "" if is_local else file.read(HEADER_BYTES).decode("utf-8", "replace")
+    files = [path] if is_local else data_files(path, name, after.splitlines())
+    part_bytes, rest = divmod(size_bytes, len(files))
+    if rest:
+        msg = f"expected files with equal parts of {size_bytes} bytes, got {len(files)}"
         raise ValueError(msg)
+    start = data_start if is_local else 0
+    return b"".join(_part(each, header, start, part_bytes) for each in files)
+
+
+def _part(data: Path, header: dict[str, str], start: int, size_bytes: int) -> bytes:
+    """Read the data of one file, unpacked."""
+    check_expansion(data, size_bytes)
+    with data.open("rb") as file:
+        file.seek(_start(header, start, data, size_bytes))
+        content = file.read()
+    if _is_set(header, "CompressedData"):
+        content = zlib.decompressobj().decompress(content, size_bytes)
+    if len(content) < size_bytes:
+        msg = f"expected {size_bytes} bytes, got {len(content)}"
+        raise ValueError(msg)
+    return content[:size_bytes]
+
+
+def _check_supported(header: dict[str, str]) -> None:
+    """Refuse what MetaImage allows but hardly anyone writes."""
+    header.setdefault("ElementByteOrderMSB", header.get("BinaryDataByteOrderMSB", "False"))
     if not _is_set(header | {"BinaryData": header.get("BinaryData", "True")}, "BinaryData"):
         msg = f"expected BinaryData = True, got {header['BinaryData']}"
         raise ValueError(msg)

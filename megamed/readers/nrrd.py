@@ -11,6 +11,7 @@ from typing import IO, Any
 import numpy as np
 from jaxtyping import Float, Real, Shaped
 
+from megamed.readers.data_files import data_file
 from megamed.readers.faults import check_expansion, needs, one_error
 from megamed.readers.lengths import mm_per
 from megamed.readers.packed import Packing, unpacked
@@ -124,11 +125,10 @@ def load(path: Path, layers: bool) -> tuple[dict[str, Any], Real[np.ndarray, "..
             space = tuple(side for axis, side in enumerate(sizes) if axis != vector_axis_of(header))
             space = (*space, 1) if len(space) == 2 else space
         check_header(space, dtype)
-        detached = str(header.get("data file", header.get("datafile", path.name)))
-        if Path(detached).name != detached:
-            msg = f"expected its data in the same folder, got {detached!r}"
-            raise ValueError(msg)
-        data, start = (path, file.tell()) if detached == path.name else (path.with_name(detached), 0)
+        key = "datafile" if "datafile" in header else "data file"
+        detached = str(header.get(key, path.name))
+        data, start = (path, file.tell()) if detached == path.name else (data_file(path, detached), 0)
+        header |= {key: data.name} if start == 0 else {}
         packing = PACKINGS.get(header.get("encoding", "raw"))
         if packing != "bzip2":  # which has no largest ratio
             check_expansion(data, math.prod(sizes) * dtype.itemsize)

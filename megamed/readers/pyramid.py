@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 Sides = tuple[int, int]
 """Rows and columns."""
+MOST_PIXELS = 2**24
+"""Pixels of the level that is taken where nobody chooses it: a slide is read, and its mask held, in a second."""
 
 
 class Region(NamedTuple):
@@ -31,6 +33,16 @@ def chosen(level: int, sizes: Sequence[Sides]) -> Sides:
         msg = f"expected level {listed(sizes)}, got {level}"
         raise ValueError(msg)
     return sizes[level]
+
+
+def workable(sizes: Sequence[Sides]) -> int:
+    """Return the first level of at most `MOST_PIXELS` pixels, or the coarsest if there is none.
+
+    >>> workable([(80_000, 60_000), (5_000, 3_750), (2_500, 1_875)])
+    2
+    """
+    fitting = (level for level, (rows, columns) in enumerate(sizes) if rows * columns <= MOST_PIXELS)
+    return next(fitting, len(sizes) - 1)
 
 
 def within(region: Region | None, sides: Sides) -> Region:

@@ -3,7 +3,7 @@
 import io
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,8 @@ PLAIN = frozenset({0, 1, 2, 3})
 YCBCR, JPEG, PALETTE, RGB = 6, 7, 3, 2
 SCANNED = "Baseline"
 """The name that tifffile gives to the series of a scanned slide, beside overviews and the picture of its label."""
+MOST_NAMED = 3
+"""Number of kinds of pages that a message names."""
 OPACITIES = (1, 2)
 """Kinds of extra samples: opacity by which colours are multiplied already, and opacity alone."""
 
@@ -52,14 +54,15 @@ def read(source: Source, most_pixels: int) -> StoredImage:
         sides = pyramid.chosen(source.level, known)
         _, _, rows, columns = pyramid.within(source.region, sides)
         samples = max(page.samplesperpixel, 1)
-        planes = math.prod(series.shape) // max(page.imagelength * page.imagewidth * samples, 1)
+        values = sum(math.prod(each.shape) for each in _whole(file))
+        planes = values // max(page.imagelength * page.imagewidth * samples, 1)
         try:
             check_size((planes, rows, columns), samples, most_pixels)
         except ValueError as error:
             raise pyramid.too_large(error, source.level, known) from error
         # tifffile turns YCbCr to RGB within JPEG only; Pillow knows this and the other spaces of colour
         is_plain = page.photometric in PLAIN or (page.photometric, page.compression) == (YCBCR, JPEG)
-        turns = _turns(series)
+        turns = _turns(file)
         stored = _decoded(file, series, source) if is_plain and len(turns) == 1 else None
         pixel = tiff_calibration.pixel_size(file, series)
     if stored is None:
@@ -80,9 +83,10 @@ def sides_px(path: Path) -> tuple[int, ...]:
         ValueError: If the file is damaged, or has pages of several sizes.
         ImportError: If tifffile is not installed.
     """
-    with _opened(path) as (_, series):
+    with _opened(path) as (file, series):
         planes = [side for axis, side in zip(series.axes, series.shape, strict=True) if axis not in "YXSC" and side > 1]
-        return (*planes, *_seen(series))
+        whole = _whole(file)
+        return (*(planes if len(whole) == 1 else [sum(len(each.pages) for each in whole)]), *_seen(series))
 
 
 def sizes(path: Path) -> list[Sides]:
@@ -129,7 +133,10 @@ def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
     import tifffile
 
     errors = (*picture.UNREADABLE, AttributeError, RuntimeError, tifffile.TiffFileError)
-    with one_error(path, *errors), tifffile.TiffFile(path) as file:
+    with one_error(path, *errors), ExitStack() as stack:
+        file = stack.enter_context(tifffile.TiffFile(path))
+        if file.is_shaped and len(_whole(file)) > 1:  # pages that tifffile was given one by one
+            file = stack.enter_context(tifffile.TiffFile(path, is_shaped=False))
         yield file, _whole_series(file)
 
 
@@ -146,9 +153,9 @@ def _seen(level: Any) -> Sides:
     return stored[::-1] if page.tags.valueof(TAG, 1) in ON_SIDE else stored
 
 
-def _turns(series: Any) -> list[int]:
+def _turns(file: Any) -> list[int]:
     """List the orientation tags that pages have; where there are several, Pillow turns each page by its own."""
-    pages = [getattr(page, "keyframe", page) for page in series.pages if page is not None]
+    pages = (getattr(page, "keyframe", page) for each in _whole(file) for page in each.pages if page is not None)
     return sorted({int(page.tags.valueof(TAG, 1)) for page in pages})
 
 
@@ -164,17 +171,22 @@ def _through_pillow(source: Source, most_pixels: int) -> StoredImage:
     return replace(stored, axes=stored.axes.replace("T", "Z"))
 
 
-def _whole_series(file: Any) -> Any:
-    """Return the one series of pages at full resolution; of a slide what was scanned, without its label.
+def _whole(file: Any) -> list[Any]:
+    """List the series of pages at full resolution; of a slide what was scanned, without its label.
 
     Pages that say which pixels of others are transparent are left out.
     """
     shown = [series for series in file.series if not series.keyframe.is_mask] or list(file.series)
     whole = [series for series in shown if not series.keyframe.is_reduced] or [shown[0]]
-    whole = [series for series in whole if series.name == SCANNED] or whole
-    if len(whole) > 1:
-        sizes = sorted({series.keyframe.shape for series in whole})
-        msg = f"it is no stack: expected frames of one size, got {sizes}. Save its frames as separate files"
+    return [series for series in whole if series.name == SCANNED] or whole
+
+
+def _whole_series(file: Any) -> Any:
+    """Return the one series of pages at full resolution, or the first of those that differ in their turns alone."""
+    whole = _whole(file)
+    if len({_seen(series) for series in whole}) > 1 or (len(whole) > 1 and len(_turns(file)) == 1):
+        kinds = sorted(f"{series.keyframe.shape} of {series.dtype}" for series in whole)[:MOST_NAMED]
+        msg = f"it is no stack: expected frames of one size and type, got {kinds}. Save its frames as separate files"
         raise ValueError(msg)
     return whole[0]
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from megamed.arrangement import find_arrangement
@@ -91,3 +92,14 @@ def test_labels_with_names_of_their_own_in_the_folder_of_their_case_are_parts(tm
     names = [f"{case}/{kind}{case}.png" for case in ("a", "b") for kind in ("images/", "masks/6f", "masks/8c")]
     found = find_arrangement(touch(tmp_path, *(name.replace("6fa", "6f").replace("8cb", "8d") for name in names)))
     assert (found.files.image, found.files.label) == ("{case}/images/{case}", "{case}/masks/*")
+
+
+def test_a_damaged_file_hides_no_dicom_series(tmp_path: Path) -> None:
+    pytest.importorskip("highdicom")
+    dicom_files = pytest.importorskip("tests.dicom_files")
+    block = np.ones((3, 4, 5), bool)
+    slices = dicom_files.write_series(tmp_path / "scan", block.astype(np.int16), np.eye(4))
+    dicom_files.write_segmentation(tmp_path / "drawn.dcm", slices, {"block": block})
+    (tmp_path / "scan" / "empty.dcm").touch()
+    found = find_arrangement(tmp_path)
+    assert (found.layout, found.label_names) == ("dicom", {1: "block"})

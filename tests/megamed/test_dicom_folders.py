@@ -23,3 +23,13 @@ def test_localisers_beside_series_are_left_out(tmp_path: Path, slices: int, imag
     assert [pair.image.relative_to(tmp_path).as_posix() for pair in found.pairs] == images
     note = "a/scout is left out, for it only shows where the other series were taken."
     assert (note in found.notes) == (slices > 1)
+
+
+def test_pictures_beside_the_slices_of_a_series_are_no_images(tmp_path: Path) -> None:
+    write_series(tmp_path / "p" / "scan", np.zeros((5, 4, 6), int), AFFINE)
+    (tmp_path / "q").mkdir()
+    for name in ("p/scan/preview.jpg", "p/scan/mask.png", "q/photo.png"):
+        (tmp_path / name).touch()
+    found = find_pairs(tmp_path)
+    assert [pair.image.relative_to(tmp_path).as_posix() for pair in found.pairs] == ["p/scan", "q/photo.png"]
+    assert "p/scan/preview.jpg is left out, for it is a picture beside the slices of a series." in found.notes

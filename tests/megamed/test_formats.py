@@ -148,10 +148,9 @@ def test_files_are_known_by_name_or_mark(tmp_path: Path, array: np.ndarray) -> N
     (path,) = write_series(tmp_path / "scan", array[:1], series_affine(STRAIGHT, SPACING_MM, ORIGIN_MM))
     nameless = path.rename(tmp_path / "IM0001")
     (tmp_path / "README").write_text("text")
-    by_uid = Path(shutil.copy(nameless, tmp_path / "1.2.840.10008.7"))
+    others = [Path(shutil.copy(nameless, tmp_path / name)) for name in ("1.2.840.10008.7", "a.dic", "IM1.dcm30")]
     names = {
-        nameless: "DICOM",
-        by_uid: "DICOM",
+        **dict.fromkeys([nameless, *others], "DICOM"),
         Path("a.NII.GZ"): "NIfTI",
         Path("a.dcm"): "DICOM",
         Path("a.PNG"): "picture",

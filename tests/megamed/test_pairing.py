@@ -49,6 +49,16 @@ ARRANGEMENTS = {
         "images/0001.png images/0002.png masks/1.png",
         ["images/0001.png: masks/1.png", "images/0002.png:"],
     ),
+    "numbered people": (
+        "images/1.png masks/1_r1.png masks/1_r2.png images/2.png masks/2_r2.png",
+        ["images/1.png: masks/1_r1.png", "images/2.png: masks/2_r2.png"],
+    ),
+    "entities of BIDS": (
+        "sub-1_T1w.nii.gz d/sub-1_space-T1w_label-a_mask.nii.gz d/sub-1_space-T1w_label-b_mask.nii.gz",
+        [
+            "sub-1_T1w.nii.gz: a=d/sub-1_space-T1w_label-a_mask.nii.gz, b=d/sub-1_space-T1w_label-b_mask.nii.gz",
+        ],
+    ),
     "prefixes": (
         "images/a.png images/label_a.png seg_b.png b.png",
         ["b.png: seg_b.png", "images/a.png: images/label_a.png"],
@@ -313,7 +323,10 @@ def test_results_and_hidden_files_are_left_out(tmp_path: Path) -> None:
 
 def test_templates_say_what_names_do_not(tmp_path: Path) -> None:
     folder = write(tmp_path, "p1/p1_early.nii p1/p1_late.nii p1/p1_seg.nii")
-    with pytest.raises(ValueError, match=r"p1_seg\.nii may belong to several images: expected one, got p1/p1_early"):
+    reason = (
+        r"p1_seg\.nii may belong to several images: expected one, got p1/p1_early.*--images '{case}/{case}_early' --l"
+    )
+    with pytest.raises(ValueError, match=reason):
         find_pairs(folder)
     found = find_pairs(folder, Templates("{case}/{case}_late", "{case}/{case}_seg"))
     assert [described(folder, pair) for pair in found.pairs] == ["p1/p1_late.nii: p1/p1_seg.nii"]

@@ -52,6 +52,20 @@ def with_folders(root: Path) -> None:
         save(root, f"labels/{case}.png", label(1, 2))
 
 
+def with_patient_folders(root: Path) -> None:
+    for patient in ("Anna Ö", "Bo Ä", "Cy"):
+        for case in range(2):
+            save(root, f"Images/{patient}/{case}.png", image())
+            save(root, f"Labels/{patient}/{case}.png", label(1, 2))
+
+
+def with_patients_around(root: Path) -> None:
+    for patient in ("p1", "p2"):
+        for day in ("1", "2"):
+            save(root, f"{patient}/{day}/images/a.png", image())
+            save(root, f"{patient}/{day}/masks/a.png", label(1))
+
+
 def with_suffix(root: Path) -> None:
     for case in range(3):
         save(root, f"img{case}.png", image())
@@ -267,8 +281,20 @@ def with_dicom(root: Path) -> None:
         )
 
 
+def with_radiographs(root: Path) -> None:
+    dicom_files = pytest.importorskip("tests.dicom_files")
+    for case in ("p1", "p2"):
+        (file,) = dicom_files.write_series(root / case, image()[None].astype(int), np.eye(4), "DX")
+        (root / "images").mkdir(exist_ok=True)
+        file.rename(root / "images" / f"{case}.dcm")
+        (root / case).rmdir()
+        save(root, f"labels/{case}.png", label(1))
+
+
 CASES: dict[Arrangement, tuple[int, set[str]]] = {
     with_folders: (2, {"label-1", "label-2"}),
+    with_patient_folders: (3, {"label-1", "label-2"}),
+    with_patients_around: (2, {"label"}),
     with_suffix: (3, {"label"}),
     with_suffix_and_numbers: (3, {"label"}),
     with_prefixes: (2, {"label"}),
@@ -293,6 +319,7 @@ CASES: dict[Arrangement, tuple[int, set[str]]] = {
     with_table: (2, {"label"}),
     with_npz: (2, {"label"}),
     with_dicom: (2, {"left-kidney"}),
+    with_radiographs: (2, {"label"}),
 }
 """Per arrangement, its subjects and labels."""
 
@@ -325,7 +352,7 @@ def test_a_level_is_proposed_for_pyramids(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int, most_pixels: int, level: int
 ) -> None:
     pytest.importorskip("tifffile")
-    monkeypatch.setattr("megamed.propose.MOST_PIXELS", most_pixels)
+    monkeypatch.setattr("megamed.readers.pyramid.MOST_PIXELS", most_pixels)
     drawn = np.zeros((64, 96), np.uint8)
     drawn[16:40, 24:64] = 1
     for kind in ("images", "labels"):

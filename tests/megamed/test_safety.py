@@ -268,7 +268,7 @@ def test_lying_nifti_header_is_refused(
         ({"DimSize": "-4 -4 4"}, "at most"),
         ({"CompressedDataSize": "999999", "DimSize": "6 6 6"}, "expected 216 bytes, got 64"),
         ({"ElementDataFile": "/etc/passwd"}, "same folder"),
-        ({"ElementDataFile": "LIST"}, "same folder"),
+        ({"ElementDataFile": "LIST"}, "No such file"),
         ({"TransformMatrix": "0 0 0 0 0 0 0 0 0"}, "affine is unusable"),
         ({"ElementSpacing": "nan 1 1"}, "affine is unusable"),
         ({"ElementType": "MET_OTHER"}, "cannot be read"),

@@ -33,6 +33,28 @@ def test_classes_are_counted() -> None:
     assert list(found.problems()) == []
 
 
+def trimap(band_px: int) -> np.ndarray:
+    distance = np.hypot(*(np.mgrid[:60, :80] - np.array([30, 40])[:, None, None]))
+    return np.select([distance < 15, distance < 15 + band_px], [1, 3], 2).astype(np.uint8)
+
+
+@pytest.mark.parametrize(("others", "values"), [((2,), [1]), ((9, 11), [1, 2, 3])])
+def test_label_maps_are_trimaps_together(others: tuple[int, ...], values: list[int]) -> None:
+    found = findings(*map(trimap, (2, *others)))
+    assert [each.value for each in found.classes] == values
+    assert any("0.png is a trimap" in note for note in found.all_notes()) == (values == [1])
+
+
+@pytest.mark.parametrize("band_px", [2, 12])
+def test_black_grey_and_white_are_told_as_two_classes(band_px: int) -> None:
+    found = findings(np.array([0, 255, 0, 128], np.uint8)[trimap(band_px)])
+    assert [each.value for each in found.classes] == [128, 255]
+    assert found.all_notes()[0].startswith(
+        "128 and 255 are read as two classes. If 128 is of pixels that nobody judged"
+    )
+    assert not findings(blocks(128)).all_notes()
+
+
 def test_masks_of_classes_are_counted_by_name() -> None:
     found = LabelSurvey()
     found.add("a.png", blocks(255, 0), "liver")

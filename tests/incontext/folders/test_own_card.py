@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from incontext.folders.own_card import OwnCard, read_own_card
 from incontext.inference.image_source import ImageSource
 from megamed.pairing import Templates
@@ -14,6 +16,27 @@ def test_a_card_says_where_files_lie_and_what_values_mean(tmp_path: Path) -> Non
     )
     source = ImageSource(title="a")
     assert read_own_card(tmp_path) == OwnCard(Templates(label="drawn/{case}"), {3: "lung"}, source=source)
+
+
+@pytest.mark.parametrize(
+    ("files", "classes", "colours"),
+    [
+        ("positive_above = 0", {"": "lung"}, {}),
+        ('label = "masks/{class}/{case}"\nclasses = { L = 3 }\npositive_above = 127', {"L": "lung"}, {}),
+        ('colours = { "#ff0000" = 3 }', {}, {"#ff0000": 3}),
+    ],
+)
+def test_a_card_says_what_masks_and_colours_are(
+    tmp_path: Path, files: str, classes: dict[str, str], colours: dict[str, int]
+) -> None:
+    (tmp_path / "card.toml").write_text(f'id = "a"\nmodality = "CT"\n[labels]\n3 = "lung"\n[files]\n{files}\n')
+    card = read_own_card(tmp_path)
+    assert (card.classes, card.colours) == (classes, colours)
+
+
+def test_numbers_of_objects_that_a_card_divides_are_told(tmp_path: Path) -> None:
+    (tmp_path / "card.toml").write_text('id = "a"\nmodality = "X"\n[labels]\n1 = "b"\n[files]\ninstance_divisor = 9\n')
+    assert "instance_divisor is for collections alone" in read_own_card(tmp_path).notes[0]
 
 
 def test_dataset_json_names_classes(tmp_path: Path) -> None:

@@ -42,6 +42,27 @@ def test_a_class_without_a_file_was_not_annotated(tmp_path: Path) -> None:
         read_masks(pair, image, {1: "a"})
 
 
+def test_masks_of_the_one_class_of_a_card_are_read_whatever_their_values(tmp_path: Path) -> None:
+    (tmp_path / "card.toml").write_text('id = "a"\nmodality = "X"\n[labels]\n3 = "cell"\n[files]\npositive_above = 0\n')
+    for folder in ("images", "labels"):
+        (tmp_path / folder).mkdir()
+        Image.fromarray(np.diag([1, 2, 0, 0]).astype(np.uint8)).save(tmp_path / folder / "1.png")
+    found = read_folder(tmp_path)
+    assert found.classes == ("cell",)
+    image = read_source_image(found.pairs[0].image, "1")
+    (mask,) = read_masks(found.pairs[0], image, {3: "cell"}).masks.values()
+    np.testing.assert_array_equal(mask[0], np.diag([True, True, False, False]))
+
+
+def test_a_mask_of_255_shows_the_one_class(tmp_path: Path) -> None:
+    image = read_source_image(np.zeros((8, 8), np.uint8), "image")
+    Image.fromarray(np.eye(8, dtype=np.uint8) * 255).save(tmp_path / "a.png")
+    pair = ImagePair(tmp_path, "1", {"": (tmp_path / "a.png",)})
+    assert [*read_masks(pair, image, {1: "cell"}).masks] == [1]
+    with pytest.raises(ValueError, match="shows none of the support's classes"):
+        read_masks(pair, image, {1: "cell", 2: "nerve"})
+
+
 def test_slices_and_what_was_drawn_on_them_are_one_labelled_image(tmp_path: Path) -> None:
     pytest.importorskip("highdicom")
     affine = series_affine(np.eye(3), (1, 1, 2), (0, 0, 0))
@@ -49,6 +70,19 @@ def test_slices_and_what_was_drawn_on_them_are_one_labelled_image(tmp_path: Path
     write_segmentation(tmp_path / "scan" / "seg.dcm", slices, {"block": np.ones((3, 4, 5), bool)})
     (pair,) = read_folder(tmp_path / "scan").pairs
     assert (pair.image, pair.labels) == (tmp_path / "scan", {"": (tmp_path / "scan" / "seg.dcm",)})
+
+
+def test_what_several_files_draw_on_slices_goes_together(tmp_path: Path) -> None:
+    pytest.importorskip("highdicom")
+    scan, shape = tmp_path / "scan", (3, 4, 5)
+    slices = write_series(scan, np.ones(shape, np.int16), series_affine(np.eye(3), (1, 1, 2), (0, 0, 0)))
+    for name in ("liver", "spleen"):
+        write_segmentation(scan / f"{name}.dcm", slices, {name: np.ones(shape, bool)})
+    Image.new("L", (5, 4)).save(scan / "preview.jpg")
+    found = read_folder(scan)
+    (pair,) = found.pairs
+    assert (pair.image, pair.labels) == (scan, {"": (scan / "liver.dcm", scan / "spleen.dcm")})
+    assert found.notes == ("preview.jpg is left out, for it is a picture beside the slices of a series.",)
 
 
 @pytest.fixture

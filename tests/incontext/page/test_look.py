@@ -20,7 +20,7 @@ SIDES_PX = 96, 128
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of two slides, which are large enough for their levels to matter."""
     monkeypatch.setattr(looking, "SMALL_BYTES", 0)
-    monkeypatch.setattr(looking, "MOST_PIXELS", 50 * 70)
+    monkeypatch.setattr("megamed.readers.pyramid.MOST_PIXELS", 50 * 70)
     place = tmp_path / "in"
     place.mkdir()
     for seed, name in enumerate("ab"):
@@ -34,7 +34,7 @@ def test_the_first_level_that_is_small_enough_is_taken_and_kept(folder: Path, mo
         assert annotated.open(0).drawing.planes.shape == (1, 48, 64)
         assert "All is drawn with --level 1" in annotated.notes[-1]
         annotated.open(0).drawing.stroke(0, SQUARE, "brush")
-    monkeypatch.setattr(looking, "MOST_PIXELS", 10**6)
+    monkeypatch.setattr("megamed.readers.pyramid.MOST_PIXELS", 10**6)
     with opened(folder) as annotated:
         assert annotated.look == Look(level=1)
     with (

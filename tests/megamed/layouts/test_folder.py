@@ -36,6 +36,20 @@ def test_labels_by_suffix_beside_their_images(draw: Draw, prepare: Prepare) -> N
     assert found.areas("b") == {"disc": 8}
 
 
+def test_images_of_one_name_in_several_folders_are_cases_with_the_label_of_their_folder(
+    draw: Draw, prepare: Prepare
+) -> None:
+    files = {"image": "images/*/{case}", "label": "labels/*/{case}"}
+    for folder, row in (("Anna", 0), ("Bo", 1)):
+        draw(f"images/{folder}/1.png")
+        draw(f"labels/{folder}/1.png", dict.fromkeys(range(row + 1), 1))
+    draw("images/Bo/2.png")
+    draw("labels/elsewhere/2.png", {2: 1})
+    found = prepare(labels={1: "disc"}, files=files)
+    assert not found.problems
+    assert [found.areas(case) for case in ("Anna__1", "Bo__1", "2")] == [{"disc": 8}, {"disc": 16}, {"disc": 8}]
+
+
 def test_both_forms_of_accented_letters_are_one_case(draw: Draw, prepare: Prepare) -> None:
     draw(f"images/{unicodedata.normalize('NFD', 'Müller')}.png")
     draw(f"labels/{unicodedata.normalize('NFC', 'Müller')}.png", {0: 1})

@@ -260,6 +260,25 @@ def test_bids_labels_may_name_the_image_they_were_drawn_on(
     assert {row.modality for row in found.rows} == {"mri"}
 
 
+@pytest.mark.parametrize(("space", "suffixes"), [("T2w", ("T1w", "T2w")), ("orig", ("T2w",)), ("MNI152", ())])
+def test_bids_labels_in_the_space_of_an_image_are_its_own(
+    save_volume: Callable[..., None],
+    prepare: Prepare,
+    noise: np.ndarray,
+    label: np.ndarray,
+    space: str,
+    suffixes: tuple[str, ...],
+) -> None:
+    for suffix in suffixes or ("T2w",):
+        save_volume(f"sub-1/sub-1_{suffix}.nii.gz", noise[..., 0])
+    save_volume(f"derivatives/labels/sub-1_space-{space}_dseg.nii.gz", label)
+    found = prepare(layout="bids")
+    if suffixes:
+        assert found.areas("sub-1:4") == {"disc": 16, "cup": 0}
+    else:
+        assert "expected one image, got none" in found.problems["1"][0]
+
+
 def test_bids_raters_are_annotators(
     save_volume: Callable[..., None], prepare: Prepare, noise: np.ndarray, label: np.ndarray
 ) -> None:

@@ -297,6 +297,21 @@ def test_labels_find_their_series_wherever_they_lie(tmp_path: Path, pixels: np.n
     assert len(subjects["P1"].files) >= SLICES + 1
 
 
+@pytest.mark.parametrize("series_uid", ["", "1.2.3"])
+def test_emptied_headers_are_told_apart_by_folders(tmp_path: Path, pixels: np.ndarray, series_uid: str) -> None:
+    for patient in ("Anna", "Bo"):
+        files = write_series(tmp_path / patient / "scan", pixels, "")
+        write_regions(tmp_path / patient / "drawn", files, {"liver": [square(2, 6, 3)]})
+        for file in files:
+            dataset = pydicom.dcmread(file)
+            dataset.SeriesInstanceUID = f"{series_uid}.{len(patient)}" if series_uid else ""
+            dataset.save_as(file)
+    subjects, rows, problems = prepared(tmp_path)
+    assert not any(problems.values())
+    assert subjects.keys() == {"Anna", "Bo"}
+    assert {row.case for row in rows} == {"Anna_1:3", "Bo_1:3"}
+
+
 def test_label_without_its_series_is_reported(tmp_path: Path, series: list[Path], pixels: np.ndarray) -> None:
     write_segmentation(tmp_path / "seg.dcm", series, {"liver": np.ones(pixels.shape, bool)})
     for path in series:

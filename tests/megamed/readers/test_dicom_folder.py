@@ -43,6 +43,8 @@ def read(folder: Path) -> StoredImage:
         ({"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"], "ImagePositionPatient": [0, 0, 7]}, "localisers: x.dcm"),
         ({"ImageOrientationPatient": [0, 1, 0, 0, 0, -1]}, "images that lie otherwise: x.dcm"),
         ({"PixelSpacing": [2, 2]}, "images that lie otherwise: x.dcm"),
+        ({"PhotometricInterpretation": "PALETTE COLOR"}, "images that lie otherwise: x.dcm"),
+        ({"SeriesInstanceUID": ""}, "files that state no series: x.dcm"),
         ({"ImagePositionPatient": None, "ImageOrientationPatient": None}, "images without a place in the patient"),
         ({"InstanceNumber": 99}, "copies of other slices: x.dcm"),
         ({"Modality": "SR", "PixelData": None, "SeriesInstanceUID": "1.2.3"}, "files without images: x.dcm"),
@@ -65,6 +67,34 @@ def test_a_file_is_read_once_if_it_lies_there_twice(tmp_path: Path, files: list[
     stored = read(tmp_path / "scan")
     assert np.array_equal(stored.array, PIXELS)
     assert "copies of other files" in stored.notes[0]
+
+
+@pytest.mark.parametrize("uid", ["1.2.3", ""])
+def test_slices_that_share_their_uid_are_no_copies(tmp_path: Path, uid: str) -> None:
+    write_series(tmp_path / "scan", PIXELS, AFFINE, SOPInstanceUID=uid)
+    stored = read(tmp_path / "scan")
+    assert np.array_equal(stored.array, PIXELS)
+    assert not stored.notes
+
+
+@pytest.mark.parametrize("uid", ["", None])
+def test_slices_that_state_no_series_are_one(tmp_path: Path, uid: str | None) -> None:
+    write_series(tmp_path / "scan", PIXELS, AFFINE, SeriesInstanceUID=uid)
+    assert np.array_equal(read(tmp_path / "scan").array, PIXELS)
+
+
+def test_an_empty_slice_is_left_out_and_that_is_said(tmp_path: Path, files: list[Path]) -> None:
+    files[-1].write_bytes(b"")
+    (tmp_path / "scan" / "._0.dcm").write_bytes(b"attributes")
+    stored = read(tmp_path / "scan")
+    assert np.array_equal(stored.array, PIXELS[:-1])
+    assert stored.notes == (f"left out files that are empty or not of DICOM: {files[-1].name}",)
+
+
+def test_the_slice_that_is_damaged_is_named(tmp_path: Path, files: list[Path]) -> None:
+    files[3].write_bytes(files[3].read_bytes()[:-40])
+    with pytest.raises(ValueError, match=rf"^{files[3].name} cannot be read: (?!.*cannot be read)"):
+        read(tmp_path / "scan")
 
 
 def test_uneven_slices_are_read_with_a_note(tmp_path: Path, files: list[Path]) -> None:

@@ -93,11 +93,51 @@ def test_nrrd_reads_no_other_folder(tmp_path: Path, line: str) -> None:
         read_image(Source((tmp_path / "a.nhdr",)))
 
 
-@pytest.mark.parametrize("name", ["../a.raw", "/etc/passwd", "LIST", "slice%03d.raw 1 9 1"])
+@pytest.mark.parametrize("files", ["LIST\n{0}\n{1}", "LIST 2\n{0}\n{1}", "s%03d.raw 8 12 4"])
+def test_metaimage_may_have_a_file_for_each_plane(tmp_path: Path, array: np.ndarray, files: str) -> None:
+    sitk = pytest.importorskip("SimpleITK")
+    names = ("s008.raw", "s012.raw")
+    for number, name in enumerate(names):
+        (tmp_path / name).write_bytes(array[..., number].tobytes(order="F"))
+    header = "NDims = 3\nDimSize = 4 5 2\nElementSpacing = 1 1 2\nElementType = MET_SHORT\n"
+    (tmp_path / "a.mhd").write_text(f"{header}ElementDataFile = {files.format(*names)}\n")
+    read = formats.read(Source((tmp_path / "a.mhd",))).array
+    assert np.array_equal(read, array[..., :2])
+    assert np.array_equal(read, sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "a.mhd"))).T)
+
+
+@pytest.mark.parametrize("suffix", ["mhd", "nhdr"])
+def test_data_may_be_called_in_other_capitals_than_its_header_says(
+    tmp_path: Path, array: np.ndarray, suffix: str
+) -> None:
+    sitk = pytest.importorskip("SimpleITK")
+    pytest.importorskip("nrrd")
+    sitk.WriteImage(sitk.GetImageFromArray(array.T), str(tmp_path / f"a.{suffix}"))
+    for file in list(tmp_path.iterdir()):
+        file.rename(file.with_name(file.name.upper()))
+    assert np.array_equal(formats.read(Source((tmp_path / f"A.{suffix.upper()}",))).array, array)
+
+
+@pytest.mark.parametrize("name", ["../a.raw", "/etc/passwd", "LIST\n../a.raw", "../slice%03d.raw 1 9 1"])
 def test_metaimage_reads_no_other_folder(tmp_path: Path, name: str) -> None:
     pytest.importorskip("SimpleITK")
     (tmp_path / "a.mhd").write_text(f"NDims = 3\nDimSize = 2 2 2\nElementType = MET_SHORT\nElementDataFile = {name}\n")
     with pytest.raises(ValueError, match="expected its data in the same folder"):
+        read_image(Source((tmp_path / "a.mhd",)))
+
+
+@pytest.mark.parametrize(
+    ("files", "reason"),
+    [
+        ("LIST", "expected 1 to 10000 files with its data, got 0"),
+        ("s%d.raw 1 3 1", "expected files with equal parts of 16 bytes, got 3"),
+        ("s%d.raw 1 99999999 1", "got 10001"),
+        ("LIST\na.mhd\ns.raw", "No such file"),
+    ],
+)
+def test_a_list_of_files_that_do_not_make_a_volume_is_refused(tmp_path: Path, files: str, reason: str) -> None:
+    (tmp_path / "a.mhd").write_text(f"NDims = 3\nDimSize = 2 2 2\nElementType = MET_SHORT\nElementDataFile = {files}\n")
+    with pytest.raises(ValueError, match=reason):
         read_image(Source((tmp_path / "a.mhd",)))
 
 

@@ -8,6 +8,7 @@ from PIL import Image, ImageOps
 
 from megamed import formats
 from megamed.pixels import read_image, read_label
+from megamed.readers import tiff
 from megamed.readers.orientation_tag import TAG
 from megamed.readers.source import Source
 from megamed.readers.stored import StoredImage
@@ -215,6 +216,40 @@ def test_pages_are_turned_by_their_own_tags(tmp_path: Path) -> None:
     read = stored(tmp_path / "a.tif")
     assert np.array_equal(read.array, upright)
     assert len(read.notes) == 2
+
+
+@pytest.mark.parametrize("metadata", [None, {}])
+def test_pages_that_are_seen_alike_may_lie_otherwise_in_the_file(
+    tmp_path: Path, metadata: dict[str, object] | None
+) -> None:
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        for page, orientation in ((RAMP, 1), (np.rot90(RAMP), 6), (np.rot90(RAMP, -1), 8)):
+            tag = [(TAG, 3, 1, orientation, True)]
+            file.write(page, photometric="minisblack", extratags=tag, metadata=metadata, contiguous=False)
+    assert np.array_equal(stored(tmp_path / "a.tif").array, [RAMP] * 3)
+    assert tiff.sides_px(tmp_path / "a.tif") == (3, *RAMP.shape)
+
+
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "uint16", "float64"])
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_pages_that_were_written_one_by_one_are_a_stack(tmp_path: Path, dtype: str, compression: str | None) -> None:
+    pages = [(np.roll(RAMP, step) > 5 if dtype == "bool" else np.roll(RAMP, step)).astype(dtype) for step in range(3)]
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        for page in pages:
+            file.write(page, photometric="minisblack", compression=compression, resolution=(20, 40), resolutionunit=3)
+    read = stored(tmp_path / "a.tif")
+    assert (read.axes, read.array.dtype) == ("ZYX", dtype)
+    assert np.array_equal(read.array, pages)
+    assert tiff.sides_px(tmp_path / "a.tif") == (3, *RAMP.shape)
+
+
+@pytest.mark.parametrize("other", [RAMP.astype(np.uint16), RAMP[:2]])
+def test_pages_of_two_kinds_are_no_stack(tmp_path: Path, other: np.ndarray) -> None:
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        for page in (RAMP, other):
+            file.write(page, photometric="minisblack")
+    with pytest.raises(ValueError, match=r"no stack: expected frames of one size and type, got \["):
+        stored(tmp_path / "a.tif")
 
 
 @pytest.mark.parametrize("orientation", [3, 5, 6, 8])

@@ -1,0 +1,64 @@
+"""What was drawn on DICOM series finds the series, wherever it lies, and what it says of other classes is united."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from megamed.pairing import find_pairs
+from tests.dicom_files import series_affine, write_segmentation, write_series
+
+pytest.importorskip("highdicom")
+
+AFFINE = series_affine(np.eye(3), (1, 1, 2), (0, 0, 0))
+BLOCK = np.ones((3, 4, 5), bool)
+
+
+def write(folder: Path) -> list[Path]:
+    return write_series(folder, np.ones(BLOCK.shape, np.int16), AFFINE)
+
+
+def labels_in(folder: Path) -> dict[str, list[str]]:
+    """The labels of each image, both below the folder."""
+    return {
+        pair.image.relative_to(folder).as_posix(): [
+            label.relative_to(folder).as_posix() for labels in pair.labels.values() for label in labels
+        ]
+        for pair in find_pairs(folder).pairs
+    }
+
+
+def test_a_label_beside_several_series_is_of_the_one_that_it_names(tmp_path: Path) -> None:
+    write(tmp_path / "p1" / "early")
+    late = write(tmp_path / "p1" / "late")
+    write(tmp_path / "p2" / "late")
+    (tmp_path / "p1" / "drawn").mkdir()
+    write_segmentation(tmp_path / "p1" / "drawn" / "1.dcm", late, {"block": BLOCK})
+    assert labels_in(tmp_path) == {"p1/early": [], "p1/late": ["p1/drawn/1.dcm"], "p2": []}
+
+
+def test_labels_in_a_folder_of_their_own_are_of_the_series_that_they_name(tmp_path: Path) -> None:
+    (tmp_path / "Segmentations").mkdir()
+    for patient in ("a", "b"):
+        write_segmentation(tmp_path / "Segmentations" / f"{patient}.dcm", write(tmp_path / patient), {"block": BLOCK})
+    assert labels_in(tmp_path) == {"a": ["Segmentations/a.dcm"], "b": ["Segmentations/b.dcm"]}
+
+
+def test_labels_of_other_classes_go_together(tmp_path: Path) -> None:
+    series = write(tmp_path / "p" / "scan")
+    (tmp_path / "p" / "drawn").mkdir()
+    for name, structure in (("1", "liver"), ("2", "spleen"), ("3", "Liver")):
+        write_segmentation(tmp_path / "p" / "drawn" / f"{name}.dcm", series, {structure: BLOCK})
+    assert labels_in(tmp_path) == {"p/scan": ["p/drawn/1.dcm", "p/drawn/2.dcm"]}
+    assert find_pairs(tmp_path).notes == ("p/drawn/3.dcm is left out, for its series has another label.",)
+
+
+def test_a_label_that_names_no_series_at_hand_is_left_out(tmp_path: Path) -> None:
+    elsewhere = write(tmp_path / "away" / "scan")
+    for place in ("p/early", "p/late", "p/drawn"):
+        write(tmp_path / "here" / place)
+    write_segmentation(tmp_path / "here" / "p" / "1.dcm", elsewhere, {"block": BLOCK})
+    found = find_pairs(tmp_path / "here")
+    assert not found.labelled
+    assert found.drawn == (tmp_path / "here" / "p" / "1.dcm",)
+    assert found.notes == ("p/1.dcm is left out, for no one series lies nearest to it, and it names none.",)
