@@ -1,7 +1,7 @@
 """Labels that were drawn on DICOM series, and the series that each belongs to."""
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from megamed import formats
@@ -56,12 +56,13 @@ def _nearest(label: Path, series: Sequence[Path]) -> list[Path]:
 def _named_by(label: Path, series: Sequence[Path]) -> Path | None:
     """Return the series that a label refers to; None if it cannot be told."""
     files: dict[str, tuple[Path, ...]] = {}
-    folders: Mapping[str, Path] = {}
-    with Attempt():
-        for image in series:
+    folders: dict[str, Path] = {}
+    for image in series:
+        with Attempt():  # what is wrong with a series is told when it is read
             found = formats.source_at(image).files
-            uid = str(header_of(found[0]).get("SeriesInstanceUID", ""))
-            files[uid], folders = found, {**folders, uid: image}
+            uid = str(header_of(found[0]).get("SeriesInstanceUID") or image)
+            files[uid], folders[uid] = found, image
+    with Attempt():
         return folders.get(drawn_on(header_of(label), files))
     return None
 

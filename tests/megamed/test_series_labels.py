@@ -31,10 +31,12 @@ def labels_in(folder: Path) -> dict[str, list[str]]:
 def test_a_label_beside_several_series_is_of_the_one_that_it_names(tmp_path: Path) -> None:
     write(tmp_path / "p1" / "early")
     late = write(tmp_path / "p1" / "late")
+    for number, file in enumerate(write(tmp_path / "p1" / "broken")):
+        file.write_bytes(file.read_bytes()[: 300 - number])
     write(tmp_path / "p2" / "late")
     (tmp_path / "p1" / "drawn").mkdir()
     write_segmentation(tmp_path / "p1" / "drawn" / "1.dcm", late, {"block": BLOCK})
-    assert labels_in(tmp_path) == {"p1/early": [], "p1/late": ["p1/drawn/1.dcm"], "p2": []}
+    assert labels_in(tmp_path) == {"p1/early": [], "p1/late": ["p1/drawn/1.dcm"], "p1/broken": [], "p2": []}
 
 
 def test_labels_in_a_folder_of_their_own_are_of_the_series_that_they_name(tmp_path: Path) -> None:
