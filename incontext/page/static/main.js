@@ -35,6 +35,7 @@ class App {
     this.panel.showClasses();
     this.panel.showNotes();
     this.list.update(this.session.images);
+    if (this.session.images.some(image => ["drawn", "accepted"].includes(image.state))) by("saved").textContent = "All that was drawn is saved";
     for (const news of this.early.splice(0)) this.hear(news);
     this._tell();
     this.isLocked = false;
