@@ -151,18 +151,20 @@ export class Panel {
   }
 
   _change(value, what) {
-    this.app.setClasses(this.classes.map(each => (each.value === value ? { ...each, ...what } : each)));
+    this.app.setClasses(classes => classes.map(each => (each.value === value ? { ...each, ...what } : each)));
   }
 
   async _add() {
-    const used = new Set(this.classes.map(each => each.value));
-    let value = 1;
-    while (used.has(value)) value++;
-    if (value > 254) return;
-    const colours = new Set(this.classes.map(each => each.colour));
-    const colour = PALETTE.find(each => !colours.has(each)) ?? PALETTE[value % PALETTE.length];
-    this.active = value;
-    await this.app.setClasses([...this.classes, { value, name: `class ${value}`, colour }]);
+    await this.app.setClasses(classes => {
+      const used = new Set(classes.map(each => each.value));
+      let value = 1;
+      while (used.has(value)) value++;
+      if (value > 254) return classes;
+      const colours = new Set(classes.map(each => each.colour));
+      const colour = PALETTE.find(each => !colours.has(each)) ?? PALETTE[value % PALETTE.length];
+      this.active = value;
+      return [...classes, { value, name: `class ${value}`, colour }];
+    });
     const name = this.list.querySelector(".active input[type=text]");
     name?.focus(); name?.select();
   }

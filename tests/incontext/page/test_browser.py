@@ -179,7 +179,8 @@ def test_numbers_in_names_count_and_a_class_is_named_as_it_is_added(browser: Any
         page = somebody.page
         expect(page.locator("#images li b")).to_have_text(["Größe 9.png", "Größe 10.png"])
         expect(page.locator("#images [aria-selected]")).to_contain_text("Größe 9.png")
-        page.get_by_role("button", name="Add a class").click()
+        page.locator("#classes input[type=text]").fill("graue Substanz")
+        page.get_by_role("button", name="Add a class").click()  # which sends the name, too
         expect(page.locator("#classes .active input[type=text]")).to_be_focused()
         page.keyboard.type("weiße Substanz")
         somebody.press("Enter")
@@ -189,6 +190,8 @@ def test_numbers_in_names_count_and_a_class_is_named_as_it_is_added(browser: Any
         somebody.undoable()
         page.reload()
         expect(page.locator("#saved")).to_have_text("All that was drawn is saved")
+        expect(page.get_by_role("radio", name="Draw graue Substanz")).to_be_visible()
+        expect(page.get_by_role("radio", name="Draw weiße Substanz")).to_be_visible()
 
 
 def test_polygons_boxes_scribbles_and_names_need_no_mouse(browser: Any, tmp_path: Path) -> None:
