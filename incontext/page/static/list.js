@@ -4,6 +4,7 @@ import { getBlob } from "./api.js";
 
 const STATES = { bare: ["○", "not drawn"], drawn: ["◐", "drawn, not accepted"], predicted: ["◇", "predicted"], doubtful: ["◆", "predicted, doubtful"], accepted: ["●", "accepted"] };
 const RANK = { drawn: 0, doubtful: 1, predicted: 2, bare: 3, accepted: 4 };
+const NAMES = new Intl.Collator(undefined, { numeric: true });  // 2 before 10
 const AT_ONCE = 2;  // thumbnails; a browser has six connections, and drawing comes first
 
 export const stateOf = image => (image.state === "predicted" && image.look_first ? "doubtful" : image.state);
@@ -23,6 +24,7 @@ export class ImageList {
 
   /** Take over what is new of some images. */
   update(images) {
+    const known = this.rows.size;
     for (const image of images) {
       let row = this.rows.get(image.id);
       if (!row) this.rows.set(image.id, row = this._row(image));
@@ -34,6 +36,7 @@ export class ImageList {
       row.told.textContent = image.failure || [dice || told, image.is_absent ? "probably absent" : "", image.is_suspect ? "contradicted" : ""].filter(Boolean).join(" · ");
       row.element.setAttribute("aria-label", `${image.name}, ${image.failure || told} ${dice}`);
     }
+    if (this.rows.size > known) this.rows = new Map([...this.rows].sort(([, a], [, b]) => NAMES.compare(a.image.name, b.image.name)));
     if (images.length) this.arrange();
   }
 
@@ -41,7 +44,7 @@ export class ImageList {
   get shown() {
     const all = [...this.rows.values()].map(row => row.image).filter(image => image.name.toLowerCase().includes(this.filter));
     if (this.order === "worst") {
-      all.sort((a, b) => RANK[stateOf(a)] - RANK[stateOf(b)] || (a.dice ?? 2) - (b.dice ?? 2) || a.id - b.id);
+      all.sort((a, b) => RANK[stateOf(a)] - RANK[stateOf(b)] || (a.dice ?? 2) - (b.dice ?? 2));
     }
     return all;
   }
@@ -74,8 +77,10 @@ export class ImageList {
 
   /** The image that is to be looked at after an accepted one: the worst prediction, else the next that is not drawn. */
   worst() {
-    const open = [...this.rows.values()].map(row => row.image).filter(image => image.id !== this.current && ["bare", "predicted"].includes(image.state) && !image.failure);
-    open.sort((a, b) => (a.dice ?? 2) - (b.dice ?? 2) || Number(a.id < this.current) - Number(b.id < this.current) || a.id - b.id);
+    const all = [...this.rows.values()].map(row => row.image), place = all.findIndex(image => image.id === this.current);
+    const others = [...all.slice(place + 1), ...all.slice(0, Math.max(place, 0))];
+    const open = others.filter(image => ["bare", "predicted"].includes(image.state) && !image.failure);
+    open.sort((a, b) => (a.dice ?? 2) - (b.dice ?? 2));
     return open[0]?.id ?? -1;
   }
 

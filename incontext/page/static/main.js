@@ -24,6 +24,7 @@ class App {
     this.image = null; this.plane = 0; this.planes = new Map();
     this.isLocked = true; this.pending = 0;
     this.opening = 0; this.frame = null; this.early = [];
+    this.settingClasses = Promise.resolve();
   }
 
   async start() {
@@ -35,6 +36,7 @@ class App {
     this.panel.showClasses();
     this.panel.showNotes();
     this.list.update(this.session.images);
+    if (this.session.images.some(image => ["drawn", "accepted"].includes(image.state))) by("saved").textContent = "All that was drawn is saved";
     for (const news of this.early.splice(0)) this.hear(news);
     this._tell();
     this.isLocked = false;
@@ -274,11 +276,15 @@ class App {
     if (next >= 0) await this.open(next);
   }
 
-  async setClasses(classes) {
-    const answer = await this._send(() => change("PUT", "classes", { classes }));
-    if (answer) this.session.classes = answer.classes;
-    this.panel.showClasses();
-    this.redraw();
+  /** Change the classes, upon what all changes before have come to. */
+  setClasses(changed) {
+    this.settingClasses = this.settingClasses.then(async () => {
+      const answer = await this._send(() => change("PUT", "classes", { classes: changed(this.session.classes) }));
+      if (answer) this.session.classes = answer.classes;
+      this.panel.showClasses();
+      this.redraw();
+    });
+    return this.settingClasses;
   }
 
   /** Say where the class is, by a click, a scribble or a box; the answer is a stroke of the network's. */

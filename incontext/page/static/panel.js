@@ -132,7 +132,7 @@ export class Panel {
     radio.addEventListener("change", () => this.choose(index));
     colour.type = "color"; colour.value = each.colour; colour.setAttribute("aria-label", `Colour of ${each.name}`);
     colour.addEventListener("change", () => this._change(each.value, { colour: colour.value }));
-    name.type = "text"; name.value = each.name; name.maxLength = 200; name.setAttribute("aria-label", `Name of class ${each.value}`);
+    name.type = "text"; name.value = each.name; name.maxLength = 200; name.title = each.name; name.setAttribute("aria-label", `Name of class ${each.value}`);
     name.addEventListener("change", () => this._change(each.value, { name: name.value.trim() || each.name }));
     name.addEventListener("keydown", event => { if (event.key === "Enter") document.getElementById("view").focus(); });
     key.textContent = index < 9 ? index + 1 : "";
@@ -151,17 +151,21 @@ export class Panel {
   }
 
   _change(value, what) {
-    this.app.setClasses(this.classes.map(each => (each.value === value ? { ...each, ...what } : each)));
+    this.app.setClasses(classes => classes.map(each => (each.value === value ? { ...each, ...what } : each)));
   }
 
-  _add() {
-    const used = new Set(this.classes.map(each => each.value));
-    let value = 1;
-    while (used.has(value)) value++;
-    if (value > 254) return;
-    const colours = new Set(this.classes.map(each => each.colour));
-    const colour = PALETTE.find(each => !colours.has(each)) ?? PALETTE[value % PALETTE.length];
-    this.active = value;
-    this.app.setClasses([...this.classes, { value, name: `class ${value}`, colour }]);
+  async _add() {
+    await this.app.setClasses(classes => {
+      const used = new Set(classes.map(each => each.value));
+      let value = 1;
+      while (used.has(value)) value++;
+      if (value > 254) return classes;
+      const colours = new Set(classes.map(each => each.colour));
+      const colour = PALETTE.find(each => !colours.has(each)) ?? PALETTE[value % PALETTE.length];
+      this.active = value;
+      return [...classes, { value, name: `class ${value}`, colour }];
+    });
+    const name = this.list.querySelector(".active input[type=text]");
+    name?.focus(); name?.select();
   }
 }

@@ -173,6 +173,27 @@ def test_all_is_done_by_keyboard_in_several_classes(browser: Any, tmp_path: Path
     assert planes[26, 6] == planes[26, 8] == 2
 
 
+def test_numbers_in_names_count_and_a_class_is_named_as_it_is_added(browser: Any, tmp_path: Path) -> None:
+    folder = plain_folder(tmp_path / "Müller in", ("Größe 10", "Größe 9"))
+    with person(browser, folder) as somebody:
+        page = somebody.page
+        expect(page.locator("#images li b")).to_have_text(["Größe 9.png", "Größe 10.png"])
+        expect(page.locator("#images [aria-selected]")).to_contain_text("Größe 9.png")
+        page.locator("#classes input[type=text]").fill("graue Substanz")
+        page.get_by_role("button", name="Add a class").click()  # which sends the name, too
+        expect(page.locator("#classes .active input[type=text]")).to_be_focused()
+        page.keyboard.type("weiße Substanz")
+        somebody.press("Enter")
+        expect(page.locator("#view")).to_be_focused()
+        expect(page.locator("#classes .active input[type=text]")).to_have_value("weiße Substanz")
+        somebody.drag((8, 8), (20, 8))
+        somebody.undoable()
+        page.reload()
+        expect(page.locator("#saved")).to_have_text("All that was drawn is saved")
+        expect(page.get_by_role("radio", name="Draw graue Substanz")).to_be_visible()
+        expect(page.get_by_role("radio", name="Draw weiße Substanz")).to_be_visible()
+
+
 def test_polygons_boxes_scribbles_and_names_need_no_mouse(browser: Any, tmp_path: Path) -> None:
     folder = plain_folder(tmp_path / "in", "a")
     with person(browser, folder) as somebody:

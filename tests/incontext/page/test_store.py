@@ -2,6 +2,7 @@
 
 import json
 import threading
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -29,7 +30,7 @@ def segmenter() -> Segmenter:
     return Segmenter(SupportOnceNet(SupportOnceConfig(channels=(8, 8, 8), heads=1, head_channels=8)), size_px=32)
 
 
-def plain_folder(folder: Path, names: str = "abc") -> Path:
+def plain_folder(folder: Path, names: Iterable[str] = "abc") -> Path:
     """Write images without labels at the top of a folder."""
     folder.mkdir()
     for seed, name in enumerate(names):
