@@ -83,8 +83,8 @@ FORMATS = (
     FileFormat("NRRD", (".nrrd", ".nhdr"), nrrd.read, nrrd.write, (".nrrd",), frozenset({"placed"})),
     FileFormat("MetaImage", (".mha", ".mhd"), metaimage.read, metaimage.write, (".mha",), frozenset({"placed"})),
     FileFormat(
-        "picture", (".png", ".bmp", ".gif", ".jpeg", ".jpg", ".webp"), picture.read, picture.write,
-        (".png", ".bmp"), frozenset({"image"}),
+        "picture", (".png", ".bmp", ".gif", ".jpeg", ".jpg", ".webp", ".ppm", ".pgm", ".pbm", ".pnm"), picture.read,
+        picture.write, (".png", ".bmp"), frozenset({"image"}),
     ),
     FileFormat(
         "TIFF", (".tiff", ".tif"), tiff.read, tiff.write, (".tif", ".tiff"), frozenset({"image", "stack"}),

@@ -11,6 +11,8 @@ from megamed import formats
 from megamed.annotation_files import ToolFiles, is_volume_file, named_file
 from megamed.annotation_tools.volume_slices import slice_number
 from megamed.class_names import one_spelling
+from megamed.continued_names import continued_labels
+from megamed.derived_files import without_derived
 from megamed.dicom_folders import PREVIEW, data_files
 from megamed.file_names import (
     EXPORTED,
@@ -19,7 +21,7 @@ from megamed.file_names import (
     NamedFile,
     sort_out,
 )
-from megamed.look_alikes import are_one_picture, drew_one_thing, is_label_like
+from megamed.look_alikes import are_one_picture, drew_one_thing, holds_label
 from megamed.matching import OTHERS, Match, by_class, match_labels, one_sequence
 from megamed.notes import left_out
 from megamed.path_templates import Templates, by_templates
@@ -30,6 +32,7 @@ MOST_COMPARED = 8
 PHOTOGRAPHS = (".jpg", ".jpeg")
 """Endings of files that lose values, so that they hold no labels."""
 NO_IMAGE = "it belongs to no image"
+DERIVED = "its name says that it was predicted, or made to be looked at"
 
 
 @dataclass(frozen=True)
@@ -254,13 +257,16 @@ def _of_one_tool(matched: Sequence[Match], tools: ToolFiles) -> tuple[list[Match
 
 def _by_names(folder: Path, files: Sequence[PurePosixPath]) -> tuple[list[NamedFile], list[NamedFile], list[str]]:
     """Tell images from labels; where no name says labels, those beside photographs are, and where all do, none is."""
+    files, derived = without_derived(files)
     images, labels = sort_out(files)
     sorted_out = {each.path for each in (*images, *labels)}
     others = [path for path in files if path not in sorted_out]
-    notes = left_out(others, "it renders another label anew")
+    notes = [*left_out(derived, DERIVED), *left_out(others, "it renders another label anew")]
     if not images and not any(_says_labels(label) for label in labels):
         plain = [NamedFile(each.path, FileName(each.name.folders, "", each.name.stem, "", False)) for each in labels]
         return plain, [], notes
+    images, labels, told = continued_labels(folder, images, labels)
+    notes += told
     if labels:
         return images, labels, notes
     groups = defaultdict(list)
@@ -275,7 +281,7 @@ def _by_names(folder: Path, files: Sequence[PurePosixPath]) -> tuple[list[NamedF
     ]
     if not beside:
         return images, [], []
-    if is_label_like(folder / beside[0].path):
+    if holds_label(folder / beside[0].path) is not False:
         more = f", and so are {len(beside) - 1} others" if len(beside) > 1 else ""
         note = f"{beside[0].path.name} is taken for the label of the photograph of that name{more}."
         return _without(images, beside), beside, [note]
