@@ -58,6 +58,8 @@ class FileFormat:
     """Tells a file of the format by its content."""
     find: Callable[[Path], Source] | None = None
     """Finds the files of one image in a folder."""
+    is_part: Callable[[Path], bool] | None = None
+    """Tells a path that is none of a file, but means one of several images in a folder."""
     is_folder: Callable[[Path], bool] | None = None
     """Tells a folder that is one image of the format, whatever it is called."""
     channels: Callable[[Path], tuple[str, ...]] | None = None
@@ -74,6 +76,7 @@ FORMATS = (
     FileFormat(
         "DICOM", dicom_headers.SUFFIXES, dicom.read, dicom_seg.write, (".dcm",),
         frozenset({"series"}), has_mark=dicom_headers.has_mark, find=dicom_folder.find_series,
+        is_part=dicom_folder.is_one_of_several,
     ),
     FileFormat("NIfTI", (".nii.gz", ".nii"), nifti.read, nifti.write, (".nii.gz", ".nii"), frozenset({"placed"})),
     # masks of pairs are single files
@@ -196,8 +199,16 @@ def is_image(path: Path) -> bool:
 
 
 def is_series(path: Path) -> bool:
-    """Whether a path is a folder of files that make an image together, and not one that is an image by itself."""
-    return path.is_dir() and format_of(path) is None
+    """Whether a path is a folder of files that make an image together, and not one that is an image by itself.
+
+    So is a path that means one of several such images in a folder.
+    """
+    return (path.is_dir() and format_of(path) is None) or is_part(path)
+
+
+def is_part(path: Path) -> bool:
+    """Whether a path is none of a file or folder, but means one of several images in a folder."""
+    return any(each.is_part(path) for each in FORMATS if each.is_part)
 
 
 def is_slice(path: Path) -> bool:
@@ -222,13 +233,13 @@ def stem(name: str) -> str:
 
 
 def source_at(path: Path) -> Source:
-    """Return the source that a path means: a file, a folder that is one image, or the one series in a folder.
+    """Return the source that a path means: a file, a folder that is one image, or a series in a folder.
 
     Raises:
         ValueError: If a folder holds none or several.
         ImportError: If the library for the format is not installed.
     """
-    if not path.is_dir() or format_of(path):
+    if not is_series(path):
         return Source((nifti_pair.header_of(path),))
     return next(each.find for each in FORMATS if each.find)(path)
 

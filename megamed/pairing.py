@@ -37,7 +37,7 @@ DERIVED = "its name says that it was predicted, or made to be looked at"
 
 @dataclass(frozen=True)
 class ImagePair:
-    """An image, which is a file or the folder of a DICOM series, and the files of its label."""
+    """An image, which is a file, the folder of a DICOM series or one of several in it, and the files of its label."""
 
     image: Path
     name: str
@@ -96,7 +96,7 @@ def find_pairs(folder: Path, templates: Templates | None = None, marks: Collecti
     letters, with folders for patients, splits, classes and annotators; and DICOM series in folders of their own.
 
     Args:
-        folder: Folder to search, with its subfolders; or a single image.
+        folder: Folder to search, with its subfolders; or a single image, such as one series of several in a folder.
         templates: Where images and labels lie, instead of what their names suggest; names decide if no file fits.
         marks: File names that mark a subfolder, such as one of results, as one to leave out.
 
@@ -104,6 +104,8 @@ def find_pairs(folder: Path, templates: Templates | None = None, marks: Collecti
         FileNotFoundError: If there is no such folder.
         ValueError: If it holds no image, or names have several readings.
     """
+    if formats.is_part(folder):
+        return Pairing(folder.parent, (ImagePair(folder, folder.name),))
     if not folder.exists():
         msg = f"{folder} does not exist: expected a folder of images. Check the path."
         raise FileNotFoundError(msg)
@@ -145,8 +147,9 @@ def find_pairs(folder: Path, templates: Templates | None = None, marks: Collecti
     ]
     series = [pair.image for pair in pairs if formats.is_series(pair.image)]
     labelled = {pair.image for pair in pairs if pair.labels}
-    of_series, unused, more = labels_of_series(folder, series, [folder / path for path in drawn], labelled)
+    of_series, beside, unused, more = labels_of_series(folder, series, [folder / path for path in drawn], labelled)
     pairs = [replace(pair, labels={"": of_series[pair.image]}) if pair.image in of_series else pair for pair in pairs]
+    pairs = [pair for pair in pairs if pair.image not in beside]
     pairs, told = _with_annotations(pairs, images, tools)
     pairs = [pair if pair.labels else _with_own_labels(pair) for pair in pairs]
     notes += [*spelt, *left_out([each.path for each in orphans], NO_IMAGE), *more, *told]

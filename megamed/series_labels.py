@@ -14,7 +14,7 @@ from megamed.readers.dicom_references import drawn_on
 
 def labels_of_series(
     folder: Path, series: Sequence[Path], drawn: Sequence[Path], labelled: Collection[Path] = ()
-) -> tuple[dict[Path, tuple[Path, ...]], tuple[Path, ...], list[str]]:
+) -> tuple[dict[Path, tuple[Path, ...]], tuple[Path, ...], tuple[Path, ...], list[str]]:
     """Give labels to the series whose path has most folders in common; where these are several, to the one they name.
 
     Labels of one series go together if no class is in two of them.
@@ -26,8 +26,8 @@ def labels_of_series(
         labelled: Folders of series that have a label of another format.
 
     Returns:
-        The labels of each series that has some, those that no series or several come into question for, and notes on
-        what is left out.
+        The labels of each series that has some, series beside these in a folder of several, labels that no series or
+        several come into question for, and notes on what is left out.
     """
     found: dict[Path, tuple[Path, ...]] = {}
     classes: dict[Path, set[str]] = defaultdict(set)
@@ -43,9 +43,12 @@ def labels_of_series(
         else:
             found[image] = (*found.get(image, ()), label)
             classes[image] |= names
-    notes = left_out(_below(taken, folder), "its series has another label")
+    others = [image for image in series if formats.is_part(image) and image not in found and image not in labelled]
+    others = [image for image in others if any(image.parent == each.parent for each in found)]
+    notes = left_out(_below(others, folder), "a label names another series of its folder")
+    notes += left_out(_below(taken, folder), "its series has another label")
     notes += left_out(_below(unused, folder), "no one series lies nearest to it, and it names none")
-    return found, tuple(unused), notes
+    return found, tuple(others), tuple(unused), notes
 
 
 def _nearest(label: Path, series: Sequence[Path]) -> list[Path]:

@@ -426,7 +426,7 @@ def _planes_of(image: SourceImage, values: Shaped[np.ndarray, "*grid"]) -> Shape
 
 
 def _existing(path: Path, name: str) -> Path:
-    if not path.exists():
+    if not path.exists() and not formats.is_part(path):
         msg = f"{name} is unreadable: expected an image file, got {path}, which does not exist. Check the path."
         raise FileNotFoundError(msg)
     return path
