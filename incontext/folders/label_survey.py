@@ -138,6 +138,7 @@ class LabelSurvey:
             self.readings += reading.notes
             label = reading.values
         label, _ = split_unknown(label, self.rules.unknown or ())
+        label = self.rules.quotients(label, name)
         if class_name:
             if share := float(np.count_nonzero(label) / label.size):
                 self.shares[class_name].append(share)
@@ -191,18 +192,18 @@ class LabelSurvey:
     def _count(self, name: str, label: Integer[np.ndarray, "..."]) -> None:
         if is_full_word(label):
             label = (label > 0).astype(np.uint8) * np.uint8(FULL)
-        if self.rules.unknown is None and self.vote.add(label):
+        if self.rules.decides and self.vote.add(label):
             meant = split_unknown(foreground_of(label), (BAND,))[0]
             self._undecided.append((self._counted(name, meant), self._counted(name, label)))
         else:
             self._add(self._counted(name, label))
 
     def _counted(self, name: str, label: Integer[np.ndarray, "..."]) -> _Counted:
-        if not (is_numbered := is_instances([label])):
+        if not (is_numbered := not self.rules.divisor and is_instances([label])):
             check_regions(label, name)
         found = _counts(label)
         corners = np.unique(label[..., :: max(label.shape[-2] - 1, 1), :: max(label.shape[-1] - 1, 1)]).tolist()
-        void = suspected_void(label) if self.rules.unknown is None else None
+        void = suspected_void(label) if self.rules.decides else None
         corner = int(corners[0]) if len(corners) == 1 and corners[0] not in (0, void) else None
         if void is not None:
             found.pop(void)
