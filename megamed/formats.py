@@ -1,12 +1,13 @@
 """The table of file formats: by what name each is known, and what reads and writes it."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Literal
 
-from megamed.annotation_tools import drawn, itksnap, ome_tiff, slicer, tools
+from megamed.annotation_tools import bids_names, drawn, itksnap, ome_tiff, slicer, tools
 from megamed.annotation_tools import ome_zarr as ome_zarr_labels
 from megamed.readers import (
     arrays,
@@ -166,17 +167,22 @@ DRAWN_FORMATS = (
 
 @dataclass(frozen=True)
 class NameList:
-    """One format of texts that lie beside label maps and name their values."""
+    """One format of texts that name the values of label maps."""
 
     name: str
     has_mark: Callable[[Path], bool]
     """Tells a file of the format by its content."""
     read: Callable[[Path], Mapping[int, str]]
+    is_of: Callable[[Path, Path], bool] = lambda *_: True
+    """Whether a list may hold for a label map, as their names tell."""
+    folders: Callable[[Path], int] = lambda _: 2
+    """Number of folders, from that of a label map upwards, in which its list may lie."""
 
 
 NAME_LISTS = (
     NameList("ITK-SNAP", itksnap.recognises, itksnap.names_in),
     NameList("3D Slicer", slicer.is_colour_table, slicer.names_in_table),
+    NameList("BIDS", bids_names.recognises, bids_names.names_in, bids_names.is_of, bids_names.folders_around),
 )
 """Formats of lists of names, the stricter first."""
 
@@ -300,7 +306,7 @@ def drawn_format(path: Path, canvas: Canvas | None = None) -> DrawnFormat | None
 
 
 def names_beside(path: Path) -> tuple[Mapping[int, str], Path | None]:
-    """Find the names of a label map's values in a list of them: beside it, else one folder above.
+    """Find the names of a label map's values in a list of them: beside it, else in a folder above, the nearest.
 
     Several lists in a folder hold for the label map that is called as one of them, and for no others.
 
@@ -310,24 +316,33 @@ def names_beside(path: Path) -> tuple[Mapping[int, str], Path | None]:
     Raises:
         ValueError: If the list is damaged.
     """
-    for folder in path.absolute().parents[:2]:
-        lists = _lists_in(folder, folder.stat().st_mtime_ns)
+    for above, folder in enumerate(path.absolute().parents):
+        kinds = [each for each in NAME_LISTS if above < each.folders(path)]
+        if not kinds:
+            break
+        found = {file: kind for file, kind in _lists_in(folder, folder.stat().st_mtime_ns) if kind in kinds}
+        lists = [file for file, kind in found.items() if kind.is_of(file, path)]
         named = [each for each in lists if path.name.startswith(f"{each.stem}.")]
         if chosen := named or (lists if len(lists) == 1 else ()):
-            found = next(each for each in NAME_LISTS if each.has_mark(chosen[0]))
-            return found.read(chosen[0]), chosen[0]
+            return found[chosen[0]].read(chosen[0]), chosen[0]
     return {}, None
 
 
 def is_name_list(path: Path) -> bool:
     """Whether a file names the values of label maps."""
-    return any(each.has_mark(path) for each in NAME_LISTS)
+    return _name_list(path) is not None
+
+
+def _name_list(path: Path) -> NameList | None:
+    return next((each for each in NAME_LISTS if each.has_mark(path)), None)
 
 
 @lru_cache(maxsize=256)
-def _lists_in(folder: Path, _changed_ns: int) -> tuple[Path, ...]:
-    """List the files of names in a folder."""
-    return tuple(path for path in sorted(folder.iterdir()) if is_name_list(path))
+def _lists_in(folder: Path, _changed_ns: int) -> tuple[tuple[Path, NameList], ...]:
+    """List the files of names in a folder, and their formats; none of a folder that may not be read."""
+    with suppress(PermissionError):
+        return tuple((path, kind) for path in sorted(folder.iterdir()) if (kind := _name_list(path)))
+    return ()
 
 
 def mask_suffixes(kinds: set[Kind]) -> tuple[str, ...]:
