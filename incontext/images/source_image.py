@@ -22,7 +22,7 @@ from incontext.images.channels import Channel
 from incontext.images.drawn_formats import drawn_format
 from incontext.images.drawn_label import flatten
 from incontext.images.label_pixels import LabelPixels
-from incontext.images.label_place import in_its_order, on_image
+from incontext.images.label_place import beside, in_its_order, on_image
 from incontext.images.orientation import (
     CUTS,
     PlaneLayout,
@@ -37,7 +37,7 @@ from megamed.readers import picture
 from megamed.readers.memory import free_bytes
 from megamed.readers.orientation_tag import TURNED
 from megamed.readers.stored import REVERSED, UNPLACED, Canvas, Geometry, MaskImage, StoredImage
-from megamed.readers.volume import MAX_VOXELS
+from megamed.readers.volume import ASIDE, MAX_VOXELS
 from megamed.standardise import slicing_axes
 
 Kind = Literal["image", "stack", "volume"]
@@ -47,6 +47,8 @@ ByValue = Mapping[int, str]
 """Names or colours of label values."""
 
 NONE: ByValue = {}
+OF_PLACE = (UNPLACED, REVERSED, ASIDE)
+"""Beginnings of remarks on how a label was brought to its image."""
 AS_CLASSES = LabelRules(instances=False)
 PLAIN = PlaneLayout()
 AXIAL = 2
@@ -213,7 +215,7 @@ def read_label_image(
             raise ValueError(msg) from error
         raise
     unknown = None if reading.unknown is None else _planes_of(image, reading.unknown)
-    notes = (*(f"{name}: {note}" for note in pixels.notes if note in (UNPLACED, REVERSED)), *reading.notes)
+    notes = (*(f"{name}: {note}" for note in pixels.notes if note.startswith(OF_PLACE)), *reading.notes)
     return LabelCase(_planes_of(image, label), names, notes, {}, colours, reading.colour, unknown)
 
 
@@ -394,6 +396,8 @@ def _read_label_file(path: Path, name: str, image: SourceImage) -> tuple[LabelPi
     values = to_array(on_image(stored, geometry, image.grid, name), name, finite=False)
     names = stored.names or formats.names_beside(path)[0]
     pixels = replace(LabelPixels.of(stored), values=values)
+    if note := beside(stored, geometry):
+        pixels = replace(pixels, notes=(*pixels.notes, note))
     if geometry.is_placed and not stored.geometry.is_placed:
         pixels = replace(pixels, notes=(*pixels.notes, UNPLACED))
     return pixels, names, stored.colours
