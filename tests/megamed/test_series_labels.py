@@ -57,6 +57,44 @@ def test_labels_of_other_classes_go_together(tmp_path: Path) -> None:
     assert find_pairs(tmp_path).notes == ("p/drawn/3.dcm is left out, for its series has another label.",)
 
 
+def changed(path: Path, tracked: str = "", **tags: object) -> None:
+    """State further tags in a label, and which object its segment is of."""
+    dataset = pydicom.dcmread(path)
+    for tag, value in tags.items():
+        setattr(dataset, tag, value)
+    if tracked:
+        dataset.SegmentSequence[0].TrackingID, dataset.SegmentSequence[0].TrackingUID = "lesion", tracked
+    dataset.save_as(path)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "told"),
+    [
+        ({"tracked": "1.2.3.1"}, {"tracked": "1.2.3.2"}, ""),
+        ({"SeriesInstanceUID": "1.2.9"}, {"SeriesInstanceUID": "1.2.9"}, ""),
+        ({"ContentCreatorName": "A"}, {"ContentCreatorName": "B", "tracked": "1.2.3.2"}, "another annotator's label"),
+        ({"tracked": "1.2.3.1"}, {"tracked": "1.2.3.1"}, "its series has another label"),
+        ({}, {}, "its series has another label"),
+    ],
+    ids=["objects", "one series", "people", "one object", "nothing"],
+)
+def test_labels_of_one_class_are_parts_or_those_of_people(
+    tmp_path: Path, first: dict[str, str], second: dict[str, str], told: str
+) -> None:
+    series = write(tmp_path / "p" / "scan")
+    paths = [tmp_path / "p" / "drawn" / f"{name}.dcm" for name in "12"]
+    paths[0].parent.mkdir()
+    for path, slices, tags in zip(paths, (slice(0, 1), slice(2, 3)), (first, second), strict=True):
+        mask = np.zeros_like(BLOCK)
+        mask[slices] = True
+        write_segmentation(path, series, {"lesion": mask})
+        changed(path, **tags)
+    pairing = find_pairs(tmp_path)
+    (pair,) = pairing.pairs
+    assert pair.labels == {"": tuple(paths[: 1 if told else 2])}
+    assert [told in note for note in pairing.notes] == ([True] if told else [])
+
+
 def test_a_label_that_names_no_series_at_hand_is_left_out(tmp_path: Path) -> None:
     elsewhere = write(tmp_path / "away" / "scan")
     for place in ("p/early", "p/late", "p/drawn"):
