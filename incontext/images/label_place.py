@@ -87,7 +87,7 @@ def beside(label: StoredImage, image: Geometry) -> str:
     return beside_note(min(each.voxels for each in _readings(label, image)))
 
 
-class _Reading(NamedTuple):
+class _PlacedLabel(NamedTuple):
     """A label in the order of its image's axes, how many voxels it lies beside it, and why, if that is too far."""
 
     array: Shaped[np.ndarray, "..."]
@@ -95,7 +95,7 @@ class _Reading(NamedTuple):
     fault: str
 
 
-def _readings(label: StoredImage, image: Geometry) -> list[_Reading]:
+def _readings(label: StoredImage, image: Geometry) -> list[_PlacedLabel]:
     """List the readings of a label by the places that its header and its image's state, the usual ones first."""
     assert label.geometry.affine is not None
     assert image.affine is not None
@@ -105,14 +105,14 @@ def _readings(label: StoredImage, image: Geometry) -> list[_Reading]:
 
 def _placed(
     label: Shaped[np.ndarray, "I J K *channels"], affine: Float[np.ndarray, "4 4"], image: Float[np.ndarray, "4 4"]
-) -> _Reading:
+) -> _PlacedLabel:
     """Return a label in the order of its image's axes, by the affines of both."""
     try:
         view = parallel(affine, image[:3, :3])
     except ValueError as error:
-        return _Reading(label, math.inf, str(error))
+        return _PlacedLabel(label, math.inf, str(error))
     i, j, k = label.shape[:3]
     array, placed = view.planes(label), viewed(affine, (i, j, k), view)
     apart = displacement_mm(placed, image, array.shape[:3])
     fault = f"expected voxels at the same place, got them up to {apart:.3g} mm apart"
-    return _Reading(array, voxels_apart(placed, image, array.shape[:3]), fault)
+    return _PlacedLabel(array, voxels_apart(placed, image, array.shape[:3]), fault)
