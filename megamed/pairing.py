@@ -26,6 +26,7 @@ from megamed.matching import OTHERS, Match, by_class, match_labels, one_sequence
 from megamed.notes import left_out
 from megamed.path_templates import Templates, by_templates
 from megamed.series_labels import labels_of_series
+from megamed.slice_labels import labels_of_slices
 
 MOST_COMPARED = 8
 """Number of photographs that are compared with the pictures of their names."""
@@ -112,6 +113,7 @@ def find_pairs(folder: Path, templates: Templates | None = None, marks: Collecti
     if folder.is_file():
         return Pairing(folder, (ImagePair(folder, folder.name),))
     files, drawn, imageless, unknown, streams, scouts, previews = data_files(folder, marks)
+    files, of_slices, told_of_slices = (files, {}, []) if templates else labels_of_slices(folder, files)
     single = named_file(folder, templates.label) if templates else None
     tools = single or ToolFiles.among(folder, unknown)
     images, labels, notes = by_templates(files, templates, tools.beside) if templates and not single else ([], [], [])
@@ -134,7 +136,8 @@ def find_pairs(folder: Path, templates: Templates | None = None, marks: Collecti
     images, sequences = one_sequence(images, [] if templates else labels)
     notes += sequences
     matched, orphans = match_labels(images, labels)
-    _check_some(images, labels, matched)
+    if not of_slices:
+        _check_some(images, labels, matched)
     named, spelt = by_class(matched, partial(_drew_one_thing, folder))
     top = os.path.commonpath([folder / image.path.parent for image in images])
     pairs = [
@@ -146,13 +149,14 @@ def find_pairs(folder: Path, templates: Templates | None = None, marks: Collecti
         for image in images
     ]
     series = [pair.image for pair in pairs if formats.is_series(pair.image)]
+    pairs = [replace(pair, labels={"": of_slices[pair.image]}) if pair.image in of_slices else pair for pair in pairs]
     labelled = {pair.image for pair in pairs if pair.labels}
     of_series, beside, unused, more = labels_of_series(folder, series, [folder / path for path in drawn], labelled)
     pairs = [replace(pair, labels={"": of_series[pair.image]}) if pair.image in of_series else pair for pair in pairs]
     pairs = [pair for pair in pairs if pair.image not in beside]
     pairs, told = _with_annotations(pairs, images, tools)
     pairs = [pair if pair.labels else _with_own_labels(pair) for pair in pairs]
-    notes += [*spelt, *left_out([each.path for each in orphans], NO_IMAGE), *more, *told]
+    notes += [*told_of_slices, *spelt, *left_out([each.path for each in orphans], NO_IMAGE), *more, *told]
     notes += left_out(previews, PREVIEW)
     notes += left_out(imageless, "it holds no image")
     notes += left_out(scouts, "it only shows where the other series were taken")

@@ -12,6 +12,7 @@ from jaxtyping import Float, Shaped
 from incontext.images.orientation import parallel, viewed
 from megamed.readers.stored import REVERSED, Geometry, StoredImage
 from megamed.readers.volume import BESIDE, beside_note, displacement_mm, part_on_grid, voxels_apart
+from megamed.slice_pictures import on_slices
 
 
 def in_its_order(label: StoredImage, image: Geometry, shape: tuple[int, ...], name: str) -> StoredImage:
@@ -56,7 +57,8 @@ def on_image(label: StoredImage, image: Geometry, shape: tuple[int, ...], name: 
     """
     affine = label.geometry.affine
     if affine is None:
-        return label.array
+        is_stack = bool(label.geometry.files and image.files)
+        return on_slices(label, image.files, name) if is_stack else label.array
     if image.affine is None:
         return label.space
     is_alike = label.space.shape[:3] == shape

@@ -30,7 +30,7 @@ from incontext.images.orientation import (
     radiological,
     spacings_mm,
 )
-from megamed import formats
+from megamed import formats, slice_pictures
 from megamed.files import replacing
 from megamed.label_values import LabelRules
 from megamed.readers import picture
@@ -381,6 +381,8 @@ def _numbered(axis: Axis, name: str) -> int:
 
 def _read(path: Path, name: str, level: int = 0) -> StoredImage:
     with _readable(path, name):
+        if pictures := slice_pictures.pictures_in(path):
+            return slice_pictures.read(pictures, MAX_VOXELS)
         return formats.read(replace(formats.source_at(path), level=level))
 
 
