@@ -95,6 +95,8 @@ class Segmenter(SavedEstimator):
         colours: Values of the classes of labels that are drawn in colours, by colour as `#rrggbb`; black is background.
         unknown: Value or values of pixels of labels that nobody judged; they are neither learnt nor scored. By default
             255, 254 or -1 where it stands apart from classes that are counted through, and then a warning says so.
+        instance_divisor: Divisor of labels that number objects by class, such as 1000 of 1001, 1002 and 2001: the class
+            is the integer quotient.
         tune: Tuning of a copy of the network on the labelled images, at `fit`: 0 for none, `auto`, or a number of steps
             at most. It takes about a minute on a processor core; `tuned` tells what it has come to. It stays without
             effect where labelled images that were not learned from do not gain. Where fewer than four images show each
@@ -129,6 +131,7 @@ class Segmenter(SavedEstimator):
         level: int = 0,
         colours: Mapping[str, int] | None = None,
         unknown: Unknown = None,
+        instance_divisor: int | None = None,
         tune: str | int = 0,
     ) -> None:
         self.weights = weights
@@ -149,6 +152,7 @@ class Segmenter(SavedEstimator):
         self.level = level
         self.colours = colours
         self.unknown = unknown
+        self.instance_divisor = instance_divisor
         self.tune = tune
 
     @classmethod

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from megamed import formats
 from megamed.annotation_files import ToolFiles
+from megamed.annotation_tools import bids_names
 from megamed.annotators import CONSENSUS, person_of
 from megamed.failures import Attempt
 from megamed.file_names import (
@@ -169,9 +170,9 @@ def _bids(folder: Path, files: Sequence[PurePosixPath]) -> Arrangement:
     if all(name.suffix != bids.MAP_SUFFIX for name in labels) or len(structures) > 1:
         named = dict(enumerate(sorted(structures, key=slugify)[:MOST_CLASSES], start=1))
     else:
-        for table in (file for file in files if file.name.endswith("dseg.tsv")):
+        for table in (file for file in files if file.name.endswith(bids_names.ENDING)):
             named = {
-                value: name for value, name in bids.read_names(folder / table).items() if value <= MOST_VALUES
+                value: name for value, name in bids_names.names_in(folder / table).items() if value <= MOST_VALUES
             } | named
     words = "a BIDS dataset with *_dseg or *_mask labels"
     return Arrangement("bids", words, FileRules(channels=channels), named, hints="MRI")

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from megamed import formats
 from megamed.file_names import FOLDER_WORDS, in_label_folder, take_apart, visible_files
+from megamed.readers.dicom_folder import volumes_in
 from megamed.readers.dicom_grid import is_localiser, planes_of
 from megamed.readers.dicom_headers import header_of, states_label, states_no_image
 
@@ -20,7 +21,8 @@ class DataFiles(NamedTuple):
     """Files of a folder, by what they are.
 
     Attributes:
-        found: Images and labels of single images; of a DICOM series the folder.
+        found: Images and labels of single images; of a DICOM series the folder, with the UID behind where it holds
+            several.
         drawn: Labels that were drawn on DICOM series.
         imageless: Files that hold no image, such as reports of DICOM, but for those beside a series.
         unknown: Files of other formats.
@@ -75,7 +77,11 @@ def data_files(folder: Path, marks: Collection[str]) -> DataFiles:
     found = set(others)
     others += [label for label in drawn if label.parent not in slices]
     for parent, files in slices.items():
-        found |= {_study(parent, others, slices)} if parent in series else set(files)
+        if parent in series:
+            several = _several_series(folder, parent, others, slices)
+            found |= {*several} if several else {_study(parent, others, slices)}
+        else:
+            found |= {*files}
     imageless = [path for path in imageless if found.isdisjoint(path.parents)]
     return DataFiles(sorted(found), drawn, imageless, unknown, streams, scouts, previews)
 
@@ -115,6 +121,25 @@ def _are_slices(files: Sequence[Path]) -> bool:
         return any(planes_of(file, header_of(file)) for file in files[:MOST_LOOKED_AT])
     except (ValueError, ImportError):
         return True  # what is wrong with them is told when they are read
+
+
+def _several_series(
+    folder: Path,
+    parent: PurePosixPath,
+    others: Sequence[PurePosixPath],
+    slices: Mapping[PurePosixPath, Sequence[PurePosixPath]],
+) -> list[PurePosixPath]:
+    """List the series of a folder of several that are volumes, by their UIDs; nothing where labels do not name one."""
+    files = [folder / file for file in slices[parent]]
+    has_maps = any(parent == other.parent and not states_label(folder / other) for other in others)
+    with suppress(ValueError, ImportError):  # what is wrong with them is told when they are read
+        looked_at = (files[0], files[len(files) // 2], files[-1])
+        uids = {str(header_of(file).get("SeriesInstanceUID") or "") for file in looked_at}
+        is_above = any(parent in other.parents for other in slices)
+        if not has_maps and "" not in uids and (len(uids) > 1 or is_above):
+            found = volumes_in(folder / parent)
+            return [parent / path.name for path in found] if len(found) > 1 or is_above else []
+    return []
 
 
 def _study(folder: PurePosixPath, others: Sequence[PurePosixPath], slices: Collection[PurePosixPath]) -> PurePosixPath:

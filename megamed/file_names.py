@@ -25,6 +25,7 @@ LABEL_WORDS = (
         "segs?",
         "segmentations?",
         "gts?",
+        "ground",
         "(?:ground[-_ ]?)?truths?",
         "annotations?",
         "anno",

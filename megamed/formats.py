@@ -1,12 +1,13 @@
 """The table of file formats: by what name each is known, and what reads and writes it."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Literal
 
-from megamed.annotation_tools import drawn, itksnap, ome_tiff, slicer, tools
+from megamed.annotation_tools import bids_names, drawn, itksnap, ome_tiff, slicer, tools
 from megamed.annotation_tools import ome_zarr as ome_zarr_labels
 from megamed.readers import (
     arrays,
@@ -58,6 +59,8 @@ class FileFormat:
     """Tells a file of the format by its content."""
     find: Callable[[Path], Source] | None = None
     """Finds the files of one image in a folder."""
+    is_part: Callable[[Path], bool] | None = None
+    """Tells a path that is none of a file, but means one of several images in a folder."""
     is_folder: Callable[[Path], bool] | None = None
     """Tells a folder that is one image of the format, whatever it is called."""
     channels: Callable[[Path], tuple[str, ...]] | None = None
@@ -74,6 +77,7 @@ FORMATS = (
     FileFormat(
         "DICOM", dicom_headers.SUFFIXES, dicom.read, dicom_seg.write, (".dcm",),
         frozenset({"series"}), has_mark=dicom_headers.has_mark, find=dicom_folder.find_series,
+        is_part=dicom_folder.is_one_of_several,
     ),
     FileFormat("NIfTI", (".nii.gz", ".nii"), nifti.read, nifti.write, (".nii.gz", ".nii"), frozenset({"placed"})),
     # masks of pairs are single files
@@ -83,8 +87,8 @@ FORMATS = (
     FileFormat("NRRD", (".nrrd", ".nhdr"), nrrd.read, nrrd.write, (".nrrd",), frozenset({"placed"})),
     FileFormat("MetaImage", (".mha", ".mhd"), metaimage.read, metaimage.write, (".mha",), frozenset({"placed"})),
     FileFormat(
-        "picture", (".png", ".bmp", ".gif", ".jpeg", ".jpg", ".webp"), picture.read, picture.write,
-        (".png", ".bmp"), frozenset({"image"}),
+        "picture", (".png", ".bmp", ".gif", ".jpeg", ".jpg", ".webp", ".ppm", ".pgm", ".pbm", ".pnm"), picture.read,
+        picture.write, (".png", ".bmp"), frozenset({"image"}),
     ),
     FileFormat(
         "TIFF", (".tiff", ".tif"), tiff.read, tiff.write, (".tif", ".tiff"), frozenset({"image", "stack"}),
@@ -163,17 +167,22 @@ DRAWN_FORMATS = (
 
 @dataclass(frozen=True)
 class NameList:
-    """One format of texts that lie beside label maps and name their values."""
+    """One format of texts that name the values of label maps."""
 
     name: str
     has_mark: Callable[[Path], bool]
     """Tells a file of the format by its content."""
     read: Callable[[Path], Mapping[int, str]]
+    is_of: Callable[[Path, Path], bool] = lambda *_: True
+    """Whether a list may hold for a label map, as their names tell."""
+    folders: Callable[[Path], int] = lambda _: 2
+    """Number of folders, from that of a label map upwards, in which its list may lie."""
 
 
 NAME_LISTS = (
     NameList("ITK-SNAP", itksnap.recognises, itksnap.names_in),
     NameList("3D Slicer", slicer.is_colour_table, slicer.names_in_table),
+    NameList("BIDS", bids_names.recognises, bids_names.names_in, bids_names.is_of, bids_names.folders_around),
 )
 """Formats of lists of names, the stricter first."""
 
@@ -196,8 +205,16 @@ def is_image(path: Path) -> bool:
 
 
 def is_series(path: Path) -> bool:
-    """Whether a path is a folder of files that make an image together, and not one that is an image by itself."""
-    return path.is_dir() and format_of(path) is None
+    """Whether a path is a folder of files that make an image together, and not one that is an image by itself.
+
+    So is a path that means one of several such images in a folder.
+    """
+    return (path.is_dir() and format_of(path) is None) or is_part(path)
+
+
+def is_part(path: Path) -> bool:
+    """Whether a path is none of a file or folder, but means one of several images in a folder."""
+    return any(each.is_part(path) for each in FORMATS if each.is_part)
 
 
 def is_slice(path: Path) -> bool:
@@ -222,13 +239,13 @@ def stem(name: str) -> str:
 
 
 def source_at(path: Path) -> Source:
-    """Return the source that a path means: a file, a folder that is one image, or the one series in a folder.
+    """Return the source that a path means: a file, a folder that is one image, or a series in a folder.
 
     Raises:
         ValueError: If a folder holds none or several.
         ImportError: If the library for the format is not installed.
     """
-    if not path.is_dir() or format_of(path):
+    if not is_series(path):
         return Source((nifti_pair.header_of(path),))
     return next(each.find for each in FORMATS if each.find)(path)
 
@@ -289,7 +306,7 @@ def drawn_format(path: Path, canvas: Canvas | None = None) -> DrawnFormat | None
 
 
 def names_beside(path: Path) -> tuple[Mapping[int, str], Path | None]:
-    """Find the names of a label map's values in a list of them: beside it, else one folder above.
+    """Find the names of a label map's values in a list of them: beside it, else in a folder above, the nearest.
 
     Several lists in a folder hold for the label map that is called as one of them, and for no others.
 
@@ -299,24 +316,33 @@ def names_beside(path: Path) -> tuple[Mapping[int, str], Path | None]:
     Raises:
         ValueError: If the list is damaged.
     """
-    for folder in path.absolute().parents[:2]:
-        lists = _lists_in(folder, folder.stat().st_mtime_ns)
+    for above, folder in enumerate(path.absolute().parents):
+        kinds = [each for each in NAME_LISTS if above < each.folders(path)]
+        if not kinds:
+            break
+        found = {file: kind for file, kind in _lists_in(folder, folder.stat().st_mtime_ns) if kind in kinds}
+        lists = [file for file, kind in found.items() if kind.is_of(file, path)]
         named = [each for each in lists if path.name.startswith(f"{each.stem}.")]
         if chosen := named or (lists if len(lists) == 1 else ()):
-            found = next(each for each in NAME_LISTS if each.has_mark(chosen[0]))
-            return found.read(chosen[0]), chosen[0]
+            return found[chosen[0]].read(chosen[0]), chosen[0]
     return {}, None
 
 
 def is_name_list(path: Path) -> bool:
     """Whether a file names the values of label maps."""
-    return any(each.has_mark(path) for each in NAME_LISTS)
+    return _name_list(path) is not None
+
+
+def _name_list(path: Path) -> NameList | None:
+    return next((each for each in NAME_LISTS if each.has_mark(path)), None)
 
 
 @lru_cache(maxsize=256)
-def _lists_in(folder: Path, _changed_ns: int) -> tuple[Path, ...]:
-    """List the files of names in a folder."""
-    return tuple(path for path in sorted(folder.iterdir()) if is_name_list(path))
+def _lists_in(folder: Path, _changed_ns: int) -> tuple[tuple[Path, NameList], ...]:
+    """List the files of names in a folder, and their formats; none of a folder that may not be read."""
+    with suppress(PermissionError):
+        return tuple((path, kind) for path in sorted(folder.iterdir()) if (kind := _name_list(path)))
+    return ()
 
 
 def mask_suffixes(kinds: set[Kind]) -> tuple[str, ...]:

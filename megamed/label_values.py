@@ -75,12 +75,27 @@ class LabelRules:
     """Whether values number objects of one class; None lets `is_instances` decide."""
     trimap: bool | None = None
     """Whether labels are trimaps; None lets `is_trimap` decide. It has no effect where `unknown` is given."""
+    divisor: int | None = None
+    """Divisor of numbers of objects that count by class: the class is the integer quotient. Nothing else is decided."""
+
+    @property
+    def decides(self) -> bool:
+        """Whether it is open which values, if any, are of pixels that nobody judged."""
+        return self.unknown is None and self.divisor is None
 
     @classmethod
-    def of(cls, unknown: Unknown = None, colours: Mapping[str, int] | None = None) -> Self:
+    def of(cls, unknown: Unknown = None, colours: Mapping[str, int] | None = None, divisor: int | None = None) -> Self:
         """Make rules of what a user passes: one unknown value or several, colours in small or capital letters."""
         values = None if unknown is None else tuple(int(value) for value in np.atleast_1d(unknown))
-        return cls(values, {colour.lower(): value for colour, value in (colours or {}).items()})
+        return cls(values, {colour.lower(): value for colour, value in (colours or {}).items()}, divisor=divisor)
+
+    def quotients(self, values: Shaped[np.ndarray, "*grid"], name: str) -> Shaped[np.ndarray, "*grid"]:
+        """Return the classes of numbers of objects that count by class; other values as they are.
+
+        Raises:
+            ValueError: If numbers of objects are no whole numbers.
+        """
+        return whole_numbers(values, name) // self.divisor if self.divisor else values
 
 
 @dataclass(frozen=True)
@@ -111,6 +126,8 @@ def read_values(values: Shaped[np.ndarray, "*grid"], name: str, rules: LabelRule
     rules = rules or LabelRules()
     notes = []
     values, unknown = split_unknown(values, rules.unknown or ())
+    if rules.divisor:
+        return LabelReading(rules.quotients(values, name), unknown)
     if is_antialiased(values):
         notes.append(f"{name} has soft edges: it is cut off at half of its largest value, {values.max():g}.")
         values = hardened(values)

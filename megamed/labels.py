@@ -15,7 +15,7 @@ from megamed.layouts.cases import Case, LabelSource
 from megamed.pixels import read_coloured_label, read_label, read_mask
 from megamed.readers.source import Source
 from megamed.readers.stored import REVERSED, UNPLACED, Canvas, DrawnLabel, Geometry, Segment
-from megamed.readers.volume import Volume, on_grid
+from megamed.readers.volume import Volume, on_grid, place_note
 from megamed.schema import DatasetCard, FileRules, slugify
 
 LabelMap = UInt8[np.ndarray, "..."]
@@ -190,6 +190,7 @@ def _fitting(label: Grid, image: Grid, notes: list[str]) -> Real[np.ndarray, "..
         if image.is_placed and not label.is_placed:
             is_alike = label.as_stored.shape == image.as_stored.shape
             notes.append(f"label: {UNPLACED if is_alike else REVERSED}")
+        notes += [f"label: {note}" for note in [place_note(label, image)] if note]
         return fitting
     if isinstance(image, Volume) and not isinstance(label, Volume):
         is_picture = image.planes_first and image.as_stored.shape == (1, *label.shape)

@@ -24,12 +24,12 @@ INSIDE, SMALLER = 0.98, 0.75
 """Share of a label that lies within another one, and largest ratio of their areas, if it is a part of the other."""
 
 
-def is_label_like(path: Path) -> bool:
-    """Whether a picture beside a photograph may be its label, as far as it can be read."""
+def holds_label(path: Path) -> bool | None:
+    """Whether the content of a file may be that of a label; None if it cannot be read."""
     try:
         return may_be_label(formats.read(Source((path,))).displayed().array)
     except (ValueError, ImportError):
-        return True
+        return None
 
 
 def are_one_picture(photograph: Path, other: Path) -> bool:

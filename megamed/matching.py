@@ -33,6 +33,8 @@ CHANNEL = re.compile(r"(.+)_(\d{4})")
 """A case and the number of its channel, as in the folders of nnU-Net."""
 ENTITY = re.compile(r"(?:^|[_ ])label-([^_ ]+)")
 """The class in a name of BIDS that has several entities."""
+REGION_WORDS = re.compile(r"rois?", re.I)
+"""Names of labels of regions of interest, such as the colours of a lesion, where others are those of the whole."""
 MOST_NAMED = 5
 """Number of files that a message names."""
 OTHERS = "another annotator's label of its image is used"
@@ -54,14 +56,15 @@ class Match:
     def pieces(self) -> tuple[str, ...]:
         """Pieces of the label's path beyond its case: a class, an annotator or a number."""
         folders = [
-            folder
+            folder.removeprefix(self.case).strip("-_. ")
             for folder in self.label.name.folders
             if folder not in self.image.name.folders and folder != self.case and not SPLIT_WORDS.fullmatch(folder)
         ]
         rest = self.label.name.case.removeprefix(self.case).strip("-_. ")
         annotator = self.label.name.suffix.strip("-_. ")
         annotators = [annotator] if ANNOTATOR_WORDS.fullmatch(annotator) else []
-        return (*folders, rest, *annotators) if rest else (*folders, *annotators)
+        rest = "" if any(folder.endswith(rest) for folder in folders) else rest  # such as `labels-ah/1.ah`
+        return tuple(dict.fromkeys(filter(None, (*folders, rest, *annotators))))
 
 
 def one_sequence(images: Sequence[NamedFile], labels: Sequence[NamedFile]) -> tuple[list[NamedFile], list[str]]:
@@ -127,7 +130,8 @@ def match_labels(images: Sequence[NamedFile], labels: Sequence[NamedFile]) -> tu
             )
             raise ValueError(msg)
         if nearest:
-            matched.append(Match(nearest[0], label, case))
+            is_whole = nearest[0].name.stem == label.name.case  # such as frame1 of both frame1 and frame1_gt
+            matched.append(Match(nearest[0], label, label.name.case if is_whole else case))
         else:
             orphans.append(label)
     more = list(_alone_together(images, matched, orphans))
@@ -200,10 +204,8 @@ def by_class(
     """
     common = set.intersection(*(set(match.pieces) for match in matched)) if matched else set()
     variants = [" ".join(piece for piece in match.pieces if piece not in common) for match in matched]
-    are_fields = _are_fields(variants)
-    fields = [match for match, is_field in zip(matched, are_fields, strict=True) if is_field]
-    matched = [match for match, is_field in zip(matched, are_fields, strict=True) if not is_field]
-    variants = [variant for variant, is_field in zip(variants, are_fields, strict=True) if not is_field]
+    (matched, variants), fields = _without(_are_fields(variants), matched, variants)
+    (matched, variants), regions = _without(_are_regions(matched), matched, variants)
     classes, told = _class_names(matched, variants, drew_one_thing)
     names = [name for name in classes if name]
     spelling = one_spelling(names) | {"": ""}
@@ -220,7 +222,9 @@ def by_class(
     }
     others = [match.label.path for match, class_name in zip(matched, classes, strict=True) if class_name is None]
     why = "beside what annotators drew it is taken for the field of view"
-    left = [*left_out([match.label.path for match in fields], why), *told, *left_out(others, OTHERS)]
+    left = left_out([match.label.path for match in fields], why)
+    left += left_out([match.label.path for match in regions], "it marks a region beside the label of its image")
+    left += [*told, *left_out(others, OTHERS)]
     return files, [*left, *spelling_notes(names)]
 
 
@@ -228,8 +232,28 @@ def _are_fields(variants: Sequence[str]) -> list[bool]:
     """Whether each label is a mask of the field of view, which lies beside the labels of annotators."""
     are_named_so = [bool(FIELD_WORDS.fullmatch(variant)) for variant in variants]
     others = {variant for variant, is_named_so in zip(variants, are_named_so, strict=True) if not is_named_so}
-    beside_annotators = bool(others) and all(map(ANNOTATOR_WORDS.fullmatch, others))
+    beside_annotators = bool(others) and all(map(_is_person, others))
     return [is_named_so and beside_annotators for is_named_so in are_named_so]
+
+
+def _is_person(variant: str) -> bool:
+    return bool(ANNOTATOR_WORDS.fullmatch(variant) or NUMBERED_PEOPLE.fullmatch(variant))
+
+
+def _are_regions(matched: Sequence[Match]) -> list[bool]:
+    """Whether each label marks regions of interest, beside another label of its image."""
+    are_named_so = [any(map(REGION_WORDS.fullmatch, match.pieces)) for match in matched]
+    whole = {match.image for match, is_named_so in zip(matched, are_named_so, strict=True) if not is_named_so}
+    return [is_named_so and match.image in whole for match, is_named_so in zip(matched, are_named_so, strict=True)]
+
+
+def _without(
+    are_left_out: Sequence[bool], matched: Sequence[Match], variants: Sequence[str]
+) -> tuple[tuple[list[Match], list[str]], list[Match]]:
+    """Split labels into those that are kept, with their variants, and the others."""
+    kept = [index for index, is_left_out in enumerate(are_left_out) if not is_left_out]
+    others = [match for match, is_left_out in zip(matched, are_left_out, strict=True) if is_left_out]
+    return ([matched[index] for index in kept], [variants[index] for index in kept]), others
 
 
 def _class_names(
@@ -245,9 +269,11 @@ def _class_names(
     if are_numbered or (len(different) > 1 and all(map(ANNOTATOR_WORDS.fullmatch, different))):
         return _of_first(matched, variants), []
     by_folder = _by_folder(matched, variants)
+    by_name = by_folder or _by_name(matched, variants)
     named = ", ".join(sorted({*variants})[:MOST_NAMED])
-    if len({*variants}) > 1 and drew_one_thing(by_folder):
-        return _of_first(matched, variants), [f"folders of the same drawings are those of annotators: {named}."]
+    if len({*variants}) > 1 and drew_one_thing(by_name):
+        kind = "folders" if by_folder else "labels"
+        return _of_first(matched, variants), [f"{kind} of the same drawings are those of annotators: {named}."]
     if any(len(found) > 1 for found in by_folder) and all(NUMBER.fullmatch(variant) for variant in variants):
         note = f"folders of different drawings are those of classes, not of annotators: {named}."
         return [*variants], [note]
@@ -282,7 +308,18 @@ def _by_folder(matched: Sequence[Match], variants: Sequence[str]) -> list[dict[s
     """List the labels of each image by the folders in which alone they differ; nothing if they differ otherwise."""
     found: dict[NamedFile, dict[str, PurePosixPath]] = defaultdict(dict)
     for match, variant in zip(matched, variants, strict=True):
-        if variant not in match.label.name.folders or variant in found[match.image]:
+        name = _class_name(variant)
+        if variant not in match.label.name.folders or name in found[match.image]:
+            return []
+        found[match.image][name] = match.label.path
+    return list(found.values())
+
+
+def _by_name(matched: Sequence[Match], variants: Sequence[str]) -> list[dict[str, PurePosixPath]]:
+    """List the labels of each image by words in which alone their names differ; nothing if they are numbered."""
+    found: dict[NamedFile, dict[str, PurePosixPath]] = defaultdict(dict)
+    for match, variant in zip(matched, variants, strict=True):
+        if not any(map(str.isalpha, variant[1:])) or variant != _unnumbered(variant) or variant in found[match.image]:
             return []
         found[match.image][variant] = match.label.path
     return list(found.values())

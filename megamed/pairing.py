@@ -11,6 +11,8 @@ from megamed import formats
 from megamed.annotation_files import ToolFiles, is_volume_file, named_file
 from megamed.annotation_tools.volume_slices import slice_number
 from megamed.class_names import one_spelling
+from megamed.continued_names import continued_labels
+from megamed.derived_files import without_derived
 from megamed.dicom_folders import PREVIEW, data_files
 from megamed.file_names import (
     EXPORTED,
@@ -19,22 +21,24 @@ from megamed.file_names import (
     NamedFile,
     sort_out,
 )
-from megamed.look_alikes import are_one_picture, drew_one_thing, is_label_like
+from megamed.look_alikes import are_one_picture, drew_one_thing, holds_label
 from megamed.matching import OTHERS, Match, by_class, match_labels, one_sequence
 from megamed.notes import left_out
 from megamed.path_templates import Templates, by_templates
 from megamed.series_labels import labels_of_series
+from megamed.slice_labels import labels_of_slices
 
 MOST_COMPARED = 8
 """Number of photographs that are compared with the pictures of their names."""
 PHOTOGRAPHS = (".jpg", ".jpeg")
 """Endings of files that lose values, so that they hold no labels."""
 NO_IMAGE = "it belongs to no image"
+DERIVED = "its name says that it was predicted, or made to be looked at"
 
 
 @dataclass(frozen=True)
 class ImagePair:
-    """An image, which is a file or the folder of a DICOM series, and the files of its label."""
+    """An image, which is a file, the folder of a DICOM series or one of several in it, and the files of its label."""
 
     image: Path
     name: str
@@ -93,7 +97,7 @@ def find_pairs(folder: Path, templates: Templates | None = None, marks: Collecti
     letters, with folders for patients, splits, classes and annotators; and DICOM series in folders of their own.
 
     Args:
-        folder: Folder to search, with its subfolders; or a single image.
+        folder: Folder to search, with its subfolders; or a single image, such as one series of several in a folder.
         templates: Where images and labels lie, instead of what their names suggest; names decide if no file fits.
         marks: File names that mark a subfolder, such as one of results, as one to leave out.
 
@@ -101,12 +105,15 @@ def find_pairs(folder: Path, templates: Templates | None = None, marks: Collecti
         FileNotFoundError: If there is no such folder.
         ValueError: If it holds no image, or names have several readings.
     """
+    if formats.is_part(folder):
+        return Pairing(folder.parent, (ImagePair(folder, folder.name),))
     if not folder.exists():
         msg = f"{folder} does not exist: expected a folder of images. Check the path."
         raise FileNotFoundError(msg)
     if folder.is_file():
         return Pairing(folder, (ImagePair(folder, folder.name),))
     files, drawn, imageless, unknown, streams, scouts, previews = data_files(folder, marks)
+    files, of_slices, told_of_slices = (files, {}, []) if templates else labels_of_slices(folder, files)
     single = named_file(folder, templates.label) if templates else None
     tools = single or ToolFiles.among(folder, unknown)
     images, labels, notes = by_templates(files, templates, tools.beside) if templates and not single else ([], [], [])
@@ -129,7 +136,8 @@ def find_pairs(folder: Path, templates: Templates | None = None, marks: Collecti
     images, sequences = one_sequence(images, [] if templates else labels)
     notes += sequences
     matched, orphans = match_labels(images, labels)
-    _check_some(images, labels, matched)
+    if not of_slices:
+        _check_some(images, labels, matched)
     named, spelt = by_class(matched, partial(_drew_one_thing, folder))
     top = os.path.commonpath([folder / image.path.parent for image in images])
     pairs = [
@@ -141,12 +149,14 @@ def find_pairs(folder: Path, templates: Templates | None = None, marks: Collecti
         for image in images
     ]
     series = [pair.image for pair in pairs if formats.is_series(pair.image)]
+    pairs = [replace(pair, labels={"": of_slices[pair.image]}) if pair.image in of_slices else pair for pair in pairs]
     labelled = {pair.image for pair in pairs if pair.labels}
-    of_series, unused, more = labels_of_series(folder, series, [folder / path for path in drawn], labelled)
+    of_series, beside, unused, more = labels_of_series(folder, series, [folder / path for path in drawn], labelled)
     pairs = [replace(pair, labels={"": of_series[pair.image]}) if pair.image in of_series else pair for pair in pairs]
+    pairs = [pair for pair in pairs if pair.image not in beside]
     pairs, told = _with_annotations(pairs, images, tools)
     pairs = [pair if pair.labels else _with_own_labels(pair) for pair in pairs]
-    notes += [*spelt, *left_out([each.path for each in orphans], NO_IMAGE), *more, *told]
+    notes += [*told_of_slices, *spelt, *left_out([each.path for each in orphans], NO_IMAGE), *more, *told]
     notes += left_out(previews, PREVIEW)
     notes += left_out(imageless, "it holds no image")
     notes += left_out(scouts, "it only shows where the other series were taken")
@@ -254,13 +264,16 @@ def _of_one_tool(matched: Sequence[Match], tools: ToolFiles) -> tuple[list[Match
 
 def _by_names(folder: Path, files: Sequence[PurePosixPath]) -> tuple[list[NamedFile], list[NamedFile], list[str]]:
     """Tell images from labels; where no name says labels, those beside photographs are, and where all do, none is."""
+    files, derived = without_derived(files)
     images, labels = sort_out(files)
     sorted_out = {each.path for each in (*images, *labels)}
     others = [path for path in files if path not in sorted_out]
-    notes = left_out(others, "it renders another label anew")
+    notes = [*left_out(derived, DERIVED), *left_out(others, "it renders another label anew")]
     if not images and not any(_says_labels(label) for label in labels):
         plain = [NamedFile(each.path, FileName(each.name.folders, "", each.name.stem, "", False)) for each in labels]
         return plain, [], notes
+    images, labels, told = continued_labels(folder, images, labels)
+    notes += told
     if labels:
         return images, labels, notes
     groups = defaultdict(list)
@@ -275,7 +288,7 @@ def _by_names(folder: Path, files: Sequence[PurePosixPath]) -> tuple[list[NamedF
     ]
     if not beside:
         return images, [], []
-    if is_label_like(folder / beside[0].path):
+    if holds_label(folder / beside[0].path) is not False:
         more = f", and so are {len(beside) - 1} others" if len(beside) > 1 else ""
         note = f"{beside[0].path.name} is taken for the label of the photograph of that name{more}."
         return _without(images, beside), beside, [note]

@@ -3,21 +3,27 @@
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from megamed import formats
 from megamed.class_names import name_key
 from megamed.failures import Attempt
+from megamed.matching import OTHERS
 from megamed.notes import left_out
 from megamed.readers.dicom_headers import header_of
 from megamed.readers.dicom_references import drawn_on
 
+ANOTHER = "its series has another label"
+AUTHORS = ("ContentCreatorName", "OperatorsName", "ReviewerName")
+"""Tags of people who may have drawn a label, the surest first."""
+
 
 def labels_of_series(
     folder: Path, series: Sequence[Path], drawn: Sequence[Path], labelled: Collection[Path] = ()
-) -> tuple[dict[Path, tuple[Path, ...]], tuple[Path, ...], list[str]]:
+) -> tuple[dict[Path, tuple[Path, ...]], tuple[Path, ...], tuple[Path, ...], list[str]]:
     """Give labels to the series whose path has most folders in common; where these are several, to the one they name.
 
-    Labels of one series go together if no class is in two of them.
+    Labels of one series go together if no class is in two of them, or what they state of it says so: see `_apart`.
 
     Args:
         folder: Folder around all, below which notes name files.
@@ -26,26 +32,33 @@ def labels_of_series(
         labelled: Folders of series that have a label of another format.
 
     Returns:
-        The labels of each series that has some, those that no series or several come into question for, and notes on
-        what is left out.
+        The labels of each series that has some, series beside these in a folder of several, labels that no series or
+        several come into question for, and notes on what is left out.
     """
     found: dict[Path, tuple[Path, ...]] = {}
-    classes: dict[Path, set[str]] = defaultdict(set)
-    unused, taken = [], []
+    stated: dict[Path, list[_Stated]] = defaultdict(list)
+    unused: list[Path] = []
+    left: dict[str, list[Path]] = defaultdict(list)
     for label in drawn:
         near = _nearest(label, series)
         image = near[0] if len(near) == 1 else _named_by(label, near)
-        names = _classes(label)
         if image is None:
             unused.append(label)
-        elif image in labelled or (image in found and (not names or classes[image] & names)):
-            taken.append(label)
+            continue
+        new = _stated(label)
+        reasons = [ANOTHER] if image in labelled else [reason for old in stated[image] if (reason := _apart(old, new))]
+        if reasons:
+            left[reasons[0]].append(label)
         else:
             found[image] = (*found.get(image, ()), label)
-            classes[image] |= names
-    notes = left_out(_below(taken, folder), "its series has another label")
+            stated[image].append(new)
+    others = [image for image in series if formats.is_part(image) and image not in found and image not in labelled]
+    others = [image for image in others if any(image.parent == each.parent for each in found)]
+    notes = left_out(_below(others, folder), "a label names another series of its folder")
+    for reason, labels in left.items():
+        notes += left_out(_below(labels, folder), reason)
     notes += left_out(_below(unused, folder), "no one series lies nearest to it, and it names none")
-    return found, tuple(unused), notes
+    return found, tuple(others), tuple(unused), notes
 
 
 def _nearest(label: Path, series: Sequence[Path]) -> list[Path]:
@@ -67,12 +80,48 @@ def _named_by(label: Path, series: Sequence[Path]) -> Path | None:
     return None
 
 
-def _classes(label: Path) -> set[str]:
-    """Names of what was drawn, however they are spelt; nothing of a damaged file."""
+class _Stated(NamedTuple):
+    """Statements of a label: the classes, however they are spelt, who drew them, and which objects and series it is of.
+
+    A damaged file states nothing.
+    """
+
+    classes: frozenset[str] = frozenset()
+    author: str = ""
+    objects: frozenset[str] = frozenset()
+    series: str = ""
+
+
+def _stated(label: Path) -> _Stated:
     with Attempt():
-        found = formats.drawn_format(label)
-        return {name_key(name) for name in found.names(label).values()} if found else set()
-    return set()
+        found, header = formats.drawn_format(label), header_of(label)
+        names = found.names(label).values() if found else ()
+        observed = header.get("RTROIObservationsSequence") or ()
+        people = [str(header.get(tag) or "") for tag in AUTHORS] + [
+            str(each.get("ROIInterpreter") or "") for each in observed
+        ]
+        objects = (str(segment.get("TrackingUID") or "") for segment in header.get("SegmentSequence") or ())
+        return _Stated(
+            frozenset(map(name_key, names)),
+            name_key(next(filter(None, people), "")),
+            frozenset(filter(None, objects)),
+            str(header.get("SeriesInstanceUID") or ""),
+        )
+    return _Stated()
+
+
+def _apart(old: _Stated, new: _Stated) -> str:
+    """Say why two labels of a series are not of one annotation; empty if they are.
+
+    They are if they share no class, track different objects or are of one series; but not if different people drew the
+    same classes.
+    """
+    if not new.classes or old.classes & new.classes:
+        if new.classes and old.author and new.author and old.author != new.author:
+            return OTHERS
+        are_parts = old.series == new.series or (old.objects and new.objects and not old.objects & new.objects)
+        return "" if new.classes and are_parts else ANOTHER
+    return ""
 
 
 def _below(files: Sequence[Path], folder: Path) -> list[str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Integer, Shaped
 
+from incontext.images.drawn_outlines import FILL, is_outline
 from megamed.class_names import all_of_it, name_key, one_spelling, spelling_notes, which_is_which
 from megamed.colour_tables import BLACK, FULL, MAX_COLOURS, as_bytes, colour_counts
 from megamed.label_colours import Palettes
@@ -98,6 +99,8 @@ class LabelSurvey:
     """Labels whose colours need a table."""
     colours: set[str] = field(default_factory=set)
     """The colours of these."""
+    outlined: list[str] = field(default_factory=list)
+    """Labels that are drawn in closed thin lines."""
     cornered: dict[str, int] = field(default_factory=dict)
     """Values that all corners of a label have, by the name of the label, if these are not 0."""
     odd: list[str] = field(default_factory=list)
@@ -138,6 +141,7 @@ class LabelSurvey:
             self.readings += reading.notes
             label = reading.values
         label, _ = split_unknown(label, self.rules.unknown or ())
+        label = self.rules.quotients(label, name)
         if class_name:
             if share := float(np.count_nonzero(label) / label.size):
                 self.shares[class_name].append(share)
@@ -191,18 +195,20 @@ class LabelSurvey:
     def _count(self, name: str, label: Integer[np.ndarray, "..."]) -> None:
         if is_full_word(label):
             label = (label > 0).astype(np.uint8) * np.uint8(FULL)
-        if self.rules.unknown is None and self.vote.add(label):
+        if self.rules.decides and self.vote.add(label):
             meant = split_unknown(foreground_of(label), (BAND,))[0]
             self._undecided.append((self._counted(name, meant), self._counted(name, label)))
         else:
             self._add(self._counted(name, label))
 
     def _counted(self, name: str, label: Integer[np.ndarray, "..."]) -> _Counted:
-        if not (is_numbered := is_instances([label])):
+        if not (is_numbered := not self.rules.divisor and is_instances([label])):
             check_regions(label, name)
+        if label.ndim == 2 and is_outline(label > 0):
+            self.outlined.append(name)
         found = _counts(label)
         corners = np.unique(label[..., :: max(label.shape[-2] - 1, 1), :: max(label.shape[-1] - 1, 1)]).tolist()
-        void = suspected_void(label) if self.rules.unknown is None else None
+        void = suspected_void(label) if self.rules.decides else None
         corner = int(corners[0]) if len(corners) == 1 and corners[0] not in (0, void) else None
         if void is not None:
             found.pop(void)
@@ -297,6 +303,8 @@ class LabelSurvey:
                 f"all labels have {value} in their corners, such as {name}: expected the background there, which is 0. "
                 f"If {value} is the background, give it 0, and a class another number."
             )
+        if len(self.outlined) > (len(self.sets) - len(self.empty)) / 2:
+            yield f"{len(self.outlined)} of {len(self.sets)} labels, such as {self.outlined[0]}, {FILL}"
         if self.disagreement:
             yield self.disagreement
         if (count := len(self.classes)) > FULL:

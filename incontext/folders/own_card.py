@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from incontext.inference.image_source import ImageSource
     from megamed.schema import DatasetCard
 
-NO_DIVISOR = (
-    "the card's instance_divisor is for collections alone: values of labels are read as classes, or as objects."
-)
 COLOURED = ("RGB", "RGBA")
 """Pillow's modes of pictures in colours."""
 
@@ -39,6 +36,7 @@ class OwnCard:
         notes: Reasons why a card, or a part of it, is not used.
         source: Dataset and licence that the card names; None without a card.
         level: Level of the resolution of images that have several; 0 is the full one.
+        divisor: Divisor of numbers of objects that count by class.
     """
 
     templates: Templates | None = None
@@ -49,6 +47,7 @@ class OwnCard:
     notes: tuple[str, ...] = ()
     source: "ImageSource | None" = None
     level: int = 0
+    divisor: int | None = None
 
     def rules(self, pairing: Pairing, given: LabelRules) -> LabelRules:
         """Complete the rules of the user on label values.
@@ -61,7 +60,7 @@ class OwnCard:
             given = replace(given, unknown=self.unknown)
         if self.colours and not given.colours and any(_in_colours(pair.files[1]) for pair in pairing.labelled[:1]):
             given = replace(given, colours=self.colours)
-        return given
+        return replace(given, divisor=given.divisor or self.divisor)
 
 
 def read_own_card(folder: Path) -> OwnCard:
@@ -88,9 +87,9 @@ def read_own_card(folder: Path) -> OwnCard:
                 _classes(card),
                 card.files.unknown,
                 card.files.colours,
-                (NO_DIVISOR,) if card.files.instance_divisor else (),
-                source,
-                card.files.level,
+                source=source,
+                level=card.files.level,
+                divisor=card.files.instance_divisor,
             )
         arrangement = described(folder)
     except ValueError as error:

@@ -23,6 +23,7 @@ from incontext.images.prompts import Prompts
 from incontext.inference.task_codes import tensors_of
 from incontext.segmenter import Segmenter
 from megamed import formats
+from megamed.failures import Attempt
 from megamed.files import Ledger, append, replace_file, sha256_of
 from megamed.pairing import ImagePair
 from megamed.readers.nifti_pair import other_of
@@ -168,6 +169,9 @@ def _all_files(paths: Iterable[Path]) -> Iterator[Path]:
     for path in paths:
         if path.is_dir():
             yield from (each for each in sorted(path.rglob("*")) if each.is_file())
+        elif formats.is_part(path):
+            with Attempt():
+                yield from formats.source_at(path).files
         else:
             yield path
             yield from _detached(path)

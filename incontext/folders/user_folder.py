@@ -142,7 +142,8 @@ def fit_pairs(
     names = {**card.names, **(classes or {})}
     rules = card.rules(examples, segmenter.rules)
     if rules != segmenter.rules:
-        segmenter.set_params(unknown=rules.unknown, colours=rules.colours or None)
+        given = {"unknown": rules.unknown, "colours": rules.colours or None, "instance_divisor": rules.divisor}
+        segmenter.set_params(**given)
     faulty: dict[str, str] = {}
     fit = segmenter.choose if choose else segmenter.fit
     with Attempt() as fitting:

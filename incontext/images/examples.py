@@ -220,7 +220,7 @@ class Examples(Sequence[Example]):
         given = self._given_rules
         if self.by_name:
             return replace(given, instances=False)
-        if given.colours:
+        if given.colours or given.divisor:
             return given
         maps = [self._numbers(index) for index in spread(len(self), SAMPLED_LABELS)]
         given = replace(given, trimap=given.unknown is None and are_trimaps(maps))

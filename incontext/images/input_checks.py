@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from incontext.images.contrast import QUANTILES, distances, most_apart
+from incontext.images.drawn_outlines import FILL, is_outline
 from incontext.images.examples import Example
 from incontext.images.normalisation import Normalisation, limits, sampled, scaled_apart
 from incontext.images.source_image import SourceImage
@@ -167,6 +168,8 @@ def _areas(examples: Sequence[Example]) -> Iterator[str]:
                 f"support_labels of {name} are nearly empty: expected at least {TINY_PX} pixels in an image, got a "
                 f"median of {area_px:g}. Check the label, or pass images of higher resolution."
             )
+        if sum(map(is_outline, masks)) > len(masks) / 2:
+            yield f"support_labels of {name} {FILL}"
         if share > FULL_SHARE:
             yield (
                 f"support_labels of {name} cover nearly everything: expected some background, got a median of "

@@ -4,13 +4,15 @@ import itertools
 import math
 from contextlib import suppress
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Shaped
 
-from incontext.images.orientation import parallel, spacings_mm, viewed
+from incontext.images.orientation import parallel, viewed
 from megamed.readers.stored import REVERSED, Geometry, StoredImage
-from megamed.readers.volume import MISPLACED, displacement_mm, part_on_grid
+from megamed.readers.volume import BESIDE, beside_note, displacement_mm, part_on_grid, voxels_apart
+from megamed.slice_pictures import on_slices
 
 
 def in_its_order(label: StoredImage, image: Geometry, shape: tuple[int, ...], name: str) -> StoredImage:
@@ -41,8 +43,8 @@ def in_its_order(label: StoredImage, image: Geometry, shape: tuple[int, ...], na
 def on_image(label: StoredImage, image: Geometry, shape: tuple[int, ...], name: str) -> Shaped[np.ndarray, "..."]:
     """Return the array of a label in the order of its image's axes, or as it is where one of them tells no place.
 
-    A part that was cut out of the image returns to its place. Where a header states none, voxels of a label of the
-    image's size are in the order of the image's.
+    A part that was cut out of the image returns to its place. A label may lie up to half a voxel beside it: see
+    `beside`. Where a header states no place, voxels of a label of the image's size are in the order of the image's.
 
     Args:
         label: What was read.
@@ -55,7 +57,8 @@ def on_image(label: StoredImage, image: Geometry, shape: tuple[int, ...], name: 
     """
     affine = label.geometry.affine
     if affine is None:
-        return label.array
+        is_stack = bool(label.geometry.files and image.files)
+        return on_slices(label, image.files, name) if is_stack else label.array
     if image.affine is None:
         return label.space
     is_alike = label.space.shape[:3] == shape
@@ -69,31 +72,49 @@ def on_image(label: StoredImage, image: Geometry, shape: tuple[int, ...], name: 
     ):
         with suppress(ValueError):
             return part_on_grid(label.space, affine, shape, image.affine)
-    errors: list[ValueError] = []
-    stated = (affine, *label.geometry.other_affines), (image.affine, *image.other_affines)
-    for its_own, expected in itertools.product(*stated):
-        try:
-            return _placed(label.space, its_own, expected)
-        except ValueError as error:
-            errors.append(error)
+    placed = _readings(label, image)
+    nearest = min(placed, key=lambda each: each.voxels)
+    if nearest.voxels <= BESIDE:
+        return nearest.array
     if is_alike and not image.is_placed:
         return label.space
-    msg = f"{name} lies elsewhere than its image: {errors[0]}. Save it with its image's affine, on its grid."
-    raise ValueError(msg) from errors[0]
+    msg = f"{name} lies elsewhere than its image: {placed[0].fault}. Save it with its image's affine, on its grid."
+    raise ValueError(msg)
+
+
+def beside(label: StoredImage, image: Geometry) -> str:
+    """Return a note on a label that lies a part of a voxel beside its image; empty for others."""
+    if label.geometry.affine is None or image.affine is None or not (label.geometry.is_placed and image.is_placed):
+        return ""
+    return beside_note(min(each.voxels for each in _readings(label, image)))
+
+
+class _PlacedLabel(NamedTuple):
+    """A label in the order of its image's axes, how many voxels it lies beside it, and why, if that is too far."""
+
+    array: Shaped[np.ndarray, "..."]
+    voxels: float
+    fault: str
+
+
+def _readings(label: StoredImage, image: Geometry) -> list[_PlacedLabel]:
+    """List the readings of a label by the places that its header and its image's state, the usual ones first."""
+    assert label.geometry.affine is not None
+    assert image.affine is not None
+    stated = (label.geometry.affine, *label.geometry.other_affines), (image.affine, *image.other_affines)
+    return [_placed(label.space, its_own, expected) for its_own, expected in itertools.product(*stated)]
 
 
 def _placed(
     label: Shaped[np.ndarray, "I J K *channels"], affine: Float[np.ndarray, "4 4"], image: Float[np.ndarray, "4 4"]
-) -> Shaped[np.ndarray, "..."]:
-    """Return a label in the order of its image's axes, by the affines of both.
-
-    Raises:
-        ValueError: If its voxels lie elsewhere.
-    """
-    view = parallel(affine, image[:3, :3])
+) -> _PlacedLabel:
+    """Return a label in the order of its image's axes, by the affines of both."""
+    try:
+        view = parallel(affine, image[:3, :3])
+    except ValueError as error:
+        return _PlacedLabel(label, math.inf, str(error))
     i, j, k = label.shape[:3]
     array, placed = view.planes(label), viewed(affine, (i, j, k), view)
-    if (apart := displacement_mm(placed, image, array.shape[:3])) > MISPLACED * min(spacings_mm(image)):
-        msg = f"expected voxels at the same place, got them up to {apart:.3g} mm apart"
-        raise ValueError(msg)
-    return array
+    apart = displacement_mm(placed, image, array.shape[:3])
+    fault = f"expected voxels at the same place, got them up to {apart:.3g} mm apart"
+    return _PlacedLabel(array, voxels_apart(placed, image, array.shape[:3]), fault)

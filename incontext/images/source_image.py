@@ -22,7 +22,7 @@ from incontext.images.channels import Channel
 from incontext.images.drawn_formats import drawn_format
 from incontext.images.drawn_label import flatten
 from incontext.images.label_pixels import LabelPixels
-from incontext.images.label_place import in_its_order, on_image
+from incontext.images.label_place import beside, in_its_order, on_image
 from incontext.images.orientation import (
     CUTS,
     PlaneLayout,
@@ -30,14 +30,14 @@ from incontext.images.orientation import (
     radiological,
     spacings_mm,
 )
-from megamed import formats
+from megamed import formats, slice_pictures
 from megamed.files import replacing
 from megamed.label_values import LabelRules
 from megamed.readers import picture
 from megamed.readers.memory import free_bytes
 from megamed.readers.orientation_tag import TURNED
 from megamed.readers.stored import REVERSED, UNPLACED, Canvas, Geometry, MaskImage, StoredImage
-from megamed.readers.volume import MAX_VOXELS
+from megamed.readers.volume import ASIDE, MAX_VOXELS
 from megamed.standardise import slicing_axes
 
 Kind = Literal["image", "stack", "volume"]
@@ -47,6 +47,8 @@ ByValue = Mapping[int, str]
 """Names or colours of label values."""
 
 NONE: ByValue = {}
+OF_PLACE = (UNPLACED, REVERSED, ASIDE)
+"""Beginnings of remarks on how a label was brought to its image."""
 AS_CLASSES = LabelRules(instances=False)
 PLAIN = PlaneLayout()
 AXIAL = 2
@@ -213,7 +215,7 @@ def read_label_image(
             raise ValueError(msg) from error
         raise
     unknown = None if reading.unknown is None else _planes_of(image, reading.unknown)
-    notes = (*(f"{name}: {note}" for note in pixels.notes if note in (UNPLACED, REVERSED)), *reading.notes)
+    notes = (*(f"{name}: {note}" for note in pixels.notes if note.startswith(OF_PLACE)), *reading.notes)
     return LabelCase(_planes_of(image, label), names, notes, {}, colours, reading.colour, unknown)
 
 
@@ -379,6 +381,8 @@ def _numbered(axis: Axis, name: str) -> int:
 
 def _read(path: Path, name: str, level: int = 0) -> StoredImage:
     with _readable(path, name):
+        if pictures := slice_pictures.pictures_in(path):
+            return slice_pictures.read(pictures, MAX_VOXELS)
         return formats.read(replace(formats.source_at(path), level=level))
 
 
@@ -394,6 +398,8 @@ def _read_label_file(path: Path, name: str, image: SourceImage) -> tuple[LabelPi
     values = to_array(on_image(stored, geometry, image.grid, name), name, finite=False)
     names = stored.names or formats.names_beside(path)[0]
     pixels = replace(LabelPixels.of(stored), values=values)
+    if note := beside(stored, geometry):
+        pixels = replace(pixels, notes=(*pixels.notes, note))
     if geometry.is_placed and not stored.geometry.is_placed:
         pixels = replace(pixels, notes=(*pixels.notes, UNPLACED))
     return pixels, names, stored.colours
@@ -426,7 +432,7 @@ def _planes_of(image: SourceImage, values: Shaped[np.ndarray, "*grid"]) -> Shape
 
 
 def _existing(path: Path, name: str) -> Path:
-    if not path.exists():
+    if not path.exists() and not formats.is_part(path):
         msg = f"{name} is unreadable: expected an image file, got {path}, which does not exist. Check the path."
         raise FileNotFoundError(msg)
     return path

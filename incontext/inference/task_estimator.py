@@ -48,6 +48,7 @@ class TaskEstimator(NetworkEstimator):
     level: int
     colours: Mapping[str, int] | None
     unknown: Unknown
+    instance_divisor: int | None
     tune: str | int
     seed: int
     show_progress: bool = True
@@ -115,7 +116,7 @@ class TaskEstimator(NetworkEstimator):
     @property
     def rules(self) -> LabelRules:
         """Rules of the user on the values of labels."""
-        return LabelRules.of(self.unknown, self.colours)
+        return LabelRules.of(self.unknown, self.colours, self.instance_divisor)
 
     def fit(
         self,

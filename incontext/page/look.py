@@ -119,4 +119,4 @@ def _level_of(pairs: Sequence[ImagePair]) -> int:
 
 
 def _may_be_slide(path: Path) -> bool:
-    return path.is_dir() or path.stat().st_size > SMALL_BYTES
+    return not path.is_file() or path.stat().st_size > SMALL_BYTES

@@ -1,6 +1,5 @@
 """The layout `bids`: images of a BIDS dataset, labels as `*_dseg` or `*_mask` in it or in its derivatives."""
 
-import csv
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -97,21 +96,6 @@ def parse_name(name: str) -> BidsName:
     pairs = dict(piece.split("-", 1) for piece in pieces if "-" in piece)
     drawn_on = next((piece for piece in pieces if "-" not in piece), pairs.get("space", ""))
     return BidsName(pairs, suffix, drawn_on)
-
-
-def read_names(path: Path) -> dict[int, str]:
-    """Read the names of label values in a `dseg.tsv`: its columns `index` and `name`; nothing if it has none.
-
-    Raises:
-        ValueError: If it is no text in UTF-8.
-    """
-    try:
-        lines = list(csv.DictReader(path.read_text("utf-8-sig").splitlines(), delimiter="\t"))
-    except (csv.Error, UnicodeDecodeError) as error:
-        msg = f"{path.name} is not readable: expected tabs and UTF-8, got {error}."
-        raise ValueError(msg) from error
-    pairs = ((str(line.get("index") or "").strip(), str(line.get("name") or "").strip()) for line in lines)
-    return {int(index): name for index, name in pairs if index.isdecimal() and int(index) and name}
 
 
 def _case(name: str, found: _BidsFiles, card: DatasetCard) -> Case:

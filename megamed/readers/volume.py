@@ -14,6 +14,11 @@ from megamed.readers.memory import check_room
 MAX_VOXELS = 2**30
 MISPLACED = 0.1
 """Largest distance of voxels that are taken for the same, as a share of their smallest spacing."""
+BESIDE = 0.5001
+"""Largest distance along an axis, in voxels, of a label of its image's size that is taken to lie on it, with a note;
+half a voxel, as headers round it."""
+ASIDE = "its header puts it beside its image"
+"""Beginning of the note."""
 PAGES = np.array([[2.0, 1.0], [1.0, -1.0], [0.0, -1.0]])
 """Axis of a volume and its direction that planes, rows and columns of pages become."""
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -130,6 +135,19 @@ def displacement_mm(affine: Float[np.ndarray, "4 4"], other: Float[np.ndarray, "
     return float(np.linalg.norm(corners @ (affine - other).T, axis=1).max())
 
 
+def voxels_apart(affine: Float[np.ndarray, "4 4"], other: Float[np.ndarray, "4 4"], shape: tuple[int, ...]) -> float:
+    """Measure how far apart two affines put a voxel of a volume at most along an axis, in voxels of the other."""
+    corners = np.array([(*corner, 1) for corner in np.ndindex(2, 2, 2)]) * [*(np.array(shape) - 1), 1]
+    return float(np.abs(np.linalg.inv(other)[:3, :3] @ ((affine - other) @ corners.T)[:3]).max())
+
+
+def beside_note(voxels: float) -> str:
+    """Return a note on a label that lies a part of a voxel beside its image; empty if it lies on it, or elsewhere."""
+    if not MISPLACED < voxels <= BESIDE:
+        return ""
+    return f"{ASIDE} by {voxels:.2f} of a voxel, but it has its size: it is taken to lie on it"
+
+
 def check_place(image: Volume, other: Volume, what: str) -> None:
     """Refuse a volume that lies elsewhere in space than its image, by more than a small part of a voxel.
 
@@ -148,6 +166,20 @@ def _apart_mm(image: Volume, other: Volume) -> float:
     return min(displacement_mm(one, another, image.array.shape) for one, another in itertools.product(*stated))
 
 
+def place_note(label: Volume, image: Volume) -> str:
+    """Return the note on a label of its image's size that lies a part of a voxel beside it; empty for others."""
+    if label.array.shape != image.array.shape or not (label.is_placed and image.is_placed):
+        return ""
+    return beside_note(_voxels_beside(label, image))
+
+
+def _voxels_beside(label: Volume, image: Volume) -> float:
+    """Measure how many voxels a label of its image's size lies beside it, by the nearest of the stated places."""
+    stated = ((volume.affine, *volume.other_affines) for volume in (label, image))
+    shape = image.array.shape
+    return min(voxels_apart(one, another, shape) for one, another in itertools.product(*stated))
+
+
 def _has_its_order(label: Volume, image: Volume) -> bool:
     """Whether a label's place tells nothing, so that its file has the order of its image's axes."""
     if image.is_placed or not label.is_placed:
@@ -158,9 +190,10 @@ def _has_its_order(label: Volume, image: Volume) -> bool:
 def on_grid(label: Volume, image: Volume) -> Real[np.ndarray, "X Y Z"]:
     """Put a label onto the grid of its image, of which it may be a part that was cut out.
 
-    A part must lie inside the image, and not in a corner of it: there also lies what has lost its place. Where one of
-    them states no place, their files have the same order of axes; or the reverse order, if only the file of one begins
-    with planes, and the size says so.
+    A label of the image's size may lie up to half a voxel beside it: see `place_note`. A part must lie inside the
+    image, and not in a corner of it: there also lies what has lost its place. Where one of them states no place, their
+    files have the same order of axes; or the reverse order, if only the file of one begins with planes, and the size
+    says so.
 
     Raises:
         ValueError: If it lies elsewhere, its size is another and its place does not tell where it belongs, or both
@@ -176,7 +209,8 @@ def on_grid(label: Volume, image: Volume) -> Real[np.ndarray, "X Y Z"]:
     if is_alike and _has_its_order(label, image):
         return image.turned(stored)
     if label.array.shape == shape:
-        check_place(image, label, "label")
+        if _voxels_beside(label, image) > BESIDE:
+            check_place(image, label, "label")
         return label.array
     msg = (
         f"label does not match its image: expected {shape}, got {label.array.shape}, which by its place is no part "

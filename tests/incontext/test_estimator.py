@@ -46,6 +46,7 @@ def test_parameters_are_stored_unchanged() -> None:
         "channel": "red",
         "colours": {"#ff0000": 1},
         "unknown": 255,
+        "instance_divisor": 1000,
         "tune": "auto",
     }
     assert Segmenter(**given).get_params() == given

@@ -149,8 +149,22 @@ ARRANGEMENTS = {
         ["p1/p1_4d.nii:", "p1/p1_frame01.nii: p1/p1_frame01_gt.nii", "p1/p1_frame12.nii:"],
     ),
     "predictions of another program": (
-        "images/a.png masks/a.png overlay/a.png",
-        ["images/a.png: masks/a.png", "overlay/a.png:"],
+        "images/a.png images/b.png images/b_overlay.png masks/a.png overlay/a.png predictions/b.png",
+        ["images/a.png: masks/a.png", "images/b.png:"],
+    ),
+    "results alone": ("results/a.png results/b.png", ["results/a.png:", "results/b.png:"]),
+    "frames of patients": (
+        "p1/p1_frame01.nii.gz p1/p1_frame01_gt.nii.gz p1/p1_frame12.nii.gz p1/p1_frame12_gt.nii.gz",
+        ["p1/p1_frame01.nii.gz: p1/p1_frame01_gt.nii.gz", "p1/p1_frame12.nii.gz: p1/p1_frame12_gt.nii.gz"],
+    ),
+    "regions beside labels": (
+        "c1/c1_image/c1.bmp c1/c1_mask/c1_mask.bmp c1/c1_roi/c1_R1_label.bmp c1/c1_roi/c1_R2_label.bmp",
+        ["c1/c1_image/c1.bmp: c1/c1_mask/c1_mask.bmp"],
+    ),
+    "regions alone": ("c1.bmp c1_roi/c1_label.bmp c2.bmp", ["c1.bmp: c1_roi/c1_label.bmp", "c2.bmp:"]),
+    "fields of view beside numbered people": (
+        "images/1.jpg manual1/1.tif mask/1_mask.tif",
+        ["images/1.jpg: manual1/1.tif"],
     ),
     "VOC": (
         "ImageSets/Segmentation/train.txt JPEGImages/a.jpg JPEGImages/b.jpg SegmentationClass/a.png "
@@ -309,6 +323,44 @@ def test_a_mask_beside_a_photograph_is_its_label(tmp_path: Path) -> None:
     for name in ("a.jpg", "a.png"):
         Image.fromarray(mask).save(tmp_path / name)
     assert [described(tmp_path, pair) for pair in find_pairs(tmp_path).pairs] == ["a.jpg: a.png"]
+
+
+def texture(side: int) -> np.ndarray:
+    return np.random.default_rng(side).integers(0, 255, (side, side, 3), dtype=np.uint8)
+
+
+def disc(radius: float) -> np.ndarray:
+    rows, columns = np.mgrid[:32, :32] - 15
+    return np.uint8(255 * (np.hypot(rows, columns) < radius))
+
+
+def test_labels_may_be_called_as_their_images_and_their_structure(tmp_path: Path) -> None:
+    for case in ("c1", "c2"):
+        for name, pixels in {"photo/{}": texture(32), "lesion/{}_lesion": disc(9)}.items():
+            path = tmp_path / case / f"{case}_{name.format(case)}.bmp"
+            path.parent.mkdir(parents=True)
+            Image.fromarray(pixels).save(path)
+    found = find_pairs(tmp_path)
+    assert [described(tmp_path, pair) for pair in found.pairs] == [
+        f"{case}/{case}_photo/{case}.bmp: {case}/{case}_lesion/{case}_lesion.bmp" for case in ("c1", "c2")
+    ]
+    (note,) = found.notes
+    assert note.startswith("c1_lesion.bmp is taken for the label of c1.bmp")
+
+
+def test_labels_may_be_called_as_their_images_and_who_drew_them(tmp_path: Path) -> None:
+    for case in range(3):
+        for name, pixels in {"": texture(32), ".ah": disc(9 + case), ".vk": disc(8.5 + case)}.items():
+            Image.fromarray(pixels).save(tmp_path / f"im{case}{name}.ppm")
+    found = find_pairs(tmp_path)
+    assert [described(tmp_path, pair) for pair in found.pairs] == [f"im{n}.ppm: im{n}.ah.ppm" for n in range(3)]
+    assert "labels of the same drawings are those of annotators: ah, vk." in found.notes
+
+
+def test_an_image_of_a_structure_is_no_label(tmp_path: Path) -> None:
+    for name in ("head", "head_brain", "head2", "head_2"):
+        Image.fromarray(texture(32)).save(tmp_path / f"{name}.png")
+    assert not find_pairs(tmp_path).labelled
 
 
 def test_a_folder_called_by_its_uid_is_one_series(tmp_path: Path) -> None:

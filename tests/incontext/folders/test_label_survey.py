@@ -33,6 +33,14 @@ def test_classes_are_counted() -> None:
     assert list(found.problems()) == []
 
 
+def test_outlines_are_told() -> None:
+    distance = np.hypot(*(np.mgrid[:60, :80] - np.array([30, 40])[:, None, None]))
+    line = np.uint8(255 * (np.abs(distance - 20) < 0.8))
+    (problem,) = findings(line, line).problems()
+    assert problem.startswith("2 of 2 labels, such as 0.png, are closed thin lines")
+    assert list(findings(np.uint8(255 * (distance < 20)), line).problems()) == []
+
+
 def trimap(band_px: int) -> np.ndarray:
     distance = np.hypot(*(np.mgrid[:60, :80] - np.array([30, 40])[:, None, None]))
     return np.select([distance < 15, distance < 15 + band_px], [1, 3], 2).astype(np.uint8)

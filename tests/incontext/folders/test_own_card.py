@@ -3,11 +3,18 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
+from incontext import Segmenter
+from incontext.folders.check_folder import check_folder
 from incontext.folders.own_card import OwnCard, read_own_card
+from incontext.folders.user_folder import fit_folder
 from incontext.inference.image_source import ImageSource
-from megamed.pairing import Templates
+from megamed.label_values import LabelRules
+from megamed.pairing import Pairing
+from megamed.path_templates import Templates
 
 
 def test_a_card_says_where_files_lie_and_what_values_mean(tmp_path: Path) -> None:
@@ -34,9 +41,29 @@ def test_a_card_says_what_masks_and_colours_are(
     assert (card.classes, card.colours) == (classes, colours)
 
 
-def test_numbers_of_objects_that_a_card_divides_are_told(tmp_path: Path) -> None:
+def test_numbers_of_objects_are_divided_as_a_card_says(tmp_path: Path) -> None:
     (tmp_path / "card.toml").write_text('id = "a"\nmodality = "X"\n[labels]\n1 = "b"\n[files]\ninstance_divisor = 9\n')
-    assert "instance_divisor is for collections alone" in read_own_card(tmp_path).notes[0]
+    assert read_own_card(tmp_path).rules(Pairing(tmp_path, ()), LabelRules()).divisor == 9
+
+
+def test_numbers_of_objects_are_read_as_the_classes_that_a_card_says(tmp_path: Path) -> None:
+    label = np.zeros((32, 32), np.uint16)
+    label[4:9, 4:9], label[20:29, 4:9], label[4:20, 20:30] = 1000, 1001, 2000
+    for kind, pixels in {"images": (label > 0).astype(np.uint8) * 90, "labels": label}.items():
+        (tmp_path / kind).mkdir()
+        for name in "ab":
+            Image.fromarray(pixels).save(tmp_path / kind / f"{name}.png")
+    labels = '[labels]\n1 = "nucleus"\n2 = "gland"\n[files]\ninstance_divisor = 1000\n'
+    (tmp_path / "card.toml").write_text(f'id = "a"\nmodality = "X"\n{labels}')
+    found = check_folder(tmp_path)
+    assert [(each.value, each.name, each.share) for each in found.classes] == [
+        (1, "nucleus", 70 / 1024),
+        (2, "gland", 160 / 1024),
+    ]
+    assert not found.problems
+    fit_folder(segmenter := Segmenter(), tmp_path)
+    assert segmenter.instance_divisor == 1000
+    assert segmenter.fitted.names == {1: "nucleus", 2: "gland"}
 
 
 def test_dataset_json_names_classes(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from incontext.folders.run_log import LOG, Done, RunLog, identity, stamp
 from incontext.networks.support_once import SupportOnceConfig, SupportOnceNet
 from megamed.files import sha256_of
 from megamed.pairing import ImagePair
+from tests.dicom_files import series_affine, write_series
 
 RUN = {"version": "1", "weights": "a", "support": "b", "options": "{}"}
 
@@ -139,3 +140,22 @@ def test_only_the_mask_that_was_written_of_this_image_is_done(tmp_path: Path, co
     assert log.is_done(pair)
     mask.write_bytes(content)
     assert not log.is_done(pair)
+
+
+def test_the_stamp_of_one_of_several_series_is_of_its_files_alone(tmp_path: Path) -> None:
+    pydicom = pytest.importorskip("pydicom")
+    own, other = (
+        write_series(tmp_path / name, np.ones((3, 4, 5), np.int16), series_affine(np.eye(3), (1, 1, 2), (0, 0, 0)))
+        for name in ("own", "other")
+    )
+    uid = str(pydicom.dcmread(own[0]).SeriesInstanceUID)
+    (tmp_path / "scan").mkdir()
+    own, other = (
+        [file.rename(tmp_path / "scan" / f"{file.parent.name}{file.name}") for file in files] for files in (own, other)
+    )
+    pair = ImagePair(tmp_path / "scan" / uid, uid)
+    before = stamp(pair)
+    other[0].write_bytes(other[0].read_bytes() + b"more")
+    assert stamp(pair) == before
+    own[0].write_bytes(own[0].read_bytes() + bytes(2))
+    assert stamp(pair) != before

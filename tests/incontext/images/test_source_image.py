@@ -12,6 +12,7 @@ from hypothesis.extra import numpy as arrays
 from PIL import Image
 
 from incontext.images import source_image
+from incontext.images.examples import on_grid
 from incontext.images.label_place import on_image
 from incontext.images.orientation import PlaneLayout, orientation_of, viewed
 from incontext.images.source_image import (
@@ -400,7 +401,7 @@ def test_a_label_takes_the_order_of_its_image(tmp_path: Path, array: np.ndarray,
 
 @pytest.mark.parametrize(
     "affine",
-    [np.eye(4), affine_of(np.eye(3)), affine_of(OBLIQUE) + 0.5 * np.eye(4, k=3)],
+    [np.eye(4), affine_of(np.eye(3)), affine_of(OBLIQUE) + 1.5 * np.eye(4, k=3)],
     ids=["none", "turned", "moved"],
 )
 def test_a_label_elsewhere_is_refused(tmp_path: Path, array: np.ndarray, affine: np.ndarray) -> None:
@@ -410,6 +411,25 @@ def test_a_label_elsewhere_is_refused(tmp_path: Path, array: np.ndarray, affine:
         ValueError, match=r"label lies elsewhere than its image: expected .*Save it with its image's affine"
     ):
         on_image(label, image.geometry, image.shape, "label")
+
+
+@pytest.mark.parametrize(("share", "is_told"), [(0.05, False), (0.17, True), (0.5, True), (0.6, None)])
+def test_a_label_may_lie_a_part_of_a_voxel_beside_its_image(
+    tmp_path: Path, array: np.ndarray, share: float, is_told: bool | None
+) -> None:
+    drawn, affine = (array > 20).astype(np.uint8), affine_of(OBLIQUE)
+    moved = affine.copy()
+    moved[:3, 3] += share * affine[:3, 1]
+    for name, values, place in (("image", array, affine), ("label", drawn, moved)):
+        stored(tmp_path / f"{name}.nii", values, place)
+    image = read_source_image(tmp_path / "image.nii", "image")
+    if is_told is None:
+        with pytest.raises(ValueError, match="lies elsewhere"):
+            read_label_image(tmp_path / "label.nii", "label", image)
+        return
+    label = read_label_image(tmp_path / "label.nii", "label", image)
+    assert np.array_equal(on_grid(label.planes, image), drawn)
+    assert [f"by {share:.2f} of a voxel" in note for note in label.notes] == [True] * is_told
 
 
 @pytest.mark.parametrize("unplaced", ["label", "image"])

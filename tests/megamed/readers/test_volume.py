@@ -9,7 +9,7 @@ import pytest
 
 from megamed import formats
 from megamed.readers.source import Source
-from megamed.readers.volume import Volume, canonical, check_place, laid_on, on_grid
+from megamed.readers.volume import Volume, canonical, check_place, laid_on, on_grid, place_note
 
 SHAPE = (9, 8, 7)
 AFFINE = np.array([[0.8, 0, 0, -197.1123], [0, 0.8, 0, -27.1123], [0, 0, 2.5, -1114.1], [0, 0, 0, 1.0]])
@@ -47,6 +47,18 @@ def test_tolerance_is_a_share_of_the_voxel(scale: float) -> None:
                 check_place(fine, Volume(fine.array, fine.spacing_mm, other), "label")
         else:
             check_place(fine, Volume(fine.array, fine.spacing_mm, other), "label")
+
+
+@pytest.mark.parametrize(("share", "is_told"), [(0.05, False), (0.17, True), (0.5, True), (0.6, None)])
+def test_a_label_may_lie_a_part_of_a_voxel_beside_its_image(image: Volume, share: float, is_told: bool | None) -> None:
+    label = volume(image.array, image.affine.copy())
+    label.affine[:3, 3] += share * image.affine[:3, 2]
+    if is_told is None:
+        with pytest.raises(ValueError, match="label lies elsewhere than its image"):
+            on_grid(label, image)
+        return
+    assert np.array_equal(on_grid(label, image), image.array)
+    assert (f"by {share:.2f} of a voxel" in place_note(label, image)) == is_told
 
 
 def test_a_part_that_was_cut_out_returns_to_its_place(image: Volume) -> None:

@@ -1,0 +1,48 @@
+"""Labels that no word of their names tells: names that go on after that of an image, and content like a label's."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from megamed.file_names import SEPARATORS, NamedFile, beginnings
+from megamed.look_alikes import holds_label, is_structure
+
+MOST_COMPARED = 3
+"""Number of images and labels of each kind that are looked into."""
+
+
+def continued_labels(
+    folder: Path, images: Sequence[NamedFile], labels: Sequence[NamedFile]
+) -> tuple[list[NamedFile], list[NamedFile], list[str]]:
+    """Take files for labels that are called as an image and a word more, as `im1.ah` beside `im1`.
+
+    So it is if the content of such files may be that of labels, and that of their images may not. Where names say of
+    other files that they are labels, the word has to be that of a structure, as in `im1_lesion`.
+
+    Returns:
+        The images and the labels, and a note on each word.
+    """
+    by_stem = {image.group[1]: image for image in images}
+    words: dict[str, list[tuple[NamedFile, NamedFile]]] = defaultdict(list)
+    for stem, file in by_stem.items():
+        begun = next((start for start in beginnings(stem) if start != stem and start in by_stem), None)
+        word = stem.removeprefix(begun).strip(SEPARATORS) if begun else ""
+        if begun and any(map(str.isalpha, word[1:])) and (not labels or is_structure(word)):
+            words[word].append((by_stem[begun], file))
+    found: list[NamedFile] = []
+    notes = []
+    for pairs in words.values():
+        if all(_are_image_and_label(folder, *pair) for pair in pairs[:MOST_COMPARED]):
+            found += [file for _, file in pairs]
+            image, label = pairs[0]
+            more = f", and so it is with {len(pairs) - 1} others" if len(pairs) > 1 else ""
+            notes.append(f"{label.path.name} is taken for the label of {image.path.name}, as its content tells{more}.")
+    others = {*found}
+    named = [replace(file, name=replace(file.name, is_label=True)) for file in found]
+    return [image for image in images if image not in others], [*labels, *named], notes
+
+
+def _are_image_and_label(folder: Path, image: NamedFile, label: NamedFile) -> bool:
+    is_file = (folder / image.path).is_file() and (folder / label.path).is_file()
+    return is_file and holds_label(folder / label.path) is True and holds_label(folder / image.path) is False
