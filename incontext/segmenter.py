@@ -100,7 +100,7 @@ class Segmenter(SavedEstimator):
         tune: Tuning of a copy of the network on the labelled images, at `fit`: 0 for none, `auto`, or a number of steps
             at most. It takes about a minute on a processor core; `tuned` tells what it has come to. It stays without
             effect where labelled images that were not learned from do not gain. Where fewer than four images show each
-            class it takes ten seconds, on augmented copies of them, and nothing judges it.
+            class, `auto` tunes nothing, since nothing would judge it; a number tunes on augmented copies of them.
 
     Attributes:
         sources: Tasks of a collection that were compared by `from_collection`, the one that was learned from first.

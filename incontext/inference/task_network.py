@@ -74,7 +74,9 @@ class TaskNetwork:
 
         if not isinstance(loaded.module, TunableNetwork):
             return cls(loaded, Tuned(None, "not tuned: the network has no method leave_one_out"))
-        config = TuningConfig() if wish.steps == "auto" else TuningConfig(steps=int(wish.steps))
+        config = TuningConfig()
+        if wish.steps != "auto":
+            config = TuningConfig(steps=int(wish.steps), unjudged_steps=int(wish.steps))
         data = TuningImages(pool.images, pool.labels, pool.annotated, groups)
         with loaded.evaluating():
             track = wish.track or (shown_on_terminal if wish.show_progress else iter)

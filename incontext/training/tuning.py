@@ -5,8 +5,8 @@ others as its support, as the network was trained. The half that a copy has not 
 after how many steps most. If the two halves gain together, the network is moved by the mean of what the copies have
 changed; else it stays as it is.
 
-Of one to three images there are no halves to speak of. One copy learns from augmented copies of them, which are each
-other's support, for a few steps that nothing judges.
+Of one to three images there are no halves to speak of, and the network stays as it is. Where steps are asked for all
+the same, one copy learns from augmented copies of them, which are each other's support, and nothing judges it.
 """
 
 import copy
@@ -72,8 +72,8 @@ class TuningConfig(BaseModel):
     """Whether each step has as many images as that, and where there are not so many, further copies of them."""
     least_images: int = Field(default=4, ge=4)
     """Images of different groups that must show a class, for what was learned of it to be judged."""
-    unjudged_steps: int = Field(default=16, ge=0)
-    """Steps, at most, where no class is shown by so many."""
+    unjudged_steps: int = Field(default=0, ge=0)
+    """Steps, at most, where no class is shown by so many. On held-out datasets they gained nothing."""
     unjudged_learning_rate: Annotated[float, Field(gt=0)] = 2e-4
     unjudged_set_size: int = Field(default=6, ge=2)
     """Images of such a step, most of which are copies."""
@@ -196,6 +196,8 @@ def _tune(
 
 
 def _tune_unjudged(network: TunableNetwork, data: TuningImages, config: TuningConfig, track: Track) -> Tuned:
+    if not config.unjudged_steps:
+        return Tuned(None, f"not tuned: expected {config.least_images} images of a class to judge by, got fewer")
     few, annotated = config.unjudged, data.annotated.T
     plans = [
         _ClassPlan(index, [_indices(shown), []], _indices(annotated[index]))

@@ -12,7 +12,8 @@ from benchmarks.predictors.tuned import config_of, images_of
 from incontext.networks.unknown import UNKNOWN_SHARE
 from megamed.unknown import UNKNOWN
 
-UNTUNED = "packaged-tuned@unjudged_steps=0"
+UNTUNED = "packaged-tuned"
+"""Of fewer than four examples it learns nothing."""
 QUICK = "packaged-tuned@steps=1,queries=2,set_size=3,learned=head,learning_rate=0.01"
 
 

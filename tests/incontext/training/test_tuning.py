@@ -88,6 +88,12 @@ def test_of_few_images_augmented_copies_are_learned(network: SupportOnceNet, cou
     assert counts_of(found)
 
 
+def test_of_few_images_nothing_is_learned_unless_it_is_asked_for(network: SupportOnceNet) -> None:
+    found = tune(network, drawings(3))
+    assert found.delta is None
+    assert found.reason == "not tuned: expected 4 images of a class to judge by, got fewer"
+
+
 def test_of_empty_labels_nothing_is_learned(network: SupportOnceNet) -> None:
     data = drawings(2)
     empty = TuningImages(data.images, torch.zeros_like(data.labels), data.annotated, data.groups)
