@@ -10,6 +10,9 @@ from dataclasses import dataclass, replace
 from incontext.segmenter import Segmenter
 from megamed.failures import Attempt
 
+STEPS: str | int = "auto"
+"""Steps of a tuning, as `Segmenter(tune=…)` takes them."""
+
 
 class Stopped(Exception):
     """The person who asked for it wants no more of it."""
@@ -65,7 +68,7 @@ class Tuner:
             raise ValueError(msg)
         self._is_stopped = False
         self.progress = TuningProgress(is_running=True)
-        copied = copy.copy(segmenter).set_params(tune="auto")
+        copied = copy.copy(segmenter).set_params(tune=STEPS)
         copied.track_tuning = self._track
         self._thread = threading.Thread(target=self._run, args=(copied, take), name="tuning", daemon=True)
         self._thread.start()

@@ -12,6 +12,7 @@ from PIL import Image
 
 from incontext import Segmenter
 from incontext.folders.user_folder import fit_folder
+from incontext.page import tuner
 from incontext.page.live import Live, Progress
 from incontext.page.store import AnnotatedFolder, opened
 from tests.incontext.page.test_store import draw_and_accept, plain_folder, segmenter
@@ -89,7 +90,8 @@ def test_a_further_example_changes_all(tmp_path: Path) -> None:
         assert live.predictions[6].round == 2  # somebody draws there
 
 
-def test_tuning_goes_on_beside_and_the_predictions_follow(tmp_path: Path) -> None:
+def test_tuning_goes_on_beside_and_the_predictions_follow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tuner, "STEPS", 1)
     with running(plain_folder(tmp_path / "in", "abc")) as (annotated, live):
         draw_and_accept(annotated)
         live.examples_changed()
@@ -101,6 +103,16 @@ def test_tuning_goes_on_beside_and_the_predictions_follow(tmp_path: Path) -> Non
         live.wait_for(lambda progress: is_done(progress) and live.predictions[2].round > before)
         assert "augmented copies" in live.tuner.progress.outcome
         assert not live.tuner.progress.is_running
+
+
+def test_a_single_example_is_too_few_to_tune_on(tmp_path: Path) -> None:
+    with running(plain_folder(tmp_path / "in", "ab")) as (annotated, live):
+        draw_and_accept(annotated)
+        live.examples_changed()
+        live.wait_for(is_done)
+        live.tune()
+        live.wait_for(lambda progress: bool(live.tuner.progress.outcome))
+        assert live.tuner.progress.outcome == "not tuned: expected 4 images of a class to judge by, got fewer"
 
 
 def test_without_an_example_there_is_nothing_to_tune_on(tmp_path: Path) -> None:
