@@ -2,18 +2,15 @@
 
 from collections import defaultdict
 from functools import partial
-from statistics import fmean
 from typing import Any
 
 from benchmarks.experiments.averages import Score, averaged
 from benchmarks.experiments.bench import Bench, Coordinates, Findings
-from benchmarks.experiments.shared_supports import SharedSupport, measured, pairs
+from benchmarks.experiments.shared_supports import SharedSupport, mean_dice, measured, pairs
 from benchmarks.plans.task_plans import stable_hash
 from incontext import Segmenter
 from incontext.inference.named_task import MOST_TASKS, compared_tasks
-from incontext.inference.segmentation import dice
 from megamed.names import Named, find, named_tasks
-from megamed.unknown import UNKNOWN
 
 OWN, FOUND, RANDOM = "own examples", "the best task of the name", "a random task of the name"
 
@@ -49,17 +46,11 @@ def compared(named: list[Named], bench: Bench, segmenter: Segmenter, support: Sh
         return {"task": "", "dice": {}}
     images, labels = pairs(bench, support, support.queries)
 
-    def scored(learned: Segmenter) -> float:
-        masks = learned.predict(images).masks
-        known = [label != UNKNOWN for label in labels]
-        return fmean(
-            float(dice((mask > 0) & judged, (label == 1) & judged))
-            for mask, label, judged in zip(masks, labels, known, strict=True)
-        )
-
-    own = scored(segmenter.fit(*pairs(bench, support, support.examples)))
+    own = segmenter.fit(*pairs(bench, support, support.examples))
     learner = Segmenter(**segmenter.get_params() | {"support": "nearest"})
     best, source = compared_tasks(learner, bench.collection, tasks, images)[0]
     drawn = tasks[stable_hash(support.name) % len(tasks)]
     random, _ = compared_tasks(learner, bench.collection, [drawn], images)[0]
-    return {"task": source.task.id, "dice": {OWN: own, FOUND: scored(best), RANDOM: scored(random)}}
+    learned = {OWN: own, FOUND: best, RANDOM: random}
+    found = {series: mean_dice(each.predict(images).masks, labels) for series, each in learned.items()}
+    return {"task": source.task.id, "dice": found}

@@ -14,13 +14,11 @@ from jaxtyping import UInt8
 
 from benchmarks.experiments.averages import Score, averaged
 from benchmarks.experiments.bench import Bench, Coordinates, Findings
-from benchmarks.experiments.shared_supports import SharedSupport, measured, pairs
+from benchmarks.experiments.shared_supports import SharedSupport, mean_dice, measured, pairs
 from benchmarks.plans.suites import MODALITIES, family
 from benchmarks.plans.task_plans import round_robin, stable_hash
 from incontext import Segmenter
-from incontext.inference.segmentation import dice
 from megamed import Collection, Sample, Task
-from megamed.unknown import UNKNOWN
 
 COUNTS = (0, 1, 4, 16)
 """Numbers of examples that are of the queries' own dataset."""
@@ -100,7 +98,7 @@ def scored(bench: Bench, segmenter: Segmenter, support: SharedSupport, shown: Sh
     """Mean Dice of the queries by some examples."""
     images, labels = pairs(bench, support, support.queries)
     masks = segmenter.fit(shown.images, shown.labels, subjects=shown.subjects).predict(images).masks
-    return fmean(dice((mask > 0) & (label != UNKNOWN), label == 1) for mask, label in zip(masks, labels, strict=True))
+    return mean_dice(masks, labels)
 
 
 def twins(collection: Collection, task: Task) -> list[Task]:

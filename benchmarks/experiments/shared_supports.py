@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from statistics import fmean
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ from benchmarks.experiments.bench import Bench
 from benchmarks.experiments.measuring import weights_of
 from benchmarks.plans.task_plans import TaskPlan, plan_suite
 from incontext import Segmenter
+from incontext.inference.segmentation import dice
 from megamed import Sample, Task
 from megamed.files import sha256_of
 from megamed.unknown import UNKNOWN
@@ -73,3 +75,9 @@ def pairs(
     """Images and labels of samples; labels are 1 on the structure, and unknown pixels stay so."""
     rows = [sample.row for sample in samples]
     return list(bench.collection.images(support.task, rows)), list(bench.collection.labels(support.task, rows))
+
+
+def mean_dice(masks: Sequence[np.ndarray], labels: Sequence[np.ndarray]) -> float:
+    """Mean Dice of masks with labels as `pairs` has them, over the pixels that are known."""
+    both = zip(masks, labels, strict=True)
+    return fmean(float(dice((mask > 0) & (label != UNKNOWN), label == 1)) for mask, label in both)
