@@ -70,7 +70,8 @@ def build_app(page: Page) -> FastAPI:
 
     _add_state(app, page)
     _add_pixels(app, page)
-    _add_drawing(app, page)
+    _add_strokes(app, page)
+    _add_prompts(app, page)
     _add_export(app, page)
     return app
 
@@ -157,7 +158,7 @@ def _add_pixels(app: FastAPI, page: Page) -> None:
         return Response(page.thumbnail(index), media_type="image/png")
 
 
-def _add_drawing(app: FastAPI, page: Page) -> None:
+def _add_strokes(app: FastAPI, page: Page) -> None:
     @app.post("/api/images/{index}/strokes")
     def stroke(index: Index, message: StrokeMessage, tab: Tab) -> DrawnMessage:
         """Keep a stroke; it is on the disk when this answers."""
@@ -167,6 +168,30 @@ def _add_drawing(app: FastAPI, page: Page) -> None:
             page.open(index).drawing.stroke(message.plane, message.runs, message.tool)
             return page.drawn(index, NOTHING)
 
+    @app.post("/api/images/{index}/undo")
+    def undo(index: Index, tab: Tab) -> DrawnMessage:
+        """Take the last stroke back."""
+        _check_tab(page, tab)
+        with page.live.lock:
+            return page.drawn(index, page.open(index).drawing.undo() or NOTHING)
+
+    @app.post("/api/images/{index}/redo")
+    def redo(index: Index, tab: Tab) -> DrawnMessage:
+        """Make the stroke again that was taken back last."""
+        _check_tab(page, tab)
+        with page.live.lock:
+            return page.drawn(index, page.open(index).drawing.redo() or NOTHING)
+
+    @app.post("/api/images/{index}/accept")
+    def accept(index: Index, tab: Tab) -> AcceptedMessage:
+        """Write the drawing as a label, which makes the image an example."""
+        _check_tab(page, tab)
+        with page.live.lock:
+            path = page.accept(index)
+        return AcceptedMessage(label=path.relative_to(page.folder.folder).as_posix())
+
+
+def _add_prompts(app: FastAPI, page: Page) -> None:
     @app.post("/api/images/{index}/prompts")
     def prompt(index: Index, message: PromptMessage, tab: Tab) -> DrawnMessage:
         """Say where a class is; what changes by it is kept, and told."""
@@ -196,28 +221,6 @@ def _add_drawing(app: FastAPI, page: Page) -> None:
         page.check(index)
         page.live.propagate(index)
         return ProgressMessage.told(page.live.progress)
-
-    @app.post("/api/images/{index}/undo")
-    def undo(index: Index, tab: Tab) -> DrawnMessage:
-        """Take the last stroke back."""
-        _check_tab(page, tab)
-        with page.live.lock:
-            return page.drawn(index, page.open(index).drawing.undo() or NOTHING)
-
-    @app.post("/api/images/{index}/redo")
-    def redo(index: Index, tab: Tab) -> DrawnMessage:
-        """Make the stroke again that was taken back last."""
-        _check_tab(page, tab)
-        with page.live.lock:
-            return page.drawn(index, page.open(index).drawing.redo() or NOTHING)
-
-    @app.post("/api/images/{index}/accept")
-    def accept(index: Index, tab: Tab) -> AcceptedMessage:
-        """Write the drawing as a label, which makes the image an example."""
-        _check_tab(page, tab)
-        with page.live.lock:
-            path = page.accept(index)
-        return AcceptedMessage(label=path.relative_to(page.folder.folder).as_posix())
 
 
 def _add_export(app: FastAPI, page: Page) -> None:
