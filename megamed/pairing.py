@@ -148,12 +148,11 @@ def find_pairs(folder: Path, templates: Templates | None = None, marks: Collecti
         )
         for image in images
     ]
+    pairs = _with_labels(pairs, of_slices)
     series = [pair.image for pair in pairs if formats.is_series(pair.image)]
-    pairs = [replace(pair, labels={"": of_slices[pair.image]}) if pair.image in of_slices else pair for pair in pairs]
     labelled = {pair.image for pair in pairs if pair.labels}
     of_series, beside, unused, more = labels_of_series(folder, series, [folder / path for path in drawn], labelled)
-    pairs = [replace(pair, labels={"": of_series[pair.image]}) if pair.image in of_series else pair for pair in pairs]
-    pairs = [pair for pair in pairs if pair.image not in beside]
+    pairs = _with_labels([pair for pair in pairs if pair.image not in beside], of_series)
     pairs, told = _with_annotations(pairs, images, tools)
     pairs = [pair if pair.labels else _with_own_labels(pair) for pair in pairs]
     notes += [*told_of_slices, *spelt, *left_out([each.path for each in orphans], NO_IMAGE), *more, *told]
@@ -172,6 +171,11 @@ def _with_own_labels(pair: ImagePair) -> ImagePair:
     """Give an image that is a folder the labels in it, if it has some."""
     is_folder = pair.image.is_dir() and not formats.is_series(pair.image)
     return replace(pair, labels={"": (pair.image,)}) if is_folder and formats.drawn_format(pair.image) else pair
+
+
+def _with_labels(pairs: Sequence[ImagePair], labels: Mapping[Path, tuple[Path, ...]]) -> list[ImagePair]:
+    """Give images the labels that were found for them in another way than by names."""
+    return [replace(pair, labels={"": labels[pair.image]}) if pair.image in labels else pair for pair in pairs]
 
 
 def _with_annotations(

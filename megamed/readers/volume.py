@@ -129,16 +129,19 @@ def check_header(shape: tuple[int, ...], dtype: np.dtype) -> None:
     check_room(math.prod(shape), f"{' × '.join(map(str, shape))} voxels")
 
 
+def _corners(shape: tuple[int, ...]) -> Float[np.ndarray, "8 4"]:
+    """List the homogeneous indices of the corners of a volume."""
+    return np.array([(*corner, 1.0) for corner in np.ndindex(2, 2, 2)]) * [*(np.array(shape) - 1), 1]
+
+
 def displacement_mm(affine: Float[np.ndarray, "4 4"], other: Float[np.ndarray, "4 4"], shape: tuple[int, ...]) -> float:
     """Measure how far apart two affines put a voxel of a volume at most."""
-    corners = np.array([(*corner, 1) for corner in np.ndindex(2, 2, 2)]) * [*(np.array(shape) - 1), 1]
-    return float(np.linalg.norm(corners @ (affine - other).T, axis=1).max())
+    return float(np.linalg.norm(_corners(shape) @ (affine - other).T, axis=1).max())
 
 
 def voxels_apart(affine: Float[np.ndarray, "4 4"], other: Float[np.ndarray, "4 4"], shape: tuple[int, ...]) -> float:
     """Measure how far apart two affines put a voxel of a volume at most along an axis, in voxels of the other."""
-    corners = np.array([(*corner, 1) for corner in np.ndindex(2, 2, 2)]) * [*(np.array(shape) - 1), 1]
-    return float(np.abs(np.linalg.inv(other)[:3, :3] @ ((affine - other) @ corners.T)[:3]).max())
+    return float(np.abs(np.linalg.inv(other)[:3, :3] @ ((affine - other) @ _corners(shape).T)[:3]).max())
 
 
 def beside_note(voxels: float) -> str:
