@@ -57,7 +57,8 @@ def warm_scripts(repository: Path, folder: Path) -> Iterator[Path]:
             script.write_text(CLIENT.format(python=sys.executable, address=address, target=target))
             script.chmod(0o755)
         command = [sys.executable, "-m", "tests.warm", str(listener.fileno())]
-        server = subprocess.Popen(command, cwd=repository, pass_fds=[listener.fileno()])
+        one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}  # torch reads it once, here and not in a fork
+        server = subprocess.Popen(command, cwd=repository, env=one_thread, pass_fds=[listener.fileno()])
         try:
             yield folder
         finally:

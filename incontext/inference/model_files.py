@@ -95,11 +95,10 @@ def write_onnx(file: ModelFile, path: Path) -> None:
     Raises:
         ValueError: If it finds something else than the segmenter.
     """
-    with onnx_graphs.quiet():
-        traced = onnx_graphs.converted(_program(file.model), input_names=[INPUT], output_names=[OUTPUT], optimize=False)
+    with onnx_graphs.tracing():
+        traced = onnx_graphs.converted(_program(file.model), input_names=[INPUT], output_names=[OUTPUT])
     _name_axes(traced.model.graph)
     onnx_graphs.save(traced, path, file.about)
-    onnx_graphs.simplify(path)
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -114,7 +113,7 @@ def write_pt2(file: ModelFile, path: Path) -> None:
     Raises:
         ValueError: If it finds something else than the segmenter.
     """
-    with onnx_graphs.quiet():
+    with onnx_graphs.tracing():
         content = io.BytesIO()
         torch.export.save(_program(file.model), content, extra_files={ABOUT: json.dumps(file.about)})
         path.write_bytes(content.getvalue())

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._dynamo import config as dynamo
 from torch.export import Dim, ExportedProgram
 from torch.nn import functional as F
 
@@ -45,7 +46,7 @@ def export(network: nn.Module, folder: Path, metadata: Mapping[str, Any] | None 
         OSError: If the folder cannot be written.
     """
     network = exportable(network)
-    require("onnx", "Writing ONNX", "onnx", "onnxscript")
+    require("onnx", "Writing ONNX", "onnx", "onnxscript", "onnxruntime")
     told = {**(metadata or {}), "config": describe(network.config), "sha256": fingerprint(network)}
     with torch.inference_mode(False):  # what is made in that mode cannot be traced
         twin = SupportOnceNet(network.config).eval().requires_grad_(False)
@@ -149,7 +150,7 @@ def _write(
     """
     stride = graph.network.config.stride_px
     inputs = {name: F.pixel_unshuffle(each, stride) if name in IMAGES else each for name, each in example.items()}
-    with quiet():
+    with tracing():
         program = torch.export.export(graph, (), inputs, dynamic_shapes=_dynamic_shapes(inputs), strict=False)
         traced = converted(program, output_names=outputs)
     _unfold(traced.model, stride)
@@ -157,12 +158,12 @@ def _write(
         save(traced, partial, told)
 
 
-def converted(program: ExportedProgram, **options: Any) -> torch.onnx.ONNXProgram:
-    """Convert a traced program to ONNX.
+def converted(program: ExportedProgram, **names: Any) -> torch.onnx.ONNXProgram:
+    """Convert a traced program to ONNX, which `save` simplifies.
 
     Args:
         program: Program to convert, in which linear systems are symmetric and positive definite.
-        options: Names of inputs and outputs, and whether to optimise: see `torch.onnx.export`.
+        names: Names of inputs and outputs: see `torch.onnx.export`.
     """
     from incontext.networks.onnx_solver import solve
 
@@ -171,22 +172,24 @@ def converted(program: ExportedProgram, **options: Any) -> torch.onnx.ONNXProgra
         dynamo=True,
         opset_version=OPSET,
         custom_translation_table={torch.ops.aten.linalg_solve.default: solve},
+        optimize=False,
         verbose=False,
-        **options,
+        **names,
     )
     assert traced is not None
     return traced
 
 
 def save(traced: torch.onnx.ONNXProgram, path: Path, told: Mapping[str, Any]) -> None:
-    """Write a graph with its metadata, each value as JSON."""
+    """Write a graph, simplified, with its metadata, each value as JSON."""
     for node in traced.model.graph.all_nodes():
         node.metadata_props.clear()  # they contain paths of this machine
     traced.model.metadata_props.update({name: json.dumps(value) for name, value in told.items()})
     traced.save(path)
+    _simplify(path)
 
 
-def simplify(path: Path) -> None:
+def _simplify(path: Path) -> None:
     """Compute once what does not depend on the inputs of a graph, and leave out what changes nothing.
 
     Runtimes do it each time that they open a graph; of a graph of thousands of nodes that takes longer than an image.
@@ -233,13 +236,17 @@ def _unfold(model: Any, stride: int) -> None:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """Silence log messages and warnings of the exporter, which concern nobody who uses the graphs."""
+def tracing() -> Iterator[None]:
+    """Silence the exporter, whose messages concern nobody who uses the graphs, and make it faster.
+
+    What it remembers of operations is looked up by all the symbols in their shapes, which takes longer than the
+    operations themselves do on shapes.
+    """
     exporter = logging.getLogger("torch.onnx")
     level = exporter.level
     exporter.setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), dynamo.patch(fake_tensor_cache_enabled=False):
             warnings.simplefilter("ignore")
             yield
     finally:
