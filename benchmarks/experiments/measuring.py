@@ -12,13 +12,12 @@ from torch import Tensor
 
 from benchmarks.analysis.statistics import Interval
 from benchmarks.experiments.bench import Bench, Coordinates, Findings, Point
-from benchmarks.experiments.network_speed import build_networks, draw_episode, predict
+from benchmarks.experiments.network_speed import SIZE_PX, build_networks, draw_episode, predict
 from benchmarks.experiments.support_probe import SUPPORTS, probe_suite
 from benchmarks.predictors import load_network
 from benchmarks.scoring.evaluator import exactly
 from incontext.networks.checkpoint import PACKAGED
 from incontext.networks.protocols import SupportEncoder
-from megamed.files import sha256_of
 
 SUPPORT_SIZES = (1, 4, 16, 64)
 QUERIES = (1, 4, 16, 64, 200)
@@ -30,10 +29,9 @@ PLAIN = "cross-block, plain definition"
 
 def probing(bench: Bench) -> Findings:
     """Measure Dice with the true support and with supports that were tampered with, for as many seeds as draws."""
-    weights = weights_of(bench)
-    bench.claim({"weights": sha256_of(weights)})
+    details = bench.claim_weights()
     seeds = range(bench.settings.seed, bench.settings.seed + bench.settings.draws)
-    found = [bench.kept(f"probe-seed{seed}", partial(probed, bench, weights, seed)) for seed in seeds]
+    found = [bench.kept(f"probe-seed{seed}", partial(probed, bench, seed)) for seed in seeds]
     true = Coordinates("true")
     points = []
     for kind, what in SUPPORTS.items():
@@ -42,28 +40,14 @@ def probing(bench: Bench) -> Findings:
             costs = [scores[kind] - scores["true"] for scores in found]
             point = Point(Coordinates(kind), ranging(values, fmean), about=what)
             points.append(point if kind == "true" else replace(point, reference=true, difference=ranging(costs, fmean)))
-    return Findings(points, {"fingerprints": {"weights": sha256_of(weights)}})
+    return Findings(points, details)
 
 
-def probed(bench: Bench, weights: Path, seed: int) -> dict[str, float]:
+def probed(bench: Bench, seed: int) -> dict[str, float]:
     """Mean Dice in [0, 1] by kind of support, for queries and supports drawn by one seed."""
-    settings = replace(bench.settings, seed=seed)
-    scores: dict[str, float] = probe_suite(bench.collection.path, settings, weights, bench.execution.device)["scores"]
+    settings, device = replace(bench.settings, seed=seed), bench.execution.device
+    scores: dict[str, float] = probe_suite(bench.collection.path, settings, bench.weights, device)["scores"]
     return scores
-
-
-def weights_of(bench: Bench) -> Path:
-    """Path of the weights file of the one predictor to examine.
-
-    Raises:
-        ValueError: If there are several predictors, or the only one is no weights file.
-    """
-    names = bench.options.predictors
-    path = PACKAGED if names == ("packaged",) else Path(names[0])
-    if len(names) > 1 or not path.is_file():
-        msg = f"The experiment looks into one network: expected packaged or a weights file, got {', '.join(names)}."
-        raise ValueError(msg)
-    return path
 
 
 def cost(bench: Bench) -> Findings:
@@ -72,8 +56,7 @@ def cost(bench: Bench) -> Findings:
     The plain definition walks through the support with each query, so its time per query, in milliseconds, is the same
     for any number of queries.
     """
-    weights = weights_of(bench)
-    bench.claim({"weights": sha256_of(weights)})
+    details, weights = bench.claim_weights(), bench.weights
     name = "packaged" if weights == PACKAGED else weights.stem
     points, runs = [], bench.settings.draws
     for size in SUPPORT_SIZES:
@@ -82,7 +65,7 @@ def cost(bench: Bench) -> Findings:
         for queries in QUERIES:
             points.append(Point(Coordinates(queries, name, f"S = {size}"), ranging(ours[str(queries)], median)))
             points.append(Point(Coordinates(queries, PLAIN, f"S = {size}"), ranging(plain[SINGLE], median)))
-    return Findings(points, {"fingerprints": {"weights": sha256_of(weights)}, "size_px": 128, "runs": runs})
+    return Findings(points, details | {"size_px": SIZE_PX, "runs": runs})
 
 
 def plain_ms(support_size: int, runs: int) -> dict[str, list[float]]:
