@@ -12,7 +12,7 @@ from torch import Tensor
 
 from benchmarks.analysis.statistics import Interval
 from benchmarks.experiments.bench import Bench, Coordinates, Findings, Point
-from benchmarks.experiments.network_speed import SIZE_PX, build_networks, draw_episode, predict
+from benchmarks.experiments.network_speed import QUERIES_PER_BATCH, SIZE_PX, build_networks, draw_episode, predict
 from benchmarks.experiments.support_probe import SUPPORTS, probe_suite
 from benchmarks.predictors import load_network
 from benchmarks.scoring.evaluator import exactly
@@ -21,7 +21,6 @@ from incontext.networks.protocols import SupportEncoder
 
 SUPPORT_SIZES = (1, 4, 16, 64)
 QUERIES = (1, 4, 16, 64, 200)
-QUERIES_PER_BATCH = 8
 SINGLE = "1"
 """Key of the times of a single query; keys are numbers of queries, as text because JSON has no others."""
 PLAIN = "cross-block, plain definition"
