@@ -100,11 +100,7 @@ def write_onnx(file: ModelFile, path: Path) -> None:
     _name_axes(traced.model.graph)
     onnx_graphs.save(traced, path, file.about)
     onnx_graphs.simplify(path)
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.log_severity_level = torch.get_num_threads(), 3
-    session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+    session = onnx_graphs.session_of(path.read_bytes())
     _verify(path, file.checks, lambda image: session.run(None, {INPUT: image})[0])
 
 
