@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -172,3 +172,8 @@ class Bench:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_json(path, measure())
         return read_json(path, "Delete it, and the same command measures it again.")
+
+    def kept_draws(self, name: str, measure: Callable[[int], dict[str, Any]]) -> list[dict[str, Any]]:
+        """Read or take a named measurement for each of as many seeds as there are draws: see `kept`."""
+        seeds = range(self.settings.seed, self.settings.seed + self.settings.draws)
+        return [self.kept(f"{name}-seed{seed}", partial(measure, seed)) for seed in seeds]

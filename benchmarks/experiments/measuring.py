@@ -1,7 +1,7 @@
 """Experiments on other measures than a suite's Dice: whether a network reads its support, and its time per query."""
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -10,7 +10,7 @@ from statistics import fmean, median
 import torch
 from torch import Tensor
 
-from benchmarks.analysis.statistics import Interval
+from benchmarks.experiments.averages import ranging
 from benchmarks.experiments.bench import Bench, Coordinates, Findings, Point
 from benchmarks.experiments.network_speed import QUERIES_PER_BATCH, SIZE_PX, build_networks, draw_episode, predict
 from benchmarks.experiments.support_probe import SUPPORTS, probe_suite
@@ -29,8 +29,7 @@ PLAIN = "cross-block, plain definition"
 def probing(bench: Bench) -> Findings:
     """Measure Dice with the true support and with supports that were tampered with, for as many seeds as draws."""
     details = bench.claim_weights()
-    seeds = range(bench.settings.seed, bench.settings.seed + bench.settings.draws)
-    found = [bench.kept(f"probe-seed{seed}", partial(probed, bench, seed)) for seed in seeds]
+    found = bench.kept_draws("probe", partial(probed, bench))
     true = Coordinates("true")
     points = []
     for kind, what in SUPPORTS.items():
@@ -99,8 +98,3 @@ def times_ms(work: Callable[[], object], runs: int) -> list[float]:
             work()
             times.append(1000 * (time.process_time() - start))
     return times[1:]
-
-
-def ranging(values: Sequence[float], middle: Callable[[Iterable[float]], float]) -> Interval:
-    """Middle of some values, with their lowest and highest as the ends of the interval."""
-    return Interval(middle(values), min(values), max(values))

@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from benchmarks.experiments.averages import ranging
 from benchmarks.experiments.bench import Bench, Coordinates, Findings, Point
-from benchmarks.experiments.measuring import ranging
 from benchmarks.experiments.support_probe import tasks_with_one_support
 from benchmarks.predictors import load_network
 from incontext.networks.checkpoint import read_metadata
@@ -34,8 +34,7 @@ def predicted_dice(bench: Bench) -> Findings:
         ValueError: If the weights hold no model that predicts Dice.
     """
     details, weights = bench.claim_weights(), bench.weights
-    seeds = range(bench.settings.seed, bench.settings.seed + bench.settings.draws)
-    found = [bench.kept(f"reliability-and-risk-seed{seed}", partial(measured, bench, weights, seed)) for seed in seeds]
+    found = bench.kept_draws("reliability-and-risk", partial(measured, bench, weights))
     groups = {(EVERY, ""): [each[EVERY] for each in found], (WITHIN, "_within"): [each[EVERY] for each in found]}
     for name in dict.fromkeys(name for each in found for name in each if name != EVERY):
         groups[name, ""] = [each[name] for each in found if name in each]
