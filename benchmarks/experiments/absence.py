@@ -59,7 +59,7 @@ def judged(bench: Bench, segmenter: Segmenter, support: SharedSupport) -> dict[s
 
 
 def supports_of(bench: Bench, support: SharedSupport) -> dict[str, Sequence[Sample]]:
-    """The examples of a support, and as many of which half lack the structure, if other subjects have such."""
+    """Examples of a support, and equally many of which half lack the structure, if other subjects have such images."""
     asked = {query.subject for query in support.queries}
     without = [each for each in lacking(bench.collection, support.task) if each.subject not in asked]
     without.sort(key=lambda sample: stable_hash(support.name, sample.case))

@@ -1,4 +1,4 @@
-"""Experiments on how fast prompts mend masks: with so many labelled examples, and by one robot user or another."""
+"""Experiments on how fast prompts mend masks, by the number of labelled examples and by the robot user."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace

@@ -69,7 +69,7 @@ class ShownExamples(NamedTuple):
         return cls(*pairs(bench, support, samples), subjects)
 
     def beside(self, others: "ShownExamples", count: int) -> "ShownExamples":
-        """The first of these, so many, and others."""
+        """The first `count` of these examples, and others."""
         return ShownExamples(
             self.images[:count] + others.images,
             self.labels[:count] + others.labels,

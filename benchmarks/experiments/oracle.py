@@ -17,12 +17,12 @@ from benchmarks.scoring.results import Row
 
 SIZES = (1, 4)
 COUNTS = (1, 2, 5, 10)
-"""Numbers of random supports of which the oracle takes the best, as far as so many are drawn; one is the mean."""
+"""Numbers of random supports of which the oracle takes the best, up to the number of draws; one is the mean."""
 FROM_RANDOM, FROM_NEAREST = "from a random support", "from the nearest support"
 
 
 def oracle_support(bench: Bench) -> Findings:
-    """Measure the best of so many random supports, as difference from one of them and from the nearest."""
+    """Measure the best of several random supports, as difference from one of them and from the nearest."""
     pairs = list(random_and_nearest(bench))
     scored = [condition for pair in pairs for condition in pair]
     findings = score(bench, scored)
@@ -53,7 +53,7 @@ def random_and_nearest(bench: Bench) -> Iterator[tuple[Condition, Condition]]:
 
 
 def best_of(count: int, rows: Iterable[Row]) -> list[Row]:
-    """Reduce the draws of each query to one row with the best Dice that so many of them have on average.
+    """Reduce the draws of each query to one row, with the best Dice that `count` of them have on average.
 
     Args:
         count: Number of draws of which the best is taken.

@@ -88,7 +88,7 @@ RELEASED = {
 
 
 def from_released(name: str, device: str = "cpu") -> NamedPredictor | None:
-    """Load a predictor by its name with the file of its weights, as `multiverseg@FILE`; None if it is no such name.
+    """Load a predictor by its name with the file of its weights, as `multiverseg@FILE`; None for other names.
 
     Raises:
         FileNotFoundError: If there is no such file.
