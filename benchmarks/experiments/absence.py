@@ -31,6 +31,7 @@ def absence(bench: Bench) -> Findings:
     Raises:
         ValueError: If no task has an image without its structure, of a subject that may be a query.
     """
+    details = bench.claim_weights()
     scores: dict[Coordinates, list[Score]] = defaultdict(list)
     for support, found in measured(bench, judged, absent=bench.settings.queries):
         for examples, by_treatment in found.items():
@@ -41,7 +42,7 @@ def absence(bench: Bench) -> Findings:
         msg = "No task has images without its structure: expected some of query subjects, got none. Name another suite."
         raise ValueError(msg)
     references = {place: place._replace(series=TREATMENTS[0]) for place in scores}
-    return Findings(averaged(scores, references, bench.settings.seed), {})
+    return Findings(averaged(scores, references, bench.settings.seed), details)
 
 
 def judged(bench: Bench, segmenter: Segmenter, support: SharedSupport) -> dict[str, Any]:

@@ -32,6 +32,7 @@ def domain_shift(bench: Bench) -> Findings:
     Raises:
         ValueError: If no other dataset shows a structure of the suite in the same way.
     """
+    details = bench.claim_weights()
     scores: dict[Coordinates, list[Score]] = defaultdict(list)
     for support, found in measured(bench, judged):
         for series, values in found.items():
@@ -45,7 +46,7 @@ def domain_shift(bench: Bench) -> Findings:
         )
         raise ValueError(msg)
     points = averaged(scores, {place: compared_with(place, scores) for place in scores}, bench.settings.seed)
-    return Findings(sorted(points, key=lambda point: point.place.panel != ALL), {})
+    return Findings(sorted(points, key=lambda point: point.place.panel != ALL), details)
 
 
 def compared_with(place: Coordinates, places: Iterable[Coordinates]) -> Coordinates:

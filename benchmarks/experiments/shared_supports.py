@@ -44,11 +44,11 @@ def measured(bench: Bench, measure: Measure, absent: int = 0) -> Iterator[tuple[
     """Yield every support of the tasks, with what a function measures of it; what it measured before is read.
 
     Args:
-        bench: The experiment; all queries of a task share a support, and are of other subjects.
+        bench: The experiment, whose folder is claimed for its weights; all queries of a task share a support, and
+            are of other subjects.
         measure: Function that measures a support.
         absent: Maximum number of further queries per task that lack the structure.
     """
-    bench.claim_weights()
     settings = replace(bench.settings, supports="shared", query_subjects="test", absent=absent)
     supports = [each for plan in plan_suite(bench.collection, settings)[0] for each in shared_supports(plan)]
     for (support,) in bench.track(([each] for each in supports), len(supports)):
