@@ -30,8 +30,8 @@ from benchmarks.scoring.workers import score_all
 from megamed import Collection, manifest
 from megamed.files import sha256_of
 
-Track = Callable[[Iterable[list[Row]], int], Iterable[list[Row]]]
-"""Function that passes batches of rows through while it shows progress towards the total number of rows."""
+Track = Callable[[Iterable[list[Any]], int], Iterable[list[Any]]]
+"""Function that passes batches of rows, or of other pieces, through while it shows progress towards their total."""
 
 
 def run_benchmark(

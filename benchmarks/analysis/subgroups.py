@@ -254,8 +254,8 @@ def by_range(values: Attribute) -> Attribute:
     return by_quantile(values)
 
 
-def by_quantile(values: Attribute, groups: int = 3) -> Attribute:
-    """Turn numbers, such as ages, into ranges with equally many subjects, as in `20–35`.
+def by_quantile(values: Attribute) -> Attribute:
+    """Turn numbers, such as ages, into three ranges with equally many subjects, as in `20–35`.
 
     Raises:
         ValueError: If a value is no number.
@@ -263,6 +263,6 @@ def by_quantile(values: Attribute, groups: int = 3) -> Attribute:
     numbers = {who: float(text) for who, text in values.items() if text}
     if not numbers:
         return {}
-    edges = np.quantile(list(numbers.values()), np.linspace(0, 1, groups + 1))
+    edges = np.quantile(list(numbers.values()), [0, 1 / 3, 2 / 3, 1])
     names = [f"{low:g}–{high:g}" for low, high in pairwise(edges)]
-    return {who: names[min(groups - 1, int(np.searchsorted(edges[1:-1], number)))] for who, number in numbers.items()}
+    return {who: names[int(np.searchsorted(edges[1:-1], number))] for who, number in numbers.items()}

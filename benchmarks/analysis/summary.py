@@ -170,8 +170,7 @@ def score_table(summary: dict[str, Any]) -> Table:
         add(dataset, values)
         tasks = by_dataset[dataset]
         for task, scores in tasks.items() if len(tasks) > 1 else ():
-            axis, label = task.split("/")[2:]
-            add(f"  {label}" if axis == "2d" else f"  {label}, {axis}", scores, style="dim")
+            add(f"  {task_name(task)}", scores, style="dim")
     table.add_section()
     add("mean over datasets", summary["overall"], style="bold")
     if minus := summary["difference"]["minus"]:
@@ -186,6 +185,12 @@ def score_table(summary: dict[str, Any]) -> Table:
         if any(key in each for each in counts):
             table.add_row(name, "", *(f"{scale * each[key]:.{digits}f}" if key in each else "" for each in counts))
     return table
+
+
+def task_name(task: str) -> str:
+    """Short name of a task, its label and the axis of a volume: the id without dataset and modality."""
+    *_, axis, label = task.split("/")
+    return label if axis == "2d" else f"{label}, {axis}"
 
 
 def annotator_table(annotators: Mapping[str, Any]) -> Table:

@@ -59,7 +59,7 @@ def check_list(candidate: Candidate, frozen: FrozenList) -> None:
 
 
 def asked_of(frozen: FrozenList, ensemble: int) -> dict[Prediction, AskedPrediction]:
-    """Every prediction that a list asks for, each of an ensemble of so many consecutive draws."""
+    """Every prediction that a list asks for, each of `ensemble` consecutive draws together."""
     asked: dict[Prediction, AskedPrediction] = {}
     for name, task in frozen.tasks.items():
         for (case, draw), supports in _groups(task, ensemble):

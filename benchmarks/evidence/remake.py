@@ -41,7 +41,7 @@ class Figure:
     command: str
     """The command as README or docs state it."""
     quick: str = ""
-    """Options that make a short run of it, or the whole command of such a run."""
+    """Options that make a short run of the command, or the whole command of a short run."""
 
     def words(self, given: Mapping[str, Path | None], quick: bool) -> list[str]:
         """Words of the command after the program's name, with the folders that are given.

@@ -31,6 +31,7 @@ def absence(bench: Bench) -> Findings:
     Raises:
         ValueError: If no task has an image without its structure, of a subject that may be a query.
     """
+    details = bench.claim_weights()
     scores: dict[Coordinates, list[Score]] = defaultdict(list)
     for support, found in measured(bench, judged, absent=bench.settings.queries):
         for examples, by_treatment in found.items():
@@ -41,7 +42,7 @@ def absence(bench: Bench) -> Findings:
         msg = "No task has images without its structure: expected some of query subjects, got none. Name another suite."
         raise ValueError(msg)
     references = {place: place._replace(series=TREATMENTS[0]) for place in scores}
-    return Findings(averaged(scores, references, bench.settings.seed), {})
+    return Findings(averaged(scores, references, bench.settings.seed), details)
 
 
 def judged(bench: Bench, segmenter: Segmenter, support: SharedSupport) -> dict[str, Any]:
@@ -59,7 +60,7 @@ def judged(bench: Bench, segmenter: Segmenter, support: SharedSupport) -> dict[s
 
 
 def supports_of(bench: Bench, support: SharedSupport) -> dict[str, Sequence[Sample]]:
-    """The examples of a support, and as many of which half lack the structure, if other subjects have such."""
+    """Examples of a support, and equally many of which half lack the structure, if other subjects have such images."""
     asked = {query.subject for query in support.queries}
     without = [each for each in lacking(bench.collection, support.task) if each.subject not in asked]
     without.sort(key=lambda sample: stable_hash(support.name, sample.case))

@@ -49,7 +49,7 @@ def in_panels(found: Sequence[JudgedQuery]) -> Iterator[tuple[str, list[JudgedQu
 
 
 def name_of(count: int, way: str) -> str:
-    """Name of showing so many people's labels of each image in a way."""
+    """Name of a way of showing the labels of `count` people."""
     return f"{count}, {way}"
 
 
@@ -68,7 +68,7 @@ def measured(seed: int, reading: TaskReading, draws: Sequence[Episode]) -> Value
 
 
 def each_label(count: int, rows: Sequence[int], people: Sequence[str], draw: int) -> list[Shown]:
-    """Show the labels of so many people of each image, of ever others in turn, as many labels in all as rows."""
+    """Show the labels of `count` people for each image, who take turns, as many labels in all as there are rows."""
     return [(row, who) for row, names in labelled(count, rows, people, draw) for who in names]
 
 
@@ -80,7 +80,7 @@ def one_label(count: int, rows: Sequence[int], people: Sequence[str], draw: int)
 def labelled(
     count: int, rows: Sequence[int], people: Sequence[str], draw: int
 ) -> Iterator[tuple[int, tuple[str, ...]]]:
-    """Yield the rows that are labelled if so many people label each, and who they are."""
+    """Yield the rows that are labelled if `count` people label each, and the names of these people."""
     for index, row in enumerate(rows[: len(rows) // count]):
         first = draw + count * index
         yield row, tuple(people[(first + further) % len(people)] for further in range(count))

@@ -1,6 +1,6 @@
 """Points of a figure from what was measured of single queries, averaged as all results are."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from benchmarks.analysis.statistics import Interval, differences, intervals, subject_means
@@ -22,6 +22,11 @@ class Score:
 def mean_of(scores: Iterable[Score], seed: int) -> Interval:
     """Average over datasets, tasks, subjects and queries, with a 95 % interval."""
     return intervals(list(subject_means(scores, [""], "value", lambda score: score.place).values()), seed)[0]
+
+
+def ranging(values: Sequence[float], middle: Callable[[Iterable[float]], float]) -> Interval:
+    """Middle of some values, with their lowest and highest as the ends of the interval."""
+    return Interval(middle(values), min(values), max(values))
 
 
 def averaged(

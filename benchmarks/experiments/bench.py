@@ -1,22 +1,21 @@
 """Inputs and outcome of an experiment: its collection and options, and the points that it measures."""
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.analysis.statistics import Interval
 from benchmarks.plans.task_plans import Settings
+from benchmarks.run import Track
 from benchmarks.scoring.evaluator import Execution
 from benchmarks.scoring.results import claim_folder
 from incontext import __version__
+from incontext.networks.checkpoint import PACKAGED
 from megamed import Collection, manifest
 from megamed.files import read_json, sha256_of, write_json
-
-Track = Callable[[Iterable[list[Any]], int], Iterable[list[Any]]]
-"""Function that passes batches of rows, or of other pieces, through while it shows progress towards their total."""
 
 FOLDERS = ("scribbles", "data")
 """Options that no experiment but one has, and its folders alone state."""
@@ -113,6 +112,24 @@ class Bench:
         """Settings that decide tasks, queries and supports."""
         return self.options.settings
 
+    def panel_of(self, predictor: str) -> str:
+        """Title of a predictor's panel: its name if there are several, else none."""
+        return predictor if len(self.options.predictors) > 1 else ""
+
+    @property
+    def weights(self) -> Path:
+        """Path of the weights file of the one predictor to examine.
+
+        Raises:
+            ValueError: If there are several predictors, or the only one is no weights file.
+        """
+        names = self.options.predictors
+        path = PACKAGED if names == ("packaged",) else Path(names[0])
+        if len(names) > 1 or not path.is_file():
+            msg = f"The experiment looks into one network: expected packaged or a weights file, got {', '.join(names)}."
+            raise ValueError(msg)
+        return path
+
     @cached_property
     def identity(self) -> dict[str, Any]:
         """Options, collection hash and version, as JSON values; all that is kept in a folder is of equal ones."""
@@ -138,6 +155,16 @@ class Bench:
         """
         claim_folder(self.out, self.identity, predictors or {})
 
+    def claim_weights(self) -> dict[str, Any]:
+        """Claim the folder for the one network to examine, and return its fingerprint, for the details of findings.
+
+        Raises:
+            ValueError: If there is no such network, or the folder holds another experiment, or other weights.
+        """
+        fingerprints = {"weights": sha256_of(self.weights)}
+        self.claim(fingerprints)
+        return {"fingerprints": fingerprints}
+
     def kept(self, name: str, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """Read a named measurement of an earlier run, or take it now and write it, as JSON values."""
         path = self.out / "measured" / f"{name}.json"
@@ -145,3 +172,8 @@ class Bench:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_json(path, measure())
         return read_json(path, "Delete it, and the same command measures it again.")
+
+    def kept_draws(self, name: str, measure: Callable[[int], dict[str, Any]]) -> list[dict[str, Any]]:
+        """Read or take a named measurement for each of as many seeds as there are draws: see `kept`."""
+        seeds = range(self.settings.seed, self.settings.seed + self.settings.draws)
+        return [self.kept(f"{name}-seed{seed}", partial(measure, seed)) for seed in seeds]

@@ -21,6 +21,7 @@ def by_name(bench: Bench) -> Findings:
     Raises:
         ValueError: If no other dataset has any of the structures.
     """
+    details = bench.claim_weights()
     named = named_tasks(bench.collection)
     scores: dict[Coordinates, list[Score]] = defaultdict(list)
     learned_from: dict[str, str] = {}
@@ -33,7 +34,7 @@ def by_name(bench: Bench) -> Findings:
         raise ValueError(msg)
     return Findings(
         averaged(scores, {place: Coordinates(OWN) for place in scores}, bench.settings.seed),
-        {"learned from": learned_from},
+        {**details, "learned from": learned_from},
     )
 
 

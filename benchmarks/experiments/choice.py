@@ -39,7 +39,7 @@ def support_choice(bench: Bench) -> list[Condition]:
     chosen = chosen_pools(bench, whole)
     conditions = []
     for name in bench.options.predictors:
-        panel = name if len(bench.options.predictors) > 1 else ""
+        panel = bench.panel_of(name)
         for size in SIZES:
             random = Coordinates(size, "random", panel)
             conditions.append(Condition(random, name, [first(plan, size) for plan in whole], random))

@@ -1,4 +1,4 @@
-"""Experiments on how fast prompts mend masks: with so many labelled examples, and by one robot user or another."""
+"""Experiments on how fast prompts mend masks, by the number of labelled examples and by the robot user."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
@@ -40,14 +40,14 @@ def robots(bench: Bench) -> Findings:
 
 def corrected(bench: Bench, series: dict[str, RobotSeries]) -> Findings:
     """Measure Dice after each turn, each compared with none, and the turns that it takes to reach the targets."""
-    seed, several = bench.settings.seed, len(bench.options.predictors) > 1
+    seed = bench.settings.seed
     measures = {name: partial(courses, seed, each) for name, each in series.items()}
     found, details = measure_tasks(bench, pools(bench), measures)
     points: list[Point] = []
     told = {}
     for (predictor, name), some in found.items():
         reached = {f"{target:.2f}": turns_to(some, target, TURNS, seed) for target in TARGETS}
-        points += curve(Coordinates(0, name, predictor if several else ""), some, reached, seed)
+        points += curve(Coordinates(0, name, bench.panel_of(predictor)), some, reached, seed)
         told[f"{predictor}, {name}"] = {dice: asdict(each) for dice, each in reached.items()}
     return Findings(points, details | {"turns to": told})
 

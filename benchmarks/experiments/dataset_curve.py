@@ -30,14 +30,14 @@ def dataset_curve(bench: Bench) -> Findings:
     Raises:
         ValueError: If no task has images enough.
     """
-    seed, several = bench.settings.seed, len(bench.options.predictors) > 1
+    seed = bench.settings.seed
     measures = {name: partial(courses, seed, name == JOINING) for name in (JOINING, ALONE)}
     found, details = measure_tasks(bench, rows_of_images(bench), measures)
     scores, references, told = {}, {}, {}
     for (predictor, name), some in found.items():
         told[f"{predictor}, {name}"] = {part: turns_to(each, ENOUGH, TURNS, seed) for part, each in parts(some).items()}
         for index in range(IMAGES):
-            place = Coordinates(index + 1, name, predictor if several else "")
+            place = Coordinates(index + 1, name, bench.panel_of(predictor))
             here = [each for each in some if each.index == index]
             scores[place] = scores_of(here, map(clicks_of, here))
             references[place] = place._replace(series=ALONE)

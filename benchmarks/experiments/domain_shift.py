@@ -32,6 +32,7 @@ def domain_shift(bench: Bench) -> Findings:
     Raises:
         ValueError: If no other dataset shows a structure of the suite in the same way.
     """
+    details = bench.claim_weights()
     scores: dict[Coordinates, list[Score]] = defaultdict(list)
     for support, found in measured(bench, judged):
         for series, values in found.items():
@@ -45,7 +46,7 @@ def domain_shift(bench: Bench) -> Findings:
         )
         raise ValueError(msg)
     points = averaged(scores, {place: compared_with(place, scores) for place in scores}, bench.settings.seed)
-    return Findings(sorted(points, key=lambda point: point.place.panel != ALL), {})
+    return Findings(sorted(points, key=lambda point: point.place.panel != ALL), details)
 
 
 def compared_with(place: Coordinates, places: Iterable[Coordinates]) -> Coordinates:
@@ -69,7 +70,7 @@ class ShownExamples(NamedTuple):
         return cls(*pairs(bench, support, samples), subjects)
 
     def beside(self, others: "ShownExamples", count: int) -> "ShownExamples":
-        """The first of these, so many, and others."""
+        """The first `count` of these examples, and others."""
         return ShownExamples(
             self.images[:count] + others.images,
             self.labels[:count] + others.labels,

@@ -13,8 +13,7 @@ import numpy as np
 
 from benchmarks.experiments.averages import Score, averaged
 from benchmarks.experiments.bench import Bench, Coordinates, Findings
-from benchmarks.experiments.measuring import weights_of
-from benchmarks.experiments.propagated_volumes import Question, questions, segmenter_of
+from benchmarks.experiments.propagated_volumes import Question, questions
 from benchmarks.experiments.source_volumes import (
     SourceVolume,
     VolumeSettings,
@@ -27,7 +26,6 @@ from benchmarks.plans.task_plans import stable_hash
 from benchmarks.scoring.evaluator import exactly
 from incontext import Segmenter
 from incontext.inference.segmentation import dice
-from megamed.files import sha256_of
 
 COUNTS = (1, 3, 7)
 """Numbers of drawn slices, spread evenly over those that show the structure."""
@@ -47,9 +45,8 @@ def drawn_slices(bench: Bench) -> Findings:
     if not bench.options.data:
         msg = "The files of volumes are missing: expected a folder of datasets, got none. Name it with --data."
         raise ValueError(msg)
-    weights = weights_of(bench)
-    bench.claim({"weights": sha256_of(weights)})
-    segmenter = segmenter_of(weights, bench.execution.device)
+    details = bench.claim_weights()
+    segmenter = Segmenter(bench.weights, device=bench.execution.device)
     settings = _settings(bench)
     found = find_volumes(Path(bench.options.data), settings)
     asked = (
@@ -69,7 +66,6 @@ def drawn_slices(bench: Bench) -> Findings:
         scores = {place: values for place, values in scores.items() if place.series != EVERYWHERE}
     places = sorted(scores, key=lambda place: (place.panel != REACH, place.series != EVERYWHERE, place.series, place.x))
     references = {place: place._replace(x=COUNTS[0]) for place in places if place.panel == WHOLE}
-    details = {"fingerprints": {"weights": sha256_of(weights)}}
     return Findings(averaged({place: scores[place] for place in places}, references, bench.settings.seed), details)
 
 

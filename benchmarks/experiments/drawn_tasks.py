@@ -13,7 +13,6 @@ from torch import Tensor
 
 from benchmarks.experiments.averages import Score
 from benchmarks.experiments.bench import Bench
-from benchmarks.experiments.measuring import weights_of
 from benchmarks.experiments.supports import pools
 from benchmarks.plans.annotators import Annotators, drawn_by_several
 from benchmarks.plans.task_plans import Episode, TaskPlan, plan_hash
@@ -23,9 +22,9 @@ from benchmarks.scoring.evaluator import exactly
 from benchmarks.scoring.leaks import find_leaks
 from incontext.inference.backends import backend_of
 from incontext.inference.uncertainty import uncertainty
-from incontext.networks.checkpoint import read_metadata
 from incontext.networks.protocols import Backend, Codes
 from incontext.networks.unknown import as_shares
+from incontext.networks.weights_metadata import Calibration
 from megamed import Collection
 
 AGREED = ""
@@ -150,9 +149,9 @@ def opened(bench: Bench) -> tuple[NamedPredictor, Backend, float]:
     Raises:
         ValueError: If there are several predictors, or the only one is no weights file.
     """
-    weights, device = weights_of(bench), bench.execution.device
-    temperature = read_metadata(weights).get("calibration", {}).get("temperature", 1.0)
-    return from_weights(weights, device), backend_of(load_network(weights, device)), temperature
+    weights, device = bench.weights, bench.execution.device
+    named = from_weights(weights, device)
+    return named, backend_of(load_network(weights, device)), Calibration.of(named.provenance).temperature
 
 
 def kept(bench: Bench, reading: TaskReading, measure: Measure) -> list[JudgedQuery]:

@@ -23,6 +23,7 @@ DICE, APART, RANKS = "Dice", "expected less true", "rank correlation"
 
 def expected_dice(bench: Bench) -> Findings:
     """Compare the Dice that the examples of each draw expect with the mean Dice of other images."""
+    details = bench.claim_weights()
     found = [(support, each) for support, each in measured(bench, compared) if each]
     scores: dict[Coordinates, list[Score]] = defaultdict(list)
     for support, each in found:
@@ -40,7 +41,7 @@ def expected_dice(bench: Bench) -> Findings:
     ranks = [_rank("draws", [each for _, each in found]), _rank("tasks", means)]
     of_tasks = Point(Coordinates("absolute, of the means of tasks", "", APART), Interval(apart, apart, apart))
     points = [*averaged(scores, {}, bench.settings.seed), of_tasks, *filter(None, ranks)]
-    return Findings(points, {"measured": by_task})
+    return Findings(points, {**details, "measured": by_task})
 
 
 def compared(bench: Bench, segmenter: Segmenter, support: SharedSupport) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Experiments on other measures than a suite's Dice: whether a network reads its support, and its time per query."""
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -10,19 +10,17 @@ from statistics import fmean, median
 import torch
 from torch import Tensor
 
-from benchmarks.analysis.statistics import Interval
+from benchmarks.experiments.averages import ranging
 from benchmarks.experiments.bench import Bench, Coordinates, Findings, Point
-from benchmarks.experiments.network_speed import build_networks, draw_episode, predict
+from benchmarks.experiments.network_speed import QUERIES_PER_BATCH, SIZE_PX, build_networks, draw_episode, predict
 from benchmarks.experiments.support_probe import SUPPORTS, probe_suite
 from benchmarks.predictors import load_network
 from benchmarks.scoring.evaluator import exactly
 from incontext.networks.checkpoint import PACKAGED
 from incontext.networks.protocols import SupportEncoder
-from megamed.files import sha256_of
 
 SUPPORT_SIZES = (1, 4, 16, 64)
 QUERIES = (1, 4, 16, 64, 200)
-QUERIES_PER_BATCH = 8
 SINGLE = "1"
 """Key of the times of a single query; keys are numbers of queries, as text because JSON has no others."""
 PLAIN = "cross-block, plain definition"
@@ -30,10 +28,8 @@ PLAIN = "cross-block, plain definition"
 
 def probing(bench: Bench) -> Findings:
     """Measure Dice with the true support and with supports that were tampered with, for as many seeds as draws."""
-    weights = weights_of(bench)
-    bench.claim({"weights": sha256_of(weights)})
-    seeds = range(bench.settings.seed, bench.settings.seed + bench.settings.draws)
-    found = [bench.kept(f"probe-seed{seed}", partial(probed, bench, weights, seed)) for seed in seeds]
+    details = bench.claim_weights()
+    found = bench.kept_draws("probe", partial(probed, bench))
     true = Coordinates("true")
     points = []
     for kind, what in SUPPORTS.items():
@@ -42,28 +38,14 @@ def probing(bench: Bench) -> Findings:
             costs = [scores[kind] - scores["true"] for scores in found]
             point = Point(Coordinates(kind), ranging(values, fmean), about=what)
             points.append(point if kind == "true" else replace(point, reference=true, difference=ranging(costs, fmean)))
-    return Findings(points, {"fingerprints": {"weights": sha256_of(weights)}})
+    return Findings(points, details)
 
 
-def probed(bench: Bench, weights: Path, seed: int) -> dict[str, float]:
+def probed(bench: Bench, seed: int) -> dict[str, float]:
     """Mean Dice in [0, 1] by kind of support, for queries and supports drawn by one seed."""
-    settings = replace(bench.settings, seed=seed)
-    scores: dict[str, float] = probe_suite(bench.collection.path, settings, weights, bench.execution.device)["scores"]
+    settings, device = replace(bench.settings, seed=seed), bench.execution.device
+    scores: dict[str, float] = probe_suite(bench.collection.path, settings, bench.weights, device)["scores"]
     return scores
-
-
-def weights_of(bench: Bench) -> Path:
-    """Path of the weights file of the one predictor to examine.
-
-    Raises:
-        ValueError: If there are several predictors, or the only one is no weights file.
-    """
-    names = bench.options.predictors
-    path = PACKAGED if names == ("packaged",) else Path(names[0])
-    if len(names) > 1 or not path.is_file():
-        msg = f"The experiment looks into one network: expected packaged or a weights file, got {', '.join(names)}."
-        raise ValueError(msg)
-    return path
 
 
 def cost(bench: Bench) -> Findings:
@@ -72,8 +54,7 @@ def cost(bench: Bench) -> Findings:
     The plain definition walks through the support with each query, so its time per query, in milliseconds, is the same
     for any number of queries.
     """
-    weights = weights_of(bench)
-    bench.claim({"weights": sha256_of(weights)})
+    details, weights = bench.claim_weights(), bench.weights
     name = "packaged" if weights == PACKAGED else weights.stem
     points, runs = [], bench.settings.draws
     for size in SUPPORT_SIZES:
@@ -82,7 +63,7 @@ def cost(bench: Bench) -> Findings:
         for queries in QUERIES:
             points.append(Point(Coordinates(queries, name, f"S = {size}"), ranging(ours[str(queries)], median)))
             points.append(Point(Coordinates(queries, PLAIN, f"S = {size}"), ranging(plain[SINGLE], median)))
-    return Findings(points, {"fingerprints": {"weights": sha256_of(weights)}, "size_px": 128, "runs": runs})
+    return Findings(points, details | {"size_px": SIZE_PX, "runs": runs})
 
 
 def plain_ms(support_size: int, runs: int) -> dict[str, list[float]]:
@@ -117,8 +98,3 @@ def times_ms(work: Callable[[], object], runs: int) -> list[float]:
             work()
             times.append(1000 * (time.process_time() - start))
     return times[1:]
-
-
-def ranging(values: Sequence[float], middle: Callable[[Iterable[float]], float]) -> Interval:
-    """Middle of some values, with their lowest and highest as the ends of the interval."""
-    return Interval(middle(values), min(values), max(values))

@@ -12,6 +12,7 @@ import resource
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from multiprocessing import get_context
 from statistics import median
 
@@ -60,52 +61,52 @@ def train_step(network: nn.Module, episode: tuple[Tensor, Tensor, Tensor]) -> No
     network(*episode).square().mean().backward()
 
 
-def seconds(step: Callable[..., None], support_size: int, runs: int = RUNS) -> dict[str, float]:
-    """Median CPU seconds of a step over several runs, by network; the networks take turns."""
-    networks, episode = build_networks(), draw_episode(support_size)
-    times: dict[str, list[float]] = {name: [] for name in networks}
+def in_turns(works: Sequence[Callable[[], object]], runs: int) -> list[float]:
+    """Median CPU seconds of each of several works over some runs, in which they take turns, after a warm-up."""
+    times: list[list[float]] = [[] for _ in works]
     for _ in range(1 + runs):
-        for name, network in networks.items():
+        for taken, work in zip(times, works, strict=True):
             start = time.process_time()
-            step(network, episode)
-            times[name].append(time.process_time() - start)
-    return {name: median(after_warm_up) for name, (_, *after_warm_up) in times.items()}
+            work()
+            taken.append(time.process_time() - start)
+    return [median(after_warm_up) for _, *after_warm_up in times]
 
 
-def seconds_per_query(runs: int = FEW_RUNS) -> dict[str, float]:
+def seconds(step: Callable[..., None], support_size: int, runs: int) -> dict[str, float]:
+    """Median CPU seconds of a step, by network."""
+    networks, episode = build_networks(), draw_episode(support_size)
+    times = in_turns([partial(step, network, episode) for network in networks.values()], runs)
+    return dict(zip(networks, times, strict=True))
+
+
+def seconds_per_query(runs: int) -> dict[str, float]:
     """Median CPU seconds per query when many share a support, by network; encoding the support is included."""
     plain, network = build_networks()["plain"], SupportOnceNet().eval()
     episode = draw_episode(SHARED_SUPPORT_SIZE)
     queries = torch.rand(QUERIES, 1, SIZE_PX, SIZE_PX).split(QUERIES_PER_BATCH)
-    times: dict[str, list[float]] = {"plain": [], "ours": []}
-    for _ in range(1 + runs):
-        start = time.process_time()
-        predict(plain, episode)
-        between = time.process_time()
-        with torch.no_grad():
-            code = network.encode_support(*episode[1:])
-            for batch in queries:
-                network.segment(batch, code)
-        times["plain"].append(between - start)
-        times["ours"].append((time.process_time() - between) / QUERIES)
-    return {name: median(after_warm_up) for name, (_, *after_warm_up) in times.items()}
+
+    @torch.no_grad()
+    def ask_all() -> None:
+        code = network.encode_support(*episode[1:])
+        for batch in queries:
+            network.segment(batch, code)
+
+    one, all_queries = in_turns([partial(predict, plain, episode), ask_all], runs)
+    return {"plain": one, "ours": all_queries / QUERIES}
 
 
-def training_seconds_per_query(runs: int = FEW_RUNS) -> dict[str, float]:
+def training_seconds_per_query(runs: int) -> dict[str, float]:
     """Median CPU seconds of a forward and backward pass, per query of the batch, by network."""
     plain, network = build_networks()["plain"], SupportOnceNet()
     episode = draw_episode(TRAINING_SUPPORT_SIZE)
     images, labels = torch.rand(2, 1, TRAINING_SUPPORT_SIZE + 1, 1, SIZE_PX, SIZE_PX).unbind()
-    times: dict[str, list[float]] = {"plain": [], "ours": []}
-    for _ in range(1 + runs):
-        start = time.process_time()
-        train_step(plain, episode)
-        between = time.process_time()
+
+    def learn_all() -> None:
         network.zero_grad()
         network.leave_one_out(images, labels.round()).square().mean().backward()
-        times["plain"].append(between - start)
-        times["ours"].append((time.process_time() - between) / images.shape[1])
-    return {name: median(after_warm_up) for name, (_, *after_warm_up) in times.items()}
+
+    one, whole_set = in_turns([partial(train_step, plain, episode), learn_all], runs)
+    return {"plain": one, "ours": whole_set / images.shape[1]}
 
 
 def peak_growth_mib(name: str, support_size: int) -> float:

@@ -17,12 +17,12 @@ from benchmarks.scoring.results import Row
 
 SIZES = (1, 4)
 COUNTS = (1, 2, 5, 10)
-"""Numbers of random supports of which the oracle takes the best, as far as so many are drawn; one is the mean."""
+"""Numbers of random supports of which the oracle takes the best, up to the number of draws; one is the mean."""
 FROM_RANDOM, FROM_NEAREST = "from a random support", "from the nearest support"
 
 
 def oracle_support(bench: Bench) -> Findings:
-    """Measure the best of so many random supports, as difference from one of them and from the nearest."""
+    """Measure the best of several random supports, as difference from one of them and from the nearest."""
     pairs = list(random_and_nearest(bench))
     scored = [condition for pair in pairs for condition in pair]
     findings = score(bench, scored)
@@ -34,7 +34,7 @@ def oracle_support(bench: Bench) -> Findings:
         for reference, panel in ((random, FROM_RANDOM), (nearest, FROM_NEAREST)):
             for count in (each for each in COUNTS if each <= bench.settings.draws):
                 place = Coordinates(count, random.place.series, panel)
-                rows[place] = best_of(count, drawn, str(place))
+                rows[place] = best_of(count, drawn)
                 conditions.append(replace(random, place=place, reference=reference.place))
     return replace(findings, points=measured(rows, conditions, {}, bench.settings.seed))
 
@@ -52,21 +52,17 @@ def random_and_nearest(bench: Bench) -> Iterator[tuple[Condition, Condition]]:
             )
 
 
-def best_of(count: int, rows: Iterable[Row], name: str) -> list[Row]:
-    """Reduce the draws of each query to one row with the best Dice that so many of them have on average.
+def best_of(count: int, rows: Iterable[Row]) -> list[Row]:
+    """Reduce the draws of each query to one row, with the best Dice that `count` of them have on average.
 
     Args:
         count: Number of draws of which the best is taken.
         rows: Rows of one predictor.
-        name: Name of the predictor in the rows returned.
     """
     draws: dict[tuple[str, str], list[Row]] = defaultdict(list)
     for row in rows:
         draws[row.task, row.case].append(row)
-    return [
-        replace(some[0], predictor=name, draw=0, dice=expected_best([row.dice for row in some], count))
-        for some in draws.values()
-    ]
+    return [replace(some[0], draw=0, dice=expected_best([row.dice for row in some], count)) for some in draws.values()]
 
 
 def expected_best(scores: Sequence[float], count: int) -> float:

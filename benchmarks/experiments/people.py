@@ -108,7 +108,7 @@ def people(bench: Bench) -> Findings:
     found, details = measure_tasks(bench, plans, measures)
     scores, references = {}, {}
     for predictor in details["fingerprints"]:
-        panel = predictor if len(bench.options.predictors) > 1 else ""
+        panel = bench.panel_of(predictor)
         for name, (size, who) in rounds.items():
             some = found[predictor, name]
             before, place = Coordinates(size, BEFORE, panel), Coordinates(size, who, panel)

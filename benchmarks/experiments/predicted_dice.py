@@ -10,14 +10,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from benchmarks.experiments.averages import ranging
 from benchmarks.experiments.bench import Bench, Coordinates, Findings, Point
-from benchmarks.experiments.measuring import ranging, weights_of
 from benchmarks.experiments.support_probe import tasks_with_one_support
 from benchmarks.predictors import load_network
 from incontext.networks.checkpoint import read_metadata
 from incontext.networks.quality import QualityModel
+from incontext.networks.weights_metadata import Calibration
 from incontext.training.calibration import Judged, judge, logits_of, reliability
-from megamed.files import sha256_of
 
 Reliability = dict[str, float | None]
 
@@ -33,10 +33,8 @@ def predicted_dice(bench: Bench) -> Findings:
     Raises:
         ValueError: If the weights hold no model that predicts Dice.
     """
-    weights = weights_of(bench)
-    bench.claim({"weights": sha256_of(weights)})
-    seeds = range(bench.settings.seed, bench.settings.seed + bench.settings.draws)
-    found = [bench.kept(f"reliability-and-risk-seed{seed}", partial(measured, bench, weights, seed)) for seed in seeds]
+    details, weights = bench.claim_weights(), bench.weights
+    found = bench.kept_draws("reliability-and-risk", partial(measured, bench, weights))
     groups = {(EVERY, ""): [each[EVERY] for each in found], (WITHIN, "_within"): [each[EVERY] for each in found]}
     for name in dict.fromkeys(name for each in found for name in each if name != EVERY):
         groups[name, ""] = [each[name] for each in found if name in each]
@@ -44,8 +42,8 @@ def predicted_dice(bench: Bench) -> Findings:
     for (name, suffix), values in groups.items():
         points.append(point_of(Coordinates(name, panel=RANKS), f"spearman{suffix}", values))
         points += [point_of(Coordinates(name, order, RISK), key + suffix, values) for key, order in ORDERS.items()]
-    details = {"fingerprints": {"weights": sha256_of(weights)}, "quality": quality_of(weights).model_dump()}
-    return Findings([point for point in points if point], details | {"reliability": found})
+    details |= {"quality": quality_of(weights).model_dump(), "reliability": found}
+    return Findings([point for point in points if point], details)
 
 
 def point_of(place: Coordinates, measure: str, found: list[Reliability]) -> Point | None:
@@ -62,7 +60,7 @@ def point_of(place: Coordinates, measure: str, found: list[Reliability]) -> Poin
 def measured(bench: Bench, weights: Path, seed: int) -> dict[str, Reliability]:
     """Reliability of predicted Dice over all masks and by dataset, for queries and supports drawn by a seed."""
     network, quality = load_network(weights, bench.execution.device), quality_of(weights)
-    temperature = read_metadata(weights)["calibration"]["temperature"]
+    temperature = Calibration.of(read_metadata(weights)).temperature
     groups: dict[str, list[Judged]] = {EVERY: []}
     for task in tasks_with_one_support(bench.collection.path, replace(bench.settings, seed=seed)):
         judged = judge(task, logits_of(network, task) / temperature)
@@ -111,11 +109,11 @@ def quality_of(weights: Path) -> QualityModel:
     Raises:
         ValueError: If the file holds none.
     """
-    quality = read_metadata(weights).get("calibration", {}).get("quality")
+    quality = Calibration.of(read_metadata(weights)).quality
     if quality is None:
         msg = (
             f"{weights} predicts no Dice: expected a calibration with a quality model, got none. "
             "Run `incontext calibrate` on it."
         )
         raise ValueError(msg)
-    return QualityModel(**quality)
+    return quality

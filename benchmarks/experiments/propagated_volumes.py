@@ -4,7 +4,7 @@ The function measured is the one a user calls, `Segmenter.propagate`, on the vol
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,7 +16,7 @@ from jaxtyping import Bool, UInt8
 
 from benchmarks.experiments.source_volumes import SourceVolume, VolumeSettings, find_volumes, read_volumes
 from benchmarks.plans.task_plans import Settings, TaskPlan, stable_hash
-from benchmarks.run import Store
+from benchmarks.run import Store, Track
 from benchmarks.scoring.evaluator import Scored, Work, exactly
 from benchmarks.scoring.metering import Meter
 from benchmarks.scoring.results import Cost, Row, claimed
@@ -41,9 +41,6 @@ ASKED, SPREAD = "slices asked for", "slices spread evenly"
 of those that show the label; or slices spread over these. Both are propagated as by default."""
 MEASURED = "Segmenter.propagate, on the volume's own grid"
 """Description of the measured function, stored with the settings, so that no run continues results of another one."""
-
-Track = Callable[[Iterable[list[Row]], int], Iterable[list[Row]]]
-"""Function that passes batches of rows through while it shows progress towards the total number of rows."""
 
 
 def methods_of(settings: VolumeSettings) -> list[str]:
@@ -178,7 +175,7 @@ def run_volumes(
     decided = json.loads(json.dumps(chosen | {"methods": methods, "measured": MEASURED}))
     datasets = find_volumes(root, settings)
     with claimed(out, decided, dict.fromkeys(names, sha256_of(weights))), exactly():
-        store, segmenter = Store.open(out), segmenter_of(weights, device)
+        store, segmenter = Store.open(out), Segmenter(weights, device=device)
         asked = (
             question
             for card, cases in datasets
@@ -202,11 +199,6 @@ def run_volumes(
         summary = store.summarise(rows, names, Settings(seed=settings.seed)) | {"settings": decided}
         store.publish(rows, summary)
     return summary
-
-
-def segmenter_of(weights: Path, device: str) -> Segmenter:
-    """Make a segmenter from a weights file, as a user does."""
-    return Segmenter(weights, device=device)
 
 
 def answered(question: Question, method: str, segmenter: Segmenter, device: str) -> Scored:

@@ -1,14 +1,13 @@
 """Relative cost of a network in training and prediction: it takes turns with the default, so other load slows both."""
 
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from statistics import median
 
 import torch
 from torch import Tensor
 
+from benchmarks.experiments.network_speed import QUERIES_PER_BATCH, SIZE_PX, in_turns
 from incontext.networks.protocols import SupportEncoder
 from incontext.training.config import TrainConfig
 from incontext.training.distributed import ALONE
@@ -20,8 +19,7 @@ from incontext.training.state import TrainState
 STEPS = 24
 """Number of training steps that are timed, spread over the course of the training."""
 RUNS = 5
-MANY_QUERIES, QUERIES_PER_BATCH = 200, 8
-SIZE_PX = 128
+MANY_QUERIES = 200
 
 
 @dataclass
@@ -71,18 +69,7 @@ def compare_queries(one: SupportEncoder, other: SupportEncoder, support_size: in
         queries = torch.rand(count, 1, SIZE_PX, SIZE_PX)
         return [partial(network.segment, queries, code) for network, code in zip(networks, codes, strict=True)]
 
-    encoding, alone, batch = in_turns(encode), in_turns(segment(1)), in_turns(segment(QUERIES_PER_BATCH))
+    encoding, alone, batch = (in_turns(works, RUNS) for works in (encode, segment(1), segment(QUERIES_PER_BATCH)))
     single = [read + asked for read, asked in zip(encoding, alone, strict=True)]
     shared = [read / MANY_QUERIES + asked / QUERIES_PER_BATCH for read, asked in zip(encoding, batch, strict=True)]
     return {"1": single[0] / single[1], str(MANY_QUERIES): shared[0] / shared[1]}
-
-
-def in_turns(works: Sequence[Callable[[], object]]) -> list[float]:
-    """Median processor seconds of each of several works, which take turns."""
-    seconds: list[list[float]] = [[] for _ in works]
-    for _ in range(RUNS):
-        for taken, work in zip(seconds, works, strict=True):
-            start = time.process_time()
-            work()
-            taken.append(time.process_time() - start)
-    return [median(taken) for taken in seconds]

@@ -1,10 +1,10 @@
 """Scores the conditions of an experiment into one table of rows, going on where an earlier run stopped."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from benchmarks.analysis.statistics import differences, intervals, subject_means
+from benchmarks.experiments.averages import Score, averaged
 from benchmarks.experiments.bench import Bench, Coordinates, Findings, Point
 from benchmarks.plans.task_plans import TaskPlan, plan_hash
 from benchmarks.predictors import NamedPredictor, load_predictor
@@ -98,7 +98,7 @@ def leaks_of(
 
 
 def by_place(store: Store, conditions: Sequence[Condition]) -> dict[Coordinates, list[Row]]:
-    """Group the rows that count by their point, under whose name they are.
+    """Group the rows that count by their point.
 
     Raises:
         ValueError: If a point has no rows.
@@ -108,7 +108,7 @@ def by_place(store: Store, conditions: Sequence[Condition]) -> dict[Coordinates,
     for row in store.rows():
         condition = known.get(base_name(row.predictor, row.ensemble))
         if condition is not None and row.ensemble == condition.plans[0].ensemble:
-            rows[condition.place].append(replace(row, predictor=str(condition.place)))
+            rows[condition.place].append(row)
     for condition in conditions:
         if not rows[condition.place]:
             reason = next(iter(store.failed.get(condition.name, {}).values()), "nothing was asked")
@@ -118,33 +118,25 @@ def by_place(store: Store, conditions: Sequence[Condition]) -> dict[Coordinates,
 
 
 def measured(
-    rows: dict[Coordinates, list[Row]], conditions: Iterable[Condition], seconds: dict[str, float], seed: int
+    rows: Mapping[Coordinates, Iterable[Row]], conditions: Iterable[Condition], seconds: Mapping[str, float], seed: int
 ) -> list[Point]:
     """Average each point, with its interval, and its paired difference from the point that it is compared with.
 
     Args:
-        rows: Rows of each point, under its name.
+        rows: Rows of each point.
         conditions: Conditions in the order wanted.
         seconds: Seconds per query, by the name of a condition.
         seed: Seed of the bootstrap.
     """
-    points: dict[Coordinates, Point] = {}
+    known: dict[Coordinates, Condition] = {}
     for each in conditions:
-        if each.place in points:
-            continue
-        place, reference, ensemble = each.place, each.reference, each.plans[0].ensemble
-        own = list(subject_means(rows[place], [str(place)]).values())
-        difference = None
-        if reference is not None and reference != place:
-            both = subject_means(rows[place] + rows[reference], [str(place), str(reference)])
-            difference = differences(list(both.values()), reference=0, seed=seed)[1]
-        points[place] = Point(
-            place,
-            intervals(own, seed)[0],
-            reference if difference else None,
-            difference,
-            each.about,
-            tasks=len({row.task for row in rows[place]}),
-            seconds_per_query=ensemble * seconds[each.name] if each.name in seconds else None,
-        )
-    return list(points.values())
+        known.setdefault(each.place, each)
+    scores = {place: [Score(row.dataset, row.task, row.subject, row.dice) for row in rows[place]] for place in known}
+    references = {place: each.reference for place, each in known.items() if each.reference is not None}
+    per_query = {
+        each.place: each.plans[0].ensemble * seconds[each.name] for each in known.values() if each.name in seconds
+    }
+    return [
+        replace(point, about=known[point.place].about, seconds_per_query=per_query.get(point.place))
+        for point in averaged(scores, references, seed)
+    ]

@@ -17,7 +17,7 @@ def scribbled_support(bench: Bench) -> Iterator[Condition]:
     """Conditions with supports of each size that are drawn, or known by their scribbles alone."""
     whole = pools(bench)
     for name in bench.options.predictors:
-        panel = name if len(bench.options.predictors) > 1 else ""
+        panel = bench.panel_of(name)
         for size in SIZES:
             plans, drawn = [first(plan, size) for plan in whole], Coordinates(size, DENSE, panel)
             yield Condition(drawn, name, plans, drawn)

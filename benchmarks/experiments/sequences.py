@@ -14,7 +14,6 @@ import numpy as np
 from benchmarks.experiments.averages import Score, averaged
 from benchmarks.experiments.bench import Bench, Coordinates, Findings
 from benchmarks.experiments.films import Film, find_films
-from benchmarks.experiments.measuring import weights_of
 from benchmarks.plans.task_plans import stable_hash
 from benchmarks.scoring.evaluator import exactly
 from benchmarks.scoring.leaks import dataset_ids
@@ -22,7 +21,6 @@ from incontext import Segmenter
 from incontext.inference.propagation import Propagation
 from incontext.inference.segmentation import dice
 from incontext.networks.checkpoint import Checkpoint
-from megamed.files import sha256_of
 
 PROPAGATED, ALONE = "propagation", "frame by frame"
 METHODS: Mapping[str, Propagation | None] = {
@@ -57,9 +55,8 @@ def sequences(bench: Bench) -> Findings:
     Raises:
         ValueError: If the collection has no film, or the predictor is no weights file.
     """
-    weights = weights_of(bench)
-    bench.claim({"weights": sha256_of(weights)})
-    segmenter = Segmenter(weights, device=bench.execution.device)
+    details = bench.claim_weights()
+    segmenter = Segmenter(bench.weights, device=bench.execution.device)
     by_dataset = groupby(find_films(bench.collection), key=lambda film: film.dataset)
     films = [film for _, some in by_dataset for film in islice(some, bench.settings.queries)]
     if not films:
@@ -76,7 +73,7 @@ def sequences(bench: Bench) -> Findings:
     order = [ALL, *DISTANCES]
     places = sorted(scores, key=lambda place: (place.panel, order.index(str(place.x))))
     references = {place: place._replace(series=place.series.replace(PROPAGATED, ALONE)) for place in places}
-    details = {"fingerprints": {"weights": sha256_of(weights)}, "trained on the same patients": kin(bench)}
+    details |= {"trained on the same patients": kin(bench)}
     return Findings(averaged({place: scores[place] for place in places}, references, bench.settings.seed), details)
 
 
@@ -87,7 +84,7 @@ def series(spacing: str, method: str) -> str:
 
 def kin(bench: Bench) -> dict[str, list[str]]:
     """Datasets of the training of the weights that share patients with the films, by the dataset of these."""
-    learned = dataset_ids(Checkpoint.read(weights_of(bench)).inspect())
+    learned = dataset_ids(Checkpoint.read(bench.weights).inspect())
     shared = {name: bench.collection.card(name).shares_patients_with for name in bench.collection.datasets}
     return {name: sorted({name, *others} & {*learned}) for name, others in shared.items()}
 

@@ -11,12 +11,10 @@ from jaxtyping import UInt8
 
 from benchmarks.experiments.averages import Score
 from benchmarks.experiments.bench import Bench
-from benchmarks.experiments.measuring import weights_of
 from benchmarks.plans.task_plans import TaskPlan, plan_suite
 from incontext import Segmenter
 from incontext.inference.segmentation import dice
 from megamed import Sample, Task
-from megamed.files import sha256_of
 from megamed.unknown import UNKNOWN
 
 
@@ -46,16 +44,15 @@ def measured(bench: Bench, measure: Measure, absent: int = 0) -> Iterator[tuple[
     """Yield every support of the tasks, with what a function measures of it; what it measured before is read.
 
     Args:
-        bench: The experiment; all queries of a task share a support, and are of other subjects.
+        bench: The experiment, whose folder is claimed for its weights; all queries of a task share a support, and
+            are of other subjects.
         measure: Function that measures a support.
         absent: Maximum number of further queries per task that lack the structure.
     """
-    weights = weights_of(bench)
-    bench.claim({"weights": sha256_of(weights)})
     settings = replace(bench.settings, supports="shared", query_subjects="test", absent=absent)
     supports = [each for plan in plan_suite(bench.collection, settings)[0] for each in shared_supports(plan)]
     for (support,) in bench.track(([each] for each in supports), len(supports)):
-        segmenter = Segmenter(weights, device=bench.execution.device, unknown=UNKNOWN)
+        segmenter = Segmenter(bench.weights, device=bench.execution.device, unknown=UNKNOWN)
         yield support, bench.kept(support.name, partial(measure, bench, segmenter, support))
 
 

@@ -48,7 +48,7 @@ def ensemble_budget(bench: Bench) -> list[Condition]:
         enough = [first(plan, budget) for plan in pools(bench) if smallest_pool(plan) >= budget]
         plans = {(members, way): [WAYS[way](plan, members) for plan in enough] for members, way in shares(budget)}
         for name in bench.options.predictors if enough else ():
-            panel = name if len(bench.options.predictors) > 1 else ""
+            panel = bench.panel_of(name)
             single = Coordinates(1, f"{budget} images, {DEALT}", panel)
             conditions += [
                 Condition(Coordinates(members, f"{budget} images, {way}", panel), name, made, single)

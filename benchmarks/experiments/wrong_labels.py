@@ -35,12 +35,13 @@ APART = 0.1
 
 def wrong_labels(bench: Bench) -> Findings:
     """Share of wrong labels that the others contradict most, or call wrong, by kind of error."""
+    details = bench.claim_weights()
     scores: dict[Coordinates, list[Score]] = defaultdict(list)
     for support, shares in measured(bench, detected):
         for kind, by_rule in shares.items():
             for rule, share in by_rule.items():
                 scores[Coordinates(kind, rule)].append(support.score(share))
-    return Findings(averaged(scores, {}, bench.settings.seed), {})
+    return Findings(averaged(scores, {}, bench.settings.seed), details)
 
 
 def detected(bench: Bench, segmenter: Segmenter, support: SharedSupport) -> dict[str, Any]:

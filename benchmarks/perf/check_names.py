@@ -32,7 +32,7 @@ class NameQuery:
 
 @dataclass(frozen=True)
 class NameScores:
-    """NameScores of right answers at the first rank and of wrong refusals, and of refusals of what is not there."""
+    """Shares of right answers at the first rank and of wrong refusals, and of refusals of what is not there."""
 
     found: float
     refused_wrongly: float

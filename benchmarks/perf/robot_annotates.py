@@ -28,6 +28,7 @@ from playwright.sync_api import expect, sync_playwright
 from scipy import ndimage
 
 from benchmarks.perf.time_browser import FLAGS, PATIENCE_MS, browser_path, visited
+from incontext.inference.segmentation import dice
 from megamed.outlines import trace
 
 COUNT, GOAL, CLICKS = 40, 0.9, 5
@@ -64,11 +65,6 @@ class Tally:
     actions: int = 0
     answers_s: float = 0.0
     dice: list[float] = field(default_factory=list)
-
-
-def dice_of(mask: Mask, label: Mask) -> float:
-    """Dice of two masks; 1 if both are empty."""
-    return float(2 * (mask & label).sum() / max(1, mask.sum() + label.sum())) if mask.any() or label.any() else 1.0
 
 
 def simplified(points: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, "m 2"]:
@@ -109,11 +105,11 @@ class Robot:
         """Bring the mask of the image on the screen to the goal, and accept it."""
         index, label, clicks = image["id"], self.labels[image["name"]], 0
         mask = self.mask(index, label)
-        while dice_of(mask, label) < GOAL and clicks < CLICKS and self.tally.dice:
+        while dice(mask, label) < GOAL and clicks < CLICKS and self.tally.dice:
             self.click(mask, label)
             mask, clicks = self.mask(index, label), clicks + 1
         self.tally.clicks += clicks
-        if dice_of(mask, label) < GOAL:
+        if dice(mask, label) < GOAL:
             self.draw(mask, label)
             mask = self.mask(index, label)
             self.tally.drawn += 1
@@ -123,7 +119,7 @@ class Robot:
             self.tally.accepted += 1
         self.press("a")
         expect(self.page.locator("#count")).to_contain_text(f"{len(self.tally.dice) + 1} accepted")
-        self.tally.dice.append(dice_of(mask, label))
+        self.tally.dice.append(dice(mask, label))
         print(f"{len(self.tally.dice)}: {image['name']}, {clicks} clicks", file=sys.stderr, flush=True)
 
     def draw_first(self, image: dict[str, Any]) -> None:
@@ -135,7 +131,7 @@ class Robot:
             chosen = self.page.locator("#images [aria-selected]")
             expect(chosen).not_to_have_attribute("data-id", str(image["id"]))
         self.tally.drawn += 1
-        self.tally.dice.append(dice_of(self.mask(image["id"], label), label))
+        self.tally.dice.append(dice(self.mask(image["id"], label), label))
 
     def click(self, mask: Mask, label: Mask) -> None:
         """Click in the middle of the largest error."""

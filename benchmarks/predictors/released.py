@@ -3,7 +3,6 @@
 None of these weights were at hand: the layouts are those that the public code of each states.
 """
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from benchmarks.predictors.released_networks import MultiverSegNet, TycheNet
 from benchmarks.predictors.seggpt import EMBEDDING, WEIGHTS, seggpt
 from incontext.networks.layers import check_sizes
 from incontext.networks.tensors import misfit, unusable
-from incontext.networks.universeg import read_state
+from incontext.networks.universeg import read_state, renamed
 from megamed.files import sha256_of
 
 CANDIDATES = 8
@@ -89,7 +88,7 @@ RELEASED = {
 
 
 def from_released(name: str, device: str = "cpu") -> NamedPredictor | None:
-    """Load a predictor by its name with the file of its weights, as `multiverseg@FILE`; None if it is no such name.
+    """Load a predictor by its name with the file of its weights, as `multiverseg@FILE`; None for other names.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -133,19 +132,13 @@ def load_released(path: Path, network_class: Callable[[tuple[int, ...]], nn.Modu
     check_sizes(channels=channels)
     with torch.device("meta"):  # takes no memory before the weights are known to fit
         network = network_class(channels)
-    names = to_released(network.state_dict())
+    names = renamed(network.state_dict(), RELEASED_PIECES)
     if fault := misfit(names, released) or unusable(released):
         msg = f"{path} does not fit {what} {fault}. Pass the file as its authors released it."
         raise ValueError(msg)
     ours = zip(network.state_dict(), names, strict=True)
     network.load_state_dict({own: released[name].to(torch.float32, copy=True) for own, name in ours}, assign=True)
     return network.eval()
-
-
-def to_released(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rename the parameters of a network of ours as they are named where it was released; their order stays."""
-    pieces = re.compile("|".join(map(re.escape, RELEASED_PIECES)))
-    return {pieces.sub(lambda piece: RELEASED_PIECES[piece[0]], name): value for name, value in state.items()}
 
 
 def _blocks(released: Mapping[str, Tensor]) -> list[int]:

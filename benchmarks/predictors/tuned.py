@@ -16,6 +16,7 @@ from benchmarks.predictors.weights import SupportOncePredictor, from_weights, lo
 from incontext.networks import checkpoint
 from incontext.networks.support_once import SupportOnceNet
 from incontext.networks.unknown import judged
+from incontext.networks.weights_metadata import Calibration
 from incontext.training.tuning import TuningConfig, TuningImages, tune
 from megamed.unknown import UNKNOWN
 
@@ -36,7 +37,7 @@ def packaged_tuned(name: str, device: str) -> NamedPredictor:
     """
     config, source = config_of(name), from_weights(None, device)
     network = cast(SupportOnceNet, load_network(checkpoint.PACKAGED, device))
-    temperature = source.provenance.get("calibration", {}).get("temperature", 1.0)
+    temperature = Calibration.of(source.provenance).temperature
 
     def fit(support: Support) -> Fitted:
         found = tune(network, images_of(support), config, support.seed)

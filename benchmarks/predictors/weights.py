@@ -21,6 +21,7 @@ from incontext.networks.sealed import Damaged, read_sealed_metadata
 from incontext.networks.support_code import ImageCodes, SupportCode
 from incontext.networks.support_once import SupportOnceNet
 from incontext.networks.universeg import load_universeg
+from incontext.networks.weights_metadata import Calibration
 from megamed.files import sha256_of
 
 VIEWS: tuple[tuple[int, ...], ...] = ((), MIRRORED)
@@ -40,7 +41,7 @@ def from_weights(path: Path | None, device: str = "cpu", few: int = FEW) -> Name
     name, path = ("packaged", checkpoint.PACKAGED) if path is None else (path.stem, path)
     metadata = _metadata(path)
     network = load_network(path, device)
-    temperature = metadata.get("calibration", {}).get("temperature", 1.0)
+    temperature = Calibration.of(metadata).temperature
     fingerprint = sha256_of(path)
     if isinstance(network, SupportOnceNet):
         shown = f"-{stable_hash(few, CHANGES):016x}" if few else ""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.analysis.statistics import Interval, differences, estimate, rank, resample, signed_ranks
 from benchmarks.analysis.subgroups import SubgroupTable
-from benchmarks.analysis.summary import plain
+from benchmarks.analysis.summary import plain, task_name
 from benchmarks.reports.gather import Results
 from benchmarks.scoring.metrics import METRICS
 from megamed.extras import require
@@ -179,12 +179,6 @@ def task_lines(results: Results) -> list[TaskLine]:
         )
         for task, values in results.main.summary["tasks"].items()
     ]
-
-
-def task_name(task: str) -> str:
-    """Short name of a task, its label and the axis of a volume: the id without dataset and modality."""
-    *_, axis, label = task.split("/")
-    return label if axis == "2d" else f"{label}, {axis}"
 
 
 def charts(results: Results, styles: Mapping[str, int]) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ def disagreement(labels: Bool[Tensor, "A H W"]) -> Float[Tensor, "H W"]:
 
 
 def near_border(label: Bool[Tensor, "H W"], within_px: int) -> Bool[Tensor, "H W"]:
-    """Pixels at most so many pixels, diagonal steps included, from the border of a label, on either side."""
+    """Pixels at most `within_px` pixels, diagonal steps included, from the border of a label, on either side."""
     edge = contours(label[None, None]).float()
     return F.max_pool2d(edge, 2 * within_px + 1, stride=1, padding=within_px)[0, 0] > 0
 

@@ -3,7 +3,7 @@
 A row holds what the predictor answers to that one query by itself, on one thread. On a CPU it is asked so, since
 batches gain nothing there. Elsewhere, and where a batch size is given, the last digits depend on the batch; where they
 could change a score, since a pixel lies at a threshold, the query is asked again by itself. This is enough as long as
-batches move no logit by more than `found.DOUBT`; those of the packaged network they move by 0.000003.
+batches move no logit by more than `measurements.DOUBT`; those of the packaged network they move by 0.000003.
 """
 
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence

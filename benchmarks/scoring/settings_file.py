@@ -87,11 +87,11 @@ def check_lines(path: Path, content: bytes) -> None:
         raise ValueError(msg)
 
 
-def seal(folder: Path, names: tuple[str, ...] = TABLES) -> None:
+def seal(folder: Path) -> None:
     """Write the checksums of a folder's tables to its settings, except of damaged tables; the caller holds its lock."""
     known = read_settings(folder)
     sums: dict[str, str] = dict(known.get(LINES, {}))
-    for path in (folder / name for name in names):
+    for path in (folder / name for name in TABLES):
         content = path.read_bytes() if path.exists() else b""
         try:
             check_lines(path, content)

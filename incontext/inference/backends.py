@@ -216,15 +216,10 @@ def cache_folder(content: str = "onnx") -> Path:
 
 def _session(path: Path) -> Any:
     require("onnx", "Running ONNX", "onnxruntime")
-    import onnxruntime
-
     if not path.is_file():
         msg = f"graph is missing: expected a file, got {path}. Run `incontext export` first."
         raise FileNotFoundError(msg)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return onnx_graphs.session_of(path)
 
 
 def _metadata(session: Any) -> dict[str, Any]:

@@ -113,7 +113,7 @@ class Editing:
         if self.judgement is None:
             return self.nothing(image), self.nothing(image)
         with self.loaded.evaluating():
-            judge = self.judgement.presence if self.judgement.may_take_off(self.absent) else None
+            judge = self.judgement.remover(self.absent)
             found = predict_cases([image], preparation, self.judgement.reader, judge)
         left = found if judge is None else judge_presence(found, judge, self.absent)[0]
         return found[0], left[0]

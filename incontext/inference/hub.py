@@ -29,6 +29,7 @@ MOST_TEXT_BYTES = 2**20
 """Largest answer that is no file to load."""
 
 AGAIN = "Give the same command again later."
+IN_ITS_PLACE = "Check HF_ENDPOINT, and whether a proxy or a login page answers in its place."
 LOG_IN = "Log in with `hf auth login`, or set HF_TOKEN to a token of an account that may read it."
 REFUSALS = {
     401: ("a token that may read it, or its right name", LOG_IN),
@@ -173,8 +174,7 @@ class Repository:
             commit = None
         if not isinstance(commit, str) or not COMMIT.fullmatch(commit):
             got = text[:40].decode("utf-8", "replace") if text else "nothing"
-            fix = "Check HF_ENDPOINT, and whether a proxy or a login page answers in its place."
-            self.refuse("the commit of the revision, as JSON", f"{got!r}", fix)
+            self.refuse("the commit of the revision, as JSON", f"{got!r}", IN_ITS_PLACE)
         return commit
 
     def bring(self, commit: str, kind: Kind) -> HubContents:
@@ -212,8 +212,7 @@ class Repository:
         """Ask for a short text, which has no hash and so must come from the hub itself."""
         with self._answer(path) as answer:
             if answer.url.netloc.decode() != urlsplit(self.endpoint).netloc:
-                fix = "Check HF_ENDPOINT, and whether a proxy or a login page answers in its place."
-                self.refuse("an answer of the hub itself", f"one of {answer.url.host}", fix)
+                self.refuse("an answer of the hub itself", f"one of {answer.url.host}", IN_ITS_PLACE)
             text = b"".join(self._chunks(answer, MOST_TEXT_BYTES))
         if len(text) > MOST_TEXT_BYTES:
             fix = "Check HF_ENDPOINT."

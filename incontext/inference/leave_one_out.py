@@ -92,8 +92,8 @@ def leave_one_out(reader: Reader, examples: Sequence[int] | None = None) -> Left
     squares = torch.cat([_some((units == unit).nonzero()[:, 0], len(judged)) for unit in judged])
     rows = torch.tensor([judged.index(unit) for unit in units[squares].tolist()])
     encoded, parts = reader.encoded(), []
-    for asked in squares.split(reader.means.batch_size):
-        images, labels = reader.pool.images[asked].to(reader.means.device), reader.pool.labels[asked]
+    for asked in squares.split(reader.engine.batch_size):
+        images, labels = reader.pool.images[asked].to(reader.engine.device), reader.pool.labels[asked]
         log_odds = _log_odds(reader, encoded, asked, images)
         masks = torch.stack([reader.classes.layers(each) for each in log_odds])
         probabilities = reader.classes.probabilities(log_odds)
@@ -119,7 +119,7 @@ def by_others(
     pool = reader.pool
     squares = (pool.units == example).nonzero()[:, 0]
     square = squares[(pool.labels[squares] == 1).sum((1, 2, 3)).argmax()]
-    image = pool.images[square, None].to(reader.means.device)
+    image = pool.images[square, None].to(reader.engine.device)
     (log_odds,) = _log_odds(reader, reader.encoded(), square[None], image)
     return pool.images[square, 0].numpy(), (pool.labels[square] == 1).numpy(), reader.classes.layers(log_odds).numpy()
 
@@ -194,9 +194,9 @@ def _segment(
     log_odds = torch.full_like(images[:, 0], IMPOSSIBLE)
     sizes = torch.tensor([len(each) for each in supports])
     for size in sorted({*sizes.tolist()} - {0}):
-        at_a_time = max(1, reader.means.batch_size // (1 + size // CODES_PER_SQUARE))
+        at_a_time = max(1, reader.engine.batch_size // (1 + size // CODES_PER_SQUARE))
         for some in (sizes == size).nonzero()[:, 0].split(at_a_time):
             sets = torch.stack([supports[i] for i in some]).to(images.device)
-            logits = reader.means.backend.segment(images[some], codes.select(sets).pooled())
+            logits = reader.engine.backend.segment(images[some], codes.select(sets).pooled())
             log_odds[some] = finite(logits)[:, 0].float() / reader.temperature
     return log_odds

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from incontext.networks.checkpoint import Checkpoint, locate
 from incontext.networks.quality import QualityModel
 from incontext.networks.weights_delta import WeightsDelta
+from incontext.networks.weights_metadata import Calibration
 
 
 class LoadedNetwork:
@@ -48,13 +49,12 @@ class LoadedNetwork:
     @property
     def temperature(self) -> float:
         """Number that logits are divided by; 1 for weights that were not calibrated."""
-        return self.metadata.get("calibration", {}).get("temperature", 1.0)
+        return Calibration.of(self.metadata).temperature
 
     @property
     def quality(self) -> QualityModel | None:
         """Model that predicts the Dice of masks; None for weights that were not calibrated for it."""
-        fields = self.metadata.get("calibration", {}).get("quality")
-        return None if fields is None else QualityModel.model_validate(fields)
+        return Calibration.of(self.metadata).quality
 
     def moved(self, delta: WeightsDelta) -> Self:
         """A copy of which the parameters have been moved, and which nobody else holds.

@@ -13,7 +13,7 @@ BYTES_PER_PIXEL: Final = 640
 BYTES_PER_SUPPORT_PIXEL: Final = 512
 """Memory per pixel of a support square that is read with every query, as measured with the cross-block network."""
 SUPPORTS_AT_WORK: Final = 8
-"""Support squares that such a network holds at full resolution besides."""
+"""Support squares that the cross-block network holds at full resolution besides."""
 USEFUL = {"cpu": 16}
 """Batch size beyond which a type of device is not faster."""
 USEFUL_ELSEWHERE = 256

@@ -99,11 +99,7 @@ def write_onnx(file: ModelFile, path: Path) -> None:
         traced = onnx_graphs.converted(_program(file.model), input_names=[INPUT], output_names=[OUTPUT])
     _name_axes(traced.model.graph)
     onnx_graphs.save(traced, path, file.about)
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.log_severity_level = torch.get_num_threads(), 3
-    session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+    session = onnx_graphs.session_of(path.read_bytes())
     _verify(path, file.checks, lambda image: session.run(None, {INPUT: image})[0])
 
 

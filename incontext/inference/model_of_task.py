@@ -45,7 +45,7 @@ def one_input(judgement: Judgement, loaded: LoadedNetwork, preparation: Preparat
         )
         raise ValueError(msg)
     with loaded.evaluating():
-        judged = judgement.presence if judgement.may_take_off(absent) else None
+        judged = judgement.remover(absent)
         is_kept = judged is None or not judged.taken_off(absent).any()
         return OneInput(loaded.module, judgement.reader, preparation, None if is_kept else judged, absent)
 

@@ -11,13 +11,12 @@ from torch import Tensor
 from incontext.images.examples import on_grid
 from incontext.images.source_image import SourceImage
 from incontext.images.tiling import blend
+from incontext.networks.prompted import LEAST_SAID
 from incontext.networks.quality import expected_log_odds, soft_counts
 from megamed.squares import Box
 
 CERTAIN = 20.0
 """Log-odds of a class where a person drew it; elsewhere on that plane its negative."""
-LEAST_SAID = 2.0
-"""Least log-odds, of either sign, of pixels that are said to be inside or outside of a class."""
 
 
 @dataclass(frozen=True)

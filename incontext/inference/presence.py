@@ -201,15 +201,16 @@ class Judgement:
             return None
         return PresenceModel.of(self.left_out, self.reader, self._quality)
 
-    def may_take_off(self, absent: str) -> bool:
-        """Whether classes may be taken off images where they are improbable; to tell costs nothing.
+    def remover(self, absent: str) -> PresenceModel | None:
+        """Model of presence by which classes may be taken off images; None, at no cost, if none ever is.
 
         Args:
-            absent: Treatment of such classes: one of `ABSENT`.
+            absent: Treatment of classes where they are improbable: one of `ABSENT`.
         """
         pool = self.reader.pool
         lacking = pool.annotated & ~(pool.labels == 1).flatten(2).any(-1)
-        return absent == "suppress" or (absent == "auto" and bool(lacking.any()))
+        may_take_off = absent == "suppress" or (absent == "auto" and bool(lacking.any()))
+        return self.presence if may_take_off else None
 
 
 def check_absent(absent: str) -> None:

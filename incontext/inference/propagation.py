@@ -20,14 +20,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from incontext.inference.backends import finite
+from incontext.inference.planes import CERTAIN
 from incontext.inference.selection import image_features, nearest
 from incontext.inference.signed_distance import DEPTH, signed_distance
 from incontext.networks.measures import dice
 from incontext.networks.protocols import Backend, Codes, FeatureEncoder
 from megamed.unknown import UNKNOWN_SHARE
 
-CERTAIN = 20.0
-"""Logit of pixels that a person labelled as foreground; that of background is its negative."""
 SINGLE = 0.6
 """Share of `Propagation.step` by which a shape recedes if a single plane is labelled: that is seldom near its end."""
 AGREEMENT = (0.6, 0.8)

@@ -26,8 +26,8 @@ CODES_PER_SQUARE = 24
 
 
 @dataclass(frozen=True)
-class Means:
-    """The means of computation: backend, features, batch size and device.
+class Engine:
+    """Engine of a reader: backend, features, batch size and device.
 
     Attributes:
         backend: The network, or its exported graphs.
@@ -45,7 +45,7 @@ class Means:
 
     @classmethod
     def of(cls, network: nn.Module, pool: Pool, backend: str, memory_gb: float | None, device: torch.device) -> Self:
-        """Choose the means to compute with a network within a memory budget; see `backends.backend_of`."""
+        """Make the engine of a network, within a memory budget; see `backends.backend_of`."""
         supports = 0 if isinstance(network, Backend) else len(pool.images)
         return cls(
             backend=backend_of(network, backend),
@@ -79,15 +79,15 @@ class Reader:
     Args:
         pool: The labelled squares to select supports from.
         choice: The rule of support selection.
-        means: Backend, features, batch size and device.
+        engine: Backend, features, batch size and device.
         classes: The classes of the pool.
         temperature: The number that logits are divided by.
     """
 
-    def __init__(self, pool: Pool, choice: Choice, means: Means, classes: Classes, temperature: float = 1.0) -> None:
+    def __init__(self, pool: Pool, choice: Choice, engine: Engine, classes: Classes, temperature: float = 1.0) -> None:
         self.pool = pool.with_copies() if choice.copies else pool
         self.choice = choice
-        self.means = means
+        self.engine = engine
         self.classes = classes
         self.temperature = temperature
         self._codes: dict[tuple[int, ...], Any] = {}
@@ -99,19 +99,19 @@ class Reader:
     @property
     def device(self) -> torch.device:
         """The device that queries are computed on."""
-        return self.means.device
+        return self.engine.device
 
     @property
     def queries_per_batch(self) -> int:
         """Number of queries whose passes for all classes fill a batch."""
         if self.choice.per_query:
-            return max(1, self.means.batch_size // (1 + self.choice.images // CODES_PER_SQUARE))
-        return max(1, self.means.batch_size // len(self.classes.names))
+            return max(1, self.engine.batch_size // (1 + self.choice.images // CODES_PER_SQUARE))
+        return max(1, self.engine.batch_size // len(self.classes.names))
 
     @torch.inference_mode()
     def __call__(self, queries: Float32[Tensor, "N 1 size size"]) -> Float32[Tensor, "N C size size"]:
         """Log-odds of each class against the background, of the mean over draws and views."""
-        queries = queries.to(self.means.device)
+        queries = queries.to(self.engine.device)
         passes = [
             finite(logits).flip(axes) / self.temperature
             for axes in self.choice.views
@@ -124,10 +124,10 @@ class Reader:
     @torch.inference_mode()
     def stages(self, images: Tensor) -> list[Tensor] | None:
         """Features of every stage, once for all that is asked of a batch of images; None if the network has none."""
-        if self.means.stages is None:
+        if self.engine.stages is None:
             return None
         if self._seen is None or self._seen[0] is not images:
-            self._seen = images, self.means.stages(images.to(self.means.device))
+            self._seen = images, self.engine.stages(images.to(self.engine.device))
         return self._seen[1]
 
     def go_on_from(self, earlier: "Reader") -> None:
@@ -171,8 +171,8 @@ class Reader:
         Raises:
             ValueError: If they are not of this network.
         """
-        blank, most = torch.zeros(1, *self.pool.images.shape[1:], device=self.device), self.means.batch_size
-        like = self.means.backend.encode_images(blank, blank).pooled()
+        blank, most = torch.zeros(1, *self.pool.images.shape[1:], device=self.device), self.engine.batch_size
+        like = self.engine.backend.encode_images(blank, blank).pooled()
         if not all(code.is_like(like) for draws in codes.values() for draw in draws for code in draw):
             message = "codes do not fit the network: expected those of its weights, got others. Load others."
             raise ValueError(message)
@@ -187,12 +187,12 @@ class Reader:
 
         The support that is resampled is the same for all queries; under the rule `nearest` it is a diverse one.
         """
-        queries = queries.to(self.means.device)
+        queries = queries.to(self.engine.device)
         if not self._resampled:
             indices = range(len(self.classes.names))
             self._resampled = [self._encode(self._shared(index), index, ()) for index in indices]
         maps = [
-            uncertainty(self.means.backend, queries, codes, draws, self.choice.seed, self.temperature)
+            uncertainty(self.engine.backend, queries, codes, draws, self.choice.seed, self.temperature)
             for codes in self._resampled
         ]
         return torch.cat(maps, dim=1).float().cpu()
@@ -244,10 +244,10 @@ class Reader:
         asking = self.features(queries)
         for indices in turns([self.choice.nearest(asking, known(each)) for each in encoded]):
             supports = [each.codes.select(chosen).pooled() for each, chosen in zip(encoded, indices, strict=True)]
-            yield torch.cat([self.means.backend.segment(queries, support) for support in supports], dim=1)
+            yield torch.cat([self.engine.backend.segment(queries, support) for support in supports], dim=1)
 
     def _segment(self, queries: Tensor, code: Any, sets: int) -> Tensor:
-        backend, stages = self.means.backend, self.stages(queries)
+        backend, stages = self.engine.backend, self.stages(queries)
         if isinstance(backend, FeatureReader) and stages:
             logits = backend.decode([each.repeat(sets, 1, 1, 1) for each in stages], code)
         else:
@@ -261,7 +261,7 @@ class Reader:
             is_all = len(each.draws) == 1
             sets = [each.codes] if is_all else [each.codes.select(draw[None]) for draw in each.draws]
             draws.append([codes.pooled() for codes in sets])
-        return [stacked(each, self.means.batch_size) for each in turns(draws)]
+        return [stacked(each, self.engine.batch_size) for each in turns(draws)]
 
     def _of_all(self, axes: tuple[int, ...]) -> list[Encoded]:
         """The squares that are drawn for all queries alike, of each class."""
@@ -292,26 +292,26 @@ class Reader:
         is_known = torch.isin(squares, known)
         if earlier is None or not is_known.any():
             return self._encode_now(squares, class_index, axes)
-        taken = earlier.codes.select(torch.searchsorted(known, squares[is_known])[None].to(self.means.device))
+        taken = earlier.codes.select(torch.searchsorted(known, squares[is_known])[None].to(self.engine.device))
         if is_known.all():
             return taken
         joined = type(taken).joined([taken, self._encode_now(squares[~is_known], class_index, axes)])
         order = torch.cat([is_known.nonzero()[:, 0], (~is_known).nonzero()[:, 0]]).argsort()
-        return joined.select(order[None].to(self.means.device))
+        return joined.select(order[None].to(self.engine.device))
 
     def _encode_now(self, squares: Tensor, class_index: int, axes: tuple[int, ...]) -> Codes:
         parts = [
-            self.means.backend.encode_images(
-                self.pool.images[chunk].flip(axes).to(self.means.device),
-                as_shares(self.pool.labels[chunk, class_index, None].flip(axes).to(self.means.device)),
+            self.engine.backend.encode_images(
+                self.pool.images[chunk].flip(axes).to(self.engine.device),
+                as_shares(self.pool.labels[chunk, class_index, None].flip(axes).to(self.engine.device)),
             )
-            for chunk in squares.split(self.means.batch_size)
+            for chunk in squares.split(self.engine.batch_size)
         ]
         return type(parts[0]).joined(parts)
 
     def _pool_features(self, squares: Tensor, axes: tuple[int, ...] = ()) -> Tensor:
-        chunks = squares.split(self.means.batch_size)
-        return torch.cat([self.features(self.pool.images[chunk].flip(axes).to(self.means.device)) for chunk in chunks])
+        chunks = squares.split(self.engine.batch_size)
+        return torch.cat([self.features(self.pool.images[chunk].flip(axes).to(self.engine.device)) for chunk in chunks])
 
     def features(self, images: Tensor) -> Tensor:
         """Features (N, C) of images, by which those nearest to a query are found.
@@ -319,13 +319,13 @@ class Reader:
         Raises:
             ValueError: If the network computes none.
         """
-        if self.means.features is None:
+        if self.engine.features is None:
             message = (
                 f"support={self.choice.rule!r} does not fit the network: expected one that computes features of "
                 "single images, got one that does not. Choose support='random' or 'all', or the packaged weights."
             )
             raise ValueError(message)
-        return self.means.features(images)
+        return self.engine.features(images)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from incontext.inference.support_pool import SharedCodes
 from incontext.networks.support_code import SupportCode
 
 CODE = "code."
-"""Beginning of the names of such tensors."""
+"""Beginning of the names of the tensors of codes."""
 NAME = re.compile(r"code\.(\d)\.(\d{1,3})\.(\d{1,3})\.(\w+)", re.ASCII)
 """Form of these names: numbers of the view, the draw and the class, and the part of its code."""
 

@@ -14,7 +14,7 @@ from incontext.inference.loaded_network import LoadedNetwork
 from incontext.inference.network_estimator import NetworkEstimator
 from incontext.inference.planes import Classes
 from incontext.inference.presence import Judgement, check_absent
-from incontext.inference.reader import Means, Reader
+from incontext.inference.reader import Engine, Reader
 from incontext.inference.support_pool import Fitted, Preparation, fit_examples
 from incontext.inference.task_network import TaskNetwork, Tuning, groups_of
 from incontext.networks.copies import FEW, MIRRORED
@@ -189,8 +189,8 @@ class TaskEstimator(NetworkEstimator):
     def _judgement_by(self, network: LoadedNetwork, before: Callable[[], Judgement] | None = None) -> Judgement:
         fitted = self.fitted
         classes = Classes(fitted.names, self.overlap, fitted.colours)
-        means = Means.of(network.module, fitted.pool, self.backend, self.memory_gb, self._torch_device)
-        reader = Reader(fitted.pool, self._choice, means, classes, self.temperature)
+        engine = Engine.of(network.module, fitted.pool, self.backend, self.memory_gb, self._torch_device)
+        reader = Reader(fitted.pool, self._choice, engine, classes, self.temperature)
         if fitted.codes:
             reader.read(fitted.codes)
         return Judgement(reader, network, self.quality, before)

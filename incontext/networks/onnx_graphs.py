@@ -189,6 +189,15 @@ def save(traced: torch.onnx.ONNXProgram, path: Path, told: Mapping[str, Any]) ->
     _simplify(path)
 
 
+def session_of(graph: Path | bytes) -> Any:
+    """Open a graph for computing, on as many processor threads as torch, without log messages."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.log_severity_level = torch.get_num_threads(), 3
+    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+
+
 def _simplify(path: Path) -> None:
     """Compute once what does not depend on the inputs of a graph, and leave out what changes nothing.
 

@@ -22,7 +22,7 @@ REACH_PX = 8
 """Distance in pixels beyond which a prompt does not act by itself."""
 NEAR_PX = 4.0
 """Standard deviation in pixels of the maps that tell how near the next prompt is."""
-CERTAIN = 2.0
+LEAST_SAID = 2.0
 """Least log-odds, of either sign, that a pixel has if it was prompted."""
 STEP_COSTS = (0.02, 4.0, 2.0, 2.0)
 """Costs of a step to a neighbour before training: of any, and of unit changes of grey value, mask and features."""
@@ -193,7 +193,7 @@ class PromptedNet(nn.Module):
     ) -> Float[Tensor, "N 1 H W"]:
         """Logits of the queries, given all prompts so far.
 
-        Pixels that were prompted are on the side that was said, by log-odds of at least `CERTAIN`.
+        Pixels that were prompted are on the side that was said, by log-odds of at least `LEAST_SAID`.
 
         Args:
             begun: The queries.
@@ -248,9 +248,9 @@ class PromptedNet(nn.Module):
 
 
 def obeying(logits: Float[Tensor, "N 1 H W"], maps: Float[Tensor, "N 3 H W"]) -> Float[Tensor, "N 1 H W"]:
-    """Logits of which prompted pixels are on the side that was said, by `CERTAIN` at least."""
-    logits = torch.where(maps[:, INSIDE, None] > 0, logits.clamp(min=CERTAIN), logits)
-    return torch.where(maps[:, OUTSIDE, None] > 0, logits.clamp(max=-CERTAIN), logits)
+    """Logits of which prompted pixels are on the side that was said, by `LEAST_SAID` at least."""
+    logits = torch.where(maps[:, INSIDE, None] > 0, logits.clamp(min=LEAST_SAID), logits)
+    return torch.where(maps[:, OUTSIDE, None] > 0, logits.clamp(max=-LEAST_SAID), logits)
 
 
 def squared_distances(maps: Float[Tensor, "N C H W"]) -> Float[Tensor, "N C H W"]:

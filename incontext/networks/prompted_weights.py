@@ -9,7 +9,7 @@ from incontext.networks.prompted import PromptedNet
 from megamed.files import sha256_of
 
 ENDING = "-prompts"
-"""Ending of the name of such a file, after the name of the other and before the suffix."""
+"""Ending of the name of the prompted network's file, after the name of the other and before the suffix."""
 
 
 def prompted_beside(weights: Path) -> Path:

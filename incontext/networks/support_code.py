@@ -96,18 +96,7 @@ class SupportCode:
 
     def of_set(self, index: int) -> "SupportCode":
         """The code of one of the support sets."""
-
-        def pick(each: Tensor) -> Tensor:
-            return each[index : index + 1]
-
-        return SupportCode(
-            keys=tuple(map(pick, self.keys)),
-            values=tuple(map(pick, self.values)),
-            prototypes=tuple(map(pick, self.prototypes)),
-            moments=tuple(map(pick, self.moments)),
-            mean_label=pick(self.mean_label),
-            seen=None if self.seen is None else tuple(map(pick, self.seen)),
-        )
+        return SupportCode.of({name: each[index : index + 1] for name, each in self.tensors().items()})
 
 
 def _tokens(code: SupportCode) -> list[int]:

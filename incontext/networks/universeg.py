@@ -93,8 +93,13 @@ def export_universeg(source: Path, destination: Path) -> None:
 
 def to_official(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Rename the parameters of a `CrossBlockNet`; their order stays."""
-    pieces = re.compile("|".join(map(re.escape, OFFICIAL_PIECES)))
-    return {pieces.sub(lambda piece: OFFICIAL_PIECES[piece[0]], name): value for name, value in state.items()}
+    return renamed(state, OFFICIAL_PIECES)
+
+
+def renamed(state: Mapping[str, Tensor], pieces: Mapping[str, str]) -> dict[str, Tensor]:
+    """Replace pieces of the names of parameters; their order stays."""
+    found = re.compile("|".join(map(re.escape, pieces)))
+    return {found.sub(lambda piece: pieces[piece[0]], name): value for name, value in state.items()}
 
 
 def read_state(path: Path) -> dict[str, Tensor]:

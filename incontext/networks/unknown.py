@@ -70,7 +70,7 @@ def means(
 
 
 def _mean_of(shares: Float[Tensor, "N 2 1 h w"]) -> Float[Tensor, "N 1 h w"]:
-    """Mean label of windows that hold such shares of foreground and background; of nothing, `UNKNOWN_SHARE`."""
+    """Mean label of windows by their shares of foreground and background; `UNKNOWN_SHARE` where both are 0."""
     total = shares.sum(1)
     return torch.where(total > 0, shares[:, 0] / total.clamp(min=1e-6), UNKNOWN_SHARE)
 

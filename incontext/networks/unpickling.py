@@ -29,7 +29,7 @@ UNPICKLING_ERRORS = (
     zipfile.BadZipFile,
     zlib.error,
 )
-"""Exceptions that `torch.load` raises at such files, for its unpickler follows whatever they say."""
+"""Exceptions that `torch.load` raises at damaged files, for its unpickler follows whatever they say."""
 LONGEST = 120
 """Characters of a reason that are shown: torch explains at length how to load what should not be trusted."""
 

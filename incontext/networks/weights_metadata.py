@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, Json, ValidationError
 
@@ -29,6 +29,11 @@ class Calibration(_Checked):
     ece_after: float | None = Field(default=None, ge=0, le=1)
     datasets: list[str] = []
     quality: QualityModel | None = None
+
+    @classmethod
+    def of(cls, metadata: Mapping[str, Any]) -> Self:
+        """Read the calibration in the metadata of weights; temperature 1 and no more if these were not calibrated."""
+        return cls.model_validate(metadata.get("calibration") or {})
 
 
 class _Open(BaseModel):

@@ -106,7 +106,7 @@ def read_config(source: str, **overrides: object) -> TrainConfig:
     """Read a configuration from TOML; what it leaves out stays at its default.
 
     Args:
-        source: `default`, `open`, or the path of a file.
+        source: One of `SHIPPED`, or the path of a file.
         overrides: Settings that take the place of the file's; None leaves it as it is.
 
     Raises:

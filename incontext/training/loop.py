@@ -80,8 +80,9 @@ def train(
         state = TrainState.resume(saved, config, device) if saved.exists() else TrainState.start(config, device)
         state.learn_from(data, other_collection)
         if ledger:
-            ledger.adopt(saved, *(out / name for name in WRITTEN * (ledger.is_new and saved.exists())))
-            ledger.refuse_foreign(out / name for name in WRITTEN)
+            written = [out / name for name in WRITTEN]
+            ledger.adopt(saved, *(written if ledger.is_new and saved.exists() else ()))
+            ledger.refuse_foreign(written)
         if processes.first:
             record = Record(config, objective, data, out, stack.enter_context(TrainingLog(out, state.step)))
         inputs = load_steps(config, data, state.step, processes, pin_memory=device.type == "cuda")

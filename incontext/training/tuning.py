@@ -69,14 +69,14 @@ class TuningConfig(BaseModel):
     queries: Positive = 4
     """Images of a step that are asked, at most."""
     with_copies: bool = False
-    """Whether each step has as many images as that, and where there are not so many, further copies of them."""
+    """Whether each step has `set_size` images, further copies among them where there are fewer."""
     least_images: int = Field(default=4, ge=4)
     """Images of different groups that must show a class, for what was learned of it to be judged."""
     unjudged_steps: int = Field(default=0, ge=0)
-    """Steps, at most, where no class is shown by so many. On held-out datasets they gained nothing."""
+    """Steps, at most, where no class is shown by `least_images` images. On held-out datasets they gained nothing."""
     unjudged_learning_rate: Annotated[float, Field(gt=0)] = 2e-4
     unjudged_set_size: int = Field(default=6, ge=2)
-    """Images of such a step, most of which are copies."""
+    """Images of a step that nothing judges, most of which are copies."""
 
     @property
     def in_task(self) -> AugmentConfig:

@@ -145,9 +145,8 @@ def test_other_tables_are_refused(tmp_path: Path, text: str, message: str) -> No
 
 def test_ages_become_ranges_of_equally_many() -> None:
     ages = {("heart", f"s{age}"): str(age) for age in range(20, 80, 10)} | {("heart", "unknown"): ""}
-    assert by_quantile(ages, groups=2) == {
-        ("heart", f"s{age}"): "20–45" if age < 45 else "45–70" for age in range(20, 80, 10)
-    }
+    ranges = {20: "20–36.6667", 30: "20–36.6667", 40: "36.6667–53.3333", 50: "36.6667–53.3333"}
+    assert by_quantile(ages) == {("heart", f"s{age}"): ranges.get(age, "53.3333–70") for age in range(20, 80, 10)}
     assert by_quantile({}) == {}
 
 

@@ -2,6 +2,7 @@
 
 import io
 
+import pytest
 from rich.console import Console
 
 from benchmarks.analysis.statistics import Interval
@@ -13,6 +14,7 @@ from benchmarks.analysis.summary import (
     percent,
     score_table,
     size_table,
+    task_name,
 )
 
 
@@ -39,6 +41,11 @@ SUMMARY = {
 
 def test_percent():
     assert percent({"mean": 0.812, "low": 0.78, "high": 0.8411}) == "81.2 (78.0, 84.1)"
+
+
+@pytest.mark.parametrize(("task", "name"), [("eye/photo/2d/disc", "disc"), ("heart/mr/axial/left", "left, axial")])
+def test_task_name(task: str, name: str):
+    assert task_name(task) == name
 
 
 def test_one_subject_has_no_interval():

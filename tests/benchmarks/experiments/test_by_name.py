@@ -30,6 +30,7 @@ def test_examples_of_another_dataset_are_compared_with_own_ones(new_bench: NewBe
     assert points[Coordinates(FOUND)].reference == Coordinates(OWN)
     assert points[Coordinates(FOUND)].value.mean > 0.5
     assert findings.details["learned from"] == {"cells--drawing--2d--disc--0": "lonely/drawing/2d/disc"}
+    assert list(findings.details["fingerprints"]) == ["weights"]
 
 
 def test_a_name_that_no_other_dataset_has_finds_nothing(new_bench: NewBench) -> None:

@@ -62,8 +62,7 @@ def test_points_are_means_by_dataset_and_a_second_run_measures_nothing(
     weights = tmp_path / "weights"
     weights.write_bytes(b"")
     volumes = {"a": cone(), "b": cone(slices=6)}
-    monkeypatch.setattr(drawn_slices, "segmenter_of", lambda weights, device: Copier())
-    monkeypatch.setattr(drawn_slices, "sha256_of", lambda path: "of weights")
+    monkeypatch.setattr(drawn_slices, "Segmenter", lambda weights, device: Copier())
     monkeypatch.setattr(drawn_slices, "read_volumes", lambda card, case: [volumes[case.name]])
     monkeypatch.setattr(drawn_slices, "find_volumes", lambda root, settings: [])
     monkeypatch.setattr(drawn_slices, "datasets_below", lambda root: {"cells", "elsewhere"})

@@ -36,3 +36,16 @@ def test_the_networks_are_timed_in_turn(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(network_speed.time, "process_time", lambda: float(next(clock)))
     monkeypatch.setattr(network_speed, "build_networks", lambda: {"plain": None, "ours": None})
     assert network_speed.seconds(lambda network, episode: None, 1, 3) == {"plain": 2.0, "ours": 3.0}
+
+
+def test_an_interruption_of_one_run_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, order = [0.0], []
+
+    def work(name: str, seconds: float) -> None:
+        clock[0] += seconds * (100 if len(order) == 2 else 1)
+        order.append(name)
+
+    monkeypatch.setattr(network_speed.time, "process_time", lambda: clock[0])
+    found = network_speed.in_turns([lambda: work("a", 1.0), lambda: work("b", 3.0)], 5)
+    assert found == pytest.approx([1, 3])
+    assert order == ["a", "b"] * 6

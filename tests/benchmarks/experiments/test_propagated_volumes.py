@@ -67,7 +67,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A weights file that loads as a reader of brightness."""
-    monkeypatch.setattr(propagated_volumes, "segmenter_of", lambda weights, device: bright())
+    monkeypatch.setattr(propagated_volumes, "Segmenter", lambda weights, device: bright())
     (tmp_path / "weights").write_bytes(b"")
     return tmp_path / "weights"
 

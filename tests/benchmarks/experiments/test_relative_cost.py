@@ -1,11 +1,13 @@
 """Costs are compared in turns, on a clock that the tests set."""
 
+import time
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from benchmarks.experiments import relative_cost
-from benchmarks.experiments.relative_cost import STEPS, Training, compare_queries, compare_trainings, in_turns
+from benchmarks.experiments.relative_cost import STEPS, Training, compare_queries, compare_trainings
 from incontext.networks.support_once import SupportOnceConfig
 from incontext.training.config import TrainConfig
 from incontext.training.episodes import TrainingData
@@ -27,7 +29,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(relative_cost.time, "process_time", clock)
+    monkeypatch.setattr(time, "process_time", clock)
     return clock
 
 
@@ -44,18 +46,6 @@ class Worker(nn.Module):
     def segment(self, queries: Tensor, code: None) -> Tensor:
         self.clock.seconds += self.asking * len(queries)
         return queries
-
-
-def test_works_take_turns_and_their_medians_count(clock: Clock) -> None:
-    order = []
-
-    def work(name: str, seconds: float) -> None:
-        clock.seconds += seconds * (100 if len(order) == 2 else 1)  # an interruption
-        order.append(name)
-
-    found = in_turns([lambda: work("a", 1.0), lambda: work("b", 3.0)])
-    assert found == pytest.approx([1, 3])
-    assert order == ["a", "b"] * relative_cost.RUNS
 
 
 def test_many_queries_share_the_cost_of_their_support(clock: Clock) -> None:

@@ -14,7 +14,6 @@ from typer.testing import CliRunner
 
 from benchmarks.cli import app
 from benchmarks.reports import Shown, gather, html
-from benchmarks.reports.page import task_name
 
 Change = Callable[[Callable[[dict], object]], Path]
 
@@ -133,11 +132,6 @@ def test_annotators_and_what_is_known_of_subjects_have_tables(change: Change):
     assert "By parity: Dice" in page
     assert '<th scope="row">odd</th>' in page
     assert Outline(page).open == []
-
-
-@pytest.mark.parametrize(("task", "name"), [("eye/photo/2d/disc", "disc"), ("heart/mr/axial/left", "left, axial")])
-def test_task_name(task: str, name: str):
-    assert task_name(task) == name
 
 
 @pytest.mark.skipif(BROWSER is None, reason="needs Chromium or Chrome on the PATH")

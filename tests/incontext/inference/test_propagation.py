@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from incontext.inference.backends import backend_of
+from incontext.inference.planes import CERTAIN
 from incontext.inference.propagation import (
-    CERTAIN,
     SINGLE,
     LabelledPlanes,
     LabelledStructure,

@@ -13,7 +13,7 @@ from incontext import Segmenter
 from incontext.inference.backends import WholeSetBackend
 from incontext.inference.choice import FLIPS, Choice
 from incontext.inference.planes import Classes
-from incontext.inference.reader import Means, Reader, stacked
+from incontext.inference.reader import Engine, Reader, stacked
 from incontext.inference.support_pool import Pool
 from incontext.networks.cross_block import CrossBlockConfig, CrossBlockNet
 from incontext.networks.support_code import ImageCodes
@@ -58,7 +58,7 @@ def reader(pool: Pool, network: nn.Module, choice: Choice | None = None, **chang
         **changes,
     }
     classes = Classes({value: str(value) for value in range(1, pool.labels.shape[1] + 1)})
-    return Reader(pool, choice or Choice(), Means(backend, **settings), classes)
+    return Reader(pool, choice or Choice(), Engine(backend, **settings), classes)
 
 
 def queries(count: int) -> Tensor:

@@ -5,8 +5,8 @@ import torch
 
 from incontext.networks.prompted import (
     BOX,
-    CERTAIN,
     INSIDE,
+    LEAST_SAID,
     OUTSIDE,
     REACH_PX,
     PromptedConfig,
@@ -103,8 +103,8 @@ def test_prompted_pixels_obey_whatever_the_network_says(network, reading, sign):
     certain = reading._replace(automatic=torch.full_like(reading.automatic, sign))
     with torch.no_grad():
         found = network.refine(network.begin(certain), maps)
-    assert found[1, 0, 3, 4] >= CERTAIN
-    assert found[1, 0, 20, 30] <= -CERTAIN
+    assert found[1, 0, 3, 4] >= LEAST_SAID
+    assert found[1, 0, 20, 30] <= -LEAST_SAID
 
 
 def test_obedience_changes_prompted_pixels_alone():

@@ -34,12 +34,6 @@ def examples(count: int = 4) -> tuple[Tensor, Tensor]:
     return torch.stack(images)[None, :, None], torch.stack(labels)[None, :, None]
 
 
-def assert_equal_codes(first: SupportCode, second: SupportCode) -> None:
-    for name in ("prototypes", "moments"):
-        for one, other in zip(getattr(first, name), getattr(second, name), strict=True):
-            torch.testing.assert_close(one, other)
-
-
 def test_bytes_become_shares() -> None:
     labels = torch.tensor([0, 1, UNKNOWN], dtype=torch.uint8)
     assert as_shares(labels).tolist() == [0, 1, UNKNOWN_SHARE]
