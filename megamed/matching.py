@@ -35,6 +35,8 @@ ENTITY = re.compile(r"(?:^|[_ ])label-([^_ ]+)")
 """The class in a name of BIDS that has several entities."""
 REGION_WORDS = re.compile(r"rois?", re.I)
 """Names of labels of regions of interest, such as the colours of a lesion, where others are those of the whole."""
+NAMELESS = "label"
+"""Name of a class whose files and folders only say that they are labels."""
 MOST_NAMED = 5
 """Number of files that a message names."""
 OTHERS = "another annotator's label of its image is used"
@@ -284,7 +286,8 @@ def _class_names(
         return [""] * len(matched), []
     if len(images) > 1 and _are_parts(matched, variants):
         return [""] * len(matched), [f"labels whose names no two images share are parts of one class: {named}."]
-    return [_class_name(_unnumbered(variant)) for variant in variants], []
+    names = [_class_name(_unnumbered(variant)) for variant in variants]
+    return [""] * len(matched) if {*names} == {NAMELESS} else [*names], []
 
 
 def _are_parts(matched: Sequence[Match], variants: Sequence[str]) -> bool:
@@ -335,7 +338,7 @@ def _class_name(variant: str) -> str:
         return entity[1]
     variant = re.sub(rf"^{LISTED}(?=.)", "", variant)
     match = AFFIXES.fullmatch(variant)
-    return (match[2].strip("-_. ") if match else variant) or "label"
+    return (match[2].strip("-_. ") if match else variant) or NAMELESS
 
 
 def _check_parts(labels: Sequence[NamedFile]) -> None:

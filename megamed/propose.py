@@ -23,6 +23,7 @@ from megamed.layouts import Case, Subject, find_subjects
 from megamed.layouts.folder import IN_FOLDER
 from megamed.pixels import is_volume_file, read_image
 from megamed.readers import pyramid
+from megamed.readers.source import SERIES
 from megamed.readers.volume import Volume
 from megamed.schema import DatasetCard, plain_slug, slugify
 from megamed.voc import read_label_map
@@ -32,11 +33,11 @@ PICTURES_READ, VOLUMES_READ = 300, 20
 """Most cases looked into, spread over all of them."""
 SLIDES_READ = 5
 MOST_LABELS = 64
-"""More values than these are numbered objects, not labels."""
+"""Values above this are numbers of objects, unless they are a few greys that most cases have."""
 MOST_NOTES = 3
 """Remarks on shapes that are told."""
 LOSSY_VALUES = 8
-BLACKISH, WHITISH = 31, 224
+BLACKISH, WHITISH, WHITEST = 31, 224, 255
 MOST_CLEAR = 0.95
 BLACK = "#000000"
 VOID_COLOUR, VOID = "#e0e0c0", 255
@@ -149,7 +150,8 @@ def guess_modality(hints: str, cases: Sequence[Case]) -> tuple[str, str]:
 
 def guess_subjects(card: DatasetCard, cases: Sequence[Case]) -> tuple[str, str]:
     """Guess how case names name subjects; the pattern and what to check."""
-    if card.layout in ("bids", "dicom") or any(case.split for case in cases):
+    are_series = all(_is_series(case) for case in cases)
+    if card.layout in ("bids", "dicom") or are_series or any(case.split for case in cases):
         return EVERY_CASE, "subjects and splits are those that the folder states."
     names = [case.name for case in cases]
     for pattern in SUBJECT_PATTERNS:
@@ -162,6 +164,11 @@ def guess_subjects(card: DatasetCard, cases: Sequence[Case]) -> tuple[str, str]:
     else:
         pattern, words = EVERY_CASE, f"each of the {len(names)} cases is taken to be a subject of its own"
     return pattern, f"{words}; images of one person must be of one subject, or tests see what was trained on."
+
+
+def _is_series(case: Case) -> bool:
+    """Whether a case is a DICOM series, which names its patient."""
+    return all(source.part == SERIES for source in case.images.values())
 
 
 def _may_be_subject(name: str, pattern: str) -> bool:
@@ -280,7 +287,7 @@ def _describe_labels(card: DatasetCard, named: bool, found: LabelFindings) -> tu
     if trimap := _trimap_labels(values) if are_trimaps else None:
         labels, rules, check = trimap
     else:
-        labels, rules, check = _colour_labels(colours) if colours else _value_labels(values, found.share)
+        labels, rules, check = _colour_labels(colours) if colours else _value_labels(values, found)
     checks = (
         [f"{len(found.unreadable)} labels cannot be read, such as: {found.unreadable[0]}"] if found.unreadable else []
     )
@@ -338,16 +345,18 @@ def _trimap_labels(values: list[int]) -> tuple[dict[int, str], dict[str, object]
     return ({1: "label"}, {"unknown": (128,), "positive_above": 0}, check) if values == [128, 255] else None
 
 
-def _value_labels(values: list[int], share: dict[int, float]) -> tuple[dict[int, str], dict[str, object], str]:
+def _value_labels(values: list[int], found: LabelFindings) -> tuple[dict[int, str], dict[str, object], str]:
     """Decide whether values are a mask's, blurred or not, numbers of objects, or labels, and so on as above."""
     if (void := suspected_void(np.array([0, *values]))) is not None:
-        labels, rules, check = _value_labels([value for value in values if value != void], share)
+        labels, rules, check = _value_labels([value for value in values if value != void], found)
         return labels, rules | {"unknown": (void,)}, check
+    share = found.share
     clear = sum(share[value] for value in values if not BLACKISH < value < WHITISH) / sum(share.values())
     if values[0] >= WHITISH or (values[-1] >= WHITISH and len(values) > LOSSY_VALUES and clear > MOST_CLEAR):
         above = 0 if len(values) == 1 else 127
         return {1: "label"}, {"positive_above": above}, f"labels are masks, all above {above} is foreground; name it"
-    if values[-1] > MOST_LABELS:
+    are_greys = len(values) <= LOSSY_VALUES and all(2 * found.present[value] > found.cases > 1 for value in values)
+    if values[-1] > (WHITEST if are_greys else MOST_LABELS):
         return (
             {1: "object"},
             {"positive_above": 0},

@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from megamed.arrangement import find_arrangement
+from megamed.layouts import find_subjects
 from megamed.pairing import ImagePair, find_pairs
 from megamed.path_templates import Templates, read_templates
+from megamed.schema import DatasetCard
 
 
 def write(folder: Path, files: str) -> Path:
@@ -175,6 +178,10 @@ ARRANGEMENTS = {
         "JPEGImages/a.jpg SegmentationClassPNG/a.png SegmentationClassNpy/a.npy SegmentationClassVisualization/a.jpg",
         ["JPEGImages/a.jpg: SegmentationClassPNG/a.png"],
     ),
+    "sites with words of their own": (
+        "a/images/1.png a/masks/1.png b/images/2.png b/segs/2.png",
+        ["a/images/1.png: a/masks/1.png", "b/images/2.png: b/segs/2.png"],
+    ),
     "dates in names": (
         "a.png a_2001_mask.png b.png b_2002_mask.png",
         ["a.png: a_2001_mask.png", "b.png: b_2002_mask.png"],
@@ -186,6 +193,20 @@ ARRANGEMENTS = {
 def test_an_arrangement_is_understood(tmp_path: Path, name: str) -> None:
     files, expected = ARRANGEMENTS[name]
     assert pairs_in(tmp_path, files) == expected
+
+
+@pytest.mark.parametrize("name", ARRANGEMENTS)
+def test_a_dataset_has_the_labels_of_an_arrangement(tmp_path: Path, name: str) -> None:
+    """What a card is proposed for is what is paired; of people, each of whom is a task, the first is among them."""
+    pairs = find_pairs(write(tmp_path, ARRANGEMENTS[name][0])).labelled
+    if not pairs:
+        return
+    found = find_arrangement(tmp_path)
+    facts = {"id": "any", "modality": "any", "labels": found.label_names or {1: "label"}, "layout": found.layout}
+    subjects = find_subjects(tmp_path, DatasetCard.model_validate(facts | {"files": found.files}))
+    drawn = [{label.source.files[0] for label in case.labels} for subject in subjects for case in subject.cases]
+    assert all(any({*pair.files[1:]} <= labels for labels in drawn) for pair in pairs)
+    assert len(drawn) == len(pairs)
 
 
 @pytest.mark.parametrize("forms", [("NFC", "NFD"), ("NFD", "NFC")])
