@@ -18,7 +18,8 @@ def continued_labels(
     """Take files for labels that are called as an image and a word more, as `im1.ah` beside `im1`.
 
     So it is if the content of such files may be that of labels, and that of their images may not. Where names say of
-    other files that they are labels, the word has to be that of a structure, as in `im1_lesion`.
+    other files that they are labels, the word has to be that of a structure, as in `im1_lesion`. Where none are found
+    so, files of one name in several folders may be, as `lesion.nii` beside `flair.nii` of each patient.
 
     Returns:
         The images and the labels, and a note on each word.
@@ -38,9 +39,32 @@ def continued_labels(
             image, label = pairs[0]
             more = f", and so it is with {len(pairs) - 1} others" if len(pairs) > 1 else ""
             notes.append(f"{label.path.name} is taken for the label of {image.path.name}, as its content tells{more}.")
+    if not (found or labels):
+        found, notes = _called_as_structures(folder, images)
     others = {*found}
     named = [replace(file, name=replace(file.name, is_label=True)) for file in found]
     return [image for image in images if image not in others], [*labels, *named], notes
+
+
+def _called_as_structures(folder: Path, images: Sequence[NamedFile]) -> tuple[list[NamedFile], list[str]]:
+    """Find the files of one name in several folders that may be labels by their content, beside others that may not."""
+    by_stem: dict[str, list[NamedFile]] = defaultdict(list)
+    for image in images:
+        by_stem[image.group[1].casefold()].append(image)
+    kinds = {stem: files for stem, files in by_stem.items() if len({each.path.parent for each in files}) > 1}
+    contents = {
+        stem: {holds_label(folder / each.path) for each in files[:MOST_COMPARED] if (folder / each.path).is_file()}
+        for stem, files in kinds.items()
+    }
+    others = [files for stem, files in kinds.items() if contents[stem] == {False}]
+    called = {stem: files for stem, files in kinds.items() if contents[stem] == {True}}
+    if not others:
+        return [], []
+    notes = [
+        f"{files[0].path} is taken for a label, as its content tells, and so are {len(files) - 1} others of its name."
+        for files in called.values()
+    ]
+    return [file for files in called.values() for file in files], notes
 
 
 def _are_image_and_label(folder: Path, image: NamedFile, label: NamedFile) -> bool:

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
 from pathlib import PurePosixPath
@@ -33,6 +33,8 @@ CHANNEL = re.compile(r"(.+)_(\d{4})")
 """A case and the number of its channel, as in the folders of nnU-Net."""
 ENTITY = re.compile(r"(?:^|[_ ])label-([^_ ]+)")
 """The class in a name of BIDS that has several entities."""
+AGGREGATES = re.compile(r"aggregated?[-_ ]?\w*", re.I)
+"""Names of labels that unite what several people drew, in one of several ways."""
 REGION_WORDS = re.compile(r"rois?", re.I)
 """Names of labels of regions of interest, such as the colours of a lesion, where others are those of the whole."""
 NAMELESS = "label"
@@ -82,7 +84,8 @@ def one_sequence(images: Sequence[NamedFile], labels: Sequence[NamedFile]) -> tu
             cases[image.name.folders, case][sequence] = image
     several = {place: found for place, found in cases.items() if len(found) > 1}
     places = {case for _, case in several}
-    label = next((label.name for label in labels if label.name.case in places), None)
+    called = ((label.name, case) for label in labels for case in (label.name.case, *label.name.folders))
+    label, labelled = next(((name, case) for name, case in called if case in places), (None, ""))
     if label is None:
         return list(images), []
     counts = Counter(sequence for found in several.values() for sequence in found)
@@ -92,7 +95,7 @@ def one_sequence(images: Sequence[NamedFile], labels: Sequence[NamedFile]) -> tu
     named = ", ".join(sequence for sequence in known if counts[sequence])
     kept = [image for image in images if id(image) not in others]
     other = next(image.name for image in images if id(image) in others)
-    templates = f"--images '{other.template(_sequence_of(other)[0])}' --labels '{label.template(label.case)}'"
+    templates = f"--images '{other.template(_sequence_of(other)[0])}' --labels '{label.template(labelled)}'"
     note = f"of the sequences {named} of each case {chosen} is looked at. Choose another, such as {templates}."
     without = [next(iter(found.values())).path for found in several.values() if chosen not in found]
     return kept, [note, *left_out(without, f"its case has no {chosen}")]
@@ -100,7 +103,7 @@ def one_sequence(images: Sequence[NamedFile], labels: Sequence[NamedFile]) -> tu
 
 def _sequence_of(name: FileName) -> tuple[str, str]:
     """Split a name into its case and a sequence or the number of a channel; this is empty if it has none."""
-    if (sequence := name.suffix.strip("-_. ").lower()) in SEQUENCES:
+    if (sequence := name.suffix.rpartition("/")[2].strip("-_. ").lower()) in SEQUENCES:
         return name.case, sequence
     match = CHANNEL.fullmatch(name.stem)
     return (match[1], match[2]) if match else (name.case, "")
@@ -208,6 +211,10 @@ def by_class(
     variants = [" ".join(piece for piece in match.pieces if piece not in common) for match in matched]
     (matched, variants), fields = _without(_are_fields(variants), matched, variants)
     (matched, variants), regions = _without(_are_regions(matched), matched, variants)
+    agreed = _agreed(variants)
+    images = {match.image for match, variant in zip(matched, variants, strict=True) if variant == agreed}
+    are_others = [match.image in images and variant != agreed for match, variant in zip(matched, variants, strict=True)]
+    (matched, variants), parts = _without(are_others, matched, variants)
     classes, told = _class_names(matched, variants, drew_one_thing)
     names = [name for name in classes if name]
     spelling = one_spelling(names) | {"": ""}
@@ -226,8 +233,15 @@ def by_class(
     why = "beside what annotators drew it is taken for the field of view"
     left = left_out([match.label.path for match in fields], why)
     left += left_out([match.label.path for match in regions], "it marks a region beside the label of its image")
+    left += left_out([match.label.path for match in parts], f"{agreed} unites what several people drew of its image")
     left += [*told, *left_out(others, OTHERS)]
     return files, [*left, *spelling_notes(names)]
+
+
+def _agreed(variants: Iterable[str]) -> str:
+    """Return, of the ways in which drawings of several people were united, that of the majority; empty if none was."""
+    united = sorted({variant for variant in variants if AGGREGATES.fullmatch(variant)})
+    return next((variant for variant in united if "maj" in variant.casefold()), next(iter(united), ""))
 
 
 def _are_fields(variants: Sequence[str]) -> list[bool]:

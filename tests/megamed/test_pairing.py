@@ -149,8 +149,14 @@ ARRANGEMENTS = {
     ),
     "frames of a film": (
         "p1/p1_frame01.nii p1/p1_frame01_gt.nii p1/p1_frame12.nii p1/p1_4d.nii",
-        ["p1/p1_4d.nii:", "p1/p1_frame01.nii: p1/p1_frame01_gt.nii", "p1/p1_frame12.nii:"],
+        ["p1/p1_frame01.nii: p1/p1_frame01_gt.nii", "p1/p1_frame12.nii:"],
     ),
+    "what people drew, united in several ways": (
+        "c/imaging.nii c/aggregated_AND_seg.nii c/aggregated_MAJ_seg.nii c/segmentations/kidney_annotation-1.nii",
+        ["c/imaging.nii: c/aggregated_MAJ_seg.nii"],
+    ),
+    "images and labels in folders of formats": ("png/a.png tif/a_mask.tif", ["png/a.png: tif/a_mask.tif"]),
+    "films": ("a_4d.nii b_4d.nii b_4d_seg.nii", ["a_4d.nii:", "b_4d.nii: b_4d_seg.nii"]),
     "predictions of another program": (
         "images/a.png images/b.png images/b_overlay.png masks/a.png overlay/a.png predictions/b.png",
         ["images/a.png: masks/a.png", "images/b.png:"],
@@ -317,7 +323,7 @@ def test_a_picture_beside_its_photograph_is_no_label(tmp_path: Path, is_grey: bo
         Image.fromarray(colours).save(tmp_path / name)
     found = find_pairs(tmp_path)
     assert [described(tmp_path, pair) for pair in found.pairs] == ["a.png:", "b.png:"]
-    assert found.notes == ("a.jpg is left out, for a.png is the same picture without loss, and so are 1 others.",)
+    assert found.notes == ("a.jpg is left out, for a.png is the same picture, and so are 1 others.",)
 
 
 def test_another_picture_of_a_photograph_s_name_is_not_left_out(tmp_path: Path) -> None:
@@ -344,6 +350,53 @@ def test_a_mask_beside_a_photograph_is_its_label(tmp_path: Path) -> None:
     for name in ("a.jpg", "a.png"):
         Image.fromarray(mask).save(tmp_path / name)
     assert [described(tmp_path, pair) for pair in find_pairs(tmp_path).pairs] == ["a.jpg: a.png"]
+
+
+def test_files_of_one_name_in_the_folders_of_patients_are_labels_by_their_content(tmp_path: Path) -> None:
+    """Of sequences whose label none is called as, one is looked at; the templates that choose another are told."""
+    for patient in ("p1", "p2"):
+        for name, pixels in (("orig/FLAIR", texture(48)), ("orig/T1", texture(49)), ("lesion", np.tri(48, dtype="u1"))):
+            path = tmp_path / patient / f"{name}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(path)
+    found = find_pairs(tmp_path)
+    assert [described(tmp_path, pair) for pair in found.pairs] == [
+        f"{patient}/orig/FLAIR.png: {patient}/lesion.png" for patient in ("p1", "p2")
+    ]
+    assert found.notes == (
+        "p1/lesion.png is taken for a label, as its content tells, and so are 1 others of its name.",
+        "of the sequences flair, t1 of each case flair is looked at. Choose another, such as --images "
+        "'{case}/orig/T1' --labels '{case}/lesion'.",
+    )
+    other = find_pairs(tmp_path, Templates("{case}/orig/T1", "{case}/lesion"))
+    assert [pair.image.stem for pair in other.labelled] == ["T1", "T1"]
+
+
+@pytest.mark.parametrize("name", ["{kind}/{case}.{ending}", "{ending}/{kind}/{case}.{ending}"])
+def test_pictures_in_two_formats_are_used_once(tmp_path: Path, name: str) -> None:
+    for case, ending in ((case, ending) for case in "ab" for ending in ("tif", "png")):
+        for kind, pixels in (("Original", texture(12)), ("Ground Truth", np.tri(12, dtype="u1") * 255)):
+            path = tmp_path / name.format(kind=kind, case=case, ending=ending)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(path)
+    found = find_pairs(tmp_path)
+    expected = {
+        kind: [name.format(kind=kind, case=case, ending="png") for case in "ab"]
+        for kind in ("Original", "Ground Truth")
+    }
+    assert [described(tmp_path, pair) for pair in found.pairs] == [
+        f"{image}: {label}" for image, label in zip(*expected.values(), strict=True)
+    ]
+    assert [note.partition(",")[0] for note in found.notes] == [
+        name.format(kind=kind, case="a", ending="tif") + " is left out" for kind in expected
+    ]
+
+
+def test_pictures_of_one_name_in_folders_of_formats_may_differ(tmp_path: Path) -> None:
+    for place in ("png", "tif"):
+        (tmp_path / place).mkdir()
+        Image.fromarray(texture(len(place) + (place == "tif"))).save(tmp_path / place / f"a.{place}")
+    assert len(find_pairs(tmp_path).pairs) == 2
 
 
 def texture(side: int) -> np.ndarray:
