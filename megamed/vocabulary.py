@@ -23,6 +23,7 @@ WrittenTool = Literal[
     "yolo",
     "qupath",
     "imagej",
+    "imagescope",
     "via",
     "slicer",
     "itksnap",
