@@ -14,6 +14,7 @@ from megamed import formats
 from megamed.annotation_tools.slicer import is_nameless
 from megamed.annotators import agreed_in
 from megamed.arrangement import Arrangement, find_arrangement
+from megamed.card_files import cards_in
 from megamed.failures import Attempt
 from megamed.file_names import SPLIT_WORDS
 from megamed.files import replace_file
@@ -130,7 +131,7 @@ def write_proposal(proposal: Proposal, folder: Path, force: bool = False) -> Pat
     Raises:
         FileExistsError: If the folder has a card already.
     """
-    present = [name for name in CARD_NAMES if (folder / name).exists()]
+    present = [path.name for path in cards_in(folder)]
     if present and (not force or present != [CARD_NAMES[0]]):
         msg = f"{folder} has a card: expected none, got {present[0]}. Edit it, or remove it to start over."
         raise FileExistsError(msg)
