@@ -100,12 +100,12 @@ def _finds_all(folder: Path, found: Arrangement, pairing: Pairing) -> bool:
     What further people drew of an image may be more.
     """
     facts = {"id": "dataset", "modality": "any", "labels": found.label_names or {1: "label"}, "files": found.files}
-    cases = find_cases(folder, DatasetCard.model_validate(facts))
+    cases = list(find_cases(folder, DatasetCard.model_validate(facts)))
     labels = {frozenset(label.source.files[0] for label in case.labels) for case in cases if not case.problem}
     drawn = {frozenset(pair.files[1:]) for pair in pairing.labelled}
     if "{annotator}" in found.files.label:
         return all(any(each <= label for label in labels) for each in drawn)
-    return labels == drawn
+    return labels == drawn and not any(case.problem for case in cases)
 
 
 def _pairs(pairing: Pairing) -> Arrangement:

@@ -269,9 +269,8 @@ ONLY_WORDS = re.compile(rf"(?:{_IMAGE}|{_LABEL})(?:[-_. ]+(?:{_IMAGE}|{_LABEL}))
 """A stem of several words, none of which names a case."""
 _BEFORE = r"(?:[^\W_]+[-_ ]|.*[-_ ](?:train|val|test)[a-z]*[-_ ])?"
 _AFTER = r"(?:tr)?(?:[-_ ]?\d+|[-_ ][^\W_]+)?"
-_LABEL_FOLDER = (
-    rf"{_BEFORE}(?:{_LABEL}){_AFTER}|(?:[^\W_]+[-_ ])*[^\W_]*(?:masks?|labels?|segmentations?|groundtruths?)"
-)
+_WORD_LAST = r"(?:[^\W_]+[-_ ])*[^\W_]*(?:masks?|labels?|segmentations?|groundtruths?)"
+_LABEL_FOLDER = rf"{_BEFORE}(?:{_LABEL}){_AFTER}|segs?(?:[-_ ][^\W_]+){{2}}|{_WORD_LAST}"
 LABEL_FOLDER = re.compile(rf"{LISTED}(?:{_LABEL_FOLDER})", re.I)
 KIND_FOLDER = re.compile(rf"{LISTED}(?:{_BEFORE}(?:{_IMAGE}){_AFTER}|{_LABEL_FOLDER})", re.I)
 """Names of folders that say whether images or labels are in them."""

@@ -8,7 +8,15 @@ from pathlib import Path
 
 from megamed import formats
 from megamed.annotators import CONSENSUS, person_of
-from megamed.file_names import ANNOTATOR_WORDS, NUMBERED_PEOPLE, CaseIndex, FileName, NamedFile
+from megamed.file_names import (
+    ANNOTATOR_WORDS,
+    NUMBERED_PEOPLE,
+    SEPARATORS,
+    SEQUENCES,
+    CaseIndex,
+    FileName,
+    NamedFile,
+)
 from megamed.layouts.folder import template_pattern
 from megamed.look_alikes import drew_one_thing
 from megamed.matching import named_around
@@ -44,10 +52,17 @@ def matched(images: Sequence[NamedFile], labels: Sequence[NamedFile]) -> tuple[C
             if found:
                 inside[case].add(_named_by_folder(label, case))
         if found:
-            image_templates[found[-1].name.template(case)] += 1
-            others |= {each.name.template(case) for each in found[:-1]}
+            chosen = min(reversed(found), key=_rank)
+            image_templates[chosen.name.template(case)] += 1
+            others |= {each.name.template(case) for each in found if each is not chosen}
     label_templates += _without_own(inside)
     return image_templates, label_templates, sorted(others - image_templates.keys())
+
+
+def _rank(image: NamedFile) -> int:
+    """Return the place of an image's sequence among those of magnetic resonance; all others come last."""
+    sequence = image.name.suffix.strip(SEPARATORS).lower()
+    return SEQUENCES.index(sequence) if sequence in SEQUENCES else len(SEQUENCES)
 
 
 def _in_its_folder(label: FileName, images: Sequence[NamedFile]) -> Sequence[NamedFile]:

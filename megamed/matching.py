@@ -60,7 +60,7 @@ class Match:
     def pieces(self) -> tuple[str, ...]:
         """Pieces of the label's path beyond its case: a class, an annotator or a number."""
         folders = [
-            folder.removeprefix(self.case).strip("-_. ")
+            _behind(folder, self.case)
             for folder in self.label.name.folders
             if folder not in self.image.name.folders and folder != self.case and not SPLIT_WORDS.fullmatch(folder)
         ]
@@ -69,6 +69,12 @@ class Match:
         annotators = [annotator] if ANNOTATOR_WORDS.fullmatch(annotator) else []
         rest = "" if any(folder.endswith(rest) for folder in folders) else rest  # such as `labels-ah/1.ah`
         return tuple(dict.fromkeys(filter(None, (*folders, rest, *annotators))))
+
+
+def _behind(name: str, case: str) -> str:
+    """Return what follows a case in the name of a folder that begins with it; `1st` does not with 1."""
+    rest = name.removeprefix(case)
+    return name if rest[:1].isalnum() else rest.strip("-_. ")
 
 
 def one_sequence(images: Sequence[NamedFile], labels: Sequence[NamedFile]) -> tuple[list[NamedFile], list[str]]:
@@ -286,6 +292,10 @@ def _class_names(
         return _of_first(matched, variants), []
     by_folder = _by_folder(matched, variants)
     by_name = by_folder or _by_name(matched, variants)
+    numbers = [match.label.name.suffix.strip("-_. ") for match in matched]
+    if drew_one_thing(_by_number(matched, variants, numbers)):
+        named = ", ".join(sorted({*numbers})[:MOST_NAMED])
+        return _of_first(matched, numbers), [f"labels of the same drawings are those of annotators: {named}."]
     named = ", ".join(sorted({*variants})[:MOST_NAMED])
     if len({*variants}) > 1 and drew_one_thing(by_name):
         kind = "folders" if by_folder else "labels"
@@ -339,6 +349,18 @@ def _by_name(matched: Sequence[Match], variants: Sequence[str]) -> list[dict[str
         if not any(map(str.isalpha, variant[1:])) or variant != _unnumbered(variant) or variant in found[match.image]:
             return []
         found[match.image][variant] = match.label.path
+    return list(found.values())
+
+
+def _by_number(
+    matched: Sequence[Match], variants: Sequence[str], numbers: Sequence[str]
+) -> list[dict[str, PurePosixPath]]:
+    """List the labels of each image by the numbers in which alone they differ; nothing if they differ otherwise."""
+    found: dict[NamedFile, dict[str, PurePosixPath]] = defaultdict(dict)
+    for match, variant, number in zip(matched, variants, numbers, strict=True):
+        if variant or not number[-1:].isdecimal() or number in found[match.image]:
+            return []
+        found[match.image][number] = match.label.path
     return list(found.values())
 
 

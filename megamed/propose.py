@@ -5,6 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -107,8 +108,10 @@ def propose(folder: Path) -> Proposal:
     looked = _spread(cases)
     names = arrangement.label_names or _names_in_labels(looked)
     draft = draft.model_copy(update={"labels": _unique(names) or draft.labels})
-    described, label_checks = _describe_labels(draft, bool(names), look_at_labels(looked, draft))
+    found = look_at_labels(looked, draft)
+    described, label_checks = _describe_labels(draft, bool(names), found)
     described = _with_listed_names(described, folder)
+    label_checks += _corner_checks(described, found)
     modality, modality_check = guess_modality(f"{folder.resolve().name} {arrangement.hints}", looked)
     pattern, subject_check = guess_subjects(draft, cases)
     facts = described.model_dump() | {"modality": modality, "subject_pattern": pattern, "consensus": agreed_in(cases)}
@@ -157,7 +160,8 @@ def guess_subjects(card: DatasetCard, cases: Sequence[Case]) -> tuple[str, str]:
     names = [case.name for case in cases]
     for pattern in SUBJECT_PATTERNS:
         matches = [re.search(pattern, name) for name in names]
-        subjects = {match[1] for match in matches if match and _may_be_subject(match[1], pattern)}
+        may_be_subject = partial(_may_be_subject, pattern=pattern, needs_number=card.layout == "pairs")
+        subjects = {match[1] for match in matches if match and may_be_subject(match[1])}
         if all(matches) and 1 < len(subjects) < len(names):
             first = card.model_copy(update={"subject_pattern": pattern}).subject_of(names[0])
             words = f"{len(names)} cases of {len(subjects)} subjects: case {names[0]!r} is taken to be of {first!r}"
@@ -172,9 +176,9 @@ def _is_series(case: Case) -> bool:
     return all(source.part == SERIES for source in case.images.values())
 
 
-def _may_be_subject(name: str, pattern: str) -> bool:
-    """Whether a part of a case's name may be that of a subject: a folder's, but for splits, else one with a number."""
-    if pattern == FOLDER_OF_CASE:
+def _may_be_subject(name: str, pattern: str, needs_number: bool) -> bool:
+    """Whether a part of a case's name may be that of a subject: one with a number, else that of a folder but splits."""
+    if pattern == FOLDER_OF_CASE and not needs_number:
         return not SPLIT_WORDS.fullmatch(name)
     return any(map(str.isdecimal, name))
 
@@ -324,6 +328,16 @@ def _unknown_checks(unknown: Sequence[int]) -> list[str]:
         if unknown
         else []
     )
+
+
+def _corner_checks(card: DatasetCard, found: LabelFindings) -> list[str]:
+    """Tell that all labels have one value in their corners, where most labels have the background."""
+    value, count = found.cornered.most_common(1)[0] if found.cornered else (0, 0)
+    if value not in card.labels or count < found.cases:
+        return []
+    return [
+        f"all labels have {value} in their corners: if that is the background, give it 0, and a label another number."
+    ]
 
 
 def _colour_labels(colours: list[str]) -> tuple[dict[int, str], dict[str, object], str]:

@@ -155,6 +155,14 @@ ARRANGEMENTS = {
         "c/imaging.nii c/aggregated_AND_seg.nii c/aggregated_MAJ_seg.nii c/segmentations/kidney_annotation-1.nii",
         ["c/imaging.nii: c/aggregated_MAJ_seg.nii"],
     ),
+    "a case that a folder of labels begins with": (
+        "images/1.png images/2.png 1st_manual/1_manual1.png 1st_manual/2_manual1.png mask/1_mask.png",
+        ["images/1.png: 1st_manual/1_manual1.png", "images/2.png: 1st_manual/2_manual1.png"],
+    ),
+    "a folder of labels with two words more": (
+        "a/1.2.3.mhd seg-lungs-AB/1.2.3.mhd",
+        ["a/1.2.3.mhd: seg-lungs-AB/1.2.3.mhd"],
+    ),
     "images and labels in folders of formats": ("png/a.png tif/a_mask.tif", ["png/a.png: tif/a_mask.tif"]),
     "films": ("a_4d.nii b_4d.nii b_4d_seg.nii", ["a_4d.nii:", "b_4d.nii: b_4d_seg.nii"]),
     "predictions of another program": (
@@ -370,6 +378,27 @@ def test_files_of_one_name_in_the_folders_of_patients_are_labels_by_their_conten
     )
     other = find_pairs(tmp_path, Templates("{case}/orig/T1", "{case}/lesion"))
     assert [pair.image.stem for pair in other.labelled] == ["T1", "T1"]
+
+
+@pytest.mark.parametrize("shift", [1, 9])
+def test_numbered_labels_of_the_same_are_those_of_people(tmp_path: Path, shift: int) -> None:
+    """Two people's masks of one lesion overlap, those of two lesions do not."""
+    mask = np.zeros((24, 24), np.uint8)
+    mask[3:11, 3:11] = 255
+    for case in "ab":
+        for name, pixels in (
+            ("images/{}", texture(24)),
+            ("masks/{}_mask1", mask),
+            ("masks/{}_mask2", np.roll(mask, shift)),
+        ):
+            path = tmp_path / f"{name.format(case)}.png"
+            path.parent.mkdir(exist_ok=True)
+            Image.fromarray(pixels).save(path)
+    found = find_pairs(tmp_path)
+    assert [len(pair.labels[""]) for pair in found.pairs] == [1 if shift == 1 else 2] * 2
+    assert [note.partition(":")[0] for note in found.notes][:1] == (
+        ["labels of the same drawings are those of annotators"] if shift == 1 else []
+    )
 
 
 @pytest.mark.parametrize("name", ["{kind}/{case}.{ending}", "{ending}/{kind}/{case}.{ending}"])
