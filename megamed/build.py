@@ -44,7 +44,8 @@ DECIDING_MODULES = (
     *("files", "formats", "label_colours", "label_values", "labels", "layouts", "look_alikes", "manifest"),
     *("matching", "notes", "outlines", "pairing", "path_templates", "picture_copies", "pixels", "prepare"),
     *("rasterise", "readers", "rows", "schema", "series_labels", "slice_labels", "slice_pictures", "splits"),
-    *("squares", "standardise", "subject_pattern", "terms", "trimaps", "unknown", "voc", "vocabulary"),
+    *("squares", "standardise", "subject_pattern", "terms", "tracked_cells", "trimaps", "unknown", "voc"),
+    *("vocabulary"),
 )
 DECIDING_LIBRARIES = ("h5py", "numpy", "pillow")
 

@@ -28,6 +28,7 @@ from megamed.path_templates import Templates, by_templates
 from megamed.picture_copies import is_photograph, without_copies
 from megamed.series_labels import labels_of_series
 from megamed.slice_labels import labels_of_slices
+from megamed.tracked_cells import of_tracked_frames
 
 NO_IMAGE = "it belongs to no image"
 DERIVED = "its name says that it was predicted, or made to be looked at"
@@ -275,6 +276,8 @@ def _by_names(folder: Path, files: Sequence[PurePosixPath]) -> tuple[list[NamedF
     if not images and not any(_says_labels(label) for label in labels):
         plain = [NamedFile(each.path, FileName(each.name.folders, "", each.name.stem, "", False)) for each in labels]
         return plain, [], notes
+    labels, told = of_tracked_frames(labels)
+    notes += told
     images, labels, told = continued_labels(folder, images, labels)
     notes += told
     if not labels:

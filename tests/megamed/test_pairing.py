@@ -155,6 +155,11 @@ ARRANGEMENTS = {
         "c/imaging.nii c/aggregated_AND_seg.nii c/aggregated_MAJ_seg.nii c/segmentations/kidney_annotation-1.nii",
         ["c/imaging.nii: c/aggregated_MAJ_seg.nii"],
     ),
+    "films of tracked cells": (
+        "F/01/t000.tif F/01/t001.tif F/02/t000.tif F/01_GT/SEG/man_seg001.tif F/01_GT/TRA/man_track000.tif "
+        "F/01_ST/SEG/man_seg000.tif F/01_ST/SEG/man_seg001.tif F/02_ST/SEG/man_seg000.tif",
+        ["F/01/t000.tif:", "F/01/t001.tif: F/01_GT/SEG/man_seg001.tif", "F/02/t000.tif: F/02_ST/SEG/man_seg000.tif"],
+    ),
     "a case that a folder of labels begins with": (
         "images/1.png images/2.png 1st_manual/1_manual1.png 1st_manual/2_manual1.png mask/1_mask.png",
         ["images/1.png: 1st_manual/1_manual1.png", "images/2.png: 1st_manual/2_manual1.png"],
