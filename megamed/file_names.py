@@ -176,8 +176,10 @@ def take_apart(path: PurePosixPath) -> FileName:
     stem = formats.stem(name)
     match = AFFIXES.fullmatch(stem)
     prefix, case, suffix = match.groups() if match else ("", stem, "")
-    is_label = bool(LABEL_AFFIX.search(prefix + suffix) or EXPORTED.fullmatch(stem)) or in_label_folder(folders)
-    if case.strip(SEPARATORS) and not ONLY_WORDS.fullmatch(stem):
+    are_words = bool(ONLY_WORDS.fullmatch(stem))  # such as scan_seg, of which the first may be a prefix
+    says_label = LABEL_AFFIX.search(stem if are_words else prefix + suffix) or EXPORTED.fullmatch(stem)
+    is_label = bool(says_label) or in_label_folder(folders)
+    if case.strip(SEPARATORS) and not are_words:
         return FileName(tuple(folders), prefix, case, suffix, is_label)
     for index in reversed(range(len(folders))):
         if not FOLDER_WORDS.fullmatch(folders[index]):

@@ -155,6 +155,10 @@ ARRANGEMENTS = {
         "c/imaging.nii c/aggregated_AND_seg.nii c/aggregated_MAJ_seg.nii c/segmentations/kidney_annotation-1.nii",
         ["c/imaging.nii: c/aggregated_MAJ_seg.nii"],
     ),
+    "words alone, a folder each": (
+        "P1/scan.png P1/scan_seg.png P2/scan.png P2/scan_seg.png P3/scan.png",
+        ["P1/scan.png: P1/scan_seg.png", "P2/scan.png: P2/scan_seg.png", "P3/scan.png:"],
+    ),
     "films of tracked cells": (
         "F/01/t000.tif F/01/t001.tif F/02/t000.tif F/01_GT/SEG/man_seg001.tif F/01_GT/TRA/man_track000.tif "
         "F/01_ST/SEG/man_seg000.tif F/01_ST/SEG/man_seg001.tif F/02_ST/SEG/man_seg000.tif",
@@ -454,6 +458,44 @@ def test_labels_may_be_called_as_their_images_and_their_structure(tmp_path: Path
     ]
     (note,) = found.notes
     assert note.startswith("c1_lesion.bmp is taken for the label of c1.bmp")
+
+
+@pytest.mark.parametrize(
+    "places", [("X", "Y"), ("train/X", "train/Y"), ("X/train", "Y/train")], ids=["folders", "within", "around"]
+)
+def test_folders_of_names_that_say_nothing_are_told_by_their_content(tmp_path: Path, places: tuple[str, str]) -> None:
+    for name in "ab":
+        for place, pixels in zip(places, (texture(32), np.tri(32, dtype=np.uint8)), strict=True):
+            path = tmp_path / place / f"{name}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(path)
+    found = find_pairs(tmp_path)
+    assert [described(tmp_path, pair) for pair in found.pairs] == [
+        f"{places[0]}/{name}.png: {places[1]}/{name}.png" for name in "ab"
+    ]
+    (note,) = found.notes
+    assert note == f"the files in {places[1]} are taken for labels of those in {places[0]}, as their content tells."
+
+
+def test_several_folders_that_content_tells_are_classes(tmp_path: Path) -> None:
+    for name in "ab":
+        for place, pixels in (
+            ("X", texture(32)),
+            ("Y", np.tri(32, dtype=np.uint8)),
+            ("Z", np.eye(32, dtype=np.uint8)[::-1]),
+        ):
+            path = tmp_path / place / f"{name}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(path)
+    assert pairs_in(tmp_path, "") == [f"X/{name}.png: Y=Y/{name}.png, Z=Z/{name}.png" for name in "ab"]
+
+
+def test_names_that_go_on_may_be_the_same_in_each_folder(tmp_path: Path) -> None:
+    for patient in ("p1", "p2"):
+        (tmp_path / patient).mkdir()
+        Image.fromarray(texture(32)).save(tmp_path / patient / "view.png")
+        Image.fromarray(np.tri(32, dtype=np.uint8)).save(tmp_path / patient / "view_ah.png")
+    assert pairs_in(tmp_path, "") == [f"{patient}/view.png: {patient}/view_ah.png" for patient in ("p1", "p2")]
 
 
 def test_labels_may_be_called_as_their_images_and_who_drew_them(tmp_path: Path) -> None:
