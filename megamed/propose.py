@@ -154,8 +154,8 @@ def guess_modality(hints: str, cases: Sequence[Case]) -> tuple[str, str]:
 
 def guess_subjects(card: DatasetCard, cases: Sequence[Case]) -> tuple[str, str]:
     """Guess how case names name subjects; the pattern and what to check."""
-    are_series = all(_is_series(case) for case in cases)
-    if card.layout in ("bids", "dicom") or are_series or any(case.split for case in cases):
+    is_stated = card.layout in ("bids", "dicom") or all(map(_names_patient, cases))
+    if is_stated or any(case.split for case in cases):
         return EVERY_CASE, "subjects and splits are those that the folder states."
     names = [case.name for case in cases]
     for pattern in SUBJECT_PATTERNS:
@@ -171,9 +171,10 @@ def guess_subjects(card: DatasetCard, cases: Sequence[Case]) -> tuple[str, str]:
     return pattern, f"{words}; images of one person must be of one subject, or tests see what was trained on."
 
 
-def _is_series(case: Case) -> bool:
-    """Whether a case is a DICOM series, which names its patient."""
-    return all(source.part == SERIES for source in case.images.values())
+def _names_patient(case: Case) -> bool:
+    """Whether a case is a DICOM series that names its patient; else it is called as its folders."""
+    is_series = all(source.part == SERIES for source in case.images.values())
+    return is_series and (case.subject != case.name or IN_FOLDER not in case.name)
 
 
 def _may_be_subject(name: str, pattern: str, needs_number: bool) -> bool:

@@ -64,6 +64,7 @@ def _by_value(labels: Mapping[str, tuple[Path, ...]], card: DatasetCard) -> dict
 
 
 def _label(path: Path, slices: tuple[Path, ...]) -> Source:
-    """Return the source of a label, and behind it the slices of the series that it was drawn on."""
-    is_series = formats.is_series(path) and not slice_pictures.pictures_in(path)
-    return formats.source_at(path) if is_series else Source((path, *slices))
+    """Return the source of a label; behind one that names slices, or is a picture of each, those of its series."""
+    if slice_pictures.pictures_in(path) or formats.drawn_format(path):
+        return Source((path, *slices))
+    return formats.source_at(path)

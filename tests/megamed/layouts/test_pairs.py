@@ -96,6 +96,42 @@ def test_pictures_of_slices_are_labels_of_their_series(
     }
 
 
+@pytest.mark.parametrize("kind", ["nii.gz", "nrrd", "mha"])
+def test_a_label_map_lies_on_its_series(kind: str, build_folder: Callable[..., BuildReport], tmp_path: Path) -> None:
+    """SimpleITK reads the series, whose planes are turned, and writes what is bright in it."""
+    pytest.importorskip("nibabel")
+    sitk = pytest.importorskip("SimpleITK")
+    root = tmp_path / "scans"
+    bright = np.random.default_rng(0).integers(0, 60, SHAPE).astype(np.int16)
+    bright[1:, 3:9, 2:8] += 900
+    turned = series_affine(np.array([[0, 0.8, -0.6], [0, 0.6, 0.8], [1.0, 0, 0]]), (5, 1, 1), (3, -4, 9))
+    for patient in ("ann", "bob"):
+        write_series(root / patient / "dicom", bright, turned, PatientID=patient)
+        reader = sitk.ImageSeriesReader()
+        reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(root / patient / "dicom")))
+        sitk.WriteImage(sitk.Cast(reader.Execute() > 100, sitk.sitkUInt8), str(root / patient / f"label.{kind}"))
+    layout, _, report = proposed(root, build_folder)
+    assert (layout, report.complete) == ("pairs", True)
+    with Collection(tmp_path / "out") as collection:
+        for task in collection.tasks():
+            rows = [sample.row for sample in collection.samples(task)]
+            images, labels = collection.images(task, rows), collection.labels(task, rows)
+            assert np.corrcoef(images.ravel(), labels.ravel())[0, 1] > 0.9
+
+
+def test_series_without_patients_are_of_their_folders(tmp_path: Path) -> None:
+    pytest.importorskip("nibabel")
+    for case, phase in ((case, phase) for case in ("case1", "case2") for phase in ("art", "ven")):
+        folder = tmp_path / case / phase
+        pixels = np.random.default_rng(0).integers(0, 60, SHAPE).astype(np.int16)
+        files = write_series(folder / "images", pixels, series_affine(np.eye(3), (5, 1, 1), (0, 0, 0)), PatientID="")
+        for place, file in enumerate(files):
+            file.rename(file.with_name(f"x{place}.dcm"))
+            picture(folder / "masks" / f"x{place}.png", np.tri(*SHAPE[1:]))
+    card = propose(tmp_path).card
+    assert [subject.id for subject in find_subjects(tmp_path, card)] == ["case1", "case2"]
+
+
 def test_classes_are_those_of_files(build_folder: Callable[..., BuildReport], tmp_path: Path) -> None:
     """Of a class without a file it is not known whether it is there; one that the card lacks is no label."""
     root = tmp_path / "organs"
