@@ -210,15 +210,16 @@ def _with_annotations(
 def _of_one_annotator(matched: Sequence[Match], tools: ToolFiles) -> tuple[list[Match], list[Match]]:
     """Keep, of several files that name the same classes of an image, the first; those of other classes go together.
 
-    So do those of different slices of a volume.
+    So do those of different slices of a volume or of a series.
     """
-    seen: dict[tuple[NamedFile, int | None], set[str]] = defaultdict(set)
+    seen: dict[tuple[NamedFile, int | str | None], set[str]] = defaultdict(set)
     kept: list[Match] = []
     others: list[Match] = []
     for match in sorted(matched, key=lambda match: match.label.path):
         classes = tools.classes(match.label) or frozenset()
         image, name = tools.folder / match.image.path, match.label.path.as_posix()
-        drawn_on = match.image, slice_number(name, image) if is_volume_file(image) else None
+        slice_ = match.label.path.stem if formats.is_series(image) else None
+        drawn_on = match.image, slice_number(name, image) if is_volume_file(image) else slice_
         is_other = bool(seen[drawn_on] & classes)
         (others if is_other else kept).append(match)
         seen[drawn_on] |= classes
