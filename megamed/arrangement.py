@@ -18,10 +18,7 @@ from megamed.annotation_files import ToolFiles
 from megamed.annotation_tools import bids_names
 from megamed.derived_files import without_derived
 from megamed.failures import Attempt
-from megamed.file_names import (
-    sort_out,
-    visible_files,
-)
+from megamed.file_names import sort_out, visible_files
 from megamed.found_templates import MOST_CLASSES, case_template, labels_by_case, matched, united, varying
 from megamed.layouts import bids
 from megamed.layouts.folder import find_cases, template_pattern
