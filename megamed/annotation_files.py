@@ -13,6 +13,7 @@ from megamed.annotation_tools.tools import TOOLS
 from megamed.annotation_tools.volume_slices import slice_number
 from megamed.annotation_tools.yolo import NAME_LISTS
 from megamed.class_names import name_key
+from megamed.failures import Attempt
 from megamed.file_names import NamedFile, take_apart
 
 SUFFIXES = tuple({suffix for tool in TOOLS.values() for suffix in tool.suffixes})
@@ -73,6 +74,8 @@ class ToolFiles:
     ) -> tuple[dict[Path, tuple[Path, ...]], list[str]]:
         """Find the file that annotates each image, by the names of images that files state; of a volume all files.
 
+        Of a DICOM series they state names of its slices.
+
         Args:
             images: All images.
             taken: Labels of the images that have another.
@@ -88,9 +91,14 @@ class ToolFiles:
         for image in images:
             for each in stems(image.name):
                 by_stem[each].add(image)
+        series = [image for image in images if formats.is_series(image)] if self.common or orphans else []
+        for image in series:
+            with Attempt():  # what is wrong with it is told when it is read
+                for each in (stem for file in formats.source_at(image).files for stem in stems(file.name)):
+                    by_stem[each].add(image)
         volumes = [image for image in images if is_volume_file(image)]
         found = {image: (path,) for image, path in taken.items()}
-        open_to_more = {*volumes} - taken.keys()
+        open_to_more = {*volumes, *series} - taken.keys()
         notes = []
         for path in (*self.common, *(self.folder / orphan.path for orphan in orphans)):
             mentioned = _mentioned(path, by_stem, volumes)
@@ -157,7 +165,7 @@ def _meant(path: Path, name: str, images: Sequence[Path]) -> Path | None:
     """Choose the image whose path is most like a name; of several the one that lies nearest to the file."""
     ranked: dict[tuple[Likeness, int, bool], set[Path]] = defaultdict(set)
     for image in images:
-        near = len({*path.parent.parts} & {*image.parent.parts})
+        near = len({*path.parent.parts} & {*image.parts})
         is_split = image.parent.name.casefold() in path.stem.casefold()
         ranked[likeness(name, image), near, is_split].add(image)
     best = sorted(ranked[max(ranked)]) if ranked else []

@@ -2,10 +2,10 @@
 
 import csv
 import json
-import re
 import unicodedata
-from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -16,30 +16,20 @@ from pydantic import ValidationError
 from megamed import formats
 from megamed.annotation_files import ToolFiles
 from megamed.annotation_tools import bids_names
-from megamed.annotators import CONSENSUS, person_of
+from megamed.derived_files import without_derived
 from megamed.failures import Attempt
-from megamed.file_names import (
-    ANNOTATOR_WORDS,
-    NUMBERED_PEOPLE,
-    CaseIndex,
-    FileName,
-    NamedFile,
-    sort_out,
-    visible_files,
-)
+from megamed.file_names import sort_out, visible_files
+from megamed.found_templates import MOST_CLASSES, case_template, labels_by_case, matched, united, varying
 from megamed.layouts import bids
-from megamed.layouts.folder import template_pattern
+from megamed.layouts.folder import find_cases, template_pattern
 from megamed.layouts.nnunet import IGNORE, ignored
 from megamed.layouts.table import COLUMNS, REQUIRED
-from megamed.look_alikes import drew_one_thing
-from megamed.matching import named_around
-from megamed.pairing import find_pairs
+from megamed.pairing import Pairing, find_pairs
 from megamed.readers import dicom_labels
 from megamed.readers.dicom_headers import LABEL_MODALITIES, header_of, readable
-from megamed.schema import FileRules, slugify
+from megamed.schema import DatasetCard, FileRules, slugify
 from megamed.vocabulary import DESCRIPTION, Layout
 
-MOST_CLASSES = 200
 MOST_LISTED = 4
 MOST_VALUES = 255
 """Largest label value of a card."""
@@ -84,7 +74,46 @@ def find_arrangement(folder: Path) -> Arrangement:
         return Arrangement("medsegbench", f"{archives[0]} holds train_images, train_label and so on")
     data = [file for file in files if _is_data(file.name)]
     others = [file for file in files if file not in data]
-    return _annotated(folder, data, others) or _own_labels(folder, data) or _templates(folder, data)
+    pairing = _paired(folder)
+    try:
+        found = _annotated(folder, data, others) or _own_labels(folder, data) or _templates(folder, data)
+    except ValueError:
+        if not (pairing and pairing.labelled):
+            raise
+        return _pairs(pairing)
+    return _pairs(pairing) if pairing and pairing.labelled and not _finds_all(folder, found, pairing) else found
+
+
+def _paired(folder: Path) -> Pairing | None:
+    """Pair images with labels as a segmenter does; None where names have several readings."""
+    with suppress(ValueError):
+        return find_pairs(folder)
+    return None
+
+
+def _finds_all(folder: Path, found: Arrangement, pairing: Pairing) -> bool:
+    """Whether an arrangement by templates gives images the labels that names and contents give them.
+
+    What further people drew of an image may be more.
+    """
+    facts = {"id": "dataset", "modality": "any", "labels": found.label_names or {1: "label"}, "files": found.files}
+    cases = list(find_cases(folder, DatasetCard.model_validate(facts)))
+    labels = {frozenset(label.source.files[0] for label in case.labels) for case in cases if not case.problem}
+    drawn = {frozenset(pair.files[1:]) for pair in pairing.labelled}
+    if "{annotator}" in found.files.label:
+        return all(any(each <= label for label in labels) for each in drawn)
+    return labels == drawn and not any(case.problem for case in cases)
+
+
+def _pairs(pairing: Pairing) -> Arrangement:
+    """Tell an arrangement that no templates describe, by an example and what was assumed."""
+    names = dict(enumerate(pairing.classes[:MOST_CLASSES], start=1))
+    classes = {name: value for value, name in names.items() if slugify(name)}
+    bare = f"{len(pairing.bare)} images without a label are left out" if pairing.bare else ""
+    example = pairing.arrangement + ", and so on" * (not names)
+    told = (example, bare, *(note.rstrip(".") for note in pairing.notes))
+    hints = " ".join(pair.name for pair in pairing.labelled[:50])
+    return Arrangement("pairs", "; ".join(filter(None, told)), FileRules(classes=classes), names, hints=hints)
 
 
 def _is_data(name: str) -> bool:
@@ -210,14 +239,14 @@ def _annotated(folder: Path, data: Sequence[PurePosixPath], others: Sequence[Pur
     if not files:
         return None
     common = sorted(path for path in files if path in tools.common)
-    images = Counter(_case_template(pair.image, pair.image, folder) for pair in pairs)
+    images = Counter(case_template(pair.image, pair.image, folder) for pair in pairs)
     if common:
-        label, _ = _varying(Counter(path.relative_to(folder).as_posix() for path in common))
-        image, label, classes = _varying(images)[0].replace("{}", "*"), label.replace("{}", "*"), dict[str, int]()
+        label, _ = varying(Counter(path.relative_to(folder).as_posix() for path in common))
+        image, label, classes = varying(images)[0].replace("{}", "*"), label.replace("{}", "*"), dict[str, int]()
     else:
         images_of = ((path, pair.image) for pair in pairs for paths in pair.labels.values() for path in paths)
-        drawn = Counter(_case_template(path, image, folder) for path, image in images_of)
-        image, label, classes = _united(images, drawn)
+        drawn = Counter(case_template(path, image, folder) for path, image in images_of)
+        image, label, classes = united(images, drawn)
     found = formats.drawn_format(next(iter(files)))
     names = dict(found.names(common[0])) if found and len(common) == 1 else {n: name for name, n in classes.items()}
     words = f"{label} is what {found.name if found else 'a tool'} saved: it annotates {len(pairs)} images"
@@ -230,7 +259,7 @@ def _own_labels(folder: Path, data: Sequence[PurePosixPath]) -> Arrangement | No
     own = [folder / path for path in data if (folder / path).is_dir() and formats.drawn_format(folder / path)]
     if not own or sort_out(data)[1]:
         return None
-    template, _ = _varying(Counter(_case_template(path, path, folder) for path in own))
+    template, _ = varying(Counter(case_template(path, path, folder) for path in own))
     template = template.replace("{}", "*")
     found = formats.drawn_format(own[0])
     names = dict(found.names(own[0])) if found else {}
@@ -238,27 +267,18 @@ def _own_labels(folder: Path, data: Sequence[PurePosixPath]) -> Arrangement | No
     return Arrangement("folder", words, FileRules(image=template, label=template), names)
 
 
-def _case_template(path: Path, image: Path, folder: Path) -> str:
-    """Write the path of a file with `{case}` for the name of its image, and of an annotation's file with its suffix."""
-    name = path.relative_to(folder)
-    stem = formats.stem(image.name)
-    if path == image:
-        return name.with_name("{case}").as_posix()
-    return name.with_name(name.name.replace(stem, "{case}", 1)).as_posix()
-
-
 def _templates(folder: Path, files: Sequence[PurePosixPath]) -> Arrangement:
     """Find the path templates of images and labels."""
-    images, labels = sort_out(files)
-    image_templates, label_templates, unread = _matched(images, labels)
-    by_case = partial(_by_case, folder, labels)
+    images, labels = sort_out(without_derived(files)[0])
+    image_templates, label_templates, unread = matched(images, labels)
+    by_case = partial(labels_by_case, folder, labels)
     if not label_templates:
         msg = (
             f"{folder} is not understood: expected images/ and labels/ with equal file names, or names such as 1.png "
             f"and 1_mask.png, got {len(images)} images and {len(labels)} labels that share no name. Write a card.toml."
         )
         raise ValueError(msg)
-    image, label, classes = _united(image_templates, label_templates, by_case)
+    image, label, classes = united(image_templates, label_templates, by_case)
     named = {value: name for name, value in classes.items()}
     try:
         rules = FileRules(image=image, label=label, classes=classes)
@@ -276,137 +296,3 @@ def _templates(folder: Path, files: Sequence[PurePosixPath]) -> Arrangement:
     words += "; write {annotator} for {class} if these are people who drew the same" if "{class}" in label else ""
     words += f"; {len(others)} files may be labels too but are not read, such as {others[0]}" if others else ""
     return Arrangement("folder", words, rules, named, hints=hints)
-
-
-def _matched(images: Sequence[NamedFile], labels: Sequence[NamedFile]) -> tuple[Counter[str], Counter[str], list[str]]:
-    """Count the templates of images and labels that belong together, and list those of the other images of labels."""
-    index = CaseIndex.of(images)
-    image_templates: Counter[str] = Counter()
-    label_templates: Counter[str] = Counter()
-    others: set[str] = set()
-    inside: dict[str, set[str]] = defaultdict(set)
-    for label in labels:
-        case, found = index.find(label.name)
-        if found:
-            found = _in_its_folder(label.name, found)
-            label_templates[label.name.template(case)] += 1
-        else:
-            case, found = named_around(label.name, index)
-            if found:
-                inside[case].add(_named_by_folder(label, case))
-        if found:
-            image_templates[found[-1].name.template(case)] += 1
-            others |= {each.name.template(case) for each in found[:-1]}
-    label_templates += _without_own(inside)
-    return image_templates, label_templates, sorted(others - image_templates.keys())
-
-
-def _in_its_folder(label: FileName, images: Sequence[NamedFile]) -> Sequence[NamedFile]:
-    """Keep the images that have most folders in common with a label, as that of a patient."""
-    common = [len({*label.own_folders} & {*image.name.own_folders}) for image in images]
-    return [image for image, count in zip(images, common, strict=True) if count == max(common)]
-
-
-def _named_by_folder(label: NamedFile, case: str) -> str:
-    """Write the path of a label that is called otherwise than its case, which a folder around it is called as."""
-    folders = ("{case}" if folder == case else folder for folder in label.name.folders)
-    return "/".join((*folders, label.name.stem))
-
-
-def _without_own(inside: Mapping[str, set[str]]) -> Counter[str]:
-    """Count the paths of labels by case; names that no two cases share, as those of single cells, become `*`."""
-    templates = Counter(template for found in inside.values() for template in found)
-    if len(inside) > 1 and max(templates.values()) == 1:
-        return Counter(f"{template.rpartition('/')[0]}/*" for template in templates)
-    return templates
-
-
-def _united(
-    images: Counter[str],
-    labels: Counter[str],
-    by_case: Callable[[str, set[str]], Sequence[Mapping[str, Path]]] = lambda *_: (),
-) -> tuple[str, str, dict[str, int]]:
-    """Unite templates that differ in one piece: in the class or the annotator of labels, or in a part of both."""
-    shared = _differing_folders(images)
-    if len(shared) > 1 and shared == _differing_folders(labels):
-        images, labels = (_without_folders(each, frozenset().union(*shared)) for each in (images, labels))
-    image, image_variants = _varying(images)
-    label, label_variants = _varying(_without_numbers(labels))
-    image = image.replace("{}", "*")
-    for template, variants in ((label, label_variants), _varying(labels, "(/)")):
-        are_people = _are_annotators(template, variants) or drew_one_thing(by_case(template, variants))
-        if variants != image_variants and are_people:
-            return image, template.replace("{}", "{annotator}"), {}
-    if not label_variants:
-        return image, label, {}
-    are_parts = all(re.fullmatch(r"\w?\d*", variant) for variant in label_variants)
-    if are_parts:  # unless folders of numbers hold several labels of a case
-        are_parts = not any(len(case) > 1 for case in by_case(label, label_variants))
-    if label_variants == image_variants or are_parts:
-        return image, label.replace("{}", "*"), {}
-    classes = {name: value for value, name in enumerate(sorted(label_variants), start=1) if slugify(name)}
-    return image, label.replace("{}", "{class}"), classes
-
-
-def _differing_folders(templates: Counter[str]) -> list[frozenset[str]]:
-    """List the variants of each folder in which templates of one depth differ."""
-    split = [template.split("/")[:-1] for template in templates]
-    if len({len(folders) for folders in split}) != 1:
-        return []
-    return [found for column in zip(*split, strict=True) if len(found := frozenset(column)) > 1]
-
-
-def _without_folders(templates: Counter[str], names: frozenset[str]) -> Counter[str]:
-    """Write `*` for folders of these names."""
-    united: Counter[str] = Counter()
-    for template, count in templates.items():
-        *folders, name = template.split("/")
-        united["/".join([*("*" if folder in names else folder for folder in folders), name])] += count
-    return united
-
-
-def _are_annotators(template: str, variants: set[str]) -> bool:
-    """Whether what differs between labels says who drew them, alone or with the word before it: `expert_A`, `r1`."""
-    before = re.search(r"[^\W\d_]*[-_ ]?(?=\{\})", template)
-    starts = ("", before[0] if before else "")
-    people = {person_of(each) for each in variants if not CONSENSUS.fullmatch(each)}
-    return bool(people) and any(
-        all(ANNOTATOR_WORDS.fullmatch(start + each) or NUMBERED_PEOPLE.fullmatch(each) for each in people)
-        for start in starts
-    )
-
-
-def _by_case(folder: Path, labels: Sequence[NamedFile], template: str, variants: set[str]) -> list[dict[str, Path]]:
-    """List the labels of each case by the folders in which alone they differ; nothing if they differ otherwise."""
-    pattern = template_pattern(template.replace("{}", "{annotator}"), {})
-    cases: dict[str, dict[str, Path]] = defaultdict(dict)
-    if "{}" not in template.rpartition("/")[0]:
-        return []
-    for label in labels:
-        if match := pattern.fullmatch(unicodedata.normalize("NFC", str(label.path))):
-            cases[match["case"]][match["annotator"]] = folder / label.path
-    return [{name: path for name, path in case.items() if name in variants} for case in cases.values()]
-
-
-def _without_numbers(templates: Counter[str]) -> Counter[str]:
-    """Unite templates that differ in a number at the end, as in `1_mask` and `1_mask_1`."""
-    united: Counter[str] = Counter()
-    stems = {template: re.sub(r"[-_ ]?\d+$", "", template) for template in templates}
-    shared = Counter(stems.values())
-    for template, count in templates.items():
-        united[f"{stems[template]}*" if shared[stems[template]] > 1 else template] += count
-    return united
-
-
-def _varying(templates: Counter[str], separators: str = r"([/\-_.])") -> tuple[str, set[str]]:
-    """Find the one piece in which templates differ, as `{}`, and its variants; else take the commonest template."""
-    split = [re.split(separators, template) for template in templates]
-    if len(templates) > 1 and len({len(pieces) for pieces in split}) == 1:
-        columns = [set(column) for column in zip(*split, strict=True)]
-        differing = [index for index, column in enumerate(columns) if len(column) > 1]
-        varying = columns[differing[0]] if len(differing) == 1 else set()
-        if 0 < len(varying) <= MOST_CLASSES and "{case}" not in varying:
-            pieces = split[0]
-            pieces[differing[0]] = "{}"
-            return "".join(pieces), varying
-    return (templates.most_common(1)[0][0] if templates else "{case}"), set()

@@ -39,10 +39,13 @@ SUBJECTS_PER_MESSAGE = 4
 MOST_NOTED = 10
 """Number of subjects whose notes are shown; the report has all."""
 DECIDING_MODULES = (
-    *("annotation", "annotation_tools", "build", "collection", "colour_tables", "extras", "failures", "files"),
-    *("formats", "label_colours", "label_values", "labels", "layouts", "manifest", "outlines", "pixels", "prepare"),
-    *("rasterise", "readers", "rows", "schema", "splits", "squares", "standardise", "subject_pattern", "trimaps"),
-    *("unknown", "vocabulary"),
+    *("annotation", "annotation_files", "annotation_tools", "build", "card_files", "class_names", "collection"),
+    *("colour_tables", "continued_names", "derived_files", "dicom_folders", "extras", "failures", "file_names"),
+    *("files", "formats", "label_colours", "label_values", "labels", "layouts", "look_alikes", "manifest"),
+    *("matching", "notes", "outlines", "pairing", "path_templates", "picture_copies", "pixels", "prepare"),
+    *("rasterise", "readers", "rows", "schema", "series_labels", "slice_labels", "slice_pictures", "splits"),
+    *("squares", "standardise", "subject_pattern", "terms", "tracked_cells", "trimaps", "unknown", "voc"),
+    *("vocabulary"),
 )
 DECIDING_LIBRARIES = ("h5py", "numpy", "pillow")
 

@@ -48,6 +48,8 @@ LISTED = r"(?:\w{1,2}[.)][-_ ]*)?"
 SPLIT_WORDS = re.compile(rf"{LISTED}(?:train|val|test)[a-z]*(?:[-_ ]+(?:set|split|data))?", re.I)
 CLASS_MAPS = re.compile(r"SegmentationClass(?:Aug|PNG)?", re.I)
 """Folders of label maps in the VOC arrangement."""
+FORMAT_FOLDERS = re.compile(r"png|tiff?|jpe?g|bmp|gif|webp|dicom|dcm|nifti|nii|nrrd|mha|npy", re.I)
+"""Folders that are called as a format."""
 RENDERINGS = re.compile(r"SegmentationObject(?:PNG)?|Segmentation(?:Class|Object)(?:Npy|Visualization)", re.I)
 """Folders beside them: numbers of objects, arrays and pictures to look at."""
 EXPORTED = re.compile(r"task-\d+-annotation-\d+-by-\d*-[^-]+-(.+)-\d+")
@@ -76,12 +78,15 @@ class FileName:
     @property
     def own_folders(self) -> tuple[str, ...]:
         """The folders that do not only say what kind of files they hold."""
-        return tuple(folder for folder in self.folders if not KIND_FOLDER.fullmatch(folder))
+        says_kind = (KIND_FOLDER.fullmatch, FORMAT_FOLDERS.fullmatch)
+        return tuple(folder for folder in self.folders if not any(says(folder) for says in says_kind))
 
     def template(self, case: str) -> str:
-        """Write the path with `{case}` for the case, of which `self.case` may be a continuation."""
-        folders = ("{case}" if folder == case else folder for folder in self.folders)
-        return "/".join((*folders, f"{self.prefix}{{case}}{self.case.removeprefix(case)}{self.suffix}"))
+        """Write the path with `{case}` for the case, of which `self.case` may be a continuation, or a folder alone."""
+        folders = ["{case}" if folder == case else folder for folder in self.folders]
+        is_own = self.case.startswith(case) or "{case}" not in folders
+        own = f"{{case}}{self.case.removeprefix(case)}" if is_own else self.case
+        return "/".join((*folders, f"{self.prefix}{own}{self.suffix}"))
 
 
 def natural_order(name: str) -> tuple[tuple[int, str], ...]:
@@ -171,8 +176,10 @@ def take_apart(path: PurePosixPath) -> FileName:
     stem = formats.stem(name)
     match = AFFIXES.fullmatch(stem)
     prefix, case, suffix = match.groups() if match else ("", stem, "")
-    is_label = bool(LABEL_AFFIX.search(prefix + suffix) or EXPORTED.fullmatch(stem)) or in_label_folder(folders)
-    if case.strip(SEPARATORS) and not ONLY_WORDS.fullmatch(stem):
+    are_words = bool(ONLY_WORDS.fullmatch(stem))  # such as scan_seg, of which the first may be a prefix
+    says_label = LABEL_AFFIX.search(stem if are_words else prefix + suffix) or EXPORTED.fullmatch(stem)
+    is_label = bool(says_label) or in_label_folder(folders)
+    if case.strip(SEPARATORS) and not are_words:
         return FileName(tuple(folders), prefix, case, suffix, is_label)
     for index in reversed(range(len(folders))):
         if not FOLDER_WORDS.fullmatch(folders[index]):
@@ -264,9 +271,8 @@ ONLY_WORDS = re.compile(rf"(?:{_IMAGE}|{_LABEL})(?:[-_. ]+(?:{_IMAGE}|{_LABEL}))
 """A stem of several words, none of which names a case."""
 _BEFORE = r"(?:[^\W_]+[-_ ]|.*[-_ ](?:train|val|test)[a-z]*[-_ ])?"
 _AFTER = r"(?:tr)?(?:[-_ ]?\d+|[-_ ][^\W_]+)?"
-_LABEL_FOLDER = (
-    rf"{_BEFORE}(?:{_LABEL}){_AFTER}|(?:[^\W_]+[-_ ])*[^\W_]*(?:masks?|labels?|segmentations?|groundtruths?)"
-)
+_WORD_LAST = r"(?:[^\W_]+[-_ ])*[^\W_]*(?:masks?|labels?|segmentations?|groundtruths?)"
+_LABEL_FOLDER = rf"{_BEFORE}(?:{_LABEL}){_AFTER}|segs?(?:[-_ ][^\W_]+){{2}}|{_WORD_LAST}"
 LABEL_FOLDER = re.compile(rf"{LISTED}(?:{_LABEL_FOLDER})", re.I)
 KIND_FOLDER = re.compile(rf"{LISTED}(?:{_BEFORE}(?:{_IMAGE}){_AFTER}|{_LABEL_FOLDER})", re.I)
 """Names of folders that say whether images or labels are in them."""

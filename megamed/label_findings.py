@@ -9,7 +9,7 @@ from jaxtyping import Real
 
 from megamed import formats
 from megamed.annotation_tools.drawn import notes_in
-from megamed.label_values import split_unknown
+from megamed.label_values import common_corner, split_unknown
 from megamed.labels import read_annotations
 from megamed.layouts import Case, LabelSource
 from megamed.pixels import read_colours, read_image, read_label
@@ -31,6 +31,8 @@ class LabelFindings:
     colours: Counter[str] = field(default_factory=Counter)
     """Number of label files in which each colour occurs, where labels are drawn in colours."""
     trimaps: TrimapVote = field(default_factory=TrimapVote)
+    cornered: Counter[int] = field(default_factory=Counter)
+    """Number of label maps whose corners all have a value, by this, if it is not 0."""
     unreadable: list[str] = field(default_factory=list)
     is_drawn: bool = False
     """Whether labels are files of shapes, which name what they show."""
@@ -89,6 +91,7 @@ def _shares(found: LabelFindings, source: Source, value: int | None) -> Iterator
     label: np.ndarray = read.array if isinstance(read, Volume) else read
     if label.dtype.kind in "iu":
         found.trimaps.add(label)
+        found.cornered.update(filter(None, [common_corner(label)]))
     try:
         yield from _of_map(label if value is None else (label > 0) * np.uint8(value))
     except ValueError as error:

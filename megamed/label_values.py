@@ -211,7 +211,8 @@ def without_palette(
     """Return what the indices of a palette stand for, and a note if that was decided here.
 
     They are colours, with their opacity, if the user names some or black is among others, but not the first; a mask if
-    there are two of which one, not 0, is black or transparent; else the indices themselves.
+    there are two of which one, not 0, is black or transparent, but for drawings in black on white paper; else the
+    indices themselves.
     """
     if rules.colours or (opacity is None and is_by_colour(indices, palette)):
         colours = palette[np.minimum(indices, len(palette) - 1)]
@@ -222,12 +223,20 @@ def without_palette(
         hidden = opacity <= opacity.max() / 2
         unseen, what = distinct(indices[hidden]).tolist(), "transparent"
     is_mask = len(used) == 2 and used[0] == 0 and not {*used} & {*(rules.unknown or ())}
+    if what == "black" and is_mask and palette[0].min() == FULL and common_corner(indices) == 0:
+        is_mask = False  # drawn in black on white paper
     if is_mask and len(unseen) == 1 and unseen != [0]:
         note = (
             f"{name} has a palette in which {unseen[0]} is {what}: it is read as background, the other as one class, 1."
         )
         return (indices != unseen[0]).astype(np.uint8), (note,)
     return indices, ()
+
+
+def common_corner(label: Shaped[np.ndarray, "*grid"]) -> int | None:
+    """Return the value that all corners of a label's planes have; None if they differ."""
+    corners = np.unique(label[..., :: max(label.shape[-2] - 1, 1), :: max(label.shape[-1] - 1, 1)]).tolist()
+    return int(corners[0]) if len(corners) == 1 else None
 
 
 def is_by_colour(indices: UInt8[np.ndarray, "*grid"], palette: UInt8[np.ndarray, "entries 3"]) -> bool:

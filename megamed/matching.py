@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
 from pathlib import PurePosixPath
@@ -33,8 +33,12 @@ CHANNEL = re.compile(r"(.+)_(\d{4})")
 """A case and the number of its channel, as in the folders of nnU-Net."""
 ENTITY = re.compile(r"(?:^|[_ ])label-([^_ ]+)")
 """The class in a name of BIDS that has several entities."""
+AGGREGATES = re.compile(r"aggregated?[-_ ]?\w*", re.I)
+"""Names of labels that unite what several people drew, in one of several ways."""
 REGION_WORDS = re.compile(r"rois?", re.I)
 """Names of labels of regions of interest, such as the colours of a lesion, where others are those of the whole."""
+NAMELESS = "label"
+"""Name of a class whose files and folders only say that they are labels."""
 MOST_NAMED = 5
 """Number of files that a message names."""
 OTHERS = "another annotator's label of its image is used"
@@ -56,7 +60,7 @@ class Match:
     def pieces(self) -> tuple[str, ...]:
         """Pieces of the label's path beyond its case: a class, an annotator or a number."""
         folders = [
-            folder.removeprefix(self.case).strip("-_. ")
+            _behind(folder, self.case)
             for folder in self.label.name.folders
             if folder not in self.image.name.folders and folder != self.case and not SPLIT_WORDS.fullmatch(folder)
         ]
@@ -65,6 +69,12 @@ class Match:
         annotators = [annotator] if ANNOTATOR_WORDS.fullmatch(annotator) else []
         rest = "" if any(folder.endswith(rest) for folder in folders) else rest  # such as `labels-ah/1.ah`
         return tuple(dict.fromkeys(filter(None, (*folders, rest, *annotators))))
+
+
+def _behind(name: str, case: str) -> str:
+    """Return what follows a case in the name of a folder that begins with it; `1st` does not with 1."""
+    rest = name.removeprefix(case)
+    return name if rest[:1].isalnum() else rest.strip("-_. ")
 
 
 def one_sequence(images: Sequence[NamedFile], labels: Sequence[NamedFile]) -> tuple[list[NamedFile], list[str]]:
@@ -80,7 +90,8 @@ def one_sequence(images: Sequence[NamedFile], labels: Sequence[NamedFile]) -> tu
             cases[image.name.folders, case][sequence] = image
     several = {place: found for place, found in cases.items() if len(found) > 1}
     places = {case for _, case in several}
-    label = next((label.name for label in labels if label.name.case in places), None)
+    called = ((label.name, case) for label in labels for case in (label.name.case, *label.name.folders))
+    label, labelled = next(((name, case) for name, case in called if case in places), (None, ""))
     if label is None:
         return list(images), []
     counts = Counter(sequence for found in several.values() for sequence in found)
@@ -90,7 +101,7 @@ def one_sequence(images: Sequence[NamedFile], labels: Sequence[NamedFile]) -> tu
     named = ", ".join(sequence for sequence in known if counts[sequence])
     kept = [image for image in images if id(image) not in others]
     other = next(image.name for image in images if id(image) in others)
-    templates = f"--images '{other.template(_sequence_of(other)[0])}' --labels '{label.template(label.case)}'"
+    templates = f"--images '{other.template(_sequence_of(other)[0])}' --labels '{label.template(labelled)}'"
     note = f"of the sequences {named} of each case {chosen} is looked at. Choose another, such as {templates}."
     without = [next(iter(found.values())).path for found in several.values() if chosen not in found]
     return kept, [note, *left_out(without, f"its case has no {chosen}")]
@@ -98,7 +109,7 @@ def one_sequence(images: Sequence[NamedFile], labels: Sequence[NamedFile]) -> tu
 
 def _sequence_of(name: FileName) -> tuple[str, str]:
     """Split a name into its case and a sequence or the number of a channel; this is empty if it has none."""
-    if (sequence := name.suffix.strip("-_. ").lower()) in SEQUENCES:
+    if (sequence := name.suffix.rpartition("/")[2].strip("-_. ").lower()) in SEQUENCES:
         return name.case, sequence
     match = CHANNEL.fullmatch(name.stem)
     return (match[1], match[2]) if match else (name.case, "")
@@ -206,6 +217,10 @@ def by_class(
     variants = [" ".join(piece for piece in match.pieces if piece not in common) for match in matched]
     (matched, variants), fields = _without(_are_fields(variants), matched, variants)
     (matched, variants), regions = _without(_are_regions(matched), matched, variants)
+    agreed = _agreed(variants)
+    images = {match.image for match, variant in zip(matched, variants, strict=True) if variant == agreed}
+    are_others = [match.image in images and variant != agreed for match, variant in zip(matched, variants, strict=True)]
+    (matched, variants), parts = _without(are_others, matched, variants)
     classes, told = _class_names(matched, variants, drew_one_thing)
     names = [name for name in classes if name]
     spelling = one_spelling(names) | {"": ""}
@@ -224,8 +239,15 @@ def by_class(
     why = "beside what annotators drew it is taken for the field of view"
     left = left_out([match.label.path for match in fields], why)
     left += left_out([match.label.path for match in regions], "it marks a region beside the label of its image")
+    left += left_out([match.label.path for match in parts], f"{agreed} unites what several people drew of its image")
     left += [*told, *left_out(others, OTHERS)]
     return files, [*left, *spelling_notes(names)]
+
+
+def _agreed(variants: Iterable[str]) -> str:
+    """Return, of the ways in which drawings of several people were united, that of the majority; empty if none was."""
+    united = sorted({variant for variant in variants if AGGREGATES.fullmatch(variant)})
+    return next((variant for variant in united if "maj" in variant.casefold()), next(iter(united), ""))
 
 
 def _are_fields(variants: Sequence[str]) -> list[bool]:
@@ -270,6 +292,10 @@ def _class_names(
         return _of_first(matched, variants), []
     by_folder = _by_folder(matched, variants)
     by_name = by_folder or _by_name(matched, variants)
+    numbers = [match.label.name.suffix.strip("-_. ") for match in matched]
+    if drew_one_thing(_by_number(matched, variants, numbers)):
+        named = ", ".join(sorted({*numbers})[:MOST_NAMED])
+        return _of_first(matched, numbers), [f"labels of the same drawings are those of annotators: {named}."]
     named = ", ".join(sorted({*variants})[:MOST_NAMED])
     if len({*variants}) > 1 and drew_one_thing(by_name):
         kind = "folders" if by_folder else "labels"
@@ -284,7 +310,8 @@ def _class_names(
         return [""] * len(matched), []
     if len(images) > 1 and _are_parts(matched, variants):
         return [""] * len(matched), [f"labels whose names no two images share are parts of one class: {named}."]
-    return [_class_name(_unnumbered(variant)) for variant in variants], []
+    names = [_class_name(_unnumbered(variant)) for variant in variants]
+    return [""] * len(matched) if {*names} == {NAMELESS} else [*names], []
 
 
 def _are_parts(matched: Sequence[Match], variants: Sequence[str]) -> bool:
@@ -325,6 +352,18 @@ def _by_name(matched: Sequence[Match], variants: Sequence[str]) -> list[dict[str
     return list(found.values())
 
 
+def _by_number(
+    matched: Sequence[Match], variants: Sequence[str], numbers: Sequence[str]
+) -> list[dict[str, PurePosixPath]]:
+    """List the labels of each image by the numbers in which alone they differ; nothing if they differ otherwise."""
+    found: dict[NamedFile, dict[str, PurePosixPath]] = defaultdict(dict)
+    for match, variant, number in zip(matched, variants, numbers, strict=True):
+        if variant or not number[-1:].isdecimal() or number in found[match.image]:
+            return []
+        found[match.image][number] = match.label.path
+    return list(found.values())
+
+
 def _unnumbered(variant: str) -> str:
     return re.sub(r"[-_. ]+\d+$", "", variant)
 
@@ -335,7 +374,7 @@ def _class_name(variant: str) -> str:
         return entity[1]
     variant = re.sub(rf"^{LISTED}(?=.)", "", variant)
     match = AFFIXES.fullmatch(variant)
-    return (match[2].strip("-_. ") if match else variant) or "label"
+    return (match[2].strip("-_. ") if match else variant) or NAMELESS
 
 
 def _check_parts(labels: Sequence[NamedFile]) -> None:

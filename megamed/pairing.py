@@ -12,7 +12,7 @@ from megamed.annotation_files import ToolFiles, is_volume_file, named_file
 from megamed.annotation_tools.volume_slices import slice_number
 from megamed.class_names import one_spelling
 from megamed.continued_names import continued_labels
-from megamed.derived_files import without_derived
+from megamed.derived_files import without_derived, without_films
 from megamed.dicom_folders import PREVIEW, data_files
 from megamed.file_names import (
     EXPORTED,
@@ -21,17 +21,15 @@ from megamed.file_names import (
     NamedFile,
     sort_out,
 )
-from megamed.look_alikes import are_one_picture, drew_one_thing, holds_label
+from megamed.look_alikes import drew_one_thing, holds_label
 from megamed.matching import OTHERS, Match, by_class, match_labels, one_sequence
 from megamed.notes import left_out
 from megamed.path_templates import Templates, by_templates
+from megamed.picture_copies import is_photograph, without_copies
 from megamed.series_labels import labels_of_series
 from megamed.slice_labels import labels_of_slices
+from megamed.tracked_cells import of_tracked_frames
 
-MOST_COMPARED = 8
-"""Number of photographs that are compared with the pictures of their names."""
-PHOTOGRAPHS = (".jpg", ".jpeg")
-"""Endings of files that lose values, so that they hold no labels."""
 NO_IMAGE = "it belongs to no image"
 DERIVED = "its name says that it was predicted, or made to be looked at"
 
@@ -212,15 +210,16 @@ def _with_annotations(
 def _of_one_annotator(matched: Sequence[Match], tools: ToolFiles) -> tuple[list[Match], list[Match]]:
     """Keep, of several files that name the same classes of an image, the first; those of other classes go together.
 
-    So do those of different slices of a volume.
+    So do those of different slices of a volume or of a series.
     """
-    seen: dict[tuple[NamedFile, int | None], set[str]] = defaultdict(set)
+    seen: dict[tuple[NamedFile, int | str | None], set[str]] = defaultdict(set)
     kept: list[Match] = []
     others: list[Match] = []
     for match in sorted(matched, key=lambda match: match.label.path):
         classes = tools.classes(match.label) or frozenset()
         image, name = tools.folder / match.image.path, match.label.path.as_posix()
-        drawn_on = match.image, slice_number(name, image) if is_volume_file(image) else None
+        slice_ = match.label.path.stem if formats.is_series(image) else None
+        drawn_on = match.image, slice_number(name, image) if is_volume_file(image) else slice_
         is_other = bool(seen[drawn_on] & classes)
         (others if is_other else kept).append(match)
         seen[drawn_on] |= classes
@@ -269,40 +268,43 @@ def _of_one_tool(matched: Sequence[Match], tools: ToolFiles) -> tuple[list[Match
 def _by_names(folder: Path, files: Sequence[PurePosixPath]) -> tuple[list[NamedFile], list[NamedFile], list[str]]:
     """Tell images from labels; where no name says labels, those beside photographs are, and where all do, none is."""
     files, derived = without_derived(files)
+    files, films = without_films(files)
     images, labels = sort_out(files)
     sorted_out = {each.path for each in (*images, *labels)}
     others = [path for path in files if path not in sorted_out]
-    notes = [*left_out(derived, DERIVED), *left_out(others, "it renders another label anew")]
+    notes = [*left_out(derived, DERIVED), *left_out(films, "its frames lie beside it")]
+    notes += left_out(others, "it renders another label anew")
     if not images and not any(_says_labels(label) for label in labels):
         plain = [NamedFile(each.path, FileName(each.name.folders, "", each.name.stem, "", False)) for each in labels]
         return plain, [], notes
+    labels, told = of_tracked_frames(labels)
+    notes += told
     images, labels, told = continued_labels(folder, images, labels)
     notes += told
-    if labels:
-        return images, labels, notes
+    if not labels:
+        labels, told = _beside_photographs(folder, images)
+        images, notes = _without(images, labels), [*notes, *told]
+    images, copies = without_copies(folder, images)
+    labels, more = without_copies(folder, labels)
+    return images, labels, [*notes, *copies, *more]
+
+
+def _beside_photographs(folder: Path, images: Sequence[NamedFile]) -> tuple[list[NamedFile], list[str]]:
+    """Find the labels among images that no name calls so: files beside photographs, if their content may be that."""
     groups = defaultdict(list)
     for each in images:
         groups[each.group].append(each)
     beside = [
         other
         for group in groups.values()
-        if len(group) == 2 and sum(_is_photograph(each) for each in group) == 1
+        if len(group) == 2 and sum(map(is_photograph, group)) == 1
         for other in group
-        if not _is_photograph(other)
+        if not is_photograph(other)
     ]
-    if not beside:
-        return images, [], []
-    if holds_label(folder / beside[0].path) is not False:
-        more = f", and so are {len(beside) - 1} others" if len(beside) > 1 else ""
-        note = f"{beside[0].path.name} is taken for the label of the photograph of that name{more}."
-        return _without(images, beside), beside, [note]
-    copies = [photo for other in beside for photo in groups[other.group] if photo is not other]
-    looked_at = zip(copies[:MOST_COMPARED], beside, strict=False)
-    if not all(are_one_picture(folder / copy.path, folder / other.path) for copy, other in looked_at):
-        return images, [], []
-    why = f"{beside[0].path.name} is the same picture without loss"
-    notes = left_out([each.path.name for each in copies], why)
-    return _without(images, copies), [], notes
+    if not beside or holds_label(folder / beside[0].path) is False:
+        return [], []
+    more = f", and so are {len(beside) - 1} others" if len(beside) > 1 else ""
+    return beside, [f"{beside[0].path.name} is taken for the label of the photograph of that name{more}."]
 
 
 def _without(images: Sequence[NamedFile], others: Collection[NamedFile]) -> list[NamedFile]:
@@ -312,10 +314,6 @@ def _without(images: Sequence[NamedFile], others: Collection[NamedFile]) -> list
 
 def _says_labels(label: NamedFile) -> bool:
     return any(FOLDER_WORDS.fullmatch(folder) for folder in label.name.folders)
-
-
-def _is_photograph(file: NamedFile) -> bool:
-    return file.path.name.lower().endswith(PHOTOGRAPHS)
 
 
 def _check_unique(folder: Path, images: Sequence[NamedFile]) -> None:

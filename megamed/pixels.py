@@ -6,10 +6,11 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Real, Shaped, UInt8
 
-from megamed import formats
+from megamed import formats, slice_pictures
 from megamed.colour_tables import FULL, as_bytes, is_grey, values_of_colours
 from megamed.label_values import LabelRules, is_by_colour, without_palette
 from megamed.readers import channels, picture
+from megamed.readers.dicom_grid import read_grid
 from megamed.readers.faults import one_error
 from megamed.readers.source import SERIES, Source
 from megamed.readers.stored import StoredImage
@@ -133,7 +134,9 @@ def is_volume_file(source: Source) -> bool:
 
 def _read(source: Source) -> StoredImage:
     """Read the first frame of a picture, all of a volume, or an array that is a picture."""
-    stored = formats.read(replace(source, part="") if source.part == LUMINANCE else source, MOST_PIXELS)
+    stored = _of_slices(source) or formats.read(
+        replace(source, part="") if source.part == LUMINANCE else source, MOST_PIXELS
+    )
     if stored.array.dtype.kind not in "buif":
         msg = f"{source.name} cannot be read: expected real numbers, got {stored.array.dtype}."
         raise ValueError(msg)
@@ -145,6 +148,16 @@ def _read(source: Source) -> StoredImage:
     if stored.axes.startswith("TYX"):
         return StoredImage(stored.array[0], stored.axes[1:], palette=stored.palette)
     return stored
+
+
+def _of_slices(source: Source) -> StoredImage | None:
+    """Read a folder of pictures of the slices of a series, whose files follow it, in the order of their places."""
+    folder, *slices = source.files
+    pictures = slice_pictures.pictures_in(folder) if slices else ()
+    if not pictures:
+        return None
+    label = slice_pictures.read(pictures, MOST_PIXELS)
+    return replace(label, array=slice_pictures.on_slices(label, read_grid(slices).geometry.files, source.name))
 
 
 def _visible(stored: StoredImage, name: str) -> StoredImage:

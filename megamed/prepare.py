@@ -54,6 +54,7 @@ def prepare_subject(
     problems = list(subject.problems)
     empty: list[str] = []
     for case in subject.cases:
+        notes += case.notes
         try:
             first, annotations = _annotated(case, card, notes)
             if all(annotation.is_empty for annotation in annotations.values()):

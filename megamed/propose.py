@@ -5,6 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from megamed import formats
 from megamed.annotation_tools.slicer import is_nameless
 from megamed.annotators import agreed_in
 from megamed.arrangement import Arrangement, find_arrangement
+from megamed.card_files import cards_in
 from megamed.failures import Attempt
 from megamed.file_names import SPLIT_WORDS
 from megamed.files import replace_file
@@ -23,6 +25,7 @@ from megamed.layouts import Case, Subject, find_subjects
 from megamed.layouts.folder import IN_FOLDER
 from megamed.pixels import is_volume_file, read_image
 from megamed.readers import pyramid
+from megamed.readers.source import SERIES
 from megamed.readers.volume import Volume
 from megamed.schema import DatasetCard, plain_slug, slugify
 from megamed.voc import read_label_map
@@ -32,11 +35,11 @@ PICTURES_READ, VOLUMES_READ = 300, 20
 """Most cases looked into, spread over all of them."""
 SLIDES_READ = 5
 MOST_LABELS = 64
-"""More values than these are numbered objects, not labels."""
+"""Values above this are numbers of objects, unless they are a few greys that most cases have."""
 MOST_NOTES = 3
 """Remarks on shapes that are told."""
 LOSSY_VALUES = 8
-BLACKISH, WHITISH = 31, 224
+BLACKISH, WHITISH, WHITEST = 31, 224, 255
 MOST_CLEAR = 0.95
 BLACK = "#000000"
 VOID_COLOUR, VOID = "#e0e0c0", 255
@@ -105,8 +108,10 @@ def propose(folder: Path) -> Proposal:
     looked = _spread(cases)
     names = arrangement.label_names or _names_in_labels(looked)
     draft = draft.model_copy(update={"labels": _unique(names) or draft.labels})
-    described, label_checks = _describe_labels(draft, bool(names), look_at_labels(looked, draft))
+    found = look_at_labels(looked, draft)
+    described, label_checks = _describe_labels(draft, bool(names), found)
     described = _with_listed_names(described, folder)
+    label_checks += _corner_checks(described, found)
     modality, modality_check = guess_modality(f"{folder.resolve().name} {arrangement.hints}", looked)
     pattern, subject_check = guess_subjects(draft, cases)
     facts = described.model_dump() | {"modality": modality, "subject_pattern": pattern, "consensus": agreed_in(cases)}
@@ -129,7 +134,7 @@ def write_proposal(proposal: Proposal, folder: Path, force: bool = False) -> Pat
     Raises:
         FileExistsError: If the folder has a card already.
     """
-    present = [name for name in CARD_NAMES if (folder / name).exists()]
+    present = [path.name for path in cards_in(folder)]
     if present and (not force or present != [CARD_NAMES[0]]):
         msg = f"{folder} has a card: expected none, got {present[0]}. Edit it, or remove it to start over."
         raise FileExistsError(msg)
@@ -149,12 +154,14 @@ def guess_modality(hints: str, cases: Sequence[Case]) -> tuple[str, str]:
 
 def guess_subjects(card: DatasetCard, cases: Sequence[Case]) -> tuple[str, str]:
     """Guess how case names name subjects; the pattern and what to check."""
-    if card.layout in ("bids", "dicom") or any(case.split for case in cases):
+    is_stated = card.layout in ("bids", "dicom") or all(map(_names_patient, cases))
+    if is_stated or any(case.split for case in cases):
         return EVERY_CASE, "subjects and splits are those that the folder states."
     names = [case.name for case in cases]
     for pattern in SUBJECT_PATTERNS:
         matches = [re.search(pattern, name) for name in names]
-        subjects = {match[1] for match in matches if match and _may_be_subject(match[1], pattern)}
+        may_be_subject = partial(_may_be_subject, pattern=pattern, needs_number=card.layout == "pairs")
+        subjects = {match[1] for match in matches if match and may_be_subject(match[1])}
         if all(matches) and 1 < len(subjects) < len(names):
             first = card.model_copy(update={"subject_pattern": pattern}).subject_of(names[0])
             words = f"{len(names)} cases of {len(subjects)} subjects: case {names[0]!r} is taken to be of {first!r}"
@@ -164,9 +171,15 @@ def guess_subjects(card: DatasetCard, cases: Sequence[Case]) -> tuple[str, str]:
     return pattern, f"{words}; images of one person must be of one subject, or tests see what was trained on."
 
 
-def _may_be_subject(name: str, pattern: str) -> bool:
-    """Whether a part of a case's name may be that of a subject: a folder's, but for splits, else one with a number."""
-    if pattern == FOLDER_OF_CASE:
+def _names_patient(case: Case) -> bool:
+    """Whether a case is a DICOM series that names its patient; else it is called as its folders."""
+    is_series = all(source.part == SERIES for source in case.images.values())
+    return is_series and (case.subject != case.name or IN_FOLDER not in case.name)
+
+
+def _may_be_subject(name: str, pattern: str, needs_number: bool) -> bool:
+    """Whether a part of a case's name may be that of a subject: one with a number, else that of a folder but splits."""
+    if pattern == FOLDER_OF_CASE and not needs_number:
         return not SPLIT_WORDS.fullmatch(name)
     return any(map(str.isdecimal, name))
 
@@ -280,7 +293,7 @@ def _describe_labels(card: DatasetCard, named: bool, found: LabelFindings) -> tu
     if trimap := _trimap_labels(values) if are_trimaps else None:
         labels, rules, check = trimap
     else:
-        labels, rules, check = _colour_labels(colours) if colours else _value_labels(values, found.share)
+        labels, rules, check = _colour_labels(colours) if colours else _value_labels(values, found)
     checks = (
         [f"{len(found.unreadable)} labels cannot be read, such as: {found.unreadable[0]}"] if found.unreadable else []
     )
@@ -318,6 +331,16 @@ def _unknown_checks(unknown: Sequence[int]) -> list[str]:
     )
 
 
+def _corner_checks(card: DatasetCard, found: LabelFindings) -> list[str]:
+    """Tell that all labels have one value in their corners, where most labels have the background."""
+    value, count = found.cornered.most_common(1)[0] if found.cornered else (0, 0)
+    if value not in card.labels or count < found.cases:
+        return []
+    return [
+        f"all labels have {value} in their corners: if that is the background, give it 0, and a label another number."
+    ]
+
+
 def _colour_labels(colours: list[str]) -> tuple[dict[int, str], dict[str, object], str]:
     """Make a label of every colour; labels, file rules, what to check."""
     unknown = {VOID_COLOUR: VOID} if VOID_COLOUR in colours and len(colours) > 1 else {}
@@ -338,16 +361,18 @@ def _trimap_labels(values: list[int]) -> tuple[dict[int, str], dict[str, object]
     return ({1: "label"}, {"unknown": (128,), "positive_above": 0}, check) if values == [128, 255] else None
 
 
-def _value_labels(values: list[int], share: dict[int, float]) -> tuple[dict[int, str], dict[str, object], str]:
+def _value_labels(values: list[int], found: LabelFindings) -> tuple[dict[int, str], dict[str, object], str]:
     """Decide whether values are a mask's, blurred or not, numbers of objects, or labels, and so on as above."""
     if (void := suspected_void(np.array([0, *values]))) is not None:
-        labels, rules, check = _value_labels([value for value in values if value != void], share)
+        labels, rules, check = _value_labels([value for value in values if value != void], found)
         return labels, rules | {"unknown": (void,)}, check
+    share = found.share
     clear = sum(share[value] for value in values if not BLACKISH < value < WHITISH) / sum(share.values())
     if values[0] >= WHITISH or (values[-1] >= WHITISH and len(values) > LOSSY_VALUES and clear > MOST_CLEAR):
         above = 0 if len(values) == 1 else 127
         return {1: "label"}, {"positive_above": above}, f"labels are masks, all above {above} is foreground; name it"
-    if values[-1] > MOST_LABELS:
+    are_greys = len(values) <= LOSSY_VALUES and all(2 * found.present[value] > found.cases > 1 for value in values)
+    if values[-1] > (WHITEST if are_greys else MOST_LABELS):
         return (
             {1: "object"},
             {"positive_above": 0},

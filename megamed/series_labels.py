@@ -35,8 +35,7 @@ def labels_of_series(
         The labels of each series that has some, series beside these in a folder of several, labels that no series or
         several come into question for, and notes on what is left out.
     """
-    found: dict[Path, tuple[Path, ...]] = {}
-    stated: dict[Path, list[_Stated]] = defaultdict(list)
+    on_series: dict[Path, list[Path]] = defaultdict(list)
     unused: list[Path] = []
     left: dict[str, list[Path]] = defaultdict(list)
     for label in drawn:
@@ -44,14 +43,15 @@ def labels_of_series(
         image = near[0] if len(near) == 1 else _named_by(label, near)
         if image is None:
             unused.append(label)
-            continue
-        new = _stated(label)
-        reasons = [ANOTHER] if image in labelled else [reason for old in stated[image] if (reason := _apart(old, new))]
-        if reasons:
-            left[reasons[0]].append(label)
+        elif image in labelled:
+            left[ANOTHER].append(label)
         else:
-            found[image] = (*found.get(image, ()), label)
-            stated[image].append(new)
+            on_series[image].append(label)
+    found: dict[Path, tuple[Path, ...]] = {}
+    for image, labels in on_series.items():
+        found[image], apart = of_one_annotation(labels)
+        for reason, theirs in apart.items():
+            left[reason] += theirs
     others = [image for image in series if formats.is_part(image) and image not in found and image not in labelled]
     others = [image for image in others if any(image.parent == each.parent for each in found)]
     notes = left_out(_below(others, folder), "a label names another series of its folder")
@@ -59,6 +59,29 @@ def labels_of_series(
         notes += left_out(_below(labels, folder), reason)
     notes += left_out(_below(unused, folder), "no one series lies nearest to it, and it names none")
     return found, tuple(others), tuple(unused), notes
+
+
+def of_one_annotation(labels: Sequence[Path]) -> tuple[tuple[Path, ...], dict[str, list[Path]]]:
+    """Keep, of the labels of a series, the first and those that go together with it: see `_apart`.
+
+    Returns:
+        The labels that are kept, and the others by the reason why they are not: `OTHERS` if other people drew them.
+    """
+    kept: dict[Path, _Stated] = {}
+    left: dict[str, list[Path]] = defaultdict(list)
+    for label in labels:
+        new = _stated(label)
+        reason = next(filter(None, (_apart(old, new) for old in kept.values())), "")
+        if reason:
+            left[reason].append(label)
+        else:
+            kept[label] = new
+    return tuple(kept), left
+
+
+def author_of(label: Path) -> str:
+    """Return who drew a label, in small letters; empty if it does not say."""
+    return _stated(label).author
 
 
 def _nearest(label: Path, series: Sequence[Path]) -> list[Path]:

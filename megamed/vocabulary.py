@@ -10,7 +10,7 @@ CARD_NAMES = ("card.toml", "meta.json")
 """Names of the file that describes a dataset."""
 DESCRIPTION = "dataset.json"
 """Name of the file by which nnU-Net and the Decathlon describe a dataset."""
-Layout = Literal["folder", "msd", "nnunet", "medsegbench", "dicom", "bids", "table"]
+Layout = Literal["folder", "msd", "nnunet", "medsegbench", "dicom", "bids", "table", "pairs"]
 """Name of the arrangement of a dataset's files."""
 Split = Literal["train", "val", "test"]
 """The parts that the subjects of a dataset are divided into."""
@@ -23,6 +23,7 @@ WrittenTool = Literal[
     "yolo",
     "qupath",
     "imagej",
+    "imagescope",
     "via",
     "slicer",
     "itksnap",

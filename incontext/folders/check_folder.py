@@ -17,6 +17,7 @@ from incontext.folders.own_card import read_own_card
 from incontext.images.channels import Channel
 from incontext.images.contrast import QUANTILES, distances, most_apart
 from incontext.images.drawn_formats import drawn_format
+from incontext.images.fields_of_view import COVER, is_field_of_view
 from incontext.images.source_image import NONE
 from megamed import formats
 from megamed.class_names import name_key
@@ -145,6 +146,7 @@ def check_folder(
             *_faults([*images.values(), *(facts for each in label_facts.values() for facts in each)]),
             *_sizes_apart(images, label_facts),
             *findings.problems(),
+            *_fields_of_view(images, label_facts),
             *_orientations(list(images.values())),
             *_image_sizes(sizes),
             *_contrast(pairing, images),
@@ -277,6 +279,15 @@ def _sizes_apart(images: Mapping[str, FileFacts], labels: Mapping[str, Sequence[
         yield f"{label.path} does not match its image: expected {expected}, got {got}. {fix}"
     if len(apart) > SHOWN:
         yield f"{len(apart) - SHOWN} other labels do not match their images either."
+
+
+def _fields_of_view(images: Mapping[str, FileFacts], labels: Mapping[str, Sequence[FileFacts]]) -> Iterator[str]:
+    """Yield that most masks cover what is not black; pixels of both are spread alike."""
+    looked = [(images[name].pixels, parts[0].pixels, name) for name, parts in labels.items() if len(parts) == 1]
+    pairs = [(image, label, name) for image, label, name in looked if image is not None and label is not None]
+    fields = [name for image, label, name in pairs if image.shape == label.shape and is_field_of_view(image, label > 0)]
+    if 2 * len(fields) > len(pairs):
+        yield f"{len(fields)} of {len(pairs)} labels, such as that of {fields[0]}, {COVER}"
 
 
 def _sides(size_px: tuple[int, ...]) -> tuple[int, ...]:

@@ -14,6 +14,7 @@ from megamed.label_colours import Palettes
 from megamed.label_values import (
     LabelRules,
     check_regions,
+    common_corner,
     distinct,
     hardened,
     is_antialiased,
@@ -207,9 +208,8 @@ class LabelSurvey:
         if label.ndim == 2 and is_outline(label > 0):
             self.outlined.append(name)
         found = _counts(label)
-        corners = np.unique(label[..., :: max(label.shape[-2] - 1, 1), :: max(label.shape[-1] - 1, 1)]).tolist()
-        void = suspected_void(label) if self.rules.decides else None
-        corner = int(corners[0]) if len(corners) == 1 and corners[0] not in (0, void) else None
+        void, corner = suspected_void(label) if self.rules.decides else None, common_corner(label)
+        corner = None if corner in (0, void) else corner
         if void is not None:
             found.pop(void)
         return _Counted(name, label.size, found, corner, void, is_numbered)

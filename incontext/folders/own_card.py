@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from incontext.folders.file_facts import is_picture
+from megamed.card_files import cards_in
 from megamed.failures import Attempt
 from megamed.label_values import LabelRules
 from megamed.pairing import Pairing
 from megamed.path_templates import Templates
 from megamed.readers import picture
 from megamed.voc import read_label_map
-from megamed.vocabulary import CARD_NAMES, DESCRIPTION
+from megamed.vocabulary import DESCRIPTION
 
 if TYPE_CHECKING:
     from incontext.inference.image_source import ImageSource
@@ -65,7 +66,8 @@ class OwnCard:
 
 def read_own_card(folder: Path) -> OwnCard:
     """Read the card of a folder; one that is faulty is not used, and a note says so."""
-    if not any((folder / name).is_file() for name in (*CARD_NAMES, DESCRIPTION)):
+    has_card = bool(cards_in(folder))
+    if not has_card and not (folder / DESCRIPTION).is_file():
         listed = read_label_map(folder)
         return OwnCard(names=listed.names, colours=listed.colours) if listed else OwnCard()
     # few folders have one: what reads it would take a sixth of a second of each command
@@ -74,7 +76,7 @@ def read_own_card(folder: Path) -> OwnCard:
     from megamed.layouts import read_card
 
     try:
-        if any((folder / name).is_file() for name in CARD_NAMES):
+        if has_card:
             card = read_card(folder)
             image, label = card.files.image, card.files.label
             has_templates = card.layout == "folder" and bool(image or label)

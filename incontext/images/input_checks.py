@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float
 from incontext.images.contrast import QUANTILES, distances, most_apart
 from incontext.images.drawn_outlines import FILL, is_outline
 from incontext.images.examples import Example
+from incontext.images.fields_of_view import COVER, is_field_of_view
 from incontext.images.normalisation import Normalisation, limits, sampled, scaled_apart
 from incontext.images.source_image import SourceImage
 from megamed.notes import counted
@@ -170,6 +171,9 @@ def _areas(examples: Sequence[Example]) -> Iterator[str]:
             )
         if sum(map(is_outline, masks)) > len(masks) / 2:
             yield f"support_labels of {name} {FILL}"
+        images = [example.case.planes[plane] for example in examples for plane in _showing(example, value)]
+        if sum(map(is_field_of_view, images, masks)) > len(masks) / 2:
+            yield f"support_labels of {name} {COVER}"
         if share > FULL_SHARE:
             yield (
                 f"support_labels of {name} cover nearly everything: expected some background, got a median of "

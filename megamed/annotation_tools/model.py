@@ -255,6 +255,11 @@ class SegmentedImage:
         return "volume" if self.affine is not None else "image" if len(self.size) == 2 else "stack"
 
     @property
+    def magnification(self) -> Float[np.ndarray, "2"]:
+        """Width and height of a pixel of the masks in those of full resolution."""
+        return np.divide(self.full_size or self.size[-2:], self.size[-2:])[::-1]
+
+    @property
     def base_name(self) -> str:
         """Name of the image without folders, as a file beside it calls it."""
         return PurePosixPath(self.file_name).name

@@ -88,11 +88,8 @@ def write(path: Path, images: Sequence[SegmentedImage]) -> None:
         ValueError: If it is not one image.
     """
     image = only(images, "QuPath")
-    *_, height, width = image.size
-    full_height, full_width = image.full_size or (height, width)
-    factor = np.array([full_width / width, full_height / height])
     features = [
-        _feature([ring * factor for ring in polygon.rings], plane, label_class)
+        _feature([ring * image.magnification for ring in polygon.rings], plane, label_class)
         for label_class in image.classes
         for plane, mask in planes_of(image.masks[label_class.name])
         for polygon in trace(mask)

@@ -8,6 +8,7 @@ from megamed.annotation_tools import (
     coco,
     cvat,
     imagej,
+    imagescope,
     itksnap,
     label_studio,
     labelme,
@@ -65,6 +66,14 @@ TOOLS = {
     ),
     "imagej": AnnotationTool(
         "ImageJ", imagej.SUFFIXES[::-1], imagej.recognises, imagej.read, imagej.write, names_classes=False
+    ),
+    "imagescope": AnnotationTool(
+        "ImageScope",
+        imagescope.SUFFIXES,
+        imagescope.recognises,
+        imagescope.read,
+        imagescope.write,
+        at_full_resolution=True,
     ),
     "napari": AnnotationTool(
         "napari", napari.SUFFIXES, napari.recognises, napari.read, napari.write, names_classes=False

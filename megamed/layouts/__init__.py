@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
 
+from megamed.card_files import cards_in
 from megamed.layouts.cases import Case, LabelSource, Subject
 from megamed.schema import DatasetCard
 from megamed.vocabulary import CARD_NAMES
@@ -19,7 +20,7 @@ def find_datasets(root: Path) -> list[Path]:
         ValueError: If there is none.
     """
     folders = [root, *sorted(path for path in root.iterdir() if path.is_dir())]
-    found = [path for path in folders if any((path / name).is_file() for name in CARD_NAMES)]
+    found = [path for path in folders if cards_in(path)]
     if not found:
         names = " or ".join(CARD_NAMES)
         msg = f"{root} holds no dataset: expected {names} in it or in its folders, got none. `megamed init` writes one."
@@ -31,13 +32,16 @@ def read_card(folder: Path) -> DatasetCard:
     """Read the one card of a dataset folder.
 
     Raises:
-        ValueError: If the card is invalid, or there are two.
+        ValueError: If the card is invalid, or there are two, or none.
     """
-    toml, json = (folder / name for name in CARD_NAMES)
-    if toml.is_file() and json.is_file():
-        msg = f"{folder.name} has two cards: expected one, got {' and '.join(CARD_NAMES)}. Remove one."
+    found = cards_in(folder)
+    if len(found) != 1:
+        got = " and ".join(path.name for path in found) or "none"
+        fix = "Remove one." if found else "`megamed init` writes one."
+        msg = f"{folder.name} has {'two cards' if found else 'no card'}: expected one, got {got}. {fix}"
         raise ValueError(msg)
-    return DatasetCard.from_toml(toml) if toml.is_file() else DatasetCard.from_json(json)
+    (path,) = found
+    return DatasetCard.from_toml(path) if path.suffix == ".toml" else DatasetCard.from_json(path)
 
 
 def find_subjects(folder: Path, card: DatasetCard) -> list[Subject]:

@@ -33,6 +33,8 @@ class Case:
     """Name of the subject; None where the card's pattern finds it in the name of the case."""
     split: Split | None = None
     """The split that the source prescribes, if it does."""
+    notes: tuple[str, ...] = ()
+    """Remarks on what of its files is left out."""
     problem: str = ""
     """Reason why the case cannot be used; empty if it can."""
 

@@ -2,17 +2,20 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from megamed.layouts.cases import Case, LabelSource
+from megamed.matching import OTHERS
+from megamed.notes import left_out
 from megamed.readers.dicom_folder import is_image
 from megamed.readers.dicom_headers import LABEL_MODALITIES, has_mark, header_of, readable
 from megamed.readers.dicom_references import drawn_on
 from megamed.readers.source import SERIES, Source
 from megamed.schema import DatasetCard
+from megamed.series_labels import author_of, of_one_annotation
 
 TAGS = ("Modality",)
 """Attributes that the header of every file of a dataset must have."""
@@ -58,26 +61,47 @@ def find_cases(folder: Path, card: DatasetCard) -> Iterator[Case]:
         else:
             expected = "expected the series it was drawn on, by its UID or its place, got none"
             yield Case(path.name, problem=f"{path.name} has no image: {expected}.")
+    people = _people([found.labels for found in series.values()])
     numbers: dict[str, int] = defaultdict(int)
     for _, found in sorted(series.items()):
         if found.labels:
             numbers[found.patient] += 1
-            yield _case(f"{found.patient}_{numbers[found.patient]}", found, card)
+            yield _case(f"{found.patient}_{numbers[found.patient]}", found, card, people)
 
 
-def _case(name: str, found: _Series, card: DatasetCard) -> Case:
+def _people(labels: Sequence[Sequence[Path]]) -> dict[str, str]:
+    """Number who drew labels of series, if several people drew the same of one, by their names, which stay outside."""
+    if not any(OTHERS in of_one_annotation(sorted(each))[1] for each in labels):
+        return {}
+    authors = sorted({author_of(label) for each in labels for label in each})
+    return {author: f"annotator-{number}" for number, author in enumerate(authors, start=1)}
+
+
+def _case(name: str, found: _Series, card: DatasetCard, people: Mapping[str, str]) -> Case:
     channels = card.files.channels
     if channels and found.modality not in channels:
         expected = f"expected a series of {sorted(channels)}, got {found.modality}"
         return Case(name, problem=f"case {name!r} has no image: {expected}.")
     modality = channels.get(found.modality, card.modality)
     files = tuple(sorted(found.files))
-    sources = tuple(LabelSource(Source((path, *files))) for path in sorted(found.labels))
+    by_person: dict[str, list[Path]] = defaultdict(list)
+    for path in sorted(found.labels):
+        by_person[people[author_of(path)] if people else ""].append(path)
+    drawn = {person: of_one_annotation(labels) for person, labels in by_person.items()}
+    sources = tuple(
+        LabelSource(Source((path, *files)), annotator=person) for person, (kept, _) in drawn.items() for path in kept
+    )
+    notes = [
+        note
+        for _, left in drawn.values()
+        for reason, labels in left.items()
+        for note in left_out([label.name for label in labels], reason)
+    ]
     try:
         subject = card.subject_of(found.patient)
     except ValueError as error:
         return Case(name, problem=str(error))
-    return Case(name, {modality: Source(files, SERIES)}, sources, subject)
+    return Case(name, {modality: Source(files, SERIES)}, sources, subject, notes=tuple(notes))
 
 
 def _header(path: Path) -> Any:

@@ -45,12 +45,14 @@ def test_voc_is_recognised_by_its_folders(tmp_path: Path) -> None:
     assert (rules.image, rules.label) == ("JPEGImages/{case}", "SegmentationClass/{case}")
 
 
-def test_labels_that_no_template_reaches_are_told(tmp_path: Path) -> None:
-    names = [f"one/{kind}" for case in (1, 2, 3) for kind in (f"images/{case}.png", f"masks/{case}_seen.png")]
-    names += [f"two/{kind}" for case in (4, 5) for kind in (f"images/{case}.png", f"masks/{case}_drawn.png")]
-    found = find_arrangement(touch(tmp_path, *names))
-    assert found.files.label == "one/masks/{case}_seen"
-    assert found.words.endswith("; 2 files may be labels too but are not read, such as two/masks/4_drawn.png")
+def test_labels_that_no_template_reaches_are_found_by_their_pairs(tmp_path: Path) -> None:
+    names = [f"one/{kind}/{case}.png" for case in (1, 2, 3) for kind in ("images", "masks")]
+    names += [f"two/{kind}/{case}.png" for case in (4, 5) for kind in ("scans", "segs")]
+    found = find_arrangement(touch(tmp_path, *names, "two/scans/6.png"))
+    assert found.layout == "pairs"
+    assert found.words == (
+        "one/images/1.png has the label one/masks/1.png, and so on; 1 images without a label are left out"
+    )
 
 
 @pytest.mark.parametrize(
@@ -75,8 +77,8 @@ def test_images_of_a_label_that_are_not_read_are_told(tmp_path: Path) -> None:
     kinds = ("flair", "seg", "t1", "t1ce", "t2")
     touch(tmp_path, *[f"B_{case}/B_{case}_{kind}.nii.gz" for case in ("01", "02") for kind in kinds])
     found = find_arrangement(tmp_path)
-    assert found.files.image == "{case}/{case}_t2"
-    assert "labels, {case}/{case}_flair, {case}/{case}_t1, {case}/{case}_t1ce, are not read" in found.words
+    assert found.files.image == "{case}/{case}_flair"
+    assert "labels, {case}/{case}_t1, {case}/{case}_t1ce, {case}/{case}_t2, are not read" in found.words
 
 
 def test_labels_may_be_called_as_classes_in_the_folder_of_their_case(tmp_path: Path) -> None:

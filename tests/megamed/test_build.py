@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -21,6 +21,7 @@ from megamed.executors import local_executor
 from megamed.files import exclusive
 from megamed.manifest import DatasetEntry, read_manifest
 from megamed.standardise import Standard
+from megamed.vocabulary import Layout
 
 
 def no_progress(*_: object) -> None:
@@ -563,7 +564,8 @@ def test_other_libraries_make_old_datasets_be_built_again(
 
 def test_code_version_covers_what_prepares_rows(repository: Path) -> None:
     """A module that decides what a row looks like must make old collections be built again."""
-    program = "import sys, megamed.prepare; print(*(m for m in sys.modules if m.startswith('megamed.')))"
+    modules = ", ".join(f"megamed.layouts.{layout}" for layout in get_args(Layout))
+    program = f"import sys, megamed.prepare, {modules}; print(*(m for m in sys.modules if m.startswith('megamed.')))"
     run = subprocess.run([sys.executable, "-c", program], cwd=repository, check=True, capture_output=True, text=True)
     used = {module.split(".")[1] for module in run.stdout.split()}
     assert used <= set(DECIDING_MODULES)

@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from megamed.arrangement import find_arrangement
+from megamed.layouts import find_subjects
 from megamed.pairing import ImagePair, find_pairs
 from megamed.path_templates import Templates, read_templates
+from megamed.schema import DatasetCard
 
 
 def write(folder: Path, files: str) -> Path:
@@ -146,8 +149,31 @@ ARRANGEMENTS = {
     ),
     "frames of a film": (
         "p1/p1_frame01.nii p1/p1_frame01_gt.nii p1/p1_frame12.nii p1/p1_4d.nii",
-        ["p1/p1_4d.nii:", "p1/p1_frame01.nii: p1/p1_frame01_gt.nii", "p1/p1_frame12.nii:"],
+        ["p1/p1_frame01.nii: p1/p1_frame01_gt.nii", "p1/p1_frame12.nii:"],
     ),
+    "what people drew, united in several ways": (
+        "c/imaging.nii c/aggregated_AND_seg.nii c/aggregated_MAJ_seg.nii c/segmentations/kidney_annotation-1.nii",
+        ["c/imaging.nii: c/aggregated_MAJ_seg.nii"],
+    ),
+    "words alone, a folder each": (
+        "P1/scan.png P1/scan_seg.png P2/scan.png P2/scan_seg.png P3/scan.png",
+        ["P1/scan.png: P1/scan_seg.png", "P2/scan.png: P2/scan_seg.png", "P3/scan.png:"],
+    ),
+    "films of tracked cells": (
+        "F/01/t000.tif F/01/t001.tif F/02/t000.tif F/01_GT/SEG/man_seg001.tif F/01_GT/TRA/man_track000.tif "
+        "F/01_ST/SEG/man_seg000.tif F/01_ST/SEG/man_seg001.tif F/02_ST/SEG/man_seg000.tif",
+        ["F/01/t000.tif:", "F/01/t001.tif: F/01_GT/SEG/man_seg001.tif", "F/02/t000.tif: F/02_ST/SEG/man_seg000.tif"],
+    ),
+    "a case that a folder of labels begins with": (
+        "images/1.png images/2.png 1st_manual/1_manual1.png 1st_manual/2_manual1.png mask/1_mask.png",
+        ["images/1.png: 1st_manual/1_manual1.png", "images/2.png: 1st_manual/2_manual1.png"],
+    ),
+    "a folder of labels with two words more": (
+        "a/1.2.3.mhd seg-lungs-AB/1.2.3.mhd",
+        ["a/1.2.3.mhd: seg-lungs-AB/1.2.3.mhd"],
+    ),
+    "images and labels in folders of formats": ("png/a.png tif/a_mask.tif", ["png/a.png: tif/a_mask.tif"]),
+    "films": ("a_4d.nii b_4d.nii b_4d_seg.nii", ["a_4d.nii:", "b_4d.nii: b_4d_seg.nii"]),
     "predictions of another program": (
         "images/a.png images/b.png images/b_overlay.png masks/a.png overlay/a.png predictions/b.png",
         ["images/a.png: masks/a.png", "images/b.png:"],
@@ -175,6 +201,10 @@ ARRANGEMENTS = {
         "JPEGImages/a.jpg SegmentationClassPNG/a.png SegmentationClassNpy/a.npy SegmentationClassVisualization/a.jpg",
         ["JPEGImages/a.jpg: SegmentationClassPNG/a.png"],
     ),
+    "sites with words of their own": (
+        "a/images/1.png a/masks/1.png b/images/2.png b/segs/2.png",
+        ["a/images/1.png: a/masks/1.png", "b/images/2.png: b/segs/2.png"],
+    ),
     "dates in names": (
         "a.png a_2001_mask.png b.png b_2002_mask.png",
         ["a.png: a_2001_mask.png", "b.png: b_2002_mask.png"],
@@ -186,6 +216,20 @@ ARRANGEMENTS = {
 def test_an_arrangement_is_understood(tmp_path: Path, name: str) -> None:
     files, expected = ARRANGEMENTS[name]
     assert pairs_in(tmp_path, files) == expected
+
+
+@pytest.mark.parametrize("name", ARRANGEMENTS)
+def test_a_dataset_has_the_labels_of_an_arrangement(tmp_path: Path, name: str) -> None:
+    """What a card is proposed for is what is paired; of people, each of whom is a task, the first is among them."""
+    pairs = find_pairs(write(tmp_path, ARRANGEMENTS[name][0])).labelled
+    if not pairs:
+        return
+    found = find_arrangement(tmp_path)
+    facts = {"id": "any", "modality": "any", "labels": found.label_names or {1: "label"}, "layout": found.layout}
+    subjects = find_subjects(tmp_path, DatasetCard.model_validate(facts | {"files": found.files}))
+    drawn = [{label.source.files[0] for label in case.labels} for subject in subjects for case in subject.cases]
+    assert all(any({*pair.files[1:]} <= labels for labels in drawn) for pair in pairs)
+    assert len(drawn) == len(pairs)
 
 
 @pytest.mark.parametrize("forms", [("NFC", "NFD"), ("NFD", "NFC")])
@@ -296,7 +340,7 @@ def test_a_picture_beside_its_photograph_is_no_label(tmp_path: Path, is_grey: bo
         Image.fromarray(colours).save(tmp_path / name)
     found = find_pairs(tmp_path)
     assert [described(tmp_path, pair) for pair in found.pairs] == ["a.png:", "b.png:"]
-    assert found.notes == ("a.jpg is left out, for a.png is the same picture without loss, and so are 1 others.",)
+    assert found.notes == ("a.jpg is left out, for a.png is the same picture, and so are 1 others.",)
 
 
 def test_another_picture_of_a_photograph_s_name_is_not_left_out(tmp_path: Path) -> None:
@@ -325,6 +369,74 @@ def test_a_mask_beside_a_photograph_is_its_label(tmp_path: Path) -> None:
     assert [described(tmp_path, pair) for pair in find_pairs(tmp_path).pairs] == ["a.jpg: a.png"]
 
 
+def test_files_of_one_name_in_the_folders_of_patients_are_labels_by_their_content(tmp_path: Path) -> None:
+    """Of sequences whose label none is called as, one is looked at; the templates that choose another are told."""
+    for patient in ("p1", "p2"):
+        for name, pixels in (("orig/FLAIR", texture(48)), ("orig/T1", texture(49)), ("lesion", np.tri(48, dtype="u1"))):
+            path = tmp_path / patient / f"{name}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(path)
+    found = find_pairs(tmp_path)
+    assert [described(tmp_path, pair) for pair in found.pairs] == [
+        f"{patient}/orig/FLAIR.png: {patient}/lesion.png" for patient in ("p1", "p2")
+    ]
+    assert found.notes == (
+        "p1/lesion.png is taken for a label, as its content tells, and so are 1 others of its name.",
+        "of the sequences flair, t1 of each case flair is looked at. Choose another, such as --images "
+        "'{case}/orig/T1' --labels '{case}/lesion'.",
+    )
+    other = find_pairs(tmp_path, Templates("{case}/orig/T1", "{case}/lesion"))
+    assert [pair.image.stem for pair in other.labelled] == ["T1", "T1"]
+
+
+@pytest.mark.parametrize("shift", [1, 9])
+def test_numbered_labels_of_the_same_are_those_of_people(tmp_path: Path, shift: int) -> None:
+    """Two people's masks of one lesion overlap, those of two lesions do not."""
+    mask = np.zeros((24, 24), np.uint8)
+    mask[3:11, 3:11] = 255
+    for case in "ab":
+        for name, pixels in (
+            ("images/{}", texture(24)),
+            ("masks/{}_mask1", mask),
+            ("masks/{}_mask2", np.roll(mask, shift)),
+        ):
+            path = tmp_path / f"{name.format(case)}.png"
+            path.parent.mkdir(exist_ok=True)
+            Image.fromarray(pixels).save(path)
+    found = find_pairs(tmp_path)
+    assert [len(pair.labels[""]) for pair in found.pairs] == [1 if shift == 1 else 2] * 2
+    assert [note.partition(":")[0] for note in found.notes][:1] == (
+        ["labels of the same drawings are those of annotators"] if shift == 1 else []
+    )
+
+
+@pytest.mark.parametrize("name", ["{kind}/{case}.{ending}", "{ending}/{kind}/{case}.{ending}"])
+def test_pictures_in_two_formats_are_used_once(tmp_path: Path, name: str) -> None:
+    for case, ending in ((case, ending) for case in "ab" for ending in ("tif", "png")):
+        for kind, pixels in (("Original", texture(12)), ("Ground Truth", np.tri(12, dtype="u1") * 255)):
+            path = tmp_path / name.format(kind=kind, case=case, ending=ending)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(path)
+    found = find_pairs(tmp_path)
+    expected = {
+        kind: [name.format(kind=kind, case=case, ending="png") for case in "ab"]
+        for kind in ("Original", "Ground Truth")
+    }
+    assert [described(tmp_path, pair) for pair in found.pairs] == [
+        f"{image}: {label}" for image, label in zip(*expected.values(), strict=True)
+    ]
+    assert [note.partition(",")[0] for note in found.notes] == [
+        name.format(kind=kind, case="a", ending="tif") + " is left out" for kind in expected
+    ]
+
+
+def test_pictures_of_one_name_in_folders_of_formats_may_differ(tmp_path: Path) -> None:
+    for place in ("png", "tif"):
+        (tmp_path / place).mkdir()
+        Image.fromarray(texture(len(place) + (place == "tif"))).save(tmp_path / place / f"a.{place}")
+    assert len(find_pairs(tmp_path).pairs) == 2
+
+
 def texture(side: int) -> np.ndarray:
     return np.random.default_rng(side).integers(0, 255, (side, side, 3), dtype=np.uint8)
 
@@ -346,6 +458,44 @@ def test_labels_may_be_called_as_their_images_and_their_structure(tmp_path: Path
     ]
     (note,) = found.notes
     assert note.startswith("c1_lesion.bmp is taken for the label of c1.bmp")
+
+
+@pytest.mark.parametrize(
+    "places", [("X", "Y"), ("train/X", "train/Y"), ("X/train", "Y/train")], ids=["folders", "within", "around"]
+)
+def test_folders_of_names_that_say_nothing_are_told_by_their_content(tmp_path: Path, places: tuple[str, str]) -> None:
+    for name in "ab":
+        for place, pixels in zip(places, (texture(32), np.tri(32, dtype=np.uint8)), strict=True):
+            path = tmp_path / place / f"{name}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(path)
+    found = find_pairs(tmp_path)
+    assert [described(tmp_path, pair) for pair in found.pairs] == [
+        f"{places[0]}/{name}.png: {places[1]}/{name}.png" for name in "ab"
+    ]
+    (note,) = found.notes
+    assert note == f"the files in {places[1]} are taken for labels of those in {places[0]}, as their content tells."
+
+
+def test_several_folders_that_content_tells_are_classes(tmp_path: Path) -> None:
+    for name in "ab":
+        for place, pixels in (
+            ("X", texture(32)),
+            ("Y", np.tri(32, dtype=np.uint8)),
+            ("Z", np.eye(32, dtype=np.uint8)[::-1]),
+        ):
+            path = tmp_path / place / f"{name}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(path)
+    assert pairs_in(tmp_path, "") == [f"X/{name}.png: Y=Y/{name}.png, Z=Z/{name}.png" for name in "ab"]
+
+
+def test_names_that_go_on_may_be_the_same_in_each_folder(tmp_path: Path) -> None:
+    for patient in ("p1", "p2"):
+        (tmp_path / patient).mkdir()
+        Image.fromarray(texture(32)).save(tmp_path / patient / "view.png")
+        Image.fromarray(np.tri(32, dtype=np.uint8)).save(tmp_path / patient / "view_ah.png")
+    assert pairs_in(tmp_path, "") == [f"{patient}/view.png: {patient}/view_ah.png" for patient in ("p1", "p2")]
 
 
 def test_labels_may_be_called_as_their_images_and_who_drew_them(tmp_path: Path) -> None:

@@ -476,9 +476,29 @@ def test_folder_without_data_is_refused(tmp_path: Path, arrange: Arrangement, re
 
 def test_unusable_cases_are_told(tmp_path: Path) -> None:
     root = tmp_path / "data"
+    with_nnunet(root)
+    next((root / "labelsTr").iterdir()).unlink()
+    assert any(check.startswith("1 cases are unusable") for check in propose(root).checks)
+
+
+def test_images_without_a_label_lose_no_patient(build_folder: Callable[..., BuildReport], tmp_path: Path) -> None:
+    root = tmp_path / "my-data"
     with_folders(root)
     (root / "labels" / "p2_a.png").unlink()
-    assert any(check.startswith("1 cases are unusable") for check in propose(root).checks)
+    found = propose(root)
+    write_proposal(found, root)
+    assert "1 images without a label are left out" in found.checks[0]
+    assert build_folder(root).complete
+
+
+def test_a_background_that_is_not_0_is_told(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    with_folders(root)
+    for path in (root / "labels").iterdir():
+        label = np.asarray(Image.open(path))
+        Image.fromarray(np.where(label, 128, 255).astype(np.uint8)).save(path)
+    checks = propose(root).checks
+    assert any(check.startswith("all labels have 255 in their corners: if that is the background") for check in checks)
 
 
 TEXTS = st.text(st.characters(exclude_categories=("Cs",)), min_size=1).filter(str.strip)

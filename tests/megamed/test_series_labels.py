@@ -6,7 +6,11 @@ import numpy as np
 import pytest
 
 from megamed import formats
+from megamed.layouts import find_subjects
 from megamed.pairing import find_pairs
+from megamed.prepare import prepare_subject
+from megamed.schema import DatasetCard
+from megamed.standardise import Standard
 from tests.dicom_files import series_affine, write_segmentation, write_series
 
 pydicom = pytest.importorskip("pydicom")
@@ -151,3 +155,32 @@ def test_a_series_that_is_not_in_its_folder_is_named(tmp_path: Path) -> None:
     first, _ = mixed(tmp_path / "scan", None)
     with pytest.raises(ValueError, match=f"holds no series 1.2.3.4: expected one of 2.*{first}"):
         formats.source_at(tmp_path / "scan" / "1.2.3.4")
+
+
+@pytest.mark.parametrize(
+    ("people", "labels", "notes"),
+    [
+        (("Roe", "Doe"), {"lesion", "lesion-by-annotator-1", "lesion-by-annotator-2"}, 0),
+        (("", ""), {"lesion"}, 1),
+    ],
+)
+def test_in_a_dataset_each_person_is_an_annotator(
+    tmp_path: Path, people: tuple[str, str], labels: set[str], notes: int
+) -> None:
+    """Names of people stay outside; of two labels that are not told to be those of people the second is left out."""
+    pixels = np.random.default_rng(0).integers(0, 99, BLOCK.shape).astype(np.int16)
+    series = write_series(tmp_path / "p" / "scan", pixels, AFFINE)
+    (tmp_path / "p" / "drawn").mkdir()
+    for place, person in enumerate(people):
+        mask = np.zeros_like(BLOCK)
+        mask[: 1 + place] = True
+        path = tmp_path / "p" / "drawn" / f"{place}.dcm"
+        write_segmentation(path, series, {"lesion": mask})
+        changed(path, **({"ContentCreatorName": person} if person else {}))
+    card = DatasetCard.model_validate({"id": "d", "modality": "CT", "labels": {1: "lesion"}, "layout": "dicom"})
+    (subject,) = find_subjects(tmp_path, card)
+    told: list[str] = []
+    rows, problems = prepare_subject(card, Standard(16), subject, "train", told)
+    assert not problems
+    assert {name for row in rows for name in row.known} == labels
+    assert sum("its series has another label" in note for note in told) == notes

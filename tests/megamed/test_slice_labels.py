@@ -6,8 +6,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from incontext.images.examples import Examples
 from incontext.images.source_image import read_label_image, read_source_image
+from megamed.annotation_tools.model import SegmentedImage
+from megamed.annotation_tools.writers import write_files
 from megamed.pairing import find_pairs
+from megamed.vocabulary import WrittenTool
 from tests.dicom_files import series_affine, write_series
 
 SHAPE = (4, 5, 6)
@@ -61,3 +65,27 @@ def test_pictures_of_other_numbers_or_orders_are_refused(tmp_path: Path, count: 
     image = read_source_image(tmp_path / "scan", "image")
     with pytest.raises(ValueError, match=f"a picture for each of 4 slices, .*got {count} pictures"):
         read_label_image(tmp_path / "Ground", "label", image)
+
+
+@pytest.mark.parametrize("tool", ["coco", "labelme"])
+def test_what_was_drawn_on_pictures_of_slices_is_a_label_of_the_series_beside_it(
+    tmp_path: Path, tool: WrittenTool
+) -> None:
+    """The slices of all patients are called alike; the file beside a series, or those in its folder, are its own."""
+    for number, patient in enumerate(("1", "2")):
+        files = write(tmp_path / patient, "scan")
+        planes = np.roll(LABEL > 0, number, axis=2)
+        drawn = [
+            SegmentedImage(file.with_suffix(".png").name, SHAPE[1:], {"organ": plane} if plane.any() else {})
+            for file, plane in zip(files, planes, strict=True)
+        ]
+        for path in write_files(tmp_path / patient, tool, drawn):
+            path.rename((files[0].parent if tool == "labelme" else tmp_path / patient) / path.name)
+    found = find_pairs(tmp_path)
+    assert [(pair.name, len(pair.files) - 1) for pair in found.pairs] == [
+        (patient, 1 if tool == "coco" else SHAPE[0]) for patient in ("1", "2")
+    ]
+    labels = [paths if len(paths) > 1 else paths[0] for paths in (pair.labels[""] for pair in found.pairs)]
+    for number, example in enumerate(Examples([pair.image for pair in found.pairs], labels)):
+        planes = np.roll(LABEL > 0, number, axis=2)
+        assert np.array_equal(example.case.view.array(example.masks[1]), planes)

@@ -51,6 +51,19 @@ def test_a_sound_folder_is_described(tmp_path: Path) -> None:
     assert lines[-1] == "Nothing looks wrong with the files."
 
 
+def test_masks_of_the_field_of_view_are_told(tmp_path: Path) -> None:
+    folder = draw(tmp_path, 4, 1)
+    rows, columns = np.mgrid[:48, :64]
+    shown = (rows - 24) ** 2 + (columns - 32) ** 2 < 23**2
+    for path in (folder / "images").iterdir():
+        Image.fromarray(shown * (np.asarray(Image.open(path)) // 2 + np.uint8(60))).save(path)
+    assert not check_folder(folder).problems
+    for path in (folder / "labels").iterdir():
+        Image.fromarray(shown.astype(np.uint8)).save(path)
+    (problem,) = check_folder(folder).problems
+    assert problem.startswith("4 of 4 labels, such as that of 0000.png, cover just what is not black")
+
+
 def test_labels_with_a_palette_mean_their_indices(tmp_path: Path) -> None:
     folder = draw(tmp_path, 4, 1)
     plain = check_folder(folder)

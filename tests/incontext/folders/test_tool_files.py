@@ -271,7 +271,8 @@ def test_a_series_has_segments_in_its_place(tmp_path: Path, segmenter: Segmenter
 
 
 @pytest.mark.parametrize(
-    "tool", ["coco", "labelme", "cvat", "labelstudio", "supervisely", "yolo", "qupath", "imagej", "via"]
+    "tool",
+    ["coco", "labelme", "cvat", "labelstudio", "supervisely", "yolo", "qupath", "imagej", "imagescope", "via"],
 )
 def test_what_is_written_is_a_label_again(tmp_path: Path, tool: WrittenTool) -> None:
     image, label = (array[..., 0] for array in drawn(0))
@@ -285,7 +286,7 @@ def test_what_is_written_is_a_label_again(tmp_path: Path, tool: WrittenTool) -> 
     (example,) = examples
     assert {name: value for value, name in examples.names.items()} == {"organ": 1, "tumour": 2}
     assert all(np.array_equal(example.masks[value][0], masks[name]) for value, name in CLASSES.items())
-    if tool in ("coco", "cvat", "qupath"):
+    if tool in ("coco", "cvat", "imagescope", "qupath"):
         assert example.colours == {value: colours[name] for value, name in CLASSES.items()}
 
 

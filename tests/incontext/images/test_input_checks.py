@@ -188,3 +188,12 @@ def test_what_was_assumed_of_files_is_told_once_with_a_count() -> None:
     messages = warn_about(examples_of(2), [turned, plain, replace(turned, source=Path("c.png"))])
     assert [message for message in messages if "turned" in message] == ["a.png and 1 more: turned upright."]
     assert not [message for message in warn_about(examples_of(2), [plain]) if "turned" in message]
+
+
+def test_masks_of_the_field_of_view_are_warned_about() -> None:
+    seen = disc(28, (60, 80))
+    shown = [case_of((seen * (60 + looks(seed) / 2)).astype(np.uint8)) for seed in range(4)]
+    fields = [Example(case, {1: seen[None]}) for case in shown]
+    (warning,) = warn_about(fields, shown)
+    assert warning.startswith("support_labels of class 1 cover just what is not black in their images")
+    assert warn_about([Example(case, {1: disc(15)[None]}) for case in shown], shown) == []

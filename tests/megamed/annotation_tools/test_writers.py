@@ -137,6 +137,16 @@ def by_imagej(folder: Path) -> Masks:
     return united([(roi.name, filled(*roi.coordinates(multi=True))) for roi in rois])
 
 
+def by_imagescope(folder: Path) -> Masks:
+    """Fill regions in their order, of which negative ones take away."""
+    found = {}
+    for layer in ElementTree.parse(folder / "imagescope/a.xml").getroot():
+        regions = layer.findall("Regions/Region")
+        rings = {each: [(v.get("X"), v.get("Y")) for v in each.iter("Vertex")] for each in regions}
+        found[layer.attrib["Name"]] = filled(*rings.values()) if regions else np.zeros(SIZE, bool)
+    return found
+
+
 def by_ome_tiff(folder: Path) -> Masks:
     with tifffile.TiffFile(folder / "ome-tiff/a.ome.tif") as file:
         assert file.series[0].axes == "CYX"
@@ -173,6 +183,7 @@ READ: dict[WrittenTool, Callable[[Path], Masks]] = {
     "via": by_via,
     "qupath": by_qupath,
     "imagej": by_imagej,
+    "imagescope": by_imagescope,
     "napari": by_napari,
     "ome-tiff": by_ome_tiff,
     "ome-zarr": by_zarr,

@@ -32,6 +32,14 @@ def test_two_cards_are_refused(tmp_path: Path) -> None:
         read_card(tmp_path)
 
 
+def test_a_project_of_supervisely_has_no_card(tmp_path: Path) -> None:
+    (tmp_path / "meta.json").write_text('{"classes": [{"title": "bone", "shape": "polygon", "color": "#00ff00"}]}')
+    with pytest.raises(ValueError, match="has no card: expected one, got none"):
+        read_card(tmp_path)
+    (tmp_path / "card.toml").write_text('id = "bones"\nmodality = "CT"\n')
+    assert read_card(tmp_path).id == "bones"
+
+
 def test_cases_are_gathered_by_subject(make_dataset: Callable[..., Path]) -> None:
     root = make_dataset(2)
     subjects = find_subjects(root, read_card(root))
