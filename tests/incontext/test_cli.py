@@ -362,6 +362,9 @@ def test_propagate_segments_a_stack_by_one_plane(tmp_path: Path, weights: Path) 
         assert mask.n_frames == 5
         mask.seek(2)
         np.testing.assert_array_equal(np.asarray(mask), label[2])
+    assert f"Wrote {tmp_path / 'mask.tif'}, and mask_overlay.png to look at." in result.output
+    assert re.search(r"Label slice [0134] along axis 0, counted from 0, next", result.output)
+    assert "Propagating" in result.output
     assert run("propagate", tmp_path / "film.tif", "--out", tmp_path / "mask.tif").exit_code == 2
 
 
