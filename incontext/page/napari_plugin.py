@@ -28,8 +28,8 @@ def segment_layers(
 
     napari 0.9 adds no result of a function of bare data of which some is optional and missing.
     """
-    said = (None if each is None else each.data for each in (inside, outside))
-    return segment_rest(image.data, labels.data, *said, propagate=propagate)
+    said, denied = (None if each is None else each.data for each in (inside, outside))
+    return segment_rest(image.data, labels.data, said, denied, propagate)
 
 
 def segment_rest(
