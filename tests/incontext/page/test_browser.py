@@ -63,11 +63,18 @@ def test_outlines_are_filled_erased_and_closed_as_polygons(browser: Any, tmp_pat
     with person(browser, folder) as somebody:
         page = somebody.page
         somebody.press("p")
-        for place in ((4, 4), (28, 4), (28, 28), (4, 28), (4, 4)):
+        for place in ((4, 4), (28, 4), (28, 28), (16, 16)):
+            page.mouse.click(*somebody.at(*place))
+        somebody.press("Backspace")  # the last corner
+        for place in ((4, 28), (4, 4)):
             page.mouse.click(*somebody.at(*place))
         somebody.undoable()
         somebody.press("e", "[", "[", "[")
         somebody.drag((10, 10), (22, 10), (22, 22), (10, 22), (10, 10))
+        somebody.press("b")
+        page.keyboard.down("Shift")  # with which the brush erases
+        somebody.drag((16, 26), (20, 26))
+        page.keyboard.up("Shift")
         somebody.press("f")
         page.mouse.click(*somebody.at(2, 2))
         expect(page.locator("#message")).to_contain_text("Nothing encloses this place")
@@ -75,7 +82,8 @@ def test_outlines_are_filled_erased_and_closed_as_polygons(browser: Any, tmp_pat
         expect(page.locator("#count")).to_have_text("1 accepted of 1")
     mask = mask_of(folder / "labels" / "a.png")
     assert mask[5, 5] == 1
-    assert mask[2, 2] == mask[10, 16] == mask[22, 16] == 0
+    assert mask[2, 2] == mask[10, 16] == mask[22, 16] == mask[26, 18] == 0
+    assert mask[27, 8] == 1  # which the corner that was taken off would have left out
     assert mask[4:28, 4:28].sum() == mask.sum()
 
 
