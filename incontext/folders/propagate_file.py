@@ -4,7 +4,7 @@ import io
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -111,11 +111,13 @@ def _drawn(result: Segmentation, volume: Path, segmenter: Segmenter) -> bytes:
     """Draw the mask over the slices from the first to the last that show something; over some, if these are many."""
     axis = result.cases[0].axis
     case = read_source_image(volume, str(volume), axis, segmenter.channel, segmenter.level)
-    mask, images = case.view.planes(result.masks[0].reshape(case.grid)), apply(case, Normalisation("percentile"))
-    first, *_, last = np.flatnonzero(mask.any((1, 2))).tolist() * 2 or [0, len(mask) - 1]
+    mask = case.view.planes(result.masks[0].reshape(case.grid))
+    found = np.flatnonzero(mask.any((1, 2))) if mask.any() else np.arange(len(mask))
+    shown = [int(found[0]) + step for step in spread(int(found[-1] - found[0]) + 1, MOST_DRAWN)]
+    images = apply(replace(case, planes=case.planes[shown]), Normalisation("percentile"))
     tiles = [
-        Tile(f"slice {_in_file(case, index)}", draw(images[index], mask[index], result.colours))
-        for index in (first + step for step in spread(last - first + 1, MOST_DRAWN))
+        Tile(f"slice {_in_file(case, index)}", draw(image, mask[index], result.colours))
+        for index, image in zip(shown, images, strict=True)
     ]
     rows = [tiles[start : start + COLUMNS] for start in range(0, len(tiles), COLUMNS)]
     legend = {name: result.colours[value] for value, name in result.classes.items()}
