@@ -57,6 +57,7 @@ from incontext.folders.shell_report import (
     report,
     report_film,
     report_model,
+    report_volume,
     tell,
 )
 from incontext.page.command import annotate
@@ -287,9 +288,10 @@ def propagate(
 ) -> None:
     """Segment a volume or a film by labels of a few planes or frames, which keep them.
 
-    Of a video or a folder of frames, --out gets a mask of each frame and
-    overlay.gif, an animated preview, and the frame is named that had best
-    be labelled next. Videos need the extra `video`.
+    Beside the mask lies a picture of it, and the Dice to expect of it is
+    told, and the slice to label next. Of a video or a folder of frames,
+    --out gets a mask of each frame and overlay.gif, an animated preview.
+    Videos need the extra `video`.
     """
     from incontext.folders.class_names import read_classes, read_colours
     from incontext.folders.propagate_file import propagate_file
@@ -306,9 +308,9 @@ def propagate(
         with counting(quiet) as told:
             found = propagate_film(segmenter, volume, out, labels, classes=named, told=told)
         return report_film(found, out)
-    for message in propagate_file(segmenter, volume, out, labels, classes=named, axis=axis):
-        typer.echo(one_line(f"Warning: {message}"), err=True)
-    print(f"Wrote {out}.")
+    with counting(quiet) as told:
+        whole = propagate_file(segmenter, volume, out, labels, classes=named, axis=axis, told=told)
+    report_volume(whole, out)
 
 
 @app.command()

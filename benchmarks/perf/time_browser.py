@@ -48,6 +48,19 @@ ANSWERED = """() => new Promise(answer => {
 })"""
 """Milliseconds from the next click of the mouse to the frame after the one in which its answer was painted."""
 
+BRUSHED = """([x, y, radius, seconds]) => new Promise(answer => {
+  const canvas = document.getElementById("view"), begun = performance.now();
+  let moves = 0;
+  const mouse = setInterval(() => {
+    const spent = (performance.now() - begun) / 1000, angle = 2 * Math.PI * spent;
+    if (spent >= seconds) { clearInterval(mouse); answer(moves); return; }
+    const place = { clientX: x + radius * Math.cos(angle), clientY: y + radius * Math.sin(angle) };
+    canvas.dispatchEvent(new PointerEvent("pointermove", { ...place, pointerId: 1, bubbles: true }));
+    moves++;
+  }, 4);
+})"""
+"""Moves of a mouse that tells of itself 250 times a second, on a circle; the driver has too few for each frame."""
+
 
 def browser_path() -> str:
     """Find the browser."""
@@ -133,11 +146,8 @@ def measure_brush(browser: Any, page: Any) -> None:
     page.mouse.move(*shown.at(0.8, 0.5))
     page.mouse.down()
     browser.start_tracing(page=page, categories=TRACED)
-    began, moves = time.monotonic(), 0
-    while (spent := time.monotonic() - began) < BRUSH_S:
-        angle = 2 * np.pi * spent
-        page.mouse.move(*shown.at(0.5 + 0.3 * np.cos(angle), 0.5 + 0.3 * np.sin(angle)))
-        moves += 1
+    middle, (edge, _) = shown.at(0.5, 0.5), shown.at(0.8, 0.5)
+    moves = page.evaluate(BRUSHED, [*middle, edge - middle[0], BRUSH_S])
     events = json.loads(browser.stop_tracing())["traceEvents"]
     page.mouse.up()
     gaps = np.diff(np.sort([each["ts"] / 1000 for each in events if each["name"] == FRAME]))

@@ -5,12 +5,13 @@ import os
 import re
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from incontext.folders.folder_images import read_folder
 from incontext.folders.mask_targets import check_apart
 from incontext.folders.overlay import draw
+from incontext.folders.report import predicted_dice
 from incontext.folders.run_log import recipe_of
 from incontext.images.arrays import Picture
 from incontext.images.examples import Parts, plane_of, spread
@@ -60,6 +61,8 @@ class FilmOutcome:
     """Number of masks that were written."""
     next_frame: str = ""
     """Name of the frame whose label would help most; empty if all are labelled, or nothing was done."""
+    predicted_dice: Mapping[str, float] = field(default_factory=dict)
+    """Predicted Dice by what a class is called, on frames that nobody labelled; empty if the weights predict none."""
     warnings: tuple[str, ...] = ()
 
 
@@ -119,7 +122,8 @@ def propagate_film(
             result = segmenter.propagate(read.frames, read.labels or None, classes, told=told)
             _write(result, read, targets, ledger, (segmenter, recipe))
         replace_file(out / PREVIEW, animated(result, read, segmenter))
-    return FilmOutcome(len(targets), _next(result, read), tuple(str(each.message) for each in warned))
+    told_of = tuple(str(each.message) for each in warned)
+    return FilmOutcome(len(targets), _next(result, read), predicted_dice(result), told_of)
 
 
 def read_film(film: Path, labels: Path | None, segmenter: Segmenter) -> LabelledFilm:

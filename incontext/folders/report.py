@@ -4,12 +4,14 @@ import csv
 import io
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 import numpy as np
 
 from incontext.folders.expectation import Expectation
+from incontext.inference.segmentation import Segmentation
 from megamed.cells import safe_line
 
 LOOKED_AT = 5
@@ -114,9 +116,8 @@ class Summary:
                 yield f"Probably without {self.named(value)}: {listed(files)}."
 
     def named(self, value: int) -> str:
-        """Call a class by its name; one without is called label and its value."""
-        name = self.classes[value]
-        return f"label {name}" if name == str(value) else name
+        """Call a class by its name, if it has one."""
+        return called(value, self.classes[value])
 
     @property
     def mean_dice(self) -> dict[int, float]:
@@ -124,6 +125,19 @@ class Summary:
         scores = [report.dice for report in self.images if report.dice is not None]
         by_class = {value: [score[value] for score in scores if value in score] for value in self.classes}
         return {value: float(np.mean(found)) for value, found in by_class.items() if found}
+
+
+def called(value: int, name: str) -> str:
+    """Call a class by its name; one without is called label and its value."""
+    return f"label {name}" if name == str(value) else name
+
+
+def predicted_dice(result: Segmentation) -> dict[str, float]:
+    """Predicted Dice of each class of one volume or film by what it is called; empty if the weights predict none."""
+    with suppress(ValueError):
+        names = [called(value, name) for value, name in result.classes.items()]
+        return dict(zip(names, result.predicted_dice[0].tolist(), strict=True))
+    return {}
 
 
 def statistics_csv(summary: Summary) -> str:

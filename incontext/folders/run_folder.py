@@ -9,7 +9,7 @@ from typing import Any
 from incontext.folders import RUN_LOG, SUMMARY
 from megamed.files import read_json
 
-QUERY, SUPPORT, TASK = "query", "support", "task"
+QUERY, SUPPORT, TASK, HUB_TASK = "query", "support", "task", "hub_task"
 PLACES = "folders"
 """Field of the summary that says where the images lie."""
 
@@ -21,10 +21,17 @@ def places(out: Path, query: Path | None, support: Path | None, task: Path | Non
         out: Folder of results.
         query: Folder of the images to segment, or one image; None if they are those of the support without a label.
         support: Folder of the labelled images, if there is one.
-        task: File of the saved task, if there is one; the name of one on a hub is no place.
+        task: File of the saved task, or the name of one on a hub, if there is one.
     """
     given = {QUERY: query or support, SUPPORT: support, TASK: task if task and task.is_file() else None}
-    return {name: _seen_from(out, path) for name, path in given.items() if path}
+    found = {name: _seen_from(out, path) for name, path in given.items() if path}
+    return found | ({HUB_TASK: task.as_posix()} if task and _is_on_hub(task) else {})
+
+
+def _is_on_hub(task: Path) -> bool:
+    from incontext.inference.hub import is_repository  # which brings torch, and the page is told its folder without
+
+    return is_repository(task.as_posix())
 
 
 def _seen_from(out: Path, path: Path) -> str:
@@ -64,9 +71,18 @@ def read_summary(folder: Path) -> dict[str, Any]:
 def find_places(folder: Path) -> dict[str, Path]:
     """Find where what a run read was: its images as `query`, its labelled ones as `support`, its saved task as `task`.
 
+    A task on a hub is `hub_task`, whose path is its name there.
+
     Raises:
         FileNotFoundError: If the folder holds no results, or the run has not ended.
         ValueError: If the summary is damaged.
     """
-    told = read_summary(folder).get(PLACES, {})
-    return {name: Path(os.path.normpath(folder.resolve() / place)) for name, place in told.items()}
+    return found_places(read_summary(folder).get(PLACES, {}), folder)
+
+
+def found_places(told: Mapping[str, str], out: Path) -> dict[str, Path]:
+    """Find what `places` tells as seen from a folder; the path of a task on a hub is its name there."""
+    here = out.resolve()
+    return {
+        name: Path(place) if name == HUB_TASK else Path(os.path.normpath(here / place)) for name, place in told.items()
+    }

@@ -11,6 +11,7 @@ from megamed.failures import one_line
 
 if TYPE_CHECKING:
     from incontext.folders.exported_model import ModelRun
+    from incontext.folders.propagate_file import VolumeOutcome
     from incontext.folders.propagate_film import FilmOutcome
     from incontext.folders.report import Summary
     from incontext.folders.segment_folder import Track
@@ -31,13 +32,22 @@ def progress(quiet: bool) -> "Track":
 
 @contextmanager
 def counting(quiet: bool) -> Iterator[Callable[[int, int], object]]:
-    """Show how much is done on a terminal, and how long the rest will take; what is yielded is to be told both."""
+    """Show how much is done on a terminal, and how long the rest will take, once what is yielded is told of a step."""
     from rich.console import Console
     from rich.progress import Progress
 
-    with Progress(console=Console(stderr=True), disable=quiet) as shown:
-        task = shown.add_task("Propagating", total=None)
-        yield lambda done, total: shown.update(task, completed=done, total=total)
+    shown = Progress(console=Console(stderr=True), disable=quiet)
+    task = shown.add_task("Propagating", total=None)
+
+    def tell(done: int, total: int) -> None:
+        shown.start()
+        shown.update(task, completed=done, total=total)
+
+    try:
+        yield tell
+    finally:
+        if shown.live.is_started:
+            shown.stop()
 
 
 def in_lines(texts: Iterable[str]) -> str:
@@ -63,13 +73,31 @@ def report_model(run: "ModelRun", out: Path) -> None:
 
 
 def report_film(found: "FilmOutcome", out: Path) -> None:
-    """Print what became of a film, and the frame to label next."""
-    for message in found.warnings:
-        typer.echo(one_line(f"Warning: {message}"), err=True)
+    """Print what became of a film, what to expect of its masks, and the frame to label next."""
+    _tell_quality(found.warnings, found.predicted_dice, "frames")
     if found.masks:
         typer.echo(f"{found.masks} masks and overlay.gif are in {out}.")
     if found.next_frame:
         typer.echo(f"Label frame {found.next_frame} next: much is uncertain there, far from what is labelled.")
+
+
+def report_volume(found: "VolumeOutcome", out: Path) -> None:
+    """Print what became of a volume, what to expect of its mask, and the slice to label next."""
+    _tell_quality(found.warnings, found.predicted_dice, "slices")
+    if found.picture:
+        typer.echo(f"Wrote {out}, and {found.picture.name} to look at.")
+    if found.next_slice:
+        axis, index = found.next_slice
+        where = f"slice {index} along axis {axis}, counted from 0,"
+        typer.echo(f"Label {where} next: much is uncertain there, far from what is labelled.")
+
+
+def _tell_quality(warnings: Iterable[str], predicted_dice: Mapping[str, float], of: str) -> None:
+    """Print what looked wrong, and the Dice to expect where nobody labelled."""
+    for message in warnings:
+        typer.echo(one_line(f"Warning: {message}"), err=True)
+    for name, dice in predicted_dice.items():
+        typer.echo(one_line(f"A Dice of {dice:.2f} is predicted for {name}, on {of} that nobody labelled."))
 
 
 def tell_faults(notes: Iterable[str], warnings: Iterable[str], failures: Mapping[str, str], any_done: bool) -> None:

@@ -14,6 +14,8 @@ from incontext.page.look import PLAIN, Look
 from megamed.readers.stored import StoredImage
 
 THUMBNAIL_PX = 88
+PIXELS_AT_A_TIME = 2**18
+"""Pixels that are scaled at a time, so that a large image takes little memory beside itself."""
 LETTERS = ("RL", "AP", "HF")
 """Letters of the sides of the patient, along each axis of its coordinates."""
 
@@ -56,8 +58,14 @@ class Scale:
         if self.has_colours:
             return values
         largest = 2**self.bits - 1
-        scaled = (values.astype(np.float64) - self.low) * (largest / (self.high - self.low))
-        return scaled.round().clip(0, largest).astype(np.uint8 if self.bits == 8 else np.uint16)
+        numbers = np.empty(values.shape, np.uint8 if self.bits == 8 else np.uint16)
+        rows = max(1, PIXELS_AT_A_TIME * len(values) // max(values.size, 1))
+        for start in range(0, len(values), rows):
+            scaled = values[start : start + rows].astype(np.float64)
+            scaled -= self.low
+            scaled *= largest / (self.high - self.low)
+            numbers[start : start + rows] = scaled.round(out=scaled).clip(0, largest, out=scaled)
+        return numbers
 
 
 COLOURED = Scale(0.0, 255.0, (0.0, 255.0), has_colours=True)

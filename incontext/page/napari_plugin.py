@@ -17,6 +17,21 @@ if TYPE_CHECKING:
     import napari
 
 
+def segment_layers(
+    image: "napari.layers.Image",
+    labels: "napari.layers.Labels",
+    inside: "napari.layers.Points | None" = None,
+    outside: "napari.layers.Points | None" = None,
+    propagate: bool = False,
+) -> "napari.types.LabelsData":
+    """Segment what layers of the viewer show as `segment_rest` does, which takes their data.
+
+    napari 0.9 adds no result of a function of bare data of which some is optional and missing.
+    """
+    said, denied = (None if each is None else each.data for each in (inside, outside))
+    return segment_rest(image.data, labels.data, said, denied, propagate)
+
+
 def segment_rest(
     image: "napari.types.ImageData",
     labels: "napari.types.LabelsData",

@@ -7,7 +7,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
-from incontext.folders.run_folder import QUERY, SUPPORT, TASK, find_places, is_run_folder, places
+from incontext.folders.run_folder import (
+    HUB_TASK,
+    QUERY,
+    SUPPORT,
+    TASK,
+    find_places,
+    found_places,
+    is_run_folder,
+    places,
+)
 from megamed.files import make_folder, read_json, replace_file
 
 LABELS = "labels"
@@ -23,7 +32,7 @@ class PageOptions:
     """Options of what is behind the page.
 
     Attributes:
-        task: File of a saved task, whose examples are there from the first.
+        task: File of a saved task, or the name of one on a hub, whose examples are there from the first.
         weights: `default`, `open` or a checkpoint file.
         classes: Names of label values, as `read_classes` reads them.
         results: Folder of results of `segment`, whose masks are corrected; None for none.
@@ -70,7 +79,7 @@ class Target:
         told = find_places(results)
         found = {name: path for name, path in told.items() if path.exists()}
         images = _images_of(results, found) if holds_results else folder
-        task = options.task or found.get(TASK)
+        task = options.task or found.get(TASK) or told.get(HUB_TASK)
         support = None if task else found.get(SUPPORT)
         if support and os.path.realpath(support) == os.path.realpath(images):
             support = None
@@ -87,9 +96,9 @@ class Target:
         kept = folder / STORE / KEPT_TASK
         if options.task or not kept.is_file():
             return cls(folder, options)
-        told = read_json(kept, "Delete it, or name the task by --task.").get(TASK, "")
-        task = Path(os.path.normpath(kept.parent.resolve() / told))
-        if not task.is_file():
+        told = found_places(read_json(kept, "Delete it, or name the task by --task."), kept.parent)
+        task = told.get(HUB_TASK) or told.get(TASK, kept.parent)
+        if HUB_TASK not in told and not task.is_file():
             return cls(folder, options, _gone(task))
         note = f"The labelled images of {task} are examples, as before. To begin without them, delete {kept}."
         return cls(folder, replace(options, task=task), note)

@@ -313,6 +313,9 @@ def test_segment_prints_its_summary_as_json_and_writes_statistics(tmp_path: Path
     summary = json.loads(result.stdout)
     assert summary == json.loads((tmp_path / "out" / "summary.json").read_text())
     assert (summary["classes"], summary["resumed"]) == ({"255": "square"}, 0)
+    first, last = [*summary][:5], [*summary][-3:]
+    assert first == ["classes", "mean_dice", "support", "images", "failures"]  # what came out comes first
+    assert last == ["parameters", "versions", "weights"]  # and by what, last
     row = (tmp_path / "out" / "statistics.csv").read_text().splitlines()[1]
     assert row.startswith(f"c.png,c.png,255,square,{summary['images'][0]['area_px']['255']},")
     assert not (tmp_path / "out" / "overlay.png").exists()
@@ -362,6 +365,9 @@ def test_propagate_segments_a_stack_by_one_plane(tmp_path: Path, weights: Path) 
         assert mask.n_frames == 5
         mask.seek(2)
         np.testing.assert_array_equal(np.asarray(mask), label[2])
+    assert f"Wrote {tmp_path / 'mask.tif'}, and mask_overlay.png to look at." in result.output
+    assert re.search(r"Label slice [0134] along axis 0, counted from 0, next", result.output)
+    assert "Propagating" in result.output
     assert run("propagate", tmp_path / "film.tif", "--out", tmp_path / "mask.tif").exit_code == 2
 
 

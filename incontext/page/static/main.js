@@ -23,6 +23,7 @@ class App {
     this.across = new Across(this, [by("across-row"), by("across-column")]);
     this.image = null; this.plane = 0; this.planes = new Map();
     this.isLocked = true; this.pending = 0;
+    this.paces_s = []; this.since = 0;  // seconds that accepted images took; when the image came to the screen
     this.opening = 0; this.frame = null; this.early = [];
     this.settingClasses = Promise.resolve();
   }
@@ -83,7 +84,7 @@ class App {
     const { images, progress } = this.session;
     const accepted = images.filter(image => image.state === "accepted").length;
     by("count").textContent = `${accepted} accepted of ${images.length}`;
-    by("hint").textContent = accepted || this.image?.undoable ? "" : this._advice();
+    by("hint").textContent = accepted ? "" : this._advice();
     const left = progress.eta_s === null ? "" : ` · ${progress.eta_s < 1 ? "under 1" : Math.ceil(progress.eta_s)} s left`;
     by("stage-text").textContent = progress.error || {
       loading: "Loading the network …", waiting: "", learning: "Learning from the examples …",
@@ -98,8 +99,9 @@ class App {
     this.panel.showTuning();
   }
 
-  /** What to do first. */
+  /** What to do first; there is always something, so that no line goes and moves the image under the pen. */
   _advice() {
+    if (this.image?.undoable) return this.image.planes > 1 ? "Draw it on more slices, propagate (G), or accept (A): the others follow." : "Accept it when the structure is right (A): the others follow.";
     const isPredicted = this.image && this.session.images[this.image.id].state === "predicted";
     if (this.image?.planes > 1 && !isPredicted) return "Draw the structure on a few slices, far apart, and propagate (G) or accept: the others follow.";
     return isPredicted ? "Correct the mask where it is wrong, then accept it: it becomes an example for the others." : "Draw the structure on this image, then accept it: the others follow.";
@@ -127,6 +129,7 @@ class App {
       this.across.at = null;
       this.image = image;
       this.view.window = [...image.window];
+      this.since = performance.now();
       this.list.choose(id);
       await this._plane(plane, true);
     } catch (error) {
@@ -264,8 +267,9 @@ class App {
   async accept() {
     if (!this.image || this.isLocked) return;
     this.tools.giveUp();
-    const { image } = this, answer = await this._send(() => change("POST", `images/${image.id}/accept`));
+    const { image, since } = this, answer = await this._send(() => change("POST", `images/${image.id}/accept`));
     if (!answer) return;
+    this.paces_s.push((performance.now() - since) / 1000);
     const entry = this.session.images[image.id];
     Object.assign(entry, { state: "accepted", dice: null, look_first: false });
     this.list.update([entry]);
@@ -440,7 +444,7 @@ function resetWindow() {
 
 function pressed(event) {
   const { target, key } = event;
-  if (document.querySelector("dialog[open]") || target.matches("input[type=text], input[type=search], select")) return;
+  if (document.querySelector("dialog[open]") || target.matches("textarea, input[type=search], select")) return;
   if ((event.ctrlKey || event.metaKey) && key.toLowerCase() === "z") {
     event.preventDefault();
     app.undo(event.shiftKey ? "redo" : "undo");

@@ -13,6 +13,12 @@ function drawEye(isShut) {
   return svg;
 }
 
+/** As many lines as a name takes. */
+function grow(name) {
+  name.style.height = "auto";
+  name.style.height = `${name.scrollHeight + name.offsetHeight - name.clientHeight}px`;  // with its border
+}
+
 export class Panel {
   constructor(app) {
     this.app = app;
@@ -25,9 +31,10 @@ export class Panel {
 
   /** Draw the list of classes anew, unless a name is being written. */
   showClasses() {
-    if (this.list.contains(document.activeElement) && document.activeElement.type === "text") return;
+    if (this.list.contains(document.activeElement) && document.activeElement.localName === "textarea") return;
     if (!this.classes.some(each => each.value === this.active)) this.active = this.classes[0]?.value ?? 1;
     this.list.replaceChildren(...this.classes.map((each, index) => this._row(each, index)));
+    for (const name of this.list.querySelectorAll("textarea")) grow(name);
     this.app.view.colours = new Map(this.classes.map(each => [each.value, each.colour]));
   }
 
@@ -83,8 +90,9 @@ export class Panel {
 
   /** Tell how far tuning is, and what it has come to. */
   showTuning() {
-    const { tuning, images } = this.app.session, button = document.getElementById("tune");
+    const { tuning, images, progress } = this.app.session, button = document.getElementById("tune");
     button.hidden = !tuning.is_running && !images.some(image => image.state === "accepted");
+    button.disabled = progress.stage === "loading";
     button.textContent = tuning.is_running ? "Stop tuning" : "Tune on the examples";
     const left = tuning.eta_s === null ? "" : ` · ${Math.ceil(tuning.eta_s)} s left`;
     const going = tuning.total ? `Step ${tuning.done} of ${tuning.total}${left}` : "Tuning begins …";
@@ -114,6 +122,7 @@ export class Panel {
     else if (accepted < ENOUGH) advice = `Accept ${ENOUGH - accepted} more, and they tell what Dice to expect of the others.`;
     else if (worst) advice = `New images will have a Dice of about ${worst.dice.toFixed(2)} (${worst.low.toFixed(2)} to ${worst.high.toFixed(2)}): so the examples segment each other.`;
     document.getElementById("advice").textContent = advice;
+    document.getElementById("to-draw").textContent = accepted || hasMasks ? this._toDraw() : "";
     document.getElementById("expected").textContent = worst ? `expected Dice ${worst.dice.toFixed(2)} ± ${((worst.high - worst.low) / 2).toFixed(2)}` : "";
     document.getElementById("suspects").replaceChildren(...images.filter(image => image.is_suspect).map(image => {
       const item = document.createElement("li"), button = document.createElement("button");
@@ -124,17 +133,29 @@ export class Panel {
     }));
   }
 
+  /** Tell how many masks are probably poor, and how long it takes to correct them at the pace so far. */
+  _toDraw() {
+    const masks = this.app.session.images.filter(image => image.state === "predicted" && image.dice !== null);
+    const poor = masks.filter(image => image.look_first).length;
+    if (!masks.length) return "";
+    if (!poor) return `None of ${masks.length} masks looks doubtful.`;
+    const paces = [...this.app.paces_s].sort((a, b) => a - b), pace = paces[Math.floor(paces.length / 2)];
+    const minutes = Math.ceil(poor * pace / 60), time = pace === undefined ? "" : ` About ${minutes} min, as long as one takes you ${Math.ceil(pace)} s.`;
+    return `${poor} of ${masks.length} masks ${poor === 1 ? "looks" : "look"} doubtful: draw these next.${time}`;
+  }
+
   _row(each, index) {
-    const row = document.createElement("li"), colour = document.createElement("input"), name = document.createElement("input");
+    const row = document.createElement("li"), colour = document.createElement("input"), name = document.createElement("textarea");
     const radio = document.createElement("input"), key = document.createElement("kbd"), eye = document.createElement("button");
     radio.type = "radio"; radio.name = "class"; radio.checked = each.value === this.active;
     radio.setAttribute("aria-label", `Draw ${each.name}`);
     radio.addEventListener("change", () => this.choose(index));
     colour.type = "color"; colour.value = each.colour; colour.setAttribute("aria-label", `Colour of ${each.name}`);
     colour.addEventListener("change", () => this._change(each.value, { colour: colour.value }));
-    name.type = "text"; name.value = each.name; name.maxLength = 200; name.title = each.name; name.setAttribute("aria-label", `Name of class ${each.value}`);
-    name.addEventListener("change", () => this._change(each.value, { name: name.value.trim() || each.name }));
-    name.addEventListener("keydown", event => { if (event.key === "Enter") document.getElementById("view").focus(); });
+    name.rows = 1; name.value = each.name; name.maxLength = 200; name.setAttribute("aria-label", `Name of class ${each.value}`);
+    name.addEventListener("input", () => grow(name));
+    name.addEventListener("change", () => this._change(each.value, { name: name.value.replace(/\s+/g, " ").trim() || each.name }));
+    name.addEventListener("keydown", event => { if (event.key === "Enter") { event.preventDefault(); document.getElementById("view").focus(); } });
     key.textContent = index < 9 ? index + 1 : "";
     const hidden = this.app.view.hiddenClasses;
     eye.type = "button"; eye.className = "eye"; eye.append(drawEye(hidden.has(each.value)));
@@ -165,7 +186,7 @@ export class Panel {
       this.active = value;
       return [...classes, { value, name: `class ${value}`, colour }];
     });
-    const name = this.list.querySelector(".active input[type=text]");
+    const name = this.list.querySelector(".active textarea");
     name?.focus(); name?.select();
   }
 }

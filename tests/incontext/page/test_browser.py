@@ -3,8 +3,6 @@
 import re
 import shutil
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,87 +16,15 @@ pytest.importorskip("playwright")
 pytest.importorskip("axe_playwright_python")
 
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
 from incontext import read_label_image, read_source_image
 from incontext.page.store import opened
-from tests.incontext.page.served import Served, served
+from tests.incontext.page.person import person
 from tests.incontext.page.test_api import EVIL
-from tests.incontext.page.test_store import SIDE, plain_folder
+from tests.incontext.page.test_store import plain_folder
 from tests.killed_runs import drawn, write_stack
 from tests.slide_files import UM, write_pyramid
-
-PATIENCE_MS = 60_000
-"""Time that anything may take on a busy machine."""
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="needs Chromium or Chrome on the PATH")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    expect.set_options(timeout=PATIENCE_MS)
-    with sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox", "--disable-gpu"])
-        yield found
-        found.close()
-
-
-class Person:
-    """Somebody before the page.
-
-    Attributes:
-        page: The tab, as the driver knows it.
-        server: The server behind it.
-    """
-
-    def __init__(self, page: Any, server: Served) -> None:
-        self.page, self.server = page, server
-        self.errors: list[str] = []
-        page.on("pageerror", lambda error: self.errors.append(str(error)))
-        page.on("dialog", lambda dialog: self.errors.append(dialog.message))
-
-    def visit(self) -> None:
-        """Open the page, and wait for the image."""
-        self.page.goto(self.server.address)
-        expect(self.page.locator("#facts dt").first).to_be_visible()
-
-    def at(self, column: float, row: float) -> tuple[float, float]:
-        """Place on the screen of a place in the image, which is fitted into the middle."""
-        box = self.page.locator("#view").bounding_box()
-        zoom = max(1, int(min(box["width"] / SIDE, box["height"] / SIDE) * 0.96))
-        return box["x"] + box["width"] / 2 + (column - SIDE / 2) * zoom, box["y"] + box["height"] / 2 + (
-            row - SIDE / 2
-        ) * zoom
-
-    def drag(self, *places: tuple[float, float]) -> None:
-        """Draw from place to place in the image."""
-        self.page.mouse.move(*self.at(*places[0]))
-        self.page.mouse.down()
-        for place in places[1:]:
-            self.page.mouse.move(*self.at(*place))
-        self.page.mouse.up()
-
-    def press(self, *keys: str) -> None:
-        """Press keys one after the other."""
-        for key in keys:
-            self.page.keyboard.press(key)
-
-    def undoable(self, can: bool = True) -> None:
-        """Wait until something can be undone, or nothing."""
-        expect(self.page.locator("#undo")).to_be_enabled(enabled=can)
-
-
-@contextmanager
-def person(browser: Any, folder: Path, *options: str) -> Iterator[Person]:
-    with served(folder, *options) as server:
-        page = browser.new_page(viewport={"width": 1200, "height": 760})
-        found = Person(page, server)
-        try:
-            found.visit()
-            yield found
-            assert not found.errors
-        finally:
-            page.close()
 
 
 def mask_of(path: Path) -> np.ndarray:
@@ -110,8 +36,11 @@ def test_a_first_image_is_drawn_and_the_others_follow(browser: Any, tmp_path: Pa
     with person(browser, folder) as somebody:
         page = somebody.page
         expect(page.locator("#hint")).to_contain_text("Draw the structure on this image")
+        stage = page.locator("#stage").bounding_box()
         somebody.drag((8, 8), (20, 8), (20, 20))
         somebody.undoable()
+        expect(page.locator("#hint")).to_contain_text("Accept it when the structure is right")
+        assert page.locator("#stage").bounding_box() == stage  # nothing moves under the pen
         expect(page.locator("#saved")).to_contain_text("Saved")
         somebody.press("z")
         somebody.undoable(False)
@@ -134,11 +63,18 @@ def test_outlines_are_filled_erased_and_closed_as_polygons(browser: Any, tmp_pat
     with person(browser, folder) as somebody:
         page = somebody.page
         somebody.press("p")
-        for place in ((4, 4), (28, 4), (28, 28), (4, 28), (4, 4)):
+        for place in ((4, 4), (28, 4), (28, 28), (16, 16)):
+            page.mouse.click(*somebody.at(*place))
+        somebody.press("Backspace")  # the last corner
+        for place in ((4, 28), (4, 4)):
             page.mouse.click(*somebody.at(*place))
         somebody.undoable()
         somebody.press("e", "[", "[", "[")
         somebody.drag((10, 10), (22, 10), (22, 22), (10, 22), (10, 10))
+        somebody.press("b")
+        page.keyboard.down("Shift")  # with which the brush erases
+        somebody.drag((16, 26), (20, 26))
+        page.keyboard.up("Shift")
         somebody.press("f")
         page.mouse.click(*somebody.at(2, 2))
         expect(page.locator("#message")).to_contain_text("Nothing encloses this place")
@@ -146,7 +82,8 @@ def test_outlines_are_filled_erased_and_closed_as_polygons(browser: Any, tmp_pat
         expect(page.locator("#count")).to_have_text("1 accepted of 1")
     mask = mask_of(folder / "labels" / "a.png")
     assert mask[5, 5] == 1
-    assert mask[2, 2] == mask[10, 16] == mask[22, 16] == 0
+    assert mask[2, 2] == mask[10, 16] == mask[22, 16] == mask[26, 18] == 0
+    assert mask[27, 8] == 1  # which the corner that was taken off would have left out
     assert mask[4:28, 4:28].sum() == mask.sum()
 
 
@@ -179,13 +116,13 @@ def test_numbers_in_names_count_and_a_class_is_named_as_it_is_added(browser: Any
         page = somebody.page
         expect(page.locator("#images li b")).to_have_text(["Größe 9.png", "Größe 10.png"])
         expect(page.locator("#images [aria-selected]")).to_contain_text("Größe 9.png")
-        page.locator("#classes input[type=text]").fill("graue Substanz")
+        page.locator("#classes textarea").fill("graue Substanz")
         page.get_by_role("button", name="Add a class").click()  # which sends the name, too
-        expect(page.locator("#classes .active input[type=text]")).to_be_focused()
+        expect(page.locator("#classes .active textarea")).to_be_focused()
         page.keyboard.type("weiße Substanz")
         somebody.press("Enter")
         expect(page.locator("#view")).to_be_focused()
-        expect(page.locator("#classes .active input[type=text]")).to_have_value("weiße Substanz")
+        expect(page.locator("#classes .active textarea")).to_have_value("weiße Substanz")
         somebody.drag((8, 8), (20, 8))
         somebody.undoable()
         page.reload()
@@ -201,7 +138,7 @@ def test_polygons_boxes_scribbles_and_names_need_no_mouse(browser: Any, tmp_path
         expect(page.locator("[data-tool=box]")).to_be_visible()
         somebody.press("p", "Enter", "Shift+ArrowRight", "Enter", "Shift+ArrowDown", "Enter", "Enter")
         somebody.undoable()
-        page.locator("#classes input[type=text]").fill("lesion")
+        page.locator("#classes textarea").fill("lesion")
         somebody.press("Enter")
         expect(page.locator("#view")).to_be_focused()
         somebody.press("a")
@@ -377,7 +314,7 @@ def test_a_second_tab_is_told_so_and_names_are_no_markup(browser: Any, tmp_path:
     shutil.copy(folder / "a.png", folder / EVIL)
     with person(browser, folder, "--classes", "1=<b>x</b>") as somebody:
         expect(somebody.page.locator("#images b").first).to_have_text(EVIL)
-        expect(somebody.page.locator("#classes input[type=text]")).to_have_value("<b>x</b>")
+        expect(somebody.page.locator("#classes textarea")).to_have_value("<b>x</b>")
         other = browser.new_page()
         other.goto(somebody.server.address)
         expect(other.locator("#message")).to_contain_text("open in another tab")

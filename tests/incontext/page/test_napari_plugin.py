@@ -1,12 +1,13 @@
 """The plugin for napari: a manifest that its engine takes, and labels as the segmenter gives them."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from incontext.page import napari_plugin
-from incontext.page.napari_plugin import segment_rest
+from incontext.page.napari_plugin import segment_layers, segment_rest
 from tests.incontext.inference.test_editor import segmenter as prompted
 from tests.incontext.page.test_store import segmenter
 from tests.killed_runs import drawn
@@ -30,7 +31,7 @@ def test_the_manifest_names_the_function() -> None:
     (widget,) = manifest.contributions.widgets
     (command,) = manifest.contributions.commands
     assert widget.command == command.id
-    assert command.python_name == f"{segment_rest.__module__}:{segment_rest.__name__}"
+    assert command.python_name == f"{segment_layers.__module__}:{segment_layers.__name__}"
 
 
 def test_planes_without_labels_are_segmented_by_the_others(layers: tuple[np.ndarray, np.ndarray]) -> None:
@@ -48,6 +49,14 @@ def test_points_are_clicks(layers: tuple[np.ndarray, np.ndarray], monkeypatch: p
     found = segment_rest(*layers, inside=np.array([[2.0, 5.2, 6.8]]), outside=np.array([[2, 20, 20], [0, 3, 3]]))
     assert found[2, 5, 7] == 3
     assert found[2, 20, 20] == found[0, 3, 3] == 0
+
+
+def test_layers_are_taken_by_their_data(layers: tuple[np.ndarray, np.ndarray], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(napari_plugin, "_segmenter", prompted)
+    clicked = np.array([[2.0, 5.2, 6.8]])
+    image, labels, inside = (SimpleNamespace(data=each) for each in (*layers, clicked))
+    assert np.array_equal(segment_layers(image, labels, inside), segment_rest(*layers, clicked))
+    assert np.array_equal(segment_layers(image, labels), segment_rest(*layers))
 
 
 def test_layers_that_do_not_fit_are_refused(layers: tuple[np.ndarray, np.ndarray]) -> None:

@@ -68,8 +68,6 @@ def test_results_of_a_task_lead_to_it_and_tell_where_it_was(results: Path) -> No
 def test_a_folder_keeps_the_task_that_it_was_annotated_with(tmp_path: Path) -> None:
     folder, saved = plain_folder(tmp_path / "in"), tmp_path / "x.task"
     saved.write_bytes(b"some task")
-    keep_task(folder, Path("me/task-on-a-hub"))
-    assert Target.named(folder, PageOptions()) == Target(folder, PageOptions())
     keep_task(folder, saved)
     target = Target.named(folder, PageOptions())
     assert target.options == PageOptions(task=saved)
@@ -81,6 +79,19 @@ def test_a_folder_keeps_the_task_that_it_was_annotated_with(tmp_path: Path) -> N
     (folder / ".annotate" / "task.json").write_text("{")
     with pytest.raises(ValueError, match=r"task.json is damaged: .* Delete it"):
         Target.named(folder, PageOptions())
+
+
+def test_a_task_on_a_hub_is_remembered_by_its_name(results: Path) -> None:
+    folder, name = results.parent / "in", Path("me/my-task")
+    keep_task(folder, name)
+    target = Target.named(folder, PageOptions())
+    assert target.options == PageOptions(task=name)
+    assert target.note.startswith("The labelled images of me/my-task are examples, as before.")
+    learner = segmenter().fit([drawn(1)[0][0]], [drawn(1)[1][0]])
+    segment_folder(learner, None, folder, results.parent / "told", options=SegmentOptions(task=name))
+    target = Target.named(results.parent / "told", PageOptions())
+    assert target.options == PageOptions(task=name, results=results.parent / "told")
+    assert target.note.endswith("The labelled images of me/my-task are examples, too.")
 
 
 def test_results_of_one_image_lead_to_its_folder(results: Path, tmp_path: Path) -> None:
