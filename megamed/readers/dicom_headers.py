@@ -18,8 +18,8 @@ SUFFIXES = (".dicom", ".dcm", ".ima")
 """Endings of DICOM files that have one."""
 PREAMBLE_BYTES, MARK = 128, b"DICM"
 """Length of the preamble and the four letters after it, by which a DICOM file is recognised."""
-IDENTIFYING_GROUP = b"\x08\x00"
-"""The group of tags that a file without preamble begins with, as old archives hold them."""
+FIRST_GROUPS = b"\x02\x00", b"\x08\x00"
+"""The groups of tags that a file without preamble begins with, as old archives hold them: meta information, identity."""
 MOST_FIRST_BYTES = 256
 """The length that the first element of such a file cannot reach; it is a length, a character set or a UID."""
 LABEL_MODALITIES = frozenset({"SEG", "RTSTRUCT"})
@@ -107,8 +107,8 @@ def _object_class(path: Path) -> bytes:
 
 
 def _begins_with_data(start: bytes) -> bool:
-    """Whether a file begins with an element of the group that identifies objects, in either encoding."""
-    if len(start) < PREAMBLE_BYTES or start[:2] != IDENTIFYING_GROUP or start[3]:
+    """Whether a file begins with an element of the meta information or what identifies objects, in either encoding."""
+    if len(start) < PREAMBLE_BYTES or start[:2] not in FIRST_GROUPS or start[3]:
         return False
     is_explicit = start[4:6].isalpha() and start[4:6].isupper()
     return int.from_bytes(start[6:8] if is_explicit else start[4:8], "little") < MOST_FIRST_BYTES

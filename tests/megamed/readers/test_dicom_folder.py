@@ -128,3 +128,9 @@ def test_slices_without_preamble_are_found_in_a_folder(tmp_path: Path, files: li
         file.write_bytes(buffer.getvalue())
     (tmp_path / "scan" / "notes.txt").write_text("of the study " * 20)
     assert np.array_equal(read(tmp_path / "scan").array, PIXELS)
+
+
+def test_slices_that_begin_with_their_meta_information_are_found_in_a_folder(tmp_path: Path, files: list[Path]) -> None:
+    for file in files:
+        file.write_bytes(file.read_bytes()[132:])  # without preamble and mark
+    assert np.array_equal(read(tmp_path / "scan").array, PIXELS)
