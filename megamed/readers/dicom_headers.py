@@ -19,7 +19,7 @@ SUFFIXES = (".dicom", ".dcm", ".ima")
 PREAMBLE_BYTES, MARK = 128, b"DICM"
 """Length of the preamble and the four letters after it, by which a DICOM file is recognised."""
 FIRST_GROUPS = b"\x02\x00", b"\x08\x00"
-"""The groups of tags that a file without preamble begins with, as old archives hold them: meta information, identity."""
+"""The groups of tags that a file without preamble begins with, as old archives hold them."""
 MOST_FIRST_BYTES = 256
 """The length that the first element of such a file cannot reach; it is a length, a character set or a UID."""
 LABEL_MODALITIES = frozenset({"SEG", "RTSTRUCT"})
