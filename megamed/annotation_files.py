@@ -121,6 +121,35 @@ class ToolFiles:
         return {image: paths for image, paths in found.items() if image not in taken}, notes
 
 
+def not_annotated_yet(owners: Mapping[Path, Sequence[Path]]) -> tuple[set[Path], list[str]]:
+    """Find the images that nobody has come to yet: tools list all images of a project, drawn on or not.
+
+    So are those on which nothing is drawn, where these are most of a file's images; fewer lack the structure.
+
+    Args:
+        owners: The files of each image.
+
+    Returns:
+        The images, and a note for each file.
+    """
+    images_of: dict[Path, list[Path]] = defaultdict(list)
+    for image, paths in owners.items():
+        if len(paths) == 1:
+            images_of[paths[0]].append(image)
+    found: set[Path] = set()
+    notes = []
+    for path, images in images_of.items():
+        entries = {image: read_file(path).entries(image) for image in images}
+        undrawn = [each for each, said in entries.items() if said and not any(e.shapes or e.unknown for e in said)]
+        if len(images) / 2 < len(undrawn) < len(images):
+            notes.append(
+                f"{path.name} draws nothing on {len(undrawn)} of {len(images)} images, such as {undrawn[0].name}: they "
+                "are taken for not annotated yet. Give an empty mask to those that lack the structure."
+            )
+            found |= {*undrawn}
+    return found, notes
+
+
 def named_file(folder: Path, name: str) -> ToolFiles | None:
     """Take the one file that a user names, by its path in the folder or from here; None for a template.
 

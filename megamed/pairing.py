@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from megamed import formats
-from megamed.annotation_files import ToolFiles, is_volume_file, named_file
+from megamed.annotation_files import ToolFiles, is_volume_file, named_file, not_annotated_yet
 from megamed.annotation_tools.volume_slices import slice_number
 from megamed.class_names import one_spelling
 from megamed.continued_names import continued_labels
@@ -191,7 +191,8 @@ def _with_annotations(
     named |= _together([match for match in matched if tools.classes(match.label) is not None])
     taken |= {tools.folder / match.image.path: tools.folder / match.label.path for match in matched}
     owners, told = tools.owners(list(known), taken, orphans)
-    labels = {image: {"": paths} for image, paths in owners.items()} | {
+    undrawn, of_undrawn = not_annotated_yet(owners)
+    labels = {image: {"": paths} for image, paths in owners.items() if image not in undrawn} | {
         tools.folder / image.path: {name: tuple(tools.folder / path for path in paths) for name, paths in files.items()}
         for image, files in named.items()
     }
@@ -201,7 +202,7 @@ def _with_annotations(
     used = {path for paths in owners.values() for path in paths}
     unused = [orphan for orphan in orphans if tools.folder / orphan.path not in used]
     notes += left_out([each.path for each in double], "its image has another label")
-    notes += [*spelt, *told]
+    notes += [*spelt, *told, *of_undrawn]
     notes += left_out(odd, "it has the form of no annotation tool's file")
     notes += left_out([each.path for each in unused], NO_IMAGE)
     return _named_alike([replace(pair, labels=labels.get(pair.image, pair.labels)) for pair in pairs]), notes

@@ -113,13 +113,13 @@ def _tasks(path: Path) -> list[dict[str, Any]]:
 
 
 def _images(task: dict[str, Any]) -> Iterator[AnnotatedImage]:
-    """Read the annotations of a task, or of one that has none the predictions."""
+    """Read the annotations of a task, or of one that has none the predictions; nothing of one that nobody has done."""
     file_name = file_name_of(mapping(task.get("data")) or task)
     annotations = objects(task.get("annotations") or task.get("completions"))
     annotations = [each for each in annotations if not each.get("was_cancelled")]
     if "data" not in task:  # JSON-MIN: results under the names of their controls
         annotations = [{"result": [each | {"value": each} for each in _minimal(task)], "completed_by": ""}]
-    annotations = annotations or objects(task.get("predictions")) or [{"result": []}]
+    annotations = annotations or objects(task.get("predictions"))
     several = len(annotations) > 1
     for annotation in annotations:
         who = annotation.get("completed_by", "")

@@ -124,6 +124,23 @@ def test_an_image_on_which_nothing_was_drawn_is_told(tmp_path: Path) -> None:
     assert any("1 of 2 labels are empty, such as instances_default.json for b.png" in each for each in found.problems)
 
 
+@pytest.mark.parametrize(
+    "tool", [name for name in WRITERS if any(t.title == name and t.many_images for t in TOOLS.values())]
+)
+def test_images_that_a_tool_lists_before_anybody_drew_on_them_are_segmented(
+    tmp_path: Path, segmenter: Segmenter, tool: str
+) -> None:
+    images = EXAMPLES | BARE | {"e.png": Drawing(SIZE)}
+    write_images(tmp_path / "data", images)
+    WRITERS[tool](tmp_path / "data", images)
+    found = check_folder(tmp_path / "data")
+    assert (found.labelled, found.bare) == (2, 3)
+    expected = "draws nothing on 3 of 5 images, such as c.png: they are taken for not annotated yet"
+    assert any(expected in note for note in found.notes)
+    summary = segment_folder(segmenter, tmp_path / "data", None, tmp_path / "out")
+    assert [report.file for report in summary.images] == ["c.png", "d.png", "e.png"]
+
+
 @pytest.mark.parametrize("damage", [lambda text: text[:-30], lambda text: text.replace('"images"', '"pictures"')])
 def test_a_damaged_file_is_one_line(tmp_path: Path, damage: object) -> None:
     write_images(tmp_path, EXAMPLES)

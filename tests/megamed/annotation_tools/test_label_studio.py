@@ -94,6 +94,16 @@ def test_each_annotator_gives_an_image(tmp_path: Path) -> None:
     assert [(image.annotator, len(image.shapes)) for image in label_studio.read(path)] == [("x@y", 1), ("4", 0)]
 
 
+def test_a_task_that_nobody_has_done_gives_no_image(tmp_path: Path) -> None:
+    tasks = [
+        {"data": {"image": "open.png"}, "annotations": [], "predictions": []},
+        {"data": {"image": "skipped.png"}, "annotations": [{"result": [], "was_cancelled": True}]},
+        {"data": {"image": "empty.png"}, "annotations": [{"result": []}]},
+    ]
+    (tmp_path / "export.json").write_text(json.dumps(tasks))
+    assert [image.file_name for image in label_studio.read(tmp_path / "export.json")] == ["empty.png"]
+
+
 def test_the_minimal_export(tmp_path: Path) -> None:
     sizes = {"original_width": 200, "original_height": 100}
     shape = {"points": [[0, 0], [50, 0], [50, 50], [0, 50]], "polygonlabels": ["A"], **sizes}
