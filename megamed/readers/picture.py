@@ -56,7 +56,9 @@ def read(source: Source, most_pixels: int) -> StoredImage:
         if picture.format == "PNG":
             check_expansion(path, picture.width * picture.height * _png_bits(path) // 8)
         check_size((count, picture.height, picture.width), len(picture.getbands()), most_pixels)
+        largest = _largest_grey(path, picture)
         frames = [upright(frame) for frame in islice(ImageSequence.Iterator(picture), count)]
+        frames = frames if largest is None else [_as_stored(frame, largest) for frame in frames]
         if picture.format == "PNG" and count == 1:
             frames = [_with_all_bits(path, frames[0], picture)]
     if len(sizes := {frame.shape for frame in frames}) > 1:
@@ -67,6 +69,21 @@ def read(source: Source, most_pixels: int) -> StoredImage:
         raise ValueError(msg)
     is_lossy = is_photograph or (picture.format == "WEBP" and _is_lossy_webp(path))
     return replace(frames[0] if count == 1 else _joined(frames), is_lossy=is_lossy)
+
+
+def _largest_grey(path: Path, picture: Image.Image) -> int | None:
+    """Return the largest grey value that a PNG of few bits or a PGM may hold; None if Pillow stretches no values."""
+    if picture.format == "PNG":
+        bits, colour_type = _png_type(path)
+        return 2**bits - 1 if colour_type == GREY_PNG and 1 < bits < 8 else None
+    tiles = getattr(picture, "tile", ()) if picture.format == "PPM" and picture.mode in ("L", "I") else ()
+    return next((tile.args[1] for tile in tiles if isinstance(tile.args, tuple)), None)
+
+
+def _as_stored(frame: StoredImage, largest: int) -> StoredImage:
+    """Undo that Pillow stretches grey values, for display, to 8 or 16 bits: those of labels are classes."""
+    full = np.iinfo(np.uint8 if frame.array.dtype == np.uint8 else np.uint16).max
+    return replace(frame, array=np.rint(frame.array * (largest / full)).astype(frame.array.dtype))
 
 
 def _is_lossy_webp(path: Path) -> bool:

@@ -1,6 +1,8 @@
 """Pictures and label maps: values are kept, damage is refused."""
 
+import struct
 import sys
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -222,3 +224,37 @@ def test_a_mask_of_more_values_than_colours_has_16_bits(tmp_path: Path) -> None:
     assert np.array_equal(read_label(tmp_path / "a.png"), mask)
     with pytest.raises(ValueError, match="mask does not fit into BMP: expected label values up to 255, got 65535"):
         write(masked(mask), ".bmp")
+
+
+def png_of_bits(path: Path, values: np.ndarray, bits: int) -> None:
+    """Write grey values in few bits each, as the specification of PNG lays them out."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    rows = np.unpackbits(values[..., None], axis=-1)[..., -bits:].reshape(len(values), -1)
+    header = struct.pack(">IIBBBBB", *values.shape[::-1], bits, 0, 0, 0, 0)
+    packed = zlib.compress(b"".join(b"\0" + np.packbits(row).tobytes() for row in rows))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", packed) + chunk(b"IEND", b""))
+
+
+@pytest.mark.parametrize("bits", [2, 4])
+def test_grey_values_of_few_bits_are_not_stretched(tmp_path: Path, bits: int) -> None:
+    values = np.arange(12, dtype=np.uint8).reshape(3, 4) % 2**bits
+    png_of_bits(tmp_path / "label.png", values, bits)
+    assert np.array_equal(read_label(tmp_path / "label.png"), values)
+
+
+@pytest.mark.parametrize(("largest", "kind"), [(2, "P5"), (3, "P2"), (254, "P5"), (255, "P2"), (255, "P5")])
+def test_grey_values_below_a_largest_of_their_own_are_not_stretched(tmp_path: Path, largest: int, kind: str) -> None:
+    values = np.arange(12, dtype=np.uint8).reshape(3, 4) % 3
+    content = values.tobytes() if kind == "P5" else " ".join(map(str, values.ravel())).encode()
+    (tmp_path / "label.pgm").write_bytes(f"{kind} 4 3 {largest}\n".encode() + content)
+    assert np.array_equal(read_label(tmp_path / "label.pgm"), values)
+
+
+@pytest.mark.parametrize("largest", [1000, 65535])
+def test_grey_values_of_16_bits_are_those_stored(tmp_path: Path, largest: int) -> None:
+    values = np.array([[0, 7, 1000], [513, 256, 3]], np.uint16)
+    (tmp_path / "image.pgm").write_bytes(f"P5 3 2 {largest}\n".encode() + values.astype(">u2").tobytes())
+    assert np.array_equal(formats.read(Source((tmp_path / "image.pgm",))).array, values)
