@@ -4,8 +4,10 @@ const KEY = "tab";
 export const TAB = sessionStorage.getItem(KEY) || Array.from(crypto.getRandomValues(new Uint8Array(8)), byte => byte.toString(16).padStart(2, "0")).join("");
 sessionStorage.setItem(KEY, TAB);
 
-/** An answer that says why nothing was done. */
-export class Refused extends Error {}
+/** An answer that says why nothing was done, with its status; without one there was no answer. */
+export class Refused extends Error {
+  constructor(message, status) { super(message); this.status = status; }
+}
 
 async function ask(path, options = {}) {
   let answer;
@@ -18,7 +20,7 @@ async function ask(path, options = {}) {
     const text = await answer.text();
     let detail = text;
     try { detail = JSON.parse(text).detail; } catch { /* plain text */ }
-    throw new Refused(typeof detail === "string" ? detail : "The request was malformed.");
+    throw new Refused(typeof detail === "string" ? detail : "The request was malformed.", answer.status);
   }
   return answer;
 }

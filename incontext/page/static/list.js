@@ -34,6 +34,7 @@ export class ImageList {
       row.icon.textContent = image.failure ? "✕" : icon;
       const dice = image.dice === null ? "" : `Dice ${image.dice.toFixed(2)}`;
       row.told.textContent = image.failure || [dice || told, image.is_absent ? "probably absent" : "", image.is_suspect ? "contradicted" : ""].filter(Boolean).join(" · ");
+      row.told.title = image.failure;
       row.element.setAttribute("aria-label", `${image.name}, ${image.failure || told} ${dice}`);
     }
     if (this.rows.size > known) this.rows = new Map([...this.rows].sort(([, a], [, b]) => NAMES.compare(a.image.name, b.image.name)));
@@ -69,10 +70,18 @@ export class ImageList {
     this.current = id;
   }
 
-  /** The image after or before the one on the screen; -1 if there is none. */
+  /** The image after or before the one on the screen that can be read as far as is known; -1 if there is none. */
   next(step) {
-    const shown = this.shown, place = shown.findIndex(image => image.id === this.current);
+    const shown = this.shown.filter(image => !image.failure || image.id === this.current);
+    const place = shown.findIndex(image => image.id === this.current);
     return shown[place + step]?.id ?? -1;
+  }
+
+  /** Tell why an image cannot be read. */
+  fail(id, failure) {
+    const { image } = this.rows.get(id);
+    image.failure = failure;
+    this.update([image]);
   }
 
   /** The image that is to be looked at after an accepted one: the worst prediction, else the next that is not drawn. */
@@ -111,7 +120,9 @@ export class ImageList {
     this.running++;
     try {
       this.rows.get(id).picture.src = URL.createObjectURL(await getBlob(`images/${id}/thumbnail`));
-    } catch { /* the list tells what is wrong with the image when it is opened */ }
+    } catch (error) {
+      if (error.status) this.fail(id, error.message);
+    }
     this.running--;
     this._load();
   }

@@ -21,7 +21,7 @@ class App {
     this.list = new ImageList(by("images"), id => { this.open(id); by("view").focus(); });
     this.exports = new Export(this);
     this.across = new Across(this, [by("across-row"), by("across-column")]);
-    this.image = null; this.plane = 0; this.planes = new Map();
+    this.image = null; this.plane = 0;
     this.isLocked = true; this.pending = 0;
     this.paces_s = []; this.since = 0;  // seconds that accepted images took; when the image came to the screen
     this.opening = 0; this.frame = null; this.early = [];
@@ -41,8 +41,7 @@ class App {
     for (const news of this.early.splice(0)) this.hear(news);
     this._tell();
     this.isLocked = false;
-    const first = this.list.shown.find(image => !image.failure);
-    if (first) await this.open(first.id);
+    await this.openNext(() => this.list.next(1));
     by("view").focus();
   }
 
@@ -114,67 +113,90 @@ class App {
 
   // ------------------------------------------------------------------------------------------------ images
 
-  /** Show an image. */
+  /** Show an image, unless another is asked for meanwhile; false if it cannot be read. */
   async open(id) {
-    if (!this.session?.images[id]) return;
+    if (!this.session?.images[id]) return false;
     const turn = ++this.opening;
     this.tools.giveUp();
     await settled();
     if (!this.isLocked) by("message").hidden = true;
     try {
-      const image = await getJson(`images/${id}`);
-      if (turn !== this.opening) return;
-      const plane = image.drawn_planes.length ? image.drawn_planes[Math.floor(image.drawn_planes.length / 2)] : Math.floor(image.planes / 2);
-      this.planes.clear();
+      const image = await getJson(`images/${id}`), { drawn_planes: drawn } = image;
+      const plane = drawn.length ? drawn[Math.floor(drawn.length / 2)] : Math.floor(image.planes / 2);
+      const pixels = await this._read(image, plane);
+      if (turn !== this.opening) return true;
       this.across.at = null;
-      this.image = image;
-      this.view.window = [...image.window];
-      this.since = performance.now();
-      this.list.choose(id);
-      await this._plane(plane, true);
+      this._show(image, plane, ...pixels);
     } catch (error) {
-      this._failed(error, true);
-      return;
+      if (error.status) this.list.fail(id, error.message);
+      if (turn === this.opening) this._failed(error, true);
+      return turn !== this.opening;
     }
-    by("slices").hidden = this.image.planes < 2;
-    by("slice").max = this.image.planes - 1;
-    this._ticks();
+    this.since = performance.now();
+    this.list.choose(id);
     this._sides();
     this._tell();
     const entry = this.session.images[id];
     this.panel.showImage(this.image, entry);
     this._drawn(this.image);
     by("view").setAttribute("aria-label", `Image ${this.image.name}, ${nameOf(stateOf(entry))}`);
+    return true;
+  }
+
+  /** Show the next image by a rule; one that cannot be read is marked, and the rule asked again. */
+  async openNext(rule) {
+    let before = -1;
+    for (let id = rule(); id !== before; id = rule()) {
+      if (await this.open(id)) return;
+      before = id;
+    }
   }
 
   /** Show a plane of the image. */
-  async _plane(plane, fits = false) {
+  async _plane(plane) {
     const { image } = this;
     this.wanted = plane;
-    const [data, label] = await Promise.all([this._data(plane), getBytes(`images/${image.id}/planes/${plane}/label`)]);
-    if (this.image !== image || this.wanted !== plane) return;
-    this.plane = plane;
-    this.view.show(image, data, new Uint8Array(label));
-    this.view.resize();
-    if (fits) this.view.fit();
+    const pixels = await this._read(image, plane);
+    if (this.image === image && this.wanted === plane) this._show(image, plane, ...pixels);
+  }
+
+  /** The pixels of a plane, and its values of classes. */
+  async _read(image, plane) {
+    const [data, label] = await Promise.all([this._data(image, plane), getBytes(`images/${image.id}/planes/${plane}/label`)]);
+    return [data, new Uint8Array(label)];
+  }
+
+  /** Let image, plane and pixels change at once: a stroke belongs to what was seen as it was drawn. */
+  _show(image, plane, data, label) {
+    const isNew = this.image !== image;
+    this.tools.giveUp();
+    this.image = image;
+    this.plane = this.wanted = plane;
+    if (isNew) this.view.window = [...image.window];
+    by("slices").hidden = image.planes < 2;
+    by("slice").max = image.planes - 1;  // before the value, which it bounds
     by("slice").value = plane;
     by("slice-number").textContent = `${plane + 1} / ${image.planes}`;
+    this.view.show(image, data, label);
+    this.view.resize();
+    if (isNew) { this.view.fit(); this._ticks(); }
     this.redraw();
     this.across.show();
     this.prepare();
-    for (const near of [plane + 1, plane - 1]) if (near >= 0 && near < image.planes) this._data(near).catch(() => {});
+    for (const near of [plane + 1, plane - 1]) if (near >= 0 && near < image.planes) this._data(image, near).catch(() => {});
   }
 
   /** The pixels of a plane, or of a slide, whose tiles are asked for when they are shown. */
-  async _data(plane) {
-    const { image } = this, { id, bits } = image;
+  async _data(image, plane) {
+    const { id, bits } = image;
     if (image.tiles) return image.pixels ??= new Tiles(image, key => getBytes(`images/${id}/tiles/${key}`), () => this.redraw());
-    if (!this.planes.has(plane)) {
+    const kept = image.kept ??= new Map();
+    if (!kept.has(plane)) {
       const bytes = getBytes(`images/${id}/planes/${plane}`);
-      this.planes.set(plane, bytes.then(buffer => new Plane(image, bits === 16 ? new Uint16Array(buffer) : new Uint8Array(buffer))));
-      if (this.planes.size > PLANES_KEPT) this.planes.delete(this.planes.keys().next().value);
+      kept.set(plane, bytes.then(buffer => new Plane(image, bits === 16 ? new Uint16Array(buffer) : new Uint8Array(buffer))));
+      if (kept.size > PLANES_KEPT) kept.delete(kept.keys().next().value);
     }
-    return this.planes.get(plane);
+    return kept.get(plane);
   }
 
   async _label() {
@@ -276,8 +298,7 @@ class App {
     this._tell();
     this.say(`Accepted ${image.name}`);
     if (this.image !== image) return;
-    const next = this.list.worst();
-    if (next >= 0) await this.open(next);
+    await this.openNext(() => this.list.worst());
   }
 
   /** Change the classes, upon what all changes before have come to. */
@@ -420,7 +441,7 @@ const KEYS = {
   c: () => choose("click"), s: () => choose("scribble"), x: () => choose("box"),
   "[": () => setSize(app.tools.size * 0.85 - 0.5), "]": () => setSize(app.tools.size * 1.15 + 0.5),
   z: () => app.undo("undo"), Z: () => app.undo("redo"), a: () => app.accept(),
-  n: () => app.open(app.list.next(1)), N: () => app.open(app.list.next(-1)),
+  n: () => app.openNext(() => app.list.next(1)), N: () => app.openNext(() => app.list.next(-1)),
   ",": () => app.step(-1), ".": () => app.step(1), PageUp: () => app.step(-1), PageDown: () => app.step(1),
   h: () => flip("hide"), o: () => flip("outline"), r: () => resetWindow(), t: () => app.turnTheme(),
   "+": () => zoom(1.25), "=": () => zoom(1.25), "-": () => zoom(0.8), 0: () => { app.view.fit(); app.redraw(); },
@@ -444,6 +465,7 @@ function resetWindow() {
 
 function pressed(event) {
   const { target, key } = event;
+  if (app.panel.isAdding) { event.preventDefault(); return; }
   if (document.querySelector("dialog[open]") || target.matches("textarea, input[type=search], select")) return;
   if ((event.ctrlKey || event.metaKey) && key.toLowerCase() === "z") {
     event.preventDefault();
@@ -453,7 +475,7 @@ function pressed(event) {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   if (key === " " && target === by("view") || key === "w") { app.tools.held.add(key); if (key === " ") event.preventDefault(); return; }
   if (target === by("view") && ON_CANVAS[key]) { event.preventDefault(); ON_CANVAS[key](event.shiftKey ? 10 : 1, event); return; }
-  if (target === by("images") && ["ArrowDown", "ArrowUp"].includes(key)) { event.preventDefault(); app.open(app.list.next(key === "ArrowDown" ? 1 : -1)); return; }
+  if (target === by("images") && ["ArrowDown", "ArrowUp"].includes(key)) { event.preventDefault(); app.openNext(() => app.list.next(key === "ArrowDown" ? 1 : -1)); return; }
   if (target === by("images") && key === "Enter") { by("view").focus(); return; }
   if (target.matches("input[type=range]") && /^(Arrow|Page)/.test(key)) return;
   if (/^[1-9]$/.test(key)) { app.panel.choose(Number(key) - 1); return; }

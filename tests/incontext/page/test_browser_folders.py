@@ -149,3 +149,34 @@ def drawn_until_killed(somebody: Person, kept: int, moments: random.Random) -> i
         page.mouse.up()
     expect(page.locator("#message")).to_be_visible()
     return kept + len(answered)
+
+
+def test_images_that_cannot_be_read_are_marked_and_passed_by(browser: Any, tmp_path: Path) -> None:
+    folder = plain_folder(tmp_path / "in", "abcd")
+    for name in "ac":
+        (folder / f"{name}.png").write_bytes(b"")
+    with person(browser, folder) as somebody:
+        page = somebody.page
+        expect(page.locator("#images [aria-selected]")).to_contain_text("b.png")
+        expect(page.locator("#images li small", has_text="unreadable")).to_have_count(2)
+        expect(page.locator("#message")).to_be_hidden()
+        somebody.press("n")
+        expect(page.locator("#images [aria-selected]")).to_contain_text("d.png")
+        page.locator("#images li", has_text="c.png").click()
+        expect(page.locator("#message")).to_contain_text("c.png is unreadable")
+        expect(page.locator("#images [aria-selected]")).to_contain_text("d.png")
+
+
+def test_a_stroke_belongs_to_the_image_that_was_seen(browser: Any, tmp_path: Path) -> None:
+    folder = plain_folder(tmp_path / "in", "ab")
+    with person(browser, folder) as somebody:
+        page, held = somebody.page, list[Any]()
+        page.route("**/images/1/planes/0", lambda route: held.append(route))
+        with page.expect_request("**/images/1/planes/0"):
+            somebody.press("n")
+        somebody.drag((8, 8), (20, 8))
+        expect(page.locator("#saved")).to_contain_text("Saved")
+        held[0].continue_()
+        expect(page.locator("#images [aria-selected]")).to_contain_text("b.png")
+    with opened(folder) as annotated:
+        assert [each.name for each in annotated.images if each.state == "drawn"] == ["a.png"]
