@@ -22,7 +22,7 @@ function grow(name) {
 export class Panel {
   constructor(app) {
     this.app = app;
-    this.active = 1;
+    this.active = 1; this.isAdding = false;
     this.list = document.getElementById("classes");
     document.getElementById("add-class").addEventListener("click", () => this._add());
   }
@@ -154,7 +154,7 @@ export class Panel {
     colour.addEventListener("change", () => this._change(each.value, { colour: colour.value }));
     name.rows = 1; name.value = each.name; name.maxLength = 200; name.setAttribute("aria-label", `Name of class ${each.value}`);
     name.addEventListener("input", () => grow(name));
-    name.addEventListener("change", () => this._change(each.value, { name: name.value.replace(/\s+/g, " ").trim() || each.name }));
+    name.addEventListener("change", () => this._change(each.value, { name: name.value.replaceAll('"', "'").replace(/\s+/g, " ").trim() || each.name }));
     name.addEventListener("keydown", event => { if (event.key === "Enter") { event.preventDefault(); document.getElementById("view").focus(); } });
     key.textContent = index < 9 ? index + 1 : "";
     const hidden = this.app.view.hiddenClasses;
@@ -176,6 +176,7 @@ export class Panel {
   }
 
   async _add() {
+    this.isAdding = true;  // until its name can be typed; what is typed before are no commands
     await this.app.setClasses(classes => {
       const used = new Set(classes.map(each => each.value));
       let value = 1;
@@ -185,7 +186,7 @@ export class Panel {
       const colour = PALETTE.find(each => !colours.has(each)) ?? PALETTE[value % PALETTE.length];
       this.active = value;
       return [...classes, { value, name: `class ${value}`, colour }];
-    });
+    }).finally(() => { this.isAdding = false; });
     const name = this.list.querySelector(".active textarea");
     name?.focus(); name?.select();
   }

@@ -188,3 +188,25 @@ def test_a_long_name_of_a_class_is_read_whole(browser: Any, tmp_path: Path) -> N
         expect(first).to_have_value(long)
         assert first.evaluate("each => each.scrollHeight <= each.clientHeight && each.scrollWidth <= each.clientWidth")
         assert first.bounding_box()["height"] > second.bounding_box()["height"]  # it takes several lines
+
+
+def test_what_is_typed_before_a_new_class_is_there_is_no_command(browser: Any, tmp_path: Path) -> None:
+    folder = plain_folder(tmp_path / "in", "ab")
+    with person(browser, folder) as somebody:
+        page, held = somebody.page, list[Any]()
+        somebody.drag((8, 8), (20, 8))
+        somebody.undoable()
+        page.route("**/api/classes", lambda route: held.append(route))
+        with page.expect_request("**/api/classes"):
+            page.get_by_role("button", name="Add a class").click()
+        somebody.press("a", "Space", "z")
+        held[0].continue_()
+        expect(page.locator("#classes .active textarea")).to_be_focused()
+        page.keyboard.type('the "rim"')
+        held.clear()
+        page.unroute("**/api/classes")
+        somebody.press("Enter")
+        expect(page.get_by_role("radio", name="Draw the 'rim'")).to_be_visible()
+        expect(page.locator("#classes textarea")).to_have_count(2)
+        somebody.undoable()
+        expect(page.locator("#count")).to_have_text("0 accepted of 2")
