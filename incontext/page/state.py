@@ -171,7 +171,7 @@ class Page:
         Raises:
             ValueError: If it would be the only one, and shows nothing.
         """
-        others = any(image.is_example for image in self.folder.images)
+        others = any(image.is_example for each, image in enumerate(self.folder.images) if each != index)
         if not others and not self.open(index).drawing.planes.any():
             msg = "nothing is drawn: expected a structure in the first image, got none. Draw one."
             raise ValueError(msg)
@@ -225,7 +225,7 @@ class Page:
         return DrawnMessage(
             undoable=drawing.undoable,
             redoable=drawing.redoable,
-            state=self.folder.images[index].state,
+            state=self._entry(index).state,
             prompts=PromptEntry.listed(drawing.prompts),
             plane=redrawn.plane,
             runs={value: [*flat] for value, flat in redrawn.runs.items()},

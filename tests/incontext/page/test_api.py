@@ -19,6 +19,7 @@ from incontext.page.api import build_app
 from incontext.page.doorway import Doorway
 from incontext.page.guard import MOST_BYTES, Guard
 from incontext.page.live import Live
+from incontext.page.prediction import Prediction
 from incontext.page.state import Page
 from incontext.page.store import STORE, opened
 from tests.incontext.inference.test_editor import segmenter as prompted
@@ -165,6 +166,26 @@ def test_the_first_example_must_show_something(client: TestClient) -> None:
     answer = client.post("api/images/0/accept")
     assert answer.status_code == 409
     assert "nothing is drawn" in answer.json()["detail"]
+
+
+def test_the_only_example_stays_one_that_shows_something(client: TestClient, page: Page) -> None:
+    client.post("api/images/0/strokes", json={"plane": 0, "tool": "brush", "runs": RUNS})
+    client.post("api/images/0/accept")
+    client.post("api/images/0/undo")
+    answer = client.post("api/images/0/accept")
+    assert answer.status_code == 409
+    assert "nothing is drawn" in answer.json()["detail"]
+    (label,) = page.folder.images[0].pair.files[1:]
+    assert np.asarray(Image.open(label)).sum() == 81
+
+
+def test_nothing_to_undo_leaves_a_prediction_one(client: TestClient, page: Page) -> None:
+    planes = np.ones((1, SIDE, SIDE), np.uint8)
+    page.live.predictions[0] = Prediction.packing(planes, dice=0.5, look_first=False, round=1)
+    assert client.get("api/images/0").json()["undoable"] == 0
+    assert client.post("api/images/0/undo").json()["state"] == "predicted"
+    drawn = client.post("api/images/0/strokes", json={"plane": 0, "tool": "brush", "runs": RUNS})
+    assert drawn.json()["state"] == "drawn"
 
 
 def test_classes_are_named_anew(client: TestClient, page: Page) -> None:
