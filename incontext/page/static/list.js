@@ -34,7 +34,7 @@ export class ImageList {
       row.icon.textContent = image.failure ? "✕" : icon;
       const dice = image.dice === null ? "" : `Dice ${image.dice.toFixed(2)}`;
       row.told.textContent = image.failure || [dice || told, image.is_absent ? "probably absent" : "", image.is_suspect ? "contradicted" : ""].filter(Boolean).join(" · ");
-      row.told.title = image.failure;
+      row.told.title = row.told.textContent;  // which may be longer than the list is wide
       row.element.setAttribute("aria-label", `${image.name}, ${image.failure || told} ${dice}`);
     }
     if (this.rows.size > known) this.rows = new Map([...this.rows].sort(([, a], [, b]) => NAMES.compare(a.image.name, b.image.name)));

@@ -448,6 +448,7 @@ const KEYS = {
   g: () => app.propagate(), v: () => crosshair(), d: () => app.exports.open(),
   "?": () => by("help").showModal(),
 };
+const ONCE = ["a", "g", "d", "h", "o", "t", "enter"];  // however long they are held: nothing is accepted unseen
 const ON_CANVAS = {
   ArrowLeft: s => app.tools.movePen(-s, 0), ArrowRight: s => app.tools.movePen(s, 0),
   ArrowUp: s => app.tools.movePen(0, -s), ArrowDown: s => app.tools.movePen(0, s),
@@ -473,6 +474,7 @@ function pressed(event) {
     return;
   }
   if (event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.repeat && ONCE.includes(key.toLowerCase())) { event.preventDefault(); return; }
   if (key === " " && target === by("view") || key === "w") { app.tools.held.add(key); if (key === " ") event.preventDefault(); return; }
   if (target === by("view") && ON_CANVAS[key]) { event.preventDefault(); ON_CANVAS[key](event.shiftKey ? 10 : 1, event); return; }
   if (target === by("images") && ["ArrowDown", "ArrowUp"].includes(key)) { event.preventDefault(); app.openNext(() => app.list.next(key === "ArrowDown" ? 1 : -1)); return; }

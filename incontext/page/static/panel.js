@@ -119,8 +119,8 @@ export class Panel {
     let advice = "";
     const hasMasks = images.some(image => image.state === "predicted");
     if (!accepted) advice = hasMasks ? "Accept an image once its mask is right; the others are segmented anew then." : "Draw one image and accept it.";
-    else if (accepted < ENOUGH) advice = `Accept ${ENOUGH - accepted} more, and they tell what Dice to expect of the others.`;
     else if (worst) advice = `New images will have a Dice of about ${worst.dice.toFixed(2)} (${worst.low.toFixed(2)} to ${worst.high.toFixed(2)}): so the examples segment each other.`;
+    else if (accepted < ENOUGH) advice = `Accept ${ENOUGH - accepted} more, and they tell what Dice to expect of the others.`;
     document.getElementById("advice").textContent = advice;
     document.getElementById("to-draw").textContent = accepted || hasMasks ? this._toDraw() : "";
     document.getElementById("expected").textContent = worst ? `expected Dice ${worst.dice.toFixed(2)} ± ${((worst.high - worst.low) / 2).toFixed(2)}` : "";

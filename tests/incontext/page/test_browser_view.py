@@ -210,3 +210,23 @@ def test_what_is_typed_before_a_new_class_is_there_is_no_command(browser: Any, t
         expect(page.locator("#classes textarea")).to_have_count(2)
         somebody.undoable()
         expect(page.locator("#count")).to_have_text("0 accepted of 2")
+
+
+def test_a_key_that_is_held_accepts_one_image(browser: Any, tmp_path: Path) -> None:
+    folder = plain_folder(tmp_path / "in", "abc")
+    with person(browser, folder) as somebody:
+        page = somebody.page
+        somebody.drag((8, 8), (20, 8))
+        somebody.undoable()
+        page.keyboard.down("a")
+        expect(page.locator("#images [aria-selected]")).to_contain_text("b.png")
+        expect(page.locator("[data-state=predicted], [data-state=doubtful]")).to_have_count(2)
+        page.keyboard.down("a")  # which is a repeated one
+        page.keyboard.up("a")
+        somebody.press("[")
+        somebody.drag((8, 8), (20, 8))  # and is answered before this is kept
+        somebody.undoable()
+        expect(page.locator("#count")).to_have_text("1 accepted of 3")
+        expect(page.locator("#images [aria-selected]")).to_contain_text("b.png")
+        somebody.press("a")
+        expect(page.locator("#count")).to_have_text("2 accepted of 3")
