@@ -362,6 +362,7 @@ class App {
       if (answer.undoable !== undefined && this.image === image) { this._drawn(answer); this.across.show(); }
       return answer;
     } catch (error) {
+      if (!error.status || error.status >= 500) by("saved").textContent = "The last change is not saved";
       this._failed(error);
       if (image && this.image === image) await this._label().catch(() => {});
       return null;

@@ -230,3 +230,24 @@ def test_a_key_that_is_held_accepts_one_image(browser: Any, tmp_path: Path) -> N
         expect(page.locator("#images [aria-selected]")).to_contain_text("b.png")
         somebody.press("a")
         expect(page.locator("#count")).to_have_text("2 accepted of 3")
+
+
+def test_a_stroke_that_the_disk_does_not_take_is_told_and_taken_off(browser: Any, tmp_path: Path) -> None:
+    folder = plain_folder(tmp_path / "in", "a")
+    with person(browser, folder) as somebody:
+        page = somebody.page
+        somebody.press(*["["] * 7)
+        somebody.drag((8, 8), (20, 8))
+        expect(page.locator("#saved")).to_contain_text("Saved")
+        page.route("**/strokes", lambda route: route.fulfill(status=507, json={"detail": "no room on the disk"}))
+        somebody.drag((8, 20), (20, 20))
+        expect(page.locator("#saved")).to_have_text("The last change is not saved")
+        expect(page.locator("#message")).to_have_text("no room on the disk")
+        page.unroute("**/strokes")
+        somebody.drag((8, 24), (20, 24))
+        expect(page.locator("#saved")).to_contain_text("Saved")
+        somebody.press("a")
+        expect(page.locator("#count")).to_have_text("1 accepted of 1")
+    mask = Image.open(folder / "labels" / "a.png")
+    assert mask.getpixel((14, 8)) == mask.getpixel((14, 24)) == 1
+    assert mask.getpixel((14, 20)) == 0
