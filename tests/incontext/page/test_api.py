@@ -21,7 +21,8 @@ from incontext.page.guard import MOST_BYTES, Guard
 from incontext.page.live import Live
 from incontext.page.prediction import Prediction
 from incontext.page.state import Page
-from incontext.page.store import STORE, opened
+from incontext.page.store import opened
+from incontext.page.target import STORE
 from tests.incontext.inference.test_editor import segmenter as prompted
 from tests.incontext.page.test_store import SIDE, SQUARE, plain_folder, segmenter
 from tests.killed_runs import drawn, write_stack
