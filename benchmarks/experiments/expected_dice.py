@@ -5,9 +5,11 @@ What is judged is what a user reads, `Segmenter.expected_`.
 
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import suppress
 from statistics import fmean
 from typing import Any
 
+import numpy as np
 import torch
 
 from benchmarks.analysis.statistics import Interval
@@ -19,6 +21,8 @@ from incontext.training.calibration import spearman
 
 EXPECTED, TRUE = "expected by the examples", "of other images"
 DICE, APART, RANKS = "Dice", "expected less true", "rank correlation"
+BY_IMAGE = "error of an image's predicted Dice"
+ALONE, SHIFTED = "by its probabilities", "shifted by the examples"
 
 
 def expected_dice(bench: Bench) -> Findings:
@@ -33,6 +37,8 @@ def expected_dice(bench: Bench) -> Findings:
             scores[Coordinates(support.task.dataset, series, DICE)].append(support.score(value))
         for measure, value in (("absolute", abs(apart)), ("signed", apart), ("inside", low <= each["true"] <= high)):
             scores[Coordinates(measure, "", APART)].append(support.score(float(value)))
+        for how, value in each["by_image"].items():
+            scores[Coordinates(how, "", BY_IMAGE)].append(support.score(value))
     by_task: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for support, each in found:
         by_task[support.task.id].append(each)
@@ -40,19 +46,34 @@ def expected_dice(bench: Bench) -> Findings:
     apart = fmean(abs(each["expected"] - each["true"]) for each in means)
     ranks = [_rank("draws", [each for _, each in found]), _rank("tasks", means)]
     of_tasks = Point(Coordinates("absolute, of the means of tasks", "", APART), Interval(apart, apart, apart))
-    points = [*averaged(scores, {}, bench.settings.seed), of_tasks, *filter(None, ranks)]
+    references = {Coordinates(SHIFTED, "", BY_IMAGE): Coordinates(ALONE, "", BY_IMAGE)}
+    points = [*averaged(scores, references, bench.settings.seed), of_tasks, *filter(None, ranks)]
     return Findings(points, {**details, "measured": by_task})
 
 
 def compared(bench: Bench, segmenter: Segmenter, support: SharedSupport) -> dict[str, Any]:
-    """Dice in [0, 1] that the examples of a support expect, its interval, and the mean of the queries; or nothing."""
+    """Dice in [0, 1] that the examples of a support expect, its interval, and the mean of the queries; or nothing.
+
+    With it come the mean errors of the Dice that is predicted for each query, if the weights predict any.
+    """
     images, labels = pairs(bench, support, support.examples)
     subjects = [sample.subject for sample in support.examples]
     expected = segmenter.fit(images, labels, subjects=subjects).expected_
     if expected is None or 1 not in expected.dice:
         return {}
-    true = segmenter.score(*pairs(bench, support, support.queries))
-    return {"expected": expected.dice[1], "interval": list(expected.interval[1]), "true": true}
+    queries, drawn = pairs(bench, support, support.queries)
+    true = [segmenter.score([image], [label]) for image, label in zip(queries, drawn, strict=True)]
+    by_image = {}
+    with suppress(ValueError):  # weights without a model of quality predict none
+        for how, absent in ((SHIFTED, "auto"), (ALONE, "keep")):  # of the latter the examples do not judge each other
+            predicted = segmenter.set_params(absent=absent).predict(queries).predicted_dice[:, 0]
+            by_image[how] = float(np.abs(predicted - true).mean())
+    return {
+        "expected": expected.dice[1],
+        "interval": list(expected.interval[1]),
+        "true": fmean(true),
+        "by_image": by_image,
+    }
 
 
 def _rank(what: str, found: Sequence[dict[str, Any]]) -> Point | None:

@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Float32
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -22,7 +22,7 @@ from incontext.inference.planes import CasePrediction, DrawnPlane, Plane
 from incontext.inference.reader import Reader
 from incontext.inference.segmentation import Presence
 from incontext.inference.selection import region_features
-from incontext.networks.quality import QualityModel, expected_log_odds, soft_counts
+from incontext.networks.quality import LEAST_SHARE, QualityModel, expected_log_odds, soft_counts
 
 ABSENT = ("auto", "suppress", "mark", "keep")
 """Treatments of a class where it is improbable: it is not drawn if some examples lack it, it is never drawn, it is only
@@ -47,6 +47,8 @@ LEAST_DICE, LEAST_DISTANCE = 0.001, 0.02
 NEWTON_STEPS = 20
 SHARES = 16
 """Number of halvings of a step of Newton's that are tried."""
+WEIGHT_OF_NO_SHIFT = 2
+"""Number of examples of just the predicted Dice that are put to the true ones, where its shift is their mean."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,11 +89,13 @@ class PresenceModel:
         reader: Reader that segments the squares.
         quality: Model that predicts the Dice of masks.
         classes: Model of each class.
+        dice_shifts: Log-odds to add to the predicted Dice of each class; see `dice_shifts`.
     """
 
     reader: Reader
     quality: QualityModel
     classes: Sequence[ClassPresence]
+    dice_shifts: Float32[Tensor, " C"]
 
     @classmethod
     def of(cls, found: LeftOut, reader: Reader, quality: QualityModel) -> "PresenceModel | None":
@@ -105,7 +109,8 @@ class PresenceModel:
         if len(found.examples) < LEAST_EXAMPLES:
             return None
         count = found.counts.shape[1]
-        return cls(reader, quality, [_fitted(found, class_index, quality) for class_index in range(count)])
+        models = [_fitted(found, class_index, quality) for class_index in range(count)]
+        return cls(reader, quality, models, dice_shifts(found, quality))
 
     @property
     def improbable(self) -> Float[Tensor, " C"]:
@@ -199,7 +204,10 @@ class Judgement:
         """Model of presence; None if weights or examples do not allow it."""
         if self._quality is None or len(self.reader.pool.units.unique()) < LEAST_EXAMPLES:
             return None
-        return PresenceModel.of(self.left_out, self.reader, self._quality)
+        model = PresenceModel.of(self.left_out, self.reader, self._quality)
+        if model is None or self._before is None:
+            return model
+        return replace(model, dice_shifts=torch.zeros_like(model.dice_shifts))  # what was learned tells nothing of it
 
     def remover(self, absent: str) -> PresenceModel | None:
         """Model of presence by which classes may be taken off images; None, at no cost, if none ever is.
@@ -239,13 +247,14 @@ def judge_presence(
     """
     improbable, taken_off = model.improbable, model.taken_off(absent)
     left, probable = [], np.zeros((len(found), len(improbable)), dtype=np.float32)
+    shifts = np.tile(model.dice_shifts.numpy(), (len(found), 1))
     for index, case in enumerate(found):
         by_plane = torch.stack([_presence(plane) for plane in case.planes])
         is_off = (by_plane < improbable) & taken_off
         taken = [_without(plane, off) for plane, off in zip(case.planes, is_off, strict=True)]
         left.append(replace(case, planes=taken))
         probable[index] = by_plane.amax(0).numpy()
-    return left, Presence(probable, probable < improbable.numpy())
+    return left, Presence(probable, probable < improbable.numpy(), shifts)
 
 
 def _presence(plane: Plane | DrawnPlane) -> Float[Tensor, " C"]:
@@ -261,6 +270,18 @@ def _without(plane: Plane | DrawnPlane, absent: Bool[Tensor, " C"]) -> Plane | D
     logits = plane.logits.clone()
     logits[:, absent] = IMPOSSIBLE
     return replace(plane, logits=logits)
+
+
+def dice_shifts(found: LeftOut, quality: QualityModel) -> Float32[Tensor, " C"]:
+    """Log-odds by which examples, segmented by the others, have a higher Dice than is predicted for them.
+
+    The mean over the examples that show a class, and over `WEIGHT_OF_NO_SHIFT` that have what is predicted.
+    """
+    soft = found.by_example(found.soft_counts)
+    predicted = quality.dice_from(expected_log_odds(soft.flatten(0, 1))).unflatten(0, soft.shape[:2])
+    low, high = LEAST_SHARE, 1 - LEAST_SHARE
+    apart = found.dice.clamp(low, high).logit() - predicted.clamp(low, high).logit()
+    return apart.nan_to_num(0).sum(0) / (found.shown.sum(0) + WEIGHT_OF_NO_SHIFT)
 
 
 def _fitted(found: LeftOut, index: int, quality: QualityModel) -> ClassPresence:

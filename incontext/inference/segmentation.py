@@ -59,10 +59,12 @@ class Presence:
         probability: Probability that an image shows a class; of a volume, that any of its planes does. NaN for classes
             that too few examples show.
         absent: Whether that is improbable in the whole of an image.
+        dice_shifts: Log-odds to add to the Dice that is predicted where the class is, as the examples tell.
     """
 
     probability: Float32[np.ndarray, "images classes"]
     absent: Bool[np.ndarray, "images classes"]
+    dice_shifts: Float32[np.ndarray, "images classes"]
 
     def after(
         self, told: Mapping[int, Prompts], judged: Sequence[int], values: Sequence[int], usual: int
@@ -76,16 +78,18 @@ class Presence:
             usual: Label value of the class that prompts are about that name none.
         """
         probability = np.full((len(self.probability), len(values)), np.nan, np.float32)
-        absent = np.zeros(probability.shape, dtype=bool)
+        absent, shifts = np.zeros(probability.shape, dtype=bool), np.zeros_like(probability)
         columns = [values.index(value) for value in judged]
         probability[:, columns], absent[:, columns] = self.probability, self.absent
+        shifts[:, columns] = self.dice_shifts
+        shifts[list(told)] = 0  # no example was corrected as they are
         for image, prompts in told.items():
             for stroke in prompts.strokes:
                 column = values.index(stroke.label or usual)
                 absent[image, column] = False
                 if stroke.inside:
                     probability[image, column] = 1
-        return Presence(probability, absent)
+        return Presence(probability, absent, shifts)
 
 
 class Probabilities(Sequence[Float32[np.ndarray, "*grid"]]):
@@ -146,13 +150,18 @@ class Segmentation(Sequence[UInt8[np.ndarray, "*grid"]]):
         self._classes = classes
         self._quality = quality
         self.presence = None if presence is None else presence.probability
+        grid = len(found), len(classes.names)
         self.absent: Bool[np.ndarray, "images classes"] = (
-            np.zeros((len(found), len(classes.names)), dtype=bool) if presence is None else presence.absent
+            np.zeros(grid, dtype=bool) if presence is None else presence.absent
         )
+        self._dice_shifts = np.zeros(grid, np.float32) if presence is None else presence.dice_shifts
 
     @cached_property
     def predicted_dice(self) -> Float32[np.ndarray, "images classes"]:
         """Predicted Dice of each mask with what a person would draw, computed on first access.
+
+        Where four or more examples tell of presence, they also shift what the probabilities predict, by as much as
+        their own Dice by the other examples is higher or lower than predicted.
 
         Where a class is probably absent, its probability counts: that of absence if nothing is drawn, for then both are
         empty, else that of presence.
@@ -163,7 +172,10 @@ class Segmentation(Sequence[UInt8[np.ndarray, "*grid"]]):
         if not len(self):
             return np.zeros((0, len(self.classes)), dtype=np.float32)
         log_odds = [each.expected_log_odds(self._classes) for each in self._found]
-        drawn = np.stack([self._known_quality.dice_from(each).numpy() for each in log_odds])
+        shifts = torch.from_numpy(self._dice_shifts)
+        drawn = np.stack(
+            [self._known_quality.dice_from(each, shift).numpy() for each, shift in zip(log_odds, shifts, strict=True)]
+        )
         if self.presence is None:
             return drawn
         empty = [[not self.layer(index, value).any() for value in self.classes] for index in range(len(self))]

@@ -47,9 +47,17 @@ class QualityModel(BaseModel):
         """
         return self.dice_from(expected_log_odds(soft_counts(probabilities, masks)))
 
-    def dice_from(self, log_odds: Float[Tensor, "N 2"]) -> Float[Tensor, " N"]:
-        """Predict Dice in (0, 1) from the log-odds of expected precision and recall; see `expected_log_odds`."""
-        return (log_odds @ torch.tensor([self.confidence, self.coverage]).to(log_odds) + self.bias).sigmoid()
+    def dice_from(
+        self, log_odds: Float[Tensor, "N 2"], shift: Float[Tensor, " N"] | float = 0.0
+    ) -> Float[Tensor, " N"]:
+        """Predict Dice in (0, 1) from the log-odds of expected precision and recall; see `expected_log_odds`.
+
+        Args:
+            log_odds: Log-odds of both for each mask.
+            shift: Log-odds of Dice to add, by which a task is easier or harder than its probabilities tell.
+        """
+        powers = torch.tensor([self.confidence, self.coverage]).to(log_odds)
+        return (log_odds @ powers + self.bias + shift).sigmoid()
 
     def flags(self, dice: Float[Tensor, " N"]) -> Bool[Tensor, " N"]:
         """Flag the masks to check first, by their predicted Dice."""

@@ -8,7 +8,7 @@ import torch
 
 from benchmarks.experiments import expected_dice
 from benchmarks.experiments.bench import Bench, Coordinates
-from benchmarks.experiments.expected_dice import APART, DICE, EXPECTED, RANKS, TRUE
+from benchmarks.experiments.expected_dice import ALONE, APART, BY_IMAGE, DICE, EXPECTED, RANKS, SHIFTED, TRUE
 from benchmarks.experiments.shared_supports import SharedSupport
 from incontext import Segmenter
 from incontext.networks import checkpoint
@@ -32,8 +32,8 @@ def test_expected_and_true_dice_are_compared_by_draw(
 
     def answer(bench: Bench, segmenter: Segmenter, support: SharedSupport) -> dict[str, object]:
         asked.append(support)
-        return {"expected": 0.8, "interval": [0.6, 0.9], "true": 0.7} if support.draw else {
-            "expected": 0.5, "interval": [0.4, 0.6], "true": 0.8,
+        return {"expected": 0.8, "interval": [0.6, 0.9], "true": 0.7, "by_image": {ALONE: 0.2}} if support.draw else {
+            "expected": 0.5, "interval": [0.4, 0.6], "true": 0.8, "by_image": {ALONE: 0.1},
         }  # fmt: skip
 
     monkeypatch.setattr(expected_dice, "compared", answer)
@@ -51,6 +51,7 @@ def test_expected_and_true_dice_are_compared_by_draw(
     assert found[Coordinates("inside", "", APART)] == pytest.approx(0.5)
     assert found[Coordinates("absolute, of the means of tasks", "", APART)] == pytest.approx(0.1)
     assert found[Coordinates("over draws", "", RANKS)] == pytest.approx(-1)
+    assert found[Coordinates(ALONE, "", BY_IMAGE)] == pytest.approx(0.15)
 
 
 def test_what_a_user_reads_is_measured(new_bench: NewBench, weights: str) -> None:
@@ -67,3 +68,11 @@ def test_too_few_examples_expect_nothing(new_bench: NewBench, weights: str) -> N
     task, samples = bench.collection.tasks()[0], bench.collection.samples(bench.collection.tasks()[0])
     support = SharedSupport(task, 0, tuple(samples[:3]), tuple(samples[3:5]))
     assert expected_dice.compared(bench, Segmenter(weights), support) == {}
+
+
+def test_the_dice_of_each_image_is_predicted_with_and_without_the_examples(new_bench: NewBench) -> None:
+    bench = new_bench("expected-dice", predictors=("packaged",))
+    points = {point.place: point for point in expected_dice.expected_dice(bench).points}
+    alone, shifted = (points[Coordinates(how, "", BY_IMAGE)] for how in (ALONE, SHIFTED))
+    assert shifted.value.mean < alone.value.mean < 1
+    assert shifted.reference == alone.place

@@ -9,11 +9,22 @@ import torch
 from torch import Tensor
 
 from incontext import Segmenter
+from incontext.images.prompts import Prompts
 from incontext.images.source_image import read_source_image
 from incontext.inference.leave_one_out import LeftOut
 from incontext.inference.planes import CasePrediction, Classes, Plane
-from incontext.inference.presence import ABSENT, IMPROBABLE, IMPROBABLE_BY_EXAMPLES, PresenceModel, judge_presence
-from incontext.networks.quality import QualityModel, soft_counts
+from incontext.inference.presence import (
+    ABSENT,
+    IMPROBABLE,
+    IMPROBABLE_BY_EXAMPLES,
+    WEIGHT_OF_NO_SHIFT,
+    Judgement,
+    PresenceModel,
+    dice_shifts,
+    judge_presence,
+)
+from incontext.inference.segmentation import Presence
+from incontext.networks.quality import QualityModel, expected_log_odds, soft_counts
 from megamed.squares import Box
 from tests.incontext.inference.test_reader import MeanLabel, draw_pool, reader
 from tests.incontext.test_segmenter import discs
@@ -186,3 +197,46 @@ def test_what_becomes_of_absent_classes_must_be_known() -> None:
     changed = Segmenter(device="cpu").fit(*discs(1)).set_params(absent="drop")
     with pytest.raises(ValueError, match="absent is unknown"):
         changed.predict(discs(1)[0])
+
+
+SHOWN = [0.5, 1, 1.5, 2]
+PRECISION = QualityModel(bias=0, confidence=1, coverage=0, flag_below=0.6)
+
+
+def of_dice(odds: float) -> LeftOut:
+    """Examples whose masks have a Dice of so many times the odds that are predicted for them."""
+    found = left_out(SHOWN, [])
+    dice = (PRECISION.dice_from(expected_log_odds(found.soft_counts[:, 0])).logit() + math.log(odds)).sigmoid()
+    counts = torch.stack([dice * 256, torch.full_like(dice, 256), torch.full_like(dice, 256)], dim=1)
+    return replace(found, counts=counts[:, None])
+
+
+def test_what_the_examples_have_more_or_less_than_predicted_shifts_what_is_predicted() -> None:
+    assert dice_shifts(of_dice(1), PRECISION).item() == pytest.approx(0, abs=1e-5)
+    for odds in (0.5, 0.8, 1.2):
+        expected = math.log(odds) * len(SHOWN) / (len(SHOWN) + WEIGHT_OF_NO_SHIFT)
+        assert dice_shifts(of_dice(odds), PRECISION).item() == pytest.approx(expected, abs=1e-4)
+
+
+def test_examples_that_lack_a_class_shift_nothing() -> None:
+    found = of_dice(0.5)
+    with_empty = left_out(SHOWN, [1.0, 2.0])
+    with_empty.counts[: len(SHOWN)] = found.counts
+    assert dice_shifts(with_empty, PRECISION).item() == pytest.approx(dice_shifts(found, PRECISION).item())
+    assert dice_shifts(left_out([], [1.0, 2.0, 3.0, 4.0]), PRECISION).item() == 0
+
+
+def test_masks_that_somebody_corrected_are_predicted_without_a_shift() -> None:
+    before = Presence(np.full((2, 1), 0.9, np.float32), np.zeros((2, 1), bool), np.full((2, 1), 0.5, np.float32))
+    after = before.after({1: Prompts().click(3, 4)}, [2], [1, 2], usual=2)
+    assert after.dice_shifts.tolist() == [[0, 0.5], [0, 0]]
+
+
+@pytest.mark.parametrize("learned", [False, True])
+def test_examples_that_the_network_has_learned_shift_nothing(learned: bool) -> None:
+    segmenter = Segmenter(device="cpu").fit(*discs(4))
+    plain = segmenter.judgement
+    judgement = Judgement(plain.reader, plain._network, PRECISION, before=(lambda: plain) if learned else None)
+    vars(judgement)["left_out"] = of_dice(0.5)
+    assert judgement.presence is not None
+    assert (judgement.presence.dice_shifts == 0).all() == learned

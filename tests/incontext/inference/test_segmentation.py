@@ -10,7 +10,7 @@ from PIL import Image
 from incontext.images.examples import emptied
 from incontext.images.source_image import read_source_image
 from incontext.inference.planes import CasePrediction, Classes, DrawnPlane, Plane
-from incontext.inference.segmentation import Report, Segmentation, dice
+from incontext.inference.segmentation import Presence, Report, Segmentation, dice
 from incontext.networks.quality import QualityModel
 from megamed.annotation_tools import coco, labelme, qupath
 from megamed.label_colours import colour_of
@@ -113,11 +113,11 @@ def flat(*values: float) -> Plane:
     return Plane((4, 4), [letterbox((4, 4))], logits)
 
 
-def judged(found: list[list[Plane | DrawnPlane]], classes: Classes) -> Segmentation:
+def judged(found: list[list[Plane | DrawnPlane]], classes: Classes, presence: Presence | None = None) -> Segmentation:
     """Of stacks of planes of 4 × 4 pixels."""
     cases = [emptied(read_source_image(np.zeros((len(planes), 4, 4)), "stack", 0)) for planes in found]
     result = [CasePrediction(case, planes) for case, planes in zip(cases, found, strict=True)]
-    return Segmentation(result, classes, REPORT, QUALITY)
+    return Segmentation(result, classes, REPORT, QUALITY, presence)
 
 
 def test_masks_are_judged_by_their_expected_precision() -> None:
@@ -128,6 +128,13 @@ def test_masks_are_judged_by_their_expected_precision() -> None:
     assert result.predicted_dice[2, 0] == pytest.approx(0.02, rel=1e-3)
     assert result.look_first == [2, 1, 3]
     assert result.predicted_dice is result.predicted_dice
+
+
+def test_examples_shift_what_is_predicted() -> None:
+    presence = Presence(np.ones((2, 1), np.float32), np.zeros((2, 1), bool), np.array([[1.5], [0]], np.float32))
+    result = judged([[flat(0.5)], [flat(0.5)]], ONE, presence)
+    np.testing.assert_allclose(result.predicted_dice[:, 0], 1 / (1 + np.exp([-2.0, -0.5])), rtol=1e-4)
+    assert result.look_first == [1]
 
 
 def test_an_image_is_as_poor_as_the_poorest_class_that_it_shows() -> None:
