@@ -94,7 +94,7 @@ def _paired(folder: Path) -> Pairing | None:
 def _finds_all(folder: Path, found: Arrangement, pairing: Pairing) -> bool:
     """Whether an arrangement by templates gives images the labels that names and contents give them.
 
-    What further people drew of an image may be more.
+    What further people drew of an image may be more, and cases that a list of splits names are missed.
     """
     facts = {"id": "dataset", "modality": "any", "labels": found.label_names or {1: "label"}, "files": found.files}
     cases = list(find_cases(folder, DatasetCard.model_validate(facts)))
@@ -102,7 +102,7 @@ def _finds_all(folder: Path, found: Arrangement, pairing: Pairing) -> bool:
     drawn = {frozenset(pair.files[1:]) for pair in pairing.labelled}
     if "{annotator}" in found.files.label:
         return all(any(each <= label for label in labels) for each in drawn)
-    return labels == drawn and not any(case.problem for case in cases)
+    return labels == drawn and not any(case.problem and case.split is None for case in cases)
 
 
 def _pairs(pairing: Pairing) -> Arrangement:

@@ -45,7 +45,7 @@ DECIDING_MODULES = (
     *("matching", "notes", "outlines", "pairing", "path_templates", "picture_copies", "pixels", "prepare"),
     *("rasterise", "readers", "rows", "schema", "series_labels", "slice_labels", "slice_pictures", "splits"),
     *("squares", "standardise", "subject_pattern", "terms", "tracked_cells", "trimaps", "unknown", "voc"),
-    *("vocabulary"),
+    "vocabulary",
 )
 DECIDING_LIBRARIES = ("h5py", "numpy", "pillow")
 

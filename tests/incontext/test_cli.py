@@ -223,7 +223,7 @@ def no_labels(support: Path) -> str:
 
 
 def two_of_one_name(support: Path) -> str:
-    Image.fromarray(read(support / "images" / "a.png")).save(support / "images" / "a.bmp")
+    Image.fromarray(255 - read(support / "images" / "a.png")).save(support / "images" / "a.bmp")
     return "holds two images of one name: expected one, got a.bmp and a.png"
 
 
