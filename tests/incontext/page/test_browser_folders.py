@@ -102,10 +102,6 @@ def test_an_image_of_ten_thousand_pixels_a_side_is_drawn_on(
         page.mouse.move(middle[0] + 60, middle[1])
         page.mouse.up()
         somebody.undoable()
-        somebody.press("0", "z")
-        somebody.undoable(False)
-        somebody.press("Shift+Z")
-        somebody.undoable()
         somebody.press("a")
         expect(page.locator("#count")).to_have_text("1 accepted of 1")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)  # of which it would warn
