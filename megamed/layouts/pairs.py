@@ -23,13 +23,17 @@ def find_cases(folder: Path, card: DatasetCard) -> Iterator[Case]:
         ValueError: If the folder holds no image, or names have several readings.
     """
     pairs = find_pairs(folder).labelled
-    names = [_patient(pair.image) or formats.stem(pair.name).replace("/", IN_FOLDER) for pair in pairs]
+    patients = [_patient(pair.image) for pair in pairs]
+    names = [
+        patient or formats.stem(pair.name).replace("/", IN_FOLDER)
+        for pair, patient in zip(pairs, patients, strict=True)
+    ]
     shared, seen = Counter(names), Counter[str]()
-    for pair, name in zip(pairs, names, strict=True):
+    for pair, name, patient in zip(pairs, names, patients, strict=True):
         seen[name] += 1
         case = f"{name}{IN_FOLDER}{seen[name]}" if shared[name] > 1 else name
         try:
-            yield _case(pair, case, card)
+            yield _case(pair, case, card, patient)
         except (ValueError, ImportError) as error:
             yield Case(case, problem=f"case {case!r} cannot be read: {error}")
 
@@ -44,8 +48,8 @@ def _patient(image: Path) -> str:
         return ""  # what is wrong with it is told of its case
 
 
-def _case(pair: ImagePair, name: str, card: DatasetCard) -> Case:
-    is_series, patient = formats.is_series(pair.image), _patient(pair.image)
+def _case(pair: ImagePair, name: str, card: DatasetCard, patient: str) -> Case:
+    is_series = formats.is_series(pair.image)
     images = {card.modality: formats.source_at(pair.image)} if is_series else modalities(pair.image, card)
     slices = next(iter(images.values())).files if is_series else ()
     labels = tuple(

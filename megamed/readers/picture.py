@@ -40,6 +40,8 @@ UNREADABLE = (
     *(OSError, SyntaxError, EOFError, ValueError, KeyError, IndexError, TypeError, struct.error, zlib.error),
     Image.DecompressionBombError,  # of what is packed within a picture, such as the frames of a GIF
 )
+PngType = tuple[int, int]
+"""Bits of a value, and colour type, of a PNG."""
 
 
 def read(source: Source, most_pixels: int) -> StoredImage:
@@ -53,14 +55,15 @@ def read(source: Source, most_pixels: int) -> StoredImage:
         is_photograph = picture.format in PHOTOGRAPHS
         # the further frames of a telephone's photograph are previews of the first
         count = 1 if is_photograph else getattr(picture, "n_frames", 1)
-        if picture.format == "PNG":
-            check_expansion(path, picture.width * picture.height * _png_bits(path) // 8)
+        png = _png_type(path) if picture.format == "PNG" else None
+        if png:
+            check_expansion(path, picture.width * picture.height * _bits_of_pixel(png) // 8)
         check_size((count, picture.height, picture.width), len(picture.getbands()), most_pixels)
-        largest = _largest_grey(path, picture)
+        largest = _largest_grey(picture, png)
         frames = [upright(frame) for frame in islice(ImageSequence.Iterator(picture), count)]
         frames = frames if largest is None else [_as_stored(frame, largest) for frame in frames]
-        if picture.format == "PNG" and count == 1:
-            frames = [_with_all_bits(path, frames[0], picture)]
+        if png and count == 1:
+            frames = [_with_all_bits(path, frames[0], picture, png)]
     if len(sizes := {frame.shape for frame in frames}) > 1:
         msg = (
             f"{path.name} is no stack: expected frames of one size, got {sorted(sizes)}. "
@@ -71,10 +74,10 @@ def read(source: Source, most_pixels: int) -> StoredImage:
     return replace(frames[0] if count == 1 else _joined(frames), is_lossy=is_lossy)
 
 
-def _largest_grey(path: Path, picture: Image.Image) -> int | None:
+def _largest_grey(picture: Image.Image, png: PngType | None) -> int | None:
     """Return the largest grey value that a PNG of few bits or a PGM may hold; None if Pillow stretches no values."""
-    if picture.format == "PNG":
-        bits, colour_type = _png_type(path)
+    if png:
+        bits, colour_type = png
         return 2**bits - 1 if colour_type == GREY_PNG and 1 < bits < 8 else None
     tiles = getattr(picture, "tile", ()) if picture.format == "PPM" and picture.mode in ("L", "I") else ()
     return next((tile.args[1] for tile in tiles if isinstance(tile.args, tuple)), None)
@@ -133,9 +136,9 @@ def upright(picture: Image.Image) -> StoredImage:
     )
 
 
-def _with_all_bits(path: Path, stored: StoredImage, picture: Image.Image) -> StoredImage:
+def _with_all_bits(path: Path, stored: StoredImage, picture: Image.Image, png: PngType) -> StoredImage:
     """Decode a PNG of 16 bits a colour, of which Pillow keeps the upper 8, through imagecodecs if it is installed."""
-    bits, colour_type = _png_type(path)
+    bits, colour_type = png
     if bits != 16 or colour_type == GREY_PNG:
         return stored
     try:
@@ -148,16 +151,16 @@ def _with_all_bits(path: Path, stored: StoredImage, picture: Image.Image) -> Sto
     return replace(stored, array=turned_upright(array, picture.getexif().get(TAG, 1), 0), axes=axes)
 
 
-def _png_type(path: Path) -> tuple[int, int]:
-    """Read the bits of a value and the colour type of a PNG."""
+def _png_type(path: Path) -> PngType:
+    """Read the type of the pixels of a PNG."""
     with path.open("rb") as file:
         bits, colour_type = file.read(PNG_TYPE + 2)[PNG_TYPE:]
     return bits, colour_type
 
 
-def _png_bits(path: Path) -> int:
-    """Read the bits of a pixel of a PNG."""
-    bits, colour_type = _png_type(path)
+def _bits_of_pixel(png: PngType) -> int:
+    """Return the bits of a pixel of all channels."""
+    bits, colour_type = png
     return bits * PNG_CHANNELS.get(colour_type, 1)
 
 
