@@ -239,7 +239,7 @@ class Segmenter(SavedEstimator):
         """Segment images as the examples show, and as is said of them.
 
         Args:
-            images: Arrays or tensors (H, W), (H, W, 3 or 4) or (N, H, W), PIL images or paths: one or a list.
+            images: Arrays or tensors (H, W), (H, W, 1, 3 or 4) or (N, H, W), PIL images or paths: one or a list.
             support_images: Labelled examples for this call alone; by default those of `fit`.
             support_labels: Labels of the support images, in the forms that `fit` takes.
             prompts: What is said of each image, or None: the mask is then the one that an editor finds; see `edit`.

@@ -92,7 +92,8 @@ def grey(array: Shaped[np.ndarray, "..."], name: str, stack: bool = False) -> Fl
     """An array as one grey image (H, W), or as a stack of planes of any axis order (N, H, W).
 
     Three axes are a colour image if the last holds 3 or 4 channels and either the pixels are 8- or 16-bit or both
-    other sides are longer; else they are a stack. Four axes are a stack of colour images.
+    other sides are longer, and a grey one if it has length 1; else they are a stack. Four axes are a stack of colour
+    images.
 
     Args:
         array: Numbers, as `to_array` gives them.
@@ -102,6 +103,8 @@ def grey(array: Shaped[np.ndarray, "..."], name: str, stack: bool = False) -> Fl
     Raises:
         ValueError: If the axes have no meaning or two, or a value exceeds float32.
     """
+    if array.ndim == 3 and not stack and array.shape[-1] == 1 < min(array.shape[:2]):
+        array = array[..., 0]
     colour = _is_colour(array, stack)
     unclear = array.ndim == 3 and not stack and _could_be_channels(array.shape)
     if not colour and (array.ndim not in (2, 3) or unclear):
@@ -170,12 +173,10 @@ def _is_colour(array: np.ndarray, stack: bool) -> bool:
 
 def _could_be_channels(shape: tuple[int, ...]) -> bool:
     """Whether an axis of a stack is so short that it may well hold channels."""
-    return (shape[-1] in (1, 2) and min(shape[:2]) > shape[-1]) or shape[0] in COLOURS
+    return shape[-1] == 2 < min(shape[:2]) or shape[0] in COLOURS
 
 
 def _shape_fix(shape: tuple[int, ...]) -> str:
-    if len(shape) == 3 and shape[-1] == 1:
-        return "Drop the channel axis: image[..., 0]."
     if len(shape) == 3 and shape[-1] == 2:
         return "Choose a channel: image[..., 0]."
     if len(shape) == 3:

@@ -142,9 +142,10 @@ def read_source_image(
     """Read what a user passes as one thing to segment.
 
     Args:
-        source: An array or tensor (H, W), (H, W, 3 or 4), (N, H, W) or (N, H, W, 3 or 4), which `arrays.grey` tells
-            apart; a Pillow image; or a path: a picture, pages of a TIFF, a whole slide, `.npy`, NIfTI, NRRD, MetaImage,
-            a DICOM file or the folder of a DICOM series. NaN and infinity are filled in files, and said in a note.
+        source: An array or tensor (H, W), (H, W, 1, 3 or 4), (N, H, W) or (N, H, W, 3 or 4), which `arrays.grey`
+            tells apart; a Pillow image; or a path: a picture, pages of a TIFF, a whole slide, `.npy`, NIfTI, NRRD,
+            MetaImage, a DICOM file or the folder of a DICOM series. NaN and infinity are filled in files, and said in a
+            note.
         name: How errors call this argument.
         axis: Axis from plane to plane. Usual is the first axis of arrays, and of volumes the one across thick slices,
             or across axial ones where spacings are the same.

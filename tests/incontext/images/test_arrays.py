@@ -30,6 +30,7 @@ numbers = st.one_of(
         ((1, 7, 9), np.uint8, (1, 7, 9)),
         ((2, 7, 9), np.uint8, (2, 7, 9)),
         ((7, 2, 2), np.uint8, (7, 2, 2)),
+        ((7, 9, 1), np.uint8, (7, 9)),
         ((6, 5, 7, 3), np.float64, (6, 5, 7)),
     ],
 )
@@ -42,7 +43,6 @@ def test_axes_are_told_apart(shape: tuple[int, ...], dtype: type, expected: tupl
     [
         ((3, 8, 8), "put the channels last"),
         ((4, 8, 8), "put the channels last"),
-        ((8, 8, 1), r"image\[..., 0\]"),
         ((8, 8, 2), r"Choose a channel"),
         ((6, 1, 8, 8), r"list\(images\[:, 0\]\)"),
         ((8,), "Pass a list of images"),
