@@ -1,6 +1,7 @@
 """The shell: `incontext segment`, `annotate`, `train` and others, each of which calls one function and prints."""
 
 import json
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -169,20 +170,22 @@ def check(
     from incontext.folders.class_names import read_classes, read_colours
     from megamed.label_values import LabelRules
     from megamed.path_templates import read_templates
+    from megamed.readers.remembered import remembering
 
     rules, templates = LabelRules.of(unknown or None, read_colours(colours)), read_templates(images, labels)
-    named = read_classes(classes)
-    found, expected = check_folder(folder, templates, rules, named, channel, level), None
-    if not as_json:
-        print(in_lines(found.lines()), flush=True)
-    if found.labelled and expect:
-        from incontext.folders.expectation import expect_of_folder
-        from incontext.folders.segmenter_options import SegmenterOptions, level_of
+    named, expected = read_classes(classes), None
+    with remembering() if expect else nullcontext():
+        found = check_folder(folder, templates, rules, named, channel, level)
+        if not as_json:
+            print(in_lines(found.lines()), flush=True)
+        if found.labelled and expect:
+            from incontext.folders.expectation import expect_of_folder
+            from incontext.folders.segmenter_options import SegmenterOptions, level_of
 
-        options = SegmenterOptions(
-            channel=channel, level=level_of(level, folder), colours=rules.colours, unknown=unknown
-        )
-        expected = expect_of_folder(options.open(), folder, templates, named)
+            options = SegmenterOptions(
+                channel=channel, level=level_of(level, folder), colours=rules.colours, unknown=unknown
+            )
+            expected = expect_of_folder(options.open(), folder, templates, named)
     if as_json:
         print(replace(found, expected=expected).as_json())
     elif expected:

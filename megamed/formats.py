@@ -23,6 +23,7 @@ from megamed.readers import (
     nrrd,
     ome_zarr,
     picture,
+    remembered,
     slide,
     tiff,
     video,
@@ -128,6 +129,16 @@ class DrawnFormat:
         return {number: drawn.own_name(name, path, image) for number, name in names.items()} if self.is_class else names
 
 
+def _may_be_dicom(path: Path) -> bool:
+    """Whether the suffix leaves open that a file is one of DICOM, as that of a pair does, which old scanners used."""
+    named = _named(path)
+    return named is None or named.find is not None or named.name == "NIfTI pair"
+
+
+def _is_dicom_label(path: Path) -> bool:
+    return _may_be_dicom(path) and dicom_labels.recognises(path)
+
+
 def _read_dicom(path: Path, canvas: Canvas) -> DrawnLabel:
     return dicom_labels.read_drawn(Source((path, *canvas.geometry.files)))
 
@@ -136,7 +147,7 @@ DRAWN_FORMATS = (
     DrawnFormat("OME-Zarr", ome_zarr_labels.recognises, ome_zarr_labels.names_in, ome_zarr_labels.read_drawn),
     DrawnFormat(
         "DICOM",
-        dicom_labels.recognises,
+        _is_dicom_label,
         dicom_labels.names_in,
         _read_dicom,
         fits=lambda canvas: bool(canvas.geometry.files),
@@ -153,7 +164,7 @@ DRAWN_FORMATS = (
     *(
         DrawnFormat(
             tool.title,
-            partial(drawn.recognises, tool),
+            partial(drawn.is_of, tool),
             drawn.names_in,
             drawn.read_drawn,
             has_images=tool.many_images,
@@ -192,8 +203,13 @@ def format_of(path: Path) -> FileFormat | None:
     name, is_bare = path.name.lower(), not path.suffix.strip(".0123456789")
     if (is_bare or name.endswith(ome_zarr.SUFFIXES)) and path.is_dir():
         return next((each for each in FORMATS if each.is_folder and each.is_folder(path)), None)
-    named = (each for each in FORMATS if name.endswith(each.suffixes))
-    return next(named, None) or next((each for each in FORMATS if each.has_mark and each.has_mark(path)), None)
+    return _named(path) or next((each for each in FORMATS if each.has_mark and each.has_mark(path)), None)
+
+
+def _named(path: Path) -> FileFormat | None:
+    """Return the format that the suffix of a file names."""
+    name = path.name.lower()
+    return next((each for each in FORMATS if name.endswith(each.suffixes)), None)
 
 
 def is_image(path: Path) -> bool:
@@ -219,7 +235,7 @@ def is_part(path: Path) -> bool:
 
 def is_slice(path: Path) -> bool:
     """Whether a file may be one of several that make an image together."""
-    return any(each.has_mark(path) for each in FORMATS if each.find and each.has_mark)
+    return _may_be_dicom(path) and any(each.has_mark(path) for each in FORMATS if each.find and each.has_mark)
 
 
 def image_suffixes() -> tuple[str, ...]:
@@ -251,7 +267,7 @@ def source_at(path: Path) -> Source:
 
 
 def read(source: Source, most_pixels: int = MAX_VOXELS) -> StoredImage:
-    """Read an image or a label as its file holds it; a file of unknown suffix as a picture.
+    """Read an image or a label as its file holds it, within `remembering` once; a file of unknown suffix as a picture.
 
     Args:
         source: Where it lies.
@@ -268,9 +284,8 @@ def read(source: Source, most_pixels: int = MAX_VOXELS) -> StoredImage:
     if (source.level or source.region) and not (found and found.sizes):
         msg = f"{source.name} has no level {source.level}: expected a slide or a pyramid, got one resolution. Drop it."
         raise ValueError(msg)
-    if source.part == SERIES:
-        return dicom.read(source, most_pixels)
-    return (found.read if found else picture.read)(source, most_pixels)
+    reader = dicom.read if source.part == SERIES else found.read if found else picture.read
+    return remembered.once(source, partial(reader, source, most_pixels))
 
 
 def channels_in(source: Source) -> tuple[str, ...]:

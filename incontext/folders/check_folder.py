@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float
 
-from incontext.folders.file_facts import UPRIGHT, FileFacts, is_picture, look_at
+from incontext.folders.file_facts import FileFacts, is_picture, look_at
 from incontext.folders.folder_images import read_folder
 from incontext.folders.label_survey import SHOWN, ClassFacts, LabelSurvey
 from incontext.folders.own_card import read_own_card
 from incontext.images.channels import Channel
 from incontext.images.contrast import QUANTILES, distances, most_apart
 from incontext.images.drawn_formats import drawn_format
+from incontext.images.examples import MOST_JUDGED, spread
 from incontext.images.fields_of_view import COVER, is_field_of_view
 from incontext.images.source_image import NONE
 from megamed import formats
@@ -25,6 +26,8 @@ from megamed.failures import Attempt
 from megamed.label_values import LabelRules
 from megamed.pairing import ImagePair, Pairing
 from megamed.path_templates import Templates
+from megamed.readers.orientation_tag import UPRIGHT
+from megamed.readers.remembered import is_remembering
 from megamed.readers.stored import Canvas
 
 if TYPE_CHECKING:
@@ -155,13 +158,19 @@ def check_folder(
 
 
 def _look_at_images(pairing: Pairing, channel: Channel, level: int) -> dict[str, FileFacts]:
-    """Read the headers of all images, and some pixels of some, by the names of the images."""
-    chosen = (*_spread(pairing.labelled, SAMPLED_LABELLED), *_spread(pairing.bare, SAMPLED_BARE))
-    sampled = {pair.name for pair in chosen}
-    return {
-        pair.name: _thinned(look_at(pair.image, pair.name in sampled, channel=channel, level=level))
-        for pair in pairing.pairs
-    }
+    """Read the headers of all images, and some pixels of some, by the names of the images.
+
+    Within `remembering` those are read, and whole, which judge each other afterwards.
+    """
+    kept = is_remembering()
+    labelled = {pair.name for pair in _spread(pairing.labelled, MOST_JUDGED if kept else SAMPLED_LABELLED)}
+    sampled = labelled | {pair.name for pair in _spread(pairing.bare, SAMPLED_BARE)}
+
+    def facts_of(pair: ImagePair) -> FileFacts:
+        is_draft = not (kept and pair.name in labelled)
+        return _thinned(look_at(pair.image, pair.name in sampled, channel=channel, level=level, draft=is_draft))
+
+    return {pair.name: facts_of(pair) for pair in pairing.pairs}
 
 
 def _look_at_labels(
@@ -239,8 +248,7 @@ def _thinned(facts: FileFacts) -> FileFacts:
 
 
 def _spread(pairs: Sequence[ImagePair], most: int) -> list[ImagePair]:
-    step = max(1.0, len(pairs) / most)
-    return [pairs[int(index * step)] for index in range(min(len(pairs), most))]
+    return [pairs[index] for index in spread(len(pairs), most)]
 
 
 def _unlabelled(pairing: Pairing) -> Iterator[str]:

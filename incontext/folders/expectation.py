@@ -11,10 +11,9 @@ from PIL import Image
 from incontext.folders.folder_images import read_folder
 from incontext.folders.overlay import Tile, contact_sheet, draw
 from incontext.folders.user_folder import fit_pairs
-from incontext.images.examples import spread
+from incontext.images.examples import MOST_JUDGED, spread
 from incontext.images.source_image import NONE
 from incontext.inference.expected import told
-from incontext.inference.leave_one_out import MOST_EXAMPLES
 from incontext.segmenter import Segmenter
 from megamed.failures import Attempt
 from megamed.path_templates import Templates
@@ -92,7 +91,7 @@ def expect_of_folder(
         names: Names that the user gives to label values.
     """
     found = read_folder(folder, templates, names or NONE)
-    some = tuple(found.labelled[i] for i in spread(len(found.labelled), MOST_EXAMPLES))
+    some = tuple(found.labelled[i] for i in spread(len(found.labelled), MOST_JUDGED))
     faulty: dict[str, str] = {}
     with Attempt() as fitting:
         faulty = fit_pairs(segmenter, replace(found, pairs=some), names or {})

@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Shaped
-from PIL import Image, UnidentifiedImageError
+from PIL import UnidentifiedImageError
+from PIL.ImageFile import ImageFile
 
 from incontext.images import channels
 from incontext.images.channels import Channel
@@ -15,15 +17,14 @@ from megamed import formats
 from megamed.colour_tables import is_grey
 from megamed.failures import Attempt
 from megamed.label_values import LabelRules, without_palette
-from megamed.readers import picture, tiff
-from megamed.readers.orientation_tag import ON_SIDE, TAG
+from megamed.readers import picture, remembered, tiff
+from megamed.readers.orientation_tag import ON_SIDE, TAG, UPRIGHT
 from megamed.readers.pyramid import chosen
 from megamed.readers.stored import Geometry, StoredImage
+from megamed.readers.volume import MAX_VOXELS
 
 HEADED = ("picture", "TIFF")
 """Formats whose header Pillow reads at little cost."""
-UPRIGHT = 1
-"""Value of the orientation tag that leaves nothing to turn."""
 TAG_CHUNKS = frozenset({"exif", "Raw profile type exif", "XML:com.adobe.xmp"})
 """Pillow's names for what in a PNG may hold an orientation tag, before its pixels."""
 EXIF_CHUNK, END_BYTES = b"eXIf", 4096
@@ -66,7 +67,12 @@ class FileFacts:
 
 
 def look_at(
-    path: Path, pixels: bool = False, label: LabelRules | None = None, channel: Channel = None, level: int = 0
+    path: Path,
+    pixels: bool = False,
+    label: LabelRules | None = None,
+    channel: Channel = None,
+    level: int = 0,
+    draft: bool = False,
 ) -> FileFacts:
     """Read the header of a file and, if asked for, its pixels: grey values, or the values or colours of a label.
 
@@ -79,13 +85,14 @@ def look_at(
         label: Rules of the user on the values of a label, if it is one.
         channel: The channel to look at of an image that has several.
         level: Level of the resolution of an image that has several.
+        draft: Whether photographs may be decoded at a fraction of their size.
     """
     kind = format_name(path)
     with Attempt() as reading:
         if level:
             return _at_level(path, kind, pixels, channel, level)
-        if is_picture(path):
-            return _picture(path, pixels, label, channel)
+        if is_picture(path) and not (pixels and kind == "TIFF"):
+            return _picture(path, pixels, label, channel, draft)
         if kind == "DICOM" or not pixels:
             return FileFacts(path, kind)
         return _stored(path, kind, label, channel)
@@ -110,36 +117,29 @@ def format_name(path: Path) -> str:
     return {"JPG": "JPEG"}.get(suffix, suffix)
 
 
-def _picture(path: Path, pixels: bool, label: LabelRules | None, channel: Channel) -> FileFacts:
-    """Read the header of a picture and, if asked for, its pixels; those of TIFF as they are read elsewhere."""
-    is_tiff = format_name(path) == "TIFF"
+def _picture(path: Path, pixels: bool, label: LabelRules | None, channel: Channel, draft: bool) -> FileFacts:
+    """Read the header of a picture and, if asked for, its pixels."""
     try:
         opened = picture.opened(path)
     except UnidentifiedImageError:
-        if not is_tiff:
+        if format_name(path) != "TIFF":
             raise
         return _stored(path, "TIFF", label, channel)  # of a kind that Pillow does not know
     with opened:
         facts = _header(path, opened)
         if not pixels:
             return facts
-        if is_tiff:
-            found = _stored(path, "TIFF", label, channel)
-            return replace(
-                facts,
-                pixels=found.pixels,
-                has_channels=found.has_channels,
-                notes=found.notes,
-                colours=found.colours,
-            )
-        if label is None and channel is None:
-            opened.draft("L", (DRAFT_PX, DRAFT_PX))  # a photograph is decoded at a fraction of its size
-        return _with_pixels(facts, picture.decode(opened), label, channel)
+        if draft and channel is None:
+            opened.draft("L", (DRAFT_PX, DRAFT_PX))
+            return _with_pixels(facts, picture.decode(opened), label, channel)
+        source = channels.asked(formats.source_at(path), channel)
+        stored = remembered.once(source, partial(picture.content, path, opened, MAX_VOXELS))
+        return _with_pixels(facts, stored, label, channel)
 
 
-def _header(path: Path, opened: Image.Image) -> FileFacts:
+def _header(path: Path, opened: ImageFile) -> FileFacts:
     # a PNG without the chunks would be decoded to look for a tag behind its pixels
-    has_tags = opened.format != "PNG" or not TAG_CHUNKS.isdisjoint(opened.info) or _ends_with_tags(path)
+    has_tags = opened.format != "PNG" or not TAG_CHUNKS.isdisjoint(opened.info) or _ends_with_tags(opened)
     orientation = int(opened.getexif().get(TAG) or UPRIGHT) if has_tags else UPRIGHT
     size = (opened.height, opened.width)
     if orientation in ON_SIDE and opened.format != "TIFF":  # which Pillow turns by itself
@@ -158,11 +158,9 @@ def _header(path: Path, opened: Image.Image) -> FileFacts:
     )
 
 
-def _ends_with_tags(path: Path) -> bool:
+def _ends_with_tags(opened: ImageFile) -> bool:
     """Whether a PNG has tags behind its pixels, where Pillow finds them only once it has decoded these."""
-    with path.open("rb") as file:
-        file.seek(max(path.stat().st_size - END_BYTES, 0))
-        return EXIF_CHUNK in file.read()
+    return EXIF_CHUNK in picture.encoded(opened, -END_BYTES)
 
 
 def _at_level(path: Path, kind: str, pixels: bool, channel: Channel, level: int) -> FileFacts:
@@ -178,7 +176,7 @@ def _stored(path: Path, kind: str, label: LabelRules | None, channel: Channel, l
     stored = formats.read(channels.asked(formats.source_at(path), channel, level))
     facts = _with_pixels(FileFacts(path, kind, bits=8 * stored.dtype.itemsize), stored, label, channel)
     sides = stored.shape if stored.axes else stored.array.shape
-    return replace(facts, size_px=sides, geometry=stored.geometry)
+    return replace(facts, size_px=sides, orientation=stored.orientation, geometry=stored.geometry)
 
 
 def _with_pixels(facts: FileFacts, stored: StoredImage, label: LabelRules | None, channel: Channel) -> FileFacts:

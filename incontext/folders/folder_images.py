@@ -58,10 +58,12 @@ def _own_series(folder: Path) -> Pairing | None:
     """
     slices, others = _slices_and_others(folder)
     places = {path.parent for path in slices}
+    if len(places) != 1:
+        return None
     previews = [path for path in others if is_preview(PurePosixPath(path.relative_to(folder).as_posix()))]
     labels = tuple(path for path in others if path not in previews)
-    are_drawn = all(map(states_label, labels))
-    if len(places) != 1 or not (are_drawn or (len(labels) == 1 and _is_label(labels[0], folder))):
+    are_drawn = all(formats.is_slice(path) and states_label(path) for path in labels)
+    if not (are_drawn or (len(labels) == 1 and _is_label(labels[0], folder))):
         return None
     (place,) = places
     if place != folder and not (place.parent == folder and FOLDER_WORDS.fullmatch(place.name)):

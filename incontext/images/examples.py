@@ -44,6 +44,8 @@ MOST_CLASSES = 255
 NOTHING_SAID = LabelRules()
 SAMPLED_LABELS = 8
 """Label maps by which all are judged."""
+MOST_JUDGED = 64
+"""Number of examples that are judged by the others, and of squares of them unless each has one only."""
 SAMPLED_CASES = 16
 """Number of support images, and of queries, that the choice of preparation and the warnings are based on."""
 SAMPLED_PIXELS = 2**26

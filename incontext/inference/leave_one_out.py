@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Float32, Int64, UInt8
 from torch import Tensor
 
-from incontext.images.examples import spread
+from incontext.images.examples import MOST_JUDGED, spread
 from incontext.inference.backends import finite
 from incontext.inference.code_stacks import turns
 from incontext.inference.reader import CODES_PER_SQUARE, Encoded, Reader, known
@@ -19,8 +19,6 @@ from megamed.unknown import UNKNOWN
 
 LEAST_EXAMPLES = 4
 """Examples without which nothing is said: each would be segmented by two others or fewer."""
-MOST_EXAMPLES = 64
-"""Examples that are judged, evenly spread among all, and squares of them unless each has one only."""
 LEAST_PROBABILITY = 0.002
 """Least probability of what was drawn that counts, so that no single pixel decides."""
 REACH = 1 / 4
@@ -81,14 +79,14 @@ def leave_one_out(reader: Reader, examples: Sequence[int] | None = None) -> Left
 
     Args:
         reader: Reader of the support pool.
-        examples: Numbers of the examples to judge, as `Pool.units` has them; by default at most `MOST_EXAMPLES`.
+        examples: Numbers of the examples to judge, as `Pool.units` has them; by default at most `MOST_JUDGED`.
 
     Raises:
         FloatingPointError: If the network's logits are not finite.
     """
     units = reader.pool.units
     present = units.unique().tolist()
-    judged = [present[i] for i in spread(len(present), MOST_EXAMPLES)] if examples is None else list(examples)
+    judged = [present[i] for i in spread(len(present), MOST_JUDGED)] if examples is None else list(examples)
     squares = torch.cat([_some((units == unit).nonzero()[:, 0], len(judged)) for unit in judged])
     rows = torch.tensor([judged.index(unit) for unit in units[squares].tolist()])
     encoded, parts = reader.encoded(), []
@@ -126,7 +124,7 @@ def by_others(
 
 def _some(squares: Int64[Tensor, " n"], examples: int) -> Int64[Tensor, " m"]:
     """Choose the squares of an example that are judged: evenly spread ones, at least one."""
-    return squares[spread(len(squares), max(1, MOST_EXAMPLES // examples))]
+    return squares[spread(len(squares), max(1, MOST_JUDGED // examples))]
 
 
 def _compared(

@@ -21,6 +21,7 @@ from incontext.networks.copies import FEW, MIRRORED
 from incontext.networks.protocols import Backend
 from incontext.networks.weights_delta import Tuned
 from megamed.label_values import LabelRules, Unknown
+from megamed.readers.remembered import remembering
 
 
 class TaskEstimator(NetworkEstimator):
@@ -142,11 +143,12 @@ class TaskEstimator(NetworkEstimator):
         self._choice, self._tuning  # noqa: B018 - a mistake in them is told before anything is read
         check_absent(self.absent)
         examples = Examples(images, labels, self.rules, self.channel, classes or {}, self.level)
-        sample = examples.sample(SAMPLED_CASES)
         if subjects is not None and len(subjects) != len(examples):
             msg = f"subjects do not fit: expected one for each of {len(examples)} images, got {len(subjects)}."
             raise ValueError(msg)
-        fitted = fit_examples(examples, sample, self._prepare(sample), classes or {})
+        with remembering():
+            sample = examples.sample(SAMPLED_CASES)
+            fitted = fit_examples(examples, sample, self._prepare(sample), classes or {})
         self._fitted = fitted if subjects is None else replace(fitted, pool=fitted.pool.of_subjects(subjects))
         if self.tune:
             self._task_network()

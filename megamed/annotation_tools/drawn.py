@@ -104,8 +104,21 @@ def recognises(tool: AnnotationTool, path: Path) -> bool:
     return tool.recognises(path) or (is_bare and not path.stat().st_size)
 
 
+def is_of(tool: AnnotationTool, path: Path) -> bool:
+    """Whether `tool_of` says so of a file."""
+    return tool_of(path) is tool
+
+
 def tool_of(path: Path) -> AnnotationTool | None:
-    """Return the tool that wrote a file; None for other files."""
+    """Return the tool that wrote a file, which is looked at once while it does not change; None for other files."""
+    if not path.is_file():
+        return None
+    state = path.stat()
+    return _recognised(path, state.st_mtime_ns, state.st_size)
+
+
+@functools.lru_cache(maxsize=MOST_FILES)
+def _recognised(path: Path, _changed_ns: int, _size_bytes: int) -> AnnotationTool | None:
     return next((tool for tool in TOOLS.values() if recognises(tool, path)), None)
 
 

@@ -79,11 +79,10 @@ def header_of(path: Path) -> Any:
 
 def has_mark(path: Path) -> bool:
     """Whether a file begins as DICOM does, with or without preamble; a DICOMDIR, which holds no pixels, is none."""
-    if path.name == "DICOMDIR" or path.name.startswith(".") or not path.is_file():
+    if path.name == "DICOMDIR" or path.name.startswith("."):
         return False
-    with path.open("rb") as file:
-        start = file.read(PREAMBLE_BYTES + len(MARK))
-    return start[PREAMBLE_BYTES:] == MARK or _begins_with_data(start)
+    start = _start(path)
+    return _is_marked(start) or _begins_with_data(start)
 
 
 def states_label(path: Path) -> bool:
@@ -99,11 +98,26 @@ def states_no_image(path: Path) -> bool:
 
 def _object_class(path: Path) -> bytes:
     """Find the UID of an object's class in the first bytes of a file; empty if it is not stated there."""
+    found = OBJECT_CLASS.search(_start(path))
+    return found[1] if found else b""
+
+
+def _start(path: Path) -> bytes:
+    """Return the first bytes of a file, which are read once; none of what is no file."""
     if not path.is_file():
         return b""
+    state = path.stat()
+    return _started(path, state.st_mtime_ns, state.st_size)
+
+
+@functools.lru_cache(maxsize=MOST_HEADERS)
+def _started(path: Path, _changed_ns: int, _size_bytes: int) -> bytes:
     with path.open("rb") as file:
-        found = OBJECT_CLASS.search(file.read(META_BYTES))
-    return found[1] if found else b""
+        return file.read(META_BYTES)
+
+
+def _is_marked(start: bytes) -> bool:
+    return start[PREAMBLE_BYTES : PREAMBLE_BYTES + len(MARK)] == MARK
 
 
 def _begins_with_data(start: bytes) -> bool:
@@ -115,16 +129,15 @@ def _begins_with_data(start: bytes) -> bool:
 
 
 @functools.lru_cache(maxsize=MOST_HEADERS)
-def _parsed(pydicom: Any, path: Path, _changed_ns: int, _size_bytes: int) -> Any:
-    with path.open("rb") as file:
-        start = file.read(META_BYTES)
-        if DEFLATED.search(start):
+def _parsed(pydicom: Any, path: Path, changed_ns: int, size_bytes: int) -> Any:
+    start = _started(path, changed_ns, size_bytes)
+    if DEFLATED.search(start):
+        with path.open("rb") as file:
             # pydicom inflates all at once what follows the group of meta information, whose length the group states
             file.seek(LENGTH.stop + int.from_bytes(start[LENGTH], "little"))
             for _ in unpacked(file, "deflate", int(free_bytes() / BYTES_PER_VALUE)):
                 pass
-    is_marked = start[PREAMBLE_BYTES : PREAMBLE_BYTES + len(MARK)] == MARK
-    header = pydicom.dcmread(path, defer_size=DEFERRED_BYTES, force=not is_marked)
+    header = pydicom.dcmread(path, defer_size=DEFERRED_BYTES, force=not _is_marked(start))
     if "SOPClassUID" not in header:
         msg = "expected a DICOM file, got neither its mark nor the class of an object"
         raise ValueError(msg)

@@ -41,9 +41,25 @@ def read(source: Source, most_pixels: int) -> StoredImage:
         ImportError: If nibabel is not installed.
     """
     (path,) = source.files
-    with decoding(path) as nibabel, unpacked(path) as file:
-        image = (nibabel.Nifti2Image if _is_second(file) else nibabel.Nifti1Image).from_stream(file)
+    with _opened(path) as image:
         return stored_image(image, path, source.part)
+
+
+def sides(path: Path) -> tuple[int, ...]:
+    """Return the sides that a header states.
+
+    Raises:
+        ValueError: If the file cannot be decoded.
+        ImportError: If nibabel is not installed.
+    """
+    with _opened(path) as image:
+        return tuple(image.shape)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    with decoding(path) as nibabel, unpacked(path) as file:
+        yield (nibabel.Nifti2Image if _is_second(file) else nibabel.Nifti1Image).from_stream(file)
 
 
 @contextmanager

@@ -16,6 +16,8 @@ from megamed.readers.volume import check_header, on_grid
 
 SUFFIXES = (".nii", ".nii.gz")
 MOST_LAYERS = 255
+MOST_SHAPES = 2048
+"""Number of files whose sides are remembered."""
 FIRST_IS_BACKGROUND = "the first of its masks is what no other covers: it is read as background"
 
 
@@ -88,10 +90,16 @@ def _decoded(path: Path, _changed_ns: int) -> tuple[StoredImage, dict[int, int],
 
 
 def _shape(path: Path) -> tuple[int, ...]:
-    """Return the sides that a header states; none if it is no NIfTI."""
-    with Attempt(), nifti.decoding(path) as nibabel:
-        return tuple(nibabel.load(path).shape)
+    """Return the sides that a header states, which is read once; none if it is no NIfTI."""
+    with Attempt():
+        state = path.stat()
+        return _stated_shape(path, state.st_mtime_ns, state.st_size)
     return ()
+
+
+@functools.lru_cache(maxsize=MOST_SHAPES)
+def _stated_shape(path: Path, _changed_ns: int, _size_bytes: int) -> tuple[int, ...]:
+    return nifti.sides(path)
 
 
 def _count(shape: tuple[int, ...]) -> int:

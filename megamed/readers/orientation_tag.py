@@ -4,6 +4,8 @@ import numpy as np
 from jaxtyping import Shaped
 
 TAG = 274
+UPRIGHT = 1
+"""Value of the tag that leaves nothing to turn."""
 TURNED = "turned upright"
 """Words by which the note on a turn begins."""
 TURNS = {

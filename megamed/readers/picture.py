@@ -12,11 +12,12 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Real, Shaped, UInt8
 from PIL import Image, ImageSequence
+from PIL.ImageFile import ImageFile
 
 from megamed.label_colours import MOST_COLOURS, palette_of
 from megamed.readers.faults import check_expansion, check_no_stream, one_error
 from megamed.readers.memory import check_size
-from megamed.readers.orientation_tag import TAG, TURNS, turned_upright
+from megamed.readers.orientation_tag import TAG, TURNS, UPRIGHT, turn_note, turned_upright
 from megamed.readers.source import Source
 from megamed.readers.stored import MaskImage, StoredImage
 
@@ -51,27 +52,57 @@ def read(source: Source, most_pixels: int) -> StoredImage:
         ValueError: If the file cannot be decoded, is larger than `most_pixels` or has frames of several sizes.
     """
     (path,) = source.files
-    with one_error(path, *UNREADABLE), opened(path) as picture:
-        is_photograph = picture.format in PHOTOGRAPHS
+    with one_error(path, *UNREADABLE):
+        picture = opened(path)
+    with picture:
+        return content(path, picture, most_pixels)
+
+
+def content(path: Path, picture: ImageFile, most_pixels: int) -> StoredImage:
+    """Read the picture or the frames of a file that is open.
+
+    Args:
+        path: The file.
+        picture: What `opened` returned for it.
+        most_pixels: The size above which nothing is decoded.
+
+    Raises:
+        ValueError: If it cannot be decoded, is larger than `most_pixels` or has frames of several sizes.
+    """
+    is_photograph = picture.format in PHOTOGRAPHS
+    with one_error(path, *UNREADABLE):
         # the further frames of a telephone's photograph are previews of the first
         count = 1 if is_photograph else getattr(picture, "n_frames", 1)
-        png = _png_type(path) if picture.format == "PNG" else None
+        png = _png_type(picture) if picture.format == "PNG" else None
         if png:
             check_expansion(path, picture.width * picture.height * _bits_of_pixel(png) // 8)
         check_size((count, picture.height, picture.width), len(picture.getbands()), most_pixels)
         largest = _largest_grey(picture, png)
+        is_lossy = is_photograph or (picture.format == "WEBP" and _is_lossy_webp(picture))
+        deep = encoded(picture) if png and count == 1 and _is_deep(png) else b""
         frames = [upright(frame) for frame in islice(ImageSequence.Iterator(picture), count)]
         frames = frames if largest is None else [_as_stored(frame, largest) for frame in frames]
-        if png and count == 1:
-            frames = [_with_all_bits(path, frames[0], picture, png)]
+        if deep:
+            frames = [_with_all_bits(frames[0], deep)]
     if len(sizes := {frame.shape for frame in frames}) > 1:
         msg = (
             f"{path.name} is no stack: expected frames of one size, got {sorted(sizes)}. "
             "Save its frames as separate files."
         )
         raise ValueError(msg)
-    is_lossy = is_photograph or (picture.format == "WEBP" and _is_lossy_webp(path))
     return replace(frames[0] if count == 1 else _joined(frames), is_lossy=is_lossy)
+
+
+def encoded(picture: ImageFile, start: int = 0, count: int = -1) -> bytes:
+    """Return bytes of the file of a picture of which nothing is decoded yet; by a negative start those at its end."""
+    file = picture.fp
+    assert file
+    place = file.tell()
+    file.seek(0, os.SEEK_END)
+    file.seek(start if start >= 0 else max(file.tell() + start, 0))
+    found = file.read(count)
+    file.seek(place)
+    return found
 
 
 def _largest_grey(picture: Image.Image, png: PngType | None) -> int | None:
@@ -89,22 +120,21 @@ def _as_stored(frame: StoredImage, largest: int) -> StoredImage:
     return replace(frame, array=np.rint(frame.array * (largest / full)).astype(frame.array.dtype))
 
 
-def _is_lossy_webp(path: Path) -> bool:
+def _is_lossy_webp(picture: ImageFile) -> bool:
     """Whether a WebP file has a chunk of pixels that were stored with loss."""
-    with path.open("rb") as file:
-        file.seek(RIFF_BYTES)
-        while header := file.read(CHUNK_HEADER_BYTES):
-            if header.startswith(b"VP8 "):
-                return True
-            size = int.from_bytes(header[4:], "little")
-            if not header.startswith(b"ANMF"):  # which holds the chunks of a frame
-                file.seek(size + size % 2, os.SEEK_CUR)
-            else:
-                file.seek(FRAME_HEADER_BYTES, os.SEEK_CUR)
+    file = io.BytesIO(encoded(picture, RIFF_BYTES))
+    while header := file.read(CHUNK_HEADER_BYTES):
+        if header.startswith(b"VP8 "):
+            return True
+        size = int.from_bytes(header[4:], "little")
+        if not header.startswith(b"ANMF"):  # which holds the chunks of a frame
+            file.seek(size + size % 2, os.SEEK_CUR)
+        else:
+            file.seek(FRAME_HEADER_BYTES, os.SEEK_CUR)
     return False
 
 
-def opened(path: Path) -> Image.Image:
+def opened(path: Path) -> ImageFile:
     """Open a picture and decode nothing of it yet; `check_size` takes the place of Pillow's limit of pixels.
 
     Raises:
@@ -126,35 +156,35 @@ def opened(path: Path) -> Image.Image:
 def upright(picture: Image.Image) -> StoredImage:
     """Decode a picture, or the current frame of several, and turn it as its EXIF tag says; Pillow does so for TIFF."""
     stored = decode(picture)
-    orientation = picture.getexif().get(TAG, 1) if picture.format != "TIFF" else 1
+    orientation = picture.getexif().get(TAG, UPRIGHT) if picture.format != "TIFF" else UPRIGHT
     if orientation not in TURNS:
         return stored
     array, opacity = turned_upright(stored.array, orientation, 0), stored.opacity
     opacity = opacity if opacity is None else turned_upright(opacity, orientation, 0)
-    return replace(
-        stored, array=array, opacity=opacity, notes=(f"turned upright, as orientation tag {orientation} says",)
-    )
+    return replace(stored, array=array, opacity=opacity, orientation=orientation, notes=turn_note(orientation))
 
 
-def _with_all_bits(path: Path, stored: StoredImage, picture: Image.Image, png: PngType) -> StoredImage:
-    """Decode a PNG of 16 bits a colour, of which Pillow keeps the upper 8, through imagecodecs if it is installed."""
+def _is_deep(png: PngType) -> bool:
+    """Whether a PNG has 16 bits a colour, of which Pillow keeps the upper 8."""
     bits, colour_type = png
-    if bits != 16 or colour_type == GREY_PNG:
-        return stored
+    return bits == 16 and colour_type != GREY_PNG
+
+
+def _with_all_bits(stored: StoredImage, deep: bytes) -> StoredImage:
+    """Decode a PNG of 16 bits a colour through imagecodecs, if it is installed."""
     try:
         import imagecodecs
     except ImportError:
         return replace(stored, notes=(*stored.notes, "the upper 8 of 16 bits were read: imagecodecs is not installed"))
-    array = imagecodecs.png_decode(path.read_bytes())
+    array = imagecodecs.png_decode(deep)
     array = array[..., 0] if array.shape[-1] == 2 else array[..., :3]
     axes = "YX" if array.ndim == 2 else "YXC"
-    return replace(stored, array=turned_upright(array, picture.getexif().get(TAG, 1), 0), axes=axes)
+    return replace(stored, array=turned_upright(array, stored.orientation, 0), axes=axes)
 
 
-def _png_type(path: Path) -> PngType:
+def _png_type(picture: ImageFile) -> PngType:
     """Read the type of the pixels of a PNG."""
-    with path.open("rb") as file:
-        bits, colour_type = file.read(PNG_TYPE + 2)[PNG_TYPE:]
+    bits, colour_type = encoded(picture, PNG_TYPE, 2)
     return bits, colour_type
 
 

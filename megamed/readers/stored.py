@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float, Shaped, UInt8, UInt16
 
 from megamed.label_colours import stated_colours
+from megamed.readers.orientation_tag import UPRIGHT
 from megamed.readers.volume import Volume, canonical, stack
 
 REVERSED = "its axes are those of its image in the other direction: columns, rows, planes against planes, rows, columns"
@@ -66,6 +67,8 @@ class StoredImage:
     """Whether these are the pixels of the channel that the source asked for, so that nothing is left to choose."""
     is_lossy: bool = False
     """Whether the compression changed values, as JPEG does."""
+    orientation: int = UPRIGHT
+    """Value of the orientation tag by which the pixels were turned upright."""
     notes: tuple[str, ...] = ()
     """Remarks for the user on changes and assumptions made when the file was read."""
 

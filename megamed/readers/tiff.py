@@ -15,7 +15,7 @@ from PIL import Image
 from megamed.readers import channels, picture, pyramid, tiff_calibration, tiff_channels, tiff_region
 from megamed.readers.faults import one_error
 from megamed.readers.memory import check_size
-from megamed.readers.orientation_tag import ON_SIDE, TAG, turn_note, turned_upright
+from megamed.readers.orientation_tag import ON_SIDE, TAG, UPRIGHT, turn_note, turned_upright
 from megamed.readers.pyramid import Sides
 from megamed.readers.source import Source
 from megamed.readers.stored import Geometry, MaskImage, StoredImage
@@ -71,7 +71,8 @@ def read(source: Source, most_pixels: int) -> StoredImage:
             msg += f"{source.level}, got others. Save the level as a file of its own."
             raise ValueError(msg)
         stored = _through_pillow(source, most_pixels)
-        stored = replace(stored, notes=(*stored.notes, *(note for turn in turns for note in turn_note(turn))))
+        notes = (*stored.notes, *(note for turn in turns for note in turn_note(turn)))
+        stored = replace(stored, orientation=turns[-1], notes=notes)
     spacing = None if pixel is None else _spacing(stored, pixel.reduced(known[0][0] / sides[0], known[0][1] / sides[1]))
     return replace(stored, geometry=Geometry(spacing=spacing, full_size=known[0] if source.level else None))
 
@@ -150,13 +151,13 @@ def _seen(level: Any) -> Sides:
     """Return rows and columns of a level as viewers show it."""
     page = level.keyframe
     stored = page.imagelength, page.imagewidth
-    return stored[::-1] if page.tags.valueof(TAG, 1) in ON_SIDE else stored
+    return stored[::-1] if page.tags.valueof(TAG, UPRIGHT) in ON_SIDE else stored
 
 
 def _turns(file: Any) -> list[int]:
     """List the orientation tags that pages have; where there are several, Pillow turns each page by its own."""
     pages = (getattr(page, "keyframe", page) for each in _whole(file) for page in each.pages if page is not None)
-    return sorted({int(page.tags.valueof(TAG, 1)) for page in pages})
+    return sorted({int(page.tags.valueof(TAG, UPRIGHT)) for page in pages})
 
 
 def _spacing(stored: StoredImage, pixel: PixelSize) -> tuple[float, ...] | None:
@@ -203,7 +204,7 @@ def _decoded(file: Any, series: Any, source: Source) -> StoredImage | None:
         raise
     array = array.view(np.dtype(array.dtype.str))  # tifffile's own names of 64-bit types are unusual
     array, axes, opacity = _without_opacity(array, level.axes, page)
-    orientation = page.tags.valueof(TAG, 1)
+    orientation = int(page.tags.valueof(TAG, UPRIGHT))
     if opacity is not None:
         hidden, hidden_axes = _sorted(opacity, axes.replace("S", ""))
         opacity = picture.told(turned_upright(hidden, orientation, hidden_axes.index("Y")))
@@ -221,7 +222,14 @@ def _decoded(file: Any, series: Any, source: Source) -> StoredImage | None:
     lossy = int(page.compression) in LOSSY
     palette = _palette(page) if page.photometric == PALETTE and array.dtype == np.uint8 else None
     return StoredImage(
-        array, axes, has_part=has_part, palette=palette, opacity=opacity, is_lossy=lossy, notes=turn_note(orientation)
+        array,
+        axes,
+        has_part=has_part,
+        palette=palette,
+        opacity=opacity,
+        is_lossy=lossy,
+        orientation=orientation,
+        notes=turn_note(orientation),
     )
 
 

@@ -6,10 +6,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Shaped
 
-from megamed.readers.orientation_tag import TAG
+from megamed.readers.orientation_tag import TAG, UPRIGHT
 from megamed.readers.pyramid import Region
 
-UPRIGHT = 1
 ONE_AFTER_ANOTHER = 1
 """Planar configuration in which the samples of a pixel lie one after another."""
 

@@ -4,18 +4,20 @@ import json
 import re
 import subprocess
 import sys
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 from PIL import Image
-from PIL.PngImagePlugin import PngImageFile
+from typer.testing import CliRunner
 
+from incontext.cli import app
 from incontext.folders.check_folder import check_folder
 from megamed.label_colours import palette_of
 from megamed.label_values import LabelRules
+from tests.opened import opened_in
 
 
 def disc(seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -194,28 +196,32 @@ def test_classes_are_called_as_the_folder_s_card_says(tmp_path: Path) -> None:
     assert [each.name for each in check_folder(tmp_path).classes] == ["liver"]
 
 
-def test_no_file_is_read_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    draw(tmp_path, 20, 60)
-    opened: Counter[str] = Counter()
-    decoded: Counter[str] = Counter()
-    open_picture, load = Image.open, PngImageFile.load
+def save_as(suffix: str, path: Path, pixels: np.ndarray) -> None:
+    if suffix == ".nii.gz":
+        volume = np.stack([pixels] * 3, axis=-1)
+        nibabel.save(nibabel.Nifti1Image(volume, np.diag([1.0, 1, 3, 1])), path.with_suffix(suffix))
+    else:
+        Image.fromarray(pixels).save(path.with_suffix(suffix))
 
-    def counting_open(path: Path, *arguments: object, **options: object) -> Image.Image:
-        opened[str(path)] += 1
-        return open_picture(path, *arguments, **options)
 
-    monkeypatch.setattr(Image, "open", counting_open)
-
-    def counting_load(picture: PngImageFile) -> object:
-        decoded[picture.filename] += bool(picture.tile)  # which a decoded picture has no more
-        return load(picture)
-
-    monkeypatch.setattr(PngImageFile, "load", counting_load)
-    check_folder(tmp_path)
-    assert set(opened.values()) == {1}
-    assert len(opened) == 100
-    assert max(decoded.values()) == 1
-    assert 20 < sum(decoded.values()) <= 20 + 16 + 32
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".nii.gz"])
+@pytest.mark.parametrize("option", ["--expect", "--no-expect"])
+def test_no_file_is_read_twice(tmp_path: Path, suffix: str, option: str) -> None:
+    """Not even where the labelled images judge each other, or tell by common rules what their labels mean."""
+    for part in ("images", "labels"):
+        (tmp_path / part).mkdir()
+    for index in range(20):
+        image, label = disc(index)
+        save_as(suffix, tmp_path / "images" / f"{index:04}", image)
+        if index < 9:
+            save_as(suffix if suffix != ".jpg" else ".png", tmp_path / "labels" / f"{index:04}", label)
+    with opened_in(tmp_path) as opened:
+        found = CliRunner().invoke(app, ["check", str(tmp_path), option], catch_exceptions=False)
+    assert ("Expect a Dice" in found.stdout) == (option == "--expect")
+    assert len(opened) == 20 + 9
+    for name, count in opened.items():
+        # of a volume's label the header tells first whether it has a mask for each class
+        assert count == (2 if name.startswith("labels") and suffix == ".nii.gz" else 1), name
 
 
 def test_looking_at_a_folder_of_many_images_loads_no_network_library(tmp_path: Path) -> None:

@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from incontext.images.examples import MOST_JUDGED
 from incontext.inference.choice import Choice
-from incontext.inference.leave_one_out import MOST_EXAMPLES, REACH, gain_elsewhere, leave_one_out
+from incontext.inference.leave_one_out import REACH, gain_elsewhere, leave_one_out
 from incontext.inference.reader import Reader
 from incontext.inference.support_pool import Pool
 from megamed.unknown import UNKNOWN
@@ -102,8 +103,8 @@ def test_a_class_that_no_other_example_shows_has_no_mask() -> None:
 
 
 def test_of_many_examples_and_squares_some_are_judged() -> None:
-    found = leave_one_out(reader(draw_pool(3 * MOST_EXAMPLES), MeanLabel()))
-    assert len(found.examples) == MOST_EXAMPLES
+    found = leave_one_out(reader(draw_pool(3 * MOST_JUDGED), MeanLabel()))
+    assert len(found.examples) == MOST_JUDGED
     tiled = replace(draw_pool(120), examples=torch.arange(120) // 30)
 
     class Counting(MeanLabel):
@@ -115,7 +116,7 @@ def test_of_many_examples_and_squares_some_are_judged() -> None:
 
     network = Counting()
     assert leave_one_out(reader(tiled, network)).examples.tolist() == [0, 1, 2, 3]
-    assert network.asked == MOST_EXAMPLES
+    assert network.asked == MOST_JUDGED
 
 
 def test_only_those_asked_for_are_judged_and_all_others_are_their_support() -> None:
