@@ -10,7 +10,7 @@ from PIL import Image
 
 from incontext.folders.folder_images import read_folder
 from incontext.folders.overlay import Tile, contact_sheet, draw
-from incontext.folders.user_folder import fit_pairs
+from incontext.folders.user_folder import fit_pairs, settle_overlap
 from incontext.images.examples import MOST_JUDGED, spread
 from incontext.images.source_image import NONE
 from incontext.inference.expected import told
@@ -35,6 +35,7 @@ class Expectation:
         numbers: Numbers of these examples, in the order in which they were given.
         classes: Names of the classes by label value.
         before_tuning: Whether the network was tuned since, so that more is to be expected.
+        notes: Notes on classes that share pixels.
     """
 
     dice: dict[int, float]
@@ -43,9 +44,11 @@ class Expectation:
     numbers: list[int]
     classes: Mapping[int, str]
     before_tuning: bool = False
+    notes: Sequence[str] = ()
 
     def lines(self) -> Iterator[str]:
         """Tell people, class by class."""
+        yield from (f"Note: {note}" for note in self.notes)
         when = " before tuning" if self.before_tuning else ""
         for value, dice in self.dice.items():
             of = "" if len(self.classes) == 1 else f" of {self.classes[value]}"
@@ -92,12 +95,14 @@ def expect_of_folder(
     """
     found = read_folder(folder, templates, names or NONE)
     some = tuple(found.labelled[i] for i in spread(len(found.labelled), MOST_JUDGED))
-    faulty: dict[str, str] = {}
+    faulty, notes = dict[str, str](), list[str]()
     with Attempt() as fitting:
         faulty = fit_pairs(segmenter, replace(found, pairs=some), names or {})
+        notes = settle_overlap(segmenter, None)
     if fitting.error:
         return None
-    return expectation_of(segmenter, [pair.name for pair in some if pair.name not in faulty])
+    expected = expectation_of(segmenter, [pair.name for pair in some if pair.name not in faulty])
+    return expected and replace(expected, notes=notes)
 
 
 def picture(segmenter: Segmenter, expected: Expectation) -> Image.Image | None:

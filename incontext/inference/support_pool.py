@@ -1,5 +1,6 @@
 """Preparation of images as squares for the network, and the support pool of labelled squares."""
 
+import itertools
 from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -178,16 +179,23 @@ class Fitted:
         return [(names[first], names[second]) for first, second in self.pool.overlapping]
 
     def told_of_overlap(self, overlap: bool) -> list[str]:
-        """Name classes that share pixels in the examples, if some do, and say what becomes of these pixels in masks.
+        """Name classes that share some or all pixels in the examples, and say what becomes of these pixels in masks.
 
         Args:
             overlap: Whether a pixel of a mask may be of several classes.
         """
         if not (pairs := self.overlapping):
             return []
+        labels = self.pool.labels
+        alike = [torch.equal(labels[:, first], labels[:, second]) for first, second in self.pool.overlapping]
+        twins = [
+            f"{first} and {second} cover the same pixels in all labels: one structure under two names, it seems. Leave "
+            "one of them out."
+            for first, second in itertools.compress(pairs, alike)
+        ]
         more = f", and so do {len(pairs) - 1} other pairs" if len(pairs) > 1 else ""
         outcome = "each class has a mask of its own." if overlap else f"masks have one class there. {LET_OVERLAP}"
-        return [f"{pairs[0][0]} and {pairs[0][1]} share pixels in the labels{more}: {outcome}"]
+        return [*twins, f"{pairs[0][0]} and {pairs[0][1]} share pixels in the labels{more}: {outcome}"]
 
     @cached_property
     def colours(self) -> dict[int, str]:

@@ -124,3 +124,19 @@ def test_an_image_that_probably_lacks_the_class_is_named(tmp_path: Path, monkeyp
     assert "Probably without label 1: c6.png." in result.stdout.splitlines()
     (report,) = json.loads((out / "summary.json").read_text())["images"]
     assert (report["absent"], report["area_px"]) == ([1], {"1": 0})
+
+
+def test_classes_that_share_pixels_are_expected_as_segment_finds_them(tmp_path: Path) -> None:
+    """One structure that is drawn twice, as its cells and as their mask, is told to be one."""
+    folder = write_folder(tmp_path, swapped=None)
+    (folder / "labels").rename(folder / "mask binary")
+    (folder / "label cells").mkdir()
+    for path in (folder / "mask binary").iterdir():
+        Image.fromarray(np.asarray(Image.open(path)) * np.uint8(7)).save(folder / "label cells" / path.name)
+    found = expect_of_folder(segmenter(), folder)
+    assert found is not None
+    assert len(found.dice) == 2
+    assert min(found.dice.values()) > 0.9
+    twins, overlap, *_ = found.lines()
+    assert twins.startswith("Note: binary and cells cover the same pixels in all labels: one structure under two names")
+    assert overlap == "Note: binary and cells share pixels in the labels: each class has a mask of its own."
