@@ -21,7 +21,6 @@ from incontext.networks.copies import FEW, MIRRORED
 from incontext.networks.protocols import Backend
 from incontext.networks.weights_delta import Tuned
 from megamed.label_values import LabelRules, Unknown
-from megamed.readers.remembered import remembering
 
 
 class TaskEstimator(NetworkEstimator):
@@ -146,9 +145,8 @@ class TaskEstimator(NetworkEstimator):
         if subjects is not None and len(subjects) != len(examples):
             msg = f"subjects do not fit: expected one for each of {len(examples)} images, got {len(subjects)}."
             raise ValueError(msg)
-        with remembering():
-            sample = examples.sample(SAMPLED_CASES)
-            fitted = fit_examples(examples, sample, self._prepare(sample), classes or {})
+        sample = examples.sample(SAMPLED_CASES)
+        fitted = fit_examples(examples, sample, self._prepare(sample), classes or {})
         self._fitted = fitted if subjects is None else replace(fitted, pool=fitted.pool.of_subjects(subjects))
         if self.tune:
             self._task_network()

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from megamed.readers.source import Source
 from megamed.readers.stored import StoredImage
 
-MOST_BYTES = 2**27
+MOST_BYTES = 2**28
 """Size of all pixels that are remembered at a time; images that were asked for last stay."""
 
 
