@@ -88,6 +88,7 @@ class Live:
         self._tuned: Segmenter | None = None
         self.tuner = Tuner(lambda: self._notify([]))
         self._looked_at = 0
+        self._has_more = False
         self._is_closing = False
         self.propagated: dict[int, Propagated] = {}
         self._volumes: list[tuple[int, PropagationTask]] = []
@@ -115,6 +116,12 @@ class Live:
         with self._changed:
             self._joined = None if joined is None or self._joined is None else [*self._joined, joined]
             self._begin_round()
+
+    def images_changed(self) -> None:
+        """Segment the images that have no mask of this round yet: some have joined, or are not drawn any more."""
+        with self._changed:
+            self._has_more = True
+            self._changed.notify_all()
 
     def tune(self) -> None:
         """Begin to tune the network on the examples; if that is a gain, all images are segmented again.
@@ -184,21 +191,26 @@ class Live:
         if loading.error:
             self._tell(Progress("idle", error=loading.reason))
             return
-        finished, has_task = 0, segmenter.has_examples
+        finished, has_learned, has_task = 0, False, segmenter.has_examples
         if has_task:
             self._learner = Learner(self._folder, segmenter.fitted)
         while not self._is_closing:
             self._propagate_wanted(segmenter)
             with self._changed:
                 now, examples = self._round, any(image.is_example for image in self._folder.images)
+                has_more, self._has_more = self._has_more, False
             if not examples and not has_task:
                 self._tell(Progress("waiting"))
             elif now != finished:
-                finished = now
-                if self._learn(segmenter, examples):
+                finished, has_learned = now, self._learn(segmenter, examples)
+                if has_learned:
                     self._predict_all(segmenter, now)
                     if self._is_current(now):
                         self._judge(segmenter)
+            elif has_more and has_learned:
+                self._predict_all(segmenter, now)
+                if self._is_current(now):
+                    self._tell(replace(self.progress, stage="idle", eta_s=None))
             self._wait_for_change(now)
 
     def _learn(self, segmenter: Segmenter, examples: bool) -> bool:
@@ -295,7 +307,7 @@ class Live:
 
     def _wait_for_change(self, now: int) -> None:
         with self._changed:
-            while not self._is_closing and self._round == now and not self._volumes:
+            while not self._is_closing and self._round == now and not self._volumes and not self._has_more:
                 self._changed.wait()
 
     def _tell(self, progress: Progress) -> None:

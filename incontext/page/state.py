@@ -220,7 +220,11 @@ class Page:
 
     def drawn(self, index: int, redrawn: Redrawn) -> DrawnMessage:
         """Tell the state of a drawing after a stroke."""
+        before = self.folder.images[index].state
         self.folder.noticed(index)
+        if before != "bare" and self.folder.images[index].state == "bare":  # all was taken back
+            self.live.images_changed()
+            self.news.post([index])
         drawing = self.folder.open(index).drawing
         return DrawnMessage(
             undoable=drawing.undoable,

@@ -79,8 +79,8 @@ class ListedImage:
 
     @property
     def state(self) -> str:
-        """`accepted`, `drawn` if it has strokes since it was accepted last, else `bare`."""
-        if self.standing.is_drawn and not self.standing.is_accepted:
+        """`accepted`, `drawn` if something is drawn that no label holds, else `bare`."""
+        if self.standing.is_drawn and not (self.standing.is_accepted and self.is_example):
             return "drawn"
         return "accepted" if self.is_example else "bare"
 
@@ -116,7 +116,7 @@ class AnnotatedFolder:
         self._store = folder / STORE
         self._pairing = read_folder(folder)
         self.images = [self._listed(pair) for pair in self._pairing.pairs]
-        is_drawn = any(image.standing.is_drawn for image in self.images)
+        is_drawn = any(image.standing.has_log for image in self.images)
         card = read_own_card(folder)
         self.look = decided(self._store, self._pairing.pairs, channel, level, is_drawn, card.level)
         self._rules, self._stated = self._rules_of_labels(), dict[int, str]()

@@ -189,6 +189,22 @@ def test_nothing_to_undo_leaves_a_prediction_one(client: TestClient, page: Page)
     assert drawn.json()["state"] == "drawn"
 
 
+def test_what_is_all_taken_back_is_as_it_was_before(client: TestClient, page: Page) -> None:
+    stroke = {"plane": 0, "tool": "brush", "runs": RUNS}
+    for content in (1, 2):  # a newer mask comes, and what was taken back can be done again upon it
+        mask = np.full((1, SIDE, SIDE), content, np.uint8)
+        page.live.predictions[1] = Prediction.packing(mask, dice=0.5, look_first=False, round=content)
+        assert client.get("api/images/1").json()["redoable"] == content - 1
+        assert client.get("api/images/1/planes/0/label").content == mask.tobytes()
+        client.post("api/images/1/redo" if content == 2 else "api/images/1/strokes", json=stroke)
+        assert page.folder.images[1].state == "drawn"
+        assert client.post("api/images/1/undo").json()["state"] == "predicted"
+        assert page.folder.open(1).drawing.planes.tobytes() == mask.tobytes()
+    client.post("api/images/0/strokes", json=stroke)
+    assert client.post("api/images/0/undo").json()["state"] == "bare"
+    assert page.live._has_more
+
+
 def test_classes_are_named_anew(client: TestClient, page: Page) -> None:
     classes = [{"value": 1, "name": "disc", "colour": "#112233"}, {"value": 4, "name": "rim", "colour": "#445566"}]
     assert client.put("api/classes", json={"classes": classes}).json()["classes"] == classes

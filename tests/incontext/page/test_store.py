@@ -57,6 +57,15 @@ def test_states_follow_what_is_done(tmp_path: Path) -> None:
         annotated.noticed(1)
         assert annotated.images[1].state == "drawn"
         assert annotated.images[1].is_example
+        annotated.open(1).drawing.redo()
+        annotated.noticed(1)
+        assert annotated.images[1].state == "accepted"
+        annotated.open(0).drawing.stroke(0, SQUARE, "brush")
+        annotated.open(0).drawing.undo()
+    (tmp_path / "in" / "labels" / "b.png").unlink()
+    with opened(tmp_path / "in") as annotated:
+        assert [image.state for image in annotated.images] == ["bare", "drawn", "bare"]
+        assert annotated.open(0).drawing.redoable == 1
 
 
 @pytest.mark.parametrize("place", ["", "images", "images/p1"])
