@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from incontext.page.drawing import Redrawn
 from incontext.page.export import archive, export_forms, task_of
-from incontext.page.mask_to_export import count_masks
+from incontext.page.mask_to_export import count_masks, masked
 from incontext.page.messages import (
     TABS,
     AcceptedMessage,
@@ -229,19 +229,24 @@ def _add_export(app: FastAPI, page: Page) -> None:
         """Forms in which the masks can be taken away, with the reason beside those in which they cannot now."""
         folder, live = page.folder, page.live
         forms = [ExportMessage.model_validate(each) for each in export_forms(folder, live)]
-        return ExportsMessage(counts=count_masks(folder, live), forms=forms)
+        gone = [image.name for _, image in masked(folder, live) if image.is_missing]
+        return ExportsMessage(counts=count_masks(folder, live), forms=forms, gone=gone)
 
     @app.get("/api/export/{form}", responses=BYTES, response_class=Response)
     def export(form: Literal["masks", "task"] | WrittenTool) -> Response:
-        """All masks in an archive: label maps, or the files of an annotation tool; or the examples as a saved task."""
+        """All masks in an archive: label maps, or the files of an annotation tool; or the examples as a saved task.
+
+        The header `x-left-out` has the number of masks whose images are gone or cannot be read.
+        """
         if form == "task":
             return _download(task_of(page.live), "examples.task")
         tool = None if form == "masks" else form
-        return _download(archive(page.folder, page.live, tool), f"{form}.zip")
+        found = archive(page.folder, page.live, tool)
+        return _download(found.content, f"{form}.zip", len(found.left_out))
 
 
-def _download(content: bytes, name: str) -> Response:
-    headers = {"content-disposition": f'attachment; filename="{name}"'}
+def _download(content: bytes, name: str, left_out: int = 0) -> Response:
+    headers = {"content-disposition": f'attachment; filename="{name}"', "x-left-out": str(left_out)}
     return Response(content, media_type="application/octet-stream", headers=headers)
 
 

@@ -243,10 +243,11 @@ class ExportMessage(_Message):
 
 
 class ExportsMessage(_Message):
-    """Numbers of masks by the states of their images, and all forms in which they are taken away."""
+    """Numbers of masks by the states of their images, forms in which they are taken away, and images that are gone."""
 
     counts: dict[str, int]
     forms: list[ExportMessage]
+    gone: list[str]
 
 
 class Refusal(_Message):

@@ -30,6 +30,7 @@ from megamed.files import exclusive, make_folder, read_json, replace_file, sha25
 from megamed.label_colours import colours_of
 from megamed.label_values import LabelRules
 from megamed.pairing import ImagePair
+from megamed.readers.dicom_folder import is_one_of_several
 from megamed.unknown import UNKNOWN
 
 CLASSES = "classes.json"
@@ -76,6 +77,11 @@ class ListedImage:
     def is_example(self) -> bool:
         """Whether it has a label, by which others are segmented."""
         return bool(self.pair.labels)
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether its file is gone: deleted, renamed, or on a disk that is not there."""
+        return not self.pair.image.exists() and not is_one_of_several(self.pair.image)
 
     @property
     def state(self) -> str:

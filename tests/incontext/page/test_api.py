@@ -77,6 +77,16 @@ def test_a_stroke_is_kept_shown_undone_and_accepted(client: TestClient, page: Pa
     assert client.get("api/session").json()["images"][index]["state"] == "accepted"
 
 
+def test_an_export_tells_how_many_images_it_lacks(client: TestClient, page: Page) -> None:
+    for index in (0, 1):
+        client.post(f"api/images/{index}/strokes", json={"plane": 0, "tool": "brush", "runs": RUNS})
+    name = page.folder.images[0].name
+    (page.folder.folder / name).unlink()
+    assert client.get("api/exports").json()["gone"] == [name]
+    answer = client.get("api/export/masks")
+    assert (answer.status_code, answer.headers["x-left-out"]) == (200, "1")
+
+
 def test_planes_are_sent_as_they_are(client: TestClient) -> None:
     index = id_of(client, "z.tif")
     told = client.get(f"api/images/{index}").json()
