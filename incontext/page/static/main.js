@@ -117,8 +117,10 @@ class App {
   async open(id) {
     if (!this.session?.images[id]) return false;
     const turn = ++this.opening;
+    this.list.wanted = id;
     this.tools.giveUp();
     await settled();
+    if (turn !== this.opening) return true;
     if (!this.isLocked) by("message").hidden = true;
     try {
       const image = await getJson(`images/${id}`), { drawn_planes: drawn } = image;
@@ -150,6 +152,7 @@ class App {
       if (await this.open(id)) return;
       before = id;
     }
+    this.list.wanted = this.list.current;
   }
 
   /** Show a plane of the image. */
