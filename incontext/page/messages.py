@@ -172,6 +172,7 @@ class ImageMessage(_Message):
     undoable: int
     redoable: int
     drawn_planes: list[int]
+    shown_planes: list[int]
     prompts: list[PromptEntry]
     presence: dict[int, float]
     sides: list[str]
@@ -224,6 +225,7 @@ class DrawnMessage(_Message):
     redoable: int
     state: str
     prompts: list[PromptEntry]
+    drawn_planes: list[int]
     plane: int | None = None
     runs: dict[int, list[int]] = {}
 

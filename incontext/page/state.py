@@ -113,7 +113,8 @@ class Page:
             rises=rises(found.case),
             propagated=PropagatedMessage.model_validate(live.propagated[index]) if index in live.propagated else None,
             presence={**prediction.presence} if prediction else {},
-            drawn_planes=np.flatnonzero(found.drawing.planes.any(axis=(1, 2))).tolist(),
+            drawn_planes=found.drawing.drawn,
+            shown_planes=np.flatnonzero(found.drawing.planes.any(axis=(1, 2))).tolist(),
             round=prediction.round if prediction else 0,
         )
 
@@ -231,6 +232,7 @@ class Page:
             redoable=drawing.redoable,
             state=self._entry(index).state,
             prompts=PromptEntry.listed(drawing.prompts),
+            drawn_planes=drawing.drawn,
             plane=redrawn.plane,
             runs={value: [*flat] for value, flat in redrawn.runs.items()},
         )

@@ -123,7 +123,7 @@ class App {
     if (turn !== this.opening) return true;
     if (!this.isLocked) by("message").hidden = true;
     try {
-      const image = await getJson(`images/${id}`), { drawn_planes: drawn } = image;
+      const image = await getJson(`images/${id}`), drawn = image.drawn_planes.length ? image.drawn_planes : image.shown_planes;
       const plane = drawn.length ? drawn[Math.floor(drawn.length / 2)] : Math.floor(image.planes / 2);
       const pixels = await this._read(image, plane);
       if (turn !== this.opening) return true;
@@ -221,10 +221,12 @@ class App {
     if (this.wanted === plane) await this._plane(plane).catch(error => this._failed(error));
   }
 
+  /** Mark the slices that somebody drew, and lower those that show what was found. */
   _ticks() {
-    const { planes, drawn_planes: drawn } = this.image, canvas = by("ticks");
-    canvas.replaceChildren(...(planes > 1 ? drawn : []).map(plane => {
+    const { planes, drawn_planes: drawn, shown_planes: shown } = this.image, marked = planes > 1 ? new Set([...shown, ...drawn]) : [];
+    by("ticks").replaceChildren(...[...marked].map(plane => {
       const tick = document.createElement("i");
+      tick.classList.toggle("drawn", drawn.includes(plane));
       tick.style.left = `${plane / (planes - 1) * 100}%`;
       return tick;
     }));
@@ -274,7 +276,6 @@ class App {
     const runs = stroke.runs();
     if (!runs.length) return;
     const { image, plane } = this;
-    if (stroke.value && !image.drawn_planes.includes(plane)) { image.drawn_planes.push(plane); this._ticks(); }
     await this._send(() => change("POST", `images/${image.id}/strokes`, { plane, tool, runs: { [stroke.value]: runs } }));
   }
 
@@ -283,7 +284,11 @@ class App {
     this.tools.giveUp();
     const { image } = this, answer = await this._send(() => change("POST", `images/${image.id}/${what}`));
     if (!answer || this.image !== image) return;
-    if (answer.plane === null) await this._label();
+    if (answer.plane === null) {
+      const { shown_planes } = await getJson(`images/${image.id}`).catch(() => image);
+      Object.assign(image, { shown_planes });
+      await this._label();
+    }
     else if (answer.plane !== this.plane && Object.keys(answer.runs).length) await this._plane(answer.plane);
     else this.redraw(apply(answer.runs, this.view.label, this.view.width));
     this.say(what === "undo" ? "Undone" : "Done again");
@@ -320,7 +325,6 @@ class App {
     const { image, plane } = this, value = this.panel.active;
     const answer = await this._send(() => change("POST", `images/${image.id}/prompts`, { plane, value, kind: what, points, inside }));
     if (!answer || this.image !== image || this.plane !== plane) return;
-    if (!image.drawn_planes.includes(plane)) { image.drawn_planes.push(plane); this._ticks(); }
     this.redraw(apply(answer.runs, this.view.label, this.view.width));
     this.say(Object.keys(answer.runs).length ? "Mask changed" : "Nothing changed");
   }
@@ -374,8 +378,9 @@ class App {
     }
   }
 
-  _drawn({ undoable, redoable, state, prompts }) {
-    Object.assign(this.image, { undoable, redoable, prompts });
+  _drawn({ undoable, redoable, state, prompts, drawn_planes }) {
+    Object.assign(this.image, { undoable, redoable, prompts, drawn_planes });
+    this._ticks();
     this.panel.showPrompts(this.image);
     this.tools.drawOver();
     by("undo").disabled = !undoable;

@@ -65,7 +65,7 @@ def test_a_stroke_is_kept_shown_undone_and_accepted(client: TestClient, page: Pa
     index = id_of(client, "a.png")
     assert client.get(f"api/images/{index}").json()["undoable"] == 0
     answer = client.post(f"api/images/{index}/strokes", json={"plane": 0, "tool": "brush", "runs": RUNS})
-    assert answer.json() == {"undoable": 1, "redoable": 0, "state": "drawn", "prompts": [], "plane": 0, "runs": {}}
+    assert answer.json() == {"undoable": 1, "redoable": 0, "state": "drawn", "prompts": [], "drawn_planes": [0], "plane": 0, "runs": {}}
     assert len([*(page.folder.folder / STORE / "strokes").iterdir()]) == 1
     shown = np.frombuffer(client.get(f"api/images/{index}/planes/0/label").content, np.uint8)
     assert shown.sum() == 81
@@ -113,6 +113,17 @@ def test_a_slide_is_sent_by_tiles_and_others_are_not(client: TestClient, page: P
     index = id_of(client, "z.tif")
     assert client.get(f"api/images/{index}").json()["tiles"] is None
     assert client.get(f"api/images/{index}/tiles/0/0/0").status_code == 404
+
+
+def test_planes_that_somebody_drew_are_told_apart_from_those_that_were_found(client: TestClient, page: Page) -> None:
+    index = id_of(client, "z.tif")
+    stroke = {"plane": 1, "tool": "brush", "runs": RUNS}
+    assert client.post(f"api/images/{index}/strokes", json=stroke).json()["drawn_planes"] == [1]
+    page.folder.open(index).drawing.replace(np.ones((3, SIDE, SIDE), np.uint8), "propagate")
+    told = client.get(f"api/images/{index}").json()
+    assert (told["drawn_planes"], told["shown_planes"]) == ([1], [0, 1, 2])
+    client.post(f"api/images/{index}/undo")
+    assert client.post(f"api/images/{index}/undo").json()["drawn_planes"] == []
 
 
 def test_planes_across_a_volume_are_cut_out_of_it(client: TestClient, page: Page) -> None:
