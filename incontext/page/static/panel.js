@@ -74,10 +74,12 @@ export class Panel {
 
   /** List what was said of the image; each can be taken back. */
   showPrompts(image) {
+    const counts = {};
     document.getElementById("prompts").replaceChildren(...image.prompts.map(({ number, plane, value, kind, inside }) => {
       const item = document.createElement("li"), text = document.createElement("button"), off = document.createElement("button");
       const side = kind === "box" ? "around" : inside ? "inside" : "outside";
-      const told = `${kind} ${side} ${this._name(value)}${image.planes > 1 ? `, slice ${plane + 1}` : ""}`;
+      counts[kind] = (counts[kind] ?? 0) + 1;
+      const told = `${kind} ${counts[kind]}: ${side} ${this._name(value)}${image.planes > 1 ? `, slice ${plane + 1}` : ""}`;
       text.type = off.type = "button";
       text.textContent = told; off.textContent = "×";
       off.setAttribute("aria-label", `Take back: ${told}`);
