@@ -51,8 +51,9 @@ class App {
   hear(news) {
     if (!this.session) { this.early.push(news); return; }
     for (const image of news.images) this.session.images[image.id] = image;
-    const { expected, progress, takes_prompts, tuning } = news;
+    const { expected, progress, takes_prompts, tuning } = news, wasLoading = this.session.progress.stage === "loading";
     Object.assign(this.session, { expected, progress, takes_prompts, tuning });
+    if (progress.stage !== "loading" && wasLoading) this.unsay();  // what had to wait for the network
     const before = JSON.stringify(this.session.classes);
     this.session.classes = news.classes;
     if (JSON.stringify(news.classes) !== before) { this.panel.showClasses(); this.redraw(); }
@@ -121,7 +122,7 @@ class App {
     this.tools.giveUp();
     await settled();
     if (turn !== this.opening) return true;
-    if (!this.isLocked) by("message").hidden = true;
+    this.unsay();
     try {
       const image = await getJson(`images/${id}`), drawn = image.drawn_planes.length ? image.drawn_planes : image.shown_planes;
       const plane = drawn.length ? drawn[Math.floor(drawn.length / 2)] : Math.floor(image.planes / 2);
@@ -175,6 +176,7 @@ class App {
     this.tools.giveUp();
     this.image = image;
     this.plane = this.wanted = plane;
+    this.unsay();
     if (isNew) this.view.window = [...image.window];
     by("slices").hidden = image.planes < 2;
     by("slice").max = image.planes - 1;  // before the value, which it bounds
@@ -365,6 +367,7 @@ class App {
     this.pending++;
     try {
       const answer = await request();
+      this.unsay();
       by("saved").textContent = `Saved ${new Date().toLocaleTimeString()}`;
       if (answer.undoable !== undefined && this.image === image) { this._drawn(answer); this.across.show(); }
       return answer;
@@ -394,14 +397,19 @@ class App {
     this.say(error.message, true, stays);
   }
 
-  /** Tell something, to a screen reader too; a problem stays on the screen for a while, or until the end. */
+  /** Tell something, to a screen reader too; a problem stays on the screen for a while, or until it is none any more. */
   say(text, isProblem = false, stays = false) {
     by("spoken").textContent = text;
     if (!isProblem) return;
     by("message").textContent = text;
     by("message").hidden = false;
     clearTimeout(this.hiding);
-    if (!stays && !this.isLocked) this.hiding = setTimeout(() => { by("message").hidden = true; }, 6000);
+    if (!stays && !this.isLocked) this.hiding = setTimeout(() => this.unsay(), 6000);
+  }
+
+  /** Take off what was told, as something has been done since. */
+  unsay() {
+    if (!this.isLocked) by("message").hidden = true;
   }
 
   _theme() {
@@ -421,6 +429,7 @@ const app = new App();
 function choose(tool) {
   if (PROMPTS.includes(tool) && !app.session.takes_prompts) return;
   app.tools.choose(tool);
+  app.unsay();
   app.prepare();
   for (const button of document.querySelectorAll("[data-tool]")) button.setAttribute("aria-pressed", button.dataset.tool === tool);
   app.say(tool);

@@ -65,7 +65,15 @@ def test_a_stroke_is_kept_shown_undone_and_accepted(client: TestClient, page: Pa
     index = id_of(client, "a.png")
     assert client.get(f"api/images/{index}").json()["undoable"] == 0
     answer = client.post(f"api/images/{index}/strokes", json={"plane": 0, "tool": "brush", "runs": RUNS})
-    assert answer.json() == {"undoable": 1, "redoable": 0, "state": "drawn", "prompts": [], "drawn_planes": [0], "plane": 0, "runs": {}}
+    assert answer.json() == {
+        "undoable": 1,
+        "redoable": 0,
+        "state": "drawn",
+        "prompts": [],
+        "drawn_planes": [0],
+        "plane": 0,
+        "runs": {},
+    }
     assert len([*(page.folder.folder / STORE / "strokes").iterdir()]) == 1
     shown = np.frombuffer(client.get(f"api/images/{index}/planes/0/label").content, np.uint8)
     assert shown.sum() == 81

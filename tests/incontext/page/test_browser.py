@@ -186,7 +186,7 @@ def test_clicks_scribbles_and_boxes_are_answered_and_undone(browser: Any, tmp_pa
         mask = mask_of(folder / "labels" / "a.png")
         told = page.locator("#prompts li")
         expect(told.first).to_contain_text("click 1: inside")
-        expect(told.last).to_contain_text("click 3: inside")
+        expect(told.last).to_have_text(re.compile("click [23]: inside"))
         count = told.count()
         page.get_by_role("button", name=re.compile("Take back: click .: inside")).last.click()
         expect(told).to_have_count(count - 1)
