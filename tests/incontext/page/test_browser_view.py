@@ -251,3 +251,13 @@ def test_a_stroke_that_the_disk_does_not_take_is_told_and_taken_off(browser: Any
     mask = Image.open(folder / "labels" / "a.png")
     assert mask.getpixel((14, 8)) == mask.getpixel((14, 24)) == 1
     assert mask.getpixel((14, 20)) == 0
+
+
+def test_a_long_image_is_high_enough_to_be_drawn_on(browser: Any, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    Image.new("L", (2000, 3), BRIGHTNESS).save(tmp_path / "in" / "a.png")
+    with person(browser, tmp_path / "in") as somebody:
+        box = somebody.page.locator("#view").bounding_box()
+        for row in range(3):
+            somebody.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2 + 8 * (row - 1))
+            expect(somebody.page.locator("#position")).to_contain_text(f"row {row}, column 1000")
