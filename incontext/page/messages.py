@@ -169,6 +169,7 @@ class ImageMessage(_Message):
     high: float
     window: tuple[float, float]
     spacing_mm: tuple[float, float, float] | None
+    notes: list[str]
     undoable: int
     redoable: int
     drawn_planes: list[int]

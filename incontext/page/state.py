@@ -103,6 +103,7 @@ class Page:
             full_size=found.case.full_size,
             level=self.folder.look.level,
             spacing_mm=found.case.spacing_mm,
+            notes=[*found.case.notes],
             undoable=found.drawing.undoable,
             redoable=found.drawing.redoable,
             prompts=PromptEntry.listed(found.drawing.prompts),

@@ -62,6 +62,7 @@ export class Panel {
     if (found?.next_plane != null) facts.push(["Draw next", `slice ${found.next_plane + 1}`, () => this.app.step(found.next_plane - this.app.wanted)]);
     const shown = Object.entries(image.presence).map(([value, share]) => `${this._name(Number(value))} ${Math.round(share * 100)} %${share < 0.5 ? ", probably absent" : ""}`);
     if (entry.state === "predicted" && shown.length) facts.push(["Is there", shown.join("; ")]);
+    for (const note of image.notes) facts.push(["Note", note]);
     if (entry.is_suspect) facts.push(["Note", "the other examples contradict this one"]);
     document.getElementById("facts").replaceChildren(...facts.flatMap(([name, value, act]) => {
       const term = document.createElement("dt"), told = document.createElement("dd"), text = document.createElement(act ? "button" : "span");

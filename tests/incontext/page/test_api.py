@@ -23,6 +23,7 @@ from incontext.page.prediction import Prediction
 from incontext.page.state import Page
 from incontext.page.store import opened
 from incontext.page.target import STORE
+from tests.dicom_files import series_affine, write_series
 from tests.incontext.inference.test_editor import segmenter as prompted
 from tests.incontext.page.test_store import SIDE, SQUARE, plain_folder, segmenter
 from tests.killed_runs import drawn, write_stack
@@ -132,6 +133,21 @@ def test_planes_that_somebody_drew_are_told_apart_from_those_that_were_found(cli
     assert (told["drawn_planes"], told["shown_planes"]) == ([1], [0, 1, 2])
     client.post(f"api/images/{index}/undo")
     assert client.post(f"api/images/{index}/undo").json()["drawn_planes"] == []
+
+
+def test_a_series_with_gaps_is_one_volume_with_a_note(tmp_path: Path) -> None:
+    pytest.importorskip("pydicom")
+    affine = series_affine(np.eye(3), (3.0, 1.0, 1.0), (0.0, 0.0, 0.0))
+    for path in write_series(tmp_path / "in" / "scan", drawn(0, 7)[0].astype(int), affine)[3:5]:
+        path.unlink()
+    with (
+        opened(tmp_path / "in") as annotated,
+        TestClient(build_app(Page(annotated, Live(annotated, segmenter)))) as asked,
+    ):
+        assert [each["name"] for each in asked.get("/api/session").json()["images"]] == ["scan"]
+        told = asked.get("/api/images/0").json()
+    assert told["planes"] == 5
+    assert told["notes"] == ["slices lie unevenly, 3 to 9 mm apart: each counts for 4.5 mm"]
 
 
 def test_planes_across_a_volume_are_cut_out_of_it(client: TestClient, page: Page) -> None:
