@@ -7,13 +7,15 @@ from fastapi import Path as InPath
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
-from incontext.page.drawing import Redrawn
+from incontext.page.class_removal import find_uses
 from incontext.page.export import archive, export_forms, task_of
 from incontext.page.mask_to_export import count_masks, masked
 from incontext.page.messages import (
+    MOST_CLASSES,
     TABS,
     AcceptedMessage,
     ClassesMessage,
+    ClassUseMessage,
     DrawnMessage,
     ExportMessage,
     ExportsMessage,
@@ -26,7 +28,7 @@ from incontext.page.messages import (
     StrokeMessage,
     TuningMessage,
 )
-from incontext.page.state import Page
+from incontext.page.state import NOTHING, Page
 from incontext.page.store import DrawnClass
 from megamed.failures import one_line, told
 from megamed.vocabulary import WrittenTool
@@ -43,8 +45,8 @@ REFUSALS: Responses = {
     422: {"model": Refusal, "description": "Request is malformed"},
     507: {"model": Refusal, "description": "Disk or file does not take it"},
 }
-NOTHING = Redrawn(0, {})
 Index = Annotated[int, InPath(ge=0, le=2**31)]
+ClassValue = Annotated[int, InPath(ge=1, le=MOST_CLASSES)]
 Plane = Annotated[int, InPath(ge=0, le=2**31)]
 Step = Annotated[int, InPath(ge=-32, le=32)]
 Tab = Annotated[str, Header(alias="x-tab", pattern=TABS)]
@@ -95,6 +97,21 @@ def _add_state(app: FastAPI, page: Page) -> None:
         _check_tab(page, tab)
         with page.live.lock:
             page.folder.set_classes([DrawnClass(**each.model_dump()) for each in message.classes])
+        return page.session()
+
+    @app.get("/api/classes/{value}/uses")
+    def uses(value: ClassValue) -> ClassUseMessage:
+        """Count the images in which a class is drawn."""
+        found = find_uses(page.folder, page.live, value)
+        return ClassUseMessage(drawn=len(found.drawn), accepted=len(found.accepted))
+
+    @app.delete("/api/classes/{value}")
+    def remove(
+        value: ClassValue, tab: Tab, into: Annotated[int | None, Query(ge=0, le=MOST_CLASSES)] = None
+    ) -> SessionMessage:
+        """Remove a class; where it is drawn, its pixels take another value, or 0, which undo takes back."""
+        _check_tab(page, tab)
+        page.remove_class(value, into)
         return page.session()
 
     @app.post("/api/tuning")
@@ -173,14 +190,14 @@ def _add_strokes(app: FastAPI, page: Page) -> None:
         """Take the last stroke back."""
         _check_tab(page, tab)
         with page.live.lock:
-            return page.drawn(index, page.open(index).drawing.undo() or NOTHING)
+            return page.drawn(index, page.step(index, back=True))
 
     @app.post("/api/images/{index}/redo")
     def redo(index: Index, tab: Tab) -> DrawnMessage:
         """Make the stroke again that was taken back last."""
         _check_tab(page, tab)
         with page.live.lock:
-            return page.drawn(index, page.open(index).drawing.redo() or NOTHING)
+            return page.drawn(index, page.step(index, back=False))
 
     @app.post("/api/images/{index}/accept")
     def accept(index: Index, tab: Tab) -> AcceptedMessage:

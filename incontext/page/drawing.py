@@ -13,7 +13,8 @@ from jaxtyping import Bool, Int64, UInt8
 from incontext.page.runs import Runs, indices_at
 from incontext.page.stroke_log import Entry, StrokeLog
 
-BASE, STROKE, WHOLE, UNDO, REDO, ACCEPT = "base", "stroke", "whole", "undo", "redo", "accept"
+BASE, STROKE, WHOLE, REVALUE = "base", "stroke", "whole", "revalue"
+UNDO, REDO, ACCEPT = "undo", "redo", "accept"
 """Kinds of entries in the log of an image."""
 
 
@@ -137,6 +138,9 @@ class Step:
         if self.plane is not None:
             self.put(self.after, plane, index)
             return
+        if self.entry["do"] == REVALUE:
+            plane[plane == self.entry["value"]] = self.entry["into"]
+            return
         before, after = (self.values(each).reshape(-1, *plane.shape)[index] for each in (self.before, self.after))
         plane[before != after] = after[before != after]
 
@@ -218,10 +222,10 @@ class Drawing:
 
     @property
     def _touched(self) -> set[int | None]:
-        """Planes of all steps but prompts that do not count any more; None for a mask of all."""
+        """Planes of all steps that say something which still counts; None for a mask of all."""
         withdrawn = self.withdrawn
         counting = (step for number, step in enumerate(self._done) if number not in withdrawn)
-        return {step.plane for step in counting if step.withdrawn is None}
+        return {step.plane for step in counting if step.withdrawn is None and step.entry["do"] != REVALUE}
 
     @property
     def standing(self) -> DrawnState:
@@ -288,6 +292,23 @@ class Drawing:
         """
         self._add({"do": WHOLE, "tool": tool, "planes": self._packed(planes), "drawn": [*drawn]})
 
+    def revalue(self, value: int, into: int) -> bool:
+        """Give all pixels of a value another one, in all planes; that, too, can be taken back, and draws no plane.
+
+        Args:
+            value: The value.
+            into: The value that they take.
+
+        Returns:
+            Whether there is any such pixel.
+
+        Raises:
+            Unwritable: If the system refuses to keep it; nothing changed then.
+        """
+        if is_there := bool((self.planes == value).any()):
+            self._add({"do": REVALUE, "value": value, "into": into})
+        return is_there
+
     def undo(self) -> Redrawn | None:
         """Take back the last stroke; None if there is none."""
         return self._add({"do": UNDO}) if self._done else None
@@ -315,7 +336,7 @@ class Drawing:
 
     def _play(self, entry: Entry) -> Redrawn | None:
         match entry["do"]:
-            case "stroke" | "whole":
+            case "stroke" | "whole" | "revalue":
                 self._undone.clear()
                 return self._make(entry)
             case "base":
@@ -336,9 +357,12 @@ class Drawing:
         return Runs.parse(runs, sides[0] * sides[1])
 
     def _make(self, entry: Entry) -> Redrawn:
-        """Make a stroke, or put other values in place of all, upon what is there."""
+        """Make a stroke, or give all planes other values, upon what is there."""
         if entry["do"] == WHOLE:
             change = Step(None, b"", zlib.compress(self.planes.tobytes(), 1), self._unpacked(entry), entry)
+        elif entry["do"] == REVALUE:
+            after = np.where(self.planes == entry["value"], np.uint8(entry["into"]), self.planes)
+            change = Step(None, b"", zlib.compress(self.planes.tobytes(), 1), zlib.compress(after.tobytes(), 1), entry)
         else:
             plane = entry["plane"]
             runs = self._parsed(plane, {int(value): flat for value, flat in entry["runs"].items()})

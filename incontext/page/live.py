@@ -88,7 +88,7 @@ class Live:
         self._tuned: Segmenter | None = None
         self.tuner = Tuner(lambda: self._notify([]))
         self._looked_at = 0
-        self._has_more = False
+        self._has_more = self._has_task = False
         self._is_closing = False
         self.propagated: dict[int, Propagated] = {}
         self._volumes: list[tuple[int, PropagationTask]] = []
@@ -116,6 +116,15 @@ class Live:
         with self._changed:
             self._joined = None if joined is None or self._joined is None else [*self._joined, joined]
             self._begin_round()
+
+    def class_removed(self, value: int, into: int) -> None:
+        """Show no mask of a class any more, and segment all images without it."""
+        with self._changed:
+            found = {index: each.without(value, into) for index, each in self.predictions.items()}
+            self.predictions = {index: each for index, each in found.items() if each}
+            self._folder.forget_masks()
+            self.expected = None
+            self.examples_changed()
 
     def images_changed(self) -> None:
         """Segment the images that have no mask of this round yet: some have joined, or are not drawn any more."""
@@ -163,8 +172,10 @@ class Live:
 
     @property
     def has_examples(self) -> bool:
-        """Whether the segmenter has learned any."""
-        return self._segmenter is not None and self._segmenter.has_examples
+        """Whether the segmenter has learned any that are there still."""
+        if self._segmenter is None or not self._segmenter.has_examples:
+            return False
+        return self._has_task or any(image.is_example for image in self._folder.images)
 
     @contextmanager
     def borrowed(self) -> Iterator[Segmenter]:
@@ -191,15 +202,15 @@ class Live:
         if loading.error:
             self._tell(Progress("idle", error=loading.reason))
             return
-        finished, has_learned, has_task = 0, False, segmenter.has_examples
-        if has_task:
+        finished, has_learned, self._has_task = 0, False, segmenter.has_examples
+        if self._has_task:
             self._learner = Learner(self._folder, segmenter.fitted)
         while not self._is_closing:
             self._propagate_wanted(segmenter)
             with self._changed:
                 now, examples = self._round, any(image.is_example for image in self._folder.images)
                 has_more, self._has_more = self._has_more, False
-            if not examples and not has_task:
+            if not examples and not self._has_task:
                 self._tell(Progress("waiting"))
             elif now != finished:
                 finished, has_learned = now, self._learn(segmenter, examples)
@@ -216,7 +227,7 @@ class Live:
     def _learn(self, segmenter: Segmenter, examples: bool) -> bool:
         """Let the segmenter know the examples, if there are any, and what tuning has come to; what fails is told."""
         with self.lock:
-            joined, self._joined = self._joined, []
+            joined, self._joined, now = self._joined, [], self._round
             tuned, self._tuned = self._tuned, None
         if not examples and not tuned:
             return True
@@ -232,7 +243,8 @@ class Live:
             self._tell(Progress("idle", error=learning.reason))
             return False
         with self.lock:
-            self._folder.meet(segmenter.fitted.names, segmenter.fitted.colours)
+            if self._round == now:  # else a class may have been removed meanwhile
+                self._folder.meet(segmenter.fitted.names, segmenter.fitted.colours)
         return True
 
     def _predict_all(self, segmenter: Segmenter, now: int) -> None:
@@ -285,6 +297,7 @@ class Live:
                     found, following = task.run(segmenter)
                 with self.lock:
                     put(self._folder.open(index), found)
+                    self._folder.restore(found.values)
                     self._folder.noticed(index)
                     count = self.propagated[index].count + 1 if index in self.propagated else 1
                     self.propagated[index] = Propagated(count, found.dice, following)

@@ -33,6 +33,13 @@ class ClassMessage(_Message):
     colour: Annotated[str, Field(pattern=r"^#[0-9a-f]{6}$")]
 
 
+class ClassUseMessage(_Message):
+    """Numbers of the images in which a class is drawn, and of those of them that are accepted."""
+
+    drawn: int
+    accepted: int
+
+
 class ClassesMessage(_Message):
     """All classes, in their order."""
 
@@ -110,6 +117,7 @@ class NewsMessage(_Message):
 
     images: list[ImageEntry]
     classes: list[ClassMessage]
+    retired: list[int]
     expected: list[ExpectedMessage]
     progress: ProgressMessage
     takes_prompts: bool

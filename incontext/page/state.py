@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from fastapi import HTTPException
 
+from incontext.page.class_removal import remove_class
 from incontext.page.display import THUMBNAIL_PX, ScreenImage, rises, sides
 from incontext.page.drawing import Redrawn
 from incontext.page.live import Live
@@ -33,6 +34,8 @@ from incontext.page.store import AnnotatedFolder, OpenImage
 from incontext.page.tiles import TILE_PX, TiledImage
 from megamed import formats
 
+NOTHING = Redrawn(0, {})
+
 
 class Page:
     """The state behind the server: the folder, what runs in the background, and the tab.
@@ -56,6 +59,7 @@ class Page:
             return NewsMessage(
                 images=[self._entry(index) for index in sorted(indices)],
                 classes=[ClassMessage.model_validate(each) for each in self.folder.classes.values()],
+                retired=[*self.folder.removed],
                 expected=self._expected(),
                 progress=ProgressMessage.told(self.live.progress),
                 takes_prompts=self.live.takes_prompts,
@@ -106,7 +110,7 @@ class Page:
             notes=[*found.case.notes],
             undoable=found.drawing.undoable,
             redoable=found.drawing.redoable,
-            prompts=PromptEntry.listed(found.drawing.prompts),
+            prompts=self._prompts(found),
             sides=sides(found.case),
             axes=found.case.view.axes,
             steps=found.case.view.steps,
@@ -166,6 +170,21 @@ class Page:
             plane, _ = opened.drawing.prompts[number]
             opened.drawing.stroke(plane, runs, "withdraw", withdrawn=number)
             return Redrawn(plane, runs)
+
+    def step(self, index: int, *, back: bool) -> Redrawn:
+        """Take the last stroke back, or make it again; classes come back with their pixels."""
+        opened = self.open(index)
+        redrawn = (opened.drawing.undo() if back else opened.drawing.redo()) or NOTHING
+        if self.folder.restore(
+            redrawn.runs if redrawn.plane is not None else np.unique(opened.drawing.planes).tolist()
+        ):
+            self.news.post([])
+        return redrawn
+
+    def remove_class(self, value: int, into: int | None) -> None:
+        """Remove a class, and let its pixels in all images take another value: see `remove_class`."""
+        remove_class(self.folder, self.live, value, into)
+        self.news.post(range(len(self.folder.images)))
 
     def accept(self, index: int) -> Path:
         """Make an image an example.
@@ -232,7 +251,7 @@ class Page:
             undoable=drawing.undoable,
             redoable=drawing.redoable,
             state=self._entry(index).state,
-            prompts=PromptEntry.listed(drawing.prompts),
+            prompts=self._prompts(self.folder.open(index)),
             drawn_planes=drawing.drawn,
             plane=redrawn.plane,
             runs={value: [*flat] for value, flat in redrawn.runs.items()},
@@ -245,6 +264,10 @@ class Page:
         if said.plane >= len(opened.drawing.planes):
             raise HTTPException(404, f"plane is unknown: expected one of {len(opened.drawing.planes)}.")
         return opened
+
+    def _prompts(self, opened: OpenImage) -> list[PromptEntry]:
+        found = opened.drawing.prompts.items()
+        return PromptEntry.listed({n: each for n, each in found if each[1]["value"] in self.folder.classes})
 
     def _expected(self) -> list[ExpectedMessage]:
         found = self.live.expected

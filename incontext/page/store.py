@@ -3,7 +3,7 @@
 import json
 import shutil
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -107,6 +107,8 @@ class AnnotatedFolder:
         images: All images, in the order of their names.
         look: Channel and level of the resolution that are looked at, of images that have several.
         classes: Classes that can be drawn, by value.
+        removed: Classes that were removed, by value, which no other takes: undo may bring their pixels back.
+        given: Values of the classes of a saved task or of results, which are predicted whatever is drawn.
         notes: Assumptions on the folder, and files that were left out.
     """
 
@@ -132,11 +134,16 @@ class AnnotatedFolder:
         self._opening = threading.RLock()  # two drawings of one image would not know of each other's strokes
         self._checked = False
         self.classes: dict[int, DrawnClass] = {}
+        self.removed: dict[int, DrawnClass] = {}
+        self.given = {*(task or {})}
         kept = self._store / CLASSES
         if kept.is_file():
-            found = read_json(kept, "Delete it to name the classes anew.")["classes"]
-            self.classes = {each["value"]: DrawnClass(**each) for each in found}
-        self.meet({**(task or {}), **card.names, **(classes or {})})
+            found = read_json(kept, "Delete it to name the classes anew.")
+            self.classes, self.removed = (
+                {each["value"]: DrawnClass(**each) for each in found.get(key, ())} for key in ("classes", "removed")
+            )
+        of_card = {value: name for value, name in card.names.items() if value not in self.removed}
+        self.meet({**(task or {}), **of_card, **(classes or {})})
         for value, name in (classes or {}).items():
             self.classes[value] = replace(self.classes[value], name=name)
         if classes:
@@ -151,6 +158,7 @@ class AnnotatedFolder:
             names: Names by value.
             colours: Colours that label files state, by value.
         """
+        self.restore(names)
         self._stated |= colours or {}
         given = colours_of({**self.classes, **names}, self._stated)
         for value, name in names.items():
@@ -160,17 +168,59 @@ class AnnotatedFolder:
         """Keep other names and colours of classes, and further classes.
 
         Raises:
-            ValueError: If values or names occur twice.
+            ValueError: If values or names occur twice, one is missing, or a value is that of a class that was removed.
             Unwritable: If the system refuses to keep them.
         """
+        given = {each.value: each for each in classes}
         for what, each in (("values", [c.value for c in classes]), ("names", [c.name for c in classes])):
             if len({*each}) < len(each):
                 msg = f"classes share {what}: expected each once, got {each}. Choose others."
                 raise ValueError(msg)
+        if missing := self.classes.keys() - given.keys():
+            msg = f"class {self.classes[min(missing)].name} is missing: expected all classes, got others. Remove it."
+            raise ValueError(msg)
+        if taken := self.removed.keys() & given.keys():
+            name = self.removed[min(taken)].name
+            msg = f"value {min(taken)} was that of {name}, which undo may bring back: expected another. Choose one."
+            raise ValueError(msg)
+        self._keep(given, self.removed)
+
+    def remove_class(self, value: int) -> None:
+        """Draw a class no more; its pixels are not touched.
+
+        Raises:
+            Unwritable: If the system refuses to keep that.
+        """
+        left = {each: drawn for each, drawn in self.classes.items() if each != value}
+        self._keep(left, {**self.removed, value: self.classes[value]})
+        if (self.folder / LABELS / DESCRIPTIONS).exists():
+            self._describe(self.folder / LABELS)
+
+    def restore(self, values: Iterable[int]) -> bool:
+        """Bring classes back that were removed, as pixels of them are there again; tell whether there are any.
+
+        Args:
+            values: Values of these pixels, among others.
+
+        Raises:
+            Unwritable: If the system refuses to keep that.
+        """
+        back = {value: self.removed[value] for value in sorted({*values} & self.removed.keys())}
+        names = {each.name for each in self.classes.values()}
+        for value, each in back.items():
+            if each.name in names:
+                back[value] = replace(each, name=f"{each.name} ({value})")
+        if back:
+            kept = {value: each for value, each in self.removed.items() if value not in back}
+            self._keep({**self.classes, **back}, kept)
+        return bool(back)
+
+    def _keep(self, classes: dict[int, DrawnClass], removed: dict[int, DrawnClass]) -> None:
         make_folder(self._store)
-        content = json.dumps({"classes": [vars(each) for each in classes]}, indent=2) + "\n"
-        replace_file(self._store / CLASSES, content)
-        self.classes = {each.value: each for each in classes}
+        told = {"classes": classes, "removed": removed}
+        content = {key: [vars(each) for each in found.values()] for key, found in told.items() if found}
+        replace_file(self._store / CLASSES, json.dumps(content, indent=2) + "\n")
+        self.classes, self.removed = classes, removed
 
     def open(self, index: int) -> OpenImage:
         """Read an image, and its label or its strokes, unless it was open still.
@@ -182,6 +232,8 @@ class AnnotatedFolder:
         with self._opening:
             found = self._open.pop(index, None) or self._read(index)
             self._open[index] = found
+            if self.removed:
+                self.restore(np.unique(found.drawing.planes).tolist())
             while len(self._open) > 1 and (len(self._open) > MOST_OPEN or self._open_bytes() > MOST_OPEN_BYTES):
                 self._open.pop(next(iter(self._open)))
             return found
@@ -225,6 +277,24 @@ class AnnotatedFolder:
         image.pair = replace(image.pair, labels={"": (path,)})
         self.noticed(index)
         return path
+
+    def take_label(self, index: int) -> None:
+        """Take the label of an image away, into the hidden folder: it is no example then.
+
+        Raises:
+            OSError: If the system refuses.
+        """
+        image = self.images[index]
+        for path in image.pair.files[1:]:
+            self._keep_foreign(path, replace(image.standing, accepted_sha256=None))
+            path.unlink()
+        image.pair = replace(image.pair, labels={})
+
+    def forget_masks(self) -> None:
+        """Read images anew on which nothing is drawn, as the masks that they began with have changed."""
+        with self._opening:
+            for index in [each for each in self._open if self.images[each].state == "bare"]:
+                del self._open[index]
 
     def _open_bytes(self) -> int:
         return sum(each.case.planes.nbytes for each in self._open.values())

@@ -51,8 +51,8 @@ class App {
   hear(news) {
     if (!this.session) { this.early.push(news); return; }
     for (const image of news.images) this.session.images[image.id] = image;
-    const { expected, progress, takes_prompts, tuning } = news, wasLoading = this.session.progress.stage === "loading";
-    Object.assign(this.session, { expected, progress, takes_prompts, tuning });
+    const { expected, progress, takes_prompts, tuning, retired } = news, wasLoading = this.session.progress.stage === "loading";
+    Object.assign(this.session, { expected, progress, takes_prompts, tuning, retired });
     if (progress.stage !== "loading" && wasLoading) this.unsay();  // what had to wait for the network
     const before = JSON.stringify(this.session.classes);
     this.session.classes = news.classes;
@@ -68,16 +68,22 @@ class App {
     this.panel.showImage(this.image, entry);
     const isFound = entry.propagations !== (this.image.propagated?.count ?? 0);
     if (entry.state !== "predicted" && !isFound || this.tools.isBusy || this.pending) return;
-    const { id } = this.image, image = await getJson(`images/${id}`);
-    if (this.image.id !== id || this.tools.isBusy || this.pending) return;
-    Object.assign(this.image, image);
-    await this._label();
-    this.prepare();
-    if (!isFound) return;
+    const image = await this._anew();
+    if (!image || !isFound) return;
     this._drawn(image);
     this.panel.showImage(this.image, entry);
     this.across.show();
     this.say("Propagated");
+  }
+
+  /** Take over what has changed in the image on the screen, unless somebody draws on it or goes on. */
+  async _anew() {
+    const { id } = this.image, image = await getJson(`images/${id}`);
+    if (this.image.id !== id || this.tools.isBusy || this.pending) return null;
+    Object.assign(this.image, image);
+    await this._label();
+    this.prepare();
+    return image;
   }
 
   _tell() {
@@ -320,6 +326,21 @@ class App {
       this.redraw();
     });
     return this.settingClasses;
+  }
+
+  /** Remove a class; `into` is the class that its pixels take, 0 to erase them, null where there are none. */
+  async removeClass({ value, name }, into) {
+    const query = into === null ? "" : `?into=${into}`;
+    const answer = await this._send(() => change("DELETE", `classes/${value}${query}`));
+    if (!answer) return;
+    Object.assign(this.session, answer);
+    this.list.update(answer.images);
+    this.panel.showClasses();
+    this._tell();
+    const image = this.image && await this._anew();
+    if (image) { this._drawn(image); this.across.show(); }
+    this.redraw();
+    this.say(`Removed ${name}`);
   }
 
   /** Say where the class is, by a click, a scribble or a box; the answer is a stroke of the network's. */

@@ -1,5 +1,7 @@
 // The column at the right: classes with names, colours and keys, and what is known of the image and the examples.
 
+import { getJson } from "./api.js";
+
 const PALETTE = ["#e69f00", "#56b4e9", "#009e73", "#f0e442", "#d55e00", "#cc79a7", "#0072b2"];
 const SVG = "http://www.w3.org/2000/svg";
 const ENOUGH = 4;  // examples from which on they can judge each other
@@ -25,6 +27,10 @@ export class Panel {
     this.active = 1; this.isAdding = false;
     this.list = document.getElementById("classes");
     document.getElementById("add-class").addEventListener("click", () => this._add());
+    document.getElementById("remove").addEventListener("close", event => {
+      const { returnValue } = event.target;
+      if (returnValue === "remove") this.app.removeClass(this.removing, Number(document.getElementById("remove-into").value));
+    });
   }
 
   get classes() { return this.app.session.classes; }
@@ -170,7 +176,11 @@ export class Panel {
     });
     row.classList.toggle("active", radio.checked);
     row.addEventListener("click", event => { if (event.target === row || event.target === key) this.choose(index); });
-    row.append(radio, colour, name, key, eye);
+    const off = document.createElement("button");
+    off.type = "button"; off.className = "eye"; off.textContent = "×"; off.disabled = this.classes.length < 2;
+    off.setAttribute("aria-label", `Remove ${each.name}`);
+    off.addEventListener("click", () => this._remove(each));
+    row.append(radio, colour, name, key, eye, off);
     return row;
   }
 
@@ -178,10 +188,24 @@ export class Panel {
     this.app.setClasses(classes => classes.map(each => (each.value === value ? { ...each, ...what } : each)));
   }
 
+  /** Remove a class, after asking what becomes of that which is drawn of it. */
+  async _remove(each) {
+    let drawn, accepted;
+    try { ({ drawn, accepted } = await getJson(`classes/${each.value}/uses`)); } catch (error) { this.app._failed(error); return; }
+    if (!drawn) { this.app.removeClass(each, null); return; }
+    this.removing = each;
+    const dialog = document.getElementById("remove"), into = document.getElementById("remove-into");
+    const count = `${drawn} ${drawn === 1 ? "image" : "images"}${accepted ? `, ${accepted} of them accepted: their labels are written anew` : ""}`;
+    document.getElementById("remove-told").textContent = `${each.name} is drawn in ${count}. Undo (Z) in an image brings back what was drawn there, and the class.`;
+    into.replaceChildren(new Option("is erased", 0), ...this.classes.filter(other => other !== each).map(other => new Option(`becomes ${other.name}`, other.value)));
+    dialog.returnValue = "";
+    dialog.showModal();
+  }
+
   async _add() {
     this.isAdding = true;  // until its name can be typed; what is typed before are no commands
     await this.app.setClasses(classes => {
-      const used = new Set(classes.map(each => each.value));
+      const used = new Set([...classes.map(each => each.value), ...this.app.session.retired]);
       let value = 1;
       while (used.has(value)) value++;
       if (value > 254) return classes;

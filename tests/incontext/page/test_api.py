@@ -257,6 +257,20 @@ def test_classes_are_named_anew(client: TestClient, page: Page) -> None:
     assert client.put("api/classes", json={"classes": [classes[0]] * 2}).status_code == 409
 
 
+def test_a_class_is_removed_and_comes_back_with_its_pixels(client: TestClient, page: Page) -> None:
+    classes = client.get("api/session").json()["classes"] + [{"value": 2, "name": "rim", "colour": "#445566"}]
+    client.put("api/classes", json={"classes": classes})
+    client.post("api/images/0/strokes", json={"plane": 0, "tool": "brush", "runs": {"2": [0, 9]}})
+    assert client.get("api/classes/2/uses").json() == {"drawn": 1, "accepted": 0}
+    assert client.delete("api/classes/2").status_code == 409
+    told = client.delete("api/classes/2", params={"into": 1}).json()
+    assert (told["classes"], told["retired"]) == (classes[:1], [2])
+    assert {*client.get("api/images/0/planes/0/label").content} == {0, 1}
+    assert client.post("api/images/0/undo").json()["plane"] is None
+    told = client.get("api/session").json()
+    assert (told["classes"], told["retired"]) == (classes, [])
+
+
 # ----------------------------------------------------------------------------------------------- what it refuses
 
 
@@ -329,6 +343,7 @@ def test_another_tab_cannot_draw(client: TestClient, page: Page) -> None:
         ("POST", "api/images/0/undo", None),
         ("POST", "api/images/0/redo", None),
         ("POST", "api/images/0/accept", None),
+        ("DELETE", "api/classes/1", None),
         ("PUT", "api/classes", {"classes": [{"value": 1, "name": "disc", "colour": "#112233"}]}),
     ]:
         answer = client.request(method, path, json=content, headers={"x-tab": "f" * 16})

@@ -39,3 +39,29 @@ def test_what_was_told_goes_as_soon_as_it_holds_no_more(browser: Any, tmp_path: 
         somebody.drag((8, 8), (20, 8))
         somebody.undoable()
         expect(message).to_be_hidden()
+
+
+def test_a_class_is_removed_after_asking_and_undo_brings_it_back(browser: Any, tmp_path: Path) -> None:
+    folder = plain_folder(tmp_path / "in", "ab")
+    with person(browser, folder, "--classes", "1=disc,2=rim,3=spot") as somebody:
+        page, names = somebody.page, somebody.page.locator("#classes textarea")
+        somebody.press("2")
+        somebody.drag((8, 8), (20, 8))
+        somebody.undoable()
+        page.get_by_role("button", name="Remove spot").click()  # of which nothing is drawn
+        expect(names).to_have_count(2)
+        page.get_by_role("button", name="Remove rim").press("Enter")
+        expect(page.locator("#remove-told")).to_contain_text("rim is drawn in 1 image.")
+        page.get_by_role("button", name="Keep the class").click()
+        expect(names).to_have_count(2)
+        page.get_by_role("button", name="Remove rim").click()
+        page.locator("#remove-into").select_option("becomes disc")
+        page.get_by_role("button", name="Remove it").click()
+        expect(names).to_have_count(1)
+        assert page.evaluate("document.querySelector('#remove').open") is False
+        page.locator("#view").focus()
+        somebody.press("z")
+        expect(names).to_have_count(2)
+        somebody.press("z")
+        somebody.undoable(False)
+        expect(page.locator("#images [aria-selected]")).to_contain_text("not drawn")
