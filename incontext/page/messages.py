@@ -118,6 +118,7 @@ class NewsMessage(_Message):
     images: list[ImageEntry]
     classes: list[ClassMessage]
     retired: list[int]
+    notes: list[str]
     expected: list[ExpectedMessage]
     progress: ProgressMessage
     takes_prompts: bool
@@ -128,7 +129,6 @@ class SessionMessage(NewsMessage):
     """State of the folder, for a tab that opens."""
 
     folder: str
-    notes: list[str]
 
 
 class PromptEntry(_Message):

@@ -35,6 +35,7 @@ from incontext.page.tiles import TILE_PX, TiledImage
 from megamed import formats
 
 NOTHING = Redrawn(0, {})
+GONE = "its file is gone: what was drawn is kept"
 
 
 class Page:
@@ -60,6 +61,7 @@ class Page:
                 images=[self._entry(index) for index in sorted(indices)],
                 classes=[ClassMessage.model_validate(each) for each in self.folder.classes.values()],
                 retired=[*self.folder.removed],
+                notes=[*self.folder.notes],
                 expected=self._expected(),
                 progress=ProgressMessage.told(self.live.progress),
                 takes_prompts=self.live.takes_prompts,
@@ -70,7 +72,7 @@ class Page:
         """Tell the state of the folder and of all its images."""
         with self.live.lock:
             news = self.tell(range(len(self.folder.images)))
-            return SessionMessage(**dict(news), folder=self.folder.folder.resolve().name, notes=[*self.folder.notes])
+            return SessionMessage(**dict(news), folder=self.folder.folder.resolve().name)
 
     def check(self, index: int) -> None:
         """Make sure that there is an image of this number.
@@ -282,6 +284,7 @@ class Page:
         live = self.live
         suspects = set(live.expected.suspects) if live.expected else set()
         found, failure = live.predictions.get(index), live.failures.get(index, "")
+        failure = GONE if self.folder.images[index].is_missing else failure
         entry = ImageEntry.told(index, self.folder.images[index], found, failure, suspects)
         entry.propagations = live.propagated[index].count if index in live.propagated else 0
         return entry

@@ -104,7 +104,7 @@ class AnnotatedFolder:
 
     Attributes:
         folder: The folder.
-        images: All images, in the order of their names.
+        images: All images, in the order of their names; those that joined later behind them.
         look: Channel and level of the resolution that are looked at, of images that have several.
         classes: Classes that can be drawn, by value.
         removed: Classes that were removed, by value, which no other takes: undo may bring their pixels back.
@@ -129,7 +129,7 @@ class AnnotatedFolder:
         self.look = decided(self._store, self._pairing.pairs, channel, level, is_drawn, card.level)
         self._rules, self._stated = self._rules_of_labels(), dict[int, str]()
         told = f"All is drawn with {self.look.told}: other commands take these images and labels with the same."
-        self.notes = (*self._pairing.notes, *([told] if self.look.told else []))
+        self.notes: tuple[str, ...] = (*self._pairing.notes, *([told] if self.look.told else []))
         self._open: dict[int, OpenImage] = {}
         self._opening = threading.RLock()  # two drawings of one image would not know of each other's strokes
         self._checked = False
@@ -237,6 +237,12 @@ class AnnotatedFolder:
             while len(self._open) > 1 and (len(self._open) > MOST_OPEN or self._open_bytes() > MOST_OPEN_BYTES):
                 self._open.pop(next(iter(self._open)))
             return found
+
+    def join(self, pairs: Iterable[ImagePair]) -> list[int]:
+        """Take further images in, behind the others, whose numbers stay; return theirs."""
+        joined = [self._listed(pair) for pair in pairs]
+        self.images += joined
+        return [*range(len(self.images) - len(joined), len(self.images))]
 
     def noticed(self, index: int) -> None:
         """Take note of what was drawn in an image."""

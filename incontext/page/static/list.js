@@ -29,6 +29,7 @@ export class ImageList {
     for (const image of images) {
       let row = this.rows.get(image.id);
       if (!row) this.rows.set(image.id, row = this._row(image));
+      if (row.image.failure && !image.failure && !row.picture.src) this.seen.observe(row.element);
       row.image = image;
       const state = stateOf(image), [icon, told] = STATES[state];
       row.element.dataset.state = state;

@@ -51,8 +51,10 @@ class App {
   hear(news) {
     if (!this.session) { this.early.push(news); return; }
     for (const image of news.images) this.session.images[image.id] = image;
-    const { expected, progress, takes_prompts, tuning, retired } = news, wasLoading = this.session.progress.stage === "loading";
-    Object.assign(this.session, { expected, progress, takes_prompts, tuning, retired });
+    const { expected, progress, takes_prompts, tuning, retired, notes } = news, wasLoading = this.session.progress.stage === "loading";
+    const hasNotes = JSON.stringify(notes) !== JSON.stringify(this.session.notes);
+    Object.assign(this.session, { expected, progress, takes_prompts, tuning, retired, notes });
+    if (hasNotes) this.panel.showNotes();
     if (progress.stage !== "loading" && wasLoading) this.unsay();  // what had to wait for the network
     const before = JSON.stringify(this.session.classes);
     this.session.classes = news.classes;

@@ -65,3 +65,19 @@ def test_a_class_is_removed_after_asking_and_undo_brings_it_back(browser: Any, t
         somebody.press("z")
         somebody.undoable(False)
         expect(page.locator("#images [aria-selected]")).to_contain_text("not drawn")
+
+
+def test_images_that_come_and_go_while_the_page_is_open_are_listed_so(browser: Any, tmp_path: Path) -> None:
+    folder = plain_folder(tmp_path / "in", "ac")
+    with person(browser, folder) as somebody:
+        page = somebody.page
+        (folder / "c.png").rename(folder / "b.png")
+        expect(page.locator("#images li b")).to_have_text(["a.png", "b.png", "c.png"])
+        expect(page.locator("#images li", has_text="c.png")).to_contain_text("its file is gone")
+        somebody.press("n")
+        expect(page.locator("#images [aria-selected]")).to_contain_text("b.png")
+        somebody.drag((8, 8), (20, 8))
+        somebody.press("a")
+        expect(page.locator("#count")).to_have_text("1 accepted of 3")
+        (folder / "b.png").rename(folder / "c.png")
+        expect(page.locator("#images li", has_text="c.png")).not_to_contain_text("gone")
