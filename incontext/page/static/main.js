@@ -507,7 +507,7 @@ function resetWindow() {
 
 function pressed(event) {
   const { target, key } = event;
-  if (app.panel.isAdding) { event.preventDefault(); return; }
+  if (app.panel.isAdding) { event.preventDefault(); app.panel.early(key); return; }
   if (document.querySelector("dialog[open]") || target.matches("textarea, input[type=search], select")) return;
   if ((event.ctrlKey || event.metaKey) && key.toLowerCase() === "z") {
     event.preventDefault();

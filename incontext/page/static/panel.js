@@ -24,7 +24,7 @@ function grow(name) {
 export class Panel {
   constructor(app) {
     this.app = app;
-    this.active = 1; this.isAdding = false;
+    this.active = 1; this.isAdding = false; this.typed = "";
     this.list = document.getElementById("classes");
     document.getElementById("add-class").addEventListener("click", () => this._add());
     document.getElementById("remove").addEventListener("close", event => {
@@ -203,7 +203,8 @@ export class Panel {
   }
 
   async _add() {
-    this.isAdding = true;  // until its name can be typed; what is typed before are no commands
+    this.isAdding = true;  // until its name can be typed; what is typed before is no command, but the beginning of it
+    this.typed = "";
     await this.app.setClasses(classes => {
       const used = new Set([...classes.map(each => each.value), ...this.app.session.retired]);
       let value = 1;
@@ -214,7 +215,19 @@ export class Panel {
       this.active = value;
       return [...classes, { value, name: `class ${value}`, colour }];
     }).finally(() => { this.isAdding = false; });
-    const name = this.list.querySelector(".active textarea");
+    const name = this.list.querySelector(".active textarea"), [typed, ...rest] = this.typed.split("\n");
     name?.focus(); name?.select();
+    if (!name || !typed) return;
+    name.value = typed;
+    grow(name);
+    name.dispatchEvent(new Event("change"));
+    if (rest.length) document.getElementById("view").focus();
+  }
+
+  /** Take a key that was pressed while a class was being added. */
+  early(key) {
+    if (key === "Enter") this.typed += "\n";
+    else if (key === "Backspace") this.typed = this.typed.slice(0, -1);
+    else if (key.length === 1) this.typed += key;
   }
 }

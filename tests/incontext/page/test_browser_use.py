@@ -81,3 +81,17 @@ def test_images_that_come_and_go_while_the_page_is_open_are_listed_so(browser: A
         expect(page.locator("#count")).to_have_text("1 accepted of 3")
         (folder / "b.png").rename(folder / "c.png")
         expect(page.locator("#images li", has_text="c.png")).not_to_contain_text("gone")
+
+
+def test_a_name_is_typed_before_its_class_is_there(browser: Any, tmp_path: Path) -> None:
+    folder = plain_folder(tmp_path / "in", "a")
+    with person(browser, folder) as somebody:
+        page, held = somebody.page, list[Any]()
+        page.route("**/api/classes", lambda route: route.continue_() if held else held.append(route))
+        with page.expect_request("**/api/classes"):
+            page.get_by_role("button", name="Add a class").click()
+        page.keyboard.type("baas")
+        somebody.press("Backspace", "Enter")
+        held[0].continue_()
+        expect(page.get_by_role("radio", name="Draw baa")).to_be_checked()
+        expect(page.locator("#view")).to_be_focused()
