@@ -101,9 +101,9 @@ def _add_state(app: FastAPI, page: Page) -> None:
 
     @app.get("/api/classes/{value}/uses")
     def uses(value: ClassValue) -> ClassUseMessage:
-        """Count the images in which a class is drawn."""
+        """Count the images in which a class is drawn, and tell whether a label shows another class."""
         found = find_uses(page.folder, page.live, value)
-        return ClassUseMessage(drawn=len(found.drawn), accepted=len(found.accepted))
+        return ClassUseMessage(drawn=len(found.drawn), accepted=len(found.accepted), shows_others=found.shows_others)
 
     @app.delete("/api/classes/{value}")
     def remove(

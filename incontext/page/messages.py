@@ -34,10 +34,11 @@ class ClassMessage(_Message):
 
 
 class ClassUseMessage(_Message):
-    """Numbers of the images in which a class is drawn, and of those of them that are accepted."""
+    """Numbers of images in which a class is drawn and of accepted ones of them, and if a label shows another class."""
 
     drawn: int
     accepted: int
+    shows_others: bool
 
 
 class ClassesMessage(_Message):

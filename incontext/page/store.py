@@ -288,11 +288,12 @@ class AnnotatedFolder:
         """Take the label of an image away, into the hidden folder: it is no example then.
 
         Raises:
+            ValueError: If the label lies outside of the folder.
             OSError: If the system refuses.
         """
         image = self.images[index]
         for path in image.pair.files[1:]:
-            self._keep_foreign(path, replace(image.standing, accepted_sha256=None))
+            self._keep_foreign(self._inside(path), replace(image.standing, accepted_sha256=None))
             path.unlink()
         image.pair = replace(image.pair, labels={})
 

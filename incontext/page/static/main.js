@@ -342,6 +342,7 @@ class App {
     const image = this.image && await this._anew();
     if (image) { this._drawn(image); this.across.show(); }
     this.redraw();
+    by("view").focus();  // its row, which had the focus, is gone
     this.say(`Removed ${name}`);
   }
 

@@ -190,13 +190,14 @@ export class Panel {
 
   /** Remove a class, after asking what becomes of that which is drawn of it. */
   async _remove(each) {
-    let drawn, accepted;
-    try { ({ drawn, accepted } = await getJson(`classes/${each.value}/uses`)); } catch (error) { this.app._failed(error); return; }
+    let drawn, accepted, shows_others;
+    try { ({ drawn, accepted, shows_others } = await getJson(`classes/${each.value}/uses`)); } catch (error) { this.app._failed(error); return; }
     if (!drawn) { this.app.removeClass(each, null); return; }
     this.removing = each;
     const dialog = document.getElementById("remove"), into = document.getElementById("remove-into");
-    const count = `${drawn} ${drawn === 1 ? "image" : "images"}${accepted ? `, ${accepted} of them accepted: their labels are written anew` : ""}`;
-    document.getElementById("remove-told").textContent = `${each.name} is drawn in ${count}. Undo (Z) in an image brings back what was drawn there, and the class.`;
+    const labels = !accepted ? "" : shows_others ? ` Labels are written anew: ${accepted}.`
+      : ` If it is erased, no label shows anything any more: they are kept in .annotate/replaced, and their images (${accepted}) are no examples.`;
+    document.getElementById("remove-told").textContent = `${each.name} is drawn in ${drawn} ${drawn === 1 ? "image" : "images"}.${labels} Undo (Z) in an image brings back what was drawn there, and the class.`;
     into.replaceChildren(new Option("is erased", 0), ...this.classes.filter(other => other !== each).map(other => new Option(`becomes ${other.name}`, other.value)));
     dialog.returnValue = "";
     dialog.showModal();

@@ -261,7 +261,7 @@ def test_a_class_is_removed_and_comes_back_with_its_pixels(client: TestClient, p
     classes = client.get("api/session").json()["classes"] + [{"value": 2, "name": "rim", "colour": "#445566"}]
     client.put("api/classes", json={"classes": classes})
     client.post("api/images/0/strokes", json={"plane": 0, "tool": "brush", "runs": {"2": [0, 9]}})
-    assert client.get("api/classes/2/uses").json() == {"drawn": 1, "accepted": 0}
+    assert client.get("api/classes/2/uses").json() == {"drawn": 1, "accepted": 0, "shows_others": False}
     assert client.delete("api/classes/2").status_code == 409
     told = client.delete("api/classes/2", params={"into": 1}).json()
     assert (told["classes"], told["retired"]) == (classes[:1], [2])

@@ -59,7 +59,7 @@ def test_a_class_is_removed_after_asking_and_undo_brings_it_back(browser: Any, t
         page.get_by_role("button", name="Remove it").click()
         expect(names).to_have_count(1)
         assert page.evaluate("document.querySelector('#remove').open") is False
-        page.locator("#view").focus()
+        expect(page.locator("#view")).to_be_focused()
         somebody.press("z")
         expect(names).to_have_count(2)
         somebody.press("z")
