@@ -8,6 +8,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from incontext.page.class_removal import find_uses
+from incontext.page.drawn_classes import DrawnClass
 from incontext.page.export import archive, export_forms, task_of
 from incontext.page.mask_to_export import count_masks, masked
 from incontext.page.messages import (
@@ -29,7 +30,6 @@ from incontext.page.messages import (
     TuningMessage,
 )
 from incontext.page.state import NOTHING, Page
-from incontext.page.store import DrawnClass
 from megamed.failures import one_line, told
 from megamed.vocabulary import WrittenTool
 
@@ -96,7 +96,7 @@ def _add_state(app: FastAPI, page: Page) -> None:
         """Keep names and colours of classes, and further classes."""
         _check_tab(page, tab)
         with page.live.lock:
-            page.folder.set_classes([DrawnClass(**each.model_dump()) for each in message.classes])
+            page.folder.classes.keep([DrawnClass(**each.model_dump()) for each in message.classes])
         return page.session()
 
     @app.get("/api/classes/{value}/uses")

@@ -52,7 +52,7 @@ def archive(annotated: AnnotatedFolder, live: Live, tool: WrittenTool | None) ->
         ValueError: If there is no mask yet, or the tool cannot hold them.
         ImportError: If the library for the tool's files is not installed; the message has the command.
     """
-    names = {value: each.name for value, each in annotated.classes.items()}
+    names = annotated.classes.names
     colours = colours_of(names, {value: each.colour for value, each in annotated.classes.items()})
     rows, shown, left_out = list[list[object]](), list[ShownMask](), list[LackingMask]()
     with tempfile.TemporaryDirectory() as place:

@@ -160,7 +160,7 @@ class Live:
             ValueError: If there is nothing to propagate.
         """
         with self._changed:
-            names = {value: each.name for value, each in self._folder.classes.items()}
+            names = self._folder.classes.names
             task = PropagationTask.of(self._folder.open(index), names)
             self._volumes = [each for each in self._volumes if each[0] != index] + [(index, task)]
             self._changed.notify_all()
@@ -244,7 +244,7 @@ class Live:
             return False
         with self.lock:
             if self._round == now:  # else a class may have been removed meanwhile
-                self._folder.meet(segmenter.fitted.names, segmenter.fitted.colours)
+                self._folder.classes.meet(segmenter.fitted.names, segmenter.fitted.colours)
         return True
 
     def _predict_all(self, segmenter: Segmenter, now: int) -> None:
@@ -297,7 +297,7 @@ class Live:
                     found, following = task.run(segmenter)
                 with self.lock:
                     put(self._folder.open(index), found)
-                    self._folder.restore(found.values)
+                    self._folder.classes.restore(found.values)
                     self._folder.noticed(index)
                     count = self.propagated[index].count + 1 if index in self.propagated else 1
                     self.propagated[index] = Propagated(count, found.dice, following)

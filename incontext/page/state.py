@@ -60,7 +60,7 @@ class Page:
             return NewsMessage(
                 images=[self._entry(index) for index in sorted(indices)],
                 classes=[ClassMessage.model_validate(each) for each in self.folder.classes.values()],
-                retired=[*self.folder.removed],
+                retired=[*self.folder.classes.removed],
                 notes=[*self.folder.notes],
                 expected=self._expected(),
                 progress=ProgressMessage.told(self.live.progress),
@@ -177,7 +177,7 @@ class Page:
         """Take the last stroke back, or make it again; classes come back with their pixels."""
         opened = self.open(index)
         redrawn = (opened.drawing.undo() if back else opened.drawing.redo()) or NOTHING
-        if self.folder.restore(
+        if self.folder.classes.restore(
             redrawn.runs if redrawn.plane is not None else np.unique(opened.drawing.planes).tolist()
         ):
             self.news.post([])

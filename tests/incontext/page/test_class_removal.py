@@ -8,9 +8,10 @@ import pytest
 from PIL import Image
 
 from incontext.page.class_removal import find_uses, remove_class
+from incontext.page.drawn_classes import DrawnClass
 from incontext.page.live import Live
 from incontext.page.prediction import Prediction
-from incontext.page.store import STORE, AnnotatedFolder, DrawnClass, opened
+from incontext.page.store import STORE, AnnotatedFolder, opened
 from megamed.annotation_tools.itksnap import DESCRIPTIONS
 from tests.incontext.page.test_live import is_done, running
 from tests.incontext.page.test_store import SIDE, SQUARE, plain_folder, segmenter
@@ -78,16 +79,16 @@ def test_undo_brings_pixels_and_class_back_after_a_restart_too(
     given: tuple[AnnotatedFolder, Live], folder: Path
 ) -> None:
     annotated, live = given
-    annotated.set_classes([*annotated.classes.values()])
+    annotated.classes.keep([*annotated.classes.values()])
     before = annotated.classes[2]
     remove_class(annotated, live, 2, 0)
     with pytest.raises(ValueError, match="value 2 was that of rim, which undo may bring back"):
-        annotated.set_classes([*annotated.classes.values(), DrawnClass(2, "other", "#000000")])
+        annotated.classes.keep([*annotated.classes.values(), DrawnClass(2, "other", "#000000")])
     again = AnnotatedFolder(folder)
     assert again.classes.keys() == {1, 3}
-    again.set_classes([*again.classes.values(), DrawnClass(4, "rim", "#000000")])
+    again.classes.keep([*again.classes.values(), DrawnClass(4, "rim", "#000000")])
     again.open(0).drawing.undo()
-    again.restore(values(again, 0))
+    again.classes.restore(values(again, 0))
     again.noticed(0)
     assert values(again, 0) == {1: 81, 2: 5}
     assert (again.classes[2].name, again.classes[2].colour) == ("rim (2)", before.colour)
@@ -136,12 +137,12 @@ def test_the_only_class_and_those_of_a_task_stay(tmp_path: Path) -> None:
             with pytest.raises(ValueError, match=told):
                 remove_class(annotated, live, value, 0)
         with pytest.raises(ValueError, match="class structure is missing: expected all classes"):
-            annotated.set_classes([DrawnClass(2, "rim", "#000000")])
+            annotated.classes.keep([DrawnClass(2, "rim", "#000000")])
 
 
 def test_the_others_are_segmented_without_it(tmp_path: Path) -> None:
     with running(plain_folder(tmp_path / "in", "abc")) as (annotated, live):
-        annotated.set_classes([*annotated.classes.values(), DrawnClass(2, "rim", "#000000")])
+        annotated.classes.keep([*annotated.classes.values(), DrawnClass(2, "rim", "#000000")])
         annotated.open(0).drawing.stroke(0, {**SQUARE, **RIM}, "brush")
         annotated.accept(0)
         live.examples_changed()

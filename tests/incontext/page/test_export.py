@@ -70,7 +70,7 @@ def test_sizes_are_told_where_pixels_have_one(tmp_path: Path) -> None:
 
 def test_the_page_shows_masks_in_colour_with_their_names_the_worst_first(given: Given) -> None:
     annotated, live = given
-    annotated.set_classes([replace(each, name=f"<{each.name}>") for each in annotated.classes.values()])
+    annotated.classes.keep([replace(each, name=f"<{each.name}>") for each in annotated.classes.values()])
     with zipfile.ZipFile(io.BytesIO(archive(annotated, live, None).content)) as found:
         page = found.read("report.html").decode()
     names = re.findall(r"<figcaption>(.*?)<br>(.*?)</figcaption>", page)

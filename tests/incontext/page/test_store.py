@@ -16,7 +16,8 @@ from incontext import Segmenter, read_label_image, read_source_image
 from incontext.folders.folder_images import read_folder
 from incontext.folders.segment_folder import segment_folder
 from incontext.networks.support_once import SupportOnceConfig, SupportOnceNet
-from incontext.page.store import STORE, AnnotatedFolder, DrawnClass, OpenImage, opened
+from incontext.page.drawn_classes import DrawnClass
+from incontext.page.store import STORE, AnnotatedFolder, OpenImage, opened
 from tests.dicom_files import series_affine, write_series
 from tests.killed_runs import drawn, write_images, write_stack
 
@@ -180,11 +181,11 @@ def test_a_label_that_another_program_changed_is_shown_and_can_be_taken_back(tmp
 def test_classes_are_kept_and_written_where_names_are_looked_for(tmp_path: Path) -> None:
     folder = plain_folder(tmp_path / "in")
     with opened(folder, {1: "disc", 2: "rim"}) as annotated:
-        annotated.set_classes([*annotated.classes.values(), DrawnClass(7, "spot", "#ff00ff")])
+        annotated.classes.keep([*annotated.classes.values(), DrawnClass(7, "spot", "#ff00ff")])
         annotated.open(0).drawing.stroke(0, {7: [0, 40]}, "brush")
         annotated.accept(0)
         with pytest.raises(ValueError, match="classes share names"):
-            annotated.set_classes([DrawnClass(1, "a", "#ff00ff"), DrawnClass(2, "a", "#ff00ff")])
+            annotated.classes.keep([DrawnClass(1, "a", "#ff00ff"), DrawnClass(2, "a", "#ff00ff")])
     with opened(folder) as annotated:
         assert {value: each.name for value, each in annotated.classes.items()} == {1: "disc", 2: "rim", 7: "spot"}
     fitted = segmenter()
