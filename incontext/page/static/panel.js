@@ -177,7 +177,7 @@ export class Panel {
     row.classList.toggle("active", radio.checked);
     row.addEventListener("click", event => { if (event.target === row || event.target === key) this.choose(index); });
     const off = document.createElement("button");
-    off.type = "button"; off.className = "eye"; off.textContent = "×"; off.disabled = this.classes.length < 2;
+    off.type = "button"; off.className = "off"; off.textContent = "×"; off.disabled = this.classes.length < 2;
     off.setAttribute("aria-label", `Remove ${each.name}`);
     off.addEventListener("click", () => this._remove(each));
     row.append(radio, colour, name, key, eye, off);
