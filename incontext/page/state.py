@@ -185,8 +185,10 @@ class Page:
 
     def remove_class(self, value: int, into: int | None) -> None:
         """Remove a class, and let its pixels in all images take another value: see `remove_class`."""
-        remove_class(self.folder, self.live, value, into)
-        self.news.post(range(len(self.folder.images)))
+        try:
+            remove_class(self.folder, self.live, value, into)
+        finally:  # if the disk is full in the middle, some images have changed
+            self.news.post(range(len(self.folder.images)))
 
     def accept(self, index: int) -> Path:
         """Make an image an example.
