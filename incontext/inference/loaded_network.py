@@ -88,7 +88,8 @@ class LoadedNetwork:
     def evaluating(self) -> Iterator[None]:
         """Put the network into evaluation mode, and each of its modules back into its own mode afterwards."""
         training = [module for module in self.module.modules() if module.training]
-        self.module.eval()
+        if training:  # else there is nothing to do, and setting it anyway takes as long as a convolution
+            self.module.eval()
         try:
             yield
         finally:

@@ -35,7 +35,7 @@ class Classes:
 
     def probabilities(self, log_odds: Float[Tensor, "*N C H W"]) -> Float[Tensor, "*N C H W"]:
         """Probability of each class: a softmax with a background of log-odds 0 or, if classes may overlap, sigmoids."""
-        if self.overlap:
+        if self.overlap or len(self.names) == 1:  # of one class they are the same
             return log_odds.sigmoid()
         background = torch.zeros_like(log_odds[..., :1, :, :])
         return torch.cat([background, log_odds], dim=-3).softmax(dim=-3)[..., 1:, :, :]
@@ -59,10 +59,13 @@ class Classes:
 
     def layers(self, log_odds: Float[Tensor, "C H W"]) -> Bool[Tensor, "C H W"]:
         """The masks of all classes, each in a layer of its own."""
+        return self.layers_in(self.mask(log_odds))
+
+    def layers_in(self, mask: UInt8[Tensor, "*C H W"]) -> Bool[Tensor, "C H W"]:
+        """The layers of a mask."""
         if self.overlap:
-            return log_odds > 0
-        values = torch.tensor(list(self.names), dtype=torch.uint8, device=log_odds.device)
-        return self.mask(log_odds) == values[:, None, None]
+            return mask > 0
+        return mask == torch.tensor(list(self.names), dtype=torch.uint8, device=mask.device)[:, None, None]
 
 
 @dataclass(frozen=True)
@@ -149,18 +152,28 @@ class CasePrediction:
 
     def on_grid(self, resolve: Callable[[Tensor], Tensor]) -> Shaped[np.ndarray, "*grid"]:
         """Map logits to values on the grid of the source, (*grid) or (C, *grid), as `on_planes` does."""
-        planes = self.on_planes(resolve)
+        return self._placed(self.on_planes(resolve))
+
+    def judged(self, classes: Classes) -> tuple[UInt8[np.ndarray, "*grid"], Float[Tensor, "C 2"]]:
+        """The mask on the grid of the source, and the log-odds of its expected precision and recall.
+
+        These are one pair per class, over the planes that nobody drew. Both are made at once, as it takes longer to lay
+        logits on the grid than to count them.
+        """
+        total = torch.zeros(len(classes.names), 3)
+
+        def counted(band: Tensor) -> Tensor:
+            mask = classes.mask(band)
+            total.add_(soft_counts(classes.probabilities(band), classes.layers_in(mask)).cpu())
+            return mask
+
+        found = [_resolved(each, counted if isinstance(each, Plane) else classes.mask) for each in self.planes]
+        return self._placed(np.stack(found, axis=-3)), expected_log_odds(total)
+
+    def _placed(self, planes: Shaped[np.ndarray, "*C N H W"]) -> Shaped[np.ndarray, "*grid"]:
         if planes.ndim == 3:
             return on_grid(planes, self.case)
         return np.stack([on_grid(layer, self.case) for layer in planes])
-
-    def expected_log_odds(self, classes: Classes) -> Float[Tensor, "C 2"]:
-        """Log-odds of expected precision and recall, one pair per class, over the planes that nobody drew."""
-        total = torch.zeros(len(classes.names), 3)
-        for plane in self.planes:
-            for band in plane.bands() if isinstance(plane, Plane) else ():
-                total += soft_counts(classes.probabilities(band), classes.layers(band)).cpu()
-        return expected_log_odds(total)
 
 
 def _resolved(plane: Plane | DrawnPlane, resolve: Callable[[Tensor], Tensor]) -> np.ndarray:

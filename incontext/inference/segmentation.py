@@ -144,7 +144,11 @@ class Segmentation(Sequence[UInt8[np.ndarray, "*grid"]]):
         self.colours = colours_of(classes.names, classes.colours)
         self.overlap = classes.overlap
         self.report = report
-        self.masks: list[UInt8[np.ndarray, ...]] = [each.on_grid(classes.mask) for each in found]
+        judged = None if quality is None else [each.judged(classes) for each in found]
+        self.masks: list[UInt8[np.ndarray, ...]] = (
+            [each.on_grid(classes.mask) for each in found] if judged is None else [mask for mask, _ in judged]
+        )
+        self._log_odds = [] if judged is None else [log_odds for _, log_odds in judged]
         self.probabilities = Probabilities(found, classes)
         self._found = found
         self._classes = classes
@@ -158,7 +162,7 @@ class Segmentation(Sequence[UInt8[np.ndarray, "*grid"]]):
 
     @cached_property
     def predicted_dice(self) -> Float32[np.ndarray, "images classes"]:
-        """Predicted Dice of each mask with what a person would draw, computed on first access.
+        """Predicted Dice of each mask with what a person would draw.
 
         Where four or more examples tell of presence, they also shift what the probabilities predict, by as much as
         their own Dice by the other examples is higher or lower than predicted.
@@ -171,10 +175,9 @@ class Segmentation(Sequence[UInt8[np.ndarray, "*grid"]]):
         """
         if not len(self):
             return np.zeros((0, len(self.classes)), dtype=np.float32)
-        log_odds = [each.expected_log_odds(self._classes) for each in self._found]
-        shifts = torch.from_numpy(self._dice_shifts)
+        quality, shifts = self._known_quality, torch.from_numpy(self._dice_shifts)
         drawn = np.stack(
-            [self._known_quality.dice_from(each, shift).numpy() for each, shift in zip(log_odds, shifts, strict=True)]
+            [quality.dice_from(each, shift).numpy() for each, shift in zip(self._log_odds, shifts, strict=True)]
         )
         if self.presence is None:
             return drawn

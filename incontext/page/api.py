@@ -7,13 +7,16 @@ from fastapi import Path as InPath
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
-from incontext.page.drawing import Redrawn
+from incontext.page.class_removal import find_uses
+from incontext.page.drawn_classes import DrawnClass
 from incontext.page.export import archive, export_forms, task_of
-from incontext.page.mask_to_export import count_masks
+from incontext.page.mask_to_export import count_masks, masked
 from incontext.page.messages import (
+    MOST_CLASSES,
     TABS,
     AcceptedMessage,
     ClassesMessage,
+    ClassUseMessage,
     DrawnMessage,
     ExportMessage,
     ExportsMessage,
@@ -26,8 +29,7 @@ from incontext.page.messages import (
     StrokeMessage,
     TuningMessage,
 )
-from incontext.page.state import Page
-from incontext.page.store import DrawnClass
+from incontext.page.state import NOTHING, Page
 from megamed.failures import one_line, told
 from megamed.vocabulary import WrittenTool
 
@@ -43,8 +45,8 @@ REFUSALS: Responses = {
     422: {"model": Refusal, "description": "Request is malformed"},
     507: {"model": Refusal, "description": "Disk or file does not take it"},
 }
-NOTHING = Redrawn(0, {})
 Index = Annotated[int, InPath(ge=0, le=2**31)]
+ClassValue = Annotated[int, InPath(ge=1, le=MOST_CLASSES)]
 Plane = Annotated[int, InPath(ge=0, le=2**31)]
 Step = Annotated[int, InPath(ge=-32, le=32)]
 Tab = Annotated[str, Header(alias="x-tab", pattern=TABS)]
@@ -94,7 +96,22 @@ def _add_state(app: FastAPI, page: Page) -> None:
         """Keep names and colours of classes, and further classes."""
         _check_tab(page, tab)
         with page.live.lock:
-            page.folder.set_classes([DrawnClass(**each.model_dump()) for each in message.classes])
+            page.folder.classes.keep([DrawnClass(**each.model_dump()) for each in message.classes])
+        return page.session()
+
+    @app.get("/api/classes/{value}/uses")
+    def uses(value: ClassValue) -> ClassUseMessage:
+        """Count the images in which a class is drawn, and tell whether a label shows another class."""
+        found = find_uses(page.folder, page.live, value)
+        return ClassUseMessage(drawn=len(found.drawn), accepted=len(found.accepted), shows_others=found.shows_others)
+
+    @app.delete("/api/classes/{value}")
+    def remove(
+        value: ClassValue, tab: Tab, into: Annotated[int | None, Query(ge=0, le=MOST_CLASSES)] = None
+    ) -> SessionMessage:
+        """Remove a class; where it is drawn, its pixels take another value, or 0, which undo takes back."""
+        _check_tab(page, tab)
+        page.remove_class(value, into)
         return page.session()
 
     @app.post("/api/tuning")
@@ -173,14 +190,14 @@ def _add_strokes(app: FastAPI, page: Page) -> None:
         """Take the last stroke back."""
         _check_tab(page, tab)
         with page.live.lock:
-            return page.drawn(index, page.open(index).drawing.undo() or NOTHING)
+            return page.drawn(index, page.step(index, back=True))
 
     @app.post("/api/images/{index}/redo")
     def redo(index: Index, tab: Tab) -> DrawnMessage:
         """Make the stroke again that was taken back last."""
         _check_tab(page, tab)
         with page.live.lock:
-            return page.drawn(index, page.open(index).drawing.redo() or NOTHING)
+            return page.drawn(index, page.step(index, back=False))
 
     @app.post("/api/images/{index}/accept")
     def accept(index: Index, tab: Tab) -> AcceptedMessage:
@@ -229,19 +246,24 @@ def _add_export(app: FastAPI, page: Page) -> None:
         """Forms in which the masks can be taken away, with the reason beside those in which they cannot now."""
         folder, live = page.folder, page.live
         forms = [ExportMessage.model_validate(each) for each in export_forms(folder, live)]
-        return ExportsMessage(counts=count_masks(folder, live), forms=forms)
+        gone = [image.name for _, image in masked(folder, live) if image.is_missing]
+        return ExportsMessage(counts=count_masks(folder, live), forms=forms, gone=gone)
 
     @app.get("/api/export/{form}", responses=BYTES, response_class=Response)
     def export(form: Literal["masks", "task"] | WrittenTool) -> Response:
-        """All masks in an archive: label maps, or the files of an annotation tool; or the examples as a saved task."""
+        """All masks in an archive: label maps, or the files of an annotation tool; or the examples as a saved task.
+
+        The header `x-left-out` has the number of masks whose images are gone or cannot be read.
+        """
         if form == "task":
             return _download(task_of(page.live), "examples.task")
         tool = None if form == "masks" else form
-        return _download(archive(page.folder, page.live, tool), f"{form}.zip")
+        found = archive(page.folder, page.live, tool)
+        return _download(found.content, f"{form}.zip", len(found.left_out))
 
 
-def _download(content: bytes, name: str) -> Response:
-    headers = {"content-disposition": f'attachment; filename="{name}"'}
+def _download(content: bytes, name: str, left_out: int = 0) -> Response:
+    headers = {"content-disposition": f'attachment; filename="{name}"', "x-left-out": str(left_out)}
     return Response(content, media_type="application/octet-stream", headers=headers)
 
 

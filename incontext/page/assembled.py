@@ -9,6 +9,7 @@ from incontext.folders.class_names import read_classes
 from incontext.folders.segmenter_options import SegmenterOptions
 from incontext.folders.user_folder import fit_folder
 from incontext.images.channels import Channel
+from incontext.page.folder_watch import FolderWatch
 from incontext.page.live import Live
 from incontext.page.results import SegmentedFolder
 from incontext.page.state import Page
@@ -57,8 +58,11 @@ def assembled(folder: Path, options: PageOptions) -> Iterator[Page]:
 
         live = Live(annotated, load, lambda images: page.news.post(images), before)
         page = Page(annotated, live)
+        watch = FolderWatch(annotated, live, page.news.post)
         live.start()
+        watch.start()
         try:
             yield page
         finally:
+            watch.close()
             live.close()

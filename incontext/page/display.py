@@ -14,6 +14,8 @@ from incontext.page.look import PLAIN, Look
 from megamed.readers.stored import StoredImage
 
 THUMBNAIL_PX = 88
+MOST_ASPECT = 4
+"""Times that a thumbnail is longer than wide, at most."""
 PIXELS_AT_A_TIME = 2**18
 """Pixels that are scaled at a time, so that a large image takes little memory beside itself."""
 LETTERS = ("RL", "AP", "HF")
@@ -110,8 +112,11 @@ class ScreenImage:
         return told(self.planes.take(place, axis))
 
     def thumbnail(self, side_px: int = THUMBNAIL_PX) -> bytes:
-        """PNG of the middle plane, fitted into a square."""
+        """PNG of the middle plane, fitted into a square; of a long one the middle, so that something can be seen."""
         plane = self.planes[len(self.planes) // 2]
+        rows, columns = (min(side, MOST_ASPECT * min(plane.shape[:2])) for side in plane.shape[:2])
+        top, left = (plane.shape[0] - rows) // 2, (plane.shape[1] - columns) // 2
+        plane = plane[top : top + rows, left : left + columns]
         step = max(1, min(plane.shape[:2]) // (2 * side_px))  # a large image is not scaled as a whole
         values = plane[::step, ::step]
         if not self.scale.has_colours:

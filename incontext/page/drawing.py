@@ -13,7 +13,8 @@ from jaxtyping import Bool, Int64, UInt8
 from incontext.page.runs import Runs, indices_at
 from incontext.page.stroke_log import Entry, StrokeLog
 
-BASE, STROKE, WHOLE, UNDO, REDO, ACCEPT = "base", "stroke", "whole", "undo", "redo", "accept"
+BASE, STROKE, WHOLE, REVALUE = "base", "stroke", "whole", "revalue"
+UNDO, REDO, ACCEPT = "undo", "redo", "accept"
 """Kinds of entries in the log of an image."""
 
 
@@ -22,11 +23,13 @@ class DrawnState:
     """State of an image by its log.
 
     Attributes:
-        is_drawn: Whether anything was drawn.
+        has_log: Whether anything was done, even if it was all taken back.
+        is_drawn: Whether anything that was drawn stands, or was accepted and does not stand any more.
         accepted_sha256: Hash of the label file that was written last; None if none was.
-        is_accepted: Whether nothing was done since it was written.
+        is_accepted: Whether what stands is what was written.
     """
 
+    has_log: bool
     is_drawn: bool
     accepted_sha256: str | None
     is_accepted: bool
@@ -34,9 +37,24 @@ class DrawnState:
     @classmethod
     def of(cls, entries: Sequence[Entry]) -> Self:
         """Tell the standing from the entries of a log."""
-        hashes = [each["sha256"] for each in entries if each["do"] == ACCEPT]
-        drawn = any(each["do"] not in (BASE, ACCEPT) for each in entries)
-        return cls(drawn, hashes[-1] if hashes else None, bool(entries) and entries[-1]["do"] == ACCEPT)
+        standing, undone, accepted = list[int](), list[int](), None
+        bases, sha256 = 0, None
+        for number, entry in enumerate(entries):
+            match entry["do"]:
+                case "base":
+                    bases += 1
+                case "undo":
+                    undone.append(standing.pop())
+                case "redo":
+                    standing.append(undone.pop())
+                case "accept":
+                    accepted, sha256 = (bases, standing[-1:]), entry["sha256"]
+                case _:
+                    standing.append(number)
+                    undone.clear()
+        is_accepted = accepted == (bases, standing[-1:])  # below a step lies what always lay there
+        was_drawn = accepted is not None and bool(accepted[1])
+        return cls(bool(entries), bool(standing) or (was_drawn and not is_accepted), sha256, is_accepted)
 
 
 @dataclass(frozen=True)
@@ -62,18 +80,29 @@ class Step:
 
     Attributes:
         plane: The plane that changed; None if all may have.
-        said: What the network answered by this stroke; None if a person drew it.
-        withdrawn: Number of the step whose prompt this one takes out of what was said; None if it takes none.
-        drawn: Planes that count as drawn by it besides, as somebody drew them elsewhere.
+        entry: Entry of the log that says it.
     """
 
     plane: int | None
     places: bytes
     before: bytes
     after: bytes
-    said: Said | None = None
-    withdrawn: int | None = None
-    drawn: tuple[int, ...] = ()
+    entry: Entry
+
+    @property
+    def said(self) -> Said | None:
+        """Prompt that the network answered by this stroke; None if a person drew it."""
+        return self.entry.get("said")
+
+    @property
+    def withdrawn(self) -> int | None:
+        """Number of the step whose prompt this one takes out of what was said; None if it takes none."""
+        return self.entry.get("withdrawn")
+
+    @property
+    def drawn(self) -> list[int]:
+        """Planes that count as drawn by it besides, as somebody drew them elsewhere."""
+        return self.entry.get("drawn", [])
 
     @staticmethod
     def values(packed: bytes) -> UInt8[np.ndarray, " n"]:
@@ -109,6 +138,9 @@ class Step:
         if self.plane is not None:
             self.put(self.after, plane, index)
             return
+        if self.entry["do"] == REVALUE:
+            plane[plane == self.entry["value"]] = self.entry["into"]
+            return
         before, after = (self.values(each).reshape(-1, *plane.shape)[index] for each in (self.before, self.after))
         plane[before != after] = after[before != after]
 
@@ -131,7 +163,7 @@ class Drawing:
         self.planes: UInt8[np.ndarray, "N H W"] = np.zeros(shape, np.uint8)
         self._log = log
         self._done: list[Step] = []
-        self._undone: list[Step] = []
+        self._undone: list[Entry] = []
         self._base: Entry = {}
         self._has_base, self._drawn_before = False, tuple[int, ...]()
         for entry in log.entries:
@@ -190,10 +222,10 @@ class Drawing:
 
     @property
     def _touched(self) -> set[int | None]:
-        """Planes of all steps but prompts that do not count any more; None for a mask of all."""
+        """Planes of all steps that say something which still counts; None for a mask of all."""
         withdrawn = self.withdrawn
         counting = (step for number, step in enumerate(self._done) if number not in withdrawn)
-        return {step.plane for step in counting if step.withdrawn is None}
+        return {step.plane for step in counting if step.withdrawn is None and step.entry["do"] != REVALUE}
 
     @property
     def standing(self) -> DrawnState:
@@ -203,16 +235,20 @@ class Drawing:
     def begin(self, planes: UInt8[np.ndarray, "N H W"], drawn: Sequence[int] = ()) -> None:
         """Let the drawing begin with other values than background, which are kept from the first stroke on.
 
+        What was taken back can be done again, on these values.
+
         Args:
             planes: The values.
             drawn: Indices of the planes that somebody drew, if it is a label.
 
         Raises:
-            ValueError: If something was drawn already.
+            ValueError: If something is drawn.
         """
         if self.standing.is_drawn:
             msg = "drawing has begun: expected none, got strokes. Use replace."
             raise ValueError(msg)
+        if self._has_base and np.array_equal(planes, self.planes):
+            return
         self._base = {"do": BASE, "planes": self._packed(planes), "drawn": [*drawn]}
         self._has_base, self._drawn_before = True, tuple(drawn)
         self.planes[...] = planes
@@ -256,6 +292,23 @@ class Drawing:
         """
         self._add({"do": WHOLE, "tool": tool, "planes": self._packed(planes), "drawn": [*drawn]})
 
+    def revalue(self, value: int, into: int) -> bool:
+        """Give all pixels of a value another one, in all planes; that, too, can be taken back, and draws no plane.
+
+        Args:
+            value: The value.
+            into: The value that they take.
+
+        Returns:
+            Whether there is any such pixel.
+
+        Raises:
+            Unwritable: If the system refuses to keep it; nothing changed then.
+        """
+        if is_there := bool((self.planes == value).any()):
+            self._add({"do": REVALUE, "value": value, "into": into})
+        return is_there
+
     def undo(self) -> Redrawn | None:
         """Take back the last stroke; None if there is none."""
         return self._add({"do": UNDO}) if self._done else None
@@ -283,22 +336,17 @@ class Drawing:
 
     def _play(self, entry: Entry) -> Redrawn | None:
         match entry["do"]:
-            case "stroke":
-                runs = {int(value): flat for value, flat in entry["runs"].items()}
-                parsed = self._parsed(entry["plane"], runs)
-                return self._make(entry["plane"], parsed, entry.get("said"), entry.get("withdrawn"))
-            case "whole":
-                return self._replace(entry["planes"], tuple(entry.get("drawn", ())))
+            case "stroke" | "whole" | "revalue":
+                self._undone.clear()
+                return self._make(entry)
             case "base":
                 self._has_base, self._drawn_before = True, tuple(entry.get("drawn", ()))
-                self._replace(entry["planes"])
-                self._done.clear()
+                self.planes[...] = Step.values(self._unpacked(entry)).reshape(self.planes.shape)
             case "undo":
-                self._undone.append(change := self._done.pop())
+                self._undone.append((change := self._done.pop()).entry)
                 return self._shown(change, change.before)
             case "redo":
-                self._done.append(change := self._undone.pop())
-                return self._shown(change, change.after)
+                return self._make(self._undone.pop())
         return None
 
     def _parsed(self, plane: int, runs: Mapping[int, Sequence[int]]) -> Runs:
@@ -308,26 +356,32 @@ class Drawing:
             raise ValueError(msg)
         return Runs.parse(runs, sides[0] * sides[1])
 
-    def _make(self, plane: int, runs: Runs, said: Said | None, withdrawn: int | None) -> Redrawn:
-        flat = self.planes[plane].reshape(-1)
-        before = zlib.compress(flat[runs.indices].tobytes(), 1)
-        places, after = zlib.compress(runs.places.tobytes(), 1), zlib.compress(runs.values.tobytes(), 1)
-        return self._do(Step(plane, places, before, after, said, withdrawn))
+    def _make(self, entry: Entry) -> Redrawn:
+        """Make a stroke, or give all planes other values, upon what is there."""
+        if entry["do"] == WHOLE:
+            change = Step(None, b"", zlib.compress(self.planes.tobytes(), 1), self._unpacked(entry), entry)
+        elif entry["do"] == REVALUE:
+            after = np.where(self.planes == entry["value"], np.uint8(entry["into"]), self.planes)
+            change = Step(None, b"", zlib.compress(self.planes.tobytes(), 1), zlib.compress(after.tobytes(), 1), entry)
+        else:
+            plane = entry["plane"]
+            runs = self._parsed(plane, {int(value): flat for value, flat in entry["runs"].items()})
+            before = self.planes[plane].reshape(-1)[runs.indices]
+            places, *values = (zlib.compress(each.tobytes(), 1) for each in (runs.places, before, runs.values))
+            change = Step(plane, places, values[0], values[1], entry)
+        self._done.append(change)
+        return self._shown(change, change.after)
 
-    def _replace(self, packed: str, drawn: tuple[int, ...] = ()) -> Redrawn:
+    def _unpacked(self, entry: Entry) -> bytes:
+        """Values of all planes, as they were compressed."""
         try:
-            after = base64.b64decode(packed)
-            if len(zlib.decompress(after)) != self.planes.size:
-                raise ValueError(packed)
+            packed = base64.b64decode(entry["planes"])
+            if len(zlib.decompress(packed)) != self.planes.size:
+                raise ValueError(entry)
         except (ValueError, zlib.error, binascii.Error) as error:
             msg = f"log is of another image: expected {self.planes.size} pixels, got others. Move it away."
             raise ValueError(msg) from error
-        return self._do(Step(None, b"", zlib.compress(self.planes.tobytes(), 1), after, drawn=drawn))
-
-    def _do(self, change: Step) -> Redrawn:
-        self._done.append(change)
-        self._undone.clear()
-        return self._shown(change, change.after)
+        return packed
 
     def _shown(self, change: Step, packed: bytes) -> Redrawn:
         """Let a change have its values, before or after."""

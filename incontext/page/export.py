@@ -14,7 +14,7 @@ from incontext.images.examples import on_grid
 from incontext.images.source_image import mask_suffix, write_mask
 from incontext.page.export_page import ShownMask, export_page
 from incontext.page.live import Live
-from incontext.page.mask_to_export import MaskToExport, masked, masks_of
+from incontext.page.mask_to_export import LackingMask, MaskToExport, masked, masks_of
 from incontext.page.store import AnnotatedFolder
 from megamed import formats
 from megamed.annotation_tools import writers
@@ -25,6 +25,14 @@ from megamed.label_colours import colours_of
 from megamed.vocabulary import WrittenTool
 
 TABLE, PAGE = "images.csv", "report.html"
+NO_MASK = "there is no mask yet: expected an image that is drawn or predicted, got none. Draw one."
+
+
+class Archive(NamedTuple):
+    """An archive of masks, and the images that it lacks."""
+
+    content: bytes
+    left_out: Sequence[LackingMask]
 
 
 class ExportForm(NamedTuple):
@@ -35,19 +43,24 @@ class ExportForm(NamedTuple):
     reason: str
 
 
-def archive(annotated: AnnotatedFolder, live: Live, tool: WrittenTool | None) -> bytes:
+def archive(annotated: AnnotatedFolder, live: Live, tool: WrittenTool | None) -> Archive:
     """Write masks in their images' formats, or in the files of a tool, a table and a page of them, into a ZIP archive.
+
+    Images that are gone or cannot be read any more are left out; the table and the page say so.
 
     Raises:
         ValueError: If there is no mask yet, or the tool cannot hold them.
         ImportError: If the library for the tool's files is not installed; the message has the command.
     """
-    names = {value: each.name for value, each in annotated.classes.items()}
+    names = annotated.classes.names
     colours = colours_of(names, {value: each.colour for value, each in annotated.classes.items()})
-    rows, shown = list[list[object]](), list[ShownMask]()
+    rows, shown, left_out = list[list[object]](), list[ShownMask](), list[LackingMask]()
     with tempfile.TemporaryDirectory() as place:
         folder, drawn = Path(place), list[SegmentedImage]()
         for mask in masks_of(annotated, live):
+            if isinstance(mask, LackingMask):
+                left_out.append(mask)
+                continue
             rows.append(_row(mask, names))
             shown.append(ShownMask.of(mask, colours))
             if tool:
@@ -57,19 +70,20 @@ def archive(annotated: AnnotatedFolder, live: Live, tool: WrittenTool | None) ->
                 path.parent.mkdir(parents=True, exist_ok=True)
                 write_mask(on_grid(mask.planes, mask.case), mask.case, path, names, colours)
         if not rows:
-            msg = "there is no mask yet: expected an image that is drawn or predicted, got none. Draw one."
-            raise ValueError(msg)
+            raise ValueError(left_out[0].reason if left_out else NO_MASK)
         if tool:
             writers.write_files(folder, tool, drawn)
+        rows += [[each.name, f"left out: {each.reason}"] for each in left_out]
         _write_table(folder / TABLE, rows, names)
-        page = export_page(annotated.folder.resolve().name, shown, {names[value]: colours[value] for value in names})
+        legend = {names[value]: colours[value] for value in names}
+        page = export_page(annotated.folder.resolve().name, shown, legend, left_out)
         (folder / PAGE).write_text(page, encoding="utf-8")
-        return _zipped(folder)
+        return Archive(_zipped(folder), left_out)
 
 
 def export_forms(annotated: AnnotatedFolder, live: Live) -> list[ExportForm]:
     """Find out in which forms the masks can be taken away, and why not in the others, as far as headers tell."""
-    images = [image for _, image in masked(annotated, live)]
+    images = [image for _, image in masked(annotated, live) if not image.is_missing]
     none = "" if images else "there is no mask yet"
     kinds = {image.name: possible_kinds(image.pair.image) for image in images}
     files = file_names([image.pair.image for image in images])

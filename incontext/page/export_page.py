@@ -10,7 +10,7 @@ import numpy as np
 
 from incontext.folders.overlay import draw
 from incontext.page.display import Scale
-from incontext.page.mask_to_export import MaskToExport
+from incontext.page.mask_to_export import LackingMask, MaskToExport
 from megamed.unknown import UNKNOWN
 
 MOST_SHOWN = 100
@@ -60,17 +60,21 @@ class ShownMask:
         return cls(mask.name, told, mask.dice, content.getvalue())
 
 
-def export_page(title: str, shown: Sequence[ShownMask], legend: Mapping[str, str]) -> str:
+def export_page(
+    title: str, shown: Sequence[ShownMask], legend: Mapping[str, str], left_out: Sequence[LackingMask] = ()
+) -> str:
     """Write the page.
 
     Args:
         title: Name of the folder.
         shown: All masks; those that are probably worst are shown.
         legend: Colours by the names of the classes.
+        left_out: Images without their masks, which are named.
     """
     ordered = sorted(shown, key=lambda each: 2.0 if each.dice is None else each.dice)[:MOST_SHOWN]
     count = f"{len(ordered)} of {len(shown)} masks, the worst first." if len(ordered) < len(shown) else "Worst first."
     classes = "".join(f'<li><i style="background:{colour}"></i>{escape(name)}</li>' for name, colour in legend.items())
+    told = "".join(f"<p>Left out: {escape(each.name)}: {escape(each.reason)}</p>\n" for each in left_out)
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -83,7 +87,7 @@ def export_page(title: str, shown: Sequence[ShownMask], legend: Mapping[str, str
 <body>
 <h1>{escape(title)}</h1>
 <p>{count} Dice is the overlap of a mask with what a person would draw, from 0 to 1, as it is predicted.</p>
-<ul aria-label="Classes">{classes}</ul>
+{told}<ul aria-label="Classes">{classes}</ul>
 <main>
 {chr(10).join(map(_figure, ordered))}
 </main>

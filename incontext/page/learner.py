@@ -63,7 +63,7 @@ class Learner:
         """Whether images are new, have maps of classes that are known by their present names, and are few enough."""
         if self._task is None and len(self.names) + len(joined) >= 2 * self._fitted_to:
             return False
-        named = {value: each.name for value, each in self._folder.classes.items()}
+        named = self._folder.classes.names
         known = segmenter.fitted.names
         for index in joined:
             pair = self._folder.images[index].pair
@@ -80,7 +80,7 @@ class Learner:
         by_class = sorted(filter(None, pair.labels))
         labels: Any = labels_of([pair], by_class)
         label = {name: labels[name][0] for name in by_class} if by_class else labels[0]
-        segmenter.add(pair.image, label, {value: each.name for value, each in self._folder.classes.items()})
+        segmenter.add(pair.image, label, self._folder.classes.names)
         self.names.append(pair.name)
 
     def _fit(self, segmenter: Segmenter) -> None:

@@ -88,6 +88,7 @@ class Live:
         self._tuned: Segmenter | None = None
         self.tuner = Tuner(lambda: self._notify([]))
         self._looked_at = 0
+        self._has_more = self._has_task = False
         self._is_closing = False
         self.propagated: dict[int, Propagated] = {}
         self._volumes: list[tuple[int, PropagationTask]] = []
@@ -115,6 +116,21 @@ class Live:
         with self._changed:
             self._joined = None if joined is None or self._joined is None else [*self._joined, joined]
             self._begin_round()
+
+    def class_removed(self, value: int, into: int) -> None:
+        """Show no mask of a class any more, and segment all images without it."""
+        with self._changed:
+            found = {index: each.without(value, into) for index, each in self.predictions.items()}
+            self.predictions = {index: each for index, each in found.items() if each}
+            self._folder.forget_masks()
+            self.expected = None
+            self.examples_changed()
+
+    def images_changed(self) -> None:
+        """Segment the images that have no mask of this round yet: some have joined, or are not drawn any more."""
+        with self._changed:
+            self._has_more = True
+            self._changed.notify_all()
 
     def tune(self) -> None:
         """Begin to tune the network on the examples; if that is a gain, all images are segmented again.
@@ -144,7 +160,7 @@ class Live:
             ValueError: If there is nothing to propagate.
         """
         with self._changed:
-            names = {value: each.name for value, each in self._folder.classes.items()}
+            names = self._folder.classes.names
             task = PropagationTask.of(self._folder.open(index), names)
             self._volumes = [each for each in self._volumes if each[0] != index] + [(index, task)]
             self._changed.notify_all()
@@ -156,8 +172,10 @@ class Live:
 
     @property
     def has_examples(self) -> bool:
-        """Whether the segmenter has learned any."""
-        return self._segmenter is not None and self._segmenter.has_examples
+        """Whether the segmenter has learned any that are there still."""
+        if self._segmenter is None or not self._segmenter.has_examples:
+            return False
+        return self._has_task or any(image.is_example for image in self._folder.images)
 
     @contextmanager
     def borrowed(self) -> Iterator[Segmenter]:
@@ -184,27 +202,32 @@ class Live:
         if loading.error:
             self._tell(Progress("idle", error=loading.reason))
             return
-        finished, has_task = 0, segmenter.has_examples
-        if has_task:
+        finished, has_learned, self._has_task = 0, False, segmenter.has_examples
+        if self._has_task:
             self._learner = Learner(self._folder, segmenter.fitted)
         while not self._is_closing:
             self._propagate_wanted(segmenter)
             with self._changed:
                 now, examples = self._round, any(image.is_example for image in self._folder.images)
-            if not examples and not has_task:
+                has_more, self._has_more = self._has_more, False
+            if not examples and not self._has_task:
                 self._tell(Progress("waiting"))
             elif now != finished:
-                finished = now
-                if self._learn(segmenter, examples):
+                finished, has_learned = now, self._learn(segmenter, examples)
+                if has_learned:
                     self._predict_all(segmenter, now)
                     if self._is_current(now):
                         self._judge(segmenter)
+            elif has_more and has_learned:
+                self._predict_all(segmenter, now)
+                if self._is_current(now):
+                    self._tell(replace(self.progress, stage="idle", eta_s=None))
             self._wait_for_change(now)
 
     def _learn(self, segmenter: Segmenter, examples: bool) -> bool:
         """Let the segmenter know the examples, if there are any, and what tuning has come to; what fails is told."""
         with self.lock:
-            joined, self._joined = self._joined, []
+            joined, self._joined, now = self._joined, [], self._round
             tuned, self._tuned = self._tuned, None
         if not examples and not tuned:
             return True
@@ -220,7 +243,8 @@ class Live:
             self._tell(Progress("idle", error=learning.reason))
             return False
         with self.lock:
-            self._folder.meet(segmenter.fitted.names, segmenter.fitted.colours)
+            if self._round == now:  # else a class may have been removed meanwhile
+                self._folder.classes.meet(segmenter.fitted.names, segmenter.fitted.colours)
         return True
 
     def _predict_all(self, segmenter: Segmenter, now: int) -> None:
@@ -273,6 +297,7 @@ class Live:
                     found, following = task.run(segmenter)
                 with self.lock:
                     put(self._folder.open(index), found)
+                    self._folder.classes.restore(found.values)
                     self._folder.noticed(index)
                     count = self.propagated[index].count + 1 if index in self.propagated else 1
                     self.propagated[index] = Propagated(count, found.dice, following)
@@ -295,7 +320,7 @@ class Live:
 
     def _wait_for_change(self, now: int) -> None:
         with self._changed:
-            while not self._is_closing and self._round == now and not self._volumes:
+            while not self._is_closing and self._round == now and not self._volumes and not self._has_more:
                 self._changed.wait()
 
     def _tell(self, progress: Progress) -> None:

@@ -33,6 +33,14 @@ class ClassMessage(_Message):
     colour: Annotated[str, Field(pattern=r"^#[0-9a-f]{6}$")]
 
 
+class ClassUseMessage(_Message):
+    """Numbers of images in which a class is drawn and of accepted ones of them, and if a label shows another class."""
+
+    drawn: int
+    accepted: int
+    shows_others: bool
+
+
 class ClassesMessage(_Message):
     """All classes, in their order."""
 
@@ -110,6 +118,8 @@ class NewsMessage(_Message):
 
     images: list[ImageEntry]
     classes: list[ClassMessage]
+    retired: list[int]
+    notes: list[str]
     expected: list[ExpectedMessage]
     progress: ProgressMessage
     takes_prompts: bool
@@ -120,7 +130,6 @@ class SessionMessage(NewsMessage):
     """State of the folder, for a tab that opens."""
 
     folder: str
-    notes: list[str]
 
 
 class PromptEntry(_Message):
@@ -169,9 +178,11 @@ class ImageMessage(_Message):
     high: float
     window: tuple[float, float]
     spacing_mm: tuple[float, float, float] | None
+    notes: list[str]
     undoable: int
     redoable: int
     drawn_planes: list[int]
+    shown_planes: list[int]
     prompts: list[PromptEntry]
     presence: dict[int, float]
     sides: list[str]
@@ -224,6 +235,7 @@ class DrawnMessage(_Message):
     redoable: int
     state: str
     prompts: list[PromptEntry]
+    drawn_planes: list[int]
     plane: int | None = None
     runs: dict[int, list[int]] = {}
 
@@ -243,10 +255,11 @@ class ExportMessage(_Message):
 
 
 class ExportsMessage(_Message):
-    """Numbers of masks by the states of their images, and all forms in which they are taken away."""
+    """Numbers of masks by the states of their images, forms in which they are taken away, and images that are gone."""
 
     counts: dict[str, int]
     forms: list[ExportMessage]
+    gone: list[str]
 
 
 class Refusal(_Message):

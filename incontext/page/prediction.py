@@ -56,10 +56,25 @@ class Prediction:
         presence = {value: each for value, each in zip(result.classes, judged, strict=False) if not math.isnan(each)}
         return replace(cls.packing(planes, dice, look_first, round), presence=presence)
 
+    def without(self, value: int, into: int) -> "Prediction | None":
+        """Give the pixels of a class another value; None if then nothing is left of a mask that showed it."""
+        planes = self.planes
+        presence = {each: share for each, share in self.presence.items() if each != value}
+        if not (planes == value).any():
+            return replace(self, presence=presence)
+        left = np.where(planes == value, np.uint8(into), planes)
+        packed = zlib.compress(left.tobytes(), 1)
+        return replace(self, packed=packed, presence=presence) if left.any() else None
+
     @property
     def is_absent(self) -> bool:
         """Whether the image probably shows none of the classes that were judged."""
         return bool(self.presence) and max(self.presence.values()) < IMPROBABLE
+
+    @property
+    def values(self) -> list[int]:
+        """Values that the mask shows."""
+        return np.unique(self.planes).tolist()
 
     @property
     def planes(self) -> UInt8[np.ndarray, "N H W"]:

@@ -25,12 +25,16 @@ class PlaneEditor:
         case: The image.
         plane: Index of the plane.
         value: Label value of the class that prompts are about.
+
+    Attributes:
+        shown: The mask of the editor, as the screen shows it: made once for each word, as that takes a while.
     """
 
     def __init__(self, segmenter: Segmenter, case: SourceImage, plane: int, value: int) -> None:
         self._case = case if case.kind == "image" else plane_of(case, plane)
         self._editor: Editor = segmenter.edit(case, value, plane=None if case.kind == "image" else plane)
         self._value = value
+        self.shown = self._on_screen(self._editor.mask)
         self._states = [self._seen(self.shown)]
         self._done = 0
 
@@ -48,16 +52,17 @@ class PlaneEditor:
         """
         there = [self._place(row, column) for row, column in points]
         self._go_on_from(drawn)
-        before = self.shown
+        before, editor = self.shown, self._editor
         if kind == "click":
-            self._editor.click(*there[0], inside)
+            mask = editor.click(*there[0], inside)
         elif kind == "scribble":
-            self._editor.scribble(there, inside)
+            mask = editor.scribble(there, inside)
         elif kind == "pixels":
-            self._editor.scribble(self._drawn(there), inside)
+            mask = editor.scribble(self._drawn(there), inside)
         else:
             (top, left), (bottom, right) = there[0], there[-1]
-            self._editor.box(min(top, bottom), min(left, right), max(top, bottom) + 1, max(left, right) + 1)
+            mask = editor.box(min(top, bottom), min(left, right), max(top, bottom) + 1, max(left, right) + 1)
+        self.shown = self._on_screen(mask)
         changed = self._changed(before, drawn)
         self._say(changed)
         return Runs.between(drawn, changed)
@@ -73,12 +78,12 @@ class PlaneEditor:
         """Take prompts back, or say them again, as was done on the screen; begin with what was drawn otherwise."""
         seen = self._seen(drawn)
         if seen not in self._states:
-            self._editor.start_from(self._stored(drawn == self._value))
+            self.shown = self._on_screen(self._editor.start_from(self._stored(drawn == self._value)))
             self._say(drawn)
             return
         steps = self._states.index(seen) - self._done
         for _ in range(abs(steps)):
-            self._editor.redo() if steps > 0 else self._editor.undo()
+            self.shown = self._on_screen(self._editor.redo() if steps > 0 else self._editor.undo())
         self._done += steps
 
     def _say(self, shown: UInt8[np.ndarray, "H W"]) -> None:
@@ -90,10 +95,9 @@ class PlaneEditor:
         """Digest of the class on the screen."""
         return hashlib.sha256((shown == self._value).tobytes()).digest()
 
-    @property
-    def shown(self) -> UInt8[np.ndarray, "H W"]:
-        """The mask of the editor, as the screen shows it."""
-        return self._case.view.planes(self._editor.mask.reshape(self._case.grid))[0]
+    def _on_screen(self, mask: UInt8[np.ndarray, "..."]) -> UInt8[np.ndarray, "H W"]:
+        """Bring a mask of the image's array into the order of the screen."""
+        return self._case.view.planes(mask.reshape(self._case.grid))[0]
 
     def _stored(self, shown: Shaped[np.ndarray, "H W"]) -> Shaped[np.ndarray, "H W"]:
         """Bring what the screen shows into the order of the image's array."""

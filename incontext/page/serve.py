@@ -14,7 +14,7 @@ import uvicorn
 
 from incontext.page.doorway import Doorway
 from incontext.page.guard import Guard
-from incontext.page.target import PageOptions, Target, check_target
+from incontext.page.target import PageOptions, Target, check_ready
 from megamed.failures import Attempt
 
 HOST = "127.0.0.1"
@@ -70,7 +70,7 @@ def serve(folder: Path, options: ServeOptions) -> None:
         OSError: If it cannot be read or written to, the port is taken, or the images of results are not there.
     """
     target = Target.named(folder, options.page)
-    check_target(target.folder)
+    check_ready(target.folder)
     if target.note:
         options.note(target.note)
     with listening(options.port) as listener, ExitStack() as held:

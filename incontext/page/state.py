@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from fastapi import HTTPException
 
+from incontext.page.class_removal import remove_class
 from incontext.page.display import THUMBNAIL_PX, ScreenImage, rises, sides
 from incontext.page.drawing import Redrawn
 from incontext.page.live import Live
@@ -33,6 +34,9 @@ from incontext.page.store import AnnotatedFolder, OpenImage
 from incontext.page.tiles import TILE_PX, TiledImage
 from megamed import formats
 
+NOTHING = Redrawn(0, {})
+GONE = "its file is gone: what was drawn is kept"
+
 
 class Page:
     """The state behind the server: the folder, what runs in the background, and the tab.
@@ -56,6 +60,8 @@ class Page:
             return NewsMessage(
                 images=[self._entry(index) for index in sorted(indices)],
                 classes=[ClassMessage.model_validate(each) for each in self.folder.classes.values()],
+                retired=[*self.folder.classes.removed],
+                notes=[*self.folder.notes],
                 expected=self._expected(),
                 progress=ProgressMessage.told(self.live.progress),
                 takes_prompts=self.live.takes_prompts,
@@ -66,7 +72,7 @@ class Page:
         """Tell the state of the folder and of all its images."""
         with self.live.lock:
             news = self.tell(range(len(self.folder.images)))
-            return SessionMessage(**dict(news), folder=self.folder.folder.resolve().name, notes=[*self.folder.notes])
+            return SessionMessage(**dict(news), folder=self.folder.folder.resolve().name)
 
     def check(self, index: int) -> None:
         """Make sure that there is an image of this number.
@@ -103,9 +109,10 @@ class Page:
             full_size=found.case.full_size,
             level=self.folder.look.level,
             spacing_mm=found.case.spacing_mm,
+            notes=[*found.case.notes],
             undoable=found.drawing.undoable,
             redoable=found.drawing.redoable,
-            prompts=PromptEntry.listed(found.drawing.prompts),
+            prompts=self._prompts(found),
             sides=sides(found.case),
             axes=found.case.view.axes,
             steps=found.case.view.steps,
@@ -113,7 +120,8 @@ class Page:
             rises=rises(found.case),
             propagated=PropagatedMessage.model_validate(live.propagated[index]) if index in live.propagated else None,
             presence={**prediction.presence} if prediction else {},
-            drawn_planes=np.flatnonzero(found.drawing.planes.any(axis=(1, 2))).tolist(),
+            drawn_planes=found.drawing.drawn,
+            shown_planes=np.flatnonzero(found.drawing.planes.any(axis=(1, 2))).tolist(),
             round=prediction.round if prediction else 0,
         )
 
@@ -164,6 +172,23 @@ class Page:
             plane, _ = opened.drawing.prompts[number]
             opened.drawing.stroke(plane, runs, "withdraw", withdrawn=number)
             return Redrawn(plane, runs)
+
+    def step(self, index: int, *, back: bool) -> Redrawn:
+        """Take the last stroke back, or make it again; classes come back with their pixels."""
+        opened = self.open(index)
+        redrawn = (opened.drawing.undo() if back else opened.drawing.redo()) or NOTHING
+        if self.folder.classes.restore(
+            redrawn.runs if redrawn.plane is not None else np.unique(opened.drawing.planes).tolist()
+        ):
+            self.news.post([])
+        return redrawn
+
+    def remove_class(self, value: int, into: int | None) -> None:
+        """Remove a class, and let its pixels in all images take another value: see `remove_class`."""
+        try:
+            remove_class(self.folder, self.live, value, into)
+        finally:  # if the disk is full in the middle, some images have changed
+            self.news.post(range(len(self.folder.images)))
 
     def accept(self, index: int) -> Path:
         """Make an image an example.
@@ -220,13 +245,18 @@ class Page:
 
     def drawn(self, index: int, redrawn: Redrawn) -> DrawnMessage:
         """Tell the state of a drawing after a stroke."""
+        before = self.folder.images[index].state
         self.folder.noticed(index)
+        if before != "bare" and self.folder.images[index].state == "bare":  # all was taken back
+            self.live.images_changed()
+            self.news.post([index])
         drawing = self.folder.open(index).drawing
         return DrawnMessage(
             undoable=drawing.undoable,
             redoable=drawing.redoable,
             state=self._entry(index).state,
-            prompts=PromptEntry.listed(drawing.prompts),
+            prompts=self._prompts(self.folder.open(index)),
+            drawn_planes=drawing.drawn,
             plane=redrawn.plane,
             runs={value: [*flat] for value, flat in redrawn.runs.items()},
         )
@@ -238,6 +268,10 @@ class Page:
         if said.plane >= len(opened.drawing.planes):
             raise HTTPException(404, f"plane is unknown: expected one of {len(opened.drawing.planes)}.")
         return opened
+
+    def _prompts(self, opened: OpenImage) -> list[PromptEntry]:
+        found = opened.drawing.prompts.items()
+        return PromptEntry.listed({n: each for n, each in found if each[1]["value"] in self.folder.classes})
 
     def _expected(self) -> list[ExpectedMessage]:
         found = self.live.expected
@@ -252,6 +286,7 @@ class Page:
         live = self.live
         suspects = set(live.expected.suspects) if live.expected else set()
         found, failure = live.predictions.get(index), live.failures.get(index, "")
+        failure = GONE if self.folder.images[index].is_missing else failure
         entry = ImageEntry.told(index, self.folder.images[index], found, failure, suspects)
         entry.propagations = live.propagated[index].count if index in live.propagated else 0
         return entry

@@ -1,9 +1,8 @@
 """A folder whose images are annotated: its images and labels, and the hidden folder in which the strokes are kept."""
 
-import json
 import shutil
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from incontext.images.drawn_formats import drawn_format
 from incontext.images.examples import Example, Examples, on_grid
 from incontext.images.source_image import SourceImage, mask_suffix, write_mask
 from incontext.page.drawing import Drawing, DrawnState
+from incontext.page.drawn_classes import DrawnClasses
 from incontext.page.look import decided
 from incontext.page.stroke_log import StrokeLog
 from incontext.page.target import LABELS, STORE, check_target
@@ -26,34 +26,18 @@ from megamed import formats
 from megamed.annotation_tools.itksnap import DESCRIPTIONS, write_classes
 from megamed.annotation_tools.model import LabelClass
 from megamed.failures import Attempt
-from megamed.files import exclusive, make_folder, read_json, replace_file, sha256_of
-from megamed.label_colours import colours_of
+from megamed.files import exclusive, make_folder, replace_file, sha256_of
 from megamed.label_values import LabelRules
 from megamed.pairing import ImagePair
+from megamed.readers.dicom_folder import is_one_of_several
 from megamed.unknown import UNKNOWN
 
-CLASSES = "classes.json"
 SEGMENTS, VOLUME = ".dcm", ".nii.gz"
 """Suffixes of labels of a DICOM series: the first holds no planes that nobody judged, hence the second for these."""
 MOST_OPEN = 4
 """Images that stay open, so that going back and forth reads nothing anew."""
 MOST_OPEN_BYTES = 2**28
 """Bytes of grey values above which only the last image stays open."""
-
-
-@dataclass(frozen=True)
-class DrawnClass:
-    """A class that is drawn.
-
-    Attributes:
-        value: Value in label files.
-        name: Name that people give it.
-        colour: Colour on the screen as `#rrggbb`.
-    """
-
-    value: int
-    name: str
-    colour: str
 
 
 @dataclass
@@ -78,9 +62,14 @@ class ListedImage:
         return bool(self.pair.labels)
 
     @property
+    def is_missing(self) -> bool:
+        """Whether its file is gone: deleted, renamed, or on a disk that is not there."""
+        return not self.pair.image.exists() and not is_one_of_several(self.pair.image)
+
+    @property
     def state(self) -> str:
-        """`accepted`, `drawn` if it has strokes since it was accepted last, else `bare`."""
-        if self.standing.is_drawn and not self.standing.is_accepted:
+        """`accepted`, `drawn` if something is drawn that no label holds, else `bare`."""
+        if self.standing.is_drawn and not (self.standing.is_accepted and self.is_example):
             return "drawn"
         return "accepted" if self.is_example else "bare"
 
@@ -98,9 +87,10 @@ class AnnotatedFolder:
 
     Attributes:
         folder: The folder.
-        images: All images, in the order of their names.
+        images: All images, in the order of their names; those that joined later behind them.
         look: Channel and level of the resolution that are looked at, of images that have several.
         classes: Classes that can be drawn, by value.
+        given: Values of the classes of a saved task or of results, which are predicted whatever is drawn.
         notes: Assumptions on the folder, and files that were left out.
     """
 
@@ -116,55 +106,33 @@ class AnnotatedFolder:
         self._store = folder / STORE
         self._pairing = read_folder(folder)
         self.images = [self._listed(pair) for pair in self._pairing.pairs]
-        is_drawn = any(image.standing.is_drawn for image in self.images)
+        is_drawn = any(image.standing.has_log for image in self.images)
         card = read_own_card(folder)
         self.look = decided(self._store, self._pairing.pairs, channel, level, is_drawn, card.level)
-        self._rules, self._stated = self._rules_of_labels(), dict[int, str]()
+        self._rules = self._rules_of_labels()
         told = f"All is drawn with {self.look.told}: other commands take these images and labels with the same."
-        self.notes = (*self._pairing.notes, *([told] if self.look.told else []))
+        self.notes: tuple[str, ...] = (*self._pairing.notes, *([told] if self.look.told else []))
         self._open: dict[int, OpenImage] = {}
         self._opening = threading.RLock()  # two drawings of one image would not know of each other's strokes
         self._checked = False
-        self.classes: dict[int, DrawnClass] = {}
-        kept = self._store / CLASSES
-        if kept.is_file():
-            found = read_json(kept, "Delete it to name the classes anew.")["classes"]
-            self.classes = {each["value"]: DrawnClass(**each) for each in found}
-        self.meet({**(task or {}), **card.names, **(classes or {})})
-        for value, name in (classes or {}).items():
-            self.classes[value] = replace(self.classes[value], name=name)
+        self.classes, self.given = DrawnClasses(self._store), {*(task or {})}
+        of_card = {value: name for value, name in card.names.items() if value not in self.classes.removed}
+        self.classes.meet({**(task or {}), **of_card, **(classes or {})})
         if classes:
-            self.set_classes([*self.classes.values()])
+            named = {**self.classes.names, **classes}
+            self.classes.keep([replace(each, name=named[value]) for value, each in self.classes.items()])
         if not self.classes and not any(image.is_example for image in self.images):
-            self.meet({1: "structure"})
+            self.classes.meet({1: "structure"})
 
-    def meet(self, names: Mapping[int, str], colours: Mapping[int, str] | None = None) -> None:
-        """Add the classes of labels to those that are known.
-
-        Args:
-            names: Names by value.
-            colours: Colours that label files state, by value.
-        """
-        self._stated |= colours or {}
-        given = colours_of({**self.classes, **names}, self._stated)
-        for value, name in names.items():
-            self.classes.setdefault(value, DrawnClass(value, name, given[value]))
-
-    def set_classes(self, classes: Sequence[DrawnClass]) -> None:
-        """Keep other names and colours of classes, and further classes.
+    def remove_class(self, value: int) -> None:
+        """Draw a class no more; its pixels are not touched.
 
         Raises:
-            ValueError: If values or names occur twice.
-            Unwritable: If the system refuses to keep them.
+            Unwritable: If the system refuses to keep that.
         """
-        for what, each in (("values", [c.value for c in classes]), ("names", [c.name for c in classes])):
-            if len({*each}) < len(each):
-                msg = f"classes share {what}: expected each once, got {each}. Choose others."
-                raise ValueError(msg)
-        make_folder(self._store)
-        content = json.dumps({"classes": [vars(each) for each in classes]}, indent=2) + "\n"
-        replace_file(self._store / CLASSES, content)
-        self.classes = {each.value: each for each in classes}
+        self.classes.remove(value)
+        if (self.folder / LABELS / DESCRIPTIONS).exists():
+            self._describe(self.folder / LABELS)
 
     def open(self, index: int) -> OpenImage:
         """Read an image, and its label or its strokes, unless it was open still.
@@ -176,9 +144,17 @@ class AnnotatedFolder:
         with self._opening:
             found = self._open.pop(index, None) or self._read(index)
             self._open[index] = found
+            if self.classes.removed:
+                self.classes.restore(np.unique(found.drawing.planes).tolist())
             while len(self._open) > 1 and (len(self._open) > MOST_OPEN or self._open_bytes() > MOST_OPEN_BYTES):
                 self._open.pop(next(iter(self._open)))
             return found
+
+    def join(self, pairs: Iterable[ImagePair]) -> list[int]:
+        """Take further images in, behind the others, whose numbers stay; return theirs."""
+        joined = [self._listed(pair) for pair in pairs]
+        self.images += joined
+        return [*range(len(self.images) - len(joined), len(self.images))]
 
     def noticed(self, index: int) -> None:
         """Take note of what was drawn in an image."""
@@ -207,18 +183,36 @@ class AnnotatedFolder:
         is_new = not path.exists()
         self._keep_foreign(path, drawing.standing)
         make_folder(path.parent)
-        self.set_classes([*self.classes.values()])
+        self.classes.keep([*self.classes.values()])
         self._describe(path.parent)
-        file_colours = colours_of(self.classes, self._stated)
         judged = drawing.judged[:, None, None] | path.name.endswith(SEGMENTS)
         mask = on_grid(np.where(judged, drawing.planes, np.uint8(UNKNOWN)), opened.case)
-        write_mask(mask, opened.case, path, {value: each.name for value, each in self.classes.items()}, file_colours)
+        write_mask(mask, opened.case, path, self.classes.names, self.classes.file_colours)
         if is_new:
             self._check_found(image, path)
         drawing.accept(sha256_of(path))
         image.pair = replace(image.pair, labels={"": (path,)})
         self.noticed(index)
         return path
+
+    def take_label(self, index: int) -> None:
+        """Take the label of an image away, into the hidden folder: it is no example then.
+
+        Raises:
+            ValueError: If the label lies outside of the folder.
+            OSError: If the system refuses.
+        """
+        image = self.images[index]
+        for path in image.pair.files[1:]:
+            self._keep_foreign(self._inside(path), replace(image.standing, accepted_sha256=None))
+            path.unlink()
+        image.pair = replace(image.pair, labels={})
+
+    def forget_masks(self) -> None:
+        """Read images anew on which nothing is drawn, as the masks that they began with have changed."""
+        with self._opening:
+            for index in [each for each in self._open if self.images[each].state == "bare"]:
+                del self._open[index]
 
     def _open_bytes(self) -> int:
         return sum(each.case.planes.nbytes for each in self._open.values())
@@ -247,11 +241,11 @@ class AnnotatedFolder:
 
     def _label(self, pair: ImagePair, case: SourceImage) -> UInt8[np.ndarray, "N H W"]:
         """Read a label, and meet its classes."""
-        names = {value: each.name for value, each in self.classes.items()}
-        examples = Examples([case], labels_of([pair], sorted(filter(None, pair.labels))), self._rules, names=names)
+        by_class = sorted(filter(None, pair.labels))
+        examples = Examples([case], labels_of([pair], by_class), self._rules, names=self.classes.names)
         (example,) = examples
         told = {**{value: str(value) for value in example.masks}, **example.names, **examples.names}
-        self.meet({value: told[value] for value in example.masks}, example.colours)
+        self.classes.meet({value: told[value] for value in example.masks}, example.colours)
         return _flat(example)
 
     def _label_path(self, image: ListedImage, case: SourceImage, is_whole: bool) -> Path:

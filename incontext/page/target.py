@@ -17,7 +17,7 @@ from incontext.folders.run_folder import (
     is_run_folder,
     places,
 )
-from megamed.files import make_folder, read_json, replace_file
+from megamed.files import exclusive, make_folder, read_json, replace_file
 
 LABELS = "labels"
 """Folder of the labels of accepted images, in that of the images."""
@@ -130,6 +130,25 @@ def _images_of(results: Path, places: Mapping[str, Path]) -> Path:
         raise FileNotFoundError(msg)
     path = places[QUERY]
     return path if path.is_dir() else path.parent
+
+
+def check_ready(folder: Path) -> None:
+    """Make sure that annotation can begin, as far as names tell, before anybody is told where.
+
+    Raises:
+        NotADirectoryError: If it is no folder.
+        ValueError: If it holds results or no images, or another process is at work there.
+        OSError: If it cannot be read or written to.
+    """
+    check_target(folder)
+    with exclusive(folder, "annotate"):
+        from megamed import formats
+        from megamed.file_names import visible_files
+
+        if not any(formats.format_of(folder / path) for path in visible_files(folder)):
+            from incontext.folders.folder_images import read_folder
+
+            read_folder(folder)  # which says what is wrong
 
 
 def check_target(folder: Path) -> None:

@@ -2,7 +2,7 @@
 
 import { getBytes, settled } from "./api.js";
 
-const SIDE = 226;  // widest, in pixels of the page
+const SIDE = 226, LEAST = 16;  // widest and least side, in pixels of the page
 
 export class Across {
   constructor(app, canvases) {
@@ -51,7 +51,7 @@ export class Across {
     canvas.width = width; canvas.height = planes;
     const mm = image.spacing_mm, across = mm ? mm[0] / mm[canvas.id === "across-row" ? 2 : 1] : 1;
     const zoom = Math.min(SIDE / width, SIDE / (planes * across));
-    canvas.style.width = `${width * zoom}px`; canvas.style.height = `${planes * across * zoom}px`;
+    canvas.style.width = `${Math.max(LEAST, width * zoom)}px`; canvas.style.height = `${Math.max(LEAST, planes * across * zoom)}px`;
     const pen = canvas.getContext("2d");
     pen.putImageData(pixels, 0, 0);
     pen.fillStyle = "#39c5ff";

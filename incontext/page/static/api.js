@@ -29,6 +29,12 @@ export const getJson = async path => (await ask(path)).json();
 export const getBytes = async path => (await ask(path)).arrayBuffer();
 export const getBlob = async path => (await ask(path)).blob();
 
+/** A file to be kept, and the number of images that it lacks. */
+export async function getFile(path) {
+  const answer = await ask(path);
+  return { file: await answer.blob(), leftOut: Number(answer.headers.get("x-left-out")) };
+}
+
 const sent = (method, content) => ({ method, body: JSON.stringify(content), headers: { "content-type": "application/json" } });
 
 /** Ask for something that changes nothing and may be refused, beside all changes. */

@@ -1,6 +1,6 @@
 // The dialog by which masks are taken away: what can be written, and beside the rest why not.
 
-import { getBlob, getJson } from "./api.js";
+import { getFile, getJson } from "./api.js";
 
 const by = id => document.getElementById(id);
 
@@ -21,9 +21,10 @@ export class Export {
     by("exports").replaceChildren();
     by("export").showModal();
     try {
-      const { counts, forms } = await getJson("exports");
+      const { counts, forms, gone } = await getJson("exports");
       const told = ["accepted", "drawn", "predicted"].filter(state => counts[state]).map(state => `${counts[state]} ${state}`);
-      by("export-told").textContent = told.length ? `${told.join(", ")}, in one archive with a table and a page to look at.` : "There is no mask yet: draw one first.";
+      const lacking = gone.length ? `Without ${gone.slice(0, 3).join(", ")}${gone.length > 3 ? ` and ${gone.length - 3} more` : ""}: the file of the image is gone.` : "";
+      by("export-told").textContent = told.length ? `${told.join(", ")}, in one archive with a table and a page to look at. ${lacking}` : lacking || "There is no mask yet: draw one first.";
       by("exports").replaceChildren(...forms.sort((a, b) => Boolean(a.reason) - Boolean(b.reason)).map(each => this._entry(each)));
       by("exports").querySelector("button")?.focus();
     } catch (error) {
@@ -37,12 +38,13 @@ export class Export {
     by("export").close();
     this.app.say("Exporting …", false, true);
     try {
-      const link = document.createElement("a");
-      link.href = URL.createObjectURL(await getBlob(`export/${form}`));
+      const link = document.createElement("a"), { file, leftOut } = await getFile(`export/${form}`);
+      link.href = URL.createObjectURL(file);
       link.download = form === "task" ? `${this.app.session.folder}.task` : `${this.app.session.folder}-${form}.zip`;
       link.click();
       setTimeout(() => URL.revokeObjectURL(link.href), 60000);
-      this.app.say("Exported");
+      if (leftOut) this.app.say(`Exported without ${leftOut} ${leftOut === 1 ? "image" : "images"}: images.csv says why.`, true);
+      else this.app.say("Exported");
     } catch (error) { this.app._failed(error); }
   }
 

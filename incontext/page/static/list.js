@@ -13,7 +13,8 @@ export const nameOf = state => STATES[state][1];
 export class ImageList {
   constructor(element, onChoose) {
     this.element = element; this.onChoose = onChoose;
-    this.rows = new Map(); this.order = "worst"; this.filter = ""; this.current = -1;
+    this.rows = new Map(); this.order = "worst"; this.filter = "";
+    this.current = this.wanted = -1;  // on the screen, and on its way there
     this.waiting = []; this.running = 0;
     this.seen = new IntersectionObserver(entries => this._seen(entries), { root: element, rootMargin: "200px" });
     element.addEventListener("click", event => {
@@ -28,6 +29,7 @@ export class ImageList {
     for (const image of images) {
       let row = this.rows.get(image.id);
       if (!row) this.rows.set(image.id, row = this._row(image));
+      if (row.image.failure && !image.failure && !row.picture.src) this.seen.observe(row.element);
       row.image = image;
       const state = stateOf(image), [icon, told] = STATES[state];
       row.element.dataset.state = state;
@@ -67,13 +69,13 @@ export class ImageList {
     now?.setAttribute("aria-selected", "true");
     if (now) this.element.setAttribute("aria-activedescendant", now.id);
     now?.scrollIntoView({ block: "nearest" });
-    this.current = id;
+    this.current = this.wanted = id;
   }
 
-  /** The image after or before the one on the screen that can be read as far as is known; -1 if there is none. */
+  /** The image after or before the one that was asked for last that can be read as far as is known; -1 if there is none. */
   next(step) {
-    const shown = this.shown.filter(image => !image.failure || image.id === this.current);
-    const place = shown.findIndex(image => image.id === this.current);
+    const shown = this.shown.filter(image => !image.failure || image.id === this.wanted);
+    const place = shown.findIndex(image => image.id === this.wanted);
     return shown[place + step]?.id ?? -1;
   }
 

@@ -51,8 +51,11 @@ class App {
   hear(news) {
     if (!this.session) { this.early.push(news); return; }
     for (const image of news.images) this.session.images[image.id] = image;
-    const { expected, progress, takes_prompts, tuning } = news;
-    Object.assign(this.session, { expected, progress, takes_prompts, tuning });
+    const { expected, progress, takes_prompts, tuning, retired, notes } = news, wasLoading = this.session.progress.stage === "loading";
+    const hasNotes = JSON.stringify(notes) !== JSON.stringify(this.session.notes);
+    Object.assign(this.session, { expected, progress, takes_prompts, tuning, retired, notes });
+    if (hasNotes) this.panel.showNotes();
+    if (progress.stage !== "loading" && wasLoading) this.unsay();  // what had to wait for the network
     const before = JSON.stringify(this.session.classes);
     this.session.classes = news.classes;
     if (JSON.stringify(news.classes) !== before) { this.panel.showClasses(); this.redraw(); }
@@ -67,16 +70,22 @@ class App {
     this.panel.showImage(this.image, entry);
     const isFound = entry.propagations !== (this.image.propagated?.count ?? 0);
     if (entry.state !== "predicted" && !isFound || this.tools.isBusy || this.pending) return;
-    const { id } = this.image, image = await getJson(`images/${id}`);
-    if (this.image.id !== id || this.tools.isBusy || this.pending) return;
-    Object.assign(this.image, image);
-    await this._label();
-    this.prepare();
-    if (!isFound) return;
+    const image = await this._anew();
+    if (!image || !isFound) return;
     this._drawn(image);
     this.panel.showImage(this.image, entry);
     this.across.show();
     this.say("Propagated");
+  }
+
+  /** Take over what has changed in the image on the screen, unless somebody draws on it or goes on. */
+  async _anew() {
+    const { id } = this.image, image = await getJson(`images/${id}`);
+    if (this.image.id !== id || this.tools.isBusy || this.pending) return null;
+    Object.assign(this.image, image);
+    await this._label();
+    this.prepare();
+    return image;
   }
 
   _tell() {
@@ -117,11 +126,13 @@ class App {
   async open(id) {
     if (!this.session?.images[id]) return false;
     const turn = ++this.opening;
+    this.list.wanted = id;
     this.tools.giveUp();
     await settled();
-    if (!this.isLocked) by("message").hidden = true;
+    if (turn !== this.opening) return true;
+    this.unsay();
     try {
-      const image = await getJson(`images/${id}`), { drawn_planes: drawn } = image;
+      const image = await getJson(`images/${id}`), drawn = image.drawn_planes.length ? image.drawn_planes : image.shown_planes;
       const plane = drawn.length ? drawn[Math.floor(drawn.length / 2)] : Math.floor(image.planes / 2);
       const pixels = await this._read(image, plane);
       if (turn !== this.opening) return true;
@@ -150,6 +161,7 @@ class App {
       if (await this.open(id)) return;
       before = id;
     }
+    this.list.wanted = this.list.current;
   }
 
   /** Show a plane of the image. */
@@ -172,6 +184,7 @@ class App {
     this.tools.giveUp();
     this.image = image;
     this.plane = this.wanted = plane;
+    this.unsay();
     if (isNew) this.view.window = [...image.window];
     by("slices").hidden = image.planes < 2;
     by("slice").max = image.planes - 1;  // before the value, which it bounds
@@ -218,10 +231,12 @@ class App {
     if (this.wanted === plane) await this._plane(plane).catch(error => this._failed(error));
   }
 
+  /** Mark the slices that somebody drew, and lower those that show what was found. */
   _ticks() {
-    const { planes, drawn_planes: drawn } = this.image, canvas = by("ticks");
-    canvas.replaceChildren(...(planes > 1 ? drawn : []).map(plane => {
+    const { planes, drawn_planes: drawn, shown_planes: shown } = this.image, marked = planes > 1 ? new Set([...shown, ...drawn]) : [];
+    by("ticks").replaceChildren(...[...marked].map(plane => {
       const tick = document.createElement("i");
+      tick.classList.toggle("drawn", drawn.includes(plane));
       tick.style.left = `${plane / (planes - 1) * 100}%`;
       return tick;
     }));
@@ -271,7 +286,6 @@ class App {
     const runs = stroke.runs();
     if (!runs.length) return;
     const { image, plane } = this;
-    if (stroke.value && !image.drawn_planes.includes(plane)) { image.drawn_planes.push(plane); this._ticks(); }
     await this._send(() => change("POST", `images/${image.id}/strokes`, { plane, tool, runs: { [stroke.value]: runs } }));
   }
 
@@ -280,7 +294,11 @@ class App {
     this.tools.giveUp();
     const { image } = this, answer = await this._send(() => change("POST", `images/${image.id}/${what}`));
     if (!answer || this.image !== image) return;
-    if (answer.plane === null) await this._label();
+    if (answer.plane === null) {
+      const { shown_planes } = await getJson(`images/${image.id}`).catch(() => image);
+      Object.assign(image, { shown_planes });
+      await this._label();
+    }
     else if (answer.plane !== this.plane && Object.keys(answer.runs).length) await this._plane(answer.plane);
     else this.redraw(apply(answer.runs, this.view.label, this.view.width));
     this.say(what === "undo" ? "Undone" : "Done again");
@@ -312,12 +330,27 @@ class App {
     return this.settingClasses;
   }
 
+  /** Remove a class; `into` is the class that its pixels take, 0 to erase them, null where there are none. */
+  async removeClass({ value, name }, into) {
+    const query = into === null ? "" : `?into=${into}`;
+    const answer = await this._send(() => change("DELETE", `classes/${value}${query}`));
+    if (!answer) return;
+    Object.assign(this.session, answer);
+    this.list.update(answer.images);
+    this.panel.showClasses();
+    this._tell();
+    const image = this.image && await this._anew();
+    if (image) { this._drawn(image); this.across.show(); }
+    this.redraw();
+    by("view").focus();  // its row, which had the focus, is gone
+    this.say(`Removed ${name}`);
+  }
+
   /** Say where the class is, by a click, a scribble or a box; the answer is a stroke of the network's. */
   async prompt({ what, points, inside }) {
     const { image, plane } = this, value = this.panel.active;
     const answer = await this._send(() => change("POST", `images/${image.id}/prompts`, { plane, value, kind: what, points, inside }));
     if (!answer || this.image !== image || this.plane !== plane) return;
-    if (!image.drawn_planes.includes(plane)) { image.drawn_planes.push(plane); this._ticks(); }
     this.redraw(apply(answer.runs, this.view.label, this.view.width));
     this.say(Object.keys(answer.runs).length ? "Mask changed" : "Nothing changed");
   }
@@ -358,6 +391,7 @@ class App {
     this.pending++;
     try {
       const answer = await request();
+      this.unsay();
       by("saved").textContent = `Saved ${new Date().toLocaleTimeString()}`;
       if (answer.undoable !== undefined && this.image === image) { this._drawn(answer); this.across.show(); }
       return answer;
@@ -371,8 +405,9 @@ class App {
     }
   }
 
-  _drawn({ undoable, redoable, state, prompts }) {
-    Object.assign(this.image, { undoable, redoable, prompts });
+  _drawn({ undoable, redoable, state, prompts, drawn_planes }) {
+    Object.assign(this.image, { undoable, redoable, prompts, drawn_planes });
+    this._ticks();
     this.panel.showPrompts(this.image);
     this.tools.drawOver();
     by("undo").disabled = !undoable;
@@ -386,14 +421,19 @@ class App {
     this.say(error.message, true, stays);
   }
 
-  /** Tell something, to a screen reader too; a problem stays on the screen for a while, or until the end. */
+  /** Tell something, to a screen reader too; a problem stays on the screen for a while, or until it is none any more. */
   say(text, isProblem = false, stays = false) {
     by("spoken").textContent = text;
     if (!isProblem) return;
     by("message").textContent = text;
     by("message").hidden = false;
     clearTimeout(this.hiding);
-    if (!stays && !this.isLocked) this.hiding = setTimeout(() => { by("message").hidden = true; }, 6000);
+    if (!stays && !this.isLocked) this.hiding = setTimeout(() => this.unsay(), 6000);
+  }
+
+  /** Take off what was told, as something has been done since. */
+  unsay() {
+    if (!this.isLocked) by("message").hidden = true;
   }
 
   _theme() {
@@ -413,6 +453,7 @@ const app = new App();
 function choose(tool) {
   if (PROMPTS.includes(tool) && !app.session.takes_prompts) return;
   app.tools.choose(tool);
+  app.unsay();
   app.prepare();
   for (const button of document.querySelectorAll("[data-tool]")) button.setAttribute("aria-pressed", button.dataset.tool === tool);
   app.say(tool);
@@ -467,7 +508,7 @@ function resetWindow() {
 
 function pressed(event) {
   const { target, key } = event;
-  if (app.panel.isAdding) { event.preventDefault(); return; }
+  if (app.panel.isAdding) { event.preventDefault(); app.panel.early(key); return; }
   if (document.querySelector("dialog[open]") || target.matches("textarea, input[type=search], select")) return;
   if ((event.ctrlKey || event.metaKey) && key.toLowerCase() === "z") {
     event.preventDefault();

@@ -1,5 +1,7 @@
 // The column at the right: classes with names, colours and keys, and what is known of the image and the examples.
 
+import { getJson } from "./api.js";
+
 const PALETTE = ["#e69f00", "#56b4e9", "#009e73", "#f0e442", "#d55e00", "#cc79a7", "#0072b2"];
 const SVG = "http://www.w3.org/2000/svg";
 const ENOUGH = 4;  // examples from which on they can judge each other
@@ -22,9 +24,13 @@ function grow(name) {
 export class Panel {
   constructor(app) {
     this.app = app;
-    this.active = 1; this.isAdding = false;
+    this.active = 1; this.isAdding = false; this.typed = "";
     this.list = document.getElementById("classes");
     document.getElementById("add-class").addEventListener("click", () => this._add());
+    document.getElementById("remove").addEventListener("close", event => {
+      const { returnValue } = event.target;
+      if (returnValue === "remove") this.app.removeClass(this.removing, Number(document.getElementById("remove-into").value));
+    });
   }
 
   get classes() { return this.app.session.classes; }
@@ -62,6 +68,7 @@ export class Panel {
     if (found?.next_plane != null) facts.push(["Draw next", `slice ${found.next_plane + 1}`, () => this.app.step(found.next_plane - this.app.wanted)]);
     const shown = Object.entries(image.presence).map(([value, share]) => `${this._name(Number(value))} ${Math.round(share * 100)} %${share < 0.5 ? ", probably absent" : ""}`);
     if (entry.state === "predicted" && shown.length) facts.push(["Is there", shown.join("; ")]);
+    for (const note of image.notes) facts.push(["Note", note]);
     if (entry.is_suspect) facts.push(["Note", "the other examples contradict this one"]);
     document.getElementById("facts").replaceChildren(...facts.flatMap(([name, value, act]) => {
       const term = document.createElement("dt"), told = document.createElement("dd"), text = document.createElement(act ? "button" : "span");
@@ -74,10 +81,12 @@ export class Panel {
 
   /** List what was said of the image; each can be taken back. */
   showPrompts(image) {
+    const counts = {};
     document.getElementById("prompts").replaceChildren(...image.prompts.map(({ number, plane, value, kind, inside }) => {
       const item = document.createElement("li"), text = document.createElement("button"), off = document.createElement("button");
       const side = kind === "box" ? "around" : inside ? "inside" : "outside";
-      const told = `${kind} ${side} ${this._name(value)}${image.planes > 1 ? `, slice ${plane + 1}` : ""}`;
+      counts[kind] = (counts[kind] ?? 0) + 1;
+      const told = `${kind} ${counts[kind]}: ${side} ${this._name(value)}${image.planes > 1 ? `, slice ${plane + 1}` : ""}`;
       text.type = off.type = "button";
       text.textContent = told; off.textContent = "×";
       off.setAttribute("aria-label", `Take back: ${told}`);
@@ -167,7 +176,11 @@ export class Panel {
     });
     row.classList.toggle("active", radio.checked);
     row.addEventListener("click", event => { if (event.target === row || event.target === key) this.choose(index); });
-    row.append(radio, colour, name, key, eye);
+    const off = document.createElement("button");
+    off.type = "button"; off.className = "off"; off.textContent = "×"; off.disabled = this.classes.length < 2;
+    off.setAttribute("aria-label", `Remove ${each.name}`);
+    off.addEventListener("click", () => this._remove(each));
+    row.append(radio, colour, name, key, eye, off);
     return row;
   }
 
@@ -175,10 +188,26 @@ export class Panel {
     this.app.setClasses(classes => classes.map(each => (each.value === value ? { ...each, ...what } : each)));
   }
 
+  /** Remove a class, after asking what becomes of that which is drawn of it. */
+  async _remove(each) {
+    let drawn, accepted, shows_others;
+    try { ({ drawn, accepted, shows_others } = await getJson(`classes/${each.value}/uses`)); } catch (error) { this.app._failed(error); return; }
+    if (!drawn) { this.app.removeClass(each, null); return; }
+    this.removing = each;
+    const dialog = document.getElementById("remove"), into = document.getElementById("remove-into");
+    const labels = !accepted ? "" : shows_others ? ` Labels are written anew: ${accepted}.`
+      : ` If it is erased, no label shows anything any more: they are kept in .annotate/replaced, and their images (${accepted}) are no examples.`;
+    document.getElementById("remove-told").textContent = `${each.name} is drawn in ${drawn} ${drawn === 1 ? "image" : "images"}.${labels} Undo (Z) in an image brings back what was drawn there, and the class.`;
+    into.replaceChildren(new Option("is erased", 0), ...this.classes.filter(other => other !== each).map(other => new Option(`becomes ${other.name}`, other.value)));
+    dialog.returnValue = "";
+    dialog.showModal();
+  }
+
   async _add() {
-    this.isAdding = true;  // until its name can be typed; what is typed before are no commands
+    this.isAdding = true;  // until its name can be typed; what is typed before is no command, but the beginning of it
+    this.typed = "";
     await this.app.setClasses(classes => {
-      const used = new Set(classes.map(each => each.value));
+      const used = new Set([...classes.map(each => each.value), ...this.app.session.retired]);
       let value = 1;
       while (used.has(value)) value++;
       if (value > 254) return classes;
@@ -187,7 +216,19 @@ export class Panel {
       this.active = value;
       return [...classes, { value, name: `class ${value}`, colour }];
     }).finally(() => { this.isAdding = false; });
-    const name = this.list.querySelector(".active textarea");
+    const name = this.list.querySelector(".active textarea"), [typed, ...rest] = this.typed.split("\n");
     name?.focus(); name?.select();
+    if (!name || !typed) return;
+    name.value = typed;
+    grow(name);
+    name.dispatchEvent(new Event("change"));
+    if (rest.length) document.getElementById("view").focus();
+  }
+
+  /** Take a key that was pressed while a class was being added. */
+  early(key) {
+    if (key === "Enter") this.typed += "\n";
+    else if (key === "Backspace") this.typed = this.typed.slice(0, -1);
+    else if (key.length === 1) this.typed += key;
   }
 }

@@ -2,6 +2,7 @@
 
 const OUTLINE = 0.95;
 const MOST_ZOOM = 64;
+const LEAST_SIDE = 24;  // pixels of the page that the short side of a long image takes at least, of which then not all is shown
 
 export class View {
   constructor(canvas) {
@@ -37,7 +38,9 @@ export class View {
     if (!this.image) return;
     this.isFitted = true;
     const { width, height } = this.canvas;
-    this.zoom = Math.min(width / this.width, height / (this.height * this.aspect)) * 0.96;
+    const sides = [width / this.width, height / (this.height * this.aspect)].map(each => each * 0.96);
+    const seen = LEAST_SIDE * this.scale / Math.min(this.width, this.height * this.aspect);
+    this.zoom = Math.max(Math.min(...sides), Math.min(seen, MOST_ZOOM, Math.max(...sides)));
     if (this.zoom > 1 && this.aspect === 1) this.zoom = Math.max(1, Math.floor(this.zoom));
     this.left = this.width / 2 - width / 2 / this.zoom;
     this.top = this.height / 2 - height / 2 / (this.zoom * this.aspect);

@@ -11,7 +11,7 @@ from incontext.images.examples import emptied
 from incontext.images.source_image import read_source_image
 from incontext.inference.planes import CasePrediction, Classes, DrawnPlane, Plane
 from incontext.inference.segmentation import Presence, Report, Segmentation, dice
-from incontext.networks.quality import QualityModel
+from incontext.networks.quality import QualityModel, expected_log_odds, soft_counts
 from megamed.annotation_tools import coco, labelme, qupath
 from megamed.label_colours import colour_of
 from megamed.squares import letterbox
@@ -47,6 +47,17 @@ def test_log_odds_and_probabilities_undo_each_other(classes: Classes) -> None:
     assert probabilities.min() > 0
     assert classes.overlap or (probabilities.sum(1) < 1).all()
     torch.testing.assert_close(classes.log_odds(probabilities), logits, atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("classes", [ONE, TWO, BOTH], ids=["one", "two", "overlapping"])
+def test_a_mask_is_judged_as_it_is_made_as_it_would_be_by_itself(classes: Classes) -> None:
+    logits = torch.randn(len(classes.names), 8, 8, generator=torch.Generator().manual_seed(0))
+    plane = Plane((12, 9), [letterbox((12, 9))], logits[None])
+    found = CasePrediction(emptied(read_source_image(np.zeros((12, 9), np.uint8), "image")), [plane])
+    mask, log_odds = found.judged(classes)
+    assert np.array_equal(mask, found.on_grid(classes.mask))
+    probabilities, layers = (torch.from_numpy(found.on_grid(each)) for each in (classes.probabilities, classes.layers))
+    torch.testing.assert_close(log_odds, expected_log_odds(soft_counts(probabilities, layers)))
 
 
 def test_log_odds_of_certainty_are_finite() -> None:

@@ -23,6 +23,7 @@ from incontext.page.prediction import Prediction
 from incontext.page.state import Page
 from incontext.page.store import opened
 from incontext.page.target import STORE
+from tests.dicom_files import series_affine, write_series
 from tests.incontext.inference.test_editor import segmenter as prompted
 from tests.incontext.page.test_store import SIDE, SQUARE, plain_folder, segmenter
 from tests.killed_runs import drawn, write_stack
@@ -65,7 +66,15 @@ def test_a_stroke_is_kept_shown_undone_and_accepted(client: TestClient, page: Pa
     index = id_of(client, "a.png")
     assert client.get(f"api/images/{index}").json()["undoable"] == 0
     answer = client.post(f"api/images/{index}/strokes", json={"plane": 0, "tool": "brush", "runs": RUNS})
-    assert answer.json() == {"undoable": 1, "redoable": 0, "state": "drawn", "prompts": [], "plane": 0, "runs": {}}
+    assert answer.json() == {
+        "undoable": 1,
+        "redoable": 0,
+        "state": "drawn",
+        "prompts": [],
+        "drawn_planes": [0],
+        "plane": 0,
+        "runs": {},
+    }
     assert len([*(page.folder.folder / STORE / "strokes").iterdir()]) == 1
     shown = np.frombuffer(client.get(f"api/images/{index}/planes/0/label").content, np.uint8)
     assert shown.sum() == 81
@@ -75,6 +84,16 @@ def test_a_stroke_is_kept_shown_undone_and_accepted(client: TestClient, page: Pa
     assert client.post(f"api/images/{index}/accept").json() == {"label": "labels/a.png"}
     assert np.asarray(Image.open(page.folder.folder / "labels" / "a.png")).sum() == 81
     assert client.get("api/session").json()["images"][index]["state"] == "accepted"
+
+
+def test_an_export_tells_how_many_images_it_lacks(client: TestClient, page: Page) -> None:
+    for index in (0, 1):
+        client.post(f"api/images/{index}/strokes", json={"plane": 0, "tool": "brush", "runs": RUNS})
+    name = page.folder.images[0].name
+    (page.folder.folder / name).unlink()
+    assert client.get("api/exports").json()["gone"] == [name]
+    answer = client.get("api/export/masks")
+    assert (answer.status_code, answer.headers["x-left-out"]) == (200, "1")
 
 
 def test_planes_are_sent_as_they_are(client: TestClient) -> None:
@@ -103,6 +122,32 @@ def test_a_slide_is_sent_by_tiles_and_others_are_not(client: TestClient, page: P
     index = id_of(client, "z.tif")
     assert client.get(f"api/images/{index}").json()["tiles"] is None
     assert client.get(f"api/images/{index}/tiles/0/0/0").status_code == 404
+
+
+def test_planes_that_somebody_drew_are_told_apart_from_those_that_were_found(client: TestClient, page: Page) -> None:
+    index = id_of(client, "z.tif")
+    stroke = {"plane": 1, "tool": "brush", "runs": RUNS}
+    assert client.post(f"api/images/{index}/strokes", json=stroke).json()["drawn_planes"] == [1]
+    page.folder.open(index).drawing.replace(np.ones((3, SIDE, SIDE), np.uint8), "propagate")
+    told = client.get(f"api/images/{index}").json()
+    assert (told["drawn_planes"], told["shown_planes"]) == ([1], [0, 1, 2])
+    client.post(f"api/images/{index}/undo")
+    assert client.post(f"api/images/{index}/undo").json()["drawn_planes"] == []
+
+
+def test_a_series_with_gaps_is_one_volume_with_a_note(tmp_path: Path) -> None:
+    pytest.importorskip("pydicom")
+    affine = series_affine(np.eye(3), (3.0, 1.0, 1.0), (0.0, 0.0, 0.0))
+    for path in write_series(tmp_path / "in" / "scan", drawn(0, 7)[0].astype(int), affine)[3:5]:
+        path.unlink()
+    with (
+        opened(tmp_path / "in") as annotated,
+        TestClient(build_app(Page(annotated, Live(annotated, segmenter)))) as asked,
+    ):
+        assert [each["name"] for each in asked.get("/api/session").json()["images"]] == ["scan"]
+        told = asked.get("/api/images/0").json()
+    assert told["planes"] == 5
+    assert told["notes"] == ["slices lie unevenly, 3 to 9 mm apart: each counts for 4.5 mm"]
 
 
 def test_planes_across_a_volume_are_cut_out_of_it(client: TestClient, page: Page) -> None:
@@ -189,11 +234,41 @@ def test_nothing_to_undo_leaves_a_prediction_one(client: TestClient, page: Page)
     assert drawn.json()["state"] == "drawn"
 
 
+def test_what_is_all_taken_back_is_as_it_was_before(client: TestClient, page: Page) -> None:
+    stroke = {"plane": 0, "tool": "brush", "runs": RUNS}
+    for content in (1, 2):  # a newer mask comes, and what was taken back can be done again upon it
+        mask = np.full((1, SIDE, SIDE), content, np.uint8)
+        page.live.predictions[1] = Prediction.packing(mask, dice=0.5, look_first=False, round=content)
+        assert client.get("api/images/1").json()["redoable"] == content - 1
+        assert client.get("api/images/1/planes/0/label").content == mask.tobytes()
+        client.post("api/images/1/redo" if content == 2 else "api/images/1/strokes", json=stroke)
+        assert page.folder.images[1].state == "drawn"
+        assert client.post("api/images/1/undo").json()["state"] == "predicted"
+        assert page.folder.open(1).drawing.planes.tobytes() == mask.tobytes()
+    client.post("api/images/0/strokes", json=stroke)
+    assert client.post("api/images/0/undo").json()["state"] == "bare"
+    assert page.live._has_more
+
+
 def test_classes_are_named_anew(client: TestClient, page: Page) -> None:
     classes = [{"value": 1, "name": "disc", "colour": "#112233"}, {"value": 4, "name": "rim", "colour": "#445566"}]
     assert client.put("api/classes", json={"classes": classes}).json()["classes"] == classes
     assert json.loads((page.folder.folder / STORE / "classes.json").read_text())["classes"] == classes
     assert client.put("api/classes", json={"classes": [classes[0]] * 2}).status_code == 409
+
+
+def test_a_class_is_removed_and_comes_back_with_its_pixels(client: TestClient, page: Page) -> None:
+    classes = client.get("api/session").json()["classes"] + [{"value": 2, "name": "rim", "colour": "#445566"}]
+    client.put("api/classes", json={"classes": classes})
+    client.post("api/images/0/strokes", json={"plane": 0, "tool": "brush", "runs": {"2": [0, 9]}})
+    assert client.get("api/classes/2/uses").json() == {"drawn": 1, "accepted": 0, "shows_others": False}
+    assert client.delete("api/classes/2").status_code == 409
+    told = client.delete("api/classes/2", params={"into": 1}).json()
+    assert (told["classes"], told["retired"]) == (classes[:1], [2])
+    assert {*client.get("api/images/0/planes/0/label").content} == {0, 1}
+    assert client.post("api/images/0/undo").json()["plane"] is None
+    told = client.get("api/session").json()
+    assert (told["classes"], told["retired"]) == (classes, [])
 
 
 # ----------------------------------------------------------------------------------------------- what it refuses
@@ -268,6 +343,7 @@ def test_another_tab_cannot_draw(client: TestClient, page: Page) -> None:
         ("POST", "api/images/0/undo", None),
         ("POST", "api/images/0/redo", None),
         ("POST", "api/images/0/accept", None),
+        ("DELETE", "api/classes/1", None),
         ("PUT", "api/classes", {"classes": [{"value": 1, "name": "disc", "colour": "#112233"}]}),
     ]:
         answer = client.request(method, path, json=content, headers={"x-tab": "f" * 16})

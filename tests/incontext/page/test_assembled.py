@@ -123,6 +123,6 @@ def test_what_made_results_goes_on_as_examples_and_as_it_looked_at_images(tmp_pa
             time.sleep(0.02)
         assert page.live._segmenter
         assert page.live._segmenter.fitted.pool.label_budget == 2
-        page.folder.set_classes([replace(page.folder.classes[1], name="artery")])
+        page.folder.classes.keep([replace(page.folder.classes[1], name="artery")])
     with assembled(target.folder, target.options) as page:
         assert {each.name for each in page.session().classes} == {"artery"}

@@ -1,10 +1,13 @@
 """Grey values as the screen gets them."""
 
+import io
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from incontext.page import display
-from incontext.page.display import Scale
+from incontext.page.display import MOST_ASPECT, THUMBNAIL_PX, Scale, ScreenImage
 
 
 @pytest.mark.parametrize("pixels", [1, 7, 50, 10**6])
@@ -19,3 +22,18 @@ def test_images_are_scaled_in_parts_as_in_one(monkeypatch: pytest.MonkeyPatch, b
     assert np.array_equal(numbers, expected)
     assert np.array_equal(scale.numbers(values.T), expected.T)
     assert np.array_equal(scale.numbers(values[:0]), expected[:0])
+
+
+@pytest.mark.parametrize("size", [(3, 2000), (2000, 3), (1, 7), (300, 2000), (40, 60)])
+def test_thumbnails_of_long_images_show_their_middle(size: tuple[int, int]) -> None:
+    plane = np.zeros(size, np.uint8)
+    middle = size[0] // 2, size[1] // 2
+    plane[
+        middle[0] - size[0] // 8 : middle[0] + size[0] // 8 + 1, middle[1] - size[1] // 8 : middle[1] + size[1] // 8 + 1
+    ] = 255
+    image = ScreenImage(plane[None], Scale(0.0, 255.0, (0.0, 255.0)))
+    with Image.open(io.BytesIO(image.thumbnail())) as picture:
+        shown = np.asarray(picture)
+    assert max(shown.shape) <= THUMBNAIL_PX
+    assert max(shown.shape) <= MOST_ASPECT * min(shown.shape) + 1
+    assert shown[shown.shape[0] // 2, shown.shape[1] // 2] > 200

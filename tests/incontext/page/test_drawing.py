@@ -87,8 +87,22 @@ def test_a_drawing_begins_with_what_was_there_and_never_loses_it(tmp_path: Path)
     do(drawing, ["a", "undo", "undo"])
     assert np.array_equal(drawing.planes, base)
     assert np.array_equal(opened(tmp_path / "a.jsonl").planes, base)
+    do(drawing, ["redo"])
     with pytest.raises(ValueError, match="drawing has begun"):
         drawing.begin(base)
+
+
+def test_what_was_taken_back_is_done_again_on_what_the_drawing_begins_with_since(tmp_path: Path) -> None:
+    drawing = opened(tmp_path / "a.jsonl")
+    for value in (3, 4):
+        drawing.begin(np.full(SHAPE, value, np.uint8))
+        do(drawing, ["redo", "redo"] if value == 4 else ["a", "b"])
+        for each in (drawing, opened(tmp_path / "a.jsonl")):
+            assert np.count_nonzero(each.planes == value) == each.planes.size - 12
+            assert each.undoable == 2
+        do(drawing, ["undo", "undo"])
+        assert (drawing.planes == value).all()
+        assert not drawing.standing.is_drawn
 
 
 def test_all_planes_can_be_replaced_and_taken_back(tmp_path: Path) -> None:

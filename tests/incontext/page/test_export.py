@@ -42,7 +42,7 @@ def given(tmp_path: Path) -> Iterator[Given]:
 
 
 def test_masks_of_labels_and_predictions_are_in_the_archive(given: Given) -> None:
-    with zipfile.ZipFile(io.BytesIO(archive(*given, tool=None))) as found:
+    with zipfile.ZipFile(io.BytesIO(archive(*given, tool=None).content)) as found:
         assert sorted(found.namelist()) == ["images.csv", "masks/a.png", "masks/c.png", "report.html"]
         sums = [np.asarray(Image.open(found.open(f"masks/{name}.png"))).sum() for name in "ac"]
         table = found.read("images.csv").decode().splitlines()
@@ -60,7 +60,7 @@ def test_sizes_are_told_where_pixels_have_one(tmp_path: Path) -> None:
     nibabel.save(nibabel.Nifti1Image(array, np.diag([2.0, 0.5, 4.0, 1.0])), tmp_path / "a.nii")
     with opened(tmp_path, {1: "=disc"}) as annotated:
         draw_and_accept(annotated)
-        with zipfile.ZipFile(io.BytesIO(archive(annotated, Live(annotated, segmenter), None))) as found:
+        with zipfile.ZipFile(io.BytesIO(archive(annotated, Live(annotated, segmenter), None).content)) as found:
             lines = found.read("images.csv").decode().splitlines()
     assert lines == [
         "image,state,predicted_dice,unit_of_size,'=disc (pixels),'=disc (size)",
@@ -70,8 +70,8 @@ def test_sizes_are_told_where_pixels_have_one(tmp_path: Path) -> None:
 
 def test_the_page_shows_masks_in_colour_with_their_names_the_worst_first(given: Given) -> None:
     annotated, live = given
-    annotated.set_classes([replace(each, name=f"<{each.name}>") for each in annotated.classes.values()])
-    with zipfile.ZipFile(io.BytesIO(archive(annotated, live, None))) as found:
+    annotated.classes.keep([replace(each, name=f"<{each.name}>") for each in annotated.classes.values()])
+    with zipfile.ZipFile(io.BytesIO(archive(annotated, live, None).content)) as found:
         page = found.read("report.html").decode()
     names = re.findall(r"<figcaption>(.*?)<br>(.*?)</figcaption>", page)
     assert names == [("c.png", "predicted, Dice about 0.75"), ("a.png", "accepted")]
@@ -92,7 +92,7 @@ def test_a_page_of_many_shows_some() -> None:
 
 
 def test_tools_get_their_files(given: Given) -> None:
-    with zipfile.ZipFile(io.BytesIO(archive(*given, tool="coco"))) as found:
+    with zipfile.ZipFile(io.BytesIO(archive(*given, tool="coco").content)) as found:
         assert sorted(found.namelist()) == ["coco.json", "images.csv", "report.html"]
         assert all(word in found.read("coco.json").decode() for word in ("a.png", "c.png", "disc", "rim"))
 
@@ -140,6 +140,26 @@ def test_files_of_one_name_and_a_missing_library_are_told_of(given: Given, monke
     found = reasons(annotated, live)
     assert found["labelme"] == "would call the files of c.bmp and c.png the same"
     assert not found["coco"]
+
+
+def test_images_that_are_gone_are_left_out_and_named(given: Given) -> None:
+    annotated, live = given
+    live.predictions[1] = live.predictions[2]
+    (annotated.folder / "a.png").rename(annotated.folder / "elsewhere.png")
+    (annotated.folder / "b.png").write_bytes(b"no picture")
+    assert not reasons(annotated, live)["coco"]
+    assert count_masks(annotated, live) == {"predicted": 2}
+    found = archive(annotated, live, None)
+    assert [each.name for each in found.left_out] == ["a.png", "b.png"]
+    with zipfile.ZipFile(io.BytesIO(found.content)) as files:
+        assert sorted(files.namelist()) == ["images.csv", "masks/c.png", "report.html"]
+        table, page = (files.read(name).decode() for name in ("images.csv", "report.html"))
+    assert re.findall(r'^(.*),"?left out: .*', table, re.MULTILINE) == ["a.png", "b.png"]
+    assert "Left out: a.png: " in page
+    for name in "bc":
+        (annotated.folder / f"{name}.png").unlink()
+    with pytest.raises(ValueError, match=r"a\.png is gone"):
+        archive(annotated, live, "coco")
 
 
 def test_without_a_mask_there_is_nothing_to_take_away(tmp_path: Path) -> None:

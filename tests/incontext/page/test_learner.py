@@ -9,8 +9,9 @@ import pytest
 from incontext import Segmenter
 from incontext.networks.weights_delta import Tuned
 from incontext.page import learner
+from incontext.page.drawn_classes import DrawnClass
 from incontext.page.learner import Learner
-from incontext.page.store import AnnotatedFolder, DrawnClass, opened
+from incontext.page.store import AnnotatedFolder, opened
 from tests.incontext.page.test_store import SQUARE, draw_and_accept, plain_folder, segmenter
 from tests.killed_runs import drawn
 
@@ -65,12 +66,12 @@ def test_all_are_read_again_if_one_was_corrected_or_a_class_is_new_or_renamed(
     folder.accept(0)
     learned.learn(made, [0])
     assert fits == [4, 4]
-    folder.set_classes([*folder.classes.values(), DrawnClass(2, "rim", "#112233")])
+    folder.classes.keep([*folder.classes.values(), DrawnClass(2, "rim", "#112233")])
     folder.open(4).drawing.stroke(0, {2: [0, 9]}, "brush")
     folder.accept(4)
     learned.learn(made, [4])
     assert fits == [4, 4, 5]
-    folder.set_classes([DrawnClass(1, "disc", "#445566"), folder.classes[2]])
+    folder.classes.keep([DrawnClass(1, "disc", "#445566"), folder.classes[2]])
     draw_and_accept(folder, 5)
     learned.learn(made, [5])
     assert fits == [4, 4, 5, 6]

@@ -90,6 +90,20 @@ def test_a_further_example_changes_all(tmp_path: Path) -> None:
         assert live.predictions[6].round == 2  # somebody draws there
 
 
+def test_an_image_that_is_not_drawn_any_more_is_segmented_after_all(tmp_path: Path) -> None:
+    with running(plain_folder(tmp_path / "in", "abc")) as (annotated, live):
+        annotated.open(1).drawing.stroke(0, {1: [0, 9]}, "brush")
+        annotated.noticed(1)
+        draw_and_accept(annotated)
+        live.examples_changed()
+        live.wait_for(lambda progress: is_done(progress) and live.predictions.keys() == {2})
+        annotated.open(1).drawing.undo()
+        annotated.noticed(1)
+        live.images_changed()
+        live.wait_for(lambda progress: is_done(progress) and live.predictions.keys() == {1, 2})
+        assert live.predictions[1].round == live.predictions[2].round
+
+
 def test_tuning_goes_on_beside_and_the_predictions_follow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tuner, "STEPS", 1)
     with running(plain_folder(tmp_path / "in", "abc")) as (annotated, live):

@@ -7,6 +7,7 @@ import pytest
 
 from incontext import read_source_image
 from incontext.images.source_image import SourceImage
+from incontext.inference.planes import CasePrediction
 from incontext.page.drawing import Drawing
 from incontext.page.prompting import PlaneEditor, Prompter
 from incontext.page.runs import Runs
@@ -40,6 +41,17 @@ def test_what_is_said_is_on_the_screen(editor: PlaneEditor, case: SourceImage) -
     drawn = changed(drawn, editor.answer("scribble", [(5, 7), (5, 20)], False, drawn))
     assert (drawn[5, 7:21] != 1).all()
     editor.answer("box", [(2, 2), (20, 30)], True, drawn)
+
+
+def test_a_word_makes_one_mask(editor: PlaneEditor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each takes as long as a third of the network."""
+    made, on_grid = list[object](), CasePrediction.on_grid
+    monkeypatch.setattr(CasePrediction, "on_grid", lambda *given: made.append(given) or on_grid(*given))
+    drawn = editor.shown
+    for count, place in enumerate([(5, 7), (20, 20)], start=1):
+        drawn = changed(drawn, editor.answer("click", [place], True, drawn))
+        assert len(made) == count
+    assert np.array_equal(editor.shown == 1, drawn == 1)
 
 
 def test_what_is_drawn_elsewhere_stays(editor: PlaneEditor, case: SourceImage) -> None:

@@ -1,5 +1,6 @@
 """The process behind the page: reached from this machine alone, one at a time, ended cleanly, killed without loss."""
 
+import errno
 import json
 import os
 import random
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from http.client import HTTPException
 from pathlib import Path
 from urllib.error import HTTPError
@@ -124,6 +126,37 @@ def test_a_taken_port_and_what_is_no_folder_are_refused(tmp_path: Path) -> None:
     assert f"port {port} cannot be used" in result.output
     result = CliRunner().invoke(app, ["annotate", str(folder / "a.png"), "--no-browser"])
     assert "is no folder" in result.output
+
+
+def empty(folder: Path, _: pytest.MonkeyPatch) -> None:
+    folder.mkdir()
+
+
+def locked(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make a folder on a disk that is read only, for the administrator, too."""
+    plain_folder(folder)
+
+    def refuse(path: Path, *rest: object, **more: object) -> object:
+        if path.parent == folder and path.suffix != ".png":
+            raise OSError(errno.EROFS, "Read-only file system", str(path))
+        return before(path, *rest, **more)
+
+    before = Path.open
+    monkeypatch.setattr(Path, "open", refuse)
+
+
+@pytest.mark.parametrize(
+    ("make", "told"), [(empty, "has no images: expected files ending in"), (locked, "cannot be written")]
+)
+def test_a_folder_that_cannot_be_annotated_is_refused_before_an_address_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[[Path, pytest.MonkeyPatch], object], told: str
+) -> None:
+    make(tmp_path / "in", monkeypatch)
+    result = CliRunner().invoke(app, ["annotate", str(tmp_path / "in"), "--no-browser"])
+    assert result.exit_code == 1
+    assert told in result.output
+    assert "http" not in result.output
+    assert not [path for path in (tmp_path / "in").iterdir() if path.suffix != ".png"]
 
 
 def test_kills_of_the_server_lose_no_stroke_that_was_answered(tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ from incontext import Segmenter, read_label_image, read_source_image
 from incontext.folders.folder_images import read_folder
 from incontext.folders.segment_folder import segment_folder
 from incontext.networks.support_once import SupportOnceConfig, SupportOnceNet
-from incontext.page.store import STORE, AnnotatedFolder, DrawnClass, OpenImage, opened
+from incontext.page.drawn_classes import DrawnClass
+from incontext.page.store import STORE, AnnotatedFolder, OpenImage, opened
 from tests.dicom_files import series_affine, write_series
 from tests.killed_runs import drawn, write_images, write_stack
 
@@ -57,6 +58,15 @@ def test_states_follow_what_is_done(tmp_path: Path) -> None:
         annotated.noticed(1)
         assert annotated.images[1].state == "drawn"
         assert annotated.images[1].is_example
+        annotated.open(1).drawing.redo()
+        annotated.noticed(1)
+        assert annotated.images[1].state == "accepted"
+        annotated.open(0).drawing.stroke(0, SQUARE, "brush")
+        annotated.open(0).drawing.undo()
+    (tmp_path / "in" / "labels" / "b.png").unlink()
+    with opened(tmp_path / "in") as annotated:
+        assert [image.state for image in annotated.images] == ["bare", "drawn", "bare"]
+        assert annotated.open(0).drawing.redoable == 1
 
 
 @pytest.mark.parametrize("place", ["", "images", "images/p1"])
@@ -171,11 +181,11 @@ def test_a_label_that_another_program_changed_is_shown_and_can_be_taken_back(tmp
 def test_classes_are_kept_and_written_where_names_are_looked_for(tmp_path: Path) -> None:
     folder = plain_folder(tmp_path / "in")
     with opened(folder, {1: "disc", 2: "rim"}) as annotated:
-        annotated.set_classes([*annotated.classes.values(), DrawnClass(7, "spot", "#ff00ff")])
+        annotated.classes.keep([*annotated.classes.values(), DrawnClass(7, "spot", "#ff00ff")])
         annotated.open(0).drawing.stroke(0, {7: [0, 40]}, "brush")
         annotated.accept(0)
         with pytest.raises(ValueError, match="classes share names"):
-            annotated.set_classes([DrawnClass(1, "a", "#ff00ff"), DrawnClass(2, "a", "#ff00ff")])
+            annotated.classes.keep([DrawnClass(1, "a", "#ff00ff"), DrawnClass(2, "a", "#ff00ff")])
     with opened(folder) as annotated:
         assert {value: each.name for value, each in annotated.classes.items()} == {1: "disc", 2: "rim", 7: "spot"}
     fitted = segmenter()
