@@ -7,7 +7,9 @@ import pytest
 
 pytest.importorskip("fastapi")
 pytest.importorskip("playwright")
+pytest.importorskip("axe_playwright_python")
 
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
 from tests.incontext.page.person import person
@@ -52,6 +54,10 @@ def test_a_class_is_removed_after_asking_and_undo_brings_it_back(browser: Any, t
         expect(names).to_have_count(2)
         page.get_by_role("button", name="Remove rim").press("Enter")
         expect(page.locator("#remove-told")).to_contain_text("rim is drawn in 1 image.")
+        for theme in ("light", "dark"):
+            page.evaluate("theme => { document.documentElement.dataset.theme = theme; }", theme)
+            found = Axe().run(page).response["violations"]
+            assert [each for each in found if each["impact"] in ("serious", "critical")] == []
         page.get_by_role("button", name="Keep the class").click()
         expect(names).to_have_count(2)
         page.get_by_role("button", name="Remove rim").click()
