@@ -1,6 +1,7 @@
 """Shared fixtures, and the run-time check of every shape and type annotation."""
 
-from collections.abc import Iterator
+import gc
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from tests.warm import warm_scripts
 
 check_packages(["incontext", "megamed", "benchmarks"])
 
+gc.disable()  # what is imported and collected stays: looking through it for garbage takes seconds
+
 import torch  # noqa: E402 - nothing of ours may be imported before the hook
 
 torch.set_num_threads(1)
@@ -21,6 +24,16 @@ settings.register_profile("unhurried", settings.default, deadline=None, suppress
 settings.load_profile("unhurried")
 
 ROOT = Path(__file__).parents[1]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, None, None]:
+    """Let the garbage collector look from now on, and only at what the tests themselves make."""
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.fixture(scope="session")
