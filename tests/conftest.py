@@ -14,12 +14,6 @@ from tests.warm import warm_scripts
 
 check_packages(["incontext", "megamed", "benchmarks"])
 
-gc.disable()  # what is imported and collected stays: looking through it for garbage takes seconds
-
-import torch  # noqa: E402 - nothing of ours may be imported before the hook
-
-torch.set_num_threads(1)
-
 # How long an example takes says something about the machine, not about the law.
 settings.register_profile("unhurried", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")
@@ -29,12 +23,20 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, None, None]:
-    """Let the garbage collector look from now on, and only at what the tests themselves make."""
+    """Look for garbage afterwards only, and only in what tests make: what is imported stays, and fills seconds."""
+    gc.disable()
     try:
         return (yield)
     finally:
         gc.freeze()
         gc.enable()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    import torch  # here, since what only hands tests out does without
+
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
