@@ -1,6 +1,7 @@
 """Shared fixtures, and the run-time check of every shape and type annotation."""
 
 import gc
+import os
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -37,6 +38,14 @@ def _one_thread() -> None:
     import torch  # here, since what only hands tests out does without
 
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_wait_for_disks() -> Iterator[None]:
+    """Nobody cuts the power: what the system was told to write is there, also after a kill."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(os, "fsync", os.fstat)  # which fails for the same files
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -72,6 +72,7 @@ def serve(listener: socket.socket) -> None:
     """Run what the scripts ask for, each in a fork, for ever."""
     for name in PRELOADED:
         importlib.import_module(name)
+    os.fsync = os.fstat  # nobody cuts the power, and disks are slow
     gc.freeze()  # no fork looks through it for garbage
     while True:
         asking, _ = listener.accept()
