@@ -46,7 +46,7 @@ def checked(decorated: Any = None, *, typechecker: Callable[[Callable], Callable
         if dataclasses.is_dataclass(decorated) and "__init__" in vars(decorated):
             decorated.__init__ = checked(decorated.__init__, typechecker=typechecker)  # type: ignore[misc]
         return decorated
-    if not inspect.isfunction(decorated) or inspect.isgeneratorfunction(decorated):
+    if not inspect.isfunction(decorated):
         return with_shapes(decorated, typechecker=typechecker)
     return _checked_once_called(decorated, typechecker)
 
@@ -69,7 +69,9 @@ def _checked_once_called(function: Callable, typechecker: Callable[[Callable], C
 
 def _strict(function: Callable, typechecker: Callable[[Callable], Callable]) -> Callable:
     hints = {name: _resolved(hint, function) for name, hint in function.__annotations__.items()}
-    if any("{" in repr(hint) for hint in hints.values()):  # a length that is computed of arguments
+    shaped = any(map(_tells_a_shape, hints.values()))
+    computed = any("{" in repr(hint) for hint in hints.values())  # a length, of arguments
+    if computed or (shaped and inspect.isgeneratorfunction(function)):
         return with_shapes(function, typechecker=typechecker)
     function.__annotations__ = hints
     if "<locals>" not in function.__qualname__:

@@ -115,7 +115,7 @@ def by_class(count: int) -> list[Float[Tensor, "*grid"]]:
         lambda: product(torch.zeros(2, 3), (torch.zeros(4, 5),)),
         lambda: product(torch.zeros(2, 3), (torch.zeros(3, 2), torch.zeros(3, 2))),
         lambda: product(torch.zeros(2, 3), (torch.zeros(3, 2, dtype=torch.int64),)),
-        lambda: drawn("1"),
+        lambda: [*drawn("1")],  # type: ignore[arg-type]
         lambda: of_callable(len, "1"),
         lambda: Plane(np.zeros((2, 3)), np.zeros((3, 2))),
         lambda: Named(1),
