@@ -11,7 +11,7 @@ export OMP_NUM_THREADS ?= 1
 # The tests start hundreds of processes, which would compile all that they import if nobody kept what was compiled.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help install demo test lowest evidence check docs format
+.PHONY: help install demo collect test lowest evidence check docs format
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ $(VENV)/.installed: pyproject.toml
 
 demo: install  ## Segment brain slices from six labelled ones; the picture is demo/result/overlay.png
 	$(BIN)/incontext demo --out demo
+
+collect: install  ## Import all tests, so that what they import is compiled once and not in each of their processes
+	@said=$$($(BIN)/python -m pytest --collect-only --quiet) || { echo "$$said"; exit 1; }
 
 test: install  ## Run all tests
 	$(BIN)/python -m pytest -n 2 --dist=loadgroup --durations=40

@@ -290,6 +290,8 @@ def is_antialiased(values: Shaped[np.ndarray, "*grid"]) -> bool:
     """
     if values.ndim < 2 or values.dtype.kind == "b" or not values.size or values.min() < 0 or values.max() <= 0:
         return False
+    if (levels := distinct(values).size) < 4:  # two at either end, or many
+        return False
     low, high = values <= 0.1 * values.max(), values >= 0.9 * values.max()
     between = ~(low | high)
     if (low | high).mean() < EXTREME_SHARE or not low.any() or not high.any():
@@ -298,7 +300,7 @@ def is_antialiased(values: Shaped[np.ndarray, "*grid"]) -> bool:
     is_noisy = values.max() == FULL and all(distinct(values[each]).size > 1 for each in (low, high))
     if is_noisy and between.mean() <= STRAY_SHARE:
         return True
-    if distinct(values).size <= SOFT_LEVELS or not between.any():
+    if levels <= SOFT_LEVELS or not between.any():
         return False
     at_edge = _grown(low) & _grown(high)
     return bool(at_edge[between].mean() >= EDGE_SHARE)

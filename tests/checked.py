@@ -8,8 +8,10 @@ import dataclasses
 import functools
 import inspect
 import itertools
+import threading
 import typing
 from collections.abc import Callable
+from types import CodeType
 from typing import Any, Self
 
 import jaxtyping
@@ -44,7 +46,7 @@ def checked(decorated: Any = None, *, typechecker: Callable[[Callable], Callable
         if dataclasses.is_dataclass(decorated) and "__init__" in vars(decorated):
             decorated.__init__ = checked(decorated.__init__, typechecker=typechecker)  # type: ignore[misc]
         return decorated
-    if not inspect.isfunction(decorated) or inspect.isgeneratorfunction(decorated):
+    if not inspect.isfunction(decorated):
         return with_shapes(decorated, typechecker=typechecker)
     return _checked_once_called(decorated, typechecker)
 
@@ -67,11 +69,58 @@ def _checked_once_called(function: Callable, typechecker: Callable[[Callable], C
 
 def _strict(function: Callable, typechecker: Callable[[Callable], Callable]) -> Callable:
     hints = {name: _resolved(hint, function) for name, hint in function.__annotations__.items()}
-    if any("{" in repr(hint) for hint in hints.values()):  # a length that is computed of arguments
+    shaped = any(map(_tells_a_shape, hints.values()))
+    computed = any("{" in repr(hint) for hint in hints.values())  # a length, of arguments
+    if computed or (shaped and inspect.isgeneratorfunction(function)):
         return with_shapes(function, typechecker=typechecker)
     function.__annotations__ = hints
+    if "<locals>" not in function.__qualname__:
+        return _of_hints(function, typechecker)
+    inner = _INNER.get(function.__code__)
+    if inner is None or inner.hints != [*map(_comparable, hints.values())]:
+        inner = _INNER[function.__code__] = _InnerFunctions(function, typechecker)
+    return functools.partial(inner, function)
+
+
+def _of_hints(function: Callable, typechecker: Callable[[Callable], Callable]) -> Callable:
     each = typechecker(function)
-    return _binding_axes(each) if any(map(_tells_a_shape, hints.values())) else each
+    return _binding_axes(each) if any(map(_tells_a_shape, function.__annotations__.values())) else each
+
+
+class _InnerFunctions:
+    """One check for all functions that the same lines define, anew whenever the function around them is called.
+
+    Attributes:
+        hints: What they are annotated with, comparable.
+    """
+
+    def __init__(self, first: Callable, typechecker: Callable[[Callable], Callable]) -> None:
+        self.hints = [*map(_comparable, first.__annotations__.values())]
+        self._called = threading.local()
+
+        @functools.wraps(first)
+        def called(*args: Any, **kwargs: Any) -> Any:
+            return self._called.function(*args, **kwargs)
+
+        self._checked = _of_hints(called, typechecker)
+
+    def __call__(self, function: Callable, /, *args: Any, **kwargs: Any) -> Any:
+        self._called.function = function
+        return self._checked(*args, **kwargs)
+
+
+_INNER: dict[CodeType, _InnerFunctions] = {}
+
+
+def _comparable(hint: Any) -> Any:
+    """A hint that equals those which mean the same; two of one shape are not equal by themselves."""
+    if isinstance(hint, list):
+        return [*map(_comparable, hint)]
+    if inspect.isclass(hint):
+        shaped = issubclass(hint, jaxtyping.AbstractArray)
+        return (hint.array_type, hint.dtypes, hint.dim_str) if shaped else hint  # type: ignore[attr-defined]
+    within = typing.get_args(hint)
+    return (typing.get_origin(hint), *map(_comparable, within)) if within else hint
 
 
 def _binding_axes(function: Callable) -> Callable:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-PACKAGES = ("megamed", "incontext", "benchmarks")
+from tests.sources import PACKAGES, modules, parsed, statements
 
 MAY_IMPORT = {
     "megamed": "",
@@ -47,15 +47,6 @@ COSTLY = {"torch", "numpy", "h5py", "pydantic", "jaxtyping", "PIL", "kornia", "m
 """Packages that `--help` can do without: each takes a tenth of a second or more to import."""
 
 
-@cache
-def parsed(path: Path) -> ast.Module:
-    return ast.parse(path.read_text())
-
-
-def modules(repository: Path, package: str) -> list[Path]:
-    return sorted((repository / package).rglob("*.py"))
-
-
 def room_of(module: str) -> str:
     package, *inner = module.split(".")
     return package if package == "megamed" or not inner else f"{package}.{inner[0]}"
@@ -65,17 +56,14 @@ def room_of(module: str) -> str:
 def imported_modules(path: Path, repository: Path) -> set[str]:
     """All that a module imports; of `from room import module`, the module."""
     names = set()
-    for node in ast.walk(parsed(path)):
+    for node in statements(parsed(path)):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.module, f"{path}: relative import"
             folder = repository.joinpath(*node.module.split("."))
-            inner = {
-                alias.name
-                for alias in node.names
-                if [*folder.glob(f"{alias.name}.py"), *folder.glob(f"{alias.name}/*.py")]
-            }
+            own = {alias.name for alias in node.names} if folder.is_dir() else set()
+            inner = {name for name in own if (folder / f"{name}.py").is_file() or any(folder.glob(f"{name}/*.py"))}
             names |= {f"{node.module}.{name}" for name in inner}
             names |= {node.module} if len(inner) < len(node.names) else set()
     return names

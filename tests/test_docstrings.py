@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-PACKAGES = ("megamed", "incontext", "benchmarks")
+from tests.sources import PACKAGES, modules, parsed, statements
+
 SHARED = "shell_options.py"
 """Options that several commands have."""
 SHELL = ("cli.py", SHARED)
@@ -24,13 +25,9 @@ ENTRY = re.compile(r"^    (?:\*{0,2}[a-z_]\w*: )(.+)$")
 LEAST_WORDS = 3
 
 
-def modules(repository: Path) -> list[Path]:
-    return [path for package in PACKAGES for path in sorted((repository / package).rglob("*.py"))]
-
-
 def docstrings(tree: ast.Module) -> Iterator[tuple[int, str]]:
     """Line and text of the docstrings of a module, its classes, functions, constants and fields."""
-    for node in ast.walk(tree):
+    for node in statements(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             if text := ast.get_docstring(node):
                 yield node.body[0].lineno, text
@@ -99,15 +96,15 @@ def test_the_rule(text: str, number: int) -> None:
 def test_docstrings_stand_by_themselves(repository: Path) -> None:
     found = [
         f"{path.relative_to(repository)}:{line}: {fault}"
-        for path in modules(repository)
-        for line, text in docstrings(ast.parse(path.read_text()))
+        for path in modules(repository, *PACKAGES)
+        for line, text in docstrings(parsed(path))
         for fault in faults(text)
     ]
     assert not found, "\n".join(found)
 
 
 def test_every_option_says_what_it_does(repository: Path) -> None:
-    trees = {path: ast.parse(path.read_text()) for path in modules(repository) if path.name in SHELL}
+    trees = {path: parsed(path) for path in modules(repository, *PACKAGES) if path.name in SHELL}
     shared = {
         name: value for path, tree in trees.items() if path.name == SHARED for name, value in constants_of(tree).items()
     }

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-PACKAGES = ("megamed", "incontext", "benchmarks")
+from tests.sources import PACKAGES, modules, parsed, statements, within
+
 MOST_MODULE_LINES = 450
 MOST_FUNCTION_LINES = 60
 P95_FUNCTION_LINES = 22
@@ -18,16 +19,11 @@ ESTIMATORS = ("Segmenter",)
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
-def modules(repository: Path) -> dict[str, Path]:
-    paths = (path for package in PACKAGES for path in sorted((repository / package).rglob("*.py")))
-    return {path.relative_to(repository).as_posix(): path for path in paths}
-
-
 def functions(tree: ast.Module) -> Iterator[tuple[str, Function]]:
     """Functions and methods of a module, by name with their class."""
-    for node in ast.walk(tree):
+    for node in statements(tree):
         name = f"{node.name}." if isinstance(node, ast.ClassDef) else ""
-        for inner in ast.iter_child_nodes(node):
+        for inner in within(node):
             if isinstance(inner, Function):
                 yield f"{name}{inner.name}", inner
 
@@ -39,7 +35,7 @@ def is_command(function: Function) -> bool:
 def code_lines(function: Function, source: list[str]) -> int:
     """Number of lines of a function that are neither empty, nor comment, nor docstring."""
     told = set()
-    for node in ast.walk(function):
+    for node in statements(function):
         if isinstance(node, Function | ast.ClassDef) and ast.get_docstring(node):
             told |= set(range(node.body[0].lineno, (node.body[0].end_lineno or 0) + 1))
     lines = ((i, source[i - 1].strip()) for i in range(function.lineno, (function.end_lineno or 0) + 1))
@@ -55,11 +51,10 @@ def parameters(function: Function) -> int:
 
 def too_large(path: Path) -> Iterator[str]:
     """Bars that a module exceeds."""
-    text = path.read_text()
-    source = text.splitlines()
+    source = path.read_text().splitlines()
     if len(source) > MOST_MODULE_LINES:
         yield f"{path}: {len(source)} lines"
-    for name, function in functions(ast.parse(text)):
+    for name, function in functions(parsed(path)):
         if (lines := code_lines(function, source)) > MOST_FUNCTION_LINES:
             yield f"{path}: {name} has {lines} lines"
         exempt = (
@@ -91,14 +86,14 @@ def test_the_measure() -> None:
 
 
 def test_no_module_or_function_is_too_large(repository: Path) -> None:
-    found = [fault for name, path in modules(repository).items() for fault in too_large(path)]
+    found = [fault for path in modules(repository, *PACKAGES) for fault in too_large(path)]
     assert not found, "\n".join(found)
 
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_most_functions_are_short(repository: Path, package: str) -> None:
     lengths = []
-    for path in (repository / package).rglob("*.py"):
-        text = path.read_text()
-        lengths += [code_lines(function, text.splitlines()) for _, function in functions(ast.parse(text))]
+    for path in modules(repository, package):
+        source = path.read_text().splitlines()
+        lengths += [code_lines(function, source) for _, function in functions(parsed(path))]
     assert np.percentile(lengths, 95) <= P95_FUNCTION_LINES

@@ -5,6 +5,7 @@ arguments, folder, environment and standard streams to the warm process, wait, a
 command does is all its own: it runs in a process of its own, which has imported what it would import anyway.
 """
 
+import gc
 import importlib
 import json
 import multiprocessing.spawn
@@ -24,8 +25,9 @@ from typing import Any
 
 PRELOADED = (
     *("incontext.segmenter", "incontext.cli", "megamed.cli", "benchmarks.cli"),
-    *("incontext.folders.segment_folder", "incontext.training.loop", "megamed.build", "benchmarks.run"),
-    *("kornia", "matplotlib.pyplot", "nibabel", "pydicom", "tifffile"),
+    *("incontext.folders.segment_folder", "incontext.folders.segmenter_options", "incontext.training.loop"),
+    *("megamed.build", "megamed.propose", "benchmarks.run", "benchmarks.reports.page", "benchmarks.reports.terminal"),
+    *("kornia", "matplotlib.pyplot", "nibabel", "nilearn.datasets", "pydicom", "scipy.ndimage", "tifffile"),
     "torch._dynamo",  # which any optimiser imports
 )
 STREAMS = 3
@@ -70,6 +72,8 @@ def serve(listener: socket.socket) -> None:
     """Run what the scripts ask for, each in a fork, for ever."""
     for name in PRELOADED:
         importlib.import_module(name)
+    os.fsync = os.fstat  # nobody cuts the power, and disks are slow
+    gc.freeze()  # no fork looks through it for garbage
     while True:
         asking, _ = listener.accept()
         if os.fork() == 0:

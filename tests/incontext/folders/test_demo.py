@@ -16,6 +16,18 @@ from incontext.folders.demo import QUERY_SLICES, SUPPORT_SLICES, write_example, 
 from incontext.folders.folder_images import read_folder
 
 
+@pytest.fixture(scope="module")
+def template() -> tuple[np.ndarray, np.ndarray]:
+    """The brain, which takes seconds to read."""
+    return demo._read_template()
+
+
+@pytest.fixture
+def _template_once(template: tuple[np.ndarray, np.ndarray], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo, "_read_template", lambda: template)
+
+
+@pytest.mark.usefixtures("_template_once")
 def test_slices_are_apart_and_labelled(tmp_path: Path) -> None:
     support, query = write_slices(tmp_path)
     names = [{path.name for path in (folder / "images").iterdir()} for folder in (support, query)]
@@ -41,6 +53,7 @@ def test_the_example_has_one_label_and_is_written_once(tmp_path: Path, monkeypat
     assert label.read_bytes() == b"mine"
 
 
+@pytest.mark.usefixtures("_template_once")
 def test_demo_segments_the_brain(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["demo", "--out", str(tmp_path), "--quiet"])
     assert result.exit_code == 0, result.output

@@ -4,7 +4,7 @@ import copy
 import errno
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -372,9 +372,11 @@ def test_a_file_of_somebody_else_stops_the_run_before_any_work(
     assert (out / name).read_text() == "mine"
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS])
+@pytest.mark.parametrize(
+    ("number", "places"), [(errno.ENOSPC, (1, 3, 5, 6, 7)), (errno.EDQUOT, (3,)), (errno.EROFS, (5,))]
+)
 def test_a_disk_that_takes_no_more_stops_the_run_which_goes_on_later(
-    tmp_path: Path, segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch, number: int
+    tmp_path: Path, segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch, number: int, places: Sequence[int]
 ) -> None:
     support = write_pictures(tmp_path / "support", ["a.png"])
     query = write_pictures(tmp_path / "query", ["c.png", "d.png", "e.png"], labelled=False)
@@ -390,7 +392,7 @@ def test_a_disk_that_takes_no_more_stops_the_run_which_goes_on_later(
             raise OSError(number, os.strerror(number), str(finished))
         move_into_place(finished, path)
 
-    for left in (1, 3, 5, 6, 7):
+    for left in places:
         written, out = 0, tmp_path / f"out{left}"
         monkeypatch.setattr(files, "move_into_place", full)
         with pytest.raises(OSError, match=r"cannot be written: expected .*, got .*\. .*(again|elsewhere)\.$"):

@@ -208,9 +208,10 @@ def test_a_run_begins_with_other_weights(schedule, finished_run, collection_path
     start = finished_run / "weights.safetensors"
     config = SMALL.model_copy(update={"init_from": start, "steps": 1, "schedule": schedule, "learning_rate": 1e-9})
     weights = train(config, collection_path, tmp_path)
-    assert checkpoint.load(weights).state_dict().keys() == checkpoint.load(start).state_dict().keys()
-    for name, value in checkpoint.load(start).state_dict().items():
-        torch.testing.assert_close(checkpoint.load(weights).state_dict()[name], value, rtol=0, atol=1e-5)
+    found, began = (checkpoint.load(path).state_dict() for path in (weights, start))
+    assert found.keys() == began.keys()
+    for name, value in began.items():
+        torch.testing.assert_close(found[name], value, rtol=0, atol=1e-5)
     origin = checkpoint.read_metadata(weights)["provenance"]["init_from"]
     assert len(origin["sha256"]) == 64
     assert origin["provenance"]["steps"] == 6
