@@ -138,6 +138,8 @@ def class_values(values: Shaped[np.ndarray, "*grid"], name: str) -> UInt8[np.nda
     Raises:
         ValueError: If a value is no whole number in 0–255.
     """
+    if values.dtype == np.uint8:
+        return values.copy()
     # cut off first, because casting what does not fit is undefined
     label = np.clip(values, 0, np.uint8(255)).astype(np.uint8)
     if not np.array_equal(label, values):

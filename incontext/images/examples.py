@@ -63,7 +63,7 @@ class LabelMap(Mapping[int, Bool[np.ndarray, "*grid"]]):
 
     def __init__(self, label: UInt8[np.ndarray, "*grid"]) -> None:
         self.label = label
-        self._values = [int(value) for value in np.unique(label) if value]
+        self._values = [int(value) for value in distinct(label) if value]
 
     def __getitem__(self, value: int) -> Bool[np.ndarray, "*grid"]:
         if value not in self._values:
@@ -122,6 +122,8 @@ class Example:
         """Some of the labelled planes, to stand for all; if there is none, of the others."""
         planes = self.shown or list(range(len(self.case.planes)))
         planes = [planes[place] for place in spread(len(planes), SAMPLED_PLANES)]
+        if len(planes) == len(self.case.planes):
+            return self
         case = replace(self.case, planes=self.case.planes[planes])
         unknown = None if self.unknown is None else self.unknown[planes]
         if isinstance(self.masks, LabelMap):
@@ -131,7 +133,7 @@ class Example:
 
 
 class Examples(Sequence[Example]):
-    """Labelled examples, each read when it is asked for.
+    """Labelled examples, each read when it is asked for; the last one is kept.
 
     Args:
         images: What was annotated.
@@ -160,6 +162,7 @@ class Examples(Sequence[Example]):
         self._given_names = names
         self._colours: dict[str, str] = {}
         self._palettes = Palettes()
+        self._last: tuple[int, Example] | None = None
         self.channel = channel
         self.level = level
         self.images = as_list(images)
@@ -186,6 +189,11 @@ class Examples(Sequence[Example]):
         return len(self.images)
 
     def __getitem__(self, index: int) -> Example:  # type: ignore[override]
+        if self._last is None or self._last[0] != index:
+            self._last = index, self._read(index)
+        return self._last[1]
+
+    def _read(self, index: int) -> Example:
         case = as_source_image(
             self.images[index], called(self.images[index], f"support_images[{index}]"), None, self.channel, self.level
         )

@@ -29,6 +29,9 @@ LONG_TAIL = 0.25
 SAMPLED_PIXELS = 2**14
 """Number of pixels, about, that represent an image where not all are needed."""
 
+BAND_PIXELS = 2**16
+"""Number of pixels, about, that are scaled at a time."""
+
 
 @dataclass(frozen=True)
 class Normalisation:
@@ -91,12 +94,14 @@ def apply(case: SourceImage, normalisation: Normalisation) -> Float32[np.ndarray
     for part in scaled_apart(case, normalisation):
         low, high = limits(part, normalisation)
         for plane, result in zip(part.planes, results, strict=False):
-            if low < high:
+            # a band of rows at a time, which fits into a cache
+            step = max(1, BAND_PIXELS // plane.shape[1])
+            for start in range(0, len(plane) if low < high else 0, step):
                 # float64, because float32 cannot hold the difference of two extreme values
-                values = plane.astype(np.float64)
+                values = plane[start : start + step].astype(np.float64)
                 values -= low
                 values /= high - low
-                np.clip(values, 0, 1, out=result, casting="same_kind")
+                np.clip(values, 0, 1, out=result[start : start + step], casting="same_kind")
     return scaled
 
 

@@ -310,6 +310,7 @@ def _squares(
         shown = example.shown
         for plane in shown:
             masks, nothing = example.on_plane(plane), np.zeros(planes.shape[1:], bool)
+            masks = dict(masks) if len(masks) == 1 else masks  # one is made once, and several when they are needed
             unknown = None if example.unknown is None else example.unknown[plane]
             overlapping = _overlapping(masks)
             for box in _kept(boxes, masks, most=MOST_TILES // (len(examples) * len(shown))):

@@ -14,6 +14,7 @@ from incontext.images.examples import Examples, LabelMap, as_list, emptied, on_g
 from incontext.images.orientation import PlaneLayout
 from incontext.images.source_image import read_source_image
 from megamed.label_values import LabelRules
+from tests.opened import opened_in
 
 IMAGE = np.arange(64, dtype=np.uint8).reshape(8, 8)
 LABEL = (IMAGE % 3).astype(np.uint8)
@@ -23,6 +24,21 @@ def test_one_picture_is_a_list_of_one(tmp_path: Path) -> None:
     for one in (IMAGE, "image.png", tmp_path, Image.fromarray(IMAGE)):
         assert as_list(one) == [one] or as_list(one)[0] is one
     assert as_list((1, 2)) == [1, 2]
+
+
+def test_a_single_example_is_read_once(tmp_path: Path) -> None:
+    Image.fromarray(IMAGE).save(tmp_path / "image.png")
+    examples = Examples([tmp_path / "image.png"], [LABEL])
+    with opened_in(tmp_path) as opened:
+        assert examples.sample(4)[0].case is next(iter(examples)).case
+    assert opened == {"image.png": 1}
+
+
+def test_examples_hold_none_of_the_user_s_own_arrays() -> None:
+    image, label = IMAGE.astype(np.float32), LABEL.copy()
+    (example,) = Examples(image, label)
+    assert not np.shares_memory(example.case.planes, image)
+    assert not np.shares_memory(example.masks.label, label)
 
 
 def test_examples_are_read_when_they_are_asked_for(tmp_path: Path) -> None:

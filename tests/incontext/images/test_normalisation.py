@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
 
+from incontext.images import normalisation
 from incontext.images.normalisation import Normalisation, apply, choose, limits
 from incontext.images.source_image import SourceImage, read_source_image
 from megamed import standardise
@@ -93,6 +94,14 @@ def test_a_window_on_other_values_is_what_they_fill() -> None:
     assert limits(case_of(EIGHT_BIT), choose([case_of(EIGHT_BIT)], "window")) == (EIGHT_BIT.min(), EIGHT_BIT.max())
     high = case_of(np.array([[5000, 6000]], np.int16))
     assert limits(high, choose([high], "window")) == CT_WINDOW_HU
+
+
+@pytest.mark.parametrize("pixels", [1, 30, 70, 10**6])
+def test_bands_of_any_size_are_scaled_alike(monkeypatch: pytest.MonkeyPatch, pixels: int) -> None:
+    monkeypatch.setattr(normalisation, "BAND_PIXELS", pixels)
+    low, high = EIGHT_BIT.min(), EIGHT_BIT.max()
+    expected = ((EIGHT_BIT.astype(float) - low) / (high - low)).astype(np.float32)
+    np.testing.assert_array_equal(apply(case_of(EIGHT_BIT), Normalisation("min-max")), expected[None])
 
 
 def test_a_volume_is_scaled_as_a_whole() -> None:
