@@ -15,7 +15,7 @@ from incontext import __version__
 from incontext.folders import MASKS, SUMMARY
 from incontext.folders.folder_images import read_folder
 from incontext.folders.run_folder import places
-from incontext.images.examples import on_grid
+from incontext.images.case_planes import on_grid
 from incontext.images.source_image import SourceImage, mask_suffix, read_source_image, write_mask
 from megamed import formats
 from megamed.extras import require

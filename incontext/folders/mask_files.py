@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 
 from incontext.folders.report import ImageReport
-from incontext.images.examples import on_grid
+from incontext.images.case_planes import on_grid
 from incontext.images.source_image import SourceImage, read_label_image
 from incontext.inference.segmentation import Segmentation
 from megamed.annotation_tools.model import distinct_names, file_name_of

@@ -14,7 +14,8 @@ from incontext.folders.overlay import draw
 from incontext.folders.report import predicted_dice
 from incontext.folders.run_log import recipe_of
 from incontext.images.arrays import Picture
-from incontext.images.examples import Parts, plane_of, spread
+from incontext.images.case_planes import plane_of
+from incontext.images.examples import Parts, spread
 from incontext.images.frames import Frames
 from incontext.images.normalisation import Normalisation, apply
 from incontext.images.source_image import SourceImage, mask_suffix, read_source_image, write_mask

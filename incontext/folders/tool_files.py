@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Integer
 
 from incontext.folders.mask_files import read_back
 from incontext.folders.report import ImageReport
-from incontext.images.examples import on_grid
+from incontext.images.case_planes import on_grid
 from incontext.images.source_image import read_source_image
 from incontext.inference.support_pool import Fitted
 from megamed import formats

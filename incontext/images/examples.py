@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
-from jaxtyping import Bool, Integer, Shaped, UInt8
+from jaxtyping import Bool, Integer, UInt8
 
 from incontext.images.arrays import Picture
 from incontext.images.channels import Channel
 from incontext.images.class_values import ClassValues, check_count, numbered, one_class
 from incontext.images.drawn_formats import drawn_format
-from incontext.images.orientation import PlaneLayout
 from incontext.images.source_image import (
     AS_CLASSES,
     NONE,
@@ -338,30 +337,6 @@ def as_source_images(pictures: Pictures, channel: Channel = None, level: int = 0
 def thinned(case: SourceImage) -> SourceImage:
     """Some of the planes, to stand for all."""
     return replace(case, planes=case.planes[spread(len(case.planes), SAMPLED_PLANES)])
-
-
-def on_grid(planes: Shaped[np.ndarray, "N H W"], case: SourceImage) -> Shaped[np.ndarray, "*grid"]:
-    """Values on the planes of a case, brought onto the grid of its source."""
-    return np.ascontiguousarray(case.view.array(planes)).reshape(case.shape)
-
-
-def plane_of(case: SourceImage, place: int) -> SourceImage:
-    """A plane of a stack or volume as an image, on the grid that the source's array has there."""
-    others = sorted({0, 1, 2} - {case.axis})
-    down, across = (1 + others.index(axis) for axis in case.view.axes[1:])
-    return replace(
-        case,
-        planes=case.planes[[place]],
-        kind="image",
-        shape=tuple(case.grid[axis] for axis in others),
-        view=PlaneLayout((0, down, across), (1, *case.view.steps[1:])),
-        geometry=None,
-    )
-
-
-def emptied(case: SourceImage) -> SourceImage:
-    """A case whose planes take no memory: all that is needed to lay a mask on its grid."""
-    return replace(case, planes=np.broadcast_to(np.float32(0), case.planes.shape))
 
 
 def spread(count: int, most: int) -> list[int]:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from incontext.images.examples import emptied
+from incontext.images.case_planes import emptied
 from incontext.images.source_image import SourceImage
 from incontext.inference.planes import CasePrediction, Plane
 from incontext.inference.reader import Doubt, Reader

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from incontext.images.examples import emptied, plane_of
+from incontext.images.case_planes import emptied, plane_of
 from incontext.images.normalisation import of_plane
 from incontext.images.prompts import Prompts
 from incontext.images.source_image import SourceImage

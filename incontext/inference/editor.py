@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool, Float32, Shaped, UInt8
 
-from incontext.images.examples import emptied, on_grid
+from incontext.images.case_planes import emptied, on_grid
 from incontext.images.marks import Mark
 from incontext.images.prompts import Number, Points, Prompts, Stroke
 from incontext.images.source_image import SourceImage

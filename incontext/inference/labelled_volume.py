@@ -12,8 +12,9 @@ from jaxtyping import Bool, Float, Float32, Shaped, UInt8
 from torch import Tensor
 
 from incontext.images.arrays import Picture, stack_axis
+from incontext.images.case_planes import emptied, plane_of
 from incontext.images.channels import Channel
-from incontext.images.examples import Example, Examples, LabelMap, Parts, as_source_image, called, emptied, plane_of
+from incontext.images.examples import Example, Examples, LabelMap, Parts, as_source_image, called
 from incontext.images.frames import Frames, read_frames
 from incontext.images.normalisation import apply
 from incontext.images.resampling import binary_to_square, to_square

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int64, Shaped, UInt8
 from torch import Tensor
 
-from incontext.images.examples import on_grid
+from incontext.images.case_planes import on_grid
 from incontext.images.source_image import SourceImage
 from incontext.images.tiling import blend
 from incontext.networks.prompted import LEAST_SAID

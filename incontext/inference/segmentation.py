@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float32, UInt8
 
-from incontext.images.examples import Example, on_grid
+from incontext.images.case_planes import on_grid
+from incontext.images.examples import Example
 from incontext.images.prompts import Prompts
 from incontext.images.source_image import write_mask
 from incontext.inference.next_plane import next_plane

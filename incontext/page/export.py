@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from incontext.folders.mask_targets import possible_kinds
-from incontext.images.examples import on_grid
+from incontext.images.case_planes import on_grid
 from incontext.images.source_image import mask_suffix, write_mask
 from incontext.page.export_page import ShownMask, export_page
 from incontext.page.live import Live

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Shaped, UInt8
 
-from incontext.images.examples import plane_of
+from incontext.images.case_planes import plane_of
 from incontext.images.prompts import Number, Points
 from incontext.images.source_image import SourceImage
 from incontext.inference.editor import Editor

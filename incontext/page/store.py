@@ -13,9 +13,10 @@ from jaxtyping import UInt8
 from incontext.folders.folder_images import read_folder
 from incontext.folders.own_card import read_own_card
 from incontext.folders.user_folder import labels_of
+from incontext.images.case_planes import on_grid
 from incontext.images.channels import Channel
 from incontext.images.drawn_formats import drawn_format
-from incontext.images.examples import Example, Examples, on_grid
+from incontext.images.examples import Example, Examples
 from incontext.images.source_image import SourceImage, mask_suffix, write_mask
 from incontext.page.drawing import Drawing, DrawnState
 from incontext.page.drawn_classes import DrawnClasses

@@ -9,7 +9,7 @@ from typing import Self
 import numpy as np
 from jaxtyping import UInt8
 
-from incontext.images.examples import plane_of
+from incontext.images.case_planes import plane_of
 from incontext.images.source_image import SourceImage
 from incontext.page.prediction import Prediction
 from incontext.page.store import OpenImage

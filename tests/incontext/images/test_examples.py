@@ -1,7 +1,6 @@
 """Labelled examples in every form that people hold them in."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +9,7 @@ from PIL import Image
 from scipy import ndimage
 
 from incontext.images import examples as examples_module
-from incontext.images.examples import Examples, LabelMap, as_list, emptied, on_grid, plane_of, spread, thinned
-from incontext.images.orientation import PlaneLayout
-from incontext.images.source_image import read_source_image
+from incontext.images.examples import Examples, LabelMap, as_list, spread, thinned
 from megamed.label_values import LabelRules
 from tests.opened import opened_in
 
@@ -128,15 +125,6 @@ def test_spread_is_even_and_never_repeats() -> None:
     assert len(set(spread(17, 16))) == 16
 
 
-def test_an_emptied_case_lays_masks_on_its_grid_and_takes_no_memory() -> None:
-    stack = np.random.default_rng(0).random((6, 5, 7)).astype(np.float32)
-    case = read_source_image(stack, "stack", axis=2)
-    hollow = emptied(case)
-    assert hollow.planes.shape == case.planes.shape == (7, 6, 5)
-    assert hollow.planes.strides == (0, 0, 0)
-    np.testing.assert_array_equal(on_grid(case.planes, hollow), stack)
-
-
 def test_a_stack_without_a_label_is_thinned_to_what_it_has() -> None:
     (example,) = Examples(np.zeros((5, 6, 7)), np.zeros((5, 6, 7)))
     assert len(example.thinned().case.planes) == 5
@@ -151,17 +139,6 @@ def test_a_long_stack_is_thinned_to_labelled_planes() -> None:
     assert len(some.case.planes) == 8
     assert some.masks[1].any(axis=(1, 2)).all()
     assert len(thinned(example.case).planes) == 8
-
-
-@pytest.mark.parametrize("axis", [0, 1, 2])
-def test_a_plane_is_an_image_on_its_own_grid(axis: int) -> None:
-    stack = np.arange(5 * 6 * 7).reshape(5, 6, 7)
-    case = read_source_image(stack, "stack", axis)
-    for view in (case.view, PlaneLayout((axis, *sorted({0, 1, 2} - {axis}, reverse=True)), (1, -1, 1))):
-        turned = replace(case, planes=view.planes(stack).astype(np.float32), view=view)
-        plane = plane_of(turned, 3)
-        assert plane.shape == stack.take(3, axis).shape
-        np.testing.assert_array_equal(on_grid(plane.planes, plane), stack.take(3, axis))
 
 
 def numbered(count: int) -> np.ndarray:

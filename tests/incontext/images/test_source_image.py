@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as arrays
 from PIL import Image
 
 from incontext.images import source_image
-from incontext.images.examples import on_grid
+from incontext.images.case_planes import on_grid
 from incontext.images.label_place import on_image
 from incontext.images.orientation import PlaneLayout, orientation_of, viewed
 from incontext.images.source_image import (

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from incontext.images.examples import emptied
+from incontext.images.case_planes import emptied
 from incontext.images.source_image import read_source_image
 from incontext.inference.planes import CasePrediction, Classes, DrawnPlane, Plane
 from incontext.inference.segmentation import Presence, Report, Segmentation, dice
