@@ -76,6 +76,7 @@ def test_accepting_segments_the_others_as_the_shell_does(tmp_path: Path) -> None
 def test_a_further_example_changes_all(tmp_path: Path) -> None:
     folder = plain_folder(tmp_path / "in", "abcdefg")
     with running(folder) as (annotated, live):
+        live.wait_for(lambda progress: progress.stage == "waiting")  # else the first one is learned before the others
         for index in range(5):
             draw_and_accept(annotated, index)
         live.examples_changed()
