@@ -12,7 +12,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
 from dataclasses import asdict, dataclass, field
-from functools import cache, cached_property, lru_cache, partial
+from functools import cache, cached_property, partial
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
@@ -33,6 +33,7 @@ from megamed.rows import PackedRow, pack
 from megamed.schema import DatasetCard, Frozen, unknown
 from megamed.splits import patient_groups, split_of
 from megamed.standardise import Standard
+from megamed.unchanged import while_unchanged
 from megamed.vocabulary import Split
 
 SUBJECTS_PER_MESSAGE = 4
@@ -44,8 +45,8 @@ DECIDING_MODULES = (
     *("files", "formats", "label_colours", "label_values", "labels", "layouts", "look_alikes", "manifest"),
     *("matching", "notes", "outlines", "pairing", "path_templates", "picture_copies", "pixels", "prepare"),
     *("rasterise", "readers", "rows", "schema", "series_labels", "slice_labels", "slice_pictures", "splits"),
-    *("squares", "standardise", "subject_pattern", "terms", "tracked_cells", "trimaps", "unknown", "voc"),
-    "vocabulary",
+    *("squares", "standardise", "subject_pattern", "terms", "tracked_cells", "trimaps", "unchanged", "unknown"),
+    *("voc", "vocabulary"),
 )
 DECIDING_LIBRARIES = ("h5py", "numpy", "pillow")
 
@@ -378,7 +379,7 @@ def _file_content(path: Path) -> object:
     if is_stream(path):
         return None
     try:
-        return _content_hash(path, path.stat().st_mtime_ns)
+        return _content_hash(path)
     except OSError:
         return None
 
@@ -387,8 +388,8 @@ def _files_in(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
-@lru_cache(maxsize=256)
-def _content_hash(path: Path, _changed_ns: int) -> str:
+@while_unchanged(most=256)
+def _content_hash(path: Path) -> str:
     """Hash a file once, though many subjects may be in it."""
     return sha256_of(path)
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -33,6 +33,7 @@ from megamed.readers.pyramid import Sides
 from megamed.readers.source import SERIES, Source
 from megamed.readers.stored import Canvas, DrawnLabel, MaskImage, StoredImage
 from megamed.readers.volume import MAX_VOXELS
+from megamed.unchanged import while_unchanged
 
 Kind = Literal["image", "stack", "placed", "series"]
 """Kind of image that a mask lies on: one plane, ordered planes, a volume placed in the patient, a DICOM series."""
@@ -335,7 +336,7 @@ def names_beside(path: Path) -> tuple[Mapping[int, str], Path | None]:
         kinds = [each for each in NAME_LISTS if above < each.folders(path)]
         if not kinds:
             break
-        found = {file: kind for file, kind in _lists_in(folder, folder.stat().st_mtime_ns) if kind in kinds}
+        found = {file: kind for file, kind in _lists_in(folder) if kind in kinds}
         lists = [file for file, kind in found.items() if kind.is_of(file, path)]
         named = [each for each in lists if path.name.startswith(f"{each.stem}.")]
         if chosen := named or (lists if len(lists) == 1 else ()):
@@ -352,8 +353,8 @@ def _name_list(path: Path) -> NameList | None:
     return next((each for each in NAME_LISTS if each.has_mark(path)), None)
 
 
-@lru_cache(maxsize=256)
-def _lists_in(folder: Path, _changed_ns: int) -> tuple[tuple[Path, NameList], ...]:
+@while_unchanged(most=256)
+def _lists_in(folder: Path) -> tuple[tuple[Path, NameList], ...]:
     """List the files of names in a folder, and their formats; none of a folder that may not be read."""
     with suppress(PermissionError):
         return tuple((path, kind) for path in sorted(folder.iterdir()) if (kind := _name_list(path)))

@@ -19,6 +19,7 @@ from megamed.formats import DrawnFormat
 from megamed.label_values import distinct, whole_numbers
 from megamed.layouts.nnunet import IGNORE
 from megamed.readers.stored import Canvas, DrawnLabel, Segment
+from megamed.unchanged import while_unchanged
 from megamed.vocabulary import DESCRIPTION
 
 LABEL_FOLDERS = frozenset({"labelstr", "labelsts", "labelsval"})
@@ -79,11 +80,11 @@ def _labels_beside(path: Path) -> Regions:
     described = path.absolute().parent.parent / DESCRIPTION
     if path.absolute().parent.name.lower() not in LABEL_FOLDERS or not described.is_file():
         return {}
-    return _parsed(described, described.stat().st_mtime_ns)
+    return _parsed(described)
 
 
-@functools.lru_cache(maxsize=8)
-def _parsed(described: Path, _changed_ns: int) -> Regions:
+@while_unchanged(most=8)
+def _parsed(described: Path) -> Regions:
     try:
         labels = json.loads(described.read_bytes())["labels"]
         listed = {str(name): values if isinstance(values, list) else [values] for name, values in labels.items()}

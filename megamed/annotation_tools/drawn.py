@@ -15,6 +15,7 @@ from megamed.annotation_tools.model import AnnotatedImage, Shape, Size
 from megamed.annotation_tools.tools import TOOLS, AnnotationTool
 from megamed.annotation_tools.volume_slices import Order, entries_of_slices, is_volume, lie_of
 from megamed.readers.stored import Canvas, DrawnLabel, Geometry, Segment
+from megamed.unchanged import while_unchanged
 
 MOST_FILES = 4096
 """Number of files whose shapes are remembered."""
@@ -113,12 +114,11 @@ def tool_of(path: Path) -> AnnotationTool | None:
     """Return the tool that wrote a file, which is looked at once while it does not change; None for other files."""
     if not path.is_file():
         return None
-    state = path.stat()
-    return _recognised(path, state.st_mtime_ns, state.st_size)
+    return _recognised(path)
 
 
-@functools.lru_cache(maxsize=MOST_FILES)
-def _recognised(path: Path, _changed_ns: int, _size_bytes: int) -> AnnotationTool | None:
+@while_unchanged(most=MOST_FILES)
+def _recognised(path: Path) -> AnnotationTool | None:
     return next((tool for tool in TOOLS.values() if recognises(tool, path)), None)
 
 

@@ -1,13 +1,14 @@
 """Read the text, JSON and XML that annotation tools write, with one kind of error and with bounds on what is read."""
 
-import functools
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 from megamed.files import replacing
+from megamed.unchanged import while_unchanged
 
 MAX_BYTES = 2**30
 PEEK_BYTES = 2**16
@@ -20,20 +21,19 @@ def peek(path: Path, *suffixes: str) -> str:
     if not path.name.lower().endswith(suffixes) or not path.is_file():
         return ""
     try:
-        state = path.stat()
-        return _ends(path, state.st_mtime_ns, state.st_size)
+        return _ends(path)
     except OSError:
         return ""
 
 
-@functools.lru_cache(maxsize=1)
-def _ends(path: Path, _changed_ns: int, size_bytes: int) -> str:
+@while_unchanged(most=1)
+def _ends(path: Path) -> str:
     """Return the ends of a file, which one tool after another is asked to recognise."""
     with path.open("rb") as file:
         ends = file.read(PEEK_BYTES)
-        if size_bytes > PEEK_BYTES:
-            file.seek(max(PEEK_BYTES, size_bytes - PEEK_BYTES))
-            ends += file.read(PEEK_BYTES)
+        size_bytes = file.seek(0, os.SEEK_END)
+        file.seek(max(PEEK_BYTES, size_bytes - PEEK_BYTES))
+        ends += file.read(PEEK_BYTES)
     return ends.decode("utf-16" if ends.startswith(UTF16_MARKS) else "utf-8-sig", errors="replace")
 
 

@@ -1,6 +1,5 @@
 """Read an array of an npy or npz file, never unpickling, its declared size checked first."""
 
-import functools
 import math
 import struct
 import tokenize
@@ -18,6 +17,7 @@ from megamed.readers.faults import check_expansion, one_error
 from megamed.readers.memory import check_room
 from megamed.readers.source import Source
 from megamed.readers.stored import StoredImage
+from megamed.unchanged import while_unchanged
 
 File = IO[bytes] | zipfile.ZipExtFile
 MAX_BYTES = 2**33
@@ -56,7 +56,7 @@ def read_array(path: Path, part: str = "") -> Shaped[np.ndarray, "..."]:
     """
     name, _, item = part.partition(":")
     with one_error(path, *UNREADABLE):
-        array = _member(path, path.stat().st_mtime_ns, name)
+        array = _member(path, name)
         return array[int(item)] if item else array
 
 
@@ -83,8 +83,8 @@ def holds_objects(path: Path) -> bool:
     return False
 
 
-@functools.lru_cache(maxsize=2)  # an image and a label array, from which cases are read one by one
-def _member(path: Path, _changed_ns: int, name: str) -> Shaped[np.ndarray, "..."]:
+@while_unchanged(most=2)  # an image and a label array, from which cases are read one by one
+def _member(path: Path, name: str) -> Shaped[np.ndarray, "..."]:
     with _opened(path, name) as file:
         shape, dtype = _header(file)
     if dtype.hasobject or dtype.kind not in "biuf" or math.prod(shape) * dtype.itemsize > MAX_BYTES:

@@ -1,6 +1,5 @@
 """Tell DICOM files from others, and parse each once: everything but its pixels."""
 
-import functools
 import re
 import struct
 import threading
@@ -13,6 +12,7 @@ from typing import Any
 from megamed.readers.faults import needs, one_error
 from megamed.readers.memory import BYTES_PER_VALUE, free_bytes
 from megamed.readers.packed import unpacked
+from megamed.unchanged import while_unchanged
 
 SUFFIXES = (".dicom", ".dcm", ".ima")
 """Endings of DICOM files that have one."""
@@ -73,8 +73,7 @@ def header_of(path: Path) -> Any:
         ImportError: If pydicom is not installed.
     """
     with readable(path) as pydicom:
-        state = path.stat()
-        return _parsed(pydicom, path, state.st_mtime_ns, state.st_size)
+        return _parsed(path, pydicom)
 
 
 def has_mark(path: Path) -> bool:
@@ -106,12 +105,11 @@ def _start(path: Path) -> bytes:
     """Return the first bytes of a file, which are read once; none of what is no file."""
     if not path.is_file():
         return b""
-    state = path.stat()
-    return _started(path, state.st_mtime_ns, state.st_size)
+    return _started(path)
 
 
-@functools.lru_cache(maxsize=MOST_HEADERS)
-def _started(path: Path, _changed_ns: int, _size_bytes: int) -> bytes:
+@while_unchanged(most=MOST_HEADERS)
+def _started(path: Path) -> bytes:
     with path.open("rb") as file:
         return file.read(META_BYTES)
 
@@ -128,9 +126,9 @@ def _begins_with_data(start: bytes) -> bool:
     return int.from_bytes(start[6:8] if is_explicit else start[4:8], "little") < MOST_FIRST_BYTES
 
 
-@functools.lru_cache(maxsize=MOST_HEADERS)
-def _parsed(pydicom: Any, path: Path, changed_ns: int, size_bytes: int) -> Any:
-    start = _started(path, changed_ns, size_bytes)
+@while_unchanged(most=MOST_HEADERS)
+def _parsed(path: Path, pydicom: Any) -> Any:
+    start = _started(path)
     if DEFLATED.search(start):
         with path.open("rb") as file:
             # pydicom inflates all at once what follows the group of meta information, whose length the group states

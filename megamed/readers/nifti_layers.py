@@ -13,6 +13,7 @@ from megamed.failures import Attempt
 from megamed.readers import nifti
 from megamed.readers.stored import UNPLACED, Canvas, DrawnLabel, Segment, StoredImage
 from megamed.readers.volume import check_header, on_grid
+from megamed.unchanged import while_unchanged
 
 SUFFIXES = (".nii", ".nii.gz")
 MOST_LAYERS = 255
@@ -63,13 +64,9 @@ def read_drawn(path: Path, canvas: Canvas) -> DrawnLabel:
     return DrawnLabel(canvas.geometry, segments, names, notes, is_complete=True)
 
 
+@while_unchanged(most=1)
 def _masks(path: Path) -> tuple[StoredImage, dict[int, int], list[str]]:
     """Read the masks, the place of each class by its number, and remarks."""
-    return _decoded(path, path.stat().st_mtime_ns)
-
-
-@functools.lru_cache(maxsize=1)
-def _decoded(path: Path, _changed_ns: int) -> tuple[StoredImage, dict[int, int], list[str]]:
     with nifti.decoding(path) as nibabel:
         image = nibabel.load(path)
         count = _count(image.shape)
@@ -92,13 +89,12 @@ def _decoded(path: Path, _changed_ns: int) -> tuple[StoredImage, dict[int, int],
 def _shape(path: Path) -> tuple[int, ...]:
     """Return the sides that a header states, which is read once; none if it is no NIfTI."""
     with Attempt():
-        state = path.stat()
-        return _stated_shape(path, state.st_mtime_ns, state.st_size)
+        return _stated_shape(path)
     return ()
 
 
-@functools.lru_cache(maxsize=MOST_SHAPES)
-def _stated_shape(path: Path, _changed_ns: int, _size_bytes: int) -> tuple[int, ...]:
+@while_unchanged(most=MOST_SHAPES)
+def _stated_shape(path: Path) -> tuple[int, ...]:
     return nifti.sides(path)
 
 
