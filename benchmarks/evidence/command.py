@@ -29,6 +29,14 @@ def evidence_of(invoke: Callable[[Sequence[str]], int]) -> Callable[..., None]:
                 help="Make short runs on a few small datasets, which show that it works and not what it tells.",
             ),
         ] = False,
+        workers: Annotated[
+            int | None,
+            typer.Option(
+                min=1,
+                help="Number of figures that are made at the same time, those apart that tell times.",
+                show_default="one per core",
+            ),
+        ] = None,
         out: Annotated[Path, typer.Option(help="Folder of the figures, from which an interrupted run resumes.")] = Path(
             "evidence"
         ),
@@ -38,10 +46,11 @@ def evidence_of(invoke: Callable[[Sequence[str]], int]) -> Callable[..., None]:
         The same command resumes an interrupted run. What needs a folder that is not given is left out and named.
         Exit status: 0; 3 if a figure failed or was left out; 1 or 2 if none was made.
         """
-        from benchmarks.evidence.remake import PAGE_NAME, remake
+        from benchmarks.evidence.remake import PAGE_NAME, Making, remake
 
         given = {"collection": collection, "films": films, "data": data, "scribbles": scribbles}
-        outcomes = remake(out, given, invoke, only or (), quick, lambda line: typer.echo(line, err=True))
+        making = Making(given, invoke, quick, workers, lambda line: typer.echo(line, err=True))
+        outcomes = remake(out, making, only or ())
         for name, outcome in outcomes.items():
             if outcome != 0:
                 why = outcome if isinstance(outcome, str) else f"exit status {outcome}"

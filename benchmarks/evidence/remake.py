@@ -6,8 +6,9 @@ import shlex
 import time
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import redirect_stdout
-from dataclasses import asdict, dataclass
+from concurrent.futures import BrokenExecutor, as_completed
+from contextlib import ExitStack, redirect_stderr, redirect_stdout
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
 from importlib import resources
@@ -16,6 +17,7 @@ from os import cpu_count
 from pathlib import Path
 
 from benchmarks.evidence.sample import sampled
+from megamed.executors import local_executor
 from megamed.files import claimed, read_json, replace_file, sha256_of, write_json
 from megamed.manifest import NAME
 from megamed.source_tree import source_commit
@@ -23,7 +25,7 @@ from megamed.source_tree import source_commit
 PROGRAM = "incontext-bench"
 SAMPLE = "collection"
 """Folder of the few datasets of short runs."""
-PAGE_NAME, DONE_NAME, PRINTED_NAME = "evidence.md", "done.json", "printed.txt"
+PAGE_NAME, DONE_NAME, PRINTED_NAME, LOG_NAME = "evidence.md", "done.json", "printed.txt", "log.txt"
 FOLDERS = {"collection": "collection", "films": "films", "datasets": "data", "acdc_scribbles": "scribbles"}
 """Options of the command by the words that stand for their folders in commands."""
 WITHOUT_OUT = ("speed",)
@@ -42,6 +44,8 @@ class Figure:
     """The command as README or docs state it."""
     quick: str = ""
     """Options that make a short run of the command, or the whole command of a short run."""
+    alone: bool = False
+    """Whether it tells times, and is made while no other figure is."""
 
     def words(self, given: Mapping[str, Path | None], quick: bool) -> list[str]:
         """Words of the command after the program's name, with the folders that are given.
@@ -78,6 +82,22 @@ class MadeFigure:
         return cls(**known)
 
 
+@dataclass(frozen=True)
+class Making:
+    """Folders, function and processes by which figures are made."""
+
+    given: Mapping[str, Path | None]
+    """Folders by the options that name them: `collection`, `films`, `data`, `scribbles`."""
+    invoke: Invoke
+    """Function that calls `incontext-bench`; more than one worker must be able to import it."""
+    quick: bool = False
+    """Whether each is a short run on a few small datasets, which shows that it works and not what it tells."""
+    workers: int | None = 1
+    """Number of figures that are made at the same time, each in a process of its own; by default one per core."""
+    told: Callable[[str], object] = str
+    """Function that is told what is done next."""
+
+
 @cache
 def figures() -> dict[str, Figure]:
     """All figures by name, as `figures.toml` lists them."""
@@ -85,29 +105,20 @@ def figures() -> dict[str, Figure]:
     return {name: Figure(name, **facts) for name, facts in tomllib.loads(text).items()}
 
 
-def remake(
-    out: Path,
-    given: Mapping[str, Path | None],
-    invoke: Invoke,
-    only: Iterable[str] = (),
-    quick: bool = False,
-    told: Callable[[str], object] = str,
-) -> dict[str, int | str]:
+def remake(out: Path, making: Making, only: Iterable[str] = ()) -> dict[str, int | str]:
     """Make figures anew into a folder each, and write `evidence.md`, which shows them all; a second call goes on.
 
     Args:
         out: Folder to write to.
-        given: Folders by the options that name them: `collection`, `films`, `data`, `scribbles`.
-        invoke: Function that calls `incontext-bench`.
+        making: Folders, function and processes by which they are made.
         only: Names of the figures; by default all.
-        quick: Whether each is a short run on a few small datasets, which shows that it works and not what it tells.
-        told: Function that is told what is done next.
 
     Returns:
         Exit status of each figure's command, or the reason why it was not called.
 
     Raises:
         ValueError: If there is no such figure, or the folder holds files of others.
+        OSError: If a process dies.
     """
     names = list(only) or list(figures())
     if strange := [name for name in names if name not in figures()]:
@@ -115,31 +126,64 @@ def remake(
         raise ValueError(msg)
     outcomes: dict[str, int | str] = {}
     with claimed(out, "evidence", (PAGE_NAME,)):
-        if quick and (collection := given.get("collection")) is not None:
-            scribbles = given.get("scribbles")
-            needed = [read_json(scribbles / "meta.json", "Name another folder.")["of_dataset"]] if scribbles else []
-            given = {**given, "collection": sampled(collection, out / SAMPLE, needed)}
+        if making.quick:
+            making = replace(making, given=_small(making.given, out / SAMPLE))
+        asked: dict[str, list[str]] = {}
         for name in names:
             try:
-                words = figures()[name].words(given, quick)
+                asked[name] = figures()[name].words(making.given, making.quick)
             except LookupError as error:
                 outcomes[name] = str(error)
-            else:
-                told(f"{name}: incontext-bench {shlex.join(words)}")
-                outcomes[name] = made(out / name, words, given, invoke).status
-            replace_file(out / PAGE_NAME, page(out, quick, outcomes))
+        for name, done in _all_made(out, asked, making):
+            outcomes[name] = done.status
+            making.told(f"{len(outcomes)} of {len(names)}: {name}, {done.seconds:.0f} s")
+            outcomes = {each: outcomes[each] for each in names if each in outcomes}
+            replace_file(out / PAGE_NAME, page(out, making.quick, outcomes))
     return outcomes
 
 
-def made(folder: Path, words: list[str], given: Mapping[str, Path | None], invoke: Invoke) -> MadeFigure:
-    """Read the outcome of a command that succeeded before, or call it and keep what it prints."""
+def _small(given: Mapping[str, Path | None], folder: Path) -> Mapping[str, Path | None]:
+    """Let a small part of the collection take its place."""
+    collection, scribbles = given.get("collection"), given.get("scribbles")
+    if collection is None:
+        return given
+    needed = [read_json(scribbles / "meta.json", "Name another folder.")["of_dataset"]] if scribbles else []
+    return {**given, "collection": sampled(collection, folder, needed)}
+
+
+def _all_made(out: Path, asked: Mapping[str, list[str]], making: Making) -> Iterator[tuple[str, MadeFigure]]:
+    """Make figures as they come: those that may be made at the same time, then the others one by one."""
+    together = [name for name in asked if making.quick or not figures()[name].alone] if making.workers != 1 else []
+    try:
+        with local_executor(making.workers) as executor:
+            futures = {
+                executor.submit(made, out / name, asked[name], making.given, making.invoke, logged=True): name
+                for name in together
+            }
+            yield from ((futures[future], future.result()) for future in as_completed(futures))
+    except BrokenExecutor as error:
+        msg = "A worker died, perhaps for want of memory. The same command goes on; give it fewer --workers."
+        raise OSError(msg) from error
+    for name in asked:
+        if name not in together:
+            making.told(f"{name}: {PROGRAM} {shlex.join(asked[name])}")
+            yield name, made(out / name, asked[name], making.given, making.invoke)
+
+
+def made(
+    folder: Path, words: list[str], given: Mapping[str, Path | None], invoke: Invoke, logged: bool = False
+) -> MadeFigure:
+    """Read the outcome of a command that succeeded before, or call it and keep what it prints, and its log if asked."""
     known = MadeFigure.read(folder)
     if known is not None and known.words == words and known.status == 0:
         return known
     folder.mkdir(parents=True, exist_ok=True)
     start, printed = time.perf_counter(), io.StringIO()
     results = [] if words[0] in WITHOUT_OUT else ["--out", str(folder / "results")]
-    with redirect_stdout(printed):
+    with ExitStack() as stack:
+        if logged:
+            stack.enter_context(redirect_stderr(stack.enter_context((folder / LOG_NAME).open("w", encoding="utf-8"))))
+        stack.enter_context(redirect_stdout(printed))
         status = invoke([*words, *results])
     replace_file(folder / PRINTED_NAME, printed.getvalue())
     seconds = round(time.perf_counter() - start, 1)

@@ -8,7 +8,7 @@ from concurrent.futures import BrokenExecutor
 from dataclasses import replace
 from functools import cache, partial
 from itertools import islice
-from multiprocessing import current_process
+from multiprocessing import current_process, parent_process
 from pathlib import Path
 
 import torch
@@ -28,10 +28,13 @@ Begin = Callable[[Work], Callable[[], Scored]]
 
 
 def choose_workers(device: str, episodes: int) -> int:
-    """Number of processes to use unless told otherwise: one per GPU, or one per core as long as that pays."""
+    """Number of processes to use unless told otherwise: one per GPU, or one per core as long as that pays.
+
+    A process that is itself one of several starts no others.
+    """
     if torch.device(device).type == "cuda":
         return 1 if ":" in device else torch.cuda.device_count()
-    return max(1, min(os.cpu_count() or 1, episodes // EPISODES_PER_WORKER))
+    return 1 if parent_process() else max(1, min(os.cpu_count() or 1, episodes // EPISODES_PER_WORKER))
 
 
 def score_all(

@@ -1,5 +1,6 @@
 """All figures of the pages have their command in the table, and the table makes them anew on a small collection."""
 
+import os
 import re
 import shlex
 import sys
@@ -10,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmarks.cli import app
-from benchmarks.evidence.remake import Figure, figures, remake
+from benchmarks.evidence.remake import Figure, Making, figures, remake
 from tests.benchmarks.squares import build_squares
 
 TOLD = ("docs/findings.md", "docs/heldout.md", "docs/architecture-study.md", "docs/tutorials/volumes.md", "README.md")
@@ -55,7 +56,7 @@ def test_folders_take_the_place_of_their_words() -> None:
 
 def test_figures_are_made_once_and_told_with_what_made_them(collection: Path, tmp_path: Path) -> None:
     out = tmp_path / "evidence"
-    asked = ["--quick", "--collection", str(collection), "--out", str(out)]
+    asked = ["--quick", "--workers", "1", "--collection", str(collection), "--out", str(out)]
     for name in ("support-size", "scores", "sequences"):
         asked += ["--only", name]
     for _ in range(2):
@@ -82,11 +83,40 @@ def test_what_was_made_is_not_made_again_but_by_other_words(collection: Path, tm
         return int("--queries" in words and len(called) == 1)
 
     for _ in range(3):
-        remake(tmp_path, {"collection": collection}, invoke, ["resolution", "speed"], quick=True)
+        remake(tmp_path, Making({"collection": collection}, invoke, quick=True), ["resolution", "speed"])
     assert [words[0] for words in called] == ["experiment", "speed", "experiment"]  # the first one failed once
     assert "--out" not in called[1]
-    remake(tmp_path, {"collection": collection}, invoke, ["resolution"])
+    remake(tmp_path, Making({"collection": collection}, invoke), ["resolution"])
     assert len(called) == 4
     assert "--queries" not in called[-1]
     with pytest.raises(ValueError, match="Unknown figure: expected one of scores, "):
-        remake(tmp_path, {}, invoke, ["beauty"])
+        remake(tmp_path, Making({}, invoke), ["beauty"])
+
+
+def echo(words: list[str]) -> int:
+    """Tell of a command in the place of calling it, as a process of its own can."""
+    sys.stdout.write(words[0])
+    sys.stderr.write(f"logged {os.getpid()}")
+    return 0
+
+
+def test_several_figures_are_made_at_the_same_time_but_those_that_tell_times(collection: Path, tmp_path: Path) -> None:
+    lines: list[str] = []
+    making = Making({"collection": collection}, echo, workers=2, told=lines.append)
+    assert list(remake(tmp_path, making, ["resolution", "speed", "probe"])) == ["resolution", "speed", "probe"]
+    assert (tmp_path / "probe/printed.txt").read_text() == "experiment"
+    assert re.fullmatch(r"logged \d+", (tmp_path / "probe/log.txt").read_text())
+    assert str(os.getpid()) not in (tmp_path / "probe/log.txt").read_text()
+    assert lines[-2:] == ["speed: incontext-bench speed", "3 of 3: speed, 0 s"]
+    shown = re.findall("^## (.*)$", (tmp_path / "evidence.md").read_text(), re.MULTILINE)
+    assert shown == ["resolution", "speed", "probe"]
+
+
+def test_a_killed_worker_is_told_of(collection: Path, tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="fewer --workers"):
+        remake(tmp_path, Making({"collection": collection}, die, workers=2), ["resolution"])
+
+
+def die(_words: list[str]) -> int:
+    """End as the system ends a process for want of memory."""
+    os._exit(9)
