@@ -65,10 +65,8 @@ ignore_missing_imports = true
 
 @pytest.fixture(scope="module")
 def wheel(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("dist")
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, repository]
-    subprocess.run(command, check=True, capture_output=True)
-    return next(folder.glob("*.whl"))
+    (path,) = WheelBuilder(str(repository)).build(directory=str(tmp_path_factory.mktemp("dist")), versions=["standard"])
+    return Path(path)
 
 
 def test_wheel_holds_code_weights_and_cards_but_no_tests(repository: Path, wheel: Path) -> None:
@@ -103,8 +101,7 @@ def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
     site = next(folder.rglob("site-packages"))
     (site / "others.pth").write_text(sysconfig.get_path("purelib"))
-    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index"]
-    subprocess.run([*install, "--target", site, wheel], check=True, capture_output=True)
+    zipfile.ZipFile(wheel).extractall(site)  # as an installer does: all that it holds is of Python alone
     return next(path for part in ("bin", "Scripts") for path in folder.glob(f"{part}/python*"))
 
 
