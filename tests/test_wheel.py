@@ -15,12 +15,14 @@ from hatchling.builders.wheel import WheelBuilder
 LARGEST_BYTES = 20 * 2**20
 
 SEGMENT = """
+import sys
 import incontext, numpy
 assert incontext.__file__.startswith({root!r}), incontext.__file__
 label = numpy.zeros((40, 50), dtype=numpy.uint8)
 label[10:30, 15:35] = 1
 result = incontext.Segmenter.from_pretrained(device="cpu").predict([200 * label], [200 * label], [label])
 assert result.masks[0].shape == label.shape
+assert "torch._dynamo" not in sys.modules  # it takes as long to import as torch
 """
 
 TYPED = """
