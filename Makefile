@@ -31,7 +31,7 @@ demo: install  ## Segment brain slices from six labelled ones; the picture is de
 collect: install  ## Import all tests, so that what they import is compiled once and not in each of their processes
 	@said=$$($(BIN)/python -m pytest --collect-only --quiet) || { echo "$$said"; exit 1; }
 
-test: install  ## Run all tests
+test: install $(filter collect,$(MAKECMDGOALS))  ## Run all tests
 	$(BIN)/python -m pytest -n 2 --dist=loadgroup --durations=40
 
 # Old versions are warned of what newer ones do that they were not made for: there, warnings are no errors.

@@ -10,7 +10,8 @@ import inspect
 import itertools
 import threading
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import CodeType
 from typing import Any, Self
 
@@ -31,6 +32,16 @@ def check_packages(packages: list[str]) -> None:
     """Check every function and dataclass of packages that are imported from now on."""
     jaxtyping.jaxtyped = checked  # type: ignore[assignment] # what the hook decorates with
     jaxtyping.install_import_hook(packages, TYPECHECKER)
+
+
+@contextmanager
+def unchecked() -> Iterator[None]:
+    """Check nothing meanwhile, so that what is called can be traced: a check cannot."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    try:
+        yield
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def beartyped(function: Callable) -> Callable:

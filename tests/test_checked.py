@@ -12,7 +12,7 @@ from torch import Tensor
 
 from incontext.networks.layers import SupportMean, conv_twice
 from megamed.files import sha256_of
-from tests.checked import beartyped, checked
+from tests.checked import beartyped, checked, unchecked
 
 check = checked(typechecker=beartyped)
 
@@ -148,9 +148,8 @@ def test_other_calls_pass() -> None:
 
 
 def test_checks_can_be_switched_off() -> None:
-    jaxtyping.config.update("jaxtyping_disable", True)
-    try:
+    with unchecked():
         assert plain("1") == ""  # type: ignore[arg-type]
         assert product(torch.zeros(2, 3), (torch.zeros(3, 2), torch.zeros(1))).shape == (2, 3)
-    finally:
-        jaxtyping.config.update("jaxtyping_disable", False)
+    with pytest.raises(jaxtyping.TypeCheckError):
+        plain("1")  # type: ignore[arg-type]

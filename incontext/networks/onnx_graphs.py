@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._dynamo import config as dynamo
 from torch.export import Dim, ExportedProgram
 from torch.nn import functional as F
 
@@ -251,6 +250,8 @@ def tracing() -> Iterator[None]:
     What it remembers of operations is looked up by all the symbols in their shapes, which takes longer than the
     operations themselves do on shapes.
     """
+    from torch._dynamo import config as dynamo  # which takes as long to import as torch
+
     exporter = logging.getLogger("torch.onnx")
     level = exporter.level
     exporter.setLevel(logging.ERROR)

@@ -338,11 +338,11 @@ class App {
     Object.assign(this.session, answer);
     this.list.update(answer.images);
     this.panel.showClasses();
+    by("view").focus();  // its row, which had the focus, is gone
     this._tell();
     const image = this.image && await this._anew();
     if (image) { this._drawn(image); this.across.show(); }
     this.redraw();
-    by("view").focus();  // its row, which had the focus, is gone
     this.say(`Removed ${name}`);
   }
 

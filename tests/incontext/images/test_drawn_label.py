@@ -14,7 +14,8 @@ from incontext.images.source_image import read_label_image, read_source_image
 from megamed.readers.stored import DrawnLabel, Geometry, Segment
 from tests.tool_files import WRITERS, Drawing, Region, label_files, square, write_images
 
-SHAPES = 100
+IMAGES = 50
+"""Images of two shapes each, of which one has a hole, and an island in it."""
 SIZE = (60, 76)
 """Height and width of the images."""
 LEAST_DICE = 0.999
@@ -75,7 +76,7 @@ def dice(mask: np.ndarray, other: np.ndarray) -> float:
 
 @pytest.mark.parametrize("tool", WRITERS)
 def test_polygons_cover_the_pixels_that_were_drawn(tmp_path: Path, tool: str) -> None:
-    drawings = {f"case{seed:03}.png": Drawing(SIZE, random_regions(seed)) for seed in range(SHAPES)}
+    drawings = {f"case{seed:03}.png": Drawing(SIZE, random_regions(seed)) for seed in range(IMAGES)}
     write_images(tmp_path, drawings)
     WRITERS[tool](tmp_path, drawings)
     for seed, name in enumerate(drawings):

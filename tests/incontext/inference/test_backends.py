@@ -1,14 +1,14 @@
 """Exported graphs compute what the network does, at other sizes than they were traced at."""
 
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
+from typer.testing import CliRunner
 
+from incontext.cli import app
 from incontext.inference import backends
 from incontext.inference.backends import OnnxBackend, WholeSetBackend, backend_of
 from incontext.networks import checkpoint, onnx_graphs
@@ -17,6 +17,7 @@ from incontext.networks.cross_block import CrossBlockConfig, CrossBlockNet
 from incontext.networks.support_code import ImageCodes
 from incontext.networks.support_once import SupportOnceConfig, SupportOnceNet
 from megamed.unknown import UNKNOWN_SHARE
+from tests.checked import unchecked
 from tests.incontext.networks import golden
 
 pytest.importorskip("onnxruntime")
@@ -35,11 +36,12 @@ def network() -> SupportOnceNet:
 
 
 @pytest.fixture(scope="module")
-def folder(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The exported default weights, by a process in which no annotation is checked: a check cannot be traced."""
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The default weights as graphs."""
     folder = tmp_path_factory.mktemp("onnx") / "graphs"
-    command = [sys.executable, "-m", "incontext.cli", "export", "--weights", "default", "--out", folder]
-    subprocess.run(command, cwd=repository, check=True, capture_output=True)
+    with unchecked():
+        done = CliRunner().invoke(app, ["export", "--weights", "default", "--out", str(folder)])
+    assert done.exit_code == 0, done.output
     return folder
 
 

@@ -7,7 +7,6 @@ import zipfile
 from dataclasses import replace
 from pathlib import Path
 
-import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -21,11 +20,12 @@ from incontext.networks.cross_block import CrossBlockConfig, CrossBlockNet
 from incontext.networks.support_once import SupportOnceConfig, SupportOnceNet
 from incontext.networks.weights_delta import Tuned, WeightsDelta
 from incontext.segmenter import Segmenter
+from tests.checked import unchecked
 
 pytestmark = pytest.mark.filterwarnings("ignore:images")  # they are of other sizes than the examples, on purpose
 
 SIZES = [(40, 60), (32, 32), (30, 19), (90, 50), (25, 120)]
-CONFIG = SupportOnceConfig(channels=(4, 4, 8), heads=1, head_channels=4, groups=2, fitted_channels=2)
+CONFIG = SupportOnceConfig(channels=(4, 8), stem_px=4, heads=1, head_channels=4, groups=2, fitted_channels=2)
 
 
 def draw(height: int, width: int, seed: int, small: bool = True) -> tuple[np.ndarray, np.ndarray]:
@@ -68,14 +68,10 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Segmenter, Path]
         return traced[0]
 
     folder, segmenter = tmp_path_factory.mktemp("exported"), tuned(fitted(scaling="percentile"))
-    jaxtyping.config.update("jaxtyping_disable", True)  # checks of shapes cannot be traced
-    try:
-        with pytest.MonkeyPatch.context() as patched:
-            patched.setattr(model_files, "_program", traced_once)
-            for name in ("a.onnx", "a.pt2"):
-                assert segmenter.export(folder / name) == folder / name
-    finally:
-        jaxtyping.config.update("jaxtyping_disable", False)
+    with unchecked(), pytest.MonkeyPatch.context() as patched:
+        patched.setattr(model_files, "_program", traced_once)
+        for name in ("a.onnx", "a.pt2"):
+            assert segmenter.export(folder / name) == folder / name
     return segmenter, folder
 
 

@@ -50,9 +50,16 @@ def test_a_class_is_removed_after_asking_and_undo_brings_it_back(browser: Any, t
         somebody.press("2")
         somebody.drag((8, 8), (20, 8))
         somebody.undoable()
-        page.get_by_role("button", name="Remove spot").click()  # of which nothing is drawn
+        held, rim = list[Any](), page.get_by_role("button", name="Remove rim")
+        page.route("**/api/images/0", lambda route: held.append(route), times=1)
+        with page.expect_request("**/api/images/0"):
+            page.get_by_role("button", name="Remove spot").click()  # of which nothing is drawn
         expect(names).to_have_count(2)
-        page.get_by_role("button", name="Remove rim").press("Enter")
+        rim.focus()
+        held[0].continue_()
+        expect(page.locator("#spoken")).to_have_text("Removed spot")
+        expect(rim).to_be_focused()
+        rim.press("Enter")
         expect(page.locator("#remove-told")).to_contain_text("rim is drawn in 1 image.")
         for theme in ("light", "dark"):
             page.evaluate("theme => { document.documentElement.dataset.theme = theme; }", theme)
@@ -66,6 +73,7 @@ def test_a_class_is_removed_after_asking_and_undo_brings_it_back(browser: Any, t
         expect(names).to_have_count(1)
         assert page.evaluate("document.querySelector('#remove').open") is False
         expect(page.locator("#view")).to_be_focused()
+        expect(page.locator("#spoken")).to_have_text("Removed rim")
         somebody.press("z")
         expect(names).to_have_count(2)
         somebody.press("z")

@@ -29,7 +29,7 @@ from megamed.files import exclusive
 
 CPU = torch.device("cpu")
 NETWORKS = {
-    "support-once": SupportOnceConfig(channels=(8, 8, 8, 8), heads=1, head_channels=8),
+    "support-once": SupportOnceConfig(channels=(8, 8, 8), heads=1, head_channels=8, fitted_channels=4),
     "cross-block": CrossBlockConfig((4, 4), (4,)),
 }
 SMALL = TrainConfig(

@@ -27,7 +27,7 @@ from tests.killed_runs import finish
 
 CPU = torch.device("cpu")
 SMALL = TrainConfig(
-    network=SupportOnceConfig(channels=(8, 8, 8, 8), heads=1, head_channels=8),
+    network=SupportOnceConfig(channels=(8, 8, 8), heads=1, head_channels=8, fitted_channels=4),
     episodes=EpisodeConfig(images_per_batch=4, set_sizes=(2,), large_share=0),
     batches_per_step=2,
     steps=8,
