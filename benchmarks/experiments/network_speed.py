@@ -2,13 +2,12 @@
 
 The cross-block network holds the same weights as the plain definition (UniverSeg v1 plan, 128×128, batch 1); all run
 on one thread. Time is CPU time of the process, the median of several runs taken in turn. Memory is the growth of the
-peak resident set during one prediction, with weights and inputs loaded, in a fresh process for each figure.
+resident set during one prediction, at its peak, with weights and inputs loaded, in a fresh process for each figure.
 
 The support-once network is compared at what it is made for: many queries that share a support, and training, where
 each image of a set is a query of all others. The plain definition has to walk through the support with every query.
 """
 
-import resource
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -20,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.experiments.plain_cross_block import PlainCrossBlockNet
+from benchmarks.scoring.metering import Meter
 from incontext.networks.cross_block import CrossBlockNet
 from incontext.networks.support_once import SupportOnceNet
 from incontext.networks.universeg import to_official
@@ -110,11 +110,11 @@ def training_seconds_per_query(runs: int) -> dict[str, float]:
 
 
 def peak_growth_mib(name: str, support_size: int) -> float:
-    """Growth of this process's peak resident set during one prediction; right only in a fresh process."""
+    """Growth of this process's resident set during one prediction, at its peak; right only in a fresh process."""
     network, episode = build_networks()[name], draw_episode(support_size)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    predict(network, episode)
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    with Meter("cpu") as meter:
+        predict(network, episode)
+    return meter.peak_bytes / 2**20
 
 
 def peak_growths_mib(support_size: int) -> dict[str, float]:
@@ -130,7 +130,7 @@ def table_row(what: str, unit: str, figures: dict[str, float]) -> str:
 
 
 def measure(support_sizes: Sequence[int] = SUPPORT_SIZES, runs: int = RUNS) -> Iterator[str]:
-    """Measure time and memory and yield a table by lines; memory first, since a child starts with its parent's peak.
+    """Measure time and memory and yield a table by lines.
 
     Args:
         support_sizes: Numbers of labelled examples.

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -49,3 +50,11 @@ def test_an_interruption_of_one_run_does_not_count(monkeypatch: pytest.MonkeyPat
     found = network_speed.in_turns([lambda: work("a", 1.0), lambda: work("b", 3.0)], 5)
     assert found == pytest.approx([1, 3])
     assert order == ["a", "b"] * 6
+
+
+def test_memory_is_what_a_prediction_adds_whatever_the_process_held_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    np.ones(2**26)  # half a GiB, given back at once
+    kept: list[np.ndarray] = []
+    monkeypatch.setattr(network_speed, "build_networks", lambda: {"ours": None})
+    monkeypatch.setattr(network_speed, "predict", lambda *_: kept.append(np.ones(2**23)))
+    assert network_speed.peak_growth_mib("ours", 1) == pytest.approx(64, abs=8)
