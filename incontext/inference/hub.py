@@ -17,10 +17,12 @@ from incontext.inference.hub_contents import CONTENTS, HubContents, Kind, Listed
 from megamed.extras import require
 from megamed.files import make_folder, replace_file, replacing, sha256_of
 
-NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
-"""Names of repositories: `owner/name`."""
+NAME = re.compile(r"(?!.*(--|\.\.))[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
+"""Names of repositories, `owner/name`; hubs, and names of our folders, keep -- for the slash between them."""
 ADDRESS = re.compile(r"https?://[\w.-]+(:\d{1,5})?(/[\w./-]*)?", re.ASCII)
 COMMIT = re.compile(r"[0-9a-f]{40}")
+REVISION = re.compile(r"\w(?!.*\.\.)[\w./+@-]{0,79}")
+"""Branches, tags and commits that are asked for, and whose names files can bear."""
 FILE_SUFFIXES = (".safetensors", ".task", ".pt", ".pth", ".ckpt", ".bin", ".onnx")
 """Suffixes by which a text with a slash is a path, though there is no such file."""
 TIMEOUT_S = 20.0
@@ -111,7 +113,7 @@ class Repository:
         """Complete what is not told.
 
         Raises:
-            ValueError: If the name is none of a repository, or the address none of a hub.
+            ValueError: If the name is none of a repository, the address none of a hub, or the revision none.
         """
         if not NAME.fullmatch(name):
             msg = f"{name!r} is no repository: expected owner/name, got another form. Check the name."
@@ -119,6 +121,9 @@ class Repository:
         hub = endpoint or os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
         if not ADDRESS.fullmatch(hub):
             msg = f"{hub!r} is no address of a hub: expected https://…, got another form. Check HF_ENDPOINT."
+            raise ValueError(msg)
+        if revision and not REVISION.fullmatch(revision):
+            msg = f"{revision!r:.80} is no revision: expected a branch, tag or commit, got another form. Check it."
             raise ValueError(msg)
         return cls(name, revision or "main", hub.rstrip("/"))
 
@@ -134,7 +139,8 @@ class Repository:
 
     def last_commit(self) -> str | None:
         """The commit that the revision was when it was last asked for; None if it never was."""
-        return self.last.read_text(encoding="ascii") if self.last.is_file() else None
+        commit = self.last.read_text(encoding="ascii", errors="replace") if self.last.is_file() else ""
+        return commit if COMMIT.fullmatch(commit) else None
 
     def kept(self, commit: str) -> HubContents | None:
         """Contents of a commit that is here, each file as its hash says; None otherwise."""
@@ -211,7 +217,8 @@ class Repository:
     def _text(self, path: str) -> bytes:
         """Ask for a short text, which has no hash and so must come from the hub itself."""
         with self._answer(path) as answer:
-            if answer.url.netloc.decode() != urlsplit(self.endpoint).netloc:
+            asked = [*answer.history, answer][0]
+            if answer.url.netloc != asked.url.netloc:
                 self.refuse("an answer of the hub itself", f"one of {answer.url.host}", IN_ITS_PLACE)
             text = b"".join(self._chunks(answer, MOST_TEXT_BYTES))
         if len(text) > MOST_TEXT_BYTES:
