@@ -23,7 +23,7 @@ AS_LIKELY = 0.03
 """Cost beyond that of the likeliest task up to which another is as likely: the cost of a synonym, not of a guess."""
 MOST_NEAREST = 3
 """Names that a refusal offers."""
-LEAST_NEAR = 0.25
+LEAST_NEAR = 0.35
 """Nearness of a name that a refusal offers: words in common, as a share of all, and letters in common."""
 
 

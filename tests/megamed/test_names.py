@@ -51,6 +51,7 @@ def test_a_spleen_is_never_a_liver(named: list[Named]) -> None:
 
 def test_a_refusal_names_what_is_near(named: list[Named]) -> None:
     assert "nearest are breast-tumour" in find("breast implant", named).refusal()
+    assert "None has a name like it" in find("gallbladder", named).refusal()
 
 
 @pytest.mark.parametrize(
