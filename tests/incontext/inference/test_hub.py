@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,14 @@ def test_what_is_fetched_is_what_was_put_there_and_comes_once(server: HubServer,
     server.asked.clear()
     assert fetch(NAME, "weights") == path
     assert [asked for asked, _ in server.asked] == [f"/api/models/{NAME}/revision/main"]
+
+
+def test_of_several_that_want_the_same_at_once_one_brings_it(server: HubServer, tmp_path: Path) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        paths = list(pool.map(lambda _: fetch(NAME, "weights"), range(4)))
+    assert {path.read_bytes() for path in paths} == {CONTENT}
+    assert [asked.endswith(".safetensors") for asked, _ in server.asked].count(True) == 1
+    assert kept(tmp_path) == ["incontext.json", "main", "model.safetensors"]
 
 
 def test_a_commit_that_is_here_needs_no_hub(server: HubServer) -> None:
