@@ -93,7 +93,7 @@ class Grammar:
         shown: Words of what images of a modality show, said or not.
         optional: Words that may be there or not.
         findings: Words that a label alone can tell of.
-        known: Words that occur in any name.
+        known: Words that occur in any name, or look like one and are none.
         together: Phrases by their letters alone, as they are written without spaces.
         kinds: Words of the structure of which a word names a kind, such as the brain tumour that a glioma is.
         lesions: Words of labels to which "lesion" adds nothing.
