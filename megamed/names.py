@@ -8,7 +8,7 @@ from functools import cache, cached_property
 from typing import TYPE_CHECKING
 
 from megamed.schema import Task
-from megamed.terms import Meaning, Words, fold, grammar, likeness, read, split_modalities, without_unknown
+from megamed.terms import Meaning, Words, fold, grammar, likeness, misspelt, read, split_modalities, without_unknown
 
 if TYPE_CHECKING:
     from megamed.collection import Collection
@@ -23,7 +23,7 @@ AS_LIKELY = 0.03
 """Cost beyond that of the likeliest task up to which another is as likely: the cost of a synonym, not of a guess."""
 MOST_NEAREST = 3
 """Names that a refusal offers."""
-LEAST_NEAR = 0.25
+LEAST_NEAR = 0.35
 """Nearness of a name that a refusal offers: words in common, as a share of all, and letters in common."""
 
 
@@ -175,7 +175,8 @@ def find(query: str, named: Iterable[Named]) -> Found:
     if not hits and not elsewhere:
         left, unread = without_unknown(rest, known)
         if unread and not _is_general(left):
-            hits, elsewhere = _answers(query, read(left, known), modalities, choices)
+            as_spelt = known | misspelt(left, known)  # one guess is enough
+            hits, elsewhere = _answers(query, read(left, as_spelt), modalities, choices)
     if hits:
         likely = sorted(hits, key=lambda hit: (hit.cost, hit.task.id))
         return Found(query, likely, modalities=modalities, unread=unread)
@@ -219,7 +220,8 @@ def _cost(asked: Meaning, label: Meaning, told: frozenset[str], assumed: frozens
 
 def _is_general(words: Words) -> bool:
     """Say whether words name a kind of thing alone, such as a vein, of which an unknown word may tell which it is."""
-    return read(words)[0].words <= grammar().findings
+    general = grammar().findings | grammar().optional
+    return read(words)[0].words <= general or {*words} <= general
 
 
 def _beyond(want: frozenset[str], need: frozenset[str], told: frozenset[str]) -> frozenset[str]:

@@ -24,6 +24,8 @@ MOST_READINGS = 64
 """Readings of a text that are looked at; few texts have more than four."""
 LEAST_ALIKE = 0.6
 """Likeness of a word that nobody knows and a known one from which it is taken for its misspelling."""
+MOST_SLIPS = 2
+"""Letters by which they may differ: beyond that, likeness is a stem in common, as of "papilloma" and "papilla"."""
 SWAPPED = 0.8
 """Likeness of words that differ by two letters in the other order."""
 LEAST_LETTERS = 4
@@ -91,7 +93,7 @@ class Grammar:
         shown: Words of what images of a modality show, said or not.
         optional: Words that may be there or not.
         findings: Words that a label alone can tell of.
-        known: Words that occur in any name.
+        known: Words that occur in any name, or look like one and are none.
         together: Phrases by their letters alone, as they are written without spaces.
         kinds: Words of the structure of which a word names a kind, such as the brain tumour that a glioma is.
         lesions: Words of labels to which "lesion" adds nothing.
@@ -165,9 +167,9 @@ def grammar() -> Grammar:
             forms[fold(other)].setdefault(meaning, SYNONYM)
     for word in table["ignored"]:
         forms[fold(word)].setdefault(frozenset(), 0.0)
-    optional, findings, narrowing, lesions, context = (
+    optional, findings, narrowing, distinct, lesions, context = (
         frozenset(word for text in table[of] for word in fold(text))
-        for of in ("optional", "findings", "narrowing", "lesions", "context")
+        for of in ("optional", "findings", "narrowing", "distinct", "lesions", "context")
     )
     meanings = {form: tuple(Meaning(words, cost) for words, cost in found.items()) for form, found in forms.items()}
     sets: dict[frozenset[str], tuple[Meaning, ...]] = defaultdict(tuple)
@@ -182,7 +184,7 @@ def grammar() -> Grammar:
         {name: frozenset(fold(entry.get("shows", ""))) for name, entry in table["modalities"].items()},
         optional,
         findings,
-        frozenset(word for form in forms for word in form) | optional | findings | narrowing,
+        frozenset(word for form in forms for word in form) | optional | findings | narrowing | distinct,
         {"".join(form): form for form in forms if len(form) > 1},
         {name: frozenset(fold(term["is"])) for name, term in table["terms"].items() if "is" in term},
         lesions,
@@ -324,23 +326,31 @@ def _is_known(word: str, also_known: frozenset[str]) -> bool:
 
 def _single(word: str, also_known: frozenset[str]) -> tuple[Meaning, ...]:
     """Read a word that is no name of the table: known, a compound of known ones, misspelt, or of no known meaning."""
-    itself = Meaning(frozenset({word}))
+    if spelt := _as_spelt(word, also_known):
+        return spelt
+    near, alike = nearest_word(word, (grammar().known | also_known) - grammar().optional)
+    cost = MISSPELT * (1 - alike) if alike else 0.0
+    meant = grammar().forms.get((near,), (Meaning(frozenset({near})),))
+    return tuple(Meaning(each.words, each.cost + cost) for each in meant)
+
+
+def _as_spelt(word: str, also_known: frozenset[str]) -> tuple[Meaning, ...]:
+    """Read a word that is known or a compound of known ones; nothing if it is neither."""
+    itself = (Meaning(frozenset({word})),)
     if word in also_known:
-        return (itself,)
+        return itself
     if stem := _stem(word):
         return grammar().forms[stem]
     if word in grammar().known:
-        return (itself,)
+        return itself
     if phrase := grammar().together.get(word):
         return tuple(_phrase(phrase))
-    if compound := _compound(word):
-        return tuple(read(compound))
-    near, alike = nearest_word(word, (grammar().known | also_known) - grammar().optional)
-    if alike < LEAST_ALIKE:
-        return (itself,)
-    cost = MISSPELT * (1 - alike)
-    meant = grammar().forms.get((near,), (Meaning(frozenset({near})),))
-    return tuple(Meaning(each.words, each.cost + cost) for each in meant)
+    return tuple(read(compound)) if (compound := _compound(word)) else ()
+
+
+def misspelt(words: Words, also_known: frozenset[str] = frozenset()) -> frozenset[str]:
+    """Return those of the words that mean something only if they are misspelt, or nothing at all."""
+    return frozenset(word for word in words if (word,) not in grammar().forms and not _as_spelt(word, also_known))
 
 
 def _stem(word: str) -> Words:
@@ -354,16 +364,27 @@ def _stem(word: str) -> Words:
 
 
 def nearest_word(word: str, known: Iterable[str]) -> tuple[str, float]:
-    """Return the known word of the same first letter that is most like another, and how much it is.
+    """Return the known word of the same first letter of which another may be a misspelling, and their likeness.
 
-    Of equally like ones it is the first of the alphabet.
+    Of equally like ones it is the first of the alphabet; the word itself and 0 if none is like enough.
     """
     if len(word) < LEAST_LETTERS or not word.isalpha():
         return word, 0.0
     likely = [each for each in known if len(each) >= LEAST_LETTERS and each[0] == word[0]]
     swapped = {word[:i] + word[i + 1] + word[i] + word[i + 2 :] for i in range(1, len(word) - 1)}
     alike = ((each, SWAPPED if each in swapped else likeness(word, each)) for each in sorted(likely))
-    return max(alike, key=lambda found: found[1], default=(word, 0.0))
+    near = [found for found in alike if found[1] >= LEAST_ALIKE and _slips(word, found[0]) <= MOST_SLIPS]
+    return max(near, key=lambda found: found[1], default=(word, 0.0))
+
+
+def _slips(one: str, other: str) -> int:
+    """Count the letters to leave out, add and replace between two words (Levenshtein, 1966)."""
+    counts = list(range(len(other) + 1))
+    for row, letter in enumerate(one, 1):
+        above, counts = counts, [row]
+        for column, second in enumerate(other):
+            counts.append(min(counts[-1] + 1, above[column + 1] + 1, above[column] + (letter != second)))
+    return counts[-1]
 
 
 def _compound(word: str) -> Words:

@@ -20,7 +20,7 @@ from incontext.inference.task_library import TaskLibrary
 SIZES = (1_000, 10_000, 100_000)
 FEATURES = 371
 RUNS = 5
-ASKED = ("optic disc", "author77", "site12 liver", "Leber", "papilla", "nothing there")
+ASKED = ("optic disc", "author77", "site12 liver", "Leber", "papilla", "nothing there", "data of site")
 
 
 def made_up(folder: Path, count: int) -> TaskLibrary:

@@ -26,7 +26,7 @@ DRAWN_HELP = (
 )
 COLLECTION_HELP = "Folder of a collection, as `megamed build` writes it, or one of its files."
 INFO_HELP = "`default`, `open`, a checkpoint file, or a file that `save-task` wrote."
-MODEL_SUFFIXES = (".onnx", ".bioimage.zip")
+MODEL_SUFFIXES = (".onnx", ".zip")
 """Ends of the names of exported models that segment by themselves."""
 MODEL_HELP = (
     "File of the model, with --task: .onnx, .pt2 (torch.export) or .bioimage.zip (BioImage.IO); else folder for "

@@ -4,9 +4,10 @@ import hashlib
 import json
 import os
 import re
+import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, Self
@@ -15,16 +16,20 @@ from urllib.parse import quote, urlsplit
 from incontext.inference.backends import cache_folder
 from incontext.inference.hub_contents import CONTENTS, HubContents, Kind, ListedFile
 from megamed.extras import require
-from megamed.files import make_folder, replace_file, replacing, sha256_of
+from megamed.files import InUse, exclusive, make_folder, replace_file, replacing, sha256_of
 
-NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
-"""Names of repositories: `owner/name`."""
+NAME = re.compile(r"(?!.*(--|\.\.))[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
+"""Names of repositories, `owner/name`; hubs, and names of our folders, keep -- for the slash between them."""
 ADDRESS = re.compile(r"https?://[\w.-]+(:\d{1,5})?(/[\w./-]*)?", re.ASCII)
 COMMIT = re.compile(r"[0-9a-f]{40}")
+REVISION = re.compile(r"\w(?!.*\.\.)[\w./+@-]{0,79}")
+"""Branches, tags and commits that are asked for, and whose names files can bear."""
 FILE_SUFFIXES = (".safetensors", ".task", ".pt", ".pth", ".ckpt", ".bin", ".onnx")
 """Suffixes by which a text with a slash is a path, though there is no such file."""
 TIMEOUT_S = 20.0
 """Seconds without an answer after which a hub counts as silent."""
+PAUSE_S = 0.1
+"""Seconds between two looks whether another process has brought what is wanted."""
 MOST_TEXT_BYTES = 2**20
 """Largest answer that is no file to load."""
 
@@ -111,7 +116,7 @@ class Repository:
         """Complete what is not told.
 
         Raises:
-            ValueError: If the name is none of a repository, or the address none of a hub.
+            ValueError: If the name is none of a repository, the address none of a hub, or the revision none.
         """
         if not NAME.fullmatch(name):
             msg = f"{name!r} is no repository: expected owner/name, got another form. Check the name."
@@ -119,6 +124,9 @@ class Repository:
         hub = endpoint or os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
         if not ADDRESS.fullmatch(hub):
             msg = f"{hub!r} is no address of a hub: expected https://…, got another form. Check HF_ENDPOINT."
+            raise ValueError(msg)
+        if revision and not REVISION.fullmatch(revision):
+            msg = f"{revision!r:.80} is no revision: expected a branch, tag or commit, got another form. Check it."
             raise ValueError(msg)
         return cls(name, revision or "main", hub.rstrip("/"))
 
@@ -134,7 +142,8 @@ class Repository:
 
     def last_commit(self) -> str | None:
         """The commit that the revision was when it was last asked for; None if it never was."""
-        return self.last.read_text(encoding="ascii") if self.last.is_file() else None
+        commit = self.last.read_text(encoding="ascii", errors="replace") if self.last.is_file() else ""
+        return commit if COMMIT.fullmatch(commit) else None
 
     def kept(self, commit: str) -> HubContents | None:
         """Contents of a commit that is here, each file as its hash says; None otherwise."""
@@ -191,12 +200,26 @@ class Repository:
             self.refuse(f"a list of its contents in {CONTENTS}", str(error), fix)
         self.main_file(contents, commit, kind)
         make_folder(self.folder)
-        with replacing(self.folder / commit) as partial:
-            partial.mkdir()
-            for file, told in contents.files.items():
-                self._save(f"{self.name}/resolve/{commit}/{file}", partial / file, told)
-            (partial / CONTENTS).write_bytes(text)
+        with self._alone(commit):
+            if self.kept(commit):  # another process has brought it meanwhile
+                return contents
+            with replacing(self.folder / commit) as partial:
+                partial.mkdir()
+                for file, told in contents.files.items():
+                    self._save(f"{self.name}/resolve/{commit}/{file}", partial / file, told)
+                (partial / CONTENTS).write_bytes(text)
         return contents
+
+    @contextmanager
+    def _alone(self, commit: str) -> Iterator[None]:
+        """Keep others from bringing a commit, after whoever is at it now."""
+        with ExitStack() as held:
+            while True:
+                with suppress(InUse):
+                    held.enter_context(exclusive(self.folder, "bring it", commit))
+                    break
+                time.sleep(PAUSE_S)
+            yield
 
     def refuse(self, expected: str, got: str, fix: str, error: type[HubError] = HubError) -> NoReturn:
         """Say what is wrong with the repository.
@@ -211,7 +234,8 @@ class Repository:
     def _text(self, path: str) -> bytes:
         """Ask for a short text, which has no hash and so must come from the hub itself."""
         with self._answer(path) as answer:
-            if answer.url.netloc.decode() != urlsplit(self.endpoint).netloc:
+            asked = [*answer.history, answer][0]
+            if answer.url.netloc != asked.url.netloc:
                 self.refuse("an answer of the hub itself", f"one of {answer.url.host}", IN_ITS_PLACE)
             text = b"".join(self._chunks(answer, MOST_TEXT_BYTES))
         if len(text) > MOST_TEXT_BYTES:

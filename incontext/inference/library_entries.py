@@ -2,15 +2,16 @@
 
 import json
 import re
-from bisect import bisect_left
+from abc import abstractmethod
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Self, overload
+from typing import Self, TypeVar, overload
 
 import numpy as np
 import torch
+from jaxtyping import Int64
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
@@ -18,6 +19,8 @@ from incontext.inference.image_source import ImageSource
 from megamed.names import Named, akin, find
 from megamed.schema import Task, slugify
 from megamed.terms import fold, split_modalities
+
+Item = TypeVar("Item")
 
 MOST_IN_CONTEXT = 300
 """Tasks of whose sources one reads what else may be said of them; of more it is their classes alone."""
@@ -89,8 +92,24 @@ class Entry(BaseModel):
         }
 
 
+class ReadLate(Sequence[Item]):
+    """Items of which each is read when it is asked for, by `read`."""
+
+    @abstractmethod
+    def read(self, index: int) -> Item:
+        """Read one item."""
+
+    @overload
+    def __getitem__(self, index: int) -> Item: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Item]: ...
+    def __getitem__(self, index: int | slice) -> Item | list[Item]:
+        places = range(len(self))[index]
+        return self.read(places) if isinstance(places, int) else list(map(self.read, places))
+
+
 @dataclass(frozen=True)
-class Lines(Sequence[str]):
+class Lines(ReadLate[str]):
     """Lines of a text, found by what they hold without being taken apart.
 
     Attributes:
@@ -100,8 +119,8 @@ class Lines(Sequence[str]):
     content: bytes = field(repr=False)
 
     @cached_property
-    def _ends(self) -> list[int]:
-        return [found.start() for found in re.finditer(b"\n", self.content)]
+    def _ends(self) -> Int64[np.ndarray, " N"]:
+        return np.flatnonzero(np.frombuffer(self.content, np.uint8) == ord("\n"))
 
     @classmethod
     def of(cls, lines: Iterable[str]) -> Self:
@@ -121,28 +140,19 @@ class Lines(Sequence[str]):
     def __len__(self) -> int:
         return len(self._ends)
 
-    @overload
-    def __getitem__(self, index: int) -> str: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[str]: ...
-    def __getitem__(self, index: int | slice) -> str | list[str]:
-        if isinstance(index, slice):
-            return [self[each] for each in range(*index.indices(len(self)))]
-        end = self._ends[index]
+    def read(self, index: int) -> str:
+        """Read the line of an index, without its end."""
+        end = int(self._ends[index])
         return self.content[self.content.rfind(b"\n", 0, end) + 1 : end].decode()
 
-    def holding(self, text: str) -> Iterator[int]:
+    def holding(self, text: str) -> Int64[np.ndarray, " M"]:
         """Indices of the lines that hold a text, in order."""
-        sought = text.encode()
-        at = self.content.find(sought)
-        while at >= 0:
-            index = bisect_left(self._ends, at)
-            yield index
-            at = self.content.find(sought, self._ends[index])
+        found = re.finditer(re.escape(text.encode()) + rb"[^\n]*", self.content)  # the rest of a line tells no more
+        return np.searchsorted(self._ends, np.array([each.start() for each in found], np.int64))
 
 
 @dataclass(frozen=True)
-class Entries(Sequence[Entry]):
+class Entries(ReadLate[Entry]):
     """Entries of a library.
 
     Attributes:
@@ -182,30 +192,27 @@ class Entries(Sequence[Entry]):
     def __len__(self) -> int:
         return len(self.records)
 
-    @overload
-    def __getitem__(self, index: int) -> Entry: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Entry]: ...
-    def __getitem__(self, index: int | slice) -> Entry | list[Entry]:
-        if isinstance(index, slice):
-            return [self[each] for each in range(*index.indices(len(self)))]
+    def read(self, index: int) -> Entry:
+        """Read the entry of an index."""
         return Entry.model_validate_json(self.records[index])
 
     def named(self, name: str) -> int | None:
         """Index of the entry of a name; None if there is none."""
         start = f'{{"name":{json.dumps(name, ensure_ascii=False)},'
-        return next((index for index in self.records.holding(start) if self.records[index].startswith(start)), None)
+        hits = self.records.holding(start).tolist()
+        return next((index for index in hits if self.records[index].startswith(start)), None)
 
-    def search(self, words: str) -> list[Entry]:
+    def search(self, words: str) -> Sequence[Entry]:
         """Find the entries in which all words are said or, where there is none, of which a class means what is asked.
 
         What is said of modalities is left out of the meaning, since no entry tells of them.
         """
-        asked = sorted(words.casefold().split(), key=len, reverse=True)
+        asked = words.casefold().split()
         if not asked:
-            return list(self)
-        hits = [index for index in self.words.holding(asked[0]) if all(word in self.words[index] for word in asked[1:])]
-        return [self[index] for index in hits or self._meant(words)]
+            return self
+        held = np.bincount(np.concatenate([self.words.holding(word) for word in asked]))
+        hits: list[int] = np.flatnonzero(held == len(asked)).tolist()
+        return Chosen(self, hits or self._meant(words))
 
     @cached_property
     def _by_label(self) -> dict[str, list[int]]:
@@ -228,6 +235,26 @@ class Entries(Sequence[Entry]):
         by_task = {_task(entries[index].name, label): index for index, label in told[:MOST_IN_CONTEXT]}
         named = [Named(task, entries[index].name, entries[index].titles) for task, index in by_task.items()]
         return list(dict.fromkeys(by_task[task] for task in find(query, named).tasks))
+
+
+@dataclass(frozen=True)
+class Chosen(ReadLate[Entry]):
+    """Some of the entries of a library.
+
+    Attributes:
+        entries: All of them.
+        indices: Indices of those that are chosen.
+    """
+
+    entries: Entries = field(repr=False)
+    indices: Sequence[int]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def read(self, index: int) -> Entry:
+        """Read the entry of an index among those that are chosen."""
+        return self.entries.read(self.indices[index])
 
 
 def _task(dataset: str, label: str) -> Task:

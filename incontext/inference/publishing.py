@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import ValidationError
 
@@ -19,9 +19,14 @@ from megamed.extras import require
 from megamed.files import sha256_of
 from megamed.licences import may_be_passed_on
 
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+
 CARD = "README.md"
 ATTRIBUTES = ".gitattributes"
 """File that a hub makes with each repository."""
+TIMEOUT_S = 60.0
+"""Seconds without an answer after which a hub counts as silent; it answers only when it has taken all."""
 MAY_WRITE = ("a token that may write there", "Log in with `hf auth login`, or set HF_TOKEN to one that may.")
 
 
@@ -152,7 +157,7 @@ class Publication:
         api = HfApi(endpoint=there.endpoint, library_name="incontext-seg")
         with _explained(there):
             api.create_repo(name, private=terms.private or None, exist_ok=True)
-            before = {each.rfilename for each in api.model_info(name).siblings or ()} - {ATTRIBUTES}
+            before = _names(api, name)
             if before and CONTENTS not in before:
                 there.refuse("an empty repository, or one published by this library", "another", "Choose another name.")
             added = {each.name: each for each in self.files}
@@ -163,26 +168,38 @@ class Publication:
                 *(CommitOperationAdd(each, text.encode()) for each, text in texts.items()),
             ]
             api.create_commit(name, operations, commit_message=f"Publish {self.kind}")
+            if lacking := {*added, *texts} - _names(api, name):
+                there.refuse("all that was sent to be there", f"none of {', '.join(sorted(lacking))}", AGAIN)
         return f"{there.endpoint}/{name}"
+
+
+def _names(api: "HfApi", name: str) -> set[str]:
+    """Return the names of the files of a repository, but for what a hub adds itself."""
+    return {each.rfilename for each in api.model_info(name, timeout=TIMEOUT_S).siblings or ()} - {ATTRIBUTES}
 
 
 @contextmanager
 def _explained(there: Repository) -> Iterator[None]:
-    """Tell errors of the library in one line, with their remedy.
+    """Tell errors of the library in one line, with their remedy, and let it wait for no answer for ever.
 
     Raises:
         HubError: If there is one.
     """
     import httpx2
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+    from huggingface_hub.utils import get_session
 
+    session = get_session()
+    patience, session.timeout = session.timeout, httpx2.Timeout(TIMEOUT_S)
     try:
         yield
     except HfHubHTTPError as error:
         status = error.response.status_code
         expected, fix = MAY_WRITE if status in (401, 403, 404) else REFUSALS.get(status, ("an answer", AGAIN))
         there.refuse(expected, f"status {status}", fix)
-    except (httpx2.HTTPError, OfflineModeIsEnabled) as error:
+    except (httpx2.HTTPError, OfflineModeIsEnabled, ConnectionError, RuntimeError) as error:  # the last two: of hf_xet
         there.refuse("an answer", f"{type(error).__name__}", "Check the connection, the proxy and HF_ENDPOINT.")
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         there.refuse("answers of a hub", f"{type(error).__name__}: {error}", "Check HF_ENDPOINT.")
+    finally:
+        session.timeout = patience

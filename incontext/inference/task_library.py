@@ -1,7 +1,7 @@
 """A library of tasks in a folder: their files with hashes, licences and expected Dice, found by words or by looks."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -97,7 +97,7 @@ class TaskLibrary:
             raise ValueError(fault)
         return self._path(entry)
 
-    def search(self, words: str) -> list[Entry]:
+    def search(self, words: str) -> Sequence[Entry]:
         """Tasks of which all words are said or, where there is none, of which a class means what is asked for."""
         return self.entries.search(words)
 

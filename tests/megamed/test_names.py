@@ -51,6 +51,7 @@ def test_a_spleen_is_never_a_liver(named: list[Named]) -> None:
 
 def test_a_refusal_names_what_is_near(named: list[Named]) -> None:
     assert "nearest are breast-tumour" in find("breast implant", named).refusal()
+    assert "None has a name like it" in find("gallbladder", named).refusal()
 
 
 @pytest.mark.parametrize(
@@ -86,8 +87,13 @@ def test_an_unknown_word_is_left_out_where_it_tells_of_a_state_or_of_the_images(
     assert first(found) == "liver"
     assert found.unread == ("speckled", "xyz")
     assert not find("liver", named).unread
-    for query in ("liver specklet", "speckled vein", "XYZ of the liver"):
+    for query in ("liver specklet", "speckled vein", "speckled vein structure", "speckled cortex", "XYZ of the liver"):
         assert not find(query, named).hits
+
+
+def test_no_word_is_left_out_where_another_is_guessed(named: list[Named]) -> None:
+    assert first(find("livr", named)) == "liver"
+    assert not find("speckled livr", named).hits
 
 
 def test_a_label_that_is_an_ignored_word_is_found() -> None:

@@ -5,7 +5,7 @@ from importlib.resources import files
 
 import pytest
 
-from megamed.terms import LANGUAGES, fold, grammar, likeness, nearest_word, read, split_modalities
+from megamed.terms import LANGUAGES, fold, grammar, likeness, misspelt, nearest_word, read, split_modalities
 
 TABLE = tomllib.loads(files("megamed").joinpath("terms.toml").read_text(encoding="utf-8"))
 
@@ -52,7 +52,9 @@ def test_names_of_a_structure_are_read_alike(one: str, other: str) -> None:
     assert meant(one) == meant(other)
 
 
-@pytest.mark.parametrize("word", ["ileum", "ilium", "river", "diencephalon", "disorder"])
+@pytest.mark.parametrize(
+    "word", ["ileum", "ilium", "river", "diencephalon", "disorder", "papilloma", "masseter", "scar"]
+)
 def test_a_word_is_not_taken_for_the_misspelling_of_quite_another(word: str) -> None:
     assert meant(word) == {word}
 
@@ -60,6 +62,16 @@ def test_a_word_is_not_taken_for_the_misspelling_of_quite_another(word: str) -> 
 def test_likeness_is_symmetric_and_one_of_a_word_with_itself() -> None:
     assert likeness("liver", "livr") == likeness("livr", "liver") < likeness("liver", "liver") == 1
     assert nearest_word("livr", ["river", "liver", "lover"])[0] == "liver"
+
+
+def test_a_misspelling_slips_in_two_letters_at_most() -> None:
+    assert nearest_word("hipocampsus", ["hippocampus"])[0] == "hippocampus"
+    assert likeness("papillomas", "papilla") > 0.5
+    assert nearest_word("papillomas", ["papilla"]) == ("papillomas", 0.0)
+
+
+def test_what_is_misspelt_is_no_name_plural_or_compound() -> None:
+    assert misspelt(fold("livr Nieren Nierentumor liver spec"), frozenset({"spec"})) == {"livr"}
 
 
 def test_modalities_are_taken_out_with_all_that_they_are() -> None:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +71,15 @@ def test_masks_have_the_label_values_of_the_most_probable_class(tmp_path: Path, 
     assert summary["masks"].keys() == {"a.tif", "b.npy"}
     assert summary["model"] == ABOUT
     assert len([note for note in summary["notes"] if "scaled by itself" in note]) == 1
+
+
+@pytest.mark.parametrize("name", ["a.bioimage.zip", "A.ZIP"])
+def test_a_package_is_segmented_by_whatever_it_is_called(name: str, tmp_path: Path, images: Path) -> None:
+    with zipfile.ZipFile(tmp_path / name, "w") as package:
+        package.write(write_graph(tmp_path / "a.onnx"), "model.onnx")
+    code, told = segment("--task", tmp_path / name, "--query", images, "--out", tmp_path / "out")
+    assert code == 0, told
+    assert len(list((tmp_path / "out" / "masks").iterdir())) == 2
 
 
 def test_a_mask_that_somebody_made_is_not_replaced(tmp_path: Path, images: Path) -> None:

@@ -3,13 +3,14 @@
 import os
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from incontext.inference import hub
 from incontext.inference.hub import HubError, fetch, is_repository
-from tests.incontext.hub_server import Fault, Handler, HubServer, serving
+from tests.incontext.hub_server import Fault, Handler, HubServer, serving, silent
 
 pytest.importorskip("huggingface_hub")
 NAME = "owner/name"
@@ -39,6 +40,14 @@ def test_what_is_fetched_is_what_was_put_there_and_comes_once(server: HubServer,
     server.asked.clear()
     assert fetch(NAME, "weights") == path
     assert [asked for asked, _ in server.asked] == [f"/api/models/{NAME}/revision/main"]
+
+
+def test_of_several_that_want_the_same_at_once_one_brings_it(server: HubServer, tmp_path: Path) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        paths = list(pool.map(lambda _: fetch(NAME, "weights"), range(4)))
+    assert {path.read_bytes() for path in paths} == {CONTENT}
+    assert [asked.endswith(".safetensors") for asked, _ in server.asked].count(True) == 1
+    assert kept(tmp_path) == ["incontext.json", "main", "model.safetensors"]
 
 
 def test_a_commit_that_is_here_needs_no_hub(server: HubServer) -> None:
@@ -121,12 +130,6 @@ def elsewhere(handler: Handler) -> None:
 def round_and_round(handler: Handler) -> None:
     """Send the client to where it comes from."""
     handler.answer(b"", 302, Location=handler.path)
-
-
-def silent(handler: Handler) -> None:
-    """Answer when nobody waits any longer."""
-    handler.server.released.wait()
-    handler.close_connection = True
 
 
 def closed(handler: Handler) -> None:
@@ -257,6 +260,26 @@ def test_an_address_that_is_none(endpoint: str) -> None:
         fetch(NAME, "weights", endpoint=endpoint)
 
 
+def test_an_address_may_be_spelt_otherwise(server: HubServer) -> None:
+    assert fetch(NAME, "weights", endpoint=f"http://LocalHost:{server.server_port}").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("revision", ["..", "../../x", "/main", "main\n", " ", "x" * 300, "?x"])
+def test_a_revision_that_is_none(revision: str, server: HubServer, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="is no revision: expected a branch, tag or commit"):
+        fetch(NAME, "weights", revision)
+    assert not server.asked
+    assert not kept(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"\xff", b"", b"../../x", b"0" * 40])
+def test_without_hub_a_damaged_note_of_the_last_commit_is_none(content: bytes, server: HubServer) -> None:
+    fetch(NAME, "weights").parents[1].joinpath("revisions", "main").write_bytes(content)
+    server.faults["main"] = status(503)
+    with pytest.raises(HubError, match="status 503"):
+        fetch(NAME, "weights")
+
+
 @pytest.mark.parametrize(
     ("text", "revision", "is_one"),
     [
@@ -266,6 +289,8 @@ def test_an_address_that_is_none(endpoint: str) -> None:
         ("default", None, False),
         ("a/b/c", None, False),
         ("../name", None, False),
+        ("owner--of/name", "main", False),
+        ("owner/name..v1", "main", False),
         (Path("owner/name"), None, False),
     ],
 )

@@ -10,12 +10,13 @@ import pytest
 import torch
 
 from incontext import Segmenter
+from incontext.inference import publishing
 from incontext.inference.hub import HubError
 from incontext.inference.image_source import ImageSource
 from incontext.inference.publishing import Publication, Terms, check_images
 from incontext.networks import checkpoint
 from incontext.networks.support_once import SupportOnceConfig, SupportOnceNet
-from tests.incontext.hub_server import HubServer, serving
+from tests.incontext.hub_server import Fault, HubServer, serving, silent
 
 pytest.importorskip("huggingface_hub")
 NAME = "owner/name"
@@ -147,6 +148,45 @@ def test_a_refusal_is_one_line(place: str, status: int, told: str, weights: Path
         fitted(weights, OPEN).push_to_hub(NAME)
     assert len(str(refused.value).splitlines()) == 1
     assert "task.safetensors" not in server.files.get(NAME, {})
+
+
+SENT = ("README.md", "incontext.json", "task.safetensors", "tiny.safetensors")
+
+
+def preupload(**told: Any) -> Fault:
+    return lambda handler: handler.tell({"files": [{"path": name, "uploadMode": "lfs", **told} for name in SENT]})
+
+
+@pytest.mark.parametrize(
+    ("place", "fault", "told"),
+    [
+        ("create", lambda handler: handler.tell(None), "expected answers of a hub, got TypeError"),
+        ("validate-yaml", lambda handler: handler.tell([]), "expected answers of a hub, got AttributeError"),
+        ("preupload/main", lambda handler: handler.tell(None), "expected answers of a hub, got AttributeError"),
+        ("preupload/main", preupload(shouldIgnore=True), "expected all that was sent to be there, got none of README"),
+        ("preupload/main", preupload(shouldIgnore=False), "expected an answer, got"),
+        ("commit/main", lambda handler: setattr(handler, "close_connection", True), "expected an answer, got"),
+    ],
+)
+def test_a_hub_that_is_none_takes_nothing(
+    place: str, fault: Fault, told: str, weights: Path, server: HubServer
+) -> None:
+    server.faults[place] = fault
+    with pytest.raises(HubError, match=told) as refused:
+        fitted(weights, OPEN).push_to_hub(NAME)
+    assert len(str(refused.value).splitlines()) == 1
+    assert "task.safetensors" not in server.files.get(NAME, {})
+
+
+@pytest.mark.parametrize("place", ["create", "owner/name", "validate-yaml", "preupload/main", "commit/main"])
+def test_a_silent_hub_is_not_waited_for(
+    place: str, weights: Path, server: HubServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.faults[place] = silent
+    ours = fitted(weights, OPEN)
+    monkeypatch.setattr(publishing, "TIMEOUT_S", 0.2)
+    with pytest.raises(HubError, match="expected an answer, got ReadTimeout"):
+        ours.push_to_hub(NAME)
 
 
 def test_weights_of_an_odd_name_are_refused(weights: Path, server: HubServer, tmp_path: Path) -> None:

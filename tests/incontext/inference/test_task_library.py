@@ -91,7 +91,7 @@ def test_entries_are_read_as_they_were_written(tmp_path: Path) -> None:
     assert list(opened) == opened[:2] == entries
     assert opened == Entries.of(entries)
     assert [opened.named(name) for name in ("a", "é", "b")] == [0, 1, None]
-    assert opened.search("line break") == entries[:1]
+    assert list(opened.search("line break")) == entries[:1]
 
 
 @pytest.mark.parametrize("words", ["Leber", "foie"])
@@ -241,6 +241,18 @@ def test_a_task_is_found_among_a_hundred_thousand(tmp_path: Path) -> None:
         assert likeness[0] == pytest.approx(float(looks[index] @ looks[index]), rel=1e-5)
         assert likeness == sorted(likeness, reverse=True)
         assert likeness[1] < likeness[0] / 2
+
+
+def test_of_what_is_found_only_what_is_looked_at_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    entries = Entries.of(new_task(tmp_path, f"liver-{index}").entry for index in range(20))
+    whole, read = Entries.read, list[int]()
+    monkeypatch.setattr(Entries, "read", lambda self, index: read.append(index) or whole(self, index))
+    for words in ("liver", "er liv", ""):
+        found = entries.search(words)
+        assert len(found) == 20
+        assert [each.name for each in found[-2:]] == ["liver-18", "liver-19"]
+        assert len(read) <= 10  # those two, and a few by the checker of types
+        read.clear()
 
 
 @pytest.mark.parametrize("text", ["", "…", "/"])
