@@ -4,6 +4,7 @@ import itertools
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 from torch.utils.data import DataLoader, Dataset
 
@@ -12,8 +13,12 @@ from incontext.training.config import TrainConfig
 from incontext.training.distributed import Processes
 from incontext.training.episodes import TrainingData
 
+Item = TypeVar("Item")
+
 ENDLESS = 2**48
 """Number of batches that no training reaches."""
+NOTICE_S = 2.0
+"""Seconds within which torch tells that a worker was killed, of which a broken connection may be the first sign."""
 
 
 @dataclass(frozen=True)
@@ -61,9 +66,17 @@ def load_steps(
     arriving = zip(numbers, loader, strict=True)
     while True:
         started = time.perf_counter()
-        step = list(itertools.islice(arriving, len(share)))
+        step = _next_of(arriving, len(share))
         yield StepInput(
             batches={number: batch for number, (batch, _) in step},
             cpu_seconds=sum(seconds for _, (_, seconds) in step),
             waited_seconds=time.perf_counter() - started,
         )
+
+
+def _next_of(arriving: Iterator[Item], count: int) -> list[Item]:
+    try:
+        return list(itertools.islice(arriving, count))
+    except (EOFError, OSError):
+        time.sleep(NOTICE_S)  # torch raises its error as soon as the signal of a worker's end comes
+        raise

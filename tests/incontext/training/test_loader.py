@@ -1,8 +1,11 @@
 """Every batch reaches one process, in the step that it belongs to."""
 
 import itertools
+import signal
+from collections.abc import Iterator
 from multiprocessing import active_children
 from types import SimpleNamespace
+from typing import NoReturn
 
 import pytest
 import torch
@@ -66,7 +69,33 @@ def test_a_killed_worker_is_told_of(data):
     steps = load_steps(CONFIG.model_copy(update={"workers": 1}), data, 0, ALONE)
     next(steps)
     (worker,) = active_children()
-    with pytest.raises(RuntimeError) as killed:
-        worker.kill()  # of which torch tells as soon as the signal comes, wherever the process is then
+
+    def kill_and_wait() -> None:
+        worker.kill()  # torch tells of it as soon as the signal comes, wherever this process is then
         list(itertools.islice(steps, 10))
+
+    with pytest.raises(RuntimeError) as killed:
+        kill_and_wait()
     assert told(killed.value).startswith("a worker process died: DataLoader worker")
+
+
+def test_a_killed_worker_is_told_of_though_its_connection_breaks_first(
+    data: TrainingData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*_: object) -> NoReturn:
+        msg = "DataLoader worker (pid 1) is killed by signal: Killed."
+        raise RuntimeError(msg)
+
+    def arriving(*_: object, **_options: object) -> Iterator[object]:
+        signal.setitimer(signal.ITIMER_REAL, 0.01)
+        raise ConnectionResetError
+        yield
+
+    monkeypatch.setattr(loader, "DataLoader", arriving)
+    before = signal.signal(signal.SIGALRM, die)
+    try:
+        with pytest.raises(RuntimeError, match="is killed"):
+            next(load_steps(CONFIG, data, 0, ALONE))
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
