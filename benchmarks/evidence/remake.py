@@ -134,6 +134,7 @@ def remake(out: Path, making: Making, only: Iterable[str] = ()) -> dict[str, int
                 asked[name] = figures()[name].words(making.given, making.quick)
             except LookupError as error:
                 outcomes[name] = str(error)
+        replace_file(out / PAGE_NAME, page(out, making.quick, outcomes))
         for name, done in _all_made(out, asked, making):
             outcomes[name] = done.status
             making.told(f"{len(outcomes)} of {len(names)}: {name}, {done.seconds:.0f} s")

@@ -93,6 +93,11 @@ def test_what_was_made_is_not_made_again_but_by_other_words(collection: Path, tm
         remake(tmp_path, Making({}, invoke), ["beauty"])
 
 
+def test_the_page_says_what_is_not_given(tmp_path: Path) -> None:
+    assert remake(tmp_path, Making({}, echo), ["sequences"]) == {"sequences": "--films is not given"}
+    assert "Not made: --films is not given." in (tmp_path / "evidence.md").read_text()
+
+
 def echo(words: list[str]) -> int:
     """Tell of a command in the place of calling it, as a process of its own can."""
     sys.stdout.write(words[0])
