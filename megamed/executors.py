@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from multiprocessing.context import SpawnContext, SpawnProcess
@@ -41,6 +41,20 @@ class WorkerContext(SpawnContext):
     """Way to start processes that makes a `Worker` of each."""
 
     Process = Worker
+
+
+@contextmanager
+def telling_of_death() -> Iterator[None]:
+    """Tell in the words of commands with `--workers` that one of the processes died.
+
+    Raises:
+        OSError: If one did.
+    """
+    try:
+        yield
+    except BrokenExecutor as error:
+        msg = "A worker died, perhaps for want of memory. The same command goes on; give it fewer --workers."
+        raise OSError(msg) from error
 
 
 class LocalExecutor(ProcessPoolExecutor):

@@ -6,7 +6,7 @@ import shlex
 import time
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import BrokenExecutor, as_completed
+from concurrent.futures import as_completed
 from contextlib import ExitStack, redirect_stderr, redirect_stdout
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -17,7 +17,7 @@ from os import cpu_count
 from pathlib import Path
 
 from benchmarks.evidence.sample import sampled
-from megamed.executors import local_executor
+from megamed.executors import local_executor, telling_of_death
 from megamed.files import claimed, read_json, replace_file, sha256_of, write_json
 from megamed.manifest import NAME
 from megamed.source_tree import source_commit
@@ -155,16 +155,12 @@ def _small(given: Mapping[str, Path | None], folder: Path) -> Mapping[str, Path 
 def _all_made(out: Path, asked: Mapping[str, list[str]], making: Making) -> Iterator[tuple[str, MadeFigure]]:
     """Make figures as they come: those that may be made at the same time, then the others one by one."""
     together = [name for name in asked if making.quick or not figures()[name].alone] if making.workers != 1 else []
-    try:
-        with local_executor(making.workers) as executor:
-            futures = {
-                executor.submit(made, out / name, asked[name], making.given, making.invoke, logged=True): name
-                for name in together
-            }
-            yield from ((futures[future], future.result()) for future in as_completed(futures))
-    except BrokenExecutor as error:
-        msg = "A worker died, perhaps for want of memory. The same command goes on; give it fewer --workers."
-        raise OSError(msg) from error
+    with telling_of_death(), local_executor(making.workers) as executor:
+        futures = {
+            executor.submit(made, out / name, asked[name], making.given, making.invoke, logged=True): name
+            for name in together
+        }
+        yield from ((futures[future], future.result()) for future in as_completed(futures))
     for name in asked:
         if name not in together:
             making.told(f"{name}: {PROGRAM} {shlex.join(asked[name])}")

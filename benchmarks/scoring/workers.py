@@ -4,7 +4,6 @@ import os
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import BrokenExecutor
 from dataclasses import replace
 from functools import cache, partial
 from itertools import islice
@@ -16,7 +15,7 @@ import torch
 from benchmarks.predictors import NamedPredictor, load_predictor
 from benchmarks.scoring.evaluator import Evaluator, Execution, Scored, Work
 from megamed import Collection
-from megamed.executors import TASKS_PER_WORKER, open_executor
+from megamed.executors import TASKS_PER_WORKER, open_executor, telling_of_death
 
 BEGUN_PER_WORKER = 2
 """Number of works given to each worker at once: one to do, and one so that it need not wait."""
@@ -61,18 +60,14 @@ def score_all(
         here = Evaluator(collection, execution)
         yield from in_order(lambda work: partial(here.score, work, predictors[work.name][1].predict), works, 1)
         return
-    try:
-        with open_executor(execution.workers, execution.scheduler) as (executor, many):
+    with telling_of_death(), open_executor(execution.workers, execution.scheduler) as (executor, many):
 
-            def begin(work: Work) -> Callable[[], Scored]:
-                source, loaded = predictors[work.name]
-                version = source, loaded.fingerprint
-                return executor.submit(score_elsewhere, collection.path, version, work, execution).result
+        def begin(work: Work) -> Callable[[], Scored]:
+            source, loaded = predictors[work.name]
+            version = source, loaded.fingerprint
+            return executor.submit(score_elsewhere, collection.path, version, work, execution).result
 
-            yield from in_order(begin, works, BEGUN_PER_WORKER * many // TASKS_PER_WORKER)
-    except BrokenExecutor as error:
-        msg = "A worker died, perhaps for want of memory. The same command goes on; give it fewer --workers."
-        raise OSError(msg) from error
+        yield from in_order(begin, works, BEGUN_PER_WORKER * many // TASKS_PER_WORKER)
 
 
 def in_order(begin: Begin, works: Iterable[Work], ahead: int) -> Iterator[Scored]:
