@@ -6,17 +6,21 @@ noticed in one place.
 
 import errno
 import hashlib
+import itertools
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import IO, Any
 
 LOCK_NAME = ".lock"
 LEDGER_NAME = ".written.jsonl"
 """File name of the ledger of a folder: a line for each content that was written there."""
+PAUSE_S = 0.05
+"""Seconds between two looks whether a place is still in use."""
 LONGEST_NAME = 255
 """Number of bytes that the name of a file has at most, in all common file systems."""
 
@@ -397,6 +401,26 @@ def exclusive(folder: Path, work: str = "build", name: str = "") -> Iterator[Non
         finally:
             path.unlink(missing_ok=True)
             _HELD.remove(file)
+
+
+@contextmanager
+def after_others(claim: Callable[[], AbstractContextManager[object]], tries: int | None = None) -> Iterator[None]:
+    """Claim a place after whoever is at it now.
+
+    Args:
+        claim: Claims it, or says that it is in use.
+        tries: Number of claims, `PAUSE_S` apart, before it is told that the place is in use; by default no end of them.
+
+    Raises:
+        InUse: If it still is in use then.
+    """
+    with ExitStack() as held:
+        for count in itertools.count(1):
+            with nullcontext() if count == tries else suppress(InUse):
+                held.enter_context(claim())
+                break
+            time.sleep(PAUSE_S)
+        yield
 
 
 _HELD: set[IO[str]] = set()

@@ -4,10 +4,9 @@ import hashlib
 import json
 import os
 import re
-import time
 import warnings
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, Self
@@ -16,7 +15,7 @@ from urllib.parse import quote, urlsplit
 from incontext.inference.backends import cache_folder
 from incontext.inference.hub_contents import CONTENTS, HubContents, Kind, ListedFile
 from megamed.extras import require
-from megamed.files import InUse, exclusive, make_folder, replace_file, replacing, sha256_of
+from megamed.files import after_others, exclusive, make_folder, replace_file, replacing, sha256_of
 
 NAME = re.compile(r"(?!.*(--|\.\.))[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
 """Names of repositories, `owner/name`; hubs, and names of our folders, keep -- for the slash between them."""
@@ -28,8 +27,6 @@ FILE_SUFFIXES = (".safetensors", ".task", ".pt", ".pth", ".ckpt", ".bin", ".onnx
 """Suffixes by which a text with a slash is a path, though there is no such file."""
 TIMEOUT_S = 20.0
 """Seconds without an answer after which a hub counts as silent."""
-PAUSE_S = 0.1
-"""Seconds between two looks whether another process has brought what is wanted."""
 MOST_TEXT_BYTES = 2**20
 """Largest answer that is no file to load."""
 
@@ -200,7 +197,7 @@ class Repository:
             self.refuse(f"a list of its contents in {CONTENTS}", str(error), fix)
         self.main_file(contents, commit, kind)
         make_folder(self.folder)
-        with self._alone(commit):
+        with after_others(lambda: exclusive(self.folder, "bring it", commit)):
             if self.kept(commit):  # another process has brought it meanwhile
                 return contents
             with replacing(self.folder / commit) as partial:
@@ -209,17 +206,6 @@ class Repository:
                     self._save(f"{self.name}/resolve/{commit}/{file}", partial / file, told)
                 (partial / CONTENTS).write_bytes(text)
         return contents
-
-    @contextmanager
-    def _alone(self, commit: str) -> Iterator[None]:
-        """Keep others from bringing a commit, after whoever is at it now."""
-        with ExitStack() as held:
-            while True:
-                with suppress(InUse):
-                    held.enter_context(exclusive(self.folder, "bring it", commit))
-                    break
-                time.sleep(PAUSE_S)
-            yield
 
     def refuse(self, expected: str, got: str, fix: str, error: type[HubError] = HubError) -> NoReturn:
         """Say what is wrong with the repository.

@@ -1,8 +1,7 @@
 """A library of tasks in a folder: their files with hashes, licences and expected Dice, found by words or by looks."""
 
-import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
@@ -13,14 +12,14 @@ from jaxtyping import Float32
 
 from incontext.inference.library_entries import Entries, Entry
 from incontext.networks.sealed import Damaged, read_sealed_metadata, read_tensors, save_sealed
-from megamed.files import InUse, claimed, make_folder, replace_file, replacing, sha256_of
+from megamed.files import after_others, claimed, make_folder, replace_file, replacing, sha256_of
 from megamed.schema import slugify
 
 INDEX = "index.safetensors"
 PAGE = "index.html"
 TASKS, PICTURES = "tasks", "pictures"
-PATIENCE, PAUSE_S = 600, 0.05
-"""Number of times that a library in use is tried, and seconds between them."""
+PATIENCE = 600
+"""Number of times that a library in use is tried."""
 NEAREST = 10
 """Tasks that are found by looks."""
 
@@ -218,15 +217,6 @@ def task_name(text: str) -> str:
     return name
 
 
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def _alone(folder: Path) -> AbstractContextManager[None]:
     """Keep others from changing a library, after whoever is at it now."""
-    with ExitStack() as held:
-        for _ in range(PATIENCE):
-            with suppress(InUse):
-                held.enter_context(claimed(folder, "add", (INDEX, PAGE)))
-                break
-            time.sleep(PAUSE_S)
-        else:
-            held.enter_context(claimed(folder, "add", (INDEX, PAGE)))
-        yield
+    return after_others(lambda: claimed(folder, "add", (INDEX, PAGE)), PATIENCE)

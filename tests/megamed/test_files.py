@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,10 @@ import pytest
 from megamed.files import (
     LEDGER_NAME,
     LOCK_NAME,
+    InUse,
     Ledger,
     Unwritable,
+    after_others,
     append,
     claimed,
     claimed_file,
@@ -346,3 +349,22 @@ def test_what_content_was_made_of_is_found_again(tmp_path: Path) -> None:
         ledger.add(path, sha256_of(path), of="inputs")
     assert Ledger(tmp_path, path).knows(path, "inputs")
     assert not Ledger(tmp_path, path).knows(path, "others")
+
+
+def test_a_place_is_claimed_after_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = exclusive(tmp_path)
+    held.__enter__()
+    monkeypatch.setattr(time, "sleep", lambda _: held.__exit__(None, None, None))
+    with after_others(lambda: exclusive(tmp_path)), pytest.raises(InUse), exclusive(tmp_path):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
+def test_who_has_waited_often_enough_is_told_that_a_place_is_in_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr(time, "sleep", pauses.append)
+    with exclusive(tmp_path), pytest.raises(InUse), after_others(lambda: exclusive(tmp_path), tries=3):
+        pass
+    assert len(pauses) == 2

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from incontext.folders.library_page import library_page
-from incontext.inference import task_library
 from incontext.inference.image_source import ImageSource
 from incontext.inference.library_entries import Entries, Entry, Lines
 from incontext.inference.task_library import INDEX, PAGE, NewTask, TaskLibrary, add_task, task_name
+from megamed import files
 from megamed.files import sha256_of
 
 NETWORK = "0" * 64
@@ -166,7 +166,7 @@ def test_a_damaged_index_is_refused(tmp_path: Path) -> None:
 
 
 def test_who_adds_meanwhile_waits_and_nothing_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(task_library, "PAUSE_S", 0.001)
+    monkeypatch.setattr(files, "PAUSE_S", 0.001)
     tasks = [new_task(tmp_path, f"task{index}") for index in range(6)]
     with ThreadPoolExecutor(3) as pool:
         list(pool.map(lambda task: add_task(tmp_path / "library", task, NETWORK, library_page), tasks))
