@@ -63,6 +63,7 @@ from incontext.folders.shell_report import (
 )
 from incontext.page.command import annotate
 from incontext.page.volume_command import serve
+from incontext.training.weights_command import average, convert
 from megamed.command_line import CommandLine, table
 from megamed.failures import one_line
 
@@ -71,6 +72,8 @@ app = CommandLine("incontext", help="Segment images from a handful of labelled e
 app.command()(annotate)
 app.command()(publish)
 app.command()(serve)
+app.command()(convert)
+app.command()(average)
 app.add_typer(library, name="library")
 
 
@@ -342,20 +345,6 @@ def info(
     path = locate(file)
     metadata = task_info(path) or Checkpoint.read(path).inspect()
     print(json.dumps(metadata, indent=2))
-
-
-@app.command()
-def convert(
-    source: Annotated[Path, typer.Argument(help="Checkpoint to read.")],
-    destination: Annotated[Path, typer.Argument(help="Checkpoint to write.")],
-    to: Annotated[Literal["incontext", "universeg"], typer.Option(help="Format to write.")] = "incontext",
-) -> None:
-    """Convert an official UniverSeg v1 checkpoint (.pt, .safetensors) to our format, or back, without loss."""
-    from incontext.networks import universeg
-
-    convert = universeg.export_universeg if to == "universeg" else universeg.import_universeg
-    convert(source, destination)
-    print(f"Wrote {destination}.")
 
 
 @app.command()

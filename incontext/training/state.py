@@ -16,7 +16,6 @@ from incontext.networks.families import SavedNetwork, build
 from incontext.training.config import TrainConfig
 from incontext.training.episodes import TrainingData
 from incontext.training.saved_state import FIX, read_state, write_state
-from megamed.files import sha256_of
 
 logger = logging.getLogger(__name__)
 
@@ -158,15 +157,25 @@ def describe_origin(path: Path, config: TrainConfig) -> dict[str, Any]:
         FileNotFoundError: If there is no such file.
         ValueError: If a training on open data would begin with weights that know other data.
     """
-    provenance = checkpoint.read_metadata(path).get("provenance", {})
-    licence = provenance.get("training", {}).get("episodes", {}).get("licence", "any")
+    origin = origin_of(checkpoint.Checkpoint.read(path))
+    licence = licence_of(origin["provenance"])
     if config.episodes.licence == "open" and licence != "open":
         msg = (
             f"{path} may not be the start of open weights: expected weights trained with episodes.licence open, got "
             f"{licence}. Begin with random weights, or with open ones."
         )
         raise ValueError(msg)
-    return {"file": path.name, "sha256": sha256_of(path), "provenance": provenance}
+    return origin
+
+
+def origin_of(weights: checkpoint.Checkpoint) -> dict[str, Any]:
+    """Name, hash and provenance of weights, as those tell of them that come of them."""
+    return {"file": weights.path.name, "sha256": weights.sha256, "provenance": weights.metadata.get("provenance", {})}
+
+
+def licence_of(provenance: Mapping[str, Any]) -> str:
+    """Licences of the data that weights have learned from: `open`, or `any`."""
+    return provenance.get("training", {}).get("episodes", {}).get("licence", "any")
 
 
 def check_same_training(path: Path, saved: str, config: TrainConfig) -> None:

@@ -104,6 +104,7 @@ WHOLE = {
     "propagate": ("incontext.segmenter:Segmenter.propagate", "incontext.inference.segmentation:Segmentation.write"),
     "info": ("incontext.networks.checkpoint:read_sealed_metadata",),
     "convert": ("incontext.networks.universeg:read_state", "incontext.networks.universeg:checkpoint.load"),
+    "average": ("incontext.training.averaging:Checkpoint.build", "incontext.networks.checkpoint:save_sealed"),
     "export": ("incontext.networks.onnx_graphs:export_checkpoint",),
     "train": (
         "incontext.training.episodes:TrainingData.load",
@@ -131,6 +132,7 @@ def test_a_command_ends_in_one_line(
         "propagate": (home / "volume.npy", "--labels", home / "planes.npy", "--out", tmp_path / "o.npy", *weights),
         "info": (home / "tiny.safetensors",),
         "convert": (home / "tiny.safetensors", tmp_path / "o.pt", "--to", to),
+        "average": (home / "tiny.safetensors", home / "tiny.safetensors", "--out", tmp_path / "mean.safetensors"),
         "export": ("--out", tmp_path / "onnx", *weights),
         "train": ("--collection", collection_path, "--out", tmp_path / "run", "--config", tmp_path / "small.toml"),
         "calibrate": ("--collection", collection_path, *weights),
