@@ -24,11 +24,11 @@ NAMED = {"default": PACKAGED, "open": PACKAGED.with_name("open.safetensors")}
 """The packaged weights by name: those to use, and those learned from open data alone."""
 
 KNOWN_SHA256 = {
-    NAMED["default"]: "4e6198f1ec12b2bf5fed849fb354bd7e3e07039148b6c1ea29ada2ef1256cd24",
+    NAMED["default"]: "8a1952a35f15281f421832b145c9b0a5d111911d84914b6a78f9f9a2d61d7933",
     NAMED["open"]: "0a7ecccbb106754e1658f62ba206ceb43af4bfbe906f456e8b153b35aada176a",
     PACKAGED.with_name(
         "default-prompts.safetensors"
-    ): "0c7a7d46a74b78d6ddb350ab8f31b14b6a844a7d4ea04a873d86529375b4e4ba",
+    ): "7a76992680daebfd4e717d3556f9c5bad41f80c4a02dc0a7271926e08db8bd8a",
 }
 """Hashes of the packaged weights, which are changed together with these."""
 
