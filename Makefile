@@ -39,8 +39,9 @@ lowest:  ## Run all tests on the lowest versions that pyproject.toml allows, in 
 	$(MAKE) install VENV=.venv-lowest RESOLUTION='--resolution lowest-direct'
 	.venv-lowest/bin/python -m pytest -n 2 --dist=loadgroup -W default
 
-evidence: install  ## Make the figures of README and docs anew, from COLLECTION, FILMS, DATA and SCRIBBLES; QUICK=1 shows that it works
-	$(BIN)/incontext-bench evidence --collection $(COLLECTION) $(if $(FILMS),--films $(FILMS)) $(if $(DATA),--data $(DATA)) \
+evidence: install  ## Make the figures of README and docs anew, from COLLECTION, ANNOTATED, FILMS, DATA and SCRIBBLES; QUICK=1 shows that it works
+	$(BIN)/incontext-bench evidence --collection $(COLLECTION) \
+	    $(if $(ANNOTATED),--annotated $(ANNOTATED)) $(if $(FILMS),--films $(FILMS)) $(if $(DATA),--data $(DATA)) \
 	    $(if $(SCRIBBLES),--scribbles $(SCRIBBLES)) $(if $(QUICK),--quick) --out $(EVIDENCE)$(if $(QUICK),-quick)
 
 check: install  ## Lint, formatting and types

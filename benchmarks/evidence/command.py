@@ -16,6 +16,9 @@ def evidence_of(invoke: Callable[[Sequence[str]], int]) -> Callable[..., None]:
 
     def evidence(
         collection: Built,
+        annotated: Annotated[
+            Path | None, typer.Option(help="Collection of datasets that several people drew.", show_default=False)
+        ] = None,
         films: Annotated[Path | None, typer.Option(help="Collection of films alone.")] = None,
         data: Annotated[Path | None, typer.Option(help="Folder of datasets with source files of volumes.")] = None,
         scribbles: Annotated[Path | None, typer.Option(help="Folder of scribbles that people drew.")] = None,
@@ -48,7 +51,13 @@ def evidence_of(invoke: Callable[[Sequence[str]], int]) -> Callable[..., None]:
         """
         from benchmarks.evidence.remake import PAGE_NAME, Making, remake
 
-        given = {"collection": collection, "films": films, "data": data, "scribbles": scribbles}
+        given = {
+            "collection": collection,
+            "annotated": annotated,
+            "films": films,
+            "data": data,
+            "scribbles": scribbles,
+        }
         making = Making(given, invoke, quick, workers, lambda line: typer.echo(line, err=True))
         outcomes = remake(out, making, only or ())
         for name, outcome in outcomes.items():

@@ -23,11 +23,17 @@ from megamed.manifest import NAME
 from megamed.source_tree import source_commit
 
 PROGRAM = "incontext-bench"
-SAMPLE = "collection"
-"""Folder of the few datasets of short runs."""
 PAGE_NAME, DONE_NAME, PRINTED_NAME, LOG_NAME = "evidence.md", "done.json", "printed.txt", "log.txt"
-FOLDERS = {"collection": "collection", "films": "films", "datasets": "data", "acdc_scribbles": "scribbles"}
+FOLDERS = {
+    "collection": "collection",
+    "annotated": "annotated",
+    "films": "films",
+    "datasets": "data",
+    "acdc_scribbles": "scribbles",
+}
 """Options of the command by the words that stand for their folders in commands."""
+SAMPLED = ("collection", "annotated")
+"""Folders of which short runs see a few datasets."""
 WITHOUT_OUT = ("speed",)
 """Commands that write no folder."""
 Invoke = Callable[[Sequence[str]], int]
@@ -87,7 +93,7 @@ class Making:
     """Folders, function and processes by which figures are made."""
 
     given: Mapping[str, Path | None]
-    """Folders by the options that name them: `collection`, `films`, `data`, `scribbles`."""
+    """Folders by the options that name them: the values of `FOLDERS`."""
     invoke: Invoke
     """Function that calls `incontext-bench`; more than one worker must be able to import it."""
     quick: bool = False
@@ -127,7 +133,7 @@ def remake(out: Path, making: Making, only: Iterable[str] = ()) -> dict[str, int
     outcomes: dict[str, int | str] = {}
     with claimed(out, "evidence", (PAGE_NAME,)):
         if making.quick:
-            making = replace(making, given=_small(making.given, out / SAMPLE))
+            making = replace(making, given=_small(making.given, out))
         asked: dict[str, list[str]] = {}
         for name in names:
             try:
@@ -143,13 +149,12 @@ def remake(out: Path, making: Making, only: Iterable[str] = ()) -> dict[str, int
     return outcomes
 
 
-def _small(given: Mapping[str, Path | None], folder: Path) -> Mapping[str, Path | None]:
-    """Let a small part of the collection take its place."""
-    collection, scribbles = given.get("collection"), given.get("scribbles")
-    if collection is None:
-        return given
+def _small(given: Mapping[str, Path | None], out: Path) -> Mapping[str, Path | None]:
+    """Let small parts of collections take their places."""
+    scribbles = given.get("scribbles")
     needed = [read_json(scribbles / "meta.json", "Name another folder.")["of_dataset"]] if scribbles else []
-    return {**given, "collection": sampled(collection, folder, needed)}
+    whole = {option: path for option in SAMPLED if (path := given.get(option)) is not None}
+    return {**given, **{option: sampled(path, out / option, needed) for option, path in whole.items()}}
 
 
 def _all_made(out: Path, asked: Mapping[str, list[str]], making: Making) -> Iterator[tuple[str, MadeFigure]]:
@@ -157,19 +162,16 @@ def _all_made(out: Path, asked: Mapping[str, list[str]], making: Making) -> Iter
     together = [name for name in asked if making.quick or not figures()[name].alone] if making.workers != 1 else []
     with telling_of_death(), local_executor(making.workers) as executor:
         futures = {
-            executor.submit(made, out / name, asked[name], making.given, making.invoke, logged=True): name
-            for name in together
+            executor.submit(made, out / name, asked[name], making.invoke, logged=True): name for name in together
         }
         yield from ((futures[future], future.result()) for future in as_completed(futures))
     for name in asked:
         if name not in together:
             making.told(f"{name}: {PROGRAM} {shlex.join(asked[name])}")
-            yield name, made(out / name, asked[name], making.given, making.invoke)
+            yield name, made(out / name, asked[name], making.invoke)
 
 
-def made(
-    folder: Path, words: list[str], given: Mapping[str, Path | None], invoke: Invoke, logged: bool = False
-) -> MadeFigure:
+def made(folder: Path, words: list[str], invoke: Invoke, logged: bool = False) -> MadeFigure:
     """Read the outcome of a command that succeeded before, or call it and keep what it prints, and its log if asked."""
     known = MadeFigure.read(folder)
     if known is not None and known.words == words and known.status == 0:
@@ -185,7 +187,7 @@ def made(
     replace_file(folder / PRINTED_NAME, printed.getvalue())
     seconds = round(time.perf_counter() - start, 1)
     made_by = source_commit() or f"of version {version('incontext-seg')}"
-    done = MadeFigure(words, status, seconds, made_by, collection_hash(given), machine())
+    done = MadeFigure(words, status, seconds, made_by, collection_hash(words), machine())
     write_json(folder / DONE_NAME, asdict(done))
     return done
 
@@ -230,7 +232,8 @@ def machine() -> str:
     return f"{cpu_count()} cores {processor}, {platform.system()}, Python {platform.python_version()}, {packages}"
 
 
-def collection_hash(given: Mapping[str, Path | None]) -> str:
-    """Hash of the collection's manifest; empty without a collection."""
-    path = given.get("collection")
-    return sha256_of(path / NAME) if path is not None else ""
+def collection_hash(words: Sequence[str]) -> str:
+    """Hash of the manifest of the collection that the words of a command name; empty if they name none."""
+    if "--collection" not in words:
+        return ""
+    return sha256_of(Path(words[words.index("--collection") + 1]) / NAME)

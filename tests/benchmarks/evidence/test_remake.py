@@ -1,5 +1,6 @@
 """All figures of the pages have their command in the table, and the table makes them anew on a small collection."""
 
+import json
 import os
 import re
 import shlex
@@ -11,7 +12,9 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmarks.cli import app
-from benchmarks.evidence.remake import Figure, Making, figures, remake
+from benchmarks.evidence.remake import DONE_NAME, Figure, Making, figures, remake
+from megamed.files import sha256_of
+from megamed.manifest import NAME
 from tests.benchmarks.squares import build_squares
 
 TOLD = ("docs/findings.md", "docs/heldout.md", "docs/architecture-study.md", "docs/tutorials/volumes.md", "README.md")
@@ -115,6 +118,23 @@ def test_several_figures_are_made_at_the_same_time_but_those_that_tell_times(col
     assert lines[-2:] == ["speed: incontext-bench speed", "3 of 3: speed, 0 s"]
     shown = re.findall("^## (.*)$", (tmp_path / "evidence.md").read_text(), re.MULTILINE)
     assert shown == ["resolution", "speed", "probe"]
+
+
+def test_a_figure_tells_the_collection_that_it_is_made_of(collection: Path, tmp_path: Path) -> None:
+    annotated = build_squares(tmp_path / "annotated", "heldout")
+    given = {"collection": collection, "annotated": annotated}
+    remake(tmp_path / "out", Making(given, echo), ["resolution", "raters", "speed"])
+    told = [json.loads((tmp_path / "out" / name / DONE_NAME).read_text()) for name in ("resolution", "raters", "speed")]
+    expected = [sha256_of(collection / NAME), sha256_of(annotated / NAME), ""]
+    assert [each["collection_sha256"] for each in told] == expected
+    assert expected[0] != expected[1]
+
+
+def test_short_runs_see_a_part_of_each_collection(collection: Path, tmp_path: Path) -> None:
+    remake(tmp_path, Making({"collection": collection, "annotated": collection}, echo, quick=True), ["raters"])
+    words = json.loads((tmp_path / "raters" / DONE_NAME).read_text())["words"]
+    assert words[words.index("--collection") + 1] == str(tmp_path / "annotated")
+    assert (tmp_path / "annotated" / NAME).is_file()
 
 
 def test_a_killed_worker_is_told_of(collection: Path, tmp_path: Path) -> None:
