@@ -12,7 +12,6 @@ process, and of any worker. All stays in `runs/scale`: a second call draws no co
 
 import logging
 import os
-import re
 import subprocess
 import sys
 import time
@@ -30,6 +29,7 @@ import numpy as np
 from benchmarks.plans.task_plans import Settings, plan_suite
 from benchmarks.predictors import load_predictor
 from benchmarks.scoring.evaluator import Evaluator, Execution, Work
+from benchmarks.scoring.metering import status_bytes
 from incontext.synthesis.tasks import synthetic_set
 from megamed import Collection, DatasetCard
 from megamed.build import BuildReport
@@ -54,7 +54,6 @@ PREDICTOR = "mean-mask"
 BATCH = 40
 """Number of queries that are asked at once; a CPU's default of one takes the cost of torch's calls for each query."""
 FOLDER = Path("runs") / "scale"
-PEAK = re.compile(r"VmHWM:\s+(\d+) kB")
 
 
 @dataclass(frozen=True)
@@ -108,7 +107,7 @@ def cluster(workers: int) -> Iterator[tuple[str, Callable[[], float]]]:
 
 def peak_mib() -> float:
     """Largest resident set of this process so far, in MiB."""
-    return int(PEAK.findall(Path("/proc/self/status").read_text())[0]) / 1024
+    return status_bytes("VmHWM") / 2**20
 
 
 def command(*words: str | Path) -> list[str]:

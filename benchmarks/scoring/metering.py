@@ -58,12 +58,12 @@ class Meter:
     def _now_bytes(self) -> int:
         if self._device.type == "cuda":
             return torch.cuda.memory_allocated(self._device)
-        return _status_bytes("VmRSS")
+        return status_bytes("VmRSS")
 
     def _most_bytes(self) -> int:
         if self._device.type == "cuda":
             return torch.cuda.max_memory_allocated(self._device)
-        return _status_bytes("VmHWM")
+        return status_bytes("VmHWM")
 
 
 class BatchSize:
@@ -103,7 +103,7 @@ def memory_share(device: str, processes: int) -> float:
     return SHARE_OF_FREE["cpu"] * free_bytes(torch_device) / processes
 
 
-def _status_bytes(name: str) -> int:
+def status_bytes(name: str) -> int:
     """Memory figure of this process by its name in Linux' status file; elsewhere the peak so far."""
     if (path := PROCESS / "status").exists():
         return 1024 * int(re.findall(rf"{name}:\s+(\d+)", path.read_text())[0])
