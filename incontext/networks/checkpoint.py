@@ -28,7 +28,7 @@ KNOWN_SHA256 = {
     NAMED["open"]: "0a7ecccbb106754e1658f62ba206ceb43af4bfbe906f456e8b153b35aada176a",
     PACKAGED.with_name(
         "default-prompts.safetensors"
-    ): "7a76992680daebfd4e717d3556f9c5bad41f80c4a02dc0a7271926e08db8bd8a",
+    ): "8a9a3cd94f736667158ec65768efc62a86d05ec4b8d4c6697e6ff5a2c8c01460",
 }
 """Hashes of the packaged weights, which are changed together with these."""
 
