@@ -8,7 +8,8 @@ Source:
     inference time, ICML 2022.
 """
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,15 @@ from incontext.training.state import licence_of, origin_of, union
 from megamed.files import claimed_file
 from megamed.source_tree import source_commit
 
+logger = logging.getLogger(__name__)
+
 
 def average(paths: Sequence[Path], out: Path) -> None:
     """Write the mean of the weights of several networks, each of which counts as much as the others.
 
     Args:
-        paths: Checkpoint files of the same configuration, which went on from the same weights; the mean of others
-            computes nothing of use.
+        paths: Checkpoint files of the same configuration, which went on from the same weights. If their provenance
+            tells of none in common, a warning says so: the mean of strangers computes nothing of use.
         out: Checkpoint file to write. It is not calibrated.
 
     Raises:
@@ -45,16 +48,28 @@ def average(paths: Sequence[Path], out: Path) -> None:
                 f"{describe(first.config)}, got {describe(other.config)}. Name weights that went on from the same ones."
             )
             raise ValueError(msg)
+    origins = [origin_of(checkpoint) for checkpoint in checkpoints]
+    if not set.intersection(*(set(_ancestors(origin)) for origin in origins)):
+        told = ", ".join(str(path) for path in paths)
+        logger.warning("%s went on from no weights in common, by what they tell: their mean may be useless.", told)
     with claimed_file(out, "average"), torch.inference_mode():
         networks = [checkpoint.build() for checkpoint in checkpoints]
         states = [network.state_dict() for network in networks]
         networks[0].load_state_dict({name: sum(state[name] for state in states) / len(states) for name in states[0]})
-        save(out, networks[0], _provenance(checkpoints))
+        save(out, networks[0], _provenance(origins))
 
 
-def _provenance(checkpoints: Sequence[Checkpoint]) -> dict[str, Any]:
+def _ancestors(origin: Mapping[str, Any]) -> Iterator[str]:
+    """Hashes of weights, and of all that they went on from."""
+    yield origin["sha256"]
+    provenance = origin["provenance"]
+    for before in [provenance.get("init_from"), *provenance.get("average_of", ())]:
+        if before:
+            yield from _ancestors(before)
+
+
+def _provenance(origins: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Whence the averaged weights come, and all data that one of them has learned from; open if all are."""
-    origins = [origin_of(checkpoint) for checkpoint in checkpoints]
     licences = {licence_of(origin["provenance"]) for origin in origins}
     return {
         "commit": source_commit(),

@@ -20,7 +20,10 @@ def convert(
 
 
 def average(
-    weights: Annotated[list[Path], typer.Argument(help="Checkpoints that went on from the same weights, two or more.")],
+    weights: Annotated[
+        list[str],
+        typer.Argument(help="Two or more weights that went on from the same: `default`, `open` or checkpoint files."),
+    ],
     out: Annotated[Path, typer.Option(help="Checkpoint to write.")],
 ) -> None:
     """Average the weights of several trainings that went on from the same ones.
@@ -28,7 +31,8 @@ def average(
     The one network of their mean is often better than each of them.
     Calibrate it before use.
     """
+    from incontext.networks.checkpoint import locate
     from incontext.training.averaging import average
 
-    average(weights, out)
+    average([locate(name) for name in weights], out)
     typer.echo(f"Wrote {out}.")

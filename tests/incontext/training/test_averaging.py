@@ -1,5 +1,6 @@
 """The mean of networks, and what the file tells of whence it comes."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,8 @@ CONFIG = SupportOnceConfig(channels=(8, 8, 8), heads=1, head_channels=8, fitted_
 
 def trained(path: Path, seed: int, licence: str = "any", config: SupportOnceConfig = CONFIG, **datasets: str) -> Path:
     torch.manual_seed(seed)
-    provenance = {"training": {"episodes": {"licence": licence}}, "datasets": datasets}
+    begun = {"file": "start.safetensors", "sha256": "5eed", "provenance": {}}
+    provenance = {"training": {"episodes": {"licence": licence}}, "datasets": datasets, "init_from": begun}
     checkpoint.save(path, SupportOnceNet(config), provenance, torch.float32)
     return path
 
@@ -52,3 +54,14 @@ def test_what_cannot_be_averaged_is_refused_and_nothing_written(tmp_path: Path) 
     with pytest.raises(ValueError, match="too few to average: expected two files or more, got 1"):
         average([small], out)
     assert not out.exists()
+
+
+def test_strangers_are_averaged_with_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    first, second = (trained(tmp_path / f"{seed}.safetensors", seed) for seed in range(2))
+    average([first, second], tmp_path / "mean.safetensors")
+    average([tmp_path / "mean.safetensors", first], tmp_path / "again.safetensors")
+    assert not caplog.messages
+    torch.manual_seed(2)
+    checkpoint.save(tmp_path / "alone.safetensors", SupportOnceNet(CONFIG), {})
+    average([first, tmp_path / "alone.safetensors"], tmp_path / "strange.safetensors")
+    assert re.search(r"alone.safetensors went on from no weights in common", caplog.text)
