@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
+from threading import get_native_id
 from typing import IO, Any
 
 LOCK_NAME = ".lock"
@@ -53,8 +54,8 @@ def replacing(path: Path) -> Iterator[Path]:
 
     A folder may be written as well as a file.
     The new content is on the disk before it takes the name, and the name before this returns, so that a power cut
-    leaves the old file or the new one. A link at `path` is replaced, not followed. Several processes may do so at once;
-    the last one's content stays. Within `claimed` places, only what was written by these programs is replaced.
+    leaves the old file or the new one. A link at `path` is replaced, not followed. Several processes or threads may
+    do so at once; the last one's content stays. Within `claimed` places, only what these programs wrote is replaced.
 
     Raises:
         Unwritable: If the system refuses.
@@ -64,7 +65,7 @@ def replacing(path: Path) -> Iterator[Path]:
     if ledger:
         ledger.refuse_foreign([path])
     # under a claim nobody else writes here, so that what a killed process left is written over
-    partial = path.with_name(_hidden(path.name, ".part" if ledger else f".{os.getpid()}.part"))
+    partial = path.with_name(_hidden(path.name, ".part" if ledger else f".{get_native_id()}.part"))
     _remove(partial)
     try:
         with naming(path, partial):

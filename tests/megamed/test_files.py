@@ -7,7 +7,9 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
@@ -29,6 +31,20 @@ from megamed.files import (
     sha256_of,
     write_json,
 )
+
+
+def test_threads_may_replace_a_file_at_once(tmp_path: Path) -> None:
+    path, writing = tmp_path / "main", Barrier(4)
+
+    def write(number: int) -> None:
+        with replacing(path) as partial:
+            partial.write_text(str(number))
+            writing.wait(timeout=60)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write, range(4)))
+    assert path.read_text() in set("0123")
+    assert os.listdir(tmp_path) == ["main"]
 
 
 def test_new_content_takes_the_place_of_the_old(tmp_path: Path) -> None:
