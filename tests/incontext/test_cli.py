@@ -416,6 +416,14 @@ def test_calibrate_writes_into_the_file(tmp_path: Path, weights: Path, collectio
     assert calibration["temperature"] > 1  # what learnt nothing is sure of too much
 
 
+def test_average_of_weights_by_name_or_file(tmp_path: Path) -> None:
+    out = tmp_path / "mean.safetensors"
+    result = run("average", "open", checkpoint.NAMED["open"], "--out", out)
+    assert (result.exit_code, result.stdout, result.stderr) == (0, f"Wrote {out}.\n", "")
+    parts = checkpoint.read_metadata(out)["provenance"]["average_of"]
+    assert [part["file"] for part in parts] == ["open.safetensors"] * 2
+
+
 def test_info_of_something_else(tmp_path: Path) -> None:
     (tmp_path / "weights.safetensors").write_text("no weights")
     result = run("info", tmp_path / "weights.safetensors")

@@ -135,7 +135,7 @@ def test_half_annotated_examples_find_the_whole_structure() -> None:
     wrong = Segmenter().fit(images[:4], [np.where(half == 9, 0, half) for half in halves[:4]])
     right, misled = (segmenter.score(images[4:], truth) for segmenter in (honest, wrong))
     assert right > 0.85
-    assert 1 - right < (1 - misled) / 2
+    assert 1 - right < (1 - misled) / 4
 
 
 def test_scores_leave_unknown_pixels_out() -> None:
