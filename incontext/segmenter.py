@@ -162,7 +162,8 @@ class Segmenter(SavedEstimator):
         """Learn a structure by its name from labelled images of a collection, instead of examples of one's own.
 
         Of the tasks of the structure, the one is taken whose images segment each other best and look most like the
-        images to segment; `sources` names all that were compared, the one that was taken first.
+        images to segment; `sources` names all that were compared, the one that was taken first. Where it makes them
+        more alike, labelled images are shown as close-ups of the structure, or from afar.
 
         Args:
             collection: Collection, or its folder.

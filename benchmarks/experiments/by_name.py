@@ -11,6 +11,7 @@ from benchmarks.plans.task_plans import stable_hash
 from incontext import Segmenter
 from incontext.inference.named_task import MOST_TASKS, compared_tasks
 from megamed.names import Named, find, named_tasks
+from megamed.schema import Task
 
 OWN, FOUND, RANDOM = "own examples", "the best task of the name", "a random task of the name"
 
@@ -40,9 +41,7 @@ def by_name(bench: Bench) -> Findings:
 
 def compared(named: list[Named], bench: Bench, segmenter: Segmenter, support: SharedSupport) -> dict[str, Any]:
     """Mean Dice of the queries by each kind of examples; nothing if no task of another dataset answers to the label."""
-    task = support.task
-    others = [each for each in named if each.task.dataset != task.dataset]
-    tasks = find(task.label.replace("-", " "), others).tasks[:MOST_TASKS]
+    tasks = answering(support.task, named)
     if not tasks:
         return {"task": "", "dice": {}}
     images, labels = pairs(bench, support, support.queries)
@@ -55,3 +54,14 @@ def compared(named: list[Named], bench: Bench, segmenter: Segmenter, support: Sh
     learned = {OWN: own, FOUND: best, RANDOM: random}
     found = {series: mean_dice(each.predict(images).masks, labels) for series, each in learned.items()}
     return {"task": source.task.id, "dice": found}
+
+
+def answering(task: Task, named: list[Named]) -> list[Task]:
+    """Tasks of other datasets that the label of a task finds: of the same kind of images, such as MR, if there are any.
+
+    So would a person ask, who knows what the images are of.
+    """
+    others = [each for each in named if each.task.dataset != task.dataset]
+    found, modalities = find(task.label.replace("-", " "), others).tasks, Named(task).modalities
+    alike = [each for each in found if Named(each).modalities & modalities]
+    return (alike or found)[:MOST_TASKS]

@@ -1,18 +1,22 @@
 """Labelled images of a collection for a structure that is named: of its tasks the one that fits the queries best."""
 
 import copy
+import math
 import textwrap
 from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 import torch
+from jaxtyping import UInt8
 from torch.nn import functional as F
 
+from incontext.images.close_ups import extent, magnified
 from incontext.images.contrast import CONTRAST, QUANTILES, distances
 from incontext.images.examples import SAMPLED_CASES, Pictures, as_list, as_source_images, spread, thinned
 from incontext.images.normalisation import Normalisation, choose
@@ -33,17 +37,23 @@ MOST_TASKS = 8
 """Tasks of a structure that are compared; further ones are the less likely meanings of its name."""
 LOOKED_AT = 64
 """Labelled images of a task that are compared with the images to segment."""
+SHOWN = 16
+"""Labelled images by which the magnification is chosen."""
 MOST_IMAGES = 32
 """Labelled images of a task that are kept to choose supports from: those most like the images to segment."""
 JUDGED = 12
 """Labelled images of a task that segment each other, by which it is ranked."""
 NEAREST = 3
 """Labelled images that an image to segment has to be like."""
-LIKENESS_SCALE = 0.1
+LIKENESS_SCALE = 0.03
 """Lack of likeness by which a task's Dice counts less by a factor of e."""
 CONTRAST_SCALE = CONTRAST
 """Difference in contrast by which it counts less by that factor: the largest within a dataset. A negative of the images
 has much the same features, and is no example for them."""
+MAGNIFICATIONS = (1.0, 0.5, 0.7, 1.4, 2.0, 2.8, 4.0)
+"""Magnifications that labelled images may be shown at, to be like the images to segment."""
+LEAST_GAIN = 0.5
+"""Least decrease of their `_unlikeness` for which they are shown otherwise than they are."""
 LONGEST_LICENCE = 60
 """Letters of a licence that a line on a source has room for."""
 FULL = 255
@@ -63,6 +73,7 @@ class ComparedTask:
         likeness: Mean cosine of the features of the images to segment and of those nearest to them, at most 1; None if
             no images to segment were given.
         contrast: Median difference of their quantiles of grey values in [0, 1], as in `incontext.images.contrast`.
+        magnification: How many times as large they are shown as they are in the collection.
         unread: Words of the name that nothing is known of, and that were left out.
     """
 
@@ -73,21 +84,22 @@ class ComparedTask:
     dice: float | None
     likeness: float | None = None
     contrast: float = 0.0
+    magnification: float = 1.0
     unread: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         signs = {"Dice on itself": self.dice, "likeness": self.likeness}
         told = "".join(f", {name} {value:.2f}" for name, value in signs.items() if value is not None)
+        close = f", {self.magnification:g} times as large" if self.magnification != 1 else ""
         licence = textwrap.shorten(self.licence or "unknown", LONGEST_LICENCE, placeholder=" …")
         left_out = f"; not knowing {', '.join(self.unread)}" if self.unread else ""
-        return f"{self.task.id} ({self.title}; licence: {licence}; {self.images} images{told}{left_out})"
+        return f"{self.task.id} ({self.title}; licence: {licence}; {self.images} images{close}{told}{left_out})"
 
     @property
     def worth(self) -> float:
         """Dice of the task on itself, the less the more unlike its images are."""
-        likeness = 1.0 if self.likeness is None else self.likeness
-        unlike = (1 - likeness) / LIKENESS_SCALE + self.contrast / CONTRAST_SCALE
-        return (self.dice or 0.0) * float(np.exp(-unlike))
+        unlike = 0.0 if self.likeness is None else _unlikeness(self.likeness, self.contrast)
+        return (self.dice or 0.0) * math.exp(-unlike)
 
 
 def opened(collection: str | Path | Collection) -> AbstractContextManager[Collection]:
@@ -101,8 +113,8 @@ def fit_named(
     """Let an estimator learn a structure that is named from a collection.
 
     Of the tasks that mean it, the one is taken whose images do best in segmenting each other and are most like the
-    images to segment. A collection's images are scaled already; those to segment are scaled as their own values call
-    for, and if none are given as the task's modality does.
+    images to segment, at the magnification that makes them so. A collection's images are scaled already; those to
+    segment are scaled as their own values call for, and if none are given as the task's modality does.
 
     Args:
         learner: Estimator with parameters and no examples; it stays as it is.
@@ -150,11 +162,18 @@ def _sample(learner: TaskEstimator, like: Pictures) -> list[SourceImage]:
 
 
 class Nearness(NamedTuple):
-    """Order of labelled images by their likeness to those to segment, and their likeness and difference in contrast."""
+    """Order of labelled images by their likeness to those to segment, and what `ComparedTask` tells of them."""
 
-    order: Sequence[int] = ()
+    order: Sequence[int]
     likeness: float | None = None
     contrast: float = 0.0
+    magnification: float = 1.0
+
+    @property
+    def unlikeness(self) -> float:
+        """Lack of likeness and difference in contrast, on one scale."""
+        assert self.likeness is not None
+        return _unlikeness(self.likeness, self.contrast)
 
 
 class _Candidate(Generic[Learner]):
@@ -167,33 +186,48 @@ class _Candidate(Generic[Learner]):
         self.sample = sample
         self.scaling = choose(sample, learner.scaling) if sample else _usual_scaling(task)
 
+    @cached_property
+    def labelled(self) -> "_Labelled":
+        """Labelled images of as many subjects as possible."""
+        samples = _of_many_subjects(self.collection.samples(self.task), LOOKED_AT)
+        rows = [sample.row for sample in samples]
+        images, labels = self.collection.images(self.task, rows), self.collection.labels(self.task, rows)
+        return _Labelled(images, labels, [sample.subject for sample in samples])
+
     def learned(self) -> tuple[Learner, ComparedTask]:
         """Learn from the images that are most like those to segment, and say how well the task suits."""
-        samples = _of_many_subjects(self.collection.samples(self.task), LOOKED_AT)
-        near, rows = Nearness(), [sample.row for sample in samples]
-        if self.sample:
-            near = self._nearness(self._fitted(rows))
-            rows = [rows[index] for index in near.order]
-        learned = self._fitted(rows[:MOST_IMAGES])
+        near = self._nearest() if self.sample else Nearness(range(len(self.labelled.images)))
+        learned = self._fitted(near.order[:MOST_IMAGES], near.magnification)
         card, dice = self.collection.card(self.task.dataset), _dice_on_itself(learned)
         learned.credit(ImageSource.of(card.title or card.id, card.license))
-        source = ComparedTask(self.task, card.title, card.license or "", len(rows), dice, near.likeness, near.contrast)
-        return learned, source
+        told = ComparedTask(self.task, card.title, card.license or "", len(near.order), dice, *near[1:])
+        return learned, told
 
-    def _fitted(self, rows: Sequence[int]) -> Learner:
-        """Fit a copy of the estimator to labelled images, in the grey values of the images to segment."""
-        images, labels = self.collection.images(self.task, rows), self.collection.labels(self.task, rows)
-        grey: Sequence[np.ndarray] = list(images)
+    def _nearest(self) -> Nearness:
+        """Compare the images to segment with the labelled ones, at the magnification that makes them most alike.
+
+        A close-up has to show the whole of what is labelled.
+        """
+        every = range(len(self.labelled.images))
+        largest = max(1.0, 1 / float(np.median([extent(label) for label in self.labelled.labels])))
+        plain, *others = (self._nearness(every[:SHOWN], each) for each in MAGNIFICATIONS if each <= largest)
+        best = min(others, key=lambda near: near.unlikeness, default=plain)
+        gain = plain.unlikeness - best.unlikeness
+        return self._nearness(every, best.magnification if gain > LEAST_GAIN else 1.0)
+
+    def _fitted(self, chosen: Sequence[int], magnification: float) -> Learner:
+        """Fit a copy of the estimator to some labelled images, in the grey values of the images to segment."""
+        images, labels = self.labelled.shown(chosen, magnification)
         if self.scaling.low is not None and self.scaling.high is not None:
             width = self.scaling.high - self.scaling.low
-            grey = [self.scaling.low + image / np.float32(FULL) * np.float32(width) for image in images]
-        unknown = UNKNOWN if (labels == UNKNOWN).any() else self.learner.unknown
+            images = [self.scaling.low + image / np.float32(FULL) * np.float32(width) for image in images]
+        unknown = UNKNOWN if any((label == UNKNOWN).any() for label in labels) else self.learner.unknown
         copied = copy.copy(self.learner).set_params(scaling=self.scaling.kind, unknown=unknown, tune=0)
-        subjects = {sample.row: sample.subject for sample in self.collection.samples(self.task)}
-        return copied.fit(grey, list(labels), {1: self.task.label}, [subjects[row] for row in rows])
+        return copied.fit(images, labels, {1: self.task.label}, [self.labelled.subjects[index] for index in chosen])
 
-    def _nearness(self, fitted: TaskEstimator) -> Nearness:
-        """Compare the images to segment with the labelled ones."""
+    def _nearness(self, chosen: Sequence[int], magnification: float) -> Nearness:
+        """Compare the images to segment with some of the labelled ones."""
+        fitted = self._fitted(chosen, magnification)
         reader, preparation = fitted.judgement.reader, fitted.fitted.preparation
         squares = np.stack([square for case in self.sample for square in preparation.squares(case)])
         known = reader.pool.images
@@ -205,7 +239,27 @@ class _Candidate(Generic[Learner]):
             cosines.amax(0).argsort(descending=True, stable=True).tolist(),
             float(cosines.topk(min(NEAREST, len(known)), dim=1).values.mean()),
             float(np.median(distances(*quantiles))),
+            magnification,
         )
+
+
+@dataclass(frozen=True)
+class _Labelled:
+    """Labelled images as a collection stores them, and their subjects."""
+
+    images: UInt8[np.ndarray, "N S S"]
+    labels: UInt8[np.ndarray, "N S S"]
+    subjects: Sequence[str]
+
+    def shown(self, chosen: Sequence[int], magnification: float) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Some of the images and labels, with what is labelled so many times as large."""
+        both = [magnified(self.images[index], self.labels[index], magnification) for index in chosen]
+        return [image for image, _ in both], [label for _, label in both]
+
+
+def _unlikeness(likeness: float, contrast: float) -> float:
+    """Logarithm of the factor by which a task's Dice counts less."""
+    return (1 - likeness) / LIKENESS_SCALE + contrast / CONTRAST_SCALE
 
 
 def _usual_scaling(task: Task) -> Normalisation:

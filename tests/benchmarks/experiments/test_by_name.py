@@ -6,9 +6,10 @@ from dataclasses import replace
 import pytest
 
 from benchmarks.experiments.bench import Bench, Coordinates
-from benchmarks.experiments.by_name import FOUND, OWN, RANDOM, by_name
+from benchmarks.experiments.by_name import FOUND, OWN, RANDOM, answering, by_name
 from benchmarks.plans.task_plans import Settings
 from megamed import Task
+from megamed.names import Named
 from tests.benchmarks.conftest import DrawnCollection
 
 NewBench = Callable[..., Bench]
@@ -39,3 +40,10 @@ def test_a_name_that_no_other_dataset_has_finds_nothing(new_bench: NewBench) -> 
     apart.path = bench.collection.path
     with pytest.raises(ValueError, match="No structure is in two datasets"):
         by_name(replace(bench, collection=apart))
+
+
+def test_images_of_the_same_kind_are_asked_for_and_others_if_there_are_none() -> None:
+    task, mr, ct = (Task.from_id(f"{each}/2d/liver") for each in ("own/mr-t2w", "other/mri-t1", "third/ct"))
+    assert answering(task, [Named(task), Named(ct), Named(mr)]) == [mr]
+    assert answering(task, [Named(task), Named(ct)]) == [ct]
+    assert answering(task, [Named(task)]) == []

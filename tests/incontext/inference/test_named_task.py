@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from incontext.images.close_ups import magnified
 from incontext.images.examples import as_source_images
 from incontext.inference.named_task import LOOKED_AT, ComparedTask, _Candidate, _of_many_subjects
 from incontext.networks.support_once import SupportOnceConfig, SupportOnceNet
@@ -62,6 +63,19 @@ def test_what_is_most_like_the_queries_is_learned_in_their_grey_values(
     np.testing.assert_allclose(learned.fitted.pool.images[0, 0], expected, atol=0.12 if hounsfield else 0.01)
     assert learned.fitted.preparation.normalisation.kind == ("window" if hounsfield else "min-max")
     assert learner.scaling == "auto"
+
+
+@pytest.mark.parametrize("magnification", [0.5, 1.0, 2.0])
+def test_labelled_images_are_shown_as_large_as_those_to_segment(
+    collection: Collection, images: list[np.ndarray], magnification: float
+) -> None:
+    task = collection.tasks()[0]
+    labels = [collection.label(task, sample.row) for sample in collection.samples(task)]
+    asked = [magnified(*pair, magnification)[0] for pair in zip(images, labels, strict=True)]
+    segmenter = Segmenter.from_collection(collection, "disc", asked, size_px=32)
+    (source,) = segmenter.sources
+    assert source.magnification == magnification
+    assert (f"{magnification:g} times as large" in str(source)) == (magnification != 1)
 
 
 def test_a_structure_that_no_task_has_is_refused(collection: Collection) -> None:
