@@ -1,31 +1,37 @@
 """Labelled squares as a nearer, or a more distant, camera would show them."""
 
 import numpy as np
-from jaxtyping import Shaped, UInt8
+from jaxtyping import UInt8
 
-from megamed.unknown import UNKNOWN, foreground
+from incontext.images.resampling import binary_to_square, to_square
+from megamed.unknown import UNKNOWN, foreground, unjudged
 
 PART_SHARE = 0.35
 """Least share of a label's area in a connected part that is shown alone: one of a pair may be, a cell of many not."""
 
 
 def magnified(
-    image: Shaped[np.ndarray, "side side"], label: UInt8[np.ndarray, "side side"], magnification: float
-) -> tuple[Shaped[np.ndarray, "shown shown"], UInt8[np.ndarray, "shown shown"]]:
-    """Cut a square out of an image and its binary label that shows what is labelled so many times as large.
+    image: UInt8[np.ndarray, "side side"], label: UInt8[np.ndarray, "side side"], magnification: float
+) -> tuple[UInt8[np.ndarray, "side side"], UInt8[np.ndarray, "side side"]]:
+    """Show an image and its binary label so that what is labelled is so many times as large.
 
-    It lies as near to the middle of what is labelled as the image allows. Below a magnification of 1 the square is
-    larger than the image; around it the image's edge is repeated, and nobody knows what is there.
+    What is shown lies as near to the middle of what is labelled as the image allows. Below a magnification of 1 it is
+    the whole image; around it the image's edge is repeated, and nobody knows what is there.
     """
     side = len(label)
     shown = max(1, round(side / magnification))
-    if shown >= side:
+    if shown == side:
+        return image, label
+    if shown > side:
         before = (shown - side) // 2
         width = (before, shown - side - before)
-        return np.pad(image, width, mode="edge"), np.pad(label, width, constant_values=UNKNOWN)
-    first = (min(max((axis.start + axis.stop - shown) // 2, 0), side - shown) for axis in bounds(label))
-    rows, columns = (slice(start, start + shown) for start in first)
-    return image[rows, columns], label[rows, columns]
+        image, label = np.pad(image, width, mode="edge"), np.pad(label, width, constant_values=UNKNOWN)
+    else:
+        first = (min(max((axis.start + axis.stop - shown) // 2, 0), side - shown) for axis in bounds(label))
+        rows, columns = (slice(start, start + shown) for start in first)
+        image, label = image[rows, columns], label[rows, columns]
+    grey = np.rint(to_square(image, side)).astype(np.uint8)
+    return grey, binary_to_square(foreground(label), unjudged(label), side)
 
 
 def extent(label: UInt8[np.ndarray, "side side"]) -> float:

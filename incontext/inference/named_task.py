@@ -233,10 +233,10 @@ class _Candidate(Generic[Learner]):
         known = reader.pool.images
         features = [reader.features(each.to(reader.device)) for each in (torch.from_numpy(squares)[:, None], known)]
         asked, found = (F.normalize(each, dim=1) for each in features)
-        cosines = asked @ found.T
+        cosines, units = asked @ found.T, reader.pool.units
         quantiles = [np.quantile(each.reshape(len(each), -1), QUANTILES, axis=1).T for each in (squares, known.numpy())]
         return Nearness(
-            cosines.amax(0).argsort(descending=True, stable=True).tolist(),
+            list(dict.fromkeys(units[cosines.amax(0).argsort(descending=True, stable=True)].tolist())),
             float(cosines.topk(min(NEAREST, len(known)), dim=1).values.mean()),
             float(np.median(distances(*quantiles))),
             magnification,

@@ -78,6 +78,14 @@ def test_labelled_images_are_shown_as_large_as_those_to_segment(
     assert (f"{magnification:g} times as large" in str(source)) == (magnification != 1)
 
 
+def test_images_that_are_cut_into_tiles_are_ordered_as_images(
+    collection: Collection, images: list[np.ndarray], network: SupportOnceNet
+) -> None:
+    learner = Segmenter(network, support="nearest", size_px=16, tiling=16)
+    _, source = _Candidate(learner, collection, collection.tasks()[0], list(as_source_images(images[0]))).learned()
+    assert source.images == len(images)
+
+
 def test_a_structure_that_no_task_has_is_refused(collection: Collection) -> None:
     with pytest.raises(ValueError, match="'spleen' is in no task of the collection"):
         Segmenter.from_collection(collection, "spleen")
