@@ -122,9 +122,8 @@ class Collection:
 
     def rows(self, task: Task) -> list[Sample]:
         """List all rows of a task's view, whether they show the label or not; an area of -1 is that nobody looked."""
-        subjects, cases, splits = (self._array(task, table).asstr("utf-8")[()] for table in TABLES)
-        areas = self.areas(task)
-        return [Sample(row, subjects[row], cases[row], splits[row], int(area)) for row, area in enumerate(areas)]
+        columns = (self._array(task, table).asstr("utf-8")[()] for table in TABLES)
+        return [Sample(row, *each) for row, each in enumerate(zip(*columns, self.areas(task).tolist(), strict=True))]
 
     def subjects(self, task: Task) -> tuple[str, ...]:
         """Read the subject of every row."""
@@ -194,9 +193,15 @@ def _open(path: Path) -> h5py.File:
     """Open a file for reading, having checked that it cannot reach outside itself.
 
     Raises:
-        ValueError: If it could.
+        OSError: If it cannot be read.
+        ValueError: If it could reach outside.
     """
-    file = h5py.File(path, "r", locking=False, rdcc_nbytes=0)  # a cache for every array would fill the memory
+    try:
+        file = h5py.File(path, "r", locking=False, rdcc_nbytes=0)  # a cache for every array would fill the memory
+    except OSError as error:
+        got = os.strerror(error.errno) if error.errno else error
+        msg = f"{path} cannot be opened: expected a file of a collection, got: {got}. Copy it there, or build it again."
+        raise OSError(msg) from error
     if problems := list(_unsafe_objects(file)):
         file.close()
         msg = f"{path.name} is not safe to open: expected plain arrays, got {'; '.join(problems)}."
@@ -360,9 +365,8 @@ def _view_problems(group: h5py.Group, view: View, card: DatasetCard) -> Iterator
         where, areas = f"{view.group}/labels/{name}", group["areas"][name][()]
         if not card.has_label(name):
             yield f"{where} is not on the card: expected one of {sorted(card.masks)}."
-        counts = np.array([np.bincount(label.ravel(), minlength=256)[[0, 1, UNKNOWN]] for label in array]).reshape(
-            -1, 3
-        )
+        each = [np.bincount(label.ravel(), minlength=256)[[0, 1, UNKNOWN]] for label in array]
+        counts = np.array(each).reshape(-1, 3)
         if not (counts.sum(axis=1) == array.shape[1] * array.shape[2]).all():
             yield f"{where} is not binary: expected 0, 1 and {UNKNOWN} for unknown."
         if not np.array_equal(counts[:, 1], np.where(areas == UNKNOWN_AREA, 0, areas)):

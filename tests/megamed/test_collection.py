@@ -310,6 +310,18 @@ def test_verify_finds_a_missing_file(built: Path) -> None:
     assert problem.endswith(".h5 is missing. Build it again.")
 
 
+@pytest.mark.parametrize(("content", "got"), [(None, "No such file or directory"), (b"", "file signature not found")])
+def test_a_file_that_is_missing_or_none_is_named(built: Path, content: bytes | None, got: str) -> None:
+    path = next(built.glob("*.h5"))
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+    with Collection(built) as collection, pytest.raises(OSError, match=got) as caught:
+        collection.samples(collection.tasks()[0])
+    assert str(caught.value).startswith(f"{path} cannot be opened: expected a file of a collection, got: ")
+    assert str(caught.value).endswith("Copy it there, or build it again.")
+
+
 def test_verify_finds_a_changed_byte(built: Path) -> None:
     path = built / read_manifest(built).datasets["drawn"].file
     with h5py.File(path, "r") as file:
