@@ -29,7 +29,7 @@ from megamed.names import find, named_tasks
 from megamed.schema import Sample, Task
 from megamed.squares import CT_WINDOW_HU
 from megamed.terms import fold, split_modalities
-from megamed.unknown import UNKNOWN
+from megamed.unknown import UNKNOWN, foreground
 
 Learner = TypeVar("Learner", bound=TaskEstimator)
 
@@ -54,6 +54,8 @@ MAGNIFICATIONS = (1.0, 0.5, 0.7, 1.4, 2.0, 2.8, 4.0)
 """Magnifications that labelled images may be shown at, to be like the images to segment."""
 LEAST_GAIN = 0.5
 """Least decrease of their `_unlikeness` for which they are shown otherwise than they are."""
+LEAST_SEEN = 0.75
+"""Least share of the labels that are seen at a magnification."""
 LONGEST_LICENCE = 60
 """Letters of a licence that a line on a source has room for."""
 FULL = 255
@@ -192,42 +194,47 @@ class _Candidate(Generic[Learner]):
         samples = _of_many_subjects(self.collection.samples(self.task), LOOKED_AT)
         rows = [sample.row for sample in samples]
         images, labels = self.collection.images(self.task, rows), self.collection.labels(self.task, rows)
-        return _Labelled(images, labels, [sample.subject for sample in samples])
+        return _Labelled(list(images), list(labels), [sample.subject for sample in samples])
 
     def learned(self) -> tuple[Learner, ComparedTask]:
         """Learn from the images that are most like those to segment, and say how well the task suits."""
-        near = self._nearest() if self.sample else Nearness(range(len(self.labelled.images)))
-        learned = self._fitted(near.order[:MOST_IMAGES], near.magnification)
+        near, shown = Nearness(range(len(self.labelled.images))), self.labelled
+        if self.sample:
+            magnification = self._magnification()
+            shown = shown.at(magnification)
+            near = self._nearness(shown, magnification)
+        learned = self._fitted(shown.some(near.order[:MOST_IMAGES]))
         card, dice = self.collection.card(self.task.dataset), _dice_on_itself(learned)
         learned.credit(ImageSource.of(card.title or card.id, card.license))
         told = ComparedTask(self.task, card.title, card.license or "", len(near.order), dice, *near[1:])
         return learned, told
 
-    def _nearest(self) -> Nearness:
-        """Compare the images to segment with the labelled ones, at the magnification that makes them most alike.
+    def _magnification(self) -> float:
+        """Choose the magnification at which labelled images are most like those to segment.
 
-        A close-up has to show the whole of what is labelled.
+        A close-up has to show the whole of what is labelled, and from afar it still has to be seen.
         """
-        every = range(len(self.labelled.images))
-        largest = max(1.0, 1 / float(np.median([extent(label) for label in self.labelled.labels])))
-        plain, *others = (self._nearness(every[:SHOWN], each) for each in MAGNIFICATIONS if each <= largest)
+        few = self.labelled.some(range(len(self.labelled.images))[:SHOWN])
+        largest = max(1.0, 1 / float(np.median([extent(label) for label in few.labels])))
+        shown = {each: few.at(each) for each in MAGNIFICATIONS if each <= largest}
+        seen = {each: some for each, some in shown.items() if len(some.images) >= LEAST_SEEN * len(few.images)}
+        plain, *others = (self._nearness(some, each) for each, some in seen.items())
         best = min(others, key=lambda near: near.unlikeness, default=plain)
-        gain = plain.unlikeness - best.unlikeness
-        return self._nearness(every, best.magnification if gain > LEAST_GAIN else 1.0)
+        return best.magnification if plain.unlikeness - best.unlikeness > LEAST_GAIN else plain.magnification
 
-    def _fitted(self, chosen: Sequence[int], magnification: float) -> Learner:
-        """Fit a copy of the estimator to some labelled images, in the grey values of the images to segment."""
-        images, labels = self.labelled.shown(chosen, magnification)
+    def _fitted(self, shown: "_Labelled") -> Learner:
+        """Fit a copy of the estimator to labelled images, in the grey values of the images to segment."""
+        images: Sequence[np.ndarray] = shown.images
         if self.scaling.low is not None and self.scaling.high is not None:
             width = self.scaling.high - self.scaling.low
             images = [self.scaling.low + image / np.float32(FULL) * np.float32(width) for image in images]
-        unknown = UNKNOWN if any((label == UNKNOWN).any() for label in labels) else self.learner.unknown
+        unknown = UNKNOWN if any((label == UNKNOWN).any() for label in shown.labels) else self.learner.unknown
         copied = copy.copy(self.learner).set_params(scaling=self.scaling.kind, unknown=unknown, tune=0)
-        return copied.fit(images, labels, {1: self.task.label}, [self.labelled.subjects[index] for index in chosen])
+        return copied.fit(images, shown.labels, {1: self.task.label}, shown.subjects)
 
-    def _nearness(self, chosen: Sequence[int], magnification: float) -> Nearness:
-        """Compare the images to segment with some of the labelled ones."""
-        fitted = self._fitted(chosen, magnification)
+    def _nearness(self, shown: "_Labelled", magnification: float) -> Nearness:
+        """Compare the images to segment with labelled ones."""
+        fitted = self._fitted(shown)
         reader, preparation = fitted.judgement.reader, fitted.fitted.preparation
         squares = np.stack([square for case in self.sample for square in preparation.squares(case)])
         known = reader.pool.images
@@ -247,14 +254,21 @@ class _Candidate(Generic[Learner]):
 class _Labelled:
     """Labelled images as a collection stores them, and their subjects."""
 
-    images: UInt8[np.ndarray, "N S S"]
-    labels: UInt8[np.ndarray, "N S S"]
-    subjects: Sequence[str]
+    images: list[UInt8[np.ndarray, "S S"]]
+    labels: list[UInt8[np.ndarray, "S S"]]
+    subjects: list[str]
 
-    def shown(self, chosen: Sequence[int], magnification: float) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """Some of the images and labels, with what is labelled so many times as large."""
-        both = [magnified(self.images[index], self.labels[index], magnification) for index in chosen]
-        return [image for image, _ in both], [label for _, label in both]
+    def some(self, chosen: Sequence[int]) -> "_Labelled":
+        """Return those of some indices."""
+        images, labels = ([each[index] for index in chosen] for each in (self.images, self.labels))
+        return _Labelled(images, labels, [self.subjects[index] for index in chosen])
+
+    def at(self, magnification: float) -> "_Labelled":
+        """Return those that still show at a magnification what is labelled."""
+        pairs = zip(self.images, self.labels, strict=True)
+        images, labels = map(list, zip(*(magnified(*pair, magnification) for pair in pairs), strict=True))
+        seen = [index for index, label in enumerate(labels) if foreground(label).any()]
+        return _Labelled(images, labels, self.subjects).some(seen)
 
 
 def _unlikeness(likeness: float, contrast: float) -> float:

@@ -78,6 +78,18 @@ def test_labelled_images_are_shown_as_large_as_those_to_segment(
     assert (f"{magnification:g} times as large" in str(source)) == (magnification != 1)
 
 
+@pytest.mark.parametrize("specks", [[(8, 8)], [(2, 2), (29, 29)]], ids=["one", "in two corners"])
+def test_what_is_not_seen_at_a_magnification_is_not_shown_at_it(
+    collection: Collection, network: SupportOnceNet, specks: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    label = np.zeros((32, 32), np.uint8)
+    label[tuple(zip(*specks, strict=True))] = 1
+    monkeypatch.setattr(collection, "labels", lambda _, rows: np.repeat(label[None], len(rows), axis=0))
+    noise = np.random.default_rng(0).integers(0, 255, (32, 32)).astype(np.uint8)
+    (source,) = Segmenter.from_collection(collection, "disc", noise, weights=network, size_px=32).sources
+    assert source.images == 6
+
+
 def test_images_that_are_cut_into_tiles_are_ordered_as_images(
     collection: Collection, images: list[np.ndarray], network: SupportOnceNet
 ) -> None:
