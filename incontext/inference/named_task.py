@@ -92,7 +92,7 @@ class ComparedTask:
     def __str__(self) -> str:
         signs = {"Dice on itself": self.dice, "likeness": self.likeness}
         told = "".join(f", {name} {value:.2f}" for name, value in signs.items() if value is not None)
-        close = f", {self.magnification:g} times as large" if self.magnification != 1 else ""
+        close = f", shown {self.magnification:g} times as large" if self.magnification != 1 else ""
         licence = textwrap.shorten(self.licence or "unknown", LONGEST_LICENCE, placeholder=" …")
         left_out = f"; not knowing {', '.join(self.unread)}" if self.unread else ""
         return f"{self.task.id} ({self.title}; licence: {licence}; {self.images} images{close}{told}{left_out})"
