@@ -55,7 +55,7 @@ MAGNIFICATIONS = (1.0, 0.5, 0.7, 1.4, 2.0, 2.8, 4.0)
 LEAST_GAIN = 0.5
 """Least decrease of their `_unlikeness` for which they are shown otherwise than they are."""
 LEAST_SEEN = 0.75
-"""Least share of the labels that are seen at a magnification."""
+"""Least share of these labels that has to be seen at a magnification for it to be tried."""
 LONGEST_LICENCE = 60
 """Letters of a licence that a line on a source has room for."""
 FULL = 255
