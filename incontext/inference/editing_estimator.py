@@ -16,6 +16,7 @@ from incontext.inference.case_predictions import predict_cases
 from incontext.inference.editing import Editing
 from incontext.inference.editor import Editor
 from incontext.inference.growth import grown, without_examples
+from incontext.inference.image_source import ImageSource
 from incontext.inference.labelled_volume import in_whole
 from incontext.inference.planes import CasePrediction, Classes
 from incontext.inference.presence import check_absent, judge_presence
@@ -93,7 +94,8 @@ class EditingEstimator(TaskEstimator):
         """Let one more image join the examples; of the others nothing is read again.
 
         The image is prepared as the first examples were, and a network that was tuned stays as it is; `fit` would
-        decide anew. A class that no example had before was not sought in them, so that they say nothing of it.
+        decide anew. A class that no example had before was not sought in them, so that they say nothing of it. If the
+        first were of a named source, `image_sources` gains one without a name.
 
         Args:
             image: The image, stack or volume.
@@ -122,7 +124,10 @@ class EditingEstimator(TaskEstimator):
         after = grown(fitted, example, classes or {})
         before = self._reading if self._reading and self._reading[0] == self._reading_key else None
         tuned = self._tuned if self._tuned and self._tuned[0] == self._tuning_key else None
+        sources = self.image_sources
         self._fitted = after
+        if sources:
+            self.credit(*dict.fromkeys((*sources, ImageSource())))
         if tuned:
             self._tuned = self._tuning_key, tuned[1]
         if before:

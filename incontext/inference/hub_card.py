@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from incontext.inference.hub_contents import Kind
-from incontext.inference.image_source import ImageSource
+from incontext.inference.image_source import UNNAMED, ImageSource
 from megamed.failures import one_line
 
 LICENCES = re.compile(
@@ -38,7 +38,7 @@ def card_of(name: str, kind: Kind, licence: str, sources: Sequence[ImageSource],
         "## Use",
         _use(name, kind),
         "## Data",
-        _table(("dataset", "licence"), [(each.title or "unnamed", each.licence or "unknown") for each in sources])
+        _table(("dataset", "licence"), [(each.title or UNNAMED, each.licence or "unknown") for each in sources])
         if sources
         else "The publisher names no source of the images.",
         NO_DEVICE,

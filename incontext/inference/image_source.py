@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, StringConstraints
 
 LONGEST = 1000
 """Characters of a title or licence."""
+UNNAMED = "images of no named source"
 
 Text = Annotated[str, StringConstraints(max_length=LONGEST)]
 

@@ -12,7 +12,7 @@ from incontext.inference.expected import Expected
 from incontext.inference.hub import AGAIN, REFUSALS, Repository
 from incontext.inference.hub_card import card_of
 from incontext.inference.hub_contents import CONTENTS, HubContents, Kind, ListedFile
-from incontext.inference.image_source import ImageSource
+from incontext.inference.image_source import UNNAMED, ImageSource
 from incontext.inference.task_file import SavedTask, described
 from incontext.networks.prompted_weights import prompted_beside
 from megamed.extras import require
@@ -48,6 +48,10 @@ class Terms:
     private: bool = False
     endpoint: str | None = None
 
+    def stated(self, sources: Sequence[ImageSource]) -> tuple[ImageSource, ...]:
+        """Return sources of which one without name has the licence that is stated."""
+        return tuple(each if each.title or each.licence else ImageSource(licence=self.licence) for each in sources)
+
 
 def check_images(sources: Sequence[ImageSource], terms: Terms) -> None:
     """Make sure that the images of a task may be passed on.
@@ -57,13 +61,13 @@ def check_images(sources: Sequence[ImageSource], terms: Terms) -> None:
     """
     if terms.codes_only or terms.anyway:
         return
-    stated = [(each.title or "its images", each.licence) for each in sources] or [("its images", terms.licence)]
-    for title, licence in stated:
-        if not may_be_passed_on(licence):
+    for source in terms.stated(sources or [ImageSource()]):
+        if not may_be_passed_on(source.licence):
+            images, option = (f"images of {source.title}", "--anyway") if source.title else (UNNAMED, "--licence")
             msg = (
-                f"task holds images of {title}: expected a licence that surely lets them be passed on, got "
-                f"{licence or 'none'}. Leave the images out (--codes-only), or, if you may share them, say so "
-                f"({'--anyway' if sources else '--licence'})."
+                f"task holds {images}: expected a licence that surely lets them be passed on, got "
+                f"{source.licence or 'none'}. Leave the images out (--codes-only), or, if you may share them, say so "
+                f"({option})."
             )
             raise ValueError(msg)
 

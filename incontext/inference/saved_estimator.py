@@ -102,6 +102,7 @@ class SavedEstimator(EditingEstimator):
             return Publication.of_weights(self._weights_file, self.metadata).publish(name, wish)
         task = self._task(author)
         codes_only = wish.codes_only or task.fitted.codes is not None
+        task = replace(task, sources=wish.stated(task.sources))
         check_images(task.sources, replace(wish, codes_only=codes_only))
         own = None if task.weights.name in NAMED else self._weights_file
         with TemporaryDirectory() as folder:

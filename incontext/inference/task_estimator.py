@@ -110,7 +110,7 @@ class TaskEstimator(NetworkEstimator):
 
     @property
     def image_sources(self) -> tuple[ImageSource, ...]:
-        """Datasets that the examples come from, as far as it is known of all of them."""
+        """Datasets that the examples come from, and one without a name if others joined; empty if none is known."""
         return self._credited[1] if self._credited and self._credited[0] is self._fitted else ()
 
     @property

@@ -112,10 +112,25 @@ def test_licences_that_are_stated_count(weights: Path) -> None:
     check_images([OPEN], Terms())
 
 
-def test_further_examples_come_from_nowhere_that_is_known(weights: Path) -> None:
+def test_examples_that_join_those_of_a_source_have_the_licence_that_is_stated(
+    weights: Path, server: HubServer, tmp_path: Path
+) -> None:
     segmenter = fitted(weights, OPEN)
     assert segmenter.image_sources == (OPEN,)
-    assert segmenter.add(IMAGES[0], LABELS[0]).image_sources == ()
+    for _ in range(2):
+        assert segmenter.add(IMAGES[0], LABELS[0]).image_sources == (OPEN, ImageSource())
+    segmenter = Segmenter.load_task(segmenter.save_task(tmp_path / "a.task"), weights=weights, device="cpu")
+    with pytest.raises(ValueError, match=r"images of no named source: expected .* say so \(--licence\)"):
+        segmenter.push_to_hub(NAME)
+    segmenter.push_to_hub(NAME, licence="CC0")
+    assert Segmenter.load_task(NAME, device="cpu").image_sources == (OPEN, ImageSource())
+    card = server.files[NAME]["README.md"].decode()
+    assert "CC BY 4.0" in card
+    assert "| images of no named source | CC0 |" in card
+
+
+def test_examples_that_join_others_of_no_source_name_none(weights: Path) -> None:
+    assert fitted(weights).add(IMAGES[0], LABELS[0]).image_sources == ()
 
 
 def test_publishing_again_replaces_what_was_published(weights: Path, server: HubServer) -> None:
