@@ -45,12 +45,11 @@ def test_it_predicts_what_the_whole_task_predicts(params: dict[str, Any], weight
     whole = fitted(weights, **params)
     path = whole.save_task(tmp_path / "a.task", codes_only=True)
     loaded = Segmenter.load_task(path, weights, "cpu")
-    ours, theirs = whole.predict(IMAGES[:2]), loaded.predict(IMAGES[:2])
-    for index in range(2):
-        np.testing.assert_array_equal(theirs.probabilities[index], ours.probabilities[index])
-    assert theirs.classes == ours.classes
     again = Segmenter.load_task(loaded.save_task(tmp_path / "b.task"), weights, "cpu")
-    np.testing.assert_array_equal(again.predict(IMAGES[0]).probabilities[0], ours.probabilities[0])
+    ours, *others = (each.predict(IMAGES[:2]) for each in (whole, loaded, again))
+    for theirs in others:
+        np.testing.assert_array_equal(theirs.probabilities, ours.probabilities)
+        assert theirs.classes == ours.classes
 
 
 def test_the_code_of_one_image_is_that_of_its_copies(weights: Path, tmp_path: Path) -> None:
