@@ -1,5 +1,9 @@
 """The two ways to read a support: attention to its tokens, and a classifier fitted to its pixels in closed form."""
 
+import functools
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
 import torch
 from einops import rearrange
 from jaxtyping import Float
@@ -12,6 +16,22 @@ PATCH_PX = 8
 """Side of a label patch: it holds 8×8 values at every attended stage."""
 POSITION_CHANNELS = 16
 """Sines and cosines of four octaves along either axis."""
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _in_full_precision(method: Callable[P, R]) -> Callable[P, R]:
+    """Let mixed precision stop here. Without it nothing is entered, of which a trace would make a graph of its own."""
+
+    @functools.wraps(method)
+    def full(*args: P.args, **kwargs: P.kwargs) -> R:
+        if not torch.is_autocast_enabled("cuda"):
+            return method(*args, **kwargs)
+        with torch.autocast("cuda", enabled=False):
+            return method(*args, **kwargs)
+
+    return full
 
 
 class TokenMatch(nn.Module):
@@ -90,13 +110,13 @@ class FittedRead(nn.Module):
         self.project = nn.Conv2d(channels, fitted_channels, 1)
         self.log_ridge = nn.Parameter(torch.tensor(-4.0))
 
-    @torch.autocast("cuda", enabled=False)
+    @_in_full_precision
     def inputs(self, features: Tensor) -> Tensor:
         """The inputs `x_p` of each pixel: its projected features and a constant, (N, C + 1, h, w)."""
         projected = self.project(features.float())
         return torch.cat([projected, torch.ones_like(projected[:, :1])], 1)
 
-    @torch.autocast("cuda", enabled=False)
+    @_in_full_precision
     def moments(self, inputs: Tensor, labels: Tensor, known: Tensor | None = None) -> Tensor:
         """Sums `Σ_p a_kp x_p [x_p, y_p]ᵀ` over an image's foreground and over its background, divided by its pixels.
 
@@ -111,7 +131,7 @@ class FittedRead(nn.Module):
         weights = kinds(labels, known, (height, width)).flatten(2) / pixels.shape[-1]  # a_kp / pixels, (N, 2, pixels)
         return torch.einsum("nkp,ncp,ndp->nkcd", weights, pixels, both)
 
-    @torch.autocast("cuda", enabled=False)
+    @_in_full_precision
     def forward(self, inputs: Tensor, moments: Tensor) -> Tensor:
         """Scores (N, targets, h, w) near 1 in the foreground and -1 in the background, from pooled moments."""
         channels = inputs.shape[1]
