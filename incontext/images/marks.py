@@ -1,5 +1,6 @@
 """Strokes of a person on an image's own grid → pixels of the plane that a network looks at, and maps on its squares."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -62,7 +63,7 @@ class Mark:
                 raise _off(stroke, numbers, height, width)
             rows, columns = _turned(image, ends[:, 0], ends[:, 1], beyond=1)
             return cls(stroke, np.sort(rows), np.sort(columns))
-        points = _line(numbers.reshape(-1, 2)) if stroke.kind == "scribble" else numbers[None]
+        points = _line(numbers.reshape(-1, 2), (height, width)) if stroke.kind == "scribble" else numbers[None]
         shown = points[((points >= 0) & (points < (height, width))).all(axis=1)]
         if not len(shown):
             raise _off(stroke, numbers, height, width)
@@ -133,14 +134,17 @@ def _turned(
     return turned[0], turned[1]
 
 
-def _line(points: Int64[np.ndarray, "n 2"]) -> Int64[np.ndarray, "m 2"]:
-    """Pixels of the lines from each point to the next."""
+def _line(points: Int64[np.ndarray, "n 2"], shape: tuple[int, int]) -> Int64[np.ndarray, "m 2"]:
+    """Pixels of the lines from each point to the next, without most of those that lie beyond an image of a shape."""
     parts: list[np.ndarray] = [points[:1]]
     for start, end in pairwise(points):
         steps = int(np.abs(end - start).max())
-        if steps:
-            shares = np.arange(1, steps + 1)[:, None] / steps
-            parts.append(np.rint(start + shares * (end - start)).astype(np.int64))
+        first, last = 1.0, float(steps)
+        for at, way, side in zip(start.tolist(), (end - start).tolist(), shape, strict=True):
+            ends = sorted(((-1 - at) * steps / way, (side - at) * steps / way)) if way else (1, steps)
+            first, last = max(first, ends[0]), min(last, ends[1])
+        shares = np.arange(math.floor(first), math.ceil(last) + 1)[:, None] / max(1, steps)
+        parts.append(np.rint(start + shares * (end - start)).astype(np.int64))
     return np.concatenate(parts)
 
 

@@ -20,6 +20,7 @@ Boxes are made before points; `label` and `plane` say the same as above. Such an
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from numbers import Real
+from reprlib import repr as shortened
 from typing import Any
 
 from incontext.images.prompts import DrawnMask, Prompts, Stroke
@@ -58,7 +59,7 @@ def from_json(content: Any, name: str) -> Prompts:
             prompts = _with(prompts, entry, is_listed=isinstance(content, list))
         except (ValueError, TypeError) as error:
             place = f"{name}, entry {index}" if isinstance(content, list) else name
-            told = str(error) if isinstance(error, _Unlike) else f"expected a prompt, got {entry!r} ({error})"
+            told = str(error) if isinstance(error, _Unlike) else f"expected a prompt, got {shortened(entry)} ({error})"
             msg = (
                 f'{place} is no prompt: {told.rstrip(".")}. Write [{{"click": [row, column]}}, …], or '
                 '{"points": [[x, y], …], "labels": [1, …]}.'
@@ -82,7 +83,7 @@ def _content(stroke: Stroke) -> dict[str, Any]:
 def _with(prompts: Prompts, entry: Any, is_listed: bool) -> Prompts:
     """Add what an entry says."""
     if not isinstance(entry, Mapping):
-        msg = f"expected an object, got {entry!r}"
+        msg = f"expected an object, got {shortened(entry)}"
         raise _Unlike(msg)
     common = {key: _number(key, entry[key]) for key in EVERY if entry.get(key) is not None}
     kinds = [key for key in ("click", "scribble", "box", "mask") if key in entry]
@@ -144,18 +145,22 @@ def _first(entry: Mapping[str, Any], keys: Sequence[str]) -> Iterator[Any]:
 def _numbers(kind: str, where: Any) -> list[float]:
     is_right = isinstance(where, Sequence) and len(where) == SIDES[kind] and all(map(_is_number, where))
     if not is_right:
-        msg = f"expected {SIDES[kind]} numbers for a {kind}, got {where!r}"
+        msg = f"expected {SIDES[kind]} numbers for a {kind}, got {shortened(where)}"
         raise _Unlike(msg)
     return [float(each) for each in where]
 
 
 def _number(key: str, value: Any) -> int:
     least, most = (1, 255) if key == "label" else (0, math.inf)
-    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+    if not _is_whole(value) or not least <= value <= most:
         to = f" to {most}" if most < math.inf else ""
         msg = f"expected {key} to be a whole number from {least}{to}, got {value!r}"
         raise _Unlike(msg)
     return value
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _is_number(value: Any) -> bool:
@@ -164,8 +169,11 @@ def _is_number(value: Any) -> bool:
 
 def _mask(content: Any) -> Any:
     if not isinstance(content, Mapping) or content.keys() != {"size", "counts"}:
-        msg = f"expected a mask as size and counts, got {content!r}"
+        msg = f"expected a mask as size and counts, got {shortened(content)}"
         raise _Unlike(msg)
-    (height, width), counts = content["size"], content["counts"]
+    size, counts = content["size"], content["counts"]
     counts = counts_of_text(counts) if isinstance(counts, str) else counts
-    return RunMask.of_counts(counts, (int(height), int(width)), "F").pixels()
+    if not all(isinstance(each, list) and all(map(_is_whole, each)) for each in (size, counts)) or len(size) != 2:
+        msg = f"expected size to be a height and a width, and counts whole numbers or text, got {shortened(content)}"
+        raise _Unlike(msg)
+    return RunMask.of_counts(counts, (size[0], size[1]), "F").pixels()

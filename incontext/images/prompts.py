@@ -1,13 +1,17 @@
 """Prompts: clicks, scribbles, boxes and masks by which a person says on an image's own grid where a class is."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, Self
+from operator import index
+from reprlib import repr as shortened
+from typing import Any, Literal, Self
 
 import numpy as np
 from jaxtyping import Bool, Shaped
+from PIL import Image
 
+from incontext.images.arrays import Picture, Tensor, to_array
 from megamed.annotation_tools.run_lengths import RunMask
 
 Kind = Literal["click", "scribble", "box", "mask"]
@@ -15,6 +19,12 @@ Number = int | float | np.integer | np.floating
 """A row or column of an image, or a place within it."""
 Points = Sequence[Sequence[Number]]
 """Rows and columns of points on a line."""
+ARRAYS = (np.ndarray, Tensor, Image.Image)
+"""Types of masks."""
+FAR_PX = 2**31
+"""Number of pixels that no image has along a side."""
+MOST_LABEL = 255
+"""Largest label value of a class."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +60,9 @@ class Stroke:
         inside: Whether these pixels are said to be of the class, or not to be. A box and a mask have it True.
         label: Label value of the class; None for the usual one, which is the first.
         plane: Index of the plane of a stack or volume.
+
+    Raises:
+        ValueError: If label, plane or inside are nothing that these can be.
     """
 
     kind: Kind
@@ -57,6 +70,44 @@ class Stroke:
     inside: bool = True
     label: int | None = None
     plane: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.inside not in (True, False):
+            msg = (
+                f"{self.kind} is on neither side: expected inside to be True or False, got {self.inside!r}. Say which."
+            )
+            raise ValueError(msg)
+        object.__setattr__(self, "inside", bool(self.inside))
+        if self.label is not None:
+            object.__setattr__(self, "label", class_value(self.label))
+        if self.plane is not None and (plane := whole_number(self.plane)) != self.plane:
+            msg = f"plane is no index: expected a whole number, counted from 0, got {self.plane!r}. Name one plane."
+            raise ValueError(msg)
+        if self.plane is not None:
+            object.__setattr__(self, "plane", plane)
+
+
+def class_value(label: Any) -> int:
+    """Return a label value as a number, if it is one of a class.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    value = whole_number(label)
+    if value is None or not 1 <= value <= MOST_LABEL:
+        msg = f"label is no class: expected a value from 1 to {MOST_LABEL}, got {label!r}. 0 is the background."
+        raise ValueError(msg)
+    return value
+
+
+def whole_number(value: Any) -> int | None:
+    """Return a whole number of any library; None for all else."""
+    if isinstance(value, float | np.floating) and value.is_integer():
+        return int(value)
+    try:
+        return None if isinstance(value, bool | np.bool_) else index(value)
+    except TypeError:
+        return None
 
 
 @dataclass(frozen=True)
@@ -83,7 +134,7 @@ class Prompts:
 
     def scribble(
         self,
-        drawn: Shaped[np.ndarray, "..."] | Points,
+        drawn: Picture | Points,
         inside: bool = True,
         *,
         label: int | None = None,
@@ -117,19 +168,22 @@ class Prompts:
         Raises:
             ValueError: If a number is not finite.
         """
-        first, last = _whole((min(top, bottom), min(left, right)), "box"), (max(top, bottom), max(left, right))
-        beyond = _whole(tuple(map(math.ceil, last)) if all(map(math.isfinite, last)) else last, "box")
-        return self._with(Stroke("box", (*first, *beyond), True, label, plane))
+        _whole((top, left, bottom, right), "box")
+        first, last = (min(top, bottom), min(left, right)), (max(top, bottom), max(left, right))
+        return self._with(Stroke("box", (*map(math.floor, first), *map(math.ceil, last)), True, label, plane))
 
-    def start_from(
-        self, mask: Shaped[np.ndarray, "H W"], *, label: int | None = None, plane: int | None = None
-    ) -> Self:
+    def start_from(self, mask: Picture, *, label: int | None = None, plane: int | None = None) -> Self:
         """Add a mask of the class to go on from; what was said of the class before does not count any more.
 
+        Args:
+            mask: A binary mask on the image's grid, or a label map that shows the class.
+            label: Label value of the class.
+            plane: Index of the plane of a stack or volume.
+
         Raises:
-            ValueError: If it has other than two axes.
+            ValueError: If it has other than two axes, or values of which none is that of the class.
         """
-        return self._with(Stroke("mask", DrawnMask.of(_mask(mask, "mask")), True, label, plane))
+        return self._with(Stroke("mask", DrawnMask.of(mask_of_class(mask, label)), True, label, plane))
 
     @property
     def labels(self) -> list[int]:
@@ -143,26 +197,75 @@ class Prompts:
         return replace(self, strokes=(*self.strokes, stroke))
 
 
-def _whole(numbers: Sequence[Number], name: str) -> tuple[int, ...]:
-    if not all(map(math.isfinite, numbers)):
-        msg = f"{name} is nowhere: expected finite numbers, got {tuple(numbers)}. Pass rows and columns of the image."
-        raise ValueError(msg)
-    return tuple(math.floor(number) for number in numbers)
+def _whole(numbers: Sequence[Any], name: str) -> tuple[int, ...]:
+    try:
+        if all(abs(number) < FAR_PX for number in numbers):
+            return tuple(math.floor(number) for number in numbers)
+    except TypeError:
+        pass
+    msg = (
+        f"{name} is nowhere: expected finite numbers of pixels, got {shortened(tuple(numbers))}. Pass rows and columns "
+        "of the image."
+    )
+    raise ValueError(msg)
 
 
-def _drawn(drawn: Shaped[np.ndarray, "..."] | Points) -> tuple[tuple[int, int], ...] | DrawnMask:
-    if isinstance(drawn, np.ndarray) and not (drawn.ndim == 2 and drawn.shape[1] == 2):
-        mask = _mask(drawn, "scribble")
-        if not mask.any():
-            msg = "scribble is empty: expected a pixel at least, got a mask of none. Draw one."
-            raise ValueError(msg)
-        return DrawnMask.of(mask)
-    points = [tuple(point) if isinstance(point, Iterable) else () for point in drawn]
+def _drawn(drawn: Picture | Points) -> tuple[tuple[int, int], ...] | DrawnMask:
+    if isinstance(drawn, ARRAYS):
+        array = _array(drawn, "scribble")
+        if array.dtype == bool or array.ndim != 2 or array.shape[1] != 2:
+            mask = _mask(array, "scribble")
+            if not mask.any():
+                msg = "scribble is empty: expected a pixel at least, got a mask of none. Draw one."
+                raise ValueError(msg)
+            return DrawnMask.of(mask)
+        drawn = array.tolist()
+    return _line(drawn)
+
+
+def _line(drawn: Any) -> tuple[tuple[int, int], ...]:
+    """Points of a line, as whole numbers."""
+    listed = drawn if isinstance(drawn, Iterable) else ()
+    points = [tuple(point) if isinstance(point, Iterable) else () for point in listed]
     if not points or any(len(point) != 2 for point in points):
-        msg = f"scribble is no line: expected rows and columns of points, got {drawn!r}. Pass [(row, column), …]."
+        msg = (
+            f"scribble is no line: expected rows and columns of points, or a mask, got {shortened(drawn)}. Pass "
+            "[(row, column), …], or an array as large as the image."
+        )
         raise ValueError(msg)
     whole = [_whole(point, "scribble") for point in points]
     return tuple((row, column) for row, column in whole)
+
+
+def mask_of_class(mask: Picture, label: int | None, others: Collection[int] = ()) -> Bool[np.ndarray, "H W"]:
+    """Return the pixels of a class in a binary mask, or in a label map.
+
+    Args:
+        mask: A binary mask of any value, or a label map.
+        label: Label value of the class; None if it is not known.
+        others: Label values of other classes, of which a label map may show none but these.
+
+    Raises:
+        ValueError: If it has other than two axes, or it is not clear which pixels are meant.
+    """
+    array = _array(mask, "mask")
+    inside = _mask(array, "mask")
+    if array.dtype == bool or not inside.any():
+        return inside
+    ends = {array[inside].min(), array[inside].max()}
+    values = {each.item() for each in (ends if len(ends) == 1 else np.unique(array[inside]))}
+    if label in values:
+        return np.asarray(array == label)
+    if len(values) == 1 and not values & {*others}:
+        return inside
+    if values <= {*others} and values != {1}:
+        return np.zeros_like(inside)
+    got = shortened(sorted(values))[1:-1]
+    msg = (
+        f"mask is not clear: expected a binary mask, or a label map{f' that shows {label}' if label else ''}, got the "
+        f"values {got}. Pass mask == {label or 'label'} of a label map, and mask > 0 of a binary mask."
+    )
+    raise ValueError(msg)
 
 
 def _mask(mask: Shaped[np.ndarray, "..."], name: str) -> Bool[np.ndarray, "H W"]:
@@ -170,3 +273,10 @@ def _mask(mask: Shaped[np.ndarray, "..."], name: str) -> Bool[np.ndarray, "H W"]
         msg = f"{name} is no mask: expected two axes, got {mask.shape}. Pass that of an image, or of one plane."
         raise ValueError(msg)
     return mask != 0
+
+
+def _array(drawn: Picture, name: str) -> Shaped[np.ndarray, "..."]:
+    if not isinstance(drawn, ARRAYS):
+        msg = f"{name} is no mask: expected an array, a tensor or a PIL image, got {type(drawn).__name__}. Pass one."
+        raise ValueError(msg)
+    return to_array(np.asarray(drawn) if isinstance(drawn, Image.Image) else drawn, name)

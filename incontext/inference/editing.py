@@ -8,7 +8,7 @@ from torch import Tensor
 
 from incontext.images.case_planes import emptied, plane_of
 from incontext.images.normalisation import of_plane
-from incontext.images.prompts import Prompts
+from incontext.images.prompts import Prompts, whole_number
 from incontext.images.source_image import SourceImage
 from incontext.inference.case_predictions import predict_cases
 from incontext.inference.corrections import PlaneCorrector, PromptedReader
@@ -140,11 +140,11 @@ class Editing:
 
 def _checked(case: SourceImage, plane: int | None) -> int:
     """Index of the plane that is meant."""
-    count = len(case.planes)
+    count, index = len(case.planes), whole_number(plane)
     if plane is None and (case.kind == "image" or count == 1):
         return 0
-    if plane is None or not 0 <= plane < count:
+    if index is None or not 0 <= index < count:
         told, fix = ("none", "Name one, as plane.") if plane is None else (plane, "Choose one of these.")
         msg = f"plane is not clear: expected an index from 0 to {count - 1} of this {case.kind}, got {told}. {fix}"
         raise ValueError(msg)
-    return int(plane)
+    return index

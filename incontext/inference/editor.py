@@ -3,15 +3,16 @@
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Bool, Float32, Shaped, UInt8
+from jaxtyping import Bool, Float32, UInt8
 
+from incontext.images.arrays import Picture
 from incontext.images.case_planes import emptied, on_grid
 from incontext.images.marks import Mark
-from incontext.images.prompts import Number, Points, Prompts, Stroke
+from incontext.images.prompts import Number, Points, Prompts, Stroke, mask_of_class
 from incontext.images.source_image import SourceImage
 from incontext.inference.corrections import Corrections, PlaneCorrector, pixels_said
 from incontext.inference.loaded_network import LoadedNetwork
-from incontext.inference.planes import CasePrediction, Classes, Plane
+from incontext.inference.planes import CasePrediction, Classes, Plane, Said
 from megamed.unknown import UNKNOWN
 
 
@@ -62,13 +63,13 @@ class Editor:
 
     @label.setter
     def label(self, value: int) -> None:
-        if value not in self.classes:
+        if value not in list(self.classes):
             message = (
                 f"label is unknown: expected one of {', '.join(map(str, self.classes))}, got {value}. "
                 "Name further classes when you begin: edit(image, classes={value: name, …})."
             )
             raise ValueError(message)
-        self._label = value
+        self._label = int(value)
 
     def click(self, row: Number, column: Number, inside: bool = True) -> UInt8[np.ndarray, "..."]:
         """Say that a pixel is inside or outside, and return the mask.
@@ -78,7 +79,7 @@ class Editor:
         """
         return self._take(Prompts().click(row, column, inside))
 
-    def scribble(self, drawn: Shaped[np.ndarray, "..."] | Points, inside: bool = True) -> UInt8[np.ndarray, "..."]:
+    def scribble(self, drawn: Picture | Points, inside: bool = True) -> UInt8[np.ndarray, "..."]:
         """Say that pixels are inside or outside, and return the mask.
 
         Args:
@@ -98,17 +99,18 @@ class Editor:
         """
         return self._take(Prompts().box(top, left, bottom, right))
 
-    def start_from(self, mask: Shaped[np.ndarray, "H W"]) -> UInt8[np.ndarray, "..."]:
+    def start_from(self, mask: Picture) -> UInt8[np.ndarray, "..."]:
         """Go on from a mask of the class, as the network's squares show it, and return the mask.
 
         Args:
-            mask: A binary mask on the image's grid, or a label map that has the value of the class.
+            mask: A binary mask on the image's grid, or a label map of this editor's classes, of which other classes
+                are left out.
 
         Raises:
-            ValueError: If it has another size.
+            ValueError: If it has another size, or values that are none of these.
         """
-        of_class = mask == self.label
-        return self._take(Prompts().start_from(of_class if of_class.any() else mask))
+        others = [value for value in self.classes if value != self.label]
+        return self._take(Prompts().start_from(mask_of_class(mask, self.label, others)))
 
     def apply(self, prompts: Prompts) -> UInt8[np.ndarray, "..."]:
         """Say all that prompts say of this image or plane, one after the other, and return the mask.
@@ -162,12 +164,15 @@ class Editor:
     def said(self) -> UInt8[np.ndarray, "H W"]:
         """Label map of what was said of single pixels, `UNKNOWN` elsewhere: scribbles as the label of an example.
 
-        It is one where 255 means that nobody judged: `Segmenter(unknown=255).fit([image], [editor.said])`.
+        It is one where 255 means that nobody judged: `Segmenter(unknown=255).fit([image], [editor.said])`. It is 0
+        where a pixel was said to be of no class: of several, of each.
         """
-        label = np.full(self._image.planes.shape, UNKNOWN, np.uint8)
-        for mark, index in self._marks[: self._done]:
-            if mark.is_said:
-                label[0, mark.rows, mark.columns] = list(self.classes)[index] if mark.stroke.inside else 0
+        layers = np.full((len(self.classes), *self._image.planes.shape), UNKNOWN, np.uint8)
+        for each in self._pixels_said:
+            layers[each.class_index, 0, each.rows, each.columns] = each.inside
+        label = np.where((layers == 0).all(0), np.uint8(0), np.uint8(UNKNOWN))
+        for value, layer in zip(self.classes, layers, strict=True):
+            label[layer == 1] = value
         return on_grid(label, self._image)
 
     @property
@@ -179,8 +184,11 @@ class Editor:
     @property
     def predicted_plane(self) -> Plane:
         """The logits of the plane after all prompts that count."""
-        said = pixels_said(self._marks[: self._done], len(self.classes), self._resolution.overlap)
-        return self._corrector.plane(self._states[self._done], said)
+        return self._corrector.plane(self._states[self._done], self._pixels_said)
+
+    @property
+    def _pixels_said(self) -> list[Said]:
+        return pixels_said(self._marks[: self._done], len(self.classes), self._resolution.overlap)
 
     @property
     def _found(self) -> CasePrediction:

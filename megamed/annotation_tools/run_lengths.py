@@ -40,7 +40,11 @@ class RunMask:
         Raises:
             ValueError: If they do not fill the mask exactly, or it is larger than `MAX_PIXELS`.
         """
-        lengths = np.array(counts, np.int64)
+        try:
+            lengths = np.array(counts, np.int64)
+        except OverflowError as error:
+            msg = f"expected runs that fill {shape[0]} × {shape[1]} pixels, got more"
+            raise ValueError(msg) from error
         if lengths.ndim != 1:
             msg = f"expected a list of run lengths, got {lengths.ndim} axes"
             raise ValueError(msg)

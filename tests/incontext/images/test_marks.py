@@ -97,3 +97,19 @@ def test_strokes_follow_the_axes_of_the_file(axes: tuple[int, int, int], steps: 
                 [on_plane.any(0).argmax(), on_plane.any(0).argmax() + on_plane.any(0).sum()],
             )
         assert mark.on_square(window, 8) is not None
+
+
+@pytest.mark.parametrize(
+    "points", [[(2, 3), (2**30, 2**30 + 1)], [(-(2**30), 4), (2**30, 4)], [(5, -7), (5, 2**31 - 1)]]
+)
+def test_a_line_may_end_far_away(points: list[tuple[int, int]]) -> None:
+    mark = Mark.of(stroke(Prompts().scribble(points)), image((9, 9)))
+    exact = [
+        (row, column)
+        for row in range(max(0, points[0][0]), 9)
+        for column in range(9)
+        if (row - points[0][0]) * (points[1][1] - points[0][1])
+        == (column - points[0][1]) * (points[1][0] - points[0][0])
+    ]
+    assert {*exact} <= {*zip(mark.rows.tolist(), mark.columns.tolist(), strict=True)}
+    assert len(mark.rows) <= 9
