@@ -94,8 +94,9 @@ class PlaneCorrector:
         after, size_px = dict(before), self.images.shape[-1]
         for tile, box in enumerate(self.found.boxes):
             if mark.mask is not None:
-                nothing, share = np.zeros((3, size_px, size_px), np.uint8), mark.coverage(box, size_px)
-                after[tile, class_index] = Corrected(nothing, torch.tensor(share).logit(eps=SURE))
+                drawn = torch.tensor(mark.coverage(box, size_px)).logit(eps=SURE)
+                after[tile, class_index] = Corrected(np.zeros((3, size_px, size_px), np.uint8), drawn)
+                after |= self._giving_way(before, tile, class_index, drawn)
             elif (maps := mark.on_square(box, size_px)) is not None:
                 for index, said in self._told_of(before, tile, class_index, maps):
                     after[tile, index] = self._corrected(before.get((tile, index)), tile, index, said)
@@ -129,6 +130,22 @@ class PlaneCorrector:
                 told.append((index, outside))
         return told
 
+    def _giving_way(
+        self, before: Corrections, tile: int, class_index: int, drawn: Float[Tensor, "size size"]
+    ) -> dict[tuple[int, int], Corrected]:
+        """Squares of other classes that are seen where a mask to start from is: they are less probable there."""
+        after: dict[tuple[int, int], Corrected] = {}
+        if self.overlap:
+            return after
+        for index in range(self.found.logits.shape[1]):
+            known = before.get((tile, index))
+            seen = self.shown.logits[tile, index] * self.reader.temperature if known is None else known.logits
+            hidden = (drawn > 0) & (seen >= drawn)
+            if index != class_index and hidden.any():
+                maps = np.zeros((3, *drawn.shape), np.uint8) if known is None else known.maps
+                after[tile, index] = Corrected(maps, torch.where(hidden, -drawn, seen))
+        return after
+
     def _corrected(
         self, before: Corrected | None, tile: int, index: int, said: UInt8[np.ndarray, "3 size size"]
     ) -> Corrected:
@@ -158,15 +175,25 @@ def pixels_said(marks: Sequence[tuple[Mark, int]], classes: int, overlap: bool) 
     """The pixels that obey, after strokes about classes of these indices.
 
     A pixel that is of one class is none of another, unless classes may overlap. What was said of a class before a mask
-    to start from is forgotten.
+    to start from is forgotten, but not that a pixel is of another.
     """
     said: list[Said] = []
     for mark, index in marks:
         if mark.mask is not None:
             said = [each for each in said if each.class_index != index]
+            said += [] if overlap else _of_others(said, index)
         elif mark.is_said:
             inside = mark.stroke.inside
             others = [] if overlap or not inside else [each for each in range(classes) if each != index]
             said += [Said(each, False, mark.rows, mark.columns) for each in others]
             said.append(Said(index, inside, mark.rows, mark.columns))
     return said
+
+
+def _of_others(said: Sequence[Said], class_index: int) -> list[Said]:
+    """Say of a class that it is not where another is said to be."""
+    inside: dict[int, np.ndarray] = {}
+    for each in said:
+        before, pixels = inside.get(each.class_index, np.zeros(0, np.int64)), each.rows << 32 | each.columns
+        inside[each.class_index] = np.union1d(before, pixels) if each.inside else np.setdiff1d(before, pixels)
+    return [Said(class_index, False, pixels >> 32, pixels & (2**32 - 1)) for pixels in inside.values() if pixels.size]

@@ -1,5 +1,6 @@
 """An editor: what is said of an image is obeyed, can be undone, and gives what `predict` gives headless."""
 
+import dataclasses
 import itertools
 from typing import Any
 
@@ -212,3 +213,64 @@ def test_what_has_no_meaning_is_refused_and_changes_nothing(act: Any, error: str
         act(editor)
     np.testing.assert_array_equal(editor.probabilities, before)
     assert len(editor.prompts) == 1
+
+
+def test_a_mask_to_start_from_takes_its_pixels_from_other_classes() -> None:
+    made, image = taught()
+    editor = made.edit(image)
+    corrector = editor._corrector
+    sure = torch.tensor([[-20.0], [20.0]])[None, :, :, None].expand_as(corrector.shown.logits)
+    corrector.shown = corrector.found = dataclasses.replace(corrector.shown, logits=sure)
+    drawn = np.zeros(image.shape, bool)
+    drawn[10:30, 10:40] = True
+    mask = editor.start_from(drawn)
+    assert (mask[12:28, 12:38] == 1).all()
+    assert (mask[~drawn] == 2).mean() > 0.9
+    editor.label = 2
+    assert (editor.start_from(drawn)[12:28, 12:38] == 2).all()
+    np.testing.assert_array_equal(editor.undo(), mask)
+    assert (editor.undo() == 2).all()
+
+
+def test_a_clicked_pixel_is_obeyed_under_the_mask_of_another_class() -> None:
+    made, image = taught()
+    editor = made.edit(image, label=2)
+    editor.click(20, 20)
+    editor.label = 1
+    assert editor.start_from(np.ones(image.shape, bool))[20, 20] == 2
+    assert editor.click(20, 20)[20, 20] == 1
+    editor.label = 2
+    assert editor.start_from(np.zeros(image.shape, bool))[20, 20] == 1
+    editor.label = 1
+    assert editor.start_from(np.ones(image.shape, bool))[20, 20] == 1
+
+
+def test_other_classes_of_a_label_map_are_not_the_class_to_start_from() -> None:
+    made, image = taught()
+    editor = made.edit(image, classes={7: "other"})
+    label = np.zeros(image.shape, np.uint8)
+    label[:20], label[20:] = 1, 2
+    editor.label = 7
+    assert not (editor.start_from(label) == 7).any()
+    assert not (editor.start_from(np.where(label == 2, 2, 0)) == 7).any()
+    assert (editor.start_from(label == 2) == 7).any()
+    with pytest.raises(
+        ValueError, match=r"mask is not clear: expected a binary mask, or a label map that shows 7, got"
+    ):
+        editor.start_from(np.where(label == 1, 1, 0))
+
+
+def test_what_was_said_is_what_still_counts_of_each_pixel() -> None:
+    image, label = (each[0] for each in discs(1))
+    editor = segmenter().edit(image, classes={1: "a", 2: "b"})
+    editor.click(3, 3)
+    editor.click(5, 5, inside=False)
+    editor.label = 2
+    editor.click(3, 3, inside=False)
+    editor.click(5, 6, inside=False)
+    assert (editor.said[3, 3], editor.said[5, 5], editor.said[5, 6]) == (1, 255, 255)
+    editor.click(5, 5, inside=False)
+    assert editor.said[5, 5] == 0
+    editor.label = 1
+    editor.start_from(label)
+    assert editor.said[3, 3] == 255
