@@ -4,13 +4,14 @@ import warnings
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple, Self
+from types import MappingProxyType
+from typing import Any, NamedTuple, Self, cast
 
 from torch import nn
 
 from incontext.images.arrays import Picture, stack_axis
 from incontext.images.examples import Example, Examples, Labels, as_source_image, called, thinned
-from incontext.images.prompts import Prompts
+from incontext.images.prompts import MOST_LABEL, Prompts, class_value
 from incontext.images.source_image import Axis, SourceImage
 from incontext.inference.case_predictions import predict_cases
 from incontext.inference.editing import Editing
@@ -49,6 +50,8 @@ class EditingEstimator(TaskEstimator):
     prompted: PromptedNet | None = None
     _prompted: tuple[Any, PromptedNet] | None = None
     _has_told_of_torch: bool = False
+    _named: Mapping[int, str] = MappingProxyType({})
+    """Names by label value that `edit` was told of: a name means one class, also before an example shows it."""
 
     def edit(
         self,
@@ -78,9 +81,10 @@ class EditingEstimator(TaskEstimator):
         """
         axis = axis if plane is None else stack_axis(image, axis)
         case = as_source_image(image, called(image, "image"), axis, self.channel, self.level)
-        known = {**{_value(value, {}): name for value, name in (classes or {}).items()}, **self._known}
-        value = _value(label, known)
+        known = {**_named(classes), **self._known}
+        value = _value(label, known, {**self._named, **known})
         new = {} if value in known else {value: label if isinstance(label, str) else str(value)}
+        self._named = {**self._named, **(new if isinstance(label, str) else {}), **known}
         return self._editing(case, {**known, **new}).begin(case, value, plane)
 
     def add(
@@ -101,7 +105,7 @@ class EditingEstimator(TaskEstimator):
             image: The image, stack or volume.
             label: Label of the image, in the forms that `fit` takes, such as the mask of an editor; of classes that may
                 overlap its `masks`.
-            classes: Names of label values.
+            classes: Names of label values; by default those that `edit` was told of.
             plane: Index of the plane of a stack or volume that the label is of; None if it is of the whole.
 
         Raises:
@@ -115,13 +119,14 @@ class EditingEstimator(TaskEstimator):
             label = whole if isinstance(label, Mapping) else whole[""]
         labels: Labels = {name: [mask] for name, mask in label.items()} if isinstance(label, Mapping) else [label]
         if self._fitted is None or self._fitted.is_empty:
-            named = self._fitted.names if self._fitted else {}
-            return self.fit([image], labels, {**named, **(classes or {})})
+            known = {} if isinstance(label, Mapping) else self._named
+            return self.fit([image], labels, {**known, **self._known, **(classes or {})})
         fitted = self.fitted_images("learn one more image")
         rules = replace(fitted.rules_for_others(self.rules), instances=fitted.has_objects)
-        names = {**fitted.names, **(classes or {})}
+        known = {} if isinstance(label, Mapping) else self._named
+        names = {**known, **fitted.names, **(classes or {})}
         example = Examples([image], labels, rules, self.channel, names, self.level)
-        after = grown(fitted, example, classes or {})
+        after = grown(fitted, example, names)
         before = self._reading if self._reading and self._reading[0] == self._reading_key else None
         tuned = self._tuned if self._tuned and self._tuned[0] == self._tuning_key else None
         sources = self.image_sources
@@ -241,17 +246,44 @@ class EditingEstimator(TaskEstimator):
         return self._prompted[1]
 
 
-def _value(label: int | str | None, known: Mapping[int, str]) -> int:
-    """Label value of the class that is meant; a free one for a name that is new."""
+def _named(classes: Mapping[int, str] | None) -> dict[int, str]:
+    """Names of classes by label value, as a user passes them.
+
+    Raises:
+        ValueError: If they are something else, or two have one name.
+    """
+    if classes is not None and not isinstance(classes, Mapping):
+        message = f"classes have no values: expected names by label value, got {classes!r}. Write {{1: name, …}}."
+        raise ValueError(message)
+    named = {class_value(value): name for value, name in (classes or {}).items()}
+    if wrong := [name for name in named.values() if not isinstance(name, str) or [*named.values()].count(name) > 1]:
+        message = (
+            f"classes are not clear: expected a name of its own for each, got {wrong[0]!r} in {named}. Correct it."
+        )
+        raise ValueError(message)
+    return named
+
+
+def _value(label: int | str | None, known: Mapping[int, str], named: Mapping[int, str]) -> int:
+    """Label value of the class that is meant; a free one for a name that is new.
+
+    Args:
+        label: What a user passes.
+        known: Names of the classes of the editor by label value.
+        named: Names that were ever told.
+    """
     if label is None:
         return next(iter(known), 1)
-    if isinstance(label, str):
-        named = {name: value for value, name in known.items()}
-        return named.get(label, max(known, default=0) + 1)
-    if not 1 <= label <= 255:
-        message = f"label is no class: expected a value from 1 to 255, got {label}. 0 is the background."
+    if not isinstance(label, str):
+        return class_value(label)
+    if label in named.values():
+        return next(value for value, name in named.items() if name == label)
+    above = range(max(named, default=0) + 1, MOST_LABEL + 1)
+    free = next((value for value in (*above, *range(1, MOST_LABEL)) if value not in named), None)
+    if free is None:
+        message = f"label has no value: expected one of {MOST_LABEL} names, got {label!r} besides. Name fewer classes."
         raise ValueError(message)
-    return int(label)
+    return free
 
 
 def prompts_of(
@@ -267,9 +299,11 @@ def prompts_of(
     Raises:
         ValueError: If they are not as many as the images, or nothing at all tells what to segment in one.
     """
-    given = [prompts] if isinstance(prompts, Prompts) else list(prompts or [])
-    if isinstance(prompts, Mapping) or (wrong := [each for each in given if not isinstance(each, Prompts | None)]):
-        got = type(prompts if isinstance(prompts, Mapping) else wrong[0]).__name__
+    is_list = isinstance(prompts, Iterable) and not isinstance(prompts, Mapping)
+    listed: list[Any] = [*cast(Iterable[Any], prompts)] if is_list else [prompts] if prompts is not None else []
+    given = [each for each in listed if isinstance(each, Prompts | None)]
+    if len(given) < len(listed):
+        got = next(type(each).__name__ for each in listed if not isinstance(each, Prompts | None))
         message = (
             f"prompts are unusable: expected Prompts or None for each image, got a {got}. What JSON holds becomes "
             "Prompts by incontext.images.prompt_json.from_json."

@@ -230,3 +230,30 @@ def test_a_task_holds_examples_that_joined(tmp_path: Path) -> None:
     assert opened.fitted.names == {1: "1", 2: "other"}
     np.testing.assert_array_equal(opened.predict(images[3]).masks[0], made.predict(images[3]).masks[0])
     assert opened.add(images[3], labels[3]).predict(images[3]).report.label_budget == 4
+
+
+def test_a_name_means_one_class_before_any_example_shows_it() -> None:
+    images, labels = discs(3)
+    made = segmenter()
+    editor = made.edit(images[0], label="disc")
+    editor.start_from(labels[0])
+    made.add(images[0], editor.mask)
+    assert made.fitted.names == {1: "disc"}
+    assert (made.edit(images[1], label="disc").label, made.edit(images[1], label="ring").label) == (1, 2)
+    assert made.edit(images[2], label="dot").label == 3
+    made.add(images[1], 2 * labels[1])
+    assert made.fitted.names == {1: "disc", 2: "ring"}
+    assert segmenter().edit(images[0], label="ring").label == 1
+
+
+@pytest.mark.parametrize(
+    ("named", "error"),
+    [
+        ({"label": 0}, "label is no class: expected a value from 1 to 255, got 0"),
+        ({"classes": {256: "a"}}, "label is no class: .* got 256"),
+        ({"classes": {1: "a", 2: "a"}}, "classes are not clear: expected a name of its own for each, got 'a'"),
+    ],
+)
+def test_classes_that_mean_nothing_are_refused(named: dict[str, Any], error: str) -> None:
+    with pytest.raises(ValueError, match=error):
+        segmenter().edit(discs(1)[0][0], **named)
