@@ -338,9 +338,9 @@ class Segmenter(SavedEstimator):
 
         Args:
             volume: A stack or volume, in the forms that `predict` takes; or a list of frames, each such an image.
-            labels: Label maps by the index of their plane, oriented like the source's array; or one of the whole
-                volume, of which every plane with a class is labelled. Of a list of frames also masks by class name
-                and by the index of the frame. None to use the examples of `fit` alone.
+            labels: Label maps by the index of their plane, oriented like the source's array, or masks by class name and
+                that index; or one label map of the whole volume, of which every plane with a class is labelled. None to
+                use the examples of `fit` alone.
             classes: Names of label values.
             axis: Axis from plane to plane; see `source_image.read_source_image`.
             config: Parameters of the propagation; by default shapes are interpolated between the planes of a volume, as

@@ -3,8 +3,9 @@
 What `incontext.inference.propagation` does on the network's grid is done for each window that planes are seen by.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from incontext.images.channels import Channel
 from incontext.images.examples import Example, Examples, LabelMap, Parts, as_source_image, called
 from incontext.images.frames import Frames, read_frames
 from incontext.images.normalisation import apply
+from incontext.images.prompts import whole_number
 from incontext.images.resampling import binary_to_square, to_square
 from incontext.images.source_image import (
     AS_CLASSES,
@@ -35,10 +37,10 @@ from megamed.label_values import LabelRules
 from megamed.squares import Box
 
 FrameMasks = Mapping[str, Mapping[int, Picture | Parts]]
-"""Masks of single frames by class name and by the index of the frame."""
+"""Masks of single planes by class name and by the index of the plane."""
 PlaneLabels = Mapping[int, Picture | Parts] | FrameMasks | Picture
-"""Label maps by the index of their plane; or one of the whole volume, of which every plane with a class is labelled. Of
-frames that are passed one by one, also masks by class name, and labels in several parts."""
+"""Label maps by the index of their plane, or masks by class name and that index; or one label map of the whole volume,
+of which every plane with a class is labelled. Of frames that are passed one by one, also labels in several parts."""
 
 
 FILM = Propagation(continuity=0.0, stillness=256.0)
@@ -109,16 +111,13 @@ def read_labelled(
         label = read_label_image(labels, called(labels, "labels"), case, rules)
         drawn = {index: plane for index, plane in enumerate(label.planes) if plane.any()}
         unknown = {} if label.unknown is None else {index: label.unknown[index] for index in drawn}
-        return Labelled(case, drawn, label.names, label.colours, unknown, label.notes)
-    by_name = {str(name): masks for name, masks in labels.items() if isinstance(masks, Mapping)}
-    maps = {int(index): label for index, label in labels.items() if not isinstance(label, Mapping)}
-    indices = sorted({index for masks in by_name.values() for index in masks} | maps.keys())
-    if wrong := [index for index in indices if index not in range(len(case.planes))]:
-        msg = f"labels name no plane: expected indices from 0 to {len(case.planes) - 1}, got {wrong}. Correct them."
-        raise ValueError(msg)
-    if isinstance(volume, list | tuple) and indices:
+        notes = (*label.notes, *_drawn_across(label.planes, case, called(labels, "labels")))
+        return Labelled(case, drawn, label.names, label.colours, unknown, notes)
+    by_name, maps, indices = _by_plane(labels, len(case.planes))
+    if (by_name or isinstance(volume, list | tuple)) and indices:
         known = {name: [masks.get(index) for index in indices] for name, masks in by_name.items()}
-        drawn_on = [volume[index] for index in indices]
+        frames = volume if isinstance(volume, list | tuple) else None
+        drawn_on = [plane_of(case, index) if frames is None else frames[index] for index in indices]
         examples = Examples(drawn_on, known or [maps[index] for index in indices], rules, channel)
         return _of_examples(case, dict(zip(indices, examples, strict=True)), examples.names)
     read = {
@@ -130,6 +129,41 @@ def read_labelled(
     unknown = {index: label.unknown[0] for index, label in read.items() if label.unknown is not None}
     notes = tuple(dict.fromkeys(note for label in read.values() for note in label.notes))
     return Labelled(case, planes, unknown=unknown, notes=notes)
+
+
+def _by_plane(labels: Mapping[Any, Any], planes: int) -> tuple[dict[str, dict[int, Any]], dict[int, Any], list[int]]:
+    """Masks by class name and index of the plane, label maps by the index alone, and the indices that are named.
+
+    Raises:
+        ValueError: If there are both, or an index is none of a plane.
+    """
+    by_name = {name: masks for name, masks in labels.items() if isinstance(masks, Mapping)}
+    named = [index for masks in by_name.values() for index in masks] or list(labels)
+    if wrong := [index for index in named if whole_number(index) not in range(planes)]:
+        msg = f"labels name no plane: expected indices from 0 to {planes - 1}, got {wrong}. Correct them."
+        raise ValueError(msg)
+    if by_name and len(by_name) < len(labels):
+        other = next(index for index in labels if index not in by_name)
+        msg = (
+            "labels are of two kinds: expected label maps by the index of the plane, or masks by class name and index, "
+            f"got both, such as {next(iter(by_name))!r} and {other!r}. Pass one kind."
+        )
+        raise ValueError(msg)
+    masks = {str(name): {int(index): each for index, each in of.items()} for name, of in by_name.items()}
+    maps = {} if by_name else {int(index): label for index, label in labels.items()}
+    return masks, maps, sorted(map(int, set(named)))
+
+
+def _drawn_across(label: UInt8[np.ndarray, "N H W"], case: SourceImage, name: str) -> Iterator[str]:
+    """Tell of a label that shows lines, as where it was drawn on planes along another axis."""
+    along, *others = (np.asarray(label.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3))
+    if (along[2:] & along[1:-1] & along[:-2]).any():
+        for axis, shows in zip(case.view.axes[1:], others, strict=True):
+            if shows.any() and not (shows[1:] & shows[:-1]).any():
+                yield (
+                    f"{name} seems to be drawn on slices along axis {axis}: expected areas on slices along axis "
+                    f"{case.axis}, got lines on {along.sum()} of them. Choose {axis} as the axis."
+                )
 
 
 def _of_examples(case: SourceImage, examples: Mapping[int, Example], names: Mapping[int, str]) -> Labelled:

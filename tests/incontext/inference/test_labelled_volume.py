@@ -235,3 +235,24 @@ def test_shapes_are_interpolated_in_volumes_as_far_as_planes_are_apart() -> None
 def test_what_does_not_fit_is_refused(volume: np.ndarray | list, labels: dict | None, fault: str) -> None:
     with pytest.raises(ValueError, match=fault):
         segmenter(Thresholder()).propagate(volume, labels)
+
+
+def test_masks_by_name_are_those_of_planes_of_a_volume_too() -> None:
+    volume, label = ball()
+    net = segmenter(Thresholder())
+    by_name = net.propagate(volume.swapaxes(0, 1), {"ball": {4: label[4] > 0}}, axis=1)
+    assert by_name.classes == {1: "ball"}
+    by_value = net.propagate(volume.swapaxes(0, 1), {4: label[4]}, axis=1)
+    np.testing.assert_array_equal(by_name[0], by_value[0])
+
+
+def test_a_label_that_was_drawn_along_another_axis_is_told(tmp_path: Path) -> None:
+    volume, label = ball(15)
+    drawn = np.zeros_like(label)
+    drawn[:, :, 30] = label[:, :, 30]
+    (note,) = read_labelled(volume, drawn).notes
+    assert "labels seems to be drawn on slices along axis 2: expected areas on slices along axis 0" in note
+    assert not read_labelled(volume, drawn, axis=2).notes
+    assert not read_labelled(volume, label).notes
+    by_planes = np.where(np.arange(15)[:, None, None] % 3 == 0, label, 0)
+    assert not read_labelled(volume, by_planes).notes
