@@ -115,7 +115,8 @@ def propagate_film(
     with claimed(out, "propagate", [PREVIEW]) as ledger:
         make_folder(out / MASKS)
         targets = [out / MASKS / _file(name, read.case(index, segmenter)) for index, name in enumerate(read.names)]
-        if all(target.is_file() and ledger.knows(target, recipe) for target in targets):
+        are_made = all(target.is_file() and ledger.knows(target, recipe) for target in targets)
+        if are_made and (out / PREVIEW).is_file():
             told_so = f"{out / MASKS} was made of the same frames and options before: it stays as it is."
             return FilmOutcome(0, warnings=(told_so,))
         ledger.refuse_foreign(targets)
@@ -150,8 +151,14 @@ def read_film(film: Path, labels: Path | None, segmenter: Segmenter) -> Labelled
     if not labels.is_dir():
         return LabelledFilm(frames, names, labels, (*pairs, ImagePair(labels, labels.name)))
     further = read_folder(labels).pairs
-    drawn = {_index_of(pair, names, film.is_dir()): pair.image for pair in further}
-    return LabelledFilm(frames, names, drawn, (*pairs, *further))
+    drawn: dict[int, ImagePair] = {}
+    for pair in further:
+        other = drawn.setdefault(_index_of(pair, names, film.is_dir()), pair)
+        if other is not pair:
+            msg = f"{other.name} and {pair.name} are labels of one frame: expected one, got two. Leave one out."
+            raise ValueError(msg)
+    of_frames = {index: pair.image for index, pair in drawn.items()}
+    return LabelledFilm(frames, names, of_frames, (*pairs, *further))
 
 
 def _labels_of(pairs: tuple[ImagePair, ...], found: Pairing) -> PlaneLabels:

@@ -136,3 +136,20 @@ def test_volumes_and_pictures_are_no_films(tmp_path: Path) -> None:
     Image.fromarray(disc(8)).save(tmp_path / "a.png")
     assert not is_film(tmp_path / "a.png", tmp_path / "out")
     assert not is_film(tmp_path / "b.png", tmp_path / "out")
+
+
+def test_two_labels_of_one_frame_are_refused(write: Callable[..., Path], tmp_path: Path, segmenter: Segmenter) -> None:
+    film = write((8,), "drawn", "{}.png")
+    write((8,), "drawn", "f{}.png")
+    with pytest.raises(ValueError, match=r"8.png and f8.png are labels of one frame: expected one, got two"):
+        propagate_film(segmenter, film, tmp_path / "out", tmp_path / "drawn")
+
+
+def test_a_preview_that_is_missing_is_drawn_again(
+    write: Callable[..., Path], tmp_path: Path, segmenter: Segmenter
+) -> None:
+    film = write()
+    propagate_film(segmenter, film, tmp_path / "out")
+    (tmp_path / "out" / PREVIEW).unlink()
+    propagate_film(segmenter, film, tmp_path / "out")
+    assert (tmp_path / "out" / PREVIEW).is_file()
