@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Self
+from unicodedata import normalize
 
 from incontext.folders.report import listed, with_noun
 from incontext.folders.user_folder import read_sample
@@ -38,21 +39,23 @@ class PromptFile:
         """
         check_no_stream(path)
         try:
-            content = json.loads(path.read_text("utf-8"), object_pairs_hook=_once)
+            content = json.loads(path.read_text("utf-8-sig"), object_pairs_hook=_once)
         except _SaidTwice as error:
             msg = f"{path} says something twice: expected each name once in an object, got {error} again. Join the two."
             raise ValueError(msg) from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             msg = f"{path} is not readable: expected JSON, got {error}. Correct it."
             raise ValueError(msg) from error
-        if not isinstance(content, dict) or not any(content.values()):
-            got = f"a {type(content).__name__}" if content and not isinstance(content, dict) else "none"
+        told = content if isinstance(content, dict) else {}
+        prompts = {name: from_json(each, f"{path}: {name}") for name, each in told.items()}
+        if not any(prompts.values()):
+            got = f"a {type(content).__name__}" if content and not told else "none"
             msg = (
                 f"{path} holds no prompts: expected an object with prompts by the names of images, got {got}. "
                 'Write {"a.png": [{"click": [row, column]}], …}.'
             )
             raise ValueError(msg)
-        return cls(path.name, {name: from_json(each, f"{path}: {name}") for name, each in content.items()})
+        return cls(path.name, prompts)
 
     def of_images(self, images: Sequence[ImagePair]) -> tuple[dict[str, Prompts], list[str]]:
         """Find the prompts about each image, by its name below its folder or, if that is clear, by less or more of it.
@@ -66,9 +69,9 @@ class PromptFile:
             Prompts by the name of the image, and notes on those that are about none of them.
 
         Raises:
-            ValueError: If none is about any of the images, or a name means several.
+            ValueError: If none is about any of the images, a name means several, or several mean one image.
         """
-        found: dict[str, Prompts] = {}
+        found: dict[str, tuple[str, Prompts]] = {}
         idle = []
         for name, prompts in self.prompts.items():
             meant = [pair.name for pair in images if pair.name == name]
@@ -78,8 +81,10 @@ class PromptFile:
                 raise ValueError(msg)
             if not meant:
                 idle.append(name)
-            elif prompts:
-                found[meant[0]] = prompts
+            elif prompts and found.setdefault(meant[0], (name, prompts))[0] != name:
+                both = listed([found[meant[0]][0], name])
+                msg = f"{self.name} says something twice: expected one name for {meant[0]}, got {both}. Join the two."
+                raise ValueError(msg)
         if self.prompts and len(idle) == len(self.prompts):
             names = listed([pair.name for pair in images])
             msg = (
@@ -87,7 +92,7 @@ class PromptFile:
             )
             raise ValueError(msg)
         unused = f"{self.name}: {with_noun(len(idle), 'name is', 'names are')} of no image to segment: {listed(idle)}."
-        return found, [unused] if idle else []
+        return {image: prompts for image, (_, prompts) in found.items()}, [unused] if idle else []
 
 
 class _SaidTwice(ValueError):
@@ -105,8 +110,9 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _is_called(image: str, name: str) -> bool:
-    """Whether the shorter path is the end of the longer, with the image's suffix or without."""
-    ends = [PurePosixPath(each.replace("\\", "/")).parts for each in (image, formats.stem(image), name)]
+    """Whether the shorter path is the end of the longer, with the image's suffix or without, in any form of letters."""
+    texts = [normalize("NFC", each.replace("\\", "/")) for each in (image, formats.stem(image), name)]
+    ends = [PurePosixPath(each).parts for each in texts]
     *known, asked = ends
     return any(each[-(count := min(len(each), len(asked))) :] == asked[-count:] for each in known)
 

@@ -147,3 +147,39 @@ def test_names_of_images_may_be_short_where_they_are_clear() -> None:
     assert notes == ["p.json: 1 name is of no image to segment: other.png."]
     with pytest.raises(ValueError, match=r"p.json: 1.png is not clear: expected one image, got a/1.png, b/1.png"):
         PromptFile("p.json", {"1.png": said}).of_images(images)
+
+
+@pytest.mark.parametrize(
+    ("content", "error"),
+    [
+        ('{"a.png": ' + 9999 * "[" + 9999 * "]" + "}", "is not readable: expected JSON, got maximum recursion depth"),
+        ('{"a.png": {"points": [], "labels": null}}', "holds no prompts: expected an object .* got none"),
+        ('{"a.png": [{"click": [1e300, 4]}]}', "a.png, entry 0 is no prompt: .*click is nowhere"),
+        ('{"a.png": [{"mask": {"size": [6.5, 8], "counts": [48]}}]}', "expected size to be a height and a width"),
+        (
+            '{"a.png": [{"mask": {"size": [6, 8], "counts": [1' + 30 * "0" + "]}}]}",
+            "expected runs that fill 6 × 8 pixels",
+        ),
+        ('{"a.png": [' + 500 * "[" + 500 * "]" + "]}", "expected an object, got .{,40} Write"),
+    ],
+)
+def test_files_that_hold_no_prompts_are_refused_in_a_line(tmp_path: Path, content: str, error: str) -> None:
+    path = tmp_path / "prompts.json"
+    path.write_text(content, "utf-8")
+    with pytest.raises(ValueError, match=error):
+        PromptFile.read(path)
+
+
+def test_a_byte_order_mark_is_no_content(tmp_path: Path) -> None:
+    path = tmp_path / "prompts.json"
+    path.write_text('{"a.png": [{"click": [3, 4]}]}', "utf-8-sig")
+    assert PromptFile.read(path).prompts == {"a.png": Prompts().click(3, 4)}
+
+
+def test_an_image_has_one_name_in_any_form_of_letters() -> None:
+    images = [ImagePair(Path("x/n\u00e9vus.png"), "n\u00e9vus.png")]
+    file = PromptFile("p.json", {"ne\u0301vus.png": Prompts().click(1, 1)})
+    assert file.of_images(images) == ({"n\u00e9vus.png": Prompts().click(1, 1)}, [])
+    twice = PromptFile("p.json", {"n\u00e9vus": Prompts().click(1, 1), "n\u00e9vus.png": Prompts().click(2, 2)})
+    with pytest.raises(ValueError, match=r"p.json says something twice: expected one name for n.vus.png, got n.vus, n"):
+        twice.of_images(images)
