@@ -4,7 +4,7 @@ Everything here looks at pixels only. A reading is taken without being asked for
 then it says so in a note; else an error names the readings there are.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import Self
 
@@ -26,8 +26,9 @@ from megamed.colour_tables import (
     values_of_colours,
 )
 from megamed.trimaps import BAND, foreground_of, is_trimap, may_be_trimap, trimap_note
+from megamed.unknown import whole_values
 
-Unknown = int | Sequence[int] | None
+Unknown = int | Sequence[int] | Set[int] | None
 """Values of pixels that nobody judged; None to find out."""
 
 WHOLE_TOLERANCE = 1e-3
@@ -86,7 +87,7 @@ class LabelRules:
     @classmethod
     def of(cls, unknown: Unknown = None, colours: Mapping[str, int] | None = None, divisor: int | None = None) -> Self:
         """Make rules of what a user passes: one unknown value or several, colours in small or capital letters."""
-        values = None if unknown is None else tuple(int(value) for value in np.atleast_1d(unknown))
+        values = None if unknown is None else whole_values(unknown)
         return cls(values, {colour.lower(): value for colour, value in (colours or {}).items()}, divisor=divisor)
 
     def quotients(self, values: Shaped[np.ndarray, "*grid"], name: str) -> Shaped[np.ndarray, "*grid"]:

@@ -9,6 +9,9 @@ twice, with all unknown pixels read as background and read as foreground, and is
 a file has under an unknown pixel counts anywhere.
 """
 
+from collections.abc import Set
+from typing import Any
+
 import numpy as np
 from jaxtyping import Bool, UInt8
 
@@ -48,3 +51,16 @@ def marked(drawn: Bool[np.ndarray, "*grid"], unknown: Bool[np.ndarray, "*grid"] 
     if unknown is None:
         return drawn.view(np.uint8)
     return np.where(drawn, np.uint8(1), unknown * np.uint8(UNKNOWN))
+
+
+def whole_values(unknown: Any) -> tuple[int, ...]:
+    """Return what a user says of unknown pixels, one value or several, as values.
+
+    Raises:
+        ValueError: If one is no whole number.
+    """
+    values = np.ravel(sorted(unknown) if isinstance(unknown, Set) else np.asarray(unknown))
+    if values.size and (values.dtype.kind not in "iuf" or (values % 1 != 0).any()):
+        msg = f"unknown is no value of pixels: expected whole numbers, such as 255, got {unknown!r}. Correct it."
+        raise ValueError(msg)
+    return tuple(map(int, values))

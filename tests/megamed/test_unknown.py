@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -19,7 +20,7 @@ from megamed.prepare import prepare_subject
 from megamed.preview import UNKNOWN_RGB, outlined
 from megamed.propose import propose, write_proposal
 from megamed.standardise import Standard
-from megamed.unknown import UNKNOWN, agreed, foreground, possible, unjudged
+from megamed.unknown import UNKNOWN, agreed, foreground, possible, unjudged, whole_values
 
 DISC = Task(dataset="drawn", modality="ct-drawn", axis="2d", label="disc")
 SIZE_PX = 24
@@ -274,3 +275,14 @@ def test_volumes_have_unknown_voxels(tmp_path: Path, axis: int) -> None:
         across = row.axis == ("sagittal", "coronal", "axial")[axis]
         assert unjudged(cube).any() != across, "of a slice, all is judged or nothing"
         assert np.count_nonzero(foreground(cube)) in ((36,) if across else (24,))
+
+
+@pytest.mark.parametrize("given", [255, 255.0, [255], (255,), {255}, np.uint8(255), np.array([255])])
+def test_values_of_unknown_pixels_may_be_given_in_any_form(given: Any) -> None:
+    assert whole_values(given) == (255,)
+
+
+@pytest.mark.parametrize("given", [1.5, "255", True, float("nan"), [255, 0.5]])
+def test_what_is_no_value_of_a_pixel_is_refused(given: Any) -> None:
+    with pytest.raises(ValueError, match=r"unknown is no value of pixels: expected whole numbers"):
+        whole_values(given)
