@@ -90,3 +90,8 @@ def _from_pairs(text: str) -> dict[int, str]:
     if len(named) < len(pairs) or not all(named.values()):
         raise ValueError(text)
     return named
+
+
+def called(value: int, name: str) -> str:
+    """Call a class by its name; one without is called label and its value."""
+    return f"label {name}" if name == str(value) else name

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 from PIL import Image
 
+from incontext.folders.class_names import called
 from incontext.folders.folder_images import read_folder
 from incontext.folders.overlay import Tile, contact_sheet, draw
 from incontext.folders.user_folder import fit_pairs, settle_overlap
@@ -51,7 +52,7 @@ class Expectation:
         yield from (f"Note: {note}" for note in self.notes)
         when = " before tuning" if self.before_tuning else ""
         for value, dice in self.dice.items():
-            of = "" if len(self.classes) == 1 else f" of {self.classes[value]}"
+            of = "" if len(self.classes) == 1 else f" for {called(value, self.classes[value])}"
             about = told(dice, self.interval[value])
             yield f"Expect a Dice{of} of about {about}{when}: so the labelled images segment each other."
         for name in self.suspects:

@@ -40,6 +40,9 @@ class PromptFile:
         check_no_stream(path)
         try:
             content = json.loads(path.read_text("utf-8-sig"), object_pairs_hook=_once)
+        except OSError as error:
+            msg = f"{path} is unreadable: expected a JSON file of prompts, got '{error.strerror}'. Check the path."
+            raise type(error)(msg) from error
         except _SaidTwice as error:
             msg = f"{path} says something twice: expected each name once in an object, got {error} again. Join the two."
             raise ValueError(msg) from error

@@ -10,6 +10,7 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
+from incontext.folders.class_names import called
 from incontext.folders.expectation import Expectation
 from incontext.inference.segmentation import Segmentation
 from megamed.cells import safe_line
@@ -125,11 +126,6 @@ class Summary:
         scores = [report.dice for report in self.images if report.dice is not None]
         by_class = {value: [score[value] for score in scores if value in score] for value in self.classes}
         return {value: float(np.mean(found)) for value, found in by_class.items() if found}
-
-
-def called(value: int, name: str) -> str:
-    """Call a class by its name; one without is called label and its value."""
-    return f"label {name}" if name == str(value) else name
 
 
 def predicted_dice(result: Segmentation) -> dict[str, float]:

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from incontext import Segmenter
 from incontext.cli import app
-from incontext.folders.expectation import PICTURE, expect_of_folder, expectation_of
+from incontext.folders.expectation import PICTURE, Expectation, expect_of_folder, expectation_of
 from incontext.folders.segment_folder import SegmentOptions, segment_folder
 
 
@@ -140,3 +140,10 @@ def test_classes_that_share_pixels_are_expected_as_segment_finds_them(tmp_path: 
     twins, overlap, *_ = found.lines()
     assert twins.startswith("Note: binary and cells cover the same pixels in all labels: one structure under two names")
     assert overlap == "Note: binary and cells share pixels in the labels: each class has a mask of its own."
+
+
+def test_classes_without_names_are_called_by_their_label() -> None:
+    found = Expectation({1: 0.9, 2: 0.8}, {1: (0.8, 1.0), 2: (0.7, 0.9)}, [], [], {1: "1", 2: "liver"})
+    first, second = found.lines()
+    assert first.startswith("Expect a Dice for label 1 of about 0.90")
+    assert second.startswith("Expect a Dice for liver of about 0.80")

@@ -183,3 +183,9 @@ def test_an_image_has_one_name_in_any_form_of_letters() -> None:
     twice = PromptFile("p.json", {"n\u00e9vus": Prompts().click(1, 1), "n\u00e9vus.png": Prompts().click(2, 2)})
     with pytest.raises(ValueError, match=r"p.json says something twice: expected one name for n.vus.png, got n.vus, n"):
         twice.of_images(images)
+
+
+@pytest.mark.parametrize("name", ["missing.json", "."])
+def test_a_file_that_cannot_be_read_is_named_with_what_to_do(tmp_path: Path, name: str) -> None:
+    with pytest.raises(OSError, match=r"is unreadable: expected a JSON file of prompts, got '.*'\. Check the path"):
+        PromptFile.read(tmp_path / name)
