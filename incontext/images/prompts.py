@@ -256,9 +256,9 @@ def mask_of_class(mask: Picture, label: int | None, others: Collection[int] = ()
     values = {each.item() for each in (ends if len(ends) == 1 else np.unique(array[inside]))}
     if label in values:
         return np.asarray(array == label)
-    if len(values) == 1 and not values & {*others}:
+    if values == {1} or (len(values) == 1 and not values & {*others}):
         return inside
-    if values <= {*others} and values != {1}:
+    if values <= {*others}:
         return np.zeros_like(inside)
     got = shortened(sorted(values))[1:-1]
     msg = (

@@ -253,11 +253,13 @@ def test_other_classes_of_a_label_map_are_not_the_class_to_start_from() -> None:
     editor.label = 7
     assert not (editor.start_from(label) == 7).any()
     assert not (editor.start_from(np.where(label == 2, 2, 0)) == 7).any()
-    assert (editor.start_from(label == 2) == 7).any()
+    binary = editor.start_from(label == 2)
+    assert (binary == 7).any()
+    np.testing.assert_array_equal(editor.start_from((label == 2).astype(np.uint8)), binary)
     with pytest.raises(
         ValueError, match=r"mask is not clear: expected a binary mask, or a label map that shows 7, got"
     ):
-        editor.start_from(np.where(label == 1, 1, 0))
+        editor.start_from(np.where(label == 1, 1, 3))
 
 
 def test_what_was_said_is_what_still_counts_of_each_pixel() -> None:

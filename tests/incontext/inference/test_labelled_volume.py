@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from incontext import Segmenter
 from incontext.images.source_image import read_source_image
-from incontext.inference.labelled_volume import FILM, read_labelled, suitable
+from incontext.inference.labelled_volume import FILM, _by_plane, read_labelled, suitable
 from incontext.inference.propagation import Propagation
 from incontext.networks.support_once import SupportOnceConfig, SupportOnceNet
 from megamed.squares import letterbox
@@ -244,6 +244,12 @@ def test_masks_by_name_are_those_of_planes_of_a_volume_too() -> None:
     assert by_name.classes == {1: "ball"}
     by_value = net.propagate(volume.swapaxes(0, 1), {4: label[4]}, axis=1)
     np.testing.assert_array_equal(by_name[0], by_value[0])
+
+
+def test_indices_of_planes_may_be_the_keys_of_a_json_object() -> None:
+    label = ball()[1][4]
+    assert _by_plane({"4": label}, 9)[1:] == ({4: label}, [4])
+    assert _by_plane({"ball": {"4": label}}, 9)[::2] == ({"ball": {4: label}}, [4])
 
 
 def test_a_label_that_was_drawn_along_another_axis_is_told(tmp_path: Path) -> None:
