@@ -160,14 +160,18 @@ def read_list(path: Path) -> FrozenList:
     """Read a frozen list from a JSON file.
 
     Raises:
-        ValueError: If the file is no frozen list.
+        ValueError: If the file is no frozen list, or was changed since it was written.
     """
     check_no_stream(path)
     try:
-        return FrozenList.model_validate_json(path.read_bytes())
+        frozen = FrozenList.model_validate_json(path.read_bytes())
     except ValidationError as error:
         msg = f"{path} is no frozen list: {first_fault(error)}. Make one with `incontext-bench freeze`."
         raise ValueError(msg) from None
+    if frozen.sha256 not in ("", frozen.hash):
+        msg = f"{path} was changed: expected hash {frozen.sha256[:16]}, got {frozen.hash[:16]}. Freeze it anew."
+        raise ValueError(msg)
+    return frozen
 
 
 def plan_asked(collection: Collection, asked: Settings | FrozenList) -> tuple[Settings, list[TaskPlan], dict[str, str]]:

@@ -103,6 +103,9 @@ def test_a_list_that_was_changed_is_refused(drawings: Collection, frozen: Frozen
     changed = json.loads((tmp_path / "list.json").read_text())
     changed["tasks"][DISC]["episodes"][0][2].reverse()
     (tmp_path / "list.json").write_text(json.dumps(changed))
+    with pytest.raises(ValueError, match=rf"list\.json was changed: expected hash {frozen.sha256[:16]}, got "):
+        read_list(tmp_path / "list.json")
+    (tmp_path / "list.json").write_text(json.dumps(changed | {"sha256": ""}))
     with pytest.raises(ValueError, match=f"The list was changed: expected plan hash {frozen.plan_hash}, got "):
         read_list(tmp_path / "list.json").plans(drawings)
 
