@@ -31,15 +31,19 @@ def submit(
     out: Annotated[Path | None, typer.Option(help="Submission to write.", show_default="NAME.json")] = None,
 ) -> None:
     """Write what a predictor scored on a frozen list as an entry of a leaderboard, hashed and signed."""
-    from benchmarks.board.entry import about_of, make_entry, write_entry
+    from benchmarks.board.entry import about_of, make_entry, rows_of, write_entry
+    from benchmarks.board.names import file_name
     from benchmarks.board.signature import fingerprint, is_encrypted, read_private_key
+    from benchmarks.board.verification import Candidate, check_list
     from benchmarks.plans.frozen_lists import read_list
 
     about = about_of(name=name, by=by, link=link, note=note, trained_on=trained_on)
     path = key.expanduser()
     passphrase = typer.prompt(f"Passphrase of {path}", hide_input=True) if is_encrypted(path) else None
-    entry = make_entry(folder, read_list(frozen_list), predictor, about).sealed(read_private_key(path, passphrase))
-    out = out or Path(f"{'-'.join(name.lower().split())}.json")
+    frozen, out = read_list(frozen_list), out or Path(file_name(name))
+    made = make_entry(folder, frozen, predictor, about)
+    check_list(Candidate(folder, made, tuple(rows_of(folder, made))), frozen)
+    entry = made.sealed(read_private_key(path, passphrase))
     write_entry(out, entry)
     told = f"{entry.predictions} predictions of list {entry.list_sha256[:16]}, signed {fingerprint(entry.key)}"
     typer.echo(f"{out}: {told}")

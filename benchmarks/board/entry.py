@@ -8,13 +8,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from benchmarks.board import signature
+from benchmarks.board.names import as_seen
 from benchmarks.plans.frozen_lists import FrozenList
+from benchmarks.scoring.evaluator import base_name
 from benchmarks.scoring.leaks import dataset_ids
 from benchmarks.scoring.results import Cost, Row, parse_records, read_records, read_rows, table_text, total_costs
-from benchmarks.scoring.settings_file import CONTENT, SUMMARY_NAME, read_settings
+from benchmarks.scoring.settings_file import CONTENT, SETTINGS_NAME, SUMMARY_NAME, read_settings
 from megamed.files import claimed_file, read_json, replace_file, sha256_of
 from megamed.manifest import first_fault
 from megamed.readers.faults import check_no_stream
@@ -23,9 +25,20 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 PACKAGES = ("incontext-seg", "torch", "numpy")
+NOTHING = "nothing"
+"""Word for the training data of what was not trained."""
 SEALS = {"sha256", "signature"}
-NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Line = Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\r\n]*$")]
+NotNegative = Annotated[float, Field(ge=0, le=1e9)]
+PRINTABLE = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]*$"
+"""Text in one line, without control characters, or such as turn the direction of all that follows."""
+Line = Annotated[str, StringConstraints(max_length=200, pattern=PRINTABLE)]
+
+
+def _visible(name: str) -> str:
+    if not as_seen(name):
+        msg = "expected a name that can be seen, got none"
+        raise ValueError(msg)
+    return name
 
 
 class About(BaseModel):
@@ -33,7 +46,7 @@ class About(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: Annotated[str, StringConstraints(min_length=1, max_length=60, pattern=r"^[^\r\n]*\S[^\r\n]*$")]
+    name: Annotated[str, StringConstraints(max_length=60, pattern=PRINTABLE), AfterValidator(_visible)]
     """Name on the leaderboard."""
     by: Line = ""
     """People or group."""
@@ -41,7 +54,7 @@ class About(BaseModel):
     """Address of a paper or of code."""
     note: Line = ""
     """Description of the predictor in a sentence."""
-    trained_on: tuple[str, ...] | None = None
+    trained_on: tuple[Line, ...] | None = None
     """Ids of the datasets that it was trained on; None if nobody says."""
 
 
@@ -62,13 +75,13 @@ class Submission(BaseModel):
 
     format: Literal["incontext-bench-entry-1"] = "incontext-bench-entry-1"
     about: About
-    date: str
-    """Day on which it was made, as 2026-01-31."""
+    date: Line
+    """Day on which it was made, as 2026-01-31, or that with the time, of which the later counts."""
     list_sha256: str
     """Hash of the frozen list: see `FrozenList.hash`."""
-    fingerprint: str
+    fingerprint: Line
     """Identity of the predictor, such as the SHA-256 of its weights."""
-    versions: dict[str, str]
+    versions: Annotated[dict[Line, Line], Field(max_length=50)]
     """Versions of packages that it was computed with."""
     costs: Costs
     contents: dict[str, dict[str, str]]
@@ -107,9 +120,13 @@ def about_of(*, trained_on: Sequence[str] | None, **told: str) -> About:
         **told: The other fields of `About`.
 
     Raises:
-        ValueError: If a name is empty or too long, or the link is no address.
+        ValueError: If a name is empty or too long, or the link is no address, or `nothing` stands beside others.
     """
-    datasets = None if trained_on is None else tuple(each for each in trained_on if each != "nothing")
+    if trained_on and NOTHING in trained_on and len({*trained_on}) > 1:
+        others = ", ".join(each for each in trained_on if each != NOTHING)
+        msg = f"--trained-on contradicts itself: expected ids of datasets, or {NOTHING} alone, got it beside {others}."
+        raise ValueError(msg)
+    datasets = None if trained_on is None else tuple(each for each in trained_on if each != NOTHING)
     try:
         return About(**told, trained_on=datasets)
     except ValidationError as error:
@@ -127,8 +144,12 @@ def make_entry(folder: Path, frozen: FrozenList, predictor: str | None, about: A
         about: What people say of it. Datasets that its weights file names are added to those it was trained on.
 
     Raises:
+        FileNotFoundError: If there is no run.
         ValueError: If the run was made by another list, or has no such predictor.
     """
+    if not (folder / SETTINGS_NAME).is_file():
+        msg = f"{folder} has no results: expected {SETTINGS_NAME} there, got none. Use `incontext-bench run --list`."
+        raise FileNotFoundError(msg)
     settings = read_settings(folder)
     if settings.get("plan_hash") != frozen.plan_hash:
         msg = (
@@ -142,20 +163,29 @@ def make_entry(folder: Path, frozen: FrozenList, predictor: str | None, about: A
     if chosen not in names:
         msg = f"{folder} has no predictor {chosen!r}: expected one of {', '.join(names)}. Name it by --predictor."
         raise ValueError(msg)
-    known = read_json(folder / SUMMARY_NAME, "Start the run's command again.").get("predictors", {}).get(chosen, {})
+    rows = [row for row in rows if row.predictor == chosen]
+    base = base_name(chosen, rows[0].ensemble)
+    known = read_json(folder / SUMMARY_NAME, "Start the run's command again.").get("predictors", {}).get(base, {})
     trained = {*dataset_ids(known), *(about.trained_on or ())}
     told = about.trained_on is not None or "provenance" in known
     return Submission(
         about=about.model_copy(update={"trained_on": tuple(sorted(trained)) if told else None}),
-        date=datetime.now(UTC).date().isoformat(),
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
         list_sha256=frozen.hash,
-        fingerprint=settings["predictors"].get(chosen, ""),
+        fingerprint=settings["predictors"].get(base, ""),
         versions={name: version(name) for name in PACKAGES},
-        costs=Costs(**total_costs(read_records(folder / "costs.csv", Cost)).get(chosen, {})),
+        costs=_costs(folder, base, rows[0].ensemble),
         contents=settings.get(CONTENT, {}),
-        rows=table_text([row for row in rows if row.predictor == chosen], list(Row.__dataclass_fields__)),
+        rows=table_text(rows, list(Row.__dataclass_fields__)),
         key="",
     )
+
+
+def _costs(folder: Path, predictor: str, ensemble: int) -> Costs:
+    """Costs of a run's predictor, whose every prediction is the mean of so many."""
+    costs = Costs(**total_costs(read_records(folder / "costs.csv", Cost)).get(predictor, {}))
+    seconds = costs.seconds_per_query
+    return costs if seconds is None else costs.model_copy(update={"seconds_per_query": round(ensemble * seconds, 6)})
 
 
 def write_entry(path: Path, entry: Submission) -> None:

@@ -1,18 +1,20 @@
 """The page of a leaderboard: entries of a folder, verified and ranked by paired clustered intervals."""
 
-import unicodedata
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from benchmarks.analysis.summary import summarise
 from benchmarks.board.entry import Submission, as_summary, read_entry, rows_of
+from benchmarks.board.names import as_seen
 from benchmarks.board.signature import fingerprint, read_allowed
 from benchmarks.board.verification import Candidate, check_list, refuse_other_images
 from benchmarks.plans.frozen_lists import FrozenList, read_list
 from benchmarks.reports.gather import Results, SizeResults
 from benchmarks.reports.page import EntryLine, render
 from benchmarks.scoring.results import showing
+from megamed.failures import one_line
 from megamed.files import claimed_file, replace_file
 
 LIST_NAME, KEYS_NAME, PAGE_NAME = "list.json", "keys", "leaderboard.html"
@@ -67,19 +69,19 @@ def read_board(folder: Path, frozen_list: Path, keys: Path | None = None) -> Boa
     if not frozen_list.is_file():
         msg = f"{frozen_list} is missing: expected the frozen list of the leaderboard. Name it by --list."
         raise FileNotFoundError(msg)
-    frozen, keys = read_list(frozen_list), keys or folder / KEYS_NAME
-    allowed = read_allowed(keys) if keys.exists() else None
+    frozen, own = read_list(frozen_list), folder / KEYS_NAME
+    allowed = read_allowed(keys or own) if keys or os.path.lexists(own) else None
     candidates, refused = [], {}
     for path in sorted(folder.glob("*.json")):
-        if path.resolve() == frozen_list.resolve():
+        if os.path.realpath(path) == os.path.realpath(frozen_list):
             continue
         try:
             candidates.append(_verified(path, frozen, allowed))
         except (ValueError, OSError) as error:
-            refused[path.name] = str(error)
+            refused[one_line(path.name)] = one_line(str(error))
     for reasons in (refuse_other_images(candidates), _refuse_taken_names(candidates)):
         candidates = [each for each in candidates if each.path not in reasons]
-        refused |= {path.name: reason for path, reason in reasons.items()}
+        refused |= {one_line(path.name): one_line(reason) for path, reason in reasons.items()}
     return Board(frozen, {each.entry.about.name: each for each in candidates}, refused, allowed)
 
 
@@ -101,7 +103,7 @@ def _refuse_taken_names(candidates: Sequence[Candidate]) -> dict[Path, str]:
     refused: dict[Path, str] = {}
     holders: dict[str, Candidate] = {}
     for each in candidates:
-        name, other = _alike(each.entry.about.name), each
+        name, other = as_seen(each.entry.about.name), each
         holder = holders.setdefault(name, each)
         if holder is each:
             continue
@@ -111,13 +113,6 @@ def _refuse_taken_names(candidates: Sequence[Candidate]) -> dict[Path, str]:
         told = f"{other.path} has the name {other.entry.about.name!r}, but {why}"
         refused[other.path] = f"{told}: {holders[name].path.name}. Rename it."
     return refused
-
-
-def _alike(name: str) -> str:
-    """A name as readers take it: in any case, with any spaces, and without characters that nobody sees."""
-    plain = unicodedata.normalize("NFKC", name).casefold()
-    seen = "".join(letter for letter in plain if unicodedata.category(letter) not in ("Cf", "Cc"))
-    return " ".join(seen.split())
 
 
 def results_of(board: Board) -> Results:
@@ -148,7 +143,7 @@ def _told(entry: Submission, keys: dict[str, str] | None) -> dict[str, str]:
         "by": entry.about.by,
         "link": entry.about.link,
         "note": entry.about.note,
-        "date": entry.date,
+        "date": entry.date[:10],
         "trained_on": "not told" if trained is None else _counted(trained),
         "key": f"{key} ({keys[entry.key]})" if keys and keys[entry.key] else key,
     }

@@ -89,15 +89,33 @@ def read_allowed(path: Path) -> dict[str, str]:
     """Read the public keys of a file with one per line, `ssh-ed25519 AAAA… comment`: key → comment.
 
     Raises:
-        ValueError: If a line is no such key.
+        FileNotFoundError: If there is no such file.
+        ValueError: If a line is no such key, or the file is no text.
     """
+    if not path.is_file():
+        msg = f"{path} is missing: expected a file of the public keys that may sign. Mend the path, or write it."
+        raise FileNotFoundError(msg)
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        msg = f"{path} is no list of keys: expected text in UTF-8, got the byte {error.object[error.start]:#04x}."
+        raise ValueError(msg) from None
     allowed = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        if not line.strip() or line.startswith("#"):
+    for number, line in enumerate(map(str.strip, lines), 1):
+        if not line or line.startswith("#"):
             continue
         kind, *rest = line.split(maxsplit=2)
-        if kind != "ssh-ed25519" or not rest:
+        if kind != "ssh-ed25519" or not rest or not _is_key(rest[0]):
             msg = f"{path}, line {number}, is no public key: expected ssh-ed25519 AAAA… comment, got {line!r}. Mend it."
             raise ValueError(msg)
         allowed[f"{kind} {rest[0]}"] = rest[1] if len(rest) > 1 else ""
     return allowed
+
+
+def _is_key(text: str) -> bool:
+    """Whether a text is an Ed25519 key as OpenSSH writes it: the kind's name and 32 bytes, each behind its length."""
+    try:
+        content = base64.b64decode(text, validate=True)
+    except binascii.Error:
+        return False
+    return content[:19] == b"\0\0\0\x0bssh-ed25519\0\0\0\x20" and len(content) == 19 + 32

@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import groupby
 from math import isclose, isfinite
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 from benchmarks.board.entry import Submission
 from benchmarks.plans.frozen_lists import FrozenList, FrozenTask
 from benchmarks.plans.task_plans import hash_of_cases
+from benchmarks.scoring.metrics import METRICS, ROUNDING, TOLERANCES
 from benchmarks.scoring.results import Row
 from megamed import Task
 
@@ -51,11 +53,45 @@ def check_list(candidate: Candidate, frozen: FrozenList) -> None:
             "Score it by this leaderboard's list."
         )
         raise ValueError(msg)
+    if not _is_day(entry.date):
+        msg = f"{path} has no date: expected one like 2026-01-31, got {entry.date[:20]!r}. Submit anew."
+        raise ValueError(msg)
+    learned = {name.strip().casefold() for name in entry.about.trained_on or ()}
     datasets = {Task.from_id(task).dataset for task in frozen.tasks}
-    if seen := sorted(datasets & set(entry.about.trained_on or ())):
+    if seen := sorted(name for name in datasets if name.casefold() in learned):
         msg = f"{path} was trained on {', '.join(seen)}: expected none of the list's datasets. Train without them."
         raise ValueError(msg)
     _check_predictions(candidate, asked_of(frozen, candidate.rows[0].ensemble if candidate.rows else 1))
+    _check_predictor(candidate, frozen)
+
+
+def _is_day(text: str) -> bool:
+    """Whether a text is a date, with a time or without."""
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    return text[4:5] == text[7:8] == "-"
+
+
+def _check_predictor(candidate: Candidate, frozen: FrozenList) -> None:
+    """Check that the rows are of one predictor, and of ensembles that the list asks for, if of any.
+
+    Raises:
+        ValueError: If they are not.
+    """
+    made = sorted({(row.predictor, row.ensemble) for row in candidate.rows})
+    if len(made) > 1:
+        shown = _some(made)
+        msg = f"{candidate.path} is of several predictors: expected rows of one, got {shown}. Submit one predictor."
+        raise ValueError(msg)
+    ensemble, known = made[0][1], sorted({1, frozen.settings.ensemble})
+    if ensemble not in known:
+        msg = (
+            f"{candidate.path} is of ensembles that the list does not ask for: expected means of "
+            f"{' or '.join(map(str, known))} draws, got {ensemble}. Submit the run's own rows."
+        )
+        raise ValueError(msg)
 
 
 def asked_of(frozen: FrozenList, ensemble: int) -> dict[Prediction, AskedPrediction]:
@@ -106,12 +142,24 @@ def _fault(row: Row, asked: AskedPrediction) -> str:
 
 
 def impossible(row: Row) -> str:
-    """Tell why no mask can have the areas and the overlap of a row; empty if one can."""
-    if unknown := [name for name in ("dice", "iou", "sensitivity", "precision") if not isfinite(getattr(row, name))]:
-        return f"expected a number for each measure of overlap, got none for {', '.join(unknown)}"
+    """Tell why no mask can have the areas, the overlap and the distances of a row; empty if one can.
+
+    Of the probabilities a row does not tell enough to say more than that they are numbers.
+    """
+    if unknown := [name for name in METRICS if not isfinite(getattr(row, name))]:
+        return f"expected a number for each metric, got none for {', '.join(unknown)}"
     total_px = row.mask_px + row.label_px
     if not total_px:
         return "" if row.dice == 1 else f"expected Dice 1 of an empty mask of nothing, got {row.dice}"
+    area_error = 2 * (row.mask_px - row.label_px) / total_px
+    if not isclose(row.area_error, area_error, abs_tol=ROUNDED):
+        return f"expected area_error {area_error:.6f} of such areas, got {row.area_error}"
+    return impossible_overlap(row) or impossible_distance(row)
+
+
+def impossible_overlap(row: Row) -> str:
+    """Tell why no mask can have the overlap of a row; empty if one can."""
+    total_px = row.mask_px + row.label_px
     shared_px = row.dice * total_px / 2
     slack = ROUNDED * total_px
     if not isclose(shared_px, round(shared_px), abs_tol=slack) or shared_px > min(row.mask_px, row.label_px) + slack:
@@ -125,6 +173,30 @@ def impossible(row: Row) -> str:
         told = getattr(row, name)
         if area_px and not isclose(told, round(shared_px) / area_px, abs_tol=ROUNDED):
             return f"expected {name} {round(shared_px) / area_px:.6f} of such an overlap, got {told}"
+    return ""
+
+
+def impossible_distance(row: Row) -> str:
+    """Tell why no contours can have the distances of a row; empty if some can.
+
+    The largest distance bounds the others, and it alone decides whether all of both contours is within a tolerance.
+    """
+    slack = 2 * ROUNDED + 1e-5 * row.hd  # of single precision
+    shares = [getattr(row, f"nsd_{tolerance}") for tolerance in TOLERANCES]
+    if not row.mask_px or not row.label_px:
+        alone = row.hd == row.hd95 == row.assd > 0 and not any(shares)
+        return "" if alone else "expected the image's diagonal as each distance where one of both is empty, got others"
+    for name in ("hd95", "assd"):
+        if getattr(row, name) > row.hd + slack:
+            return f"expected {name} of at most hd, {row.hd}, got {getattr(row, name)}"
+    if row.dice == 1 and row.hd > slack:
+        return f"expected hd 0 of equal masks, got {row.hd}"
+    if sorted(shares) != shares:
+        return f"expected as much or more within a larger tolerance, got {shares[1]} after {shares[0]}"
+    for tolerance, share in zip(TOLERANCES, shares, strict=True):
+        edge = tolerance * ROUNDING
+        if (share == 1 and row.hd > edge + slack) or (share < 1 and row.hd < edge - slack):
+            return f"expected nsd_{tolerance} {'below 1' if share == 1 else '1'} of hd {row.hd}, got {share}"
     return ""
 
 

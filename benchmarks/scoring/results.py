@@ -40,6 +40,9 @@ WHOLE = re.compile(r"-?\d{1,18}")
 NUMBER = re.compile(r"-?(\d+(\.\d+)?(e[+-]?\d+)?|inf)|nan")
 LIMITS = {
     **dict.fromkeys(("dice", "iou", "sensitivity", "precision", "best_dice"), (0.0, 1.0)),
+    **dict.fromkeys(("nsd_1", "nsd_2", "ece", "brier"), (0.0, 1.0)),
+    **dict.fromkeys(("hd", "hd95", "assd", "seconds", "peak_mb"), (0.0, inf)),
+    "area_error": (-2.0, 2.0),
     **dict.fromkeys(("support_size", "ensemble", "draws", "annotators", "queries", "batch"), (1.0, inf)),
 }
 """Least and greatest values that a column may have; a whole number is at least 0 elsewhere."""

@@ -1,6 +1,7 @@
 """Entries come back as they were sealed, or are refused."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from benchmarks.board.entry import About, Submission, about_of, make_entry, read_entry, rows_of, write_entry
 from benchmarks.plans.frozen_lists import FrozenList
-from benchmarks.scoring.results import read_rows
+from benchmarks.scoring.results import append_rows, read_rows
 
 
 def test_an_entry_comes_back_with_the_rows_of_its_predictor(entry: Submission, run: Path, tmp_path: Path) -> None:
@@ -65,11 +66,62 @@ def test_it_is_told_what_a_predictor_was_trained_on(run: Path, frozen: FrozenLis
 
 
 @pytest.mark.parametrize(
-    "told", [{"name": " "}, {"name": "x" * 61}, {"name": "a\nb"}, {"name": "a", "link": "ftp://b"}]
+    "told",
+    [
+        {"name": " "},
+        {"name": "x" * 61},
+        {"name": "a\nb"},
+        {"name": "a\x1b[31m"},
+        {"name": "\N{HANGUL FILLER}"},
+        {"name": "a", "link": "ftp://b"},
+        {"name": "a", "by": "b\0"},
+        {"name": "a", "note": "\N{RIGHT-TO-LEFT OVERRIDE}b"},
+    ],
 )
 def test_no_entry_is_described_in_a_way_that_a_page_cannot_show(told: dict[str, str]) -> None:
     with pytest.raises(ValueError, match="The entry cannot be described so"):
         about_of(trained_on=None, **told)
+
+
+def test_nothing_is_not_said_beside_datasets() -> None:
+    with pytest.raises(ValueError, match=r"--trained-on contradicts itself: .* got it beside b"):
+        about_of(name="mean", trained_on=["nothing", "b"])
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("fingerprint", "f" * 201),
+        ("date", "2026\n"),
+        ("versions", {"torch": "2\0"}),
+        ("costs", {"seconds_per_query": 1e300}),
+    ],
+)
+def test_what_no_page_can_show_is_no_entry(entry: Submission, field: str, value: Any, tmp_path: Path) -> None:
+    (tmp_path / "entry.json").write_text(json.dumps(entry.model_dump(mode="json") | {field: value}))
+    with pytest.raises(ValueError, match=rf"entry\.json is no entry: {field}"):
+        read_entry(tmp_path / "entry.json")
+
+
+def test_an_ensemble_was_trained_on_what_its_predictor_was(run: Path, frozen: FrozenList, tmp_path: Path) -> None:
+    for name in ("rows.csv", "costs.csv", "settings.json", "summary.json"):
+        (tmp_path / name).write_bytes((run / name).read_bytes())
+    rows = [row for row in read_rows(run / "rows.csv") if row.predictor == "mean-mask" and not row.draw]
+    means = [replace(row, predictor="mean-mask-x2", ensemble=2) for row in rows]
+    settings, summary = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("settings", "summary"))
+    append_rows(tmp_path / "rows.csv", means)
+    summary["predictors"]["mean-mask"]["provenance"] = {"datasets": ["squares"]}
+    (tmp_path / "summary.json").write_text(json.dumps(summary))
+    single, mean = (make_entry(tmp_path, frozen, name, About(name="a")) for name in ("mean-mask", "mean-mask-x2"))
+    assert mean.about.trained_on == single.about.trained_on == ("squares",)
+    assert mean.fingerprint == settings["predictors"]["mean-mask"]
+    seconds = single.costs.seconds_per_query or 0
+    assert mean.costs.seconds_per_query == pytest.approx(2 * seconds, abs=1e-6)
+
+
+def test_a_folder_without_a_run_is_named(frozen: FrozenList, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"has no results: expected settings\.json there"):
+        make_entry(tmp_path / "none", frozen, None, About(name="a"))
 
 
 def test_runs_of_another_list_or_predictor_are_refused(run: Path, frozen: FrozenList) -> None:

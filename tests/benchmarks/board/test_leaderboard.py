@@ -1,6 +1,7 @@
 """A folder of entries becomes a page, from which every forged one is missing."""
 
 import json
+import os
 import re
 import subprocess
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from typer.testing import CliRunner
 
 from benchmarks.board.entry import Submission, make_entry, write_entry
-from benchmarks.board.leaderboard import make_leaderboard, read_board
+from benchmarks.board.leaderboard import entry_lines, make_leaderboard, read_board
 from benchmarks.board.signature import public_text
 from benchmarks.cli import app
 from benchmarks.plans.frozen_lists import FrozenList
@@ -38,6 +39,23 @@ def test_commands_enter_and_rank(run: Path, frozen_list: Path, key_file: Path, t
     page = (tmp_path / "leaderboard.html").read_text()
     assert page.index("The nearest-copy") < page.index("The mean-mask")
     assert Outline(page).open == []
+
+
+def test_what_a_board_would_refuse_is_not_entered(run: Path, frozen_list: Path, key_file: Path, tmp_path: Path) -> None:
+    arguments = ["submit", run, "--list", frozen_list, "--predictor", "mean-mask", "--name", "m", "--key", key_file]
+    arguments += ["--out", tmp_path / "m.json"]
+    learned = CliRunner().invoke(app, [*map(str, arguments), "--trained-on", "squares"])
+    assert (learned.exit_code, "was trained on squares" in learned.stderr) == (1, True)
+    part = tmp_path / "part"
+    part.mkdir()
+    for name in ("settings.json", "summary.json", "costs.csv"):
+        (part / name).write_bytes((run / name).read_bytes())
+    lines = (run / "rows.csv").read_bytes().splitlines(keepends=True)
+    (part / "rows.csv").write_bytes(b"".join(lines[:1] + lines[2:]))
+    arguments[1] = part
+    lacking = CliRunner().invoke(app, [*map(str, arguments), "--trained-on", "nothing"])
+    assert (lacking.exit_code, "lacks predictions" in lacking.stderr) == (1, True)
+    assert not (tmp_path / "m.json").exists()
 
 
 def test_scores_are_those_of_the_run(board: Callable[..., Path], run: Path) -> None:
@@ -75,6 +93,38 @@ def test_strangers_are_refused_where_keys_are_listed(
     assert set(made.entries) == {"copy"}
     assert "is signed by a stranger" in made.refused["b.json"]
     assert "(Ada)" in page.read_text()
+
+
+def test_a_missing_file_of_keys_lets_nobody_in(board: Callable[..., Path]) -> None:
+    folder = board()
+    with pytest.raises(FileNotFoundError, match="is missing: expected a file of the public keys"):
+        make_leaderboard(folder, keys=folder / "keyz")
+    (folder / "keys").symlink_to("nowhere")
+    with pytest.raises(FileNotFoundError, match="is missing: expected a file of the public keys"):
+        make_leaderboard(folder)
+
+
+def test_no_name_of_a_file_keeps_the_others_from_the_page(board: Callable[..., Path]) -> None:
+    folder = board()
+    (folder / "z.json").symlink_to("z.json")
+    (folder / "a\nb\x1b[31m.json").write_text("{}")
+    with open(os.fsencode(folder) + b"/\xff.json", "wb") as file:
+        file.write(b"{}")
+    page, made = make_leaderboard(folder)
+    assert set(made.entries) == {"copy"}
+    assert len(made.refused) == 3
+    assert all(text.isprintable() for each in made.refused.items() for text in each)
+    assert "udcff.json is no entry" in page.read_text(encoding="utf-8")
+
+
+def test_of_one_day_the_later_entry_counts(
+    board: Callable[..., Path], entry: Submission, key: Ed25519PrivateKey
+) -> None:
+    morning, noon = (entry.model_copy(update={"date": f"9999-01-01T{time}+00:00"}) for time in ("08:00:00", "12:00:00"))
+    folder = board(b=noon.sealed(key), c=morning.sealed(key))
+    made = read_board(folder, folder / "list.json")
+    assert made.entries["copy"].path.name == "b.json"
+    assert [line.date for line in entry_lines(made)] == ["9999-01-01"]
 
 
 def test_a_name_belongs_to_its_key_and_its_latest_entry_counts(

@@ -62,6 +62,21 @@ def test_a_key_is_named_as_ssh_keygen_names_it() -> None:
 def test_keys_that_may_sign_are_read_with_whose_they_are(tmp_path: Path) -> None:
     (tmp_path / "keys").write_text(f"# ours\n\n{PUBLIC} Ada of the lab\n")
     assert signature.read_allowed(tmp_path / "keys") == {PUBLIC: "Ada of the lab"}
-    (tmp_path / "keys").write_text("ssh-rsa AAAA Ada\n")
+    (tmp_path / "keys").write_text(f"\ufeff  # ours\n\t{PUBLIC}\n")
+    assert signature.read_allowed(tmp_path / "keys") == {PUBLIC: ""}
+
+
+@pytest.mark.parametrize("line", ["ssh-rsa AAAA Ada", "ssh-ed25519", "ssh-ed25519 zz!! Ada", "ssh-ed25519 AAAA Ada"])
+def test_a_line_that_is_no_key_is_refused(tmp_path: Path, line: str) -> None:
+    (tmp_path / "keys").write_text(f"{line}\n")
     with pytest.raises(ValueError, match="line 1, is no public key"):
+        signature.read_allowed(tmp_path / "keys")
+
+
+def test_keys_that_cannot_be_read_let_nobody_in(tmp_path: Path) -> None:
+    for path in (tmp_path / "missing", tmp_path):
+        with pytest.raises(FileNotFoundError, match="is missing: expected a file of the public keys"):
+            signature.read_allowed(path)
+    (tmp_path / "keys").write_bytes(b"\xff\xfe")
+    with pytest.raises(ValueError, match=r"keys is no list of keys: expected text in UTF-8, got the byte 0xff"):
         signature.read_allowed(tmp_path / "keys")

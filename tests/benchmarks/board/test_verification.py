@@ -1,7 +1,7 @@
 """Entries are of the whole list, of its images and examples, and of masks that there can be."""
 
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +10,7 @@ import torch
 from benchmarks.board.entry import Submission, rows_of
 from benchmarks.board.verification import Candidate, asked_of, check_list, impossible, refuse_other_images
 from benchmarks.plans.frozen_lists import FrozenList, FrozenTask
-from benchmarks.scoring.metrics import overlap_measures
+from benchmarks.scoring.metrics import measure
 from benchmarks.scoring.results import Row
 
 PATH = Path("entry.json")
@@ -31,7 +31,7 @@ def test_another_list_is_refused(candidate: Candidate, frozen: FrozenList) -> No
 
 
 def test_training_on_its_datasets_is_refused(candidate: Candidate, frozen: FrozenList) -> None:
-    about = candidate.entry.about.model_copy(update={"trained_on": ("circles", "squares")})
+    about = candidate.entry.about.model_copy(update={"trained_on": ("circles", "Squares ")})
     trained = replace(candidate, entry=candidate.entry.model_copy(update={"about": about}))
     with pytest.raises(ValueError, match=r"entry\.json was trained on squares"):
         check_list(trained, frozen)
@@ -71,29 +71,43 @@ def test_better_rows_are_no_masks(candidate: Candidate, frozen: FrozenList) -> N
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_every_mask_is_possible(seed: int) -> None:
+@pytest.mark.parametrize("spacing_mm", [(1.0, 1.0), (0.7, 2.5), (0.002, 0.001), (1 / 3, 1 / 3)])
+def test_every_mask_is_possible(seed: int, spacing_mm: tuple[float, float]) -> None:
     generator = torch.Generator().manual_seed(seed)
     shares = torch.rand(40, 1, 1, 1, generator=generator).round(decimals=1)  # some empty, some full
     probabilities = torch.rand(40, 1, 64, 64, generator=generator) * shares * 2
     labels = torch.rand(40, 1, 64, 64, generator=generator) < shares.flip(0)
-    masks = probabilities >= 0.5
-    found = {name: values.tolist() for name, values in areas_and_overlaps(masks, labels).items()}
-    for values in zip(*found.values(), strict=True):
-        assert not impossible(row(**dict(zip(found, values, strict=True))))
+    for masks in (probabilities >= 0.5, labels, labels.roll(1, 3), labels & (torch.arange(64) < 40)):
+        for values in measured(masks, labels, probabilities, spacing_mm):
+            assert not impossible(row(**values))
 
 
-def areas_and_overlaps(masks: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
-    measured = overlap_measures(masks, labels)
-    shown = {name: measured[name].double().round(decimals=6) for name in ("dice", "iou", "sensitivity", "precision")}
-    areas = {"mask_px": masks.sum((1, 2, 3)), "label_px": labels.sum((1, 2, 3))}
-    return areas | shown
+def measured(
+    masks: torch.Tensor, labels: torch.Tensor, probabilities: torch.Tensor, spacing_mm: tuple[float, float]
+) -> list[dict[str, float]]:
+    found = measure(masks, labels, probabilities, torch.tensor(spacing_mm).expand(len(masks), 2))
+    shown = {name: values.double().round(decimals=6).tolist() for name, values in found.items()}
+    shown |= {"mask_px": masks.sum((1, 2, 3)).tolist(), "label_px": labels.sum((1, 2, 3)).tolist()}
+    return [dict(zip(shown, values, strict=True)) for values in zip(*shown.values(), strict=True)]
 
 
 def row(**fields: float) -> Row:
     return Row("p", "d", "d/m/2d/l", "s", "c", 0, 2, "00000000", **fields)  # type: ignore[arg-type]
 
 
-HALF = {"mask_px": 100, "label_px": 100, "dice": 0.5, "iou": 0.333333, "sensitivity": 0.5, "precision": 0.5}
+AREAS = {"mask_px": 100, "label_px": 100, "area_error": 0.0}
+OVERLAP = {"dice": 0.5, "iou": 0.333333, "sensitivity": 0.5, "precision": 0.5}
+DISTANCES = {"hd": 5.0, "hd95": 4.0, "assd": 1.0, "nsd_1": 0.6, "nsd_2": 0.8}
+HALF = AREAS | OVERLAP | DISTANCES | {"ece": 0.1, "brier": 0.1}
+SAME = {"dice": 1.0, "iou": 1.0, "sensitivity": 1.0, "precision": 1.0}
+NEAR = {"hd": 0.0, "hd95": 0.0, "assd": 0.0, "nsd_1": 1.0, "nsd_2": 1.0}
+MISSED = {"mask_px": 0, "area_error": -2.0, "dice": 0.0, "iou": 0.0, "sensitivity": 0.0, "precision": 0.0}
+APART = {"hd": 90.0, "hd95": 90.0, "assd": 90.0, "nsd_1": 0.0, "nsd_2": 0.0}
+
+
+@pytest.mark.parametrize("fields", [{}, SAME | NEAR, MISSED | APART, NEAR])
+def test_such_rows_there_are(fields: dict[str, float]) -> None:
+    assert not impossible(row(**HALF | fields))
 
 
 @pytest.mark.parametrize(
@@ -105,14 +119,63 @@ HALF = {"mask_px": 100, "label_px": 100, "dice": 0.5, "iou": 0.333333, "sensitiv
         {"precision": 0.6},
         {"dice": math.nan},
         {"precision": math.nan},
-        {"mask_px": 10, "dice": 0.909091, "iou": 0.833333, "sensitivity": 0.5, "precision": 5.0},
+        {
+            "mask_px": 10,
+            "area_error": -1.636364,
+            "dice": 0.909091,
+            "iou": 0.833333,
+            "sensitivity": 0.5,
+            "precision": 5.0,
+        },
         {"mask_px": 0, "label_px": 0},
-        {"mask_px": 0, "dice": 1.0},
+        {"mask_px": 0, "area_error": -2.0, "dice": 1.0},
+        {"area_error": 0.1},
+        {"hd": 0.0},
+        {"hd": math.inf},
+        {"hd95": 6.0},
+        {"hd95": math.nan},
+        {"assd": 6.0},
+        {"nsd_1": 0.9},
+        {"nsd_1": 0.6, "nsd_2": 1.0},
+        {"hd": 1.5, "hd95": 1.5},
+        {"ece": math.nan},
+        {"brier": math.inf},
+        SAME,
+        MISSED,
+        MISSED | APART | {"hd95": 0.0},
+        MISSED | APART | {"nsd_2": 1.0},
     ],
 )
 def test_other_rows_are_not(fields: dict[str, float]) -> None:
-    assert not impossible(row(**HALF))
     assert impossible(row(**HALF | fields))
+
+
+def test_an_entry_is_of_one_predictor(candidate: Candidate, frozen: FrozenList) -> None:
+    with pytest.raises(ValueError, match=r"of several predictors: expected rows of one, got another 1, nearest-copy 1"):
+        check_list(altered(candidate, predictor="another"), frozen)
+    *rows, last = candidate.rows
+    with pytest.raises(ValueError, match=r"of several predictors: .* got nearest-copy 1, nearest-copy 2"):
+        check_list(replace(candidate, rows=(*rows, replace(last, ensemble=2))), frozen)
+
+
+def test_ensembles_are_those_of_the_list(candidate: Candidate, frozen: FrozenList) -> None:
+    known = {(row.task, row.case): row for row in candidate.rows}
+    rows = tuple(
+        replace(known[task, case], draw=draw, ensemble=2, **asdict(asked))
+        for (task, case, draw), asked in asked_of(frozen, 2).items()
+    )
+    with pytest.raises(ValueError, match="ensembles that the list does not ask for: expected means of 1 draws, got 2"):
+        check_list(replace(candidate, rows=rows), frozen)
+    asking = frozen.model_copy(update={"settings": replace(frozen.settings, ensemble=2)})
+    entry = candidate.entry.model_copy(update={"list_sha256": asking.hash})
+    check_list(replace(candidate, entry=entry, rows=rows), asking)
+
+
+@pytest.mark.parametrize("date", ["", "later", "2026-02-31", "20260101", "x" * 1000])
+def test_a_date_is_a_date(candidate: Candidate, frozen: FrozenList, date: str) -> None:
+    dated = replace(candidate, entry=candidate.entry.model_copy(update={"date": date}))
+    with pytest.raises(ValueError, match=r"entry\.json has no date: expected one like 2026-01-31, got"):
+        check_list(dated, frozen)
 
 
 def test_ensembles_are_asked_once_for_their_draws(frozen: FrozenList) -> None:

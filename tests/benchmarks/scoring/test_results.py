@@ -56,6 +56,15 @@ def test_a_torn_header_is_written_again(tmp_path: Path) -> None:
     assert read_rows(path) == ROWS
 
 
+@pytest.mark.parametrize(
+    ("name", "value"), [("dice", 1.1), ("nsd_1", 5.0), ("ece", -3.0), ("brier", 1.5), ("hd", -1.0), ("area_error", 2.5)]
+)
+def test_a_value_that_no_metric_has_is_refused(tmp_path: Path, name: str, value: float) -> None:
+    append_rows(tmp_path / "rows.csv", [replace(ROWS[0], **{name: value})])  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=f"rows.csv is damaged in line 2: expected {name} from "):
+        read_rows(tmp_path / "rows.csv")
+
+
 def test_another_table_is_refused(tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text("name,age\nada,36\n")
     with pytest.raises(ValueError, match=r"rows\.csv has the wrong columns: expected"):
