@@ -185,7 +185,7 @@ def compare(
     reference: Annotated[
         str | None, typer.Option(help="Predictor from which the others are subtracted; by default the first one.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the bootstrap.")] = 0,
     as_json: AsJson = False,
 ) -> None:
     """Compare predictors by paired differences, on the predictions that all of them made from the same supports."""
@@ -210,7 +210,7 @@ def subgroups(
         Path | None, typer.Option(help="Collection of the runs, needed for anatomy and split.")
     ] = None,
     attributes: Attributes = None,
-    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the bootstrap.")] = 0,
     as_json: AsJson = False,
 ) -> None:
     """Score predictors on subgroups of images or subjects, with the gap between the best and the worst subgroup.

@@ -195,6 +195,9 @@ def impossible_distance(row: Row) -> str:
         return f"expected as much or more within a larger tolerance, got {shares[1]} after {shares[0]}"
     for tolerance, share in zip(TOLERANCES, shares, strict=True):
         edge = tolerance * ROUNDING
+        beyond = (1 - share) * tolerance
+        if row.assd < beyond - slack:
+            return f"expected assd of {beyond:.6f} or more where nsd_{tolerance} is {share}, got {row.assd}"
         if (share == 1 and row.hd > edge + slack) or (share < 1 and row.hd < edge - slack):
             return f"expected nsd_{tolerance} {'below 1' if share == 1 else '1'} of hd {row.hd}, got {share}"
     return ""

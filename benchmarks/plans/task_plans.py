@@ -63,9 +63,10 @@ class Settings:
             if getattr(self, name) < 1:
                 msg = f"{name} is too small: expected at least 1, got {getattr(self, name)}."
                 raise ValueError(msg)
-        if self.absent < 0:
-            msg = f"absent is too small: expected at least 0, got {self.absent}."
-            raise ValueError(msg)
+        for name in ("seed", "absent"):
+            if getattr(self, name) < 0:
+                msg = f"{name} is too small: expected at least 0, got {getattr(self, name)}."
+                raise ValueError(msg)
         if self.draws % self.ensemble:
             msg = (
                 f"draws do not make whole ensembles: expected a multiple of {self.ensemble}, got {self.draws}. "

@@ -64,7 +64,7 @@ def _import(name: str) -> Any:
         raise ValueError(msg) from error
     except (ImportError, OSError):
         raise
-    except Exception as error:  # a module may be anyone's, and raise anything
+    except (Exception, SystemExit) as error:  # a module may be anyone's, and raise anything
         msg = (
             f"Module {name!r} cannot be imported: {type(error).__name__}: {error}. "
             f"Mend it until `python -c 'import {name}'` works."

@@ -32,6 +32,10 @@ from megamed.unknown import UNKNOWN
 SHARED_IMAGES = 2048
 """Maximum number of labelled images of a task whose codes are kept; they take about half a gigabyte."""
 
+SURE = 0.05
+"""Greatest distance from 0 and 1 of the ends of an image's values, if they are probabilities."""
+MASKS_AS_LOGITS = "Return torch.logit(probabilities), or 20 * masks - 10."
+
 Group = tuple[Episode, ...]
 """Episodes of one query that are scored together: an ensemble of draws, most often one draw, or all ensembles."""
 Ask = Callable[[Sequence[Episode]], Tensor]
@@ -59,7 +63,7 @@ class Execution:
     def __post_init__(self) -> None:
         for name, least in (("batch_size", 1), ("workers", 1), ("memory_gb", 0.001)):
             value = getattr(self, name)
-            if value is not None and value < least:
+            if value is not None and not value >= least:
                 msg = f"{name} is too small: expected at least {least}, got {value}."
                 raise ValueError(msg)
 
@@ -385,12 +389,20 @@ def _candidates(
     )
 
 
-def _checked(name: str, logits: Tensor, query_images: Tensor) -> Tensor:
-    """Check the logits of a predictor and return them.
+def _checked(name: str, logits: object, query_images: Tensor) -> Tensor:
+    """Check the logits of a predictor, which may be anyone's, and return them.
 
     Raises:
-        ValueError: If the logits have another shape than the queries, or hold NaN.
+        TypeError: If they are no tensor of real numbers.
+        ValueError: If they have another shape than the queries, hold NaN, or are probabilities or masks.
     """
+    if not isinstance(logits, Tensor) or not logits.is_floating_point():
+        got = f"a tensor of {logits.dtype}" if isinstance(logits, Tensor) else type(logits).__name__
+        msg = (
+            f"Logits of predictor {name!r} are no tensor of real numbers: expected floating point, 0 and above for "
+            f"foreground, got {got}. {MASKS_AS_LOGITS}"
+        )
+        raise TypeError(msg)
     if logits.shape != query_images.shape:
         msg = (
             f"Logits of predictor {name!r} have the wrong shape: expected {tuple(query_images.shape)}, "
@@ -400,4 +412,16 @@ def _checked(name: str, logits: Tensor, query_images: Tensor) -> Tensor:
     if torch.isnan(logits).any():
         msg = f"Logits of predictor {name!r} are broken: expected numbers, got NaN. Check its weights."
         raise ValueError(msg)
+    if _are_shares(logits).any():
+        msg = (
+            f"Logits of predictor {name!r} are probabilities or masks: expected logits, 0 and above for foreground, "
+            f"got values that fill the range from 0 to 1 and never leave it. {MASKS_AS_LOGITS}"
+        )
+        raise ValueError(msg)
     return logits
+
+
+def _are_shares(logits: Float[Tensor, "B 1 H W"]) -> Bool[Tensor, " B"]:
+    """Whether the values of an image go from 0 to 1 and no further, where as logits all of it would be foreground."""
+    low, high = logits.flatten(1).aminmax(dim=1)
+    return (low >= 0) & (low <= SURE) & (high >= 1 - SURE) & (high <= 1)

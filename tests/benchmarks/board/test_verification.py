@@ -135,6 +135,7 @@ def test_such_rows_there_are(fields: dict[str, float]) -> None:
         {"hd95": 6.0},
         {"hd95": math.nan},
         {"assd": 6.0},
+        {"assd": 0.3},
         {"nsd_1": 0.9},
         {"nsd_1": 0.6, "nsd_2": 1.0},
         {"hd": 1.5, "hd95": 1.5},

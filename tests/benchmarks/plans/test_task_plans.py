@@ -201,6 +201,8 @@ def test_suite_without_tasks_is_an_error(drawings: Collection) -> None:
         {"support_size": -1},
         {"queries": 0},
         {"ensemble": 0},
+        {"seed": -1},
+        {"absent": -1},
         {"query_subjects": "some"},
         {"query_subjects": "test", "supports": "some"},
         {"supports": "shared"},

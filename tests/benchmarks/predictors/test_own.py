@@ -69,7 +69,8 @@ def test_errors_inside_a_module_are_its_own(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "source", ["def (:", "{}['gone']", "raise RecursionError", "class Odd(Exception): pass\nraise Odd"]
+    "source",
+    ["def (:", "{}['gone']", "raise RecursionError", "raise SystemExit(0)", "class Odd(Exception): pass\nraise Odd"],
 )
 def test_a_module_that_cannot_be_imported_is_named(folder: Path, source: str) -> None:
     name = f"odd_{len(source)}"

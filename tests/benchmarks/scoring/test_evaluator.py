@@ -3,6 +3,7 @@
 from collections.abc import Container
 from dataclasses import dataclass, fields, replace
 from itertools import count
+from math import nan
 
 import pytest
 import torch
@@ -141,6 +142,18 @@ def test_what_an_ensemble_lacks_is_computed_again_with_all_its_draws(
             lambda query, *_: query * torch.nan,
             "ValueError: Logits of predictor 'bad' are broken: expected numbers, got",
         ),
+        (lambda query, *_: query > 0.5, "TypeError: Logits of predictor 'bad' are no tensor of real numbers: expected"),
+        (lambda query, *_: (query > 0.5).int(), "TypeError: Logits of predictor 'bad' are no tensor of real numbers"),
+        (lambda query, *_: query.numpy(), "TypeError: Logits of predictor 'bad' are no tensor of real numbers"),
+        (lambda query, *_: None, "TypeError: Logits of predictor 'bad' are no tensor of real numbers"),
+        (
+            lambda query, *_: (query > 0.5).float(),
+            "ValueError: Logits of predictor 'bad' are probabilities or masks: expected logits, 0 and above for",
+        ),
+        (
+            lambda query, *_: torch.sigmoid(20 * (query - 0.5)),
+            "ValueError: Logits of predictor 'bad' are probabilities or masks: expected logits, 0 and above for",
+        ),
         (lambda query, *_: 1 / 0, "ZeroDivisionError: division by zero"),
         (lambda query, *_: {}["a"], "KeyError: 'a'"),
     ],
@@ -149,6 +162,11 @@ def test_whatever_fails_is_told(drawings: Collection, plans: list[TaskPlan], pre
     scored = Evaluator(drawings, FOURS).score(Work.missing("bad", plans[0], set()), predictor)
     assert scored.rows == []
     assert scored.failure.startswith(reason)
+
+
+def test_logits_near_the_threshold_are_no_probabilities(drawings: Collection, plans: list[TaskPlan]) -> None:
+    for low, high in ((-0.01, 1.0), (0.0, 1.2), (0.2, 0.9), (0.0, 0.0)):
+        score(drawings, plans[:1], faint=lambda query, *_, low=low, high=high: low + (high - low) * (query > 0.5))
 
 
 def test_what_was_scored_before_a_failure_is_kept(drawings: Collection, plans: list[TaskPlan]) -> None:
@@ -297,9 +315,9 @@ def test_a_network_that_shares_scores_as_by_itself(drawings: Collection, plans: 
     assert len({row.brier for row in shared}) > 5
 
 
-@pytest.mark.parametrize(("name", "value"), [("batch_size", 0), ("workers", 0), ("memory_gb", 0.0)])
+@pytest.mark.parametrize(("name", "value"), [("batch_size", 0), ("workers", 0), ("memory_gb", 0.0), ("memory_gb", nan)])
 def test_executions_must_be_possible(name: str, value: float) -> None:
-    with pytest.raises(ValueError, match=f"{name} is too small: expected at least .*, got 0"):
+    with pytest.raises(ValueError, match=f"{name} is too small: expected at least .*, got (0|nan)"):
         Execution(**{name: value})
 
 
