@@ -4,6 +4,7 @@ The groups of one predictor are compared as predictors are: on the same resample
 """
 
 import csv
+import io
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -152,8 +153,18 @@ def groupings(
     """Groupings by name: `size`, `size-in-task`, `modality`, `anatomy`, `split`, or an attribute of the subjects.
 
     Raises:
-        ValueError: If a name is none of these, or needs a collection (`anatomy`, `split`) and none is given.
+        ValueError: If a name is none of these, or needs a collection (`anatomy`, `split`) and none is given, or the
+            attributes are of no subject of the rows.
     """
+    described = {who for values in (attributes or {}).values() for who in values}
+    people = {(row.dataset, row.subject) for row in rows}
+    if described and people and not described & people:
+        (got, person), (dataset, subject) = min(described), min(people)
+        msg = (
+            f"The table of attributes describes no subject of the runs: expected some such as {subject} of {dataset}, "
+            f"got others such as {person} of {got}. Write both as the runs do."
+        )
+        raise ValueError(msg)
     known: dict[str, Callable[[], Grouping]] = {
         "size": partial(by_size, rows),
         "size-in-task": partial(by_size_in_task, rows),
@@ -227,15 +238,28 @@ def read_attributes(path: Path) -> dict[str, Attribute]:
     """Read a CSV table with the columns `dataset`, `subject`, and one per attribute, such as `sex`.
 
     Raises:
-        ValueError: If a column is missing, or a subject has two lines.
+        ValueError: If it is no text, a column is missing, a line is longer than the first, or a subject has two lines.
     """
-    with path.open(encoding="utf-8", newline="") as file:
-        reader = csv.DictReader(file)
-        columns = list(reader.fieldnames or ())
-        if not {"dataset", "subject"} < set(columns):
-            msg = f"{path} is no table of subjects: expected columns dataset, subject and an attribute, got {columns}."
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        msg = f"{path} is no table of subjects: expected UTF-8, got the byte {error.object[error.start]:#04x}."
+        raise ValueError(msg) from None
+    reader = csv.DictReader(io.StringIO(text, newline=""))
+    columns = list(reader.fieldnames or ())
+    if not {"dataset", "subject"} < set(columns):
+        msg = f"{path} is no table of subjects: expected columns dataset, subject and an attribute, got {columns}."
+        raise ValueError(msg)
+    lines = []
+    for line in reader:
+        if None in line:
+            got = len(columns) + len(line[None])
+            msg = (
+                f"{path} is no table in line {reader.line_num}: expected {len(columns)} cells, got {got}. "
+                "Put a cell that holds a comma in quotes."
+            )
             raise ValueError(msg)
-        lines = list(reader)
+        lines.append(line)
     people = {(line["dataset"], line["subject"]): line for line in lines}
     if len(people) < len(lines):
         msg = (

@@ -119,8 +119,11 @@ def test_groupings_are_known_by_name(drawings: Collection) -> None:
 
 
 def test_attributes_are_read_from_a_table(tmp_path: Path) -> None:
-    (tmp_path / "people.csv").write_text("dataset,subject,sex,age\nheart,s0,female,30\nheart,s1, male ,\n")
+    text = "dataset,subject,sex,age\nheart,s0,female,30\nheart,s1, male ,\n"
+    (tmp_path / "people.csv").write_text(text)
     known = read_attributes(tmp_path / "people.csv")
+    (tmp_path / "people.csv").write_text(text, encoding="utf-8-sig")  # as spreadsheets do
+    assert read_attributes(tmp_path / "people.csv") == known
     assert known["sex"] == {("heart", "s0"): "female", ("heart", "s1"): "male"}
     assert known["age"] == {("heart", "s0"): "30", ("heart", "s1"): ""}
 
@@ -135,12 +138,26 @@ def test_attributes_are_read_from_a_table(tmp_path: Path) -> None:
             "dataset,subject,sex\nheart,s0,male\nheart,s0,female\n",
             "repeats a subject: expected 2 different ones, got 1",
         ),
+        ("dataset,subject,age\nheart,s0,3,5\n", "is no table in line 2: expected 3 cells, got 4. Put a cell"),
     ],
 )
 def test_other_tables_are_refused(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "people.csv").write_text(text)
     with pytest.raises(ValueError, match=message):
         read_attributes(tmp_path / "people.csv")
+
+
+def test_a_table_that_is_no_text_is_named(tmp_path: Path) -> None:
+    (tmp_path / "people.csv").write_bytes(b"\xff\xfe")
+    with pytest.raises(ValueError, match=r"people\.csv is no table of subjects: expected UTF-8, got the byte 0xff"):
+        read_attributes(tmp_path / "people.csv")
+
+
+def test_a_table_of_others_is_refused() -> None:
+    rows = [row("ours", subject, 0.5) for subject in PEOPLE]
+    strangers = {("Heart", subject): "female" for _, subject in SEX}
+    with pytest.raises(ValueError, match=r"describes no subject of the runs: expected some such as .* of Heart"):
+        groupings(["sex"], rows, attributes={"sex": strangers})
 
 
 def test_ages_become_ranges_of_equally_many() -> None:
