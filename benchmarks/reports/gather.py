@@ -28,6 +28,8 @@ FURTHER_METRICS = tuple(name for name, kind in get_type_hints(Row).items() if ki
 NOTED = ("failed", "skipped", "training_data_not_compared")
 """Keys of a summary under which it names failures and omissions, where there are any."""
 
+_Notes = dict[str, str | list[str] | dict[str, str]]
+
 
 class _Interval(BaseModel):
     mean: float
@@ -41,16 +43,31 @@ class _Settings(BaseModel):
     seed: int
 
 
+class _Alarms(BaseModel):
+    overall: dict[str, _Interval] = Field(default_factory=dict)
+    tasks: dict[str, dict[str, _Interval]] = Field(default_factory=dict)
+
+
+class _Counts(BaseModel):
+    seconds_per_query: float | None = None
+
+
 class _Structure(BaseModel):
     """Structure of a run's summary, as far as reports read it."""
 
     settings: _Settings
     method: str
-    overall: dict[str, _Interval]
-    datasets: dict[str, dict[str, _Interval]]
-    tasks: dict[str, dict[str, _Interval]]
-    counts: dict[str, dict[str, Any]]
+    overall: dict[str, _Interval] = Field(min_length=1)
+    datasets: dict[str, dict[str, _Interval]] = Field(min_length=1)
+    tasks: dict[str, dict[str, _Interval]] = Field(min_length=1)
+    counts: dict[str, _Counts]
     predictors: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    licenses: dict[str, str] = Field(default_factory=dict)
+    annotators: dict[str, dict[str, dict[str, _Interval]]] = Field(default_factory=dict)
+    false_alarms: _Alarms = _Alarms()
+    failed: _Notes = Field(default_factory=dict)
+    skipped: _Notes = Field(default_factory=dict)
+    training_data_not_compared: _Notes = Field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -107,6 +107,23 @@ def test_a_folder_without_a_run_is_refused(tmp_path: Path):
         gather([tmp_path])
 
 
+@pytest.mark.parametrize(
+    "key", ["failed", "skipped", "training_data_not_compared", "licenses", "annotators", "false_alarms"]
+)
+@pytest.mark.parametrize("value", [None, "text", [1], {"overall": 1, "a": 1}], ids=["none", "text", "list", "other"])
+def test_notes_of_another_structure_are_told_in_one_line(change: Change, key: str, value: object) -> None:
+    folder = change(lambda summary: summary.update({key: value}))
+    with pytest.raises(ValueError, match=rf"summary\.json is no summary of a run: .*: {key}.* writes it anew\.$"):
+        gather([folder])
+
+
+@pytest.mark.parametrize("key", ["overall", "datasets", "tasks"])
+def test_a_summary_without_scores_is_told_in_one_line(change: Change, key: str) -> None:
+    folder = change(lambda summary: summary.update({key: {}}))
+    with pytest.raises(ValueError, match=rf"summary\.json is no summary of a run: .*: {key}.* writes it anew\.$"):
+        gather([folder])
+
+
 @pytest.mark.parametrize("key", ["settings", "method", "overall", "datasets", "tasks", "counts"])
 @pytest.mark.parametrize("value", [None, 1, {"a": 1}, {"a": {"b": "c"}}], ids=["gone", "number", "flat", "other"])
 def test_another_structure_is_told_in_one_line(change: Change, key: str, value: object):
