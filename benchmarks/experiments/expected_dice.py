@@ -29,6 +29,8 @@ def expected_dice(bench: Bench) -> Findings:
     """Compare the Dice that the examples of each draw expect with the mean Dice of other images."""
     details = bench.claim_weights()
     found = [(support, each) for support, each in measured(bench, compared) if each]
+    if not found:
+        return Findings([], details)
     scores: dict[Coordinates, list[Score]] = defaultdict(list)
     for support, each in found:
         apart = each["expected"] - each["true"]

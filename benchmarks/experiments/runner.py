@@ -37,6 +37,13 @@ def run_experiment(bench: Bench) -> Outcome:
     experiment = find_experiment(bench.name)
     with claimed(bench.out, bench.identity, {}, WRITTEN):
         findings = experiment.run(bench)
+        if not findings.points:
+            msg = (
+                f"Experiment {bench.name} measured nothing: expected tasks that it can be made of, got none of suite "
+                f"{bench.settings.suite!r} with {bench.settings.support_size} labelled examples. Give it more of them, "
+                "or another suite."
+            )
+            raise ValueError(msg)
         table = markdown(bench.name, experiment, findings, sentence(bench, experiment, findings))
         as_csv, as_markdown, figure, as_json = (bench.out / name for name in WRITTEN)
         replace_file(as_csv, comma_separated(findings))

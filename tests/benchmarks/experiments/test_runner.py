@@ -48,6 +48,16 @@ def test_an_experiment_leaves_tables_a_figure_and_its_protocol(collection: Path,
     assert [point["place"][0] for point in told["points"]] == [1, 3]
 
 
+@pytest.mark.parametrize("name", ["expected-dice", "wrong-labels"])
+def test_an_experiment_that_measures_nothing_says_so(name: str, collection: Path, tmp_path: Path) -> None:
+    more = ("--support-size", 2, "--queries", 1, "--predictor", "packaged")
+    arguments = ("experiment", name, "--collection", collection, "--out", tmp_path, "--draws", 1, *more)
+    done = CliRunner().invoke(app, [*map(str, arguments)])
+    assert done.exit_code == 1
+    assert f"Experiment {name} measured nothing: expected tasks that it can be made of" in done.stderr
+    assert not [path.name for path in tmp_path.iterdir() if path.name.startswith(("table", "figure"))]
+
+
 def test_an_interrupted_experiment_goes_on(collection: Path, tmp_path: Path) -> None:
     experiment("support-size", collection, tmp_path)
     rows, table = (tmp_path / "rows.csv").read_bytes(), (tmp_path / "table.csv").read_bytes()
