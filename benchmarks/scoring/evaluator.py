@@ -33,7 +33,7 @@ SHARED_IMAGES = 2048
 """Maximum number of labelled images of a task whose codes are kept; they take about half a gigabyte."""
 
 SURE = 0.05
-"""Greatest distance from 0 and 1 of the ends of an image's values, if they are probabilities."""
+"""Distance from 0 and 1 up to which probabilities are sure; those of an image reach both, and most of them are."""
 MASKS_AS_LOGITS = "Return torch.logit(probabilities), or 20 * masks - 10."
 
 Group = tuple[Episode, ...]
@@ -422,6 +422,8 @@ def _checked(name: str, logits: object, query_images: Tensor) -> Tensor:
 
 
 def _are_shares(logits: Float[Tensor, "B 1 H W"]) -> Bool[Tensor, " B"]:
-    """Whether the values of an image go from 0 to 1 and no further, where as logits all of it would be foreground."""
-    low, high = logits.flatten(1).aminmax(dim=1)
-    return (low >= 0) & (low <= SURE) & (high >= 1 - SURE) & (high <= 1)
+    """Whether an image's values are from 0 to 1, and most of them at either end: as logits, all are foreground."""
+    values = logits.flatten(1)
+    low, high = values.aminmax(dim=1)
+    are_sure = ((values <= SURE) | (values >= 1 - SURE)).float().mean(1) > 0.5
+    return (low >= 0) & (low <= SURE) & (high >= 1 - SURE) & (high <= 1) & are_sure

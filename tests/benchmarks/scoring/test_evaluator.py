@@ -167,6 +167,7 @@ def test_whatever_fails_is_told(drawings: Collection, plans: list[TaskPlan], pre
 def test_logits_near_the_threshold_are_no_probabilities(drawings: Collection, plans: list[TaskPlan]) -> None:
     for low, high in ((-0.01, 1.0), (0.0, 1.2), (0.2, 0.9), (0.0, 0.0)):
         score(drawings, plans[:1], faint=lambda query, *_, low=low, high=high: low + (high - low) * (query > 0.5))
+    score(drawings, plans[:1], even=lambda query, *_: torch.linspace(0, 1, 256).reshape(16, 16).expand_as(query))
 
 
 def test_what_was_scored_before_a_failure_is_kept(drawings: Collection, plans: list[TaskPlan]) -> None:
