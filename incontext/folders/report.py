@@ -155,7 +155,8 @@ def grouped(warned: Iterable[tuple[str, str]], common: Collection[str]) -> list[
     groups: dict[str, tuple[str, list[str]]] = {}
     for file, message in warned:
         bare = message.removeprefix(f"{PurePosixPath(file).name}: ").replace(file, "{file}")
-        groups.setdefault(NUMBER.sub("#", bare), (message, []))[1].append(file)
+        kind = message if message in common else NUMBER.sub("#", bare)
+        groups.setdefault(kind, (message, []))[1].append(file)
     return [message if message in common else _about(message, files) for message, files in groups.values()]
 
 

@@ -166,6 +166,29 @@ def fit_label(values: Shaped[np.ndarray, "..."], name: str, shape: tuple[int, ..
     raise ValueError(msg)
 
 
+def check_colours(channels: Shaped[np.ndarray, "*grid channels"], name: str) -> None:
+    """Refuse masks of several classes, one behind the other, that could be taken for colours and their opacity.
+
+    Each pixel of these has a one for its class alone. Of three floats, which may be shares of red, green and blue,
+    every pixel must have one.
+
+    Raises:
+        ValueError: If they are such masks.
+    """
+    if not np.isin(channels, (0, 1)).all():
+        return
+    count = channels.shape[-1]
+    marked = np.count_nonzero(channels, axis=-1)
+    is_whole = channels.dtype.kind != "f" or count == max(COLOURS)
+    used = channels.reshape(-1, count).any(axis=0)
+    if marked.max(initial=0) == 1 and used[:3].any() and used.sum() > 1 and (is_whole or marked.min() == 1):
+        msg = (
+            f"{name} holds one mask per class: expected a label map, got {count} masks of 0 and 1. "
+            f"{_label_fix(channels.shape, channels.shape[:-1])}"
+        )
+        raise ValueError(msg)
+
+
 def _is_colour(array: np.ndarray, stack: bool) -> bool:
     if array.ndim not in (3, 4) or array.shape[-1] not in COLOURS:
         return False

@@ -6,7 +6,7 @@ from typing import Self
 import numpy as np
 from jaxtyping import Shaped, UInt8
 
-from incontext.images.arrays import fit_label
+from incontext.images.arrays import check_colours, fit_label
 from megamed.colour_tables import FULL, NOISE
 from megamed.label_values import LabelReading, LabelRules, distinct, hardened, read_channels, read_palette, read_values
 from megamed.readers.stored import StoredImage
@@ -55,6 +55,8 @@ class LabelPixels:
             reading = read_values(values, name, rules)
         else:
             channels = values[..., None] if values.shape == shape else values
+            if channels.shape[-1] > 1 and not rules.colours:
+                check_colours(channels, name)
             channels = channels if opacity is None else np.concatenate([channels, opacity[..., None]], axis=-1)
             reading = read_channels(channels, name, rules)
         if not self.is_lossy or rules.colours:

@@ -67,3 +67,8 @@ def test_warnings_are_said_once_with_the_images_that_gave_them() -> None:
         "p/a.png, p/b.png: is lossy.",
         "a.png is not scored: no label. So it is with b.png.",
     ]
+
+
+def test_a_warning_on_a_labelled_image_is_said_once_though_an_image_to_segment_has_its_name() -> None:
+    message = "support/a.png has soft edges."
+    assert grouped([("a.png", message), ("b.png", message)], [message]) == [message]

@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as drawn
 
 from incontext.images.arrays import class_values, fit_label, grey, to_array
+from incontext.images.label_pixels import LabelPixels
+from megamed.label_values import LabelRules
 
 RAMP = np.array([[0, 51, 102], [153, 204, 255]], dtype=np.uint8)
 
@@ -169,6 +171,22 @@ def test_labels_of_other_shapes_are_refused(shape: tuple[int, ...], fix: str) ->
     stored = np.arange(np.prod(shape)).reshape(shape)
     with pytest.raises(ValueError, match=rf"label does not match its image: expected \(4, 6\), got .*{fix}"):
         fit_label(stored, "label", (4, 6))
+
+
+@pytest.mark.parametrize("dtype", [bool, np.uint8, np.float32], ids=lambda dtype: np.dtype(dtype).name)
+@pytest.mark.parametrize("classes", [3, 4])
+def test_masks_one_behind_the_other_are_no_colours(classes: int, dtype: type) -> None:
+    masks = np.eye(classes, dtype=dtype)[np.arange(24).reshape(4, 6) % classes]
+    expected = rf"label holds one mask per class: expected a label map, got {classes} masks of 0 and 1\. .*argmax\(-1\)"
+    with pytest.raises(ValueError, match=expected):
+        LabelPixels(masks).read((4, 6), "label", LabelRules())
+
+
+def test_a_layer_of_black_and_a_picture_of_red_are_no_masks_one_behind_the_other() -> None:
+    layer, red = np.zeros((2, 4, 6, 4), np.uint8)
+    layer[1:3, 2:5, 3], red[1:3, 2:5, 0], red[..., 3] = 1, 1, 1
+    for label in (layer, red, red[..., :3]):
+        assert np.count_nonzero(LabelPixels(label).read((4, 6), "label", LabelRules()).values) == 6
 
 
 @pytest.mark.parametrize("shape", [(4, 6), (4, 6, 3)], ids=["grey", "colour"])
