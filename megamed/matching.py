@@ -239,9 +239,26 @@ def by_class(
     why = "beside what annotators drew it is taken for the field of view"
     left = left_out([match.label.path for match in fields], why)
     left += left_out([match.label.path for match in regions], "it marks a region beside the label of its image")
-    left += left_out([match.label.path for match in parts], f"{agreed} unites what several people drew of its image")
-    left += [*told, *left_out(others, OTHERS)]
+    left += left_out([match.label.path for match in parts], _why_apart(parts, files, agreed))
+    left += [*told, *left_out(others, OTHERS), *([] if told else _united(files))]
     return files, [*left, *spelling_notes(names)]
+
+
+def _why_apart(
+    parts: Sequence[Match], files: Mapping[NamedFile, Mapping[str, Sequence[PurePosixPath]]], agreed: str
+) -> str:
+    """Say why labels are left out: others unite several people's drawings, or have no more than a case's name."""
+    if agreed or not parts:
+        return f"{agreed} unites what several people drew of its image"
+    return f"{next(iter(files[parts[0].image].values()))[0]} is the label of its image"
+
+
+def _united(files: Mapping[NamedFile, Mapping[str, Sequence[PurePosixPath]]]) -> Iterator[str]:
+    """Note that several files are one label, of which instances are the usual reason and forgotten classes another."""
+    several = [paths for found in files.values() for paths in found.values() if len(paths) > 1]
+    if several:
+        more = f", and so it is with {len(several) - 1} more" if len(several) > 1 else ""
+        yield f"{several[0][0]} and {several[0][1].name} are read as parts of one label{more}."
 
 
 def _agreed(variants: Iterable[str]) -> str:
@@ -377,12 +394,19 @@ def _class_name(variant: str) -> str:
     return (match[2].strip("-_. ") if match else variant) or NAMELESS
 
 
+def _unnumbered_kinds(label: NamedFile) -> Iterator[str]:
+    """Yield the folders around a label that say what kind of files they hold, without numbers."""
+    for folder in filter(KIND_FOLDER.fullmatch, label.path.parent.parts):
+        yield re.sub(r"[-_ ]*\d+$", "", folder).casefold()
+
+
 def _check_parts(labels: Sequence[NamedFile]) -> None:
-    """Refuse labels of one class that differ in more than a number, as `1_mask` and `1_seg` do."""
+    """Refuse labels of one class that differ in more than a number, as `1_mask` and `1_seg` or those of two folders."""
+    kinds = {tuple(_unnumbered_kinds(label)) for label in labels}
     stems = {(label.name.folders, re.sub(r"[-_ (]*\d+\)?$", "", label.name.suffix)) for label in labels}
     names = [label.path for label in labels]
     distinct = {(path.parent, formats.stem(path.name)) for path in names}
-    if len({suffix for _, suffix in stems}) > 1 or len(distinct) < len(names):
+    if len({suffix for _, suffix in stems}) > 1 or len(distinct) < len(names) or len(kinds) > 1:
         msg = (
             f"{names[0]} and {names[1]} label the same image: expected one label, got {len(names)}. "
             "Remove one, or say by a template which to take, such as {case}_seg."

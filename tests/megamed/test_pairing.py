@@ -405,9 +405,8 @@ def test_numbered_labels_of_the_same_are_those_of_people(tmp_path: Path, shift: 
             Image.fromarray(pixels).save(path)
     found = find_pairs(tmp_path)
     assert [len(pair.labels[""]) for pair in found.pairs] == [1 if shift == 1 else 2] * 2
-    assert [note.partition(":")[0] for note in found.notes][:1] == (
-        ["labels of the same drawings are those of annotators"] if shift == 1 else []
-    )
+    told = "labels of the same drawings" if shift == 1 else "masks/a_mask1.png and a_mask2.png are read as parts"
+    assert found.notes[0].startswith(told)
 
 
 @pytest.mark.parametrize("name", ["{kind}/{case}.{ending}", "{ending}/{kind}/{case}.{ending}"])
@@ -544,12 +543,27 @@ def test_templates_say_what_names_do_not(tmp_path: Path) -> None:
         ("labels/a.png", "has no images: expected files ending in .*, got 1 labels"),
         ("notes.txt", "has no images: .*, got none"),
         ("a.png a_mask.png a_seg.png", "label the same image: expected one label, got 2"),
+        ("images/a.png labels/a.png masks/a.png", "label the same image: expected one label, got 2"),
         ("images/a.png labels/b.png", "labels share no name with images"),
     ],
 )
 def test_what_has_no_single_reading_is_refused(tmp_path: Path, files: str, error: str) -> None:
     with pytest.raises(ValueError, match=error):
         find_pairs(write(tmp_path, files))
+
+
+@pytest.mark.parametrize(
+    ("labels", "note"),
+    [
+        ("a_1 a_2 b_1 b_2", "a_1.png and a_2.png are read as parts of one label, and so it is with 1 more."),
+        ("a/1 a/2 b/1", "a/1.png and 2.png are read as parts of one label."),
+        ("a b a_copy", "a_copy.png is left out, for masks/a.png is the label of its image."),
+        ("a b", None),
+    ],
+)
+def test_labels_that_are_united_or_left_out_are_told(tmp_path: Path, labels: str, note: str | None) -> None:
+    write(tmp_path, " ".join(["images/a.png", "images/b.png", *(f"masks/{label}.png" for label in labels.split())]))
+    assert find_pairs(tmp_path).notes == (() if note is None else (f"masks/{note}",))
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
