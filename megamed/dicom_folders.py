@@ -67,7 +67,7 @@ def data_files(folder: Path, marks: Collection[str]) -> DataFiles:
             imageless.append(path)
         elif (found_format and not found_format.has_parts) or _is_label_folder(folder, path):
             others.append(path)
-        elif not found_format:
+        elif not found_format or found_format.has_parts:
             unknown.append(path)
     scouts = _scouts(folder, slices)
     slices = {parent: files for parent, files in slices.items() if parent not in scouts}

@@ -89,8 +89,8 @@ FORMATS = (
     FileFormat("NRRD", (".nrrd", ".nhdr"), nrrd.read, nrrd.write, (".nrrd",), frozenset({"placed"})),
     FileFormat("MetaImage", (".mha", ".mhd"), metaimage.read, metaimage.write, (".mha",), frozenset({"placed"})),
     FileFormat(
-        "picture", (".png", ".bmp", ".gif", ".jpeg", ".jpg", ".webp", ".ppm", ".pgm", ".pbm", ".pnm"), picture.read,
-        picture.write, (".png", ".bmp"), frozenset({"image"}),
+        "picture", (".png", ".bmp", ".gif", ".jpeg", ".jfif", ".jpg", ".jpe", ".webp", ".ppm", ".pgm", ".pbm", ".pnm"),
+        picture.read, picture.write, (".png", ".bmp"), frozenset({"image"}),
     ),
     FileFormat(
         "TIFF", (".tiff", ".tif"), tiff.read, tiff.write, (".tif", ".tiff"), frozenset({"image", "stack"}),
@@ -105,6 +105,14 @@ FORMATS = (
         "video", (".webm", ".mpeg", ".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpg"), video.read, has_parts=True,
     ),
 )  # fmt: skip
+
+
+NOT_LISTED = (
+    *(".jp2", ".j2k", ".jpf", ".jpx", ".jxl", ".avif", ".heic", ".heif", ".tga", ".psd", ".pcx", ".svg"),
+    *(".czi", ".lif", ".lsm", ".stk", ".nd2", ".oib", ".oif", ".oir", ".vsi", ".ims", ".dv", ".mrxs", ".bif", ".vms"),
+    *(".mat", ".h5", ".hdf5", ".nc", ".mgz", ".mgh", ".mnc", ".par", ".fits"),
+)
+"""Endings of images that folders are not searched for, which is told: no reader is known, or none that is tested."""
 
 
 @dataclass(frozen=True)
@@ -237,6 +245,12 @@ def is_part(path: Path) -> bool:
 def is_slice(path: Path) -> bool:
     """Whether a file may be one of several that make an image together."""
     return _may_be_dicom(path) and any(each.has_mark(path) for each in FORMATS if each.find and each.has_mark)
+
+
+def is_not_listed(path: Path) -> bool:
+    """Whether a file holds images by its ending, but is none of those that a folder is searched for."""
+    found = format_of(path)
+    return found.has_parts if found else path.suffix.lower() in NOT_LISTED
 
 
 def image_suffixes() -> tuple[str, ...]:

@@ -31,6 +31,7 @@ from megamed.slice_labels import labels_of_slices
 from megamed.tracked_cells import of_tracked_frames
 
 NO_IMAGE = "it belongs to no image"
+NOT_LISTED = "images of its format are not looked for: convert it, such as to TIFF, to have it used"
 DERIVED = "its name says that it was predicted, or made to be looked at"
 
 
@@ -121,8 +122,9 @@ def find_pairs(folder: Path, templates: Templates | None = None, marks: Collecti
     elif labels:
         tools = ToolFiles(folder)
     labels = [] if single else labels
+    unread = [path for path in unknown if formats.is_not_listed(folder / path)]
     if not images:
-        got = f"{len(labels)} labels" if labels else "none"
+        got = f"{len(labels)} labels" if labels else f"{len(unread)} others, such as {unread[0]}" if unread else "none"
         msg = (
             f"{folder} has no images: expected files ending in {', '.join(formats.image_suffixes())}, got {got}. "
             "Name the folder that holds them."
@@ -157,6 +159,7 @@ def find_pairs(folder: Path, templates: Templates | None = None, marks: Collecti
     notes += left_out(previews, PREVIEW)
     notes += left_out(imageless, "it holds no image")
     notes += left_out(scouts, "it only shows where the other series were taken")
+    notes += left_out(unread, NOT_LISTED)
     notes += left_out(streams, "it is a pipe, socket or device")
     return Pairing(folder, tuple(pairs), tuple(notes), unused)
 

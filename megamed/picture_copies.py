@@ -10,7 +10,7 @@ from megamed.file_names import FORMAT_FOLDERS, NamedFile
 from megamed.look_alikes import are_one_picture
 from megamed.notes import left_out
 
-PHOTOGRAPHS = (".jpg", ".jpeg")
+PHOTOGRAPHS = (".jpg", ".jpeg", ".jfif", ".jpe")
 """Endings of files that lose values, so that they hold no labels."""
 MOST_COMPARED = 8
 """Number of pictures that are compared with the others of their names."""

@@ -542,6 +542,7 @@ def test_templates_say_what_names_do_not(tmp_path: Path) -> None:
         ("a.png a.bmp", r"holds two images of one name: expected one, got a.bmp and a.png"),
         ("labels/a.png", "has no images: expected files ending in .*, got 1 labels"),
         ("notes.txt", "has no images: .*, got none"),
+        ("a.czi b.jp2 labels.json", "has no images: .*, got 2 others, such as a.czi. Name"),
         ("a.png a_mask.png a_seg.png", "label the same image: expected one label, got 2"),
         ("images/a.png labels/a.png masks/a.png", "label the same image: expected one label, got 2"),
         ("images/a.png labels/b.png", "labels share no name with images"),
@@ -550,6 +551,14 @@ def test_templates_say_what_names_do_not(tmp_path: Path) -> None:
 def test_what_has_no_single_reading_is_refused(tmp_path: Path, files: str, error: str) -> None:
     with pytest.raises(ValueError, match=error):
         find_pairs(write(tmp_path, files))
+
+
+def test_images_that_are_not_looked_for_are_told(tmp_path: Path) -> None:
+    write(tmp_path, "a.png b.jfif c.JP2 d.npz e.czi readme.md thumbs.db")
+    found = find_pairs(tmp_path)
+    assert [pair.name for pair in found.pairs] == ["a.png", "b.jfif"]
+    assert [note.partition(",")[0] for note in found.notes] == ["c.JP2 is left out"]
+    assert found.notes[0].endswith("and so are 2 others.")
 
 
 @pytest.mark.parametrize(
