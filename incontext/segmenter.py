@@ -27,7 +27,7 @@ from incontext.images.examples import (
 )
 from incontext.images.frames import Frames
 from incontext.images.input_checks import Expectations
-from incontext.images.prompts import Prompts
+from incontext.images.prompts import Prompts, names_of
 from incontext.images.source_image import Axis, SourceImage
 from incontext.inference.backends import backend_of
 from incontext.inference.case_predictions import predict_cases
@@ -224,6 +224,7 @@ class Segmenter(SavedEstimator):
             ValueError: If an argument does not fit; the message names it and the fix.
             OSError: If a file cannot be read.
         """
+        classes = names_of(classes)
         choices = choose_settings(self, images, labels, subjects, on_terminal if self.show_progress else iter)
         self.set_params(**choices.changes).fit(images, labels, classes, subjects)
         self.choices = choices
@@ -367,7 +368,7 @@ class Segmenter(SavedEstimator):
         if self.tune and not self._fitted:
             planes, _ = build_pool([labelled.example], self._prepare(sample))
             by = TaskNetwork.tuned_on(by.network, self._tuning, planes, planes.origins)
-        propagator = self._propagator(by.network, labelled, sample, classes or {}, config)
+        propagator = self._propagator(by.network, labelled, sample, names_of(classes), config)
         others = self._fitted.pool.label_budget if self._fitted else 0
         report = self._report(
             propagator.preparation,

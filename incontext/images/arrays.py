@@ -50,10 +50,16 @@ def to_array(source: np.ndarray | Tensor, name: str, finite: bool = True) -> Sha
         finite: Whether to refuse NaN and infinity; in a label, NaN may mean that nobody judged.
 
     Raises:
-        ValueError: If it holds no real numbers, or nothing, or others than finite ones.
+        ValueError: If it holds no real numbers, or nothing, or others than finite ones, or if pixels are masked.
     """
+    if isinstance(source, np.ma.MaskedArray) and np.ma.is_masked(source):
+        msg = (
+            f"{name} has masked pixels: expected numbers in all, got none in {np.ma.count_masked(source)}. "
+            "Say what they hold: filled(0)."
+        )
+        raise ValueError(msg)
     if isinstance(source, np.ndarray):
-        array = source
+        array = np.asarray(source)  # of a subclass, such as a matrix, the plain array
     else:
         values = source.detach().cpu()
         array = (values.float() if str(values.dtype) == "torch.bfloat16" else values).numpy()
@@ -180,7 +186,7 @@ def check_colours(channels: Shaped[np.ndarray, "*grid channels"], name: str) -> 
     count = channels.shape[-1]
     marked = np.count_nonzero(channels, axis=-1)
     is_whole = channels.dtype.kind != "f" or count == max(COLOURS)
-    used = channels.reshape(-1, count).any(axis=0)
+    used = np.array([channels[..., index].any() for index in range(count)])
     if marked.max(initial=0) == 1 and used[:3].any() and used.sum() > 1 and (is_whole or marked.min() == 1):
         msg = (
             f"{name} holds one mask per class: expected a label map, got {count} masks of 0 and 1. "

@@ -1,7 +1,7 @@
 """Prompts: clicks, scribbles, boxes and masks by which a person says on an image's own grid where a class is."""
 
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import index
 from reprlib import repr as shortened
@@ -98,6 +98,21 @@ def class_value(label: Any) -> int:
         msg = f"label is no class: expected a value from 1 to {MOST_LABEL}, got {label!r}. 0 is the background."
         raise ValueError(msg)
     return value
+
+
+def names_of(classes: Any) -> dict[int, str]:
+    """Return the names of label values, as a user passes them; none for None.
+
+    Raises:
+        ValueError: If they are something else.
+    """
+    named = {whole_number(value): name for value, name in classes.items()} if isinstance(classes, Mapping) else {}
+    if classes is not None and (
+        not isinstance(classes, Mapping) or None in named or not all(isinstance(name, str) for name in named.values())
+    ):
+        msg = f"classes are no names of label values: expected such as {{1: 'liver'}}, got {shortened(classes)}."
+        raise ValueError(msg)
+    return {value: name for value, name in named.items() if value is not None}
 
 
 def whole_number(value: Any) -> int | None:

@@ -11,7 +11,7 @@ from torch import nn
 
 from incontext.images.arrays import Picture, stack_axis
 from incontext.images.examples import Example, Examples, Labels, as_source_image, called, thinned
-from incontext.images.prompts import MOST_LABEL, Prompts, class_value
+from incontext.images.prompts import MOST_LABEL, Prompts, class_value, names_of
 from incontext.images.source_image import Axis, SourceImage
 from incontext.inference.case_predictions import predict_cases
 from incontext.inference.editing import Editing
@@ -252,11 +252,8 @@ def _named(classes: Mapping[int, str] | None) -> dict[int, str]:
     Raises:
         ValueError: If they are something else, or two have one name.
     """
-    if classes is not None and not isinstance(classes, Mapping):
-        message = f"classes have no values: expected names by label value, got {classes!r}. Write {{1: name, …}}."
-        raise ValueError(message)
-    named = {class_value(value): name for value, name in (classes or {}).items()}
-    if wrong := [name for name in named.values() if not isinstance(name, str) or [*named.values()].count(name) > 1]:
+    named = {class_value(value): name for value, name in names_of(classes).items()}
+    if wrong := [name for name in named.values() if [*named.values()].count(name) > 1]:
         message = (
             f"classes are not clear: expected a name of its own for each, got {wrong[0]!r} in {named}. Correct it."
         )

@@ -7,6 +7,7 @@ from typing import Any, Self
 
 from incontext.images.channels import Channel
 from incontext.images.examples import SAMPLED_CASES, Example, Examples, Labels, Pictures
+from incontext.images.prompts import names_of
 from incontext.inference.choice import Choice
 from incontext.inference.growth import without_examples
 from incontext.inference.image_source import ImageSource
@@ -141,12 +142,13 @@ class TaskEstimator(NetworkEstimator):
         """
         self._choice, self._tuning  # noqa: B018 - a mistake in them is told before anything is read
         check_absent(self.absent)
-        examples = Examples(images, labels, self.rules, self.channel, classes or {}, self.level)
+        named = names_of(classes)
+        examples = Examples(images, labels, self.rules, self.channel, named, self.level)
         if subjects is not None and len(subjects) != len(examples):
             msg = f"subjects do not fit: expected one for each of {len(examples)} images, got {len(subjects)}."
             raise ValueError(msg)
         sample = examples.sample(SAMPLED_CASES)
-        fitted = fit_examples(examples, sample, self._prepare(sample), classes or {})
+        fitted = fit_examples(examples, sample, self._prepare(sample), named)
         self._fitted = fitted if subjects is None else replace(fitted, pool=fitted.pool.of_subjects(subjects))
         if self.tune:
             self._task_network()

@@ -87,7 +87,10 @@ def holds_objects(path: Path) -> bool:
 def _member(path: Path, name: str) -> Shaped[np.ndarray, "..."]:
     with _opened(path, name) as file:
         shape, dtype = _header(file)
-    if dtype.hasobject or dtype.kind not in "biuf" or math.prod(shape) * dtype.itemsize > MAX_BYTES:
+    if dtype.hasobject or dtype.kind not in "biuf":
+        msg = f"expected integers, floats or booleans, got {dtype}"
+        raise ValueError(msg)
+    if math.prod(shape) * dtype.itemsize > MAX_BYTES:
         msg = f"expected at most {MAX_BYTES} bytes of numbers, got {dtype} {shape}"
         raise ValueError(msg)
     check_expansion(path, math.prod(shape) * dtype.itemsize)

@@ -173,6 +173,14 @@ def test_labels_of_other_shapes_are_refused(shape: tuple[int, ...], fix: str) ->
         fit_label(stored, "label", (4, 6))
 
 
+def test_masked_pixels_are_refused_and_matrices_are_arrays() -> None:
+    masked = np.ma.masked_greater(RAMP, 200)
+    with pytest.raises(ValueError, match=r"image has masked pixels: expected numbers in all, got none in 2\. .*filled"):
+        to_array(masked, "image")
+    for plain in (np.ma.masked_array(RAMP), RAMP.view(np.matrix)):
+        assert type(to_array(plain, "image")) is np.ndarray
+
+
 @pytest.mark.parametrize("dtype", [bool, np.uint8, np.float32], ids=lambda dtype: np.dtype(dtype).name)
 @pytest.mark.parametrize("classes", [3, 4])
 def test_masks_one_behind_the_other_are_no_colours(classes: int, dtype: type) -> None:

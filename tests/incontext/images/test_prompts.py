@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from incontext.images.prompts import DrawnMask, Prompts, class_value
+from incontext.images.prompts import DrawnMask, Prompts, class_value, names_of
 
 
 def test_equal_words_are_equal_values() -> None:
@@ -81,3 +81,14 @@ def test_a_label_value_is_a_whole_number_of_any_library() -> None:
     for wrong in (0, -1, 256, 1.5, True, "2", None, [1], np.array([1, 2])):
         with pytest.raises(ValueError, match="label is no class: expected a value from 1 to 255, got "):
             class_value(wrong)
+
+
+@pytest.mark.parametrize("classes", [["disc"], {"disc": 1}, {"1": "disc"}, {1: None}, {1.5: "disc"}], ids=str)
+def test_names_of_no_label_values_are_refused(classes: object) -> None:
+    with pytest.raises(ValueError, match=r"classes are no names of label values: expected such as \{1: 'liver'\}, got"):
+        names_of(classes)
+
+
+def test_names_of_label_values_may_have_numbers_of_any_library() -> None:
+    assert names_of({np.int64(1): "disc", 2.0: "cup"}) == {1: "disc", 2: "cup"}
+    assert names_of(None) == {}

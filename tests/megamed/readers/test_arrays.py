@@ -63,7 +63,7 @@ def test_what_is_not_there_is_refused(tmp_path: Path, part: str) -> None:
 def test_objects_are_never_unpickled(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"a.{suffix}"
     (np.save if suffix == "npy" else np.savez)(path, np.array([print], dtype=object))
-    with pytest.raises(ValueError, match=r"expected at most .* got object"):
+    with pytest.raises(ValueError, match="expected integers, floats or booleans, got object"):
         read_array(path, "arr_0")
 
 
