@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float, Shaped
 
 from incontext.images.orientation import parallel, viewed
-from megamed.readers.stored import REVERSED, Geometry, StoredImage
+from megamed.readers.stored import AS_THEY_LIE, REVERSED, UNPLACED, Geometry, StoredImage
 from megamed.readers.volume import BESIDE, beside_note, displacement_mm, part_on_grid, voxels_apart
 from megamed.slice_pictures import on_slices
 
@@ -44,7 +44,7 @@ def on_image(label: StoredImage, image: Geometry, shape: tuple[int, ...], name: 
     """Return the array of a label in the order of its image's axes, or as it is where one of them tells no place.
 
     A part that was cut out of the image returns to its place. A label may lie up to half a voxel beside it: see
-    `beside`. Where a header states no place, voxels of a label of the image's size are in the order of the image's.
+    `place_notes`. Where a header states no place, voxels of a label of the image's size are in the image's order.
 
     Args:
         label: What was read.
@@ -82,11 +82,21 @@ def on_image(label: StoredImage, image: Geometry, shape: tuple[int, ...], name: 
     raise ValueError(msg)
 
 
-def beside(label: StoredImage, image: Geometry) -> str:
-    """Return a note on a label that lies a part of a voxel beside its image; empty for others."""
-    if label.geometry.affine is None or image.affine is None or not (label.geometry.is_placed and image.is_placed):
-        return ""
-    return beside_note(min(each.voxels for each in _readings(label, image)))
+def place_notes(label: StoredImage, image: Geometry) -> list[str]:
+    """List what is assumed of the place of a label that lies a part of a voxel beside its image, or has no place."""
+    notes = [UNPLACED] if image.is_placed and not label.geometry.is_placed else []
+    if label.geometry.affine is None:
+        return [*notes, *([AS_THEY_LIE] if not label.geometry.files and _is_out_of_number(image) else [])]
+    if image.affine is None or not (label.geometry.is_placed and image.is_placed):
+        return notes
+    note = beside_note(min(each.voxels for each in _readings(label, image)))
+    return [*notes, *([note] if note else [])]
+
+
+def _is_out_of_number(image: Geometry) -> bool:
+    """Whether the slices of a series are numbered in another order than they lie."""
+    numbers = [each.get("InstanceNumber") for each in image.header] if len(image.files) > 1 else []
+    return None not in numbers and numbers != sorted(numbers)
 
 
 class _PlacedLabel(NamedTuple):

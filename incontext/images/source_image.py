@@ -22,7 +22,7 @@ from incontext.images.channels import Channel
 from incontext.images.drawn_formats import drawn_format
 from incontext.images.drawn_label import flatten
 from incontext.images.label_pixels import LabelPixels
-from incontext.images.label_place import beside, in_its_order, on_image
+from incontext.images.label_place import in_its_order, on_image, place_notes
 from incontext.images.orientation import (
     CUTS,
     PlaneLayout,
@@ -36,7 +36,7 @@ from megamed.label_values import LabelRules
 from megamed.readers import picture
 from megamed.readers.memory import free_bytes
 from megamed.readers.orientation_tag import TURNED
-from megamed.readers.stored import REVERSED, UNPLACED, Canvas, Geometry, MaskImage, StoredImage
+from megamed.readers.stored import AS_THEY_LIE, REVERSED, UNPLACED, Canvas, Geometry, MaskImage, StoredImage
 from megamed.readers.volume import ASIDE, MAX_VOXELS
 from megamed.standardise import slicing_axes
 
@@ -47,7 +47,7 @@ ByValue = Mapping[int, str]
 """Names or colours of label values."""
 
 NONE: ByValue = {}
-OF_PLACE = (UNPLACED, REVERSED, ASIDE)
+OF_PLACE = (UNPLACED, REVERSED, AS_THEY_LIE, ASIDE)
 """Beginnings of remarks on how a label was brought to its image."""
 AS_CLASSES = LabelRules(instances=False)
 PLAIN = PlaneLayout()
@@ -398,11 +398,8 @@ def _read_label_file(path: Path, name: str, image: SourceImage) -> tuple[LabelPi
     stored = in_its_order(stored, geometry, image.grid, name)
     values = to_array(on_image(stored, geometry, image.grid, name), name, finite=False)
     names = stored.names or formats.names_beside(path)[0]
-    pixels = replace(LabelPixels.of(stored), values=values)
-    if note := beside(stored, geometry):
-        pixels = replace(pixels, notes=(*pixels.notes, note))
-    if geometry.is_placed and not stored.geometry.is_placed:
-        pixels = replace(pixels, notes=(*pixels.notes, UNPLACED))
+    pixels = LabelPixels.of(stored)
+    pixels = replace(pixels, values=values, notes=(*pixels.notes, *place_notes(stored, geometry)))
     return pixels, names, stored.colours
 
 

@@ -17,6 +17,12 @@ REVERSED = "its axes are those of its image in the other direction: columns, row
 UNPLACED = "its header states no place in the patient: its voxels are taken in the order of those of its image"
 """Remark on a label."""
 
+AS_THEY_LIE = (
+    "its planes are taken in the order in which the slices lie, which is not that of their numbers: "
+    "if it has the latter, save it as NIfTI or NRRD, which state the place"
+)
+"""Remark on a label."""
+
 
 @dataclass(frozen=True, eq=False)
 class Geometry:

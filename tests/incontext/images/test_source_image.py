@@ -25,7 +25,7 @@ from incontext.images.source_image import (
 from megamed import formats
 from megamed.label_values import LabelRules
 from megamed.readers.source import Source
-from megamed.readers.stored import StoredImage
+from megamed.readers.stored import AS_THEY_LIE, StoredImage
 from megamed.standardise import display_plane
 from tests.dicom_files import LPS_TO_RAS, OBLIQUE, series_affine, write_segmentation, write_series
 
@@ -243,6 +243,19 @@ def test_a_voxel_of_sheared_planes_is_smaller_than_its_spacings_say(
     case = read_source_image(tmp_path / "scan", "image")
     assert sorted(case.spacing_mm or ()) == pytest.approx([1.5, 2.0, 5.0])
     assert case.voxel_mm3 == pytest.approx(1.5 * 2 * 5 * cosine)
+
+
+@pytest.mark.parametrize("upwards", [True, False])
+def test_the_order_of_planes_without_a_place_is_told_where_numbers_have_another(
+    tmp_path: Path, array: np.ndarray, upwards: bool
+) -> None:
+    affine = series_affine(np.eye(3), SPACING_MM, (0, 0, 0))
+    affine[:3, 0] *= 1 if upwards else -1
+    write_series(tmp_path / "scan", array, affine)
+    image = read_source_image(tmp_path / "scan", "image")
+    tifffile.imwrite(tmp_path / "label.tif", (array > 0).astype(np.uint8), photometric="minisblack")
+    notes = read_label_image(tmp_path / "label.tif", "label", image).notes
+    assert notes == (() if upwards else (f"label: {AS_THEY_LIE}",))
 
 
 def test_a_radiograph_lies_nowhere(tmp_path: Path, array: np.ndarray) -> None:
