@@ -106,13 +106,18 @@ def names_of(classes: Any) -> dict[int, str]:
     Raises:
         ValueError: If they are something else.
     """
-    named = {whole_number(value): name for value, name in classes.items()} if isinstance(classes, Mapping) else {}
+    named = {whole_key(value): name for value, name in classes.items()} if isinstance(classes, Mapping) else {}
     if classes is not None and (
         not isinstance(classes, Mapping) or None in named or not all(isinstance(name, str) for name in named.values())
     ):
         msg = f"classes are no names of label values: expected such as {{1: 'liver'}}, got {shortened(classes)}."
         raise ValueError(msg)
     return {value: name for value, name in named.items() if value is not None}
+
+
+def whole_key(key: Any) -> int | None:
+    """Return a key as a whole number; JSON has those of its objects as text. None for all else."""
+    return int(key) if isinstance(key, str) and key.isdecimal() else whole_number(key)
 
 
 def whole_number(value: Any) -> int | None:

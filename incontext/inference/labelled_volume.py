@@ -18,7 +18,7 @@ from incontext.images.channels import Channel
 from incontext.images.examples import Example, Examples, LabelMap, Parts, as_source_image, called
 from incontext.images.frames import Frames, read_frames
 from incontext.images.normalisation import apply
-from incontext.images.prompts import whole_number
+from incontext.images.prompts import whole_key
 from incontext.images.resampling import binary_to_square, to_square
 from incontext.images.source_image import (
     AS_CLASSES,
@@ -139,7 +139,7 @@ def _by_plane(labels: Mapping[Any, Any], planes: int) -> tuple[dict[str, dict[in
     """
     by_name = {name: masks for name, masks in labels.items() if isinstance(masks, Mapping)}
     named = [index for masks in by_name.values() for index in masks] or list(labels)
-    if wrong := [index for index in named if _index(index) not in range(planes)]:
+    if wrong := [index for index in named if whole_key(index) not in range(planes)]:
         msg = f"labels name no plane: expected indices from 0 to {planes - 1}, got {wrong}. Correct them."
         raise ValueError(msg)
     if by_name and len(by_name) < len(labels):
@@ -152,11 +152,6 @@ def _by_plane(labels: Mapping[Any, Any], planes: int) -> tuple[dict[str, dict[in
     masks = {str(name): {int(index): mask for index, mask in of.items()} for name, of in by_name.items()}
     maps = {} if by_name else {int(index): label for index, label in labels.items()}
     return masks, maps, sorted(map(int, set(named)))
-
-
-def _index(of_plane: Any) -> int | None:
-    """Return an index of a plane as a number; JSON has the keys of its objects as text."""
-    return int(of_plane) if isinstance(of_plane, str) and of_plane.isdecimal() else whole_number(of_plane)
 
 
 def _drawn_across(label: UInt8[np.ndarray, "N H W"], case: SourceImage, name: str) -> Iterator[str]:
