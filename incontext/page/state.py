@@ -90,7 +90,8 @@ class Page:
 
     def opened(self, index: int) -> ImageMessage:
         """Open an image to be looked at; what was predicted is there to be corrected."""
-        found, live = self.open(index), self.live
+        self.check(index)
+        found, live = self.folder.show(index), self.live
         live.look_at(index)
         prediction = live.predictions.get(index)
         if prediction and self.folder.images[index].state == "bare":

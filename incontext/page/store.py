@@ -2,7 +2,7 @@
 
 import shutil
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -38,7 +38,7 @@ SEGMENTS, VOLUME = ".dcm", ".nii.gz"
 MOST_OPEN = 4
 """Images that stay open, so that going back and forth reads nothing anew."""
 MOST_OPEN_BYTES = 2**28
-"""Bytes of grey values above which only the last image stays open."""
+"""Bytes of grey values above which only the last image stays open, and the one on the screen."""
 
 
 @dataclass
@@ -114,6 +114,7 @@ class AnnotatedFolder:
         told = f"All is drawn with {self.look.told}: other commands take these images and labels with the same."
         self.notes: tuple[str, ...] = (*self._pairing.notes, *([told] if self.look.told else []))
         self._open: dict[int, OpenImage] = {}
+        self._on_screen: int | None = None
         self._opening = threading.RLock()  # two drawings of one image would not know of each other's strokes
         self._checked = False
         self.classes, self.given = DrawnClasses(self._store), {*(task or {})}
@@ -147,8 +148,19 @@ class AnnotatedFolder:
             self._open[index] = found
             if self.classes.removed:
                 self.classes.restore(np.unique(found.drawing.planes).tolist())
-            while len(self._open) > 1 and (len(self._open) > MOST_OPEN or self._open_bytes() > MOST_OPEN_BYTES):
-                self._open.pop(next(iter(self._open)))
+            self._close_others({index, self._on_screen})
+            return found
+
+    def show(self, index: int) -> OpenImage:
+        """Open an image that stays open until another is shown, as it may begin with a mask that no file holds.
+
+        Raises:
+            ValueError: If the image or its label cannot be used.
+            OSError: If a file cannot be read.
+        """
+        with self._opening:
+            found = self.open(index)
+            self._on_screen = index
             return found
 
     def join(self, pairs: Iterable[ImagePair]) -> list[int]:
@@ -214,6 +226,12 @@ class AnnotatedFolder:
         with self._opening:
             for index in [each for each in self._open if self.images[each].state == "bare"]:
                 del self._open[index]
+
+    def _close_others(self, kept: Collection[int | None]) -> None:
+        for index in [each for each in self._open if each not in kept]:
+            if len(self._open) <= MOST_OPEN and self._open_bytes() <= MOST_OPEN_BYTES:
+                return
+            del self._open[index]
 
     def _open_bytes(self) -> int:
         return sum(each.case.planes.nbytes for each in self._open.values())

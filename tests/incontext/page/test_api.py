@@ -86,6 +86,23 @@ def test_a_stroke_is_kept_shown_undone_and_accepted(client: TestClient, page: Pa
     assert client.get("api/session").json()["images"][index]["state"] == "accepted"
 
 
+def test_strokes_join_the_mask_that_is_shown_whatever_else_is_read_meanwhile(tmp_path: Path) -> None:
+    with opened(plain_folder(tmp_path / "in", "abcdef")) as annotated:
+        page = Page(annotated, Live(annotated, segmenter))
+        page.news.tab = TAB
+        with TestClient(build_app(page), headers={"x-tab": TAB}) as client:
+            for index in range(5):
+                client.post(f"/api/images/{index}/strokes", json={"plane": 0, "tool": "brush", "runs": RUNS})
+            mask = np.zeros((1, SIDE, SIDE), np.uint8)
+            mask[0, :4] = 1
+            page.live.predictions[5] = Prediction.packing(mask, 0.5, look_first=False, round=1)
+            client.get("/api/images/5")
+            assert client.get("/api/export/masks").status_code == 200
+            client.post("/api/images/5/strokes", json={"plane": 0, "tool": "brush", "runs": RUNS})
+            shown = np.frombuffer(client.get("/api/images/5/planes/0/label").content, np.uint8)
+            assert shown.sum() == 4 * SIDE + 81
+
+
 def test_an_export_tells_how_many_images_it_lacks(client: TestClient, page: Page) -> None:
     for index in (0, 1):
         client.post(f"api/images/{index}/strokes", json={"plane": 0, "tool": "brush", "runs": RUNS})
