@@ -180,6 +180,11 @@ class Drawing:
         return len(self._undone)
 
     @property
+    def tools(self) -> set[str]:
+        """Names of the tools of all strokes that stand."""
+        return {step.entry["tool"] for step in self._done if "tool" in step.entry}
+
+    @property
     def prompts(self) -> dict[int, tuple[int, Said]]:
         """Planes of prompts that count, and what was said, by the numbers of their steps."""
         withdrawn = self.withdrawn

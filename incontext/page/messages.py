@@ -149,9 +149,10 @@ class PromptEntry(_Message):
 
 
 class PropagatedMessage(_Message):
-    """Outcome of a propagation through a volume."""
+    """Outcome of the last propagation through a volume, and whether it stands, or was taken back."""
 
     count: int
+    stands: bool
     dice: float | None
     next_plane: int | None
 

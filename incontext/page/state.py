@@ -32,6 +32,7 @@ from incontext.page.news import News
 from incontext.page.prompting import Prompter
 from incontext.page.store import AnnotatedFolder, OpenImage
 from incontext.page.tiles import TILE_PX, TiledImage
+from incontext.page.volumes import PROPAGATE
 from megamed import formats
 
 NOTHING = Redrawn(0, {})
@@ -119,7 +120,7 @@ class Page:
             steps=found.case.view.steps,
             is_flat=found.case.kind == "image",
             rises=rises(found.case),
-            propagated=PropagatedMessage.model_validate(live.propagated[index]) if index in live.propagated else None,
+            propagated=self._propagated(index, found),
             presence={**prediction.presence} if prediction else {},
             drawn_planes=found.drawing.drawn,
             shown_planes=np.flatnonzero(found.drawing.planes.any(axis=(1, 2))).tolist(),
@@ -269,6 +270,10 @@ class Page:
         if said.plane >= len(opened.drawing.planes):
             raise HTTPException(404, f"plane is unknown: expected one of {len(opened.drawing.planes)}.")
         return opened
+
+    def _propagated(self, index: int, opened: OpenImage) -> PropagatedMessage | None:
+        found = self.live.propagated.get(index)
+        return PropagatedMessage(**vars(found), stands=PROPAGATE in opened.drawing.tools) if found else None
 
     def _prompts(self, opened: OpenImage) -> list[PromptEntry]:
         found = opened.drawing.prompts.items()

@@ -16,6 +16,9 @@ from incontext.page.store import OpenImage
 from incontext.segmenter import Segmenter
 from megamed.unknown import UNKNOWN
 
+PROPAGATE = "propagate"
+"""Name of propagation among the tools of a drawing."""
+
 
 @dataclass(frozen=True)
 class PropagationTask:
@@ -93,4 +96,4 @@ def put(opened: OpenImage, found: Prediction) -> None:
     planes = found.planes.copy()
     for index in opened.drawing.drawn:
         planes[index] = opened.drawing.planes[index]
-    opened.drawing.replace(planes, "propagate")
+    opened.drawing.replace(planes, PROPAGATE)

@@ -12,6 +12,7 @@ import { View } from "./view.js";
 
 const by = id => document.getElementById(id);
 const PLANES_KEPT = 24;
+const PATIENCE_MS = 400;  // after which a change that is not answered is told to be on its way
 
 class App {
   constructor() {
@@ -22,7 +23,10 @@ class App {
     this.exports = new Export(this);
     this.across = new Across(this, [by("across-row"), by("across-column")]);
     this.image = null; this.plane = 0;
-    this.isLocked = true; this.pending = 0;
+    this.isLocked = true; this.hasEnded = false;
+    this.pending = this.sent = 0; this.hasFailed = false;  // changes without an answer, and all; whether one of those under way failed
+    this.isBehind = false;  // whether the screen lacks something that the server has
+    this.saved = ""; this.waiting = null;
     this.paces_s = []; this.since = 0;  // seconds that accepted images took; when the image came to the screen
     this.opening = 0; this.frame = null; this.early = [];
     this.settingClasses = Promise.resolve();
@@ -40,7 +44,7 @@ class App {
     if (this.session.images.some(image => ["drawn", "accepted"].includes(image.state))) by("saved").textContent = "All that was drawn is saved";
     for (const news of this.early.splice(0)) this.hear(news);
     this._tell();
-    this.isLocked = false;
+    this.isLocked = this.hasEnded;
     await this.openNext(() => this.list.next(1));
     by("view").focus();
   }
@@ -62,30 +66,32 @@ class App {
     this.list.update(news.images);
     this._tell();
     const fresh = news.images.find(image => image.id === this.image?.id);
-    if (fresh) this._refresh(fresh);
+    if (fresh) this._refresh(fresh).catch(error => this._failed(error));
   }
 
   /** Show a newer prediction of the image on the screen, unless somebody draws on it. */
   async _refresh(entry) {
     this.panel.showImage(this.image, entry);
     const isFound = entry.propagations !== (this.image.propagated?.count ?? 0);
-    if (entry.state !== "predicted" && !isFound || this.tools.isBusy || this.pending) return;
-    const image = await this._anew();
-    if (!image || !isFound) return;
-    this._drawn(image);
-    this.panel.showImage(this.image, entry);
-    this.across.show();
-    this.say("Propagated");
+    if (entry.state !== "predicted" && !isFound) return;
+    if (await this._anew() && isFound) this.say("Propagated");
   }
 
-  /** Take over what has changed in the image on the screen, unless somebody draws on it or goes on. */
+  /** Take over what has changed in the image on the screen, unless somebody draws on it, which goes first, or goes on. */
   async _anew() {
+    this.isBehind = this.tools.isBusy || this.pending > 0;
+    if (this.isBehind) return false;
     const { id } = this.image, image = await getJson(`images/${id}`);
-    if (this.image.id !== id || this.tools.isBusy || this.pending) return null;
+    if (this.image.id !== id) return false;
+    this.isBehind = this.tools.isBusy || this.pending > 0;
+    if (this.isBehind) return false;
     Object.assign(this.image, image);
-    await this._label();
+    if (!await this._label()) return false;
+    this._drawn(image);
+    this.panel.showImage(this.image, this.session.images[id]);
+    this.across.show();
     this.prepare();
-    return image;
+    return true;
   }
 
   _tell() {
@@ -116,7 +122,7 @@ class App {
   }
 
   _ended(begun) {
-    this.isLocked = true;
+    this.isLocked = this.hasEnded = true;
     this.say(begun ? "The program has ended. All that you drew is kept; start it again to go on." : "This folder is open in another tab: draw there, or close it and reload this page.", true, true);
   }
 
@@ -127,6 +133,7 @@ class App {
     if (!this.session?.images[id]) return false;
     const turn = ++this.opening;
     this.list.wanted = id;
+    this.tools.finish();
     this.tools.giveUp();
     await settled();
     if (turn !== this.opening) return true;
@@ -182,6 +189,7 @@ class App {
   _show(image, plane, data, label) {
     const isNew = this.image !== image;
     this.tools.giveUp();
+    this.isBehind = false;
     this.image = image;
     this.plane = this.wanted = plane;
     this.unsay();
@@ -212,12 +220,27 @@ class App {
     return kept.get(plane);
   }
 
+  /** Take the label over as the server has it; false if something is under way that would be missing. */
   async _label() {
-    const { image, plane } = this, label = await getBytes(`images/${image.id}/planes/${plane}/label`);
-    if (this.image !== image || this.plane !== plane || this.tools.isBusy) return;
+    const { image, plane, sent } = this, label = await getBytes(`images/${image.id}/planes/${plane}/label`);
+    if (this.image !== image || this.plane !== plane) return false;
+    this.isBehind = this.tools.isBusy || this.pending > 0 || this.sent !== sent;
+    if (this.isBehind) { this.catchUp(); return false; }
     this.view.label = new Uint8Array(label);
     this.redraw();
     this._ticks();
+    return true;
+  }
+
+  /** Take over what the screen lacks, as soon as nothing is under way. */
+  async catchUp() {
+    if (this.isBehind && !this.pending && !this.tools.isBusy) await this._anew().catch(() => { this.isBehind = true; });
+  }
+
+  /** Show pixels that the server has changed; what was drawn meanwhile came after them. */
+  _apply(runs) {
+    this.redraw(apply(runs, this.view.label, this.view.width));
+    this.isBehind ||= this.pending > 0 || this.tools.isBusy;
   }
 
   /** Go some slices on; of many steps in a hurry only the last one is shown. */
@@ -226,6 +249,7 @@ class App {
     const plane = Math.max(0, Math.min(this.image.planes - 1, this.wanted + by));
     if (plane === this.wanted) return;
     this.wanted = plane;
+    this.tools.finish();
     this.tools.giveUp();
     await settled();
     if (this.wanted === plane) await this._plane(plane).catch(error => this._failed(error));
@@ -283,7 +307,7 @@ class App {
 
   /** Send a stroke; the server answers when it is on the disk. */
   async keep(stroke, tool) {
-    const runs = stroke.runs();
+    const runs = stroke.runs(this.pending > 0 || this.isBehind);
     if (!runs.length) return;
     const { image, plane } = this;
     await this._send(() => change("POST", `images/${image.id}/strokes`, { plane, tool, runs: { [stroke.value]: runs } }));
@@ -291,21 +315,20 @@ class App {
 
   async undo(what) {
     if (!this.image) return;
+    if (what === "undo" && this.tools.takeBack()) return;
     this.tools.giveUp();
     const { image } = this, answer = await this._send(() => change("POST", `images/${image.id}/${what}`));
     if (!answer || this.image !== image) return;
-    if (answer.plane === null) {
-      const { shown_planes } = await getJson(`images/${image.id}`).catch(() => image);
-      Object.assign(image, { shown_planes });
-      await this._label();
-    }
+    if (answer.plane === null) await this._anew().catch(error => this._failed(error));
     else if (answer.plane !== this.plane && Object.keys(answer.runs).length) await this._plane(answer.plane);
-    else this.redraw(apply(answer.runs, this.view.label, this.view.width));
+    else this._apply(answer.runs);
     this.say(what === "undo" ? "Undone" : "Done again");
   }
 
   async accept() {
     if (!this.image || this.isLocked) return;
+    if (this.tools.points.length) { this.say("The polygon is open: close it at its first corner, or give it up (Esc).", true); return; }
+    this.tools.finish();
     this.tools.giveUp();
     const { image, since } = this, answer = await this._send(() => change("POST", `images/${image.id}/accept`));
     if (!answer) return;
@@ -340,8 +363,7 @@ class App {
     this.panel.showClasses();
     by("view").focus();  // its row, which had the focus, is gone
     this._tell();
-    const image = this.image && await this._anew();
-    if (image) { this._drawn(image); this.across.show(); }
+    if (this.image) await this._anew();
     this.redraw();
     this.say(`Removed ${name}`);
   }
@@ -351,7 +373,7 @@ class App {
     const { image, plane } = this, value = this.panel.active;
     const answer = await this._send(() => change("POST", `images/${image.id}/prompts`, { plane, value, kind: what, points, inside }));
     if (!answer || this.image !== image || this.plane !== plane) return;
-    this.redraw(apply(answer.runs, this.view.label, this.view.width));
+    this._apply(answer.runs);
     this.say(Object.keys(answer.runs).length ? "Mask changed" : "Nothing changed");
   }
 
@@ -366,7 +388,7 @@ class App {
     const { image } = this, answer = await this._send(() => change("DELETE", `images/${image.id}/prompts/${number}`));
     if (!answer || this.image !== image) return;
     if (answer.plane !== this.plane) await this._plane(answer.plane);
-    else this.redraw(apply(answer.runs, this.view.label, this.view.width));
+    else this._apply(answer.runs);
     this.say("Taken back");
   }
 
@@ -389,20 +411,33 @@ class App {
     if (this.isLocked) return null;
     const { image } = this;
     this.pending++;
+    this.sent++;
+    this.waiting ??= setTimeout(() => { by("saved").textContent = "Saving …"; }, PATIENCE_MS);
     try {
       const answer = await request();
-      this.unsay();
-      by("saved").textContent = `Saved ${new Date().toLocaleTimeString()}`;
+      if (!this.hasFailed) { this.unsay(); this.saved = `Saved ${new Date().toLocaleTimeString()}`; }
       if (answer.undoable !== undefined && this.image === image) { this._drawn(answer); this.across.show(); }
       return answer;
     } catch (error) {
-      if (!error.status || error.status >= 500) by("saved").textContent = "The last change is not saved";
+      this.hasFailed = true;
+      if (!error.status || error.status >= 500) this.saved = "The last change is not saved";
       this._failed(error);
-      if (image && this.image === image) await this._label().catch(() => {});
+      this.isBehind ||= this.image === image;
       return null;
     } finally {
       this.pending--;
+      this._settle();
     }
+  }
+
+  /** Tell what has become of all that was sent, once all of it is answered. */
+  _settle() {
+    if (this.pending) return;
+    clearTimeout(this.waiting);
+    this.waiting = null;
+    this.hasFailed = false;
+    if (this.saved) by("saved").textContent = this.saved;
+    this.catchUp();
   }
 
   _drawn({ undoable, redoable, state, prompts, drawn_planes }) {
@@ -529,6 +564,7 @@ function pressed(event) {
 
 document.addEventListener("keydown", pressed);
 document.addEventListener("keyup", event => app.tools.held.delete(event.key.toLowerCase()));
+window.addEventListener("beforeunload", event => { if (app.pending && !app.isLocked) event.preventDefault(); });
 window.addEventListener("blur", () => app.tools.held.clear());
 for (const button of document.querySelectorAll("[data-tool]")) button.addEventListener("click", () => choose(button.dataset.tool));
 by("undo").addEventListener("click", () => app.undo("undo"));

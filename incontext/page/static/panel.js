@@ -63,7 +63,7 @@ export class Panel {
     if (mm) facts.push([image.planes > 1 ? "Voxel" : "Pixel", `${sides.map(each => Number((each * factor).toPrecision(3))).join(" × ")} ${unit}`]);
     if (image.full_size) facts.push(["Full size", `${image.full_size[1]} × ${image.full_size[0]} px`], ["Drawn at", `level ${image.level}`]);
     if (entry.dice !== null) facts.push(["Predicted Dice", entry.dice.toFixed(2)]);
-    const found = image.propagated;
+    const found = image.propagated?.stands ? image.propagated : null;
     if (found?.dice != null) facts.push(["Propagated, Dice", found.dice.toFixed(2)]);
     if (found?.next_plane != null) facts.push(["Draw next", `slice ${found.next_plane + 1}`, () => this.app.step(found.next_plane - this.app.wanted)]);
     const shown = Object.entries(image.presence).map(([value, share]) => `${this._name(Number(value))} ${Math.round(share * 100)} %${share < 0.5 ? ", probably absent" : ""}`);

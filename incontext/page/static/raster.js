@@ -15,6 +15,7 @@ export class Stroke {
   constructor(label, width, height, value) {
     Object.assign(this, { label, width, height, value });
     this.before = new Map();  // row → copy of the row as it was
+    this.covered = new Map();  // row → 1 where the stroke has been
     this.box = new Box();
   }
 
@@ -23,7 +24,11 @@ export class Stroke {
     left = Math.max(0, left); right = Math.min(this.width, right);
     if (row < 0 || row >= this.height || left >= right) return;
     const start = row * this.width;
-    if (!this.before.has(row)) this.before.set(row, this.label.slice(start, start + this.width));
+    if (!this.before.has(row)) {
+      this.before.set(row, this.label.slice(start, start + this.width));
+      this.covered.set(row, new Uint8Array(this.width));
+    }
+    this.covered.get(row).fill(1, left, right);
     this.label.fill(this.value, start + left, start + right);
     this.box.add(left, row, right, row + 1);
   }
@@ -89,15 +94,16 @@ export class Stroke {
     return true;
   }
 
-  /** Starts and lengths of what has changed, one after the other. */
-  runs() {
+  /** Starts and lengths of what has changed, one after the other; of all that is covered, if what was there is not sure. */
+  runs(isAll = false) {
     const found = [];
     for (const row of [...this.before.keys()].sort((a, b) => a - b)) {
-      const before = this.before.get(row), start = row * this.width;
+      const before = this.before.get(row), covered = this.covered.get(row), start = row * this.width;
+      const counts = column => covered[column] && (isAll || before[column] !== this.value);
       for (let column = this.box.left; column < this.box.right; column++) {
-        if (before[column] === this.label[start + column]) continue;
+        if (!counts(column)) continue;
         const first = column;
-        while (column < this.box.right && before[column] !== this.label[start + column]) column++;
+        while (column < this.box.right && counts(column)) column++;
         found.push(start + first, column - first);
       }
     }

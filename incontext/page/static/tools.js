@@ -13,11 +13,12 @@ export class Tools {
     this.stroke = null; this.pen = null; this.points = []; this.last = null;
     this.held = new Set();  // keys
     this.drag = null;
+    this.pointer = null;  // the one that draws, of several fingers, pens and mice
+    this.fingers = new Map();  // places of those on the screen, of which two zoom and pan
     const canvas = view.canvas;
     canvas.addEventListener("pointerdown", event => this._down(event));
     canvas.addEventListener("pointermove", event => this._move(event));
-    canvas.addEventListener("pointerup", event => this._up(event));
-    canvas.addEventListener("pointercancel", event => this._up(event));
+    for (const end of ["pointerup", "pointercancel", "lostpointercapture"]) canvas.addEventListener(end, event => this._up(event));
     canvas.addEventListener("pointerleave", () => { if (!this.stroke) { this.last = null; this.drawOver(); } });
     canvas.addEventListener("dblclick", () => { if (this.name === "polygon") this.closePolygon(false); });
     canvas.addEventListener("contextmenu", event => event.preventDefault());
@@ -27,6 +28,7 @@ export class Tools {
   get isBusy() { return this.stroke !== null || this.points.length > 0 || this.drag !== null; }
 
   choose(name) {
+    this.finish();
     this.giveUp();
     this.name = name;
     this.drawOver();
@@ -39,6 +41,23 @@ export class Tools {
     if (this.stroke) { this.stroke.cancel(); this.app.redraw(this.stroke.box); }
     this.stroke = null; this.pen = null; this.points = []; this.drag = null;
     this.drawOver();
+    this.app.catchUp();
+  }
+
+  /** End a stroke that is being drawn, so that it counts. */
+  finish() {
+    if (!this.stroke) return;
+    this.pen = null;
+    this.end();
+    this.drawOver();
+  }
+
+  /** Take back what is being drawn, of a polygon its last corner; false if there is nothing. */
+  takeBack() {
+    if (this.dropCorner()) return true;
+    const isDrawing = this.stroke !== null || PROMPTS.includes(this.drag?.what);
+    if (isDrawing) this.giveUp();
+    return isDrawing;
   }
 
   // ------------------------------------------------------------------------------------------------ pointer
@@ -48,6 +67,11 @@ export class Tools {
     const canvas = this.view.canvas, [x, y] = this.view.toImage(event.clientX, event.clientY);
     canvas.focus({ preventScroll: true });
     canvas.setPointerCapture(event.pointerId);
+    if (event.pointerType === "touch") this.fingers.set(event.pointerId, [event.clientX, event.clientY]);
+    if (this.fingers.size > 1) { this._pinch(); return; }
+    if (this.pointer !== null && this.pointer !== event.pointerId) return;
+    this.pointer = event.pointerId;
+    this.finish();  // what keys had begun
     this.last = [x, y];
     if (this.held.has(" ") || event.button === 1) this.drag = { what: "pan", x: event.clientX, y: event.clientY };
     else if (this.held.has("w")) this.drag = { what: "window", x: event.clientX, y: event.clientY, from: [...this.view.window] };
@@ -58,6 +82,12 @@ export class Tools {
   }
 
   _move(event) {
+    if (this.fingers.has(event.pointerId)) {
+      const before = this._spread();
+      this.fingers.set(event.pointerId, [event.clientX, event.clientY]);
+      if (before) { this._zoomBy(before, this._spread()); return; }
+    }
+    if (this.pointer !== null && event.pointerId !== this.pointer) return;
     const places = event.getCoalescedEvents?.() ?? [], view = this.view;
     const [x, y] = view.toImage(event.clientX, event.clientY);
     if (this.drag?.what === "pan") {
@@ -76,21 +106,57 @@ export class Tools {
     this.drawOver();
   }
 
-  _up() {
+  _up(event) {
+    this.fingers.delete(event.pointerId);
+    if (event.pointerId !== this.pointer) return;
+    this.pointer = null;
+    this._lift();
+  }
+
+  /** End what a pointer has drawn, or what keys have scribbled or boxed. */
+  _lift() {
     if (this.drag && PROMPTS.includes(this.drag.what)) this._say(this.drag);
     this.drag = null;
     if (this.stroke && !this.pen) this.end();
     this.drawOver();
+    this.app.catchUp();
   }
 
-  /** Say what was clicked, scribbled or boxed, in rows and columns; a drag with the click is a scribble, too. */
+  /** Zoom and pan from now on: what the first finger drew was the beginning of this. */
+  _pinch() {
+    if (this.pointer !== null && this.name === "polygon") this.points.pop();
+    this.pointer = null;
+    const { points } = this;
+    this.giveUp();
+    this.points = points;
+  }
+
+  /** Middle of two fingers and their distance, in pixels of the page; null unless there are two. */
+  _spread() {
+    if (this.fingers.size !== 2) return null;
+    const [[ax, ay], [bx, by]] = [...this.fingers.values()];
+    return { x: (ax + bx) / 2, y: (ay + by) / 2, far: Math.max(Math.hypot(ax - bx, ay - by), 1) };
+  }
+
+  _zoomBy(before, now) {
+    this.view.pan(now.x - before.x, now.y - before.y);
+    this.view.zoomAt(...this.view.toImage(now.x, now.y), now.far / before.far);
+    this.app.redraw();
+  }
+
+  /** Say what was clicked, scribbled or boxed on the image, in rows and columns; a drag with the click is a scribble, too. */
   _say({ what, from, to, way, inside }) {
     const { width, height, zoom, scale } = this.view, isDrag = Math.hypot(to[0] - from[0], to[1] - from[1]) * zoom > 4 * scale;
-    if (what === "box" && !isDrag) return;
-    const kind = what === "click" && isDrag ? "scribble" : what, places = kind === "click" ? [from] : kind === "box" ? [from, to] : way;
-    const inImage = ([x, y]) => [Math.min(height - 1, Math.max(0, Math.floor(y))), Math.min(width - 1, Math.max(0, Math.floor(x)))];
-    if (kind === "click" && (from[0] < 0 || from[1] < 0 || from[0] >= width || from[1] >= height)) return;
-    this.app.prompt({ what: kind, points: places.map(inImage), inside });
+    const kind = what === "click" && isDrag ? "scribble" : what, pixel = ([x, y]) => [Math.floor(y), Math.floor(x)];
+    const isOn = ([row, column]) => row >= 0 && column >= 0 && row < height && column < width;
+    if (kind !== "box") {
+      const points = (kind === "click" ? [from] : way).map(pixel).filter(isOn);
+      if (points.length) this.app.prompt({ what: kind, points, inside });
+      return;
+    }
+    const [top, bottom] = [from[1], to[1]].map(Math.floor).sort((a, b) => a - b), [left, right] = [from[0], to[0]].map(Math.floor).sort((a, b) => a - b);
+    if (!isDrag || bottom < 0 || right < 0 || top >= height || left >= width) return;
+    this.app.prompt({ what: kind, points: [[Math.max(0, top), Math.max(0, left)], [Math.min(height - 1, bottom), Math.min(width - 1, right)]], inside });
   }
 
   _wheel(event) {
@@ -188,7 +254,7 @@ export class Tools {
     } else if (this.name === "fill") this.fill(x, y);
     else if (this.name === "click") this._say({ what: "click", from: [x, y], to: [x, y], inside: !erases });
     else if (PROMPTS.includes(this.name)) {
-      if (this.drag) this._up();
+      if (this.drag) this._lift();
       else {
         this.drag = { what: this.name, from: [x, y], to: [x, y], way: [[x, y]], inside: !erases };
         this.app.say(this.name === "box" ? "Corner of the box" : `Scribble ${erases ? "outside" : "inside"}`);
@@ -204,6 +270,7 @@ export class Tools {
     if (!this.points.length) return false;
     this.points.pop();
     this.drawOver();
+    this.app.catchUp();
     return true;
   }
 
