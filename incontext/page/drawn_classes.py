@@ -1,6 +1,7 @@
 """The classes that are drawn in a folder, with names and colours, and those that were removed."""
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,6 +10,8 @@ from megamed.files import make_folder, read_json, replace_file
 from megamed.label_colours import colours_of
 
 FILE = "classes.json"
+LONGEST_NAME = 200
+CONTROLS = re.compile(r"[\x00-\x1f]+")
 
 
 @dataclass(frozen=True)
@@ -17,13 +20,17 @@ class DrawnClass:
 
     Attributes:
         value: Value in label files.
-        name: Name that people give it.
+        name: Name that people give it, in one line and without quotation marks, as it stands in label files.
         colour: Colour on the screen as `#rrggbb`.
     """
 
     value: int
     name: str
     colour: str
+
+    def __post_init__(self) -> None:
+        line = " ".join(CONTROLS.sub(" ", self.name).replace('"', "'").split())
+        object.__setattr__(self, "name", line[:LONGEST_NAME].strip() or f"class {self.value}")
 
 
 class DrawnClasses(Mapping[int, DrawnClass]):

@@ -6,12 +6,12 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from incontext.page.drawing import Said
+from incontext.page.drawn_classes import LONGEST_NAME
 from incontext.page.live import Progress
 from incontext.page.prediction import Prediction
 from incontext.page.store import ListedImage
 
 MOST_CLASSES = 255
-LONGEST_NAME = 200
 MOST_POINTS = 20_000
 TABS = r"^[0-9a-f]{8,64}$"
 """Pattern of the names that tabs give themselves."""

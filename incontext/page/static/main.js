@@ -584,4 +584,4 @@ by("search").addEventListener("input", event => { app.list.filter = event.target
 by("order").addEventListener("change", event => { app.list.order = event.target.value; app.list.arrange(); });
 new ResizeObserver(() => { app.view.resize(); app.redraw(); }).observe(by("stage"));
 choose("brush");
-app.start().catch(error => app._failed(error));
+app.start().catch(error => app._failed(error, true));

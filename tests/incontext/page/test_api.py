@@ -103,6 +103,17 @@ def test_strokes_join_the_mask_that_is_shown_whatever_else_is_read_meanwhile(tmp
             assert shown.sum() == 4 * SIDE + 81
 
 
+def test_names_from_elsewhere_are_told_as_label_files_can_hold_them(tmp_path: Path) -> None:
+    names = {1: 'the "left"\n one', 2: "x" * 300, 3: "\x01"}
+    with opened(plain_folder(tmp_path / "in"), names) as annotated:
+        page = Page(annotated, Live(annotated, segmenter))
+        page.news.tab = TAB
+        with TestClient(build_app(page), headers={"x-tab": TAB}) as client:
+            classes = client.get("/api/session").json()["classes"]
+            assert [each["name"] for each in classes] == ["the 'left' one", "x" * 200, "class 3"]
+            assert client.put("/api/classes", json={"classes": classes}).status_code == 200
+
+
 def test_an_export_tells_how_many_images_it_lacks(client: TestClient, page: Page) -> None:
     for index in (0, 1):
         client.post(f"api/images/{index}/strokes", json={"plane": 0, "tool": "brush", "runs": RUNS})
