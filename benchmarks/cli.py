@@ -5,7 +5,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
-import click
 import typer
 
 from benchmarks.board.command import leaderboard, submit
@@ -397,10 +396,10 @@ def speed(
 def call(words: Sequence[str]) -> int:
     """Call a command by its words, and return its exit status."""
     try:
-        return app(list(words), standalone_mode=False) or 0
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
+        app(list(words))
+    except SystemExit as ended:
+        return int(ended.code or 0)
+    return 0
 
 
 app.command()(volumes)

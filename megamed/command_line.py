@@ -37,19 +37,22 @@ class CommandLine(typer.Typer):
     def command(self, name: str | None = None, **settings: Any) -> Callable[[Command], Command]:
         """Add a command: see `typer.Typer.command`."""
         register = super().command(name, **settings)
-        return lambda function: register(self._ending_well(function))
+        return lambda function: register(ending_well(function))
 
-    def _ending_well(self, function: Command) -> Command:
-        @functools.wraps(function)
-        def command(*arguments: Any, **options: Any) -> None:
-            _print_all_scripts()
-            with Attempt(*PASSING) as attempt:
-                function(*arguments, **options)
-            if attempt.error is not None:
-                typer.echo(f"Error: {attempt.reason}", err=True)
-                raise typer.Exit(1) from attempt.error
 
-        return cast(Command, command)
+def ending_well(function: Command) -> Command:
+    """Let a command turn an error into one line on stderr and exit status 1."""
+
+    @functools.wraps(function)
+    def command(*arguments: Any, **options: Any) -> None:
+        _print_all_scripts()
+        with Attempt(*PASSING) as attempt:
+            function(*arguments, **options)
+        if attempt.error is not None:
+            typer.echo(f"Error: {attempt.reason}", err=True)
+            raise typer.Exit(1) from attempt.error
+
+    return cast(Command, command)
 
 
 def table(rows: Sequence[Mapping[str, str | int]]) -> str:

@@ -5,10 +5,10 @@ from typing import Any
 
 from benchmarks.experiments.bench import Bench, Findings
 from benchmarks.experiments.catalogue import Experiment, find_experiment
-from benchmarks.experiments.figure import draw
 from benchmarks.experiments.finding_tables import comma_separated, markdown
 from benchmarks.plans.suites import SUITES, licenses
 from benchmarks.scoring.results import claimed
+from megamed.extras import require
 from megamed.files import replace_file, write_json
 
 WRITTEN = ("table.csv", "table.md", "figure.png", "experiment.json")
@@ -33,8 +33,12 @@ def run_experiment(bench: Bench) -> Outcome:
     Raises:
         ValueError: If there is no such experiment, its folder holds another one, or nothing can be asked.
         OSError: If a worker dies.
+        ModuleNotFoundError: If the extra `report` is not installed.
     """
     experiment = find_experiment(bench.name)
+    require("report", "The figure of an experiment", "matplotlib")
+    from benchmarks.experiments.figure import draw
+
     with claimed(bench.out, bench.identity, {}, WRITTEN):
         findings = experiment.run(bench)
         if not findings.points:

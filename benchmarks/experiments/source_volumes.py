@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
 
-import nibabel
 import numpy as np
 from jaxtyping import Bool, UInt8
 
@@ -16,6 +15,7 @@ from megamed.labels import read_annotations
 from megamed.layouts import find_datasets, find_subjects, read_card
 from megamed.layouts.cases import Case
 from megamed.pixels import is_volume_file, read_image
+from megamed.readers.faults import needs
 from megamed.readers.volume import Volume
 from megamed.schema import slugify
 from megamed.unknown import foreground
@@ -111,6 +111,8 @@ class SourceVolume:
 
 
 def _save(path: Path, array: np.ndarray, affine: np.ndarray) -> Path:
+    with needs("nibabel", "NIfTI", "Writing"):
+        import nibabel
     storable = array.dtype.kind in "iu" and array.dtype.itemsize <= 4
     nibabel.save(nibabel.Nifti1Image(array if storable else array.astype(np.float32), affine), path)
     return path

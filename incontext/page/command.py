@@ -58,6 +58,7 @@ def annotate(
     if folder is None and not example:
         message = "give a folder of images, or --example."
         raise typer.BadParameter(message)
+    require("page", "The page", "fastapi", "starlette", "uvicorn")
     place = folder or EXAMPLE
     if example:
         from incontext.folders.demo import STRUCTURES, write_example
@@ -72,7 +73,6 @@ def annotate(
     def note(text: str) -> None:
         typer.echo(one_line(f"Note: {text}"), err=True)
 
-    require("page", "The page", "fastapi", "starlette", "uvicorn")
     from incontext.page.serve import ServeOptions, serve
     from incontext.page.target import PageOptions
 

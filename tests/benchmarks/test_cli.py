@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from typer.testing import CliRunner
 
-from benchmarks.cli import app
+from benchmarks.cli import app, call
 from benchmarks.experiments import support_probe as probes
 from benchmarks.scoring.results import read_rows
 from tests.benchmarks.squares import build_squares
@@ -206,3 +206,10 @@ def test_bad_input_ends_in_one_line(collection: Path, tmp_path: Path, arguments:
     assert errors.startswith("Error: ")
     assert message in errors
     assert errors.count("\n") == 1
+
+
+def test_a_command_that_is_called_by_its_words_gives_its_exit_status(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert [call(words) for words in (["list"], ["list", "nothing"], ["compare", str(tmp_path / "none")])] == [0, 2, 1]
+    assert "heldout" in capsys.readouterr().out

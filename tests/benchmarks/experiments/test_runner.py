@@ -1,6 +1,7 @@
 """An experiment from the command line: its four files, its table, and going on after a kill."""
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -71,6 +72,16 @@ def test_an_interrupted_experiment_goes_on(collection: Path, tmp_path: Path) -> 
         for text in (table, (tmp_path / "table.csv").read_bytes())
     ]
     assert untimed[0] == untimed[1]
+
+
+def test_an_extra_that_is_missing_is_named_before_anything_is_measured(
+    collection: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    code, _, error = experiment("support-size", collection, tmp_path / "out")
+    assert (code, error.count("\n")) == (1, 1)
+    assert 'pip install "incontext-seg[report]"' in error
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ pytest.importorskip("httpx2")
 
 from fastapi.testclient import TestClient
 
-from incontext.page.label_studio_backend import build_backend
+from incontext.page.label_studio_server import build_backend
 from megamed.annotation_tools.label_studio import read
 from tests.incontext.page.test_store import plain_folder, segmenter
 from tests.killed_runs import drawn
