@@ -23,5 +23,10 @@ def missing_extra(extra: str, work: str, libraries: str) -> str:
     """Message of a work that needs libraries which an extra installs."""
     return (
         f"{work} needs {libraries}: expected the extra {extra}, got an installation without it. "
-        f'Run: pip install "incontext-seg[{extra}]"'
+        f"Run: {installing(extra)}"
     )
+
+
+def installing(extra: str) -> str:
+    """Command that installs an extra."""
+    return f'pip install "incontext-seg[{extra}]"'

@@ -14,6 +14,7 @@ from jaxtyping import Real, Shaped, UInt8
 from PIL import Image, ImageSequence
 from PIL.ImageFile import ImageFile
 
+from megamed.extras import installing
 from megamed.label_colours import MOST_COLOURS, palette_of
 from megamed.readers.faults import check_expansion, check_no_stream, one_error
 from megamed.readers.memory import check_size
@@ -175,7 +176,8 @@ def _with_all_bits(stored: StoredImage, deep: bytes) -> StoredImage:
     try:
         import imagecodecs
     except ImportError:
-        return replace(stored, notes=(*stored.notes, "the upper 8 of 16 bits were read: imagecodecs is not installed"))
+        note = f"the upper 8 of 16 bits were read. For all, run: {installing('medical')}"
+        return replace(stored, notes=(*stored.notes, note))
     array = imagecodecs.png_decode(deep)
     array = array[..., 0] if array.shape[-1] == 2 else array[..., :3]
     axes = "YX" if array.ndim == 2 else "YXC"

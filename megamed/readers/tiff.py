@@ -3,8 +3,9 @@
 import io
 import math
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 from jaxtyping import Shaped, UInt8
 from PIL import Image
 
+from megamed.extras import missing_extra
 from megamed.readers import channels, picture, pyramid, tiff_calibration, tiff_channels, tiff_region
 from megamed.readers.faults import one_error
 from megamed.readers.memory import check_size
@@ -43,6 +45,7 @@ def read(source: Source, most_pixels: int) -> StoredImage:
     Raises:
         ValueError: If the file cannot be decoded, is larger than `most_pixels`, has pages of several sizes, no such
             level, or channels of which none is chosen.
+        ImportError: If its codec is not installed; the message has the command.
     """
     (path,) = source.files
     try:
@@ -63,14 +66,16 @@ def read(source: Source, most_pixels: int) -> StoredImage:
         # tifffile turns YCbCr to RGB within JPEG only; Pillow knows this and the other spaces of colour
         is_plain = page.photometric in PLAIN or (page.photometric, page.compression) == (YCBCR, JPEG)
         turns = _turns(file)
-        stored = _decoded(file, series, source) if is_plain and len(turns) == 1 else None
+        is_tried = is_plain and len(turns) == 1
+        stored = _decoded(file, series, source) if is_tried else None
         pixel = tiff_calibration.pixel_size(file, series)
     if stored is None:
-        if source.level or source.region:
-            msg = f"{path.name} cannot be read: expected colours and a codec of which tifffile decodes level "
-            msg += f"{source.level}, got others. Save the level as a file of its own."
-            raise ValueError(msg)
-        stored = _through_pillow(source, most_pixels)
+        with _codec_named(page.compression) if is_tried else nullcontext():
+            if source.level or source.region:
+                msg = f"{path.name} cannot be read: expected colours and a codec of which tifffile decodes level "
+                msg += f"{source.level}, got others. Save the level as a file of its own."
+                raise ValueError(msg)
+            stored = _through_pillow(source, most_pixels)
         notes = (*stored.notes, *(note for turn in turns for note in turn_note(turn)))
         stored = replace(stored, orientation=turns[-1], notes=notes)
     spacing = None if pixel is None else _spacing(stored, pixel.reduced(known[0][0] / sides[0], known[0][1] / sides[1]))
@@ -167,6 +172,18 @@ def _spacing(stored: StoredImage, pixel: PixelSize) -> tuple[float, ...] | None:
     return None if pixel.plane_mm is None else (pixel.plane_mm, pixel.row_mm, pixel.column_mm)
 
 
+@contextmanager
+def _codec_named(compression: Any) -> Iterator[None]:
+    """Say how to install the codec of a file that cannot be read without it."""
+    try:
+        yield
+    except ValueError as error:
+        if find_spec("imagecodecs") is not None:
+            raise
+        name = getattr(compression, "name", f"compression {compression}")
+        raise ImportError(missing_extra("medical", f"Reading {name} in TIFF", "imagecodecs")) from error
+
+
 def _through_pillow(source: Source, most_pixels: int) -> StoredImage:
     stored = picture.read(source, most_pixels)
     return replace(stored, axes=stored.axes.replace("T", "Z"))
@@ -198,8 +215,8 @@ def _decoded(file: Any, series: Any, source: Source) -> StoredImage | None:
     page = level.keyframe
     try:
         array = tiff_region.read(level, source.region) if source.region else level.asarray()
-    except ValueError as error:
-        if "imagecodecs" in str(error):
+    except (ValueError, ImportError) as error:
+        if isinstance(error, ImportError) or "imagecodecs" in str(error):
             return None
         raise
     array = array.view(np.dtype(array.dtype.str))  # tifffile's own names of 64-bit types are unusual

@@ -1,5 +1,8 @@
 """TIFF files as other programs write them: values as stored, planes told from channels and from reduced copies."""
 
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -259,3 +262,36 @@ def test_four_inks_on_their_side_are_turned(tmp_path: Path, orientation: int) ->
     inks.getexif()[TAG] = orientation
     seen = np.asarray(ImageOps.exif_transpose(inks).convert("RGB"))
     assert np.array_equal(stored(tmp_path / "a.tif").array, seen)
+
+
+WITHOUT_CODECS = """
+import sys
+sys.modules["imagecodecs"] = None
+from pathlib import Path
+import numpy as np
+from megamed import formats
+from megamed.readers.source import Source
+for name in sys.argv[1:]:
+    try:
+        found = formats.read(Source((Path(name),)))
+        print("read", found.array.tolist() == np.load("array.npy").tolist(), *found.notes)
+    except ImportError as error:
+        print(error)
+"""
+
+
+def test_a_codec_that_is_missing_is_named_with_its_extra(tmp_path: Path) -> None:
+    imagecodecs = pytest.importorskip("imagecodecs")
+    array = np.arange(64 * 64, dtype=np.uint8).reshape(64, 64)
+    np.save(tmp_path / "array.npy", array)
+    for codec in ("lzw", "zstd", "jpeg2000"):
+        tifffile.imwrite(tmp_path / f"{codec}.tif", array, compression=codec)
+    (tmp_path / "deep.png").write_bytes(imagecodecs.png_encode(np.full((4, 4, 3), 300, np.uint16)))
+    names = ["lzw.tif", "zstd.tif", "jpeg2000.tif", "deep.png"]  # Pillow reads the first two without it
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_CODECS, *names], cwd=tmp_path, check=True, capture_output=True, text=True
+    )
+    lzw, zstd, jpeg, deep = done.stdout.splitlines()
+    assert (lzw, zstd) == ("read True", "read True")
+    assert re.fullmatch(r'Reading JPEG2000 in TIFF needs imagecodecs: .*pip install "incontext-seg\[medical\]"', jpeg)
+    assert deep.endswith('upper 8 of 16 bits were read. For all, run: pip install "incontext-seg[medical]"')
