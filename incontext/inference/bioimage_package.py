@@ -16,7 +16,6 @@ import numpy as np
 from PIL import Image
 
 from incontext.networks.onnx_graphs import OPSET
-from megamed.extras import require
 
 if TYPE_CHECKING:
     from incontext.inference.model_files import ModelFile
@@ -47,11 +46,7 @@ def write_package(file: "ModelFile", path: Path, write_graph: Callable[["ModelFi
         file: Model, what it is, and images with what is found in them; the first is the package's example.
         path: File to write.
         write_graph: Function that writes the model as a graph of ONNX, and checks it.
-
-    Raises:
-        ModuleNotFoundError: If the extra `bioimage` is not installed.
     """
-    require("bioimage", "Writing a BioImage.IO package", "bioimageio.spec")
     from bioimageio.spec import save_bioimageio_package
 
     with tempfile.TemporaryDirectory() as name:

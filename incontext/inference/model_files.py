@@ -84,8 +84,8 @@ def writer_of(path: Path) -> Writer:
             "Choose one of these."
         )
         raise ValueError(msg)
-    if suffix != PT2:
-        require("onnx", "Writing ONNX", "onnx", "onnxscript", "onnxruntime")
+    if suffix in NEEDS:
+        require(*NEEDS[suffix])
     return WRITERS[suffix]
 
 
@@ -128,9 +128,14 @@ def write_bioimage(file: ModelFile, path: Path) -> None:
     write_package(file, path, write_onnx)
 
 
-PT2 = ".pt2"
-WRITERS: dict[str, Writer] = {".onnx": write_onnx, PT2: write_pt2, ".bioimage.zip": write_bioimage}
+ONNX, PT2, BIOIMAGE = ".onnx", ".pt2", ".bioimage.zip"
+WRITERS: dict[str, Writer] = {ONNX: write_onnx, PT2: write_pt2, BIOIMAGE: write_bioimage}
 """Writers of files, by their suffix."""
+NEEDS = {
+    ONNX: ("onnx", "Writing ONNX", *onnx_graphs.PACKAGES),
+    BIOIMAGE: ("bioimage", "Writing a BioImage.IO package", *onnx_graphs.PACKAGES, "bioimageio.spec"),
+}
+"""Extra, work and packages of the formats that need some, by their suffix."""
 
 
 def _program(model: OneInput) -> ExportedProgram:

@@ -25,6 +25,8 @@ ENCODE, SEGMENT = "encode.onnx", "segment.onnx"
 CODE_PARTS = ("keys", "values", "prototypes", "moments")
 IMAGES = ("images", "labels", "queries", "mean_label")
 OPSET = 18
+PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+"""Packages that write graphs."""
 
 
 def export(network: nn.Module, folder: Path, metadata: Mapping[str, Any] | None = None) -> None:
@@ -45,7 +47,7 @@ def export(network: nn.Module, folder: Path, metadata: Mapping[str, Any] | None 
         OSError: If the folder cannot be written.
     """
     network = exportable(network)
-    require("onnx", "Writing ONNX", "onnx", "onnxscript", "onnxruntime")
+    require("onnx", "Writing ONNX", *PACKAGES)
     told = {**(metadata or {}), "config": describe(network.config), "sha256": fingerprint(network)}
     with torch.inference_mode(False):  # what is made in that mode cannot be traced
         twin = SupportOnceNet(network.config).eval().requires_grad_(False)

@@ -201,6 +201,14 @@ def test_what_cannot_be_exported_is_refused_at_once(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(("suffix", "extra"), [(".onnx", "onnx"), (".bioimage.zip", "bioimage")])
+def test_the_extra_of_a_format_is_named_at_once(suffix: str, extra: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for missing in ("onnx", "onnxscript", "onnxruntime", "bioimageio"):
+        monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(ModuleNotFoundError, match=rf'pip install "incontext-seg\[{extra}\]"'):
+        writer_of(Path(f"a{suffix}"))
+
+
 class Whole(torch.nn.Module):
     """A network of somebody else."""
 
