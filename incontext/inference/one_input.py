@@ -151,14 +151,17 @@ class Windows:
         self.side = self._number(longer)
         self.longest = longer
         self.is_tiled = tile_px is not None
-        count = 1
+        count: Any = 1
         if tile_px is not None:
             self.is_whole = self.side <= tile_px
             self.side = torch.where(self.is_whole, self.side, float(tile_px))
             self.longest = torch.sym_max(longer, tile_px)
             step = round(tile_px * (1 - OVERLAP) * 2)
             # where it is negative, ONNX rounds it towards 0 and Python away from it: neither is above 0
-            count = 1 + torch.sym_max(0, (2 * (extent - tile_px) + step - 1) // step)
+            reckoned = 1 + torch.sym_max(0, (2 * (extent - tile_px) + step - 1) // step)
+            # of a number that comes out of a tensor, tracing does not take for granted that it is never 1
+            count = torch.full((), reckoned).item()
+            torch._check(count >= 1)
         length, number = self._number(extent), torch.arange(count, dtype=torch.float64)
         alone = -torch.floor((self.side - length) / 2)
         spread = torch.round(number * (length - self.side) / torch.sym_max(count - 1, 1))

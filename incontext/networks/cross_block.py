@@ -90,8 +90,8 @@ class CrossBlockNet(nn.Module):
         self._check(query_images, support_images, support_labels)
         batch_size, support_size = support_images.shape[:2]
         chunk_size = support_size if torch.is_grad_enabled() else self.chunk_size
-        supports = rearrange(torch.cat([support_images, support_labels], dim=2), "B S C H W -> (S B) C H W")
-        chunks = list(supports.split(chunk_size * batch_size))
+        supports = torch.cat([support_images, support_labels], dim=2)
+        chunks = [rearrange(each, "B S C H W -> (S B) C H W") for each in supports.split(chunk_size, dim=1)]
         mean = partial(mean_over_support, batch_size=batch_size)
         first, *encoder = self.encoder
         *decoder, last = self.decoder
@@ -130,13 +130,13 @@ class CrossBlockNet(nn.Module):
             ValueError: If the queries do not divide among the support sets, or as `forward` does.
         """
         sets = len(code[0])
-        if len(query_images) % sets:
+        if query_images.shape[0] % sets:
             msg = (
                 f"query_images do not fit the support: expected a multiple of {sets} images, got {len(query_images)}. "
                 "Pass the same number of queries for each support set."
             )
             raise ValueError(msg)
-        images, labels = (each.repeat_interleave(len(query_images) // sets, dim=0) for each in code)
+        images, labels = (each.repeat_interleave(query_images.shape[0] // sets, dim=0) for each in code)
         return self(query_images, images, labels)
 
     def leave_one_out(

@@ -93,7 +93,7 @@ class CrossBlock(nn.Module):
 
         def cross(support: Tensor) -> Tensor:
             maps = F.conv2d(support, support_weight, padding=1)
-            maps.unflatten(0, (-1, len(query))).add_(from_query)
+            maps.unflatten(0, (-1, query.shape[0])).add_(from_query)
             return maps
 
         return phi(self.query(cross(support_mean))), (phi(self.support(cross(chunk))) for chunk in chunks)
@@ -117,7 +117,7 @@ class FirstCrossBlock(nn.Module):
         """Return the next query map and the next chunks, as `CrossBlock.forward` does."""
 
         def cross_then(conv: nn.Conv2d, support: Tensor) -> Tensor:
-            copies = repeat(query, "B C H W -> (s B) C H W", s=len(support) // len(query))
+            copies = repeat(query, "B C H W -> (s B) C H W", s=support.shape[0] // query.shape[0])
             return conv_twice(torch.cat([copies, support], dim=1), self.cross, conv)
 
         next_query = phi(cross_then(self.query, support_mean))
@@ -161,7 +161,7 @@ class SupportMean:
     def watch(self, chunks: Iterable[Tensor]) -> Iterator[Tensor]:
         """Hand the chunks on, counting each in."""
         for chunk in chunks:
-            for maps in chunk.split(self._batch_size):
+            for maps in chunk.unflatten(0, (-1, self._batch_size)):
                 self._total += maps
                 self._count += 1
             yield chunk

@@ -154,6 +154,23 @@ def test_a_graph_and_a_program_of_tuned_weights_find_the_same(exported: tuple[Se
     assert sorted(path.name for path in folder.iterdir()) == ["a.onnx", "a.pt2"]
 
 
+@pytest.mark.parametrize(
+    "network",
+    [SupportOnceNet(CONFIG), CrossBlockNet(CrossBlockConfig((2, 2), (2,)))],
+    ids=lambda each: type(each).__name__,
+)
+def test_a_program_with_tiles_takes_images_that_are_larger_or_smaller_than_these(network: torch.nn.Module) -> None:
+    segmenter = fitted(network, tiling=24, support="random", support_size=2, absent="keep")
+    model = one_input(segmenter.judgement, segmenter._task_network().network, segmenter.fitted.preparation, "keep")
+    with unchecked():
+        program = model_files._program(model).module()
+    for size in [*SIZES, (24, 24), (12, 25)]:
+        image = draw(*size, 3)[0]
+        (expected,) = segmenter.predict_proba(image)
+        found = program(torch.from_numpy(image)[None, None])[0].detach().numpy()
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+
+
 @pytest.mark.xdist_group("onnx")
 @pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")  # of bioimageio.spec
 def test_a_package_of_bioimage_io_holds_a_valid_model_and_an_example_of_it(
