@@ -9,6 +9,7 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from incontext.page.class_removal import find_uses
 from incontext.page.drawn_classes import DrawnClass
+from incontext.page.error_answers import answer_errors
 from incontext.page.export import archive, export_forms, task_of
 from incontext.page.mask_to_export import count_masks, masked
 from incontext.page.messages import (
@@ -30,7 +31,7 @@ from incontext.page.messages import (
     TuningMessage,
 )
 from incontext.page.state import NOTHING, Page
-from megamed.failures import one_line, told
+from megamed.failures import one_line
 from megamed.vocabulary import WrittenTool
 
 Responses = dict[int | str, dict[str, Any]]
@@ -56,19 +57,12 @@ def build_app(page: Page) -> FastAPI:
     """Make the server of a page."""
     app = FastAPI(title="incontext annotate", docs_url=None, redoc_url=None, responses=REFUSALS)
 
-    @app.exception_handler(ValueError)
-    @app.exception_handler(ImportError)
-    def refuse(_: Request, error: Exception) -> JSONResponse:
-        return JSONResponse({"detail": told(error)}, 409)
+    answer_errors(app, {ValueError: 409, ImportError: 409, OSError: 507})
 
     @app.exception_handler(RequestValidationError)
     def return_it(_: Request, error: RequestValidationError) -> JSONResponse:
         wrong = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()]
         return JSONResponse({"detail": one_line("; ".join(wrong))}, 422)
-
-    @app.exception_handler(OSError)
-    def fail(_: Request, error: OSError) -> JSONResponse:
-        return JSONResponse({"detail": told(error)}, 507)
 
     _add_state(app, page)
     _add_pixels(app, page)

@@ -11,15 +11,15 @@ from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
-from fastapi import FastAPI, HTTPException, Request
-from fastapi.responses import JSONResponse
+from fastapi import FastAPI, HTTPException
 from pydantic import BaseModel
 
 from incontext.inference.segmentation import Segmentation
+from incontext.page.error_answers import answer_errors
 from incontext.segmenter import Segmenter
 from megamed.annotation_tools.label_studio import UPLOAD_MARK, file_name_of, regions_of
 from megamed.annotation_tools.text_files import mapping
-from megamed.failures import Attempt, told
+from megamed.failures import Attempt
 
 LOG = logging.getLogger(__name__)
 VERSION = "incontext"
@@ -46,15 +46,7 @@ def build_backend(segmenter: Segmenter, folder: Path) -> FastAPI:
         folder: Folder of the images, which are known by their names; nothing outside of it is read.
     """
     app = FastAPI(title="incontext for Label Studio", docs_url=None, redoc_url=None)
-
-    @app.exception_handler(UnknownImage)
-    def miss(_: Request, error: Exception) -> JSONResponse:
-        return JSONResponse({"detail": told(error)}, 404)
-
-    @app.exception_handler(ValueError)
-    @app.exception_handler(OSError)
-    def refuse(_: Request, error: Exception) -> JSONResponse:
-        return JSONResponse({"detail": told(error)}, 422)
+    answer_errors(app, {UnknownImage: 404, ValueError: 422, OSError: 422})
 
     @app.get("/health")
     def health() -> dict[str, str]:

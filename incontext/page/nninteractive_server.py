@@ -18,6 +18,7 @@ from fastapi.responses import JSONResponse
 from nnInteractive.inference.remote import _protocol as protocol
 from pydantic import ValidationError
 
+from incontext.page.error_answers import answer_errors
 from incontext.page.leases import Leases, LeaseTerms
 from incontext.page.nninteractive_client import Client
 from incontext.page.nninteractive_wire import (
@@ -31,7 +32,6 @@ from incontext.page.nninteractive_wire import (
 )
 from incontext.page.volume_editor import Kind
 from incontext.segmenter import Segmenter
-from megamed.failures import told
 
 MOST_BYTES = 2**30
 """Largest body of a request, packed."""
@@ -102,12 +102,7 @@ def build_server(segmenter: Segmenter, key: str, value: int = 1, terms: LeaseTer
     segmenter.set_params(overlap=False)
     clients = Clients(segmenter, value, terms or LeaseTerms())
     app = FastAPI(title="incontext for nnInteractive's clients", docs_url=None, redoc_url=None)
-
-    @app.exception_handler(ValueError)
-    @app.exception_handler(OSError)
-    @app.exception_handler(ImportError)
-    def refuse(_: Request, error: Exception) -> JSONResponse:
-        return JSONResponse({"detail": told(error)}, 400)
+    answer_errors(app, {ValueError: 400, OSError: 400, ImportError: 400})
 
     @app.exception_handler(ValidationError)
     @app.exception_handler(RequestValidationError)
