@@ -118,13 +118,11 @@ class EditingEstimator(TaskEstimator):
             whole = {name: in_whole(each, image, plane) for name, each in by_name.items()}
             label = whole if isinstance(label, Mapping) else whole[""]
         labels: Labels = {name: [mask] for name, mask in label.items()} if isinstance(label, Mapping) else [label]
+        names = {**({} if isinstance(label, Mapping) else self._named), **self._known, **(classes or {})}
         if self._fitted is None or self._fitted.is_empty:
-            known = {} if isinstance(label, Mapping) else self._named
-            return self.fit([image], labels, {**known, **self._known, **(classes or {})})
+            return self.fit([image], labels, names)
         fitted = self.fitted_images("learn one more image")
         rules = replace(fitted.rules_for_others(self.rules), instances=fitted.has_objects)
-        known = {} if isinstance(label, Mapping) else self._named
-        names = {**known, **fitted.names, **(classes or {})}
         example = Examples([image], labels, rules, self.channel, names, self.level)
         after = grown(fitted, example, names)
         before = self._reading if self._reading and self._reading[0] == self._reading_key else None
