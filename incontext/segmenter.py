@@ -87,8 +87,8 @@ class Segmenter(SavedEstimator):
         backend: Library to compute with, `torch` or `onnx`.
         seed: Seed of random choices.
         absent: Treatment of a class in images that probably do not show it, if there are four or more examples: `auto`
-            draws nothing there if some examples lack the class, `suppress` in any case, `mark` only says so, `keep`
-            does not ask.
+            draws nothing there if some examples lack the class, and else only where it is plainly absent, `suppress`
+            in any case, `mark` only says so, `keep` does not ask.
         channel: The channel to look at of images that have several: its number, its name in the file, or
             `red`, `green` or `blue`.
         level: The level to look at of the resolution of whole slides and other pyramids: 0 is the full one.

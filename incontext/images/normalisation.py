@@ -10,6 +10,7 @@ from typing import Literal, cast, get_args
 import numpy as np
 from jaxtyping import Float32
 
+from incontext.images.shared_scale import SharedScale
 from incontext.images.source_image import SourceImage
 from megamed.squares import CT_WINDOW_HU, PERCENTILES, positive_percentiles
 
@@ -44,6 +45,7 @@ class Normalisation:
         high: Grey value of a window that becomes 1.
         reason: Reason for the kind, in words for the user.
         by_plane: Whether the planes of an array are scaled one by one, as a list of them would be.
+        shared: Scale of grey values that labelled images share; None where it is not known.
     """
 
     kind: Scaling
@@ -51,6 +53,7 @@ class Normalisation:
     high: float | None = None
     reason: str = ""
     by_plane: bool = False
+    shared: SharedScale | None = None
 
     def __str__(self) -> str:
         window = f" {self.low:g} to {self.high:g}" if self.kind == "window" else ""
@@ -87,6 +90,21 @@ def choose(cases: Sequence[SourceImage], asked: str = "auto") -> Normalisation:
     return Normalisation(kind, low, high, reason, by_plane)
 
 
+def on_shared_scale(normalisation: Normalisation, cases: Sequence[SourceImage]) -> Normalisation:
+    """Return the same scaling, for images whose grey values mean what those of the labelled ones mean.
+
+    Args:
+        normalisation: The scaling that was chosen for them.
+        cases: The labelled images that show a structure.
+    """
+    if normalisation.kind == "window":
+        return normalisation
+    alone = replace(normalisation, shared=None)
+    parts = [part for case in cases for part in scaled_apart(case, alone)]
+    ranges = [limits(part, alone) for part in parts]
+    return replace(normalisation, shared=SharedScale.of(ranges, [sampled(part) for part in parts]))
+
+
 def apply(case: SourceImage, normalisation: Normalisation) -> Float32[np.ndarray, "N H W"]:
     """The planes of a case in [0, 1]; a constant case becomes 0."""
     scaled = np.zeros(case.planes.shape, dtype=np.float32)
@@ -121,11 +139,11 @@ def limits(case: SourceImage, normalisation: Normalisation) -> tuple[float, floa
     """The grey values of what is scaled as one image that become 0 and 1."""
     if normalisation.low is not None and normalisation.high is not None:
         return normalisation.low, normalisation.high
+    low, high = float(case.planes.min()), float(case.planes.max())
     if normalisation.kind == "percentile":
-        low, high = _percentiles(case)
-        if low < high:
-            return low, high
-    return float(case.planes.min()), float(case.planes.max())
+        lower, upper = _percentiles(case)
+        low, high = (lower, upper) if lower < upper else (low, high)
+    return normalisation.shared.widened(low, high, case.planes) if normalisation.shared else (low, high)
 
 
 def _is_array(case: SourceImage) -> bool:

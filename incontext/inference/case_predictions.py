@@ -13,8 +13,9 @@ from incontext.inference.planes import CasePrediction, Plane
 from incontext.inference.reader import Doubt, Reader
 from incontext.inference.support_pool import Preparation
 
-Judge = Callable[[Tensor, Tensor], Tensor]
-"""Function from images (N, 1, H, W) and log-odds (N, C, H, W) to the probability (N, C) that each class is there."""
+Judge = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Function from images (N, 1, H, W), the least and greatest grey value (N, 2) of the planes that they are of, and their
+log-odds (N, C, H, W) to the probability (N, C) that each class is there."""
 
 
 def predict_cases(
@@ -27,18 +28,19 @@ def predict_cases(
     """
     hollow: list[SourceImage] = []
 
-    def squares() -> Iterator[np.ndarray]:
+    def squares() -> Iterator[tuple[np.ndarray, tuple[float, float]]]:
         for case in cases:
             hollow.append(emptied(case))
-            yield from preparation.squares(case)
+            yield from preparation.seen(case)
 
     waiting = squares()
     logits: list[Tensor] = []
     presence: list[Tensor] = []
     while batch := list(islice(waiting, reader.queries_per_batch)):
-        images = torch.from_numpy(np.stack(batch))[:, None].to(reader.device)  # once for reader and judge
+        seen, reaches = zip(*batch, strict=True)
+        images = torch.from_numpy(np.stack(seen))[:, None].to(reader.device)  # once for reader and judge
         logits += (found := reader(images))
-        presence += judge(images, found) if judge else []
+        presence += judge(images, torch.tensor(reaches), found) if judge else []
     rest, judged = iter(logits), iter(presence)
 
     def planes(case: SourceImage) -> Iterator[Plane]:

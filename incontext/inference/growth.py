@@ -46,11 +46,15 @@ def grown(fitted: Fitted, examples: Examples, named: Mapping[int, str]) -> Fitte
         OSError: If a file cannot be read.
     """
     read: Sequence[Example] = list(examples)
-    further, values = build_pool(read, fitted.preparation, fitted.names.keys())
+    sample = [*fitted.sample, *(example.thinned() for example in read)][:SAMPLED_CASES]
+    preparation = fitted.preparation
+    if preparation.normalisation.shared:
+        preparation = preparation.on_scale_of(sample)
+    further, values = build_pool(read, preparation, fitted.names.keys())
     told = {value: name for example in read for value, name in example.names.items()} | dict(examples.names)
     names = {value: {**told, **fitted.names, **named}.get(value, str(value)) for value in values}
-    sample = [*fitted.sample, *(example.thinned() for example in read)][:SAMPLED_CASES]
-    return replace(fitted, pool=_joined(fitted, further, values), names=names, sample=sample)
+    pool = _joined(fitted, further, values)
+    return replace(fitted, pool=pool, names=names, preparation=preparation, sample=sample)
 
 
 def _joined(fitted: Fitted, further: Pool, values: Sequence[int]) -> Pool:

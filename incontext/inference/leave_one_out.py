@@ -12,7 +12,7 @@ from incontext.images.examples import MOST_JUDGED, spread
 from incontext.inference.backends import finite
 from incontext.inference.code_stacks import turns
 from incontext.inference.reader import CODES_PER_SQUARE, Encoded, Reader, known
-from incontext.inference.selection import region_features
+from incontext.inference.selection import region_brightness, region_features
 from incontext.networks.protocols import Codes
 from incontext.networks.quality import soft_counts
 from megamed.unknown import UNKNOWN
@@ -40,6 +40,7 @@ class LeftOut:
         misplaced: Nats by which the label would be likelier if it lay elsewhere, up to `REACH` of the side away.
         drawn: Features of what is found of each class in each square; see `region_features`. None if there are none.
         labelled: Features of what a person drew of it.
+        brightness: Mean grey value of what a person drew of each class in each square; NaN where there is nothing.
         annotated: Whether the class was looked for in each square.
     """
 
@@ -49,6 +50,7 @@ class LeftOut:
     soft_counts: Float32[Tensor, "M C 3"] = field(repr=False)
     surprise: Float32[Tensor, "M C"] = field(repr=False)
     misplaced: Float32[Tensor, "M C"] = field(repr=False)
+    brightness: Float32[Tensor, "M C"] = field(repr=False)
     annotated: Bool[Tensor, "M C"] = field(repr=False)
     drawn: Float32[Tensor, "M C F"] | None = field(default=None, repr=False)
     labelled: Float32[Tensor, "M C F"] | None = field(default=None, repr=False)
@@ -99,9 +101,9 @@ def leave_one_out(reader: Reader, examples: Sequence[int] | None = None) -> Left
         looks = [region_features(stages or (), each).cpu() for each in regions]
         parts.append((*_compared(probabilities, masks, labels), *looks))
     counts, soft, surprise, misplaced, *looks = map(torch.cat, zip(*parts, strict=True))
-    return LeftOut(
-        torch.tensor(judged), rows, counts, soft, surprise, misplaced, reader.pool.annotated[squares], *looks
-    )
+    brightness = region_brightness(reader.pool.images[squares], reader.pool.labels[squares] == 1)
+    told = (counts, soft, surprise, misplaced, brightness, reader.pool.annotated[squares])
+    return LeftOut(torch.tensor(judged), rows, *told, *looks)
 
 
 @torch.inference_mode()

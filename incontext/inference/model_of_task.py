@@ -46,7 +46,7 @@ def one_input(judgement: Judgement, loaded: LoadedNetwork, preparation: Preparat
         raise ValueError(msg)
     with loaded.evaluating():
         judged = judgement.remover(absent)
-        is_kept = judged is None or not judged.taken_off(absent).any()
+        is_kept = judged is None or not judged.off_below(absent).any()
         return OneInput(loaded.module, judgement.reader, preparation, None if is_kept else judged, absent)
 
 

@@ -230,7 +230,9 @@ class _Candidate(Generic[Learner]):
             images = [self.scaling.low + image / np.float32(FULL) * np.float32(width) for image in images]
         unknown = UNKNOWN if any((label == UNKNOWN).any() for label in shown.labels) else self.learner.unknown
         copied = copy.copy(self.learner).set_params(scaling=self.scaling.kind, unknown=unknown, tune=0)
-        return copied.fit(images, shown.labels, {1: self.task.label}, shown.subjects)
+        fitted = copied.fit(images, shown.labels, {1: self.task.label}, shown.subjects).fitted
+        apart = replace(fitted.preparation.normalisation, shared=None)  # a collection has grey values of its own
+        return copied.go_back_to(replace(fitted, preparation=replace(fitted.preparation, normalisation=apart)))
 
     def _nearness(self, shown: "_Labelled", magnification: float) -> Nearness:
         """Compare the images to segment with labelled ones."""

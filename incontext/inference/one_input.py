@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as trees
 
 from incontext.images.normalisation import FEW_NEGATIVE, Normalisation
+from incontext.images.shared_scale import QUARTILES, SharedScale
 from incontext.images.tiling import OVERLAP, hill
 from incontext.inference.leave_one_out import IMPOSSIBLE
 from incontext.inference.presence import PresenceModel
@@ -54,7 +55,7 @@ class OneInput(nn.Module):
         self.has_copies = reader.choice.copies
         self.passes = nn.ModuleList(_Pass(self.network, axes, draw) for axes, draw in draws)
         self.presence = presence
-        self.taken_off = None if presence is None else presence.taken_off(absent)
+        self.off_below = None if presence is None else presence.off_below(absent)
         self.hill = hill(preparation.size_px)
 
     def forward(self, image: Float32[Tensor, "N 1 H W"]) -> Float32[Tensor, "N C H W"]:
@@ -64,7 +65,8 @@ class OneInput(nn.Module):
         grey = scaled(image, self.preparation.normalisation)[:, 0]
         cut = torch.einsum("ysh,nhw,xtw->nyxst", rows.shares(size_px), grey, columns.shares(size_px))
         squares = cut.flatten(0, 2)[:, None]
-        found = self._without_absent(squares, self._log_odds(squares), cut.shape[1] * cut.shape[2])
+        reaches = torch.stack([grey.amin((1, 2)), grey.amax((1, 2))], dim=1)
+        found = self._without_absent(squares, reaches, self._log_odds(squares), cut.shape[1] * cut.shape[2])
         found = found.unflatten(0, cut.shape[:3])
         down, across = (each.laid_back(self.hill) for each in (rows, columns))
         return self.classes.probabilities(torch.einsum("yhs,nyxcst,xwt->nchw", down, found, across))
@@ -78,15 +80,17 @@ class OneInput(nn.Module):
             return torch.stack(passes).mean(dim=0)
         return self.classes.log_odds(torch.stack([self.classes.probabilities(each) for each in passes]).mean(dim=0))
 
-    def _without_absent(self, squares: Tensor, log_odds: Tensor, windows: int) -> Tensor:
+    def _without_absent(self, squares: Tensor, reaches: Tensor, log_odds: Tensor, windows: int) -> Tensor:
         """Take classes off images where they are improbable: an image shows a class if one of its windows does."""
-        if self.presence is None or self.taken_off is None:
+        if self.presence is None or self.off_below is None:
             return log_odds
         network = self.network
         stages = network.features(squares) if isinstance(network, FeatureReader) else None
-        probable = self.presence.probability(stages, log_odds, _layers(log_odds, self.classes.overlap))
+        masks = _layers(log_odds, self.classes.overlap)
+        by_window = reaches.repeat_interleave(windows, 0)
+        probable = self.presence.probability(squares, by_window, stages, log_odds, masks)
         of_image = probable.unflatten(0, (-1, windows)).amax(1).repeat_interleave(windows, 0)
-        absent = (of_image < self.presence.improbable) & self.taken_off
+        absent = of_image < self.off_below
         return log_odds.masked_fill(absent[:, :, None, None], IMPOSSIBLE)
 
 
@@ -215,9 +219,24 @@ def scaled(image: Float32[Tensor, "N 1 H W"], normalisation: Normalisation) -> F
         has_both = (lower < upper)[:, :, None, None]
         low = torch.where(has_both, lower[:, :, None, None], low)
         high = torch.where(has_both, upper[:, :, None, None], high)
+    if normalisation.shared is not None:
+        low, high = _widened(normalisation.shared, low, high, values)
     varies = low < high
     shares = (values - low) / torch.where(varies, high - low, 1.0)
     return torch.where(varies, shares, 0.0).clamp(0, 1).float()
+
+
+def _widened(
+    shared: SharedScale, low: Float64[Tensor, "N 1 1 1"], high: Float64[Tensor, "N 1 1 1"], values: Tensor
+) -> tuple[Float64[Tensor, "N 1 1 1"], Float64[Tensor, "N 1 1 1"]]:
+    """Range of each image on the scale of the examples, as `SharedScale.widened` finds it."""
+    is_on_it = torch.ones_like(low, dtype=torch.bool)
+    for share, (least, most) in zip(QUARTILES, shared.quartiles, strict=True):
+        below, up_to = ((values < least).double(), (values <= most).double())
+        is_on_it = is_on_it & (below.mean((1, 2, 3), keepdim=True) <= share)
+        is_on_it = is_on_it & (up_to.mean((1, 2, 3), keepdim=True) >= share)
+    ends = (low.clamp(max=shared.low), low), (high.clamp(min=shared.high), high)
+    return torch.where(is_on_it, *ends[0]), torch.where(is_on_it, *ends[1])
 
 
 def _percentiles(values: Float64[Tensor, "N pixels"]) -> tuple[Float64[Tensor, "N 1"], Float64[Tensor, "N 1"]]:

@@ -25,9 +25,9 @@ from incontext.inference.selection import region_features
 from incontext.networks.quality import LEAST_SHARE, QualityModel, expected_log_odds, soft_counts
 
 ABSENT = ("auto", "suppress", "mark", "keep")
-"""Treatments of a class where it is improbable: it is not drawn if some examples lack it, it is never drawn, it is only
-marked, or nobody asks. The second one is no default: if all examples are of one patient, the images of others look so
-unlike them that what is there would be taken away."""
+"""Treatments of a class where it is improbable: it is not drawn if some examples lack it or if it is plainly absent, it
+is never drawn, it is only marked, or nobody asks. The second one is no default: if all examples are of one patient, the
+images of others look so unlike them that what is there would be taken away."""
 PRIOR: Final = (1.25, 1.07, 2.31)
 """Log-odds of presence of a mask as good as those of the examples, and weights of predicted Dice and of likeness, as
 fitted on images with and without the class of eleven datasets; see docs/findings.md."""
@@ -37,6 +37,14 @@ IMPROBABLE_BY_EXAMPLES, IMPROBABLE = 0.4, 0.08
 """Probability below which a class counts as absent: if some examples lack it, and if all show it.
 
 The former gave the best Dice over images with and without the class; see docs/findings.md."""
+UNLIKE = -1.5
+"""Likeness, in deviations from the examples, below which a class is plainly absent if nothing is as bright as it is."""
+AS_BRIGHT = 0.001
+"""Share of the pixels up to which nothing is."""
+SHORT = 0.1
+"""Share of the grey values, at least, that an image lacks where nothing in it is as bright as a class, or as dark."""
+PLAINLY = 1e-4
+"""Probability below which a class is plainly absent. It gets half of it there, and never so little by both signs."""
 SPREAD = 0.5
 """Standard deviation that is added to that of the examples, of which there may be few."""
 FARTHEST = 3.0
@@ -60,6 +68,7 @@ class ClassPresence:
         centre: Mean of both signs over these examples, by the others; NaN if they are too few, and then presence is.
         spread: Standard deviation of both signs over these examples, and `SPREAD`.
         weights: Constant and weights of both signs.
+        brightness: Least and greatest mean grey value that the class has in one of these examples.
         improbable: Probability below which the class counts as absent; 0 if too few examples show it.
         is_taught: Whether some examples lack the class.
     """
@@ -68,17 +77,43 @@ class ClassPresence:
     centre: Float[Tensor, "2"]
     spread: Float[Tensor, "2"]
     weights: Float[Tensor, "3"]
+    brightness: tuple[float, float]
     improbable: float
     is_taught: bool = False
 
-    def __call__(self, signs: Float[Tensor, "N 2"]) -> Float[Tensor, " N"]:
-        """Probability that squares show the class, of which something with these signs was found."""
-        return (self.inputs(signs) @ self.weights).sigmoid()
+    def __call__(
+        self, signs: Float[Tensor, "N 2"], images: Float[Tensor, "N 1 H W"], reaches: Float[Tensor, "N 2"]
+    ) -> Float[Tensor, " N"]:
+        """Probability that squares show the class, of which something with these signs was found.
+
+        Args:
+            signs: Predicted Dice and likeness; see `_signs`.
+            images: The squares.
+            reaches: Least and greatest grey value of the planes that they are of.
+        """
+        inputs = self.inputs(signs)
+        probable = (inputs @ self.weights).sigmoid()
+        plainly = (inputs[:, 2] < UNLIKE) & self._is_out_of(images, reaches)
+        return torch.where(plainly, probable.clamp(max=PLAINLY / 2), probable)
+
+    def _is_out_of(self, images: Float[Tensor, "N 1 H W"], reaches: Float[Tensor, "N 2"]) -> Bool[Tensor, " N"]:
+        """Whether nothing in squares is as bright as the class, or as dark, and their planes do not reach so far."""
+        (least, greatest), lowest = self.brightness, reaches[:, :1, None, None]
+        is_in = images > lowest / 2  # what surrounds a plane in its square is black
+        bright, dark = ((each & is_in).float().mean((1, 2, 3)) for each in (images >= least, images <= greatest))
+        too_dark, too_bright = reaches[:, 1] < 1 - SHORT, reaches[:, 0] > SHORT
+        return (too_dark & (bright <= AS_BRIGHT)) | (too_bright & (dark <= AS_BRIGHT))
 
     def inputs(self, signs: Float[Tensor, "N 2"]) -> Float[Tensor, "N 3"]:
         """Return 1 and both signs in deviations from the examples, as the weights take them."""
         apart = ((signs - self.centre) / self.spread).clamp(-FARTHEST, FARTHEST)
         return torch.cat([torch.ones_like(apart[:, :1]), apart], dim=1)
+
+    def off_below(self, absent: str) -> float:
+        """Probability below which the class is taken off, by the treatment that a user chose."""
+        if absent == "suppress" or (absent == "auto" and self.is_taught):
+            return self.improbable
+        return min(self.improbable, PLAINLY) if absent == "auto" else 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,22 +152,31 @@ class PresenceModel:
         """Probability below which each class counts as absent."""
         return torch.tensor([each.improbable for each in self.classes])
 
-    def taken_off(self, absent: str) -> Bool[Tensor, " C"]:
-        """Whether each class is taken off where it is improbable, by the treatment that a user chose."""
-        return torch.tensor([absent == "suppress" or (absent == "auto" and each.is_taught) for each in self.classes])
+    def off_below(self, absent: str) -> Float[Tensor, " C"]:
+        """Probability below which each class is taken off, by the treatment that a user chose."""
+        return torch.tensor([each.off_below(absent) for each in self.classes])
 
     @torch.inference_mode()
-    def __call__(self, images: Float[Tensor, "N 1 H W"], log_odds: Float[Tensor, "N C H W"]) -> Float[Tensor, "N C"]:
-        """Probability that each square shows each class, by what was found in it."""
+    def __call__(
+        self, images: Float[Tensor, "N 1 H W"], reaches: Float[Tensor, "N 2"], log_odds: Float[Tensor, "N C H W"]
+    ) -> Float[Tensor, "N C"]:
+        """Probability that each square shows each class, by what was found in it; see `probability`."""
         masks = torch.stack([self.reader.classes.layers(each) for each in log_odds])
-        return self.probability(self.reader.stages(images), log_odds, masks)
+        return self.probability(images.cpu(), reaches, self.reader.stages(images), log_odds, masks)
 
     def probability(
-        self, stages: list[Tensor] | None, log_odds: Float[Tensor, "N C H W"], masks: Bool[Tensor, "N C H W"]
+        self,
+        images: Float[Tensor, "N 1 H W"],
+        reaches: Float[Tensor, "N 2"],
+        stages: list[Tensor] | None,
+        log_odds: Float[Tensor, "N C H W"],
+        masks: Bool[Tensor, "N C H W"],
     ) -> Float[Tensor, "N C"]:
         """Probability that each square shows each class, by what was found in it.
 
         Args:
+            images: The squares.
+            reaches: Least and greatest grey value of the planes that they are of.
             stages: Features of the squares at every stage; None if the network has none.
             log_odds: Log-odds of the classes.
             masks: Masks of the classes.
@@ -143,7 +187,7 @@ class PresenceModel:
         for index, model in enumerate(self.classes):
             soft = soft_counts(probabilities[:, index], masks[:, index])
             likeness = _likeness(None if drawn is None else drawn[:, index], model.labelled)
-            found.append(model(_signs(soft, likeness, self.quality)))
+            found.append(model(_signs(soft, likeness, self.quality), images, reaches))
         return torch.stack(found, dim=1)
 
 
@@ -215,10 +259,7 @@ class Judgement:
         Args:
             absent: Treatment of classes where they are improbable: one of `ABSENT`.
         """
-        pool = self.reader.pool
-        lacking = pool.annotated & ~(pool.labels == 1).flatten(2).any(-1)
-        may_take_off = absent == "suppress" or (absent == "auto" and bool(lacking.any()))
-        return self.presence if may_take_off else None
+        return self.presence if absent in ("auto", "suppress") else None
 
 
 def check_absent(absent: str) -> None:
@@ -245,13 +286,12 @@ def judge_presence(
     Returns:
         What is left of the predictions, and the presence of each class in each image.
     """
-    improbable, taken_off = model.improbable, model.taken_off(absent)
+    improbable, off_below = model.improbable, model.off_below(absent)
     left, probable = [], np.zeros((len(found), len(improbable)), dtype=np.float32)
     shifts = np.tile(model.dice_shifts.numpy(), (len(found), 1))
     for index, case in enumerate(found):
         by_plane = torch.stack([_presence(plane) for plane in case.planes])
-        is_off = (by_plane < improbable) & taken_off
-        taken = [_without(plane, off) for plane, off in zip(case.planes, is_off, strict=True)]
+        taken = [_without(plane, off) for plane, off in zip(case.planes, by_plane < off_below, strict=True)]
         left.append(replace(case, planes=taken))
         probable[index] = by_plane.amax(0).numpy()
     return left, Presence(probable, probable < improbable.numpy(), shifts)
@@ -289,12 +329,15 @@ def _fitted(found: LeftOut, index: int, quality: QualityModel) -> ClassPresence:
     shown, annotated, prior = found.counts[:, index, 2] > 0, found.annotated[:, index], torch.tensor(PRIOR)
     labelled = None if found.labelled is None else found.labelled[shown, index]
     if len(found.rows[shown].unique()) < LEAST_EXAMPLES:
-        return ClassPresence(labelled, torch.full((2,), torch.nan), torch.ones(2), prior, 0.0)
+        return ClassPresence(labelled, torch.full((2,), torch.nan), torch.ones(2), prior, (0.0, 1.0), 0.0)
     others = found.rows[:, None] != found.rows[shown]
     likeness = _likeness(None if found.drawn is None else found.drawn[:, index], labelled, others)
     signs = _signs(found.soft_counts[:, index], likeness, quality)
     centre, spread = signs[shown].mean(0), signs[shown].std(0, correction=0) + SPREAD
-    model = ClassPresence(labelled, centre, spread, prior, IMPROBABLE)
+    brightness = found.brightness[shown, index]
+    model = ClassPresence(
+        labelled, centre, spread, prior, (brightness.min().item(), brightness.max().item()), IMPROBABLE
+    )
     if shown[annotated].all():
         return model
     weights = _posterior(model.inputs(signs[annotated]), shown[annotated].float(), prior)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -28,6 +28,11 @@ def region_features(
     height, width = fine.shape[-2:]
     shares = F.adaptive_avg_pool2d(weights.to(fine), (height, width))
     return F.normalize(torch.einsum("NChw,NFhw->NCF", shares, fine), dim=-1)
+
+
+def region_brightness(images: Float[Tensor, "N 1 H W"], regions: Bool[Tensor, "N C H W"]) -> Float[Tensor, "N C"]:
+    """Mean grey values of regions of images; NaN where a region is empty."""
+    return (images * regions).sum((2, 3)) / regions.sum((2, 3))
 
 
 def nearest(

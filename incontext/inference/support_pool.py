@@ -13,7 +13,7 @@ from torch import Tensor
 
 from incontext.images.examples import Example, Examples, LabelMap, spread
 from incontext.images.input_checks import Expectations
-from incontext.images.normalisation import Normalisation, apply, choose
+from incontext.images.normalisation import Normalisation, apply, choose, on_shared_scale
 from incontext.images.resampling import binary_to_square, to_square
 from incontext.images.source_image import SourceImage
 from incontext.images.tiling import Structure, Tiling, choose_tiling, width_px
@@ -49,7 +49,13 @@ class Preparation:
     def chosen(cls, sample: Sequence[Example], scaling: str, tiling: str | int, size_px: int) -> Self:
         """Choose the preparation that some examples call for, within what a user says; see `Segmenter`."""
         normalisation = choose([example.case for example in sample], scaling)
-        return cls(normalisation, choose_tiling(structures(sample), tiling, size_px), size_px)
+        chosen = cls(normalisation, choose_tiling(structures(sample), tiling, size_px), size_px)
+        return chosen.on_scale_of(sample)
+
+    def on_scale_of(self, sample: Sequence[Example]) -> Self:
+        """Scale grey values as the examples that show something share them; see `shared_scale`."""
+        showing = [each.case for each in sample if any(mask.any() for mask in each.masks.values())]
+        return replace(self, normalisation=on_shared_scale(self.normalisation, showing)) if showing else self
 
     def boxes(self, case: SourceImage) -> list[Box]:
         """The windows through which each plane of a case is seen."""
@@ -58,9 +64,14 @@ class Preparation:
 
     def squares(self, case: SourceImage) -> Iterator[Float32[np.ndarray, "size size"]]:
         """The squares that the windows show, plane by plane, in [0, 1]."""
+        return (square for square, _ in self.seen(case))
+
+    def seen(self, case: SourceImage) -> Iterator[tuple[Float32[np.ndarray, "size size"], tuple[float, float]]]:
+        """The squares that the windows show, each with the least and the greatest grey value of its plane."""
         boxes = self.boxes(case)
         for plane in apply(case, self.normalisation):
-            yield from (to_square(plane, self.size_px, box) for box in boxes)
+            reach = float(plane.min()), float(plane.max())
+            yield from ((to_square(plane, self.size_px, box), reach) for box in boxes)
 
 
 @dataclass(frozen=True)

@@ -102,9 +102,14 @@ def test_reader_and_judge_are_shown_the_same_squares() -> None:
             shown.append(queries)
             return torch.zeros(queries.shape)
 
-    def judge(images: Tensor, log_odds: Tensor) -> Tensor:
+    reached: list[list[float]] = []
+
+    def judge(images: Tensor, reaches: Tensor, log_odds: Tensor) -> Tensor:
         assert images is shown[-1]
+        reached.extend(reaches.tolist())
         return torch.ones(len(log_odds), 1)
 
-    predict_cases(ramps(), PREPARATION, Shown(2), judge)
+    dark = read_source_image(np.stack([np.full((4, 4), each, np.uint8) for each in (0, 51, 255)]), "image", axis=0)
+    predict_cases([*ramps(), dark], PREPARATION, Shown(2), judge)
+    assert reached == [[0, 1]] * 5 + [[0, 0], [pytest.approx(0.2)] * 2, [1, 1]]
     assert {each.device.type for each in shown} == {"meta"}

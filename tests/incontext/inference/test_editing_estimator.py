@@ -149,7 +149,8 @@ def test_a_prompted_class_is_not_taken_off_as_absent(monkeypatch: pytest.MonkeyP
     made = segmenter(absent="suppress").fit(images[:5], labels[:5])
 
     quality = QualityModel(bias=0, confidence=1, coverage=1, flag_below=0.6)
-    never = ClassPresence(None, torch.zeros(2), torch.ones(2), torch.tensor([-100.0, 0, 0]), improbable=0.5)
+    weights = torch.tensor([-100.0, 0, 0])
+    never = ClassPresence(None, torch.zeros(2), torch.ones(2), weights, brightness=(0.0, 1.0), improbable=0.5)
     model = PresenceModel(made.judgement.reader, quality, [never], torch.zeros(1))
     monkeypatch.setitem(vars(made.judgement), "presence", model)
     assert not made.predict(images[5]).masks[0].any()

@@ -29,6 +29,7 @@ def left_out(
         soft_counts=counts,
         surprise=of_label,
         misplaced=of_place,
+        brightness=shown.float(),
         annotated=torch.ones_like(shown),
     )
 

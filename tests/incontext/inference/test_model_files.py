@@ -113,6 +113,20 @@ def test_classes_are_taken_off_where_they_are_improbable() -> None:
 
 
 @torch.no_grad()
+def test_classes_are_taken_off_where_they_are_plainly_absent() -> None:
+    segmenter = fitted("default")
+    model = one_input(segmenter.judgement, segmenter._task_network().network, segmenter.fitted.preparation, "auto")
+    shown = draw(40, 60, 7)[0]
+    blank = np.random.default_rng(7).normal(-15, 20, shown.shape).astype(np.float32)
+    result = segmenter.predict([shown, blank])
+    assert [sorted(set(np.unique(each))) for each in result.masks] == [[0, 1, 2], [0]]
+    assert result.absent.tolist() == [[False, False], [True, True]]
+    for image, expected in zip([shown, blank], result.probabilities, strict=True):
+        found = model(torch.from_numpy(image)[None, None])[0].numpy()
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+
+
+@torch.no_grad()
 @pytest.mark.parametrize("codes_only", [True, False])
 def test_a_saved_task_is_checked_with_images_or_without(codes_only: bool, tmp_path: Path) -> None:
     fitted("default").save_task(tmp_path / "a.task", codes_only=codes_only)

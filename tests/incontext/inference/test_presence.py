@@ -17,6 +17,7 @@ from incontext.inference.presence import (
     ABSENT,
     IMPROBABLE,
     IMPROBABLE_BY_EXAMPLES,
+    PLAINLY,
     WEIGHT_OF_NO_SHIFT,
     Judgement,
     PresenceModel,
@@ -57,6 +58,7 @@ def left_out(present: list[float], absent: list[float], annotated: bool = True, 
         soft_counts=soft_counts(probabilities, masks)[:, None],
         surprise=torch.zeros(len(log_odds), 1),
         misplaced=torch.zeros(len(log_odds), 1),
+        brightness=torch.where(counts[..., 2] > 0, 0.7, torch.nan),
         annotated=looked_for,
         drawn=alike,
         labelled=alike,
@@ -71,8 +73,8 @@ def model(present: list[float], absent: list[float], annotated: bool = True, loo
     return found
 
 
-def judged(judge: PresenceModel, sure: float, grey: float = 0) -> float:
-    return float(judge(torch.full((1, 1, SIDE_PX, SIDE_PX), float(grey)), drawn(sure)))
+def judged(judge: PresenceModel, sure: float, grey: float = 0, reach: tuple[float, float] = (0.0, 1.0)) -> float:
+    return float(judge(torch.full((1, 1, SIDE_PX, SIDE_PX), float(grey)), torch.tensor([reach]), drawn(sure)))
 
 
 def test_the_surer_of_itself_a_mask_is_the_more_probable_is_the_class() -> None:
@@ -108,7 +110,8 @@ def test_odd_examples_do_not_make_all_others_improbable(odd: int) -> None:
     found = replace(found, drawn=looks, labelled=labelled)
     judge = PresenceModel.of(found, reader(draw_pool(), MeanLabel(), stages=lambda x: [1 - x, x]), QUALITY)
     assert judge is not None
-    assert judge.classes[0](judge.classes[0].centre[None]).item() > 0.9
+    square = torch.zeros(1, 1, SIDE_PX, SIDE_PX)
+    assert judge.classes[0](judge.classes[0].centre[None], square, torch.tensor([[0.0, 1.0]])).item() > 0.9
 
 
 def test_examples_that_were_not_annotated_for_a_class_are_no_evidence() -> None:
@@ -171,10 +174,80 @@ def test_nothing_is_drawn_where_examples_say_that_nothing_is() -> None:
     assert not kept.absent.any()
 
 
-def test_without_empty_examples_a_class_is_taken_off_only_if_asked() -> None:
-    alone, taught = model(PRESENT, []), model(PRESENT, [2, 2])
-    taken = {absent: (bool(alone.taken_off(absent)), bool(taught.taken_off(absent))) for absent in ABSENT}
-    assert taken == {"auto": (False, True), "suppress": (True, True), "mark": (False, False), "keep": (False, False)}
+def test_without_empty_examples_a_class_is_taken_off_where_it_is_plainly_absent_or_if_asked() -> None:
+    alone, taught, few = model(PRESENT, []), model(PRESENT, [2, 2]), model([3, 3.5, 4], [2, 2])
+    below = {absent: [each.off_below(absent).item() for each in (alone, taught, few)] for absent in ABSENT}
+    some, more = pytest.approx(IMPROBABLE), pytest.approx(IMPROBABLE_BY_EXAMPLES)
+    nothing = [0, 0, 0]
+    assert below == {
+        "auto": [pytest.approx(PLAINLY), more, 0],
+        "suppress": [some, more, 0],
+        "mark": nothing,
+        "keep": nothing,
+    }
+
+
+@pytest.mark.parametrize(
+    ("grey", "reach", "plainly"),
+    [
+        (0.1, (0.0, 0.3), True),
+        (0.1, (0.0, 0.95), False),  # something else is as bright
+        (0.1, (0.05, 0.3), True),
+        (0.99, (0.9, 1.0), False),  # it looks like what was labelled
+    ],
+)
+def test_a_class_is_plainly_absent_where_nothing_is_as_bright(
+    grey: float, reach: tuple[float, float], plainly: bool
+) -> None:
+    """Features are grey value and darkness, and what was labelled is white by them."""
+    read = reader(draw_pool(), MeanLabel(), stages=lambda x: [torch.cat([x, 1 - x], 1)])
+    found = left_out(PRESENT, [], looks=True)
+    judge = PresenceModel.of(found, read, QUALITY)
+    assert judge is not None
+    probable = judged(judge, 4, grey, reach)
+    assert (probable < PLAINLY) == plainly
+    assert judged(judge, 4, grey) > PLAINLY
+
+
+def test_a_class_is_plainly_absent_where_nothing_is_as_dark() -> None:
+    read = reader(draw_pool(), MeanLabel(), stages=lambda x: [torch.cat([1 - x, x], 1)])
+    found = left_out(PRESENT, [], looks=True)
+    found = replace(found, brightness=torch.full_like(found.brightness, 0.1))
+    judge = PresenceModel.of(found, read, QUALITY)
+    assert judge is not None
+    assert judged(judge, 4, 0.9, (0.3, 1.0)) < PLAINLY < judged(judge, 4, 0.9, (0.05, 1.0))
+    image = torch.full((1, 1, SIDE_PX, SIDE_PX), 0.9)
+    image[..., :8, :] = 0  # what surrounds an oblong plane
+    assert float(judge(image, torch.tensor([[0.3, 1.0]]), drawn(4))) < PLAINLY
+    image[..., 8:10, :] = 0.1
+    assert float(judge(image, torch.tensor([[0.05, 1.0]]), drawn(4))) > PLAINLY
+
+
+def with_square(image: np.ndarray, grey: int) -> np.ndarray:
+    """An image with a square at the right, which is no structure."""
+    changed = image.copy()
+    changed[8:20, -14:-2] = grey
+    return changed
+
+
+def test_where_the_structure_is_plainly_absent_nothing_is_drawn() -> None:
+    images, labels = discs(6, (48, 64))
+    rng = np.random.default_rng(0)
+    noise = rng.normal(0, 4, (20, 48, 64)).round().astype(int)
+    images = [with_square(image, 100) + each for image, each in zip(images, noise, strict=False)]
+    blank = np.full((48, 64), 50)
+    asked = [images[5], blank + noise[7], with_square(blank, 100) + noise[8], with_square(blank, 110) + noise[9]]
+    as_bytes = [each.clip(0, 255).astype(np.uint8) for each in asked]
+    segmenter = Segmenter(device="cpu").fit([each.clip(0, 255).astype(np.uint8) for each in images[:5]], labels[:5])
+    result = segmenter.predict(as_bytes)
+    assert [bool(mask.any()) for mask in result.masks] == [True, False, False, False]
+    assert result.absent[:, 0].tolist() == [False, True, True, True]
+    marked = segmenter.set_params(absent="mark").predict(as_bytes)
+    assert marked.masks[2].any()
+    assert np.array_equal(marked.presence, result.presence)
+    editor = segmenter.set_params(absent="auto").edit(as_bytes[2])
+    assert not editor.mask.any()
+    assert editor.click(12, 56).any()
 
 
 def test_what_is_drawn_though_it_is_improbable_is_to_be_looked_at_first() -> None:
