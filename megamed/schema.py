@@ -7,6 +7,7 @@ import tomllib
 import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -81,7 +82,7 @@ def _listed(values: object) -> object:
 class Frozen(BaseModel):
     """A model that cannot change once checked and refuses fields it does not know."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class DatasetSource(Frozen):
@@ -296,7 +297,7 @@ class DatasetCard(Frozen):
     @classmethod
     def from_json(cls, path: Path) -> Self:
         """Read a card written as JSON."""
-        return cls._from_text(path, json.loads)
+        return cls._from_text(path, partial(json.loads, parse_constant=_refused))
 
     @classmethod
     def _from_text(cls, path: Path, parse: Callable[[str], object]) -> Self:
@@ -309,6 +310,16 @@ class DatasetCard(Frozen):
         except (ValueError, RecursionError) as error:
             msg = f"{path.parent.name}/{path.name} is not readable: expected {path.suffix[1:].upper()}, got {error}."
             raise ValueError(msg) from error
+
+
+def _refused(constant: str) -> None:
+    """Refuse what Python reads in JSON, and JSON does not know.
+
+    Raises:
+        ValueError: In any case.
+    """
+    msg = f"{constant}, which is no JSON"
+    raise ValueError(msg)
 
 
 def _fault(error: Any) -> str:

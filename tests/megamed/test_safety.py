@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import json
+import math
 import struct
 import tracemalloc
 import zlib
@@ -14,7 +15,7 @@ from typing import TypeVar
 import h5py
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -405,6 +406,8 @@ def card_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @PATIENTLY
+@example(field="size_mb", value=math.inf)
+@example(field="sequences", value={"a": [math.nan]})
 @given(field=st.sampled_from(FIELDS), value=JSON)
 def test_any_json_is_a_card_or_a_clear_error(card_path: Path, field: str, value: object) -> None:
     card_path.write_text(json.dumps(FACTS | {field: value}))
