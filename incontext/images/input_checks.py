@@ -60,6 +60,7 @@ class Expectations:
                 *_blank("support_images", cases, normalisation),
                 *_areas(examples),
                 *_values(examples),
+                *_corners(examples),
                 *counted(note for example in examples for note in example.notes),
                 *_readings("support_images", cases),
             ),
@@ -197,6 +198,19 @@ def _values(examples: Sequence[Example]) -> Iterator[str]:
             f"support_labels number one class in several ways, it seems: expected one value, got {others} in "
             f"some labels and {WHITE} in others. Make them alike: label > 0."
         )
+
+
+def _corners(examples: Sequence[Example]) -> Iterator[str]:
+    classes = _classes(examples)
+    for value, name in classes.items():
+        if len(classes) == 1 or value == WHITE:
+            continue
+        masks = [example.masks.get(value) for example in examples]
+        if all(mask is not None and mask[:, [0, 0, -1, -1], [0, -1, 0, -1]].all() for mask in masks):
+            yield (
+                f"support_labels have {name} in all their corners: expected the background there, which is 0. If it "
+                f"is {value}, give it 0, and a class another number."
+            )
 
 
 def _readings(argument: str, cases: Sequence[SourceImage]) -> Iterator[str]:

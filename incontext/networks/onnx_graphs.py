@@ -77,7 +77,8 @@ def export_checkpoint(weights: str | Path, folder: Path) -> None:
         ImportError: If the extra `onnx` is not installed.
     """
     path = locate(weights)
-    network, metadata = load(path), read_metadata(path)
+    network, metadata = exportable(load(path)), read_metadata(path)
+    require("onnx", "Writing ONNX", *PACKAGES)  # before a folder is made
     with claimed(folder, "export", (ENCODE, SEGMENT)):
         export(network, folder, metadata)
 

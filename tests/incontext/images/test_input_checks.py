@@ -197,3 +197,14 @@ def test_masks_of_the_field_of_view_are_warned_about() -> None:
     (warning,) = warn_about(fields, shown)
     assert warning.startswith("support_labels of class 1 cover just what is not black in their images")
     assert warn_about([Example(case, {1: disc(15)[None]}) for case in shown], shown) == []
+
+
+def test_a_background_that_is_numbered_as_a_class_is_warned_about() -> None:
+    inside, outside = disc(15), ~disc(15)
+    examples = [Example(case_of(looks(seed)), {1: outside[None], 2: inside[None]}) for seed in range(3)]
+    (warning,) = warn_about(examples, QUERIES)
+    assert warning.startswith("support_labels have class 1 in all their corners: expected the background there")
+    some = inside.copy()
+    some[0, 0] = True
+    partly = Example(case_of(looks(3)), {1: (~some)[None], 2: some[None]})
+    assert warn_about([*examples, partly], QUERIES) == []

@@ -22,6 +22,8 @@ def test_the_missing_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ModuleNotFoundError, match=r"incontext-seg\[onnx\]"):
         onnx_graphs.export(SupportOnceNet(CONFIG), tmp_path)
+    with pytest.raises(ModuleNotFoundError, match=r"incontext-seg\[onnx\]"):
+        onnx_graphs.export_checkpoint("default", tmp_path / "graphs")
     assert not list(tmp_path.iterdir())
 
 
