@@ -25,7 +25,7 @@ NAMED = {"default": PACKAGED, "open": PACKAGED.with_name("open.safetensors")}
 
 KNOWN_SHA256 = {
     NAMED["default"]: "8a1952a35f15281f421832b145c9b0a5d111911d84914b6a78f9f9a2d61d7933",
-    NAMED["open"]: "0a7ecccbb106754e1658f62ba206ceb43af4bfbe906f456e8b153b35aada176a",
+    NAMED["open"]: "662c8aabe3d6a2b4b59edfe7540fbbda5cc0f2028cd607643ac1c32325e20542",
     PACKAGED.with_name(
         "default-prompts.safetensors"
     ): "8a9a3cd94f736667158ec65768efc62a86d05ec4b8d4c6697e6ff5a2c8c01460",
