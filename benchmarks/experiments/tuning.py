@@ -14,8 +14,8 @@ DECODER = "decoder/rising/head/guess"
 VARIANTS = {
     "as by default": "",
     "half as many steps": "steps=30",
-    "learning rate × 2": "learning_rate=6e-4",
-    "learning rate ÷ 2": "learning_rate=1.5e-4",
+    "learning rate × 2": "learning_rate=2e-3",
+    "learning rate ÷ 2": "learning_rate=5e-4",
     "half the augmentation": "augmentation=0.5",
     "no augmentation": "augmentation=0",
     "decoder alone": f"learned={DECODER},learning_rate=5e-4",

@@ -59,7 +59,7 @@ class TuningConfig(BaseModel):
     """Beginnings of the names of the parameters that are tuned; none for all."""
     augmentation: Annotated[float, Field(ge=0, le=1)] = 1.0
     """Factor of the chances of augmentation, which changes single images alone and leaves the task the same."""
-    learning_rate: Annotated[float, Field(gt=0)] = 3e-4
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     warm_up: Positive = 5
     """Steps over which the learning rate of Adam rises."""
     gradient_norm: Annotated[float, Field(gt=0)] = 1.0
