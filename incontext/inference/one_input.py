@@ -230,13 +230,21 @@ def _widened(
     shared: SharedScale, low: Float64[Tensor, "N 1 1 1"], high: Float64[Tensor, "N 1 1 1"], values: Tensor
 ) -> tuple[Float64[Tensor, "N 1 1 1"], Float64[Tensor, "N 1 1 1"]]:
     """Range of each image on the scale of the examples, as `SharedScale.widened` finds it."""
-    is_on_it = torch.ones_like(low, dtype=torch.bool)
-    for share, (least, most) in zip(QUARTILES, shared.quartiles, strict=True):
-        below, up_to = ((values < least).double(), (values <= most).double())
-        is_on_it = is_on_it & (below.mean((1, 2, 3), keepdim=True) <= share)
-        is_on_it = is_on_it & (up_to.mean((1, 2, 3), keepdim=True) >= share)
+    stretched = [(low + least * (high - low), low + most * (high - low)) for least, most in shared.shares]
+    is_alike = (low < high) & _are_among(values, stretched)
+    is_on_it = ~is_alike & _are_among(values, shared.quartiles)
     ends = (low.clamp(max=shared.low), low), (high.clamp(min=shared.high), high)
     return torch.where(is_on_it, *ends[0]), torch.where(is_on_it, *ends[1])
+
+
+def _are_among(values: Tensor, quartiles: Sequence[tuple[Any, Any]]) -> Bool[Tensor, "N 1 1 1"]:
+    """Whether each quartile of the grey values of images lies between two values."""
+    is_among = torch.ones_like(values[:, :1, :1, :1], dtype=torch.bool)
+    for share, (least, most) in zip(QUARTILES, quartiles, strict=True):
+        below, up_to = ((values < least).double(), (values <= most).double())
+        is_among = is_among & (below.mean((1, 2, 3), keepdim=True) <= share)
+        is_among = is_among & (up_to.mean((1, 2, 3), keepdim=True) >= share)
+    return is_among
 
 
 def _percentiles(values: Float64[Tensor, "N pixels"]) -> tuple[Float64[Tensor, "N 1"], Float64[Tensor, "N 1"]]:

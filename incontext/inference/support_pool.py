@@ -280,18 +280,22 @@ def build_pool(
             "Pass an example that shows what to segment."
         )
         raise ValueError(message)
-    labels = np.zeros((len(squares), len(values), preparation.size_px, preparation.size_px), dtype=np.uint8)
-    for square, row in zip(squares, labels, strict=True):
+    side = (preparation.size_px, preparation.size_px)  # there may be no square: of tiles without a label none is kept
+    images = np.zeros((len(squares), 1, *side), dtype=np.float32)
+    labels = np.zeros((len(squares), len(values), *side), dtype=np.uint8)
+    annotated = np.zeros((len(squares), len(values)), dtype=bool)
+    for square, image, layers, looked_for in zip(squares, images, labels, annotated, strict=True):
+        image[0] = square.image
         for index, value in enumerate(values):
-            row[index] = square.labels.get(value, square.absent)
+            layers[index] = square.labels.get(value, square.absent)
+            looked_for[index] = square.annotated is None or value in square.annotated
     pairs = sorted({pair for square in squares for pair in square.overlapping})
-    annotated = [[square.annotated is None or value in square.annotated for value in values] for square in squares]
     pool = Pool(
-        torch.from_numpy(np.stack([square.image for square in squares]))[:, None],
+        torch.from_numpy(images),
         torch.from_numpy(labels),
-        torch.tensor(annotated) & torch.from_numpy((labels != UNKNOWN).any(axis=(2, 3))),
-        torch.tensor([square.origin for square in squares]),
-        torch.tensor([square.example for square in squares]),
+        torch.from_numpy(annotated & (labels != UNKNOWN).any(axis=(2, 3))),
+        torch.tensor([square.origin for square in squares], dtype=torch.int64),
+        torch.tensor([square.example for square in squares], dtype=torch.int64),
         places,
         [(values.index(first), values.index(second)) for first, second in pairs],
     )

@@ -56,6 +56,25 @@ def test_an_image_at_another_exposure_is_stretched_as_before(kind: str, gain: fl
     assert limits(darker, normalisation) == limits(darker, choose([darker], kind))
 
 
+@pytest.mark.parametrize("gain", [0.3, 0.6])
+def test_where_examples_differ_much_an_image_at_another_exposure_is_stretched_as_before(gain: float) -> None:
+    """Their quartiles are so far apart that those of a darker image lie among them, too."""
+    examples = [np.full((40, 40), 12.0) for _ in range(5)]
+    for index, each in enumerate(examples):
+        each[:, 36 - 6 * index :] = 70
+        each[0, 0], each[:8, -8:] = 0, STRUCTURE
+    normalisation = shared(*(each.astype(np.uint8) for each in examples))
+    assert normalisation.shared is not None
+    darker = case_of((gain * examples[2]).astype(np.float32))
+    assert limits(darker, normalisation) == (0, pytest.approx(gain * STRUCTURE))
+
+
+def test_one_example_that_is_black_nearly_everywhere_tells_that_there_is_no_scale() -> None:
+    black = np.zeros((40, 56), np.uint8)
+    black[4:12, 4:12] = STRUCTURE
+    assert shared(*(image(STRUCTURE, OTHER) for _ in range(5)), black).shared is None
+
+
 def test_images_that_are_black_nearly_everywhere_tell_no_scale() -> None:
     dark = [np.zeros((40, 40), np.uint8) for _ in range(4)]
     for each in dark:
@@ -87,6 +106,7 @@ def test_empty_examples_do_not_count() -> None:
 def test_a_graph_scales_likewise(kind: str) -> None:
     normalisation = shared(*(image(STRUCTURE, OTHER) for _ in range(5)), kind=kind)
     asked = [image(STRUCTURE, OTHER), image(OTHER), image(), image(OTHER, gain=0.5), 255 - image(OTHER)]
+    asked += [image(STRUCTURE, OTHER, gain=0.9), np.full((40, 56), GROUND, np.uint8)]
     found = scaled(torch.from_numpy(np.stack(asked)).float()[:, None], normalisation)[:, 0]
     for each, expected in zip(found.numpy(), asked, strict=True):
         np.testing.assert_allclose(each, apply(case_of(expected), normalisation)[0], atol=1e-6)

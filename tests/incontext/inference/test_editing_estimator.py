@@ -117,6 +117,16 @@ def test_the_first_example_is_fitted_and_an_empty_one_may_follow() -> None:
     assert made.predict(images[1]).report.label_budget == 2
 
 
+def test_an_empty_example_may_follow_those_that_are_cut_into_tiles() -> None:
+    images, labels = discs(3)
+    made = segmenter(tiling=24).fit(images[:2], labels[:2])
+    known = len(made.fitted.pool.images)
+    made.add(images[2], np.zeros_like(labels[2]))
+    assert len(made.fitted.pool.images) == known
+    assert len(made.fitted.pool.places) == 3
+    assert made.predict(images[2]).masks[0].any()
+
+
 def test_masks_that_overlap_join_by_name() -> None:
     made, image = taught(overlap=True)
     editor = made.edit(image)

@@ -175,7 +175,7 @@ def _tensor(name: str, edit: Callable[[torch.Tensor], torch.Tensor]) -> Callable
     return lambda _, tensors: tensors.update({name: edit(tensors[name])})
 
 
-SHARED = {"low": 0, "high": 5, "quartiles": [[1, 2], [2, 3], [3, 4]]}
+SHARED = {"low": 0, "high": 5, "quartiles": [[1, 2], [2, 3], [3, 4]], "shares": [[0, 0.5]] * 3}
 HOSTILE: dict[str, Callable[[dict, dict], None]] = {
     "later version": _put("version", value=2),
     "unknown field": _put("run", value="rm"),
@@ -194,6 +194,7 @@ HOSTILE: dict[str, Callable[[dict, dict], None]] = {
     "endless window": _put("normalisation", value={"kind": "window", "low": 0, "high": 1e999, "reason": ""}),
     "shared scale upside down": _put("normalisation", "shared", value=SHARED | {"low": 9}),
     "endless shared scale": _put("normalisation", "shared", value=SHARED | {"high": 1e999}),
+    "quartile without end": _put("normalisation", "shared", value=SHARED | {"shares": [[0, 1e999]] * 3}),
     "no way of scaling": _put("normalisation", "kind", value="eval"),
     "tiles of nothing": _put("tiling", "side_px", value=0),
     "tiles of a pixel": _put("tiling", "side_px", value=1),
