@@ -30,8 +30,8 @@ class SharedScale:
         low: Grey value that every example reaches down to.
         high: Grey value that every example reaches up to.
         quartiles: Least and greatest of each of the `QUARTILES` of the examples, and the tolerance.
-        shares: Least and greatest of each of their quartiles as a share of each one's own range, and a tolerance as wide
-            as they differ, since further images may differ as much.
+        shares: Least and greatest of each of their quartiles as a share of each one's own range, and a tolerance
+            as wide as they differ, since further images may differ as much.
     """
 
     low: float
