@@ -55,6 +55,13 @@ class Normalisation:
     by_plane: bool = False
     shared: SharedScale | None = None
 
+    def reach(self, plane: Float32[np.ndarray, "H W"]) -> tuple[float, float]:
+        """Least and greatest value of a plane in [0, 1]; of a window both its ends, which nothing has to reach.
+
+        A structure that takes up contrast medium is as bright as others on one CT, and not on the next.
+        """
+        return (0.0, 1.0) if self.kind == "window" else (float(plane.min()), float(plane.max()))
+
     def __str__(self) -> str:
         window = f" {self.low:g} to {self.high:g}" if self.kind == "window" else ""
         return f"{self.kind}{window} ({self.reason})"
@@ -132,7 +139,7 @@ def of_plane(case: SourceImage, normalisation: Normalisation, plane: int) -> Nor
     """The scaling by which a plane that is taken out of a case becomes what it becomes within it."""
     parts = scaled_apart(case, normalisation)
     low, high = limits(parts[plane if len(parts) > 1 else 0], normalisation)
-    return replace(normalisation, kind="window", low=low, high=high)
+    return replace(normalisation, low=low, high=high)
 
 
 def limits(case: SourceImage, normalisation: Normalisation) -> tuple[float, float]:

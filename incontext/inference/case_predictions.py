@@ -14,7 +14,7 @@ from incontext.inference.reader import Doubt, Reader
 from incontext.inference.support_pool import Preparation
 
 Judge = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""Function from images (N, 1, H, W), the least and greatest grey value (N, 2) of the planes that they are of, and their
+"""Function from images (N, 1, H, W), how far the grey values (N, 2) of the planes that they are of reach, and their
 log-odds (N, C, H, W) to the probability (N, C) that each class is there."""
 
 

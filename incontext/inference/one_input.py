@@ -65,11 +65,17 @@ class OneInput(nn.Module):
         grey = scaled(image, self.preparation.normalisation)[:, 0]
         cut = torch.einsum("ysh,nhw,xtw->nyxst", rows.shares(size_px), grey, columns.shares(size_px))
         squares = cut.flatten(0, 2)[:, None]
-        reaches = torch.stack([grey.amin((1, 2)), grey.amax((1, 2))], dim=1)
+        reaches = self._reaches(grey)
         found = self._without_absent(squares, reaches, self._log_odds(squares), cut.shape[1] * cut.shape[2])
         found = found.unflatten(0, cut.shape[:3])
         down, across = (each.laid_back(self.hill) for each in (rows, columns))
         return self.classes.probabilities(torch.einsum("yhs,nyxcst,xwt->nchw", down, found, across))
+
+    def _reaches(self, grey: Float32[Tensor, "N H W"]) -> Float32[Tensor, "N 2"]:
+        """How far the grey values of images reach, as `Normalisation.reach` tells it."""
+        if self.preparation.normalisation.kind == "window":
+            return torch.stack([torch.zeros_like(grey[:, 0, 0]), torch.ones_like(grey[:, 0, 0])], dim=1)
+        return torch.stack([grey.amin((1, 2)), grey.amax((1, 2))], dim=1)
 
     def _log_odds(self, squares: Tensor) -> Tensor:
         """Log-odds (N, C, size, size) of squares (N, 1, size, size), the mean over passes as `Reader` takes it."""

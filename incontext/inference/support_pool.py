@@ -67,10 +67,10 @@ class Preparation:
         return (square for square, _ in self.seen(case))
 
     def seen(self, case: SourceImage) -> Iterator[tuple[Float32[np.ndarray, "size size"], tuple[float, float]]]:
-        """The squares that the windows show, each with the least and the greatest grey value of its plane."""
+        """The squares that the windows show, each with how far the grey values of its plane reach."""
         boxes = self.boxes(case)
         for plane in apply(case, self.normalisation):
-            reach = float(plane.min()), float(plane.max())
+            reach = self.normalisation.reach(plane)
             yield from ((to_square(plane, self.size_px, box), reach) for box in boxes)
 
 

@@ -223,6 +223,20 @@ def test_a_class_is_plainly_absent_where_nothing_is_as_dark() -> None:
     assert float(judge(image, torch.tensor([[0.05, 1.0]]), drawn(4))) > PLAINLY
 
 
+@pytest.mark.parametrize("scaling", ["min-max", "window"])
+def test_on_ct_a_structure_of_another_contrast_is_there(scaling: str) -> None:
+    """It is as bright as nothing that was labelled, and still the structure, if grey values are those of a window."""
+    images, labels = discs(6, (48, 64))
+    rng = np.random.default_rng(0)
+    hounsfield = [1.3 * image - 115 + rng.normal(0, 8, image.shape) for image in images]
+    segmenter = Segmenter(device="cpu", scaling=scaling).fit(hounsfield[:5], labels[:5])
+    blank = rng.normal(-50, 8, images[0].shape)
+    late = blank + 90 * labels[5]
+    found = segmenter.predict([late, blank]).masks
+    assert found[0].any() == (scaling == "window")
+    assert not found[1].any() or scaling == "window"
+
+
 def with_square(image: np.ndarray, grey: int) -> np.ndarray:
     """An image with a square at the right, which is no structure."""
     changed = image.copy()
