@@ -260,7 +260,7 @@ def report(
 @app.command()
 def probe(
     collection: Built,
-    weights: Weights = None,
+    weights: Weights = "default",
     suite: Suite = "dev",
     support_size: Annotated[int, typer.Option(help="Number of labelled examples per task.")] = 16,
     queries: Annotated[int, typer.Option(help="Maximum number of query images per task.")] = 8,
@@ -276,10 +276,11 @@ def probe(
     from benchmarks.experiments.support_probe import probe_suite, probe_table
     from benchmarks.plans.task_plans import Settings
     from benchmarks.reports.terminal import show_json, show_tables
+    from incontext.networks.checkpoint import locate
     from incontext.networks.devices import choose_device
 
     settings = Settings(suite, support_size, draws=1, queries=queries, seed=seed)
-    result = probe_suite(collection, settings, weights, str(choose_device(device)))
+    result = probe_suite(collection, settings, locate(weights), str(choose_device(device)))
     if as_json:
         show_json(result)
     else:

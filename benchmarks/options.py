@@ -36,7 +36,7 @@ MemoryBudget = Annotated[
     float | None,
     typer.Option(help="Memory budget of each process, in GB.", show_default="half of what is free, 4/5 on a GPU"),
 ]
-Weights = Annotated[Path | None, typer.Option(help="Weights file of the network.", show_default="the packaged one")]
+Weights = Annotated[str, typer.Option(help="Network: `default`, `open` or a weights file.")]
 Workers = Annotated[
     int | None, typer.Option(help="Number of worker processes.", show_default="one per GPU, or per core if that pays")
 ]

@@ -13,7 +13,7 @@ from benchmarks.run import Track
 from benchmarks.scoring.evaluator import Execution
 from benchmarks.scoring.results import claim_folder
 from incontext import __version__
-from incontext.networks.checkpoint import PACKAGED
+from incontext.networks.checkpoint import locate
 from megamed import Collection, manifest
 from megamed.files import read_json, sha256_of, write_json
 
@@ -124,9 +124,12 @@ class Bench:
             ValueError: If there are several predictors, or the only one is no weights file.
         """
         names = self.options.predictors
-        path = PACKAGED if names == ("packaged",) else Path(names[0])
+        path = locate("default" if names == ("packaged",) else names[0])
         if len(names) > 1 or not path.is_file():
-            msg = f"The experiment looks into one network: expected packaged or a weights file, got {', '.join(names)}."
+            msg = (
+                "The experiment looks into one network: expected packaged, open or a weights file, got "
+                f"{', '.join(names)}."
+            )
             raise ValueError(msg)
         return path
 

@@ -30,7 +30,7 @@ def volumes(
         list[str] | None,
         typer.Option(help="Method to score, such as propagation; repeatable.", show_default="all that can be asked"),
     ] = None,
-    weights: Weights = None,
+    weights: Weights = "default",
     out: Annotated[Path, typer.Option(help="Folder of results, from which an interrupted run resumes.")] = Path(
         "runs/volumes"
     ),
@@ -48,11 +48,10 @@ def volumes(
     from benchmarks.experiments.propagated_volumes import run_volumes
     from benchmarks.experiments.source_volumes import VolumeSettings
     from benchmarks.reports.terminal import show, with_progress
-    from incontext.networks.checkpoint import PACKAGED
+    from incontext.networks.checkpoint import locate
     from incontext.networks.devices import choose_device
 
     settings = VolumeSettings(tuple(dataset or ()), labelled, others, most, axis, seed, asking)
-    summary = run_volumes(
-        data, settings, weights or PACKAGED, out, str(choose_device(device)), with_progress, method or ()
-    )
+    network, computer = locate(weights), str(choose_device(device))
+    summary = run_volumes(data, settings, network, out, computer, with_progress, method or ())
     show({0: summary}, as_json)

@@ -8,7 +8,6 @@ from rich.table import Table
 from benchmarks.plans.suites import SUITES
 from benchmarks.plans.task_plans import Settings
 from benchmarks.predictors import load_network
-from incontext.networks.checkpoint import PACKAGED
 from incontext.training.episodes import DevTask, dev_tasks
 from incontext.training.probe import objections, probe
 from megamed import Collection
@@ -24,8 +23,8 @@ SUPPORTS = {
 """Description of each kind of support that the probe shows."""
 
 
-def probe_suite(collection_path: Path, settings: Settings, weights: Path | None, device: str) -> dict[str, Any]:
-    """Probe the network of a weights file, or the packaged one, on every task of a suite's datasets.
+def probe_suite(collection_path: Path, settings: Settings, weights: Path, device: str) -> dict[str, Any]:
+    """Probe the network of a weights file on every task of a suite's datasets.
 
     Each task has one support for all its queries; of the settings, draws, ensembles and query subjects do not apply.
 
@@ -36,7 +35,7 @@ def probe_suite(collection_path: Path, settings: Settings, weights: Path | None,
         ValueError: If the collection has no task of the suite, or the file no network.
     """
     tasks = tasks_with_one_support(collection_path, settings)
-    scores = probe(load_network(weights or PACKAGED, device), tasks)
+    scores = probe(load_network(weights, device), tasks)
     found = objections(scores)
     return {"scores": scores, "objections": found, "passes": not found}
 

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from benchmarks.cli import app, call
 from benchmarks.experiments import support_probe as probes
 from benchmarks.scoring.results import read_rows
+from incontext.networks.checkpoint import NAMED
 from tests.benchmarks.squares import build_squares
 
 RUNNER = CliRunner()
@@ -122,6 +123,14 @@ def test_probe_fails_a_network_that_ignores_its_support(collection: Path, monkey
     result = json.loads(output)
     assert (result["passes"], len(result["objections"]), result["scores"]["restored"]) == (False, 1, 0)
     assert result["scores"]["true"] == result["scores"]["shuffled"] > 0
+
+
+@pytest.mark.parametrize("name", ["default", "open"])
+def test_probe_knows_networks_by_name(collection: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    loaded: list[Path] = []
+    monkeypatch.setattr(probes, "load_network", lambda path, device: (loaded.append(path), Flood())[1])
+    bench("probe", "--collection", collection, "--suite", "heldout", "--device", "cpu", "--weights", name)
+    assert loaded == [NAMED[name]]
 
 
 def test_probe_of_a_suite_without_tasks_ends_in_one_line(collection: Path) -> None:

@@ -13,6 +13,7 @@ from benchmarks.experiments import measuring
 from benchmarks.experiments.bench import Bench, Coordinates
 from benchmarks.experiments.measuring import PLAIN, cost, ours_ms, probing, times_ms
 from incontext.networks import checkpoint
+from incontext.networks.checkpoint import NAMED
 from incontext.networks.support_once import SupportOnceConfig, SupportOnceNet
 
 NewBench = Callable[..., Bench]
@@ -95,6 +96,11 @@ def test_the_first_run_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([0.0, 9.0, 10.0, 10.001, 20.0, 20.002, 30.0, 30.003])
     monkeypatch.setattr(measuring.time, "process_time", lambda: next(clock))
     assert times_ms(lambda: None, 3) == pytest.approx([1, 2, 3])
+
+
+@pytest.mark.parametrize(("name", "weights"), [("packaged", "default"), ("default", "default"), ("open", "open")])
+def test_the_network_that_is_looked_into_is_known_by_name(new_bench: NewBench, name: str, weights: str) -> None:
+    assert new_bench("probe", predictors=(name,)).weights == NAMED[weights]
 
 
 @pytest.mark.parametrize("names", [("packaged", "mean-mask"), ("mean-mask",)])
