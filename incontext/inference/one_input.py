@@ -72,7 +72,7 @@ class OneInput(nn.Module):
         return self.classes.probabilities(torch.einsum("yhs,nyxcst,xwt->nchw", down, found, across))
 
     def _reaches(self, grey: Float32[Tensor, "N H W"]) -> Float32[Tensor, "N 2"]:
-        """How far the grey values of images reach, as `Normalisation.reach` tells it."""
+        """Tell how far the grey values of images reach, as `Normalisation.reach` does."""
         if self.preparation.normalisation.kind == "window":
             return torch.stack([torch.zeros_like(grey[:, 0, 0]), torch.ones_like(grey[:, 0, 0])], dim=1)
         return torch.stack([grey.amin((1, 2)), grey.amax((1, 2))], dim=1)
