@@ -13,6 +13,7 @@ from incontext.images.examples import Example
 from incontext.images.fields_of_view import COVER, is_field_of_view
 from incontext.images.normalisation import Normalisation, limits, sampled, scaled_apart
 from incontext.images.source_image import SourceImage
+from megamed.label_values import common_corner
 from megamed.notes import counted
 
 TINY_PX, TINY_SHARE = 10, 0.01
@@ -206,7 +207,7 @@ def _corners(examples: Sequence[Example]) -> Iterator[str]:
         if len(classes) == 1 or value == WHITE:
             continue
         masks = [example.masks.get(value) for example in examples]
-        if all(mask is not None and mask[:, [0, 0, -1, -1], [0, -1, 0, -1]].all() for mask in masks):
+        if all(mask is not None and common_corner(mask) for mask in masks):
             yield (
                 f"support_labels have {name} in all their corners: expected the background there, which is 0. If it "
                 f"is {value}, give it 0, and a class another number."

@@ -106,9 +106,8 @@ def on_shared_scale(normalisation: Normalisation, cases: Sequence[SourceImage]) 
     """
     if normalisation.kind == "window":
         return normalisation
-    alone = replace(normalisation, shared=None)
-    parts = [part for case in cases for part in scaled_apart(case, alone)]
-    ranges = [limits(part, alone) for part in parts]
+    parts = [part for case in cases for part in scaled_apart(case, normalisation)]
+    ranges = [_own_limits(part, normalisation.kind) for part in parts]
     return replace(normalisation, shared=SharedScale.of(ranges, [sampled(part) for part in parts]))
 
 
@@ -146,11 +145,17 @@ def limits(case: SourceImage, normalisation: Normalisation) -> tuple[float, floa
     """The grey values of what is scaled as one image that become 0 and 1."""
     if normalisation.low is not None and normalisation.high is not None:
         return normalisation.low, normalisation.high
-    low, high = float(case.planes.min()), float(case.planes.max())
-    if normalisation.kind == "percentile":
-        lower, upper = _percentiles(case)
-        low, high = (lower, upper) if lower < upper else (low, high)
-    return normalisation.shared.widened(low, high, case.planes) if normalisation.shared else (low, high)
+    own = _own_limits(case, normalisation.kind)
+    return normalisation.shared.widened(*own, case.planes) if normalisation.shared else own
+
+
+def _own_limits(case: SourceImage, kind: Scaling) -> tuple[float, float]:
+    """The grey values that become 0 and 1 where nothing is known of others."""
+    if kind == "percentile":
+        low, high = _percentiles(case)
+        if low < high:
+            return low, high
+    return float(case.planes.min()), float(case.planes.max())
 
 
 def _is_array(case: SourceImage) -> bool:

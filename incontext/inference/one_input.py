@@ -65,8 +65,7 @@ class OneInput(nn.Module):
         grey = scaled(image, self.preparation.normalisation)[:, 0]
         cut = torch.einsum("ysh,nhw,xtw->nyxst", rows.shares(size_px), grey, columns.shares(size_px))
         squares = cut.flatten(0, 2)[:, None]
-        reaches = self._reaches(grey)
-        found = self._without_absent(squares, reaches, self._log_odds(squares), cut.shape[1] * cut.shape[2])
+        found = self._without_absent(grey, squares, self._log_odds(squares))
         found = found.unflatten(0, cut.shape[:3])
         down, across = (each.laid_back(self.hill) for each in (rows, columns))
         return self.classes.probabilities(torch.einsum("yhs,nyxcst,xwt->nchw", down, found, across))
@@ -86,15 +85,14 @@ class OneInput(nn.Module):
             return torch.stack(passes).mean(dim=0)
         return self.classes.log_odds(torch.stack([self.classes.probabilities(each) for each in passes]).mean(dim=0))
 
-    def _without_absent(self, squares: Tensor, reaches: Tensor, log_odds: Tensor, windows: int) -> Tensor:
+    def _without_absent(self, grey: Tensor, squares: Tensor, log_odds: Tensor) -> Tensor:
         """Take classes off images where they are improbable: an image shows a class if one of its windows does."""
         if self.presence is None or self.off_below is None:
             return log_odds
-        network = self.network
+        network, windows = self.network, squares.shape[0] // grey.shape[0]
         stages = network.features(squares) if isinstance(network, FeatureReader) else None
-        masks = _layers(log_odds, self.classes.overlap)
-        by_window = reaches.repeat_interleave(windows, 0)
-        probable = self.presence.probability(squares, by_window, stages, log_odds, masks)
+        masks, reaches = _layers(log_odds, self.classes.overlap), self._reaches(grey).repeat_interleave(windows, 0)
+        probable = self.presence.probability(squares, reaches, stages, log_odds, masks)
         of_image = probable.unflatten(0, (-1, windows)).amax(1).repeat_interleave(windows, 0)
         absent = of_image < self.off_below
         return log_odds.masked_fill(absent[:, :, None, None], IMPOSSIBLE)
