@@ -28,6 +28,8 @@ from megamed.unknown import UNKNOWN
 
 EMPTY_TILES = 4
 """Tiles of a labelled image that show a label, for each kept tile that shows none."""
+TILES_OF_NOTHING = 4
+"""Tiles that are kept of a labelled image that shows nothing: by them examples teach that a class may be absent."""
 MOST_TILES = 256
 """Tiles that are kept of all labelled images together, unless the images or their classes are more: further ones would
 cost time and gain little."""
@@ -280,7 +282,7 @@ def build_pool(
             "Pass an example that shows what to segment."
         )
         raise ValueError(message)
-    side = (preparation.size_px, preparation.size_px)  # there may be no square: of tiles without a label none is kept
+    side = (preparation.size_px, preparation.size_px)  # there may be no square, of volumes without a label
     images = np.zeros((len(squares), 1, *side), dtype=np.float32)
     labels = np.zeros((len(squares), len(values), *side), dtype=np.uint8)
     annotated = np.zeros((len(squares), len(values)), dtype=bool)
@@ -366,4 +368,5 @@ def _kept(boxes: Sequence[Box], masks: Mapping[int, Bool[np.ndarray, "H W"]], mo
     showing = [index for index in range(len(boxes)) if areas[index].any() and index not in best]
     empty = [index for index in range(len(boxes)) if not areas[index].any()]
     shown = best + [showing[i] for i in spread(len(showing), max(0, most - len(best)))]
-    return [boxes[index] for index in shown + [empty[i] for i in spread(len(empty), len(shown) // EMPTY_TILES)]]
+    count = len(shown) // EMPTY_TILES if shown else max(1, min(TILES_OF_NOTHING, most))
+    return [boxes[index] for index in shown + [empty[i] for i in spread(len(empty), count)]]

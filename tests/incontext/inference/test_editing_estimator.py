@@ -12,6 +12,7 @@ from incontext import Segmenter
 from incontext.images.prompts import Prompts
 from incontext.inference import reader
 from incontext.inference.presence import ClassPresence, PresenceModel
+from incontext.inference.support_pool import TILES_OF_NOTHING
 from incontext.networks import checkpoint
 from incontext.networks.quality import QualityModel
 from incontext.networks.support_code import ImageCodes
@@ -122,7 +123,10 @@ def test_an_empty_example_may_follow_those_that_are_cut_into_tiles() -> None:
     made = segmenter(tiling=24).fit(images[:2], labels[:2])
     known = len(made.fitted.pool.images)
     made.add(images[2], np.zeros_like(labels[2]))
-    assert len(made.fitted.pool.images) == known
+    further = made.fitted.pool.labels[known:]
+    assert len(further) == TILES_OF_NOTHING
+    assert not further.any()
+    assert made.fitted.pool.annotated[known:].all()
     assert len(made.fitted.pool.places) == 3
     assert made.predict(images[2]).masks[0].any()
 

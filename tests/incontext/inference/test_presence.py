@@ -157,11 +157,12 @@ def test_a_class_is_taken_off_the_planes_where_it_is_improbable() -> None:
     assert [(each.on_planes(Classes({1: "disc"}).mask) > 0).sum() for each in marked] == [512, 512, 256]
 
 
-def test_nothing_is_drawn_where_examples_say_that_nothing_is() -> None:
+@pytest.mark.parametrize("tiling", ["never", 32])
+def test_nothing_is_drawn_where_examples_say_that_nothing_is(tiling: str | int) -> None:
     images, labels = discs(6, (48, 48))
     noise = [np.random.default_rng(i).integers(40, 60, (48, 48)).astype(np.uint8) for i in range(5)]
     images = [image + each % 10 for image, each in zip(images, [*noise, noise[0]], strict=True)]
-    segmenter = Segmenter(device="cpu").fit([*images, *noise[:3]], [*labels, *[0 * labels[0]] * 3])
+    segmenter = Segmenter(device="cpu", tiling=tiling).fit([*images, *noise[:3]], [*labels, *[0 * labels[0]] * 3])
     result = segmenter.predict([images[0], noise[4]])
     assert result.presence is not None
     assert result.presence[0, 0] > 0.5 > result.presence[1, 0]

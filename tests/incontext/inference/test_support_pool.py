@@ -89,6 +89,15 @@ def test_tiles_show_the_label_and_some_background() -> None:
     assert (~showing).sum() == 10 // pool_module.EMPTY_TILES
 
 
+def test_tiles_show_an_image_that_shows_nothing_too() -> None:
+    label = corner(64, slice(0, 40), slice(0, 10))
+    pool, _ = build_pool(Examples([picture(64)] * 3, [label, 0 * label, 0 * label]), TILES)
+    shows = (pool.labels.flatten(1) > 0).any(1)
+    assert not shows[pool.units > 0].any()
+    assert torch.bincount(pool.units)[1:].tolist() == [pool_module.TILES_OF_NOTHING] * 2
+    assert pool.annotated.all()
+
+
 def test_tiles_are_no_more_than_of_use(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool_module, "MOST_TILES", 8)
     label = corner(64, slice(0, 64), slice(0, 64))
