@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from benchmarks.experiments.averages import averaged
 from benchmarks.experiments.bench import Bench, Coordinates, Findings, Point
-from benchmarks.experiments.dialogue import ROBOTS, converse
+from benchmarks.experiments.dialogue import ROBOTS, converse, mend_whole
 from benchmarks.experiments.prompted_tasks import Course, Turns, measure_tasks, question_of, scores_of, turns_to
 from benchmarks.experiments.supports import first, pools
 from benchmarks.plans.task_plans import TaskPlan
@@ -16,21 +16,28 @@ from benchmarks.predictors.protocol import PromptedPredictor
 from benchmarks.scoring.evaluator import EpisodeImages
 
 SIZES = (0, 1, 4, 16)
+WHOLE = "mended whole"
+"""Name of the robot whose clicks mend the error that they hit, whole, and nothing else."""
 TURNS = 10
 TARGETS = (0.8, 0.85, 0.9)
 """Values of Dice of which it is told how many turns they take."""
 
 
 class RobotSeries(NamedTuple):
-    """Number of labelled examples, and robot user, of a curve in the figure."""
+    """Number of labelled examples, and robot user or `WHOLE`, of a curve in the figure."""
 
     size: int
     robot: str
 
 
 def clicks(bench: Bench) -> Findings:
-    """Measure Dice after each click at the centre of the largest error, for supports of each size."""
-    return corrected(bench, {f"S = {size}": RobotSeries(size, "centre") for size in SIZES})
+    """Measure Dice after each click at the centre of the largest error, for supports of each size.
+
+    Beside it stands the Dice if each of these clicks mended the connected error that it hits, whole.
+    """
+    asked = {f"S = {size}": RobotSeries(size, "centre") for size in SIZES}
+    whole = {f"{name}, {WHOLE}": RobotSeries(each.size, WHOLE) for name, each in asked.items()}
+    return corrected(bench, asked | whole)
 
 
 def robots(bench: Bench) -> Findings:
@@ -58,7 +65,11 @@ def courses(
     """Let a robot correct every query of a task, whose supports are the beginnings of those planned."""
     for episode in first(plan, series.size).episodes:
         seeds = seed, plan.task.id, episode.query.case, episode.draw
-        dialogue = converse(predictor, question_of(images, episode), ROBOTS[series.robot], TURNS, seeds)
+        question = question_of(images, episode)
+        if series.robot == WHOLE:
+            dialogue = mend_whole(predictor, question, TURNS)
+        else:
+            dialogue = converse(predictor, question, ROBOTS[series.robot], TURNS, seeds)
         yield Course.of(plan, episode, dialogue)
 
 

@@ -14,7 +14,7 @@ from benchmarks.predictors.protocol import PromptedPredictor
 from benchmarks.scoring.metrics import overlap_measures
 from incontext.networks.prompted import BOX, INSIDE, OUTSIDE
 from incontext.networks.unknown import judged
-from incontext.training.prompts import PromptConfig, corrections, join
+from incontext.training.prompts import PromptConfig, corrections, join, largest_errors
 
 ROBOTS: dict[str, PromptConfig] = {
     "centre": PromptConfig(ways=("centre",), corrections=(1, 1), scribbled=0, careless=0),
@@ -84,6 +84,21 @@ def converse(
             mask = mask_of(logits, question)
         dice.append(dice_of(mask, question.label))
     return Dialogue(dice, mask, obeyed(mask, maps))
+
+
+def mend_whole(predictor: PromptedPredictor, question: PromptedQuery, turns: int) -> Dialogue:
+    """Let an editor that knows the label mend the largest connected error of a query's mask, whole, at each turn.
+
+    No answer to a click does better unless it also changes what is not connected with the error that was clicked.
+    """
+    answer = predictor.begin(question.image, question.support_images, question.support_labels)
+    nothing = question.image.new_zeros(1, 3, *question.image.shape[-2:])
+    mask = mask_of(answer(nothing, None) if question.support_images.shape[1] else None, question)
+    dice = [dice_of(mask, question.label)]
+    for _ in range(turns):
+        mask = mask ^ largest_errors(question.label, mask)
+        dice.append(dice_of(mask, question.label))
+    return Dialogue(dice, mask, None)
 
 
 def mask_of(logits: Tensor | None, question: PromptedQuery) -> Bool[Tensor, "1 1 H W"]:

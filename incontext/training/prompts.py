@@ -16,7 +16,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Bool, Float, Shaped
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
@@ -133,6 +133,16 @@ def centre_click(labels: Float[Tensor, "N 1 H W"], masks: Shaped[Tensor, "N 1 H 
             row, column = parts.largest().centre()
             drawn[INSIDE if label[row, column] > UNKNOWN_SHARE else OUTSIDE, row, column] = True
     return _tensor(maps, labels)
+
+
+def largest_errors(labels: Float[Tensor, "N 1 H W"], masks: Shaped[Tensor, "N 1 H W"]) -> Bool[Tensor, "N 1 H W"]:
+    """Find the pixels of the largest connected error of each mask: those that `centre_click` clicks one of."""
+    found = torch.zeros_like(masks, dtype=torch.bool)
+    for pixels, label, mask in zip(found, _arrays(labels), _arrays(masks) > 0, strict=True):
+        parts = _error_parts(label, mask)
+        if parts.count:
+            pixels[0] = torch.from_numpy(parts.numbers == 1 + parts.areas.argmax())
+    return found
 
 
 def join(before: Float[Tensor, "N 3 H W"], further: Float[Tensor, "N 3 H W"]) -> Float[Tensor, "N 3 H W"]:

@@ -52,11 +52,14 @@ def test_every_click_is_a_point_with_what_it_mends(new_bench: NewBench) -> None:
     bench = new_bench("clicks", predictors=("slow",))
     findings = clicks.clicks(bench)
     points = {(point.place.series, point.place.x): point for point in findings.points}
-    assert points.keys() == {(f"S = {size}", turns) for size in (0, 1, 4) for turns in range(5)}
-    for (series, turns), point in points.items():
-        size = int(series.removeprefix("S = "))
-        assert point.value.mean == float(turns + size >= 3)
-        assert point.reference == (Coordinates(0, series) if turns else None)
+    series = [(size, whole) for size in (0, 1, 4) for whole in (False, True)]
+    names = {place: f"S = {place[0]}" + place[1] * ", mended whole" for place in series}
+    assert points.keys() == {(name, turns) for name in names.values() for turns in range(5)}
+    for (size, whole), name in names.items():
+        for turns in range(5):
+            needed = 1 if whole else 3 - size  # each drawing is one disc, which one mended error completes
+            assert points[name, turns].value.mean == float(turns >= needed or size >= 3)
+            assert points[name, turns].reference == (Coordinates(0, name) if turns else None)
     assert points["S = 1", 2].about == "100% of the error gone"
     assert points["S = 1", 1].about == "0% of the error gone"
     assert points["S = 4", 0].about == ""

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmarks.experiments.dialogue import ROBOTS, PromptedQuery, converse
+from benchmarks.experiments.dialogue import ROBOTS, PromptedQuery, converse, mend_whole
 from incontext.networks.prompted import INSIDE, OUTSIDE
 from megamed.unknown import UNKNOWN_SHARE
 
@@ -73,6 +73,13 @@ def test_without_a_support_the_robot_begins_with_an_empty_mask() -> None:
     assert maps[0, INSIDE, 11:13, 12].sum() == 1
     assert dialogue.dice[0] == 0
     assert painter.support == 0
+
+
+@pytest.mark.parametrize(("support", "dice"), [(1, [2 / 3, 1, 1]), (0, [0, 1, 1])])
+def test_an_editor_that_knows_the_label_mends_an_error_a_turn(support: int, dice: list[float]) -> None:
+    dialogue = mend_whole(Painter(), question(support), 2)
+    assert dialogue.dice == pytest.approx(dice)
+    assert torch.equal(dialogue.mask.float(), question().label)
 
 
 def test_a_robot_is_content_when_it_is_enough() -> None:

@@ -13,6 +13,7 @@ from incontext.training.prompts import (
     corrections,
     first_prompts,
     join,
+    largest_errors,
     partial_labels,
 )
 from megamed.unknown import UNKNOWN_SHARE
@@ -145,6 +146,15 @@ def test_masks_without_error_are_left_alone() -> None:
     right = torch.where(some == UNKNOWN_SHARE, 1.0, some)
     assert not corrections(some, right, rng()).any()
     assert not centre_click(some, right).any()
+
+
+def test_the_largest_error_is_the_one_that_is_clicked_and_unknown_pixels_are_none() -> None:
+    some = drawn("##.... ##..?? .....? ......")
+    masks = drawn(".....# ....## .....# ##...#") > 0
+    expected = drawn("##.... ##.... ...... ......") > 0
+    assert torch.equal(largest_errors(some, masks), expected)
+    assert expected[centre_click(some, masks)[:, [INSIDE]] > 0].all()
+    assert not largest_errors(some, torch.where(some == UNKNOWN_SHARE, masks, some > 0)).any()
 
 
 def test_a_fifth_of_the_corrections_is_misplaced_or_left_out() -> None:
