@@ -12,7 +12,7 @@ from incontext.images.examples import MOST_JUDGED, spread
 from incontext.inference.backends import finite
 from incontext.inference.code_stacks import turns
 from incontext.inference.reader import CODES_PER_SQUARE, Encoded, Reader, known
-from incontext.inference.selection import region_brightness, region_features
+from incontext.inference.selection import region_brightness, region_features, unit_looks
 from incontext.networks.protocols import Codes
 from incontext.networks.quality import soft_counts
 from megamed.unknown import UNKNOWN
@@ -38,6 +38,7 @@ class LeftOut:
         soft_counts: Probabilities of each square and class, as `quality.soft_counts` adds them up.
         surprise: Cross-entropy of the label under the probabilities, in nats, summed over the pixels of each square.
         misplaced: Nats by which the label would be likelier if it lay elsewhere, up to `REACH` of the side away.
+        looks: Features of the squares; see `unit_looks`. None if there are none.
         drawn: Features of what is found of each class in each square; see `region_features`. None if there are none.
         labelled: Features of what a person drew of it.
         brightness: Mean grey value of what a person drew of each class in each square; NaN where there is nothing.
@@ -52,6 +53,7 @@ class LeftOut:
     misplaced: Float32[Tensor, "M C"] = field(repr=False)
     brightness: Float32[Tensor, "M C"] = field(repr=False)
     annotated: Bool[Tensor, "M C"] = field(repr=False)
+    looks: Float32[Tensor, "M G"] | None = field(default=None, repr=False)
     drawn: Float32[Tensor, "M C F"] | None = field(default=None, repr=False)
     labelled: Float32[Tensor, "M C F"] | None = field(default=None, repr=False)
 
@@ -98,12 +100,13 @@ def leave_one_out(reader: Reader, examples: Sequence[int] | None = None) -> Left
         masks = torch.stack([reader.classes.layers(each) for each in log_odds])
         probabilities = reader.classes.probabilities(log_odds)
         regions = (probabilities, (labels == 1).float()) if (stages := reader.stages(images)) else ()
-        looks = [region_features(stages or (), each).cpu() for each in regions]
-        parts.append((*_compared(probabilities, masks, labels), *looks))
-    counts, soft, surprise, misplaced, *looks = map(torch.cat, zip(*parts, strict=True))
+        features = [region_features(stages or (), each) for each in regions]
+        looks = [unit_looks(stages)] if stages else []
+        parts.append((*_compared(probabilities, masks, labels), *(each.cpu() for each in looks + features)))
+    counts, soft, surprise, misplaced, *features = map(torch.cat, zip(*parts, strict=True))
     brightness = region_brightness(reader.pool.images[squares], reader.pool.labels[squares] == 1)
     told = (counts, soft, surprise, misplaced, brightness, reader.pool.annotated[squares])
-    return LeftOut(torch.tensor(judged), rows, *told, *looks)
+    return LeftOut(torch.tensor(judged), rows, *told, *features)
 
 
 @torch.inference_mode()

@@ -13,16 +13,15 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float32
 from torch import Tensor
-from torch.nn import functional as F
 
 from incontext.inference.expected import Expected
 from incontext.inference.leave_one_out import IMPOSSIBLE, LEAST_EXAMPLES, LeftOut, by_others, leave_one_out
 from incontext.inference.loaded_network import LoadedNetwork
 from incontext.inference.planes import CasePrediction, DrawnPlane, Plane
+from incontext.inference.presence_signs import FARTHEST, Contrast, Finding, dice_and_likeness, posterior
 from incontext.inference.reader import Reader
 from incontext.inference.segmentation import Presence
-from incontext.inference.selection import region_features
-from incontext.networks.quality import LEAST_SHARE, QualityModel, expected_log_odds, soft_counts
+from incontext.networks.quality import LEAST_SHARE, QualityModel, expected_log_odds
 
 ABSENT = ("auto", "suppress", "mark", "keep")
 """Treatments of a class where it is improbable: it is not drawn if some examples lack it or if it is plainly absent, it
@@ -33,10 +32,15 @@ PRIOR: Final = (1.25, 1.07, 2.31)
 fitted on images with and without the class of eleven datasets; see docs/findings.md."""
 CERTAINTY: Final = (0.1, 1.0, 1.0)
 """Precision of these three, which empty examples have to overcome."""
-IMPROBABLE_BY_EXAMPLES, IMPROBABLE = 0.4, 0.08
-"""Probability below which a class counts as absent: if some examples lack it, and if all show it.
+CONTRAST_PRIOR: Final = (0.19, 0.57, 0.50, 0.40, 0.31)
+"""Constant, and weights of predicted Dice and of the signs of a contrast, where there is one.
 
-The former gave the best Dice over images with and without the class; see docs/findings.md."""
+`python -m benchmarks.perf.fit_presence` fits them.
+"""
+CONTRAST_CERTAINTY: Final = (0.1, 6.0, 6.0, 6.0, 6.0)
+IMPROBABLE_BY_CONTRAST, IMPROBABLE_BY_EXAMPLES, IMPROBABLE = 0.45, 0.4, 0.08
+"""Probability below which a class counts as absent: where there is a contrast, if some examples lack it, if all show
+it. See docs/findings.md."""
 UNLIKE = -1.5
 """Likeness, in deviations from the examples, below which a class is plainly absent if nothing is as bright as it is."""
 AS_BRIGHT = 0.001
@@ -47,53 +51,51 @@ PLAINLY = 1e-4
 """Probability below which a class is plainly absent. It gets half of it there, and never so little by both signs."""
 SPREAD = 0.5
 """Standard deviation that is added to that of the examples, of which there may be few."""
-FARTHEST = 3.0
-"""Deviations from the examples beyond which nothing becomes less probable: neither sign decides alone."""
-NEAREST = 3
-"""Labels to which what is drawn has to be alike."""
-LEAST_DICE, LEAST_DISTANCE = 0.001, 0.02
-NEWTON_STEPS = 20
-SHARES = 16
-"""Number of halvings of a step of Newton's that are tried."""
 WEIGHT_OF_NO_SHIFT = 2
 """Number of examples of just the predicted Dice that are put to the true ones, where its shift is their mean."""
 
 
 @dataclass(frozen=True, eq=False)
 class ClassPresence:
-    """A logistic model of predicted Dice and likeness, relative to the examples that show a class.
+    """A logistic model of signs of presence, relative to examples.
+
+    Of predicted Dice and likeness, relative to the examples that show a class; of predicted Dice and of what tells
+    these from examples that lack it, where there is a contrast.
 
     Attributes:
         labelled: Features of what people drew on these examples; None if the network has no features.
         centre: Mean of both signs over these examples, by the others; NaN if they are too few, and then presence is.
         spread: Standard deviation of both signs over these examples, and `SPREAD`.
-        weights: Constant and weights of both signs.
+        weights: Constant and weights of the signs.
         brightness: Least and greatest mean grey value that the class has in one of these examples.
         improbable: Probability below which the class counts as absent; 0 if too few examples show it.
         is_taught: Whether some examples lack the class.
+        contrast: Signs that tell these from the others, in place of likeness; None if either are too few.
     """
 
     labelled: Float[Tensor, "K F"] | None = field(repr=False)
     centre: Float[Tensor, "2"]
     spread: Float[Tensor, "2"]
-    weights: Float[Tensor, "3"]
+    weights: Float[Tensor, " W"]
     brightness: tuple[float, float]
     improbable: float
     is_taught: bool = False
+    contrast: Contrast | None = field(default=None, repr=False)
 
     def __call__(
-        self, signs: Float[Tensor, "N 2"], images: Float[Tensor, "N 1 H W"], reaches: Float[Tensor, "N 2"]
+        self, found: Finding, quality: QualityModel, images: Float[Tensor, "N 1 H W"], reaches: Float[Tensor, "N 2"]
     ) -> Float[Tensor, " N"]:
-        """Probability that squares show the class, of which something with these signs was found.
+        """Probability that squares show the class.
 
         Args:
-            signs: Predicted Dice and likeness; see `_signs`.
+            found: What is found of it in them.
+            quality: Model that predicts the Dice of masks.
             images: The squares.
             reaches: Least and greatest grey value of the planes that they are of.
         """
-        inputs = self.inputs(signs)
+        signs, inputs = self.inputs(found, quality)
         probable = (inputs @ self.weights).sigmoid()
-        plainly = (inputs[:, 2] < UNLIKE) & self._is_out_of(images, reaches)
+        plainly = (signs[:, 1] < UNLIKE) & self._is_out_of(images, reaches)
         return torch.where(plainly, probable.clamp(max=PLAINLY / 2), probable)
 
     def _is_out_of(self, images: Float[Tensor, "N 1 H W"], reaches: Float[Tensor, "N 2"]) -> Bool[Tensor, " N"]:
@@ -104,10 +106,14 @@ class ClassPresence:
         too_dark, too_bright = reaches[:, 1] < 1 - SHORT, reaches[:, 0] > SHORT
         return (too_dark & (bright <= AS_BRIGHT)) | (too_bright & (dark <= AS_BRIGHT))
 
-    def inputs(self, signs: Float[Tensor, "N 2"]) -> Float[Tensor, "N 3"]:
-        """Return 1 and both signs in deviations from the examples, as the weights take them."""
-        apart = ((signs - self.centre) / self.spread).clamp(-FARTHEST, FARTHEST)
-        return torch.cat([torch.ones_like(apart[:, :1]), apart], dim=1)
+    def inputs(self, found: Finding, quality: QualityModel) -> tuple[Float[Tensor, "N 2"], Float[Tensor, "N W"]]:
+        """Predicted Dice and likeness, relative to the examples, and what the weights take."""
+        signs = self.relative(dice_and_likeness(found, self.labelled, quality))
+        return signs, inputs_of(signs, None if self.contrast is None else self.contrast(found))
+
+    def relative(self, signs: Float[Tensor, "N 2"]) -> Float[Tensor, "N 2"]:
+        """Predicted Dice and likeness in deviations from the examples that show the class, within bounds."""
+        return ((signs - self.centre) / self.spread).clamp(-FARTHEST, FARTHEST)
 
     def off_below(self, absent: str) -> float:
         """Probability below which the class is taken off, by the treatment that a user chose."""
@@ -181,14 +187,9 @@ class PresenceModel:
             log_odds: Log-odds of the classes.
             masks: Masks of the classes.
         """
-        probabilities = self.reader.classes.probabilities(log_odds)
-        drawn = region_features(stages, probabilities).cpu() if stages else None
-        found = []
-        for index, model in enumerate(self.classes):
-            soft = soft_counts(probabilities[:, index], masks[:, index])
-            likeness = _likeness(None if drawn is None else drawn[:, index], model.labelled)
-            found.append(model(_signs(soft, likeness, self.quality), images, reaches))
-        return torch.stack(found, dim=1)
+        found = Finding.in_squares(self.reader.classes.probabilities(log_odds), masks, stages)
+        pairs = zip(self.classes, found, strict=True)
+        return torch.stack([model(each, self.quality, images, reaches) for model, each in pairs], dim=1)
 
 
 class Judgement:
@@ -325,66 +326,41 @@ def dice_shifts(found: LeftOut, quality: QualityModel) -> Float32[Tensor, " C"]:
 
 
 def _fitted(found: LeftOut, index: int, quality: QualityModel) -> ClassPresence:
-    """Fit the model of a class: its weights have the greatest posterior probability, with a normal prior at `PRIOR`."""
-    shown, annotated, prior = found.counts[:, index, 2] > 0, found.annotated[:, index], torch.tensor(PRIOR)
+    """Fit the model of a class: its weights have the greatest posterior probability, with a normal prior."""
+    model, inputs = untaught(found, index, quality)
+    if not model.is_taught:
+        return model
+    annotated, present = found.annotated[:, index], (found.counts[:, index, 2] > 0).float()
+    certainty = CERTAINTY if model.contrast is None else CONTRAST_CERTAINTY
+    weights = posterior(inputs[annotated], present[annotated], model.weights, torch.tensor(certainty))
+    return replace(model, weights=weights)
+
+
+def untaught(found: LeftOut, index: int, quality: QualityModel) -> tuple[ClassPresence, Float[Tensor, "M W"]]:
+    """Model of a class whose weights are those of the prior, and its inputs of the examples by each other."""
+    shown, annotated = found.counts[:, index, 2] > 0, found.annotated[:, index]
     labelled = None if found.labelled is None else found.labelled[shown, index]
-    if len(found.rows[shown].unique()) < LEAST_EXAMPLES:
-        return ClassPresence(labelled, torch.full((2,), torch.nan), torch.ones(2), prior, (0.0, 1.0), 0.0)
     others = found.rows[:, None] != found.rows[shown]
-    likeness = _likeness(None if found.drawn is None else found.drawn[:, index], labelled, others)
-    signs = _signs(found.soft_counts[:, index], likeness, quality)
+    if len(found.rows[shown].unique()) < LEAST_EXAMPLES:
+        never = torch.full((2,), torch.nan), torch.ones(2), torch.tensor(PRIOR), (0.0, 1.0), 0.0
+        return ClassPresence(labelled, *never), torch.full((len(shown), len(PRIOR)), torch.nan)
+    signs = dice_and_likeness(Finding.in_examples(found, index), labelled, quality, others)
     centre, spread = signs[shown].mean(0), signs[shown].std(0, correction=0) + SPREAD
     brightness = found.brightness[shown, index]
-    model = ClassPresence(
-        labelled, centre, spread, prior, (brightness.min().item(), brightness.max().item()), IMPROBABLE
-    )
+    reach = brightness.min().item(), brightness.max().item()
+    model = ClassPresence(labelled, centre, spread, torch.tensor(PRIOR), reach, IMPROBABLE)
+    relative = model.relative(signs)
     if shown[annotated].all():
-        return model
-    weights = _posterior(model.inputs(signs[annotated]), shown[annotated].float(), prior)
-    return replace(model, weights=weights, improbable=IMPROBABLE_BY_EXAMPLES, is_taught=True)
+        return model, inputs_of(relative)
+    if (contrasted := Contrast.of(found, index)) is None:
+        return replace(model, improbable=IMPROBABLE_BY_EXAMPLES, is_taught=True), inputs_of(relative)
+    contrast, contrasts = contrasted
+    prior = torch.tensor(CONTRAST_PRIOR)
+    taught = replace(model, weights=prior, improbable=IMPROBABLE_BY_CONTRAST, is_taught=True, contrast=contrast)
+    return taught, inputs_of(relative, contrasts)
 
 
-def _signs(
-    soft: Float[Tensor, "N 3"], likeness: Float[Tensor, " N"] | None, quality: QualityModel
-) -> Float[Tensor, "N 2"]:
-    """Signs of presence: log-odds of predicted Dice, and likeness."""
-    dice = quality.dice_from(expected_log_odds(soft)).clamp(LEAST_DICE, 1 - LEAST_DICE)
-    return torch.stack([dice.logit(), torch.zeros_like(dice) if likeness is None else likeness], dim=1)
-
-
-def _likeness(
-    drawn: Float[Tensor, "N F"] | None, labelled: Float[Tensor, "K F"] | None, may: Bool[Tensor, "N K"] | None = None
-) -> Float[Tensor, " N"] | None:
-    """Likeness of regions to the labels that they are most alike, by the cosine of their features; None without any.
-
-    Args:
-        drawn: Features of regions.
-        labelled: Features of labels.
-        may: Which labels each region may be compared with; by default all.
-    """
-    if drawn is None or labelled is None:
-        return None
-    cosine = drawn @ labelled.T
-    if may is not None:
-        cosine = cosine.masked_fill(~may, -1)
-    return -(1 + LEAST_DISTANCE - cosine.topk(min(NEAREST, len(labelled))).values.mean(1)).log()
-
-
-def _posterior(
-    inputs: Float[Tensor, "M 3"], present: Float[Tensor, " M"], prior: Float[Tensor, "3"]
-) -> Float[Tensor, "3"]:
-    """Weights of a logistic model of greatest posterior probability, by Newton's method.
-
-    Whole steps overshoot without end where all probabilities are near 0 or 1; the best of ever shorter ones is taken.
-    """
-    certainty, weights = torch.tensor(CERTAINTY), prior
-    shares = 0.5 ** torch.arange(SHARES)[:, None]
-    for _ in range(NEWTON_STEPS):
-        probable = (inputs @ weights).sigmoid()
-        slope = inputs.T @ (probable - present) + certainty * (weights - prior)
-        curvature = (inputs * (probable * (1 - probable))[:, None]).T @ inputs + certainty.diag()
-        tried = weights - shares * torch.linalg.solve(curvature, slope)
-        log_odds = tried @ inputs.T
-        cost = (F.softplus(log_odds) - log_odds * present).sum(1) + (certainty * (tried - prior) ** 2).sum(1) / 2
-        weights = tried[cost.argmin()]
-    return weights
+def inputs_of(relative: Float[Tensor, "N 2"], contrasts: Float[Tensor, "N 3"] | None = None) -> Float[Tensor, "N W"]:
+    """Return 1, predicted Dice, and likeness or the signs of a contrast, as weights take them."""
+    others = relative[:, 1:] if contrasts is None else contrasts
+    return torch.cat([torch.ones_like(relative[:, :1]), relative[:, :1], others], dim=1)

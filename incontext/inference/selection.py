@@ -9,15 +9,28 @@ from torch.nn import functional as F
 
 from incontext.networks.protocols import FeatureEncoder
 
+COARSEST = 3
+"""Number of stages whose features tell how an image looks."""
 REGION_STAGE = 1
 """Stage whose features tell best how a region looks: whether a class is there, on images of eleven datasets."""
 
 
 @torch.inference_mode()
-def image_features(network: FeatureEncoder, images: Float[Tensor, "N 1 H W"], stages: int = 3) -> Float[Tensor, "N C"]:
+def image_features(
+    network: FeatureEncoder, images: Float[Tensor, "N 1 H W"], stages: int = COARSEST
+) -> Float[Tensor, "N C"]:
     """Features of whole images: the coarsest stages of a network, averaged over the image, each of unit length."""
-    coarse = network.features(images)[-stages:]
-    return torch.cat([F.normalize(stage.mean((2, 3)), dim=1) for stage in coarse], 1)
+    return looks_of(network.features(images)[-stages:])
+
+
+def looks_of(stages: Sequence[Float[Tensor, "N _ _ _"]]) -> Float[Tensor, "N C"]:
+    """Features of whole images: those of some stages, averaged over the image, each of unit length."""
+    return torch.cat([F.normalize(stage.mean((2, 3)), dim=1) for stage in stages], 1)
+
+
+def unit_looks(stages: Sequence[Float[Tensor, "N _ _ _"]]) -> Float[Tensor, "N C"]:
+    """Features of whole images by the coarsest of all stages, of unit length together."""
+    return F.normalize(looks_of(stages[-COARSEST:]), dim=1)
 
 
 def region_features(

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from incontext import Segmenter
 from incontext.images.prompts import Prompts
@@ -16,12 +17,14 @@ from incontext.inference.planes import CasePrediction, Classes, Plane
 from incontext.inference.presence import (
     ABSENT,
     IMPROBABLE,
+    IMPROBABLE_BY_CONTRAST,
     IMPROBABLE_BY_EXAMPLES,
     PLAINLY,
     WEIGHT_OF_NO_SHIFT,
     Judgement,
     PresenceModel,
     dice_shifts,
+    inputs_of,
     judge_presence,
 )
 from incontext.inference.segmentation import Presence
@@ -60,6 +63,7 @@ def left_out(present: list[float], absent: list[float], annotated: bool = True, 
         misplaced=torch.zeros(len(log_odds), 1),
         brightness=torch.where(counts[..., 2] > 0, 0.7, torch.nan),
         annotated=looked_for,
+        looks=None if alike is None else alike[:, 0],
         drawn=alike,
         labelled=alike,
     )
@@ -101,17 +105,50 @@ def test_empty_examples_move_the_boundary() -> None:
     assert taught.improbable.tolist() == pytest.approx([IMPROBABLE_BY_EXAMPLES])
 
 
+def in_contrast(present: list[float], absent: list[float], looks: tuple[float, float]) -> PresenceModel:
+    """A model of examples that are found as sure, but whose images have these grey values."""
+    found = left_out(present, absent, looks=True)
+    greys = torch.tensor([looks[0]] * len(present) + [looks[1]] * len(absent))
+    found = replace(found, looks=F.normalize(torch.stack([1 - greys, greys], dim=1), dim=1))
+    read = reader(draw_pool(), MeanLabel(), stages=lambda x: [torch.cat([1 - x, x], 1)])
+    judge = PresenceModel.of(found, read, QUALITY)
+    assert judge is not None
+    return judge
+
+
+def test_images_that_look_like_empty_examples_are_probably_empty() -> None:
+    judge = in_contrast(PRESENT, PRESENT, looks=(0.2, 0.8))
+    assert judge.improbable.tolist() == pytest.approx([IMPROBABLE_BY_CONTRAST])
+    found = [judged(judge, 3.7, grey) for grey in (0.2, 0.45, 0.55, 0.8)]
+    assert found == sorted(found, reverse=True)
+    assert found[0] > 0.7 > 0.3 > found[-1]
+
+
+def test_the_less_is_found_the_less_probable_is_the_class_if_less_was_found_in_empty_examples() -> None:
+    judge = in_contrast(PRESENT, [-7, -6, -7, -6], looks=(0.5, 0.5))
+    assert judged(judge, 4, 0.5) > 0.7 > 0.3 > judged(judge, -6, 0.5)
+
+
+@pytest.mark.parametrize("few", ["present", "absent"])
+def test_a_contrast_takes_examples_enough_of_both_kinds(few: str) -> None:
+    enough, less = [3.0, 3.5, 4, 4.5], [3.0, 3.5, 4]
+    present, absent = (less, enough) if few == "present" else (enough, less)
+    judge = in_contrast(present, absent, looks=(0.2, 0.8))
+    assert judge.classes[0].contrast is None
+    assert in_contrast(enough, enough, looks=(0.2, 0.8)).classes[0].contrast is not None
+
+
 @pytest.mark.parametrize("odd", [1, 4])
 def test_odd_examples_do_not_make_all_others_improbable(odd: int) -> None:
     found = left_out([4.0] * 12 + [1.0] * odd, [-1, -1])
     angles = torch.tensor([0.0] * 12 + [0.6] * (odd + 2))
     looks = torch.stack([angles.cos(), angles.sin()], dim=1)[:, None]
     labelled = torch.tensor([[1.0, 0.0]]).expand(len(angles), 1, 2)
-    found = replace(found, drawn=looks, labelled=labelled)
+    found = replace(found, looks=looks[:, 0], drawn=looks, labelled=labelled)
     judge = PresenceModel.of(found, reader(draw_pool(), MeanLabel(), stages=lambda x: [1 - x, x]), QUALITY)
     assert judge is not None
-    square = torch.zeros(1, 1, SIDE_PX, SIDE_PX)
-    assert judge.classes[0](judge.classes[0].centre[None], square, torch.tensor([[0.0, 1.0]])).item() > 0.9
+    fitted = judge.classes[0]
+    assert (inputs_of(fitted.relative(fitted.centre[None])) @ fitted.weights).sigmoid().item() > 0.9
 
 
 def test_examples_that_were_not_annotated_for_a_class_are_no_evidence() -> None:
