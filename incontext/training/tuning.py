@@ -1,11 +1,11 @@
 """Tuning of a copy of a network on the labelled images of one task, kept only if images that were not learned gain.
 
-The images are split into two halves. One copy learns to segment the first half, another the second, each image with
-others as its support, as the network was trained. The half that a copy has not learned tells how much it gained, and
-after how many steps most. If the two halves gain together, the network is moved by the mean of what the copies have
-changed; else it stays as it is.
+The images are split into a few parts. Each part has a copy of the network, which learns to segment all other parts,
+each image with others as its support, as the network was trained. The part that a copy has not learned tells how much
+it gained, and after how many steps most. If all parts together gain beyond doubt, the network is moved by the mean of
+what the copies have changed; else it stays as it is.
 
-Of one to three images there are no halves to speak of, and the network stays as it is. Where steps are asked for all
+Of one to three images there are no parts to speak of, and the network stays as it is. Where steps are asked for all
 the same, one copy learns from augmented copies of them, which are each other's support, and nothing judges it.
 """
 
@@ -36,7 +36,6 @@ JUDGING = 16
 """Images of a class that are the support of those, at most: more would cost time and change little."""
 ENCODED_AT_ONCE = 16
 """Images that are encoded at a time."""
-HALVES = (0, 1)
 
 Positive = Annotated[int, Field(ge=1)]
 Step = TypeVar("Step")
@@ -49,12 +48,14 @@ class TuningConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    folds: int = Field(default=4, ge=2)
+    """Parts of the images, and copies, each of which learns all parts but one."""
     steps: Positive = 60
-    """Steps of each of the two copies, if they go on gaining."""
+    """Steps of each copy."""
     judge_every: Positive = 10
     """Number of steps between two judgements of the gain."""
-    patience: Positive = 20
-    """Number of steps without a further gain after which tuning ends."""
+    doubt: float = Field(default=0.5, ge=0)
+    """Number of its standard errors that the mean gain of the images has to exceed."""
     learned: tuple[str, ...] = ()
     """Beginnings of the names of the parameters that are tuned; none for all."""
     augmentation: Annotated[float, Field(ge=0, le=1)] = 1.0
@@ -174,25 +175,30 @@ def shown_on_terminal(steps: Sequence[Step], what: str = "Tuning") -> Iterable[S
 def _tune(
     network: TunableNetwork, data: TuningImages, plans: "Sequence[_ClassPlan]", config: TuningConfig, track: Track
 ) -> Tuned:
-    learners = [_Learner(network, data, plans, half, config) for half in HALVES]
-    # What a copy is worth is told by the half that it does not learn.
-    before = torch.cat([_judge(network, data, plans, 1 - half) for half in HALVES])
+    learners = [_Learner(network, data, plans, fold, config) for fold in range(config.folds)]
+    # What a copy is worth is told by the part that it does not learn.
+    before = torch.cat([_judge(network, data, plans, fold) for fold in range(config.folds)])
     gained, steps, kept = 0.0, 0, dict[str, Tensor]()
     for step in track(range(1, config.steps + 1)):
         for learner in learners:
             learner.step()
         if step % config.judge_every and step < config.steps:
             continue
-        after = torch.cat([_judge(learner.network, data, plans, 1 - learner.half) for learner in learners])
-        if (gain := (after - before).mean().item()) > gained:
+        after = torch.cat([_judge(learner.network, data, plans, learner.fold) for learner in learners])
+        gain, error = _mean_and_error(after - before)
+        if gain > max(gained, config.doubt * error):
             gained, steps, kept = gain, step, _mean_difference(network, learners)
-        elif step >= steps + config.patience:
-            break
     mean = before.mean().item()
     if not kept:
-        return Tuned(None, f"not tuned: leave-one-out Dice {mean:.2f} does not rise on images that were not learned")
+        told = f"leave-one-out Dice {mean:.2f} does not rise beyond doubt on images that were not learned"
+        return Tuned(None, f"not tuned: {told}")
     told = f"leave-one-out Dice {mean:.2f} → {mean + gained:.2f} on images that were not learned"
     return Tuned(WeightsDelta.of(kept), f"tuned {steps} steps: {told}")
+
+
+def _mean_and_error(gains: Float[Tensor, " judged"]) -> tuple[float, float]:
+    """Mean gain of images, and its standard error."""
+    return gains.mean().item(), gains.std().item() / len(gains) ** 0.5
 
 
 def _tune_unjudged(network: TunableNetwork, data: TuningImages, config: TuningConfig, track: Track) -> Tuned:
@@ -200,13 +206,13 @@ def _tune_unjudged(network: TunableNetwork, data: TuningImages, config: TuningCo
         return Tuned(None, f"not tuned: expected {config.least_images} images of a class to judge by, got fewer")
     few, annotated = config.unjudged, data.annotated.T
     plans = [
-        _ClassPlan(index, [_indices(shown), []], _indices(annotated[index]))
+        _ClassPlan(index, [[], _indices(shown)], _indices(annotated[index]))
         for index, shown in enumerate(data.shown.T)
         if shown.any()
     ]
     if not plans:
         return Tuned(None, "not tuned: no labelled image shows a class")
-    learner = _Learner(network, data, plans, HALVES[0], few)
+    learner = _Learner(network, data, plans, 0, few)
     for _ in track(range(1, few.steps + 1)):
         learner.step()
     told = f"{few.steps} steps on augmented copies: labelled images are too few to judge by"
@@ -219,35 +225,39 @@ class _ClassPlan:
 
     Attributes:
         index: Index of the class.
-        halves: Images that show the class, by half.
+        folds: Images that show the class, by part.
         annotated: Images that were annotated for it.
     """
 
     index: int
-    halves: list[list[int]]
+    folds: list[list[int]]
     annotated: list[int]
+
+    def learned(self, fold: int) -> list[int]:
+        """Images of all parts but one."""
+        return [index for number, each in enumerate(self.folds) if number != fold for index in each]
 
 
 def _plans(data: TuningImages, config: TuningConfig) -> list[_ClassPlan]:
-    """Split the groups of images into halves, and list the images of each class that enough groups show."""
+    """Split the groups of images into parts, and list the images of each class that enough groups show."""
     shown, groups = data.shown, data.groups.tolist()
     counts = [len(data.groups[each].unique()) for each in shown.T]
     classes = [index for index, count in enumerate(counts) if count >= config.least_images]
-    # Groups that show the rarest class take turns first, so that each half has its share of them.
+    # Groups that show the rarest class take turns first, so that each part has its share of them.
     rarest = {
         group: min((counts[c] for c in classes if shown[data.groups == group, c].any()), default=0) for group in groups
     }
     order = sorted(_shuffled(sorted(rarest)), key=rarest.__getitem__)
-    halves = set(order[::2]), set(order[1::2])
+    folds = [set(order[first :: config.folds]) for first in range(config.folds)]
     plans = [
         _ClassPlan(
             index,
-            [[i for i in _indices(shown[:, index]) if groups[i] in half] for half in halves],
+            [[i for i in _indices(shown[:, index]) if groups[i] in fold] for fold in folds],
             _indices(data.annotated[:, index]),
         )
         for index in classes
     ]
-    return [plan for plan in plans if all(plan.halves)]
+    return [plan for plan in plans if sum(map(bool, plan.folds)) > 1]
 
 
 def _indices(chosen: Bool[Tensor, " n"]) -> list[int]:
@@ -255,23 +265,23 @@ def _indices(chosen: Bool[Tensor, " n"]) -> list[int]:
 
 
 class _Learner:
-    """A copy of a network that learns one half of the images."""
+    """A copy of a network that learns all parts of the images but one."""
 
     def __init__(
         self,
         network: TunableNetwork,
         data: TuningImages,
         plans: Sequence[_ClassPlan],
-        half: int,
+        fold: int,
         config: TuningConfig,
     ) -> None:
         self.network = copy.deepcopy(network)
         for name, parameter in self.network.named_parameters():
             parameter.requires_grad_(name.startswith(config.learned or ""))
-        self.half = half
+        self.fold = fold
         self._data, self._plans, self._config = data, plans, config
         self._turns = _Turns(range(len(plans)))
-        self._queries = [_Turns(plan.halves[half]) for plan in plans]
+        self._queries = [_Turns(plan.learned(fold)) for plan in plans]
         self._optimizer = torch.optim.Adam(self.network.parameters(), config.learning_rate)
         self._warming = torch.optim.lr_scheduler.LinearLR(self._optimizer, 1 / config.warm_up, 1, config.warm_up - 1)
 
@@ -325,17 +335,17 @@ def in_rounds(indices: Iterable[int], groups: Sequence[int], taken: Iterable[int
 
 @torch.inference_mode()
 def _judge(
-    network: TunableNetwork, data: TuningImages, plans: Sequence[_ClassPlan], half: int
+    network: TunableNetwork, data: TuningImages, plans: Sequence[_ClassPlan], fold: int
 ) -> Float[Tensor, " judged"]:
-    """Dice of the images of a half, of every class, when those of other groups are their support."""
-    count = max(2, JUDGED // (2 * len(plans)))
-    return torch.cat([_judge_class(network, data, plan, half, count) for plan in plans])
+    """Dice of the images of a part, of every class, when those of other groups are their support."""
+    count = max(2, JUDGED // (len(plans[0].folds) * len(plans)))
+    return torch.cat([_judge_class(network, data, plan, fold, count) for plan in plans if plan.folds[fold]])
 
 
-def _judge_class(network: TunableNetwork, data: TuningImages, plan: _ClassPlan, half: int, count: int) -> Tensor:
+def _judge_class(network: TunableNetwork, data: TuningImages, plan: _ClassPlan, fold: int, count: int) -> Tensor:
     groups = data.groups.tolist()
-    asked = in_rounds(plan.halves[half], groups)[:count]
-    shown = in_rounds([*plan.halves[0], *plan.halves[1]], groups)
+    asked = in_rounds(plan.folds[fold], groups)[:count]
+    shown = in_rounds([index for each in plan.folds for index in each], groups)
     rest = in_rounds(set(plan.annotated) - set(shown), groups)
     pool = [*shown, *rest][:JUDGING]
     device = next(network.parameters()).device
