@@ -10,7 +10,7 @@ from unicodedata import normalize
 from incontext.folders.report import listed, with_noun
 from incontext.folders.user_folder import read_sample
 from incontext.images.prompt_json import from_json
-from incontext.images.prompts import Prompts
+from incontext.images.prompts import Prompts, sought
 from incontext.segmenter import Segmenter
 from megamed import formats
 from megamed.pairing import ImagePair
@@ -138,11 +138,10 @@ def seek_prompted(
         ValueError: If none has any.
         OSError: If no image can be read.
     """
-    named = {label: str(label) for each in prompts.values() for label in each.labels}
     sample, error = read_sample(images, segmenter.channel, segmenter.level)
     if error and not sample:
         raise error
-    segmenter.seek(sample, {**named, **classes})
+    segmenter.seek(sample, sought(prompts.values(), classes))
     left = [pair for pair in images if pair.name in prompts]
     bare = with_noun(len(images) - len(left), "image has", "images have")
     return left, [f"{bare} no prompts, and without labelled images no mask."] if len(left) < len(images) else []

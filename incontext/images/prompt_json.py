@@ -123,7 +123,7 @@ def _of_others(prompts: Prompts, entry: Mapping[str, Any], common: Mapping[str, 
     if unknown := sorted(entry.keys() - {*POINTS, *LABELS, *BOXES, *EVERY}):
         msg = f"expected points, labels and boxes beside label and plane, got {', '.join(unknown)} too"
         raise _Unlike(msg)
-    points, labels, boxes = ([*_first(entry, keys)] for keys in (POINTS, LABELS, BOXES))
+    points, labels, boxes = ([*_only(entry, keys)] for keys in (POINTS, LABELS, BOXES))
     labels = labels or [1] * len(points)
     if len(labels) != len(points) or any(label not in (0, 1) for label in labels):
         msg = f"expected a label of 0 or 1 for each of {len(points)} points, got {labels}"
@@ -137,9 +137,13 @@ def _of_others(prompts: Prompts, entry: Mapping[str, Any], common: Mapping[str, 
     return prompts
 
 
-def _first(entry: Mapping[str, Any], keys: Sequence[str]) -> Iterator[Any]:
-    """Iterate over what an object has under the first of some keys that it has; nothing if it has none or null."""
-    return iter(next((entry[key] for key in keys if entry.get(key) is not None), ()))
+def _only(entry: Mapping[str, Any], keys: Sequence[str]) -> Iterator[Any]:
+    """Iterate over what an object has under one of some keys of one meaning; nothing if it has none or null."""
+    given = [key for key in keys if entry.get(key) is not None]
+    if len(given) > 1:
+        msg = f"expected one of {' and '.join(keys)}, which mean the same, got both"
+        raise _Unlike(msg)
+    return iter(entry[given[0]] if given else ())
 
 
 def _numbers(kind: str, where: Any) -> list[float]:

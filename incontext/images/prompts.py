@@ -23,8 +23,8 @@ ARRAYS = (np.ndarray, Tensor, Image.Image)
 """Types of masks."""
 FAR_PX = 2**31
 """Number of pixels that no image has along a side."""
-MOST_LABEL = 255
-"""Largest label value of a class."""
+FIRST_LABEL, MOST_LABEL = 1, 255
+"""Smallest and largest label value of a class."""
 
 
 @dataclass(frozen=True)
@@ -94,10 +94,24 @@ def class_value(label: Any) -> int:
         ValueError: If it is none.
     """
     value = whole_number(label)
-    if value is None or not 1 <= value <= MOST_LABEL:
-        msg = f"label is no class: expected a value from 1 to {MOST_LABEL}, got {label!r}. 0 is the background."
+    if value is None or not FIRST_LABEL <= value <= MOST_LABEL:
+        expected = f"expected a value from {FIRST_LABEL} to {MOST_LABEL}, got {label!r}"
+        msg = f"label is no class: {expected}. 0 is the background."
         raise ValueError(msg)
     return value
+
+
+def sought(prompts: Iterable["Prompts"], known: Mapping[int, str]) -> dict[int, str]:
+    """Names of all classes that are sought: the known ones, and others that prompts name, called by their value.
+
+    Where none is known, prompts that name no class are about the first one, as those of an editor are.
+
+    Args:
+        prompts: Prompts about images.
+        known: Names of the known classes by label value.
+    """
+    values = {stroke.label or (0 if known else FIRST_LABEL) for each in prompts for stroke in each.strokes} - {0}
+    return dict(sorted({**{value: str(value) for value in values}, **known}.items()))
 
 
 def names_of(classes: Any) -> dict[int, str]:

@@ -11,7 +11,7 @@ from torch import nn
 
 from incontext.images.arrays import Picture, stack_axis
 from incontext.images.examples import Example, Examples, Labels, as_source_image, called, thinned
-from incontext.images.prompts import MOST_LABEL, Prompts, class_value, names_of
+from incontext.images.prompts import MOST_LABEL, Prompts, class_value, names_of, sought
 from incontext.images.source_image import Axis, SourceImage
 from incontext.inference.case_predictions import predict_cases
 from incontext.inference.editing import Editing
@@ -205,8 +205,7 @@ class EditingEstimator(TaskEstimator):
         else:
             deque(cases, maxlen=0)  # reads what is prompted
         known = self._known
-        named = {label: str(label) for prompts in told.values() for label in prompts.labels}
-        names = dict(sorted({**named, **known}.items())) or {1: ONE_CLASS}
+        names = sought(told.values(), known)
         usual = next(iter(known or names))
         for index, case in prompted.items():
             editing = self._editing(case, names)

@@ -96,6 +96,14 @@ def test_without_labelled_images_those_with_prompts_are_segmented(run: Callable[
     assert "1.png is of" not in other.stderr
 
 
+def test_prompts_that_name_no_class_are_about_the_first_though_others_name_one(
+    run: Callable[..., Result], folder: Path
+) -> None:
+    assert run({"0.png": [{"click": [3, 50]}], "1.png": [{"click": [20, 15], "label": 2}]}).exit_code == 0
+    assert (mask(folder, "0.png")[3, 50], mask(folder, "1.png")[20, 15]) == (1, 2)
+    assert json.loads((folder / "out" / "summary.json").read_text())["classes"] == {"1": "1", "2": "2"}
+
+
 @pytest.mark.parametrize(
     ("said", "error"),
     [

@@ -57,6 +57,8 @@ def test_runs_may_be_compressed() -> None:
         ([{"mask": [1]}], "expected a mask as size and counts"),
         ({"points": [[1, 2]], "labels": [2]}, r"a.png is no prompt: expected a label of 0 or 1 for each of 1 points"),
         ({"points": [[1, 2]], "mask_input": []}, "expected points, labels and boxes .* got mask_input too"),
+        ({"points": [[1, 2]], "point_coords": [[3, 4]]}, "expected one of points and point_coords, which"),
+        ({"boxes": [[1, 2, 3, 4]], "box": [5, 6, 7, 8]}, "expected one of boxes and box, which mean the same"),
         ({"box": [1, 2, 3, 4]}, "expected a list around a box, whose rows come first, or boxes"),
         ("a", "expected an object, got 'a'"),
     ],

@@ -54,6 +54,18 @@ def test_several_classes_are_sought_before_any_example() -> None:
         made.edit(images[0], classes={300: "cell"})
 
 
+def test_before_any_example_prompts_about_no_class_are_about_the_first_though_others_name_one() -> None:
+    images, _ = discs(2)
+    made = segmenter()
+    editor = made.edit(images[0], classes={1: "1", 4: "4"})
+    editor.click(20, 15)
+    both = [Prompts().click(20, 15), Prompts().click(2, 50, label=4)]
+    found = made.predict(images, prompts=both)
+    np.testing.assert_array_equal(found.masks[0], editor.mask)
+    assert (dict(found.classes), found.masks[0][20, 15], found.masks[1][2, 50]) == ({1: "1", 4: "4"}, 1, 4)
+    assert dict(made.predict(images[0], prompts=both[1]).classes) == {4: "4"}
+
+
 def test_a_class_that_no_example_shows_is_sought_by_prompts_alone() -> None:
     made, image = taught()
     editor, before = made.edit(image, label=5), made.predict(image).masks[0]
