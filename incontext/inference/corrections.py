@@ -6,9 +6,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import torch
 from jaxtyping import Float, Float32, UInt8
+from scipy import ndimage
 from torch import Tensor
 
-from incontext.images.marks import INSIDE, OUTSIDE, Mark
+from incontext.images.marks import BOX, INSIDE, OUTSIDE, Mark
 from incontext.inference.planes import Plane, Said
 from incontext.networks.prompted import Begun, PromptedNet, read
 from incontext.networks.support_code import SupportCode
@@ -16,6 +17,11 @@ from incontext.networks.support_once import SupportOnceNet
 
 SURE = 1e-3
 """Probability of a class where a mask to start from leaves it out, and its complement where it has it."""
+REACH = 2.0
+"""Distance from a stroke up to which it changes a mask to start from, in its own distance from the mask's outline.
+
+The network forgets such a mask: with discs cut out of labels of five `dev` datasets, a click into the disc took Dice
+from 95 to 74; it yields 97 where all beyond this reach stays."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,10 +31,12 @@ class Corrected:
     Attributes:
         maps: What was said so far, in {0, 1}, by the channels of `images.marks`.
         logits: What the network answered, before the temperature.
+        is_drawn: Whether it began with a mask to start from that shows something.
     """
 
     maps: UInt8[np.ndarray, "3 size size"] = field(repr=False)
     logits: Float[Tensor, "size size"] = field(repr=False)
+    is_drawn: bool = False
 
 
 Corrections = Mapping[tuple[int, int], Corrected]
@@ -92,10 +100,11 @@ class PlaneCorrector:
             class_index: Index of the class that it is about.
         """
         after, size_px = dict(before), self.images.shape[-1]
+        nothing_said = np.zeros((3, size_px, size_px), np.uint8)
         for tile, box in enumerate(self.found.boxes):
             if mark.mask is not None:
                 drawn = torch.tensor(mark.coverage(box, size_px)).logit(eps=SURE)
-                after[tile, class_index] = Corrected(np.zeros((3, size_px, size_px), np.uint8), drawn)
+                after[tile, class_index] = Corrected(nothing_said, drawn, bool(mark.mask.any()))
                 after |= self._giving_way(before, tile, class_index, drawn)
             elif (maps := mark.on_square(box, size_px)) is not None:
                 for index, said in self._told_of(before, tile, class_index, maps):
@@ -143,7 +152,8 @@ class PlaneCorrector:
             hidden = (drawn > 0) & (seen >= drawn)
             if index != class_index and hidden.any():
                 maps = np.zeros((3, *drawn.shape), np.uint8) if known is None else known.maps
-                after[tile, index] = Corrected(maps, torch.where(hidden, -drawn, seen))
+                is_drawn = known is not None and known.is_drawn
+                after[tile, index] = Corrected(maps, torch.where(hidden, -drawn, seen), is_drawn)
         return after
 
     def _corrected(
@@ -157,8 +167,10 @@ class PlaneCorrector:
                 maps[channel] &= 1 - said[other]
             previous = before.logits[None, None].to(self.reader.device)
         asked = torch.from_numpy(maps)[None].float().to(self.reader.device)
-        logits = self.reader.prompted.refine(self._begin(tile, index), asked, previous)
-        return Corrected(maps, logits[0, 0].float().cpu())
+        logits = self.reader.prompted.refine(self._begin(tile, index), asked, previous)[0, 0].float().cpu()
+        if before is not None and before.is_drawn:
+            return Corrected(maps, _where_said(before.logits, logits, said), True)
+        return Corrected(maps, logits)
 
     def _begin(self, tile: int, index: int) -> Begun:
         """Read a square for a class; what only reading needs is forgotten."""
@@ -169,6 +181,25 @@ class PlaneCorrector:
             begun = self.reader.prompted.begin(reading._replace(automatic=automatic.to(self.reader.device)))
             self._begun[tile, index] = begun._replace(reading=begun.reading._replace(stages=()))
         return self._begun[tile, index]
+
+
+def _where_said(
+    drawn: Float[Tensor, "size size"], answered: Float[Tensor, "size size"], said: UInt8[np.ndarray, "3 size size"]
+) -> Float[Tensor, "size size"]:
+    """Take over of an answer what it says about the strokes, and leave all else as somebody drew it.
+
+    It is what hangs together with a stroke and is changed as it says, up to `REACH`; and what was drawn beyond a box.
+    """
+    was, is_in = (drawn > 0).numpy(), (answered > 0).numpy()
+    changed = was & (said[BOX] == 0) & said[BOX].any()
+    for channel, inside in ((INSIDE, True), (OUTSIDE, False)):
+        if (stroke := said[channel] > 0).any():
+            wrong = was != inside
+            reach = np.inf if wrong.all() else REACH * ndimage.distance_transform_edt(wrong)[stroke].max()
+            regions, _ = ndimage.label(wrong & (is_in == inside) | stroke, np.ones((3, 3)))
+            near = ndimage.distance_transform_edt(~stroke) <= reach
+            changed |= np.isin(regions, regions[stroke]) & near
+    return torch.where(torch.from_numpy(changed), answered, drawn)
 
 
 def pixels_said(marks: Sequence[tuple[Mark, int]], classes: int, overlap: bool) -> list[Said]:

@@ -146,6 +146,20 @@ def test_only_tiles_that_a_stroke_touches_change() -> None:
     assert not changed[:, 16:].any()
 
 
+@pytest.mark.parametrize("tiling", ["never", 24])
+def test_a_mask_to_start_from_stays_where_nothing_is_said(tiling: str | int) -> None:
+    images, labels = discs(2)
+    editor = segmenter(tiling=tiling).edit(images[0])
+    started = editor.start_from(labels[0])
+    np.testing.assert_array_equal(editor.click(20, 15), started)  # it is inside already
+    np.testing.assert_array_equal(editor.click(3, 50, inside=False), started)
+    np.testing.assert_array_equal(editor.box(5, 2, 35, 30), started)
+    changed = editor.click(20, 29) != started
+    rows, columns = np.indices(started.shape)
+    assert changed[20, 29]
+    assert not changed[np.hypot(rows - 20, columns - 29) > 14].any()  # it is five pixels off the outline
+
+
 @pytest.mark.parametrize("tiling", ["never", 16])
 def test_a_mask_to_start_from_is_the_mask(tiling: str | int) -> None:
     image, label = (each[0] for each in discs(1, (32, 32)))
