@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import torch
 from jaxtyping import Float, Float32, UInt8
-from scipy import ndimage
 from torch import Tensor
 
 from incontext.images.marks import BOX, INSIDE, OUTSIDE, Mark
@@ -190,6 +189,8 @@ def _where_said(
 
     It is what hangs together with a stroke and is changed as it says, up to `REACH`; and what was drawn beyond a box.
     """
+    from scipy import ndimage  # takes a tenth of a second to import
+
     was, is_in = (drawn > 0).numpy(), (answered > 0).numpy()
     changed = was & (said[BOX] == 0) & said[BOX].any()
     for channel, inside in ((INSIDE, True), (OUTSIDE, False)):
