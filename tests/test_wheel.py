@@ -18,6 +18,8 @@ SEGMENT = """
 import sys
 import incontext, numpy
 assert incontext.__file__.startswith({root!r}), incontext.__file__
+incontext.Segmenter  # what it needs is imported when it is first asked for
+assert not {{"scipy", "kornia"}} & set(sys.modules)  # each takes half a second to import
 label = numpy.zeros((40, 50), dtype=numpy.uint8)
 label[10:30, 15:35] = 1
 result = incontext.Segmenter.from_pretrained(device="cpu").predict([200 * label], [200 * label], [label])
