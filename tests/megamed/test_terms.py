@@ -100,3 +100,9 @@ def test_codes_are_those_of_dicom() -> None:
     coded = [term["code"] for term in TABLE["terms"].values() if "code" in term]
     assert len(coded) >= 90
     assert {code.removeprefix("SCT ") for code in coded} <= known
+
+
+@pytest.mark.parametrize(("name", "meaning"), [("large bowel", "LargeIntestine"), ("optic disc", "OpticNerveHead")])
+def test_codes_are_of_what_is_named(name: str, meaning: str) -> None:
+    concepts = pytest.importorskip("pydicom.sr._concepts_dict").concepts["SCT"]
+    assert TABLE["terms"][name]["code"].removeprefix("SCT ") in concepts[meaning]
