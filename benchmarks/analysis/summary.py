@@ -197,14 +197,17 @@ def annotator_table(annotators: Mapping[str, Any]) -> Table:
     """Terminal table of the agreement with several annotators, by dataset and predictor."""
     datasets = next(iter(annotators.values()))
     predictors = list(dict.fromkeys(name for values in datasets.values() for name in values))
-    about = "All draws of a query against what several people drew on it. Best is Dice 100, distance 0, CRPS 0."
-    table = Table("Several annotators (95 % interval)", *predictors, caption=about, caption_justify="left")
+    about = (
+        "All draws of a query against what several people drew on it. Best: Dice 100, distance 0, CRPS 0. n: subjects."
+    )
+    table = Table("Several annotators (95 % interval)", "n", *predictors, caption=about, caption_justify="left")
     for dataset in datasets:
         table.add_row(dataset)
         for metric, name in CANDIDATE_METRICS.items():
             values = annotators[metric][dataset]
             shown = percent if metric == "best_dice" else plain
-            table.add_row(f"  {name}", *(shown(values[each]) if each in values else "" for each in predictors))
+            cells = (shown(values[each]) if each in values else "" for each in predictors)
+            table.add_row(f"  {name}", subjects_of(values), *cells)
     return table
 
 
@@ -224,9 +227,10 @@ def group_table(table: SubgroupTable) -> Table:
 def size_table(summaries: Mapping[int, dict[str, Any]]) -> Table:
     """Terminal table of the mean Dice over datasets, by support size and predictor."""
     predictors = list(next(iter(summaries.values()))["overall"])
-    table = Table("Mean over datasets, by support size", *predictors)
+    table = Table("Mean over datasets, by support size", "n", *predictors, caption="n: number of subjects.")
     for size, summary in summaries.items():
-        table.add_row(str(size), *(percent(summary["overall"][name]) for name in predictors))
+        overall = summary["overall"]
+        table.add_row(str(size), subjects_of(overall), *(percent(overall[name]) for name in predictors))
     return table
 
 

@@ -99,19 +99,23 @@ def _verified(path: Path, frozen: FrozenList, allowed: dict[str, str] | None) ->
 
 
 def _refuse_taken_names(candidates: Sequence[Candidate]) -> dict[Path, str]:
-    """Reasons against entries of a name that another has, by file; of one key's entries the latest stays."""
+    """Reasons against entries of a name that another has, by file.
+
+    A name belongs to the key that entered it first, whatever the files are called; of that key's entries the latest
+    stays.
+    """
+    of_name: dict[str, list[Candidate]] = {}
+    for each in sorted(candidates, key=lambda each: each.entry.date):
+        of_name.setdefault(as_seen(each.entry.about.name), []).append(each)
     refused: dict[Path, str] = {}
-    holders: dict[str, Candidate] = {}
-    for each in candidates:
-        name, other = as_seen(each.entry.about.name), each
-        holder = holders.setdefault(name, each)
-        if holder is each:
-            continue
-        if holder.entry.key == each.entry.key and each.entry.date >= holder.entry.date:
-            holders[name], other = each, holder
-        why = "it was entered again" if holder.entry.key == each.entry.key else "another key has it or one like it"
-        told = f"{other.path} has the name {other.entry.about.name!r}, but {why}"
-        refused[other.path] = f"{told}: {holders[name].path.name}. Rename it."
+    for first, *others in of_name.values():
+        own = [each for each in (first, *others) if each.entry.key == first.entry.key]
+        for each in (first, *others):
+            if each is own[-1]:
+                continue
+            why = "it was entered again" if each in own else "another key entered it or one like it before"
+            told = f"{each.path} has the name {each.entry.about.name!r}, but {why}"
+            refused[each.path] = f"{told}: {own[-1].path.name}. Rename it."
     return refused
 
 
@@ -144,6 +148,7 @@ def _told(entry: Submission, keys: dict[str, str] | None) -> dict[str, str]:
         "link": entry.about.link,
         "note": entry.about.note,
         "date": entry.date[:10],
+        "version": entry.versions["incontext-seg"],
         "trained_on": "not told" if trained is None else _counted(trained),
         "key": f"{key} ({keys[entry.key]})" if keys and keys[entry.key] else key,
     }

@@ -5,8 +5,10 @@ import unicodedata
 
 UNSEEN = dict.fromkeys((0x34F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x2800, *range(0x180B, 0x1810), *range(0xFE00, 0xFE10)))
 """Letters and marks that leave no trace though Unicode counts them among the visible: fillers, joiners, selectors."""
-LIKE_LATIN = str.maketrans("аеорсухіјѕԁһӏԛԝκμνορτυχαιϲ01", "aeopcyxijsdhlqwkmvoptuxaicol")
-"""Letters of Cyrillic and Greek, and digits, that look as a Latin one."""
+LIKE_LATIN = str.maketrans(
+    "аеорсухіјѕԁһӏԛԝκμνορτυχαιϲօոսհցɑɡıɩʟɪᴀᴄᴇᴏᴘᴛᴜᴠᴡᴢ01|i", "aeopcyxljsdhlqwkmvoptuxalconuhgagllllaceoptuvwzolll"
+)
+"""Letters of other alphabets and of phonetic script, and digits, that look as a Latin one; I, l and 1 are one."""
 
 
 def as_seen(name: str) -> str:

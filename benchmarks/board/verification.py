@@ -8,7 +8,8 @@ from itertools import groupby
 from math import isclose, isfinite
 from pathlib import Path
 
-from benchmarks.board.entry import Submission
+from benchmarks.board.entry import PACKAGES, Submission
+from benchmarks.board.names import as_seen
 from benchmarks.plans.frozen_lists import FrozenList, FrozenTask
 from benchmarks.plans.task_plans import hash_of_cases
 from benchmarks.scoring.metrics import METRICS, ROUNDING, TOLERANCES
@@ -56,9 +57,15 @@ def check_list(candidate: Candidate, frozen: FrozenList) -> None:
     if not _is_day(entry.date):
         msg = f"{path} has no date: expected one like 2026-01-31, got {entry.date[:20]!r}. Submit anew."
         raise ValueError(msg)
-    learned = {name.strip().casefold() for name in entry.about.trained_on or ()}
+    if untold := [name for name in PACKAGES if not entry.versions.get(name, "").strip()]:
+        msg = (
+            f"{path} does not tell what it was computed with: expected versions of {', '.join(PACKAGES)}, got none of "
+            f"{', '.join(untold)}. Submit anew."
+        )
+        raise ValueError(msg)
+    learned = {as_seen(name) for name in entry.about.trained_on or ()}
     datasets = {Task.from_id(task).dataset for task in frozen.tasks}
-    if seen := sorted(name for name in datasets if name.casefold() in learned):
+    if seen := sorted(name for name in datasets if as_seen(name) in learned):
         msg = f"{path} was trained on {', '.join(seen)}: expected none of the list's datasets. Train without them."
         raise ValueError(msg)
     _check_predictions(candidate, asked_of(frozen, candidate.rows[0].ensemble if candidate.rows else 1))

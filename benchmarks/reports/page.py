@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.analysis.statistics import Interval, differences, estimate, rank, resample, signed_ranks
 from benchmarks.analysis.subgroups import SubgroupTable
-from benchmarks.analysis.summary import plain, task_name
+from benchmarks.analysis.summary import plain, subjects_of, task_name
 from benchmarks.reports.gather import Results
 from benchmarks.scoring.metrics import METRICS
 from megamed.extras import require
@@ -77,6 +77,8 @@ class EntryLine:
     link: str
     note: str
     date: str
+    version: str
+    """Version of incontext-seg that scored it."""
     trained_on: str
     key: str
 
@@ -115,6 +117,7 @@ def render(
         "percents": lambda value: value.scaled(100.0),
         "number": number,
         "plain": plain,
+        "subjects_of": subjects_of,
         "duration": duration,
         "pretty": pretty,
         "chance": chance,

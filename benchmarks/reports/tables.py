@@ -105,16 +105,16 @@ def by_alarms(results: Results) -> Iterator[list[str]]:
 
 
 def by_annotators(results: Results) -> Iterator[list[str]]:
-    """Yield the cells of a line per metric and dataset with several annotators: both names, then the predictors."""
+    """Yield the cells of a line per metric and dataset with several annotators: both names, subjects, then scores."""
     for line in results.annotators():
         cells = (plain(line.values[name]) if name in line.values else "–" for name in results.ranking)
-        yield [f"{line.dataset}, {line.metric}", *cells]
+        yield [f"{line.dataset}, {line.metric}", subjects_of(line.values), *cells]
 
 
 def _markdown_annotators(results: Results) -> list[str]:
     if not results.annotators():
         return []
-    header = ("all draws against several annotators", *results.ranking)
+    header = ("all draws against several annotators", "subjects", *results.ranking)
     return ["", _markdown_table(header, by_annotators(results))]
 
 

@@ -66,13 +66,15 @@ def test_table_has_a_line_per_dataset_and_task_and_the_gain():
 
 
 def test_annotators_have_a_line_per_dataset_and_metric():
-    summary = {metric: {"eye": {"ours": interval(0.5), "copy": interval(0.3)}} for metric in CANDIDATE_METRICS}
+    scores = {"ours": interval(0.5) | {"subjects": 7}, "copy": interval(0.3) | {"subjects": 7}}
+    summary = {metric: {"eye": scores} for metric in CANDIDATE_METRICS}
     console = Console(width=100, file=io.StringIO())
     console.print(annotator_table(summary))
     lines = {line.split("│")[1].strip(): line for line in console.file.getvalue().splitlines() if line.startswith("│")}
     assert list(lines) == ["eye", *CANDIDATE_METRICS.values()]
     assert "50.0 (40.0, 60.0)" in lines[CANDIDATE_METRICS["best_dice"]]
     assert "0.5 (0.4, 0.6)" in lines[CANDIDATE_METRICS["area_crps_px"]]
+    assert {lines[name].split("│")[2].strip() for name in CANDIDATE_METRICS.values()} == {"7"}
 
 
 def test_groups_have_a_line_each_and_a_gap():
@@ -91,7 +93,9 @@ def test_groups_have_a_line_each_and_a_gap():
 
 def test_sizes_have_a_line_each():
     console = Console(width=100, file=io.StringIO())
-    console.print(size_table({4: SUMMARY, 16: SUMMARY}))
+    known = {"overall": {name: each | {"subjects": 9} for name, each in SUMMARY["overall"].items()}}
+    console.print(size_table({4: SUMMARY | known, 16: SUMMARY}))
     lines = [line for line in console.file.getvalue().splitlines() if line.startswith("│")]
     assert [line.split("│")[1].strip() for line in lines] == ["4", "16"]
+    assert [line.split("│")[2].strip() for line in lines] == ["9", ""]
     assert "60.0 (50.0, 70.0)" in lines[0]

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,8 @@ def test_commands_enter_and_rank(run: Path, frozen_list: Path, key_file: Path, t
     assert (result.exit_code, result.stdout) == (0, f"{tmp_path}/leaderboard.html: 2 entries\n")
     page = (tmp_path / "leaderboard.html").read_text()
     assert page.index("The nearest-copy") < page.index("The mean-mask")
+    assert page.count(f"<td>{version('incontext-seg')}</td>") == 2
+    assert "of 1 dataset, 4 subjects, with" in page
     assert Outline(page).open == []
 
 
@@ -136,8 +139,16 @@ def test_a_name_belongs_to_its_key_and_its_latest_entry_counts(
     made = read_board(folder, folder / "list.json")
     assert made.entries["copy"].path.name == "b.json"
     assert "entered again" in made.refused["a.json"]
-    assert "another key has it" in made.refused["c.json"]
+    assert "another key entered it or one like it before: b.json" in made.refused["c.json"]
     assert "directory" in made.refused["d.json"]
+
+
+def test_no_name_of_a_file_takes_the_name_of_an_earlier_entry(board: Callable[..., Path], entry: Submission) -> None:
+    later = entry.model_copy(update={"date": "9999-01-01"})
+    folder = board(**{"0": renamed(later, "copy", STRANGER)})
+    made = read_board(folder, folder / "list.json")
+    assert made.entries["copy"].path.name == "a.json"
+    assert set(made.refused) == {"0.json"}
 
 
 def test_without_entries_or_list_there_is_no_page(tmp_path: Path, frozen_list: Path) -> None:

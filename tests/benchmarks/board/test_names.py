@@ -16,10 +16,23 @@ from benchmarks.board.names import as_seen, file_name
         "packaged\N{VARIATION SELECTOR-16} net\N{COMBINING GRAPHEME JOINER}",
         "\N{FULLWIDTH LATIN SMALL LETTER P}ackaged net",
         "\N{RIGHT-TO-LEFT OVERRIDE}packaged net",
+        "p\N{LATIN SMALL LETTER ALPHA}cka\N{LATIN SMALL LETTER SCRIPT G}ed \N{ARMENIAN SMALL LETTER VO}et",
     ],
 )
 def test_one_name_in_many_writings(name: str) -> None:
     assert as_seen(name) == "packaged net"
+
+
+def test_capital_i_small_l_and_one_are_one_letter() -> None:
+    assert (
+        len(
+            {
+                as_seen(name)
+                for name in ("alpnet", "aIpnet", "a1pnet", "AIPNET", "a\N{LATIN SMALL LETTER DOTLESS I}pnet")
+            }
+        )
+        == 1
+    )
 
 
 def test_other_names_stay_others() -> None:

@@ -31,10 +31,19 @@ def test_another_list_is_refused(candidate: Candidate, frozen: FrozenList) -> No
 
 
 def test_training_on_its_datasets_is_refused(candidate: Candidate, frozen: FrozenList) -> None:
-    about = candidate.entry.about.model_copy(update={"trained_on": ("circles", "Squares ")})
+    about = candidate.entry.about.model_copy(update={"trained_on": ("circles", "Squares\N{ZERO WIDTH SPACE} ")})
     trained = replace(candidate, entry=candidate.entry.model_copy(update={"about": about}))
     with pytest.raises(ValueError, match=r"entry\.json was trained on squares"):
         check_list(trained, frozen)
+
+
+@pytest.mark.parametrize("versions", [{}, {"incontext-seg": "1", "torch": "2", "numpy": " "}])
+def test_an_entry_tells_what_it_was_computed_with(
+    candidate: Candidate, frozen: FrozenList, versions: dict[str, str]
+) -> None:
+    silent = replace(candidate, entry=candidate.entry.model_copy(update={"versions": versions}))
+    with pytest.raises(ValueError, match=r"does not tell what it was computed with: .* got none of .*numpy\."):
+        check_list(silent, frozen)
 
 
 def altered(candidate: Candidate, **fields: object) -> Candidate:

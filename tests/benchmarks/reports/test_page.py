@@ -79,7 +79,9 @@ def test_page_tells_results_and_protocol(page: str, runs: Path):
         assert f"{100 * value['mean']:.1f} ({100 * value['low']:.1f}, {100 * value['high']:.1f})" in page
     for each in (*(here.plan_hash for here in results.sizes.values()), results.settings["collection_sha256"]):
         assert each in page
-    assert "2 predictors on 2 tasks of 2 datasets, with 1 and 3 labelled examples per query" in page
+    subjects = results.main.summary["overall"][results.ranking[0]]["subjects"]
+    assert f"2 predictors on 2 tasks of 2 datasets, {subjects} subjects, with 1 and 3 labelled examples per" in page
+    assert page.count('<th scope="col">Subjects</th>') == 3  # by size, by task, by subgroup
     assert page.count('<svg class="chart"') == 2
     assert page.count('<figure class="example">') == 2 * 3
 
