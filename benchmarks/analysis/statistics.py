@@ -195,9 +195,13 @@ def intervals(
     """Estimate of every predictor with its bootstrap interval."""
     resampled = resample(scores, seed, replicates, unit)
     tail = small_sample_tail(len(scores)) if unit == "dataset" and len(scores) > 2 else TAIL
-    counts = sum((~np.isnan(dataset.values)).any(axis=1).sum(axis=1) for dataset in scores)
-    found = [interval(mean, resampled[:, index], tail) for index, mean in enumerate(estimate(scores))]
-    return [replace(each, subjects=int(count)) for each, count in zip(found, counts, strict=True)]
+    found = (interval(mean, resampled[:, index], tail) for index, mean in enumerate(estimate(scores)))
+    return [replace(each, subjects=count) for each, count in zip(found, count_subjects(scores), strict=True)]
+
+
+def count_subjects(scores: Sequence[DatasetScores]) -> list[int]:
+    """Number of subjects with a score, by predictor."""
+    return [int(count) for count in sum((~np.isnan(each.values)).any(axis=1).sum(axis=1) for each in scores)]
 
 
 def small_sample_tail(count: int) -> float:

@@ -7,7 +7,7 @@ import csv
 import io
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.analysis.statistics import Interval, estimate, interval, resample, subject_means
+from benchmarks.analysis.statistics import Interval, count_subjects, estimate, interval, resample, subject_means
 from benchmarks.plans.suites import ANATOMIES, MODALITIES, OTHER, family
 from benchmarks.scoring.results import Row, shared_rows, showing
 from megamed import Collection, Task
@@ -26,6 +26,8 @@ Attribute = Mapping[tuple[str, str], str]
 """Mapping of (dataset, subject) → value of one attribute of the subject, as the table states it."""
 
 NUMBER = re.compile(r"-?\d+(\.\d+)?")
+UNKNOWN = {"na", "n/a", "nan", "none", "null", "unknown", "-", "?"}
+"""Words, in lower case, that say among numbers that a number is not known."""
 SIZES = ("small", "medium", "large")
 MOST_KINDS = 8
 """Number of distinct values above which a numerical attribute, such as age, is divided into ranges."""
@@ -50,7 +52,10 @@ class Gap:
     best: str
     worst: str
     difference: Interval
-    """Best minus worst. With three groups and more, the interval takes no account of these two having been picked."""
+    """Best minus worst, of as many subjects as the smaller of both groups has.
+
+    With three groups and more, the interval takes no account of these two having been picked.
+    """
 
 
 @dataclass(frozen=True)
@@ -136,12 +141,16 @@ def _by_group(
     own = (row for name in present for row in by_group[name] if row.predictor == predictor)
     scores = list(subject_means(own, present, column=lambda row: group_of[row.key]).values())
     means, resampled = estimate(scores), resample(scores, seed)
-    found = {name: interval(means[index], resampled[:, index]) for index, name in enumerate(present)}
+    found = {
+        name: replace(interval(means[index], resampled[:, index]), subjects=subjects)
+        for index, (name, subjects) in enumerate(zip(present, count_subjects(scores), strict=True))
+    }
     if len(present) == 1:
         return found, None
     best, worst = int(means.argmax()), int(means.argmin())
     difference = interval(means[best] - means[worst], resampled[:, best] - resampled[:, worst])
-    return found, Gap(present[best], present[worst], difference)
+    least = min(found[present[best]].subjects, found[present[worst]].subjects)
+    return found, Gap(present[best], present[worst], replace(difference, subjects=least))
 
 
 def groupings(
@@ -173,6 +182,9 @@ def groupings(
     if collection is not None:
         known |= {"anatomy": partial(by_anatomy, collection), "split": partial(by_split, collection, rows)}
     for name, values in (attributes or {}).items():
+        if name in known:
+            msg = f"The table of attributes has a column {name!r}, by which images are grouped anyway. Rename it."
+            raise ValueError(msg)
         known[name] = partial(by_attribute, by_range(values))
     if strange := [name for name in names if name not in known]:
         msg = (
@@ -238,7 +250,8 @@ def read_attributes(path: Path) -> dict[str, Attribute]:
     """Read a CSV table with the columns `dataset`, `subject`, and one per attribute, such as `sex`.
 
     Raises:
-        ValueError: If it is no text, a column is missing, a line is longer than the first, or a subject has two lines.
+        ValueError: If it is no text, a column is missing or there twice, a line is longer than the first, or a subject
+            has two lines.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -247,8 +260,11 @@ def read_attributes(path: Path) -> dict[str, Attribute]:
         raise ValueError(msg) from None
     reader = csv.DictReader(io.StringIO(text, newline=""))
     columns = list(reader.fieldnames or ())
-    if not {"dataset", "subject"} < set(columns):
-        msg = f"{path} is no table of subjects: expected columns dataset, subject and an attribute, got {columns}."
+    if not {"dataset", "subject"} < set(columns) or len(set(columns)) < len(columns):
+        msg = (
+            f"{path} is no table of subjects: expected columns dataset, subject and an attribute, separated by commas "
+            f"and each of its own name, got {columns}. Mend its first line."
+        )
         raise ValueError(msg)
     lines = []
     for line in reader:
@@ -271,11 +287,12 @@ def read_attributes(path: Path) -> dict[str, Attribute]:
 
 
 def by_range(values: Attribute) -> Attribute:
-    """Divide an attribute of many numbers into three ranges; leave any other attribute as it is."""
-    known = {text for text in values.values() if text}
-    if len(known) <= MOST_KINDS or not all(NUMBER.fullmatch(text) for text in known):
+    """Divide an attribute of many numbers, some of which may be `UNKNOWN`, into three ranges; leave any other."""
+    known = {who: text for who, text in values.items() if text and text.lower() not in UNKNOWN}
+    kinds = {*known.values()}
+    if len(kinds) <= MOST_KINDS or not all(NUMBER.fullmatch(text) for text in kinds):
         return values
-    return by_quantile(values)
+    return by_quantile(known)
 
 
 def by_quantile(values: Attribute) -> Attribute:

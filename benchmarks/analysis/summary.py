@@ -9,7 +9,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
+from rich.table import Column, Table
 
 from benchmarks.analysis.statistics import DatasetScores, Interval, differences, intervals, subject_means
 from benchmarks.analysis.subgroups import SubgroupTable
@@ -153,7 +153,7 @@ def score_table(summary: dict[str, Any]) -> Table:
     predictors = list(summary["overall"])
     plan = summary.get("settings", {}).get("plan_hash")
     about = summary["method"] + " n: number of subjects." + (f" Plan {plan}." if plan else "")
-    table = Table("Dice, % (95 % interval)", "n", *predictors, caption=about, caption_justify="left")
+    table = _table("Dice, % (95 % interval)", "n", *predictors, caption=about)
 
     def add(name: str, values: dict[str, Any], style: str | None = None) -> None:
         table.add_row(
@@ -200,7 +200,7 @@ def annotator_table(annotators: Mapping[str, Any]) -> Table:
     about = (
         "All draws of a query against what several people drew on it. Best: Dice 100, distance 0, CRPS 0. n: subjects."
     )
-    table = Table("Several annotators (95 % interval)", "n", *predictors, caption=about, caption_justify="left")
+    table = _table("Several annotators (95 % interval)", "n", *predictors, caption=about)
     for dataset in datasets:
         table.add_row(dataset)
         for metric, name in CANDIDATE_METRICS.items():
@@ -214,7 +214,7 @@ def annotator_table(annotators: Mapping[str, Any]) -> Table:
 def group_table(table: SubgroupTable) -> Table:
     """Terminal table of the scores by subgroup, and of the gap between the extreme ones."""
     predictors = list(dict.fromkeys(name for group in table.groups for name in group.scores))
-    shown = Table(f"Dice by {table.attribute}, % (95 % interval)", "subjects", *predictors)
+    shown = _table(f"Dice by {table.attribute}, % (95 % interval)", "subjects", *predictors)
     for group in table.groups:
         scores = (percent(asdict(group.scores[name])) if name in group.scores else "" for name in predictors)
         shown.add_row(group.name, str(group.subjects), *scores)
@@ -227,11 +227,16 @@ def group_table(table: SubgroupTable) -> Table:
 def size_table(summaries: Mapping[int, dict[str, Any]]) -> Table:
     """Terminal table of the mean Dice over datasets, by support size and predictor."""
     predictors = list(next(iter(summaries.values()))["overall"])
-    table = Table("Mean over datasets, by support size", "n", *predictors, caption="n: number of subjects.")
+    table = _table("Mean over datasets, by support size", "n", *predictors, caption="n: number of subjects.")
     for size, summary in summaries.items():
         overall = summary["overall"]
         table.add_row(str(size), subjects_of(overall), *(percent(overall[name]) for name in predictors))
     return table
+
+
+def _table(*heads: str, caption: str | None = None) -> Table:
+    """An empty table for a terminal, where names that are too long for their column go on in the next line."""
+    return Table(*(Column(head, overflow="fold") for head in heads), caption=caption, caption_justify="left")
 
 
 def subjects_of(values: Mapping[str, Mapping[str, Any]]) -> str:

@@ -33,8 +33,8 @@ def show_json(value: object) -> None:
 
 
 def show_tables(*tables: Table) -> None:
-    """Print tables as wide as the terminal, or `PIPE_COLUMNS` wide into a pipe."""
-    console = Console(width=None if sys.stdout.isatty() else PIPE_COLUMNS)
+    """Print tables as wide as the terminal, or `PIPE_COLUMNS` wide into a pipe, with every name as it is."""
+    console = Console(width=None if sys.stdout.isatty() else PIPE_COLUMNS, markup=False, emoji=False)
     for table in tables:
         console.print(table)
 

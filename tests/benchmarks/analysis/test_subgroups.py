@@ -133,6 +133,8 @@ def test_attributes_are_read_from_a_table(tmp_path: Path) -> None:
     [
         ("dataset,sex\nheart,male\n", "is no table of subjects: expected columns dataset, subject and an attribute"),
         ("dataset,subject\nheart,s0\n", "is no table of subjects"),
+        ("dataset;subject;sex\nheart;s0;male\n", "is no table of subjects: .* separated by commas"),
+        ("dataset,subject,sex,sex\nheart,s0,male,female\n", "is no table of subjects: .* each of its own name"),
         ("", "is no table of subjects"),
         (
             "dataset,subject,sex\nheart,s0,male\nheart,s0,female\n",
@@ -160,6 +162,20 @@ def test_a_table_of_others_is_refused() -> None:
         groupings(["sex"], rows, attributes={"sex": strangers})
 
 
+def test_an_attribute_takes_no_name_of_another_grouping() -> None:
+    rows = [row("ours", subject, 0.5) for subject in PEOPLE]
+    with pytest.raises(ValueError, match="has a column 'size', by which images are grouped anyway"):
+        groupings(["size"], rows, attributes={"size": SEX})
+
+
+def test_one_subject_has_no_interval() -> None:
+    rows = [row("ours", subject, 0.1 * place) for place, subject in enumerate(PEOPLE)]
+    table = tabulate("who", lambda each: "first" if each.subject == PEOPLE[0] else "others", rows, ["ours"])
+    assert [group.scores["ours"].subjects for group in table.groups] == [1, len(PEOPLE) - 1]
+    assert table.groups[0].scores["ours"].written() == "0.0 (one subject)"
+    assert table.gaps["ours"].difference.written(".2f") == "0.40 (one subject)"
+
+
 def test_ages_become_ranges_of_equally_many() -> None:
     ages = {("heart", f"s{age}"): str(age) for age in range(20, 80, 10)} | {("heart", "unknown"): ""}
     ranges = {20: "20–36.6667", 30: "20–36.6667", 40: "36.6667–53.3333", 50: "36.6667–53.3333"}
@@ -172,4 +188,5 @@ def test_many_numbers_become_ranges_and_few_stay() -> None:
     assert set(by_range(ages).values()) == {"20–38.3333", "38.3333–56.6667", "56.6667–75"}
     grades = {who: str(int(text) % 4) for who, text in ages.items() if text}
     assert by_range(grades) == grades
+    assert by_range(ages | {("heart", "s0"): "NA", ("heart", "s1"): "nan"}) == by_range(ages)
     assert by_range(ages | {("heart", "s0"): "old"}) == ages | {("heart", "s0"): "old"}
