@@ -116,7 +116,8 @@ def limits(frozen: FrozenList, facts: Sequence[TaskFacts]) -> Iterator[str]:
     if unstated := [name for name, license in frozen.licenses.items() if license == NO_LICENSE]:
         yield f"No licence is stated; ask before you pass anything on: {', '.join(unstated)}."
     if not any(each.absent for each in facts):
-        yield "Every query shows the structure: false alarms are not asked about (`--absent`)."
+        why = "no image is known to lack it" if frozen.settings.absent else "that takes `--absent`"
+        yield f"Every query shows the structure: false alarms are not asked about; {why}."
     for task, reason in frozen.skipped.items():
         yield f"{task} is left out: it {reason}."
     yield (

@@ -179,7 +179,7 @@ def plan_suite(
         msg = (
             f"The collection has no task of suite {settings.suite!r}: expected {suite} and "
             f"{suite.minimum_subjects} labelled subjects, got {', '.join(named)}"
-            f"{f' and {len(others)} more datasets' if others else ''}."
+            f"{f' and {len(others)} more datasets' if others else ''}. Name another by --suite: `all` asks for no role."
         )
         raise ValueError(msg)
     return plans, skipped

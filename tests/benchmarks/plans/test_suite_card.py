@@ -1,5 +1,6 @@
 """A suite of a collection that knows no roles: its list scores, and its card says what is asked of which data."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,13 @@ def test_datasets_may_be_chosen_and_must_exist(collection: Path, tmp_path: Path)
     assert whole == chosen
     with pytest.raises(ValueError, match="Unknown dataset 'square'"):
         make_suite(collection, ALL, tmp_path / "none", "", ("square",))
+
+
+def test_a_card_tells_why_no_query_lacks_the_structure(collection: Path, tmp_path: Path) -> None:
+    for absent, why in ((0, "that takes `--absent`"), (2, "no image is known to lack it")):
+        make_suite(collection, replace(ALL, absent=absent), tmp_path / str(absent))
+        card = (tmp_path / str(absent) / "card.md").read_text()
+        assert f"false alarms are not asked about; {why}." in card
 
 
 def test_what_is_of_somebody_else_stays(collection: Path, tmp_path: Path) -> None:

@@ -189,7 +189,8 @@ def test_task_of_one_subject_is_skipped_with_a_reason(drawings: Collection) -> N
 
 
 def test_suite_without_tasks_is_an_error(drawings: Collection) -> None:
-    with pytest.raises(ValueError, match="expected datasets of role dev and 2 labelled subjects, got cells, lonely"):
+    expected = r"expected datasets of role dev and 2 labelled subjects, got cells, lonely\. .*: `all` asks for no role"
+    with pytest.raises(ValueError, match=expected):
         plan_suite(drawings, Settings(suite="dev"))
 
 
