@@ -27,7 +27,7 @@ def check_targets(images: Sequence[ImagePair], suffix: str | None, tools: Iterab
         ValueError: If an ending is unknown, or an image has a mask that it or a tool cannot hold.
         ImportError: If the library for a tool's files is not installed; the message has the command.
     """
-    written = [known for each in formats.FORMATS for known in each.writes]
+    written = dict.fromkeys(known for each in formats.FORMATS for known in each.writes)
     if suffix is not None and suffix not in written:
         got = suffix or "none"
         msg = f"mask format is unknown: expected one of {', '.join(written)}, got {got}. Choose one of these."
