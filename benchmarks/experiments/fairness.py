@@ -64,7 +64,7 @@ def points_of(table: SubgroupTable) -> Iterator[Point]:
     for group in table.groups:
         for name, value in group.scores.items():
             place = Coordinates(group.name, name, table.attribute)
-            about = f"{group.subjects} subjects, {group.images} images"
+            about = f"{group.images} image{'' if group.images == 1 else 's'}"
             point = Point(place, value, about=about, tasks=group.tasks)
             gap = table.gaps.get(name)
             if gap is not None and gap.worst == group.name:

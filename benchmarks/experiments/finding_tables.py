@@ -11,7 +11,7 @@ from megamed.cells import safe_line
 
 COLUMNS = (
     "panel", "series", "x", "about", "value", "low", "high", "against", "difference", "difference_low",
-    "difference_high", "tasks", "seconds_per_query",
+    "difference_high", "tasks", "subjects", "seconds_per_query",
 )  # fmt: skip
 NO_VALUE = "–"
 
@@ -31,7 +31,7 @@ def _record(point: Point) -> list[object]:
     against = "" if point.reference is None else str(point.reference)
     seconds = "" if point.seconds_per_query is None else f"{point.seconds_per_query:.4f}"
     about = [place.panel, place.series, place.x, point.about]
-    return [*about, *_ends(point.value), against, *difference, point.tasks or "", seconds]
+    return [*about, *_ends(point.value), against, *difference, point.tasks or "", point.value.subjects or "", seconds]
 
 
 def _ends(value: Interval) -> list[str]:
@@ -47,7 +47,8 @@ def markdown(name: str, experiment: Experiment, findings: Findings, protocol: st
         findings: Outcome of the experiment.
         protocol: Data and settings, in a sentence.
     """
-    heads = ("panel", "series", experiment.axis, "", experiment.unit, "difference", "from", "tasks", "ms per query")
+    counts = ("tasks", "subjects", "ms per query")
+    heads = ("panel", "series", experiment.axis, "", experiment.unit, "difference", "from", *counts)
     lines = [_cells(point, experiment) for point in findings.points]
     told = [index for index in range(len(heads)) if any(line[index] for line in lines)]
     table = [[line[index] or NO_VALUE for index in told] for line in lines]
@@ -67,6 +68,7 @@ def _cells(point: Point, experiment: Experiment) -> list[str]:
         "" if point.difference is None else written(point.difference, experiment.scale, sign="+"),
         "" if point.reference is None else str(point.reference),
         str(point.tasks or ""),
+        str(point.value.subjects or ""),
         "" if seconds is None else f"{1000 * seconds:.0f}",
     ]
 

@@ -23,7 +23,7 @@ def test_the_worst_group_is_compared_with_the_best() -> None:
     assert worst.reference == best.place
     assert worst.difference == Interval(-0.5, -0.6, -0.35, 3)
     assert (best.reference, best.difference) == (None, None)
-    assert (worst.tasks, worst.about) == (2, "3 subjects, 5 images")
+    assert (worst.tasks, worst.about) == (2, "5 images")
 
 
 def test_people_are_groups_of_their_dataset(new_bench: NewBench, annotated: AnnotatedCollection) -> None:
