@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import chain
-from math import log10
+from math import log10, nan
 from pathlib import Path
 
 from matplotlib.artist import Artist
@@ -88,6 +88,7 @@ def draw_lines(axes: Axes, points: Sequence[Point], experiment: Experiment, colo
             positions, values, [below, above], fmt=style, label=name, color=colours[name], capsize=2, markersize=4,
             linewidth=1.2,
         )  # fmt: skip
+        mark_lone(axes, positions, values, [shown(point, experiment) for point in some])
     if across:
         axes.set_xscale("log")
     if up:
@@ -117,6 +118,7 @@ def draw_bars(axes: Axes, points: Sequence[Point], experiment: Experiment, colou
             positions, values, width, yerr=[below, above], label=name, color=colours[name], capsize=3,
             error_kw={"linewidth": 1},
         )  # fmt: skip
+        mark_lone(axes, positions, values, [shown(point, experiment) for point in some])
     axes.set_xticks(range(len(names)), names)
     if len(names) * max(map(len, names)) > LABEL_CHARACTERS:
         axes.tick_params(axis="x", rotation=30)
@@ -133,12 +135,27 @@ def draw_references(axes: Axes, points: Sequence[Point], everywhere: Sequence[Po
         axes.axhline(height, color="black", linestyle="--", linewidth=1, label=place.series)
 
 
+def mark_lone(axes: Axes, positions: Sequence[float], heights: Sequence[float], values: Sequence[Interval]) -> None:
+    """Write `one subject` at what has no interval for that reason."""
+    for position, height, value in zip(positions, heights, values, strict=True):
+        if value.subjects == 1:
+            axes.annotate(
+                "one subject", (position, height), xytext=(0, -4), textcoords="offset points", rotation=90,
+                ha="center", va="top", fontsize="xx-small",
+            )  # fmt: skip
+
+
 def ends(points: Sequence[Point], experiment: Experiment) -> tuple[list[float], list[float], list[float]]:
-    """Heights of points, and the lengths of their error bars below and above, all in the experiment's unit."""
+    """Heights of points, and the lengths of their error bars below and above, all in the experiment's unit.
+
+    What is of one subject has no error bar, whose lengths are NaN.
+    """
     drawn = [shown(point, experiment) for point in points]
     values = [experiment.scale * each.mean for each in drawn]
-    below = [max(0.0, experiment.scale * (each.mean - each.low)) for each in drawn]
-    above = [max(0.0, experiment.scale * (each.high - each.mean)) for each in drawn]
+    below, above = (
+        [nan if each.subjects == 1 else max(0.0, experiment.scale * gap) for each, gap in zip(drawn, gaps, strict=True)]
+        for gaps in ([each.mean - each.low for each in drawn], [each.high - each.mean for each in drawn])
+    )
     return values, below, above
 
 

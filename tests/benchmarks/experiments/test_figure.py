@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from PIL import Image
@@ -47,6 +48,16 @@ def test_panels_stand_side_by_side_and_the_reference_goes_across(drawn) -> None:
         assert sorted({tuple(line.get_ydata()) for line in each.get_lines()}) == [
             (-30, -30, -30), (-20, -20, -20), (-10, -10, -10), (0, 0)
         ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "places"), [("support-size", (1, 2, 16)), ("fairness", ("small", "medium", "large"))])
+def test_one_subject_is_written_in_place_of_an_interval(drawn, name: str, places: tuple[int | str, ...]) -> None:
+    lone = Interval(0.5, 0.5, 0.5, subjects=1)
+    points = [Point(Coordinates(place, "ours"), lone if place == places[0] else INTERVAL) for place in places]
+    (axes,) = drawn(name, points).axes
+    assert [text.get_text() for text in axes.texts] == ["one subject"]
+    (whiskers,) = [each.get_segments() for each in axes.collections]
+    assert sum(len(each) == 2 and bool(np.isfinite(each).all()) for each in whiskers) == len(places) - 1
 
 
 def test_numbers_are_written_along_a_logarithmic_axis(drawn) -> None:
