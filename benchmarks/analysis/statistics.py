@@ -54,8 +54,15 @@ class Interval:
 
     def written(self, form: str = ".1f") -> str:
         """The estimate and the ends of its interval, `81.2 (78.0, 84.1)`; one subject tells nothing of an interval."""
-        ends = "one subject" if self.subjects == 1 else f"{self.low:{form}}, {self.high:{form}}"
+        if self.is_lone and self.subjects != 1:
+            return f"{self.mean:{form}}"
+        ends = "one subject" if self.is_lone else f"{self.low:{form}}, {self.high:{form}}"
         return f"{self.mean:{form}} ({ends})"
+
+    @property
+    def is_lone(self) -> bool:
+        """Whether it has no interval, being of one subject, or a single measurement of something else."""
+        return self.subjects == 1 or (self.subjects == 0 and self.low == self.high)
 
 
 @dataclass(frozen=True)

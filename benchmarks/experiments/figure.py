@@ -148,12 +148,12 @@ def mark_lone(axes: Axes, positions: Sequence[float], heights: Sequence[float], 
 def ends(points: Sequence[Point], experiment: Experiment) -> tuple[list[float], list[float], list[float]]:
     """Heights of points, and the lengths of their error bars below and above, all in the experiment's unit.
 
-    What is of one subject has no error bar, whose lengths are NaN.
+    What is of one subject, or measured once, has no error bar, whose lengths are NaN.
     """
     drawn = [shown(point, experiment) for point in points]
     values = [experiment.scale * each.mean for each in drawn]
     below, above = (
-        [nan if each.subjects == 1 else max(0.0, experiment.scale * gap) for each, gap in zip(drawn, gaps, strict=True)]
+        [nan if each.is_lone else max(0.0, experiment.scale * gap) for each, gap in zip(drawn, gaps, strict=True)]
         for gaps in ([each.mean - each.low for each in drawn], [each.high - each.mean for each in drawn])
     )
     return values, below, above

@@ -47,5 +47,7 @@ def test_markdown_is_in_per_cent_with_signs_and_without_empty_columns() -> None:
     assert lines[6] == "| – | as they are | 0 | – | 50.0 (40.0, 65.0) | – | – | 3 | 7 | 12 |"
     assert "| 25.0 (20.0, 30.0) | -25.0 (-30.0, +5.0) | as they are, 0 | 3 | – | – |" in lines[7]
     assert lines[-1] == "On dev."
+    once = Findings([Point(Coordinates(4), Interval(12.0, 12.0, 12.0))], {})
+    assert "\n| 4 | 12.0 |\n" in markdown("cost", EXPERIMENTS["cost"], once, "")
     plain = markdown("cost", EXPERIMENTS["cost"], Findings([Point(Coordinates(4), Interval(12.0, 11.0, 13.0))], {}), "")
     assert "| queries that share a support | ms per query |\n| --- | --- |\n| 4 | 12.0 (11.0, 13.0) |\n" in plain
