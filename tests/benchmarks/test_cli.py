@@ -76,7 +76,8 @@ def test_several_sizes_go_to_folders_of_one_run(collection: Path, tmp_path: Path
     code, output, _ = run(collection, tmp_path / "out", *sizes)
     assert code == 0
     assert output.count("milliseconds per query") == 2
-    assert "Mean over datasets, by support size" in output
+    assert output.count("n: number of subjects.") == 3  # of a table for each size, and of one for both
+    assert "Mean over" in output
 
 
 def test_compare_takes_ensembles(collection: Path, tmp_path: Path) -> None:
