@@ -21,13 +21,20 @@ def expected(folder: Path) -> dict[str, Any]:
 
 def test_files_of_a_release_are_kept() -> None:
     assert [folder.name for folder in VERSIONS] == ["0.1.0"]
-    assert {task.stem for _, task in TASKS} == {"map", "overlapping", "tiled", "tuned", "unknown"}
+    assert {task.stem for _, task in TASKS} == {"codes", "map", "overlapping", "tiled", "tuned", "unknown"}
 
 
 @pytest.mark.parametrize(("folder", "task"), TASKS, ids=lambda path: path.name)
 def test_a_task_finds_what_it_found(folder: Path, task: Path) -> None:
     found = probabilities(Segmenter.load_task(task, folder / WEIGHTS, device="cpu"))
     np.testing.assert_allclose(found, expected(folder)["probabilities"][task.stem], rtol=0, atol=1e-4)
+
+
+def test_codes_that_nothing_is_told_of_tell_nothing() -> None:
+    folder = KEPT / "0.1.0"
+    task = Segmenter.load_task(folder / "codes.task", folder / WEIGHTS, device="cpu")
+    assert not task.fitted.left_out
+    assert task.expected_ is None
 
 
 @pytest.mark.parametrize("folder", VERSIONS, ids=lambda path: path.name)

@@ -107,7 +107,9 @@ def expect_of_folder(
 
 
 def picture(segmenter: Segmenter, expected: Expectation) -> Image.Image | None:
-    """Draw each suspect, its label, and what the other examples say, in a row; None if there is no suspect."""
+    """Draw each suspect, its label, and what the other examples say, in a row; None if none is, or has its image."""
+    if segmenter.fitted.codes:
+        return None
     rows = []
     for name, number in zip(expected.suspects[:DRAWN], expected.numbers, strict=False):
         image, label, mask = segmenter.judgement.by_others(number)

@@ -140,7 +140,7 @@ def _support(segmenter: Segmenter) -> str:
     except ValueError:
         return ""
     pool = (fitted.pool.images, fitted.pool.labels, fitted.pool.annotated)
-    learned = tensors_of(fitted.codes).values() if fitted.codes else pool
+    learned = tensors_of(fitted.codes, fitted.left_out).values() if fitted.codes else pool
     return _hash(learned, (dict(fitted.names), dict(fitted.colours), fitted.preparation))
 
 

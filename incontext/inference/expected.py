@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from incontext.inference.leave_one_out import LEAST_EXAMPLES, LeftOut
+from incontext.inference.leave_one_out import LEAST_EXAMPLES
+from incontext.inference.left_out import LeftOut
 
 CONFIDENCE = 0.95
 CONTRADICTED = 2.0

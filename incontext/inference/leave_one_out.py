@@ -1,16 +1,16 @@
 """Leave-one-out: every labelled example segmented by the others, which tells what to expect of new images."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float32, Int64, UInt8
+from jaxtyping import Bool, Float32, Int64, UInt8
 from torch import Tensor
 
 from incontext.images.examples import MOST_JUDGED, spread
 from incontext.inference.backends import finite
 from incontext.inference.code_stacks import turns
+from incontext.inference.left_out import LeftOut
 from incontext.inference.reader import CODES_PER_SQUARE, Encoded, Reader, known
 from incontext.inference.selection import region_brightness, region_features, unit_looks
 from incontext.networks.protocols import Codes
@@ -25,52 +25,6 @@ REACH = 1 / 4
 """Distance, as a share of the side, up to which a label is looked for elsewhere."""
 IMPOSSIBLE = -30.0
 """Log-odds of a class that no other example shows."""
-
-
-@dataclass(frozen=True, eq=False)
-class LeftOut:
-    """Squares of examples as they are segmented by the other examples, compared with their labels.
-
-    Attributes:
-        examples: Numbers of the examples that were judged, as `Pool.units` has them: N.
-        rows: Row of `examples` that each of the M squares belongs to.
-        counts: Pixels of each square and class that are in mask and label, in the mask, and in the label.
-        soft_counts: Probabilities of each square and class, as `quality.soft_counts` adds them up.
-        surprise: Cross-entropy of the label under the probabilities, in nats, summed over the pixels of each square.
-        misplaced: Nats by which the label would be likelier if it lay elsewhere, up to `REACH` of the side away.
-        looks: Features of the squares; see `unit_looks`. None if there are none.
-        drawn: Features of what is found of each class in each square; see `region_features`. None if there are none.
-        labelled: Features of what a person drew of it.
-        brightness: Mean grey value of what a person drew of each class in each square; NaN where there is nothing.
-        annotated: Whether the class was looked for in each square.
-    """
-
-    examples: Int64[Tensor, " N"]
-    rows: Int64[Tensor, " M"] = field(repr=False)
-    counts: Float32[Tensor, "M C 3"] = field(repr=False)
-    soft_counts: Float32[Tensor, "M C 3"] = field(repr=False)
-    surprise: Float32[Tensor, "M C"] = field(repr=False)
-    misplaced: Float32[Tensor, "M C"] = field(repr=False)
-    brightness: Float32[Tensor, "M C"] = field(repr=False)
-    annotated: Bool[Tensor, "M C"] = field(repr=False)
-    looks: Float32[Tensor, "M G"] | None = field(default=None, repr=False)
-    drawn: Float32[Tensor, "M C F"] | None = field(default=None, repr=False)
-    labelled: Float32[Tensor, "M C F"] | None = field(default=None, repr=False)
-
-    def by_example(self, values: Float[Tensor, "M *shape"]) -> Float[Tensor, "N *shape"]:
-        """Add up values of squares to those of examples."""
-        return torch.zeros(len(self.examples), *values.shape[1:]).index_add_(0, self.rows, values)
-
-    @property
-    def shown(self) -> Bool[Tensor, "N C"]:
-        """Whether an example shows a class."""
-        return self.by_example(self.counts)[..., 2] > 0
-
-    @property
-    def dice(self) -> Float[Tensor, "N C"]:
-        """Dice of the masks; NaN where the example does not show the class."""
-        both, mask, label = self.by_example(self.counts).unbind(-1)
-        return torch.where(self.shown, 2 * both / (mask + label), torch.nan)
 
 
 @torch.inference_mode()
@@ -107,6 +61,23 @@ def leave_one_out(reader: Reader, examples: Sequence[int] | None = None) -> Left
     brightness = region_brightness(reader.pool.images[squares], reader.pool.labels[squares] == 1)
     told = (counts, soft, surprise, misplaced, brightness, reader.pool.annotated[squares])
     return LeftOut(torch.tensor(judged), rows, *told, *features)
+
+
+@torch.inference_mode()
+def check_features(found: LeftOut, reader: Reader) -> None:
+    """Make sure that features of examples whose images are not at hand are of a reader's network.
+
+    Raises:
+        ValueError: If they are not.
+    """
+    stages = reader.stages(torch.zeros(1, *reader.pool.images.shape[1:], device=reader.device))
+    widths = (unit_looks(stages).shape[1], region_features(stages, stages[0][:, :1]).shape[2]) if stages else None
+    if found.widths != widths:
+        message = (
+            f"what examples tell of each other does not fit the network: expected {widths} features, got "
+            f"{found.widths}. Load the weights that it was made with."
+        )
+        raise ValueError(message)
 
 
 @torch.inference_mode()

@@ -15,7 +15,8 @@ from jaxtyping import Bool, Float, Float32
 from torch import Tensor
 
 from incontext.inference.expected import Expected
-from incontext.inference.leave_one_out import IMPOSSIBLE, LEAST_EXAMPLES, LeftOut, by_others, leave_one_out
+from incontext.inference.leave_one_out import IMPOSSIBLE, LEAST_EXAMPLES, by_others, leave_one_out
+from incontext.inference.left_out import LeftOut
 from incontext.inference.loaded_network import LoadedNetwork
 from incontext.inference.planes import CasePrediction, DrawnPlane, Plane
 from incontext.inference.presence_signs import FARTHEST, Contrast, Finding, dice_and_likeness, posterior
@@ -201,6 +202,7 @@ class Judgement:
         quality: Model that predicts the Dice of masks; None if there is none, and then presence is not judged.
         before: Function that makes the judgement by the network as it was before it was tuned on these examples; None
             if it was not. Having learned them, it segments them better than new images, and contradicts no label.
+        known: The examples as the others segment them, where their images are not at hand.
     """
 
     def __init__(
@@ -209,17 +211,31 @@ class Judgement:
         network: LoadedNetwork,
         quality: QualityModel | None,
         before: Callable[[], "Judgement"] | None = None,
+        known: LeftOut | None = None,
     ) -> None:
         self.reader = reader
         self._network = network
         self._quality = quality
         self._before = before
+        self._known = known
 
     @cached_property
     def left_out(self) -> LeftOut:
         """The examples as the others segment them."""
+        if self._known is not None:
+            return self._known
         with self._network.evaluating():
             return leave_one_out(self.reader)
+
+    @property
+    def kept(self) -> tuple[LeftOut, ...]:
+        """The examples as the others segment them, by the network and by it before it was tuned; none if too few."""
+        return tuple(each.left_out for each in dict.fromkeys((self, self._unlearned))) if self._are_enough else ()
+
+    @property
+    def _are_enough(self) -> bool:
+        units = self.reader.pool.units if self._known is None else self._known.examples
+        return len(units.unique()) >= LEAST_EXAMPLES
 
     @cached_property
     def _unlearned(self) -> "Judgement":
@@ -231,7 +247,13 @@ class Judgement:
 
         Args:
             example: Number of the example, as in `Expected`; of several squares, the one that shows most.
+
+        Raises:
+            ValueError: If the images of the examples are not at hand.
         """
+        if self.reader.pool.is_empty:
+            msg = "example cannot be shown: expected labelled images, got their code alone. Ask for the task with them."
+            raise ValueError(msg)
         if self._unlearned is not self:
             return self._unlearned.by_others(example)
         with self._network.evaluating():
@@ -240,14 +262,14 @@ class Judgement:
     @cached_property
     def expected(self) -> Expected | None:
         """Expected Dice of new images, and examples that look wrong; None if the examples are too few."""
-        if len(self.reader.pool.units.unique()) < LEAST_EXAMPLES:
+        if not self._are_enough:
             return None
         return Expected.of(self._unlearned.left_out, list(self.reader.classes.names))
 
     @cached_property
     def presence(self) -> PresenceModel | None:
         """Model of presence; None if weights or examples do not allow it."""
-        if self._quality is None or len(self.reader.pool.units.unique()) < LEAST_EXAMPLES:
+        if self._quality is None or not self._are_enough:
             return None
         model = PresenceModel.of(self.left_out, self.reader, self._quality)
         if model is None or self._before is None:

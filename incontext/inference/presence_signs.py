@@ -9,7 +9,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from incontext.inference.leave_one_out import LEAST_EXAMPLES, LeftOut
+from incontext.inference.leave_one_out import LEAST_EXAMPLES
+from incontext.inference.left_out import LeftOut
 from incontext.inference.selection import region_features, unit_looks
 from incontext.networks.quality import QualityModel, expected_log_odds, soft_counts
 

@@ -27,8 +27,8 @@ class SavedEstimator(EditingEstimator):
         Of the weights it holds what tuning has changed, if it has changed any: up to 2.4 MB for the packaged ones.
 
         The file holds the labelled images: share it only with those who may see them. Without them it predicts the
-        same probabilities, but takes nothing off that is absent, and cannot learn further images, propagate or judge
-        itself; and the code of a support still shows traces of its images and labels.
+        same masks and presence, and tells the same `expected_`, but cannot learn further images or propagate; and the
+        code of a support, and numbers of each image that are beside it, still show traces of the images and labels.
 
         Args:
             path: File to write.

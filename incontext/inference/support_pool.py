@@ -17,6 +17,7 @@ from incontext.images.normalisation import Normalisation, apply, choose, on_shar
 from incontext.images.resampling import binary_to_square, to_square
 from incontext.images.source_image import SourceImage
 from incontext.images.tiling import Structure, Tiling, choose_tiling, width_px
+from incontext.inference.left_out import LeftOut
 from incontext.networks.copies import COPIES, copies_of
 from incontext.networks.support_code import SupportCode
 from megamed.colour_tables import FULL
@@ -163,6 +164,8 @@ class Fitted:
         unknown: Values of pixels that nobody judged in the examples' labels; None if neither they nor the user say.
         codes: Codes of the support of each view, draw and class, where the labelled images themselves are not at hand;
             the pool is empty then. None where they are.
+        left_out: What the examples tell of each other, beside their codes: by the network and, if it was tuned, by it
+            before. Empty where the images are at hand, if the examples are too few, or if an old file does not say.
     """
 
     pool: Pool = field(repr=False)
@@ -172,6 +175,7 @@ class Fitted:
     has_objects: bool = False
     unknown: tuple[int, ...] | None = None
     codes: SharedCodes | None = field(default=None, repr=False)
+    left_out: Sequence[LeftOut] = field(default=(), repr=False)
 
     @property
     def is_empty(self) -> bool:

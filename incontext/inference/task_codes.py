@@ -1,13 +1,14 @@
-"""Codes of supports as tensors of a task file, which holds no images then."""
+"""Codes of supports, and what examples tell of each other, as tensors of a task file, which holds no images then."""
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from incontext.inference.choice import FLIPS
+from incontext.inference.left_out import LeftOut
 from incontext.inference.support_pool import SharedCodes
 from incontext.networks.support_code import SupportCode
 
@@ -15,10 +16,13 @@ CODE = "code."
 """Beginning of the names of the tensors of codes."""
 NAME = re.compile(r"code\.(\d)\.(\d{1,3})\.(\d{1,3})\.(\w+)", re.ASCII)
 """Form of these names: numbers of the view, the draw and the class, and the part of its code."""
+LEFT_OUT = "left_out."
+"""Beginning of the names of the tensors of what examples tell of each other; see `Fitted.left_out` on the number."""
+TOLD = re.compile(r"left_out\.([01])\.(\w+)", re.ASCII)
 
 
-def tensors_of(codes: SharedCodes) -> dict[str, Tensor]:
-    """Name the tensors of all codes.
+def tensors_of(codes: SharedCodes, left_out: Sequence[LeftOut] = ()) -> dict[str, Tensor]:
+    """Name the tensors of all codes, and of what their examples tell of each other.
 
     Raises:
         ValueError: If the network makes other codes than the support-once network.
@@ -35,7 +39,33 @@ def tensors_of(codes: SharedCodes) -> dict[str, Tensor]:
                     raise ValueError(msg)
                 place = f"{CODE}{FLIPS.index(axes)}.{draw}.{index}"
                 found |= {f"{place}.{name}": each.cpu().clone() for name, each in code.tensors().items()}
+    for number, told in enumerate(left_out):
+        found |= {f"{LEFT_OUT}{number}.{name}": each.clone() for name, each in told.tensors().items()}
     return found
+
+
+def left_out_of(tensors: Mapping[str, Tensor], classes: int) -> tuple[tuple[LeftOut, ...], dict[str, Tensor]]:
+    """Put together what examples tell of each other, of tensors of a file that need not be trusted.
+
+    Args:
+        tensors: All tensors of the file.
+        classes: Number of classes that it tells of.
+
+    Returns:
+        What they tell, and the tensors that are none of it.
+
+    Raises:
+        ValueError: If they tell nothing, or it is incomplete or does not fit.
+    """
+    found: list[dict[str, Tensor]] = [{}, {}]
+    rest = {}
+    for name, each in tensors.items():
+        if match := TOLD.fullmatch(name):
+            found[int(match[1])][match[2]] = each
+        else:
+            rest[name] = each
+    told = found if found[1] else found[:1]
+    return tuple(LeftOut.of(each, classes) for each in told), rest
 
 
 def codes_of(tensors: Mapping[str, Tensor], classes: int) -> SharedCodes:

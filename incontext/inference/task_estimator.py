@@ -11,6 +11,7 @@ from incontext.images.prompts import names_of
 from incontext.inference.choice import Choice
 from incontext.inference.growth import without_examples
 from incontext.inference.image_source import ImageSource
+from incontext.inference.leave_one_out import check_features
 from incontext.inference.loaded_network import LoadedNetwork
 from incontext.inference.network_estimator import NetworkEstimator
 from incontext.inference.planes import Classes
@@ -102,8 +103,8 @@ class TaskEstimator(NetworkEstimator):
             return fitted
         with self._task_network().network.evaluating():
             codes = self.judgement.reader.shared_codes()
-        empty = without_examples(fitted.names, fitted.preparation, [])
-        return replace(empty, has_objects=fitted.has_objects, unknown=fitted.unknown, codes=codes)
+        empty, told = without_examples(fitted.names, fitted.preparation, []), self.judgement.kept
+        return replace(empty, has_objects=fitted.has_objects, unknown=fitted.unknown, codes=codes, left_out=told)
 
     def credit(self, *sources: ImageSource) -> None:
         """Name the datasets that the examples of the last `fit` come from, for those who receive the task."""
@@ -195,7 +196,11 @@ class TaskEstimator(NetworkEstimator):
         reader = Reader(fitted.pool, self._choice, engine, classes, self.temperature)
         if fitted.codes:
             reader.read(fitted.codes)
-        return Judgement(reader, network, self.quality, before)
+        known = None
+        if fitted.left_out:
+            known = fitted.left_out[0 if before else -1]
+            check_features(known, reader)
+        return Judgement(reader, network, self.quality, before, known)
 
     @property
     def _choice(self) -> Choice:
@@ -225,11 +230,17 @@ class TaskEstimator(NetworkEstimator):
     @property
     def _tuning_key(self) -> tuple[Any, ...]:
         """All that the outcome of tuning depends on."""
-        return self._fitted, self._load(), self._load().version, self._tuning
+        wish = None if self._fitted is not None and self._fitted.codes else self._tuning
+        return self._fitted, self._load(), self._load().version, wish
 
     def _task_network(self) -> TaskNetwork:
-        """Return the network that reads the examples, tuned anew only if anything has changed."""
+        """Return the network that reads the examples, tuned anew only if anything has changed.
+
+        Codes are read by the network that made them, whatever tuning is asked for: without images there is no other.
+        """
         loaded = self._load()
+        if self._fitted is not None and self._fitted.codes:
+            return self._tuned[1] if self._tuned and self._tuned[0] == self._tuning_key else TaskNetwork(loaded)
         if not self.tune or self._fitted is None or self._fitted.pool.is_empty:
             return TaskNetwork(loaded)
         if self._tuned is None or self._tuned[0] != self._tuning_key:

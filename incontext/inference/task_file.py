@@ -25,7 +25,7 @@ from incontext.images.tiling import Tiling
 from incontext.inference.growth import without_examples
 from incontext.inference.image_source import ImageSource
 from incontext.inference.support_pool import Fitted, Pool, Preparation
-from incontext.inference.task_codes import codes_of, tensors_of
+from incontext.inference.task_codes import codes_of, left_out_of, tensors_of
 from incontext.networks.checkpoint import NAMED, locate
 from incontext.networks.sealed import Damaged, read_sealed_metadata, read_tensors, save_sealed
 from incontext.networks.weights_delta import Tuned, WeightsDelta
@@ -126,9 +126,10 @@ class _Sample(_Record):
 
 
 class _Head(_Record):
-    version: Literal[1, 2, 3, 4] = 1
+    version: Literal[1, 2, 3, 4, 5] = 1
     """2 if some pixels are unknown, which readers of the first would take for background; 3 if the network was to be
-    tuned, which readers of both would read untuned; 4 if there are codes in the place of images."""
+    tuned, which readers of both would read untuned; 4 if there are codes in the place of images; 5 if what examples
+    tell of each other is beside these, without which readers of the fourth would draw what is absent."""
     names: dict[Value, Name] = Field(min_length=1)
     has_objects: bool = False
     unknown: tuple[Annotated[int, Field(ge=-(2**31), lt=2**32)], ...] | None = None
@@ -183,10 +184,10 @@ class SavedTask:
 
 def write_task(path: Path, task: SavedTask) -> Path:
     """Write a task; the file is replaced at once or not at all."""
-    fitted = task.fitted
-    unknown = fitted.pool.labels == UNKNOWN
+    fitted, pool = task.fitted, task.fitted.pool
+    unknown = pool.labels == UNKNOWN
     head = _Head(
-        version=4 if fitted.codes else 3 if task.tuned else 2 if unknown.any() else 1,
+        version=(5 if fitted.left_out else 4) if fitted.codes else 3 if task.tuned else 2 if unknown.any() else 1,
         names=dict(fitted.names),
         has_objects=fitted.has_objects,
         unknown=fitted.unknown,
@@ -198,17 +199,11 @@ def write_task(path: Path, task: SavedTask) -> Path:
         tuning=None if task.tuned is None else task.tuned.reason,
         sample=[_described(example) for example in fitted.sample],
     )
+    squares = {"images": pool.images, "annotated": pool.annotated, "origins": pool.origins}
     tensors = (
-        tensors_of(fitted.codes)
-        if fitted.codes
-        else {
-            "images": fitted.pool.images,
-            "labels": _packed(fitted.pool.labels == 1),
-            "annotated": fitted.pool.annotated,
-            "origins": fitted.pool.origins,
-        }
+        tensors_of(fitted.codes, fitted.left_out) if fitted.codes else {**squares, "labels": _packed(pool.labels == 1)}
     )
-    numbers = {"examples": fitted.pool.examples, "subjects": fitted.pool.subjects}
+    numbers = {"examples": pool.examples, "subjects": pool.subjects}
     tensors |= {name: each for name, each in numbers.items() if each is not None}
     if unknown.any():
         tensors["unknown"] = _packed(unknown)
@@ -353,7 +348,7 @@ def _masks(example: Example) -> np.ndarray:
 
 def _task(head: _Head, tensors: Mapping[str, Tensor]) -> SavedTask:
     tuned, tensors = _tuned(head, tensors)
-    if head.version == 4:
+    if head.version >= 4:
         return SavedTask(_without_images(head, tensors), head.parameters, head.weights, tuned)
     has_unknown = head.version == 2 or (head.version > 2 and "unknown" in tensors)
     names = {"images", "labels", "annotated", "origins", *(["unknown"] if has_unknown else [])}
@@ -378,11 +373,12 @@ def _without_images(head: _Head, tensors: Mapping[str, Tensor]) -> Fitted:
     """Make the state of a task whose images are not in the file."""
     _expect(not head.sample, f"no sample in a task without images, got {len(head.sample)}")
     try:
+        left_out, tensors = left_out_of(tensors, len(head.names)) if head.version == 5 else ((), tensors)
         codes = codes_of(tensors, len(head.names))
     except ValueError as error:
         raise _Unfit(str(error).rstrip(".")) from error
     nothing = without_examples(head.names, Preparation(head.normalisation, head.tiling, head.size_px), [])
-    return replace(nothing, has_objects=head.has_objects, unknown=head.unknown, codes=codes)
+    return replace(nothing, has_objects=head.has_objects, unknown=head.unknown, codes=codes, left_out=left_out)
 
 
 def _tuned(head: _Head, tensors: Mapping[str, Tensor]) -> tuple[Tuned | None, dict[str, Tensor]]:

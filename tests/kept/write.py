@@ -111,6 +111,9 @@ def main() -> None:
     for name, segmenter in segmenters(folder / WEIGHTS).items():
         segmenter.save_task(folder / f"{name}.task")
         expected[name] = probabilities(segmenter)
+        if name == "map":
+            segmenter.save_task(folder / "codes.task", codes_only=True)
+            expected["codes"] = expected[name]
     write_collection(folder / COLLECTION)
     told = {"probabilities": expected, "collection": contents(folder / COLLECTION)}
     (folder / EXPECTED).write_text(json.dumps(told, indent=1) + "\n")

@@ -9,7 +9,7 @@ import torch
 
 from incontext import Segmenter
 from incontext.inference.expected import Expected
-from incontext.inference.leave_one_out import LeftOut
+from incontext.inference.left_out import LeftOut
 from tests.incontext.test_segmenter import discs
 
 

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from incontext import Segmenter
 from incontext.images.prompts import Prompts
 from incontext.images.source_image import read_source_image
-from incontext.inference.leave_one_out import LeftOut
+from incontext.inference.left_out import LeftOut
 from incontext.inference.planes import CasePrediction, Classes, Plane
 from incontext.inference.presence import (
     ABSENT,
