@@ -28,6 +28,12 @@ class RobotSeries(NamedTuple):
 
     size: int
     robot: str
+    panel: str = ""
+    """Title of the panel that it stands in, if there are several."""
+
+    def start(self, name: str, panel: str) -> Coordinates:
+        """Coordinates of its first point."""
+        return Coordinates(0, name.removesuffix(f", {WHOLE}"), ", ".join(filter(None, (panel, self.panel))))
 
 
 def clicks(bench: Bench) -> Findings:
@@ -35,8 +41,8 @@ def clicks(bench: Bench) -> Findings:
 
     Beside it stands the Dice if each of these clicks mended the connected error that it hits, whole.
     """
-    asked = {f"S = {size}": RobotSeries(size, "centre") for size in SIZES}
-    whole = {f"{name}, {WHOLE}": RobotSeries(each.size, WHOLE) for name, each in asked.items()}
+    asked = {f"S = {size}": RobotSeries(size, "centre", "answered") for size in SIZES}
+    whole = {f"{name}, {WHOLE}": RobotSeries(each.size, WHOLE, WHOLE) for name, each in asked.items()}
     return corrected(bench, asked | whole)
 
 
@@ -54,7 +60,7 @@ def corrected(bench: Bench, series: dict[str, RobotSeries]) -> Findings:
     told = {}
     for (predictor, name), some in found.items():
         reached = {f"{target:.2f}": turns_to(some, target, TURNS, seed) for target in TARGETS}
-        points += curve(Coordinates(0, name, bench.panel_of(predictor)), some, reached, seed)
+        points += curve(series[name].start(name, bench.panel_of(predictor)), some, reached, seed)
         told[f"{predictor}, {name}"] = {dice: asdict(each) for dice, each in reached.items()}
     return Findings(points, details | {"turns to": told})
 

@@ -51,19 +51,19 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_click_is_a_point_with_what_it_mends(new_bench: NewBench) -> None:
     bench = new_bench("clicks", predictors=("slow",))
     findings = clicks.clicks(bench)
-    points = {(point.place.series, point.place.x): point for point in findings.points}
+    points = {(point.place.panel, point.place.series, point.place.x): point for point in findings.points}
     series = [(size, whole) for size in (0, 1, 4) for whole in (False, True)]
-    names = {place: f"S = {place[0]}" + place[1] * ", mended whole" for place in series}
-    assert points.keys() == {(name, turns) for name in names.values() for turns in range(5)}
-    for (size, whole), name in names.items():
+    starts = {(size, whole): (clicks.WHOLE if whole else "answered", f"S = {size}") for size, whole in series}
+    assert points.keys() == {(*start, turns) for start in starts.values() for turns in range(5)}
+    for (size, whole), (panel, name) in starts.items():
         for turns in range(5):
             needed = 1 if whole else 3 - size  # each drawing is one disc, which one mended error completes
-            assert points[name, turns].value.mean == float(turns >= needed or size >= 3)
-            assert points[name, turns].reference == (Coordinates(0, name) if turns else None)
-    assert points["S = 1", 2].about == "100% of the error gone"
-    assert points["S = 1", 1].about == "0% of the error gone"
-    assert points["S = 4", 0].about == ""
-    assert points["S = 0", 4].about == (
+            assert points[panel, name, turns].value.mean == float(turns >= needed or size >= 3)
+            assert points[panel, name, turns].reference == (Coordinates(0, name, panel) if turns else None)
+    assert points["answered", "S = 1", 2].about == "100% of the error gone"
+    assert points["answered", "S = 1", 1].about == "0% of the error gone"
+    assert points["answered", "S = 4", 0].about == ""
+    assert points["answered", "S = 0", 4].about == (
         "100% of the error gone; to 0.80 in 3.0 (3.0, 3.0), 0% never; to 0.85 in 3.0 (3.0, 3.0), 0% never; "
         "to 0.90 in 3.0 (3.0, 3.0), 0% never; 100.0% of the prompted pixels obeyed"
     )
