@@ -164,10 +164,11 @@ def check(
 
     Four or more labelled images tell besides what Dice to expect of masks,
     and which of the labels the others contradict; this takes some seconds
-    more, and --no-expect leaves it out.
+    more, and --no-expect leaves it out. A contradicted label is worth a look
+    and need not be wrong: one in twenty sound ones is named, too.
 
-    Exit status: 0 if nothing looks wrong, 3 if something does, 1 if the
-    folder cannot be used.
+    Exit status: 0 if nothing looks wrong with the files, whatever labels are
+    contradicted, 3 if something does, 1 if the folder cannot be used.
     """
     from incontext.folders.check_folder import check_folder
     from incontext.folders.class_names import read_classes, read_colours

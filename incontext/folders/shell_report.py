@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from incontext.folders.segment_folder import Track
 
 INCOMPLETE = 3
-"""Exit status when some images could not be segmented, or look wrong."""
+"""Exit status when some images could not be segmented, or files look wrong."""
 NOTHING_DONE = 1
 """Exit status when no image could be segmented."""
 

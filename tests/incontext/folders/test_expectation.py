@@ -102,10 +102,12 @@ def test_a_picture_of_an_earlier_run_does_not_stay(tmp_path: Path) -> None:
     assert not (out / PICTURE).exists()
 
 
-def test_check_tells_what_to_expect(tmp_path: Path) -> None:
+def test_check_tells_what_to_expect_and_its_exit_status_is_of_files_alone(tmp_path: Path) -> None:
     folder = write_folder(tmp_path)
     result = CliRunner().invoke(app, ["check", str(folder)])
     assert result.exit_code == 0, result.output
+    said = " ".join(CliRunner().invoke(app, ["check", "--help"], env={"COLUMNS": "200"}).output.split())
+    assert "Exit status: 0 if nothing looks wrong with the files, whatever labels are contradicted, 3 if" in said
     assert "Expect a Dice of about 0." in result.stdout
     assert "Look at the label of c1.png: the other labelled images contradict it." in result.stdout
     alone = CliRunner().invoke(app, ["check", str(folder), "--no-expect"])
