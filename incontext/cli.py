@@ -140,7 +140,7 @@ def segment(
     named, templates, tools = read_classes(classes), read_templates(images, labels), tools_named(write or ())
     said = PromptFile.read(prompts) if prompts else PromptFile()
     asked = (named, mask_format, preview, statistics, overwrite, templates, tools, said, overlap, choose)
-    options = SegmentOptions(*asked, tell(quiet), None if collection else task)
+    options = SegmentOptions(*asked, tell, None if collection else task)
     summary = segment_folder(chosen.open(), support, query, out, progress(quiet), options)
     report(summary, (out / "summary.json").read_text(encoding="utf-8") if as_json else in_lines(lines(summary, out)))
 

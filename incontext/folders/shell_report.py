@@ -55,9 +55,9 @@ def in_lines(texts: Iterable[str]) -> str:
     return "\n".join(map(one_line, texts))
 
 
-def tell(quiet: bool) -> Callable[[str], object]:
-    """Return what prints a line on stderr, if anything is to be printed there."""
-    return str if quiet else lambda line: typer.echo(one_line(line), err=True)
+def tell(line: str) -> None:
+    """Print a line on stderr."""
+    typer.echo(one_line(line), err=True)
 
 
 def report(summary: "Summary", content: str) -> None:
@@ -95,7 +95,7 @@ def report_volume(found: "VolumeOutcome", out: Path) -> None:
 def _tell_quality(warnings: Iterable[str], predicted_dice: Mapping[str, float], of: str) -> None:
     """Print what looked wrong, and the Dice to expect where nobody labelled."""
     for message in warnings:
-        typer.echo(one_line(f"Warning: {message}"), err=True)
+        tell(f"Warning: {message}")
     for name, dice in predicted_dice.items():
         typer.echo(one_line(f"A Dice of {dice:.2f} is predicted for {name}, on {of} that nobody labelled."))
 
@@ -110,11 +110,11 @@ def tell_faults(notes: Iterable[str], warnings: Iterable[str], failures: Mapping
         any_done: Whether anything else was done.
     """
     for note in notes:
-        typer.echo(one_line(f"Note: {note}"), err=True)
+        tell(f"Note: {note}")
     for message in warnings:
-        typer.echo(one_line(f"Warning: {message}"), err=True)
+        tell(f"Warning: {message}")
     for file, reason in failures.items():
-        typer.echo(one_line(f"Failed: {file}: {reason}"), err=True)
+        tell(f"Failed: {file}: {reason}")
     if failures:
         raise typer.Exit(INCOMPLETE if any_done else NOTHING_DONE)
 

@@ -94,6 +94,18 @@ def test_a_run_begins_with_what_is_expected_and_draws_what_is_contradicted(tmp_p
         assert picture.size[0] > 3 * 160
 
 
+def test_a_quiet_run_tells_all_but_its_progress(tmp_path: Path) -> None:
+    arguments = ["segment", "--support", str(write_folder(tmp_path / "in")), "--out"]
+    loud, quiet = (
+        CliRunner().invoke(app, [*arguments, str(tmp_path / "out"), "--overwrite", *more]) for more in ([], ["--quiet"])
+    )
+    assert "Look at the label of c1.png: the other labelled images contradict it." in quiet.stderr.splitlines()
+    assert {line for line in loud.stderr.splitlines() if "Segmenting" not in line} - {""} == {
+        *quiet.stderr.splitlines()
+    }
+    assert loud.stdout == quiet.stdout
+
+
 def test_a_picture_of_an_earlier_run_does_not_stay(tmp_path: Path) -> None:
     folder, out = write_folder(tmp_path / "in"), tmp_path / "out"
     segment_folder(segmenter(), folder, None, out)
