@@ -212,7 +212,7 @@ class Segmenter(SavedEstimator):
         Other sizes of squares, flips, support selection, scaling and tiling are tried on examples that are left out,
         and the parameters changed to those that gain most, if that is more than one standard error; `choices` tells
         what was tried. It takes some twenty times what it takes to fit the examples and segment them once, and longer
-        with tiles. Fewer than eight examples choose nothing.
+        with tiles. Fewer than eight examples choose nothing, and none where one alone, or one subject, shows something.
 
         Args:
             images: A list of the labelled examples, as for `fit`.
@@ -225,7 +225,9 @@ class Segmenter(SavedEstimator):
             OSError: If a file cannot be read.
         """
         classes = names_of(classes)
-        choices = choose_settings(self, images, labels, subjects, on_terminal if self.show_progress else iter)
+        track = on_terminal if self.show_progress else iter
+        shown = [{*each.masks} for each in Examples(images, labels, self.rules, self.channel, level=self.level)]
+        choices = choose_settings(self, images, labels, subjects, track, shown)
         self.set_params(**choices.changes).fit(images, labels, classes, subjects)
         self.choices = choices
         return self

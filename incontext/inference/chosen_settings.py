@@ -1,7 +1,8 @@
 """Choice of settings by how well labelled images are segmented by the others, in place of rules."""
 
 import copy
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any, Protocol, Self, runtime_checkable
 
@@ -13,7 +14,11 @@ from incontext.images.examples import Labels, Pictures, as_list, spread
 FOLDS = 4
 """Parts of the examples, each segmented by the others."""
 LEAST, MOST = 8, 32
-"""Examples without which nothing is chosen, and examples that choose at most, evenly spread among all."""
+"""Examples without which nothing is chosen, and examples that choose at most, evenly spread among all.
+
+Further ones choose where these show a class less than twice."""
+TOO_FEW = f"fewer than {LEAST} examples choose none"
+SHOWN_BY_ONE = "one example alone shows something, or one subject's do, and those that would segment it show nothing"
 CANDIDATES: tuple[Mapping[str, Any], ...] = (
     {"size_px": 192},
     {"flips": True},
@@ -76,9 +81,15 @@ class Tried:
 
 @dataclass(frozen=True)
 class Choices:
-    """Settings that were tried on labelled examples, the given ones first; none where these are too few."""
+    """Settings that were tried on labelled examples, the given ones first; none where these do not allow it.
+
+    Attributes:
+        tried: Settings, and what they gain.
+        why: Reason why none were tried.
+    """
 
     tried: Sequence[Tried] = ()
+    why: str = TOO_FEW
 
     @property
     def changes(self) -> Mapping[str, Any]:
@@ -92,7 +103,7 @@ class Choices:
 
     def __str__(self) -> str:
         if not self.tried:
-            return f"settings as given: fewer than {LEAST} examples choose none"
+            return f"settings as given: {self.why}"
         return "\n".join(f"{each}{', chosen' if each.changes == self.changes else ''}" for each in self.tried)
 
 
@@ -109,11 +120,13 @@ def choose_settings(
     labels: Labels,
     subjects: Sequence[Hashable] | None = None,
     track: Track = iter,
+    shown: Sequence[Set[int]] | None = None,
 ) -> Choices:
     """Try settings by cross-validation; the estimator stays as it is.
 
     Each example is segmented by those of the other folds, on its own grid, so that sizes and tilings are comparable.
-    Those of one subject are in one fold, where several subjects are known. Nothing is tuned meanwhile.
+    Those of one subject are in one fold, where several subjects are known, and the others show each class where that is
+    possible. Nothing is tuned meanwhile.
 
     Args:
         estimator: Estimator with the given settings.
@@ -121,6 +134,7 @@ def choose_settings(
         labels: Labels of the images, in the forms that `Segmenter.fit` takes.
         subjects: The subject of each image.
         track: Wraps the settings to try, to show progress.
+        shown: Label values of the classes that each image shows; by default all show the same.
 
     Raises:
         ValueError: If an argument does not fit.
@@ -132,8 +146,10 @@ def choose_settings(
         raise ValueError(msg)
     if len(pictures) < LEAST:
         return Choices()
-    asked = spread(len(pictures), MOST)
-    folds = _folds(asked, subjects)
+    shown = shown or [{1}] * len(pictures)
+    folds = _folds(shown, subjects)
+    if not all(any(shown[index] for other in folds if other is not fold for index in other) for fold in folds):
+        return Choices(why=SHOWN_BY_ONE)
     given = _dice(estimator, {}, pictures, labels, folds)
     tried = [Tried({}, given)]
     for changes in track(list(_candidates(estimator.get_params()))):
@@ -153,16 +169,40 @@ def _candidates(given: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
             yield changes
 
 
-def _folds(asked: Sequence[int], subjects: Sequence[Hashable] | None) -> list[list[int]]:
-    """Divide examples into folds, in turn; those of one subject together, unless all are of one."""
-    units = [subjects[index] for index in asked] if subjects else []
-    if len(set(units)) < 2:
-        units = list(asked)
-    turns = {unit: turn for turn, unit in enumerate(dict.fromkeys(units))}
-    folds: list[list[int]] = [[] for _ in range(FOLDS)]
-    for index, unit in zip(asked, units, strict=True):
-        folds[turns[unit] % FOLDS].append(index)
+def _folds(shown: Sequence[Set[int]], subjects: Sequence[Hashable] | None) -> list[list[int]]:
+    """Divide examples into folds, each class evenly; those of one subject together, unless all are of one.
+
+    The rarest classes are dealt first, so that two folds have each that two subjects show.
+    """
+    names = subjects if subjects and len(set(subjects)) > 1 else range(len(shown))
+    asked = _asked(shown, names)
+    units = {index: names[index] for index in asked}
+    if len(set(units.values())) < 2:
+        units = {index: index for index in asked}
+    classes: dict[Hashable, set[int]] = {unit: set() for unit in units.values()}
+    for index, unit in units.items():
+        classes[unit] |= shown[index]
+    common = Counter(value for values in classes.values() for value in values)
+    fold_of, has = dict[Hashable, int](), [Counter[int]() for _ in range(FOLDS)]
+    rarest = {unit: min((common[value] for value in values), default=len(shown)) for unit, values in classes.items()}
+    for unit in sorted(classes, key=lambda unit: (not classes[unit], rarest[unit])):
+        turns = [*fold_of.values()]
+        costs = [sum(each[value] / common[value] for value in classes[unit]) for each in has]
+        fold_of[unit] = min(range(FOLDS), key=lambda fold: (costs[fold], turns.count(fold)))
+        has[fold_of[unit]].update(classes[unit])
+    folds = [[index for index in asked if fold_of[units[index]] == fold] for fold in range(FOLDS)]
     return [fold for fold in folds if fold]
+
+
+def _asked(shown: Sequence[Set[int]], names: Sequence[Hashable]) -> list[int]:
+    """Evenly spread examples, and of each class that not two subjects show there, further ones until two do."""
+    asked = {*spread(len(shown), MOST)}
+    for value in sorted(set().union(*shown)):
+        first = {names[index]: index for index in reversed(range(len(shown))) if value in shown[index]}
+        known = {names[index] for index in asked if value in shown[index]}
+        missing = sorted(index for name, index in first.items() if name not in known)
+        asked |= {*missing[: max(0, 2 - len(known))]}
+    return sorted(asked)
 
 
 def _dice(

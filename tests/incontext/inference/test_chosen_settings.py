@@ -83,6 +83,44 @@ def test_few_subjects_judge_as_they_can(subjects: list[str]) -> None:
         choose_settings(one, examples(12), examples(12), subjects[1:])
 
 
+@pytest.mark.parametrize("subjects", [None, [number // 2 for number in range(64)]])
+def test_the_others_show_each_class_where_two_subjects_do(subjects: list[int] | None) -> None:
+    """Class 1 is in every fourth example, 2 and 3 in two of sixty-four each, of which one shows both, and 4 in one."""
+    shown = [{1} if number % 4 == 0 else set() for number in range(64)]
+    for number, value in ((13, 2), (41, 2), (41, 3), (61, 3), (7, 4)):
+        shown[number] = shown[number] | {value}
+    one = Pretended({})
+    choose_settings(one, examples(64), examples(64), subjects, shown=shown)
+    for others, _ in one.log:
+        assert {1, 2, 3} <= set().union(*(shown[other] for other in others))
+    asked = {each for _, each in one.log}
+    assert {13, 41, 61, 7} <= asked
+    assert len(asked) <= MOST + 4
+
+
+@pytest.mark.parametrize(("showing", "subjects"), [([3], None), ([0, 1, 2], ["a"] * 3 + ["b"] * 5)])
+def test_settings_stay_where_one_subject_alone_shows_something(showing: list[int], subjects: list[str] | None) -> None:
+    one = Pretended({"flips=True": 1})
+    found = choose_settings(one, examples(8), examples(8), subjects, shown=[{1} & {n in showing} for n in range(8)])
+    assert not found.changes
+    assert not one.log
+    assert str(found).startswith("settings as given: one example alone shows something, or one subject")
+
+
+def test_a_segmenter_knows_what_its_examples_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of eight examples one is labelled, or two are that round the circle come into one fold."""
+    monkeypatch.setattr(chosen_settings, "CANDIDATES", ({"flips": True},))
+    random = np.random.default_rng(0)
+    images = [random.random((20, 20)) for _ in range(8)]
+    network = SupportOnceNet(SupportOnceConfig(channels=(4, 4, 4), heads=1, head_channels=4, groups=2)).eval()
+    for labelled, tried in (({0}, 0), ({0, 4}, 2)):
+        labels = [(image > 0.5).astype(np.uint8) * (i in labelled) for i, image in enumerate(images)]
+        segmenter = Segmenter(network, size_px=32, device="cpu", absent="keep", tiling="never").choose(images, labels)
+        assert segmenter.choices is not None
+        assert len(segmenter.choices.tried) == tried
+        assert segmenter.fitted.pool.label_budget == 8
+
+
 def test_settings_that_do_not_gain_are_left_alone() -> None:
     found = choose_settings(Pretended({"size_px=192": -0.1}), examples(10), examples(10))
     assert found.changes == {}
