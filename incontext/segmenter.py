@@ -275,7 +275,7 @@ class Segmenter(SavedEstimator):
         answer = self._answer(cases(), told, prompted)
         fitted, support = answer.fitted, str(self._choice) if self.has_examples else "none: prompts alone"
         competing = [] if self.overlap else fitted.told_of_overlap(self.overlap)
-        warned = [*fitted.expectations.warn_about(sample), *competing]
+        warned = [*fitted.expectations.warn_about(sample), *fitted.told_of_lost(), *competing]
         report = self._report(fitted.preparation, support, fitted.pool.label_budget, warned, self.tuned)
         report = replace(report, prompts=sum(map(len, told.values())))
         result = Segmentation(answer.found, answer.classes, report, self.quality, answer.presence)

@@ -186,7 +186,8 @@ class _Run:
 
 def _of_support(segmenter: Segmenter) -> Collection[str]:
     """Warnings that any image gives, since they are about the labelled ones."""
-    return segmenter.fitted.expectations.warn_about([])
+    fitted = segmenter.fitted
+    return [*fitted.expectations.warn_about([]), *fitted.told_of_lost()]
 
 
 @dataclass(frozen=True)

@@ -88,6 +88,7 @@ def _joined(fitted: Fitted, further: Pool, values: Sequence[int]) -> Pool:
         [*former.places, *places] if former.places else (),
         sorted({*_moved(former.overlapping, known, values), *further.overlapping}),
         None if former.subjects is None else after(former.subjects, further.examples),
+        [*former.lost, *further.lost],
     )
 
 

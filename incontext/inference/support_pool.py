@@ -1,6 +1,7 @@
 """Preparation of images as squares for the network, and the support pool of labelled squares."""
 
 import itertools
+from collections import defaultdict
 from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -18,6 +19,7 @@ from incontext.images.resampling import binary_to_square, to_square
 from incontext.images.source_image import SourceImage
 from incontext.images.tiling import Structure, Tiling, choose_tiling, width_px
 from incontext.inference.left_out import LeftOut
+from incontext.inference.lost_strokes import Lost, Strokes, told
 from incontext.networks.copies import COPIES, copies_of
 from incontext.networks.support_code import SupportCode
 from megamed.colour_tables import FULL
@@ -93,6 +95,8 @@ class Pool:
         overlapping: Indices of each two classes whose masks share more than edges on some labelled plane. Empty if that
             is not known, as for a saved task.
         subjects: Number of the subject that each square is of; None if that is not known.
+        lost: Strokes of partial labels of which no square keeps anything. Empty if that is not known, as for a saved
+            task.
     """
 
     images: Float32[Tensor, "P 1 size size"] = field(repr=False)
@@ -103,6 +107,7 @@ class Pool:
     places: Sequence[tuple[int, int | None]] = field(default=(), repr=False)
     overlapping: Sequence[tuple[int, int]] = ()
     subjects: Int64[Tensor, " P"] | None = field(default=None, repr=False)
+    lost: Sequence[Lost] = ()
 
     @property
     def units(self) -> Int64[Tensor, " P"]:
@@ -214,6 +219,10 @@ class Fitted:
         outcome = "each class has a mask of its own." if overlap else f"masks have one class there. {LET_OVERLAP}"
         return [*twins, f"{pairs[0][0]} and {pairs[0][1]} share pixels in the labels{more}: {outcome}"]
 
+    def told_of_lost(self) -> list[str]:
+        """Name strokes of partial labels that the squares are too coarse for."""
+        return told(self.pool.lost, self.names, self.preparation.size_px)
+
     @cached_property
     def colours(self) -> dict[int, str]:
         """A colour for each class as `#rrggbb`: the one that labels give it, else a fixed one."""
@@ -278,7 +287,8 @@ def build_pool(
         ValueError: If no example shows any class, and none is known.
     """
     places: list[tuple[int, int | None]] = []
-    squares = list(_squares(examples, preparation, places))
+    strokes: defaultdict[str, Strokes] = defaultdict(Strokes)
+    squares = list(_squares(examples, preparation, places, strokes))
     values = sorted({value for square in squares for value in square.labels} | {*known})
     if not values:
         message = (
@@ -304,6 +314,7 @@ def build_pool(
         torch.tensor([square.example for square in squares], dtype=torch.int64),
         places,
         [(values.index(first), values.index(second)) for first, second in pairs],
+        lost=[lost for name, each in strokes.items() for lost in each.lost(name)],
     )
     return pool, values
 
@@ -319,9 +330,12 @@ def structures(examples: Sequence[Example]) -> list[Structure]:
 
 
 def _squares(
-    examples: Sequence[Example], preparation: Preparation, places: list[tuple[int, int | None]]
+    examples: Sequence[Example],
+    preparation: Preparation,
+    places: list[tuple[int, int | None]],
+    strokes: defaultdict[str, Strokes],
 ) -> Iterator[_Square]:
-    """Cut examples into squares, and list the places of the examples."""
+    """Cut examples into squares; list their places, and by name what is judged of those that are not wholly judged."""
     origin = 0
     for index, example in enumerate(examples):
         first, is_stack = len(places), example.case.kind == "stack"
@@ -335,14 +349,21 @@ def _squares(
             unknown = None if example.unknown is None else example.unknown[plane]
             overlapping = _overlapping(masks)
             for box in _kept(boxes, masks, most=MOST_TILES // (len(examples) * len(shown))):
+                labels = {
+                    value: binary_to_square(mask, unknown, preparation.size_px, box)
+                    for value, mask in masks.items()
+                    if mask[box.within(mask.shape)].any()
+                }
+                absent: np.ndarray | int = 0
+                if unknown is not None:
+                    absent = blank = binary_to_square(nothing, unknown, preparation.size_px, box)
+                    name = example.case.source.name if example.case.source else f"support_images[{index}]"
+                    seen = strokes[f"{name}, plane {plane}" if is_stack else name]
+                    seen.add(box, unknown, {**masks, 0: nothing}, labels or {0: blank})
                 yield _Square(
                     to_square(planes[plane], preparation.size_px, box),
-                    {
-                        value: binary_to_square(mask, unknown, preparation.size_px, box)
-                        for value, mask in masks.items()
-                        if mask[box.within(mask.shape)].any()
-                    },
-                    0 if unknown is None else binary_to_square(nothing, unknown, preparation.size_px, box),
+                    labels,
+                    absent,
                     example.annotated,
                     origin,
                     first + plane * is_stack,
