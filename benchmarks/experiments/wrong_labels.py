@@ -60,7 +60,7 @@ def told(expected: Expected, wrong: Sequence[int]) -> dict[str, float]:
     """Share of wrong examples, or of all if none is, that each rule names."""
     asked = wrong or expected.examples
     order = np.argsort(-np.nan_to_num(expected.contradiction), kind="stable")
-    most = [expected.examples[index] for index in order[:LOOKED_AT]]
+    most = [*expected.forgotten, *(expected.examples[index] for index in order)][:LOOKED_AT]
     rules = {FOUND: most, CALLED: expected.suspects} if wrong else {CALLED: expected.suspects}
     return {rule: float(np.isin(asked, named).mean()) for rule, named in rules.items()}
 
@@ -74,10 +74,12 @@ def errors_of(bench: Bench, support: SharedSupport, labels: Sequence[Label]) -> 
         "exchanged with each other": {index: labels[other] for index, other in zip(chosen, chosen[::-1], strict=True)},
         "shifted by a tenth of the side": {index: shifted(labels[index], seed + index) for index in chosen},
     }
+    forgotten = {index: np.zeros_like(labels[index]) for index in chosen}
     others = {index: other for index in order if (other := another(bench, support, index)) is not None}
     if len(others) >= WRONG:
         kinds["of another structure"] = {index: others[index] for index in list(others)[:WRONG]}
-    return {kind: errors for kind, errors in kinds.items() if all((label == 1).any() for label in errors.values())}
+    kinds = {kind: errors for kind, errors in kinds.items() if all((label == 1).any() for label in errors.values())}
+    return {**kinds, "forgotten altogether": forgotten}
 
 
 def shifted(label: Label, seed: int) -> Label:

@@ -1,7 +1,7 @@
 """Expectations of masks from the labelled images of a folder, and a picture of those that the others contradict."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +37,7 @@ class Expectation:
         classes: Names of the classes by label value.
         before_tuning: Whether the network was tuned since, so that more is to be expected.
         notes: Notes on classes that share pixels.
+        forgotten: Label value of a class that the others find in a labelled image that shows none, by its name.
     """
 
     dice: dict[int, float]
@@ -46,6 +47,7 @@ class Expectation:
     classes: Mapping[int, str]
     before_tuning: bool = False
     notes: Sequence[str] = ()
+    forgotten: Mapping[str, int] = field(default_factory=dict)
 
     def lines(self) -> Iterator[str]:
         """Tell people, class by class."""
@@ -56,7 +58,12 @@ class Expectation:
             about = told(dice, self.interval[value])
             yield f"Expect a Dice{of} of about {about}{when}: so the labelled images segment each other."
         for name in self.suspects:
-            yield f"Look at the label of {name}: the other labelled images contradict it."
+            said = "the other labelled images contradict it"
+            if name in self.forgotten:
+                value = self.forgotten[name]
+                what = called(value, self.classes[value])
+                said = f"it says that there is no {what}, and the other labelled images find one"
+            yield f"Look at the label of {name}: {said}."
 
 
 def expectation_of(segmenter: Segmenter, names: Sequence[str] = ()) -> Expectation | None:
@@ -80,7 +87,10 @@ def expectation_of(segmenter: Segmenter, names: Sequence[str] = ()) -> Expectati
     suspects = list(found.suspects)
     names_of = dict(segmenter.fitted.names)
     is_tuned = bool((tuned := segmenter.tuned) and tuned.delta)
-    return Expectation(dict(found.dice), dict(found.interval), [*map(name, suspects)], suspects, names_of, is_tuned)
+    forgotten = {name(number): value for number, value in found.forgotten.items()}
+    named = [*map(name, suspects)]
+    interval = dict(found.interval)
+    return Expectation(dict(found.dice), interval, named, suspects, names_of, is_tuned, forgotten=forgotten)
 
 
 def expect_of_folder(

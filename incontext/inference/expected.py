@@ -7,6 +7,7 @@ from statistics import NormalDist
 import numpy as np
 import torch
 from jaxtyping import Float
+from torch import Tensor
 
 from incontext.inference.leave_one_out import LEAST_EXAMPLES
 from incontext.inference.left_out import LeftOut
@@ -15,6 +16,11 @@ CONFIDENCE = 0.95
 CONTRADICTED = 2.0
 """Contradiction from which an example is called wrong, if its Dice too is below `FAR_BELOW` times the median."""
 FAR_BELOW = 0.9
+FORGOTTEN = 1.0
+"""Log-odds of presence from which a class counts as forgotten; the logarithm of the number of classes is added, as each
+may be found by chance."""
+FOUND_WELL = 0.5
+"""Expected Dice from which a class is found well enough to be found where no label shows it."""
 MISPLACED = 4.0
 """Weight of what a label would gain at another place, beside the surprise at it where it is."""
 LITTLE = 0.1
@@ -40,7 +46,10 @@ class Expected:
             above the median of all examples: the logarithm of the label's cross-entropy under their prediction for each
             pixel of the structure, and of what it would gain at another place, less that of the Dice. It is comparable
             within a task alone.
-        suspects: Numbers of the examples whose labels look wrong, worst first.
+        suspects: Numbers of the examples whose labels look wrong: those that are empty and should not be, then those
+            that are contradicted most.
+        forgotten: Label value of a class that the others find in an example that shows none, by its number; the surest
+            comes first.
     """
 
     dice: Mapping[int, float]
@@ -49,14 +58,19 @@ class Expected:
     per_example: Float[np.ndarray, "N C"] = field(repr=False)
     contradiction: Float[np.ndarray, " N"] = field(repr=False)
     suspects: Sequence[int]
+    forgotten: Mapping[int, int] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, found: LeftOut, values: Sequence[int]) -> "Expected | None":
+    def of(
+        cls, found: LeftOut, values: Sequence[int], presence: Float[Tensor, "N C"] | None = None
+    ) -> "Expected | None":
         """Judge examples by what others say of them; None if they are fewer than `LEAST_EXAMPLES`, or show nothing.
 
         Args:
             found: Examples, each segmented by the others.
             values: Label values of the classes.
+            presence: Log-odds by which each example shows each class, by what the others find; None if nobody judges
+                it.
         """
         if len(found.examples) < LEAST_EXAMPLES or not found.shown.any():
             return None
@@ -67,13 +81,17 @@ class Expected:
         contradiction = _contradiction(found, mean)
         is_wrong = (contradiction > CONTRADICTED) & (mean < FAR_BELOW * np.nanmedian(mean))
         numbers = found.examples.tolist()
+        expected = {value: float(each.mean()) for value, each in known.items()}
+        forgotten = _forgotten(found, presence, [expected.get(value, 0.0) for value in values])
+        worst = np.argsort(-np.nan_to_num(contradiction), kind="stable")
         return cls(
-            {value: float(each.mean()) for value, each in known.items()},
+            expected,
             {value: _interval(each) for value, each in known.items()},
             numbers,
             per_example,
             contradiction,
-            [numbers[row] for row in np.argsort(-np.nan_to_num(contradiction), kind="stable") if is_wrong[row]],
+            [numbers[row] for row in (*forgotten, *worst[is_wrong[worst]])],
+            {numbers[row]: values[index] for row, index in forgotten.items()},
         )
 
     def __str__(self) -> str:
@@ -92,6 +110,17 @@ def told(dice: float, interval: tuple[float, float]) -> str:
     """Tell a Dice with half the width of its interval."""
     low, high = interval
     return f"{dice:.2f} ± {(high - low) / 2:.2f}"
+
+
+def _forgotten(found: LeftOut, presence: Float[Tensor, "N C"] | None, dice: Sequence[float]) -> dict[int, int]:
+    """Index of the class that an example shows most surely though its label shows none, by row; the surest first."""
+    if presence is None:
+        return {}
+    is_found = torch.tensor(dice) >= FOUND_WELL
+    asked = (found.by_example(found.annotated.float()) > 0) & is_found & ~found.shown.any(1, keepdim=True)
+    surest, index = presence.masked_fill(~asked, -torch.inf).max(1)
+    least = FORGOTTEN + np.log(max(1, int(is_found.sum())))
+    return {row: int(index[row]) for row in surest.argsort(descending=True).tolist() if surest[row] > least}
 
 
 def _contradiction(found: LeftOut, dice: Float[np.ndarray, " N"]) -> Float[np.ndarray, " N"]:

@@ -86,16 +86,21 @@ def by_others(
 ) -> tuple[Float32[np.ndarray, "H W"], Bool[np.ndarray, "C H W"], Bool[np.ndarray, "C H W"]]:
     """The square of an example that shows most, as image, label and masks by all other examples.
 
+    If its label shows nothing, it is the square in which the others find most.
+
     Args:
         reader: Reader of the support pool.
         example: Number of the example, as `Pool.units` has them.
     """
     pool = reader.pool
     squares = (pool.units == example).nonzero()[:, 0]
-    square = squares[(pool.labels[squares] == 1).sum((1, 2, 3)).argmax()]
-    image = pool.images[square, None].to(reader.engine.device)
-    (log_odds,) = _log_odds(reader, reader.encoded(), square[None], image)
-    return pool.images[square, 0].numpy(), (pool.labels[square] == 1).numpy(), reader.classes.layers(log_odds).numpy()
+    drawn = (pool.labels[squares] == 1).sum((1, 2, 3))
+    asked = squares[drawn.argmax(), None] if drawn.any() else squares
+    found = _log_odds(reader, reader.encoded(), asked, pool.images[asked].to(reader.engine.device))
+    masks = torch.stack([reader.classes.layers(each) for each in found])
+    most = masks.sum((1, 2, 3)).argmax()
+    square = asked[most]
+    return pool.images[square, 0].numpy(), (pool.labels[square] == 1).numpy(), masks[most].cpu().numpy()
 
 
 def _some(squares: Int64[Tensor, " n"], examples: int) -> Int64[Tensor, " m"]:

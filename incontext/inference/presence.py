@@ -264,7 +264,9 @@ class Judgement:
         """Expected Dice of new images, and examples that look wrong; None if the examples are too few."""
         if not self._are_enough:
             return None
-        return Expected.of(self._unlearned.left_out, list(self.reader.classes.names))
+        found = self._unlearned.left_out
+        presence = None if self._quality is None else presence_by_others(found, self._quality)
+        return Expected.of(found, list(self.reader.classes.names), presence)
 
     @cached_property
     def presence(self) -> PresenceModel | None:
@@ -345,6 +347,19 @@ def dice_shifts(found: LeftOut, quality: QualityModel) -> Float32[Tensor, " C"]:
     low, high = LEAST_SHARE, 1 - LEAST_SHARE
     apart = found.dice.clamp(low, high).logit() - predicted.clamp(low, high).logit()
     return apart.nan_to_num(0).sum(0) / (found.shown.sum(0) + WEIGHT_OF_NO_SHIFT)
+
+
+def presence_by_others(found: LeftOut, quality: QualityModel) -> Float[Tensor, "N C"]:
+    """Log-odds by which each example shows each class, whatever its label says; NaN where a class is shown too seldom.
+
+    The weights are those of the prior, since a label that is in doubt cannot teach them.
+    """
+    of_classes = []
+    for index in range(found.counts.shape[1]):
+        model, inputs = untaught(found, index, quality)
+        lowest = torch.full((len(found.examples),), -torch.inf)
+        of_classes.append(lowest.scatter_reduce(0, found.rows, inputs @ model.weights, "amax"))
+    return torch.stack(of_classes, dim=1)
 
 
 def _fitted(found: LeftOut, index: int, quality: QualityModel) -> ClassPresence:

@@ -63,8 +63,10 @@ def test_two_labels_are_made_wrong_in_each_way(bench: Bench, support: SharedSupp
     _, labels = pairs(bench, support, support.examples)
     kinds = errors_of(bench, support, labels)
     assert {kind: len(errors) for kind, errors in kinds.items()} == dict.fromkeys(
-        ("exchanged with each other", "shifted by a tenth of the side", "of another structure"), 2
+        ("exchanged with each other", "shifted by a tenth of the side", "of another structure", "forgotten altogether"),
+        2,
     )
+    assert not any(label.any() for label in kinds["forgotten altogether"].values())
     first, second = kinds["exchanged with each other"]
     assert np.array_equal(kinds["exchanged with each other"][first], labels[second])
     for index, label in kinds["shifted by a tenth of the side"].items():
@@ -84,6 +86,7 @@ def test_shares_are_of_the_wrong_examples() -> None:
     found = Expected({}, {}, range(6), np.zeros((6, 1)), contradiction, suspects=[1])
     assert told(found, [1, 5]) == {FOUND: 0.5, CALLED: 0.5}
     assert told(found, [1, 3]) == {FOUND: 1.0, CALLED: 0.5}
+    assert told(replace(found, forgotten={5: 1}), [1, 5]) == {FOUND: 1.0, CALLED: 0.5}
     assert told(found, []) == {CALLED: pytest.approx(1 / 6)}
 
 

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from incontext import Segmenter
 from incontext.cli import app
-from incontext.folders.expectation import PICTURE, Expectation, expect_of_folder, expectation_of
+from incontext.folders.expectation import PICTURE, Expectation, expect_of_folder, expectation_of, picture
 from incontext.folders.segment_folder import SegmentOptions, segment_folder
 
 
@@ -154,6 +154,26 @@ def test_classes_that_share_pixels_are_expected_as_segment_finds_them(tmp_path: 
     twins, overlap, *_ = found.lines()
     assert twins.startswith("Note: binary and cells cover the same pixels in all labels: one structure under two names")
     assert overlap == "Note: binary and cells share pixels in the labels: each class has a mask of its own."
+
+
+def test_a_forgotten_label_is_told_in_words() -> None:
+    found = Expectation({}, {}, ["c7.png", "c1.png"], [7, 1], {1: "1", 2: "liver"}, forgotten={"c7.png": 2})
+    assert list(found.lines()) == [
+        "Look at the label of c7.png: it says that there is no liver, and the other labelled images find one.",
+        "Look at the label of c1.png: the other labelled images contradict it.",
+    ]
+
+
+def test_an_empty_label_of_an_image_that_shows_the_class_is_named_and_drawn(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "in", count=8, swapped=None)
+    Image.fromarray(np.zeros((40, 40), np.uint8)).save(folder / "labels" / "c3.png")
+    found = expect_of_folder(fitted := Segmenter(), folder)
+    assert found is not None
+    assert (found.suspects, found.forgotten) == (["c3.png"], {"c3.png": 1})
+    _, label, mask = fitted.judgement.by_others(found.numbers[0])
+    assert not label.any()
+    assert mask.any()
+    assert picture(fitted, found) is not None
 
 
 def test_classes_without_names_are_called_by_their_label() -> None:

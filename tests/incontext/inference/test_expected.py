@@ -86,6 +86,25 @@ def test_where_all_are_alike_none_is_suspect() -> None:
     assert found.suspects == []
 
 
+def test_an_empty_example_in_which_the_others_find_a_class_is_suspect() -> None:
+    """Of three empty examples the classes are surely in the second, and of one class it is less sure in the first."""
+    dice = [[math.nan] * 2] * 3 + [[0.9, 0.8]] * 4
+    log_odds = torch.tensor([[1.2, -1.0], [2.0, 3.0], [-1.0, -3.0]] + [[5.0, 5.0]] * 4)
+    found = Expected.of(left_out(dice), [1, 4], log_odds)
+    assert found is not None
+    assert (found.suspects, found.forgotten) == ([1], {1: 4})
+    alone = Expected.of(left_out([each[:1] for each in dice]), [1], log_odds[:, :1])
+    assert alone is not None
+    assert (alone.suspects, alone.forgotten) == ([1, 0], {1: 1, 0: 1})
+
+
+def test_what_the_others_hardly_find_is_not_called_forgotten() -> None:
+    for dice, log_odds in ((0.4, 9.0), (0.9, 0.9), (0.9, math.nan)):
+        found = Expected.of(left_out([[math.nan], *[[dice]] * 4]), [1], torch.full((5, 1), log_odds))
+        assert found is not None
+        assert not found.suspects
+
+
 def test_an_example_that_shows_nothing_is_not_judged() -> None:
     found = Expected.of(left_out([[math.nan], [0.9], [0.9], [0.9], [0.9]], [9.0, 0.2, 0.2, 0.2, 0.2]), [1])
     assert found is not None

@@ -26,6 +26,7 @@ from incontext.inference.presence import (
     dice_shifts,
     inputs_of,
     judge_presence,
+    presence_by_others,
 )
 from incontext.inference.segmentation import Presence
 from incontext.networks.quality import QualityModel, expected_log_odds, soft_counts
@@ -85,6 +86,14 @@ def test_the_surer_of_itself_a_mask_is_the_more_probable_is_the_class() -> None:
     found = [judged(model(PRESENT, []), sure) for sure in (1, 2, 3, 4)]
     assert found == sorted(found)
     assert found[0] < 0.5 < found[-1]
+
+
+def test_a_label_in_doubt_does_not_tell_whether_the_class_is_there() -> None:
+    """The others draw the class in an empty example as surely as in those that show it, and hardly in another one."""
+    found = presence_by_others(left_out(PRESENT, [4, -4]), QUALITY)[:, 0]
+    assert found[4] > 1
+    assert found[5] < 0
+    assert presence_by_others(left_out(PRESENT[:3], [4]), QUALITY).isnan().all()
 
 
 def test_the_less_it_looks_like_what_was_labelled_the_less_probable_is_the_class() -> None:
