@@ -74,12 +74,13 @@ def errors_of(bench: Bench, support: SharedSupport, labels: Sequence[Label]) -> 
         "exchanged with each other": {index: labels[other] for index, other in zip(chosen, chosen[::-1], strict=True)},
         "shifted by a tenth of the side": {index: shifted(labels[index], seed + index) for index in chosen},
     }
-    forgotten = {index: np.zeros_like(labels[index]) for index in chosen}
     others = {index: other for index in order if (other := another(bench, support, index)) is not None}
     if len(others) >= WRONG:
         kinds["of another structure"] = {index: others[index] for index in list(others)[:WRONG]}
     kinds = {kind: errors for kind, errors in kinds.items() if all((label == 1).any() for label in errors.values())}
-    return {**kinds, "forgotten altogether": forgotten}
+    if len(labels) > WRONG:
+        kinds["forgotten altogether"] = {index: np.zeros_like(labels[index]) for index in chosen}
+    return kinds
 
 
 def shifted(label: Label, seed: int) -> Label:

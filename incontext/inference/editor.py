@@ -103,7 +103,7 @@ class Editor:
         """Go on from a mask of the class, as the network's squares show it, and return the mask.
 
         Clicks and scribbles that follow change what hangs together with them, up to twice as far away as they are from
-        the mask's outline; a box what lies beyond it. All else stays. A mask that shows nothing binds nothing.
+        the mask's outline; what lies beyond a box goes. All else stays. A mask that shows nothing binds nothing.
 
         Args:
             mask: A binary mask on the image's grid, or a label map of this editor's classes, of which other classes

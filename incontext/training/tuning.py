@@ -48,10 +48,10 @@ class TuningConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    folds: int = Field(default=4, ge=2)
-    """Parts of the images, and copies, each of which learns all parts but one."""
     steps: Positive = 60
     """Steps of each copy."""
+    folds: int = Field(default=4, ge=2)
+    """Parts of the images, and copies, each of which learns all parts but one."""
     judge_every: Positive = 10
     """Number of steps between two judgements of the gain."""
     doubt: float = Field(default=0.5, ge=0)

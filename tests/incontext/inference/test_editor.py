@@ -154,6 +154,11 @@ def test_a_mask_to_start_from_stays_where_nothing_is_said(tiling: str | int) -> 
     np.testing.assert_array_equal(editor.click(20, 15), started)  # it is inside already
     np.testing.assert_array_equal(editor.click(3, 50, inside=False), started)
     np.testing.assert_array_equal(editor.box(5, 2, 35, 30), started)
+    cut = editor.box(20, 2, 35, 30)
+    assert started[:20].any()
+    np.testing.assert_array_equal(cut[20:], started[20:])
+    assert tiling != "never" or not cut[:20].any()
+    editor.undo()
     changed = editor.click(20, 29) != started
     rows, columns = np.indices(started.shape)
     assert changed[20, 29]

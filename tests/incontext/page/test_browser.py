@@ -144,11 +144,11 @@ def test_polygons_boxes_scribbles_and_names_need_no_mouse(browser: Any, tmp_path
         somebody.press("a")
         expect(page.locator("#count")).to_have_text("1 accepted of 1")
         mask = mask_of(folder / "labels" / "a.png")
-        somebody.press("x", "Enter", "Shift+ArrowLeft", "Shift+ArrowUp")
+        somebody.press("x", "Enter", "Shift+ArrowLeft", "ArrowUp", "ArrowUp")
         expect(page.locator("#prompts li")).to_have_count(0)
         somebody.press("Enter")
         expect(page.locator("#prompts li")).to_contain_text("box")
-        somebody.press("s", "Shift+Enter", "Shift+ArrowDown", "ArrowRight")
+        somebody.press("s", "Shift+ArrowRight", "Shift+Enter", "ArrowDown", "ArrowDown")
         expect(page.locator("#prompts li")).to_have_count(1)
         somebody.press("Enter")
         expect(page.locator("#prompts li").last).to_contain_text("scribble 1: outside")
@@ -159,8 +159,8 @@ def test_polygons_boxes_scribbles_and_names_need_no_mouse(browser: Any, tmp_path
         expect(page.locator("#prompts li")).to_have_count(3)
     with opened(folder) as annotated:
         outside, inside = [said["points"] for _, said in annotated.open(0).drawing.prompts.values()][1:]
-    assert outside == [[16, 16], [26, 16], [26, 17]]
-    assert inside == [[26, 7], [25, 7], [25, 0]]
+    assert outside == [[24, 26], [25, 26], [26, 26]]
+    assert inside == [[26, 16], [25, 16], [25, 6]]
     assert mask[18, 24] == 1
     assert not mask[:16].any()
     assert not mask[20:, :20].any()
