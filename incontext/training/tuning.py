@@ -51,7 +51,7 @@ class TuningConfig(BaseModel):
     steps: Positive = 60
     """Steps of each copy."""
     folds: int = Field(default=4, ge=2)
-    """Parts of the images, and copies, each of which learns all parts but one."""
+    """Parts of the images, at most, and copies, each of which learns all parts but one."""
     judge_every: Positive = 10
     """Number of steps between two judgements of the gain."""
     doubt: float = Field(default=0.5, ge=0)
@@ -175,9 +175,10 @@ def shown_on_terminal(steps: Sequence[Step], what: str = "Tuning") -> Iterable[S
 def _tune(
     network: TunableNetwork, data: TuningImages, plans: "Sequence[_ClassPlan]", config: TuningConfig, track: Track
 ) -> Tuned:
-    learners = [_Learner(network, data, plans, fold, config) for fold in range(config.folds)]
+    folds = range(len(plans[0].folds))
+    learners = [_Learner(network, data, plans, fold, config) for fold in folds]
     # What a copy is worth is told by the part that it does not learn.
-    before = torch.cat([_judge(network, data, plans, fold) for fold in range(config.folds)])
+    before = torch.cat([_judge(network, data, plans, fold) for fold in folds])
     gained, steps, kept = 0.0, 0, dict[str, Tensor]()
     for step in track(range(1, config.steps + 1)):
         for learner in learners:
@@ -248,7 +249,8 @@ def _plans(data: TuningImages, config: TuningConfig) -> list[_ClassPlan]:
         group: min((counts[c] for c in classes if shown[data.groups == group, c].any()), default=0) for group in groups
     }
     order = sorted(_shuffled(sorted(rarest)), key=rarest.__getitem__)
-    folds = [set(order[first :: config.folds]) for first in range(config.folds)]
+    count = min(config.folds, sum(map(bool, rarest.values())))  # each part has a group that shows a class
+    folds = [set(order[first::count]) for first in range(count)]
     plans = [
         _ClassPlan(
             index,

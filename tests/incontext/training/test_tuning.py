@@ -119,6 +119,14 @@ def test_a_gain_counts_if_it_is_beyond_doubt(
     assert "leave-one-out Dice 0.50 " in found.reason
 
 
+def test_there_are_no_more_parts_than_images_that_show_something(network: SupportOnceNet) -> None:
+    data = drawings(7)
+    labels = data.labels.clone()
+    labels[4:] = 0
+    some = TuningImages(data.images, labels, data.annotated, data.groups)
+    assert tune(network, some, QUICK.model_copy(update={"folds": 9})).reason.startswith(("tuned", "not tuned: leave"))
+
+
 def test_no_copy_is_judged_by_what_it_learns(network: SupportOnceNet, monkeypatch: pytest.MonkeyPatch) -> None:
     learned, judged = {}, {}
 
