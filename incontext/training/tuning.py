@@ -341,7 +341,8 @@ def _judge(
 ) -> Float[Tensor, " judged"]:
     """Dice of the images of a part, of every class, when those of other groups are their support."""
     count = max(2, JUDGED // (len(plans[0].folds) * len(plans)))
-    return torch.cat([_judge_class(network, data, plan, fold, count) for plan in plans if plan.folds[fold]])
+    found = [_judge_class(network, data, plan, fold, count) for plan in plans if plan.folds[fold]]
+    return torch.cat([torch.zeros(0), *found])  # a part may show nothing that is judged
 
 
 def _judge_class(network: TunableNetwork, data: TuningImages, plan: _ClassPlan, fold: int, count: int) -> Tensor:

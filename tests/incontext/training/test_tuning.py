@@ -127,6 +127,12 @@ def test_there_are_no_more_parts_than_images_that_show_something(network: Suppor
     assert tune(network, some, QUICK.model_copy(update={"folds": 9})).reason.startswith(("tuned", "not tuned: leave"))
 
 
+def test_a_part_may_show_nothing_that_is_judged(network: SupportOnceNet) -> None:
+    plans = [tuning._ClassPlan(0, [[0, 1], [2, 3], []], [0, 1, 2, 3])]
+    judged = [len(tuning._judge(network, drawings(4), plans, fold)) for fold in range(3)]
+    assert judged == [2, 2, 0]
+
+
 def test_no_copy_is_judged_by_what_it_learns(network: SupportOnceNet, monkeypatch: pytest.MonkeyPatch) -> None:
     learned, judged = {}, {}
 
