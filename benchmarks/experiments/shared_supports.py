@@ -14,7 +14,7 @@ from benchmarks.experiments.bench import Bench
 from benchmarks.plans.task_plans import TaskPlan, plan_suite
 from incontext import Segmenter
 from incontext.inference.segmentation import dice
-from megamed import Sample, Task
+from megamed import Collection, Sample, Task
 from megamed.unknown import UNKNOWN
 
 
@@ -69,9 +69,16 @@ def shared_supports(plan: TaskPlan) -> list[SharedSupport]:
 def pairs(
     bench: Bench, support: SharedSupport, samples: Sequence[Sample]
 ) -> tuple[list[UInt8[np.ndarray, "H W"]], list[UInt8[np.ndarray, "H W"]]]:
+    """Images and labels of samples of a support's task, as `pairs_of` has them."""
+    return pairs_of(bench.collection, support.task, samples)
+
+
+def pairs_of(
+    collection: Collection, task: Task, samples: Sequence[Sample]
+) -> tuple[list[UInt8[np.ndarray, "H W"]], list[UInt8[np.ndarray, "H W"]]]:
     """Images and labels of samples; labels are 1 on the structure, and unknown pixels stay so."""
     rows = [sample.row for sample in samples]
-    return list(bench.collection.images(support.task, rows)), list(bench.collection.labels(support.task, rows))
+    return list(collection.images(task, rows)), list(collection.labels(task, rows))
 
 
 def mean_dice(masks: Sequence[np.ndarray], labels: Sequence[np.ndarray]) -> float:

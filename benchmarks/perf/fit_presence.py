@@ -10,7 +10,7 @@ import sys
 import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
 
@@ -19,6 +19,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from benchmarks.experiments.shared_supports import pairs_of
 from benchmarks.plans.task_plans import lacking, stable_hash
 from incontext import Segmenter
 from incontext.inference.presence import CONTRAST_CERTAINTY, PresenceModel, untaught
@@ -39,8 +40,11 @@ FLAT = 0.01
 """Precision of the weights before anything is known, of which they are all 0."""
 
 
+@dataclass(frozen=True, eq=False)
 class Recorded(PresenceModel):
     """A model that keeps the inputs of its only class."""
+
+    kept: list[Tensor] = field(default_factory=list)
 
     def probability(
         self,
@@ -52,8 +56,7 @@ class Recorded(PresenceModel):
     ) -> Tensor:
         """Probability as it is, while the inputs are kept."""
         (found,) = Finding.in_squares(self.reader.classes.probabilities(log_odds), masks, stages)
-        kept: list[Tensor] = vars(self).setdefault("kept", [])
-        kept.append(self.classes[0].inputs(found, self.quality)[1])
+        self.kept.append(self.classes[0].inputs(found, self.quality)[1])
         return super().probability(images, reaches, stages, log_odds, masks)
 
 
@@ -113,30 +116,24 @@ def tried(
     """Segment queries by examples; nothing if the examples allow no contrast."""
     segmenter = Segmenter(unknown=UNKNOWN, absent="mark", tiling="never")
     segmenter.show_progress = False
-    segmenter.fit(*pairs(collection, task, examples), subjects=[each.subject for each in examples])
+    segmenter.fit(*pairs_of(collection, task, examples), subjects=[each.subject for each in examples])
     judgement = segmenter.judgement
     model = judgement.presence
     if model is None or model.classes[0].contrast is None:
         return
     recorded = Recorded(model.reader, model.quality, model.classes, model.dice_shifts)
     vars(judgement)["presence"] = recorded
-    images, labels = pairs(collection, task, queries)
+    images, labels = pairs_of(collection, task, queries)
     found = zip(segmenter.predict(images).masks, labels, strict=True)
     yield JudgedTask(
         task.dataset,
         size,
         untaught(judgement.left_out, 0, model.quality)[1],
-        (judgement.left_out.counts[:, 0, 2] > 0).float(),
-        torch.cat(vars(recorded)["kept"]),
+        judgement.left_out.shows[:, 0].float(),
+        torch.cat(recorded.kept),
         np.array([(label == 1).any() for label in labels]),
         np.array([float(dice(mask > 0, label == 1)) for mask, label in found]),
     )
-
-
-def pairs(collection: Collection, task: Task, samples: Sequence[Sample]) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Images and labels of samples, which may lack the structure."""
-    rows = [each.row for each in samples]
-    return list(collection.images(task, rows)), list(collection.labels(task, rows))
 
 
 def fitted(found: Sequence[JudgedTask]) -> Float[Tensor, " W"]:

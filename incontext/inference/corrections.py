@@ -99,10 +99,10 @@ class PlaneCorrector:
             class_index: Index of the class that it is about.
         """
         after, size_px = dict(before), self.images.shape[-1]
-        nothing_said = np.zeros((3, size_px, size_px), np.uint8)
         for tile, box in enumerate(self.found.boxes):
             if mark.mask is not None:
                 drawn = torch.tensor(mark.coverage(box, size_px)).logit(eps=SURE)
+                nothing_said = np.zeros((3, size_px, size_px), np.uint8)
                 after[tile, class_index] = Corrected(nothing_said, drawn, bool(mark.mask.any()))
                 after |= self._giving_way(before, tile, class_index, drawn)
             elif (maps := mark.on_square(box, size_px)) is not None:

@@ -79,6 +79,11 @@ class LeftOut:
         return torch.zeros(len(self.examples), *values.shape[1:]).index_add_(0, self.rows, values)
 
     @property
+    def shows(self) -> Bool[Tensor, "M C"]:
+        """Whether a square shows a class."""
+        return self.counts[..., 2] > 0
+
+    @property
     def shown(self) -> Bool[Tensor, "N C"]:
         """Whether an example shows a class."""
         return self.by_example(self.counts)[..., 2] > 0

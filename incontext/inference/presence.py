@@ -367,7 +367,7 @@ def _fitted(found: LeftOut, index: int, quality: QualityModel) -> ClassPresence:
     model, inputs = untaught(found, index, quality)
     if not model.is_taught:
         return model
-    annotated, present = found.annotated[:, index], (found.counts[:, index, 2] > 0).float()
+    annotated, present = found.annotated[:, index], found.shows[:, index].float()
     certainty = CERTAINTY if model.contrast is None else CONTRAST_CERTAINTY
     weights = posterior(inputs[annotated], present[annotated], model.weights, torch.tensor(certainty))
     return replace(model, weights=weights)
@@ -375,7 +375,7 @@ def _fitted(found: LeftOut, index: int, quality: QualityModel) -> ClassPresence:
 
 def untaught(found: LeftOut, index: int, quality: QualityModel) -> tuple[ClassPresence, Float[Tensor, "M W"]]:
     """Model of a class whose weights are those of the prior, and its inputs of the examples by each other."""
-    shown, annotated = found.counts[:, index, 2] > 0, found.annotated[:, index]
+    shown, annotated = found.shows[:, index], found.annotated[:, index]
     labelled = None if found.labelled is None else found.labelled[shown, index]
     others = found.rows[:, None] != found.rows[shown]
     if len(found.rows[shown].unique()) < LEAST_EXAMPLES:

@@ -123,7 +123,7 @@ class Contrast:
 
         Nothing if the network has no features, or fewer than `LEAST_EXAMPLES` show the class or lack it.
         """
-        shows = found.counts[:, index, 2] > 0
+        shows = found.shows[:, index]
         lacks = found.annotated[:, index] & ~shows
         soft, features = Finding.in_examples(found, index)
         if features is None or any(len(found.rows[kind].unique()) < LEAST_EXAMPLES for kind in (shows, lacks)):
