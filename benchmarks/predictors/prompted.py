@@ -15,7 +15,7 @@ from benchmarks.predictors.protocol import Answer, NamedPrompted, PromptedPredic
 from benchmarks.predictors.source_identity import identity_of
 from incontext.networks import checkpoint
 from incontext.networks.checkpoint import Checkpoint
-from incontext.networks.prompted import PromptedNet, read
+from incontext.networks.prompted import PromptedNet, answer, read
 from incontext.networks.prompted_weights import load_prompted as load_beside
 from incontext.networks.prompted_weights import prompted_beside
 from incontext.networks.support_code import ImageCodes, SupportCode
@@ -51,7 +51,7 @@ class PromptedNetworks:
         """Read queries and their supports, of S ≥ 0 images."""
         code = self._code(support_images, support_labels) if support_images.shape[1] else None
         begun = self.prompted.begin(read(self.network, query_images, code))
-        return lambda maps, previous: self.prompted.refine(begun, maps, previous)
+        return lambda maps, previous: answer(self.network, self.prompted, begun, maps, previous)
 
     @cached_property
     def _encode(self) -> Any:

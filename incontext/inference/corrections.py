@@ -10,7 +10,7 @@ from torch import Tensor
 
 from incontext.images.marks import BOX, INSIDE, OUTSIDE, Mark
 from incontext.inference.planes import Plane, Said
-from incontext.networks.prompted import Begun, PromptedNet, read
+from incontext.networks.prompted import Begun, PromptedNet, answer, read
 from incontext.networks.support_code import SupportCode
 from incontext.networks.support_once import SupportOnceNet
 
@@ -166,19 +166,22 @@ class PlaneCorrector:
                 maps[channel] &= 1 - said[other]
             previous = before.logits[None, None].to(self.reader.device)
         asked = torch.from_numpy(maps)[None].float().to(self.reader.device)
-        logits = self.reader.prompted.refine(self._begin(tile, index), asked, previous)[0, 0].float().cpu()
+        begun = self._begin(tile, index)
+        logits = answer(self.reader.network, self.reader.prompted, begun, asked, previous)[0, 0].float().cpu()
         if before is not None and before.is_drawn:
             return Corrected(maps, _where_said(before.logits, logits, said), True)
         return Corrected(maps, logits)
 
     def _begin(self, tile: int, index: int) -> Begun:
-        """Read a square for a class; what only reading needs is forgotten."""
+        """Read a square for a class; what nobody needs any more is forgotten."""
         if (tile, index) not in self._begun:
             image = self.images[tile, None].to(self.reader.device)
             reading = read(self.reader.network, image, self.reader.support(image, index))
             automatic = self.found.logits[tile, index, None, None] * self.reader.temperature
             begun = self.reader.prompted.begin(reading._replace(automatic=automatic.to(self.reader.device)))
-            self._begun[tile, index] = begun._replace(reading=begun.reading._replace(stages=()))
+            if reading.supported.all():
+                begun = begun._replace(reading=begun.reading._replace(stages=()))
+            self._begun[tile, index] = begun
         return self._begun[tile, index]
 
 

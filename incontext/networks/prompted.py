@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import torch
 from einops import rearrange
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -125,6 +125,40 @@ class Begun(NamedTuple):
     """Share of each token of the attended stage in what another reads, over the last axis."""
 
 
+def answer(
+    network: SupportOnceNet,
+    prompted: "PromptedNet",
+    begun: Begun,
+    maps: Float[Tensor, "N 3 H W"],
+    previous: Float[Tensor, "N 1 H W"] | None = None,
+) -> Float[Tensor, "N 1 H W"]:
+    """Logits of queries, given all prompts so far, by a prompted network and the one that it stands beside.
+
+    A query without support becomes its own: the other network reads the mask that the prompts yield as its label, finds
+    what looks like it, and that is corrected by the prompts once more. See docs/findings.md on what it gains.
+
+    Args:
+        network: The network that has read the queries.
+        prompted: The network that corrects it.
+        begun: The queries, all of which have a support, or none.
+        maps: Prompts in {0, 1}: see `INSIDE`, `OUTSIDE` and `BOX`.
+        previous: Logits before the latest prompts; by default those without any prompt.
+    """
+    found = prompted.refine(begun, maps, previous)
+    reading = begun.reading
+    if reading.supported.any():
+        return found
+    features = [stage.chunk(2, 1)[0] for stage in reading.stages]
+    code = network.encode_features(features, (found > 0).to(found)[:, None])
+    again = prompted.begin(reading_of(network, reading.images, features, code))
+    return torch.where(said(maps), prompted.refine(again, maps, found), found)
+
+
+def said(maps: Float[Tensor, "N 3 H W"]) -> Bool[Tensor, "N 1 1 1"]:
+    """Whether anything is said about each query."""
+    return maps.flatten(1).any(1)[:, None, None, None]
+
+
 class PromptedNet(nn.Module):
     """Network that corrects the logits of a support-once network by prompts on the query, at the price of a decoder.
 
@@ -201,7 +235,7 @@ class PromptedNet(nn.Module):
             previous: Logits before the latest prompts; by default those without any prompt.
         """
         corrected = obeying(self.correct(begun, maps, previous), maps)
-        return torch.where(maps.flatten(1).any(1)[:, None, None, None], corrected, begun.reading.automatic)
+        return torch.where(said(maps), corrected, begun.reading.automatic)
 
     def correct(self, begun: Begun, maps: Tensor, previous: Tensor | None = None) -> Tensor:
         """Logits of the queries before prompted pixels are made to obey: what the network has learned."""

@@ -153,6 +153,10 @@ class SupportOnceNet(nn.Module):
         """
         self._check(support_images, support_labels)
         features = self.features(rearrange(support_images, "B S one H W -> (B S) one H W"))
+        return self.encode_features(features, support_labels)
+
+    def encode_features(self, features: list[Tensor], support_labels: Float[Tensor, "B S 1 H W"]) -> SupportCode:
+        """Encode support sets of which the features (B·S, C, h, w) of every stage are known already."""
         return self._image_codes(features, support_labels).pooled()
 
     def encode_images(self, images: Float[Tensor, "S 1 H W"], labels: Float[Tensor, "S 1 H W"]) -> ImageCodes:

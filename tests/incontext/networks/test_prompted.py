@@ -12,6 +12,7 @@ from incontext.networks.prompted import (
     PromptedConfig,
     PromptedNet,
     Reading,
+    answer,
     obeying,
     read,
     squared_distances,
@@ -111,6 +112,25 @@ def test_obedience_changes_prompted_pixels_alone():
     maps, logits = prompts(), torch.randn(4, 1, SIDE, SIDE)
     changed = obeying(logits, maps) != logits
     assert not (changed & (maps[:, :BOX].amax(1, keepdim=True) == 0)).any()
+
+
+def test_a_query_without_support_becomes_its_own(base, network, reading):
+    alone, maps = read(base, reading.images), prompts()
+    with torch.no_grad():
+        begun = network.begin(alone)
+        first, found = network.refine(begun, maps), answer(base, network, begun, maps)
+        code = base.encode_support(reading.images[:, None], (first > 0).float()[:, None])
+        again = network.refine(network.begin(read(base, reading.images, code)), maps, first)
+    assert torch.equal(found[[0, 3]], torch.zeros(2, 1, SIDE, SIDE)), "nothing is said of these"
+    torch.testing.assert_close(found[1:3], again[1:3])
+    assert (found[1:3] - first[1:3]).abs().amax() > 0.1
+    assert torch.equal(obeying(found, maps), found)
+
+
+def test_a_query_with_a_support_is_read_once(base, network, reading):
+    with torch.no_grad():
+        begun = network.begin(reading)
+        assert torch.equal(answer(base, network, begun, prompts()), network.refine(begun, prompts()))
 
 
 def test_what_was_there_before_the_latest_prompts_counts(network, reading):
