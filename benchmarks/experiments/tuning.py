@@ -6,7 +6,7 @@ from benchmarks.experiments.bench import Bench, Coordinates
 from benchmarks.experiments.scoring import Condition
 from benchmarks.plans.task_plans import plan_suite
 from benchmarks.predictors.tuned import NAME, SETTING
-from incontext.training.tuning import TuningConfig
+from incontext.training.tuning import STEPS
 
 SIZES = (4, 16)
 UNTUNED = "not tuned"
@@ -31,7 +31,7 @@ def tuning(bench: Bench) -> list[Condition]:
     shortens a run and tells little.
     """
     conditions = []
-    is_short = bench.options.steps < TuningConfig().steps
+    is_short = bench.options.steps < STEPS
     fewer = f"steps={bench.options.steps}" if is_short else ""
     variants = {name: ",".join(filter(None, (text, fewer))) for name, text in VARIANTS.items()}
     for size in SIZES[:1] if is_short else SIZES:

@@ -36,6 +36,8 @@ JUDGING = 16
 """Images of a class that are the support of those, at most: more would cost time and change little."""
 ENCODED_AT_ONCE = 16
 """Images that are encoded at a time."""
+STEPS, STEPS_OF_MANY, MANY = 60, 75, 16
+"""Steps of a copy, and of one that has more images than so many."""
 
 Positive = Annotated[int, Field(ge=1)]
 Step = TypeVar("Step")
@@ -48,8 +50,8 @@ class TuningConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    steps: Positive = 60
-    """Steps of each copy."""
+    steps: Positive | None = None
+    """Steps of each copy; by default `STEPS`, of more than `MANY` images `STEPS_OF_MANY`."""
     folds: int = Field(default=4, ge=2)
     """Parts of the images, at most, and copies, each of which learns all parts but one."""
     judge_every: Positive = 10
@@ -85,10 +87,14 @@ class TuningConfig(BaseModel):
         usual = ImageChances().model_dump()
         return AugmentConfig.only(image={name: self.augmentation * chance for name, chance in usual.items()})
 
+    def steps_of(self, images: int) -> int:
+        """Steps of each copy for so many images."""
+        return self.steps or (STEPS if images <= MANY else STEPS_OF_MANY)
+
     @property
     def unjudged(self) -> Self:
         """Configuration for images that are too few to judge by."""
-        steps, rate = min(self.steps, self.unjudged_steps), self.unjudged_learning_rate
+        steps, rate = min(self.steps or STEPS, self.unjudged_steps), self.unjudged_learning_rate
         changes = {"steps": steps, "learning_rate": rate, "set_size": self.unjudged_set_size, "with_copies": True}
         return self.model_copy(update=changes)
 
@@ -179,11 +185,11 @@ def _tune(
     learners = [_Learner(network, data, plans, fold, config) for fold in folds]
     # What a copy is worth is told by the part that it does not learn.
     before = torch.cat([_judge(network, data, plans, fold) for fold in folds])
-    gained, steps, kept = 0.0, 0, dict[str, Tensor]()
-    for step in track(range(1, config.steps + 1)):
+    gained, steps, kept, most = 0.0, 0, dict[str, Tensor](), config.steps_of(len(data.images))
+    for step in track(range(1, most + 1)):
         for learner in learners:
             learner.step()
-        if step % config.judge_every and step < config.steps:
+        if step % config.judge_every and step < most:
             continue
         after = torch.cat([_judge(learner.network, data, plans, learner.fold) for learner in learners])
         gain, error = _mean_and_error(after - before)
@@ -214,9 +220,10 @@ def _tune_unjudged(network: TunableNetwork, data: TuningImages, config: TuningCo
     if not plans:
         return Tuned(None, "not tuned: no labelled image shows a class")
     learner = _Learner(network, data, plans, 0, few)
-    for _ in track(range(1, few.steps + 1)):
+    steps = few.steps_of(len(data.images))
+    for _ in track(range(1, steps + 1)):
         learner.step()
-    told = f"{few.steps} steps on augmented copies: labelled images are too few to judge by"
+    told = f"{steps} steps on augmented copies: labelled images are too few to judge by"
     return Tuned(WeightsDelta.of(_mean_difference(network, [learner])), f"tuned {told}")
 
 

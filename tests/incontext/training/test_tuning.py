@@ -208,3 +208,8 @@ def test_learning_is_seeded_differentiable_and_leaves_no_trace() -> None:
                 assert torch.ones(1, requires_grad=True).mul(2).requires_grad
     assert drawn[0] == drawn[1] != drawn[2]
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize(("config", "images", "steps"), [({}, 16, 60), ({}, 17, 75), ({"steps": 3}, 64, 3)])
+def test_many_images_are_learned_for_longer_unless_somebody_says_how_long(config, images, steps):
+    assert TuningConfig(**config).steps_of(images) == steps
