@@ -1,9 +1,9 @@
 """Weights of the signs of presence, fitted on images with and without a structure, and how well they judge other ones.
 
 `python -m benchmarks.perf.fit_presence COLLECTION` takes the tasks of `train` and `dev` datasets of which some images
-lack the structure, shows examples of both kinds, and asks about images of other subjects. For each dataset in turn the
-weights that the others teach are told what its examples teach, and judge its images; the last line has the weights of
-all datasets.
+lack the structure, shows examples of both kinds or of one, and asks about images of other subjects. For each dataset in
+turn the weights that the others teach are told what its examples teach, and judge its images; the last lines have the
+weights of all datasets, with a contrast and without.
 """
 
 import sys
@@ -22,20 +22,28 @@ from torch import Tensor
 from benchmarks.experiments.shared_supports import pairs_of
 from benchmarks.plans.task_plans import lacking, stable_hash
 from incontext import Segmenter
-from incontext.inference.presence import CONTRAST_CERTAINTY, PresenceModel, untaught
+from incontext.inference.leave_one_out import LEAST_EXAMPLES
+from incontext.inference.presence import CERTAINTY, CONTRAST_CERTAINTY, PresenceModel, untaught
 from incontext.inference.presence_signs import Finding, posterior
 from incontext.inference.segmentation import dice
 from megamed import Collection, Sample, Task
 from megamed.unknown import UNKNOWN
 
-SIZES = ((8, 8), (4, 4), (12, 4))
-"""Numbers of examples that show the structure, and that lack it."""
+CONTRASTED, SOME_LACK_IT, ALL_SHOW_IT = (0.4, 0.45, 0.5, 0.55), (0.3, 0.4, 0.5, 0.55, 0.6), (0.05, 0.08, 0.1, 0.15, 0.2)
+"""Probabilities below which a structure counts as absent, by what the examples tell of it."""
+SIZES = {
+    (8, 8): CONTRASTED,
+    (4, 4): CONTRASTED,
+    (12, 4): CONTRASTED,
+    (8, 2): SOME_LACK_IT,
+    (16, 0): ALL_SHOW_IT,
+    (4, 0): ALL_SHOW_IT,
+}
+"""Numbers of examples that show the structure, and that lack it, and what is tried of them."""
 TASKS, DRAWS = 6, 3
 """Most tasks of a dataset, and draws of examples for each."""
 ASKED, LEAST_ASKED = 16, 4
 """Most images to ask about of each kind, and fewest."""
-THRESHOLDS = (0.4, 0.45, 0.5, 0.55)
-"""Probabilities below which a structure counts as absent."""
 FLAT = 0.01
 """Precision of the weights before anything is known, of which they are all 0."""
 
@@ -72,6 +80,13 @@ class JudgedTask:
     shown: Bool[np.ndarray, " N"]
     dice: Float[np.ndarray, " N"]
     """Dice of what is drawn; of a query that lacks the structure 1 if nothing is."""
+
+    def taught(self, prior: Float[Tensor, " W"]) -> Float[Tensor, " W"]:
+        """Weights that the examples make of those of other datasets."""
+        if self.present.all():
+            return prior
+        certainty = CONTRAST_CERTAINTY if len(prior) == len(CONTRAST_CERTAINTY) else CERTAINTY
+        return posterior(self.examples, self.present, prior, torch.tensor(certainty))
 
     def values(self, weights: Float[Tensor, " W"], threshold: float) -> tuple[float, float, float]:
         """Share of false alarms, Dice lost where the structure is, and Dice over as many images of both kinds."""
@@ -113,13 +128,13 @@ def trial(collection: Collection, task: Task, size: tuple[int, int], draw: int) 
 def tried(
     collection: Collection, task: Task, size: tuple[int, int], examples: Sequence[Sample], queries: Sequence[Sample]
 ) -> Iterator[JudgedTask]:
-    """Segment queries by examples; nothing if the examples allow no contrast."""
+    """Segment queries by examples; nothing if presence is not judged, or without a contrast of so many examples."""
     segmenter = Segmenter(unknown=UNKNOWN, absent="mark", tiling="never")
     segmenter.show_progress = False
     segmenter.fit(*pairs_of(collection, task, examples), subjects=[each.subject for each in examples])
     judgement = segmenter.judgement
     model = judgement.presence
-    if model is None or model.classes[0].contrast is None:
+    if model is None or (model.classes[0].contrast is None) != (size[1] < LEAST_EXAMPLES):
         return
     recorded = Recorded(model.reader, model.quality, model.classes, model.dice_shifts)
     vars(judgement)["presence"] = recorded
@@ -144,17 +159,16 @@ def fitted(found: Sequence[JudgedTask]) -> Float[Tensor, " W"]:
 
 
 def told(found: Sequence[JudgedTask]) -> Iterator[str]:
-    """Tell what the weights of all other datasets are worth on those of each."""
+    """Tell what the weights of all other datasets are worth on those of each, of trials with as many weights."""
     values: dict[tuple[tuple[int, int], float], dict[str, list[tuple[float, float, float]]]] = {}
     for dataset in sorted({each.dataset for each in found}):
         prior = fitted([each for each in found if each.dataset != dataset])
         for each in found:
-            if each.dataset != dataset:
-                continue
-            weights = posterior(each.examples, each.present, prior, torch.tensor(CONTRAST_CERTAINTY))
-            for threshold in (0.0, *THRESHOLDS):
-                by_dataset = values.setdefault((each.size, threshold), defaultdict(list))
-                by_dataset[dataset].append(each.values(weights, threshold))
+            if each.dataset == dataset:
+                weights = each.taught(prior)
+                for threshold in (0.0, *SIZES[each.size]):
+                    by_dataset = values.setdefault((each.size, threshold), defaultdict(list))
+                    by_dataset[dataset].append(each.values(weights, threshold))
     for (size, threshold), by_dataset in sorted(values.items()):
         means = [[fmean(some) for some in zip(*of, strict=True)] for of in by_dataset.values()]
         alarms, lost, over_all = (100 * fmean(some) for some in zip(*means, strict=True))
@@ -171,8 +185,9 @@ def main() -> None:
     for each in trials(Collection(Path(sys.argv[1]))):
         found.append(each)
         print(f"\r{len(found)} trials, {each.dataset:40}", end="", file=sys.stderr, flush=True)
-    print(*told(found), sep="\n")
-    print("weights:", ", ".join(f"{each:.2f}" for each in fitted(found).tolist()))
+    for count in (len(CONTRAST_CERTAINTY), len(CERTAINTY)):
+        some = [each for each in found if each.queries.shape[1] == count]
+        print(*told(some), f"weights: {', '.join(f'{each:.2f}' for each in fitted(some).tolist())}", sep="\n")
 
 
 if __name__ == "__main__":
