@@ -179,7 +179,7 @@ class PlaneCorrector:
             reading = read(self.reader.network, image, self.reader.support(image, index))
             automatic = self.found.logits[tile, index, None, None] * self.reader.temperature
             begun = self.reader.prompted.begin(reading._replace(automatic=automatic.to(self.reader.device)))
-            if reading.supported.all():
+            if not reading.is_alone:
                 begun = begun._replace(reading=begun.reading._replace(stages=()))
             self._begun[tile, index] = begun
         return self._begun[tile, index]

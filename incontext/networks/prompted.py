@@ -84,6 +84,11 @@ class Reading(NamedTuple):
     stages: tuple[Tensor, ...]
     supported: Float[Tensor, "N 1 1 1"]
 
+    @property
+    def is_alone(self) -> bool:
+        """Whether no query has a support, so that each becomes its own: see `answer`."""
+        return not self.supported.any()
+
 
 def read(network: SupportOnceNet, images: Float[Tensor, "N 1 H W"], code: SupportCode | None = None) -> Reading:
     """Read queries once, for all prompts that follow.
@@ -146,7 +151,7 @@ def answer(
     """
     found = prompted.refine(begun, maps, previous)
     reading = begun.reading
-    if reading.supported.any():
+    if not reading.is_alone:
         return found
     features = [stage.chunk(2, 1)[0] for stage in reading.stages]
     code = network.encode_features(features, (found > 0).to(found)[:, None])
