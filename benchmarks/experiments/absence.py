@@ -16,11 +16,15 @@ from benchmarks.experiments.shared_supports import SharedSupport, measured, pair
 from benchmarks.plans.task_plans import lacking, stable_hash
 from incontext import Segmenter
 from incontext.inference.segmentation import dice
+from incontext.training.tuning import STEPS
 from megamed import Sample
 from megamed.unknown import UNKNOWN
 
-TREATMENTS = ("keep", "suppress")
-"""Treatments of a class where it is improbable; `auto` is the second if some examples lack it, else the first."""
+KEEP, SUPPRESS, TUNED = "keep", "suppress", "suppress, tuned"
+"""Treatments of a class where it is improbable, the last by a network that is tuned on the examples.
+
+`auto` is the second if some examples lack the class, else nearly the first.
+"""
 ALL_SHOW, HALF_SHOW = "all examples show it", "half of the examples lack it"
 ALARMS, PRESENT, EVERYWHERE = "drawn where it is not", "Dice where it is", "Dice over all, 1 where both are empty"
 
@@ -41,21 +45,28 @@ def absence(bench: Bench) -> Findings:
     if not scores:
         msg = "No task has images without its structure: expected some of query subjects, got none. Name another suite."
         raise ValueError(msg)
-    references = {place: place._replace(series=TREATMENTS[0]) for place in scores}
+    references = {place: place._replace(series=KEEP) for place in scores}
     return Findings(averaged(scores, references, bench.settings.seed), details)
 
 
 def judged(bench: Bench, segmenter: Segmenter, support: SharedSupport) -> dict[str, Any]:
-    """Values in [0, 1] of each panel, by examples and treatment; nothing if all queries show the structure."""
+    """Values in [0, 1] of each panel, by examples and treatment; nothing if all queries show the structure.
+
+    Fewer training steps than tuning takes by default hold for it, too, which shortens a run and tells little.
+    """
     images, labels = pairs(bench, support, support.queries)
     if all((label == 1).any() for label in labels):
         return {}
     found: dict[str, Any] = {}
+    steps = bench.options.steps if bench.options.steps < STEPS else "auto"
+    treatments = {KEEP: ("keep", 0), SUPPRESS: ("suppress", 0), TUNED: ("suppress", steps)}
     for name, examples in supports_of(bench, support).items():
         subjects = [sample.subject for sample in examples]
         segmenter.fit(*pairs(bench, support, examples), subjects=subjects)
-        masks = {each: segmenter.set_params(absent=each).predict(images).masks for each in TREATMENTS}
-        found[name] = {each: valued(some, labels) for each, some in masks.items()}
+        found[name] = {}
+        for treatment, (absent, tune) in treatments.items():
+            segmenter.set_params(absent=absent, tune=tune)
+            found[name][treatment] = valued(segmenter.predict(images).masks, labels)
     return found
 
 

@@ -7,7 +7,19 @@ import numpy as np
 import pytest
 
 from benchmarks.experiments import absence
-from benchmarks.experiments.absence import ALARMS, ALL_SHOW, EVERYWHERE, HALF_SHOW, PRESENT, judged, supports_of, valued
+from benchmarks.experiments.absence import (
+    ALARMS,
+    ALL_SHOW,
+    EVERYWHERE,
+    HALF_SHOW,
+    KEEP,
+    PRESENT,
+    SUPPRESS,
+    TUNED,
+    judged,
+    supports_of,
+    valued,
+)
 from benchmarks.experiments.bench import Bench, Coordinates
 from benchmarks.experiments.shared_supports import SharedSupport
 from benchmarks.plans.task_plans import Settings
@@ -20,7 +32,8 @@ NewBench = Callable[..., Bench]
 
 @pytest.fixture
 def bench(new_bench: NewBench, sparse: SparseCollection) -> Bench:
-    made = new_bench("absence", Settings("heldout", support_size=4, draws=1, queries=2), predictors=("packaged",))
+    settings = Settings("heldout", support_size=4, draws=1, queries=2)
+    made = new_bench("absence", settings, predictors=("packaged",), steps=1)
     sparse.path = made.collection.path
     return replace(made, collection=sparse)
 
@@ -65,12 +78,12 @@ def test_what_a_user_gets_is_measured(bench: Bench) -> None:
     alarms = {
         (examples, treatment): found[Coordinates(examples, treatment, ALARMS)].value.mean
         for examples in (ALL_SHOW, HALF_SHOW)
-        for treatment in ("keep", "suppress")
+        for treatment in (KEEP, SUPPRESS, TUNED)
     }
-    assert alarms[HALF_SHOW, "suppress"] <= alarms[HALF_SHOW, "keep"]
-    assert alarms[ALL_SHOW, "suppress"] <= alarms[ALL_SHOW, "keep"]
-    assert found[Coordinates(ALL_SHOW, "keep", PRESENT)].value.mean > 0.9
-    assert found[Coordinates(ALL_SHOW, "suppress", ALARMS)].reference == Coordinates(ALL_SHOW, "keep", ALARMS)
+    assert alarms[HALF_SHOW, SUPPRESS] <= alarms[HALF_SHOW, KEEP]
+    assert alarms[ALL_SHOW, SUPPRESS] <= alarms[ALL_SHOW, KEEP]
+    assert found[Coordinates(ALL_SHOW, KEEP, PRESENT)].value.mean > 0.9
+    assert found[Coordinates(ALL_SHOW, SUPPRESS, ALARMS)].reference == Coordinates(ALL_SHOW, KEEP, ALARMS)
 
 
 def test_a_collection_without_such_images_is_refused(new_bench: NewBench) -> None:
