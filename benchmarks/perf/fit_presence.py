@@ -2,14 +2,14 @@
 
 `python -m benchmarks.perf.fit_presence COLLECTION` takes the tasks of `train` and `dev` datasets of which some images
 lack the structure, shows examples of both kinds or of one, and asks about images of other subjects. For each dataset in
-turn the weights that the others teach are told what its examples teach, and judge its images; the last lines have the
-weights of all datasets, with a contrast and without.
+turn the weights that the others teach are told what its examples teach, and judge its images; then the weights in use
+do, which have seen it. That is told with a contrast and without, followed by the weights of all datasets.
 """
 
 import sys
 import warnings
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
@@ -23,7 +23,7 @@ from benchmarks.experiments.shared_supports import pairs_of
 from benchmarks.plans.task_plans import lacking, stable_hash
 from incontext import Segmenter
 from incontext.inference.leave_one_out import LEAST_EXAMPLES
-from incontext.inference.presence import CERTAINTY, CONTRAST_CERTAINTY, PresenceModel, untaught
+from incontext.inference.presence import CERTAINTY, CONTRAST_CERTAINTY, CONTRAST_PRIOR, PRIOR, PresenceModel, untaught
 from incontext.inference.presence_signs import Finding, posterior
 from incontext.inference.segmentation import dice
 from megamed import Collection, Sample, Task
@@ -158,17 +158,14 @@ def fitted(found: Sequence[JudgedTask]) -> Float[Tensor, " W"]:
     return posterior(inputs, torch.from_numpy(shown).float(), torch.zeros(width), torch.full((width,), FLAT))
 
 
-def told(found: Sequence[JudgedTask]) -> Iterator[str]:
-    """Tell what the weights of all other datasets are worth on those of each, of trials with as many weights."""
+def told(found: Sequence[JudgedTask], priors: Mapping[str, Tensor]) -> Iterator[str]:
+    """Tell what weights are worth on the trials of each dataset."""
     values: dict[tuple[tuple[int, int], float], dict[str, list[tuple[float, float, float]]]] = {}
-    for dataset in sorted({each.dataset for each in found}):
-        prior = fitted([each for each in found if each.dataset != dataset])
-        for each in found:
-            if each.dataset == dataset:
-                weights = each.taught(prior)
-                for threshold in (0.0, *SIZES[each.size]):
-                    by_dataset = values.setdefault((each.size, threshold), defaultdict(list))
-                    by_dataset[dataset].append(each.values(weights, threshold))
+    for each in found:
+        weights = each.taught(priors[each.dataset])
+        for threshold in (0.0, *SIZES[each.size]):
+            by_dataset = values.setdefault((each.size, threshold), defaultdict(list))
+            by_dataset[each.dataset].append(each.values(weights, threshold))
     for (size, threshold), by_dataset in sorted(values.items()):
         means = [[fmean(some) for some in zip(*of, strict=True)] for of in by_dataset.values()]
         alarms, lost, over_all = (100 * fmean(some) for some in zip(*means, strict=True))
@@ -177,7 +174,7 @@ def told(found: Sequence[JudgedTask]) -> Iterator[str]:
 
 
 def main() -> None:
-    """Print what the weights of other datasets are worth, and those of all."""
+    """Print what the weights of other datasets are worth, what those in use are, and those of all datasets."""
     if len(sys.argv) != 2:
         sys.exit(__doc__)
     warnings.simplefilter("ignore")
@@ -185,9 +182,13 @@ def main() -> None:
     for each in trials(Collection(Path(sys.argv[1]))):
         found.append(each)
         print(f"\r{len(found)} trials, {each.dataset:40}", end="", file=sys.stderr, flush=True)
-    for count in (len(CONTRAST_CERTAINTY), len(CERTAINTY)):
-        some = [each for each in found if each.queries.shape[1] == count]
-        print(*told(some), f"weights: {', '.join(f'{each:.2f}' for each in fitted(some).tolist())}", sep="\n")
+    for in_use in (CONTRAST_PRIOR, PRIOR):
+        some = [each for each in found if each.queries.shape[1] == len(in_use)]
+        datasets = {each.dataset for each in some}
+        others = {dataset: fitted([each for each in some if each.dataset != dataset]) for dataset in datasets}
+        print("weights of the other datasets", *told(some, others), sep="\n")
+        print("weights in use", *told(some, dict.fromkeys(datasets, torch.tensor(in_use))), sep="\n")
+        print(f"weights of all datasets: {', '.join(f'{each:.2f}' for each in fitted(some).tolist())}")
 
 
 if __name__ == "__main__":
