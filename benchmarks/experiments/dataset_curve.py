@@ -35,7 +35,12 @@ def dataset_curve(bench: Bench) -> Findings:
     found, details = measure_tasks(bench, rows_of_images(bench), measures)
     scores, references, told = {}, {}, {}
     for (predictor, name), some in found.items():
-        told[f"{predictor}, {name}"] = {part: turns_to(each, ENOUGH, TURNS, seed) for part, each in parts(some).items()}
+        reached = within_reach(found[predictor, ALONE])
+        near = [each for each in some if each.task in reached]
+        both = parts(some) | {f"{part}, {len(reached)} tasks within reach": each for part, each in parts(near).items()}
+        told[f"{predictor}, {name}"] = {
+            part: turns_to(each, ENOUGH, TURNS, seed) for part, each in both.items() if each
+        }
         for index in range(IMAGES):
             place = Coordinates(index + 1, name, bench.panel_of(predictor))
             here = [each for each in some if each.index == index]
@@ -101,6 +106,11 @@ def clicks_of(course: Course) -> float:
     """Number of clicks until a mask was accepted; all that there were if none was."""
     turns = course.turns_to(ENOUGH)
     return float(TURNS if turns is None else turns)
+
+
+def within_reach(courses: Sequence[Course]) -> set[str]:
+    """Tasks of which every image is accepted in the end, each by itself."""
+    return {each.task for each in courses} - {each.task for each in courses if each.turns_to(ENOUGH) is None}
 
 
 def parts(courses: Sequence[Course]) -> dict[str, list[Course]]:

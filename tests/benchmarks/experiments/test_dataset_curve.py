@@ -11,7 +11,8 @@ from torch import Tensor
 from benchmarks.experiments import dataset_curve as curves
 from benchmarks.experiments import prompted_tasks
 from benchmarks.experiments.bench import Bench, Coordinates
-from benchmarks.experiments.dataset_curve import ALONE, JOINING, dataset_curve, rows_of_images
+from benchmarks.experiments.dataset_curve import ALONE, JOINING, dataset_curve, rows_of_images, within_reach
+from benchmarks.experiments.prompted_tasks import Course
 from benchmarks.predictors.protocol import NamedPrompted
 
 NewBench = Callable[..., Bench]
@@ -52,11 +53,19 @@ def test_accepted_masks_make_the_next_images_cheaper(new_bench: NewBench, eager:
     assert [points[ALONE, image].value.mean for image in range(1, IMAGES + 1)] == [3] * IMAGES
     assert points[JOINING, 3].reference == Coordinates(3, ALONE)
     assert points[JOINING, 3].difference.mean == -2
-    assert points[JOINING, 5].about == (
-        "all images: 1.2 (0.6, 1.9), 0% never; first 2: 2.5 (2.0, 3.0), 0% never; last 2: 0.0 (0.0, 0.0), 0% never"
-    )
+    parts = {"all images": "1.2 (0.6, 1.9)", "first 2": "2.5 (2.0, 3.0)", "last 2": "0.0 (0.0, 0.0)"}
+    told = [f"{part}{of}: {turns}, 0% never" for of in ("", ", 1 tasks within reach") for part, turns in parts.items()]
+    assert points[JOINING, 5].about == "; ".join(told)
     assert points[JOINING, 1].about == ""
     assert findings.details["clicks"][f"eager, {ALONE}"]["all images"]["turns"]["mean"] == 3
+
+
+def test_a_task_is_within_reach_if_each_of_its_images_is() -> None:
+    reached, never = (
+        Course("d", "near", "s", "c", 0, [0.1, 0.95], None),
+        Course("d", "far", "s", "c", 0, [0.1, 0.5], None),
+    )
+    assert within_reach([reached, never, replace(reached, task="far")]) == {"near"}
 
 
 def test_what_is_shown_is_what_was_accepted(new_bench: NewBench, eager: Eager) -> None:
