@@ -22,6 +22,7 @@ PART = 6
 TURNS, ENOUGH = 20, 0.9
 """Most clicks on an image, and the Dice at which its mask is accepted before."""
 JOINING, ALONE = "accepted masks join the support", "every image by itself"
+ALL, NEAR = "all tasks", "tasks within reach"
 
 
 def dataset_curve(bench: Bench) -> Findings:
@@ -34,28 +35,24 @@ def dataset_curve(bench: Bench) -> Findings:
     measures = {name: partial(courses, seed, name == JOINING) for name in (JOINING, ALONE)}
     found, details = measure_tasks(bench, rows_of_images(bench), measures)
     scores, references, told = {}, {}, {}
-    for (predictor, name), some in found.items():
-        reached = within_reach(found[predictor, ALONE])
-        near = [each for each in some if each.task in reached]
-        both = parts(some) | {f"{part}, {len(reached)} tasks within reach": each for part, each in parts(near).items()}
-        told[f"{predictor}, {name}"] = {
-            part: turns_to(each, ENOUGH, TURNS, seed) for part, each in both.items() if each
-        }
-        for index in range(IMAGES):
-            place = Coordinates(index + 1, name, bench.panel_of(predictor))
-            here = [each for each in some if each.index == index]
-            scores[place] = scores_of(here, map(clicks_of, here))
-            references[place] = place._replace(series=ALONE)
-    points = averaged(scores, references, seed)
-    ends = [point for point in points if point.place.x == IMAGES]
-    remarks = {
-        end.place: "; ".join(f"{part}: {turns}" for part, turns in summary.items())
-        for end, summary in zip(ends, told.values(), strict=True)
+    for (predictor, name), asked in found.items():
+        for panel, some in panels(asked, found[predictor, ALONE]).items():
+            titled = ", ".join(filter(None, (bench.panel_of(predictor), panel)))
+            told[Coordinates(IMAGES, name, titled)] = {
+                part: turns_to(each, ENOUGH, TURNS, seed) for part, each in parts(some).items()
+            }
+            for index in range(IMAGES):
+                place = Coordinates(index + 1, name, titled)
+                here = [each for each in some if each.index == index]
+                scores[place] = scores_of(here, map(clicks_of, here))
+                references[place] = place._replace(series=ALONE)
+    remarks = {place: "; ".join(f"{part}: {turns}" for part, turns in each.items()) for place, each in told.items()}
+    points = [replace(each, about=remarks.get(each.place, "")) for each in averaged(scores, references, seed)]
+    kept = {
+        f"{place.panel}, {place.series}": {part: asdict(turns) for part, turns in each.items()}
+        for place, each in told.items()
     }
-    kept = {name: {part: asdict(turns) for part, turns in each.items()} for name, each in told.items()}
-    return Findings(
-        [replace(point, about=remarks.get(point.place, "")) for point in points], details | {"clicks": kept}
-    )
+    return Findings(points, details | {"clicks": kept})
 
 
 def rows_of_images(bench: Bench) -> list[TaskPlan]:
@@ -108,9 +105,11 @@ def clicks_of(course: Course) -> float:
     return float(TURNS if turns is None else turns)
 
 
-def within_reach(courses: Sequence[Course]) -> set[str]:
-    """Tasks of which every image is accepted in the end, each by itself."""
-    return {each.task for each in courses} - {each.task for each in courses if each.turns_to(ENOUGH) is None}
+def panels(courses: Sequence[Course], alone: Sequence[Course]) -> dict[str, Sequence[Course]]:
+    """Courses of all tasks, and of those, if any, of which every image, by itself, is accepted in the end."""
+    lost = {each.task for each in alone if each.turns_to(ENOUGH) is None}
+    near = [each for each in courses if each.task not in lost]
+    return {ALL: courses} | ({NEAR: near} if near else {})
 
 
 def parts(courses: Sequence[Course]) -> dict[str, list[Course]]:

@@ -11,7 +11,7 @@ from torch import Tensor
 from benchmarks.experiments import dataset_curve as curves
 from benchmarks.experiments import prompted_tasks
 from benchmarks.experiments.bench import Bench, Coordinates
-from benchmarks.experiments.dataset_curve import ALONE, JOINING, dataset_curve, rows_of_images, within_reach
+from benchmarks.experiments.dataset_curve import ALL, ALONE, JOINING, NEAR, dataset_curve, panels, rows_of_images
 from benchmarks.experiments.prompted_tasks import Course
 from benchmarks.predictors.protocol import NamedPrompted
 
@@ -48,24 +48,29 @@ def eager(monkeypatch: pytest.MonkeyPatch) -> Eager:
 
 def test_accepted_masks_make_the_next_images_cheaper(new_bench: NewBench, eager: Eager) -> None:
     findings = dataset_curve(new_bench("dataset-curve", predictors=("eager",)))
-    points = {(point.place.series, point.place.x): point for point in findings.points}
-    assert [points[JOINING, image].value.mean for image in range(1, IMAGES + 1)] == [3, 2, 1, 0, 0]
-    assert [points[ALONE, image].value.mean for image in range(1, IMAGES + 1)] == [3] * IMAGES
-    assert points[JOINING, 3].reference == Coordinates(3, ALONE)
-    assert points[JOINING, 3].difference.mean == -2
-    parts = {"all images": "1.2 (0.6, 1.9)", "first 2": "2.5 (2.0, 3.0)", "last 2": "0.0 (0.0, 0.0)"}
-    told = [f"{part}{of}: {turns}, 0% never" for of in ("", ", 1 tasks within reach") for part, turns in parts.items()]
-    assert points[JOINING, 5].about == "; ".join(told)
-    assert points[JOINING, 1].about == ""
-    assert findings.details["clicks"][f"eager, {ALONE}"]["all images"]["turns"]["mean"] == 3
+    points = {point.place: point for point in findings.points}
+    for panel in (ALL, NEAR):
+        joining, alone = (
+            [points[Coordinates(x, name, panel)] for x in range(1, IMAGES + 1)] for name in (JOINING, ALONE)
+        )
+        assert [point.value.mean for point in joining] == [3, 2, 1, 0, 0]
+        assert [point.value.mean for point in alone] == [3] * IMAGES
+        assert joining[2].reference == Coordinates(3, ALONE, panel)
+        assert joining[2].difference.mean == -2
+        assert [point.about for point in joining[:-1]] == [""] * (IMAGES - 1)
+        assert joining[-1].about == (
+            "all images: 1.2 (0.6, 1.9), 0% never; first 2: 2.5 (2.0, 3.0), 0% never; last 2: 0.0 (0.0, 0.0), 0% never"
+        )
+        assert findings.details["clicks"][f"{panel}, {ALONE}"]["all images"]["turns"]["mean"] == 3
 
 
-def test_a_task_is_within_reach_if_each_of_its_images_is() -> None:
-    reached, never = (
-        Course("d", "near", "s", "c", 0, [0.1, 0.95], None),
-        Course("d", "far", "s", "c", 0, [0.1, 0.5], None),
-    )
-    assert within_reach([reached, never, replace(reached, task="far")]) == {"near"}
+def test_tasks_within_reach_are_those_of_which_every_image_is_accepted() -> None:
+    reached = Course("dataset", "near", "subject", "case", 0, [0.1, 0.95], None)
+    never = replace(reached, task="far", dice=[0.1, 0.5])
+    alone = [reached, never, replace(reached, task="far")]
+    joining = [replace(each, dice=[0.95]) for each in alone]
+    assert panels(joining, alone) == {ALL: joining, NEAR: joining[:1]}
+    assert panels(joining, [never, replace(never, task="near")]) == {ALL: joining}
 
 
 def test_what_is_shown_is_what_was_accepted(new_bench: NewBench, eager: Eager) -> None:
