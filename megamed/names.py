@@ -21,6 +21,8 @@ UNLIKE = 0.005
 """Cost of a label that is spelt otherwise than what was asked for, so that of equal ones the literal one is first."""
 AS_LIKELY = 0.03
 """Cost beyond that of the likeliest task up to which another is as likely: the cost of a synonym, not of a guess."""
+SIDES = frozenset({"left", "right"})
+"""Words that say the same together as none of them: both kidneys are the kidneys."""
 MOST_NEAREST = 3
 """Names that a refusal offers."""
 LEAST_NEAR = 0.35
@@ -227,12 +229,21 @@ def _is_general(words: Words) -> bool:
 def _beyond(want: frozenset[str], need: frozenset[str], told: frozenset[str]) -> frozenset[str]:
     """Words that were asked for and a label lacks, but for those that add nothing to the others."""
     table = grammar()
-    idle = {word for word, kind in table.kinds.items() if kind <= told | need}
+    idle = {word for word in want & table.kinds.keys() if _may_be(word, need, told)}
     if need & table.lesions:
         idle.add("lesion")
     if not need & table.findings:
         idle.add("and")
+    if want - need >= SIDES:
+        idle |= SIDES | {"and"}
     return want - need - idle
+
+
+def _may_be(kind: str, need: frozenset[str], told: frozenset[str]) -> bool:
+    """Say whether a label of a structure may be of one of its kinds: its card tells of this kind, or of none."""
+    kinds = grammar().kinds
+    others = {other for other, structure in kinds.items() if structure == kinds[kind]}
+    return kinds[kind] <= told | need and (kind in told or told.isdisjoint(others))
 
 
 def _nearest(words: Words, asked: Sequence[Meaning], choices: Sequence[Named]) -> list[str]:

@@ -390,15 +390,15 @@ def _slips(one: str, other: str) -> int:
 def _compound(word: str) -> Words:
     """Split a word into two names of the table, as German and Chinese join them; empty if it is none.
 
-    >>> _compound("nierentumor"), _compound("肝脏肿瘤2"), _compound("table")
-    (('niere', 'tumor'), (), ())
+    >>> _compound("nierentumor"), _compound("hirnmetastasen"), _compound("肝脏肿瘤2"), _compound("table")
+    (('niere', 'tumor'), ('hirn', 'metastase'), (), ())
     """
     least = 1 if not word.isascii() else LEAST_LETTERS
     forms = grammar().forms
     for cut in range(len(word) - least, least - 1, -1):
-        first, second = word[:cut], (_singular(word[cut:]),)
+        first, last = word[:cut], _singular(word[cut:])
         stems = [first.removesuffix(link) for link in LINKS if first.endswith(link)]
         head = next((stem for stem in stems if (_singular(stem),) in forms), None)
-        if head and second in forms:
+        if head and (second := (last,) if (last,) in forms else _stem(last)):
             return (_singular(head), *second)
     return ()

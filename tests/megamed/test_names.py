@@ -75,6 +75,64 @@ def test_a_part_is_not_its_whole_nor_one_side_the_other(named: list[Named]) -> N
     assert first(find("disc L3-L2", named)) == "disc-l2-l3"
 
 
+def of_one_dataset(dataset: str, anatomy: str, *labels: str) -> list[Named]:
+    tasks = [Task(dataset=dataset, modality="ct", axis="axial", label=label) for label in labels]
+    return [Named(task, anatomy, others=tuple({*labels} - {task.label})) for task in tasks]
+
+
+@pytest.mark.parametrize("query", ["heart valve", "Herzklappen", "valve cardiaque", "válvula cardíaca", "心脏瓣膜"])
+def test_a_valve_of_the_heart_is_none_of_a_machine(query: str) -> None:
+    engine, heart = (of_one_dataset(anatomy, anatomy, "valve") for anatomy in ("engine", "heart"))
+    assert [hit.task.dataset for hit in find(query, engine + heart).hits] == ["heart"]
+    assert len(find("valve", engine + heart).hits) == 2
+
+
+def test_a_part_of_the_aorta_is_found_where_the_images_show_it() -> None:
+    named = of_one_dataset("liver", "abdomen", "aorta") + of_one_dataset("heart", "heart", "aorta")
+    assert [hit.task.dataset for hit in find("abdominal aorta", named).hits] == ["liver"]
+    assert len(find("aorta", named).hits) == 2
+
+
+def test_one_kind_of_tumour_is_not_another() -> None:
+    glioma, any_kind = of_one_dataset("a", "brain, glioma", "tumour"), of_one_dataset("b", "brain", "tumour")
+    both = of_one_dataset("c", "brain (meningioma, glioma)", "tumour")
+    assert [hit.task.dataset for hit in find("meningioma", glioma + any_kind + both).hits] == ["b", "c"]
+    assert [hit.task.dataset for hit in find("glioma", glioma + any_kind + both).hits] == ["a", "b", "c"]
+
+
+def test_both_sides_are_the_whole() -> None:
+    named = of_one_dataset("a", "abdomen", "kidneys", "left-kidney", "right-kidney")
+    for query in ("left and right kidney", "right and left kidneys", "both kidneys"):
+        assert [hit.task.label for hit in find(query, named).hits] == ["kidneys"]
+    assert not find("left and right kidney tumour", named).hits
+
+
+@pytest.mark.parametrize(
+    ("query", "label"),
+    [
+        ("HWK 5", "vertebra-c5"),
+        ("Th7", "vertebra-t7"),
+        ("third cervical vertebra", "vertebra-c3"),
+        ("linker Oberlappen", "lung-upper-lobe-left"),
+        ("RLL", "lung-lower-lobe-right"),
+        ("Bauchspeicheldrüsenkrebs", "pancreatic-mass"),
+        ("colorectal cancer", "colon-cancer-primary"),
+        ("Hirnmetastasen", "brain-metastasis"),
+        ("4th ventricle", "fourth-ventricle"),
+        ("cotton wool spots", "soft-exudate"),
+        ("PZ", "peripheral-zone"),
+    ],
+)
+def test_structures_of_public_datasets_are_found_by_what_they_are_called(query: str, label: str) -> None:
+    labels = [
+        *(f"vertebra-{part}{number}" for part, most in (("c", 7), ("t", 12)) for number in range(1, most + 1)),
+        *(f"lung-{part}-lobe-{side}" for part in ("upper", "lower") for side in ("left", "right")),
+        *("pancreatic-mass", "colon-cancer-primary", "brain-metastasis", "fourth-ventricle", "soft-exudate"),
+        *("peripheral-zone", "pancreas", "colon", "brain", "ventricles", "exudate", "prostate"),
+    ]
+    assert [hit.task.label for hit in find(query, of_one_dataset("a", "whole body", *labels)).hits] == [label]
+
+
 def test_likely_tasks_share_one_meaning_however_it_is_spelt(named: list[Named]) -> None:
     assert {task.label for task in find("cell nuclei", named).tasks} >= {"nuclei", "nucleus"}
     tasks = find("optic disk", named).tasks

@@ -46,6 +46,8 @@ def test_spellings_are_folded(one: str, other: str) -> None:
         ("Nieren", "kidneys"),
         ("l'aorte", "aorta"),
         ("Lung_L", "left lung"),
+        ("Hirnmetastasen", "brain metastasis"),
+        ("retina vessel tree", "retinal vessel"),
     ],
 )
 def test_names_of_a_structure_are_read_alike(one: str, other: str) -> None:
