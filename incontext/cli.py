@@ -127,7 +127,8 @@ def segment(
         from incontext.folders.exported_model import segment_by_model
 
         learned = (colours, unknown, select, support_size, ensemble, tune, choose, weights, device, backend, absent)
-        refuse_beside_model((*learned, prompts, write, statistics, overlap is not None))
+        asked_for = (images, labels, prompts, write, statistics, overwrite, as_json, overlap is not None)
+        refuse_beside_model((*learned, *asked_for))
         return report_model(segment_by_model(task, query, out, mask_format, channel, level, progress(quiet)), out)
     from incontext.folders.class_names import read_classes, read_colours
     from incontext.folders.prompt_file import PromptFile

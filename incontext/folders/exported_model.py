@@ -1,96 +1,20 @@
 """Segmentation of images by an exported model, by what reads and writes files and an ONNX runtime alone: no torch."""
 
-import json
-import os
-import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
-
-import numpy as np
-from jaxtyping import Float32, UInt8
+from typing import Any
 
 from incontext import __version__
 from incontext.folders import MASKS, SUMMARY
 from incontext.folders.folder_images import read_folder
+from incontext.folders.model_graph import ExportedModel
 from incontext.folders.run_folder import places
-from incontext.images.case_planes import on_grid
 from incontext.images.source_image import SourceImage, mask_suffix, read_source_image, write_mask
 from megamed import formats
-from megamed.extras import require
 from megamed.failures import Attempt
 from megamed.files import Unwritable, claimed, make_folder, write_json
 from megamed.pairing import ImagePair
-
-GRAPH = "model.onnx"
-"""Name of the graph in a BioImage.IO package."""
-_NO_PACKAGE = (zipfile.BadZipFile, KeyError, ValueError, TypeError)
-
-
-@dataclass(frozen=True)
-class ExportedModel:
-    """A graph that finds probabilities of classes in an image, as `Segmenter.export` wrote it.
-
-    Attributes:
-        run: Function from an image (1, 1, H, W) to probabilities (1, C, H, W).
-        about: Metadata of the graph by name.
-    """
-
-    run: Callable[[np.ndarray], np.ndarray] = field(repr=False)
-    about: Mapping[str, Any]
-
-    @classmethod
-    def open(cls, path: Path) -> Self:
-        """Open a graph, or the one in a BioImage.IO package.
-
-        Raises:
-            FileNotFoundError: If there is no such file.
-            ValueError: If it is no model of this library.
-            ModuleNotFoundError: If onnxruntime is not installed.
-        """
-        require("run", "Running an exported model", "onnxruntime")
-        import onnxruntime
-        from onnxruntime.capi import onnxruntime_pybind11_state as faults
-
-        if not path.is_file():
-            msg = f"model is missing: expected a file, got {path}. Check the path."
-            raise FileNotFoundError(msg)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", 0))
-        options.log_severity_level = 3
-        # optimising thousands of small nodes takes half a second, more than an image does, and gains little of it
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        try:
-            content = path.read_bytes() if path.suffix.lower() != ".zip" else zipfile.ZipFile(path).read(GRAPH)
-            session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-            told = session.get_modelmeta().custom_metadata_map
-            about = {name: json.loads(value) for name, value in told.items()}
-        except (*_NO_PACKAGE, faults.Fail, faults.InvalidArgument, faults.InvalidGraph, faults.InvalidProtobuf):
-            about = {}
-        if "classes" not in about:
-            msg = (
-                f"{path} is no exported model: expected one of `incontext export --task`, got another file. Export it."
-            )
-            raise ValueError(msg)
-        return cls(lambda image: session.run(None, {"image": image})[0], about)
-
-    @property
-    def classes(self) -> dict[int, str]:
-        """Names of the classes by label value."""
-        return {int(value): name for value, name in self.about["classes"].items()}
-
-    def mask(self, case: SourceImage) -> UInt8[np.ndarray, "*grid"]:
-        """The most probable label value of each pixel, on the grid of the source."""
-        return on_grid(np.stack([self._of_plane(plane) for plane in case.planes]), case)
-
-    def _of_plane(self, plane: Float32[np.ndarray, "H W"]) -> UInt8[np.ndarray, "H W"]:
-        found = self.run(np.ascontiguousarray(plane[None, None], dtype=np.float32))[0]
-        mask, best = np.zeros(plane.shape, np.uint8), 1 - found.sum(0)
-        for value, layer in zip(self.classes, found, strict=True):
-            mask[layer > best] = value
-            best = np.maximum(best, layer)
-        return mask
 
 
 @dataclass(frozen=True)

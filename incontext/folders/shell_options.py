@@ -244,7 +244,7 @@ def tools_named(names: Sequence[str]) -> tuple[WrittenTool, ...]:
 
 
 def refuse_beside_model(given: Sequence[object]) -> None:
-    """Refuse options that decide what an exported model has decided already.
+    """Refuse options that an exported model has decided already, or that do nothing beside it.
 
     Args:
         given: Values of these options; None or empty for those that were not given.

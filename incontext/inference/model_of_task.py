@@ -13,6 +13,7 @@ from incontext.images.orientation import PlaneLayout
 from incontext.images.source_image import SourceImage
 from incontext.inference.loaded_network import LoadedNetwork
 from incontext.inference.model_files import Check
+from incontext.inference.model_format import FORMAT
 from incontext.inference.one_input import OneInput
 from incontext.inference.presence import Judgement
 from incontext.inference.segmentation import Report
@@ -20,8 +21,6 @@ from incontext.inference.support_pool import Fitted, Preparation
 from incontext.networks.cross_block import CrossBlockNet
 from incontext.networks.support_once import SupportOnceNet
 
-FORMAT = "incontext-model-1"
-"""Name of what a model takes and gives, and of the metadata that it has."""
 CHECKED = 2
 """Labelled images by which a file is checked, each whole and in part."""
 

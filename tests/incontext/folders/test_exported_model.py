@@ -4,7 +4,9 @@ import json
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -97,6 +99,9 @@ def test_a_mask_that_somebody_made_is_not_replaced(tmp_path: Path, images: Path)
     [
         (("--tune", "auto"), "an exported model takes"),
         (("--select", "nearest"), "an exported model takes"),
+        (("--images", "{case}_flair"), "an exported model takes"),
+        (("--json",), "an exported model takes"),
+        (("--overwrite",), "an exported model takes"),
     ],
 )
 def test_options_that_it_has_decided_are_refused(
@@ -118,6 +123,105 @@ def test_a_file_that_is_no_model_is_refused_in_one_line(content: bytes | None, t
     assert code == 1
     assert str(path) in told.replace("\n", "")
     assert ("is missing" if content is None else "is no exported model") in told.replace("\n", "")
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ({"format": "incontext-model-2"}, "expected the format incontext-model-1"),
+        ({"classes": {"300": "disc", "5": "ring"}}, "values from 1 to 255"),
+        ({"classes": {"0": "disc", "5": "ring"}}, "values from 1 to 255"),
+        ({"classes": ["disc", "ring"]}, "values from 1 to 255"),
+        ({"classes": {}}, "values from 1 to 255"),
+        ({"colours": {"3": "red"}}, "colours such as"),
+        ({"colours": None}, "colours such as"),
+        ({"overlap": "no"}, "whether classes overlap"),
+        ({"classes": {"3": "disc"}}, "finds no probabilities: expected some of shape (1, 1, 6, 8), got shape (1, 2"),
+    ],
+)
+def test_a_graph_that_tells_what_no_model_tells_is_refused(
+    changed: dict[str, object], expected: str, tmp_path: Path, images: Path
+) -> None:
+    model = write_graph(tmp_path / "a.onnx", **changed)
+    code, told = segment("--task", model, "--query", images / "a.tif", "--out", tmp_path / "out")
+    assert code == 1
+    assert expected in told.replace("\n", "")
+    assert "unforeseen" not in told
+
+
+def changed_graph(path: Path, change: Callable[[Any], None]) -> Path:
+    model = onnx.load(write_graph(path))
+    change(model.graph)
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda graph: graph.initializer[0].CopyFrom(onnx.helper.make_tensor("one", 1, [1], [np.nan])), "no numbers"),
+        (lambda graph: setattr(graph.input[0].type.tensor_type.shape.dim[2], "dim_value", 64), "cannot run"),
+        (lambda graph: setattr(graph.input[0], "name", "x"), "no exported model"),
+        (lambda graph: setattr(graph.node[0], "op_type", "Zorble"), "no exported model"),
+    ],
+)
+def test_a_graph_that_computes_no_probabilities_is_refused(
+    change: Callable[[Any], None], expected: str, tmp_path: Path, images: Path
+) -> None:
+    model = changed_graph(tmp_path / "a.onnx", change)
+    code, told = segment("--task", model, "--query", images / "a.tif", "--out", tmp_path / "out")
+    assert code == 1
+    assert expected in told.replace("\n", "")
+    assert "unforeseen" not in told
+
+
+def test_a_graph_reads_no_other_file(tmp_path: Path, images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "secret").write_bytes(np.float32(1).tobytes())
+    monkeypatch.chdir(tmp_path)
+
+    def name_file(graph: Any) -> None:
+        tensor = graph.initializer[0]
+        tensor.ClearField("float_data")
+        tensor.data_location = onnx.TensorProto.EXTERNAL
+        for key, value in (("location", "secret"), ("offset", "0"), ("length", "4")):
+            tensor.external_data.add(key=key, value=value)
+
+    code, told = segment(
+        *("--task", changed_graph(tmp_path / "a.onnx", name_file), "--query", images, "--out", tmp_path / "out")
+    )
+    assert code == 1
+    assert "is no exported model" in told.replace("\n", "")
+
+
+def broken_package(path: Path, content: bytes, packing: int) -> Path:
+    with zipfile.ZipFile(path, "w", packing) as package:
+        package.writestr("model.onnx", content)
+    return path
+
+
+def test_a_package_that_unpacks_to_much_more_is_refused(tmp_path: Path, images: Path) -> None:
+    package = broken_package(tmp_path / "a.zip", bytes(2**24), zipfile.ZIP_DEFLATED)
+    code, told = segment("--task", package, "--query", images, "--out", tmp_path / "out")
+    assert code == 1
+    assert "a graph of 16777216 bytes in" in told.replace("\n", "")
+
+
+@pytest.mark.parametrize("packing", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+@pytest.mark.parametrize("fault", ["content", "flags"])
+def test_a_package_that_is_damaged_or_encrypted_is_refused(
+    fault: str, packing: int, tmp_path: Path, images: Path
+) -> None:
+    package = broken_package(tmp_path / "a.zip", bytes(range(256)) * 4, packing)
+    content = bytearray(package.read_bytes())
+    if fault == "flags":
+        content[6] |= 1
+        content[content.find(b"PK\x01\x02") + 8] |= 1
+    else:
+        content[50:70] = bytes(20)
+    package.write_bytes(content)
+    code, told = segment("--task", package, "--query", images, "--out", tmp_path / "out")
+    assert code == 1
+    assert "is no exported model" in told.replace("\n", "")
 
 
 def test_classes_that_overlap_are_refused(tmp_path: Path, images: Path) -> None:
