@@ -52,7 +52,7 @@ def _row(entry: Entry) -> str:
     licence = f"{entry.licence or 'unknown'}{f' ({sources})' if sources else ''}"
     texts = (", ".join(entry.classes.values()), str(entry.labelled_images or "code alone"), entry.dice, licence)
     link = f'<a href="{TASKS}/{name}.task">{name}</a>{f"<br>by {escape(entry.author)}" if entry.author else ""}'
-    return f"<tr>{_cells('td', (picture, link, *map(escape, texts), f'<code>{entry.sha256}</code>'))}</tr>"
+    return f"<tr>{_cells('td', (picture, link, *map(escape, texts), f'<code>{escape(entry.sha256)}</code>'))}</tr>"
 
 
 def _cells(kind: str, texts: Iterable[str]) -> str:

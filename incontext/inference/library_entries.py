@@ -7,12 +7,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Self, TypeVar, overload
+from typing import Annotated, Self, TypeVar, overload
 
 import numpy as np
 import torch
 from jaxtyping import Int64
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError, model_validator
 from torch import Tensor
 
 from incontext.inference.image_source import ImageSource
@@ -26,6 +26,17 @@ MOST_IN_CONTEXT = 300
 """Tasks of whose sources one reads what else may be said of them; of more it is their classes alone."""
 BETWEEN = "\t"
 """Separator of the labels of one task."""
+
+
+HASH = "^[0-9a-f]{64}$"
+
+
+def _as_written(name: str) -> str:
+    """Make sure that a name is one of a task, and no path to elsewhere."""
+    if not name or slugify(name) != name:
+        msg = f"expected the name of a task, got {name!r}"
+        raise ValueError(msg)
+    return name
 
 
 class Entry(BaseModel):
@@ -45,15 +56,22 @@ class Entry(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str
-    sha256: str
+    name: Annotated[str, AfterValidator(_as_written)]
+    sha256: Annotated[str, StringConstraints(pattern=HASH)]
     size_bytes: int
     classes: dict[int, str]
     labelled_images: int
     expected_dice: dict[int, float] = {}
     sources: tuple[ImageSource, ...] = ()
     author: str = ""
-    picture_sha256: str = ""
+    picture_sha256: Annotated[str, StringConstraints(pattern=rf"{HASH}|^$")] = ""
+
+    @model_validator(mode="after")
+    def _has_classes(self) -> Self:
+        if unknown := self.expected_dice.keys() - self.classes.keys():
+            msg = f"expected Dice of classes that the task has, got it of {min(unknown)}"
+            raise ValueError(msg)
+        return self
 
     @property
     def licence(self) -> str:
@@ -193,8 +211,17 @@ class Entries(ReadLate[Entry]):
         return len(self.records)
 
     def read(self, index: int) -> Entry:
-        """Read the entry of an index."""
-        return Entry.model_validate_json(self.records[index])
+        """Read the entry of an index.
+
+        Raises:
+            ValueError: If a library did not write it.
+        """
+        try:
+            return Entry.model_validate_json(self.records[index])
+        except ValidationError as error:
+            wrong = error.errors()[0]["msg"].removeprefix("Value error, ")
+            msg = f"index of the library is damaged: expected entries of tasks, got: {wrong}. Add the tasks anew."
+            raise ValueError(msg) from error
 
     def named(self, name: str) -> int | None:
         """Index of the entry of a name; None if there is none."""

@@ -1,4 +1,4 @@
-"""What an exported model tells of itself, and what is wrong with what a file tells; without torch."""
+"""What an exported model tells of itself, and what is wrong with it if a stranger wrote it; no torch is needed."""
 
 import re
 from collections.abc import Mapping

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from incontext.folders.library_page import library_page
 from incontext.inference.image_source import ImageSource
 from incontext.inference.library_entries import Entries, Entry, Lines
 from incontext.inference.task_library import INDEX, PAGE, NewTask, TaskLibrary, add_task, task_name
+from incontext.networks.sealed import save_sealed
 from megamed import files
 from megamed.files import sha256_of
 
@@ -86,11 +88,11 @@ def test_a_class_and_the_source_of_its_images_are_what_is_meant_together(tmp_pat
 
 
 def test_entries_are_read_as_they_were_written(tmp_path: Path) -> None:
-    entries = [new_task(tmp_path, name, label).entry for name, label in (("a", "line\nbreak"), ("é", '"tab\t'))]
+    entries = [new_task(tmp_path, name, label).entry for name, label in (("a", "line\nbreak"), ("肝", '"tab\t'))]
     opened = Entries.of_tensors(Entries.of(entries).tensors)
     assert list(opened) == opened[:2] == entries
     assert opened == Entries.of(entries)
-    assert [opened.named(name) for name in ("a", "é", "b")] == [0, 1, None]
+    assert [opened.named(name) for name in ("a", "肝", "b")] == [0, 1, None]
     assert list(opened.search("line break")) == entries[:1]
 
 
@@ -163,6 +165,35 @@ def test_a_damaged_index_is_refused(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="is damaged: expected the index of a library") as refused:
             TaskLibrary.open(index.parent)
         assert len(str(refused.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ({"name": "../../secret"}, "expected the name of a task, got '../../secret'"),
+        ({"name": ""}, "expected the name of a task, got ''"),
+        ({"sha256": "<script>"}, "should match pattern"),
+        ({"picture_sha256": "<script>"}, "should match pattern"),
+        ({"expected_dice": {2: 0.5}}, "classes that the task has, got it of 2"),
+    ],
+)
+def test_an_index_that_a_stranger_wrote_leads_nowhere_else(
+    changed: dict[str, object], expected: str, tmp_path: Path
+) -> None:
+    (tmp_path / "secret.task").write_bytes(b"task one")
+    library = filled(tmp_path, one="liver")
+    strange = TaskLibrary.open(library).entries[0].model_copy(update=changed)
+    tensors = Entries.of([strange]).tensors | {"looks": torch.zeros(1, 0)}
+    save_sealed(tensors, library / INDEX, {"network": NETWORK})
+    uses: list[Callable[[TaskLibrary], object]] = [
+        lambda opened: opened.file(strange.name),
+        lambda opened: list(opened.entries),
+        lambda opened: list(opened.verify()),
+    ]
+    for use in uses:
+        with pytest.raises(ValueError, match="index of the library is damaged") as refused:
+            use(TaskLibrary.open(library))
+        assert expected in str(refused.value)
 
 
 def test_who_adds_meanwhile_waits_and_nothing_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
