@@ -78,7 +78,7 @@ class PromptFile:
         idle = []
         for name, prompts in self.prompts.items():
             meant = [pair.name for pair in images if pair.name == name]
-            meant = meant or [pair.name for pair in images if _is_called(pair.name, name)]
+            meant = meant or _called(name, [pair.name for pair in images])
             if len(meant) > 1:
                 msg = f"{self.name}: {name} is not clear: expected one image, got {listed(meant)}. Name the folder too."
                 raise ValueError(msg)
@@ -112,12 +112,22 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _is_called(image: str, name: str) -> bool:
-    """Whether the shorter path is the end of the longer, with the image's suffix or without, in any form of letters."""
+def _called(name: str, images: Sequence[str]) -> list[str]:
+    """Find the images that a name means: those with which it has most folders in common."""
+    shared = {image: _shared(image, name) for image in images}
+    most = max(shared.values(), default=0)
+    return [image for image, parts in shared.items() if parts == most > 0]
+
+
+def _shared(image: str, name: str) -> int:
+    """Number of parts of the shorter path if it is the end of the longer, else 0.
+
+    The image has its suffix or none, and letters are compared in any form.
+    """
     texts = [normalize("NFC", each.replace("\\", "/")) for each in (image, formats.stem(image), name)]
-    ends = [PurePosixPath(each).parts for each in texts]
-    *known, asked = ends
-    return any(each[-(count := min(len(each), len(asked))) :] == asked[-count:] for each in known)
+    *known, asked = [PurePosixPath(each).parts for each in texts]
+    counts = [(each, min(len(each), len(asked))) for each in known]
+    return max(count if each[-count:] == asked[-count:] else 0 for each, count in counts)
 
 
 def seek_prompted(

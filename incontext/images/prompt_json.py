@@ -21,9 +21,9 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from numbers import Real
 from reprlib import repr as shortened
-from typing import Any
+from typing import Any, cast
 
-from incontext.images.prompts import DrawnMask, Prompts, Stroke
+from incontext.images.prompts import DrawnMask, Number, Prompts, Stroke
 from megamed.annotation_tools.run_lengths import RunMask, counts_of_text
 
 SIDES = {"click": 2, "box": 4}
@@ -94,7 +94,8 @@ def _with(prompts: Prompts, entry: Any, is_listed: bool) -> Prompts:
         return _of_others(prompts, entry, common)
     unknown = sorted(entry.keys() - {*kinds, *EVERY, "inside"})
     if len(kinds) != 1 or unknown:
-        msg = f"expected one of click, scribble, box and mask beside inside, label and plane, got {', '.join(entry)}"
+        got = ", ".join(entry) or "none"
+        msg = f"expected one of click, scribble, box and mask beside inside, label and plane, got {got}"
         raise _Unlike(msg)
     (kind,), where, inside = kinds, entry[kinds[0]], entry.get("inside", True)
     if inside not in (True, False) or (not inside and kind in ("box", "mask")):
@@ -124,7 +125,8 @@ def _of_others(prompts: Prompts, entry: Mapping[str, Any], common: Mapping[str, 
         msg = f"expected points, labels and boxes beside label and plane, got {', '.join(unknown)} too"
         raise _Unlike(msg)
     points, labels, boxes = ([*_only(entry, keys)] for keys in (POINTS, LABELS, BOXES))
-    labels = labels or [1] * len(points)
+    if all(entry.get(key) is None for key in LABELS):
+        labels = [1] * len(points)
     if len(labels) != len(points) or any(label not in (0, 1) for label in labels):
         msg = f"expected a label of 0 or 1 for each of {len(points)} points, got {labels}"
         raise _Unlike(msg)
@@ -146,19 +148,19 @@ def _only(entry: Mapping[str, Any], keys: Sequence[str]) -> Iterator[Any]:
     return iter(entry[given[0]] if given else ())
 
 
-def _numbers(kind: str, where: Any) -> list[float]:
+def _numbers(kind: str, where: Any) -> Sequence[Number]:
     is_right = isinstance(where, Sequence) and len(where) == SIDES[kind] and all(map(_is_number, where))
     if not is_right:
         msg = f"expected {SIDES[kind]} numbers for a {kind}, got {shortened(where)}"
         raise _Unlike(msg)
-    return [float(each) for each in where]
+    return cast(Sequence[Number], where)
 
 
 def _number(key: str, value: Any) -> int:
     least, most = (1, 255) if key == "label" else (0, math.inf)
     if not _is_whole(value) or not least <= value <= most:
         to = f" to {most}" if most < math.inf else ""
-        msg = f"expected {key} to be a whole number from {least}{to}, got {value!r}"
+        msg = f"expected {key} to be a whole number from {least}{to}, got {shortened(value)}"
         raise _Unlike(msg)
     return value
 

@@ -147,6 +147,16 @@ def test_where_every_image_fails_there_is_no_preview(run: Callable[..., Result],
     assert not (folder / "out" / "overlay.png").exists()
 
 
+@pytest.mark.parametrize("name", ["sub/a", "query/sub/a.png", "/data/query/sub/a", r"C:\query\sub\a.png"])
+def test_the_image_is_meant_that_has_most_folders_of_a_name(name: str) -> None:
+    images = [ImagePair(Path(each), each) for each in ("a.png", "sub/a.png", "other/a.png")]
+    assert [*PromptFile("p.json", {name: Prompts().click(1, 1)}).of_images(images)[0]] == ["sub/a.png"]
+    above = PromptFile("p.json", {"query/a.png": Prompts().click(1, 1)}).of_images(images)
+    assert [*above[0]] == ["a.png"]
+    with pytest.raises(ValueError, match="a is not clear"):
+        PromptFile("p.json", {"a": Prompts().click(1, 1)}).of_images(images)
+
+
 def test_names_of_images_may_be_short_where_they_are_clear() -> None:
     images = [ImagePair(Path(name), name) for name in ("a/1.png", "b/1.png", "b/2.nii.gz")]
     said = Prompts().click(1, 1)
