@@ -88,6 +88,7 @@ class Example:
         notes: Decisions between several senses of the label's values, a sentence each.
         colours: Colours by label value as `#rrggbb`, where the label's file tells them.
         unknown: Pixels that nobody judged, where no mask is; None if there are none.
+        judged: Planes of a stack or volume that somebody judged, though they may show nothing.
     """
 
     case: SourceImage
@@ -97,11 +98,13 @@ class Example:
     notes: tuple[str, ...] = ()
     colours: Mapping[int, str] = field(default_factory=dict)
     unknown: Bool[np.ndarray, "N H W"] | None = field(default=None, repr=False)
+    judged: frozenset[int] = frozenset()
 
     @property
     def shown(self) -> list[int]:
         """The planes to learn from: of a stack or volume those with a label, as others may not have been annotated."""
-        return [i for i in range(len(self.case.planes)) if self.case.kind == "image" or self.on_plane(i)]
+        count, is_image = len(self.case.planes), self.case.kind == "image"
+        return [index for index in range(count) if is_image or index in self.judged or self.on_plane(index)]
 
     def on_plane(self, plane: int) -> Mapping[int, Bool[np.ndarray, "H W"]]:
         """The masks of the classes that a plane shows."""
@@ -125,10 +128,11 @@ class Example:
             return self
         case = replace(self.case, planes=self.case.planes[planes])
         unknown = None if self.unknown is None else self.unknown[planes]
+        judged = frozenset(place for place, plane in enumerate(planes) if plane in self.judged)
         if isinstance(self.masks, LabelMap):
-            return replace(self, case=case, masks=LabelMap(self.masks.label[planes]), unknown=unknown)
+            return replace(self, case=case, masks=LabelMap(self.masks.label[planes]), unknown=unknown, judged=judged)
         masks = {value: mask[planes] for value, mask in self.masks.items()}
-        return replace(self, case=case, masks=masks, unknown=unknown)
+        return replace(self, case=case, masks=masks, unknown=unknown, judged=judged)
 
 
 class Examples(Sequence[Example]):

@@ -40,6 +40,11 @@ class DrawnMask:
         runs = RunMask.of_mask(mask, "F")
         return cls(runs.shape, tuple(runs.counts.tolist()))
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no pixel is inside."""
+        return not any(self.counts[1::2])
+
     def pixels(self) -> Bool[np.ndarray, "H W"]:
         """Expand the runs.
 

@@ -119,7 +119,7 @@ class PlaneCorrector:
             logits[:, index] = self.found.logits[:, index]
         for (tile, index), each in corrections.items():
             logits[tile, index] = each.logits / self.reader.temperature
-        return replace(self.shown, logits=logits, said=said)
+        return replace(self.shown, logits=logits, said=said, is_prompted=True)
 
     def _told_of(
         self, before: Corrections, tile: int, class_index: int, maps: UInt8[np.ndarray, "3 size size"]

@@ -106,7 +106,8 @@ class EditingEstimator(TaskEstimator):
             label: Label of the image, in the forms that `fit` takes, such as the mask of an editor; of classes that may
                 overlap its `masks`.
             classes: Names of label values; by default those that `edit` was told of.
-            plane: Index of the plane of a stack or volume that the label is of; None if it is of the whole.
+            plane: Index of the plane of a stack or volume that the label is of, and which it judges though it may show
+                nothing; None if it is of the whole.
 
         Raises:
             ValueError: If an argument does not fit; the message names it and the fix.
@@ -118,13 +119,15 @@ class EditingEstimator(TaskEstimator):
             whole = {name: in_whole(each, image, plane) for name, each in by_name.items()}
             label = whole if isinstance(label, Mapping) else whole[""]
         labels: Labels = {name: [mask] for name, mask in label.items()} if isinstance(label, Mapping) else [label]
-        names = {**({} if isinstance(label, Mapping) else self._named), **self._known, **(classes or {})}
+        told = self._named.items()
+        named = {value: name for value, name in told if not isinstance(label, Mapping) or name in label}
+        names = {**named, **self._known, **(classes or {})}
         if self._fitted is None or self._fitted.is_empty:
             return self.fit([image], labels, names)
         fitted = self.fitted_images("learn one more image")
         rules = replace(fitted.rules_for_others(self.rules), instances=fitted.has_objects)
         example = Examples([image], labels, rules, self.channel, names, self.level)
-        after = grown(fitted, example, names)
+        after = grown(fitted, example, names, plane)
         before = self._reading if self._reading and self._reading[0] == self._reading_key else None
         tuned = self._tuned if self._tuned and self._tuned[0] == self._tuning_key else None
         sources = self.image_sources

@@ -31,7 +31,7 @@ def without_examples(names: Mapping[int, str], preparation: Preparation, images:
     return Fitted(nothing, dict(sorted(names.items())), preparation, [Example(image, {}) for image in images])
 
 
-def grown(fitted: Fitted, examples: Examples, named: Mapping[int, str]) -> Fitted:
+def grown(fitted: Fitted, examples: Examples, named: Mapping[int, str], plane: int | None = None) -> Fitted:
     """Examples and further ones, prepared as the first ones were.
 
     A class that the former do not show counts as one that they were not annotated for.
@@ -40,12 +40,14 @@ def grown(fitted: Fitted, examples: Examples, named: Mapping[int, str]) -> Fitte
         fitted: The former examples.
         examples: The further ones.
         named: Names of label values.
+        plane: Index of the plane of each that somebody judged, though it may show nothing; None if nobody says so.
 
     Raises:
         ValueError: If an example does not fit.
         OSError: If a file cannot be read.
     """
-    read: Sequence[Example] = list(examples)
+    judged = frozenset[int]() if plane is None else frozenset({plane})
+    read: Sequence[Example] = [replace(example, judged=judged) for example in examples]
     sample = [*fitted.sample, *(example.thinned() for example in read)][:SAMPLED_CASES]
     preparation = fitted.preparation
     if preparation.normalisation.shared:

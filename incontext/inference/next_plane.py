@@ -22,7 +22,7 @@ def next_plane(found: CasePrediction, classes: Classes) -> int:
     Raises:
         ValueError: If all planes are drawn.
     """
-    drawn = [index for index, plane in enumerate(found.planes) if isinstance(plane, DrawnPlane) or plane.said]
+    drawn = [index for index, plane in enumerate(found.planes) if isinstance(plane, DrawnPlane) or plane.is_prompted]
     count = len(found.planes)
     if len(drawn) == count:
         msg = f"no plane is left: expected some that nobody drew, got labels of all {count}. Correct one of these."

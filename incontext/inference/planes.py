@@ -97,6 +97,8 @@ class Plane:
     """Probability that a square shows each class; None if it was not judged."""
     said: Sequence[Said] = ()
     """Pixels that are as a person said; later words count more than earlier ones."""
+    is_prompted: bool = False
+    """Whether somebody corrected it, be it by a box or a mask, which say nothing of single pixels."""
 
     def bands(self) -> Iterator[Float[Tensor, "C rows W"]]:
         """The logits on the plane's own grid, some rows at a time."""

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float32, UInt8
 
 from incontext.images.case_planes import on_grid
 from incontext.images.examples import Example
-from incontext.images.prompts import Prompts
+from incontext.images.prompts import DrawnMask, Prompts
 from incontext.images.source_image import write_mask
 from incontext.inference.next_plane import next_plane
 from incontext.inference.planes import CasePrediction, Classes
@@ -84,11 +84,14 @@ class Presence:
         probability[:, columns], absent[:, columns] = self.probability, self.absent
         shifts[:, columns] = self.dice_shifts
         shifts[list(told)] = 0  # no example was corrected as they are
+        before = probability.copy()
         for image, prompts in told.items():
             for stroke in prompts.strokes:
                 column = values.index(stroke.label or usual)
                 absent[image, column] = False
-                if stroke.inside:
+                if isinstance(stroke.where, DrawnMask) and stroke.where.is_empty:  # of which nothing is left before it
+                    probability[image, column] = before[image, column]
+                elif stroke.inside:
                     probability[image, column] = 1
         return Presence(probability, absent, shifts)
 

@@ -154,6 +154,50 @@ def test_masks_that_overlap_join_by_name() -> None:
     assert (made.fitted.pool.labels[2] == 1).flatten(1).any(1).all()
 
 
+def test_names_that_an_editor_was_told_of_keep_their_values_in_masks_by_name() -> None:
+    images, _ = discs(2)
+    made = segmenter(overlap=True)
+    editor = made.edit(images[0], classes={3: "liver", 7: "tumour"})
+    editor.click(20, 20)
+    editor.label = 7
+    editor.click(20, 24)
+    made.add(images[0], {"tumour": editor.masks["tumour"], "liver": editor.masks["liver"]})
+    assert made.fitted.names == {3: "liver", 7: "tumour"}
+    assert made.predict(images[1], prompts=[editor.prompts]).classes == {3: "liver", 7: "tumour"}
+    assert made.edit(images[1], "tumour").label == 7
+    made.edit(images[1], "cyst").click(5, 5)
+    assert made.add(images[1], {"vessel": np.eye(40, 56) > 0}).fitted.names[7] == "tumour"
+
+
+@pytest.mark.parametrize("is_by_name", [False, True])
+def test_a_plane_that_shows_nothing_teaches_that_too(is_by_name: bool) -> None:
+    images, labels = discs(4)
+    stack, nothing = np.stack(images), np.zeros_like(labels[0])
+    made = segmenter().add(stack, labels[1], {1: "disc"}, plane=1)
+    before = made.fitted.pool.label_budget
+    made.add(stack, {"disc": nothing > 0} if is_by_name else nothing, plane=2)
+    pool = made.fitted.pool
+    assert pool.label_budget == before + 1
+    torch.testing.assert_close(pool.images[-1], segmenter().fit(stack[2:3], labels[2:3]).fitted.pool.images[0])
+    assert not pool.labels[-1].any()
+    assert pool.annotated[-1].all()
+
+
+@pytest.mark.parametrize("kind", ["box", "mask", "click"])
+def test_whatever_is_said_of_a_plane_it_counts_as_drawn(kind: str) -> None:
+    images, labels = discs(5)
+    said = {
+        "box": lambda plane: Prompts().box(5, 5, 20, 20, plane=plane),
+        "mask": lambda plane: Prompts().start_from(labels[0], plane=plane),
+        "click": lambda plane: Prompts().click(5, 5, plane=plane),
+    }[kind]
+    every = Prompts(tuple(stroke for plane in range(5) for stroke in said(plane).strokes))
+    with pytest.raises(ValueError, match="no plane is left"):
+        segmenter().predict([np.stack(images)], prompts=[every]).next_plane()
+    others = Prompts(every.strokes[:1] + every.strokes[2:])
+    assert segmenter().predict([np.stack(images)], prompts=[others]).next_plane() == 1
+
+
 def test_one_plane_of_a_volume_joins() -> None:
     images, labels = discs(5)
     volume = np.moveaxis(np.stack(images), 0, 2).astype(np.int32)
@@ -189,6 +233,9 @@ def test_a_prompted_class_is_not_taken_off_as_absent(monkeypatch: pytest.MonkeyP
     assert not found.absent.any()
     assert found.presence is not None
     assert found.presence[0, 0] == 1
+    cleared = made.predict(images[5], prompts=editor.prompts.start_from(np.zeros_like(mask)))
+    assert cleared.presence is not None
+    assert cleared.presence[0, 0] < 0.5
 
 
 def test_weights_without_a_network_for_prompts_say_so() -> None:

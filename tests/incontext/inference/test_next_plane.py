@@ -1,6 +1,7 @@
 """The plane to draw next."""
 
 from collections.abc import Collection
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import torch
 
 from incontext.images.source_image import SourceImage
 from incontext.inference.next_plane import next_plane
-from incontext.inference.planes import CasePrediction, Classes, DrawnPlane, Plane, Said
+from incontext.inference.planes import CasePrediction, Classes, DrawnPlane, Plane
 from incontext.inference.segmentation import Report, Segmentation
 from megamed.squares import Box
 
@@ -55,6 +56,6 @@ def test_prompted_planes_count_as_drawn_and_none_may_be_left() -> None:
     assert next_plane(case, Classes({1: "1"})) == 1
     plane = case.planes[1]
     assert isinstance(plane, Plane)
-    said = Plane(plane.shape, plane.boxes, plane.logits, said=[Said(0, True, np.array([1]), np.array([1]))])
+    said = replace(plane, is_prompted=True)
     with pytest.raises(ValueError, match="no plane is left: expected some that nobody drew, got labels of all 3"):
         next_plane(CasePrediction(case.case, [case.planes[0], said, case.planes[2]]), Classes({1: "1"}))
