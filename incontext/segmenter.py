@@ -192,8 +192,9 @@ class Segmenter(SavedEstimator):
 
         Where `fit` was told of several subjects, each example is segmented by those of other subjects. Computed at
         first access, in about the time that as many images take, and anew if examples, weights or parameters change.
-        None for fewer than four examples. A network that was tuned is judged as it was before, since it has learned the
-        examples; `tuned` tells what tuning gains on such as it has not.
+        None for fewer than four examples, or where none shows a class that others show. A network that was tuned is
+        judged as it was before, since it has learned the examples; `tuned` tells what tuning gains on such as it has
+        not.
 
         Raises:
             ValueError: If nothing was fitted yet.

@@ -113,9 +113,18 @@ def _extent(what: str, known: Range, limit: float, measured: list[float]) -> Ite
     got = float(np.median(measured))
     if not known[0] / limit <= got <= known[1] * limit:
         yield (
-            f"images differ from support_images in {what}: expected {known[0]:.3g} to {known[1]:.3g}, got {got:.3g}. "
-            "Crop or resize them to show the same field of view."
+            f"images differ from support_images in {what}: expected {_short(known[0])} to {_short(known[1])}, got "
+            f"{_short(got)}. Crop or resize them to show the same field of view."
         )
+
+
+def _short(number: float) -> str:
+    """Write a number for people: of a large one no fraction, of a small one three digits.
+
+    >>> _short(4932.6), _short(1.3333)
+    ('4933', '1.33')
+    """
+    return f"{number:.0f}" if number >= 100 else f"{number:.3g}"
 
 
 def _range(values: list[float]) -> Range:

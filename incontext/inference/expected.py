@@ -41,7 +41,8 @@ class Expected:
         interval: Interval of 95 % confidence of each expected Dice, by Student's t over the examples.
         examples: Numbers of the judged examples, in the order in which they were given; a stack counts as so many as it
             has planes.
-        per_example: Dice of each judged example and class by the others; NaN where the example does not show the class.
+        per_example: Dice of each judged example and class by the others; NaN where the example does not show the class,
+            or it alone does.
         contradiction: How much the others contradict the label of each judged example, in robust standard deviations
             above the median of all examples: the logarithm of the label's cross-entropy under their prediction for each
             pixel of the structure, and of what it would gain at another place, less that of the Dice. It is comparable
@@ -117,7 +118,7 @@ def _forgotten(found: LeftOut, presence: Float[Tensor, "N C"] | None, dice: Sequ
     if presence is None:
         return {}
     is_found = torch.tensor(dice) >= FOUND_WELL
-    asked = (found.by_example(found.annotated.float()) > 0) & is_found & ~found.shown.any(1, keepdim=True)
+    asked = (found.by_example(found.annotated.float()) > 0) & is_found & found.is_empty[:, None]
     surest, index = presence.masked_fill(~asked, -torch.inf).max(1)
     least = FORGOTTEN + np.log(max(1, int(is_found.sum())))
     return {row: int(index[row]) for row in surest.argsort(descending=True).tolist() if surest[row] > least}

@@ -13,6 +13,7 @@ from incontext.inference.code_stacks import turns
 from incontext.inference.left_out import LeftOut
 from incontext.inference.reader import CODES_PER_SQUARE, Encoded, Reader, known
 from incontext.inference.selection import region_brightness, region_features, unit_looks
+from incontext.inference.support_pool import Pool
 from incontext.networks.protocols import Codes
 from incontext.networks.quality import soft_counts
 from megamed.unknown import UNKNOWN
@@ -25,6 +26,9 @@ REACH = 1 / 4
 """Distance, as a share of the side, up to which a label is looked for elsewhere."""
 IMPOSSIBLE = -30.0
 """Log-odds of a class that no other example shows."""
+
+Supports = list[list[Int64[Tensor, " _"]]]
+"""The support of each query in each draw, as indices into the encoded squares of a class."""
 
 
 @torch.inference_mode()
@@ -50,16 +54,18 @@ def leave_one_out(reader: Reader, examples: Sequence[int] | None = None) -> Left
     encoded, parts = reader.encoded(), []
     for asked in squares.split(reader.engine.batch_size):
         images, labels = reader.pool.images[asked].to(reader.engine.device), reader.pool.labels[asked]
-        log_odds = _log_odds(reader, encoded, asked, images)
+        supports = [_supports(reader, each, asked, images) for each in encoded]
+        log_odds = _log_odds(reader, encoded, supports, images)
         masks = torch.stack([reader.classes.layers(each) for each in log_odds])
         probabilities = reader.classes.probabilities(log_odds)
         regions = (probabilities, (labels == 1).float()) if (stages := reader.stages(images)) else ()
         features = [region_features(stages or (), each) for each in regions]
         looks = [unit_looks(stages)] if stages else []
-        parts.append((*_compared(probabilities, masks, labels), *(each.cpu() for each in looks + features)))
-    counts, soft, surprise, misplaced, *features = map(torch.cat, zip(*parts, strict=True))
+        is_judged = reader.pool.annotated[asked] & _shown_by_others(reader.pool, encoded, supports)
+        parts.append((*_compared(probabilities, masks, labels), is_judged, *(each.cpu() for each in looks + features)))
+    counts, soft, surprise, misplaced, annotated, *features = map(torch.cat, zip(*parts, strict=True))
     brightness = region_brightness(reader.pool.images[squares], reader.pool.labels[squares] == 1)
-    told = (counts, soft, surprise, misplaced, brightness, reader.pool.annotated[squares])
+    told = (counts, soft, surprise, misplaced, brightness, annotated)
     return LeftOut(torch.tensor(judged), rows, *told, *features)
 
 
@@ -96,7 +102,8 @@ def by_others(
     squares = (pool.units == example).nonzero()[:, 0]
     drawn = (pool.labels[squares] == 1).sum((1, 2, 3))
     asked = squares[drawn.argmax(), None] if drawn.any() else squares
-    found = _log_odds(reader, reader.encoded(), asked, pool.images[asked].to(reader.engine.device))
+    encoded, images = reader.encoded(), pool.images[asked].to(reader.engine.device)
+    found = _log_odds(reader, encoded, [_supports(reader, each, asked, images) for each in encoded], images)
     masks = torch.stack([reader.classes.layers(each) for each in found])
     most = masks.sum((1, 2, 3)).argmax()
     square = asked[most]
@@ -140,11 +147,11 @@ def gain_elsewhere(
 
 
 def _log_odds(
-    reader: Reader, encoded: Sequence[Encoded], asked: Int64[Tensor, " N"], images: Float32[Tensor, "N 1 H W"]
+    reader: Reader, encoded: Sequence[Encoded], supports: Sequence[Supports], images: Float32[Tensor, "N 1 H W"]
 ) -> Float32[Tensor, "N C H W"]:
-    """Log-odds of squares of the pool, by supports without what was cut from the same example."""
+    """Log-odds of squares of the pool, by the supports of each class without what was cut from the same example."""
     passes = []
-    for draw in turns([_supports(reader, each, asked, images) for each in encoded]):
+    for draw in turns(supports):
         by_class = zip(encoded, draw, strict=True)
         passes.append(torch.stack([_segment(reader, images, each.codes, sets) for each, sets in by_class], dim=1))
     return reader.mean(passes)
@@ -152,7 +159,7 @@ def _log_odds(
 
 def _supports(
     reader: Reader, encoded: Encoded, asked: Int64[Tensor, " N"], images: Float32[Tensor, "N 1 H W"]
-) -> list[list[Int64[Tensor, " _"]]]:
+) -> Supports:
     """The support of each query in each draw, as indices into the encoded squares of a class."""
     relations = reader.pool.relations
     others = relations[encoded.squares] != relations[asked, None]
@@ -164,6 +171,15 @@ def _supports(
         draws = reader.choice.nearest(query[None], known(encoded)[near]) if len(near) else [near[None]]
         found.append([near[draw[0].cpu()] for draw in draws])
     return turns(found)
+
+
+def _shown_by_others(pool: Pool, encoded: Sequence[Encoded], supports: Sequence[Supports]) -> Bool[Tensor, "N C"]:
+    """Whether some support of each query shows each class."""
+    of_classes = []
+    for index, (each, draws) in enumerate(zip(encoded, supports, strict=True)):
+        shows = (pool.labels[each.squares, index] == 1).flatten(1).any(1)
+        of_classes.append(torch.tensor([any(bool(shows[i].any()) for i in of_query) for of_query in turns(draws)]))
+    return torch.stack(of_classes, dim=1)
 
 
 def _segment(

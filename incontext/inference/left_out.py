@@ -35,7 +35,8 @@ class LeftOut:
         drawn: Features of what is found of each class in each square; see `region_features`. None if there are none.
         labelled: Features of what a person drew of it.
         brightness: Mean grey value of what a person drew of each class in each square; NaN where there is nothing.
-        annotated: Whether the class was looked for in each square.
+        annotated: Whether the labels of each square judge a class: it was looked for there, and others show it, since
+            nothing tells of a class that no other example shows.
     """
 
     examples: Int64[Tensor, " N"]
@@ -80,17 +81,22 @@ class LeftOut:
 
     @property
     def shows(self) -> Bool[Tensor, "M C"]:
-        """Whether a square shows a class."""
-        return self.counts[..., 2] > 0
+        """Whether a square shows a class that others show, too."""
+        return self.annotated & (self.counts[..., 2] > 0)
 
     @property
     def shown(self) -> Bool[Tensor, "N C"]:
-        """Whether an example shows a class."""
-        return self.by_example(self.counts)[..., 2] > 0
+        """Whether an example shows a class that others show, too."""
+        return self.by_example(self.shows.float()) > 0
+
+    @property
+    def is_empty(self) -> Bool[Tensor, " N"]:
+        """Whether an example shows nothing at all."""
+        return ~(self.by_example(self.counts)[..., 2] > 0).any(1)
 
     @property
     def dice(self) -> Float[Tensor, "N C"]:
-        """Dice of the masks; NaN where the example does not show the class."""
+        """Dice of the masks; NaN where the example does not show the class, or it alone does."""
         both, mask, label = self.by_example(self.counts).unbind(-1)
         return torch.where(self.shown, 2 * both / (mask + label), torch.nan)
 

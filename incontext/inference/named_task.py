@@ -298,11 +298,11 @@ def _of_many_subjects(samples: Sequence[Sample], most: int) -> list[Sample]:
 
 
 def _dice_on_itself(learned: TaskEstimator) -> float | None:
-    """Mean Dice of some examples by the others; None if they are too few to say."""
+    """Mean Dice of some examples by the others; None if they are too few to say, or none shows what others show."""
     reader = learned.judgement.reader
     present = reader.pool.units.unique().tolist()
     if len(present) < LEAST_EXAMPLES:
         return None
     with learned._load().evaluating():
         found = leave_one_out(reader, [present[index] for index in spread(len(present), JUDGED)])
-    return float(found.dice.nanmean())
+    return float(found.dice.nanmean()) if found.shown.any() else None

@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from numbers import Integral
 from typing import Self
 
 import numpy as np
@@ -52,7 +53,14 @@ class Preparation:
 
     @classmethod
     def chosen(cls, sample: Sequence[Example], scaling: str, tiling: str | int, size_px: int) -> Self:
-        """Choose the preparation that some examples call for, within what a user says; see `Segmenter`."""
+        """Choose the preparation that some examples call for, within what a user says; see `Segmenter`.
+
+        Raises:
+            ValueError: If a wish is none that can be met.
+        """
+        if not isinstance(size_px, Integral) or size_px < 1:
+            msg = f"size_px is unusable: expected a whole number of pixels, 1 or more, got {size_px!r}. Use 128."
+            raise ValueError(msg)
         normalisation = choose([example.case for example in sample], scaling)
         chosen = cls(normalisation, choose_tiling(structures(sample), tiling, size_px), size_px)
         return chosen.on_scale_of(sample)

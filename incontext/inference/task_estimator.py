@@ -1,5 +1,6 @@
 """An estimator with labelled examples, which reads images by them and judges them, by a network that may be tuned."""
 
+import copy
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -135,7 +136,8 @@ class TaskEstimator(NetworkEstimator):
                 of each class its masks, which may overlap; None where an image was not annotated for it.
             classes: Names of label values.
             subjects: Name of the subject of each image, such as a patient. Where they are given, what examples tell of
-                each other is told by those of other subjects: see `expected_`.
+                each other is told by those of other subjects: see `expected_`. So is what tuning gains, if four
+                subjects or more show something.
 
         Raises:
             ValueError: If an argument does not fit; the message names it and the fix.
@@ -150,9 +152,12 @@ class TaskEstimator(NetworkEstimator):
             raise ValueError(msg)
         sample = examples.sample(SAMPLED_CASES)
         fitted = fit_examples(examples, sample, self._prepare(sample), named)
-        self._fitted = fitted if subjects is None else replace(fitted, pool=fitted.pool.of_subjects(subjects))
+        if subjects is not None:
+            fitted = replace(fitted, pool=fitted.pool.of_subjects(subjects))
+        learner = copy.copy(self).go_back_to(fitted)
         if self.tune:
-            self._task_network()
+            learner._task_network()  # what ends it leaves the estimator as it was
+        self._fitted, self._loaded, self._tuned = fitted, learner._loaded, learner._tuned
         return self
 
     def go_back_to(self, fitted: Fitted) -> Self:

@@ -84,5 +84,10 @@ class TaskNetwork:
 
 
 def groups_of(pool: Pool) -> Int64[Tensor, " P"]:
-    """Number of the example of each square or, if examples are few, of its plane: its own volume judges it then."""
-    return pool.units if len(pool.units.unique()) >= LEAST_EXAMPLES else pool.origins
+    """Number of the subject of each square, its example or its plane: of the first of which enough show something.
+
+    Where they are few, a plane is judged by its own volume, and a volume by its own subject.
+    """
+    shows = (pool.labels == 1).flatten(1).any(1)
+    numbered = (each for each in (pool.relations, pool.units) if len(each[shows].unique()) >= LEAST_EXAMPLES)
+    return next(numbered, pool.origins)

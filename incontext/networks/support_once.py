@@ -368,11 +368,12 @@ def check_sides(images: Tensor, config: SupportOnceConfig) -> None:
     Raises:
         ValueError: If a side is no multiple of its stride.
     """
-    stride = config.stride_px
-    if images.shape[-1] % stride or images.shape[-2] % stride:
+    stride, sides = config.stride_px, tuple(images.shape[-2:])
+    if any(side % stride for side in sides):
+        nearest = max(stride, round(max(sides) / stride) * stride)
         msg = (
-            f"image size does not fit the network: expected sides divisible by {stride}, got "
-            f"{tuple(images.shape[-2:])}. Resize or pad the images, as incontext.Segmenter does."
+            f"image size does not fit the network: expected sides divisible by {stride}, got {sides}. Resize or pad "
+            f"the images; incontext.Segmenter does so to its size_px, such as {nearest}."
         )
         raise ValueError(msg)
 

@@ -3,7 +3,7 @@
 import copy
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self, TypeVar
 
 import torch
@@ -102,7 +102,7 @@ class Tuned:
         reason: Decision with its reason, in words for a person.
     """
 
-    delta: WeightsDelta | None
+    delta: WeightsDelta | None = field(repr=False)
     reason: str
 
     def __str__(self) -> str:

@@ -60,8 +60,9 @@ def test_what_fits_is_not_warned_about(count: int) -> None:
         ([case_of(np.full((60, 80), 9, np.uint8))], "images show nothing: .*got one in 1 of 1"),
         ([case_of(looks(100)[:, :20])], "images differ from support_images in height to width: expected 0.75"),
         ([case_of(np.kron(looks(100), np.ones((5, 5), np.uint8)))], "in longer side: expected 80 to 80, got 400"),
+        ([case_of(np.kron(looks(100), np.ones((25, 25), np.uint8)))], "in longer side: expected 80 to 80, got 2000"),
     ],
-    ids=["inverted", "gamma", "noise", "constant", "crop", "large"],
+    ids=["inverted", "gamma", "noise", "constant", "crop", "large", "huge"],
 )
 def test_unlike_images_are_warned_about(queries: list[SourceImage], warning: str) -> None:
     messages = warn_about(examples_of(6), queries)

@@ -121,6 +121,33 @@ def test_labels_that_are_swapped_are_found_by_the_packaged_weights() -> None:
     assert segmenter.expected_.dice[1] < 0.95
 
 
+def test_an_example_is_not_suspect_for_what_it_alone_shows() -> None:
+    images, labels = discs(8)
+    for label in labels[1:]:
+        label[:8, :8] = 2
+    labels[0][-6:, -6:] = 3
+    found = Segmenter(device="cpu").fit(images, labels).expected_
+    assert found is not None
+    assert np.isnan(found.per_example[0]).tolist() == [False, True, True]
+    assert not found.suspects
+
+
+def test_an_example_that_alone_shows_a_class_is_not_said_to_show_nothing() -> None:
+    left = left_out([[0.9, math.nan]] * 4 + [[math.nan, 0.0]])
+    left.annotated[4, 1] = False
+    found = Expected.of(left, [1, 2], torch.full((5, 2), 9.0))
+    assert found is not None
+    assert not found.suspects
+
+
+def test_what_one_subject_alone_shows_is_neither_expected_nor_taken_off() -> None:
+    images, labels = discs(8)
+    labels[4:] = [np.zeros_like(each) for each in labels[4:]]
+    segmenter = Segmenter(device="cpu").fit(images, labels, subjects=list("aaaabbcc"))
+    assert segmenter.expected_ is None
+    assert segmenter.predict(images[0]).masks[0].any()
+
+
 def test_what_is_expected_is_of_the_examples_of_the_last_fit() -> None:
     images, labels = discs(6)
     segmenter = Segmenter(device="cpu").fit(images, labels)

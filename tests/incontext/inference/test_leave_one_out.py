@@ -102,6 +102,35 @@ def test_a_class_that_no_other_example_shows_has_no_mask() -> None:
     assert leave_one_out(reader(pool, tiny_network())).counts[0, 1, 1] == 0
 
 
+@pytest.mark.parametrize("rule", ["all", "nearest"])
+def test_nothing_tells_of_a_class_that_no_other_example_shows(rule: str) -> None:
+    pool = draw_pool(5, classes=2)
+    pool.labels[:, 1] = 0
+    pool.labels[0, 1, :3] = 1
+    found = leave_one_out(reader(pool, tiny_network(), Choice(rule, size=None if rule == "all" else 4)))
+    assert found.annotated.tolist() == [[True, False]] + [[True, True]] * 4
+    assert not found.shown[:, 1].any()
+    assert found.dice[:, 1].isnan().all()
+    assert not found.is_empty.any()
+
+
+def test_nothing_tells_of_a_class_that_no_other_subject_shows() -> None:
+    pool = draw_pool(6)
+    pool.labels[:3, :, :4], pool.labels[3:] = 1, 0
+    found = leave_one_out(reader(replace(pool, subjects=torch.tensor([0, 0, 0, 0, 1, 2])), tiny_network()))
+    assert found.annotated[:, 0].tolist() == [False] * 4 + [True] * 2
+    assert found.is_empty.tolist() == [False] * 3 + [True] * 3
+
+
+def test_a_support_of_the_example_alone_tells_nothing_of_it() -> None:
+    pool = draw_pool(5)
+    pool.labels[:, :, :4] = 1
+    read = reader(pool, tiny_network(), Choice("random", size=1))
+    (drawn,) = read.encoded()[0].draws
+    alone = int(read.encoded()[0].squares[drawn])
+    assert leave_one_out(read).dice[:, 0].isnan().nonzero().tolist() == [[alone]]
+
+
 def test_of_many_examples_and_squares_some_are_judged() -> None:
     found = leave_one_out(reader(draw_pool(3 * MOST_JUDGED), MeanLabel()))
     assert len(found.examples) == MOST_JUDGED

@@ -132,3 +132,9 @@ def test_structures_are_measured_where_they_are_shown() -> None:
 def test_pixels_of_two_sizes_become_a_square_in_millimetres() -> None:
     case = replace(read_source_image(np.ones((10, 40)), "image"), spacing_mm=(1.0, 4.0, 1.0))
     assert [(box.height, box.width, box.top, box.left) for box in WHOLE.boxes(case)] == [(10, 40, 0, 0)]
+
+
+@pytest.mark.parametrize("size_px", [0, -32])
+def test_a_size_of_squares_that_is_none_is_refused(size_px: int) -> None:
+    with pytest.raises(ValueError, match="size_px is unusable: expected a whole number of pixels"):
+        Preparation.chosen([], "auto", "auto", size_px)

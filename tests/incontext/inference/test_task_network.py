@@ -1,5 +1,7 @@
 """The network of a task: which one computes when, and what a saved task remembers of it."""
 
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -147,12 +149,43 @@ def test_a_network_that_cannot_leave_an_image_out_stays_as_it_is() -> None:
 
 @pytest.mark.parametrize(("volumes", "groups"), [(4, [0, 0, 1, 1, 2, 2, 3, 3]), (3, [0, 1, 2, 3, 4, 5])])
 def test_planes_of_a_volume_judge_each_other_only_if_volumes_are_few(volumes: int, groups: list[int]) -> None:
-    count = 2 * volumes
-    squares = torch.zeros(count, 1, 8, 8)
-    pool = Pool(
-        squares, squares.byte(), torch.ones(count, 1, dtype=torch.bool), torch.arange(count), torch.arange(count) // 2
-    )
+    assert groups_of(pool_of(torch.arange(2 * volumes) // 2)).tolist() == groups
+
+
+def test_volumes_that_show_nothing_judge_nothing() -> None:
+    pool = pool_of(torch.arange(8) // 2)
+    pool.labels[:2] = 0
+    assert groups_of(pool).tolist() == list(range(8))
+
+
+@pytest.mark.parametrize(
+    ("subjects", "groups"), [([0, 0, 1, 1, 2, 3], [0, 0, 1, 1, 2, 3]), ([0, 0, 1, 1, 2, 2], [0, 1, 2, 3, 4, 5])]
+)
+def test_images_of_a_subject_judge_each_other_only_if_subjects_are_few(subjects: list[int], groups: list[int]) -> None:
+    pool = replace(pool_of(torch.arange(6)), subjects=torch.tensor(subjects))
     assert groups_of(pool).tolist() == groups
+
+
+def pool_of(examples: torch.Tensor) -> Pool:
+    """Squares that all show a class, and the examples that they are of."""
+    squares, annotated = torch.ones(len(examples), 1, 8, 8), torch.ones(len(examples), 1, dtype=torch.bool)
+    return Pool(squares, squares.byte(), annotated, torch.arange(len(examples)), examples)
+
+
+def test_tuning_that_is_interrupted_leaves_the_examples_as_they_were(weights: Path) -> None:
+    def stop(steps: Sequence[int]) -> Iterator[int]:
+        raise KeyboardInterrupt
+        yield from steps
+
+    segmenter = Segmenter(weights, size_px=32, device="cpu", tune=2)
+    segmenter.track_tuning = stop
+    with pytest.raises(KeyboardInterrupt):
+        segmenter.fit(IMAGES, LABELS)
+    assert not segmenter.has_examples
+
+
+def test_the_outcome_of_tuning_is_shown_without_the_weights(weights: Path, tuner: Brightener) -> None:
+    assert repr(fitted(weights, tune="auto").tuned) == "Tuned(reason='tuned 1 steps: better')"
 
 
 def test_labels_of_a_volume_s_planes_tune_its_network(weights: Path, tuner: Brightener) -> None:
