@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -306,15 +306,21 @@ def study(
         int, typer.Option(min=1, help="Processor time of every training, in steps of the default configuration.")
     ] = 400,
     seeds: Annotated[int, typer.Option(min=1, help="Number of trainings per variant, with seeds 0, 1, …")] = 1,
+    of: Annotated[
+        Literal["network", "prompts"],
+        typer.Option(help="Network to vary: the one that segments, or the one beside it that answers prompts."),
+    ] = "network",
 ) -> None:
     """Train variants of the default configuration on equal processor time, and compare them on datasets of role `dev`.
 
     The same command resumes an interrupted study.
     """
-    from benchmarks.experiments.study import Trial, rows, run_study, table
+    from benchmarks.experiments.study import Trial, rows, run_study
+    from benchmarks.experiments.study_tables import table
 
-    trials = [Trial(name, seed, steps) for name in row or rows() for seed in range(seeds)]
-    print(table(run_study(collection, out, trials), "incontext-bench study --row"))
+    trials = [Trial(name, seed, steps, of) for name in row or rows(of) for seed in range(seeds)]
+    chosen = "" if of == "network" else f" --of {of}"
+    print(table(run_study(collection, out, trials), f"incontext-bench study{chosen} --row", of))
 
 
 @app.command()

@@ -9,6 +9,7 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from benchmarks.experiments.prompted_variants import PROMPTED_VARIANTS
 from incontext.networks.cross_block import CrossBlockConfig, CrossBlockNet
 from incontext.networks.families import FAMILIES, Network
 from incontext.networks.layers import CrossBlock, mean_over_support, phi
@@ -125,5 +126,6 @@ VARIANTS: dict[str, tuple[str, type[Network]]] = {
 
 def install(name: str) -> None:
     """Register a variant in place of its family's network, for the rest of this process."""
-    family, network = VARIANTS[name]
+    known = VARIANTS | {prompted: ("prompted", network) for prompted, network in PROMPTED_VARIANTS.items()}
+    family, network = known[name]
     FAMILIES[family] = FAMILIES[family][0], network

@@ -8,17 +8,22 @@ import torch
 from torch import Tensor
 
 from benchmarks.experiments.network_speed import QUERIES_PER_BATCH, SIZE_PX, in_turns
+from incontext.networks.prompted import INSIDE, PromptedNet, read
 from incontext.networks.protocols import SupportEncoder
+from incontext.networks.support_once import SupportOnceNet
 from incontext.training.config import TrainConfig
 from incontext.training.distributed import ALONE
 from incontext.training.episodes import TrainingData
 from incontext.training.loader import StepInput, load_steps
 from incontext.training.loop import training_step
+from incontext.training.objectives import Objective, objective_of
 from incontext.training.state import TrainState
 
 STEPS = 24
 """Number of training steps that are timed, spread over the course of the training."""
 RUNS = 5
+CLICKS = 25
+"""Number of clicks that are timed."""
 MANY_QUERIES = 200
 
 
@@ -30,15 +35,17 @@ class Training:
     data: TrainingData
     state: TrainState = field(init=False)
     inputs: Iterator[StepInput] = field(init=False)
+    objective: Objective = field(init=False)
 
     def __post_init__(self) -> None:
-        self.state = TrainState.start(self.config, torch.device("cpu"))
+        device = torch.device("cpu")
+        self.state, self.objective = TrainState.start(self.config, device), objective_of(self.config, device)
         self.inputs = load_steps(self.config.model_copy(update={"workers": 0}), self.data, 0, ALONE)
 
     def step_at(self, progress: float) -> None:
         """Take the step that the training would take at a share of its course, in [0, 1]."""
         self.state.step = int(progress * self.config.steps)
-        training_step(self.state, self.config, next(self.inputs), ALONE)
+        training_step(self.state, self.config, next(self.inputs), ALONE, self.objective)
 
 
 def compare_trainings(one: Training, other: Training) -> dict[str, float]:
@@ -73,3 +80,14 @@ def compare_queries(one: SupportEncoder, other: SupportEncoder, support_size: in
     single = [read + asked for read, asked in zip(encoding, alone, strict=True)]
     shared = [read / MANY_QUERIES + asked / QUERIES_PER_BATCH for read, asked in zip(encoding, batch, strict=True)]
     return {"1": single[0] / single[1], str(MANY_QUERIES): shared[0] / shared[1]}
+
+
+@torch.inference_mode()
+def compare_clicks(one: PromptedNet, other: PromptedNet, beside: SupportOnceNet) -> float:
+    """Relative cost of the answer to a click by two prompted networks, once they have begun with the image."""
+    reading = read(beside, torch.rand(1, 1, SIZE_PX, SIZE_PX))
+    maps = torch.zeros(1, 3, SIZE_PX, SIZE_PX)
+    maps[:, INSIDE, SIZE_PX // 2, SIZE_PX // 2] = 1
+    works = [partial(network.refine, network.begin(reading), maps) for network in (one, other)]
+    taken = in_turns(works, CLICKS)
+    return taken[0] / taken[1]

@@ -1,4 +1,6 @@
-"""Architecture study: variants of the training configuration, each trained on the same processor time.
+"""Architecture studies: variants of a training configuration, each trained on the same processor time.
+
+One is of the networks that segment by a support, the other of those that answer prompts beside them.
 
 This time is stated in steps of the default configuration. The relative cost of a variant's step is measured beside the
 default's, so that neither the machine nor its other load decides for how many steps a variant is trained.
@@ -7,23 +9,26 @@ default's, so that neither the machine nor its other load decides for how many s
 import json
 import tomllib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from statistics import mean
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 
 from benchmarks.experiments.network_variants import install
-from benchmarks.experiments.relative_cost import MANY_QUERIES, Training, compare_queries, compare_trainings
+from benchmarks.experiments.relative_cost import Training, compare_clicks, compare_queries, compare_trainings
 from incontext import __version__
 from incontext.networks import checkpoint
+from incontext.networks.families import SavedNetwork
+from incontext.networks.prompted import PromptedNet
 from incontext.networks.protocols import SupportNetwork
 from incontext.training.config import TrainConfig
 from incontext.training.episodes import TrainingData, dev_tasks
 from incontext.training.loop import DEV_SEED, train
-from incontext.training.objectives import dev_dice
+from incontext.training.objectives import Objective
+from incontext.training.prompted import PromptedObjective
 from megamed import Collection, manifest
 from megamed.executors import local_executor
 from megamed.files import claimed, read_json, sha256_of, write_json
@@ -31,7 +36,12 @@ from megamed.files import claimed, read_json, sha256_of, write_json
 SUPPORT_SIZES = (1, 16, 64)
 DEV_SUPPORT_SIZE, DEV_DRAWS = 16, 3
 
+DEFAULT = "default"
+"""Row of each study that the others differ from."""
+
 Override = dict[str, Any]
+Of = Literal["network", "prompts"]
+"""Subject of a study."""
 
 
 @dataclass(frozen=True)
@@ -41,35 +51,45 @@ class Trial:
     row: str
     seed: int
     steps: int
-    """Number of steps of the default configuration whose processor time this trial gets."""
+    """Number of steps of the default row whose processor time this trial gets."""
+    of: Of = "network"
 
     def folder(self, out: Path) -> Path:
         """Folder of this trial's files, below that of the study."""
         slug = "".join(letter if letter.isalnum() else "-" for letter in self.row)
-        return out / f"{slug}-{self.steps}steps-seed{self.seed}"
+        subject = "" if self.of == "network" else f"{self.of}-"
+        return out / f"{subject}{slug}-{self.steps}steps-seed{self.seed}"
 
 
-def rows() -> dict[str, Override]:
-    """Changes that each row of `study.toml` makes to the default configuration; `variant` is a key of `VARIANTS`."""
-    return tomllib.loads((resources.files("benchmarks.experiments") / "study.toml").read_text(encoding="utf-8"))
+def rows(of: Of = "network") -> dict[str, Override]:
+    """Changes that each row of a study makes to its default row, and this to the default configuration.
+
+    `variant` names a network that is no part of the library: see `network_variants.install`.
+    """
+    name = "study.toml" if of == "network" else f"study-{of}.toml"
+    return tomllib.loads((resources.files("benchmarks.experiments") / name).read_text(encoding="utf-8"))
 
 
-def configure(row: str, seed: int, steps: int) -> TrainConfig:
-    """Training configuration of a row of the study.
+def configure(trial: Trial) -> TrainConfig:
+    """Training configuration of a trial.
 
     Raises:
-        ValueError: If no row has this name; the message lists those there are.
+        ValueError: If no row of its study has this name; the message lists those there are.
     """
-    if row not in (known := rows()):
-        msg = f"Unknown row {row!r}: expected one of {', '.join(map(repr, known))}."
+    if trial.row not in (known := rows(trial.of)):
+        msg = f"Unknown row {trial.row!r}: expected one of {', '.join(map(repr, known))}."
         raise ValueError(msg)
-    return overridden({k: v for k, v in known[row].items() if k != "variant"}, seed, steps)
+    default = overridden(known[DEFAULT], trial.seed, trial.steps)
+    return _changed(default, {name: value for name, value in known[trial.row].items() if name != "variant"})
 
 
 def overridden(override: Override, seed: int, steps: int) -> TrainConfig:
     """Change some settings of the default configuration, for a training of a given number of steps."""
-    plain = TrainConfig(seed=seed, steps=steps, workers=1).model_dump(mode="json")
-    return TrainConfig.model_validate(_merged(plain, override))
+    return _changed(TrainConfig(seed=seed, steps=steps, workers=1), override)
+
+
+def _changed(config: TrainConfig, override: Override) -> TrainConfig:
+    return TrainConfig.model_validate(_merged(config.model_dump(mode="json"), override))
 
 
 def _merged(base: dict[str, Any], override: Override) -> dict[str, Any]:
@@ -114,71 +134,49 @@ def _result(collection: Path, out: Path, trial: Trial) -> dict[str, Any]:
 
 def _made_of(collection: Path, trial: Trial) -> str:
     """Hash of all that decides the result of a trial; an unknown row is refused before anything is trained."""
-    config = configure(trial.row, trial.seed, trial.steps).model_dump_json()
-    found = [sha256_of(collection / manifest.NAME), config, rows()[trial.row].get("variant"), __version__]
+    config, variant = configure(trial), rows(trial.of)[trial.row].get("variant")
+    found = [sha256_of(collection / manifest.NAME), config.model_dump_json(), variant, __version__]
+    if trial.of == "prompts":
+        found.append(sha256_of(checkpoint.locate(config.prompts.beside)))
     return sha256_of(json.dumps(found).encode())
 
 
 def measure(collection: Path, out: Path, trial: Trial) -> dict[str, Any]:
     """Train a trial and measure Dice, speed and relative cost of its network; right only in a fresh process."""
     torch.set_num_threads(1)
-    config, plain = configure(trial.row, trial.seed, trial.steps), overridden({}, trial.seed, trial.steps)
+    config, plain = configure(trial), configure(replace(trial, row=DEFAULT))
     default = Training(plain, TrainingData.load(collection, DEV_SEED, plain.episodes))  # before a variant replaces it
-    if variant := rows()[trial.row].get("variant"):
+    if variant := rows(trial.of)[trial.row].get("variant"):
         install(variant)
     same = config.episodes == plain.episodes
     data = default.data if same else TrainingData.load(collection, DEV_SEED, config.episodes)
-    relative = compare_trainings(Training(config, data), default)
+    varied = Training(config, data)
+    relative = compare_trainings(varied, default)
     affordable = config.model_copy(update={"steps": max(1, round(trial.steps / relative["cost"]))})
-    weights = train(affordable, collection, trial.folder(out), "cpu")
-    network, usual = checkpoint.load(weights), cast(SupportNetwork, default.state.network.eval())
+    network = checkpoint.Checkpoint.read(train(affordable, collection, trial.folder(out), "cpu")).build()
     return {
         "row": trial.row,
         "seed": trial.seed,
         "steps": affordable.steps,
         "queries_learnt": relative["queries"] / relative["cost"],
         "parameters": sum(each.numel() for each in network.parameters()),
-        "dev_dice": score(network, collection),
-        "query_cost": {str(size): compare_queries(network, usual, size) for size in SUPPORT_SIZES},
+        "dev_dice": score(varied.objective, network, collection),
+        **relative_costs(network, default),
     }
 
 
-def score(network: SupportNetwork, collection: Path) -> dict[str, float]:
-    """Mean Dice of each dev dataset over draws of queries and supports, which are the same for every trial."""
-    draws = [dev_dice(network, dev_tasks(Collection(collection), seed, DEV_SUPPORT_SIZE)) for seed in range(DEV_DRAWS)]
-    return {dataset: mean(draw[dataset] for draw in draws) for dataset in draws[0]}
+def score(objective: Objective, network: SavedNetwork, collection: Path) -> dict[str, float]:
+    """Figures of Dice on dev tasks, each the mean over draws of queries and supports, the same for every trial."""
+    tasks = [dev_tasks(Collection(collection), seed, DEV_SUPPORT_SIZE) for seed in range(DEV_DRAWS)]
+    draws = [objective.dev_dice(network, drawn) for drawn in tasks]
+    return {name: mean(draw[name] for draw in draws) for name in draws[0]}
 
 
-def table(results: Iterable[dict[str, Any]], command: str) -> str:
-    """Write a Markdown table with a line per row of the study, averaged over its seeds, the best first.
-
-    Args:
-        results: Results of trials with the same processor time; their costs and speeds are multiples of the default's.
-        command: Command that measures a row, up to the row's name.
-    """
-    by_row: dict[str, list[dict[str, Any]]] = {}
-    for result in results:
-        by_row.setdefault(result["row"], []).append(result)
-    heads = ["row", "dev Dice", "steps", "queries learnt", "cost of a query, S = 1 / 16 / 64", "with 200 queries"]
-    lines = [(_mean_dice(found), _line(row, found, command)) for row, found in by_row.items()]
-    lines.sort(key=lambda scored: -scored[0])
-    return "\n".join([_join(heads), _join(["---"] * len(heads)), *(line for _, line in lines)]) + "\n"
-
-
-def _line(row: str, found: list[dict[str, Any]], command: str) -> str:
-    each = [100 * mean(result["dev_dice"].values()) for result in found]
-    dice = f"{mean(each):.1f}" + (f" ({', '.join(f'{value:.1f}' for value in each)})" if len(each) > 1 else "")
-    steps, speed = (mean(result[name] for result in found) for name in ("steps", "queries_learnt"))
-    costs = [
-        " / ".join(f"{mean(r['query_cost'][str(size)][count] for r in found):.2f}" for size in SUPPORT_SIZES)
-        for count in ("1", str(MANY_QUERIES))
-    ]
-    return _join([f'`{command} "{row}"`', dice, f"{steps:.0f}", f"{speed:.2f}", *costs])
-
-
-def _mean_dice(found: list[dict[str, Any]]) -> float:
-    return mean(mean(result["dev_dice"].values()) for result in found)
-
-
-def _join(cells: list[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+def relative_costs(network: SavedNetwork, default: Training) -> dict[str, Any]:
+    """Processor time of a query, or of a click, by a network, as a multiple of the default's."""
+    usual = default.state.network.eval()
+    if isinstance(network, PromptedNet):
+        beside = cast(PromptedObjective, default.objective).network
+        return {"click_cost": compare_clicks(network, cast(PromptedNet, usual), beside)}
+    pair = network, cast(SupportNetwork, usual)
+    return {"query_cost": {str(size): compare_queries(*pair, size) for size in SUPPORT_SIZES}}

@@ -217,15 +217,7 @@ class PromptedNet(nn.Module):
         entering = tuple(enter(stage) for enter, stage in zip(self.enter, stages, strict=True))
         pairs = zip(self.match, stages[:COMPARED], strict=True)
         matched = tuple(F.normalize(match(stage), dim=1) for match, stage in pairs)
-        both = rearrange(
-            self.query_key(stages[COMPARED - 1]),
-            "N (two heads C) h w -> two N heads (h w) C",
-            two=2,
-            heads=self.config.heads,
-        )
-        query, key = F.normalize(both, dim=-1)
-        alike = (query * self.log_temperature.clamp(max=4.5).exp()) @ key.mT
-        return Begun(reading, entering, matched, alike.softmax(-1))
+        return Begun(reading, entering, matched, self._shares(stages[COMPARED - 1]))
 
     def refine(
         self, begun: Begun, maps: Float[Tensor, "N 3 H W"], previous: Float[Tensor, "N 1 H W"] | None = None
@@ -253,7 +245,7 @@ class PromptedNet(nn.Module):
         stages: list[Tensor] = []
         shown = torch.cat([reading.images, masks[-1]], 1)
         for level, (stage, entering) in enumerate(zip(self.encoder, begun.entering, strict=True)):
-            pooled = F.adaptive_max_pool2d(maps, entering.shape[-2:])
+            pooled = self._pooled(maps, level, entering)
             above = [F.avg_pool2d(here, 2), pooled] if level else [here]
             compared = self._compared(begun.matched, level, pooled, shown)
             here = stage(torch.cat([*above, entering, *compared], 1))
@@ -266,6 +258,18 @@ class PromptedNet(nn.Module):
         bumps = (squares / (-2 * (2 * self.log_bump_px).exp())).exp()
         bump = self.bump * (bumps[:, INSIDE, None] - bumps[:, OUTSIDE, None])
         return reading.automatic + F.pixel_shuffle(self.head(here), self.config.stem_px) + bump
+
+    def _shares(self, stage: Tensor) -> Tensor:
+        """Share of each token in what another reads: see `Begun`."""
+        pattern = "N (two heads C) h w -> two N heads (h w) C"
+        both = rearrange(self.query_key(stage), pattern, two=2, heads=self.config.heads)
+        query, key = F.normalize(both, dim=-1)
+        alike: Tensor = (query * self.log_temperature.clamp(max=4.5).exp()) @ key.mT
+        return alike.softmax(-1)
+
+    def _pooled(self, maps: Tensor, _level: int, entering: Tensor) -> Tensor:
+        """Prompts at the resolution of a stage, of which the features that enter it are given."""
+        return F.adaptive_max_pool2d(maps, entering.shape[-2:])
 
     def _compared(self, matched: tuple[Tensor, ...], level: int, maps: Tensor, shown: Tensor) -> list[Tensor]:
         """Likeness of each pixel of a stage to the prompts, and nearness along paths; nothing at coarser stages."""

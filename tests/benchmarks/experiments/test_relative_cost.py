@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.experiments import relative_cost
-from benchmarks.experiments.relative_cost import STEPS, Training, compare_queries, compare_trainings
-from incontext.networks.support_once import SupportOnceConfig
+from benchmarks.experiments.relative_cost import STEPS, Training, compare_clicks, compare_queries, compare_trainings
+from incontext.networks.prompted import PromptedConfig, PromptedNet
+from incontext.networks.support_once import SupportOnceConfig, SupportOnceNet
 from incontext.training.config import TrainConfig
 from incontext.training.episodes import TrainingData
 
@@ -53,10 +54,23 @@ def test_many_queries_share_the_cost_of_their_support(clock: Clock) -> None:
     assert found == pytest.approx({"1": (32 + 1) / (8 + 2), "200": (32 / 200 + 1) / (8 / 200 + 2)})
 
 
+def test_a_click_costs_what_follows_the_beginning(clock: Clock) -> None:
+    class Slow(PromptedNet):
+        def __init__(self, asking: float) -> None:
+            super().__init__(PromptedConfig(read_channels=SMALL.channels, channels=SMALL.channels))
+            self.asking = asking
+
+        def correct(self, *given: object) -> Tensor:
+            clock.seconds += self.asking
+            return super().correct(*given)  # type: ignore[arg-type]
+
+    assert compare_clicks(Slow(3.0), Slow(2.0), SupportOnceNet(SMALL).eval()) == pytest.approx(1.5)
+
+
 def test_trainings_take_turns_over_their_whole_course(monkeypatch: pytest.MonkeyPatch) -> None:
     taken = []
 
-    def step(state: object, config: TrainConfig, given: int, processes: object) -> None:
+    def step(state: object, config: TrainConfig, given: int, processes: object, objective: object) -> None:
         taken.append((config.seed, state.step, given))  # type: ignore[attr-defined]
         state.cpu_seconds += config.seed  # type: ignore[attr-defined]
         state.queries += 3 * config.seed  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""The study's rows are real configurations, and its table says what was measured."""
+"""The rows of the studies are real configurations, and a trial is measured once."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -6,24 +6,42 @@ import pytest
 
 from benchmarks.experiments import study
 from benchmarks.experiments.network_variants import VARIANTS
-from benchmarks.experiments.study import Trial, configure, rows, run_study, table
+from benchmarks.experiments.prompted_variants import PROMPTED_VARIANTS
+from benchmarks.experiments.study import Trial, configure, rows, run_study
+from incontext.networks import checkpoint
 from incontext.networks.cross_block import CrossBlockConfig
+from incontext.networks.prompted import PromptedConfig
 from incontext.networks.support_once import SupportOnceConfig
 from incontext.training.config import TrainConfig
 from megamed import manifest
 from megamed.files import exclusive
 
 
-@pytest.mark.parametrize("row", rows())
-def test_every_row_but_the_default_changes_something(row):
-    changed = configure(row, seed=3, steps=9) != TrainConfig(seed=3, steps=9, workers=1)
-    assert (changed or rows()[row].get("variant") in VARIANTS) == (row != "default")
+def test_every_row_but_the_default_changes_something():
+    known = {"network": VARIANTS, "prompts": PROMPTED_VARIANTS}
+    for of, variants in known.items():
+        default = configure(Trial("default", 3, 9, of))
+        for row, override in rows(of).items():
+            changed = configure(Trial(row, 3, 9, of)) != default
+            assert (changed or override.get("variant") in variants) == (row != "default"), row
+    assert configure(Trial("default", 3, 9)) == TrainConfig(seed=3, steps=9, workers=1)
 
 
 def test_a_row_keeps_what_it_does_not_name():
-    config = configure("keys without position", seed=0, steps=9)
+    config = configure(Trial("keys without position", 0, 9))
     assert config.network == SupportOnceConfig(positions=False)
-    assert isinstance(configure("cross-block, pyramid", seed=0, steps=9).network, CrossBlockConfig)
+    assert isinstance(configure(Trial("cross-block, pyramid", 0, 9)).network, CrossBlockConfig)
+
+
+def test_a_row_of_the_study_of_prompts_keeps_what_its_default_names():
+    wide, once = (configure(Trial(row, 0, 9, "prompts")) for row in ("wide", "one round"))
+    assert wide.network == PromptedConfig(channels=(24, 48, 96, 128, 128), geodesic=True)
+    assert (once.prompts.rounds, once.prompts.centre_share, once.episodes.set_sizes) == (1, 0.6, (2, 3, 5))
+
+
+def test_prompts_are_learned_in_the_shape_of_the_packaged_weights():
+    packaged = checkpoint.Checkpoint.read(checkpoint.PACKAGED.with_name("default-prompts.safetensors"))
+    assert configure(Trial("default", 0, 9, "prompts")).network == packaged.config
 
 
 def test_an_unknown_row_is_refused_before_anything_is_trained(tmp_path):
@@ -55,7 +73,7 @@ def test_a_result_of_another_collection_or_configuration_is_refused(tmp_path, mo
     assert run_study(tmp_path, out, [trial]) == first
     refused = pytest.raises(ValueError, match=r"result\.json is the result of another trial: .* delete the folder")
     with monkeypatch.context() as patch, refused:
-        patch.setattr(study, "rows", lambda: {"default": {"learning_rate": 1e-3}})
+        patch.setattr(study, "rows", lambda _: {"default": {"learning_rate": 1e-3}})
         run_study(tmp_path, out, [trial])
     (tmp_path / manifest.NAME).write_text("two")
     with refused:
@@ -67,20 +85,14 @@ def test_one_study_at_a_time_writes_to_a_folder(tmp_path):
         run_study(tmp_path, tmp_path, [])
 
 
-def test_seeds_of_a_row_share_a_line_and_the_best_row_comes_first():
-    def result(row: str, seed: int, dice: float) -> dict[str, object]:
-        cost = {"1": 0.5, "200": 2.0}
-        return {
-            "row": row,
-            "seed": seed,
-            "steps": 100,
-            "queries_learnt": 1.25,
-            "dev_dice": {"a": dice, "b": dice + 0.1},
-            "query_cost": dict.fromkeys(("1", "16", "64"), cost),
-        }
+def test_studies_of_one_folder_do_not_mix(tmp_path):
+    assert Trial("default", 0, 9).folder(tmp_path) != Trial("default", 0, 9, "prompts").folder(tmp_path)
 
-    text = table([result("plain", 0, 0.4), result("good", 0, 0.5), result("good", 1, 0.6)], "study --row")
-    assert text.splitlines()[2:] == [
-        '| `study --row "good"` | 60.0 (55.0, 65.0) | 100 | 1.25 | 0.50 / 0.50 / 0.50 | 2.00 / 2.00 / 2.00 |',
-        '| `study --row "plain"` | 45.0 | 100 | 1.25 | 0.50 / 0.50 / 0.50 | 2.00 / 2.00 / 2.00 |',
-    ]
+
+def test_a_result_on_prompts_is_of_the_weights_beside(tmp_path, monkeypatch):
+    (tmp_path / manifest.NAME).touch()
+    trials = [Trial("default", 0, 9, of) for of in ("network", "prompts")]
+    before = [study._made_of(tmp_path, trial) for trial in trials]
+    monkeypatch.setattr(checkpoint, "locate", lambda _: tmp_path / manifest.NAME)
+    after = [study._made_of(tmp_path, trial) for trial in trials]
+    assert (before[0] == after[0], before[1] == after[1]) == (True, False)
