@@ -10,6 +10,7 @@ from benchmarks.experiments import (
     annotator_budget,
     by_name,
     choice,
+    chosen_settings,
     clicks,
     dataset_curve,
     domain_shift,
@@ -102,6 +103,13 @@ EXPERIMENTS: dict[str, Experiment] = {
         oracle.oracle_support,
         logarithmic=(True, False),
         paired=True,
+    ),
+    "chosen-settings": Experiment(
+        "What do settings gain that the examples choose by segmenting each other?",
+        "settings",
+        chosen_settings.chosen_settings,
+        unit="%",
+        method=OF_SUPPORTS,
     ),
     "few-examples": Experiment(
         "What do changed copies of a few labelled examples gain?",
