@@ -3,8 +3,10 @@
 from collections.abc import Callable
 
 from benchmarks.experiments.bench import Bench
-from benchmarks.experiments.tuning import SIZES, VARIANTS, tuning
+from benchmarks.experiments.tuning import SIZES, VARIANTS, first_of_each, tuning
+from benchmarks.plans.task_plans import TaskPlan
 from benchmarks.predictors.tuned import NAME, config_of
+from megamed import Task
 
 
 def test_each_variant_is_compared_with_the_untuned_network_on_the_same_supports(
@@ -29,3 +31,11 @@ def test_fewer_steps_hold_for_every_variant_on_small_supports(new_bench: Callabl
     assert {config_of(each.predictor).steps for each in tuned} == {3}
     assert {len(each.plans[0].episodes[0].support) for each in tuned} == {SIZES[0]}
     assert len(tuned) == len(VARIANTS)
+
+
+def test_one_task_of_each_dataset_is_asked() -> None:
+    names = (("cells", "disc"), ("cells", "rim"), ("lonely", "disc"))
+    plans = [
+        TaskPlan(Task(dataset=dataset, modality="drawing", axis="2d", label=label), ()) for dataset, label in names
+    ]
+    assert first_of_each(plans) == [plans[0], plans[2]]
