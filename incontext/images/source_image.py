@@ -53,7 +53,7 @@ AS_CLASSES = LabelRules(instances=False)
 PLAIN = PlaneLayout()
 AXIAL = 2
 WORKING_BYTES = 20
-"""Memory that a pixel takes at most while its image is segmented: 19.3 were measured on 8000 × 8000 of them."""
+"""Memory that a pixel takes at most while its image is segmented."""
 EQUAL_SPACING = 0.99
 """Spacings are the same if their ratio is above this."""
 

@@ -45,7 +45,7 @@ LEAST_DICE = 0.01
 """Least distance of true Dice from 0 and 1 in the fit, for no finite model predicts these."""
 POOR_DICE = 0.6
 """Dice below which a mask is poor. Since predictions are right on average, the same number serves as the threshold
-of the flag: by Youden's index the best ones lie between 0.58 and 0.61, on `dev` and on training datasets."""
+of the flag."""
 
 
 @torch.inference_mode()

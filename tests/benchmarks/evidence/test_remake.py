@@ -17,7 +17,14 @@ from megamed.files import sha256_of
 from megamed.manifest import NAME
 from tests.benchmarks.squares import build_squares
 
-TOLD = ("docs/findings.md", "docs/heldout.md", "docs/architecture-study.md", "docs/tutorials/volumes.md", "README.md")
+TOLD = (
+    "docs/findings.md",
+    "docs/heldout.md",
+    "docs/architecture-study.md",
+    "docs/tutorials/volumes.md",
+    "incontext/networks/weights/MODEL_CARD.md",
+    "README.md",
+)
 MAKES = ("run", "experiment", "volumes", "study", "speed")
 EXAMPLES = ("--row", "--out", "--absent", "--list")
 """Options of commands that show how something is done, and state no figures."""
