@@ -106,10 +106,10 @@ EXPERIMENTS: dict[str, Experiment] = {
     ),
     "chosen-settings": Experiment(
         "What do settings gain that the examples choose by segmenting each other?",
-        "settings",
+        "dataset or settings",
         chosen_settings.chosen_settings,
-        unit="%",
         method=OF_SUPPORTS,
+        paired=True,
     ),
     "few-examples": Experiment(
         "What do changed copies of a few labelled examples gain?",

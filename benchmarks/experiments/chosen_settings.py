@@ -3,35 +3,36 @@
 What is judged is what a user calls, `Segmenter.choose`.
 """
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from benchmarks.experiments.averages import Score, averaged
+from benchmarks.experiments.averages import Score, averaged, mean_of
 from benchmarks.experiments.bench import Bench, Coordinates, Findings
 from benchmarks.experiments.shared_supports import SharedSupport, mean_dice, measured, pairs
 from incontext import Segmenter
 
-GIVEN, CHOSEN = "as given", "chosen"
-EXPECTED, GAINED = "expected by the examples", "on other images"
-DICE, GAIN, SHARE = "Dice", "gain where something was chosen", "share of the supports"
-ALL, ANY, WORSE = "all", "any", "worse for it"
+GIVEN, EXPECTED, CHOSEN = "as given", "expected by the examples", "chosen"
+EVERYWHERE, WHERE_CHOSEN = "all supports", "supports that chose it"
+ALL, ANY = "all", "anything"
 WORSE_BY = 0.005
 """Dice that chosen settings have to lose on other images to be called worse."""
 
 Measured = Sequence[tuple[SharedSupport, Mapping[str, Any]]]
 """Supports with what `compared` returns of each."""
-Scores = dict[Coordinates, list[Score]]
 
 
 def chosen_settings(bench: Bench) -> Findings:
-    """Compare settings that the examples choose with the given ones: Dice, what was expected, and how often."""
+    """Compare the Dice of other images by chosen settings, and the Dice expected of these, with that by given ones."""
     details = bench.claim_weights()
     found = [(support, each) for support, each in measured(bench, compared) if each]
-    scores = dice_of(found) | gains_of(found) | shares_of(found)
-    references = {place: place._replace(series=GIVEN) for place in scores if place.panel == DICE}
-    references |= {place: place._replace(series=EXPECTED) for place in scores if place.panel == GAIN}
-    return Findings(averaged(scores, references, bench.settings.seed), details)
+    scores: dict[Coordinates, list[Score]] = {}
+    for x, panel, some in groups(found):
+        for series in (GIVEN, EXPECTED, CHOSEN):
+            scores[Coordinates(x, series, panel)] = [support.score(dice_of(each, series)) for support, each in some]
+    references = {place: place._replace(series=GIVEN) for place in scores}
+    points = averaged(scores, references, bench.settings.seed)
+    return Findings([replace(point, about=about(point.place, found)) for point in points], details)
 
 
 def compared(bench: Bench, segmenter: Segmenter, support: SharedSupport) -> dict[str, Any]:
@@ -55,38 +56,37 @@ def named(changes: Mapping[str, Any]) -> str:
     return ", ".join(f"{name}={value}" for name, value in changes.items()) or GIVEN
 
 
-def dice_of(found: Measured) -> Scores:
-    """Dice by given and by chosen settings, by dataset and of all."""
-    scores: Scores = defaultdict(list)
-    for is_all in (False, True):
-        for support, each in found:
-            for series in (GIVEN, CHOSEN):
-                place = Coordinates(ALL if is_all else support.task.dataset, series, DICE)
-                scores[place].append(support.score(each[series]))
-    return scores
+def groups(found: Measured) -> Iterator[tuple[str, str, Measured]]:
+    """Yield supports by dataset, all of them, those that chose anything, and those by what they chose."""
+    for name in dict.fromkeys(support.task.dataset for support, _ in found):
+        yield name, EVERYWHERE, [(support, each) for support, each in found if support.task.dataset == name]
+    yield ALL, EVERYWHERE, found
+    for name in (ANY, *sorted({each["settings"] for _, each in found} - {GIVEN})):
+        if some := [(support, each) for support, each in found if has_chosen(each, name)]:
+            yield name, WHERE_CHOSEN, some
 
 
-def gains_of(found: Measured) -> Scores:
-    """Gains that the examples expected of the settings that they chose, and those on other images, by settings."""
-    scores: Scores = defaultdict(list)
-    for support, each in found:
-        if each["settings"] != GIVEN:
-            for name in (ANY, each["settings"]):
-                for series, gain in ((EXPECTED, each[EXPECTED]), (GAINED, each[CHOSEN] - each[GIVEN])):
-                    scores[Coordinates(name, series, GAIN)].append(support.score(gain))
-    return scores
+def has_chosen(each: Mapping[str, Any], name: str) -> bool:
+    """Whether a support chose the settings of a name, or anything."""
+    settings: str = each["settings"]
+    return settings != GIVEN if name == ANY else settings == name
 
 
-def shares_of(found: Measured) -> Scores:
-    """Shares of the supports that chose any settings, and each of them, and that are worse for it."""
-    scores: Scores = defaultdict(list)
-    names = sorted({each["settings"] for _, each in found} - {GIVEN})
-    for support, each in found:
-        is_so = {
-            ANY: each["settings"] != GIVEN,
-            **{name: each["settings"] == name for name in names},
-            WORSE: each[CHOSEN] < each[GIVEN] - WORSE_BY,
-        }
-        for name, value in is_so.items():
-            scores[Coordinates(name, "", SHARE)].append(support.score(float(value)))
-    return scores
+def dice_of(each: Mapping[str, Any], series: str) -> float:
+    """Dice of a series, in [0, 1]: the gain that is expected is added to the Dice by the given settings."""
+    dice: float = each[series]
+    return each[GIVEN] + dice if series == EXPECTED else dice
+
+
+def about(place: Coordinates, found: Measured) -> str:
+    """Remark on a point of chosen settings: how often they were chosen, or are worse for other images."""
+    if place == (ALL, CHOSEN, EVERYWHERE):
+        return f"worse with {share(found, lambda each: each[CHOSEN] < each[GIVEN] - WORSE_BY)} of the supports"
+    if place.series == CHOSEN and place.panel == WHERE_CHOSEN:
+        return f"by {share(found, lambda each: has_chosen(each, str(place.x)))} of the supports"
+    return ""
+
+
+def share(found: Measured, holds: Callable[[Mapping[str, Any]], bool]) -> str:
+    """Share of the supports for which something holds, all datasets weighing the same."""
+    return f"{mean_of([support.score(float(holds(each))) for support, each in found], seed=0).mean:.0%}"

@@ -12,13 +12,10 @@ from benchmarks.experiments.chosen_settings import (
     ALL,
     ANY,
     CHOSEN,
-    DICE,
+    EVERYWHERE,
     EXPECTED,
-    GAIN,
-    GAINED,
     GIVEN,
-    SHARE,
-    WORSE,
+    WHERE_CHOSEN,
     compared,
 )
 from benchmarks.experiments.shared_supports import SharedSupport
@@ -80,7 +77,7 @@ def test_too_few_examples_choose_nothing(bench: Bench, support: SharedSupport) -
     assert compared(bench, Segmenter(), support) == {}
 
 
-def test_gains_are_of_supports_that_chose_something_and_shares_of_all(
+def test_gains_are_of_all_supports_and_of_those_that_chose_something(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def answer(bench: Bench, segmenter: Segmenter, support: SharedSupport) -> dict[str, object]:
@@ -90,14 +87,16 @@ def test_gains_are_of_supports_that_chose_something_and_shares_of_all(
 
     monkeypatch.setattr(chosen_settings, "compared", answer)
     points = {point.place: point for point in chosen_settings.chosen_settings(bench).points}
-    values = {place: point.value.mean for place, point in points.items()}
-    assert values[Coordinates(ALL, CHOSEN, DICE)] == pytest.approx(0.45)
-    difference = points[Coordinates(ALL, CHOSEN, DICE)].difference
-    assert difference is not None
-    assert difference.mean == pytest.approx(-0.05)
-    for name in (ANY, "flips=True"):
-        assert values[Coordinates(name, EXPECTED, GAIN)] == pytest.approx(0.2)
-        assert values[Coordinates(name, GAINED, GAIN)] == pytest.approx(-0.1)
-    assert {place.x: value for place, value in values.items() if place.panel == SHARE} == {
-        ANY: 0.5, "flips=True": 0.5, WORSE: 0.5
+    gains = {place: point.difference.mean for place, point in points.items() if point.difference}
+    for name, panel, expected, gained in (
+        ("cells", EVERYWHERE, 0.1, -0.05),
+        (ALL, EVERYWHERE, 0.1, -0.05),
+        (ANY, WHERE_CHOSEN, 0.2, -0.1),
+        ("flips=True", WHERE_CHOSEN, 0.2, -0.1),
+    ):
+        assert gains.pop(Coordinates(name, EXPECTED, panel)) == pytest.approx(expected)
+        assert gains.pop(Coordinates(name, CHOSEN, panel)) == pytest.approx(gained)
+    assert not gains
+    assert {point.about for point in points.values()} == {
+        "", "worse with 50% of the supports", "by 50% of the supports"
     }  # fmt: skip
