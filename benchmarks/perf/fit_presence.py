@@ -3,7 +3,8 @@
 `python -m benchmarks.perf.fit_presence COLLECTION` takes the tasks of `train` and `dev` datasets of which some images
 lack the structure, shows examples of both kinds or of one, and asks about images of other subjects. For each dataset in
 turn the weights that the others teach are told what its examples teach, and judge its images; then the weights in use
-do, which have seen it. That is told with a contrast and without, followed by the weights of all datasets.
+do, which were fitted on many of these datasets. That is told with a contrast and without, followed by the weights of
+all datasets.
 """
 
 import sys
