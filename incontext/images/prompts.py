@@ -236,6 +236,21 @@ class Prompts:
         return replace(self, strokes=(*self.strokes, stroke))
 
 
+def check_prompts(given: Iterable[Any]) -> None:
+    """Make sure that there are prompts, or None, about each image.
+
+    Raises:
+        ValueError: If there is anything else.
+    """
+    for each in given:
+        if not isinstance(each, Prompts | None):
+            msg = (
+                f"prompts are unusable: expected Prompts or None for each image, got a {type(each).__name__}. What "
+                "JSON holds becomes Prompts by incontext.images.prompt_json.from_json."
+            )
+            raise ValueError(msg)
+
+
 def _whole(numbers: Sequence[Any], name: str) -> tuple[int, ...]:
     try:
         if all(abs(number) < FAR_PX for number in numbers):

@@ -11,7 +11,7 @@ from torch import nn
 
 from incontext.images.arrays import Picture, stack_axis
 from incontext.images.examples import Example, Examples, Labels, as_source_image, called, thinned
-from incontext.images.prompts import MOST_LABEL, Prompts, class_value, names_of, sought
+from incontext.images.prompts import MOST_LABEL, Prompts, check_prompts, class_value, names_of, sought
 from incontext.images.source_image import Axis, SourceImage
 from incontext.inference.case_predictions import predict_cases
 from incontext.inference.editing import Editing
@@ -297,15 +297,8 @@ def prompts_of(
         ValueError: If they are not as many as the images, or nothing at all tells what to segment in one.
     """
     is_list = isinstance(prompts, Iterable) and not isinstance(prompts, Mapping)
-    listed: list[Any] = [*cast(Iterable[Any], prompts)] if is_list else [prompts] if prompts is not None else []
-    given = [each for each in listed if isinstance(each, Prompts | None)]
-    if len(given) < len(listed):
-        got = next(type(each).__name__ for each in listed if not isinstance(each, Prompts | None))
-        message = (
-            f"prompts are unusable: expected Prompts or None for each image, got a {got}. What JSON holds becomes "
-            "Prompts by incontext.images.prompt_json.from_json."
-        )
-        raise ValueError(message)
+    given: list[Any] = [*cast(Iterable[Any], prompts)] if is_list else [prompts] if prompts is not None else []
+    check_prompts(given)
     if given and len(given) != images:
         message = f"prompts do not match images: expected {images}, got {len(given)}. Pass one for each image, or None."
         raise ValueError(message)

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float32, UInt8
 from incontext.images.arrays import Picture
 from incontext.images.case_planes import emptied, on_grid
 from incontext.images.marks import Mark
-from incontext.images.prompts import Number, Points, Prompts, Stroke, mask_of_class
+from incontext.images.prompts import Number, Points, Prompts, Stroke, check_prompts, mask_of_class
 from incontext.images.source_image import SourceImage
 from incontext.inference.corrections import Corrections, PlaneCorrector, pixels_said
 from incontext.inference.loaded_network import LoadedNetwork
@@ -65,7 +65,7 @@ class Editor:
     def label(self, value: int) -> None:
         if value not in list(self.classes):
             message = (
-                f"label is unknown: expected one of {', '.join(map(str, self.classes))}, got {value}. "
+                f"label is unknown: expected one of {', '.join(map(str, self.classes))}, got {value!r}. "
                 "Name further classes when you begin: edit(image, classes={value: name, …})."
             )
             raise ValueError(message)
@@ -121,8 +121,13 @@ class Editor:
         Prompts about no class in particular are about `label`; those about no plane are about this one.
 
         Raises:
-            ValueError: If one does not fit the image or names another class; those before it stay.
+            ValueError: If one does not fit the image or names another class; those before it stay. None is said if they
+                are something else, or name planes of an image, which has one.
         """
+        check_prompts([prompts])
+        if self.plane is None and (planes := [each.plane for each in prompts.strokes if each.plane]):
+            message = f"prompts name a plane: expected none, as an image has but one, got {planes[0]}. Correct it."
+            raise ValueError(message)
         for stroke in prompts.strokes:
             if stroke.plane is None or stroke.plane == (self.plane or 0):
                 self.say(stroke)

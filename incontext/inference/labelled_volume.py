@@ -18,7 +18,7 @@ from incontext.images.channels import Channel
 from incontext.images.examples import Example, Examples, LabelMap, Parts, as_source_image, called
 from incontext.images.frames import Frames, read_frames
 from incontext.images.normalisation import apply
-from incontext.images.prompts import whole_key
+from incontext.images.prompts import whole_key, whole_number
 from incontext.images.resampling import binary_to_square, to_square
 from incontext.images.source_image import (
     AS_CLASSES,
@@ -329,13 +329,13 @@ def in_whole(label: Picture, case: SourceImage, plane: int) -> Shaped[np.ndarray
     Raises:
         ValueError: If there is no such plane, or the label has another size.
     """
-    values, within = stored_values(label, called(label, "label")), plane_of(case, 0).shape
-    if not 0 <= plane < len(case.planes) or values.shape != within:
+    values, within, index = stored_values(label, called(label, "label")), plane_of(case, 0).shape, whole_number(plane)
+    if index not in range(len(case.planes)) or values.shape != within:
         msg = (
             f"label does not fit a plane: expected {within} and an index from 0 to {len(case.planes) - 1}, got "
-            f"{values.shape} and {plane}. Pass what was drawn on that plane."
+            f"{values.shape} and {plane!r}. Pass what was drawn on that plane."
         )
         raise ValueError(msg)
     whole = np.zeros(case.grid, values.dtype)
-    np.moveaxis(whole, case.axis, 0)[plane] = values
+    np.moveaxis(whole, case.axis, 0)[index] = values
     return whole.reshape(case.shape)

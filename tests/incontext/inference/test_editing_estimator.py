@@ -20,6 +20,7 @@ from incontext.networks.support_once import SupportOnceConfig, SupportOnceNet
 from incontext.networks.weights_delta import Tuned, WeightsDelta
 from incontext.training import tuning
 from megamed.unknown import UNKNOWN
+from tests.checked import unchecked
 from tests.incontext.inference.test_editor import discs, segmenter, taught
 
 
@@ -209,8 +210,12 @@ def test_one_plane_of_a_volume_joins() -> None:
     editor = made.edit(stack, plane=3)
     editor.click(9, 9)
     assert made.add(stack, editor.masks, plane=3).fitted.pool.label_budget == 3
-    for label, plane in ((labels[0], 9), (labels[0].T, 1)):
-        with pytest.raises(ValueError, match=r"label does not fit a plane: expected \(40, 56\) and an index"):
+    wrong: list[tuple[np.ndarray, Any]] = [(labels[0], 9), (labels[0].T, 1), (labels[0], 1.5), (labels[0], "1")]
+    for label, plane in wrong:
+        with (
+            unchecked(),
+            pytest.raises(ValueError, match=r"label does not fit a plane: expected \(40, 56\) and an index"),
+        ):
             made.add(stack, label, plane=plane)
 
 

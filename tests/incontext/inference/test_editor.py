@@ -12,6 +12,7 @@ from incontext import Segmenter
 from incontext.images.prompts import Prompts
 from incontext.networks.prompted import PromptedConfig, PromptedNet
 from incontext.networks.support_once import SupportOnceConfig, SupportOnceNet
+from tests.checked import unchecked
 
 SIZE_PX = 32
 
@@ -221,6 +222,7 @@ def test_a_plane_of_a_volume() -> None:
         (lambda editor: editor.start_from(np.ones((3, 3))), r"mask does not fit the image: expected \(40, 56\)"),
         (lambda editor: setattr(editor, "label", 7), "label is unknown: expected one of 1, 2, got 7"),
         (lambda editor: editor.apply(Prompts().click(1, 1, label=7)), "click is about an unknown class"),
+        (lambda editor: editor.apply(Prompts().click(1, 1).click(1, 1, plane=4)), "prompts name a plane: .* got 4"),
     ],
 )
 def test_what_has_no_meaning_is_refused_and_changes_nothing(act: Any, error: str) -> None:
@@ -232,6 +234,16 @@ def test_what_has_no_meaning_is_refused_and_changes_nothing(act: Any, error: str
         act(editor)
     np.testing.assert_array_equal(editor.probabilities, before)
     assert len(editor.prompts) == 1
+
+
+def test_what_is_of_another_type_is_told_in_a_line() -> None:
+    made, image = taught()
+    editor: Any = made.edit(image)
+    with unchecked():
+        with pytest.raises(ValueError, match=r"prompts are unusable: expected Prompts .* got a list"):
+            editor.apply([{"click": [1, 1]}])
+        with pytest.raises(ValueError, match="label is unknown: expected one of 1, 2, got '1'"):
+            editor.label = "1"
 
 
 def test_a_mask_to_start_from_takes_its_pixels_from_other_classes() -> None:
