@@ -90,10 +90,10 @@ class RunLog:
         append(self._path, f"{_line(done)}\n")
         self.done[done.report.file] = done
 
-    def is_done(self, pair: ImagePair, prompts: Prompts | None = None) -> bool:
-        """Whether an image has the mask that it was given, and is the image that this was made of, by these prompts."""
+    def is_done(self, pair: ImagePair, corrected: str = "") -> bool:
+        """Whether an image has the mask that it was given, and is the image that this was made of, corrected alike."""
         done = self.done.get(pair.name)
-        if done is None or done.stamp != stamp(pair, prompts):
+        if done is None or done.stamp != stamp(pair, corrected):
             return False
         return hash_of(self._masks / name for name in done.report.mask_files) == done.sha256
 
@@ -154,14 +154,24 @@ def _code() -> str:
     return digest.hexdigest()[:DIGITS]
 
 
-def stamp(pair: ImagePair, prompts: Prompts | None = None) -> str:
-    """Hash names and content of the files of an image and of its label, and its prompts, so that any change is noticed.
+def correction_of(segmenter: Segmenter, prompts: Prompts | None) -> str:
+    """Identify the correction of an image: by what is said of it, and the network that answers; empty if there is none.
+
+    Raises:
+        FileNotFoundError: If something is said, and the weights have no network for prompts.
+        ValueError: If that network cannot be used.
+    """
+    return _hash(segmenter.prompted_state.values(), as_json(prompts)) if prompts else ""
+
+
+def stamp(pair: ImagePair, corrected: str = "") -> str:
+    """Hash names and content of the files of an image and of its label, and its correction, by which changes show.
 
     Sizes and times would not do: archives set all times alike, and a corrected label has the size of the former one.
     """
     files = {"": [pair.image]} | {f"label {name}": [*paths] for name, paths in sorted(pair.labels.items())}
     states = [(name, path.name, _content(path)) for name, each in files.items() for path in _all_files(each)]
-    return sha256_of(repr((states, as_json(prompts)) if prompts else states).encode())[:DIGITS]
+    return sha256_of(repr((states, corrected) if corrected else states).encode())[:DIGITS]
 
 
 def _all_files(paths: Iterable[Path]) -> Iterator[Path]:

@@ -24,7 +24,7 @@ from incontext.folders.preview import draw_preview, read_annotation
 from incontext.folders.prompt_file import PromptFile, check_classes, seek_prompted
 from incontext.folders.report import ImageReport, Summary, grouped, statistics_csv, with_noun
 from incontext.folders.run_folder import places
-from incontext.folders.run_log import LOG, Done, RunLog, adopt_former, identity, stamp
+from incontext.folders.run_log import LOG, Done, RunLog, adopt_former, correction_of, identity, stamp
 from incontext.folders.tool_files import SavedMasks, start_tool_files, write_tool_files
 from incontext.folders.user_folder import fit_pairs, settle_overlap
 from incontext.images.examples import Example
@@ -183,6 +183,9 @@ class _Run:
     def masks(self) -> Path:
         return self.out / MASKS
 
+    def correction(self, pair: ImagePair) -> str:
+        return correction_of(self.segmenter, self.prompts.get(pair.name))
+
 
 def _of_support(segmenter: Segmenter) -> Collection[str]:
     """Warnings that any image gives, since they are about the labelled ones."""
@@ -216,7 +219,7 @@ def _segment_queries(run: _Run, queries: Sequence[ImagePair], track: Track, told
     start_tool_files(out, options.tools, run.ledger, options.overwrite)
     support = [pair.name for pair in told.examples.labelled] if told.examples else []
     expected = _expected(run, support)
-    known = {pair.name for pair in queries if log.is_done(pair, run.prompts.get(pair.name))}
+    known = {pair.name for pair in queries if log.is_done(pair, run.correction(pair))}
     failures = {}
     for pair in track([pair for pair in queries if pair.name not in known]):
         with Attempt(Unwritable) as attempt:
@@ -318,7 +321,7 @@ def _segment_pair(run: _Run, pair: ImagePair) -> Done:
     """Write the mask of an image unless somebody edited the one that is there; report its classes and warnings."""
     check_text(pair.name)
     segmenter, prompts = run.segmenter, run.prompts.get(pair.name)
-    state = stamp(pair, prompts)
+    state = stamp(pair, run.correction(pair))
     case = read_source_image(pair.image, str(pair.image), channel=segmenter.channel, level=segmenter.level)
     label, faults = read_annotation(pair, case, segmenter)
     with warnings.catch_warnings(action="ignore"):

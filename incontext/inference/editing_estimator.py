@@ -7,7 +7,7 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, NamedTuple, Self, cast
 
-from torch import nn
+from torch import Tensor, nn
 
 from incontext.images.arrays import Picture, stack_axis
 from incontext.images.examples import Example, Examples, Labels, as_source_image, called, thinned
@@ -183,6 +183,16 @@ class EditingEstimator(TaskEstimator):
             temperature=self.temperature,
             device=self._torch_device,
         )
+
+    @property
+    def prompted_state(self) -> Mapping[str, Tensor]:
+        """Parameters and buffers, by name, of the network that corrects masks, for reading alone.
+
+        Raises:
+            FileNotFoundError: If the weights have none.
+            ValueError: If the network is none that can be corrected.
+        """
+        return self._prompted_network().state_dict()
 
     @property
     def has_examples(self) -> bool:

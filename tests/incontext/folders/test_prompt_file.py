@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from typer.testing import CliRunner, Result
 
@@ -78,6 +79,23 @@ def test_prompts_correct_the_masks_of_their_images_and_a_changed_one_is_correcte
     again = run(said, *support)
     assert "1 of them by an earlier run" in again.output
     assert mask(folder, "1.png")[30, 2] == 1
+
+
+def test_what_another_network_for_prompts_would_correct_is_corrected_anew(
+    run: Callable[..., Result], folder: Path, weights: Path
+) -> None:
+    said, support = {"1.png": [{"click": [3, 50]}]}, ("--support", folder / "support")
+    assert run(said, *support).exit_code == 0
+    prompted = segmenter().prompted
+    assert prompted is not None
+    with torch.no_grad():
+        next(prompted.parameters()).add_(1)
+    checkpoint.save(prompted_beside(weights), prompted, {"beside": {"sha256": sha256_of(weights)}})
+    assert "2 masks, 1 of them by an earlier run" in run(said, *support).output
+    prompted_beside(weights).unlink()
+    without = run(said, *support)
+    assert without.exit_code == 1
+    assert "takes no prompts" in without.stderr
 
 
 def test_without_labelled_images_those_with_prompts_are_segmented(run: Callable[..., Result], folder: Path) -> None:
