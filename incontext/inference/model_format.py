@@ -1,4 +1,4 @@
-"""What an exported model tells of itself, and what is wrong with it if a stranger wrote it; no torch is needed."""
+"""The metadata of an exported model: their format, and what is wrong with those of a stranger; no torch is needed."""
 
 import re
 from collections.abc import Mapping
