@@ -1,7 +1,7 @@
 """Check of a user's folder before anything is segmented: what would be used, what labels mean, what looks wrong."""
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -153,6 +153,7 @@ def check_folder(
             *_orientations(list(images.values())),
             *_image_sizes(sizes),
             *_contrast(pairing, images),
+            *_copies(pairing, images),
         ),
     )
 
@@ -338,6 +339,21 @@ def _contrast(pairing: Pairing, images: Mapping[str, FileFacts]) -> Iterator[str
         yield (
             f"{len(unlike)} of {len(quantiles)} images looked at differ from the labelled ones in contrast, such as "
             f"{', '.join(unlike[:SHOWN])}: another stain, sequence or window. Label one of their kind too."
+        )
+
+
+def _copies(pairing: Pairing, images: Mapping[str, FileFacts]) -> Iterator[str]:
+    """Yield that labelled images hold one picture: what looks like an independent judge has the answer."""
+    alike: defaultdict[tuple[object, ...], list[str]] = defaultdict(list)
+    for name, pixels in ((pair.name, images[pair.name].pixels) for pair in pairing.labelled):
+        if pixels is not None and np.ptp(pixels) > 0:
+            alike[images[name].size_px, pixels.tobytes()].append(name)
+    copies = [names for names in alike.values() if len(names) > 1]
+    if copies:
+        shown, count = ", ".join(copies[0][:SHOWN]), sum(len(names) - 1 for names in copies)
+        yield (
+            f"{count} labelled images are copies of others, such as {shown}: they judge each other, and the Dice that "
+            "is expected is too high. Keep one of each."
         )
 
 

@@ -38,7 +38,9 @@ Parts = tuple[Picture, ...]
 Labels = Pictures | Sequence[Picture | Parts] | Mapping[str, Picture | Sequence[Picture | Parts | None]]
 """One label map or a list of them; or by the name of each class its masks, None where it was not annotated."""
 
-TAKEN_FOR_UNKNOWN = "it is taken for pixels that nobody judged; pass `unknown` to say which are, if any."
+TAKEN_FOR_UNKNOWN = (
+    "it is taken for pixels that nobody judged; say which are, if any, by unknown=, in the shell --unknown."
+)
 MOST_CLASSES = 255
 NOTHING_SAID = LabelRules()
 SAMPLED_LABELS = 8

@@ -17,7 +17,7 @@ LEAST, MOST = 8, 32
 """Examples without which nothing is chosen, and examples that choose at most, evenly spread among all.
 
 Further ones choose where these show a class less than twice."""
-TOO_FEW = f"fewer than {LEAST} examples choose none"
+TOO_FEW = f"fewer than {LEAST} labelled images choose none, and a stack or volume counts as one"
 SHOWN_BY_ONE = "one example alone shows something, or one subject's do, and those that would segment it show nothing"
 CANDIDATES: tuple[Mapping[str, Any], ...] = (
     {"size_px": 192},
@@ -99,6 +99,8 @@ class Choices:
 
     def told(self) -> str:
         """Tell in one sentence what was chosen and why."""
+        if not self.tried:
+            return f"No settings were tried on the labelled images: {self.why}."
         return f"Settings tried on the labelled images: {'; '.join(str(self).splitlines())}."
 
     def __str__(self) -> str:

@@ -179,6 +179,7 @@ class Fitted:
             the pool is empty then. None where they are.
         left_out: What the examples tell of each other, beside their codes: by the network and, if it was tuned, by it
             before. Empty where the images are at hand, if the examples are too few, or if an old file does not say.
+        without_mask: Names of classes that masks were passed for, of which none shows anything.
     """
 
     pool: Pool = field(repr=False)
@@ -189,6 +190,7 @@ class Fitted:
     unknown: tuple[int, ...] | None = None
     codes: SharedCodes | None = field(default=None, repr=False)
     left_out: Sequence[LeftOut] = field(default=(), repr=False)
+    without_mask: Sequence[str] = ()
 
     @property
     def is_empty(self) -> bool:
@@ -228,8 +230,14 @@ class Fitted:
         return [*twins, f"{pairs[0][0]} and {pairs[0][1]} share pixels in the labels{more}: {outcome}"]
 
     def told_of_lost(self) -> list[str]:
-        """Name strokes of partial labels that the squares are too coarse for."""
-        return told(self.pool.lost, self.names, self.preparation.size_px)
+        """Name classes that no mask shows, and strokes of partial labels that the squares are too coarse for."""
+        unseen = [name for name in self.without_mask if name not in self.names.values()]
+        missing = [
+            f"support_labels show nothing of {name}: expected a mask that is not empty, got none. The class is not "
+            "looked for: pass an image that shows it, or leave it out."
+            for name in unseen
+        ]
+        return [*missing, *told(self.pool.lost, self.names, self.preparation.size_px)]
 
     @cached_property
     def colours(self) -> dict[int, str]:
@@ -275,7 +283,8 @@ def fit_examples(
     told = {value: name for example in sample for value, name in example.names.items()}
     told |= {**examples.names, **named}
     names, decided = {value: told.get(value, str(value)) for value in values}, examples.rules
-    return Fitted(pool, names, preparation, sample, bool(decided.instances), decided.unknown)
+    unseen = [name for value, name in examples.names.items() if examples.by_name and value not in names]
+    return Fitted(pool, names, preparation, sample, bool(decided.instances), decided.unknown, without_mask=unseen)
 
 
 def build_pool(

@@ -133,7 +133,9 @@ class TaskEstimator(NetworkEstimator):
         Args:
             images: The labelled examples: one or a list of arrays, tensors, PIL images or paths.
             labels: One label map per image, on its grid; 0 is background, and an image may lack a class. Or by the name
-                of each class its masks, which may overlap; None where an image was not annotated for it.
+                of each class its masks, which may overlap; None where an image was not annotated for it. Planes of a
+                stack or volume that show nothing are left out, as if nobody had annotated them: where they teach that
+                nothing is there, pass them as images.
             classes: Names of label values.
             subjects: Name of the subject of each image, such as a patient. Where they are given, what examples tell of
                 each other is told by those of other subjects: see `expected_`. So is what tuning gains, if four
@@ -148,7 +150,10 @@ class TaskEstimator(NetworkEstimator):
         named = names_of(classes)
         examples = Examples(images, labels, self.rules, self.channel, named, self.level)
         if subjects is not None and len(subjects) != len(examples):
-            msg = f"subjects do not fit: expected one for each of {len(examples)} images, got {len(subjects)}."
+            msg = (
+                f"subjects do not fit: expected one for each of {len(examples)} images, got {len(subjects)}. A stack "
+                "or volume counts as one."
+            )
             raise ValueError(msg)
         sample = examples.sample(SAMPLED_CASES)
         fitted = fit_examples(examples, sample, self._prepare(sample), named)

@@ -123,8 +123,14 @@ def large_image(folder: Path) -> str:
     return "images differ in size: expected longer sides within 4 to 1, got 64 to 320 pixels"
 
 
+def copied_image(folder: Path) -> str:
+    for index in (1, 3):
+        Image.fromarray(disc(0)[0]).save(folder / "images" / f"{index:04}.png")
+    return "2 labelled images are copies of others, such as 0000.png, 0001.png, 0003.png: they judge each other"
+
+
 SPOILERS = [small_label, label_on_its_side, label_of_a_turned_image, turned_image, broken_image, empty_label]
-SPOILERS += [other_stain, blank_image, large_image]
+SPOILERS += [other_stain, blank_image, large_image, copied_image]
 
 
 @pytest.mark.parametrize("spoil", SPOILERS)
@@ -149,8 +155,8 @@ def test_volumes_are_checked(tmp_path: Path) -> None:
     nibabel = pytest.importorskip("nibabel")
     label = np.zeros((20, 24, 6), np.uint8)
     label[5:12, 6:14, 2:5] = 2
-    for name in ("a", "b", "c"):
-        noise = np.random.default_rng(0).normal(100, 10, label.shape)
+    for seed, name in enumerate("abc"):
+        noise = np.random.default_rng(seed).normal(100, 10, label.shape)
         nibabel.save(nibabel.Nifti1Image((noise + 60 * label).astype(np.int16), np.eye(4)), tmp_path / f"{name}.nii.gz")
     nibabel.save(nibabel.Nifti1Image(label, np.eye(4)), tmp_path / "a_seg.nii.gz")
     nibabel.save(nibabel.Nifti1Image(label[1:], np.eye(4)), tmp_path / "b_seg.nii.gz")

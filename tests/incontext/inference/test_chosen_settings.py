@@ -143,7 +143,10 @@ def test_what_is_tried_is_tracked() -> None:
 def test_too_few_examples_choose_nothing() -> None:
     found = choose_settings(Pretended({"flips=True": 1}), examples(LEAST - 1), examples(LEAST - 1))
     assert found.changes == {}
-    assert str(found) == "settings as given: fewer than 8 examples choose none"
+    assert str(found) == (
+        "settings as given: fewer than 8 labelled images choose none, and a stack or volume counts as one"
+    )
+    assert found.told().startswith("No settings were tried on the labelled images: fewer than 8")
 
 
 def test_a_rule_that_was_given_is_kept() -> None:

@@ -196,5 +196,5 @@ def test_one_subject_is_as_none() -> None:
 
 def test_subjects_that_do_not_fit_are_refused() -> None:
     images, labels = discs(3)
-    with pytest.raises(ValueError, match="expected one for each of 3 images, got 2"):
+    with pytest.raises(ValueError, match=r"expected one for each of 3 images, got 2\. A stack"):
         Segmenter(device="cpu").fit(images, labels, subjects=["p1", "p2"])

@@ -12,7 +12,7 @@ from incontext.images.resampling import label_to_square
 from incontext.images.source_image import read_source_image
 from incontext.images.tiling import Tiling
 from incontext.inference import support_pool as pool_module
-from incontext.inference.support_pool import Preparation, build_pool, structures
+from incontext.inference.support_pool import Preparation, build_pool, fit_examples, structures
 from megamed.label_values import LabelRules
 
 WHOLE = Preparation(Normalisation("min-max"), Tiling(None, ""), 16)
@@ -138,3 +138,11 @@ def test_pixels_of_two_sizes_become_a_square_in_millimetres() -> None:
 def test_a_size_of_squares_that_is_none_is_refused(size_px: int) -> None:
     with pytest.raises(ValueError, match="size_px is unusable: expected a whole number of pixels"):
         Preparation.chosen([], "auto", "auto", size_px)
+
+
+def test_a_class_of_which_no_mask_shows_anything_is_told() -> None:
+    image, mask = np.arange(1024, dtype=np.uint8).reshape(32, 32), np.eye(32, dtype=np.uint8)
+    examples = Examples([image, image], {"liver": [mask, mask], "spleen": [None, 0 * mask]})
+    prepared = Preparation(Normalisation("min-max"), Tiling(None, ""), 32)
+    (told,) = fit_examples(examples, examples.sample(2), prepared, {}).told_of_lost()
+    assert told.startswith("support_labels show nothing of spleen: expected a mask that is not empty")
