@@ -352,8 +352,8 @@ def _copies(pairing: Pairing, images: Mapping[str, FileFacts]) -> Iterator[str]:
     if copies:
         shown, count = ", ".join(copies[0][:SHOWN]), sum(len(names) - 1 for names in copies)
         yield (
-            f"{count} labelled images are copies of others, such as {shown}: they judge each other, and the Dice that "
-            "is expected is too high. Keep one of each."
+            f"labelled images hold one picture, such as {shown}, {count} too many in all: they judge each other, and "
+            "the Dice that is expected is too high. Keep one of each."
         )
 
 

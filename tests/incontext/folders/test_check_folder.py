@@ -126,7 +126,7 @@ def large_image(folder: Path) -> str:
 def copied_image(folder: Path) -> str:
     for index in (1, 3):
         Image.fromarray(disc(0)[0]).save(folder / "images" / f"{index:04}.png")
-    return "2 labelled images are copies of others, such as 0000.png, 0001.png, 0003.png: they judge each other"
+    return "labelled images hold one picture, such as 0000.png, 0001.png, 0003.png, 2 too many in all: they judge"
 
 
 SPOILERS = [small_label, label_on_its_side, label_of_a_turned_image, turned_image, broken_image, empty_label]

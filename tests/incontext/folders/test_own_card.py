@@ -49,10 +49,11 @@ def test_numbers_of_objects_are_divided_as_a_card_says(tmp_path: Path) -> None:
 def test_numbers_of_objects_are_read_as_the_classes_that_a_card_says(tmp_path: Path) -> None:
     label = np.zeros((32, 32), np.uint16)
     label[4:9, 4:9], label[20:29, 4:9], label[4:20, 20:30] = 1000, 1001, 2000
-    for kind, pixels in {"images": (label > 0).astype(np.uint8) * 90, "labels": label}.items():
+    for kind in ("images", "labels"):
         (tmp_path / kind).mkdir()
-        for name in "ab":
-            Image.fromarray(pixels).save(tmp_path / kind / f"{name}.png")
+    for name, grey in {"a": 90, "b": 80}.items():
+        Image.fromarray((label > 0).astype(np.uint8) * grey).save(tmp_path / "images" / f"{name}.png")
+        Image.fromarray(label).save(tmp_path / "labels" / f"{name}.png")
     labels = '[labels]\n1 = "nucleus"\n2 = "gland"\n[files]\ninstance_divisor = 1000\n'
     (tmp_path / "card.toml").write_text(f'id = "a"\nmodality = "X"\n{labels}')
     found = check_folder(tmp_path)
