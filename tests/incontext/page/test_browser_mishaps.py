@@ -27,6 +27,16 @@ def is_coloured(somebody: Person, column: float, row: float) -> bool:
     return red - blue > (ORANGE[0] - ORANGE[2]) / 4
 
 
+def becomes_coloured(somebody: Person, column: float, row: float, is_so: bool = True) -> bool:
+    """Whether a class is shown at a place within some seconds, or none is, and still is a little later."""
+    for _ in range(50):
+        if is_coloured(somebody, column, row) == is_so:
+            break
+        somebody.page.wait_for_timeout(100)
+    somebody.page.wait_for_timeout(300)
+    return is_coloured(somebody, column, row) == is_so
+
+
 def label_in(folder: Path) -> np.ndarray:
     with opened(folder) as annotated:
         return annotated.open(0).drawing.planes[0].copy()
@@ -162,9 +172,8 @@ def test_the_screen_shows_what_is_kept_if_answers_come_late(browser: Any, tmp_pa
         with page.expect_response("**/label"):
             page.mouse.up()
         somebody.undoable()
-        page.wait_for_timeout(300)
-        assert is_coloured(somebody, 14.5, 20.5)
-        assert not is_coloured(somebody, 14.5, 8.5)
+        assert becomes_coloured(somebody, 14.5, 20.5)
+        assert becomes_coloured(somebody, 14.5, 8.5, is_so=False)
         held.clear()
         page.route("**/undo", lambda route: held.append(route))
         with page.expect_request("**/undo"):
@@ -173,9 +182,8 @@ def test_the_screen_shows_what_is_kept_if_answers_come_late(browser: Any, tmp_pa
         held[0].continue_()
         expect(page.locator("#redo")).to_be_disabled()
         somebody.undoable()
-        page.wait_for_timeout(500)
-        assert is_coloured(somebody, 10.5, 20.5)
-        assert not is_coloured(somebody, 18.5, 20.5)
+        assert becomes_coloured(somebody, 10.5, 20.5)
+        assert becomes_coloured(somebody, 18.5, 20.5, is_so=False)
     label = label_in(tmp_path / "in")
     assert label[20, 10] == 1
     assert not label[20, 18:].any()
