@@ -13,10 +13,10 @@ import numpy as np
 from benchmarks.experiments.averages import Score, averaged
 from benchmarks.experiments.bench import Bench, Coordinates, Findings
 from benchmarks.experiments.shared_supports import SharedSupport, measured, pairs
+from benchmarks.experiments.tuning import steps_of_short_run
 from benchmarks.plans.task_plans import lacking, stable_hash
 from incontext import Segmenter
 from incontext.inference.segmentation import dice
-from incontext.training.tuning import STEPS
 from megamed import Sample
 from megamed.unknown import UNKNOWN
 
@@ -50,16 +50,16 @@ def absence(bench: Bench) -> Findings:
 
 
 def judged(bench: Bench, segmenter: Segmenter, support: SharedSupport) -> dict[str, Any]:
-    """Values in [0, 1] of each panel, by examples and treatment; nothing if all queries show the structure.
-
-    Fewer training steps than tuning takes by default hold for it, too, which shortens a run and tells little.
-    """
+    """Values in [0, 1] of each panel, by examples and treatment; nothing if all queries show the structure."""
     images, labels = pairs(bench, support, support.queries)
     if all((label == 1).any() for label in labels):
         return {}
     found: dict[str, Any] = {}
-    steps = bench.options.steps if bench.options.steps < STEPS else "auto"
-    treatments = {KEEP: ("keep", 0), SUPPRESS: ("suppress", 0), TUNED: ("suppress", steps)}
+    treatments = {
+        KEEP: ("keep", 0),
+        SUPPRESS: ("suppress", 0),
+        TUNED: ("suppress", steps_of_short_run(bench) or "auto"),
+    }
     for name, examples in supports_of(bench, support).items():
         subjects = [sample.subject for sample in examples]
         segmenter.fit(*pairs(bench, support, examples), subjects=subjects)

@@ -112,9 +112,9 @@ class Bench:
         """Settings that decide tasks, queries and supports."""
         return self.options.settings
 
-    def panel_of(self, predictor: str) -> str:
-        """Title of a predictor's panel: its name if there are several, else none."""
-        return predictor if len(self.options.predictors) > 1 else ""
+    def panel_of(self, predictor: str, panel: str = "") -> str:
+        """Title of a predictor's panel, or of one of several: its name if there are several predictors, then theirs."""
+        return ", ".join(filter(None, (predictor if len(self.options.predictors) > 1 else "", panel)))
 
     @property
     def weights(self) -> Path:

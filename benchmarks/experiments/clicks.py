@@ -31,10 +31,6 @@ class RobotSeries(NamedTuple):
     panel: str = ""
     """Title of the panel that it stands in, if there are several."""
 
-    def start(self, name: str, panel: str) -> Coordinates:
-        """Coordinates of its first point."""
-        return Coordinates(0, name.removesuffix(f", {WHOLE}"), ", ".join(filter(None, (panel, self.panel))))
-
 
 def clicks(bench: Bench) -> Findings:
     """Measure Dice after each click at the centre of the largest error, for supports of each size.
@@ -60,7 +56,8 @@ def corrected(bench: Bench, series: dict[str, RobotSeries]) -> Findings:
     told = {}
     for (predictor, name), some in found.items():
         reached = {f"{target:.2f}": turns_to(some, target, TURNS, seed) for target in TARGETS}
-        points += curve(series[name].start(name, bench.panel_of(predictor)), some, reached, seed)
+        start = Coordinates(0, name.removesuffix(f", {WHOLE}"), bench.panel_of(predictor, series[name].panel))
+        points += curve(start, some, reached, seed)
         told[f"{predictor}, {name}"] = {dice: asdict(each) for dice, each in reached.items()}
     return Findings(points, details | {"turns to": told})
 

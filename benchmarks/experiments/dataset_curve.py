@@ -37,7 +37,7 @@ def dataset_curve(bench: Bench) -> Findings:
     scores, references, told = {}, {}, {}
     for (predictor, name), asked in found.items():
         for panel, some in panels(asked, found[predictor, ALONE]).items():
-            titled = ", ".join(filter(None, (bench.panel_of(predictor), panel)))
+            titled = bench.panel_of(predictor, panel)
             told[Coordinates(IMAGES, name, titled)] = {
                 part: turns_to(each, ENOUGH, TURNS, seed) for part, each in parts(some).items()
             }

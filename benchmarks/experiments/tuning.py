@@ -23,15 +23,13 @@ VARIANTS = {
 def tuning(bench: Bench) -> list[Condition]:
     """Conditions in which the packaged network is tuned on supports that all queries of a task share, or is not.
 
-    One task of each dataset is asked, since each support takes up to a minute for each variant. Fewer training steps
-    than tuning takes by default hold for every variant, on the smaller supports alone, which shortens a run and tells
-    little.
+    One task of each dataset is asked, since each support takes up to a minute for each variant. In a short run all
+    variants take as few steps, and are asked with the smaller supports alone.
     """
-    conditions = []
-    is_short = bench.options.steps < STEPS
-    fewer = f"steps={bench.options.steps}" if is_short else ""
+    conditions, steps = [], steps_of_short_run(bench)
+    fewer = f"steps={steps}" if steps else ""
     variants = {name: ",".join(filter(None, (text, fewer))) for name, text in VARIANTS.items()}
-    for size in SIZES[:1] if is_short else SIZES:
+    for size in SIZES[:1] if steps else SIZES:
         settings = replace(bench.settings, support_size=size, supports="shared", query_subjects="test")
         plans = first_of_each(plan_suite(bench.collection, settings)[0])
         series = f"{size} images"
@@ -42,6 +40,11 @@ def tuning(bench: Bench) -> list[Condition]:
             for name, text in variants.items()
         ]
     return conditions
+
+
+def steps_of_short_run(bench: Bench) -> int | None:
+    """Steps of tuning, where fewer training steps are asked for than it takes by default, which tells little."""
+    return bench.options.steps if bench.options.steps < STEPS else None
 
 
 def first_of_each(plans: Sequence[TaskPlan]) -> list[TaskPlan]:

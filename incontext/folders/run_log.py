@@ -18,8 +18,6 @@ from incontext import __version__
 from incontext.folders import RUN_LOG
 from incontext.folders.mask_files import EDITED, hash_of
 from incontext.folders.report import ImageReport
-from incontext.images.prompt_json import as_json
-from incontext.images.prompts import Prompts
 from incontext.inference.task_codes import tensors_of
 from incontext.segmenter import Segmenter
 from megamed import formats
@@ -154,14 +152,14 @@ def _code() -> str:
     return digest.hexdigest()[:DIGITS]
 
 
-def correction_of(segmenter: Segmenter, prompts: Prompts | None) -> str:
-    """Identify the correction of an image: by what is said of it, and the network that answers; empty if there is none.
+def answering_network(segmenter: Segmenter) -> str:
+    """Hash of the network that answers what is said of images.
 
     Raises:
-        FileNotFoundError: If something is said, and the weights have no network for prompts.
-        ValueError: If that network cannot be used.
+        FileNotFoundError: If the weights have none.
+        ValueError: If it cannot be used.
     """
-    return _hash(segmenter.prompted_state.values(), as_json(prompts)) if prompts else ""
+    return _hash(segmenter.prompted_state.values(), "")
 
 
 def stamp(pair: ImagePair, corrected: str = "") -> str:

@@ -7,6 +7,7 @@ import os
 import warnings
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -24,9 +25,10 @@ from incontext.folders.preview import draw_preview, read_annotation
 from incontext.folders.prompt_file import PromptFile, check_classes, seek_prompted
 from incontext.folders.report import ImageReport, Summary, grouped, statistics_csv, with_noun
 from incontext.folders.run_folder import places
-from incontext.folders.run_log import LOG, Done, RunLog, adopt_former, correction_of, identity, stamp
+from incontext.folders.run_log import LOG, Done, RunLog, adopt_former, answering_network, identity, stamp
 from incontext.folders.tool_files import SavedMasks, start_tool_files, write_tool_files
 from incontext.folders.user_folder import fit_pairs, settle_overlap
+from incontext.images import prompt_json
 from incontext.images.examples import Example
 from incontext.images.prompts import Prompts
 from incontext.images.source_image import mask_suffix, read_source_image
@@ -184,7 +186,13 @@ class _Run:
         return self.out / MASKS
 
     def correction(self, pair: ImagePair) -> str:
-        return correction_of(self.segmenter, self.prompts.get(pair.name))
+        """Identify the correction of an image: the network that answers, and what is said; empty if nothing is."""
+        prompts = self.prompts.get(pair.name)
+        return f"{self._answering} {prompt_json.as_json(prompts)}" if prompts else ""
+
+    @cached_property
+    def _answering(self) -> str:
+        return answering_network(self.segmenter)
 
 
 def _of_support(segmenter: Segmenter) -> Collection[str]:
